@@ -1,0 +1,307 @@
+//! The command line as typed: read and checked for form only. What it means is for [`super::settings`].
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::settings::FlagValue;
+
+const EXAMPLES: &str = "\
+Try it:
+  icepack demo --store ./data              write raw events to play with
+  icepack plan --store ./data              what a pass would do, and why
+  icepack run  --store ./data --archive ./cold
+  icepack status --store ./data
+
+Settings come from flags, ICEPACK_* variables, icepack.toml and defaults, in this order; `icepack config show` lists them.
+Credentials come from the AWS chain: environment, profile, web identity, container, instance.
+Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 some tenants failed or files were quarantined, 4 lost to a concurrent run, 5 refused for safety.";
+
+/// Packs small Parquet files into sorted snapshots and puts the old rows on ice.
+#[derive(Debug, Parser)]
+#[command(name = "icepack", bin_name = "icepack", version, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes, before or after its name.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options for every command")]
+pub struct Global {
+    /// The configuration file [default: ./icepack.toml if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The store: s3://bucket/prefix, a directory, file:///dir or memory://
+    #[arg(long, global = true, value_name = "URL")]
+    pub store: Option<String>,
+    /// Where expired rows go: like --store, and outside it
+    #[arg(long, global = true, value_name = "URL")]
+    pub archive: Option<String>,
+    /// Only this tenant: a name or a glob; may be given more than once
+    #[arg(long = "tenant", global = true, value_name = "NAME")]
+    pub tenants: Vec<String>,
+    /// Print one JSON document
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// How logs are written to stderr [default: text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// error, warn, info, debug, trace, or a filter like icepack=debug [default: info]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Colours [default: on a terminal without NO_COLOR]
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
+    pub color: ColorChoice,
+    /// No bars, and of the logs only warnings and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// When colours are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// One pass: compact, expire, archive, clean up
+    Run(RunArgs),
+    /// What a pass would do, and why (the same as run --dry-run)
+    Plan(PlanArgs),
+    /// Tenant by tenant: files, rows, time range, what waits
+    Status,
+    /// The files that a reader should read, one per line
+    Ls(LsArgs),
+    /// Does the store hold what the manifests say?
+    Verify(VerifyArgs),
+    /// Can this store and archive be used safely? Writes and removes some small objects
+    Doctor,
+    /// Write realistic raw events to a store, to try it on
+    Demo(DemoArgs),
+    /// The configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Every setting, its value, and where it came from
+    Show,
+}
+
+/// Settings that may be changed for one pass.
+#[derive(Debug, Args)]
+pub struct PassFlags {
+    /// Which files to take, for every tenant: size, time or full
+    #[arg(long, value_name = "STRATEGY")]
+    pub strategy: Option<String>,
+    /// Memory for the data, like 512MiB
+    #[arg(long, value_name = "SIZE")]
+    pub memory_limit: Option<String>,
+    /// Begin nothing new after this long, like 50m
+    #[arg(long, value_name = "DURATION")]
+    pub max_duration: Option<String>,
+    /// With --dry-run: the reason for every single file
+    #[arg(long)]
+    pub explain: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Only say what would be done; nothing is written
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub pass: PassFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub pass: PassFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// Leave out files without rows at or after this time: 2026-04-27 (midnight, UTC) or 2026-04-27T13:45:07Z
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub from: Option<DateTime<Utc>>,
+    /// Leave out files without rows before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub to: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Read every row back and compare fingerprints
+    #[arg(long)]
+    pub deep: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Files of the first tenant; the others have fewer, in proportion
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub files: u32,
+    /// Events per file of the first tenant; the others have fewer, in proportion
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub rows: u32,
+    /// Only these: names of the usual ones (acme, globex, initech, system, umbrella), or NAME=FILESxROWS
+    #[arg(long = "tenants", value_name = "NAMES", value_delimiter = ',')]
+    pub demo_tenants: Vec<String>,
+    /// Days before the end that the events spread over; tenant system always has 60
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_650))]
+    pub days: u32,
+    /// The same seed and end give the same files
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// No event is newer [default: a minute ago]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub end: Option<DateTime<Utc>>,
+    /// Add to tenants that already have files
+    #[arg(long)]
+    pub force_add: bool,
+}
+
+impl Cli {
+    /// The settings that flags give.
+    pub fn flag_values(&self) -> Vec<FlagValue> {
+        let mut values = Vec::new();
+        let mut add = |flag, path, value: &Option<String>| values.extend(value.clone().map(|value| FlagValue { flag, path, value }));
+        add("--store", "store", &self.global.store);
+        add("--archive", "archive.url", &self.global.archive);
+        if let Some(pass) = self.pass() {
+            add("--strategy", "compaction.strategy", &pass.strategy);
+            add("--memory-limit", "memory_limit", &pass.memory_limit);
+            add("--max-duration", "max_duration", &pass.max_duration);
+        }
+        values
+    }
+
+    fn pass(&self) -> Option<&PassFlags> {
+        match &self.command {
+            Command::Run(args) => Some(&args.pass),
+            Command::Plan(args) => Some(&args.pass),
+            _ => None,
+        }
+    }
+
+    /// What clap's rules cannot say.
+    ///
+    /// # Errors
+    /// What is wrong, in a sentence.
+    pub fn check(&self) -> Result<(), String> {
+        match &self.command {
+            Command::Run(args) if args.pass.explain && !args.dry_run => Err("--explain goes with --dry-run: say `icepack plan --explain`".to_owned()),
+            Command::Ls(LsArgs { from: Some(from), to: Some(to) }) if from >= to => Err(format!("--from {from} is not before --to {to}: no file can match")),
+            Command::Demo(_) if !self.global.tenants.is_empty() => Err("--tenant chooses among tenants that exist: demo takes --tenants NAME,NAME".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A day or a time, UTC unless it says otherwise.
+fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.to_utc());
+    }
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| "use a day like 2026-04-27 or a time like 2026-04-27T13:45:07Z".to_owned())?;
+    Ok(day.and_time(NaiveTime::MIN).and_utc())
+}
+
+/// clap's complaint in one line: its first paragraph and its tips.
+pub fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|l| !l.starts_with("Usage:") && !l.starts_with("For more information"));
+    let mut parts: Vec<String> = Vec::new();
+    for line in lines.filter(|l| !l.is_empty()) {
+        let line = line.strip_prefix("error: ").unwrap_or(line);
+        match line.strip_prefix("tip: ") {
+            Some(tip) => parts.push(format!("({tip})")),
+            None => parts.push(line.to_owned()),
+        }
+    }
+    format!("{}; `icepack --help` says what there is", parts.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(args: &[&str]) -> Result<Cli, String> {
+        let cli = Cli::try_parse_from(["icepack"].iter().chain(args)).map_err(|e| one_line(&e))?;
+        cli.check().map(|()| cli)
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_go_before_and_after_the_command() {
+        for args in [["--store", "/d", "--json", "-q", "run"], ["run", "--store", "/d", "--json", "-q"], ["--store", "/d", "run", "--json", "-q"]] {
+            let cli = parse(&args).unwrap();
+            assert_eq!((cli.global.store.as_deref(), cli.global.json, cli.global.quiet), (Some("/d"), true, true), "{args:?}");
+        }
+        let cli = parse(&["config", "show", "--json"]).unwrap();
+        assert!(cli.global.json);
+    }
+
+    #[test]
+    fn tenants_add_up() {
+        assert_eq!(parse(&["--tenant", "a", "--tenant", "b*", "status"]).unwrap().global.tenants, ["a", "b*"]);
+        assert_eq!(parse(&["status", "--tenant", "a", "--tenant", "b*"]).unwrap().global.tenants, ["a", "b*"]);
+    }
+
+    #[test]
+    fn flags_that_are_settings_are_handed_on() {
+        let cli = parse(&["run", "--strategy", "full", "--memory-limit", "1GiB", "--max-duration", "5m", "--archive", "/c"]).unwrap();
+        let paths: Vec<_> = cli.flag_values().iter().map(|f| f.path).collect();
+        assert_eq!(paths, ["archive.url", "compaction.strategy", "memory_limit", "max_duration"]);
+        assert_eq!(parse(&["plan", "--strategy", "full"]).unwrap().flag_values().len(), 1);
+    }
+
+    #[test]
+    fn times_are_days_or_instants() {
+        assert_eq!(time("2026-04-27").unwrap().to_rfc3339(), "2026-04-27T00:00:00+00:00");
+        assert_eq!(time("2026-04-27T15:45:07+02:00").unwrap().to_rfc3339(), "2026-04-27T13:45:07+00:00");
+        assert!(time("yesterday").is_err());
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_said() {
+        assert!(parse(&["run", "--explain"]).unwrap_err().contains("plan --explain"));
+        assert!(parse(&["run", "--dry-run", "--explain"]).is_ok());
+        assert!(parse(&["ls", "--from", "2026-05-01", "--to", "2026-04-01"]).unwrap_err().contains("is not before"));
+        assert!(parse(&["demo", "--tenant", "acme"]).unwrap_err().contains("--tenants"));
+    }
+
+    #[test]
+    fn a_usage_error_is_one_line_with_a_tip() {
+        let text = parse(&["run", "--stratgy", "full"]).unwrap_err();
+        assert_eq!(text, "unexpected argument '--stratgy' found (a similar argument exists: '--strategy'); `icepack --help` says what there is");
+        let text = parse(&["statsu"]).unwrap_err();
+        assert!(text.starts_with("unrecognized subcommand 'statsu' (") && text.contains("status"), "{text}");
+        for args in [&["ls", "--from", "soon"][..], &["--color", "red", "run"], &["demo", "--files", "0"]] {
+            assert!(!parse(args).unwrap_err().contains('\n'), "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! What each command calls, and how its result leaves.
+
+use std::sync::Arc;
+
+use icepack::clock::Clock;
+use icepack::model::inspect::{LiveFile, LiveView};
+use icepack::model::report::SCHEMA_VERSION;
+use icepack::run::Selection;
+use icepack::stage::archive::ObjectArchive;
+use icepack::stage::store::{Location, OpenOptions, OpenStore, open};
+use icepack::{CompactionManager, Error, Result};
+use indicatif::{MultiProgress, ProgressBar};
+use serde_json::{Value, json};
+
+use super::args::{Command, ConfigCommand, DemoArgs, Global, LsArgs, PassFlags, VerifyArgs};
+use super::bars::{self, Bars};
+use super::output::{Output, complain};
+use super::settings::Settings;
+use super::{demo, render, signals};
+
+/// What every command needs.
+pub struct App<'a> {
+    pub global: &'a Global,
+    pub settings: Settings,
+    pub out: Output,
+    pub clock: Arc<dyn Clock>,
+    pub canvas: MultiProgress,
+    pub json_logs: bool,
+}
+
+/// What a command wants of the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Archive {
+    /// Not even that it is there.
+    Unused,
+    /// To look at what is in it.
+    Read,
+    /// To put something into it; a directory is made.
+    Write,
+}
+
+/// Runs a command. The result is its exit code.
+///
+/// # Errors
+/// What kept it from having a result.
+pub async fn execute(app: &mut App<'_>, command: &Command) -> Result<u8> {
+    match command {
+        Command::Run(args) if !args.dry_run => app.run().await,
+        Command::Run(args) => app.plan(&args.pass).await,
+        Command::Plan(args) => app.plan(&args.pass).await,
+        Command::Status => app.status().await,
+        Command::Ls(args) => app.ls(args).await,
+        Command::Verify(args) => app.verify(args).await,
+        Command::Doctor => app.doctor().await,
+        Command::Demo(args) => app.demo(args).await,
+        Command::Config { command: ConfigCommand::Show } => app.config_show(),
+    }
+}
+
+impl App<'_> {
+    async fn run(&mut self) -> Result<u8> {
+        let selection = self.selection()?;
+        let bars = Arc::new(Bars::new(self.canvas.clone()));
+        let manager = self.manager(Archive::Write).await?.with_progress(Arc::clone(&bars) as _);
+        let stop = manager.stop_handle();
+        signals::watch(stop.clone());
+        let passed = manager.run_pass(&selection).await;
+        bars.clear();
+        let report = match passed {
+            Err(Error::Stopped) if stop.is_stopped() => {
+                complain("stopped by a signal before anything was begun");
+                return Ok(0);
+            }
+            passed => passed?,
+        };
+        if self.global.json {
+            self.out.json(&report)?;
+        } else {
+            self.out.line(&render::run::run(&report, self.out.style))?;
+        }
+        self.out.flush()?;
+        if stop.is_stopped() {
+            complain("stopped by a signal; what is left waits for the next pass");
+        }
+        self.verdict(render::run::verdict(&report, self.global.json || !self.out.is_terminal()));
+        Ok(render::run::exit_code(&report))
+    }
+
+    async fn plan(&mut self, pass: &PassFlags) -> Result<u8> {
+        let plans = self.manager(Archive::Unused).await?.plan(&self.selection()?).await?;
+        if self.global.json {
+            self.out.json(&render::plan::document(&plans))?;
+        } else {
+            let archive = self.settings.archive()?.map(|a| a.to_string());
+            self.out.line(&render::plan::plan(&plans, archive.as_deref(), pass.explain, self.out.style))?;
+        }
+        Ok(0)
+    }
+
+    async fn status(&mut self) -> Result<u8> {
+        let report = self.manager(Archive::Unused).await?.status(&self.selection()?).await?;
+        if self.global.json {
+            self.out.json(&report)?;
+        } else {
+            self.out.line(&render::status::status(&report, self.out.style))?;
+        }
+        Ok(0)
+    }
+
+    async fn ls(&mut self, args: &LsArgs) -> Result<u8> {
+        let store = self.settings.store()?;
+        let mut views = self.manager(Archive::Unused).await?.live_views(&self.selection()?).await?;
+        for view in &mut views {
+            view.files.retain(|f| may_hold(f, args));
+        }
+        if self.global.json {
+            self.out.json(&ls_document(&views, &store))?;
+            return Ok(0);
+        }
+        for file in views.iter().flat_map(|v| &v.files) {
+            self.out.line(&store.display(&file.key))?;
+            if self.out.is_closed() {
+                break;
+            }
+        }
+        Ok(0)
+    }
+
+    async fn verify(&mut self, args: &VerifyArgs) -> Result<u8> {
+        let report = self.manager(Archive::Read).await?.verify(&self.selection()?, args.deep).await?;
+        if self.global.json {
+            self.out.json(&report)?;
+        } else {
+            self.out.line(&render::verify::verify(&report, self.out.style))?;
+        }
+        self.out.flush()?;
+        self.verdict(render::verify::verdict(&report));
+        Ok(render::verify::exit_code(&report))
+    }
+
+    async fn doctor(&mut self) -> Result<u8> {
+        let report = self.manager(Archive::Write).await?.doctor().await?;
+        if self.global.json {
+            self.out.json(&report)?;
+        } else {
+            self.out.line(&render::doctor::doctor(&report, self.out.style))?;
+        }
+        self.out.flush()?;
+        self.verdict(render::doctor::verdict(&report));
+        Ok(render::doctor::exit_code(&report))
+    }
+
+    async fn demo(&mut self, args: &DemoArgs) -> Result<u8> {
+        let location = self.settings.store()?;
+        let files = demo::plan(args, self.clock.as_ref())?;
+        let target = self.open(&location, OpenOptions { create: true, ..OpenOptions::default() }).await?;
+        let bar: ProgressBar = bars::files(&self.canvas, files.len() as u64);
+        let written = demo::write(&target, files, args.force_add, &bar).await;
+        bar.finish_and_clear();
+        let report = written?;
+        if self.global.json {
+            self.out.json(&report)?;
+        } else {
+            self.out.line(&demo::render(&report, &location.to_string()))?;
+        }
+        Ok(0)
+    }
+
+    fn config_show(&mut self) -> Result<u8> {
+        if self.global.json {
+            self.out.json(&render::config::document(&self.settings))?;
+        } else {
+            self.out.line(&render::config::table(&self.settings, self.out.style))?;
+        }
+        Ok(0)
+    }
+
+    fn selection(&self) -> Result<Selection> {
+        Selection::parse(self.global.tenants.clone())
+    }
+
+    /// The last line on stderr of a command that did what it could and was not content.
+    fn verdict(&self, verdict: Option<String>) {
+        match verdict {
+            Some(text) if self.json_logs => tracing::error!("{text}"),
+            Some(text) => complain(&text),
+            None => {}
+        }
+    }
+
+    async fn open(&self, location: &Location, options: OpenOptions) -> Result<OpenStore> {
+        if *location == Location::Memory {
+            tracing::warn!("memory:// is empty whenever a program starts, and gone when it ends");
+        }
+        open(location, options, Arc::clone(&self.clock)).await
+    }
+
+    async fn manager(&self, archive: Archive) -> Result<CompactionManager> {
+        // A wrong --tenant is told before anything is opened.
+        self.selection()?;
+        let store = self.open(&self.settings.store()?, OpenOptions::default()).await?;
+        let mut config = self.settings.compaction_config();
+        let Some((location, cold)) = self.open_archive(archive).await? else {
+            return Ok(CompactionManager::new(store.store, config).with_clock(Arc::clone(&self.clock)));
+        };
+        let options = self.settings.archive_options(&location);
+        let class = options.storage_class.clone();
+        config.archive = Some(Arc::new(ObjectArchive::new(Arc::clone(&cold.store), location.to_string(), options)));
+        Ok(CompactionManager::new(store.store, config).with_clock(Arc::clone(&self.clock)).with_archive_store(cold.store, class))
+    }
+
+    async fn open_archive(&self, archive: Archive) -> Result<Option<(Location, OpenStore)>> {
+        let Some(location) = self.settings.archive()? else { return Ok(None) };
+        match archive {
+            Archive::Unused => return Ok(None),
+            // Looking at an archive must not make one.
+            Archive::Read if matches!(&location, Location::Directory(dir) if !dir.exists()) => {
+                tracing::info!("there is no archive yet: {location} does not exist");
+                return Ok(None);
+            }
+            Archive::Read | Archive::Write => {}
+        }
+        // The archive retries by itself.
+        let options = OpenOptions { create: archive == Archive::Write, no_client_retries: true };
+        let cold = self.open(&location, options).await?;
+        Ok(Some((location, cold)))
+    }
+}
+
+/// Whether a file may hold rows in the range. What is not known to be outside is kept.
+fn may_hold(file: &LiveFile, args: &LsArgs) -> bool {
+    let (Some(oldest), Some(newest)) = (file.from, file.to) else { return true };
+    let too_old = args.from.is_some_and(|from| newest.to_datetime() < from);
+    let too_new = args.to.is_some_and(|to| oldest.to_datetime() >= to);
+    file.undated > 0 || !(too_old || too_new)
+}
+
+fn ls_document(views: &[LiveView], store: &Location) -> Value {
+    let file =
+        |f: &LiveFile| json!({ "path": store.display(&f.key), "key": f.key, "size": f.size, "rows": f.rows, "from": f.from, "to": f.to, "undated": f.undated });
+    let tenant = |v: &LiveView| json!({ "tenant": v.tenant, "version": v.version, "files": v.files.iter().map(file).collect::<Vec<_>>() });
+    json!({ "schema_version": SCHEMA_VERSION, "tenants": views.iter().map(tenant).collect::<Vec<_>>() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+    use icepack::model::file::Micros;
+
+    fn file(from: Option<i64>, to: Option<i64>, undated: u64) -> LiveFile {
+        LiveFile { key: "acme/x.parquet".into(), size: 1, rows: Some(1), from: from.map(Micros), to: to.map(Micros), undated }
+    }
+
+    fn range(from: Option<i64>, to: Option<i64>) -> LsArgs {
+        let time = |t: Option<i64>| t.and_then(DateTime::from_timestamp_micros);
+        LsArgs { from: time(from), to: time(to) }
+    }
+
+    #[test]
+    fn a_file_is_left_out_only_when_none_of_its_rows_can_be_meant() {
+        let known = file(Some(100), Some(200), 0);
+        for (from, to, kept) in [
+            (None, None, true),
+            (Some(200), None, true),
+            (Some(201), None, false),
+            (None, Some(100), false),
+            (None, Some(101), true),
+            (Some(150), Some(160), true),
+        ] {
+            assert_eq!(may_hold(&known, &range(from, to)), kept, "{from:?} {to:?}");
+        }
+        assert!(may_hold(&file(Some(100), Some(200), 1), &range(Some(500), None)), "rows without a time may be meant");
+        assert!(may_hold(&file(None, None, 0), &range(Some(500), None)), "nobody has read a raw file yet");
+    }
+
+    #[test]
+    fn ls_has_paths_that_other_tools_open() {
+        let view = LiveView { tenant: icepack::model::names::Tenant::parse("acme").unwrap(), version: 2, files: vec![file(Some(1), Some(2), 0)] };
+        let store = Location::parse("s3://b/p").unwrap();
+        let document = ls_document(&[view], &store);
+        assert_eq!(document["tenants"][0]["files"][0]["path"], "s3://b/p/acme/x.parquet");
+    }
+}

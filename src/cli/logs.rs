@@ -1,0 +1,120 @@
+//! Logs: stderr, as text or JSON, never through a bar that is being drawn.
+
+use std::io::{self, IsTerminal, Write};
+
+use icepack::{Error, Result};
+use indicatif::MultiProgress;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::args::{Global, LogFormat};
+use super::output::use_color;
+use super::settings::Environment;
+
+/// How logs are written: the flag, else the environment, else text.
+///
+/// # Errors
+/// [`Error::Usage`] where the environment says something else than text or json.
+pub fn format(global: &Global, env: &Environment) -> Result<LogFormat> {
+    match (global.log_format, env.get("ICEPACK_LOG_FORMAT")) {
+        (Some(format), _) => Ok(format),
+        (None, None | Some("text")) => Ok(LogFormat::Text),
+        (None, Some("json")) => Ok(LogFormat::Json),
+        (None, Some(other)) => Err(Error::Usage(format!("environment ICEPACK_LOG_FORMAT: `{other}` is not a log format: use text or json"))),
+    }
+}
+
+/// Starts logging. Lines are written between the redraws of `bars`.
+///
+/// # Errors
+/// [`Error::Usage`] where the level is none.
+pub fn start(global: &Global, env: &Environment, bars: &MultiProgress) -> Result<()> {
+    let filter = filter(global, env)?;
+    let writer = BetweenBars { bars: bars.clone() };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
+    let started = match format(global, env)? {
+        LogFormat::Text => builder.compact().with_ansi(use_color(global.color, io::stderr().is_terminal())).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_ansi(false).try_init(),
+    };
+    started.map_err(|e| Error::local("cannot start logging", e))
+}
+
+fn filter(global: &Global, env: &Environment) -> Result<EnvFilter> {
+    let (given, from) = match (&global.log_level, env.get("ICEPACK_LOG")) {
+        (Some(level), _) => (level.as_str(), "--log-level"),
+        (None, _) if global.quiet => ("warn", "--quiet"),
+        (None, Some(level)) => (level, "environment ICEPACK_LOG"),
+        (None, None) => ("info", "default"),
+    };
+    let plain = ["off", "error", "warn", "info", "debug", "trace"].iter().any(|l| given.eq_ignore_ascii_case(l));
+    // A bare word that is no level would be taken for the name of a module, and everything be silent.
+    let wrong = !plain && !given.contains(['=', ',']);
+    // A plain level is about this program; the libraries below it are silent unless something is wrong.
+    let directives = if plain { format!("warn,icepack={given}") } else { given.to_owned() };
+    match EnvFilter::try_new(directives) {
+        Ok(filter) if !wrong => Ok(filter),
+        _ => Err(Error::Usage(format!("{from}: `{given}` is not a log level: use error, warn, info, debug, trace, or a filter like icepack=debug"))),
+    }
+}
+
+/// stderr, with the bars out of the way.
+#[derive(Clone)]
+struct BetweenBars {
+    bars: MultiProgress,
+}
+
+impl<'a> MakeWriter<'a> for BetweenBars {
+    type Writer = Self;
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Write for BetweenBars {
+    /// Never fails: the subscriber would report the failure to stderr, which is what has failed.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.bars.suspend(|| {
+            let _ = io::stderr().write_all(line);
+        });
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::Cli;
+    use super::*;
+    use clap::Parser;
+
+    fn env(pairs: &[(&str, &str)]) -> Environment {
+        Environment::new(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+    }
+
+    fn directives(args: &[&str], vars: &[(&str, &str)]) -> Result<String> {
+        let cli = Cli::parse_from(["icepack", "status"].iter().chain(args));
+        filter(&cli.global, &env(vars)).map(|f| f.to_string())
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment() {
+        let debug = [("ICEPACK_LOG", "debug")];
+        assert_eq!(directives(&[], &[]).unwrap(), "icepack=info,warn");
+        assert_eq!(directives(&[], &debug).unwrap(), "icepack=debug,warn");
+        assert_eq!(directives(&["--log-level", "error"], &debug).unwrap(), "icepack=error,warn");
+        assert_eq!(directives(&["-q"], &debug).unwrap(), "icepack=warn,warn");
+        assert_eq!(directives(&["--log-level", "icepack=trace,hyper=debug"], &[]).unwrap(), "icepack=trace,hyper=debug");
+        assert!(directives(&["--log-level", "loud"], &[]).is_err());
+    }
+
+    #[test]
+    fn the_format_is_text_or_json() {
+        let cli = Cli::parse_from(["icepack", "status"]);
+        assert_eq!(format(&cli.global, &env(&[])).unwrap(), LogFormat::Text);
+        assert_eq!(format(&cli.global, &env(&[("ICEPACK_LOG_FORMAT", "json")])).unwrap(), LogFormat::Json);
+        assert!(format(&cli.global, &env(&[("ICEPACK_LOG_FORMAT", "xml")])).is_err());
+    }
+}

@@ -1,0 +1,121 @@
+//! The command line: parse, resolve settings, call the library, render. Everything that decides anything is in the library.
+
+mod args;
+mod bars;
+mod commands;
+mod demo;
+mod logs;
+mod output;
+mod render;
+mod settings;
+mod signals;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{CommandFactory, FromArgMatches};
+use icepack::clock::SystemClock;
+use icepack::{Error, Result};
+
+use args::{Cli, Command, LogFormat};
+use commands::App;
+use output::{Output, complain};
+use settings::{Environment, Layers, Settings};
+
+const USAGE: u8 = 2;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    ExitCode::from(match parse(&typed) {
+        Ok(cli) => start(&cli),
+        Err(code) => code,
+    })
+}
+
+/// The command line, or the exit code after help, version or a complaint.
+fn parse(typed: &[OsString]) -> Result<Cli, u8> {
+    let command = Cli::command().color(help_color(typed));
+    let parsed = command.try_get_matches_from(typed).and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    match parsed {
+        Ok(cli) => match cli.check().and_then(|()| all_tenants_arrived(&cli, typed)) {
+            Ok(()) => Ok(cli),
+            Err(why) => {
+                complain(&why);
+                Err(USAGE)
+            }
+        },
+        Err(e) if !e.use_stderr() || e.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Help that nobody reads to the end is no failure.
+            let _ = e.print();
+            Err(if e.use_stderr() { USAGE } else { 0 })
+        }
+        Err(e) => {
+            complain(&args::one_line(&e));
+            Err(USAGE)
+        }
+    }
+}
+
+/// `--color` is wanted before the rest is understood: for help and its colours.
+fn help_color(typed: &[OsString]) -> clap::ColorChoice {
+    let mut words = typed.iter().filter_map(|a| a.to_str());
+    let value = words.find_map(|word| if word == "--color" { Some(None) } else { word.strip_prefix("--color=").map(Some) });
+    match value.and_then(|v| v.or_else(|| words.next())) {
+        Some("always") => clap::ColorChoice::Always,
+        Some("never") => clap::ColorChoice::Never,
+        _ => clap::ColorChoice::Auto,
+    }
+}
+
+/// clap forgets the values before a command's name where there are some behind it. A tenant left out without a word would be a bad surprise.
+fn all_tenants_arrived(cli: &Cli, typed: &[OsString]) -> Result<(), String> {
+    let words = typed.iter().filter_map(|a| a.to_str());
+    let given = words.filter(|w| *w == "--tenant" || w.starts_with("--tenant=")).count();
+    if given <= cli.global.tenants.len() { Ok(()) } else { Err("--tenant stands before and behind the command: put all of them behind it".to_owned()) }
+}
+
+fn start(cli: &Cli) -> u8 {
+    let json_logs = Environment::of_process().and_then(|env| logs::format(&cli.global, &env)).is_ok_and(|f| f == LogFormat::Json);
+    let mut logging = false;
+    match prepare_and_run(cli, &mut logging) {
+        Ok(code) => code,
+        Err(e) => {
+            report_error(&e, json_logs && logging);
+            e.exit_code()
+        }
+    }
+}
+
+/// One line, in the form in which whoever reads the logs expects it.
+fn report_error(e: &Error, as_log: bool) {
+    if as_log {
+        tracing::error!("{e}");
+    } else {
+        complain(&e.to_string());
+    }
+}
+
+fn prepare_and_run(cli: &Cli, logging: &mut bool) -> Result<u8> {
+    let env = Environment::of_process()?;
+    let format = logs::format(&cli.global, &env)?;
+    let canvas = bars::canvas(!cli.global.quiet && format == LogFormat::Text && draws_bars(&cli.command));
+    logs::start(&cli.global, &env, &canvas)?;
+    *logging = true;
+    let settings = Settings::resolve(&Layers::read(cli.global.config.clone(), env, cli.flag_values())?)?;
+    for warning in settings.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| Error::local("cannot start the runtime", e))?;
+    let out = Output::new(cli.global.color);
+    let mut app = App { global: &cli.global, settings, out, clock: Arc::new(SystemClock::default()), canvas, json_logs: format == LogFormat::Json };
+    let code = runtime.block_on(commands::execute(&mut app, &cli.command));
+    // A thread that still waits for a disk or a socket must not hold up the exit.
+    runtime.shutdown_background();
+    code.and_then(|code| app.out.flush().map(|()| code))
+}
+
+fn draws_bars(command: &Command) -> bool {
+    matches!(command, Command::Run(_) | Command::Demo(_))
+}

@@ -1,0 +1,124 @@
+//! stdout, where the result goes, and the look of text on it.
+
+use std::io::{self, IsTerminal, Write};
+
+use icepack::{Error, Result};
+
+use super::args::ColorChoice;
+
+/// How results are drawn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Whether ANSI colours are used.
+    pub color: bool,
+    /// Columns of the terminal; none where there is no terminal and lines may be as long as they are.
+    pub width: Option<u16>,
+}
+
+/// stdout. A reader that goes away (`| head`) is no error: the rest is not written.
+pub struct Output {
+    out: io::BufWriter<io::Stdout>,
+    closed: bool,
+    /// How results are drawn.
+    pub style: Style,
+}
+
+impl Output {
+    /// stdout as it is, with colours as asked for.
+    pub fn new(color: ColorChoice) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let style = Style { color: use_color(color, terminal), width: if terminal { terminal_width() } else { None } };
+        Self { out: io::BufWriter::new(io::stdout()), closed: false, style }
+    }
+
+    /// Whether a person is likely to be looking at it.
+    pub fn is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// Whether the reader has gone.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// One line, or several.
+    ///
+    /// # Errors
+    /// [`Error::Local`] where stdout cannot be written, as on a full disk.
+    pub fn line(&mut self, text: &str) -> Result<()> {
+        self.settle(|out| out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")))
+    }
+
+    /// A JSON document.
+    ///
+    /// # Errors
+    /// As for [`Self::line`].
+    pub fn json(&mut self, document: &impl serde::Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(document).map_err(|e| Error::local("cannot write the result as JSON", e))?;
+        self.line(&text)
+    }
+
+    /// Hands everything over.
+    ///
+    /// # Errors
+    /// As for [`Self::line`].
+    pub fn flush(&mut self) -> Result<()> {
+        self.settle(Write::flush)
+    }
+
+    fn settle(&mut self, write: impl FnOnce(&mut io::BufWriter<io::Stdout>) -> io::Result<()>) -> Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        match write(&mut self.out) {
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(())
+            }
+            other => other.map_err(|e| Error::local("cannot write to standard output", e)),
+        }
+    }
+}
+
+/// One line on stderr. Where that is gone, nobody is there to be told.
+pub fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "icepack: {}", one_line(text));
+}
+
+/// Whether colours are used on a stream.
+pub fn use_color(choice: ColorChoice, terminal: bool) -> bool {
+    match choice {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && std::env::var_os("TERM").is_none_or(|t| t != "dumb"),
+    }
+}
+
+/// comfy-table asks the terminal; a table of its own is the way to ask it.
+fn terminal_width() -> Option<u16> {
+    comfy_table::Table::new().set_content_arrangement(comfy_table::ContentArrangement::Dynamic).width()
+}
+
+/// The text without line breaks and control characters: keys and servers' messages must not be able to move the cursor or fake a line.
+pub fn one_line(text: &str) -> String {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if clean.contains("  ") { clean.split_whitespace().collect::<Vec<_>>().join(" ") } else { clean }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_cannot_break_out_of_its_line() {
+        assert_eq!(one_line("a\n  b\x1b[31mc"), "a b [31mc");
+        assert_eq!(one_line("plain"), "plain");
+    }
+
+    #[test]
+    fn colours_follow_the_flag_before_the_terminal() {
+        assert!(use_color(ColorChoice::Always, false));
+        assert!(!use_color(ColorChoice::Never, true));
+        assert!(!use_color(ColorChoice::Auto, false));
+    }
+}

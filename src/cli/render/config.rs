@@ -1,0 +1,68 @@
+//! Every setting and where it came from.
+
+use icepack::model::report::SCHEMA_VERSION;
+use serde_json::{Value, json};
+
+use super::super::output::Style;
+use super::super::settings::{Settings, Source};
+use super::table::Grid;
+
+/// A row for each setting.
+pub fn table(settings: &Settings, style: Style) -> String {
+    let mut grid = Grid::default().words("setting").words("value").prose("from");
+    for (path, value, source) in settings.all() {
+        grid.row([path.into(), value.text.into(), source.to_string().into()]);
+    }
+    grid.draw(style)
+}
+
+/// The same for programs: sizes in bytes, durations in seconds.
+pub fn document(settings: &Settings) -> Value {
+    let all: Vec<Value> = settings
+        .all()
+        .into_iter()
+        .map(|(path, value, source)| json!({ "setting": path, "value": value.json, "text": value.text, "source": origin(&source) }))
+        .collect();
+    json!({ "schema_version": SCHEMA_VERSION, "file": settings.file(), "settings": all })
+}
+
+fn origin(source: &Source) -> Value {
+    match source {
+        Source::Default => json!({ "kind": "default" }),
+        Source::File { path, line } => json!({ "kind": "file", "path": path, "line": line }),
+        Source::Env(name) => json!({ "kind": "environment", "name": name }),
+        Source::Flag(name) => json!({ "kind": "flag", "name": name }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::settings::{Environment, Layers};
+    use super::*;
+
+    fn settings() -> Settings {
+        let env = Environment::new([("ICEPACK_MEMORY_LIMIT".to_owned(), "1GiB".to_owned())]);
+        let file = Some(("some.toml".into(), "\nstore = \"/data\"".to_owned()));
+        Settings::resolve(&Layers { file, env, flags: Vec::new() }).unwrap()
+    }
+
+    #[test]
+    fn each_value_has_its_origin() {
+        let text = table(&settings(), Style::default());
+        let line = |start: &str| text.lines().find(|l| l.starts_with(start)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(line("store "), "store /data some.toml:2");
+        assert_eq!(line("memory_limit "), "memory_limit 1GiB environment ICEPACK_MEMORY_LIMIT");
+        assert_eq!(line("retention.tenants.system "), "retention.tenants.system 30d default");
+    }
+
+    #[test]
+    fn the_document_has_numbers() {
+        let document = document(&settings());
+        let find = |name: &str| document["settings"].as_array().unwrap().iter().find(|s| s["setting"] == name).unwrap().clone();
+        assert_eq!(find("memory_limit")["value"], 1 << 30);
+        assert_eq!(find("store")["source"], json!({ "kind": "file", "path": "some.toml", "line": 2 }));
+        assert_eq!(find("compaction.max_raw_age")["value"], 86_400);
+        assert_eq!(find("retention.default_ttl")["value"], "forever");
+        assert_eq!(find("archive.url")["value"], Value::Null);
+    }
+}

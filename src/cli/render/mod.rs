@@ -1,0 +1,10 @@
+//! Results as people read them: pure functions from a report to text.
+
+pub mod config;
+pub mod doctor;
+pub mod plan;
+pub mod run;
+pub mod status;
+pub mod table;
+pub mod text;
+pub mod verify;

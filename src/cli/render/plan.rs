@@ -1,0 +1,257 @@
+//! What a pass would do, and why.
+
+use std::collections::BTreeMap;
+
+use icepack::model::names::{FileKind, classify};
+use icepack::model::plan::{Group, GroupKind, Plan, SkipReason};
+use icepack::model::report::SCHEMA_VERSION;
+use serde::Serialize;
+
+use super::super::output::Style;
+use super::table::Grid;
+use super::text::{count, plural, second, size};
+
+/// The document of `plan --json`.
+#[derive(Debug, Serialize)]
+pub struct PlanDocument<'a> {
+    pub schema_version: u32,
+    pub plans: &'a [Plan],
+    pub totals: Totals,
+}
+
+/// Sums over tenants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    pub tenants: u64,
+    /// Files that somebody else wrote, taken or not.
+    pub raw_files: u64,
+    pub raw_bytes: u64,
+    pub groups: u64,
+    /// Files that the groups take.
+    pub files_in: u64,
+    pub bytes_in: u64,
+    /// Files that stay as they are.
+    pub files_left_alone: u64,
+}
+
+impl Totals {
+    /// Of one tenant.
+    pub fn of(plan: &Plan) -> Self {
+        let is_raw = |key: &str| classify(&plan.tenant, key) == FileKind::Raw;
+        let taken = plan.groups.iter().flat_map(|g| &g.inputs).filter(|i| !i.is_snapshot()).map(|i| i.size);
+        let left = plan.skipped.iter().filter(|s| is_raw(&s.key) && s.reason != SkipReason::Retired).map(|s| s.size);
+        let raw: Vec<u64> = taken.chain(left).collect();
+        Self {
+            tenants: 1,
+            raw_files: raw.len() as u64,
+            raw_bytes: raw.iter().sum(),
+            groups: plan.groups.len() as u64,
+            files_in: plan.groups.iter().map(|g| g.inputs.len() as u64).sum(),
+            bytes_in: plan.backlog(),
+            files_left_alone: plan.skipped.len() as u64,
+        }
+    }
+
+    fn plus(self, o: Self) -> Self {
+        Self {
+            tenants: self.tenants + o.tenants,
+            raw_files: self.raw_files + o.raw_files,
+            raw_bytes: self.raw_bytes + o.raw_bytes,
+            groups: self.groups + o.groups,
+            files_in: self.files_in + o.files_in,
+            bytes_in: self.bytes_in + o.bytes_in,
+            files_left_alone: self.files_left_alone + o.files_left_alone,
+        }
+    }
+}
+
+/// Everything, for programs.
+pub fn document(plans: &[Plan]) -> PlanDocument<'_> {
+    PlanDocument { schema_version: SCHEMA_VERSION, plans, totals: totals(plans) }
+}
+
+fn totals(plans: &[Plan]) -> Totals {
+    plans.iter().map(Totals::of).fold(Totals::default(), Totals::plus)
+}
+
+/// Tenant by tenant, then the sum. `archive` is where expired rows go.
+pub fn plan(plans: &[Plan], archive: Option<&str>, explain: bool, style: Style) -> String {
+    let mut parts: Vec<String> = plans.iter().map(|p| tenant(p, archive, explain, style)).collect();
+    parts.push(summary(plans));
+    parts.join("\n\n")
+}
+
+fn summary(plans: &[Plan]) -> String {
+    let t = totals(plans);
+    if t.tenants == 0 {
+        return "no tenants: a tenant is a folder with Parquet files right below the store".to_owned();
+    }
+    if t.groups == 0 {
+        return format!("{}: nothing to do", plural(t.tenants, "tenant"));
+    }
+    format!("{}: {} with {}, {}; nothing was written", plural(t.tenants, "tenant"), plural(t.groups, "group"), plural(t.files_in, "file"), size(t.bytes_in))
+}
+
+fn tenant(plan: &Plan, archive: Option<&str>, explain: bool, style: Style) -> String {
+    let t = Totals::of(plan);
+    let todo = if t.groups == 0 { "nothing to do".to_owned() } else { plural(t.groups, "group") };
+    let mut lines = vec![format!("{}: {}, {}; {todo}", plan.tenant, plural(t.raw_files, "raw file"), size(t.raw_bytes))];
+    lines.push(format!("  {}", retention(plan, archive)));
+    if t.groups > 0 {
+        lines.push(groups(&plan.groups, style));
+    }
+    if !plan.skipped.is_empty() {
+        lines.push(format!("  left alone: {}", left_alone(plan)));
+    }
+    if explain {
+        lines.push(files(plan, style));
+    }
+    lines.join("\n")
+}
+
+fn retention(plan: &Plan, archive: Option<&str>) -> String {
+    let Some(cutoff) = plan.cutoff else { return "rows are kept for ever".to_owned() };
+    let fate = archive.map_or_else(|| "are dropped: there is no archive".to_owned(), |to| format!("go to {to}"));
+    format!("rows before {} {fate}", second(cutoff.to_datetime()))
+}
+
+fn groups(groups: &[Group], style: Style) -> String {
+    let mut grid = Grid::default().indented(2).numbers("group").words("kind").numbers("files").numbers("bytes").prose("why");
+    for (n, group) in groups.iter().enumerate() {
+        grid.row([
+            count(n as u64 + 1).into(),
+            kind(group.kind).into(),
+            count(group.inputs.len() as u64).into(),
+            size(group.bytes()).into(),
+            group.reason.to_string().into(),
+        ]);
+    }
+    grid.draw(style)
+}
+
+fn kind(kind: GroupKind) -> &'static str {
+    match kind {
+        GroupKind::Merge => "merge",
+        GroupKind::Expire => "expire",
+    }
+}
+
+/// `12 files: 10 need nothing, 2 quarantined`
+fn left_alone(plan: &Plan) -> String {
+    let mut by_reason: BTreeMap<String, u64> = BTreeMap::new();
+    for skipped in &plan.skipped {
+        *by_reason.entry(short(&skipped.reason)).or_default() += 1;
+    }
+    let parts: Vec<String> = by_reason.iter().map(|(why, n)| format!("{} {why}", count(*n))).collect();
+    format!("{} ({})", plural(plan.skipped.len() as u64, "file"), parts.join(", "))
+}
+
+fn short(reason: &SkipReason) -> String {
+    match reason {
+        SkipReason::TooFew { have, need } => format!("waiting for more: {have} of {need} needed"),
+        SkipReason::Large => "not small".to_owned(),
+        SkipReason::Young => "too young".to_owned(),
+        SkipReason::Finished => "finished".to_owned(),
+        SkipReason::Quarantined { .. } => "quarantined".to_owned(),
+        SkipReason::Retired => "waiting to be deleted".to_owned(),
+        SkipReason::Orphan => "left over from an unfinished run".to_owned(),
+    }
+}
+
+fn files(plan: &Plan, style: Style) -> String {
+    let mut grid = Grid::default().indented(2).words("file").numbers("bytes").words("decision").prose("why");
+    for (n, group) in plan.groups.iter().enumerate() {
+        for input in &group.inputs {
+            grid.row([
+                input.key.as_str().into(),
+                size(input.size).into(),
+                format!("{} in group {}", kind(group.kind), n + 1).into(),
+                group.reason.to_string().into(),
+            ]);
+        }
+    }
+    for skipped in &plan.skipped {
+        grid.row([skipped.key.as_str().into(), size(skipped.size).into(), "left alone".into(), skipped.reason.to_string().into()]);
+    }
+    if grid.is_empty() { "  no files".to_owned() } else { grid.draw(style) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+    use icepack::model::file::Micros;
+    use icepack::model::names::Tenant;
+    use icepack::model::plan::{PlannedInput, Reason, Skipped};
+
+    fn input(key: &str, size: u64) -> PlannedInput {
+        PlannedInput { key: key.to_owned(), size, etag: None, stats: None, id: None }
+    }
+
+    fn skipped(key: &str, reason: SkipReason) -> Skipped {
+        Skipped { key: key.to_owned(), size: 1 << 20, reason }
+    }
+
+    fn acme() -> Plan {
+        Plan {
+            tenant: Tenant::parse("acme").unwrap(),
+            head_version: 0,
+            now: DateTime::UNIX_EPOCH,
+            cutoff: Some(Micros(1_777_297_507_000_000)),
+            groups: vec![Group {
+                inputs: vec![input("acme/a.parquet", 1 << 20), input("acme/b.parquet", 1 << 20), input("acme/c.parquet", 1 << 20)],
+                kind: GroupKind::Merge,
+                reason: Reason::SmallFiles { files: 3, threshold: 10 << 20 },
+            }],
+            skipped: vec![
+                skipped("acme/big.parquet", SkipReason::Large),
+                skipped("acme/bad.parquet", SkipReason::Quarantined { reason: "not Parquet".to_owned() }),
+                skipped("acme/bad2.parquet", SkipReason::Quarantined { reason: "empty".to_owned() }),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_plan_says_what_and_why() {
+        let text = plan(&[acme()], Some("s3://cold"), false, Style::default());
+        let expected = "\
+acme: 6 raw files, 6.0 MiB; 1 group
+  rows before 2026-04-27 13:45:07Z go to s3://cold
+  group  kind   files    bytes  why
+─────────────────────────────────────────────────────
+      1  merge      3  3.0 MiB  3 files under 10.0 MiB
+  left alone: 3 files (1 not small, 2 quarantined)
+
+1 tenant: 1 group with 3 files, 3.0 MiB; nothing was written";
+        assert_eq!(text.lines().filter(|l| !l.contains('─')).collect::<Vec<_>>(), expected.lines().filter(|l| !l.contains('─')).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn explain_has_every_file() {
+        let text = plan(&[acme()], None, true, Style::default());
+        for key in ["a", "b", "c", "big", "bad", "bad2"] {
+            assert!(text.contains(&format!("acme/{key}.parquet")), "{text}");
+        }
+        assert!(text.contains("quarantined: not Parquet") && text.contains("merge in group 1") && text.contains("are dropped"), "{text}");
+    }
+
+    #[test]
+    fn totals_add_up() {
+        let document = serde_json::to_value(document(&[acme(), acme()])).unwrap();
+        assert_eq!(
+            document["totals"],
+            serde_json::json!({"tenants": 2, "raw_files": 12, "raw_bytes": 12 << 20, "groups": 2, "files_in": 6, "bytes_in": 6 << 20, "files_left_alone": 6})
+        );
+        assert_eq!(document["plans"][0]["groups"][0]["reason"]["why"], "small_files");
+    }
+
+    #[test]
+    fn nothing_to_do_is_said() {
+        assert!(plan(&[], None, false, Style::default()).starts_with("no tenants"));
+        let idle = Plan { groups: Vec::new(), skipped: Vec::new(), cutoff: None, ..acme() };
+        assert_eq!(
+            plan(&[idle], None, true, Style::default()),
+            "acme: 0 raw files, 0 B; nothing to do\n  rows are kept for ever\n  no files\n\n1 tenant: nothing to do"
+        );
+    }
+}

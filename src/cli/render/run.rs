@@ -1,0 +1,251 @@
+//! What a pass did.
+
+use icepack::model::report::{Requests, RunReport, Status, TenantReport};
+
+use super::super::output::{Style, one_line};
+use super::table::{Cell, Grid, Tone};
+use super::text::{count, plural, size, took, unless_zero};
+
+/// The exit code of a pass.
+pub fn exit_code(report: &RunReport) -> u8 {
+    let busy: Vec<Status> = report.tenants.iter().map(|t| t.status).filter(|s| *s != Status::Idle).collect();
+    let any = |status| busy.contains(&status);
+    if any(Status::Refused) {
+        5
+    } else if any(Status::Failed) {
+        if busy.iter().all(|s| *s == Status::Failed) { 1 } else { 3 }
+    } else if any(Status::Conflict) {
+        4
+    } else if any(Status::Quarantined) {
+        3
+    } else {
+        0
+    }
+}
+
+/// The table, what is worth knowing below it, and the requests.
+pub fn run(report: &RunReport, style: Style) -> String {
+    let (idle, busy): (Vec<_>, Vec<_>) = report.tenants.iter().partition(|t| is_uneventful(t));
+    let mut lines = Vec::new();
+    if !busy.is_empty() {
+        let mut grid = header();
+        for tenant in &busy {
+            grid.row(row(tenant, &tenant.tenant, tenant.duration_ms));
+        }
+        if busy.len() > 1 {
+            grid.row(row(&report.totals, "total", report.duration_ms));
+        }
+        lines.push(grid.draw(style));
+    }
+    lines.extend(idle_line(idle.len(), busy.is_empty()));
+    lines.extend(notes(&report.totals));
+    lines.push(requests(&report.requests));
+    for tenant in &report.tenants {
+        lines.extend(problems(tenant));
+    }
+    lines.join("\n")
+}
+
+/// Nothing to compact, nothing swept away, nothing wrong.
+fn is_uneventful(t: &TenantReport) -> bool {
+    t.status == Status::Idle && t.error.is_none() && t.files_deleted == 0
+}
+
+fn idle_line(idle: usize, alone: bool) -> Option<String> {
+    match (idle, alone) {
+        (0, true) => Some("no tenants: a tenant is a folder with Parquet files right below the store".to_owned()),
+        (0, false) => None,
+        (n, true) => Some(format!("nothing to do for {}", plural(n as u64, "tenant"))),
+        (n, false) => Some(format!("nothing to do for {} more {}", count(n as u64), if n == 1 { "tenant" } else { "tenants" })),
+    }
+}
+
+fn header() -> Grid {
+    let sizes = Grid::default().words("tenant").words("status").numbers("files").numbers("out").numbers("bytes").numbers("out");
+    let rows = sizes.numbers("rows").numbers("kept").if_room().numbers("archived").if_any().numbers("expired").if_any().numbers("duplicates").if_any();
+    rows.numbers("quarantined").if_any().numbers("deleted").if_room().numbers("time").if_room()
+}
+
+fn row(t: &TenantReport, name: &str, duration_ms: u64) -> Vec<Cell> {
+    let ledger = &t.ledger;
+    vec![
+        name.into(),
+        Cell::toned(status_word(t.status), tone(t.status)),
+        count(t.files_compacted).into(),
+        count(t.files_written).into(),
+        size(t.bytes_before).into(),
+        size(t.bytes_after).into(),
+        count(ledger.rows_in).into(),
+        count(ledger.rows_kept).into(),
+        unless_zero(ledger.rows_archived).into(),
+        unless_zero(ledger.rows_expired).into(),
+        unless_zero(ledger.rows_deduplicated).into(),
+        unless_zero(t.quarantined.len() as u64).into(),
+        count(t.files_deleted).into(),
+        took(duration_ms).into(),
+    ]
+}
+
+/// A status in a word.
+pub fn status_word(status: Status) -> &'static str {
+    match status {
+        Status::Idle => "idle",
+        Status::Done => "done",
+        Status::Stopped => "stopped",
+        Status::Quarantined => "quarantined",
+        Status::Conflict => "conflict",
+        Status::Failed => "failed",
+        Status::Refused => "refused",
+    }
+}
+
+/// Its colour.
+pub fn tone(status: Status) -> Option<Tone> {
+    match status {
+        Status::Idle => None,
+        Status::Done => Some(Tone::Good),
+        Status::Stopped | Status::Quarantined | Status::Conflict => Some(Tone::Notable),
+        Status::Failed | Status::Refused => Some(Tone::Bad),
+    }
+}
+
+fn notes(totals: &TenantReport) -> Vec<String> {
+    let mut notes = Vec::new();
+    if totals.implausible > 0 {
+        notes.push(format!("{} with a time that is missing, before 2000 or in the future: kept, and never expired", plural(totals.implausible, "row")));
+    }
+    if totals.id_conflicts > 0 {
+        notes.push(format!("{} with the same id as another but other content: all kept", plural(totals.id_conflicts, "row")));
+    }
+    if totals.groups_left > 0 {
+        notes.push(format!("{} left for the next pass", plural(totals.groups_left, "group")));
+    }
+    notes
+}
+
+fn requests(r: &Requests) -> String {
+    let kinds = [(r.get, "get"), (r.put, "put"), (r.head, "head"), (r.list, "list"), (r.delete, "delete"), (r.copy, "copy")];
+    let parts: Vec<String> = kinds.iter().filter(|(n, _)| *n > 0).map(|(n, kind)| format!("{} {kind}", count(*n))).collect();
+    if parts.is_empty() { "requests: none".to_owned() } else { format!("requests: {} ({})", count(r.total()), parts.join(", ")) }
+}
+
+fn problems(t: &TenantReport) -> Vec<String> {
+    let error = t.error.iter().map(|e| format!("{}: {}", t.tenant, one_line(e)));
+    let quarantined =
+        t.quarantined.iter().map(|key| format!("{}: quarantined `{}`, which is left where it is; `icepack plan --explain` says why", t.tenant, one_line(key)));
+    error.chain(quarantined).collect()
+}
+
+/// The line on stderr for a pass that did not end well; none where it did. `detail` adds the first reason, for those who do not see the table.
+pub fn verdict(report: &RunReport, detail: bool) -> Option<String> {
+    let named = |status| -> Vec<&TenantReport> { report.tenants.iter().filter(|t| t.status == status).collect() };
+    let say = |what: &str, tenants: &[&TenantReport]| {
+        let names: Vec<&str> = tenants.iter().take(3).map(|t| t.tenant.as_str()).collect();
+        let more = if tenants.len() > names.len() { format!(" and {} more", tenants.len() - names.len()) } else { String::new() };
+        let why = tenants.iter().find_map(|t| t.error.as_deref()).filter(|_| detail).map(|e| format!(": {e}")).unwrap_or_default();
+        format!("{} of {} {what}: {}{more}{why}", tenants.len(), plural(report.tenants.len() as u64, "tenant"), names.join(", "))
+    };
+    let (refused, failed, lost) = (named(Status::Refused), named(Status::Failed), named(Status::Conflict));
+    let quarantined = &report.totals.quarantined;
+    if !refused.is_empty() {
+        Some(say("refused for safety, a person must look", &refused))
+    } else if !failed.is_empty() {
+        Some(say("failed", &failed))
+    } else if !lost.is_empty() {
+        Some(say("lost to a concurrent run, nothing is harmed", &lost))
+    } else if let Some(first) = quarantined.first() {
+        let more = if quarantined.len() > 1 { format!(" and {} more", quarantined.len() - 1) } else { String::new() };
+        Some(format!(
+            "{} quarantined and left in place: {first}{more}; `icepack plan --explain` says why: repair, replace or remove",
+            plural(quarantined.len() as u64, "file")
+        ))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+    use icepack::model::manifest::Ledger;
+    use icepack::model::names::FileId;
+    use icepack::model::report::SCHEMA_VERSION;
+
+    fn tenant(name: &str, status: Status) -> TenantReport {
+        TenantReport { tenant: name.to_owned(), status, ..TenantReport::default() }
+    }
+
+    fn report(tenants: Vec<TenantReport>) -> RunReport {
+        let mut totals =
+            TenantReport { tenant: "total".to_owned(), status: tenants.iter().map(|t| t.status).max().unwrap_or_default(), ..TenantReport::default() };
+        tenants.iter().for_each(|t| totals.add(t));
+        let requests = Requests { get: 1_200, put: 3, ..Requests::default() };
+        RunReport { schema_version: SCHEMA_VERSION, run_id: FileId::NIL, started_at: DateTime::UNIX_EPOCH, duration_ms: 4_250, tenants, totals, requests }
+    }
+
+    fn code(statuses: &[Status]) -> u8 {
+        exit_code(&report(statuses.iter().map(|s| tenant("t", *s)).collect()))
+    }
+
+    #[test]
+    fn exit_codes() {
+        use Status::*;
+        assert_eq!(code(&[]), 0);
+        assert_eq!(code(&[Idle, Done, Stopped]), 0);
+        assert_eq!(code(&[Idle, Quarantined, Done]), 3);
+        assert_eq!(code(&[Conflict, Quarantined]), 4);
+        assert_eq!(code(&[Failed, Idle]), 1);
+        assert_eq!(code(&[Failed, Done]), 3);
+        assert_eq!(code(&[Failed, Conflict]), 3);
+        assert_eq!(code(&[Refused, Failed]), 5);
+    }
+
+    fn acme() -> TenantReport {
+        TenantReport {
+            files_compacted: 400,
+            files_written: 2,
+            bytes_before: 40 << 20,
+            bytes_after: 31 << 20,
+            ledger: Ledger { rows_in: 4_000_000, rows_kept: 4_000_000, ..Ledger::default() },
+            files_deleted: 400,
+            duration_ms: 4_000,
+            ..tenant("acme", Status::Done)
+        }
+    }
+
+    #[test]
+    fn a_pass_is_a_table_with_the_idle_summed_up() {
+        let text = run(&report(vec![acme(), tenant("globex", Status::Idle), tenant("initech", Status::Idle)]), Style::default());
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("tenant  status  files  out"), "{text}");
+        assert!(!lines[0].contains("archived") && !lines[0].contains("quarantined"), "{text}");
+        assert!(lines[2].starts_with("acme    done      400    2  40.0 MiB  31.0 MiB  4,000,000  4,000,000"), "{text}");
+        assert_eq!(&lines[3..], ["nothing to do for 2 more tenants", "requests: 1,203 (1,200 get, 3 put)"]);
+    }
+
+    #[test]
+    fn several_tenants_have_a_total() {
+        let text = run(&report(vec![acme(), acme()]), Style::default());
+        assert!(text.lines().any(|l| l.starts_with("total") && l.contains("8,000,000")), "{text}");
+    }
+
+    #[test]
+    fn errors_stand_below_the_table_a_line_each() {
+        let failed = TenantReport { error: Some("cannot put x:\nno".to_owned()), ..tenant("globex", Status::Failed) };
+        let held = TenantReport { quarantined: vec!["acme/bad.parquet".to_owned()], ..tenant("acme", Status::Quarantined) };
+        let report = report(vec![failed, held]);
+        let text = run(&report, Style::default());
+        assert!(text.contains("\nglobex: cannot put x: no\n"), "{text}");
+        assert!(text.contains("\nacme: quarantined `acme/bad.parquet`"), "{text}");
+        assert_eq!(verdict(&report, false).unwrap(), "1 of 2 tenants failed: globex");
+        assert_eq!(verdict(&report, true).unwrap(), "1 of 2 tenants failed: globex: cannot put x:\nno");
+    }
+
+    #[test]
+    fn a_quiet_pass_is_two_lines() {
+        assert_eq!(run(&report(vec![tenant("a", Status::Idle)]), Style::default()), "nothing to do for 1 tenant\nrequests: 1,203 (1,200 get, 3 put)");
+        assert!(run(&report(Vec::new()), Style::default()).starts_with("no tenants"));
+        assert_eq!(verdict(&report(vec![acme()]), true), None);
+    }
+}

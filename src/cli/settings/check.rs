@@ -1,0 +1,116 @@
+//! What single values cannot show: whether they fit together.
+
+use std::time::Duration;
+
+use icepack::config::SHORTEST_TTL;
+use icepack::stage::store::Location;
+use icepack::{CompactionOverrides, Error, Result};
+
+use super::keys::{tenant_compaction_path, tenant_ttl_path};
+use super::value::{Shown, show_duration};
+use super::{Settings, suggest};
+
+/// S3's names, for those who slip. Other stores have their own, so that an unknown one is no error.
+const STORAGE_CLASSES: [&str; 9] =
+    ["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE", "REDUCED_REDUNDANCY", "EXPRESS_ONEZONE"];
+
+/// Checks the whole.
+///
+/// # Errors
+/// [`Error::Usage`] for what cannot work or would be dangerous. What is merely odd comes back as warnings.
+pub fn check(settings: &Settings) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    check_ttls(settings)?;
+    check_sizes(settings, None, &mut warnings)?;
+    for (tenant, own) in &settings.draft.overrides {
+        check_sizes(settings, Some((tenant, own)), &mut warnings)?;
+    }
+    check_archive(settings, &mut warnings)?;
+    Ok(warnings)
+}
+
+/// A TTL of minutes is rarely meant: most often somebody forgot a unit, and the rows are gone with the next pass.
+fn check_ttls(settings: &Settings) -> Result<()> {
+    if settings.draft.allow_short_ttl {
+        return Ok(());
+    }
+    let retention = &settings.draft.retention;
+    let own = retention.per_tenant_ttl.iter().map(|(tenant, ttl)| (tenant_ttl_path(tenant), *ttl));
+    let mut all: Vec<(String, Option<Duration>)> = own.chain([("retention.default_ttl".to_owned(), retention.default_ttl)]).collect();
+    all.sort();
+    for (path, ttl) in all {
+        let Some(ttl) = ttl.filter(|t| *t < SHORTEST_TTL) else { continue };
+        let source = settings.source(&path);
+        return Err(Error::Usage(format!(
+            "{source}: {path} is {}, so rows would expire almost at once: check the unit, or set retention.allow_short_ttl = true if that is meant",
+            show_duration(ttl)
+        )));
+    }
+    Ok(())
+}
+
+/// A size as it holds for the general settings or for one tenant, with where it stands.
+struct Sized {
+    path: String,
+    bytes: u64,
+    text: String,
+}
+
+fn check_sizes(settings: &Settings, tenant: Option<(&String, &CompactionOverrides)>, warnings: &mut Vec<String>) -> Result<()> {
+    let general = &settings.draft.compaction;
+    let size = |name: &str, pick: fn(&CompactionOverrides) -> Option<u64>| {
+        let own = tenant.and_then(|(t, own)| pick(own).map(|bytes| (tenant_compaction_path(t, name), bytes)));
+        let (path, bytes) = own.unwrap_or_else(|| (format!("compaction.{name}"), pick(general).unwrap_or_default()));
+        let text = format!("{path} ({}, {})", Shown::size(bytes).text, settings.source(&path));
+        Sized { path, bytes, text }
+    };
+    let small = size("small_file_threshold", |c| c.small_file_threshold);
+    let target = size("target_file_size", |c| c.target_file_size);
+    let max = size("max_file_size", |c| c.max_file_size);
+    let is_news = |a: &Sized, b: &Sized| tenant.is_none() || [a, b].iter().any(|s| s.path.starts_with("tenants."));
+    if target.bytes > max.bytes && is_news(&target, &max) {
+        return Err(Error::Usage(format!("{} is above {}: lower the first or raise the second", target.text, max.text)));
+    }
+    if small.bytes > target.bytes && is_news(&small, &target) {
+        warnings.push(format!("{} is above {}: finished files would count as small and be rewritten", small.text, target.text));
+    }
+    Ok(())
+}
+
+fn check_archive(settings: &Settings, warnings: &mut Vec<String>) -> Result<()> {
+    let class = settings.draft.storage_class.as_deref();
+    let Some(archive) = settings.archive()? else {
+        if class.is_some() {
+            warnings.push(format!(
+                "archive.storage_class ({}) does nothing without archive.url: expired rows are dropped",
+                settings.source("archive.storage_class")
+            ));
+        }
+        return Ok(());
+    };
+    // A missing store is for the commands that need one to complain about.
+    if settings.draft.store.is_some() {
+        let store = settings.store()?;
+        if archive.overlaps(&store) {
+            return Err(Error::Usage(format!(
+                "the archive {archive} ({}) overlaps the store {store} ({}): expired rows would go back among the live ones; use another bucket, or a prefix or directory outside the store",
+                settings.source("archive.url"),
+                settings.source("store")
+            )));
+        }
+    }
+    match class {
+        Some(class) if matches!(archive, Location::Directory(_) | Location::Memory) => {
+            warnings
+                .push(format!("archive.storage_class = {class} ({}) is ignored: {archive} is not an object store", settings.source("archive.storage_class")));
+        }
+        Some(class) if !STORAGE_CLASSES.contains(&class) => {
+            if let Some(near) = suggest::nearest(class, STORAGE_CLASSES) {
+                warnings
+                    .push(format!("archive.storage_class = {class} ({}) is not one of S3's: did you mean {near}?", settings.source("archive.storage_class")));
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! Every setting: its name, how it is read and how it is shown. The file, the environment and `config show` all follow these tables, so
+//! that none of them can know a key that the others do not.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use icepack::stage::retry::RetryPolicy;
+use icepack::{CompactionConfig, CompactionOverrides, RetentionConfig};
+
+use super::value::{Raw, Shown, boolean, count, duration, path, size, some_duration, some_size, text, ttl};
+
+/// All settings while the layers are laid over each other: defaults at first.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub store: Option<String>,
+    pub timestamp_column: String,
+    pub id_column: String,
+    pub memory_limit: u64,
+    pub spill_dir: Option<PathBuf>,
+    pub max_duration: Option<Duration>,
+    pub concurrency: usize,
+    pub interval: Duration,
+    /// `[compaction]`; every field is set.
+    pub compaction: CompactionOverrides,
+    /// `retention.default_ttl` and `[retention.tenants]`.
+    pub retention: RetentionConfig,
+    pub slack: Duration,
+    pub allow_short_ttl: bool,
+    pub archive_url: Option<String>,
+    pub storage_class: Option<String>,
+    pub retry: RetryPolicy,
+    pub delete_delay: Duration,
+    pub orphan_grace: Duration,
+    /// `[tenants.NAME.compaction]`.
+    pub overrides: BTreeMap<String, CompactionOverrides>,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        let c = CompactionConfig::default();
+        Self {
+            store: None,
+            timestamp_column: c.timestamp_column.clone(),
+            id_column: c.id_column.clone(),
+            memory_limit: c.memory_limit,
+            spill_dir: c.spill_dir.clone(),
+            max_duration: c.max_duration,
+            concurrency: c.concurrency,
+            interval: c.interval(),
+            compaction: CompactionOverrides {
+                strategy: Some(c.strategy),
+                min_files_to_compact: Some(c.min_files_to_compact),
+                small_file_threshold: Some(c.small_file_threshold),
+                target_file_size: Some(c.target_file_size),
+                max_file_size: Some(c.max_file_size),
+                max_raw_age: Some(c.max_raw_age),
+            },
+            retention: c.retention,
+            slack: c.slack,
+            allow_short_ttl: false,
+            archive_url: None,
+            storage_class: None,
+            retry: RetryPolicy::default(),
+            delete_delay: c.delete_delay,
+            orphan_grace: c.orphan_grace,
+            overrides: c.overrides,
+        }
+    }
+}
+
+/// One setting outside `[compaction]`.
+pub struct Key {
+    /// As in the file, with dots.
+    pub path: &'static str,
+    set: fn(&mut Draft, Raw<'_>) -> Result<(), String>,
+    show: fn(&Draft) -> Shown,
+}
+
+/// One setting of `[compaction]` or of `[tenants.NAME.compaction]`.
+pub struct CompactionKey {
+    /// Its name there.
+    pub name: &'static str,
+    set: fn(&mut CompactionOverrides, Raw<'_>) -> Result<(), String>,
+    show: fn(&CompactionOverrides) -> Option<Shown>,
+}
+
+fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *slot = value?;
+    Ok(())
+}
+
+fn put_some<T>(slot: &mut Option<T>, value: Result<T, String>) -> Result<(), String> {
+    *slot = Some(value?);
+    Ok(())
+}
+
+/// Every scalar setting outside `[compaction]`.
+pub const KEYS: &[Key] = &[
+    Key { path: "store", set: |d, v| put_some(&mut d.store, text(v)), show: |d| Shown::text(d.store.as_deref()) },
+    Key { path: "timestamp_column", set: |d, v| put(&mut d.timestamp_column, text(v)), show: |d| Shown::text(Some(&d.timestamp_column)) },
+    Key { path: "id_column", set: |d, v| put(&mut d.id_column, text(v)), show: |d| Shown::text(Some(&d.id_column)) },
+    Key { path: "memory_limit", set: |d, v| put(&mut d.memory_limit, some_size(v)), show: |d| Shown::size(d.memory_limit) },
+    Key {
+        path: "spill_dir",
+        set: |d, v| put_some(&mut d.spill_dir, path(v)),
+        show: |d| Shown::text(d.spill_dir.as_ref().map(|p| p.to_string_lossy()).as_deref()),
+    },
+    Key {
+        path: "max_duration",
+        set: |d, v| put_some(&mut d.max_duration, some_duration(v)),
+        show: |d| d.max_duration.map_or_else(Shown::nothing, Shown::duration),
+    },
+    Key { path: "concurrency", set: |d, v| put(&mut d.concurrency, count(v)), show: |d| Shown::count(d.concurrency) },
+    Key { path: "interval", set: |d, v| put(&mut d.interval, some_duration(v)), show: |d| Shown::duration(d.interval) },
+    Key { path: "retention.default_ttl", set: |d, v| put(&mut d.retention.default_ttl, ttl(v)), show: |d| Shown::ttl(d.retention.default_ttl) },
+    Key { path: "retention.slack", set: |d, v| put(&mut d.slack, duration(v)), show: |d| Shown::duration(d.slack) },
+    Key { path: "retention.allow_short_ttl", set: |d, v| put(&mut d.allow_short_ttl, boolean(v)), show: |d| Shown::boolean(d.allow_short_ttl) },
+    Key { path: "archive.url", set: |d, v| put_some(&mut d.archive_url, text(v)), show: |d| Shown::text(d.archive_url.as_deref()) },
+    Key { path: "archive.storage_class", set: |d, v| put_some(&mut d.storage_class, text(v)), show: |d| Shown::text(d.storage_class.as_deref()) },
+    Key { path: "archive.retry_max_interval", set: |d, v| put(&mut d.retry.max_interval, some_duration(v)), show: |d| Shown::duration(d.retry.max_interval) },
+    Key { path: "archive.retry_max_elapsed", set: |d, v| put(&mut d.retry.max_elapsed, duration(v)), show: |d| Shown::duration(d.retry.max_elapsed) },
+    Key { path: "sweep.delete_delay", set: |d, v| put(&mut d.delete_delay, duration(v)), show: |d| Shown::duration(d.delete_delay) },
+    Key { path: "sweep.orphan_grace", set: |d, v| put(&mut d.orphan_grace, duration(v)), show: |d| Shown::duration(d.orphan_grace) },
+];
+
+/// Every setting of `[compaction]`.
+pub const COMPACTION_KEYS: &[CompactionKey] = &[
+    CompactionKey {
+        name: "strategy",
+        set: |c, v| put_some(&mut c.strategy, text(v).and_then(|t| t.parse())),
+        show: |c| c.strategy.map(|s| Shown::text(Some(s.short()))),
+    },
+    CompactionKey {
+        name: "min_files_to_compact",
+        set: |c, v| put_some(&mut c.min_files_to_compact, count(v)),
+        show: |c| c.min_files_to_compact.map(Shown::count),
+    },
+    CompactionKey {
+        name: "small_file_threshold",
+        set: |c, v| put_some(&mut c.small_file_threshold, size(v)),
+        show: |c| c.small_file_threshold.map(Shown::size),
+    },
+    CompactionKey { name: "target_file_size", set: |c, v| put_some(&mut c.target_file_size, some_size(v)), show: |c| c.target_file_size.map(Shown::size) },
+    CompactionKey { name: "max_file_size", set: |c, v| put_some(&mut c.max_file_size, some_size(v)), show: |c| c.max_file_size.map(Shown::size) },
+    CompactionKey { name: "max_raw_age", set: |c, v| put_some(&mut c.max_raw_age, some_duration(v)), show: |c| c.max_raw_age.map(Shown::duration) },
+];
+
+/// The paths of all scalar settings, in the order in which they are shown.
+pub fn scalar_paths() -> Vec<String> {
+    let before = KEYS.iter().filter(|k| !k.path.contains('.')).map(|k| k.path.to_owned());
+    let compaction = COMPACTION_KEYS.iter().map(|k| format!("compaction.{}", k.name));
+    let after = KEYS.iter().filter(|k| k.path.contains('.')).map(|k| k.path.to_owned());
+    before.chain(compaction).chain(after).collect()
+}
+
+/// The environment variable of a setting.
+pub fn env_name(path: &str) -> String {
+    format!("ICEPACK_{}", path.to_ascii_uppercase().replace('.', "_"))
+}
+
+/// Reads a value into the setting at `path`; None where there is no such setting.
+pub fn set(draft: &mut Draft, path: &str, raw: Raw<'_>) -> Option<Result<(), String>> {
+    if let Some(name) = path.strip_prefix("compaction.") {
+        return set_compaction(&mut draft.compaction, name, raw);
+    }
+    KEYS.iter().find(|k| k.path == path).map(|k| (k.set)(draft, raw))
+}
+
+/// Reads a value into a setting of `[compaction]` or of one tenant's; None where there is no such setting.
+pub fn set_compaction(target: &mut CompactionOverrides, name: &str, raw: Raw<'_>) -> Option<Result<(), String>> {
+    COMPACTION_KEYS.iter().find(|k| k.name == name).map(|k| (k.set)(target, raw))
+}
+
+/// Every setting with its value: scalars first, then tenant by tenant.
+pub fn show_all(draft: &Draft) -> Vec<(String, Shown)> {
+    let mut all: Vec<(String, Shown)> = scalar_paths().into_iter().map(|path| (path.clone(), show(draft, &path))).collect();
+    let ttls: BTreeMap<_, _> = draft.retention.per_tenant_ttl.iter().collect();
+    all.extend(ttls.into_iter().map(|(tenant, ttl)| (tenant_ttl_path(tenant), Shown::ttl(*ttl))));
+    for (tenant, own) in &draft.overrides {
+        let set = COMPACTION_KEYS.iter().filter_map(|k| (k.show)(own).map(|shown| (tenant_compaction_path(tenant, k.name), shown)));
+        all.extend(set);
+    }
+    all
+}
+
+fn show(draft: &Draft, path: &str) -> Shown {
+    let compaction =
+        path.strip_prefix("compaction.").and_then(|name| COMPACTION_KEYS.iter().find(|k| k.name == name)).and_then(|k| (k.show)(&draft.compaction));
+    let other = || KEYS.iter().find(|k| k.path == path).map(|k| (k.show)(draft));
+    compaction.or_else(other).unwrap_or_else(Shown::nothing)
+}
+
+/// Where a tenant's TTL is shown, whichever of its two spellings it came from.
+pub fn tenant_ttl_path(tenant: &str) -> String {
+    format!("retention.tenants.{}", quoted(tenant))
+}
+
+/// Where a tenant's own compaction setting is shown.
+pub fn tenant_compaction_path(tenant: &str, name: &str) -> String {
+    format!("tenants.{}.compaction.{name}", quoted(tenant))
+}
+
+/// A key as TOML wants it.
+fn quoted(key: &str) -> String {
+    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if bare { key.to_owned() } else { format!("\"{key}\"") }
+}

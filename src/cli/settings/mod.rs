@@ -1,0 +1,224 @@
+//! Settings: a flag beats the environment, which beats the file, which beats the default; key by key.
+
+mod check;
+mod env;
+mod file;
+pub mod keys;
+mod suggest;
+#[cfg(test)]
+mod tests;
+pub mod value;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use icepack::stage::archive::ObjectArchiveOptions;
+use icepack::stage::store::Location;
+use icepack::{CompactionConfig, Error, Result};
+
+pub use env::Environment;
+use keys::Draft;
+use value::Raw;
+
+/// The file that is read where none is named.
+pub const DEFAULT_FILE: &str = "icepack.toml";
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    Default,
+    File { path: PathBuf, line: usize },
+    Env(String),
+    Flag(&'static str),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Env(name) => write!(f, "environment {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// Where each value that is not a default came from, by its path.
+pub type Origins = BTreeMap<String, Source>;
+
+/// A setting given as a flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagValue {
+    /// `--memory-limit`
+    pub flag: &'static str,
+    /// `memory_limit`
+    pub path: &'static str,
+    /// As typed.
+    pub value: String,
+}
+
+/// What the settings are made from, apart from the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Layers {
+    /// The configuration file: its path and its text.
+    pub file: Option<(PathBuf, String)>,
+    /// The `ICEPACK_*` variables.
+    pub env: Environment,
+    /// What the command line says.
+    pub flags: Vec<FlagValue>,
+}
+
+impl Layers {
+    /// Reads the file: the named one, which must exist, else `./icepack.toml` if it is there.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where it cannot be read.
+    pub fn read(config: Option<PathBuf>, env: Environment, flags: Vec<FlagValue>) -> Result<Self> {
+        let named = config.or_else(|| env.get("ICEPACK_CONFIG").map(PathBuf::from));
+        let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+        let file = match std::fs::read_to_string(&path) {
+            Ok(text) => Some((path, text)),
+            Err(e) if named.is_none() && e.kind() == std::io::ErrorKind::NotFound => None,
+            Err(e) => {
+                return Err(Error::Usage(format!(
+                    "cannot read the configuration file `{}`: {e}; check the path given by --config or ICEPACK_CONFIG",
+                    path.display()
+                )));
+            }
+        };
+        Ok(Self { file, env, flags })
+    }
+}
+
+/// The settings that hold, each with its origin.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    draft: Draft,
+    origins: Origins,
+    file: Option<PathBuf>,
+    warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Lays the layers over each other and checks what they add up to.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with where the first wrong value stands and what to write instead.
+    pub fn resolve(layers: &Layers) -> Result<Self> {
+        let mut settings = Self { draft: Draft::default(), origins: Origins::new(), file: None, warnings: Vec::new() };
+        if let Some((path, text)) = &layers.file {
+            file::apply(&mut settings.draft, &mut settings.origins, path, text)?;
+            settings.file = Some(path.clone());
+        }
+        env::apply(&mut settings.draft, &mut settings.origins, &layers.env)?;
+        for flag in &layers.flags {
+            settings.flag(flag)?;
+        }
+        settings.warnings = check::check(&settings)?;
+        Ok(settings)
+    }
+
+    fn flag(&mut self, given: &FlagValue) -> Result<()> {
+        let FlagValue { flag, path, value } = given;
+        match keys::set(&mut self.draft, path, Raw::Text(value)) {
+            Some(Ok(())) => {}
+            Some(Err(why)) => return Err(Error::Usage(format!("{flag}: {why}"))),
+            None => return Err(Error::Usage(format!("{flag} sets `{path}`, which is not a setting"))),
+        }
+        self.origins.insert((*path).to_owned(), Source::Flag(flag));
+        if *path == "compaction.strategy" {
+            self.drop_tenant_strategies();
+        }
+        Ok(())
+    }
+
+    /// Who types a strategy means it for this pass, whatever the file says of single tenants.
+    fn drop_tenant_strategies(&mut self) {
+        for (tenant, own) in &mut self.draft.overrides {
+            own.strategy = None;
+            self.origins.remove(&keys::tenant_compaction_path(tenant, "strategy"));
+        }
+    }
+
+    /// The store.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where none is set, or what is set is not one.
+    pub fn store(&self) -> Result<Location> {
+        Location::parse(self.draft.store.as_deref().unwrap_or_default()).map_err(|e| self.at("store", e))
+    }
+
+    /// The archive, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where what is set is not a store.
+    pub fn archive(&self) -> Result<Option<Location>> {
+        let location = self.draft.archive_url.as_deref().map(Location::parse).transpose();
+        location.map_err(|e| self.at("archive.url", e))
+    }
+
+    /// Adds where the value stands, unless it stands nowhere.
+    fn at(&self, path: &str, error: Error) -> Error {
+        match (self.source(path), error) {
+            (Source::Default, error) => error,
+            (source, Error::Usage(why)) => Error::Usage(format!("{source}: {path}: {why}")),
+            (_, error) => error,
+        }
+    }
+
+    /// How an archive at `location` is written to.
+    pub fn archive_options(&self, location: &Location) -> ObjectArchiveOptions {
+        // Others refuse a storage class; [`check`] has warned that it is ignored.
+        let send_class = matches!(location, Location::S3 { .. } | Location::Cloud { .. });
+        ObjectArchiveOptions { storage_class: self.draft.storage_class.clone().filter(|_| send_class), retry: self.draft.retry, send_class }
+    }
+
+    /// The library's configuration, without the archive.
+    pub fn compaction_config(&self) -> CompactionConfig {
+        let d = &self.draft;
+        let mut config = CompactionConfig {
+            compaction_interval_seconds: d.interval.as_secs().max(1),
+            retention: d.retention.clone(),
+            timestamp_column: d.timestamp_column.clone(),
+            id_column: d.id_column.clone(),
+            slack: d.slack,
+            delete_delay: d.delete_delay,
+            orphan_grace: d.orphan_grace,
+            memory_limit: d.memory_limit,
+            concurrency: d.concurrency,
+            max_duration: d.max_duration,
+            spill_dir: d.spill_dir.clone(),
+            overrides: d.overrides.clone(),
+            ..CompactionConfig::default()
+        };
+        let c = &d.compaction;
+        config.strategy = c.strategy.unwrap_or(config.strategy);
+        config.min_files_to_compact = c.min_files_to_compact.unwrap_or(config.min_files_to_compact);
+        config.small_file_threshold = c.small_file_threshold.unwrap_or(config.small_file_threshold);
+        config.target_file_size = c.target_file_size.unwrap_or(config.target_file_size);
+        config.max_file_size = c.max_file_size.unwrap_or(config.max_file_size);
+        config.max_raw_age = c.max_raw_age.unwrap_or(config.max_raw_age);
+        config
+    }
+
+    /// What is odd, but no error.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The file that was read.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Where the value at `path` came from.
+    pub fn source(&self, path: &str) -> Source {
+        self.origins.get(path).cloned().unwrap_or(Source::Default)
+    }
+
+    /// Every setting: path, value, origin.
+    pub fn all(&self) -> Vec<(String, value::Shown, Source)> {
+        keys::show_all(&self.draft).into_iter().map(|(path, shown)| (path.clone(), shown, self.source(&path))).collect()
+    }
+}

@@ -1,0 +1,290 @@
+//! Settings as a user meets them: three layers, slips, and values that do not fit together.
+
+use super::*;
+use std::time::Duration;
+
+fn layers(file: &str, env: &[(&str, &str)], flags: &[FlagValue]) -> Layers {
+    Layers {
+        file: (!file.is_empty()).then(|| (PathBuf::from("icepack.toml"), file.to_owned())),
+        env: Environment::new(env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))),
+        flags: flags.to_vec(),
+    }
+}
+
+fn flag(flag: &'static str, path: &'static str, value: &str) -> FlagValue {
+    FlagValue { flag, path, value: value.to_owned() }
+}
+
+fn from_file(text: &str) -> Settings {
+    Settings::resolve(&layers(text, &[], &[])).unwrap()
+}
+
+fn refused(file: &str, env: &[(&str, &str)]) -> String {
+    let error = Settings::resolve(&layers(file, env, &[])).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    let text = error.to_string();
+    assert!(!text.contains('\n'), "{text}");
+    text
+}
+
+fn days(n: u64) -> Option<Duration> {
+    Some(Duration::from_secs(n * 86_400))
+}
+
+/// The example of the documentation, with every section there is.
+const FULL: &str = r#"
+store = "s3://events/prod"
+timestamp_column = "at"
+id_column = "id"
+memory_limit = "512MiB"
+spill_dir = "/scratch"
+max_duration = "1h 30m"
+concurrency = 2
+interval = "2h"
+[compaction]
+strategy = "time"
+min_files_to_compact = 5
+small_file_threshold = 1048576
+target_file_size = "64MiB"
+max_file_size = "100MB"
+max_raw_age = "12h"
+[retention]
+default_ttl = "365d"
+slack = "6h"
+[retention.tenants]
+"eu-*" = "90d"
+audit = "forever"
+[archive]
+url = "s3://events-cold/prod"
+storage_class = "DEEP_ARCHIVE"
+retry_max_interval = "5s"
+retry_max_elapsed = "1m"
+[sweep]
+delete_delay = "15m"
+orphan_grace = "48h"
+[tenants.acme.compaction]
+strategy = "full"
+target_file_size = "90MiB"
+[tenants.acme.retention]
+ttl = "7d"
+"#;
+
+#[test]
+fn every_key_of_the_file_arrives() {
+    let settings = from_file(FULL);
+    let c = settings.compaction_config();
+    assert_eq!((c.timestamp_column.as_str(), c.id_column.as_str(), c.memory_limit), ("at", "id", 512 << 20));
+    assert_eq!((c.spill_dir, c.max_duration), (Some("/scratch".into()), Some(Duration::from_secs(5400))));
+    assert_eq!((c.concurrency, c.compaction_interval_seconds), (2, 7200));
+    assert_eq!((c.strategy.short(), c.min_files_to_compact, c.small_file_threshold), ("time", 5, 1 << 20));
+    assert_eq!((c.target_file_size, c.max_file_size, c.max_raw_age.as_secs()), (64 << 20, 100_000_000, 43_200));
+    assert_eq!((c.retention.ttl_for("other"), c.slack.as_secs()), (days(365), 21_600));
+    assert_eq!((c.delete_delay.as_secs(), c.orphan_grace.as_secs()), (900, 172_800));
+    assert_eq!(settings.store().unwrap().to_string(), "s3://events/prod");
+    assert_eq!(settings.archive().unwrap().unwrap().to_string(), "s3://events-cold/prod");
+    let archive = settings.archive_options(&settings.archive().unwrap().unwrap());
+    assert_eq!((archive.storage_class.as_deref(), archive.send_class), (Some("DEEP_ARCHIVE"), true));
+    assert_eq!((archive.retry.max_interval.as_secs(), archive.retry.max_elapsed.as_secs()), (5, 60));
+    assert_eq!(settings.warnings(), [] as [&str; 0]);
+}
+
+#[test]
+fn tenants_have_their_own_rules() {
+    let c = from_file(FULL).compaction_config();
+    assert_eq!(c.policy_for("acme").target_file_size, 90 << 20);
+    assert_eq!(c.policy_for("acme").strategy.short(), "full");
+    assert_eq!(c.policy_for("globex").target_file_size, 64 << 20);
+    let ttl = |t| c.retention.ttl_for(t);
+    assert_eq!((ttl("acme"), ttl("eu-1"), ttl("audit"), ttl("globex")), (days(7), days(90), None, days(365)));
+    // A table of the user's own adds to what is built in.
+    assert_eq!(ttl("system"), days(30));
+    assert_eq!(from_file("[retention.tenants]\nsystem = \"forever\"").compaction_config().retention.ttl_for("system"), None);
+}
+
+#[test]
+fn without_a_file_the_defaults_are_the_library_s() {
+    let settings = Settings::resolve(&layers("", &[], &[])).unwrap();
+    let (ours, default) = (settings.compaction_config(), CompactionConfig::default());
+    assert_eq!(format!("{ours:?}"), format!("{default:?}"));
+    assert!(settings.store().unwrap_err().to_string().contains("--store"));
+    assert!(settings.all().iter().all(|(_, _, source)| *source == Source::Default));
+}
+
+#[test]
+fn a_flag_beats_the_environment_beats_the_file_key_by_key() {
+    let file = "store = \"/file\"\nmemory_limit = \"1GiB\"\n[compaction]\nmin_files_to_compact = 7";
+    let env = [("ICEPACK_STORE", "/env"), ("ICEPACK_MEMORY_LIMIT", "2GiB")];
+    let flags = [flag("--store", "store", "/flag")];
+    let settings = Settings::resolve(&layers(file, &env, &flags)).unwrap();
+    let shown = |path: &str| settings.all().into_iter().find(|(p, _, _)| p == path).map(|(_, v, s)| (v.text, s.to_string())).unwrap();
+    assert_eq!(shown("store"), ("/flag".into(), "flag --store".into()));
+    assert_eq!(shown("memory_limit"), ("2GiB".into(), "environment ICEPACK_MEMORY_LIMIT".into()));
+    assert_eq!(shown("compaction.min_files_to_compact"), ("7".into(), "icepack.toml:4".into()));
+    assert_eq!(shown("sweep.orphan_grace"), ("1d".into(), "default".into()));
+    assert_eq!(shown("retention.tenants.system"), ("30d".into(), "default".into()));
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let settings = Settings::resolve(&layers("store = \"/file\"", &[("ICEPACK_STORE", ""), ("ICEPACK_TYPO", " ")], &[])).unwrap();
+    assert_eq!(settings.store().unwrap().to_string(), "/file");
+}
+
+/// A value that is right for each scalar setting, so that a new one cannot be forgotten in the environment.
+fn example(path: &str) -> &'static str {
+    match path {
+        "store" => "/data",
+        "archive.url" => "s3://cold/x",
+        "archive.storage_class" => "GLACIER",
+        "timestamp_column" | "id_column" | "spill_dir" => "name",
+        "concurrency" | "compaction.min_files_to_compact" => "5",
+        "compaction.strategy" => "full",
+        "retention.allow_short_ttl" => "true",
+        "memory_limit" | "compaction.target_file_size" | "compaction.max_file_size" => "200MiB",
+        "compaction.small_file_threshold" => "1MiB",
+        _ => "36h",
+    }
+}
+
+#[test]
+fn every_scalar_key_has_its_variable() {
+    let paths = keys::scalar_paths();
+    assert_eq!(paths.len(), 23);
+    let env: Vec<(String, String)> = paths.iter().map(|p| (keys::env_name(p), example(p).to_owned())).collect();
+    let given = Layers { env: Environment::new(env), ..Layers::default() };
+    let settings = Settings::resolve(&given).unwrap();
+    for path in &paths {
+        assert_eq!(settings.source(path), Source::Env(keys::env_name(path)), "{path}");
+    }
+    assert_eq!(keys::env_name("compaction.target_file_size"), "ICEPACK_COMPACTION_TARGET_FILE_SIZE");
+    assert_eq!(settings.compaction_config().target_file_size, 200 << 20);
+}
+
+#[test]
+fn an_unknown_variable_is_an_error_unless_somebody_else_set_it() {
+    assert_eq!(refused("", &[("ICEPACK_MEMORY_LIMT", "1GiB")]), "unknown environment variable ICEPACK_MEMORY_LIMT: did you mean ICEPACK_MEMORY_LIMIT?");
+    assert!(refused("", &[("ICEPACK_ARCHIVE", "/x")]).contains("ICEPACK_ARCHIVE_URL"));
+    assert!(refused("", &[("ICEPACK_XYZZY", "1")]).contains("config show"));
+    let foreign = [
+        ("ICEPACK_SERVICE_HOST", "10.0.0.1"),
+        ("ICEPACK_SERVICE_PORT_HTTP", "80"),
+        ("ICEPACK_PORT", "tcp://10.0.0.1:80"),
+        ("ICEPACK_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("ICEPACK_METRICS_SERVICE_HOST", "10.0.0.2"),
+        ("ICEPACK_METRICS_PORT", "tcp://10.0.0.2:80"),
+        ("ICEPACK_CONFIG", "x.toml"),
+        ("ICEPACK_LOG", "debug"),
+        ("ICEPACK_TEST_S3", "1"),
+        ("ICEPACK_SKIP_S3", "1"),
+    ];
+    assert!(Settings::resolve(&layers("", &foreign, &[])).is_ok());
+}
+
+#[test]
+fn a_slip_in_the_file_is_answered_with_the_line_and_the_right_word() {
+    for (file, says) in [
+        ("store = \"/d\"\n\n[compaction]\ntarget_file_sise = 1", "icepack.toml:4: unknown key `compaction.target_file_sise`: did you mean `target_file_size`?"),
+        ("stor = \"/d\"", "icepack.toml:1: unknown key `stor`: did you mean `store`?"),
+        ("[compactoin]\nstrategy = \"full\"", "icepack.toml:1: unknown key `compactoin`: did you mean `compaction`?"),
+        (
+            "[sweep]\nmemory_limit = \"1GiB\"",
+            "icepack.toml:2: unknown key `sweep.memory_limit`: `memory_limit` belongs to the top of the file, before the first [section]",
+        ),
+        ("delete_delay = \"1h\"", "icepack.toml:1: unknown key `delete_delay`: `delete_delay` belongs into [sweep]"),
+        ("[archive]\nquux = 1", "icepack.toml:2: unknown key `archive.quux`: known here: url, storage_class, retry_max_interval, retry_max_elapsed"),
+        ("[tenants.acme.compaction]\nstratgy = \"full\"", "icepack.toml:2: unknown key `tenants.acme.compaction.stratgy`: did you mean `strategy`?"),
+        ("[tenants.acme]\nttl = \"1d\"", "icepack.toml:2: unknown key `tenants.acme.ttl`: write [tenants.acme.compaction] or [tenants.acme.retention]"),
+        ("[tenants.acme.retention]\nttll = \"1d\"", "icepack.toml:2: unknown key `tenants.acme.retention.ttll`: did you mean `ttl`?"),
+    ] {
+        let text = refused(file, &[]);
+        assert!(text.starts_with(says), "{text}\nexpected {says}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_answered_with_the_line_and_an_example() {
+    for (file, says) in [
+        ("memory_limit = \"plenty\"", "icepack.toml:1: memory_limit: `plenty` is not a size"),
+        ("interval = 3600", "icepack.toml:1: interval: 3600 is not a duration"),
+        ("concurrency = 0", "icepack.toml:1: concurrency: 0 is not possible here"),
+        ("concurrency = -1", "icepack.toml:1: concurrency: -1 is not possible here"),
+        ("memory_limit = 1.5", "icepack.toml:1: memory_limit: 1.5 is not possible here"),
+        ("store = 5", "icepack.toml:1: store: a number is not expected here"),
+        ("store = [\"/a\"]", "icepack.toml:1: store: a list is not expected here"),
+        ("[compaction]\nstrategy = \"fast\"", "icepack.toml:2: compaction.strategy: `fast` is not a strategy: use size, time or full"),
+        ("[retention]\ndefault_ttl = \"0\"", "icepack.toml:2: retention.default_ttl: 0 could mean"),
+        ("[retention.tenants]\nacme = 0", "icepack.toml:2: retention.tenants.acme: 0 could mean"),
+        ("[retention.tenants]\n\"a/b\" = \"1d\"", "icepack.toml:2: `a/b` cannot be a tenant's name"),
+        ("[retention.tenants]\n\"[\" = \"1d\"", "icepack.toml:2: "),
+        ("compaction = 5", "icepack.toml:1: `compaction` is a section"),
+        ("store = ", "icepack.toml:1: this is not TOML"),
+        ("[retention.tenants]\nacme = \"1d\"\n[tenants.acme.retention]\nttl = \"2d\"", "icepack.toml:4: the TTL of `acme` is also set in line 2"),
+    ] {
+        let text = refused(file, &[]);
+        assert!(text.starts_with(says), "{text}\nexpected {says}");
+    }
+    assert!(refused("", &[("ICEPACK_SWEEP_DELETE_DELAY", "5")]).starts_with("environment ICEPACK_SWEEP_DELETE_DELAY: `5` is not a duration"));
+    let bad = Settings::resolve(&layers("", &[], &[flag("--memory-limit", "memory_limit", "x")])).unwrap_err();
+    assert!(bad.to_string().starts_with("--memory-limit: `x` is not a size"));
+}
+
+#[test]
+fn a_ttl_of_minutes_must_be_confirmed() {
+    let text = refused("[retention.tenants]\nacme = \"30m\"", &[]);
+    assert!(text.starts_with("icepack.toml:2: retention.tenants.acme is 30m") && text.contains("allow_short_ttl"), "{text}");
+    let settings = from_file("[retention]\nallow_short_ttl = true\ndefault_ttl = \"5s\"");
+    assert_eq!(settings.compaction_config().retention.ttl_for("x"), Some(Duration::from_secs(5)));
+}
+
+#[test]
+fn sizes_must_fit_together_for_everybody() {
+    let text = refused("[compaction]\nmax_file_size = \"64MiB\"", &[]);
+    assert_eq!(
+        text,
+        "compaction.target_file_size (128MiB, default) is above compaction.max_file_size (64MiB, icepack.toml:2): lower the first or raise the second"
+    );
+    let text = refused("[tenants.acme.compaction]\ntarget_file_size = \"1GiB\"", &[]);
+    assert!(text.starts_with("tenants.acme.compaction.target_file_size (1GiB, icepack.toml:2) is above compaction.max_file_size"), "{text}");
+    let odd = from_file("[compaction]\nsmall_file_threshold = \"200MiB\"\n[tenants.acme.compaction]\nmin_files_to_compact = 9");
+    assert_eq!(odd.warnings().len(), 1, "{:?}", odd.warnings());
+}
+
+#[test]
+fn an_archive_in_the_store_is_refused_and_both_are_named() {
+    let text = refused("store = \"s3://b/hot\"\n[archive]\nurl = \"s3://b/hot/cold\"", &[]);
+    assert!(text.starts_with("the archive s3://b/hot/cold (icepack.toml:3) overlaps the store s3://b/hot (icepack.toml:1)"), "{text}");
+    assert!(refused("store = \"/d/hot\"", &[("ICEPACK_ARCHIVE_URL", "/d/hot/../hot")]).contains("overlaps"));
+}
+
+#[test]
+fn a_storage_class_is_looked_at() {
+    let warnings = |file: &str| from_file(file).warnings().join("\n");
+    let directory = from_file("[archive]\nurl = \"/cold\"\nstorage_class = \"GLACIER\"");
+    let options = directory.archive_options(&directory.archive().unwrap().unwrap());
+    assert_eq!((options.storage_class, options.send_class), (None, false));
+    assert!(warnings("[archive]\nurl = \"/cold\"\nstorage_class = \"GLACIER\"").contains("ignored"));
+    assert!(warnings("[archive]\nstorage_class = \"GLACIER\"").contains("without archive.url"));
+    assert!(warnings("[archive]\nurl = \"s3://c\"\nstorage_class = \"DEEP_ARCHIV\"").contains("did you mean DEEP_ARCHIVE"));
+    assert_eq!(warnings("[archive]\nurl = \"s3://c\"\nstorage_class = \"HOUSE_BRAND_COLD\""), "");
+}
+
+#[test]
+fn a_strategy_on_the_command_line_is_for_every_tenant() {
+    let file = "[tenants.acme.compaction]\nstrategy = \"time\"\ntarget_file_size = \"1MiB\"";
+    let given = layers(file, &[], &[flag("--strategy", "compaction.strategy", "full")]);
+    let c = Settings::resolve(&given).unwrap().compaction_config();
+    assert_eq!((c.policy_for("acme").strategy.short(), c.policy_for("acme").target_file_size), ("full", 1 << 20));
+}
+
+#[test]
+fn a_store_that_is_none_says_where_it_stands() {
+    let settings = from_file("store = \"ftp://x\"");
+    assert!(settings.store().unwrap_err().to_string().starts_with("icepack.toml:1: store: `ftp://x` is not a store"));
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let missing = PathBuf::from("/nonexistent/icepack.toml");
+    let error = Layers::read(Some(missing), Environment::default(), Vec::new()).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read the configuration file `/nonexistent/icepack.toml`"), "{error}");
+}

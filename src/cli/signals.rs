@@ -1,0 +1,58 @@
+//! Ctrl-C and SIGTERM: the first asks the pass to stop where nothing is half done, the second ends the process.
+
+use icepack::run::StopHandle;
+
+/// What shells expect of a process that was interrupted.
+const INTERRUPTED: i32 = 130;
+
+/// Hands the first signal to `stop`.
+pub fn watch(stop: StopHandle) {
+    tokio::spawn(async move {
+        let Some(mut signals) = Signals::listen() else { return };
+        signals.next().await;
+        tracing::warn!(
+            "stopping at the next safe point; a second signal ends the process at once, which loses nothing but leaves files for a later pass to collect"
+        );
+        stop.stop();
+        signals.next().await;
+        std::process::exit(INTERRUPTED);
+    });
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> Option<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listening = signal(SignalKind::interrupt()).and_then(|interrupt| Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? }));
+        listening.inspect_err(|e| tracing::warn!("cannot listen for signals ({e}): a signal ends the run at once")).ok()
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> Option<Self> {
+        Some(Self)
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The library's configuration: what [`crate::CompactionManager`] is told.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use globset::Glob;
+use serde::{Deserialize, Serialize};
+
+use crate::model::policy::{CompactionStrategy, Policy};
+use crate::stage::archive::ArchiveTarget;
+
+const MIB: u64 = 1024 * 1024;
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long rows are kept, by tenant.
+///
+/// ```
+/// use std::time::Duration;
+/// let mut retention = icepack::RetentionConfig::default();
+/// assert_eq!(retention.ttl_for("system"), Some(Duration::from_secs(30 * 86_400)));
+/// assert_eq!(retention.ttl_for("acme"), None);
+/// retention.set("acme", Some(Duration::from_secs(86_400)));
+/// assert_eq!(retention.ttl_for("acme"), Some(Duration::from_secs(86_400)));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RetentionConfig {
+    /// For tenants without an entry of their own. None keeps for ever.
+    pub default_ttl: Option<Duration>,
+    /// By a tenant's name or a glob (`eu-*`). `None` as a value is an explicit "for ever". A name beats a glob, a longer glob a shorter one.
+    pub per_tenant_ttl: HashMap<String, Option<Duration>>,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { default_ttl: None, per_tenant_ttl: HashMap::from([("system".to_owned(), Some(30 * DAY))]) }
+    }
+}
+
+impl RetentionConfig {
+    /// The tenant's own entry, be it a time or "for ever", else the default.
+    pub fn ttl_for(&self, tenant: &str) -> Option<Duration> {
+        *lookup(self.per_tenant_ttl.iter(), tenant).unwrap_or(&self.default_ttl)
+    }
+
+    /// Sets a tenant's entry; `None` is "for ever".
+    pub fn set(&mut self, tenant: impl Into<String>, ttl: Option<Duration>) {
+        self.per_tenant_ttl.insert(tenant.into(), ttl);
+    }
+}
+
+/// The entry for `tenant`: by its name, else by the longest glob that matches.
+fn lookup<'a, V>(entries: impl Iterator<Item = (&'a String, &'a V)>, tenant: &str) -> Option<&'a V> {
+    let mut best: Option<(&String, &V)> = None;
+    for (pattern, value) in entries {
+        if pattern == tenant {
+            return Some(value);
+        }
+        let matches = Glob::new(pattern).is_ok_and(|g| g.compile_matcher().is_match(tenant));
+        // Between globs of one length the order of a hash map must not decide.
+        if matches && best.is_none_or(|(b, _)| (pattern.len(), pattern) > (b.len(), b)) {
+            best = Some((pattern, value));
+        }
+    }
+    best.map(|(_, value)| value)
+}
+
+/// What one tenant does differently. Unset fields follow the general configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CompactionOverrides {
+    /// See [`CompactionConfig::strategy`].
+    pub strategy: Option<CompactionStrategy>,
+    /// See [`CompactionConfig::min_files_to_compact`].
+    pub min_files_to_compact: Option<usize>,
+    /// See [`CompactionConfig::small_file_threshold`].
+    pub small_file_threshold: Option<u64>,
+    /// See [`CompactionConfig::target_file_size`].
+    pub target_file_size: Option<u64>,
+    /// See [`CompactionConfig::max_file_size`].
+    pub max_file_size: Option<u64>,
+    /// See [`CompactionConfig::max_raw_age`].
+    pub max_raw_age: Option<Duration>,
+}
+
+/// What the job is told. Sizes are in bytes.
+#[derive(Debug, Clone)]
+pub struct CompactionConfig {
+    /// Fewer candidates than this are left alone.
+    pub min_files_to_compact: usize,
+    /// Groups are packed, and outputs cut, towards this size.
+    pub target_file_size: u64,
+    /// No group holds more, but for a single larger file.
+    pub max_file_size: u64,
+    /// Files below this are small.
+    pub small_file_threshold: u64,
+    /// Between two passes of a [`crate::CompactionTask`].
+    pub compaction_interval_seconds: u64,
+    /// Whether [`crate::CompactionManager::should_compact`] may ever say yes.
+    pub auto_compact: bool,
+    /// Which files a pass takes.
+    pub strategy: CompactionStrategy,
+    /// How long rows are kept.
+    pub retention: RetentionConfig,
+    /// Where expired rows go. None drops them.
+    pub archive: Option<Arc<dyn ArchiveTarget>>,
+
+    /// The column that dates a row: a timestamp of any unit, with or without a zone.
+    pub timestamp_column: String,
+    /// The column that identifies a row. Where a file has none, nothing is taken for a duplicate.
+    pub id_column: String,
+    /// A raw file is compacted at this age, whatever the counts.
+    pub max_raw_age: Duration,
+    /// How long a row may be overdue before its file is rewritten for its sake alone.
+    pub slack: Duration,
+    /// Retired files are kept this long.
+    pub delete_delay: Duration,
+    /// Outputs that no manifest names are kept this long.
+    pub orphan_grace: Duration,
+    /// Bytes of memory the job may take for its data.
+    pub memory_limit: u64,
+    /// Tenants worked on at once.
+    pub concurrency: usize,
+    /// No group is begun after this long.
+    pub max_duration: Option<Duration>,
+    /// Where sorted runs go that do not fit into memory. None is the system's temporary directory.
+    pub spill_dir: Option<PathBuf>,
+    /// By a tenant's name or a glob.
+    pub overrides: BTreeMap<String, CompactionOverrides>,
+}
+
+impl Default for CompactionConfig {
+    fn default() -> Self {
+        Self {
+            min_files_to_compact: 3,
+            target_file_size: 128 * MIB,
+            max_file_size: 256 * MIB,
+            small_file_threshold: 10 * MIB,
+            compaction_interval_seconds: 3600,
+            auto_compact: true,
+            strategy: CompactionStrategy::SizeBased,
+            retention: RetentionConfig::default(),
+            archive: None,
+            timestamp_column: "timestamp".to_owned(),
+            id_column: "event_id".to_owned(),
+            max_raw_age: DAY,
+            slack: DAY,
+            delete_delay: Duration::ZERO,
+            orphan_grace: DAY,
+            memory_limit: 512 * MIB,
+            concurrency: 4,
+            max_duration: None,
+            spill_dir: None,
+            overrides: BTreeMap::new(),
+        }
+    }
+}
+
+/// The environment variables that users of the local-disk compactor set.
+const ENV_INTERVAL: &str = "ALLSOURCE_SNAPSHOT_INTERVAL_SECONDS";
+const ENV_SYSTEM_DAYS: &str = "ALLSOURCE_RETENTION_SYSTEM_DAYS";
+
+impl CompactionConfig {
+    /// The defaults, with `ALLSOURCE_SNAPSHOT_INTERVAL_SECONDS` and `ALLSOURCE_RETENTION_SYSTEM_DAYS` on top. Empty counts as unset; what
+    /// does not parse is warned about and left at its default: a typo must not keep a service from booting.
+    pub fn from_env() -> Self {
+        let get = |name| std::env::var(name).ok();
+        Self::from_env_vars(get(ENV_INTERVAL).as_deref(), get(ENV_SYSTEM_DAYS).as_deref())
+    }
+
+    /// [`Self::from_env`] with the values as arguments: seconds between passes, days that tenant `system` is kept (0: for ever).
+    pub fn from_env_vars(interval: Option<&str>, system_days: Option<&str>) -> Self {
+        let mut config = Self::default();
+        if let Some(seconds) = parse_env(ENV_INTERVAL, interval) {
+            config.compaction_interval_seconds = seconds;
+        }
+        if let Some(days) = parse_env(ENV_SYSTEM_DAYS, system_days) {
+            // 0 must never come to mean "expire everything".
+            let ttl = (days > 0).then(|| Duration::from_secs(days.saturating_mul(86_400)));
+            config.retention.set("system", ttl);
+        }
+        config
+    }
+
+    /// [`Self::from_env_vars`] with the interval alone.
+    pub fn from_env_var(interval: Option<&str>) -> Self {
+        Self::from_env_vars(interval, None)
+    }
+
+    /// What holds for one tenant.
+    pub fn policy_for(&self, tenant: &str) -> Policy {
+        let own = lookup(self.overrides.iter(), tenant).cloned().unwrap_or_default();
+        Policy {
+            strategy: own.strategy.unwrap_or(self.strategy),
+            min_files_to_compact: own.min_files_to_compact.unwrap_or(self.min_files_to_compact).max(1),
+            small_file_threshold: own.small_file_threshold.unwrap_or(self.small_file_threshold),
+            target_file_size: own.target_file_size.unwrap_or(self.target_file_size).max(1),
+            max_file_size: own.max_file_size.unwrap_or(self.max_file_size),
+            max_raw_age: own.max_raw_age.unwrap_or(self.max_raw_age),
+            ttl: self.retention.ttl_for(tenant),
+            slack: self.slack,
+            delete_delay: self.delete_delay,
+            orphan_grace: self.orphan_grace,
+        }
+    }
+
+    /// The time between two passes.
+    pub fn interval(&self) -> Duration {
+        Duration::from_secs(self.compaction_interval_seconds)
+    }
+}
+
+fn parse_env(name: &str, value: Option<&str>) -> Option<u64> {
+    let text = value.map(str::trim).filter(|v| !v.is_empty())?;
+    match text.parse() {
+        Ok(n) => Some(n),
+        Err(e) => {
+            tracing::warn!("{name}=`{text}` is not a whole number ({e}): the default stays");
+            None
+        }
+    }
+}
+
+/// The shortest TTL that is taken without being confirmed.
+pub const SHORTEST_TTL: Duration = HOUR;

@@ -1,0 +1,44 @@
+//! icepack packs the small Parquet files of a bucket into few sorted snapshots, tenant by tenant, and puts old rows on ice.
+//!
+//! One pass is **discover → plan → merge → archive → commit → sweep**. State is a chain of manifests, each created with a conditional put; files are
+//! deleted only because a committed manifest says that their rows are elsewhere. `docs/architecture.md` has the protocol and its invariants.
+//!
+//! ```
+//! # tokio_test(async {
+//! use std::sync::Arc;
+//! use icepack::{CompactionConfig, CompactionManager};
+//!
+//! let store = Arc::new(object_store::memory::InMemory::new());
+//! let manager = CompactionManager::new(store, CompactionConfig::default());
+//! let result = manager.compact().await?;
+//! assert_eq!(result.files_compacted, 0);
+//! # Ok::<(), icepack::Error>(())
+//! # });
+//! # fn tokio_test<F: Future<Output = Result<(), icepack::Error>>>(f: F) {
+//! #     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(f).unwrap();
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo, clippy::unimplemented))]
+
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod manager;
+pub mod model;
+pub mod parquet_io;
+pub mod plan;
+pub mod progress;
+pub mod run;
+pub mod stage;
+pub mod task;
+
+pub use config::{CompactionConfig, CompactionOverrides, RetentionConfig};
+pub use error::{Error, Result};
+pub use manager::{CompactionManager, CompactionResult, CompactionStats};
+pub use model::names::format_iso_basic;
+pub use model::policy::CompactionStrategy;
+pub use stage::archive::ArchiveTarget;
+pub use task::CompactionTask;

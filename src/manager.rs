@@ -1,0 +1,300 @@
+//! The library's front door.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::TimeDelta;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStore;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::CompactionConfig;
+use crate::error::{Error, Result};
+use crate::model::inspect::{DoctorReport, LiveView, StatusReport, TenantStatus, VerifyReport};
+use crate::model::manifest::Ledger;
+use crate::model::names::Tenant;
+use crate::model::plan::Plan;
+use crate::model::report::{RunReport, SCHEMA_VERSION, TenantReport};
+use crate::plan::{live, status};
+use crate::progress::{Progress, Silent};
+use crate::run::{Context, Selection, StopHandle};
+use crate::stage::doctor::{self, Doctor};
+use crate::stage::verify::Verifier;
+use crate::stage::{discover, runs};
+
+/// Tenants looked at at once.
+const LOOK_AT_ONCE: usize = 16;
+
+/// What one pass did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompactionResult {
+    /// Files merged or expired.
+    pub files_compacted: u64,
+    /// Their bytes.
+    pub bytes_before: u64,
+    /// Bytes of the snapshots that replaced them.
+    pub bytes_after: u64,
+    /// Their rows.
+    pub events_compacted: u64,
+    /// Milliseconds.
+    pub duration_ms: u64,
+    /// Every row accounted for.
+    pub ledger: Ledger,
+    /// What went wrong, by tenant. The other tenants were done all the same.
+    pub errors: Vec<(String, String)>,
+}
+
+impl CompactionResult {
+    fn of(report: &TenantReport, tenants: &[TenantReport]) -> Self {
+        let errors = tenants.iter().filter_map(|t| Some((t.tenant.clone(), t.error.clone()?))).collect();
+        Self {
+            files_compacted: report.files_compacted,
+            bytes_before: report.bytes_before,
+            bytes_after: report.bytes_after,
+            events_compacted: report.events_compacted,
+            duration_ms: report.duration_ms,
+            ledger: report.ledger,
+            errors,
+        }
+    }
+}
+
+/// What a manager's passes did so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompactionStats {
+    /// Passes that compacted something.
+    pub total_compactions: u64,
+    /// Files merged or expired.
+    pub total_files_compacted: u64,
+    /// Their bytes.
+    pub total_bytes_before: u64,
+    /// Bytes of the snapshots that replaced them.
+    pub total_bytes_after: u64,
+    /// Rows of the files merged or expired.
+    pub total_events_compacted: u64,
+    /// Milliseconds of the last pass.
+    pub last_compaction_duration_ms: u64,
+    /// Bytes before less bytes after; 0 where the snapshots came out larger.
+    pub space_saved_bytes: u64,
+}
+
+/// Compacts the tenants of one store.
+///
+/// ```
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
+/// use std::sync::Arc;
+/// use icepack::{CompactionConfig, CompactionManager};
+///
+/// let store = Arc::new(object_store::memory::InMemory::new());
+/// let manager = CompactionManager::new(store, CompactionConfig::default());
+/// assert!(manager.discover_tenants().await?.is_empty());
+/// assert!(manager.should_compact().await?, "it has never run");
+/// # Ok::<(), icepack::Error>(())
+/// # }).unwrap();
+/// ```
+pub struct CompactionManager {
+    context: Context,
+    archive_store: Option<Arc<dyn ObjectStore>>,
+    archive_class: Option<String>,
+    stats: Mutex<CompactionStats>,
+}
+
+impl std::fmt::Debug for CompactionManager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CompactionManager").field("store", &self.context.store).field("config", &self.context.config).finish_non_exhaustive()
+    }
+}
+
+impl CompactionManager {
+    /// A manager of the tenants under the root of `store`.
+    pub fn new(store: Arc<dyn ObjectStore>, config: CompactionConfig) -> Self {
+        let context =
+            Context { store, config: Arc::new(config), clock: Arc::new(SystemClock::default()), progress: Arc::new(Silent), stop: StopHandle::default() };
+        Self { context, archive_store: None, archive_class: None, stats: Mutex::default() }
+    }
+
+    /// Takes time and ids from `clock`.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.context.clock = clock;
+        self
+    }
+
+    /// Tells `progress` what happens.
+    #[must_use]
+    pub fn with_progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.context.progress = progress;
+        self
+    }
+
+    /// The store behind the archive, and the class that objects are put in, so that `verify` and `doctor` can look at it.
+    #[must_use]
+    pub fn with_archive_store(mut self, store: Arc<dyn ObjectStore>, storage_class: Option<String>) -> Self {
+        self.archive_store = Some(store);
+        self.archive_class = storage_class;
+        self
+    }
+
+    /// Stops a pass under way, from another task.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.context.stop.clone()
+    }
+
+    /// What it was told.
+    pub fn config(&self) -> &CompactionConfig {
+        &self.context.config
+    }
+
+    /// The tenants under the root, by name. Names that start with `.` or `_` are none.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the root cannot be listed.
+    pub async fn discover_tenants(&self) -> Result<Vec<String>> {
+        Ok(discover::tenants(self.context.store.as_ref()).await?.tenants.into_iter().map(String::from).collect())
+    }
+
+    /// One pass over every tenant. A tenant's error is logged and in the result; the others are done all the same.
+    ///
+    /// # Errors
+    /// What keeps the pass from beginning: the store cannot be reached, or breaks a promise that safety rests on.
+    pub async fn compact(&self) -> Result<CompactionResult> {
+        let report = self.run_pass(&Selection::all()).await?;
+        Ok(CompactionResult::of(&report.totals, &report.tenants))
+    }
+
+    /// The same as [`Self::compact`].
+    ///
+    /// # Errors
+    /// As [`Self::compact`].
+    pub async fn compact_now(&self) -> Result<CompactionResult> {
+        self.compact().await
+    }
+
+    /// One pass over one tenant.
+    ///
+    /// # Errors
+    /// As [`Self::compact`], and the tenant's own error.
+    pub async fn compact_tenant(&self, tenant: &str) -> Result<CompactionResult> {
+        let tenant = Tenant::parse(tenant).map_err(|e| Error::Usage(e.to_string()))?;
+        let (report, error) = self.context.run_tenant(&tenant).await?;
+        self.count(&report);
+        match error {
+            Some(e) => Err(e),
+            None => Ok(CompactionResult::of(&report.totals, &report.tenants)),
+        }
+    }
+
+    /// Whether a pass is due: never when `auto_compact` is off, always when none was ever recorded in the store, else once the interval has passed.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the records cannot be read.
+    pub async fn should_compact(&self) -> Result<bool> {
+        if !self.config().auto_compact {
+            return Ok(false);
+        }
+        let Some(last) = runs::last(self.context.store.as_ref()).await? else { return Ok(true) };
+        let interval = TimeDelta::from_std(self.config().interval()).unwrap_or(TimeDelta::MAX);
+        Ok(self.context.clock.now().signed_duration_since(last.started_at) >= interval)
+    }
+
+    /// What this manager's passes did so far.
+    pub fn stats(&self) -> CompactionStats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One pass over the tenants of `selection`, with everything there is to know about it.
+    ///
+    /// # Errors
+    /// As [`Self::compact`].
+    pub async fn run_pass(&self, selection: &Selection) -> Result<RunReport> {
+        let report = self.context.run(selection).await?;
+        self.count(&report);
+        Ok(report)
+    }
+
+    /// What [`Self::run_pass`] would do now. Nothing is written.
+    ///
+    /// # Errors
+    /// Of the store; [`Error::Refused`] for what a pass would refuse.
+    pub async fn plan(&self, selection: &Selection) -> Result<Vec<Plan>> {
+        self.context.plan(selection).await
+    }
+
+    /// How the tenants stand.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn status(&self, selection: &Selection) -> Result<StatusReport> {
+        let tenants = self.selected(selection).await?;
+        let looks = stream::iter(tenants).map(|tenant| async move {
+            let inventory = discover::inventory(self.context.store.as_ref(), &tenant).await?;
+            let policy = self.config().policy_for(tenant.as_str());
+            Ok::<TenantStatus, Error>(status::of(&tenant, &inventory, &policy, self.context.clock.now()))
+        });
+        let tenants = looks.buffered(LOOK_AT_ONCE).try_collect().await?;
+        let last_run = runs::last(self.context.store.as_ref()).await?.as_ref().map(Into::into);
+        Ok(StatusReport { schema_version: SCHEMA_VERSION, tenants, last_run })
+    }
+
+    /// What a reader should read, by tenant: every row once, at one version.
+    ///
+    /// # Errors
+    /// Of the store; [`Error::Conflict`] where a tenant is committed to without pause.
+    pub async fn live_views(&self, selection: &Selection) -> Result<Vec<LiveView>> {
+        let tenants = self.selected(selection).await?;
+        let looks = stream::iter(tenants).map(|tenant| async move {
+            let inventory = discover::live_inventory(&self.context.store, &tenant).await?;
+            Ok::<LiveView, Error>(live::view(&tenant, &inventory))
+        });
+        looks.buffered(LOOK_AT_ONCE).try_collect().await
+    }
+
+    /// Whether store and archive hold what the heads say; `deep` reads every row back.
+    ///
+    /// # Errors
+    /// Of the store. What is wrong with the data is in the report.
+    pub async fn verify(&self, selection: &Selection, deep: bool) -> Result<VerifyReport> {
+        let tenants = self.selected(selection).await?;
+        let verifier = Verifier {
+            store: Arc::clone(&self.context.store),
+            archive: self.archive_store.clone(),
+            timestamp_column: self.config().timestamp_column.clone(),
+            deep,
+        };
+        verifier.verify(&tenants).await
+    }
+
+    /// Whether store and archive keep the promises that safety rests on. Writes and removes probes under `_icepack/_probe/`.
+    ///
+    /// # Errors
+    /// None: what fails is in the report.
+    pub async fn doctor(&self) -> Result<DoctorReport> {
+        let probe = |store: &Arc<dyn ObjectStore>, target| Doctor {
+            store: Arc::clone(store),
+            target,
+            storage_class: self.archive_class.clone(),
+            clock: Arc::clone(&self.context.clock),
+        };
+        let mut checks = probe(&self.context.store, "store").examine_store().await;
+        if let Some(archive) = &self.archive_store {
+            checks.extend(probe(archive, "archive").examine_archive().await);
+        }
+        Ok(doctor::report(checks))
+    }
+
+    async fn selected(&self, selection: &Selection) -> Result<Vec<Tenant>> {
+        self.context.selected(selection).await
+    }
+
+    fn count(&self, report: &RunReport) {
+        let t = &report.totals;
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        stats.total_compactions += u64::from(t.files_compacted > 0);
+        stats.total_files_compacted += t.files_compacted;
+        stats.total_bytes_before += t.bytes_before;
+        stats.total_bytes_after += t.bytes_after;
+        stats.total_events_compacted += t.events_compacted;
+        stats.last_compaction_duration_ms = report.duration_ms;
+        stats.space_saved_bytes = stats.total_bytes_before.saturating_sub(stats.total_bytes_after);
+    }
+}

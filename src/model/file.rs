@@ -1,0 +1,153 @@
+//! What is known of a file: where it is, how big, which rows.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::names::{FileId, Key};
+
+/// Microseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Micros(pub i64);
+
+impl Micros {
+    /// 2000-01-01T00:00:00Z. A row from before it was dated by a broken clock or a default value; it never expires.
+    pub const EPOCH_2000: Self = Self(946_684_800_000_000);
+
+    /// The microsecond that holds `time`.
+    pub fn from_datetime(time: DateTime<Utc>) -> Self {
+        Self(time.timestamp_micros())
+    }
+
+    /// As a time; values beyond chrono's range come back as its ends.
+    pub fn to_datetime(self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.0).unwrap_or(if self.0 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC })
+    }
+}
+
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.to_datetime().format("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    }
+}
+
+/// One entry of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Relative to the store's root.
+    pub key: Key,
+    /// Bytes.
+    pub size: u64,
+    /// The store's version tag, where it gives one.
+    pub etag: Option<String>,
+    /// The store's own time of the last write.
+    pub modified: DateTime<Utc>,
+}
+
+/// An order-independent hash of a set of rows: the wrapping sum of a 128-bit hash of each row.
+///
+/// Sums of parts add up to the sum of the whole, so it can be checked across a merge that reorders and splits. It guards against
+/// accidents (a lost, doubled or altered row), not against somebody who may choose the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Fingerprint(pub u128);
+
+impl Fingerprint {
+    /// The fingerprint of both sets together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        if s.len() != 32 {
+            return Err(format!("`{s}` is not a fingerprint: 32 hex digits expected"));
+        }
+        u128::from_str_radix(s, 16).map(Self).map_err(|e| format!("`{s}` is not a fingerprint: {e}"))
+    }
+}
+
+impl Serialize for Fingerprint {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fingerprint {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What is known of the rows of one file that icepack wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RowStats {
+    /// All rows.
+    pub rows: u64,
+    /// Rows whose time is null or before 2000: they never expire, and are outside `min`..`max`.
+    pub undated: u64,
+    /// The oldest dated row, rounded down to a microsecond.
+    pub min: Option<Micros>,
+    /// The newest dated row, rounded up to a microsecond.
+    pub max: Option<Micros>,
+    /// Of all rows.
+    pub fingerprint: Fingerprint,
+}
+
+impl RowStats {
+    /// The stats of both sets of rows together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let pick = |a: Option<Micros>, b: Option<Micros>, f: fn(Micros, Micros) -> Micros| match (a, b) {
+            (Some(a), Some(b)) => Some(f(a, b)),
+            (a, b) => a.or(b),
+        };
+        Self {
+            rows: self.rows + other.rows,
+            undated: self.undated + other.undated,
+            min: pick(self.min, other.min, Micros::min),
+            max: pick(self.max, other.max, Micros::max),
+            fingerprint: self.fingerprint.plus(other.fingerprint),
+        }
+    }
+}
+
+/// A snapshot: one of our outputs, named by a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Relative to the store's root.
+    pub key: Key,
+    /// Also in the key.
+    pub id: FileId,
+    /// Bytes.
+    pub size: u64,
+    /// As the store gave it when the object was complete.
+    pub etag: Option<String>,
+    /// Its rows.
+    #[serde(flatten)]
+    pub stats: RowStats,
+}
+
+/// An input that was really read: what the store showed at the read, and the rows that its footer promises.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenInput {
+    /// Relative to the store's root.
+    pub key: Key,
+    /// Bytes.
+    pub size: u64,
+    /// As the read showed it.
+    pub etag: Option<String>,
+    /// Rows by the footer.
+    pub rows: u64,
+}

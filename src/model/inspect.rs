@@ -1,0 +1,187 @@
+//! What the commands that only look have found.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::file::Micros;
+use super::names::{Key, Tenant};
+use super::report::{RunReport, Status};
+
+/// One tenant as `status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantStatus {
+    /// Its name.
+    pub tenant: Tenant,
+    /// The head's version; 0 where there is none yet.
+    pub head_version: u64,
+    /// Raw files that wait for compaction.
+    pub raw_files: u64,
+    /// Their bytes.
+    pub raw_bytes: u64,
+    /// Age of the oldest in seconds, by the store's time of its last write.
+    pub oldest_raw_s: Option<u64>,
+    /// Live snapshots.
+    pub snapshots: u64,
+    /// Their bytes.
+    pub snapshot_bytes: u64,
+    /// Their rows.
+    pub snapshot_rows: u64,
+    /// The oldest dated row of the snapshots.
+    pub oldest: Option<Micros>,
+    /// The newest.
+    pub newest: Option<Micros>,
+    /// Files waiting to be deleted.
+    pub retired: u64,
+    /// Their bytes.
+    pub retired_bytes: u64,
+    /// Outputs that head does not name.
+    pub orphans: u64,
+    /// Files that could not be read.
+    pub quarantined: u64,
+    /// Rows archived so far.
+    pub rows_archived: u64,
+    /// Rows dropped by policy so far.
+    pub rows_expired: u64,
+    /// Seconds; none keeps for ever.
+    pub ttl_s: Option<u64>,
+    /// How long the oldest expired row of a snapshot has been overdue, in seconds.
+    pub overdue_s: Option<u64>,
+}
+
+/// The last pass, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// Milliseconds.
+    pub duration_ms: u64,
+    /// The worst status of a tenant.
+    pub status: Status,
+}
+
+impl From<&RunReport> for LastRun {
+    fn from(r: &RunReport) -> Self {
+        Self { started_at: r.started_at, duration_ms: r.duration_ms, status: r.totals.status }
+    }
+}
+
+/// What `status` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// [`super::report::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// By name.
+    pub tenants: Vec<TenantStatus>,
+    /// As the store recorded it.
+    pub last_run: Option<LastRun>,
+}
+
+/// A file of the live view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveFile {
+    /// Relative to the store's root.
+    pub key: Key,
+    /// Bytes.
+    pub size: u64,
+    /// Rows; none for raw files, which nobody has read yet.
+    pub rows: Option<u64>,
+    /// The oldest dated row.
+    pub from: Option<Micros>,
+    /// The newest.
+    pub to: Option<Micros>,
+    /// Rows outside `from`..`to`: null or before 2000.
+    pub undated: u64,
+}
+
+/// What a reader should read: head's snapshots and the raw files that head has not retired. Every row is in it once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveView {
+    /// Whose.
+    pub tenant: Tenant,
+    /// The head it is of; 0 where there is none yet.
+    pub version: u64,
+    /// In time order as far as known.
+    pub files: Vec<LiveFile>,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Nothing is wrong; it will go away by itself.
+    Note,
+    /// Look at it when there is time.
+    Warning,
+    /// Data is missing or damaged.
+    Broken,
+}
+
+/// One thing that `verify` found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Whose.
+    pub tenant: String,
+    /// The object.
+    pub key: Key,
+    /// How bad.
+    pub severity: Severity,
+    /// What it is, in a sentence.
+    pub what: String,
+    /// What to do.
+    pub mend: String,
+}
+
+/// What `verify` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// [`super::report::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Whether rows were read back.
+    pub deep: bool,
+    /// Tenants looked at.
+    pub tenants: u64,
+    /// Snapshots looked at.
+    pub snapshots: u64,
+    /// Archive objects looked at.
+    pub archives: u64,
+    /// Rows read back.
+    pub rows_read: u64,
+    /// The worst first.
+    pub findings: Vec<Finding>,
+}
+
+/// How a probe of `doctor` ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// As it must be.
+    Good,
+    /// Works, with a limit.
+    Limited,
+    /// Does not work.
+    Bad,
+    /// The store breaks a promise that safety rests on.
+    Unsafe,
+}
+
+/// One probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// `store` or `archive`.
+    pub target: String,
+    /// What was tried.
+    pub name: String,
+    /// How it went.
+    pub health: Health,
+    /// What was seen, and what to do.
+    pub detail: String,
+}
+
+/// What `doctor` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoctorReport {
+    /// [`super::report::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// In the order they ran.
+    pub checks: Vec<Check>,
+}

@@ -1,0 +1,326 @@
+//! A tenant's state as it is stored: manifests, receipts, and the edits between manifests.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::file::{RowStats, Snapshot};
+use super::names::{self, FileId, Key, Tenant};
+
+/// The manifest format that this version writes.
+pub const FORMAT: u32 = 1;
+
+/// What `icepack` writes as its name and version into manifests and receipts.
+pub const WRITER: &str = concat!("icepack ", env!("CARGO_PKG_VERSION"));
+
+/// A tenant's committed state: one version of it, never changed once written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format of this document, see [`FORMAT`].
+    pub format: u32,
+    /// The lowest format a program must know to act on this document.
+    pub min_reader: u32,
+    /// Whose state it is.
+    pub tenant: Tenant,
+    /// 1 for the first; each commit adds one.
+    pub version: u64,
+    /// The commit that made this version. A put whose reply was lost is settled by it.
+    pub commit_id: FileId,
+    /// The commit of the version below; none for the first.
+    pub parent: Option<FileId>,
+    /// The run that made the commit.
+    pub run_id: FileId,
+    /// When, by the run's clock.
+    pub committed_at: DateTime<Utc>,
+    /// [`WRITER`].
+    pub writer: String,
+    /// An output whose id is below this and that this manifest does not name is dead for ever. Only rises.
+    pub floor: FileId,
+    /// The live snapshots.
+    pub snapshots: Vec<Snapshot>,
+    /// Files whose rows are in a committed snapshot or archive, waiting to be deleted.
+    pub retired: Vec<Retired>,
+    /// Archive objects whose receipts are not known to be written yet.
+    pub archives: Vec<Receipt>,
+    /// Files that could not be read: left in place, never deleted, never skipped silently.
+    pub quarantined: Vec<Quarantined>,
+    /// Since version 1.
+    pub totals: Totals,
+}
+
+impl Manifest {
+    /// Version 1: nothing compacted yet. It is committed before the first output is written, so that outputs without any manifest mean a lost
+    /// manifest, never garbage.
+    pub fn first(tenant: Tenant, commit: Stamp) -> Self {
+        Self {
+            format: FORMAT,
+            min_reader: FORMAT,
+            tenant,
+            version: 1,
+            commit_id: commit.commit_id,
+            parent: None,
+            run_id: commit.run_id,
+            committed_at: commit.at,
+            writer: WRITER.to_owned(),
+            floor: FileId::NIL,
+            snapshots: Vec::new(),
+            retired: Vec::new(),
+            archives: Vec::new(),
+            quarantined: Vec::new(),
+            totals: Totals::default(),
+        }
+    }
+
+    /// The keys of the files that head retired.
+    pub fn retired_keys(&self) -> BTreeSet<&str> {
+        self.retired.iter().map(|r| r.key.as_str()).collect()
+    }
+
+    /// Whether every key lies where `tenant`'s keys must, and every output has the id that its name says.
+    ///
+    /// # Errors
+    /// The first key that does not, in a sentence.
+    pub fn check_paths(&self) -> Result<(), String> {
+        let tenant = &self.tenant;
+        for s in &self.snapshots {
+            if names::classify(tenant, &s.key) != names::FileKind::Snapshot(s.id) {
+                return Err(format!("snapshot `{}` is not a snapshot of tenant `{tenant}` with id {}", s.key, s.id));
+            }
+        }
+        let files = self.retired.iter().map(|r| &r.key).chain(self.quarantined.iter().map(|q| &q.key));
+        for key in files {
+            if names::classify(tenant, key) == names::FileKind::Other {
+                return Err(format!("`{key}` is not a Parquet file of tenant `{tenant}`"));
+            }
+        }
+        if let Some(a) = self.archives.iter().find(|a| !a.is_of(tenant)) {
+            return Err(format!("archive `{}` is not of tenant `{tenant}`", a.key));
+        }
+        Ok(())
+    }
+}
+
+/// Who commits, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The run.
+    pub run_id: FileId,
+    /// The commit.
+    pub commit_id: FileId,
+    /// By the run's clock; informative only.
+    pub at: DateTime<Utc>,
+}
+
+/// Why a file was retired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RetireReason {
+    /// Its rows are in a newer snapshot.
+    Compacted,
+    /// All its rows had expired.
+    Expired,
+}
+
+/// A file that is waiting to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    /// Relative to the store's root.
+    pub key: Key,
+    /// Bytes.
+    pub size: u64,
+    /// The tag that was read. A file of this name with another tag is another file and is not deleted.
+    pub etag: Option<String>,
+    /// Rows it held.
+    pub rows: u64,
+    /// By the clock of the run that retired it; `delete_delay` counts from here.
+    pub at: DateTime<Utc>,
+    /// Why.
+    pub reason: RetireReason,
+}
+
+/// A file that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantined {
+    /// Relative to the store's root.
+    pub key: Key,
+    /// Bytes.
+    pub size: u64,
+    /// Of the version that could not be read: once it changes, the file is tried again.
+    pub etag: Option<String>,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// Since when.
+    pub at: DateTime<Utc>,
+}
+
+/// The marker that makes an archive object count, and all that `restore` needs to know of it. Stored beside the object as JSON once the
+/// commit that names it has succeeded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The format of this document, see [`FORMAT`].
+    pub format: u32,
+    /// Whose rows.
+    pub tenant: Tenant,
+    /// Relative to the archive's root.
+    pub key: Key,
+    /// Also in the key.
+    pub id: FileId,
+    /// Bytes.
+    pub size: u64,
+    /// As the archive gave it.
+    pub etag: Option<String>,
+    /// The class asked for; none is the store's default.
+    pub storage_class: Option<String>,
+    /// The rows of the object.
+    #[serde(flatten)]
+    pub stats: RowStats,
+    /// The files that held the rows.
+    pub sources: Vec<Key>,
+    /// The run that wrote it.
+    pub run_id: FileId,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// [`WRITER`].
+    pub writer: String,
+}
+
+impl Receipt {
+    /// Whether the object lies under `tenant`.
+    pub fn is_of(&self, tenant: &Tenant) -> bool {
+        self.tenant == *tenant && tenant.owns(&self.key)
+    }
+
+    /// The key of the receipt itself.
+    pub fn receipt_key(&self) -> Key {
+        names::receipt_key(&self.key)
+    }
+}
+
+/// The books of one edit, a pass or a tenant's whole life: every row that went in is kept, archived, expired or was a duplicate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Rows of all inputs, by their footers.
+    pub rows_in: u64,
+    /// Rows in the snapshots written.
+    pub rows_kept: u64,
+    /// Rows in verified archive objects.
+    pub rows_archived: u64,
+    /// Rows past their time, with no archive configured.
+    pub rows_expired: u64,
+    /// Rows that were exact duplicates of another.
+    pub rows_deduplicated: u64,
+}
+
+impl Ledger {
+    /// Whether no row is missing and none is too many.
+    pub fn balances(&self) -> bool {
+        let out = u128::from(self.rows_kept) + u128::from(self.rows_archived) + u128::from(self.rows_expired) + u128::from(self.rows_deduplicated);
+        u128::from(self.rows_in) == out
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, o: Self) -> Self {
+        Self {
+            rows_in: self.rows_in + o.rows_in,
+            rows_kept: self.rows_kept + o.rows_kept,
+            rows_archived: self.rows_archived + o.rows_archived,
+            rows_expired: self.rows_expired + o.rows_expired,
+            rows_deduplicated: self.rows_deduplicated + o.rows_deduplicated,
+        }
+    }
+}
+
+/// What a tenant has seen since its first manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Totals {
+    /// Rows of raw files taken in. Equals live + archived + expired + deduplicated at every version.
+    pub rows_ingested: u64,
+    /// Rows moved to the archive.
+    pub rows_archived: u64,
+    /// Rows dropped by policy.
+    pub rows_expired: u64,
+    /// Exact duplicates dropped.
+    pub rows_deduplicated: u64,
+    /// Raw files and snapshots merged or expired.
+    pub files_compacted: u64,
+    /// Bytes of those files.
+    pub bytes_before: u64,
+    /// Bytes of the snapshots written.
+    pub bytes_after: u64,
+}
+
+/// A wish: how head should change. Applied by [`crate::plan::commit::apply`] alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edit {
+    /// The run.
+    pub run_id: FileId,
+    /// Settles a put whose reply was lost.
+    pub commit_id: FileId,
+    /// Snapshots to add.
+    pub add: Vec<Snapshot>,
+    /// Files whose rows are in `add`, in `archives`, or expired.
+    pub retire: Vec<Retired>,
+    /// Verified archive objects.
+    pub archives: Vec<Receipt>,
+    /// Files that could not be read.
+    pub quarantine: Vec<Quarantined>,
+    /// Retired or quarantined files that are gone, or quarantined ones that changed: head need not remember them.
+    pub forget: Vec<Key>,
+    /// Archive objects whose receipts are written.
+    pub settle: Vec<Key>,
+    /// A higher floor.
+    pub floor: Option<FileId>,
+    /// The books of `add`, `retire` and `archives`.
+    pub ledger: Ledger,
+}
+
+impl Edit {
+    /// An edit that changes nothing yet.
+    pub fn new(run_id: FileId, commit_id: FileId) -> Self {
+        Self {
+            run_id,
+            commit_id,
+            add: Vec::new(),
+            retire: Vec::new(),
+            archives: Vec::new(),
+            quarantine: Vec::new(),
+            forget: Vec::new(),
+            settle: Vec::new(),
+            floor: None,
+            ledger: Ledger::default(),
+        }
+    }
+
+    /// Whether it would change anything.
+    pub fn is_empty(&self) -> bool {
+        self.add.is_empty()
+            && self.retire.is_empty()
+            && self.archives.is_empty()
+            && self.quarantine.is_empty()
+            && self.forget.is_empty()
+            && self.settle.is_empty()
+            && self.floor.is_none()
+    }
+}
+
+/// What was seen in the store after a given head had been read. `apply` believes nothing older.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// The head that was read before all of this was seen.
+    pub head_version: u64,
+    /// Files that were fetched or asked for, with the tag they showed.
+    pub present: BTreeMap<Key, Option<String>>,
+    /// A complete listing of the tenant, if one was taken: key → tag.
+    pub listing: Option<BTreeMap<Key, Option<String>>>,
+    /// Receipts that were seen to be stored, by the key of their archive object.
+    pub receipts: BTreeSet<Key>,
+}
+
+impl Observed {
+    /// Nothing seen yet since `head` was read.
+    pub fn since(head: &Manifest) -> Self {
+        Self { head_version: head.version, ..Self::default() }
+    }
+}

@@ -1,0 +1,297 @@
+//! Names: tenants, ids, and the keys of everything that icepack writes.
+//!
+//! Every key that the job reads, writes or deletes for a tenant is made or recognised here, so that no path can cross
+//! from one tenant to another (invariant I5).
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use super::file::Micros;
+
+/// The folder below the store's root that holds icepack's own state. Its leading `_` keeps it from being a tenant.
+pub const STATE_DIR: &str = "_icepack";
+
+/// A key relative to the root of its store, as the store spells it: no leading slash, `/` between segments.
+pub type Key = String;
+
+/// A tenant's name: the first segment of its files' keys.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Tenant(String);
+
+/// Why a name cannot be a tenant's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TenantError {
+    /// `.name` and `_name` are left alone by definition.
+    #[error("`{0}` is not a tenant: names that start with `.` or `_` are left alone")]
+    Hidden(String),
+    /// A name that could be read as another path, or that a store or shell would change.
+    #[error("`{0}` cannot be a tenant's name: {1}; rename the prefix to have it compacted")]
+    Unsafe(String, &'static str),
+}
+
+impl Tenant {
+    /// Checks a name: not hidden, one path segment, nothing that a store, a URL or a glob would read otherwise.
+    pub fn parse(name: &str) -> Result<Self, TenantError> {
+        let bad = |why| Err(TenantError::Unsafe(name.to_owned(), why));
+        if name.starts_with('.') || name.starts_with('_') {
+            return Err(TenantError::Hidden(name.to_owned()));
+        }
+        if name.is_empty() {
+            return bad("it is empty");
+        }
+        if name.len() > 200 {
+            return bad("it is longer than 200 bytes");
+        }
+        if name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\' | '%' | '#' | '?' | '*' | '[' | ']' | '{' | '}')) {
+            return bad("it has one of / \\ % # ? * [ ] { } or a control character");
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `key` lies under this tenant.
+    pub fn owns(&self, key: &str) -> bool {
+        key.strip_prefix(self.as_str()).and_then(|rest| rest.strip_prefix('/')).is_some_and(is_plain)
+    }
+}
+
+/// A relative key without empty, `.` or `..` segments.
+fn is_plain(key: &str) -> bool {
+    key.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && !part.chars().any(char::is_control))
+}
+
+impl fmt::Display for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Tenant {
+    type Err = TenantError;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        Self::parse(s)
+    }
+}
+
+impl TryFrom<String> for Tenant {
+    type Error = TenantError;
+    fn try_from(s: String) -> Result<Self, Self::Error> {
+        Self::parse(&s)
+    }
+}
+
+impl From<Tenant> for String {
+    fn from(t: Tenant) -> Self {
+        t.0
+    }
+}
+
+/// The id of a run, a commit, a snapshot or an archive object: a ULID, ordered by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub Ulid);
+
+impl FileId {
+    /// Below every id that is ever minted.
+    pub const NIL: Self = Self(Ulid::nil());
+
+    /// The lowest id of the millisecond of `time`.
+    pub fn floor_at(time: DateTime<Utc>) -> Self {
+        Self(Ulid::from_parts(u64::try_from(time.timestamp_millis()).unwrap_or(0), 0))
+    }
+}
+
+impl fmt::Display for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_string())
+    }
+}
+
+impl FromStr for FileId {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let id = Ulid::from_string(s).map_err(|e| format!("`{s}` is not an id: {e}"))?;
+        // The text form is unique: a lower-case or aliased spelling of an id would be a second name for one file.
+        if id.to_string() == s { Ok(Self(id)) } else { Err(format!("`{s}` is not an id in its canonical form")) }
+    }
+}
+
+impl Serialize for FileId {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for FileId {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+const ISO_BASIC: &str = "%Y-%m-%dT%H%M%SZ";
+
+/// A time as it stands in file names: `2026-04-27T134507Z`, UTC, to the second, without characters that file systems or URLs reserve.
+///
+/// ```
+/// let time = chrono::DateTime::from_timestamp(1_777_297_507, 0).unwrap();
+/// assert_eq!(icepack::format_iso_basic(time), "2026-04-27T134507Z");
+/// ```
+pub fn format_iso_basic(time: DateTime<Utc>) -> String {
+    time.format(ISO_BASIC).to_string()
+}
+
+fn parse_iso_basic(text: &str) -> Option<DateTime<Utc>> {
+    let time = NaiveDateTime::parse_from_str(text, ISO_BASIC).ok()?.and_utc();
+    (format_iso_basic(time) == text).then_some(time)
+}
+
+/// `<tenant>/<yyyy-mm>/snapshot.<tenant>.<from>-<to>.<id>.parquet`
+pub fn snapshot_key(tenant: &Tenant, from: Micros, to: Micros, id: FileId) -> Key {
+    dated_key(tenant, "snapshot", from, to, id)
+}
+
+/// `<tenant>/<yyyy-mm>/archive.<tenant>.<from>-<to>.<id>.parquet`, relative to the archive's root.
+pub fn archive_key(tenant: &Tenant, from: Micros, to: Micros, id: FileId) -> Key {
+    dated_key(tenant, "archive", from, to, id)
+}
+
+/// The key of the receipt of an archive object.
+pub fn receipt_key(archive_key: &str) -> Key {
+    let stem = archive_key.strip_suffix(".parquet").unwrap_or(archive_key);
+    format!("{stem}.receipt.json")
+}
+
+fn dated_key(tenant: &Tenant, kind: &str, from: Micros, to: Micros, id: FileId) -> Key {
+    let (from, to) = (from.to_datetime(), to.to_datetime());
+    let month = from.format("%Y-%m");
+    format!("{tenant}/{month}/{kind}.{tenant}.{}-{}.{id}.parquet", format_iso_basic(from), format_iso_basic(to))
+}
+
+/// `_icepack/<tenant>/manifest/`
+pub fn manifest_dir(tenant: &Tenant) -> Key {
+    format!("{STATE_DIR}/{tenant}/manifest")
+}
+
+/// `_icepack/<tenant>/manifest/<20 digits>.json`
+pub fn manifest_key(tenant: &Tenant, version: u64) -> Key {
+    format!("{}/{version:020}.json", manifest_dir(tenant))
+}
+
+/// The version in a manifest's key, if it is one of `tenant`'s.
+pub fn parse_manifest_key(tenant: &Tenant, key: &str) -> Option<u64> {
+    let digits = key.strip_prefix(&manifest_dir(tenant))?.strip_prefix('/')?.strip_suffix(".json")?;
+    if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok()
+}
+
+/// What a key under a tenant is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// One of our outputs, by its name. Whether it is live, only the head says.
+    Snapshot(FileId),
+    /// Anybody else's Parquet file.
+    Raw,
+    /// Not Parquet: ignored and left alone.
+    Other,
+}
+
+/// Sorts a key of `tenant` into snapshot, raw or other.
+///
+/// A name that starts with `snapshot.` but has no id of ours is what the local-disk compactor wrote: it is in no manifest, so
+/// taking it for a snapshot would hide its rows. It is an input like any raw file.
+pub fn classify(tenant: &Tenant, key: &str) -> FileKind {
+    let Some(name) = key.rsplit('/').next().and_then(|n| n.strip_suffix(".parquet")) else { return FileKind::Other };
+    if !tenant.owns(key) || name.is_empty() {
+        return FileKind::Other;
+    }
+    match parse_snapshot_name(tenant, name) {
+        Some(id) => FileKind::Snapshot(id),
+        None => FileKind::Raw,
+    }
+}
+
+/// `snapshot.<tenant>.<from>-<to>.<id>` → id.
+fn parse_snapshot_name(tenant: &Tenant, stem: &str) -> Option<FileId> {
+    let rest = stem.strip_prefix("snapshot.")?.strip_prefix(tenant.as_str())?.strip_prefix('.')?;
+    let (span, id) = rest.rsplit_once('.')?;
+    // Two times of 18 characters with a dash between them; the times hold dashes of their own.
+    if span.len() != 37 || !span.is_char_boundary(18) || !span.is_char_boundary(19) || &span[18..19] != "-" {
+        return None;
+    }
+    parse_iso_basic(&span[..18])?;
+    parse_iso_basic(&span[19..])?;
+    id.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(name: &str) -> Tenant {
+        Tenant::parse(name).unwrap()
+    }
+
+    #[test]
+    fn tenants_that_could_be_paths_are_refused() {
+        for name in ["", ".", "..", "..%2f", "_icepack", "__system", ".hidden", "a/b", "a\\b", "a%2fb", "a\nb", "a*"] {
+            assert!(Tenant::parse(name).is_err(), "{name}");
+        }
+        for name in ["acme", "system", "a.b", "a-b_c", "Ünï", "a b", "a=1"] {
+            assert!(Tenant::parse(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_tenant_owns_only_what_is_below_it() {
+        let acme = tenant("acme");
+        assert!(acme.owns("acme/2026-04/x.parquet"));
+        for key in ["acme", "acme/", "acmee/x", "other/acme/x", "acme/../other/x", "acme//x", "acme/./x"] {
+            assert!(!acme.owns(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn snapshot_names_round_trip_and_nothing_else_is_ours() {
+        let id: FileId = "01J8Z0000000000000000000ZZ".parse().unwrap();
+        for name in ["acme", "a.b", "snapshot"] {
+            let t = tenant(name);
+            let from = Micros::from_datetime(DateTime::from_timestamp(1_777_297_507, 5).unwrap());
+            let key = snapshot_key(&t, from, Micros(from.0 + 1_000_000), id);
+            assert_eq!(classify(&t, &key), FileKind::Snapshot(id), "{key}");
+            assert!(key.starts_with(&format!("{name}/2026-04/snapshot.{name}.2026-04-27T134507Z-2026-04-27T134508Z.")));
+        }
+        let acme = tenant("acme");
+        for raw in [
+            "acme/x.parquet",
+            "acme/snapshot.acme.2026-04-27T134507Z-2026-04-27T134508Z.parquet",
+            "acme/snapshot.other.2026-04-27T134507Z-2026-04-27T134508Z.01J8Z0000000000000000000ZZ.parquet",
+            "acme/snapshot.acme.2026-04-27T134507Z-2026-04-27T134508Z.01j8z0000000000000000000zz.parquet",
+            "acme/snapshot.acme.2026-13-27T134507Z-2026-04-27T134508Z.01J8Z0000000000000000000ZZ.parquet",
+        ] {
+            assert_eq!(classify(&acme, raw), FileKind::Raw, "{raw}");
+        }
+        for other in ["acme/x.txt", "acme/.parquet", "acmee/x.parquet", "acme/x.parquet.tmp"] {
+            assert_eq!(classify(&acme, other), FileKind::Other, "{other}");
+        }
+    }
+
+    #[test]
+    fn manifest_keys_round_trip() {
+        let t = tenant("acme");
+        assert_eq!(manifest_key(&t, 12), "_icepack/acme/manifest/00000000000000000012.json");
+        assert_eq!(parse_manifest_key(&t, &manifest_key(&t, 12)), Some(12));
+        for key in ["_icepack/acme/manifest/12.json", "_icepack/other/manifest/00000000000000000012.json", "_icepack/acme/manifest/+0000000000000000012.json"] {
+            assert_eq!(parse_manifest_key(&t, key), None, "{key}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What a pass decides to do, before it does anything: serialisable, printed by `plan`, executed by `run`.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::file::{Listed, Micros, RowStats};
+use super::manifest::Manifest;
+use super::names::{FileId, Key, Tenant};
+
+/// All that planning may look at.
+#[derive(Debug, Clone)]
+pub struct Inventory {
+    /// The tenant's head, if it has one.
+    pub head: Option<Manifest>,
+    /// A listing of the tenant, taken after `head` was read.
+    pub listing: Vec<Listed>,
+}
+
+/// One file that a group takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedInput {
+    /// Relative to the store's root.
+    pub key: Key,
+    /// Bytes.
+    pub size: u64,
+    /// As listed (raw) or committed (snapshot).
+    pub etag: Option<String>,
+    /// For snapshots: what head knows of its rows. None for raw files, whose rows nobody has read yet.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stats: Option<RowStats>,
+    /// For snapshots: its id.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub id: Option<FileId>,
+}
+
+impl PlannedInput {
+    /// Whether head says that this is one of our sorted snapshots.
+    pub fn is_snapshot(&self) -> bool {
+        self.id.is_some()
+    }
+}
+
+/// What is done with a group's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupKind {
+    /// Merged into sorted snapshots; expired rows leave on the way.
+    Merge,
+    /// Every row has expired: archived or dropped as a whole.
+    Expire,
+}
+
+/// Why a group is worth doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "why")]
+pub enum Reason {
+    /// Enough small files.
+    SmallFiles {
+        /// How many.
+        files: usize,
+        /// Their limit in bytes.
+        threshold: u64,
+    },
+    /// Enough files older than a day.
+    OldFiles {
+        /// How many.
+        files: usize,
+    },
+    /// The strategy takes everything.
+    Everything,
+    /// A raw file has waited for `max_raw_age`.
+    RawAge {
+        /// Age of the oldest in seconds.
+        oldest_s: u64,
+    },
+    /// Snapshots of similar size go up a tier.
+    Tier {
+        /// How many.
+        files: usize,
+    },
+    /// A snapshot holds rows that are overdue by more than the slack.
+    Overdue {
+        /// The oldest row.
+        oldest: Micros,
+        /// Rows before this have expired.
+        cutoff: Micros,
+    },
+    /// Every row of the snapshots is past the cutoff.
+    Expired {
+        /// Rows before this have expired.
+        cutoff: Micros,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SmallFiles { files, threshold } => write!(f, "{files} files under {}", bytesize::ByteSize(*threshold)),
+            Self::OldFiles { files } => write!(f, "{files} files older than 24h"),
+            Self::Everything => write!(f, "strategy full takes everything"),
+            Self::RawAge { oldest_s } => write!(f, "a raw file is {} old", humantime::format_duration(std::time::Duration::from_secs(*oldest_s / 60 * 60))),
+            Self::Tier { files } => write!(f, "{files} snapshots of similar size"),
+            Self::Overdue { oldest, cutoff } => write!(f, "oldest row {oldest} is overdue (cutoff {cutoff})"),
+            Self::Expired { cutoff } => write!(f, "every row is past the cutoff {cutoff}"),
+        }
+    }
+}
+
+/// Files that go through one merge and one commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// In time order as far as it is known.
+    pub inputs: Vec<PlannedInput>,
+    /// What is done.
+    pub kind: GroupKind,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl Group {
+    /// Bytes of the inputs.
+    pub fn bytes(&self) -> u64 {
+        self.inputs.iter().map(|i| i.size).sum()
+    }
+}
+
+/// Why a file is in no group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "why")]
+pub enum SkipReason {
+    /// Fewer candidates than `min_files_to_compact`.
+    TooFew {
+        /// Candidates.
+        have: usize,
+        /// `min_files_to_compact`.
+        need: usize,
+    },
+    /// Not under the threshold.
+    Large,
+    /// Not old enough for strategy `time`.
+    Young,
+    /// A snapshot that needs nothing.
+    Finished,
+    /// Could not be read, now or earlier.
+    Quarantined {
+        /// Why.
+        reason: String,
+    },
+    /// Waiting to be deleted.
+    Retired,
+    /// An output that no manifest names: left over from a run that did not finish, or in flight.
+    Orphan,
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooFew { have, need } => write!(f, "{have} candidates, {need} needed"),
+            Self::Large => write!(f, "not a small file"),
+            Self::Young => write!(f, "younger than 24h"),
+            Self::Finished => write!(f, "needs nothing"),
+            Self::Quarantined { reason } => write!(f, "quarantined: {reason}"),
+            Self::Retired => write!(f, "retired, waiting to be deleted"),
+            Self::Orphan => write!(f, "not in the manifest: from an unfinished run, collected once the floor passes it"),
+        }
+    }
+}
+
+/// A file that this pass leaves alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Relative to the store's root.
+    pub key: Key,
+    /// Bytes.
+    pub size: u64,
+    /// Why.
+    pub reason: SkipReason,
+}
+
+/// One tenant's plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Whose.
+    pub tenant: Tenant,
+    /// The head it was made from; 0 where there is none yet.
+    pub head_version: u64,
+    /// The time it was made for.
+    pub now: DateTime<Utc>,
+    /// Rows before this have expired; none where they are kept for ever.
+    pub cutoff: Option<Micros>,
+    /// In the order of execution.
+    pub groups: Vec<Group>,
+    /// Every other Parquet file of the tenant.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Plan {
+    /// Bytes that the groups read. Tenants with more go first.
+    pub fn backlog(&self) -> u64 {
+        self.groups.iter().map(Group::bytes).sum()
+    }
+}

@@ -1,0 +1,68 @@
+//! What the user wants for one tenant, resolved: defaults, overrides and patterns already applied.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Which files a pass takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum CompactionStrategy {
+    /// Files under `small_file_threshold`, at least `min_files_to_compact` of them.
+    #[default]
+    #[serde(rename = "sizebased", alias = "size")]
+    SizeBased,
+    /// Files older than 24 hours, at least `min_files_to_compact` of them.
+    #[serde(rename = "timebased", alias = "time")]
+    TimeBased,
+    /// Every file.
+    #[serde(rename = "fullcompaction", alias = "full")]
+    FullCompaction,
+}
+
+impl CompactionStrategy {
+    /// `size`, `time` or `full`, as the command line spells them.
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::SizeBased => "size",
+            Self::TimeBased => "time",
+            Self::FullCompaction => "full",
+        }
+    }
+}
+
+impl std::str::FromStr for CompactionStrategy {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        match s {
+            "size" | "sizebased" => Ok(Self::SizeBased),
+            "time" | "timebased" => Ok(Self::TimeBased),
+            "full" | "fullcompaction" => Ok(Self::FullCompaction),
+            other => Err(format!("`{other}` is not a strategy: use size, time or full")),
+        }
+    }
+}
+
+/// One tenant's policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Which files to take.
+    pub strategy: CompactionStrategy,
+    /// Fewer candidates than this are left alone.
+    pub min_files_to_compact: usize,
+    /// Files below this many bytes are small.
+    pub small_file_threshold: u64,
+    /// Groups are packed, and outputs cut, towards this many bytes.
+    pub target_file_size: u64,
+    /// No group holds more bytes than this, but for a single larger file.
+    pub max_file_size: u64,
+    /// A raw file is compacted at this age, whatever the counts.
+    pub max_raw_age: Duration,
+    /// Rows older than this expire; none keeps them for ever.
+    pub ttl: Option<Duration>,
+    /// How long a row may be overdue before its file is rewritten for its sake alone.
+    pub slack: Duration,
+    /// Retired files are kept this long for readers that still have their names.
+    pub delete_delay: Duration,
+    /// Outputs that no manifest names are kept this long, by the store's clock.
+    pub orphan_grace: Duration,
+}

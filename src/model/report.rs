@@ -1,0 +1,145 @@
+//! What a pass did, as `--json` prints it and `_icepack/runs/` keeps it.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::manifest::Ledger;
+use super::names::{FileId, Key};
+
+/// The version of the JSON documents that the command line prints.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Requests sent to a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Requests {
+    /// GET, of whole objects and of ranges.
+    pub get: u64,
+    /// PUT, of objects, of parts, and the starts and completions of multipart uploads.
+    pub put: u64,
+    /// HEAD.
+    pub head: u64,
+    /// LIST, a page of 1,000 keys each.
+    pub list: u64,
+    /// DELETE, of up to 1,000 keys each.
+    pub delete: u64,
+    /// Server-side copies.
+    pub copy: u64,
+}
+
+impl Requests {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, o: Self) -> Self {
+        Self {
+            get: self.get + o.get,
+            put: self.put + o.put,
+            head: self.head + o.head,
+            list: self.list + o.list,
+            delete: self.delete + o.delete,
+            copy: self.copy + o.copy,
+        }
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.get + self.put + self.head + self.list + self.delete + self.copy
+    }
+}
+
+/// How a tenant's pass ended. The order is that of badness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Nothing to do.
+    #[default]
+    Idle,
+    /// Everything planned was done.
+    Done,
+    /// The deadline or a signal came first; the rest waits for the next pass.
+    Stopped,
+    /// Done, but files were quarantined by this pass.
+    Quarantined,
+    /// Lost to a concurrent run; nothing is harmed, the next pass takes it up.
+    Conflict,
+    /// Failed; originals are where they were.
+    Failed,
+    /// Refused for safety; a person is needed.
+    Refused,
+}
+
+/// One tenant's result.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TenantReport {
+    /// Its name.
+    pub tenant: String,
+    /// How it ended.
+    pub status: Status,
+    /// What went wrong, in a sentence.
+    pub error: Option<String>,
+    /// Files merged or expired.
+    pub files_compacted: u64,
+    /// Snapshots written.
+    pub files_written: u64,
+    /// Bytes of the files merged or expired.
+    pub bytes_before: u64,
+    /// Bytes of the snapshots written.
+    pub bytes_after: u64,
+    /// Rows of the files merged or expired.
+    pub events_compacted: u64,
+    /// Milliseconds.
+    pub duration_ms: u64,
+    /// Every row accounted for.
+    pub ledger: Ledger,
+    /// Requests to the store and the archive.
+    pub requests: Requests,
+    /// Files quarantined by this pass.
+    pub quarantined: Vec<Key>,
+    /// Files deleted: retired inputs and orphans.
+    pub files_deleted: u64,
+    /// Rows with the same id and time but other content: all kept.
+    pub id_conflicts: u64,
+    /// Rows whose time is null, before 2000 or in the future: all kept.
+    pub implausible: u64,
+    /// Archive objects written.
+    pub archived_objects: u64,
+    /// Groups left for the next pass.
+    pub groups_left: u64,
+}
+
+impl TenantReport {
+    /// Adds the numbers of `o`; the name, status and error stay.
+    pub fn add(&mut self, o: &Self) {
+        self.files_compacted += o.files_compacted;
+        self.files_written += o.files_written;
+        self.bytes_before += o.bytes_before;
+        self.bytes_after += o.bytes_after;
+        self.events_compacted += o.events_compacted;
+        self.ledger = self.ledger.plus(o.ledger);
+        self.requests = self.requests.plus(o.requests);
+        self.quarantined.extend(o.quarantined.iter().cloned());
+        self.files_deleted += o.files_deleted;
+        self.id_conflicts += o.id_conflicts;
+        self.implausible += o.implausible;
+        self.archived_objects += o.archived_objects;
+        self.groups_left += o.groups_left;
+    }
+}
+
+/// A whole pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The run.
+    pub run_id: FileId,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// Milliseconds.
+    pub duration_ms: u64,
+    /// Tenant by tenant, in the order of their names.
+    pub tenants: Vec<TenantReport>,
+    /// The sum, with the worst status.
+    pub totals: TenantReport,
+    /// All requests, those for no tenant in particular among them.
+    pub requests: Requests,
+}

@@ -1,0 +1,16 @@
+//! Parquet in and out, below the stages: columns united by name, rows fingerprinted, files read and written in bounded memory.
+
+pub mod hash;
+pub mod profile;
+pub mod read;
+pub mod schema;
+pub mod source;
+pub mod stats;
+pub mod time;
+pub mod write;
+
+pub use schema::Columns;
+pub use stats::read_stats;
+
+#[cfg(test)]
+mod tests;

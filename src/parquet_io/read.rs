@@ -1,0 +1,357 @@
+//! One input: its footer, checked before it is believed, and its rows in batches of bounded size.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy, RowGroupMetaData};
+
+use super::source::{Chunks, Ident, Source};
+use crate::error::{Error, Result};
+
+/// The last bytes of a file that are fetched to find its footer: it is in them unless the file has very many row groups.
+pub const TAIL: u64 = 128 << 10;
+
+/// No footer of a sane file is longer, and a larger one would not fit into the memory that the job is given.
+const MAX_FOOTER: u64 = 64 << 20;
+
+/// The end of every Parquet file: the footer's length in four bytes, and a magic word.
+const TRAILER: usize = 8;
+
+/// Decoded bytes that a batch aims at, unless the caller has less.
+pub const BATCH_BYTES: u64 = 1 << 20;
+/// Rows of a batch, at most and at least.
+const BATCH_ROWS: Range<u64> = 16..8_192;
+
+/// Runs `f`, a piece of decoding. The parquet crate checks much, but not everything: damaged or hostile files can make it panic. A panic is the
+/// file's fault, and only its own.
+pub(super) fn guard<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(format!("the decoder panicked: {}", text.unwrap_or("no message")))
+    })
+}
+
+/// How many of the last bytes hold the whole footer, by the last eight.
+///
+/// # Errors
+/// Why this is not the end of a Parquet file, in a sentence.
+pub fn footer_len(tail: &[u8], size: u64) -> Result<u64, String> {
+    if size == 0 {
+        return Err("it is empty (0 bytes)".to_owned());
+    }
+    let Some(trailer) = tail.last_chunk::<TRAILER>().filter(|_| size > TRAILER as u64) else {
+        return Err(format!("it is too short to be a Parquet file ({size} bytes)"));
+    };
+    match &trailer[4..] {
+        b"PAR1" => {}
+        b"PARE" => return Err("its footer is encrypted".to_owned()),
+        _ => return Err("it is not a Parquet file, or was cut off: it does not end in PAR1".to_owned()),
+    }
+    let len = u64::from(u32::from_le_bytes([trailer[0], trailer[1], trailer[2], trailer[3]])) + TRAILER as u64;
+    if len > size {
+        return Err(format!("its footer claims {len} bytes, and the file has {size}"));
+    }
+    if len > MAX_FOOTER {
+        return Err(format!("its footer has {len} bytes, more than the {MAX_FOOTER} that are read"));
+    }
+    Ok(len)
+}
+
+/// The rows that the footer at the end of `tail` promises for a file of `size` bytes.
+///
+/// # Errors
+/// Why it is not a footer that can be believed, in a sentence.
+pub fn footer_rows(tail: &Bytes, size: u64) -> Result<u64, String> {
+    guard(|| parse(tail, size)).map(|(_, rows, _)| rows)
+}
+
+/// A Parquet file whose footer has been read and checked.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// Which file.
+    pub ident: Arc<Ident>,
+    source: Source,
+    footer: ArrowReaderMetadata,
+    rows: u64,
+    decoded_bytes: u64,
+}
+
+impl Input {
+    /// Opens a file. `tail` holds at least as many of its last bytes as [`footer_len`] says; sources that are at hand need none.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the footer is not that of a readable file.
+    pub fn open(ident: Ident, source: Source, tail: Option<Bytes>) -> Result<Self> {
+        let ident = Arc::new(ident);
+        let tail = match (tail, &source) {
+            (Some(tail), _) => tail,
+            (None, Source::Memory(bytes)) => bytes.clone(),
+            (None, _) => read_tail(&ident, &source)?,
+        };
+        let (footer, rows, decoded_bytes) = guard(|| parse(&tail, ident.size)).map_err(|reason| ident.bad(reason))?;
+        Ok(Self { ident, source, footer, rows, decoded_bytes })
+    }
+
+    /// Rows by the footer.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The file's own schema.
+    pub fn schema(&self) -> &SchemaRef {
+        self.footer.schema()
+    }
+
+    /// An estimate of the bytes of all rows once decoded.
+    pub fn decoded_bytes(&self) -> u64 {
+        self.decoded_bytes.max(self.rows * 16)
+    }
+
+    /// An estimate of the bytes that a [`Reader`] with batches of `batch_bytes` holds: a page of every column, two batches, and what is fetched ahead.
+    pub fn open_bytes(&self, batch_bytes: u64) -> u64 {
+        let columns = self.footer.parquet_schema().num_columns() as u64;
+        let fetched = match &self.source {
+            Source::Memory(_) => 0,
+            Source::Local(_) => columns * (64 << 10),
+            Source::Remote(r) => r.window,
+        };
+        self.decoded_bytes().min(columns * (1 << 20) + 2 * batch_bytes) + fetched
+    }
+
+    /// What is worth keeping of the file until its turn comes. A parsed footer takes many times its bytes, and there may be thousands of files.
+    pub fn close(self, source: Source, tail: Option<Bytes>) -> Closed {
+        Closed { ident: self.ident, source, tail }
+    }
+
+    /// Reads the rows in file order, of all columns or only of the one named.
+    ///
+    /// # Errors
+    /// Where a local file is gone.
+    pub fn reader(&self, only: Option<&str>) -> Result<Reader> {
+        self.reader_of(only, BATCH_BYTES)
+    }
+
+    /// As [`Self::reader`], with batches of about `batch_bytes` once decoded.
+    ///
+    /// # Errors
+    /// Where a local file is gone.
+    pub fn reader_of(&self, only: Option<&str>, batch_bytes: u64) -> Result<Reader> {
+        let schema = self.footer.parquet_schema();
+        let mask = match only {
+            None => ProjectionMask::all(),
+            Some(name) => ProjectionMask::roots(schema, self.schema().index_of(name)),
+        };
+        let wide = if only.is_some() { 16 } else { self.decoded_bytes() / self.rows.max(1) };
+        let batch_rows = (batch_bytes / wide.max(1)).clamp(BATCH_ROWS.start, BATCH_ROWS.end);
+        Ok(Reader {
+            chunks: Chunks::open(Arc::clone(&self.ident), &self.source)?,
+            input: self.clone(),
+            mask,
+            batch_rows,
+            batch_bytes,
+            group: 0,
+            delivered: 0,
+            decoder: None,
+        })
+    }
+
+    fn metadata(&self) -> &ParquetMetaData {
+        self.footer.metadata()
+    }
+}
+
+/// A file that has been opened before and can be opened again.
+#[derive(Debug, Clone)]
+pub struct Closed {
+    /// Which file.
+    pub ident: Arc<Ident>,
+    source: Source,
+    tail: Option<Bytes>,
+}
+
+impl Closed {
+    /// Opens it again.
+    ///
+    /// # Errors
+    /// As [`Input::open`].
+    pub fn open(&self) -> Result<Input> {
+        Input::open(Ident::clone(&self.ident), self.source.clone(), self.tail.clone())
+    }
+}
+
+fn read_tail(ident: &Arc<Ident>, source: &Source) -> Result<Bytes> {
+    use parquet::file::reader::ChunkReader;
+    let chunks = Chunks::open(Arc::clone(ident), source)?;
+    let read = |want: u64| {
+        let want = want.min(ident.size);
+        chunks.get_bytes(ident.size - want, usize::try_from(want).unwrap_or(0)).map_err(|e| chunks.take_fault().unwrap_or_else(|| ident.bad(e.to_string())))
+    };
+    let tail = read(TAIL)?;
+    let need = footer_len(&tail, ident.size).map_err(|reason| ident.bad(reason))?;
+    if need > tail.len() as u64 { read(need) } else { Ok(tail) }
+}
+
+fn parse(tail: &Bytes, size: u64) -> Result<(ArrowReaderMetadata, u64, u64), String> {
+    let len = usize::try_from(footer_len(tail, size)?).map_err(|e| e.to_string())?;
+    let start = tail.len().checked_sub(len).ok_or("its footer is longer than what was read of it")?;
+    let mut options = ParquetMetaDataOptions::default();
+    // Nobody reads them, and a hostile footer can be made of them.
+    options.set_column_stats_policy(ParquetStatisticsPolicy::SkipAll);
+    options.set_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
+    let metadata = ParquetMetaDataReader::decode_metadata_with_options(&tail[start..tail.len() - TRAILER], Some(&options)).map_err(|e| format!("its footer is damaged: {e}"))?;
+    let (rows, decoded) = check(&metadata, size).map_err(|e| format!("its footer is damaged: {e}"))?;
+    let footer = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(|e| format!("its schema cannot be read: {e}"))?;
+    Ok((footer, rows, decoded))
+}
+
+/// The rows and decoded bytes that a footer promises, if what it says can be true of a file of `size` bytes.
+fn check(metadata: &ParquetMetaData, size: u64) -> Result<(u64, u64), String> {
+    let natural = |n: i64, what: &str| u64::try_from(n).map_err(|_| format!("{what} is {n}"));
+    let columns = metadata.file_metadata().schema_descr().num_columns();
+    let (mut rows, mut decoded) = (0u64, 0u64);
+    for (i, group) in metadata.row_groups().iter().enumerate() {
+        if group.num_columns() != columns {
+            return Err(format!("row group {i} has {} columns, and the schema has {columns}", group.num_columns()));
+        }
+        rows = rows.checked_add(natural(group.num_rows(), "a row count")?).ok_or("the row counts overflow")?;
+        for range in chunk_ranges(group, |_| true)? {
+            if range.end > size {
+                return Err(format!("a column of row group {i} lies outside the file"));
+            }
+        }
+        for column in group.columns() {
+            // What a dictionary unfolds to is only known where the writer says so.
+            let bytes = column.uncompressed_size().max(column.unencoded_byte_array_data_bytes().unwrap_or(0));
+            decoded = decoded.saturating_add(natural(bytes, "a column's size")?);
+        }
+    }
+    let total = natural(metadata.file_metadata().num_rows(), "the row count")?;
+    if rows == total { Ok((rows, decoded)) } else { Err(format!("it promises {total} rows, its row groups {rows}")) }
+}
+
+fn chunk_ranges(group: &RowGroupMetaData, wanted: impl Fn(usize) -> bool) -> Result<Vec<Range<u64>>, String> {
+    let mut ranges = Vec::with_capacity(group.num_columns());
+    for (i, column) in group.columns().iter().enumerate().filter(|(i, _)| wanted(*i)) {
+        let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+        let range = u64::try_from(start).ok().zip(u64::try_from(column.compressed_size()).ok()).and_then(|(start, len)| Some(start..start.checked_add(len)?));
+        ranges.push(range.ok_or_else(|| format!("column {i} has a negative place or size"))?);
+    }
+    Ok(ranges)
+}
+
+/// Reads one file's rows, a row group at a time, so that no more than one is held of a remote file.
+pub struct Reader {
+    input: Input,
+    chunks: Chunks,
+    mask: ProjectionMask,
+    batch_rows: u64,
+    batch_bytes: u64,
+    group: usize,
+    /// Rows of the current group.
+    delivered: u64,
+    decoder: Option<ParquetRecordBatchReader>,
+}
+
+impl Reader {
+    /// The next rows; none when all have been read.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the file is damaged or holds another number of rows than its footer says; else the store's or the disk's.
+    pub fn next(&mut self) -> Result<Option<RecordBatch>> {
+        while self.group < self.input.metadata().num_row_groups() {
+            if self.decoder.is_none() {
+                self.start()?;
+            }
+            match self.decode() {
+                Ok(Some(batch)) => {
+                    self.took(&batch)?;
+                    return Ok(Some(batch));
+                }
+                Ok(None) => self.finish_group()?,
+                Err(reason) => self.recover(reason)?,
+            }
+        }
+        Ok(None)
+    }
+
+    fn group_rows(&self) -> u64 {
+        u64::try_from(self.input.metadata().row_group(self.group).num_rows()).unwrap_or(0)
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let group = self.input.metadata().row_group(self.group);
+        let ranges = chunk_ranges(group, |leaf| self.mask.leaf_included(leaf)).map_err(|reason| self.input.ident.bad(reason))?;
+        if self.delivered == 0 {
+            self.chunks.begin(ranges)?;
+        }
+        let rows = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let build = || {
+            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.chunks.clone(), self.input.footer.clone())
+                .with_row_groups(vec![self.group])
+                .with_projection(self.mask.clone())
+                .with_batch_size(rows(self.batch_rows));
+            // With an offset, even of 0, the decoder would stop at the footer's count, and rows beyond it would go unnoticed.
+            let builder = if self.delivered == 0 { builder } else { builder.with_offset(rows(self.delivered)) };
+            builder.build().map_err(|e| e.to_string())
+        };
+        match guard(build) {
+            Ok(decoder) => self.decoder = Some(decoder),
+            Err(reason) => return Err(self.blame(reason)),
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self) -> Result<Option<RecordBatch>, String> {
+        let Some(decoder) = &mut self.decoder else { return Ok(None) };
+        guard(|| decoder.next().transpose().map_err(|e| e.to_string()))
+    }
+
+    fn took(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.delivered += batch.num_rows() as u64;
+        if self.delivered > self.group_rows() {
+            return Err(self.input.ident.bad(format!("row group {} holds more rows than its footer says", self.group)));
+        }
+        // Rows may be wider than the footer made believe (a dictionary of long values): go on in smaller steps.
+        let bytes = batch.get_array_memory_size() as u64;
+        if bytes > 4 * self.batch_bytes && self.batch_rows > BATCH_ROWS.start {
+            let fits = batch.num_rows() as u64 * self.batch_bytes / bytes;
+            self.shrink(fits);
+        }
+        Ok(())
+    }
+
+    fn shrink(&mut self, rows: u64) {
+        self.batch_rows = rows.clamp(BATCH_ROWS.start, BATCH_ROWS.end).min(self.batch_rows);
+        self.decoder = None;
+    }
+
+    fn finish_group(&mut self) -> Result<()> {
+        let want = self.group_rows();
+        if self.delivered != want {
+            return Err(self.input.ident.bad(format!("row group {} holds {} rows, and its footer says {want}", self.group, self.delivered)));
+        }
+        self.group += 1;
+        self.delivered = 0;
+        self.decoder = None;
+        Ok(())
+    }
+
+    /// Strings of more than 2 GiB do not fit into one batch; fewer rows do.
+    fn recover(&mut self, reason: String) -> Result<()> {
+        if reason.contains("overflow decoding") && self.batch_rows > BATCH_ROWS.start {
+            self.shrink(self.batch_rows / 8);
+            return Ok(());
+        }
+        Err(self.blame(reason))
+    }
+
+    fn blame(&self, reason: String) -> Error {
+        self.chunks.take_fault().unwrap_or_else(|| self.input.ident.bad(format!("row group {} is damaged: {reason}", self.group)))
+    }
+}

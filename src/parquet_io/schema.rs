@@ -1,0 +1,396 @@
+//! Columns united by name: what several files have in common, and each file's rows brought to it without loss.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
+
+use super::time;
+
+/// The columns that mean something to the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Columns {
+    /// Dates a row.
+    pub timestamp: String,
+    /// Identifies a row; a file may lack it.
+    pub id: String,
+}
+
+/// The zone that every zoned timestamp is written with. The instants stay; only their display zone was another.
+const UTC: &str = "UTC";
+
+/// The one form of a type that differs only in layout: no dictionaries, run-ends, views or 64-bit offsets, zones as UTC, and the
+/// standard's names for the children of lists and maps. Metadata of nested fields is dropped.
+pub fn canonical(data_type: &DataType) -> DataType {
+    use DataType as T;
+    match data_type {
+        T::Dictionary(_, value) => canonical(value),
+        T::RunEndEncoded(_, value) => canonical(value.data_type()),
+        T::LargeUtf8 | T::Utf8View => T::Utf8,
+        T::LargeBinary | T::BinaryView => T::Binary,
+        T::List(f) | T::LargeList(f) | T::ListView(f) | T::LargeListView(f) => T::List(child("element", f)),
+        T::FixedSizeList(f, n) => T::FixedSizeList(child("element", f), *n),
+        T::Struct(fields) => T::Struct(fields.iter().map(|f| child(f.name(), f)).collect()),
+        T::Map(entries, sorted) => T::Map(map_entries(entries), *sorted),
+        T::Timestamp(unit, Some(_)) => T::Timestamp(*unit, Some(UTC.into())),
+        other => other.clone(),
+    }
+}
+
+fn child(name: &str, field: &Field) -> FieldRef {
+    Arc::new(Field::new(name, canonical(field.data_type()), field.is_nullable()))
+}
+
+fn map_entries(entries: &FieldRef) -> FieldRef {
+    let data_type = match canonical(entries.data_type()) {
+        DataType::Struct(fields) if fields.len() == 2 => {
+            let named: Fields = fields.iter().zip(["key", "value"]).map(|(f, name)| child(name, f)).collect();
+            DataType::Struct(named)
+        }
+        other => other,
+    };
+    Arc::new(Field::new("key_value", data_type, entries.is_nullable()))
+}
+
+/// Files' schemas, united by column name in the order of first appearance.
+#[derive(Debug, Clone)]
+pub struct UnionSchema {
+    timestamp: String,
+    columns: Vec<Field>,
+    files: usize,
+}
+
+impl UnionSchema {
+    /// No file yet.
+    pub fn new(columns: &Columns) -> Self {
+        Self { timestamp: columns.timestamp.clone(), columns: Vec::new(), files: 0 }
+    }
+
+    /// Takes a file in. Where it does not fit to those before it, nothing changes.
+    ///
+    /// # Errors
+    /// Why it does not fit, in a sentence.
+    pub fn add(&mut self, schema: &Schema) -> Result<(), String> {
+        let mut names = HashSet::with_capacity(schema.fields().len());
+        if let Some(twice) = schema.fields().iter().find(|f| !names.insert(f.name())) {
+            return Err(format!("it has two columns named `{}`", twice.name()));
+        }
+        self.check_timestamp(schema)?;
+        let mut columns = self.columns.clone();
+        for field in &mut columns {
+            match schema.field_with_name(field.name()) {
+                Ok(other) => *field = unite(field, other)?,
+                Err(_) => field.set_nullable(true),
+            }
+        }
+        for field in schema.fields() {
+            if !self.columns.iter().any(|c| c.name() == field.name()) {
+                // Metadata is dropped: field ids and the like of one file may contradict another's.
+                columns.push(Field::new(field.name(), canonical(field.data_type()), field.is_nullable() || self.files > 0));
+            }
+        }
+        self.columns = columns;
+        self.files += 1;
+        Ok(())
+    }
+
+    /// The schema that every file's rows can be brought to.
+    pub fn finish(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.columns.clone()))
+    }
+
+    fn check_timestamp(&self, schema: &Schema) -> Result<(), String> {
+        let name = &self.timestamp;
+        let found = match schema.field_with_name(name) {
+            Ok(f) if time::unit_of(&canonical(f.data_type())).is_some() => return Ok(()),
+            Ok(f) => format!("column `{name}` is {}, not a timestamp", f.data_type()),
+            Err(_) => format!("there is no column `{name}`"),
+        };
+        let is_time = |f: &&FieldRef| time::unit_of(&canonical(f.data_type())).is_some();
+        let candidates: Vec<String> = schema.fields().iter().filter(is_time).map(|f| format!("`{}`", f.name())).collect();
+        Err(if candidates.is_empty() {
+            format!("{found}, and no other column is one either: set `timestamp_column` to the column that dates a row")
+        } else {
+            format!("{found}: set `timestamp_column` to one of its timestamps ({})", candidates.join(", "))
+        })
+    }
+}
+
+fn unite(ours: &Field, theirs: &Field) -> Result<Field, String> {
+    let theirs_type = canonical(theirs.data_type());
+    let Some(data_type) = widen(ours.data_type(), &theirs_type) else {
+        return Err(format!(
+            "column `{}` is {theirs_type}, but {} in the files before it: no type holds both without loss",
+            ours.name(),
+            ours.data_type()
+        ));
+    };
+    // A column of nulls brings them along, whatever its schema says.
+    let null = ours.is_nullable() || theirs.is_nullable() || matches!((ours.data_type(), &theirs_type), (DataType::Null, _) | (_, DataType::Null));
+    Ok(Field::new(ours.name(), data_type, null))
+}
+
+/// The type that holds the values of both without loss.
+fn widen(a: &DataType, b: &DataType) -> Option<DataType> {
+    use DataType as T;
+    if a == b {
+        return Some(a.clone());
+    }
+    if let (Some(x), Some(y)) = (Number::of(a), Number::of(b)) {
+        return x.with(y);
+    }
+    match (a, b) {
+        (T::Null, other) | (other, T::Null) => Some(other.clone()),
+        (T::Timestamp(x, zone), T::Timestamp(y, other)) if zone == other => Some(T::Timestamp(finer(*x, *y), zone.clone())),
+        (T::List(x), T::List(y)) => Some(T::List(widen_child(x, y)?)),
+        (T::FixedSizeList(x, n), T::FixedSizeList(y, m)) if n == m => Some(T::FixedSizeList(widen_child(x, y)?, *n)),
+        (T::Map(x, s), T::Map(y, t)) if s == t => Some(T::Map(widen_child(x, y)?, *s)),
+        (T::Struct(x), T::Struct(y)) if x.len() == y.len() => {
+            let fields: Option<Fields> = x.iter().zip(y.iter()).map(|(f, g)| if f.name() == g.name() { widen_child(f, g) } else { None }).collect();
+            Some(T::Struct(fields?))
+        }
+        _ => None,
+    }
+}
+
+fn widen_child(a: &Field, b: &Field) -> Option<FieldRef> {
+    Some(Arc::new(Field::new(a.name(), widen(a.data_type(), b.data_type())?, a.is_nullable() || b.is_nullable())))
+}
+
+fn finer(a: TimeUnit, b: TimeUnit) -> TimeUnit {
+    if time::per_second(a) >= time::per_second(b) { a } else { b }
+}
+
+/// A numeric type by kind and bits.
+#[derive(Clone, Copy)]
+enum Number {
+    Signed(u8),
+    Unsigned(u8),
+    Float(u8),
+}
+
+impl Number {
+    fn of(data_type: &DataType) -> Option<Self> {
+        use DataType as T;
+        Some(match data_type {
+            T::Int8 => Self::Signed(8),
+            T::Int16 => Self::Signed(16),
+            T::Int32 => Self::Signed(32),
+            T::Int64 => Self::Signed(64),
+            T::UInt8 => Self::Unsigned(8),
+            T::UInt16 => Self::Unsigned(16),
+            T::UInt32 => Self::Unsigned(32),
+            T::UInt64 => Self::Unsigned(64),
+            T::Float16 => Self::Float(16),
+            T::Float32 => Self::Float(32),
+            T::Float64 => Self::Float(64),
+            _ => return None,
+        })
+    }
+
+    fn with(self, other: Self) -> Option<DataType> {
+        use DataType as T;
+        match (self, other) {
+            (Self::Signed(a), Self::Signed(b)) => signed(a.max(b)),
+            (Self::Unsigned(a), Self::Unsigned(b)) => Some(match a.max(b) {
+                8 => T::UInt8,
+                16 => T::UInt16,
+                32 => T::UInt32,
+                _ => T::UInt64,
+            }),
+            (Self::Signed(s), Self::Unsigned(u)) | (Self::Unsigned(u), Self::Signed(s)) => signed(s.max(u.saturating_mul(2))),
+            (Self::Float(a), Self::Float(b)) => Some(if a.max(b) == 32 { T::Float32 } else { T::Float64 }),
+            // A double holds every integer of 32 bits, and not every one of 64.
+            (Self::Float(_), Self::Signed(n) | Self::Unsigned(n)) | (Self::Signed(n) | Self::Unsigned(n), Self::Float(_)) => (n <= 32).then_some(T::Float64),
+        }
+    }
+}
+
+fn signed(bits: u8) -> Option<DataType> {
+    match bits {
+        8 => Some(DataType::Int8),
+        16 => Some(DataType::Int16),
+        32 => Some(DataType::Int32),
+        64 => Some(DataType::Int64),
+        _ => None,
+    }
+}
+
+/// Brings a batch to `target`, a schema that [`UnionSchema`] made with the batch's own among others: columns reordered, widened, and nulls
+/// where the file has no such column.
+///
+/// # Errors
+/// A value that the target cannot hold (a time that overflows a finer unit), in a sentence.
+pub fn adapt(batch: &RecordBatch, target: &SchemaRef) -> Result<RecordBatch, String> {
+    let rows = batch.num_rows();
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(target.fields().len());
+    for field in target.fields() {
+        columns.push(match batch.column_by_name(field.name()) {
+            None => new_null_array(field.data_type(), rows),
+            Some(array) => recast(array, field)?,
+        });
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(target), columns, &options).map_err(|e| e.to_string())
+}
+
+fn recast(array: &ArrayRef, field: &Field) -> Result<ArrayRef, String> {
+    if array.data_type() == field.data_type() {
+        return Ok(Arc::clone(array));
+    }
+    // Not `safe`: that would turn what does not fit into null.
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    cast_with_options(array, field.data_type(), &strict).map_err(|e| format!("column `{}` does not fit into {}: {e}", field.name(), field.data_type()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::*;
+    use arrow::datatypes::*;
+
+    fn columns() -> Columns {
+        Columns { timestamp: "timestamp".into(), id: "event_id".into() }
+    }
+
+    fn ts(unit: TimeUnit, zone: Option<&str>) -> DataType {
+        DataType::Timestamp(unit, zone.map(Into::into))
+    }
+
+    fn schema(fields: &[(&str, DataType)]) -> Schema {
+        let mut all = vec![Field::new("timestamp", ts(TimeUnit::Microsecond, None), false)];
+        all.extend(fields.iter().map(|(n, t)| Field::new(*n, t.clone(), false)));
+        Schema::new(all)
+    }
+
+    fn union(files: &[Schema]) -> Result<SchemaRef, String> {
+        let mut u = UnionSchema::new(&columns());
+        for f in files {
+            u.add(f)?;
+        }
+        Ok(u.finish())
+    }
+
+    fn united(a: DataType, b: DataType) -> Option<DataType> {
+        let both = union(&[schema(&[("x", a)]), schema(&[("x", b)])]).ok()?;
+        Some(both.field_with_name("x").unwrap().data_type().clone())
+    }
+
+    #[test]
+    fn columns_appear_in_the_order_they_are_first_seen() {
+        let u = union(&[schema(&[("a", DataType::Int32)]), schema(&[("b", DataType::Utf8), ("a", DataType::Int32)])]).unwrap();
+        let names: Vec<_> = u.fields().iter().map(|f| (f.name().as_str(), f.is_nullable())).collect();
+        assert_eq!(names, [("timestamp", false), ("a", false), ("b", true)]);
+        let u = union(&[schema(&[("a", DataType::Int32)]), schema(&[])]).unwrap();
+        assert!(u.field(1).is_nullable());
+    }
+
+    #[test]
+    fn numbers_widen_without_loss_or_not_at_all() {
+        use DataType::*;
+        assert_eq!(united(Int8, Int32), Some(Int32));
+        assert_eq!(united(UInt8, UInt64), Some(UInt64));
+        assert_eq!(united(UInt32, Int8), Some(Int64));
+        assert_eq!(united(Int16, UInt8), Some(Int16));
+        assert_eq!(united(UInt64, Int64), None);
+        assert_eq!(united(Int32, Float32), Some(Float64));
+        assert_eq!(united(Int64, Float64), None);
+        assert_eq!(united(Float32, Float64), Some(Float64));
+        assert_eq!(united(Null, Utf8), Some(Utf8));
+        assert_eq!(united(Utf8, Binary), None);
+        assert_eq!(united(Date32, Date64), None);
+        assert_eq!(united(ts(TimeUnit::Second, None), ts(TimeUnit::Nanosecond, None)), Some(ts(TimeUnit::Nanosecond, None)));
+        assert_eq!(united(ts(TimeUnit::Second, None), ts(TimeUnit::Second, Some("Z"))), None);
+    }
+
+    #[test]
+    fn layouts_of_one_type_are_one_type() {
+        use DataType::*;
+        assert_eq!(united(LargeUtf8, Utf8View), Some(Utf8));
+        assert_eq!(united(Dictionary(Int32.into(), Utf8.into()), Utf8), Some(Utf8));
+        assert_eq!(united(ts(TimeUnit::Millisecond, Some("+00:00")), ts(TimeUnit::Microsecond, Some("Europe/Berlin"))), Some(ts(TimeUnit::Microsecond, Some("UTC"))));
+        let list = |name: &str, t: DataType, null| List(Arc::new(Field::new(name, t, null)));
+        assert_eq!(united(list("item", LargeUtf8, false), LargeList(Arc::new(Field::new("array", Utf8, true)))), Some(list("element", Utf8, true)));
+        let pair = |a: &str, null| Struct(vec![Field::new(a, Utf8, null)].into());
+        assert_eq!(united(pair("a", false), pair("a", true)), Some(pair("a", true)));
+        assert_eq!(united(pair("a", false), pair("b", false)), None);
+    }
+
+    #[test]
+    fn a_file_without_a_usable_timestamp_says_which_setting_to_change() {
+        let s = Schema::new(vec![Field::new("ts", ts(TimeUnit::Second, None), false), Field::new("x", DataType::Utf8, false)]);
+        assert_eq!(union(&[s]).unwrap_err(), "there is no column `timestamp`: set `timestamp_column` to one of its timestamps (`ts`)");
+        let s = Schema::new(vec![Field::new("timestamp", DataType::Int64, false)]);
+        assert_eq!(
+            union(&[s]).unwrap_err(),
+            "column `timestamp` is Int64, not a timestamp, and no other column is one either: set `timestamp_column` to the column that dates a row"
+        );
+        assert!(union(&[schema(&[("x", DataType::Utf8), ("x", DataType::Utf8)])]).unwrap_err().contains("two columns named `x`"));
+        let text = union(&[schema(&[("x", DataType::Utf8)]), schema(&[("x", DataType::Int32)])]).unwrap_err();
+        assert_eq!(text, "column `x` is Int32, but Utf8 in the files before it: no type holds both without loss");
+    }
+
+    #[test]
+    fn an_incompatible_file_leaves_the_union_as_it_was() {
+        let mut u = UnionSchema::new(&columns());
+        u.add(&schema(&[("x", DataType::Utf8)])).unwrap();
+        let before = u.finish();
+        u.add(&schema(&[("y", DataType::Utf8), ("x", DataType::Int32)])).unwrap_err();
+        assert_eq!(u.finish(), before);
+    }
+
+    #[test]
+    fn rows_are_brought_to_the_union() {
+        let a = Schema::new(vec![
+            Field::new("n", DataType::Int32, false),
+            Field::new("timestamp", ts(TimeUnit::Second, Some("+02:00")), true),
+            Field::new("d", DataType::Dictionary(DataType::Int8.into(), DataType::Utf8.into()), false),
+        ]);
+        let b = Schema::new(vec![
+            Field::new("timestamp", ts(TimeUnit::Microsecond, Some("UTC")), false),
+            Field::new("n", DataType::Int64, false),
+            Field::new("extra", DataType::Utf8View, false),
+        ]);
+        let target = union(&[b, a.clone()]).unwrap();
+        let dict: DictionaryArray<Int8Type> = vec!["p", "q"].into_iter().collect();
+        let batch = RecordBatch::try_new(
+            Arc::new(a),
+            vec![
+                Arc::new(Int32Array::from(vec![1, 2])),
+                Arc::new(TimestampSecondArray::from(vec![Some(5), None]).with_timezone("+02:00")),
+                Arc::new(dict),
+            ],
+        )
+        .unwrap();
+        let got = adapt(&batch, &target).unwrap();
+        assert_eq!(got.schema(), target);
+        assert_eq!(got.column(0).as_primitive::<TimestampMicrosecondType>().value(0), 5_000_000);
+        assert!(got.column(0).is_null(1));
+        assert_eq!(got.column(1).as_primitive::<Int64Type>().values(), &[1, 2]);
+        assert_eq!(got.column_by_name("extra").unwrap().null_count(), 2);
+        assert_eq!(got.column_by_name("d").unwrap().as_string::<i32>().value(1), "q");
+    }
+
+    #[test]
+    fn a_time_that_does_not_fit_is_an_error_and_not_a_null() {
+        let a = Schema::new(vec![Field::new("timestamp", ts(TimeUnit::Second, None), false)]);
+        let b = Schema::new(vec![Field::new("timestamp", ts(TimeUnit::Nanosecond, None), false)]);
+        let target = union(&[a.clone(), b]).unwrap();
+        let batch = RecordBatch::try_new(Arc::new(a), vec![Arc::new(TimestampSecondArray::from(vec![i64::MAX / 1_000]))]).unwrap();
+        assert!(adapt(&batch, &target).unwrap_err().contains("column `timestamp` does not fit"));
+    }
+
+    #[test]
+    fn nested_columns_are_cast_along() {
+        let inner = |name: &str, t| Arc::new(Field::new(name, t, true));
+        let a = schema(&[("l", DataType::LargeList(inner("item", DataType::Int32)))]);
+        let target = union(&[a.clone(), schema(&[("l", DataType::List(inner("element", DataType::Int64)))])]).unwrap();
+        let mut list = LargeListBuilder::new(Int32Builder::new());
+        list.append_value([Some(1), None]);
+        let batch = RecordBatch::try_new(Arc::new(a), vec![Arc::new(TimestampMicrosecondArray::from(vec![1])), Arc::new(list.finish())]).unwrap();
+        let got = adapt(&batch, &target).unwrap();
+        assert_eq!(got.column(1).as_list::<i32>().value(0).as_primitive::<Int64Type>().value(0), 1);
+    }
+}

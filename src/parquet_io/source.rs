@@ -1,0 +1,281 @@
+//! Where a file's bytes come from: memory, a local file, or ranged reads of an object.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
+
+use crate::error::{Error, Result};
+use crate::model::names::Key;
+
+/// Which version of which file: what every error about it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ident {
+    /// Relative to the store's root.
+    pub key: Key,
+    /// Bytes.
+    pub size: u64,
+    /// As the read showed it.
+    pub etag: Option<String>,
+}
+
+impl Ident {
+    /// The file is not what it should be: it will be quarantined. Never for what the network or the disk did.
+    pub fn bad(&self, reason: impl Into<String>) -> Error {
+        Error::Input { key: self.key.clone(), size: self.size, etag: self.etag.clone(), reason: reason.into() }
+    }
+}
+
+/// Reads of an object by range, pinned to one version of it.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// The store.
+    pub store: Arc<dyn ObjectStore>,
+    /// The object.
+    pub path: Path,
+    /// The version that was opened.
+    pub etag: Option<String>,
+    /// Bytes that may be held ahead of the decoder.
+    pub window: u64,
+    /// Runs the requests; the decoder itself is on a blocking thread.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// A file's bytes, not opened yet. Cheap to clone but for memory's share of the pool.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// All of them.
+    Memory(Bytes),
+    /// A file on the local disk that this process wrote.
+    Local(PathBuf),
+    /// An object.
+    Remote(Remote),
+}
+
+/// What a failed request means. Whatever the store did, the input is not to blame.
+pub fn store_error(key: &str, source: object_store::Error) -> Error {
+    match source {
+        object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. } => Error::Gone(key.to_owned()),
+        other => Error::store(format!("cannot read `{key}`"), other),
+    }
+}
+
+/// A body that ended early: the network's doing, not the file's.
+pub fn short_body(key: &str, got: usize, want: u64) -> Error {
+    let source = format!("the reply ended after {got} of {want} bytes").into();
+    Error::store(format!("cannot read `{key}`"), object_store::Error::Generic { store: "icepack", source })
+}
+
+/// The last bytes of an object, `len` or as many as it has, and what the store says of it.
+///
+/// # Errors
+/// The store's; [`Error::Gone`] where it is not there.
+pub async fn fetch_tail(store: &dyn ObjectStore, path: &Path, key: &str, len: u64) -> Result<(ObjectMeta, Bytes)> {
+    let failed = |e| store_error(key, e);
+    let options = GetOptions { range: Some(GetRange::Suffix(len)), ..GetOptions::default() };
+    let reply = match store.get_opts(path, options).await {
+        Ok(reply) => reply,
+        Err(e @ (object_store::Error::NotFound { .. } | object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. })) => return Err(failed(e)),
+        // An empty object has no last bytes, and Azure knows no suffix ranges: ask for the size first.
+        Err(_) => {
+            let meta = store.head(path).await.map_err(failed)?;
+            if meta.size == 0 {
+                return Ok((meta, Bytes::new()));
+            }
+            let range = Some(GetRange::Bounded(meta.size.saturating_sub(len)..meta.size));
+            store.get_opts(path, GetOptions { range, if_match: meta.e_tag, ..GetOptions::default() }).await.map_err(failed)?
+        }
+    };
+    let meta = reply.meta.clone();
+    let bytes = reply.bytes().await.map_err(failed)?;
+    let want = len.min(meta.size);
+    if bytes.len() as u64 == want { Ok((meta, bytes)) } else { Err(short_body(key, bytes.len(), want)) }
+}
+
+/// An opened [`Source`], as the Parquet decoder wants it. Errors of the store or the disk are kept aside, because the decoder would hand them
+/// back as text, and they must not be taken for a damaged file.
+#[derive(Clone)]
+pub struct Chunks(Arc<Inner>);
+
+struct Inner {
+    ident: Arc<Ident>,
+    origin: Origin,
+    fault: Mutex<Option<Error>>,
+}
+
+enum Origin {
+    Memory(Bytes),
+    Local(Mutex<File>),
+    Remote(Remote, Mutex<Windows>),
+}
+
+/// Bytes held ahead: at most one stretch for each column chunk that is being read.
+#[derive(Default)]
+struct Windows {
+    /// The column chunks of the current row group, by start.
+    chunks: Vec<Range<u64>>,
+    held: Vec<(u64, Bytes)>,
+    /// Bytes to fetch at once.
+    ahead: u64,
+}
+
+impl Chunks {
+    /// Opens `source`.
+    ///
+    /// # Errors
+    /// [`Error::Local`] where the local file is gone.
+    pub fn open(ident: Arc<Ident>, source: &Source) -> Result<Self> {
+        let origin = match source {
+            Source::Memory(bytes) => Origin::Memory(bytes.clone()),
+            Source::Local(path) => Origin::Local(Mutex::new(File::open(path).map_err(|e| Error::local(format!("cannot open the spilled file `{}`", path.display()), e))?)),
+            Source::Remote(remote) => Origin::Remote(remote.clone(), Mutex::default()),
+        };
+        Ok(Self(Arc::new(Inner { ident, origin, fault: Mutex::new(None) })))
+    }
+
+    /// What went wrong below the decoder, if it was that.
+    pub fn take_fault(&self) -> Option<Error> {
+        lock(&self.0.fault).take()
+    }
+
+    /// The column chunks that are read next: whatever was held for those before them is dropped.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn begin(&self, mut chunks: Vec<Range<u64>>) -> Result<()> {
+        let Origin::Remote(remote, windows) = &self.0.origin else { return Ok(()) };
+        chunks.retain(|c| !c.is_empty());
+        chunks.sort_by_key(|c| c.start);
+        let span = chunks.first().map_or(0, |c| c.start)..chunks.iter().map(|c| c.end).max().unwrap_or(0);
+        let wanted: u64 = chunks.iter().map(|c| c.end - c.start).sum();
+        let mut windows = lock(windows);
+        *windows = Windows { ahead: (remote.window / chunks.len().max(1) as u64).max(64 << 10), chunks, held: Vec::new() };
+        // One request for all of it, where it fits and is mostly what is wanted.
+        let whole = span.end - span.start;
+        if whole > 0 && whole <= remote.window && whole / 2 <= wanted {
+            let bytes = self.fetch(remote, span.clone())?;
+            windows.held.push((span.start, bytes));
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, remote: &Remote, range: Range<u64>) -> Result<Bytes> {
+        let key = &self.0.ident.key;
+        let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), if_match: remote.etag.clone(), ..GetOptions::default() };
+        let want = range.end - range.start;
+        let get = async { remote.store.get_opts(&remote.path, options).await?.bytes().await };
+        let bytes = remote.runtime.block_on(get).map_err(|e| store_error(key, e))?;
+        if bytes.len() as u64 == want { Ok(bytes) } else { Err(short_body(key, bytes.len(), want)) }
+    }
+
+    fn remote(&self, remote: &Remote, windows: &Mutex<Windows>, at: u64, len: u64) -> Result<Bytes> {
+        let mut windows = lock(windows);
+        let held = windows.held.iter().find(|(start, b)| *start <= at && at + len <= start + b.len() as u64);
+        if let Some((start, bytes)) = held {
+            let from = usize::try_from(at - start).unwrap_or(usize::MAX);
+            return Ok(bytes.slice(from..from + usize::try_from(len).unwrap_or(usize::MAX)));
+        }
+        let chunk = windows.chunks.iter().find(|c| c.contains(&at)).cloned().unwrap_or(at..at + len);
+        let end = (at + len).max(chunk.end.min(at + windows.ahead));
+        // The decoder reads a chunk from front to back: what is held of it lies behind.
+        windows.held.retain(|(start, b)| !(chunk.start <= *start && start + b.len() as u64 <= chunk.end));
+        let bytes = self.fetch(remote, at..end)?;
+        let part = bytes.slice(..usize::try_from(len).unwrap_or(bytes.len()));
+        windows.held.push((at, bytes));
+        Ok(part)
+    }
+
+    /// Bytes from `at` to where its column chunk ends: reading on would ask the store for another column's bytes.
+    fn rest_of_chunk(&self, at: u64) -> u64 {
+        let end = match &self.0.origin {
+            Origin::Remote(_, windows) => lock(windows).chunks.iter().find(|c| c.contains(&at)).map(|c| c.end),
+            _ => None,
+        };
+        end.unwrap_or(self.0.ident.size).saturating_sub(at)
+    }
+
+    fn read(&self, at: u64, len: usize) -> parquet::errors::Result<Bytes> {
+        // A range that the file does not have comes from damaged metadata: the decoder's error, not a fault.
+        let size = self.0.ident.size;
+        if at.checked_add(len as u64).is_none_or(|end| end > size) {
+            return Err(ParquetError::EOF(format!("{len} bytes at {at} are wanted, and the file has {size}")));
+        }
+        let bytes = match &self.0.origin {
+            Origin::Memory(bytes) => {
+                let from = usize::try_from(at).unwrap_or(usize::MAX);
+                Ok(bytes.slice(from..from + len))
+            }
+            Origin::Local(file) => read_at(file, at, len).map_err(|e| Error::local("cannot read a spilled file", e)),
+            Origin::Remote(remote, windows) => self.remote(remote, windows, at, len as u64),
+        };
+        bytes.map_err(|e| {
+            let text = e.to_string();
+            *lock(&self.0.fault) = Some(e);
+            ParquetError::External(text.into())
+        })
+    }
+}
+
+fn read_at(file: &Mutex<File>, at: u64, len: usize) -> io::Result<Bytes> {
+    let mut file = lock(file);
+    file.seek(SeekFrom::Start(at))?;
+    let mut buffer = vec![0; len];
+    file.read_exact(&mut buffer)?;
+    Ok(buffer.into())
+}
+
+/// A panic of the decoder while it held the lock leaves nothing half-done behind these.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Length for Chunks {
+    fn len(&self) -> u64 {
+        self.0.ident.size
+    }
+}
+
+impl ChunkReader for Chunks {
+    type T = HeaderReader;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<HeaderReader> {
+        Ok(HeaderReader { chunks: self.clone(), at: start, buffer: Bytes::new() })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        self.read(start, length)
+    }
+}
+
+/// Reads page headers, which are a few dozen bytes of unknown length.
+pub struct HeaderReader {
+    chunks: Chunks,
+    at: u64,
+    buffer: Bytes,
+}
+
+/// Most page headers fit; longer ones (with statistics) take another round.
+const HEADER: u64 = 512;
+
+impl Read for HeaderReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.buffer.is_empty() {
+            let left = self.chunks.rest_of_chunk(self.at).min(HEADER);
+            if left == 0 {
+                return Ok(0);
+            }
+            self.buffer = self.chunks.read(self.at, usize::try_from(left).unwrap_or(0)).map_err(io::Error::other)?;
+            self.at += left;
+        }
+        let n = out.len().min(self.buffer.len());
+        out[..n].copy_from_slice(&self.buffer.split_to(n));
+        Ok(n)
+    }
+}

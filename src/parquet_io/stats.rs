@@ -1,0 +1,97 @@
+//! What is said of rows in a manifest: how many, from when to when, and their fingerprint.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, TimeUnit};
+use object_store::ObjectStore;
+use object_store::path::Path;
+use tokio::runtime::Handle;
+
+use super::hash;
+use super::read::{Input, footer_len};
+use super::schema::canonical;
+use super::source::{Ident, Remote, Source, fetch_tail};
+use super::time::{self, ceil_micros, first_not_before, floor_micros};
+use crate::error::{Error, Result};
+use crate::model::file::{Micros, RowStats};
+
+/// Bytes that [`read_stats`] holds ahead of the decoder.
+const WINDOW: u64 = 8 << 20;
+
+/// Adds up the stats of rows.
+#[derive(Debug)]
+pub struct Counter {
+    column: usize,
+    unit: TimeUnit,
+    stats: RowStats,
+    scratch: Vec<u128>,
+}
+
+impl Counter {
+    /// For rows of `schema`; none where `timestamp` is not one of its timestamps.
+    pub fn new(schema: &Schema, timestamp: &str) -> Option<Self> {
+        let column = schema.index_of(timestamp).ok()?;
+        let unit = time::unit_of(&canonical(schema.field(column).data_type()))?;
+        Some(Self { column, unit, stats: RowStats::default(), scratch: Vec::new() })
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// Where they have another schema, in a sentence.
+    pub fn add(&mut self, batch: &RecordBatch) -> Result<(), String> {
+        let column = batch.columns().get(self.column).ok_or("the timestamp column is missing")?;
+        let plain = arrow::compute::cast(column, &canonical(column.data_type())).map_err(|e| e.to_string())?;
+        let keys = time::keys(&plain).ok_or("the timestamp column holds no timestamps")?;
+        let dated = first_not_before(Micros::EPOCH_2000, self.unit);
+        let mut more = RowStats { rows: batch.num_rows() as u64, fingerprint: hash::fingerprint(batch, &mut self.scratch)?, ..RowStats::default() };
+        let mut span: Option<(i64, i64)> = None;
+        for &key in keys.iter() {
+            if key < dated {
+                more.undated += 1;
+            } else {
+                span = Some(span.map_or((key, key), |(a, b)| (a.min(key), b.max(key))));
+            }
+        }
+        more.min = span.map(|(min, _)| floor_micros(min, self.unit));
+        more.max = span.map(|(_, max)| ceil_micros(max, self.unit));
+        self.stats = self.stats.plus(more);
+        Ok(())
+    }
+
+    /// Of all rows so far.
+    pub fn stats(&self) -> &RowStats {
+        &self.stats
+    }
+}
+
+/// Reads a whole object back and counts its rows, in bounded memory. Must be called within a tokio runtime; the decoding is done on a blocking thread.
+///
+/// # Errors
+/// [`Error::Input`] where it is not a Parquet file of `size` bytes with a timestamp column `timestamp`; [`Error::Gone`] where it is not there.
+pub async fn read_stats(store: Arc<dyn ObjectStore>, key: String, size: u64, timestamp: &str) -> Result<RowStats> {
+    let path = Path::parse(&key).map_err(|e| Error::Refused(format!("`{key}` is not a plain key: {e}")))?;
+    let (meta, mut tail) = fetch_tail(store.as_ref(), &path, &key, super::read::TAIL).await?;
+    let ident = Ident { key, size: meta.size, etag: meta.e_tag.clone() };
+    if meta.size != size {
+        return Err(ident.bad(format!("it has {} bytes, and {size} are expected", meta.size)));
+    }
+    let need = footer_len(&tail, size).map_err(|why| ident.bad(why))?;
+    if need > tail.len() as u64 {
+        tail = fetch_tail(store.as_ref(), &path, &ident.key, need).await?.1;
+    }
+    let source = Source::Remote(Remote { store, path, etag: meta.e_tag, window: WINDOW, runtime: Handle::current() });
+    let timestamp = timestamp.to_owned();
+    let count = move || {
+        let input = Input::open(ident, source, Some(tail))?;
+        let no_time = || input.ident.bad(format!("it has no timestamp column `{timestamp}`"));
+        let mut counter = Counter::new(input.schema(), &timestamp).ok_or_else(no_time)?;
+        let mut reader = input.reader(None)?;
+        while let Some(batch) = reader.next()? {
+            counter.add(&batch).map_err(|why| input.ident.bad(why))?;
+        }
+        Ok(*counter.stats())
+    };
+    tokio::task::spawn_blocking(count).await.map_err(|e| Error::local("cannot read a file back", e))?
+}

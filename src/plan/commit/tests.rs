@@ -1,0 +1,245 @@
+use chrono::DateTime;
+use ulid::Ulid;
+
+use super::*;
+use crate::model::file::{Micros, RowStats, Snapshot};
+use crate::model::manifest::{Ledger, Quarantined, Receipt, RetireReason, Retired};
+use crate::model::names::{FileId, Tenant, snapshot_key};
+
+fn id(n: u64) -> FileId {
+    FileId(Ulid::from_parts(n, u128::from(n)))
+}
+
+fn stamp(n: u64) -> Stamp {
+    Stamp { run_id: id(1), commit_id: id(n), at: DateTime::UNIX_EPOCH }
+}
+
+fn tenant() -> Tenant {
+    Tenant::parse("acme").unwrap()
+}
+
+fn snapshot(n: u64, rows: u64) -> Snapshot {
+    let stats = RowStats { rows, min: Some(Micros(0)), max: Some(Micros(9)), ..RowStats::default() };
+    Snapshot { key: snapshot_key(&tenant(), Micros(0), Micros(9), id(n)), id: id(n), size: 10, etag: Some(format!("e{n}")), stats }
+}
+
+fn retire(key: &str, rows: u64) -> Retired {
+    Retired { key: key.to_owned(), size: 1, etag: Some("e".into()), rows, at: DateTime::UNIX_EPOCH, reason: RetireReason::Compacted }
+}
+
+fn head() -> Manifest {
+    Manifest::first(tenant(), stamp(10))
+}
+
+/// Two raw files into one snapshot, seen after `head`.
+fn compaction(head: &Manifest, out: u64) -> (Edit, Observed) {
+    let mut edit = Edit::new(id(1), id(100 + out));
+    edit.add = vec![snapshot(out, 5)];
+    edit.retire = vec![retire("acme/a.parquet", 2), retire("acme/b.parquet", 3)];
+    edit.ledger = Ledger { rows_in: 5, rows_kept: 5, ..Ledger::default() };
+    let mut seen = Observed::since(head);
+    seen.present = ["acme/a.parquet", "acme/b.parquet"].map(|k| (k.to_owned(), Some("e".to_owned()))).into();
+    (edit, seen)
+}
+
+fn refused(head: &Manifest, edit: &Edit, seen: &Observed) -> Conflict {
+    apply(head, edit, seen, stamp(99)).unwrap_err()
+}
+
+#[test]
+fn a_compaction_is_applied_and_the_books_of_the_life_balance() {
+    let head = head();
+    let (edit, seen) = compaction(&head, 20);
+    let next = apply(&head, &edit, &seen, stamp(120)).unwrap();
+    assert_eq!((next.version, next.parent), (2, Some(id(10))));
+    assert_eq!(next.snapshots, edit.add);
+    assert_eq!(next.retired, edit.retire);
+    assert_eq!(next.totals.rows_ingested, 5);
+    assert!(totals_balance(&next));
+    next.check_paths().unwrap();
+
+    // Snapshots of snapshots ingest nothing.
+    let mut up = Edit::new(id(1), id(121));
+    up.add = vec![snapshot(30, 4)];
+    up.retire = vec![Retired { etag: Some("e20".into()), ..retire(&edit.add[0].key, 5) }];
+    up.ledger = Ledger { rows_in: 5, rows_kept: 4, rows_deduplicated: 1, ..Ledger::default() };
+    let third = apply(&next, &up, &Observed::since(&next), stamp(121)).unwrap();
+    assert_eq!(third.totals.rows_ingested, 5);
+    assert!(totals_balance(&third));
+}
+
+#[test]
+fn observations_older_than_head_prove_nothing() {
+    let head = head();
+    let (edit, mut seen) = compaction(&head, 20);
+    seen.head_version = 0;
+    assert_eq!(refused(&head, &edit, &seen), Conflict::StaleObservation { seen_after: 0, head: 1 });
+}
+
+#[test]
+fn a_raw_file_must_be_there_unchanged_and_not_retired() {
+    let head = head();
+    let (edit, seen) = compaction(&head, 20);
+    let mut gone = seen.clone();
+    gone.present.remove("acme/b.parquet");
+    assert_eq!(refused(&head, &edit, &gone), Conflict::NotSeen("acme/b.parquet".into()));
+    let mut other = seen.clone();
+    other.present.insert("acme/b.parquet".into(), Some("new".into()));
+    assert_eq!(refused(&head, &edit, &other), Conflict::Changed("acme/b.parquet".into()));
+
+    let next = apply(&head, &edit, &seen, stamp(120)).unwrap();
+    let (again, seen) = compaction(&next, 21);
+    assert_eq!(refused(&next, &again, &seen), Conflict::AlreadyRetired("acme/a.parquet".into()));
+    let (mut twice, seen) = compaction(&head, 22);
+    twice.retire[1] = twice.retire[0].clone();
+    assert_eq!(refused(&head, &twice, &seen), Conflict::AlreadyRetired("acme/a.parquet".into()));
+}
+
+#[test]
+fn a_snapshot_that_is_not_live_cannot_be_retired() {
+    let head = head();
+    let mut edit = Edit::new(id(1), id(2));
+    edit.retire = vec![retire(&snapshot(20, 5).key, 5)];
+    edit.ledger = Ledger { rows_in: 5, rows_expired: 5, ..Ledger::default() };
+    let mut seen = Observed::since(&head);
+    // Being there is not enough for a snapshot: orphans are there too.
+    seen.present.insert(snapshot(20, 5).key, Some("e".into()));
+    assert!(matches!(refused(&head, &edit, &seen), Conflict::NotLive(_)));
+}
+
+#[test]
+fn an_output_below_the_floor_is_dead() {
+    let head = Manifest { floor: id(25), ..head() };
+    let (edit, seen) = compaction(&head, 20);
+    assert!(matches!(refused(&head, &edit, &seen), Conflict::BelowFloor(_)));
+    let (edit, seen) = compaction(&head, 25);
+    assert!(apply(&head, &edit, &seen, stamp(125)).is_ok());
+    // Nor may one edit raise the floor over its own outputs.
+    let edit = Edit { floor: Some(id(26)), ..edit };
+    assert!(matches!(refused(&head, &edit, &seen), Conflict::BelowFloor(_)));
+}
+
+#[test]
+fn the_floor_only_rises() {
+    let head = Manifest { floor: id(25), ..head() };
+    let edit = Edit { floor: Some(id(24)), ..Edit::new(id(1), id(2)) };
+    assert_eq!(refused(&head, &edit, &Observed::since(&head)), Conflict::FloorFell);
+    let edit = Edit { floor: Some(id(26)), ..edit };
+    assert_eq!(apply(&head, &edit, &Observed::since(&head), stamp(3)).unwrap().floor, id(26));
+}
+
+#[test]
+fn a_retired_file_is_forgotten_only_when_a_listing_after_head_shows_it_no_more() {
+    let first = head();
+    let (edit, seen) = compaction(&first, 20);
+    let head = apply(&first, &edit, &seen, stamp(120)).unwrap();
+    let forget = Edit { forget: vec!["acme/a.parquet".into()], ..Edit::new(id(1), id(2)) };
+    let no = Conflict::NotForgettable("acme/a.parquet".into());
+    assert_eq!(refused(&head, &forget, &Observed::since(&head)), no, "without a listing");
+    let listed = |etag: &str| Observed { listing: Some([("acme/a.parquet".to_owned(), Some(etag.to_owned()))].into()), ..Observed::since(&head) };
+    assert_eq!(refused(&head, &forget, &listed("e")), no, "still there");
+    assert!(apply(&head, &forget, &listed("replaced"), stamp(121)).is_ok(), "another file of that name");
+    let empty = Observed { listing: Some(BTreeMap::new()), ..Observed::since(&head) };
+    let next = apply(&head, &forget, &empty, stamp(121)).unwrap();
+    assert_eq!(next.retired.len(), 1);
+    let unknown = Edit { forget: vec!["acme/z.parquet".into()], ..forget };
+    assert!(matches!(refused(&head, &unknown, &empty), Conflict::NotForgettable(_)));
+}
+
+#[test]
+fn no_path_crosses_a_tenant() {
+    let head = head();
+    for key in ["other/a.parquet", "acme/../other/a.parquet", "acme.parquet", "_icepack/acme/a.parquet", "acme/a.txt"] {
+        let edit = Edit { retire: vec![retire(key, 0)], ..Edit::new(id(1), id(2)) };
+        assert_eq!(refused(&head, &edit, &Observed::since(&head)), Conflict::ForeignPath(key.into()));
+        let quarantined = Quarantined { key: key.into(), size: 0, etag: None, reason: String::new(), at: DateTime::UNIX_EPOCH };
+        let edit = Edit { quarantine: vec![quarantined], ..Edit::new(id(1), id(2)) };
+        assert_eq!(refused(&head, &edit, &Observed::since(&head)), Conflict::ForeignPath(key.into()));
+    }
+    let mut foreign = snapshot(20, 0);
+    foreign.key = foreign.key.replace("acme", "other");
+    let edit = Edit { add: vec![foreign], ..Edit::new(id(1), id(2)) };
+    assert!(matches!(refused(&head, &edit, &Observed::since(&head)), Conflict::ForeignPath(_)));
+    let renamed = Snapshot { id: id(21), ..snapshot(20, 0) };
+    let edit = Edit { add: vec![renamed], ..Edit::new(id(1), id(2)) };
+    assert!(matches!(refused(&head, &edit, &Observed::since(&head)), Conflict::ForeignPath(_)));
+}
+
+fn receipt(rows: u64) -> Receipt {
+    Receipt {
+        format: FORMAT,
+        tenant: tenant(),
+        key: "acme/2026-01/archive.acme.x.parquet".into(),
+        id: id(40),
+        size: 1,
+        etag: None,
+        storage_class: None,
+        stats: RowStats { rows, ..RowStats::default() },
+        sources: vec!["acme/a.parquet".into()],
+        run_id: id(1),
+        at: DateTime::UNIX_EPOCH,
+        writer: WRITER.into(),
+    }
+}
+
+#[test]
+fn the_books_must_balance_and_say_what_the_files_say() {
+    let head = head();
+    let (good, seen) = compaction(&head, 20);
+    let broken: [fn(&mut Edit); 6] = [
+        |e| e.ledger.rows_kept = 4,
+        |e| e.ledger.rows_in = 6,
+        |e| e.add[0].stats.rows = 4,
+        |e| e.retire[0].rows = 1,
+        |e| e.ledger = Ledger { rows_kept: 4, rows_archived: 1, ..e.ledger },
+        |e| e.archives = vec![receipt(1)],
+    ];
+    for (i, breaks) in broken.iter().enumerate() {
+        let mut edit = good.clone();
+        breaks(&mut edit);
+        let conflict = refused(&head, &edit, &seen);
+        assert!(matches!(conflict, Conflict::Books(_)) && conflict.is_internal(), "{i}: {conflict}");
+    }
+    let head = apply(&head, &good, &seen, stamp(120)).unwrap();
+    let mut up = Edit::new(id(1), id(121));
+    up.retire = vec![retire(&good.add[0].key, 4)];
+    up.ledger = Ledger { rows_in: 4, rows_expired: 4, ..Ledger::default() };
+    assert!(matches!(refused(&head, &up, &Observed::since(&head)), Conflict::Books(_)), "a snapshot that read short");
+}
+
+#[test]
+fn an_archive_entry_is_settled_only_when_its_receipt_was_seen() {
+    let first = head();
+    let (mut edit, seen) = compaction(&first, 20);
+    edit.add[0].stats.rows = 3;
+    edit.ledger = Ledger { rows_in: 5, rows_kept: 3, rows_archived: 2, ..Ledger::default() };
+    edit.archives = vec![receipt(2)];
+    let head = apply(&first, &edit, &seen, stamp(120)).unwrap();
+    assert!(totals_balance(&head));
+    let settle = Edit { settle: vec![receipt(2).key], ..Edit::new(id(1), id(2)) };
+    let mut seen = Observed::since(&head);
+    assert!(matches!(refused(&head, &settle, &seen), Conflict::NotSettled(_)));
+    seen.receipts.insert(receipt(2).key);
+    assert!(apply(&head, &settle, &seen, stamp(121)).unwrap().archives.is_empty());
+}
+
+#[test]
+fn a_quarantined_file_has_one_entry_and_loses_it_when_it_is_read_after_all() {
+    let first = head();
+    let bad = |reason: &str| Quarantined { key: "acme/a.parquet".into(), size: 1, etag: Some("e".into()), reason: reason.into(), at: DateTime::UNIX_EPOCH };
+    let edit = |reason: &str| Edit { quarantine: vec![bad(reason)], ..Edit::new(id(1), id(2)) };
+    let head = apply(&first, &edit("one"), &Observed::since(&first), stamp(3)).unwrap();
+    let head = apply(&head, &edit("two"), &Observed::since(&head), stamp(4)).unwrap();
+    assert_eq!(head.quarantined, vec![bad("two")]);
+    let (merge, seen) = compaction(&head, 20);
+    assert!(apply(&head, &merge, &seen, stamp(120)).unwrap().quarantined.is_empty());
+}
+
+#[test]
+fn a_manifest_survives_its_json() {
+    let first = head();
+    let (edit, seen) = compaction(&first, 20);
+    let head = apply(&first, &edit, &seen, stamp(120)).unwrap();
+    let text = serde_json::to_string(&head).unwrap();
+    assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), head);
+}

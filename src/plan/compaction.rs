@@ -1,0 +1,310 @@
+//! Which files go together. Pure: listing, head, policy and the time go in, a [`Plan`] comes out.
+//!
+//! Raw files are taken by the strategy. Snapshots join by one rule that bounds write amplification: a snapshot is rewritten only into a file at
+//! least [`GROWTH`] times its size, so a byte moves O(log size) times before its file is finished; a finished file is left alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::retention::{self, Due};
+use crate::model::file::{Listed, Micros, Snapshot};
+use crate::model::names::{self, FileKind, Tenant};
+use crate::model::plan::{Group, GroupKind, Inventory, Plan, PlannedInput, Reason, SkipReason, Skipped};
+use crate::model::policy::{CompactionStrategy, Policy};
+
+/// A snapshot joins a merge whose inputs together are at least this many times its size.
+pub const GROWTH: u64 = 4;
+
+/// A piece of output is cut at a month's or day's end once it has this many bytes, so a snapshot at least this big stays within its period.
+pub const MIN_PIECE: u64 = 8 * 1024 * 1024;
+
+/// What strategy `time` calls old.
+const OLD: Duration = Duration::from_secs(24 * 3600);
+
+/// Snapshots that expire as wholes in one commit.
+const EXPIRE_AT_ONCE: usize = 1000;
+
+/// Where outputs are cut besides at the target size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Period {
+    /// At the month's end.
+    Month,
+    /// At the day's end: what has a TTL then expires file by file.
+    Day,
+}
+
+impl Period {
+    /// Days for tenants with a TTL, months for others.
+    pub fn of(policy: &Policy) -> Self {
+        if policy.ttl.is_some() { Self::Day } else { Self::Month }
+    }
+
+    /// The period that holds `at`, as a text that orders like time.
+    fn name(self, at: Micros) -> String {
+        let format = match self {
+            Self::Month => "%Y-%m",
+            Self::Day => "%Y-%m-%d",
+        };
+        at.to_datetime().format(format).to_string()
+    }
+}
+
+/// A file that could go into a group.
+#[derive(Debug, Clone)]
+struct Candidate {
+    input: PlannedInput,
+    /// Its place in time, as far as known before it is read: a raw file's last write, a snapshot's newest row.
+    order: Micros,
+    age: Duration,
+}
+
+/// Plans one tenant.
+pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> Plan {
+    let cutoff = retention::cutoff(policy, now);
+    let (raws, mut snapshots, mut skipped) = sort_out(tenant, inventory, now);
+    let mut groups = Vec::new();
+
+    let mut overdue: BTreeMap<String, Micros> = BTreeMap::new();
+    if let Some(cutoff) = cutoff {
+        let (whole, rest): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| due(c, cutoff, policy) == Due::Whole);
+        snapshots = rest;
+        for chunk in whole.chunks(EXPIRE_AT_ONCE) {
+            groups.push(group(chunk.to_vec(), GroupKind::Expire, Reason::Expired { cutoff }));
+        }
+        for c in &snapshots {
+            if let Due::Rewrite { oldest } = due(c, cutoff, policy) {
+                overdue.insert(c.input.key.clone(), oldest);
+            }
+        }
+    }
+
+    let (taken, waiting, reason) = select_raw(raws, policy);
+    skipped.extend(waiting);
+    let merges = with_snapshots(taken, reason, &mut snapshots, policy, now);
+    for (members, reason) in merges {
+        // A snapshot that packing left alone would be rewritten for nothing.
+        let (alone, packed): (Vec<_>, Vec<_>) = pack(members, policy).into_iter().partition(|m| matches!(m.as_slice(), [one] if one.input.is_snapshot()));
+        snapshots.extend(alone.into_iter().flatten());
+        groups.extend(packed.into_iter().map(|m| group(m, GroupKind::Merge, reason.clone())));
+    }
+
+    // What is overdue and in no merge yet is rewritten for its own sake.
+    let (late, idle): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| overdue.contains_key(&c.input.key));
+    if let Some(cutoff) = cutoff
+        && let Some(oldest) = late.iter().filter_map(|c| overdue.get(&c.input.key)).min().copied()
+    {
+        groups.extend(pack(late, policy).into_iter().map(|m| group(m, GroupKind::Merge, Reason::Overdue { oldest, cutoff })));
+    }
+    skipped.extend(idle.into_iter().map(|c| skip(&c.input, SkipReason::Finished)));
+    skipped.sort_by(|a, b| a.key.cmp(&b.key));
+
+    let head_version = inventory.head.as_ref().map_or(0, |m| m.version);
+    Plan { tenant: tenant.clone(), head_version, now, cutoff, groups, skipped }
+}
+
+fn due(c: &Candidate, cutoff: Micros, policy: &Policy) -> Due {
+    c.input.stats.map_or(Due::Nothing, |stats| retention::due(&stats, cutoff, policy))
+}
+
+fn group(members: Vec<Candidate>, kind: GroupKind, reason: Reason) -> Group {
+    Group { inputs: members.into_iter().map(|c| c.input).collect(), kind, reason }
+}
+
+fn skip(input: &PlannedInput, reason: SkipReason) -> Skipped {
+    Skipped { key: input.key.clone(), size: input.size, reason }
+}
+
+/// Raw files (oldest first), live snapshots, and what is neither's to take.
+fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<Candidate>, Vec<Candidate>, Vec<Skipped>) {
+    let head = inventory.head.as_ref();
+    let live: BTreeSet<&str> = head.iter().flat_map(|m| &m.snapshots).map(|s| s.key.as_str()).collect();
+    let retired: BTreeSet<&str> = head.iter().flat_map(|m| &m.retired).map(|r| r.key.as_str()).collect();
+    let quarantined: BTreeMap<&str, (&Option<String>, &str)> =
+        head.iter().flat_map(|m| &m.quarantined).map(|q| (q.key.as_str(), (&q.etag, q.reason.as_str()))).collect();
+
+    let (mut raws, mut skipped) = (Vec::new(), Vec::new());
+    for f in &inventory.listing {
+        let kind = names::classify(tenant, &f.key);
+        if kind == FileKind::Other || live.contains(f.key.as_str()) {
+            continue;
+        }
+        let candidate = raw_candidate(f, now);
+        if retired.contains(f.key.as_str()) {
+            skipped.push(skip(&candidate.input, SkipReason::Retired));
+        } else if let Some((etag, reason)) = quarantined.get(f.key.as_str())
+            && **etag == f.etag
+        {
+            skipped.push(skip(&candidate.input, SkipReason::Quarantined { reason: (*reason).to_owned() }));
+        } else if let FileKind::Snapshot(_) = kind {
+            skipped.push(skip(&candidate.input, SkipReason::Orphan));
+        } else {
+            raws.push(candidate);
+        }
+    }
+    raws.sort_by(|a, b| (a.order, &a.input.key).cmp(&(b.order, &b.input.key)));
+
+    let mut snapshots = Vec::new();
+    // Live snapshots come from head: a listing may lag, head does not.
+    for s in head.iter().flat_map(|m| &m.snapshots) {
+        let candidate = snapshot_candidate(s, now);
+        match quarantined.get(s.key.as_str()) {
+            Some((_, reason)) => skipped.push(skip(&candidate.input, SkipReason::Quarantined { reason: (*reason).to_owned() })),
+            None => snapshots.push(candidate),
+        }
+    }
+    (raws, snapshots, skipped)
+}
+
+fn raw_candidate(f: &Listed, now: DateTime<Utc>) -> Candidate {
+    let input = PlannedInput { key: f.key.clone(), size: f.size, etag: f.etag.clone(), stats: None, id: None };
+    Candidate { input, order: Micros::from_datetime(f.modified), age: age(f.modified, now) }
+}
+
+fn snapshot_candidate(s: &Snapshot, now: DateTime<Utc>) -> Candidate {
+    let input = PlannedInput { key: s.key.clone(), size: s.size, etag: s.etag.clone(), stats: Some(s.stats), id: Some(s.id) };
+    let minted = DateTime::from_timestamp_millis(i64::try_from(s.id.0.timestamp_ms()).unwrap_or(0)).unwrap_or_default();
+    Candidate { input, order: s.stats.max.unwrap_or(Micros(0)), age: age(minted, now) }
+}
+
+fn age(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+    // A store's clock ahead of ours makes a file new, not ancient.
+    now.signed_duration_since(since).max(TimeDelta::zero()).to_std().unwrap_or(Duration::ZERO)
+}
+
+/// The raw files that this pass takes, those that wait, and why.
+fn select_raw(raws: Vec<Candidate>, policy: &Policy) -> (Vec<Candidate>, Vec<Skipped>, Reason) {
+    let need = policy.min_files_to_compact;
+    let oldest = raws.iter().map(|c| c.age).max().unwrap_or_default();
+    let aged = |c: &Candidate| c.age >= policy.max_raw_age;
+    let any_aged = raws.iter().any(aged);
+    let fits = |c: &Candidate| match policy.strategy {
+        CompactionStrategy::SizeBased => c.input.size < policy.small_file_threshold,
+        CompactionStrategy::TimeBased => c.age >= OLD,
+        CompactionStrategy::FullCompaction => true,
+    };
+    let have = raws.iter().filter(|c| fits(c)).count();
+    let enough = match policy.strategy {
+        CompactionStrategy::FullCompaction => have > 0,
+        CompactionStrategy::SizeBased | CompactionStrategy::TimeBased => have >= need,
+    };
+    let (taken, left): (Vec<_>, Vec<_>) = raws.into_iter().partition(|c| aged(c) || ((enough || any_aged) && fits(c)));
+    let reason = match policy.strategy {
+        _ if any_aged && !enough => Reason::RawAge { oldest_s: oldest.as_secs() },
+        CompactionStrategy::SizeBased => Reason::SmallFiles { files: taken.len(), threshold: policy.small_file_threshold },
+        CompactionStrategy::TimeBased => Reason::OldFiles { files: taken.len() },
+        CompactionStrategy::FullCompaction => Reason::Everything,
+    };
+    let why = |c: &Candidate| match policy.strategy {
+        _ if fits(c) => SkipReason::TooFew { have, need },
+        CompactionStrategy::TimeBased => SkipReason::Young,
+        _ => SkipReason::Large,
+    };
+    let skipped = left.iter().map(|c| skip(&c.input, why(c))).collect();
+    (taken, skipped, reason)
+}
+
+/// The merges: the raw files taken with the snapshots that join them, and snapshots that go up a tier among themselves. Takes them out of `snapshots`.
+fn with_snapshots(raws: Vec<Candidate>, reason: Reason, snapshots: &mut Vec<Candidate>, policy: &Policy, now: DateTime<Utc>) -> Vec<(Vec<Candidate>, Reason)> {
+    if policy.strategy == CompactionStrategy::FullCompaction {
+        return full(raws, snapshots);
+    }
+    let period = Period::of(policy);
+    let finished = |c: &Candidate| c.input.size >= policy.target_file_size / 2;
+    let young = |c: &Candidate| policy.strategy == CompactionStrategy::TimeBased && c.age < OLD;
+    let (out, rest): (Vec<_>, Vec<_>) = std::mem::take(snapshots).into_iter().partition(|c| finished(c) || young(c));
+    *snapshots = out;
+
+    // A snapshot big enough to have been cut at its period's end merges only within the period, else the same cut would be made again, for ever.
+    let current = period.name(Micros::from_datetime(now));
+    let mut by_period: BTreeMap<String, Vec<Candidate>> = BTreeMap::new();
+    for c in rest {
+        let home = if c.input.size < MIN_PIECE { current.clone() } else { period.name(c.order) };
+        by_period.entry(home).or_default().push(c);
+    }
+
+    let mut merges = Vec::new();
+    let carried = raws.iter().map(|c| c.input.size).sum();
+    let (mut members, left) = grow(carried, by_period.remove(&current).unwrap_or_default());
+    let raw_files = raws.len();
+    snapshots.extend(left);
+    members.extend(raws);
+    if raw_files > 0 {
+        merges.push((members, reason));
+    } else if !members.is_empty() {
+        let files = members.len();
+        merges.push((members, Reason::Tier { files }));
+    }
+    for (_, of_period) in by_period {
+        let (members, left) = grow(0, of_period);
+        snapshots.extend(left);
+        if !members.is_empty() {
+            let files = members.len();
+            merges.push((members, Reason::Tier { files }));
+        }
+    }
+    snapshots.sort_by(|a, b| (a.order, &a.input.key).cmp(&(b.order, &b.input.key)));
+    merges
+}
+
+/// The most of the smallest snapshots of which none is bigger than a [`GROWTH`]th of them all with `carried` bytes of raw files; and the others.
+fn grow(carried: u64, mut snapshots: Vec<Candidate>) -> (Vec<Candidate>, Vec<Candidate>) {
+    snapshots.sort_by(|a, b| (a.input.size, &a.input.key).cmp(&(b.input.size, &b.input.key)));
+    let (mut sum, mut take) = (carried, 0);
+    for (i, c) in snapshots.iter().enumerate() {
+        sum += c.input.size;
+        if c.input.size.saturating_mul(GROWTH) <= sum {
+            take = i + 1;
+        }
+    }
+    let left = snapshots.split_off(take);
+    (snapshots, left)
+}
+
+/// Everything, if there is anything to gain: raw files, or snapshots that overlap in time. What a full merge leaves overlaps nowhere, so it is not done again.
+fn full(raws: Vec<Candidate>, snapshots: &mut Vec<Candidate>) -> Vec<(Vec<Candidate>, Reason)> {
+    let mut spans: Vec<(Micros, Micros)> = snapshots.iter().filter_map(|c| c.input.stats).filter_map(|s| Some((s.min?, s.max?))).collect();
+    spans.sort_unstable();
+    let mut reach = None;
+    let overlap = spans.iter().any(|(min, max)| {
+        let hit = reach.is_some_and(|r| *min < r);
+        reach = Some(reach.map_or(*max, |r: Micros| r.max(*max)));
+        hit
+    });
+    if raws.is_empty() && !overlap {
+        return Vec::new();
+    }
+    let mut members = std::mem::take(snapshots);
+    members.extend(raws);
+    vec![(members, Reason::Everything)]
+}
+
+/// Cuts a merge into groups in time order, towards the target size and never over the maximum but for a single larger file.
+fn pack(mut members: Vec<Candidate>, policy: &Policy) -> Vec<Vec<Candidate>> {
+    members.sort_by(|a, b| (a.order, &a.input.key).cmp(&(b.order, &b.input.key)));
+    if policy.strategy == CompactionStrategy::FullCompaction {
+        return if members.is_empty() { Vec::new() } else { vec![members] };
+    }
+    let mut left: u64 = members.iter().map(|c| c.input.size).sum();
+    let (mut groups, mut open, mut size) = (Vec::new(), Vec::new(), 0_u64);
+    for c in members {
+        // A rest too small for a file of its own goes along.
+        let all_fits = size + left <= policy.max_file_size && left < policy.target_file_size / 4;
+        let full = size >= policy.target_file_size && !all_fits;
+        if !open.is_empty() && (full || size + c.input.size > policy.max_file_size) {
+            groups.push(std::mem::take(&mut open));
+            size = 0;
+        }
+        left -= c.input.size;
+        size += c.input.size;
+        open.push(c);
+    }
+    if !open.is_empty() {
+        groups.push(open);
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+use chrono::DateTime;
+use ulid::Ulid;
+
+use super::*;
+use crate::config::CompactionConfig;
+use crate::model::file::RowStats;
+use crate::model::manifest::{Manifest, Quarantined, RetireReason, Retired, Stamp};
+use crate::model::names::{FileId, Key, snapshot_key};
+
+const MIB: u64 = 1024 * 1024;
+const HOUR: i64 = 3600;
+
+fn tenant() -> Tenant {
+    Tenant::parse("acme").unwrap()
+}
+
+/// 2026-06-15T00:00:00Z plus hours.
+fn at(hours: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_781_481_600 + hours * HOUR, 0).unwrap()
+}
+
+fn micros(hours: i64) -> Micros {
+    Micros::from_datetime(at(hours))
+}
+
+/// A world of files, to plan on and to carry plans out in.
+struct World {
+    policy: Policy,
+    now: i64,
+    raw: Vec<Listed>,
+    head: Manifest,
+    minted: u64,
+    written: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let head = Manifest::first(tenant(), Stamp { run_id: FileId::NIL, commit_id: FileId::NIL, at: at(0) });
+        Self { policy: CompactionConfig::default().policy_for("acme"), now: 0, raw: Vec::new(), head, minted: 0, written: 0 }
+    }
+
+    fn raw(&mut self, name: &str, size: u64, hours: i64) -> &mut Self {
+        self.raw.push(Listed { key: format!("acme/{name}.parquet"), size, etag: Some("e".into()), modified: at(hours) });
+        self
+    }
+
+    fn snapshot(&mut self, size: u64, from: i64, to: i64) -> &mut Self {
+        self.minted += 1;
+        let id = FileId(Ulid::from_parts(u64::try_from(at(self.now).timestamp_millis()).unwrap(), u128::from(self.minted)));
+        let stats = RowStats { rows: size, min: Some(micros(from)), max: Some(micros(to)), ..RowStats::default() };
+        let key = snapshot_key(&tenant(), micros(from), micros(to), id);
+        self.head.snapshots.push(Snapshot { key, id, size, etag: None, stats });
+        self
+    }
+
+    fn plan(&self) -> Plan {
+        let mut listing = self.raw.clone();
+        listing.extend(self.head.snapshots.iter().map(|s| Listed { key: s.key.clone(), size: s.size, etag: None, modified: at(0) }));
+        plan(&tenant(), &Inventory { head: Some(self.head.clone()), listing }, &self.policy, at(self.now))
+    }
+
+    /// Carries out a plan as a merge would: rows stay where they are in time, outputs are cut at the target and at the period's end.
+    fn carry_out(&mut self, plan: &Plan) {
+        for group in &plan.groups {
+            let taken: BTreeSet<&Key> = group.inputs.iter().map(|i| &i.key).collect();
+            let spans: Vec<(i64, i64, u64)> = group.inputs.iter().map(|i| self.span(i)).collect();
+            self.raw.retain(|r| !taken.contains(&r.key));
+            self.head.snapshots.retain(|s| !taken.contains(&s.key));
+            if group.kind == GroupKind::Merge {
+                self.write(&spans);
+            }
+        }
+    }
+
+    /// From, to (hours), bytes.
+    fn span(&self, input: &PlannedInput) -> (i64, i64, u64) {
+        let hours = |m: Micros| (m.0 - micros(0).0) / 3_600_000_000;
+        match input.stats {
+            Some(s) => (hours(s.min.unwrap()), hours(s.max.unwrap()), input.size),
+            None => {
+                let r = self.raw.iter().find(|r| r.key == input.key).unwrap();
+                let hour = (r.modified - at(0)).num_hours();
+                (hour - 1, hour, input.size)
+            }
+        }
+    }
+
+    fn write(&mut self, spans: &[(i64, i64, u64)]) {
+        let mut by_hour: BTreeMap<i64, u64> = BTreeMap::new();
+        for (from, to, size) in spans {
+            let hours = u64::try_from(to - from + 1).unwrap();
+            for h in *from..=*to {
+                *by_hour.entry(h).or_default() += size.div_ceil(hours);
+            }
+        }
+        let period = Period::of(&self.policy);
+        let (mut open, mut size): (Option<(i64, i64)>, u64) = (None, 0);
+        for (hour, bytes) in by_hour {
+            if let Some((from, to)) = open {
+                let crosses = period.name(micros(hour)) != period.name(micros(to));
+                if size >= self.policy.target_file_size || (crosses && size >= MIN_PIECE) {
+                    self.snapshot(size, from, to);
+                    self.written += size;
+                    (open, size) = (None, 0);
+                }
+            }
+            open = Some((open.map_or(hour, |o| o.0), hour));
+            size += bytes;
+        }
+        if let Some((from, to)) = open {
+            self.snapshot(size, from, to);
+            self.written += size;
+        }
+    }
+
+    /// Passes until nothing is left to do; how many did something.
+    fn settle(&mut self) -> usize {
+        for n in 0..50 {
+            let plan = self.plan();
+            if plan.groups.is_empty() {
+                return n;
+            }
+            self.carry_out(&plan);
+        }
+        panic!("50 passes and still not settled: {:?}", self.plan().groups);
+    }
+}
+
+fn names(plan: &Plan) -> Vec<Vec<String>> {
+    let short = |k: &str| k.trim_start_matches("acme/").trim_end_matches(".parquet").to_owned();
+    plan.groups.iter().map(|g| g.inputs.iter().map(|i| short(&i.key)).collect()).collect()
+}
+
+fn reasons(plan: &Plan) -> Vec<&SkipReason> {
+    plan.skipped.iter().map(|s| &s.reason).collect()
+}
+
+#[test]
+fn size_takes_the_small_files_oldest_first_and_none_if_too_few() {
+    let mut w = World::new();
+    w.raw("b", MIB, -1).raw("a", MIB, -2).raw("big", 10 * MIB, -3);
+    assert_eq!(names(&w.plan()), Vec::<Vec<String>>::new());
+    assert_eq!(reasons(&w.plan()), [&SkipReason::TooFew { have: 2, need: 3 }, &SkipReason::TooFew { have: 2, need: 3 }, &SkipReason::Large]);
+    w.raw("c", 10 * MIB - 1, -4);
+    let plan = w.plan();
+    assert_eq!(names(&plan), [["c", "a", "b"]]);
+    assert_eq!(plan.groups[0].reason, Reason::SmallFiles { files: 3, threshold: 10 * MIB });
+    assert_eq!(reasons(&plan), [&SkipReason::Large]);
+}
+
+#[test]
+fn time_takes_files_older_than_a_day_and_full_takes_all() {
+    let mut w = World::new();
+    w.policy.strategy = CompactionStrategy::TimeBased;
+    w.policy.max_raw_age = Duration::from_secs(1000 * 3600);
+    w.raw("a", 50 * MIB, -30).raw("b", MIB, -25).raw("young", MIB, -23);
+    assert!(w.plan().groups.is_empty());
+    w.raw("c", MIB, -24);
+    assert_eq!(names(&w.plan()), [["a", "b", "c"]]);
+    assert_eq!(reasons(&w.plan()), [&SkipReason::Young]);
+    w.policy.strategy = CompactionStrategy::FullCompaction;
+    assert_eq!(names(&w.plan()), [["a", "b", "c", "young"]]);
+}
+
+#[test]
+fn a_raw_file_never_waits_longer_than_max_raw_age() {
+    let mut w = World::new();
+    w.raw("lone", 300 * MIB, -24);
+    let plan = w.plan();
+    assert_eq!(names(&plan), [["lone"]]);
+    assert_eq!(plan.groups[0].reason, Reason::RawAge { oldest_s: 86_400 });
+    // A file the store dates in the future is new, not ancient.
+    let mut w = World::new();
+    w.raw("ahead", MIB, 5);
+    assert!(w.plan().groups.is_empty());
+}
+
+#[test]
+fn groups_are_packed_towards_the_target_and_never_over_the_maximum() {
+    let mut w = World::new();
+    for i in 0..200 {
+        w.raw(&format!("{i:03}"), 2 * MIB, i64::from(i) - 300);
+    }
+    w.policy.max_raw_age = Duration::from_secs(1000 * 3600);
+    let plan = w.plan();
+    assert_eq!(plan.groups.iter().map(|g| g.bytes() / MIB).collect::<Vec<_>>(), [128, 128, 144], "a small rest goes along");
+    assert!(plan.groups.windows(2).all(|w| w[0].inputs.last().unwrap().key < w[1].inputs[0].key), "in time order");
+    w.raw("huge", 900 * MIB, -400);
+    w.policy.max_raw_age = Duration::from_secs(350 * 3600);
+    assert_eq!(names(&w.plan())[0], ["huge"], "a single larger file is a group of its own");
+    assert!(w.plan().groups[1..].iter().all(|g| g.bytes() <= w.policy.max_file_size));
+}
+
+#[test]
+fn retired_quarantined_and_orphaned_files_are_left_alone_and_said_so() {
+    let mut w = World::new();
+    for n in ["a", "b", "c", "d", "e"] {
+        w.raw(n, MIB, -1);
+    }
+    let retired = |key: &str| Retired { key: key.into(), size: 1, etag: Some("e".into()), rows: 1, at: at(0), reason: RetireReason::Compacted };
+    w.head.retired.push(retired("acme/a.parquet"));
+    let bad = |key: &str, etag: &str| Quarantined { key: key.into(), size: 1, etag: Some(etag.into()), reason: "bad".into(), at: at(0) };
+    w.head.quarantined = vec![bad("acme/b.parquet", "e"), bad("acme/c.parquet", "old version")];
+    let orphan = snapshot_key(&tenant(), micros(0), micros(1), FileId::floor_at(at(0)));
+    w.raw.push(Listed { key: orphan, size: 1, etag: None, modified: at(-1) });
+    w.raw.push(Listed { key: "acme/notes.txt".into(), size: 1, etag: None, modified: at(-1) });
+    let plan = w.plan();
+    assert_eq!(names(&plan), [["c", "d", "e"]], "a mended file is tried again");
+    assert_eq!(reasons(&plan), [&SkipReason::Orphan, &SkipReason::Retired, &SkipReason::Quarantined { reason: "bad".into() }]);
+}
+
+#[test]
+fn whole_snapshots_expire_and_overdue_ones_are_rewritten() {
+    let mut w = World::new();
+    w.policy.ttl = Some(Duration::from_secs(30 * 86_400));
+    let day = 24;
+    w.snapshot(100 * MIB, -40 * day, -30 * day - 1); // wholly past
+    w.snapshot(100 * MIB, -40 * day, -29 * day); // overdue by ten days
+    w.snapshot(100 * MIB, -31 * day, -20 * day); // overdue by a day: within the slack
+    w.snapshot(100 * MIB, -20 * day, -1);
+    let plan = w.plan();
+    let kinds: Vec<_> = plan.groups.iter().map(|g| (g.kind, g.inputs.len())).collect();
+    assert_eq!(kinds, [(GroupKind::Expire, 1), (GroupKind::Merge, 1)]);
+    assert_eq!(plan.groups[1].reason, Reason::Overdue { oldest: micros(-40 * day), cutoff: micros(-30 * day) });
+    assert_eq!(plan.skipped.len(), 2);
+
+    // Undated rows never expire, so the file that holds them does not go as a whole.
+    w.head.snapshots[0].stats.undated = 1;
+    assert!(w.plan().groups.iter().all(|g| g.kind == GroupKind::Merge));
+}
+
+#[test]
+fn full_settles_at_once() {
+    let mut w = World::new();
+    w.policy.strategy = CompactionStrategy::FullCompaction;
+    for i in 0..20 {
+        w.raw(&format!("{i}"), 20 * MIB, -i * 24);
+    }
+    assert_eq!(w.settle(), 1);
+    w.snapshot(MIB, -100, -50);
+    assert_eq!(w.settle(), 1, "what overlaps is merged, once");
+}
+
+#[test]
+fn a_snapshot_moves_up_only_into_something_four_times_its_size() {
+    let mut w = World::new();
+    for i in 0..3 {
+        w.snapshot(MIB, -i, -i);
+    }
+    assert!(w.plan().groups.is_empty());
+    w.snapshot(MIB, -9, -9);
+    assert_eq!(w.plan().groups[0].reason, Reason::Tier { files: 4 });
+    w.snapshot(30 * MIB, -200, -20);
+    assert_eq!(w.plan().groups[0].inputs.len(), 4, "the big one stays out");
+    w.head.snapshots.retain(|s| s.size > MIB);
+    w.snapshot(70 * MIB, -400, -300);
+    assert!(w.plan().groups.is_empty(), "a finished file is left alone");
+}
+
+#[test]
+fn every_layout_settles_and_settling_never_writes_much() {
+    let mut seed = 1_u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    for case in 0..300 {
+        let mut w = World::new();
+        w.policy.ttl = (case % 3 == 0).then(|| Duration::from_secs(400 * 86_400));
+        w.policy.strategy = [CompactionStrategy::SizeBased, CompactionStrategy::TimeBased, CompactionStrategy::FullCompaction][case % 5 % 3];
+        let hours = |n: u64| -i64::try_from(n).unwrap();
+        for i in 0..random(30) {
+            let magnitude = 10 + random(18);
+            w.raw(&format!("r{i}"), random(1 << magnitude) + 1, hours(random(100)));
+        }
+        for _ in 0..random(25) {
+            let (to, magnitude) = (hours(random(3000)), 10 + random(18));
+            w.snapshot(random(1 << magnitude) + 1, to + hours(random(200)), to);
+        }
+        let bytes: u64 = w.raw.iter().map(|r| r.size).chain(w.head.snapshots.iter().map(|s| s.size)).sum();
+        let passes = w.settle();
+        assert!(passes <= 8, "case {case}: {passes} passes");
+        assert!(w.written <= 3 * bytes + MIB, "case {case}: {} written of {bytes}", w.written);
+    }
+}

@@ -1,0 +1,8 @@
+//! Decisions. Everything here is pure: no clock, no async, no store, so that it can be tested, printed and model-checked as it is.
+
+pub mod commit;
+pub mod compaction;
+pub mod live;
+pub mod retention;
+pub mod status;
+pub mod sweep;

@@ -1,0 +1,57 @@
+//! How a tenant stands, from its inventory.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+
+use super::{retention, sweep};
+use crate::model::file::Micros;
+use crate::model::inspect::TenantStatus;
+use crate::model::names::Tenant;
+use crate::model::plan::Inventory;
+use crate::model::policy::Policy;
+use crate::plan::live;
+
+/// The numbers of one tenant.
+pub fn of(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> TenantStatus {
+    let head = inventory.head.as_ref();
+    let snapshots = head.map_or(&[][..], |m| &m.snapshots);
+    let quarantined = head.map_or(&[][..], |m| &m.quarantined);
+    let retired = head.map_or(&[][..], |m| &m.retired);
+    let view = live::view(tenant, inventory);
+    let unreadable: BTreeSet<&str> = quarantined.iter().map(|q| q.key.as_str()).collect();
+    let waits = |key: &str| !unreadable.contains(key);
+    let raw: Vec<_> = view.files.iter().filter(|f| f.rows.is_none() && waits(&f.key)).collect();
+    let raw_keys: BTreeSet<&str> = raw.iter().map(|f| f.key.as_str()).collect();
+    let oldest_raw = inventory.listing.iter().filter(|l| raw_keys.contains(l.key.as_str())).map(|l| l.modified).min();
+    let totals = head.map(|m| m.totals).unwrap_or_default();
+    let oldest = snapshots.iter().filter_map(|s| s.stats.min).min();
+    TenantStatus {
+        tenant: tenant.clone(),
+        head_version: view.version,
+        raw_files: raw.len() as u64,
+        raw_bytes: raw.iter().map(|f| f.size).sum(),
+        oldest_raw_s: oldest_raw.map(|at| seconds(now.signed_duration_since(at))),
+        snapshots: snapshots.len() as u64,
+        snapshot_bytes: snapshots.iter().map(|s| s.size).sum(),
+        snapshot_rows: snapshots.iter().map(|s| s.stats.rows).sum(),
+        oldest,
+        newest: snapshots.iter().filter_map(|s| s.stats.max).max(),
+        retired: retired.len() as u64,
+        retired_bytes: retired.iter().map(|r| r.size).sum(),
+        orphans: head.map_or(0, |m| sweep::orphans(m, &inventory.listing).len() as u64),
+        quarantined: quarantined.len() as u64,
+        rows_archived: totals.rows_archived,
+        rows_expired: totals.rows_expired,
+        ttl_s: policy.ttl.map(|t| t.as_secs()),
+        overdue_s: retention::cutoff(policy, now).and_then(|cutoff| overdue(oldest?, cutoff)),
+    }
+}
+
+fn seconds(delta: chrono::TimeDelta) -> u64 {
+    u64::try_from(delta.num_seconds()).unwrap_or(0)
+}
+
+fn overdue(oldest: Micros, cutoff: Micros) -> Option<u64> {
+    u64::try_from(cutoff.0.saturating_sub(oldest.0) / 1_000_000).ok().filter(|_| oldest < cutoff)
+}

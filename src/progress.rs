@@ -1,0 +1,51 @@
+//! What a run tells whoever watches it. The library draws nothing.
+
+use crate::model::report::TenantReport;
+
+/// Something happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Every tenant is planned.
+    Planned {
+        /// Tenants with something to do.
+        tenants: usize,
+        /// Bytes that the groups will read.
+        bytes: u64,
+    },
+    /// A tenant's turn begins.
+    TenantStarted {
+        /// Its name.
+        tenant: &'a str,
+        /// Bytes that its groups will read.
+        bytes: u64,
+    },
+    /// Input bytes of a tenant are dealt with.
+    BytesDone {
+        /// Its name.
+        tenant: &'a str,
+        /// Bytes since the last such event.
+        bytes: u64,
+        /// Rows since the last such event.
+        rows: u64,
+    },
+    /// A tenant's turn is over.
+    TenantDone {
+        /// Its result.
+        report: &'a TenantReport,
+    },
+}
+
+/// Watches a run. Called from several tasks; must not block.
+pub trait Progress: Send + Sync {
+    /// Something happened.
+    fn on(&self, event: Event<'_>);
+}
+
+/// Watches nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn on(&self, _: Event<'_>) {}
+}

@@ -1,0 +1,322 @@
+//! One pass: **discover → plan → merge → archive → commit → sweep**, tenant by tenant. The stages do not know each other; this module
+//! hands the result of one to the next.
+
+mod group;
+mod memory;
+mod tenant;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use object_store::ObjectStore;
+
+use crate::clock::Clock;
+use crate::config::CompactionConfig;
+use crate::error::{Error, Result};
+use crate::model::names::{FileId, Tenant, TenantError};
+use crate::model::plan::{Inventory, Plan};
+use crate::model::report::{RunReport, SCHEMA_VERSION, Status, TenantReport};
+use crate::plan::compaction;
+use crate::progress::{Event, Progress};
+use crate::stage::counting::{Counters, CountingStore};
+use crate::stage::{discover, doctor, runs, sweep};
+use memory::MemoryPool;
+
+/// Tenants whose heads and listings are read at once.
+const LOOK_AT_ONCE: usize = 16;
+
+/// Which tenants.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    patterns: Vec<String>,
+    globs: GlobSet,
+}
+
+impl Selection {
+    /// Every tenant.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// The tenants that one of the names or globs matches; none given means all.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for what is neither a tenant's name nor a glob.
+    pub fn parse(patterns: Vec<String>) -> Result<Self> {
+        let mut builder = GlobSetBuilder::new();
+        for p in &patterns {
+            let usage = |e: &dyn std::fmt::Display| Error::Usage(format!("--tenant: {e}"));
+            if !is_glob(p) {
+                Tenant::parse(p).map_err(|e| usage(&e))?;
+            }
+            builder.add(Glob::new(p).map_err(|e| usage(&e))?);
+        }
+        let globs = builder.build().map_err(|e| Error::Usage(format!("--tenant: {e}")))?;
+        Ok(Self { patterns, globs })
+    }
+
+    /// Whether `tenant` is meant.
+    pub fn takes(&self, tenant: &Tenant) -> bool {
+        self.patterns.is_empty() || self.globs.is_match(tenant.as_str())
+    }
+
+    /// Names (not globs) that no tenant has: a typo that would otherwise look like "nothing to do".
+    fn missing<'a>(&'a self, tenants: &[Tenant]) -> Vec<&'a str> {
+        let known = |p: &str| tenants.iter().any(|t| t.as_str() == p);
+        self.patterns.iter().map(String::as_str).filter(|p| !is_glob(p) && !known(p)).collect()
+    }
+}
+
+fn is_glob(pattern: &str) -> bool {
+    pattern.contains(['*', '?', '[', '{'])
+}
+
+/// Asks a run to stop: it finishes or abandons the group at hand before its commit, and begins no other.
+#[derive(Debug, Clone, Default)]
+pub struct StopHandle(Arc<AtomicBool>);
+
+impl StopHandle {
+    /// Asks.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it was asked.
+    pub fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// What every stage of a run needs.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub store: Arc<dyn ObjectStore>,
+    pub config: Arc<CompactionConfig>,
+    pub clock: Arc<dyn Clock>,
+    pub progress: Arc<dyn Progress>,
+    pub stop: StopHandle,
+}
+
+/// A tenant with something to do.
+struct Work {
+    tenant: Tenant,
+    inventory: Inventory,
+    plan: Plan,
+    sweep_due: bool,
+    /// What looking has cost.
+    counters: Arc<Counters>,
+}
+
+/// What looking at a tenant gave.
+enum Look {
+    Over(Outcome),
+    Work(Box<Work>),
+}
+
+/// How a tenant's part ended.
+pub(crate) struct Outcome {
+    pub report: TenantReport,
+    pub error: Option<Error>,
+}
+
+impl Outcome {
+    fn failed(tenant: &str, error: Error) -> Self {
+        Self { report: failed(tenant, &error), error: Some(error) }
+    }
+}
+
+/// The tenants of a pass.
+enum Which<'a> {
+    Selected(&'a Selection),
+    One(&'a Tenant),
+}
+
+/// A run under way.
+pub(crate) struct Run {
+    pub context: Context,
+    pub run_id: FileId,
+    pub store_time: DateTime<Utc>,
+    pub memory: MemoryPool,
+    started_ms: u64,
+}
+
+impl Context {
+    /// The tenants that `selection` takes, and reports of those that must be renamed.
+    async fn tenants(&self, selection: &Selection) -> Result<(Vec<Tenant>, Vec<TenantReport>)> {
+        let found = discover::tenants(self.store.as_ref()).await?;
+        for name in selection.missing(&found.tenants) {
+            return Err(Error::Usage(format!("--tenant: there is no tenant `{name}` in this store; `icepack status` lists them")));
+        }
+        let tenants = found.tenants.into_iter().filter(|t| selection.takes(t)).collect();
+        let refused = if selection.patterns.is_empty() { found.refused } else { Vec::new() };
+        Ok((tenants, refused.iter().map(unusable).collect()))
+    }
+
+    /// Inventory and plan of one tenant.
+    async fn look(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Result<(Inventory, Plan)> {
+        let inventory = discover::inventory(store.as_ref(), tenant).await?;
+        tenant::refuse_lost_manifest(tenant, &inventory)?;
+        let policy = self.config.policy_for(tenant.as_str());
+        let plan = compaction::plan(tenant, &inventory, &policy, self.clock.now());
+        Ok((inventory, plan))
+    }
+
+    /// The plans that a run would execute now. Nothing is written.
+    pub async fn plan(&self, selection: &Selection) -> Result<Vec<Plan>> {
+        let (tenants, refused) = self.tenants(selection).await?;
+        for report in refused {
+            tracing::warn!("{}", report.error.unwrap_or_default());
+        }
+        let plans = stream::iter(tenants).map(|tenant| async move { Ok(self.look(&self.store, &tenant).await?.1) });
+        plans.buffered(LOOK_AT_ONCE).try_collect().await
+    }
+
+    /// The tenants that `selection` takes.
+    pub async fn selected(&self, selection: &Selection) -> Result<Vec<Tenant>> {
+        Ok(self.tenants(selection).await?.0)
+    }
+
+    /// One pass over a selection.
+    pub async fn run(&self, selection: &Selection) -> Result<RunReport> {
+        Ok(self.pass(Which::Selected(selection)).await?.0)
+    }
+
+    /// One pass over one tenant, with the error that ended it if one did.
+    pub async fn run_tenant(&self, tenant: &Tenant) -> Result<(RunReport, Option<Error>)> {
+        let (report, errors) = self.pass(Which::One(tenant)).await?;
+        Ok((report, errors.into_iter().next()))
+    }
+
+    async fn pass(&self, which: Which<'_>) -> Result<(RunReport, Vec<Error>)> {
+        let started_at = self.clock.now();
+        let started_ms = self.clock.monotonic_ms();
+        let run_id = self.clock.mint(FileId::NIL);
+        let (counting, counters) = CountingStore::new(Arc::clone(&self.store));
+        let context = Self { store: counting, ..self.clone() };
+        // Before anything else: a store that lets a second conditional create win would let two runs commit the same version.
+        let store_time = doctor::preflight(&context.store, run_id).await?;
+        let memory = MemoryPool::new(self.config.memory_limit);
+        let run = Arc::new(Run { context, run_id, store_time, memory, started_ms });
+        let (tenants, refused) = match which {
+            Which::Selected(selection) => run.context.tenants(selection).await?,
+            Which::One(tenant) => (vec![tenant.clone()], Vec::new()),
+        };
+        let outcomes = run.tenants(tenants).await;
+        let (mut reports, errors): (Vec<_>, Vec<_>) = outcomes.into_iter().map(|o| (o.report, o.error)).unzip();
+        reports.extend(refused);
+        reports.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+        let mut report = summarise(run_id, started_at, self.clock.monotonic_ms() - started_ms, reports);
+        report.requests = counters.read();
+        report.totals.requests = report.requests;
+        if let Err(e) = runs::record(run.context.store.as_ref(), &report).await {
+            tracing::warn!("the pass is done, but its record could not be stored: {e}");
+        }
+        Ok((report, errors.into_iter().flatten().collect()))
+    }
+}
+
+impl Run {
+    /// Looks at every tenant, then works on those that need it, the worst backlog first.
+    async fn tenants(self: &Arc<Self>, tenants: Vec<Tenant>) -> Vec<Outcome> {
+        let looks = stream::iter(tenants).map(|tenant| {
+            let run = Arc::clone(self);
+            async move { run.look(tenant).await }
+        });
+        let (mut outcomes, mut work) = (Vec::new(), Vec::new());
+        let mut looks = looks.buffer_unordered(LOOK_AT_ONCE);
+        while let Some(look) = looks.next().await {
+            match look {
+                Look::Over(outcome) => outcomes.push(outcome),
+                Look::Work(w) => work.push(w),
+            }
+        }
+        work.sort_by(|a, b| (b.plan.backlog(), &a.tenant).cmp(&(a.plan.backlog(), &b.tenant)));
+        let bytes = work.iter().map(|w| w.plan.backlog()).sum();
+        self.context.progress.on(Event::Planned { tenants: work.len(), bytes });
+        let done = stream::iter(work).map(|w| {
+            let run = Arc::clone(self);
+            // A task of its own: one tenant's panic is that tenant's failure.
+            async move {
+                let name = w.tenant.to_string();
+                let task = tokio::spawn(async move { run.tenant(*w).await });
+                task.await.unwrap_or_else(|e| Outcome::failed(&name, Error::local("this tenant's task broke off", e)))
+            }
+        });
+        let mut done = done.buffer_unordered(self.context.config.concurrency.max(1));
+        while let Some(outcome) = done.next().await {
+            self.context.progress.on(Event::TenantDone { report: &outcome.report });
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
+    async fn look(&self, tenant: Tenant) -> Look {
+        let (store, counters) = self.counting();
+        let found = self.context.look(&store, &tenant).await;
+        match found {
+            Ok((inventory, plan)) => {
+                let sweep_due = inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing));
+                if plan.groups.is_empty() && !sweep_due {
+                    let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
+                    return Look::Over(Outcome { report, error: None });
+                }
+                Look::Work(Box::new(Work { tenant, inventory, plan, sweep_due, counters }))
+            }
+            Err(e) => {
+                tracing::error!(%tenant, run_id = %self.run_id, "{e}");
+                let mut outcome = Outcome::failed(tenant.as_str(), e);
+                outcome.report.requests = counters.read();
+                Look::Over(outcome)
+            }
+        }
+    }
+
+    /// The store, with counters for one tenant.
+    fn counting(&self) -> (Arc<dyn ObjectStore>, Arc<Counters>) {
+        let (store, counters) = CountingStore::new(Arc::clone(&self.context.store));
+        (store, counters)
+    }
+
+    /// Whether no further group may begin.
+    fn is_over(&self) -> bool {
+        let elapsed = self.context.clock.monotonic_ms() - self.started_ms;
+        let limit = self.context.config.max_duration.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
+        self.context.stop.is_stopped() || limit.is_some_and(|limit| elapsed >= limit)
+    }
+}
+
+fn unusable(e: &TenantError) -> TenantReport {
+    let name = match e {
+        TenantError::Hidden(name) | TenantError::Unsafe(name, _) => name.clone(),
+    };
+    TenantReport { tenant: name, status: Status::Failed, error: Some(e.to_string()), ..TenantReport::default() }
+}
+
+/// A report of a tenant that an error ended.
+pub(crate) fn failed(tenant: &str, e: &Error) -> TenantReport {
+    let status = match e {
+        Error::Refused(_) => Status::Refused,
+        Error::Conflict(_) | Error::Gone(_) => Status::Conflict,
+        Error::Stopped => Status::Stopped,
+        _ => Status::Failed,
+    };
+    TenantReport { tenant: tenant.to_owned(), status, error: Some(e.to_string()), ..TenantReport::default() }
+}
+
+fn summarise(run_id: FileId, started_at: DateTime<Utc>, duration_ms: u64, tenants: Vec<TenantReport>) -> RunReport {
+    let mut totals = TenantReport { tenant: "total".to_owned(), duration_ms, ..TenantReport::default() };
+    for t in &tenants {
+        totals.add(t);
+        totals.status = totals.status.max(t.status);
+    }
+    let failures = tenants.iter().filter(|t| t.error.is_some()).count();
+    totals.error = (failures > 0).then(|| format!("{failures} of {} tenants had errors", tenants.len()));
+    RunReport { schema_version: SCHEMA_VERSION, run_id, started_at, duration_ms, requests: totals.requests, tenants, totals }
+}

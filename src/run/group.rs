@@ -1,0 +1,260 @@
+//! One group: merge, archive, commit. If anything fails, nothing has happened but some orphans.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use object_store::ObjectStore;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::Run;
+use crate::error::{Error, Result};
+use crate::model::file::{Fingerprint, Micros, SeenInput};
+use crate::model::manifest::{Edit, Ledger, Manifest, Observed, Quarantined, Receipt, RetireReason, Retired};
+use crate::model::names::{FileId, Tenant};
+use crate::model::plan::{Group, GroupKind, PlannedInput};
+use crate::model::policy::Policy;
+use crate::model::report::{Status, TenantReport};
+use crate::parquet_io::Columns;
+use crate::plan::compaction::{MIN_PIECE, Period};
+use crate::progress::Event;
+use crate::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream};
+use crate::stage::commit::Committer;
+use crate::stage::merge::{self, BadInput, ExpiredBatch, MergeError, MergeOutcome, MergeSpec};
+
+/// Batches of expired rows on their way to the archive.
+const EXPIRED_IN_FLIGHT: usize = 4;
+
+/// Inputs fetched ahead.
+const PREFETCH: usize = 8;
+
+/// A tenant's groups, one after the other, on the head as it moves.
+pub(super) struct GroupRun<'a> {
+    pub run: &'a Run,
+    pub store: &'a Arc<dyn ObjectStore>,
+    pub tenant: &'a Tenant,
+    pub policy: &'a Policy,
+    pub committer: &'a Committer,
+    pub cutoff: Option<Micros>,
+    /// Read before any input of the next group is.
+    pub head: Manifest,
+}
+
+impl GroupRun<'_> {
+    /// Does one group and adds what it did to `report`.
+    pub async fn run(&mut self, group: Group, report: &mut TenantReport) -> Result<()> {
+        tracing::info!(tenant = %self.tenant, run_id = %self.run.run_id, files = group.inputs.len(), bytes = group.bytes(), reason = %group.reason, "group");
+        if group.kind == GroupKind::Expire && self.run.context.config.archive.is_none() {
+            return self.drop_whole(group, report).await;
+        }
+        let mut inputs = group.inputs;
+        while !inputs.is_empty() {
+            match self.merge(&inputs, report).await {
+                Ok(()) => break,
+                Err(MergeError::Failed(e)) => return Err(e),
+                Err(MergeError::Bad(bad)) => {
+                    self.quarantine(&bad, report).await?;
+                    inputs.retain(|i| !bad.iter().any(|b| b.key == i.key));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Snapshots of which every row has expired, with no archive to keep them: no byte is read.
+    async fn drop_whole(&mut self, group: Group, report: &mut TenantReport) -> Result<()> {
+        let mut edit = self.committer.edit();
+        let at = self.run.context.clock.now();
+        for input in &group.inputs {
+            let rows = input.stats.map_or(0, |s| s.rows);
+            edit.retire.push(Retired { key: input.key.clone(), size: input.size, etag: input.etag.clone(), rows, at, reason: RetireReason::Expired });
+            edit.ledger.rows_in += rows;
+            edit.ledger.rows_expired += rows;
+        }
+        let seen = Observed::since(&self.head);
+        self.commit(&edit, seen).await?;
+        count(report, &edit);
+        Ok(())
+    }
+
+    async fn merge(&mut self, inputs: &[PlannedInput], report: &mut TenantReport) -> Result<(), MergeError> {
+        let bytes = inputs.iter().map(|i| i.size).sum();
+        let share = self.run.memory.share(bytes).await?;
+        let archive = self.run.context.config.archive.as_ref().filter(|_| self.cutoff.is_some());
+        // A part of the share encodes what expires.
+        let for_archive = if archive.is_some() { share.bytes / 4 } else { 0 };
+        let spec = self.spec(inputs, share.bytes - for_archive);
+        let task = archive.map(|a| self.begin_archive(a, inputs, for_archive));
+        let (sink, task) = task.map_or((None, None), |(sink, task)| (Some(sink), Some(task)));
+
+        let outcome = merge::merge(Arc::clone(self.store), spec, self.mint(), sink, self.run.context.stop.flag(), self.progress()).await;
+        let archived = match task {
+            Some(task) => task.finish(outcome.is_ok()).await,
+            None => Ok(None),
+        };
+        // A broken archive also breaks the merge that feeds it: its word is the cause.
+        let (outcome, archived) = match (outcome, archived) {
+            (Err(MergeError::Bad(bad)), _) => return Err(MergeError::Bad(bad)),
+            (_, Err(e @ Error::Archive { .. })) => return Err(e.into()),
+            (outcome, archived) => (outcome?, archived?),
+        };
+        drop(share);
+        if self.run.context.stop.is_stopped() {
+            return Err(Error::Stopped.into());
+        }
+        let (edit, seen) = self.edit(outcome, archived, report)?;
+        self.commit(&edit, seen).await?;
+        count(report, &edit);
+        Ok(())
+    }
+
+    fn spec(&self, inputs: &[PlannedInput], budget: u64) -> MergeSpec {
+        let config = &self.run.context.config;
+        MergeSpec {
+            tenant: self.tenant.clone(),
+            inputs: inputs.to_vec(),
+            columns: Columns { timestamp: config.timestamp_column.clone(), id: config.id_column.clone() },
+            now: Micros::from_datetime(self.run.context.clock.now()),
+            cutoff: self.cutoff,
+            target_file_size: self.policy.target_file_size,
+            cut: Period::of(self.policy),
+            min_piece: MIN_PIECE.min(self.policy.target_file_size),
+            budget,
+            spill_dir: config.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
+            prefetch: PREFETCH,
+            check_content: true,
+        }
+    }
+
+    /// Ids for outputs: above the floor of the head that they will be committed to.
+    fn mint(&self) -> Arc<dyn Fn() -> FileId + Send + Sync> {
+        let (clock, floor) = (Arc::clone(&self.run.context.clock), self.head.floor);
+        Arc::new(move || clock.mint(floor))
+    }
+
+    fn progress(&self) -> Arc<dyn Fn(u64, u64) + Send + Sync> {
+        let (progress, tenant) = (Arc::clone(&self.run.context.progress), self.tenant.to_string());
+        Arc::new(move |bytes, rows| progress.on(Event::BytesDone { tenant: &tenant, bytes, rows }))
+    }
+
+    /// Starts a task that calls the archive once the first expired row arrives, and never if none does.
+    fn begin_archive(&self, target: &Arc<dyn ArchiveTarget>, inputs: &[PlannedInput], budget: u64) -> (mpsc::Sender<ExpiredBatch>, ArchiveTask) {
+        let (sink, mut batches) = mpsc::channel::<ExpiredBatch>(EXPIRED_IN_FLIGHT);
+        let (merged, merge_done) = oneshot::channel();
+        let target = Arc::clone(target);
+        let (tenant, run_id) = (self.tenant.clone(), self.run.run_id);
+        let id = self.run.context.clock.mint(FileId::NIL);
+        let timestamp_column = self.run.context.config.timestamp_column.clone();
+        let sources = inputs.iter().map(|i| i.key.clone()).collect();
+        let handle = tokio::spawn(async move {
+            let Some(first) = batches.recv().await else { return Ok(None) };
+            let request = ArchiveRequest { tenant, run_id, id, from: first.from, to: first.to_bound, timestamp_column, sources, budget };
+            tracing::info!(tenant = %request.tenant, %run_id, archive = target.description(), "archiving expired rows");
+            target.archive(request, expired_rows(first, batches, merge_done)).await.map(Some)
+        });
+        (sink, ArchiveTask { handle, merged })
+    }
+
+    /// What the merge and the archive did, as an edit, with the proof that the inputs were there.
+    fn edit(&self, outcome: MergeOutcome, archived: Option<Receipt>, report: &mut TenantReport) -> Result<(Edit, Observed)> {
+        let has_archive = self.run.context.config.archive.is_some();
+        check_archived(&outcome, archived.as_ref(), has_archive)?;
+        let mut edit = self.committer.edit();
+        let mut seen = Observed::since(&self.head);
+        let at = self.run.context.clock.now();
+        let kept: u64 = outcome.snapshots.iter().map(|s| s.stats.rows).sum();
+        let reason = if kept == 0 && outcome.rows_expired > 0 { RetireReason::Expired } else { RetireReason::Compacted };
+        for SeenInput { key, size, etag, rows } in outcome.inputs {
+            seen.present.insert(key.clone(), etag.clone());
+            edit.ledger.rows_in += rows;
+            edit.retire.push(Retired { key, size, etag, rows, at, reason });
+        }
+        edit.ledger = Ledger {
+            rows_kept: kept,
+            rows_archived: archived.as_ref().map_or(0, |r| r.stats.rows),
+            rows_expired: if has_archive { 0 } else { outcome.rows_expired },
+            rows_deduplicated: outcome.deduplicated,
+            ..edit.ledger
+        };
+        edit.add = outcome.snapshots;
+        edit.archives = archived.into_iter().collect();
+        report.id_conflicts += outcome.id_conflicts;
+        report.implausible += outcome.implausible;
+        Ok((edit, seen))
+    }
+
+    async fn quarantine(&mut self, bad: &[BadInput], report: &mut TenantReport) -> Result<()> {
+        let at = self.run.context.clock.now();
+        let mut edit = self.committer.edit();
+        for b in bad {
+            tracing::warn!(tenant = %self.tenant, run_id = %self.run.run_id, file = b.key, "quarantined, left in place: {}", b.reason);
+            edit.quarantine.push(Quarantined { key: b.key.clone(), size: b.size, etag: b.etag.clone(), reason: b.reason.clone(), at });
+        }
+        let seen = Observed::since(&self.head);
+        self.commit(&edit, seen).await?;
+        report.quarantined.extend(bad.iter().map(|b| b.key.clone()));
+        report.status = report.status.max(Status::Quarantined);
+        Ok(())
+    }
+
+    async fn commit(&mut self, edit: &Edit, seen: Observed) -> Result<()> {
+        self.head = self.committer.commit(self.head.clone(), edit, seen).await?;
+        Ok(())
+    }
+}
+
+/// A call to the archive under way.
+struct ArchiveTask {
+    handle: JoinHandle<Result<Option<Receipt>>>,
+    merged: oneshot::Sender<()>,
+}
+
+impl ArchiveTask {
+    /// Tells the archive whether the rows it got are all there are, and waits for its receipt.
+    async fn finish(self, merged: bool) -> Result<Option<Receipt>> {
+        if merged {
+            // The archive may have given up already; its own word follows.
+            let _ = self.merged.send(());
+        } else {
+            drop(self.merged);
+        }
+        self.handle.await.map_err(|e| Error::local("the archive's task broke off", e))?
+    }
+}
+
+/// The expired rows as a stream that ends well only if the merge did: else half of the rows would pass for all of them.
+fn expired_rows(first: ExpiredBatch, rest: mpsc::Receiver<ExpiredBatch>, merged: oneshot::Receiver<()>) -> BatchStream {
+    let rows: BoxStream<'static, _> = stream::unfold(rest, |mut rest| async move { rest.recv().await.map(|b| (Ok(b.batch), rest)) }).boxed();
+    let end = stream::once(merged).filter_map(|ended| async move { ended.err().map(|_| Err(Error::Stopped)) });
+    stream::once(async move { Ok(first.batch) }).chain(rows).chain(end).boxed()
+}
+
+/// Nothing that expired may be retired unless the archive holds exactly that.
+fn check_archived(outcome: &MergeOutcome, archived: Option<&Receipt>, has_archive: bool) -> Result<()> {
+    if !has_archive {
+        return Ok(());
+    }
+    let (rows, fingerprint) = archived.map_or((0, Fingerprint::default()), |r| (r.stats.rows, r.stats.fingerprint));
+    if rows != outcome.rows_expired || fingerprint != outcome.expired_fingerprint {
+        let (sent, sum) = (outcome.rows_expired, outcome.expired_fingerprint);
+        return Err(Error::Refused(format!(
+            "{sent} expired rows (fingerprint {sum}) were sent to the archive, its receipt speaks of {rows} ({fingerprint}): the originals stay; check the archive target"
+        )));
+    }
+    Ok(())
+}
+
+fn count(report: &mut TenantReport, edit: &Edit) {
+    report.add(&TenantReport {
+        files_compacted: edit.retire.len() as u64,
+        files_written: edit.add.len() as u64,
+        bytes_before: edit.retire.iter().map(|r| r.size).sum(),
+        bytes_after: edit.add.iter().map(|s| s.size).sum(),
+        events_compacted: edit.ledger.rows_in,
+        ledger: edit.ledger,
+        archived_objects: edit.archives.len() as u64,
+        ..TenantReport::default()
+    });
+    report.status = report.status.max(Status::Done);
+}

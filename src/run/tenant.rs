@@ -1,0 +1,126 @@
+//! One tenant's part of a pass.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+
+use super::group::GroupRun;
+use super::{Outcome, Run, Work, failed};
+use crate::error::{Error, Result};
+use crate::model::manifest::Manifest;
+use crate::model::names::{self, FileKind, Key, Tenant};
+use crate::model::plan::Inventory;
+use crate::model::policy::Policy;
+use crate::model::report::{Status, TenantReport};
+use crate::progress::Event;
+use crate::stage::commit::Committer;
+use crate::stage::discover;
+use crate::stage::sweep::Sweeper;
+
+/// Refuses a tenant that has outputs of ours but no manifest: with the manifest lost or left behind, live data would look like garbage.
+///
+/// # Errors
+/// [`Error::Refused`].
+pub(crate) fn refuse_lost_manifest(tenant: &Tenant, inventory: &Inventory) -> Result<()> {
+    if inventory.head.is_some() {
+        return Ok(());
+    }
+    let orphan = |key: &str| matches!(names::classify(tenant, key), FileKind::Snapshot(_));
+    match inventory.listing.iter().filter(|f| orphan(&f.key)).count() {
+        0 => Ok(()),
+        n => Err(Error::Refused(format!(
+            "tenant `{tenant}` has {n} snapshots but no manifest: were they copied without `{}/{tenant}`, or was it deleted? Bring it back from where they came from, or move the snapshots to other names (without `snapshot.`) to have them read as raw files",
+            names::STATE_DIR
+        ))),
+    }
+}
+
+impl Run {
+    /// Merges and sweeps one tenant. Never fails as a whole: what went wrong is in the report.
+    pub(super) async fn tenant(self: Arc<Self>, work: Work) -> Outcome {
+        let started = self.context.clock.monotonic_ms();
+        let (store, counters) = self.counting();
+        let name = work.tenant.to_string();
+        self.context.progress.on(Event::TenantStarted { tenant: &name, bytes: work.plan.backlog() });
+        let mut report = TenantReport { tenant: name.clone(), ..TenantReport::default() };
+        let looked = work.counters.read();
+        let error = self.work(&store, work, &mut report).await.err();
+        if let Some(e) = &error {
+            let ended = failed(&name, e);
+            tracing::error!(tenant = name, run_id = %self.run_id, "{e}");
+            report.status = report.status.max(ended.status);
+            report.error = ended.error;
+        }
+        report.requests = looked.plus(counters.read());
+        report.duration_ms = self.context.clock.monotonic_ms() - started;
+        Outcome { report, error }
+    }
+
+    async fn work(&self, store: &Arc<dyn ObjectStore>, work: Work, report: &mut TenantReport) -> Result<()> {
+        let Work { tenant, inventory, plan, sweep_due, .. } = work;
+        let policy = self.context.config.policy_for(tenant.as_str());
+        let committer = Committer::new(Arc::clone(store), tenant.clone(), Arc::clone(&self.context.clock), self.run_id);
+        let head = match inventory.head {
+            Some(head) => head,
+            None => committer.begin().await?,
+        };
+        let groups = plan.groups.len();
+        let mut failure = None;
+        let mut group_run = GroupRun { run: self, store, tenant: &tenant, policy: &policy, committer: &committer, cutoff: plan.cutoff, head };
+        for (done, group) in plan.groups.into_iter().enumerate() {
+            if self.is_over() {
+                report.groups_left = (groups - done) as u64;
+                report.status = report.status.max(Status::Stopped);
+                break;
+            }
+            match group_run.run(group, report).await {
+                Ok(()) => {}
+                // What we know of head is wrong or unknown, or a person must look: no further step rests on it.
+                Err(e @ (Error::Conflict(_) | Error::Gone(_) | Error::Unknown { .. } | Error::Refused(_) | Error::Stopped)) => return Err(e),
+                // One group that cannot be done, say because the archive is down, must not hold up the others for ever.
+                Err(e) => {
+                    tracing::error!(%tenant, run_id = %self.run_id, "group failed, its originals stay: {e}");
+                    failure.get_or_insert(e);
+                }
+            }
+        }
+        if groups > 0 || sweep_due {
+            self.clean_up(store, &tenant, &policy, &committer, report).await?;
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Receipts first, then deletions: what the archive needs to explain itself is in place before the hot copy goes.
+    async fn clean_up(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant, policy: &Policy, committer: &Committer, report: &mut TenantReport) -> Result<()> {
+        let receipts = match discover::head(store.as_ref(), tenant, 0).await? {
+            Some(head) => self.file_receipts(&head).await?,
+            None => BTreeSet::new(),
+        };
+        let clock = self.context.clock.as_ref();
+        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time: self.store_time };
+        let swept = sweeper.sweep(&receipts).await?;
+        report.files_deleted += swept.deleted;
+        if swept.deleted > 0 {
+            report.status = report.status.max(Status::Done);
+        }
+        Ok(())
+    }
+
+    /// Writes the receipts that a committed head still owes, from head, not from memory.
+    async fn file_receipts(&self, head: &Manifest) -> Result<BTreeSet<Key>> {
+        let mut filed = BTreeSet::new();
+        if head.archives.is_empty() {
+            return Ok(filed);
+        }
+        let Some(archive) = &self.context.config.archive else {
+            tracing::warn!(tenant = %head.tenant, "{} archive objects have no receipt yet, and no archive is configured to write it to", head.archives.len());
+            return Ok(filed);
+        };
+        for receipt in &head.archives {
+            archive.file_receipt(receipt).await?;
+            filed.insert(receipt.key.clone());
+        }
+        Ok(filed)
+    }
+}

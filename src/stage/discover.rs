@@ -1,0 +1,191 @@
+//! Finds out what is there: tenants, heads, listings.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use super::store::path;
+use crate::error::{Error, Result};
+use crate::model::file::Listed;
+use crate::model::manifest::{FORMAT, Manifest};
+use crate::model::names::{self, STATE_DIR, Tenant, TenantError};
+use crate::model::plan::Inventory;
+
+/// How often a reader starts over because head changed under it.
+const LIVE_TRIES: usize = 20;
+
+/// Folders of [`STATE_DIR`] that are not a tenant's.
+const NOT_TENANTS: [&str; 1] = ["runs"];
+
+/// The tenants of a store, by name, and the folders that look like one but cannot be.
+#[derive(Debug, Clone, Default)]
+pub struct Tenants {
+    /// Sorted.
+    pub tenants: Vec<Tenant>,
+    /// Not hidden, but not usable either: a person must rename them.
+    pub refused: Vec<TenantError>,
+}
+
+/// The tenants under the store's root, and those that have only state left.
+///
+/// # Errors
+/// [`Error::Store`] where the root cannot be listed.
+pub async fn tenants(store: &dyn ObjectStore) -> Result<Tenants> {
+    let root = list_folders(store, None).await?;
+    let mut found = Tenants::default();
+    let mut names = BTreeSet::new();
+    for name in root {
+        match Tenant::parse(&name) {
+            Ok(tenant) => drop(names.insert(tenant)),
+            Err(e @ TenantError::Unsafe(..)) => found.refused.push(e),
+            Err(e @ TenantError::Hidden(_)) => {
+                // `..%2f` and its like are somebody's mistake or attack: say that it is left alone.
+                if name.starts_with("..") {
+                    tracing::warn!("{e}");
+                }
+            }
+        }
+    }
+    // A tenant whose last file expired may still have receipts to write and files to forget.
+    let state = path(STATE_DIR)?;
+    for name in list_folders(store, Some(&state)).await? {
+        if let Ok(tenant) = Tenant::parse(&name)
+            && !NOT_TENANTS.contains(&name.as_str())
+        {
+            names.insert(tenant);
+        }
+    }
+    found.tenants = names.into_iter().collect();
+    Ok(found)
+}
+
+async fn list_folders(store: &dyn ObjectStore, below: Option<&Path>) -> Result<Vec<String>> {
+    let listing = store.list_with_delimiter(below).await;
+    let listing = match listing {
+        Ok(listing) => listing,
+        // A directory that does not exist yet; S3 lists nothing.
+        Err(object_store::Error::NotFound { .. }) if below.is_some() => return Ok(Vec::new()),
+        Err(e) => return Err(Error::store(format!("cannot list {store}"), e)),
+    };
+    Ok(listing.common_prefixes.iter().filter_map(|p| p.filename().map(str::to_owned)).collect())
+}
+
+/// Everything under a tenant.
+///
+/// # Errors
+/// [`Error::Store`] where it cannot be listed to the end: half a listing is none.
+pub async fn list(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<Listed>> {
+    let prefix = path(tenant.as_str())?;
+    let files = store.list(Some(&prefix)).map_ok(listed).try_collect::<Vec<_>>().await;
+    let mut files = files.map_err(|e| Error::store(format!("cannot list {store}/{tenant}"), e))?;
+    // Stores order keys differently around `/`.
+    files.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(files)
+}
+
+/// A store's entry as the model has it.
+pub fn listed(meta: object_store::ObjectMeta) -> Listed {
+    Listed { key: meta.location.as_ref().to_owned(), size: meta.size, etag: meta.e_tag, modified: meta.last_modified }
+}
+
+/// The manifest versions of a tenant that a listing shows, with the store's time of their writing. In no order.
+///
+/// # Errors
+/// [`Error::Store`] where they cannot be listed to the end.
+pub async fn versions(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<(u64, DateTime<Utc>)>> {
+    let dir = path(&names::manifest_dir(tenant))?;
+    let metas = store.list(Some(&dir)).try_collect::<Vec<_>>().await;
+    let metas = metas.map_err(|e| Error::store(format!("cannot list the manifests of tenant `{tenant}`"), e))?;
+    Ok(metas.iter().filter_map(|m| Some((names::parse_manifest_key(tenant, m.location.as_ref())?, m.last_modified))).collect())
+}
+
+/// One version of a tenant's manifest; none if there is no such object.
+///
+/// # Errors
+/// [`Error::Store`] where it cannot be fetched, [`Error::Refused`] where it is not what it must be.
+pub async fn read_version(store: &dyn ObjectStore, tenant: &Tenant, version: u64) -> Result<Option<Manifest>> {
+    let key = names::manifest_key(tenant, version);
+    let what = || format!("cannot read the manifest `{key}`");
+    let body = match store.get(&path(&key)?).await {
+        Ok(reply) => reply.bytes().await.map_err(|e| Error::store(what(), e))?,
+        Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        Err(e) => return Err(Error::store(what(), e)),
+    };
+    decode(tenant, version, &body).map(Some).map_err(|why| Error::Refused(format!("the manifest `{key}` {why}")))
+}
+
+/// What a reader of the format must check before it looks at anything else.
+#[derive(serde::Deserialize)]
+struct Envelope {
+    min_reader: u32,
+    writer: String,
+}
+
+/// Reads a manifest and checks that it is what its name says.
+///
+/// # Errors
+/// What is wrong, as the end of a sentence that began with the manifest's name.
+pub fn decode(tenant: &Tenant, version: u64, body: &[u8]) -> Result<Manifest, String> {
+    let damaged = |e| format!("is damaged ({e}): restore it from a backup or a bucket version");
+    let envelope: Envelope = serde_json::from_slice(body).map_err(damaged)?;
+    if envelope.min_reader > FORMAT {
+        return Err(format!("was written by {} and needs a newer icepack (format {}, this one reads {FORMAT}): upgrade", envelope.writer, envelope.min_reader));
+    }
+    let manifest: Manifest = serde_json::from_slice(body).map_err(damaged)?;
+    if manifest.tenant != *tenant || manifest.version != version {
+        return Err(format!("says that it is version {} of tenant `{}`: somebody moved or edited it", manifest.version, manifest.tenant));
+    }
+    manifest.check_paths().map_err(|why| format!("names what it may not: {why}"))?;
+    Ok(manifest)
+}
+
+/// The head: the manifest with the highest version; none if the tenant has none.
+///
+/// `at_least` is a version that is known to exist, whatever a listing says.
+///
+/// # Errors
+/// As [`read_version`].
+pub async fn head(store: &dyn ObjectStore, tenant: &Tenant, at_least: u64) -> Result<Option<Manifest>> {
+    for _ in 0..LIVE_TRIES {
+        let newest = versions(store, tenant).await?.iter().map(|(v, _)| *v).max().unwrap_or(0).max(at_least);
+        if newest == 0 {
+            return Ok(None);
+        }
+        if let Some(manifest) = read_version(store, tenant, newest).await? {
+            return Ok(Some(manifest));
+        }
+        // Pruned between the listing and the read: there is a newer one.
+    }
+    Err(Error::Conflict(format!("the manifests of tenant `{tenant}` change faster than they can be read")))
+}
+
+/// Head, then a listing.
+///
+/// # Errors
+/// As [`head`] and [`list`].
+pub async fn inventory(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Inventory> {
+    let head = head(store, tenant, 0).await?;
+    // The order matters: a file in a listing taken after head was read, and not retired by head, was not compacted by it.
+    let listing = list(store, tenant).await?;
+    Ok(Inventory { head, listing })
+}
+
+/// An inventory of which head is still head after the listing: what a reader may take for the live view.
+///
+/// # Errors
+/// As [`inventory`]; [`Error::Conflict`] where head never rests.
+pub async fn live_inventory(store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Result<Inventory> {
+    for _ in 0..LIVE_TRIES {
+        let found = inventory(store.as_ref(), tenant).await?;
+        let version = found.head.as_ref().map_or(0, |m| m.version);
+        let newest = versions(store.as_ref(), tenant).await?.iter().map(|(v, _)| *v).max().unwrap_or(0);
+        if newest == version {
+            return Ok(found);
+        }
+    }
+    Err(Error::Conflict(format!("tenant `{tenant}` was committed to all the time: no consistent view could be taken")))
+}

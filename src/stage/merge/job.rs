@@ -1,0 +1,153 @@
+//! What every step of one merge needs: its schema, its share of memory, its stop flag, and the books of what has been read.
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::datatypes::{SchemaRef, TimeUnit};
+use tempfile::TempDir;
+
+use super::MergeSpec;
+use super::open::OpenedAll;
+use crate::error::{Error, Result};
+use crate::model::file::Fingerprint;
+use crate::parquet_io::read::BATCH_BYTES;
+use crate::parquet_io::time;
+use crate::stage::piece::Buffers;
+
+/// How the budget is shared out, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shares {
+    /// Inputs as they were fetched, compressed.
+    pub pool: u64,
+    /// Inputs above this are not fetched whole.
+    pub whole: u64,
+    /// Runs that are open at once.
+    pub runs: u64,
+    /// Rows that are sorted at once.
+    pub sort: u64,
+    /// A decoded batch.
+    pub batch: u64,
+    /// The encoder and the upload.
+    pub buffers: Buffers,
+}
+
+impl Shares {
+    pub fn of(budget: u64) -> Self {
+        const MIB: u64 = 1 << 20;
+        Self {
+            pool: budget / 4,
+            whole: (budget / 8).clamp(256 << 10, 16 * MIB),
+            runs: budget / 4,
+            sort: (budget / 4).max(256 << 10),
+            batch: (budget / 128).clamp(64 << 10, BATCH_BYTES),
+            buffers: Buffers::within(budget),
+        }
+    }
+
+    /// Bytes that a remote file may hold ahead of its decoder.
+    pub fn window(self) -> u64 {
+        (self.runs / 8).clamp(64 << 10, 16 << 20)
+    }
+}
+
+/// Set by the caller, or because the caller has gone.
+#[derive(Debug, Clone)]
+pub(super) struct Stop {
+    pub asked: Arc<AtomicBool>,
+    pub abandoned: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// [`Error::Stopped`] where it is set.
+    pub fn check(&self) -> Result<()> {
+        if self.asked.load(Ordering::SeqCst) || self.abandoned.load(Ordering::SeqCst) { Err(Error::Stopped) } else { Ok(()) }
+    }
+}
+
+/// The blocking part of one merge, on one thread.
+pub(super) struct Job {
+    pub schema: SchemaRef,
+    /// The timestamp column, and its unit.
+    pub column: usize,
+    pub unit: TimeUnit,
+    pub shares: Shares,
+    pub check_content: bool,
+    pub rows_promised: u64,
+    stop: Stop,
+    progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
+    taken: Cell<(u64, Fingerprint)>,
+    spill_dir: PathBuf,
+    /// Made when it is first needed; removed with the job, whatever happens.
+    temp: RefCell<Option<TempDir>>,
+    spilled: Cell<u64>,
+}
+
+impl Job {
+    pub fn new(opened: &OpenedAll, spec: &MergeSpec, shares: Shares, stop: Stop, progress: Arc<dyn Fn(u64, u64) + Send + Sync>) -> Result<Self> {
+        let schema = Arc::clone(&opened.schema);
+        // No inputs at all: there is no schema either, and nothing will ask for the column.
+        let (column, unit) = match schema.index_of(&spec.columns.timestamp) {
+            Ok(i) => (i, time::unit_of(schema.field(i).data_type()).ok_or_else(|| Error::local("cannot merge", "the united timestamp column is not a timestamp"))?),
+            Err(_) => (0, TimeUnit::Microsecond),
+        };
+        Ok(Self {
+            schema,
+            column,
+            unit,
+            shares,
+            check_content: spec.check_content,
+            rows_promised: opened.inputs.iter().map(|i| i.rows).sum(),
+            stop,
+            progress,
+            taken: Cell::default(),
+            spill_dir: spec.spill_dir.clone(),
+            temp: RefCell::default(),
+            spilled: Cell::new(0),
+        })
+    }
+
+    pub fn check_stop(&self) -> Result<()> {
+        self.stop.check()
+    }
+
+    /// Input rows were read, for the first and only time.
+    pub fn took(&self, bytes: u64, rows: u64, fingerprint: Fingerprint) {
+        let (r, f) = self.taken.get();
+        self.taken.set((r + rows, f.plus(fingerprint)));
+        (self.progress)(bytes, rows);
+    }
+
+    /// Input rows read so far, and their fingerprint where content is checked.
+    pub fn taken(&self) -> (u64, Fingerprint) {
+        self.taken.get()
+    }
+
+    /// A path for a new run.
+    pub fn spill_path(&self) -> Result<PathBuf> {
+        let mut temp = self.temp.borrow_mut();
+        let dir = match temp.take() {
+            Some(dir) => dir,
+            None => temp_dir(&self.spill_dir)?,
+        };
+        let n = self.spilled.replace(self.spilled.get() + 1);
+        let path = dir.path().join(format!("run-{n}.parquet"));
+        *temp = Some(dir);
+        Ok(path)
+    }
+
+    /// Runs spilled so far.
+    #[cfg(test)]
+    pub fn spilled(&self) -> u64 {
+        self.spilled.get()
+    }
+}
+
+/// A directory of our own below `parent` that is removed when it is dropped.
+pub(super) fn temp_dir(parent: &std::path::Path) -> Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix("icepack-")
+        .tempdir_in(parent)
+        .map_err(|e| Error::local(format!("cannot make a directory for spilled rows in `{}` (set `spill_dir`)", parent.display()), e))
+}

@@ -1,0 +1,204 @@
+//! The k-way merge: open what overlaps, take from the run whose next row comes first as many rows as come before everybody else's.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use arrow::array::RecordBatch;
+use arrow::buffer::ScalarBuffer;
+use arrow::compute::interleave_record_batch;
+
+use super::job::Job;
+use super::run::{Chunk, Feed, Rank, Run};
+use crate::error::{Error, Result};
+use crate::parquet_io::write::sliced_bytes;
+
+/// Rows of an output batch, at most.
+const ROWS: usize = 8_192;
+/// A stretch of this many rows goes out as it is: copying it together with others would cost more than a smaller batch does.
+const STRETCH: usize = 1_024;
+
+/// Takes the merged rows, batch by batch.
+pub(super) type Sink<'a> = dyn FnMut(RecordBatch) -> Result<()> + 'a;
+
+/// An open run at one of its rows.
+struct Head {
+    feed: Feed,
+    rank: Rank,
+    chunk: Chunk,
+    at: usize,
+    row_bytes: usize,
+    /// Its place in the mixer, of which generation.
+    mixed: Option<(u64, usize)>,
+}
+
+impl Head {
+    fn open(job: &Job, run: Run) -> Result<Option<Self>> {
+        let mut feed = Feed::open(job, run.from, run.min)?;
+        let Some(chunk) = feed.next(job)? else { return Ok(None) };
+        let row_bytes = row_bytes(&chunk.batch);
+        Ok(Some(Self { feed, rank: run.rank, chunk, at: 0, row_bytes, mixed: None }))
+    }
+
+    fn key(&self) -> i64 {
+        self.chunk.keys[self.at]
+    }
+
+    /// Goes on behind the current chunk. False at the end of the run.
+    fn refill(&mut self, job: &Job) -> Result<bool> {
+        let Some(chunk) = self.feed.next(job)? else { return Ok(false) };
+        self.row_bytes = row_bytes(&chunk.batch);
+        self.chunk = chunk;
+        self.at = 0;
+        self.mixed = None;
+        Ok(true)
+    }
+}
+
+fn row_bytes(batch: &RecordBatch) -> usize {
+    sliced_bytes(batch) / batch.num_rows().max(1)
+}
+
+/// Merges `runs` into `sink`, in the order of (key, rank, row).
+pub(super) fn merge(job: &Job, mut runs: Vec<Run>, sink: &mut Sink) -> Result<()> {
+    runs.sort_by_key(|r| (r.min, r.rank));
+    let mut pending = VecDeque::from(runs);
+    let mut heads: Vec<Option<Head>> = Vec::new();
+    let mut free: Vec<usize> = Vec::new();
+    // The next row of every open run: (key, rank) is unique, so which one is on top is determined.
+    let mut queue: BinaryHeap<Reverse<(i64, Rank, usize)>> = BinaryHeap::new();
+    let mut mixer = Mixer::new(job);
+    loop {
+        while let Some(run) = pending.pop_front_if(|r| queue.peek().is_none_or(|Reverse((key, ..))| r.min <= *key)) {
+            if let Some(head) = Head::open(job, run)? {
+                let slot = free.pop().unwrap_or(heads.len());
+                queue.push(Reverse((head.key(), head.rank, slot)));
+                if slot == heads.len() {
+                    heads.push(Some(head));
+                } else {
+                    heads[slot] = Some(head);
+                }
+            }
+        }
+        let Some(Reverse((_, rank, slot))) = queue.pop() else { break };
+        let Some(head) = heads[slot].as_mut() else { continue };
+        let rival = queue.peek().map(|Reverse((key, rank, _))| (*key, *rank));
+        let unopened = pending.front().map(|r| (r.min, r.rank));
+        let end = match rival.into_iter().chain(unopened).min() {
+            None => head.chunk.keys.len(),
+            Some((limit, other)) => gallop(&head.chunk.keys, head.at, |key| if rank < other { key <= limit } else { key < limit }),
+        };
+        // The first row is before all others, or it would not be on top.
+        let end = end.max(head.at + 1);
+        mixer.add(head, end, sink)?;
+        head.at = end;
+        if end < head.chunk.keys.len() || head.refill(job)? {
+            queue.push(Reverse((head.key(), rank, slot)));
+        } else {
+            heads[slot] = None;
+            free.push(slot);
+        }
+    }
+    mixer.flush(sink)
+}
+
+/// The first index from `from` on whose key is not `before`; the keys ascend. Near ends are found in few steps.
+fn gallop(keys: &ScalarBuffer<i64>, from: usize, before: impl Fn(i64) -> bool) -> usize {
+    let mut step = 1;
+    let mut low = from;
+    while low + step < keys.len() && before(keys[low + step]) {
+        low += step;
+        step *= 2;
+    }
+    let high = (low + step).min(keys.len());
+    low + keys[low..high].partition_point(|k| before(*k))
+}
+
+/// Puts stretches of several batches together to output batches.
+struct Mixer {
+    generation: u64,
+    batches: Vec<RecordBatch>,
+    /// Batch and row of every row.
+    rows: Vec<(usize, usize)>,
+    bytes: usize,
+    most_bytes: usize,
+}
+
+impl Mixer {
+    fn new(job: &Job) -> Self {
+        let most_bytes = usize::try_from(job.shares.batch).unwrap_or(usize::MAX).saturating_mul(2);
+        Self { generation: 0, batches: Vec::new(), rows: Vec::new(), bytes: 0, most_bytes }
+    }
+
+    /// Adds the rows of `head` up to `end`.
+    fn add(&mut self, head: &mut Head, end: usize, sink: &mut Sink) -> Result<()> {
+        let mut at = head.at;
+        if end - at >= STRETCH || (end - at == head.chunk.batch.num_rows() && self.rows.is_empty()) {
+            self.flush(sink)?;
+            return sink(head.chunk.batch.slice(at, end - at));
+        }
+        while at < end {
+            let room = (self.most_bytes.saturating_sub(self.bytes) / head.row_bytes.max(1)).min(ROWS - self.rows.len());
+            if room == 0 && !self.rows.is_empty() {
+                self.flush(sink)?;
+                continue;
+            }
+            let place = self.place(head);
+            let stop = end.min(at + room.max(1));
+            self.rows.extend((at..stop).map(|row| (place, row)));
+            self.bytes += (stop - at) * head.row_bytes;
+            at = stop;
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, head: &mut Head) -> usize {
+        match head.mixed {
+            Some((generation, place)) if generation == self.generation => place,
+            _ => {
+                self.batches.push(head.chunk.batch.clone());
+                let place = self.batches.len() - 1;
+                head.mixed = Some((self.generation, place));
+                place
+            }
+        }
+    }
+
+    fn flush(&mut self, sink: &mut Sink) -> Result<()> {
+        let batches: Vec<&RecordBatch> = self.batches.iter().collect();
+        let mut at = 0;
+        while at < self.rows.len() {
+            let mut len = self.rows.len() - at;
+            let batch = loop {
+                match interleave_record_batch(&batches, &self.rows[at..at + len]) {
+                    Ok(batch) => break batch,
+                    // Strings of more than 2 GiB together do not fit into one batch.
+                    Err(_) if len > 1 => len /= 2,
+                    Err(e) => return Err(Error::local("cannot put rows together", e)),
+                }
+            };
+            sink(batch)?;
+            at += len;
+        }
+        self.batches.clear();
+        self.rows.clear();
+        self.bytes = 0;
+        self.generation += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn galloping_finds_what_a_scan_finds() {
+        let keys: ScalarBuffer<i64> = vec![1, 1, 2, 2, 2, 3, 5, 8, 8, 13, 21, 34].into();
+        for from in 0..keys.len() {
+            for limit in 0..40 {
+                let scan = (from..keys.len()).find(|i| keys[*i] >= limit).unwrap_or(keys.len());
+                assert_eq!(gallop(&keys, from, |k| k < limit), scan, "{from} {limit}");
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Many inputs to few sorted snapshots, in bounded memory.
+//!
+//! 1. **Open** ([`open`]): every input is fetched or at least seen, its footer checked, its times profiled. What cannot be read is reported, all of it
+//!    at once, before anything is written.
+//! 2. **Reduce** ([`spill`]): inputs are sorted runs, or become such; where more of them overlap than memory allows, neighbours are merged into
+//!    runs on the local disk first.
+//! 3. **Merge** ([`kway`]): a k-way merge that opens only what overlaps.
+//! 4. **Output** ([`output`]), on a thread of its own: exact duplicates are dropped ([`dedup`]), expired rows leave, the rest is cut into snapshots.
+//!
+//! The order of rows is (time, run, place in the run), and runs are numbered by their first row, then by the order of inputs. It does not depend on the
+//! memory that is given, nor on how fast anything arrives: the same inputs give the same snapshots but for their ids.
+
+mod dedup;
+mod job;
+mod kway;
+mod open;
+mod output;
+mod run;
+mod spill;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::array::RecordBatch;
+use object_store::ObjectStore;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::error::{Error, Result};
+use crate::model::file::{Fingerprint, Micros, SeenInput, Snapshot};
+use crate::model::names::{FileId, Key, Tenant};
+use crate::model::plan::PlannedInput;
+use crate::parquet_io::Columns;
+use crate::plan::compaction::Period;
+use job::{Job, Shares, Stop};
+use output::{Output, OutputSpec, Written};
+
+/// What is to be merged, and how.
+#[derive(Debug, Clone)]
+pub struct MergeSpec {
+    /// Whose.
+    pub tenant: Tenant,
+    /// The files.
+    pub inputs: Vec<PlannedInput>,
+    /// The columns that mean something.
+    pub columns: Columns,
+    /// Later rows are implausible.
+    pub now: Micros,
+    /// Dated rows before this have expired.
+    pub cutoff: Option<Micros>,
+    /// Bytes at which a snapshot ends.
+    pub target_file_size: u64,
+    /// Snapshots also end with the month or the day, …
+    pub cut: Period,
+    /// … once they have this many bytes.
+    pub min_piece: u64,
+    /// Bytes of memory. Below some tens of MiB the floors of the encoder and of multipart uploads count.
+    pub budget: u64,
+    /// Where runs go that do not fit into memory.
+    pub spill_dir: PathBuf,
+    /// Inputs that are fetched at once.
+    pub prefetch: usize,
+    /// Whether the rows' fingerprints must balance too, not only their number: costs one hash per row.
+    pub check_content: bool,
+}
+
+/// Expired rows on their way to the archive, in time order.
+#[derive(Debug, Clone)]
+pub struct ExpiredBatch {
+    /// The rows.
+    pub batch: RecordBatch,
+    /// The first row's time, rounded down.
+    pub from: Micros,
+    /// No expired row of this merge is later.
+    pub to_bound: Micros,
+}
+
+/// What a merge did.
+#[derive(Debug, Clone)]
+pub struct MergeOutcome {
+    /// The snapshots, complete in the store, in time order.
+    pub snapshots: Vec<Snapshot>,
+    /// The inputs as they were read, in the order they were given.
+    pub inputs: Vec<SeenInput>,
+    /// Rows that had expired: sent to the sink, or dropped where there is none.
+    pub rows_expired: u64,
+    /// Of those rows.
+    pub expired_fingerprint: Fingerprint,
+    /// Exact duplicates that were dropped.
+    pub deduplicated: u64,
+    /// Rows that were kept although another row has their id: the two differ.
+    pub id_conflicts: u64,
+    /// Rows that were kept and whose time is null, before 2000, or later than now.
+    pub implausible: u64,
+}
+
+/// A file that cannot be read as what it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadInput {
+    /// The file.
+    pub key: Key,
+    /// Its bytes.
+    pub size: u64,
+    /// The version that was read.
+    pub etag: Option<String>,
+    /// Why, in a sentence.
+    pub reason: String,
+}
+
+/// Why nothing was merged.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// Files that must be left out; the caller may try again without them.
+    #[error("{} of the files cannot be read, first `{}`: {}", .0.len(), .0.first().map_or("", |b| &b.key), .0.first().map_or("", |b| &b.reason))]
+    Bad(Vec<BadInput>),
+    /// Anything else.
+    #[error(transparent)]
+    Failed(Error),
+}
+
+impl From<Error> for MergeError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Input { key, size, etag, reason } => Self::Bad(vec![BadInput { key, size, etag, reason }]),
+            other => Self::Failed(other),
+        }
+    }
+}
+
+/// Stops the blocking part when the caller no longer waits for it.
+struct Abandon(Arc<AtomicBool>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Merges `spec.inputs` into snapshots in `store`. `mint` gives each its id. Expired rows go to `expired`, or nowhere. `on_progress` is told of input
+/// bytes and rows as they are dealt with.
+///
+/// When it fails, `expired` is closed early: whoever reads from it must not take that for the end before this has returned `Ok`.
+/// Snapshots that were complete by then stay, named by nobody.
+///
+/// # Errors
+/// [`MergeError::Bad`] names every input that could not be read. [`Error::Gone`]: an input is not what was planned. [`Error::Refused`]: the
+/// books do not balance. [`Error::Stopped`]: `stop` was set.
+pub async fn merge(
+    store: Arc<dyn ObjectStore>,
+    spec: MergeSpec,
+    mint: Arc<dyn Fn() -> FileId + Send + Sync>,
+    expired: Option<mpsc::Sender<ExpiredBatch>>,
+    stop: Arc<AtomicBool>,
+    on_progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
+) -> Result<MergeOutcome, MergeError> {
+    let abandoned = Abandon(Arc::default());
+    let stop = Stop { asked: stop, abandoned: Arc::clone(&abandoned.0) };
+    let shares = Shares::of(spec.budget);
+    let opened = open::open_all(&store, &spec, shares, &stop).await?;
+    let runtime = Handle::current();
+    let work = move || blocking(store, &spec, opened, shares, stop, on_progress, OutputParts { mint, expired, runtime });
+    let outcome = tokio::task::spawn_blocking(work).await.map_err(|e| Error::local("the merge broke off", e))?;
+    drop(abandoned);
+    outcome
+}
+
+struct OutputParts {
+    mint: Arc<dyn Fn() -> FileId + Send + Sync>,
+    expired: Option<mpsc::Sender<ExpiredBatch>>,
+    runtime: Handle,
+}
+
+fn blocking(
+    store: Arc<dyn ObjectStore>,
+    spec: &MergeSpec,
+    opened: open::OpenedAll,
+    shares: Shares,
+    stop: Stop,
+    on_progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
+    parts: OutputParts,
+) -> Result<MergeOutcome, MergeError> {
+    let inputs = opened.inputs.iter().map(open::Opened::seen).collect();
+    let job = Job::new(&opened, spec, shares, stop.clone(), on_progress)?;
+    let output = Output::new(OutputSpec {
+        store,
+        schema: Arc::clone(&opened.schema),
+        tenant: spec.tenant.clone(),
+        columns: spec.columns.clone(),
+        now: spec.now,
+        cutoff: spec.cutoff,
+        latest: opened.latest,
+        target_file_size: spec.target_file_size,
+        cut: spec.cut,
+        min_piece: spec.min_piece,
+        shares,
+        mint: parts.mint,
+        expired: parts.expired,
+        runtime: parts.runtime,
+        stop,
+    })?;
+    let runs = run::plan(&job, opened.inputs)?;
+    let runs = spill::reduce(&job, runs)?;
+    let written = output::beside(output, |sink| kway::merge(&job, runs, sink))?;
+    balance(&job, &written, spec.check_content)?;
+    Ok(MergeOutcome {
+        snapshots: written.snapshots,
+        inputs,
+        rows_expired: written.expired.rows,
+        expired_fingerprint: written.expired.fingerprint,
+        deduplicated: written.dropped.rows,
+        id_conflicts: written.id_conflicts,
+        implausible: written.implausible,
+    })
+}
+
+/// The books: every row that the footers promised is in a snapshot, expired, or the copy of another.
+fn balance(job: &Job, written: &Written, content: bool) -> Result<()> {
+    let (rows_in, fingerprint_in) = job.taken();
+    let kept = written.snapshots.iter().fold(output::Sum::default(), |sum, s| sum.plus(s.stats.rows, s.stats.fingerprint));
+    let out = kept.rows + written.expired.rows + written.dropped.rows;
+    if rows_in != job.rows_promised || rows_in != out {
+        return Err(Error::Refused(format!(
+            "the books do not balance: the footers promise {} rows, {rows_in} were read, {} kept + {} expired + {} deduplicated = {out}; this is a bug in icepack, nothing was changed",
+            job.rows_promised, kept.rows, written.expired.rows, written.dropped.rows
+        )));
+    }
+    let fingerprint_out = kept.fingerprint.plus(written.expired.fingerprint).plus(written.dropped.fingerprint);
+    if content && fingerprint_in != fingerprint_out {
+        return Err(Error::Refused(format!(
+            "the books do not balance: {rows_in} rows came and went, but their contents differ ({fingerprint_in} in, {fingerprint_out} out); this is a bug in icepack or bad memory, nothing was changed"
+        )));
+    }
+    Ok(())
+}

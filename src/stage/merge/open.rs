@@ -1,0 +1,281 @@
+//! The opening phase: fetch, check and profile every input, and unite their columns.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arrow::datatypes::{Schema, SchemaRef};
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream;
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectMeta, ObjectStore};
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::job::{Shares, Stop, temp_dir};
+use super::{BadInput, MergeError, MergeSpec};
+use crate::error::{Error, Result};
+use crate::model::file::{Micros, SeenInput};
+use crate::model::plan::PlannedInput;
+use crate::parquet_io::profile::Profile;
+use crate::parquet_io::read::{Closed, Input, TAIL, footer_len};
+use crate::parquet_io::schema::UnionSchema;
+use crate::parquet_io::source::{Ident, Remote, Source, fetch_tail, short_body, store_error};
+
+/// An input that has been seen and can be read.
+pub(super) struct Opened {
+    /// As planned.
+    pub planned: PlannedInput,
+    /// To be opened again.
+    pub file: Closed,
+    /// By the footer.
+    pub rows: u64,
+    /// An estimate of its rows once decoded.
+    pub decoded_bytes: u64,
+    /// An estimate of what an open reader holds.
+    pub open_bytes: u64,
+    /// Of raw files; snapshots have stats.
+    pub profile: Option<Profile>,
+    schema: SchemaRef,
+}
+
+impl Opened {
+    /// What the read showed.
+    pub fn seen(&self) -> SeenInput {
+        let ident = &self.file.ident;
+        SeenInput { key: ident.key.clone(), size: ident.size, etag: ident.etag.clone(), rows: self.rows }
+    }
+}
+
+/// All inputs.
+pub(super) struct OpenedAll {
+    /// In the order they were given.
+    pub inputs: Vec<Opened>,
+    /// The schema that holds them all.
+    pub schema: SchemaRef,
+    /// No dated row is later.
+    pub latest: Micros,
+    /// Holds what the pool could not.
+    _spilled: Option<TempDir>,
+}
+
+/// What the concurrent fetches share.
+struct Opener {
+    store: Arc<dyn ObjectStore>,
+    shares: Shares,
+    timestamp: String,
+    now: Micros,
+    spill_dir: PathBuf,
+    stop: Stop,
+    /// Bytes on their way, in KiB.
+    in_flight: Semaphore,
+    permits: u32,
+    /// Bytes held.
+    pooled: AtomicU64,
+    spilled: OnceLock<TempDir>,
+    files: AtomicU64,
+    runtime: Handle,
+}
+
+/// Opens every input. Unreadable ones are all found before it gives up.
+pub(super) async fn open_all(store: &Arc<dyn ObjectStore>, spec: &MergeSpec, shares: Shares, stop: &Stop) -> Result<OpenedAll, MergeError> {
+    let permits = u32::try_from((shares.whole.max(shares.pool / 2)) >> 10).unwrap_or(u32::MAX >> 4).min(u32::MAX >> 4);
+    let opener = Arc::new(Opener {
+        store: Arc::clone(store),
+        shares,
+        timestamp: spec.columns.timestamp.clone(),
+        now: spec.now,
+        spill_dir: spec.spill_dir.clone(),
+        stop: stop.clone(),
+        in_flight: Semaphore::new(permits as usize),
+        permits,
+        pooled: AtomicU64::new(0),
+        spilled: OnceLock::new(),
+        files: AtomicU64::new(0),
+        runtime: Handle::current(),
+    });
+    let fetches = spec.inputs.iter().cloned().enumerate().map(|(i, planned)| {
+        let opener = Arc::clone(&opener);
+        async move { (i, opener.open(planned).await) }
+    });
+    let mut fetched = stream::iter(fetches).buffer_unordered(spec.prefetch.max(1));
+    let mut opened: Vec<(usize, Opened)> = Vec::with_capacity(spec.inputs.len());
+    let mut bad: Vec<(usize, BadInput)> = Vec::new();
+    while let Some((i, result)) = fetched.next().await {
+        match result {
+            Ok(mut input) => {
+                share_schema(&mut input, opened.last().map(|(_, o)| o));
+                opened.push((i, input));
+            }
+            Err(Error::Input { key, size, etag, reason }) => bad.push((i, BadInput { key, size, etag, reason })),
+            Err(e) => return Err(MergeError::Failed(e)),
+        }
+    }
+    drop(fetched);
+    opened.sort_by_key(|(i, _)| *i);
+    let schema = unite(spec, &opened, &mut bad);
+    if !bad.is_empty() {
+        bad.sort_by_key(|(i, _)| *i);
+        return Err(MergeError::Bad(bad.into_iter().map(|(_, b)| b).collect()));
+    }
+    let inputs: Vec<Opened> = opened.into_iter().map(|(_, o)| o).collect();
+    let latest = inputs.iter().filter_map(latest).max().unwrap_or(Micros::EPOCH_2000);
+    let spilled = Arc::into_inner(opener).and_then(|o| o.spilled.into_inner());
+    Ok(OpenedAll { inputs, schema, latest, _spilled: spilled })
+}
+
+/// Files of one writer have equal schemas: thousands of copies would add up.
+fn share_schema(input: &mut Opened, other: Option<&Opened>) {
+    if let Some(other) = other.filter(|o| o.schema == input.schema) {
+        input.schema = Arc::clone(&other.schema);
+    }
+}
+
+fn latest(input: &Opened) -> Option<Micros> {
+    match (&input.profile, &input.planned.stats) {
+        (Some(profile), _) => profile.max,
+        (None, Some(stats)) => stats.max,
+        (None, None) => None,
+    }
+}
+
+/// Snapshots first: their columns were united before, so where a raw file contradicts them, it is the raw file that does not fit.
+fn unite(spec: &MergeSpec, opened: &[(usize, Opened)], bad: &mut Vec<(usize, BadInput)>) -> SchemaRef {
+    let mut union = UnionSchema::new(&spec.columns);
+    let (snapshots, raw): (Vec<_>, Vec<_>) = opened.iter().partition(|(_, o)| o.planned.is_snapshot());
+    let mut last: Option<&Schema> = None;
+    for (i, input) in snapshots.into_iter().chain(raw) {
+        // Adding an equal schema again changes nothing.
+        if last.is_some_and(|l| std::ptr::eq(l, input.schema.as_ref())) {
+            continue;
+        }
+        match union.add(&input.schema) {
+            Ok(()) => last = Some(&input.schema),
+            Err(reason) => {
+                let Ident { key, size, etag } = Ident::clone(&input.file.ident);
+                bad.push((*i, BadInput { key, size, etag, reason }));
+            }
+        }
+    }
+    union.finish()
+}
+
+/// An object's bytes, or its last ones.
+enum Fetched {
+    Whole(Bytes),
+    Tail(Bytes),
+}
+
+impl Opener {
+    async fn open(self: Arc<Self>, planned: PlannedInput) -> Result<Opened> {
+        self.stop.check()?;
+        let path = match Path::parse(&planned.key) {
+            Ok(path) if path.as_ref() == planned.key => path,
+            _ => return Err(Error::Refused(format!("`{}` is not a plain key: no store is asked for it", planned.key))),
+        };
+        let kib = u32::try_from(planned.size.min(self.shares.whole).div_ceil(1 << 10)).unwrap_or(self.permits).clamp(1, self.permits);
+        let _permit = self.in_flight.acquire_many(kib).await.map_err(|e| Error::local("cannot fetch inputs", e))?;
+        let (meta, fetched) = if planned.size <= self.shares.whole { self.fetch_whole(&planned, &path).await? } else { self.fetch_end(&planned, &path).await? };
+        let ident = Ident { key: planned.key.clone(), size: meta.size, etag: meta.e_tag.clone() };
+        let opener = Arc::clone(&self);
+        let work = move || opener.examine(planned, ident, path, fetched);
+        tokio::task::spawn_blocking(work).await.map_err(|e| Error::local("cannot open an input", e))?
+    }
+
+    async fn fetch_whole(&self, planned: &PlannedInput, path: &Path) -> Result<(ObjectMeta, Fetched)> {
+        let failed = |e| store_error(&planned.key, e);
+        let reply = self.store.get_opts(path, GetOptions::default()).await.map_err(failed)?;
+        let meta = reply.meta.clone();
+        same_version(planned, &meta)?;
+        let bytes = reply.bytes().await.map_err(failed)?;
+        if bytes.len() as u64 != meta.size {
+            return Err(short_body(&planned.key, bytes.len(), meta.size));
+        }
+        Ok((meta, Fetched::Whole(bytes)))
+    }
+
+    async fn fetch_end(&self, planned: &PlannedInput, path: &Path) -> Result<(ObjectMeta, Fetched)> {
+        let (meta, tail) = fetch_tail(self.store.as_ref(), path, &planned.key, TAIL).await?;
+        same_version(planned, &meta)?;
+        match footer_len(&tail, meta.size) {
+            Ok(need) if need > tail.len() as u64 => {
+                let (again, tail) = fetch_tail(self.store.as_ref(), path, &planned.key, need).await?;
+                if again.e_tag == meta.e_tag { Ok((meta, Fetched::Tail(tail))) } else { Err(Error::Gone(planned.key.clone())) }
+            }
+            // Where it is no footer at all, opening it says so.
+            _ => Ok((meta, Fetched::Tail(tail))),
+        }
+    }
+
+    /// Parses the footer and reads the times, on a blocking thread, then puts the bytes where they can stay.
+    fn examine(&self, planned: PlannedInput, ident: Ident, path: Path, fetched: Fetched) -> Result<Opened> {
+        self.stop.check()?;
+        let (source, tail) = match &fetched {
+            Fetched::Whole(bytes) => (Source::Memory(bytes.clone()), None),
+            Fetched::Tail(tail) => {
+                let remote = Remote { store: Arc::clone(&self.store), path, etag: ident.etag.clone(), window: self.shares.window(), runtime: self.runtime.clone() };
+                (Source::Remote(remote), Some(compact(tail)))
+            }
+        };
+        let input = Input::open(ident, source.clone(), tail.clone())?;
+        check_snapshot(&planned, &input)?;
+        let profile = if planned.stats.is_some() { None } else { input.profile(&self.timestamp, self.now)? };
+        let (rows, decoded_bytes, schema) = (input.rows(), input.decoded_bytes(), Arc::clone(input.schema()));
+        let open_bytes = input.open_bytes(self.shares.batch);
+        let source = match fetched {
+            Fetched::Whole(bytes) if rows > 0 => self.keep(bytes)?,
+            _ => source,
+        };
+        Ok(Opened { planned, file: input.close(source, tail), rows, decoded_bytes, open_bytes, profile, schema })
+    }
+
+    /// In memory while the pool has room, else in a file.
+    fn keep(&self, bytes: Bytes) -> Result<Source> {
+        let size = bytes.len() as u64;
+        let fits = |used: u64| used.checked_add(size).filter(|total| *total <= self.shares.pool);
+        if self.pooled.try_update(Ordering::SeqCst, Ordering::SeqCst, fits).is_ok() {
+            return Ok(Source::Memory(bytes));
+        }
+        let dir = match self.spilled.get() {
+            Some(dir) => dir,
+            None => {
+                let made = temp_dir(&self.spill_dir)?;
+                // Where two threads made one, the loser's is removed with this.
+                self.spilled.get_or_init(|| made)
+            }
+        };
+        let path = dir.path().join(format!("input-{}.parquet", self.files.fetch_add(1, Ordering::SeqCst)));
+        fs::write(&path, &bytes).map_err(|e| Error::local(format!("cannot spill an input to `{}` (set `spill_dir`)", path.display()), e))?;
+        Ok(Source::Local(path))
+    }
+}
+
+/// Only the footer of the tail is kept.
+fn compact(tail: &Bytes) -> Bytes {
+    let len = footer_len(tail, u64::MAX).ok().and_then(|n| usize::try_from(n).ok()).unwrap_or(tail.len());
+    Bytes::copy_from_slice(&tail[tail.len().saturating_sub(len)..])
+}
+
+/// Whether the object is the one that was planned.
+fn same_version(planned: &PlannedInput, meta: &ObjectMeta) -> Result<()> {
+    if planned.is_snapshot() {
+        // A snapshot never changes, but a bucket that was copied gives it another tag: its rows are checked instead.
+        if meta.size == planned.size {
+            return Ok(());
+        }
+        let ident = Ident { key: planned.key.clone(), size: meta.size, etag: meta.e_tag.clone() };
+        return Err(ident.bad(format!("it has {} bytes, and the manifest says {}", meta.size, planned.size)));
+    }
+    let other_tag = matches!((&planned.etag, &meta.e_tag), (Some(a), Some(b)) if a != b);
+    if other_tag || meta.size != planned.size { Err(Error::Gone(planned.key.clone())) } else { Ok(()) }
+}
+
+fn check_snapshot(planned: &PlannedInput, input: &Input) -> Result<()> {
+    match planned.stats {
+        Some(stats) if stats.rows != input.rows() => Err(input.ident.bad(format!("it has {} rows, and the manifest says {}", input.rows(), stats.rows))),
+        _ => Ok(()),
+    }
+}

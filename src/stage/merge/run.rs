@@ -1,0 +1,254 @@
+//! Runs: rows in time order, from an input, from an input that is sorted on the way, or from the spill directory.
+
+use std::path::PathBuf;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::ScalarBuffer;
+use arrow::compute::interleave_record_batch;
+
+use super::job::Job;
+use super::open::Opened;
+use super::spill;
+use crate::error::{Error, Result};
+use crate::model::file::{Fingerprint, Micros};
+use crate::parquet_io::hash;
+use crate::parquet_io::read::{Input, Reader};
+use crate::parquet_io::schema::adapt;
+use crate::parquet_io::source::{Ident, Source};
+use crate::parquet_io::time::{self, first_not_before, last_not_after, refine};
+use crate::parquet_io::write::sliced_bytes;
+
+/// A run's place among rows of equal time: its input's, then the part's within the input.
+pub(super) type Rank = (usize, usize);
+
+/// A run that is not open.
+pub(super) struct Run {
+    pub rank: Rank,
+    /// No row is earlier, …
+    pub min: i64,
+    /// … none later. In the unit of the job.
+    pub max: i64,
+    pub rows: u64,
+    /// Bytes that it holds while it is open.
+    pub cost: u64,
+    pub from: From,
+}
+
+/// Where a run's rows are.
+pub(super) enum From {
+    /// In an input that is in order.
+    Sorted(Box<Opened>),
+    /// In an input that is not, and small enough to be sorted in memory.
+    Unsorted(Box<Opened>),
+    /// In a file of ours.
+    Spilled(PathBuf, u64),
+}
+
+/// The inputs as runs, in order of their ranks. What is too large to be sorted in memory is sorted on disk here.
+pub(super) fn plan(job: &Job, inputs: Vec<Opened>) -> Result<Vec<Run>> {
+    let mut spans: Vec<((i64, i64), Opened)> = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        if input.rows == 0 {
+            // Nothing of it will be read.
+            job.took(input.file.ident.size, 0, Fingerprint::default());
+        } else {
+            spans.push((span(job, &input)?, input));
+        }
+    }
+    // Stable: where two begin alike, the order of inputs decides.
+    spans.sort_by_key(|((min, _), _)| *min);
+    let mut runs = Vec::with_capacity(spans.len());
+    for (i, ((min, max), input)) in spans.into_iter().enumerate() {
+        let (rank, rows) = ((i, 0), input.rows);
+        if input.profile.is_none_or(|p| p.sorted) {
+            runs.push(Run { rank, min, max, rows, cost: input.open_bytes, from: From::Sorted(Box::new(input)) });
+            continue;
+        }
+        // The rows, the batch that is made of them, and what orders them.
+        let cost = input.open_bytes + input.decoded_bytes * 3 / 2 + rows * 24;
+        if cost <= job.shares.runs / 2 {
+            runs.push(Run { rank, min, max, rows, cost, from: From::Unsorted(Box::new(input)) });
+        } else {
+            runs.extend(spill::sort_on_disk(job, input, i)?);
+        }
+    }
+    Ok(runs)
+}
+
+/// The first and last key of an input, in the job's unit; for snapshots from what the manifest says.
+fn span(job: &Job, input: &Opened) -> Result<(i64, i64)> {
+    if let Some(profile) = &input.profile {
+        let (min, max) = profile.keys.ok_or_else(|| input.file.ident.bad("its footer promises rows, and it has none"))?;
+        // Null stays the smallest.
+        return Ok((refine(min, profile.unit, job.unit), refine(max, profile.unit, job.unit)));
+    }
+    let Some(stats) = &input.planned.stats else { return Err(input.file.ident.bad("nothing is known of its times")) };
+    let dated = first_not_before(Micros::EPOCH_2000, job.unit);
+    let min = match stats.min {
+        Some(min) if stats.undated == 0 => last_not_after(min, job.unit),
+        _ => i64::MIN,
+    };
+    Ok((min, stats.max.map_or(dated, |max| first_not_before(max, job.unit))))
+}
+
+/// Rows with their keys.
+pub(super) struct Chunk {
+    pub batch: RecordBatch,
+    pub keys: ScalarBuffer<i64>,
+}
+
+impl Chunk {
+    pub fn of(job: &Job, batch: RecordBatch) -> Result<Self> {
+        let keys = batch.columns().get(job.column).and_then(|c| time::keys(c));
+        keys.map(|keys| Self { batch, keys }).ok_or_else(|| Error::local("cannot merge", "rows without timestamps"))
+    }
+}
+
+/// An open run.
+pub(super) enum Feed {
+    Input(Box<InputFeed>),
+    Sorted(Sorted),
+    Spilled(Box<Reader>),
+}
+
+impl Feed {
+    pub fn open(job: &Job, from: From, min: i64) -> Result<Self> {
+        Ok(match from {
+            From::Sorted(input) => Self::Input(Box::new(InputFeed::open(job, *input, Some(min))?)),
+            From::Unsorted(input) => Self::Sorted(Sorted::load(job, *input)?),
+            From::Spilled(path, size) => {
+                let ident = Ident { key: path.display().to_string(), size, etag: None };
+                let input = Input::open(ident, Source::Local(path), None).map_err(ours)?;
+                Self::Spilled(Box::new(input.reader_of(None, job.shares.batch).map_err(ours)?))
+            }
+        })
+    }
+
+    /// The next rows, never an empty chunk.
+    pub fn next(&mut self, job: &Job) -> Result<Option<Chunk>> {
+        job.check_stop()?;
+        match self {
+            Self::Input(feed) => feed.next(job),
+            Self::Sorted(sorted) => sorted.next(job),
+            Self::Spilled(reader) => reader.next().map_err(ours)?.map(|b| Chunk::of(job, b)).transpose(),
+        }
+    }
+}
+
+/// A run of ours that does not read back is the disk's doing: no input must be quarantined for it.
+fn ours(error: Error) -> Error {
+    match error {
+        Error::Input { key, reason, .. } => Error::local(format!("cannot read back the spilled run `{key}`"), reason),
+        other => other,
+    }
+}
+
+/// Reads an input: brings its rows to the job's schema, and enters them into the books.
+pub(super) struct InputFeed {
+    input: Opened,
+    reader: Reader,
+    rows: u64,
+    bytes: u64,
+    fingerprint: Fingerprint,
+    scratch: Vec<u128>,
+    /// The last key, where rows must come in order.
+    last: Option<i64>,
+}
+
+impl InputFeed {
+    pub fn open(job: &Job, input: Opened, sorted_from: Option<i64>) -> Result<Self> {
+        let reader = input.file.open()?.reader_of(None, job.shares.batch)?;
+        Ok(Self { input, reader, rows: 0, bytes: 0, fingerprint: Fingerprint::default(), scratch: Vec::new(), last: sorted_from })
+    }
+
+    pub fn next(&mut self, job: &Job) -> Result<Option<Chunk>> {
+        let Some(batch) = self.reader.next()? else { return self.end(job).map(|()| None) };
+        let ident = &self.input.file.ident;
+        let batch = if batch.schema_ref() == &job.schema { batch } else { adapt(&batch, &job.schema).map_err(|reason| ident.bad(reason))? };
+        let chunk = Chunk::of(job, batch)?;
+        if let Some(last) = &mut self.last {
+            for &key in chunk.keys.iter() {
+                if key < *last {
+                    return Err(ident.bad("its rows are not in the order that is known of it: it was damaged or replaced"));
+                }
+                *last = key;
+            }
+        }
+        let mut fingerprint = Fingerprint::default();
+        if job.check_content {
+            fingerprint = hash::fingerprint(&chunk.batch, &mut self.scratch).map_err(|reason| ident.bad(reason))?;
+        }
+        self.fingerprint = self.fingerprint.plus(fingerprint);
+        let rows = chunk.batch.num_rows() as u64;
+        self.rows += rows;
+        let done = u64::try_from(u128::from(ident.size) * u128::from(self.rows) / u128::from(self.input.rows.max(1))).unwrap_or(ident.size).min(ident.size);
+        job.took(done - self.bytes, rows, fingerprint);
+        self.bytes = done;
+        Ok(Some(chunk))
+    }
+
+    fn end(&self, job: &Job) -> Result<()> {
+        match &self.input.planned.stats {
+            Some(stats) if job.check_content && stats.fingerprint != self.fingerprint => Err(self.input.file.ident.bad(format!(
+                "its rows are not those that were written: fingerprint {}, and the manifest says {}",
+                self.fingerprint, stats.fingerprint
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Rows that were sorted in memory.
+pub(super) struct Sorted {
+    batches: Vec<RecordBatch>,
+    /// Batch and row of every row, in order.
+    order: Vec<(usize, usize)>,
+    next: usize,
+    step: usize,
+}
+
+impl Sorted {
+    fn load(job: &Job, input: Opened) -> Result<Self> {
+        let mut feed = InputFeed::open(job, input, None)?;
+        let mut chunks = Vec::new();
+        while let Some(chunk) = feed.next(job)? {
+            job.check_stop()?;
+            chunks.push(chunk);
+        }
+        Ok(Self::new(job, chunks))
+    }
+
+    /// Sorts rows by key; those of one key stay in the order they came in.
+    pub fn new(job: &Job, chunks: Vec<Chunk>) -> Self {
+        let rows: usize = chunks.iter().map(|c| c.batch.num_rows()).sum();
+        let mut keyed: Vec<(i64, u32, u32)> = Vec::with_capacity(rows);
+        for (b, chunk) in (0u32..).zip(&chunks) {
+            keyed.extend(chunk.keys.iter().zip(0u32..).map(|(key, row)| (*key, b, row)));
+        }
+        // The places make every element unique, so this is as good as a stable sort.
+        keyed.sort_unstable();
+        let order = keyed.into_iter().map(|(_, b, row)| (b as usize, row as usize)).collect();
+        let bytes: usize = chunks.iter().map(|c| sliced_bytes(&c.batch)).sum();
+        let step = usize::try_from(job.shares.batch).unwrap_or(usize::MAX) / (bytes / rows.max(1)).max(1);
+        Self { batches: chunks.into_iter().map(|c| c.batch).collect(), order, next: 0, step: step.clamp(16, 8_192) }
+    }
+
+    pub fn next(&mut self, job: &Job) -> Result<Option<Chunk>> {
+        if self.next >= self.order.len() {
+            self.batches.clear();
+            return Ok(None);
+        }
+        let batches: Vec<&RecordBatch> = self.batches.iter().collect();
+        let mut rows = self.step.min(self.order.len() - self.next);
+        let batch = loop {
+            match interleave_record_batch(&batches, &self.order[self.next..self.next + rows]) {
+                Ok(batch) => break batch,
+                // Strings of more than 2 GiB together do not fit into one batch.
+                Err(_) if rows > 1 => rows /= 2,
+                Err(e) => return Err(Error::local("cannot sort rows", e)),
+            }
+        };
+        self.next += rows;
+        Chunk::of(job, batch).map(Some)
+    }
+}

@@ -1,0 +1,223 @@
+//! What does not fit into memory at once goes through sorted runs on the local disk.
+
+use std::collections::BinaryHeap;
+use std::cmp::Reverse;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+
+use super::job::Job;
+use super::kway;
+use super::open::Opened;
+use super::run::{From, InputFeed, Run, Sorted};
+use crate::error::{Error, Result};
+use crate::parquet_io::time;
+use crate::parquet_io::write::sliced_bytes;
+
+/// Runs open at once, whatever they cost: each may be an open file.
+const MOST_OPEN: usize = 256;
+
+/// Bytes of a page of a spilled run: a reader holds one of every column.
+const PAGE: usize = 64 << 10;
+
+fn failed(path: &Path, e: impl std::fmt::Display) -> Error {
+    Error::local(format!("cannot write the spilled run `{}`", path.display()), e)
+}
+
+/// Writes a run: fast to write and to read, and no larger than it must be.
+struct Spill {
+    path: PathBuf,
+    writer: ArrowWriter<File>,
+    rows: u64,
+    span: Option<(i64, i64)>,
+}
+
+impl Spill {
+    fn create(job: &Job) -> Result<Self> {
+        let path = job.spill_path()?;
+        let file = File::create_new(&path).map_err(|e| failed(&path, e))?;
+        let group = usize::try_from(job.shares.batch).unwrap_or(usize::MAX).saturating_mul(4);
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::LZ4_RAW)
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_offset_index_disabled(true)
+            .set_data_page_size_limit(PAGE)
+            .set_max_row_group_bytes(Some(group))
+            .build();
+        let writer = ArrowWriter::try_new(file, job.schema.clone(), Some(properties)).map_err(|e| failed(&path, e))?;
+        Ok(Self { path, writer, rows: 0, span: None })
+    }
+
+    fn write(&mut self, job: &Job, batch: &RecordBatch) -> Result<()> {
+        job.check_stop()?;
+        // In order: the first and the last key are the smallest and the largest.
+        let keys = batch.columns().get(job.column).and_then(|c| time::keys(c));
+        if let Some((first, last)) = keys.and_then(|k| Some((*k.first()?, *k.last()?))) {
+            self.span = Some((self.span.map_or(first, |(min, _)| min), last));
+        }
+        self.rows += batch.num_rows() as u64;
+        self.writer.write(batch).map_err(|e| failed(&self.path, e))
+    }
+
+    fn finish(self, job: &Job, rank: (usize, usize)) -> Result<Run> {
+        let path = self.path;
+        self.writer.close().map_err(|e| failed(&path, e))?;
+        let size = std::fs::metadata(&path).map_err(|e| failed(&path, e))?.len();
+        let (min, max) = self.span.unwrap_or((i64::MAX, i64::MAX));
+        let cost = job.schema.fields().len() as u64 * 2 * PAGE as u64 + 2 * job.shares.batch;
+        Ok(Run { rank, min, max, rows: self.rows, cost, from: From::Spilled(path, size) })
+    }
+}
+
+/// Sorts an input that is too large for memory: sorted parts, each a run.
+pub(super) fn sort_on_disk(job: &Job, input: Opened, place: usize) -> Result<Vec<Run>> {
+    let mut feed = InputFeed::open(job, input, None)?;
+    let mut runs = Vec::new();
+    let mut chunks = Vec::new();
+    let mut bytes = 0;
+    loop {
+        job.check_stop()?;
+        let next = feed.next(job)?;
+        let ended = next.is_none();
+        if let Some(chunk) = next {
+            bytes += sliced_bytes(&chunk.batch) + chunk.batch.num_rows() * 24;
+            chunks.push(chunk);
+        }
+        if !chunks.is_empty() && (ended || bytes as u64 >= job.shares.sort) {
+            let mut sorted = Sorted::new(job, std::mem::take(&mut chunks));
+            let mut spill = Spill::create(job)?;
+            while let Some(chunk) = sorted.next(job)? {
+                spill.write(job, &chunk.batch)?;
+            }
+            runs.push(spill.finish(job, (place, runs.len()))?);
+            bytes = 0;
+        }
+        if ended {
+            return Ok(runs);
+        }
+    }
+}
+
+/// Merges runs on disk until no more of them overlap than memory allows.
+pub(super) fn reduce(job: &Job, mut runs: Vec<Run>) -> Result<Vec<Run>> {
+    loop {
+        let mut fit = Vec::with_capacity(runs.len());
+        let mut passes = 0;
+        for cluster in clusters(runs) {
+            // Merging two on disk would open both, too.
+            if cluster.open <= 2 || (cluster.peak <= job.shares.runs && cluster.open <= MOST_OPEN) {
+                fit.extend(cluster.runs);
+                continue;
+            }
+            passes += 1;
+            for group in groups(cluster.runs, job.shares.runs) {
+                fit.push(merge_group(job, group)?);
+            }
+        }
+        // Each pass at least halves the clusters that it touches, so this ends.
+        if passes == 0 {
+            return Ok(fit);
+        }
+        runs = fit;
+    }
+}
+
+/// Runs that overlap one another, directly or through others.
+struct Cluster {
+    runs: Vec<Run>,
+    /// The most bytes, and runs, that are open at once.
+    peak: u64,
+    open: usize,
+}
+
+fn clusters(mut runs: Vec<Run>) -> Vec<Cluster> {
+    runs.sort_by_key(|r| (r.min, r.rank));
+    let mut clusters: Vec<Cluster> = Vec::new();
+    let mut open: BinaryHeap<Reverse<(i64, u64)>> = BinaryHeap::new();
+    let mut held = 0;
+    for run in runs {
+        while let Some(Reverse((max, cost))) = open.peek().copied() {
+            if max >= run.min {
+                break;
+            }
+            open.pop();
+            held -= cost;
+        }
+        if open.is_empty() {
+            clusters.push(Cluster { runs: Vec::new(), peak: 0, open: 0 });
+        }
+        held += run.cost;
+        open.push(Reverse((run.max, run.cost)));
+        if let Some(cluster) = clusters.last_mut() {
+            cluster.peak = cluster.peak.max(held);
+            cluster.open = cluster.open.max(open.len());
+            cluster.runs.push(run);
+        }
+    }
+    clusters
+}
+
+/// Neighbours by rank, as many as may be open at once, at least two. Only neighbours: the merged run takes the place of all of them among rows of
+/// equal time. Rows of equal time are in one cluster, so only ranks within it matter.
+fn groups(mut runs: Vec<Run>, bytes: u64) -> Vec<Vec<Run>> {
+    runs.sort_by_key(|r| r.rank);
+    let mut groups: Vec<Vec<Run>> = Vec::new();
+    let mut held = 0;
+    for run in runs {
+        let fits = groups.last().is_some_and(|g| g.len() < 2 || (held + run.cost <= bytes && g.len() < MOST_OPEN));
+        if !fits {
+            groups.push(Vec::new());
+            held = 0;
+        }
+        held += run.cost;
+        if let Some(group) = groups.last_mut() {
+            group.push(run);
+        }
+    }
+    groups
+}
+
+fn merge_group(job: &Job, mut group: Vec<Run>) -> Result<Run> {
+    if group.len() == 1
+        && let Some(run) = group.pop()
+    {
+        return Ok(run);
+    }
+    let rank = group.first().map_or((0, 0), |r| r.rank);
+    let spilled: Vec<PathBuf> = group.iter().filter_map(|r| if let From::Spilled(path, _) = &r.from { Some(path.clone()) } else { None }).collect();
+    let mut spill = Spill::create(job)?;
+    kway::merge(job, group, &mut |batch| spill.write(job, &batch))?;
+    for path in spilled {
+        // Its rows are in the new run: the disk need not hold them twice.
+        std::fs::remove_file(&path).map_err(|e| failed(&path, e))?;
+    }
+    spill.finish(job, rank)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(rank: usize, min: i64, max: i64, cost: u64) -> Run {
+        Run { rank: (rank, 0), min, max, rows: 1, cost, from: From::Spilled(PathBuf::new(), 0) }
+    }
+
+    #[test]
+    fn only_what_overlaps_counts_together() {
+        let found = clusters(vec![run(0, 0, 10, 1), run(1, 5, 20, 1), run(2, 11, 12, 1), run(3, 21, 30, 1), run(4, 30, 31, 5)]);
+        let shape: Vec<_> = found.iter().map(|c| (c.runs.len(), c.peak, c.open)).collect();
+        assert_eq!(shape, [(3, 2, 2), (2, 6, 2)]);
+    }
+
+    #[test]
+    fn groups_are_neighbours_and_at_least_pairs() {
+        let shape = |bytes| groups((0..7).map(|i| run(i, 0, 9, 10)).collect(), bytes).iter().map(|g| g.iter().map(|r| r.rank.0).collect()).collect::<Vec<Vec<_>>>();
+        assert_eq!(shape(30), [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
+        assert_eq!(shape(0), [vec![0, 1], vec![2, 3], vec![4, 5], vec![6]]);
+    }
+}

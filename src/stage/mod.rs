@@ -1,0 +1,15 @@
+//! The stages that talk to stores. A stage knows the store and the model, not another stage; [`crate::run`] joins them.
+
+pub mod archive;
+pub mod commit;
+pub mod counting;
+pub mod credentials;
+pub mod discover;
+pub mod doctor;
+pub mod merge;
+pub mod piece;
+pub mod retry;
+pub mod runs;
+pub mod store;
+pub mod sweep;
+pub mod verify;

@@ -1,0 +1,220 @@
+//! One output object, encoded and uploaded as it is produced.
+//!
+//! Small objects are one conditional put under a name that says exactly which times they hold. An object that outgrows the buffer becomes a
+//! multipart upload before its last row is known, so the end in its name is an upper bound. Either way the name holds a fresh id, nothing is overwritten, and
+//! what the object holds is in the stats that [`PieceWriter::finish`] returns.
+
+#[cfg(test)]
+pub mod faulty;
+#[cfg(test)]
+mod tests;
+pub mod upload;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use object_store::PutPayload;
+
+use crate::error::{Error, Result};
+use crate::model::file::{Micros, RowStats};
+use crate::model::names::Key;
+use crate::parquet_io::stats::Counter;
+use crate::parquet_io::write::{ParquetWriter, WriteOptions};
+use upload::{Multipart, Target};
+
+/// Names hold four digits of a year. Times beyond are named by the nearest that fits; their exact values are in the stats.
+const NAMEABLE: (Micros, Micros) = (Micros(-62_135_596_800_000_000), Micros(253_402_300_799_000_000));
+
+/// How much memory a piece may take on its way out, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buffers {
+    /// Encoded bytes of a row group.
+    pub row_group: usize,
+    /// An object that ends within this is put in one request.
+    pub single: usize,
+    /// Bytes of a part: all but the last are equal, which R2 demands, and more than the 5 MiB that S3 demands.
+    pub part: usize,
+    /// Parts that are under way at once.
+    pub in_flight: usize,
+}
+
+const MIB: u64 = 1 << 20;
+
+impl Buffers {
+    /// What about half of `budget` bytes allow. Below some 48 MiB, the floors count: a part cannot be smaller.
+    pub fn within(budget: u64) -> Self {
+        let share = |least: u64, most: u64| usize::try_from((budget / 8).clamp(least * MIB, most * MIB)).unwrap_or(usize::MAX);
+        let part = share(8, 8);
+        Self { row_group: share(1, 16), single: share(8, 16), part, in_flight: (usize::try_from(budget / 8).unwrap_or(usize::MAX) / part).clamp(1, 4) }
+    }
+}
+
+/// What a piece is to be.
+pub struct PieceSpec {
+    /// Where it goes.
+    pub target: Target,
+    /// Of all its rows.
+    pub schema: SchemaRef,
+    /// The column that dates a row.
+    pub timestamp: String,
+    /// The object's key by the times of its first and last dated row.
+    pub name: Box<dyn Fn(Micros, Micros) -> Key + Send>,
+    /// No dated row will be later.
+    pub to_bound: Micros,
+    /// Memory.
+    pub buffers: Buffers,
+    /// For the footer.
+    pub metadata: Vec<(String, String)>,
+}
+
+/// An object that is complete in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Its key.
+    pub key: Key,
+    /// Bytes.
+    pub size: u64,
+    /// As the store gave it.
+    pub etag: Option<String>,
+    /// Its rows.
+    pub stats: RowStats,
+}
+
+/// Writes one piece. Its methods block: they belong on a blocking thread. Dropping it without [`Self::finish`] abandons the upload in the background.
+pub struct PieceWriter {
+    spec: PieceSpec,
+    counter: Counter,
+    writer: ParquetWriter<Vec<u8>>,
+    /// Encoded, not sent yet.
+    ready: VecDeque<Bytes>,
+    ready_bytes: usize,
+    upload: Option<(Key, Multipart)>,
+}
+
+impl PieceWriter {
+    /// An empty piece. Rows must come in time order, nulls first.
+    ///
+    /// # Errors
+    /// [`Error::Local`] where the schema has no such timestamp column.
+    pub fn begin(spec: PieceSpec) -> Result<Self> {
+        let no_time = || Error::local("cannot write rows", format!("they have no timestamp column `{}`", spec.timestamp));
+        let counter = Counter::new(&spec.schema, &spec.timestamp).ok_or_else(no_time)?;
+        let options = WriteOptions { row_group_bytes: spec.buffers.row_group, sorted_by: Some(spec.timestamp.clone()), metadata: spec.metadata.clone() };
+        let writer = ParquetWriter::new(Vec::new(), Arc::clone(&spec.schema), options);
+        Ok(Self { spec, counter, writer, ready: VecDeque::new(), ready_bytes: 0, upload: None })
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being encoded or sent.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.counter.add(batch).map_err(|e| Error::local("cannot count rows", e))?;
+        self.writer.write(batch)?;
+        if let Some(sink) = self.writer.sink() {
+            let bytes = std::mem::take(sink);
+            self.push(bytes);
+        }
+        if self.upload.is_none() && self.ready_bytes > self.spec.buffers.single {
+            let key = self.name(self.spec.to_bound);
+            let upload = Multipart::start(&self.spec.target, &key, self.spec.buffers.in_flight)?;
+            self.upload = Some((key, upload));
+        }
+        self.send_parts()
+    }
+
+    /// The bound for the name of an upload that starts with the next write: no row after will be later.
+    pub fn bound(&mut self, to: Micros) {
+        self.spec.to_bound = to;
+    }
+
+    /// Bytes that the object would have if it ended now, roughly.
+    pub fn estimate(&self) -> u64 {
+        self.writer.written_estimate()
+    }
+
+    /// Rows so far.
+    pub fn rows(&self) -> u64 {
+        self.counter.stats().rows
+    }
+
+    /// Completes the object.
+    ///
+    /// # Errors
+    /// Where it is not certain that the store holds all of it. Nothing refers to such an object; it is collected as an orphan.
+    pub fn finish(mut self) -> Result<Piece> {
+        let writer = std::mem::replace(&mut self.writer, ParquetWriter::new(Vec::new(), Arc::clone(&self.spec.schema), WriteOptions::default()));
+        let last = writer.finish()?;
+        self.push(last);
+        let target = self.spec.target.clone();
+        let (key, done) = if self.upload.is_some() {
+            self.send_parts()?;
+            let rest = self.take(self.ready_bytes);
+            let Some((key, upload)) = self.upload.take() else { return Err(Error::local("cannot finish an upload", "it is not open")) };
+            let done = upload.finish(rest)?;
+            (key, done)
+        } else {
+            let exact = self.counter.stats().max.unwrap_or(Micros(0));
+            let key = self.name(exact);
+            let payload = self.take(self.ready_bytes);
+            let done = target.runtime.block_on(target.put(&key, payload))?;
+            (key, done)
+        };
+        Ok(Piece { key, size: done.size, etag: done.etag, stats: *self.counter.stats() })
+    }
+
+    /// Gives the piece up, and waits until the store has been told.
+    pub fn abort(mut self) {
+        if let Some((_, upload)) = self.upload.take() {
+            upload.abort();
+        }
+    }
+
+    fn name(&self, to: Micros) -> Key {
+        let clamp = |m: Micros| m.clamp(NAMEABLE.0, NAMEABLE.1);
+        // Undated rows come first. An object that is too large for the buffer by them alone may still get dated ones: it is named from the epoch.
+        let from = self.counter.stats().min.unwrap_or(Micros(0));
+        (self.spec.name)(clamp(from), clamp(to.max(from)))
+    }
+
+    fn push(&mut self, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            self.ready_bytes += bytes.len();
+            self.ready.push_back(bytes.into());
+        }
+    }
+
+    fn take(&mut self, mut want: usize) -> PutPayload {
+        let mut parts = Vec::new();
+        while want > 0 {
+            let Some(mut front) = self.ready.pop_front() else { break };
+            if front.len() > want {
+                self.ready.push_front(front.split_off(want));
+            }
+            want -= front.len();
+            self.ready_bytes -= front.len();
+            parts.push(front);
+        }
+        parts.into_iter().collect()
+    }
+
+    fn send_parts(&mut self) -> Result<()> {
+        // More than one part must be ready, because the last may be smaller but must not be empty.
+        while self.upload.is_some() && self.ready_bytes > self.spec.buffers.part {
+            let part = self.take(self.spec.buffers.part);
+            if let Some((_, upload)) = &mut self.upload
+                && !upload.send(part)
+            {
+                // The task has ended: it knows why.
+                return Err(self.upload.take().map_or(Error::Stopped, |(_, upload)| upload.failure()));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! Trying again: exponential back-off with jitter, for what passes by itself. The only user of the `backoff` crate.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use backoff::ExponentialBackoffBuilder;
+
+/// How often and how long something is tried again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RetryPolicy {
+    /// The wait after the first failure is up to this.
+    pub initial: Duration,
+    /// Each further wait is up to this many times the one before.
+    pub factor: f64,
+    /// No wait is longer.
+    pub max_interval: Duration,
+    /// After this long, the last error stands. Zero: no second try.
+    pub max_elapsed: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { initial: Duration::from_millis(500), factor: 2.0, max_interval: Duration::from_secs(20), max_elapsed: Duration::from_secs(180) }
+    }
+}
+
+impl RetryPolicy {
+    /// One try.
+    pub const NEVER: Self = Self { initial: Duration::ZERO, factor: 1.0, max_interval: Duration::ZERO, max_elapsed: Duration::ZERO };
+}
+
+/// Whether the same request may succeed later. What the store refused will be refused again.
+pub fn is_transient(error: &object_store::Error) -> bool {
+    use object_store::Error as E;
+    match error {
+        E::Generic { .. } => !is_refusal(error),
+        E::JoinError { .. } => true,
+        _ => false,
+    }
+}
+
+/// `Generic` is also what object_store makes of the client errors (4xx) that it has no variant for, and of a local disk's failures.
+fn is_refusal(error: &object_store::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(e) = next {
+        if let Some(io) = e.downcast_ref::<std::io::Error>() {
+            use std::io::ErrorKind as K;
+            if matches!(io.kind(), K::StorageFull | K::PermissionDenied | K::ReadOnlyFilesystem | K::QuotaExceeded | K::FileTooLarge | K::NotADirectory) {
+                return true;
+            }
+        }
+        let text = e.to_string();
+        let client_error = text.contains("status 4") && !["status 408", "status 425", "status 429"].iter().any(|s| text.contains(s));
+        // Several stores say "slow down" or "time out" with a 4xx.
+        if client_error && !["SlowDown", "RequestTimeout", "TooManyRequests", "OperationAborted"].iter().any(|s| text.contains(s)) {
+            return true;
+        }
+        next = e.source();
+    }
+    false
+}
+
+/// Runs `op` until it succeeds, fails for good, or `policy` is exhausted. `what` says in the log what is being done: `put acme/x.parquet`.
+///
+/// # Errors
+/// The last error.
+pub async fn retry<T, F, Fut>(policy: &RetryPolicy, what: &str, mut op: F) -> object_store::Result<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = object_store::Result<T>>,
+{
+    if policy.max_elapsed.is_zero() {
+        return op().await;
+    }
+    // The crate draws from interval ± factor × interval: half the interval and all of it make 0..interval, full jitter.
+    let waits = ExponentialBackoffBuilder::new()
+        .with_initial_interval(policy.initial / 2)
+        .with_multiplier(policy.factor)
+        .with_randomization_factor(1.0)
+        .with_max_interval(policy.max_interval / 2)
+        .with_max_elapsed_time(Some(policy.max_elapsed))
+        .build();
+    let attempts = AtomicU32::new(0);
+    let attempt = || {
+        attempts.fetch_add(1, Ordering::Relaxed);
+        let result = op();
+        async move { result.await.map_err(|e| if is_transient(&e) { backoff::Error::transient(e) } else { backoff::Error::permanent(e) }) }
+    };
+    let log = |error: object_store::Error, wait: Duration| {
+        tracing::warn!(attempt = attempts.load(Ordering::Relaxed), wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), cause = %error, "cannot {what}: trying again");
+    };
+    backoff::future::retry_notify(waits, attempt, log).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object_store::Error as E;
+
+    fn generic(text: &str) -> E {
+        E::Generic { store: "S3", source: text.to_owned().into() }
+    }
+
+    fn quick() -> RetryPolicy {
+        RetryPolicy { initial: Duration::from_millis(2), factor: 2.0, max_interval: Duration::from_millis(10), max_elapsed: Duration::from_secs(5) }
+    }
+
+    #[test]
+    fn only_what_passes_by_itself_is_transient() {
+        for text in ["connection reset", "operation timed out", "Server returned non-2xx status code: 503 Service Unavailable: SlowDown", "status 429", "status 400 Bad Request: RequestTimeout"] {
+            assert!(is_transient(&generic(text)), "{text}");
+        }
+        let source = || "x".into();
+        let path = || "p".to_owned();
+        for e in [
+            E::NotFound { path: path(), source: source() },
+            E::AlreadyExists { path: path(), source: source() },
+            E::Precondition { path: path(), source: source() },
+            E::PermissionDenied { path: path(), source: source() },
+            E::Unauthenticated { path: path(), source: source() },
+            E::NotSupported { source: source() },
+            E::NotImplemented { operation: path(), implementer: path() },
+            generic("Client error with status 400 Bad Request: InvalidStorageClass"),
+            E::Generic { store: "LocalFileSystem", source: std::io::Error::from(std::io::ErrorKind::StorageFull).into() },
+        ] {
+            assert!(!is_transient(&e), "{e}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_passing_failure_is_tried_again_and_a_lasting_one_is_not() {
+        let calls = AtomicU32::new(0);
+        let result = retry(&quick(), "put x", || async { if calls.fetch_add(1, Ordering::SeqCst) < 3 { Err(generic("reset")) } else { Ok(7) } }).await;
+        assert_eq!(result.unwrap(), 7);
+        assert_eq!(calls.load(Ordering::SeqCst), 4);
+
+        let calls = AtomicU32::new(0);
+        let result: object_store::Result<()> = retry(&quick(), "put x", || async {
+            calls.fetch_add(1, Ordering::SeqCst);
+            Err(E::NotSupported { source: "no".into() })
+        })
+        .await;
+        assert!(result.is_err());
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn the_last_error_stands_when_the_time_is_up() {
+        let policy = RetryPolicy { max_elapsed: Duration::from_millis(30), ..quick() };
+        let result: object_store::Result<()> = retry(&policy, "put x", || async { Err(generic("still down")) }).await;
+        assert!(result.unwrap_err().to_string().contains("still down"));
+    }
+}

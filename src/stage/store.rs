@@ -1,0 +1,304 @@
+//! Where things are kept: URLs, and the stores behind them.
+
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ClientOptions, ObjectStore, RetryConfig};
+use url::Url;
+
+use super::credentials::{self, ChainCredentials};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+
+/// Racing conditional writes may wait for a lock in some servers (seen: five seconds), and a part may be slow on a thin line.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// A store's address, understood but not opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A bucket on S3 or something that speaks like it.
+    S3 {
+        /// Its name.
+        bucket: String,
+        /// Without slashes at either end; may be empty.
+        prefix: String,
+    },
+    /// A directory.
+    Directory(PathBuf),
+    /// This process's memory, for trying things out.
+    Memory,
+    /// A store of another cloud, opened by object_store from the URL and the environment.
+    Cloud {
+        /// `gs` or `az`.
+        scheme: String,
+        /// The URL.
+        url: Url,
+    },
+}
+
+impl Location {
+    /// Reads `s3://bucket/prefix`, `file:///dir`, a bare path, `memory://`, `gs://…` or `az://…`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for anything else.
+    pub fn parse(text: &str) -> Result<Self> {
+        let usage = |why: String| Error::Usage(format!("`{text}` is not a store: {why}; use s3://bucket/prefix, file:///directory, a path, or memory://"));
+        if text.trim().is_empty() {
+            return Err(Error::Usage("no store given: pass --store URL, set ICEPACK_STORE, or put `store = \"…\"` into icepack.toml".to_owned()));
+        }
+        let Some((scheme, rest)) = text.split_once("://") else { return Ok(Self::Directory(PathBuf::from(text))) };
+        match scheme {
+            "s3" | "s3a" => {
+                let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+                if bucket.is_empty() {
+                    return Err(usage("it names no bucket".to_owned()));
+                }
+                let prefix = prefix.trim_matches('/').to_owned();
+                Path::parse(&prefix).map_err(|e| usage(e.to_string()))?;
+                Ok(Self::S3 { bucket: bucket.to_owned(), prefix })
+            }
+            "file" => {
+                let url = Url::parse(text).map_err(|e| usage(e.to_string()))?;
+                let path = url.to_file_path().map_err(|()| usage("it is not an absolute path on this machine".to_owned()))?;
+                Ok(Self::Directory(path))
+            }
+            "memory" => Ok(Self::Memory),
+            "gs" | "az" | "abfs" | "abfss" => {
+                let url = Url::parse(text).map_err(|e| usage(e.to_string()))?;
+                Ok(Self::Cloud { scheme: scheme.to_owned(), url })
+            }
+            other => Err(usage(format!("`{other}://` is not known"))),
+        }
+    }
+
+    /// What other tools can open: an `s3://` URL, or an absolute path.
+    pub fn display(&self, key: &str) -> String {
+        let join = |root: String| if key.is_empty() { root } else { format!("{}/{key}", root.trim_end_matches('/')) };
+        match self {
+            Self::S3 { bucket, prefix } if prefix.is_empty() => join(format!("s3://{bucket}")),
+            Self::S3 { bucket, prefix } => join(format!("s3://{bucket}/{prefix}")),
+            Self::Directory(path) => join(absolute(path).display().to_string()),
+            Self::Memory => join("memory://".to_owned()),
+            Self::Cloud { url, .. } => join(url.as_str().to_owned()),
+        }
+    }
+
+    /// Whether one of the two holds, or is, the other, so that what the job does in one would touch the other.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let within = |a: &str, b: &str| a.is_empty() || b.is_empty() || a == b || a.starts_with(&format!("{b}/")) || b.starts_with(&format!("{a}/"));
+        match (self, other) {
+            (Self::S3 { bucket: a, prefix: p }, Self::S3 { bucket: b, prefix: q }) => a == b && within(p, q),
+            (Self::Directory(a), Self::Directory(b)) => {
+                let (a, b) = (real(a), real(b));
+                a.starts_with(&b) || b.starts_with(&a)
+            }
+            (Self::Memory, Self::Memory) => true,
+            (Self::Cloud { url: a, .. }, Self::Cloud { url: b, .. }) => within(a.as_str().trim_end_matches('/'), b.as_str().trim_end_matches('/')),
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.display(""))
+    }
+}
+
+fn absolute(path: &FsPath) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The path with symbolic links resolved as far as it exists: `data/../data` and a link to it are one directory.
+fn real(path: &FsPath) -> PathBuf {
+    let path = absolute(path);
+    let mut rest = Vec::new();
+    let mut base = path.as_path();
+    loop {
+        if let Ok(found) = base.canonicalize() {
+            return rest.iter().rev().fold(found, |p: PathBuf, part| p.join(part));
+        }
+        match (base.parent(), base.file_name()) {
+            (Some(parent), Some(name)) => {
+                rest.push(name.to_owned());
+                base = parent;
+            }
+            _ => return path,
+        }
+    }
+}
+
+/// A store that is ready for use; keys are relative to its root.
+#[derive(Debug, Clone)]
+pub struct OpenStore {
+    /// The store.
+    pub store: Arc<dyn ObjectStore>,
+    /// Its address.
+    pub location: Location,
+}
+
+/// How a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenOptions {
+    /// A directory that does not exist is made.
+    pub create: bool,
+    /// The caller retries by itself: the client must not, or the two would multiply.
+    pub no_client_retries: bool,
+}
+
+/// Opens a store.
+///
+/// # Errors
+/// [`Error::Usage`] where the address or the environment is wrong. That a bucket exists and lets us in, only the first request shows.
+pub async fn open(location: &Location, options: OpenOptions, clock: Arc<dyn Clock>) -> Result<OpenStore> {
+    let store: Arc<dyn ObjectStore> = match location {
+        Location::S3 { bucket, prefix } => prefixed(open_s3(bucket, options, clock).await?, prefix),
+        Location::Directory(path) => Arc::new(open_directory(path, options)?),
+        Location::Memory => Arc::new(InMemory::new()),
+        Location::Cloud { scheme, url } => open_cloud(scheme, url)?,
+    };
+    Ok(OpenStore { store, location: location.clone() })
+}
+
+fn prefixed(store: impl ObjectStore, prefix: &str) -> Arc<dyn ObjectStore> {
+    match Path::parse(prefix) {
+        Ok(prefix) if prefix.as_ref().is_empty() => Arc::new(store),
+        Ok(prefix) => Arc::new(PrefixStore::new(store, prefix)),
+        Err(_) => Arc::new(store),
+    }
+}
+
+fn open_directory(path: &FsPath, options: OpenOptions) -> Result<LocalFileSystem> {
+    if options.create {
+        std::fs::create_dir_all(path).map_err(|e| Error::Usage(format!("cannot make the directory `{}`: {e}", path.display())))?;
+    }
+    if !path.exists() {
+        return Err(Error::Store {
+            action: format!("cannot open the store `{}`", path.display()),
+            source: object_store::Error::NotFound {
+                path: path.display().to_string(),
+                source: "no such directory: create it, or check --store".into(),
+            },
+        });
+    }
+    if !path.is_dir() {
+        return Err(Error::Usage(format!("`{}` is not a directory: a store is a directory with one folder per tenant", path.display())));
+    }
+    LocalFileSystem::new_with_prefix(path)
+        // Without it, a power cut after a pass could leave a manifest that names a snapshot whose bytes never reached the disk, its inputs deleted.
+        .map(|store| store.with_fsync(true))
+        .map_err(|e| Error::store(format!("cannot open the directory `{}`", path.display()), e))
+}
+
+async fn open_s3(bucket: &str, options: OpenOptions, clock: Arc<dyn Clock>) -> Result<object_store::aws::AmazonS3> {
+    install_crypto();
+    let aws = credentials::load().await;
+    let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+    let region = aws.region().map_or("us-east-1", |r| r.as_ref());
+    builder = builder.with_region(region);
+    if let Some(provider) = aws.credentials_provider() {
+        builder = builder.with_credentials(Arc::new(ChainCredentials::new(provider, clock)));
+    }
+    let mut client = ClientOptions::new().with_timeout(REQUEST_TIMEOUT);
+    if let Some(endpoint) = aws.endpoint_url().map(str::to_owned).or_else(env_endpoint) {
+        let loopback = Url::parse(&endpoint).is_ok_and(|u| u.scheme() == "http" && is_loopback(&u));
+        if loopback || env_flag("AWS_ALLOW_HTTP") {
+            client = client.with_allow_http(true);
+        }
+        builder = builder.with_endpoint(endpoint);
+    }
+    builder = builder.with_client_options(client);
+    if options.no_client_retries {
+        builder = builder.with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() });
+    }
+    builder.build().map_err(|e| Error::Usage(format!("cannot open s3://{bucket}: {e}")))
+}
+
+fn env_endpoint() -> Option<String> {
+    ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()))
+}
+
+fn env_flag(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|v| matches!(v.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on"))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+/// Chooses the TLS implementation for the HTTP client that object_store builds. The first choice of a process stands.
+fn install_crypto() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // An error means that another thread was first, with the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+fn open_cloud(scheme: &str, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+    install_crypto();
+    let vars = std::env::vars().map(|(k, v)| (k.to_ascii_lowercase(), v));
+    match object_store::parse_url_opts(url, vars) {
+        Ok((store, prefix)) => Ok(prefixed(store, prefix.as_ref())),
+        Err(e) => Err(Error::Usage(format!("cannot open `{url}`: {e}; `{scheme}://` needs a build with the cargo feature `gcp` or `azure`"))),
+    }
+}
+
+/// A key as object_store's path. Keys come from listings and from [`crate::model::names`], so that a failure means a damaged manifest.
+///
+/// # Errors
+/// [`Error::Refused`] where `key` is not a plain relative key.
+pub fn path(key: &str) -> Result<Path> {
+    match Path::parse(key) {
+        Ok(path) if path.as_ref() == key => Ok(path),
+        _ => Err(Error::Refused(format!("`{key}` is not a plain key: no store is asked for it"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Location {
+        Location::parse(text).unwrap()
+    }
+
+    #[test]
+    fn addresses_are_understood() {
+        assert_eq!(at("s3://b/p/q/"), Location::S3 { bucket: "b".into(), prefix: "p/q".into() });
+        assert_eq!(at("s3://b"), Location::S3 { bucket: "b".into(), prefix: String::new() });
+        assert_eq!(at("/data"), Location::Directory("/data".into()));
+        assert_eq!(at("file:///data"), Location::Directory("/data".into()));
+        assert_eq!(at("memory://"), Location::Memory);
+        for bad in ["", "s3://", "s3:///x", "ftp://x", "file://host/x", "s3://b/../c"] {
+            assert!(Location::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_are_shown_as_other_tools_open_them() {
+        assert_eq!(at("s3://b/p").display("acme/x.parquet"), "s3://b/p/acme/x.parquet");
+        assert_eq!(at("s3://b").display("acme/x.parquet"), "s3://b/acme/x.parquet");
+        assert_eq!(at("/data/").display("acme/x.parquet"), "/data/acme/x.parquet");
+    }
+
+    #[test]
+    fn an_archive_inside_the_store_or_around_it_overlaps() {
+        for (a, b) in [("s3://b/hot", "s3://b/hot"), ("s3://b", "s3://b/cold"), ("s3://b/hot/cold", "s3://b/hot"), ("/d/hot", "/d/hot/../hot/cold"), ("/d", "file:///d/")] {
+            assert!(at(a).overlaps(&at(b)), "{a} {b}");
+        }
+        for (a, b) in [("s3://b/hot", "s3://c/hot"), ("s3://b/hot", "s3://b/hotter"), ("/d/hot", "/d/cold"), ("/d", "s3://d")] {
+            assert!(!at(a).overlaps(&at(b)), "{a} {b}");
+        }
+    }
+}
