@@ -38,7 +38,7 @@ fn ttl(days: u32) -> CompactionConfig {
 }
 
 fn with_archive(mut config: CompactionConfig, cold: &Store) -> CompactionConfig {
-    config.archive = Some(Arc::new(ObjectArchive::new(Arc::clone(cold), "memory://cold".into(), ObjectArchiveOptions::default())));
+    config.archive = Some(Arc::new(ObjectArchive::new(Arc::clone(cold), "memory://cold", ObjectArchiveOptions::default())));
     config
 }
 
@@ -312,7 +312,7 @@ impl ArchiveTarget for LateWriter {
     async fn archive(&self, request: ArchiveRequest, rows: BatchStream) -> Result<Receipt> {
         self.count.fetch_add(1, Ordering::SeqCst);
         put_events(&self.store, "acme/late.parquet", &[event(999, Utc::now())]).await;
-        ObjectArchive::new(memory(), "memory://".into(), ObjectArchiveOptions::default()).archive(request, rows).await
+        ObjectArchive::new(memory(), "memory://", ObjectArchiveOptions::default()).archive(request, rows).await
     }
 
     async fn file_receipt(&self, _: &Receipt) -> Result<()> {
@@ -489,7 +489,7 @@ async fn c26_this_archive_would_have_panicked() {
 
 #[test]
 fn c27_an_archive_describes_itself() {
-    let archive = ObjectArchive::new(memory(), "s3://cold/prod".into(), ObjectArchiveOptions::default());
+    let archive = ObjectArchive::new(memory(), "s3://cold/prod", ObjectArchiveOptions::default());
     assert!(archive.description().contains("s3://cold/prod"));
 }
 

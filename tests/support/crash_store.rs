@@ -101,7 +101,8 @@ impl ObjectStore for CrashStore {
             let this = this.clone();
             async move {
                 let location = location?;
-                let inner = this.inner.delete_stream(stream::once(async { Ok(location.clone()) }).boxed());
+                let key = location.clone();
+                let inner = this.inner.delete_stream(stream::once(async { Ok(key) }).boxed());
                 this.guard(async move { inner.try_collect::<Vec<_>>().await }).await?;
                 Ok(location)
             }

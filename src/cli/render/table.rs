@@ -73,7 +73,7 @@ pub struct Grid {
 
 impl Grid {
     /// A column of words.
-    pub fn words(mut self, title: &'static str) -> Self {
+    pub fn words(self, title: &'static str) -> Self {
         self.push(title, false)
     }
 
@@ -85,7 +85,7 @@ impl Grid {
     }
 
     /// A column of numbers.
-    pub fn numbers(mut self, title: &'static str) -> Self {
+    pub fn numbers(self, title: &'static str) -> Self {
         self.push(title, true)
     }
 
