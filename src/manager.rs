@@ -19,6 +19,7 @@ use crate::plan::{live, status};
 use crate::progress::{Progress, Silent};
 use crate::run::{Context, Selection, StopHandle};
 use crate::stage::doctor::{self, Doctor};
+use crate::stage::litter::Directory;
 use crate::stage::verify::Verifier;
 use crate::stage::{discover, runs};
 
@@ -109,7 +110,7 @@ impl CompactionManager {
     /// A manager of the tenants under the root of `store`.
     pub fn new(store: Arc<dyn ObjectStore>, config: CompactionConfig) -> Self {
         let context =
-            Context { store, config: Arc::new(config), clock: Arc::new(SystemClock::default()), progress: Arc::new(Silent), stop: StopHandle::default() };
+            Context { store, config: Arc::new(config), clock: Arc::new(SystemClock::default()), progress: Arc::new(Silent), stop: StopHandle::default(), directory: None };
         Self { context, archive_store: None, archive_class: None, stats: Mutex::default() }
     }
 
@@ -124,6 +125,13 @@ impl CompactionManager {
     #[must_use]
     pub fn with_progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.context.progress = progress;
+        self
+    }
+
+    /// The directory that the store is, so that the half-written files of a killed process can be removed from it.
+    #[must_use]
+    pub fn with_directory(mut self, root: impl Into<std::path::PathBuf>) -> Self {
+        self.context.directory = Some(Directory::new(root));
         self
     }
 

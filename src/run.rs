@@ -22,6 +22,7 @@ use crate::model::report::{RunReport, SCHEMA_VERSION, Status, TenantReport};
 use crate::plan::compaction;
 use crate::progress::{Event, Progress};
 use crate::stage::counting::{Counters, CountingStore};
+use crate::stage::litter::Directory;
 use crate::stage::{discover, doctor, runs, sweep};
 use memory::MemoryPool;
 
@@ -102,6 +103,8 @@ pub(crate) struct Context {
     pub clock: Arc<dyn Clock>,
     pub progress: Arc<dyn Progress>,
     pub stop: StopHandle,
+    /// Where the store is a directory: it.
+    pub directory: Option<Directory>,
 }
 
 /// A tenant with something to do.
@@ -262,7 +265,8 @@ impl Run {
         let found = self.context.look(&store, &tenant).await;
         match found {
             Ok((inventory, plan)) => {
-                let sweep_due = inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing));
+                let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant));
+                let sweep_due = litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing));
                 if plan.groups.is_empty() && !sweep_due {
                     let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
                     return Look::Over(Outcome { report, error: None });

@@ -214,6 +214,8 @@ fn a_whole_life() {
     assert!(paths.lines().all(|p| Path::new(p).is_absolute() && Path::new(p).is_file()), "{paths}");
     assert_eq!(ok(at, &with(&["ls", "--tenant", "umbr*"])).lines().count(), 2);
     assert!(ok(at, &with(&["ls", "--tenant", "acme", "--to", "2001-01-01"])).is_empty());
+    assert!(ok(at, &with(&["status", "--tenant", "zz*"])).starts_with("no tenant matches zz*"));
+    assert!(complaint(at, &with(&["status", "--tenant", "acne"]), 2).contains("there is no tenant `acne`"));
 
     let status = ok(at, &with(&["status"]));
     assert!(status.contains("archived") && status.contains("umbrella") && status.contains("last pass: 2"), "{status}");

@@ -11,7 +11,7 @@ use icepack::model::inspect::Health;
 use icepack::model::names::FileId;
 use icepack::stage::doctor::{Doctor, preflight};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ObjectStore, PutMode, PutOptions, PutPayload};
 use support::{archived, job, live, put_events, s3, series, sorted, tenant_keys};
 
 #[tokio::test]

@@ -76,7 +76,7 @@ impl App<'_> {
         if self.global.json {
             self.out.json(&report)?;
         } else {
-            self.out.line(&render::run::run(&report, self.out.style))?;
+            self.out.line(&render::run::run(&report, &self.global.tenants, self.out.style))?;
         }
         self.out.flush()?;
         if stop.is_stopped() {
@@ -92,7 +92,7 @@ impl App<'_> {
             self.out.json(&render::plan::document(&plans))?;
         } else {
             let archive = self.settings.archive()?.map(|a| a.to_string());
-            self.out.line(&render::plan::plan(&plans, archive.as_deref(), pass.explain, self.out.style))?;
+            self.out.line(&render::plan::plan(&plans, archive.as_deref(), pass.explain, &self.global.tenants, self.out.style))?;
         }
         Ok(0)
     }
@@ -102,7 +102,7 @@ impl App<'_> {
         if self.global.json {
             self.out.json(&report)?;
         } else {
-            self.out.line(&render::status::status(&report, self.out.style))?;
+            self.out.line(&render::status::status(&report, &self.global.tenants, self.out.style))?;
         }
         Ok(0)
     }

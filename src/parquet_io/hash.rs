@@ -266,7 +266,7 @@ fn add_list<O: OffsetSizeTrait>(array: &GenericListArray<O>, seed: u64, acc: &mu
 fn add_fixed_list(array: &FixedSizeListArray, seed: u64, acc: &mut [u128]) -> Result<(), String> {
     let seed = seeded(seed, Family::List);
     let width = usize::try_from(array.value_length()).unwrap_or(0);
-    let start = usize::try_from(array.value_offset_at(0)).unwrap_or(0);
+    let start = array.value_offset_at(0);
     let hashes = elements(&array.values().slice(start, width * array.len()), seed)?;
     each(array, acc, |i| sequence(&hashes[i * width..(i + 1) * width], seed));
     Ok(())

@@ -31,7 +31,7 @@ impl Input {
     /// Reads the column `timestamp` and nothing else. None where the file has no such column, or it is not a timestamp.
     ///
     /// # Errors
-    /// As [`super::read::Reader::next`].
+    /// As [`super::read::Reader::next_batch`].
     pub fn profile(&self, timestamp: &str, now: Micros) -> Result<Option<Profile>> {
         let Ok(field) = self.schema().field_with_name(timestamp) else { return Ok(None) };
         let plain = canonical(field.data_type());
@@ -41,7 +41,7 @@ impl Input {
         let mut reader = self.reader(Some(timestamp))?;
         let mut last = i64::MIN;
         let mut span: Option<(i64, i64)> = None;
-        while let Some(batch) = reader.next()? {
+        while let Some(batch) = reader.next_batch()? {
             let column = arrow::compute::cast(batch.column(0), &plain).map_err(|e| self.ident.bad(e.to_string()))?;
             let Some(keys) = time::keys(&column) else { return Ok(None) };
             for &key in keys.iter() {

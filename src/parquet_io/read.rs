@@ -263,7 +263,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`Error::Input`] where the file is damaged or holds another number of rows than its footer says; else the store's or the disk's.
-    pub fn next(&mut self) -> Result<Option<RecordBatch>> {
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         while self.group < self.input.metadata().num_row_groups() {
             if self.decoder.is_none() {
                 self.start()?;

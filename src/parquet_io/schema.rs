@@ -218,12 +218,22 @@ fn signed(bits: u8) -> Option<DataType> {
     }
 }
 
+/// Why rows do not fit into a united schema.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Misfit {
+    /// The column with the value that does not fit, where it is one.
+    pub column: Option<String>,
+    /// In a sentence.
+    pub reason: String,
+}
+
 /// Brings a batch to `target`, a schema that [`UnionSchema`] made with the batch's own among others: columns reordered, widened, and nulls
 /// where the file has no such column.
 ///
 /// # Errors
-/// A value that the target cannot hold (a time that overflows a finer unit), in a sentence.
-pub fn adapt(batch: &RecordBatch, target: &SchemaRef) -> Result<RecordBatch, String> {
+/// A value that the target cannot hold: a time that overflows a finer unit.
+pub fn adapt(batch: &RecordBatch, target: &SchemaRef) -> Result<RecordBatch, Misfit> {
     let rows = batch.num_rows();
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(target.fields().len());
     for field in target.fields() {
@@ -233,16 +243,27 @@ pub fn adapt(batch: &RecordBatch, target: &SchemaRef) -> Result<RecordBatch, Str
         });
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(Arc::clone(target), columns, &options).map_err(|e| e.to_string())
+    RecordBatch::try_new_with_options(Arc::clone(target), columns, &options).map_err(|e| Misfit { column: None, reason: e.to_string() })
 }
 
-fn recast(array: &ArrayRef, field: &Field) -> Result<ArrayRef, String> {
+/// Whether the column of this name must be cast, rather than taken over, to get from `from` to `target`.
+pub fn is_widened(from: &Schema, target: &Schema, column: &str) -> bool {
+    match (from.field_with_name(column), target.field_with_name(column)) {
+        (Ok(a), Ok(b)) => canonical(a.data_type()) != *b.data_type(),
+        _ => false,
+    }
+}
+
+fn recast(array: &ArrayRef, field: &Field) -> Result<ArrayRef, Misfit> {
     if array.data_type() == field.data_type() {
         return Ok(Arc::clone(array));
     }
     // Not `safe`: that would turn what does not fit into null.
     let strict = CastOptions { safe: false, ..CastOptions::default() };
-    cast_with_options(array, field.data_type(), &strict).map_err(|e| format!("column `{}` does not fit into {}: {e}", field.name(), field.data_type()))
+    cast_with_options(array, field.data_type(), &strict).map_err(|e| Misfit {
+        column: Some(field.name().clone()),
+        reason: format!("column `{}` does not fit into {}: {e}", field.name(), field.data_type()),
+    })
 }
 
 #[cfg(test)]
@@ -379,7 +400,7 @@ mod tests {
         let b = Schema::new(vec![Field::new("timestamp", ts(TimeUnit::Nanosecond, None), false)]);
         let target = union(&[a.clone(), b]).unwrap();
         let batch = RecordBatch::try_new(Arc::new(a), vec![Arc::new(TimestampSecondArray::from(vec![i64::MAX / 1_000]))]).unwrap();
-        assert!(adapt(&batch, &target).unwrap_err().contains("column `timestamp` does not fit"));
+        assert!(adapt(&batch, &target).unwrap_err().reason.contains("column `timestamp` does not fit"));
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub async fn read_stats(store: Arc<dyn ObjectStore>, key: String, size: u64, tim
         let no_time = || input.ident.bad(format!("it has no timestamp column `{timestamp}`"));
         let mut counter = Counter::new(input.schema(), &timestamp).ok_or_else(no_time)?;
         let mut reader = input.reader(None)?;
-        while let Some(batch) = reader.next()? {
+        while let Some(batch) = reader.next_batch()? {
             counter.add(&batch).map_err(|why| input.ident.bad(why))?;
         }
         Ok(*counter.stats())

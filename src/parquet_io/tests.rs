@@ -56,7 +56,7 @@ fn open(bytes: impl Into<Bytes>) -> Result<Input, Error> {
 fn rows(input: &Input) -> Result<Vec<RecordBatch>, Error> {
     let mut reader = input.reader(None)?;
     let mut out = Vec::new();
-    while let Some(b) = reader.next()? {
+    while let Some(b) = reader.next_batch()? {
         out.push(b);
     }
     Ok(out)

@@ -51,13 +51,13 @@ pub fn collectable(head: &Manifest, listing: &[Listed]) -> Vec<Key> {
     orphans(head, listing).into_iter().filter(|(id, _)| *id < head.floor).map(|(_, f)| f.key.clone()).collect()
 }
 
-/// The floor to commit so that orphans older than `grace` become collectable; none if that would change nothing.
+/// The floor to commit so that those of `orphans` that are older than `grace` become collectable; none if that would change nothing.
 ///
 /// `store_time` is the store's own clock (the time it gave to an object just written), so that a machine with a fast clock cannot cut off everybody else's work.
-pub fn next_floor(head: &Manifest, listing: &[Listed], store_time: DateTime<Utc>, grace: Duration) -> Option<FileId> {
+pub fn next_floor(head: &Manifest, orphans: &[FileId], store_time: DateTime<Utc>, grace: Duration) -> Option<FileId> {
     let grace = TimeDelta::from_std(grace).ok()?;
     let floor = FileId::floor_at(store_time.checked_sub_signed(grace)?);
-    let gains = orphans(head, listing).iter().any(|(id, _)| *id >= head.floor && *id < floor);
+    let gains = orphans.iter().any(|id| *id >= head.floor && *id < floor);
     (floor > head.floor && gains).then_some(floor)
 }
 

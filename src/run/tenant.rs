@@ -98,7 +98,7 @@ impl Run {
             None => BTreeSet::new(),
         };
         let clock = self.context.clock.as_ref();
-        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time: self.store_time };
+        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time: self.store_time, directory: self.context.directory.as_ref() };
         let swept = sweeper.sweep(&receipts).await?;
         report.files_deleted += swept.deleted;
         if swept.deleted > 0 {

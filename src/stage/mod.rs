@@ -6,6 +6,7 @@ pub mod counting;
 pub mod credentials;
 pub mod discover;
 pub mod doctor;
+pub mod litter;
 pub mod merge;
 pub mod piece;
 pub mod retry;

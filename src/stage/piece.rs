@@ -5,7 +5,7 @@
 //! what the object holds is in the stats that [`PieceWriter::finish`] returns.
 
 #[cfg(test)]
-pub mod faulty;
+pub(crate) mod faulty;
 #[cfg(test)]
 mod tests;
 pub mod upload;

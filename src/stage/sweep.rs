@@ -8,11 +8,12 @@ use futures::{StreamExt, stream};
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::commit::Committer;
+use super::litter::Directory;
 use super::{discover, store::path};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::model::manifest::{Manifest, Observed};
-use crate::model::names::{self, Key, Tenant};
+use crate::model::names::{self, FileId, Key, Tenant};
 use crate::model::policy::Policy;
 use crate::plan::sweep;
 
@@ -43,6 +44,8 @@ pub struct Sweeper<'a> {
     pub committer: &'a Committer,
     /// The store's own clock, read when the run began.
     pub store_time: DateTime<Utc>,
+    /// Where the store is a directory: it, for the files that a killed process was writing.
+    pub directory: Option<&'a Directory>,
 }
 
 impl Sweeper<'_> {
@@ -62,9 +65,13 @@ impl Sweeper<'_> {
                 report.deleted += self.delete(&doomed).await?;
                 listing = discover::list(self.store.as_ref(), self.tenant).await?;
             }
+            let mut unnamed: Vec<FileId> = sweep::orphans(&head, &listing).into_iter().map(|(id, _)| id).collect();
+            if let Some(directory) = self.directory {
+                unnamed.extend(directory.sweep(self.tenant, &head)?);
+            }
             let mut edit = self.committer.edit();
             edit.forget = sweep::forgettable(&head, &listing);
-            edit.floor = sweep::next_floor(&head, &listing, self.store_time, self.policy.orphan_grace);
+            edit.floor = sweep::next_floor(&head, &unnamed, self.store_time, self.policy.orphan_grace);
             edit.settle = head.archives.iter().map(|a| a.key.clone()).filter(|k| receipts.contains(k)).collect();
             if edit.is_empty() {
                 report.pruned = self.prune(&head).await?;

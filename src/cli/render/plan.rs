@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::super::output::Style;
 use super::table::Grid;
-use super::text::{count, plural, second, size};
+use super::text::{count, no_tenants, plural, second, size};
 
 /// The document of `plan --json`.
 #[derive(Debug, Serialize)]
@@ -74,17 +74,17 @@ fn totals(plans: &[Plan]) -> Totals {
     plans.iter().map(Totals::of).fold(Totals::default(), Totals::plus)
 }
 
-/// Tenant by tenant, then the sum. `archive` is where expired rows go.
-pub fn plan(plans: &[Plan], archive: Option<&str>, explain: bool, style: Style) -> String {
+/// Tenant by tenant, then the sum. `archive` is where expired rows go, `wanted` are the tenants asked for.
+pub fn plan(plans: &[Plan], archive: Option<&str>, explain: bool, wanted: &[String], style: Style) -> String {
     let mut parts: Vec<String> = plans.iter().map(|p| tenant(p, archive, explain, style)).collect();
-    parts.push(summary(plans));
+    parts.push(summary(plans, wanted));
     parts.join("\n\n")
 }
 
-fn summary(plans: &[Plan]) -> String {
+fn summary(plans: &[Plan], wanted: &[String]) -> String {
     let t = totals(plans);
     if t.tenants == 0 {
-        return "no tenants: a tenant is a folder with Parquet files right below the store".to_owned();
+        return no_tenants(wanted);
     }
     if t.groups == 0 {
         return format!("{}: nothing to do", plural(t.tenants, "tenant"));
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_plan_says_what_and_why() {
-        let text = plan(&[acme()], Some("s3://cold"), false, Style::default());
+        let text = plan(&[acme()], Some("s3://cold"), false, &[], Style::default());
         let expected = "\
 acme: 6 raw files, 6.0 MiB; 1 group
   rows before 2026-04-27 13:45:07Z go to s3://cold
@@ -228,7 +228,7 @@ acme: 6 raw files, 6.0 MiB; 1 group
 
     #[test]
     fn explain_has_every_file() {
-        let text = plan(&[acme()], None, true, Style::default());
+        let text = plan(&[acme()], None, true, &[], Style::default());
         for key in ["a", "b", "c", "big", "bad", "bad2"] {
             assert!(text.contains(&format!("acme/{key}.parquet")), "{text}");
         }
@@ -247,10 +247,10 @@ acme: 6 raw files, 6.0 MiB; 1 group
 
     #[test]
     fn nothing_to_do_is_said() {
-        assert!(plan(&[], None, false, Style::default()).starts_with("no tenants"));
+        assert!(plan(&[], None, false, &[], Style::default()).starts_with("no tenants"));
         let idle = Plan { groups: Vec::new(), skipped: Vec::new(), cutoff: None, ..acme() };
         assert_eq!(
-            plan(&[idle], None, true, Style::default()),
+            plan(&[idle], None, true, &[], Style::default()),
             "acme: 0 raw files, 0 B; nothing to do\n  rows are kept for ever\n  no files\n\n1 tenant: nothing to do"
         );
     }

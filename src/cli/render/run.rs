@@ -4,7 +4,7 @@ use icepack::model::report::{Requests, RunReport, Status, TenantReport};
 
 use super::super::output::{Style, one_line};
 use super::table::{Cell, Grid, Tone};
-use super::text::{count, plural, size, took, unless_zero};
+use super::text::{count, no_tenants, plural, size, took, unless_zero};
 
 /// The exit code of a pass.
 pub fn exit_code(report: &RunReport) -> u8 {
@@ -23,8 +23,8 @@ pub fn exit_code(report: &RunReport) -> u8 {
     }
 }
 
-/// The table, what is worth knowing below it, and the requests.
-pub fn run(report: &RunReport, style: Style) -> String {
+/// The table, what is worth knowing below it, and the requests. `wanted` are the tenants asked for.
+pub fn run(report: &RunReport, wanted: &[String], style: Style) -> String {
     let (idle, busy): (Vec<_>, Vec<_>) = report.tenants.iter().partition(|t| is_uneventful(t));
     let mut lines = Vec::new();
     if !busy.is_empty() {
@@ -37,7 +37,7 @@ pub fn run(report: &RunReport, style: Style) -> String {
         }
         lines.push(grid.draw(style));
     }
-    lines.extend(idle_line(idle.len(), busy.is_empty()));
+    lines.extend(idle_line(idle.len(), busy.is_empty(), wanted));
     lines.extend(notes(&report.totals));
     lines.push(requests(&report.requests));
     for tenant in &report.tenants {
@@ -51,9 +51,9 @@ fn is_uneventful(t: &TenantReport) -> bool {
     t.status == Status::Idle && t.error.is_none() && t.files_deleted == 0
 }
 
-fn idle_line(idle: usize, alone: bool) -> Option<String> {
+fn idle_line(idle: usize, alone: bool, wanted: &[String]) -> Option<String> {
     match (idle, alone) {
-        (0, true) => Some("no tenants: a tenant is a folder with Parquet files right below the store".to_owned()),
+        (0, true) => Some(no_tenants(wanted)),
         (0, false) => None,
         (n, true) => Some(format!("nothing to do for {}", plural(n as u64, "tenant"))),
         (n, false) => Some(format!("nothing to do for {} more {}", count(n as u64), if n == 1 { "tenant" } else { "tenants" })),
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_pass_is_a_table_with_the_idle_summed_up() {
-        let text = run(&report(vec![acme(), tenant("globex", Status::Idle), tenant("initech", Status::Idle)]), Style::default());
+        let text = run(&report(vec![acme(), tenant("globex", Status::Idle), tenant("initech", Status::Idle)]), &[], Style::default());
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("tenant  status  files  out"), "{text}");
         assert!(!lines[0].contains("archived") && !lines[0].contains("quarantined"), "{text}");
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn several_tenants_have_a_total() {
-        let text = run(&report(vec![acme(), acme()]), Style::default());
+        let text = run(&report(vec![acme(), acme()]), &[], Style::default());
         assert!(text.lines().any(|l| l.starts_with("total") && l.contains("8,000,000")), "{text}");
     }
 
@@ -235,7 +235,7 @@ mod tests {
         let failed = TenantReport { error: Some("cannot put x:\nno".to_owned()), ..tenant("globex", Status::Failed) };
         let held = TenantReport { quarantined: vec!["acme/bad.parquet".to_owned()], ..tenant("acme", Status::Quarantined) };
         let report = report(vec![failed, held]);
-        let text = run(&report, Style::default());
+        let text = run(&report, &[], Style::default());
         assert!(text.contains("\nglobex: cannot put x: no\n"), "{text}");
         assert!(text.contains("\nacme: quarantined `acme/bad.parquet`"), "{text}");
         assert_eq!(verdict(&report, false).unwrap(), "1 of 2 tenants failed: globex");
@@ -244,8 +244,8 @@ mod tests {
 
     #[test]
     fn a_quiet_pass_is_two_lines() {
-        assert_eq!(run(&report(vec![tenant("a", Status::Idle)]), Style::default()), "nothing to do for 1 tenant\nrequests: 1,203 (1,200 get, 3 put)");
-        assert!(run(&report(Vec::new()), Style::default()).starts_with("no tenants"));
+        assert_eq!(run(&report(vec![tenant("a", Status::Idle)]), &[], Style::default()), "nothing to do for 1 tenant\nrequests: 1,203 (1,200 get, 3 put)");
+        assert!(run(&report(Vec::new()), &[], Style::default()).starts_with("no tenants"));
         assert_eq!(verdict(&report(vec![acme()]), true), None);
     }
 }

@@ -5,13 +5,13 @@ use icepack::model::inspect::{StatusReport, TenantStatus};
 use super::super::output::Style;
 use super::run::status_word;
 use super::table::{Cell, Grid, Tone};
-use super::text::{about, count, plural, row_time, second, size, took, unless_zero};
+use super::text::{about, count, no_tenants, plural, row_time, second, size, took, unless_zero};
 
-/// A row for each tenant, and when the last pass was.
-pub fn status(report: &StatusReport, style: Style) -> String {
+/// A row for each tenant, and when the last pass was. `wanted` are the tenants asked for.
+pub fn status(report: &StatusReport, wanted: &[String], style: Style) -> String {
     let mut lines = Vec::new();
     if report.tenants.is_empty() {
-        lines.push("no tenants: a tenant is a folder with Parquet files right below the store".to_owned());
+        lines.push(no_tenants(wanted));
     } else {
         let mut grid = header();
         report.tenants.iter().for_each(|t| grid.row(row(t)));
@@ -99,7 +99,7 @@ mod tests {
     }
 
     fn shown(tenants: Vec<TenantStatus>) -> String {
-        status(&StatusReport { schema_version: SCHEMA_VERSION, tenants, last_run: None }, Style::default())
+        status(&StatusReport { schema_version: SCHEMA_VERSION, tenants, last_run: None }, &[], Style::default())
     }
 
     #[test]

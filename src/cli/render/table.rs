@@ -58,7 +58,7 @@ struct Column {
 }
 
 /// Below this, prose is a column of syllables: better to let the terminal break the lines.
-const NARROWEST_PROSE: usize = 24;
+const NARROWEST_PROSE: usize = 18;
 
 /// Spaces between columns.
 const GAP: usize = 2;
@@ -148,6 +148,7 @@ impl Grid {
         table.load_style(if titled { RULES } else { PLAIN }).force_no_tty();
         if style.color {
             table.enforce_styling();
+            table.style_text_only();
         }
         if titled {
             table.set_header(shown.iter().filter_map(|i| self.columns.get(*i)).map(|c| Drawn::new(c.title)));
@@ -198,8 +199,8 @@ fn fixed_width(grid: &Grid, table: &Table, shown: &[usize]) -> usize {
 fn draw_cell(cell: &Cell) -> Drawn {
     let drawn = Drawn::new(one_line(&cell.text));
     match cell.tone {
-        Some(tone) => drawn.fg(tone.color()),
-        None => drawn,
+        Some(tone) if !cell.text.is_empty() => drawn.fg(tone.color()),
+        _ => drawn,
     }
 }
 
@@ -222,6 +223,8 @@ mod tests {
     #[test]
     fn colours_are_only_there_when_asked_for() {
         assert!(!grid().draw(Style::default()).contains('\x1b'));
+        let colored = grid().draw(Style { color: true, width: None });
+        assert!(colored.contains("\x1b[38;5;9mglobex\x1b[39m"), "{colored:?}");
     }
 
     #[test]

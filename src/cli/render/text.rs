@@ -64,6 +64,15 @@ pub fn row_time(time: Option<Micros>) -> String {
     time.map(|t| minute(t.to_datetime())).unwrap_or_default()
 }
 
+/// Said in place of an empty table. `wanted` are the tenants asked for.
+pub fn no_tenants(wanted: &[String]) -> String {
+    if wanted.is_empty() {
+        "no tenants: a tenant is a folder with Parquet files right below the store".to_owned()
+    } else {
+        format!("no tenant matches {}: `icepack status` lists them", wanted.join(" or "))
+    }
+}
+
 /// Zero is shown as nothing, where a column is about what is unusual.
 pub fn unless_zero(n: u64) -> String {
     if n == 0 { String::new() } else { count(n) }

@@ -73,12 +73,12 @@ fn orphans_wait_for_a_committed_floor() {
 
 #[test]
 fn the_floor_rises_only_for_something_and_by_the_stores_clock() {
-    let listing = [listed(&output(10 * HOUR), "e")];
+    let orphans = [id(10 * HOUR)];
     let grace = Duration::from_secs(24 * 3600);
-    assert_eq!(next_floor(&head(0), &listing, at(30 * HOUR), grace), None, "too young");
-    assert_eq!(next_floor(&head(0), &listing, at(35 * HOUR), grace), Some(FileId::floor_at(at(11 * HOUR))));
+    assert_eq!(next_floor(&head(0), &orphans, at(30 * HOUR), grace), None, "too young");
+    assert_eq!(next_floor(&head(0), &orphans, at(35 * HOUR), grace), Some(FileId::floor_at(at(11 * HOUR))));
     assert_eq!(next_floor(&head(0), &[], at(90 * HOUR), grace), None, "no orphan");
-    assert_eq!(next_floor(&head(20 * HOUR), &listing, at(35 * HOUR), grace), None, "it never falls");
+    assert_eq!(next_floor(&head(20 * HOUR), &orphans, at(35 * HOUR), grace), None, "it never falls");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::stage::piece::{Buffers, Piece, PieceSpec, PieceWriter};
 use crate::stage::retry::{RetryPolicy, retry};
 
 /// How an [`ObjectArchive`] writes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ObjectArchiveOptions {
     /// The class asked for, and named in receipts. None is the store's default.
     pub storage_class: Option<String>,
@@ -30,12 +30,6 @@ pub struct ObjectArchiveOptions {
     pub retry: RetryPolicy,
     /// Whether the store understands storage classes. Directories and memory refuse them.
     pub send_class: bool,
-}
-
-impl Default for ObjectArchiveOptions {
-    fn default() -> Self {
-        Self { storage_class: None, retry: RetryPolicy::default(), send_class: false }
-    }
 }
 
 /// Expired rows as Parquet objects with receipts, in any store that [`object_store`] knows.

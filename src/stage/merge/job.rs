@@ -5,15 +5,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{SchemaRef, TimeUnit};
 use tempfile::TempDir;
 
-use super::MergeSpec;
-use super::open::OpenedAll;
+use super::open::{Opened, OpenedAll};
+use super::{BadInput, MergeError, MergeSpec};
 use crate::error::{Error, Result};
 use crate::model::file::Fingerprint;
 use crate::parquet_io::read::BATCH_BYTES;
-use crate::parquet_io::time;
+use crate::parquet_io::source::Ident;
+use crate::parquet_io::{schema, time};
 use crate::stage::piece::Buffers;
 
 /// How the budget is shared out, in bytes.
@@ -75,6 +77,9 @@ pub(super) struct Job {
     pub shares: Shares,
     pub check_content: bool,
     pub rows_promised: u64,
+    turns: Vec<(Arc<Ident>, SchemaRef)>,
+    /// Inputs that made another one not fit.
+    blamed: RefCell<Vec<BadInput>>,
     stop: Stop,
     progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
     taken: Cell<(u64, Fingerprint)>,
@@ -98,6 +103,8 @@ impl Job {
             unit,
             shares,
             check_content: spec.check_content,
+            turns: opened.turns.clone(),
+            blamed: RefCell::default(),
             rows_promised: opened.inputs.iter().map(|i| i.rows).sum(),
             stop,
             progress,
@@ -110,6 +117,46 @@ impl Job {
 
     pub fn check_stop(&self) -> Result<()> {
         self.stop.check()
+    }
+
+    /// Brings an input's rows to the job's schema.
+    ///
+    /// A time that a finer unit cannot hold is the fault of the file that brought the finer unit, if it came later: the first wins, or one file
+    /// of nanoseconds would cast out a whole history with a year 9999 in it.
+    pub fn adapt(&self, batch: &RecordBatch, input: &Opened) -> Result<RecordBatch> {
+        if batch.schema_ref() == &self.schema {
+            return Ok(batch.clone());
+        }
+        schema::adapt(batch, &self.schema).map_err(|misfit| {
+            if let Some(column) = &misfit.column {
+                self.blame(column, input);
+            }
+            input.file.ident.bad(misfit.reason)
+        })
+    }
+
+    fn blame(&self, column: &str, input: &Opened) {
+        if !schema::is_widened(&input.schema, &self.schema, column) {
+            return;
+        }
+        let is_finer = |s: &SchemaRef| s.field_with_name(column).is_ok() && !schema::is_widened(s, &self.schema, column);
+        let (before, after) = self.turns.split_at(input.turn.min(self.turns.len()));
+        if before.iter().any(|(_, s)| is_finer(s)) {
+            return;
+        }
+        let finer = after.iter().filter(|(_, s)| is_finer(s));
+        self.blamed.borrow_mut().extend(finer.map(|(ident, own)| {
+            let found = own.field_with_name(column).map_or_else(|e| e.to_string(), |f| f.data_type().to_string());
+            let reason = format!("column `{column}` is {found}, which cannot hold the values of `{}`", input.file.ident.key);
+            let Ident { key, size, etag } = Ident::clone(ident);
+            BadInput { key, size, etag, reason }
+        }));
+    }
+
+    /// What `error` means, once who is to blame is known.
+    pub fn verdict(&self, error: Error) -> MergeError {
+        let blamed = self.blamed.take();
+        if matches!(error, Error::Input { .. }) && !blamed.is_empty() { MergeError::Bad(blamed) } else { error.into() }
     }
 
     /// Input rows were read, for the first and only time.
@@ -138,7 +185,6 @@ impl Job {
     }
 
     /// Runs spilled so far.
-    #[cfg(test)]
     pub fn spilled(&self) -> u64 {
         self.spilled.get()
     }

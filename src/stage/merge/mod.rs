@@ -95,6 +95,8 @@ pub struct MergeOutcome {
     pub id_conflicts: u64,
     /// Rows that were kept and whose time is null, before 2000, or later than now.
     pub implausible: u64,
+    /// Runs that went through the local disk, because memory did not allow otherwise.
+    pub spilled_runs: u64,
 }
 
 /// A file that cannot be read as what it should be.
@@ -201,9 +203,8 @@ fn blocking(
         runtime: parts.runtime,
         stop,
     })?;
-    let runs = run::plan(&job, opened.inputs)?;
-    let runs = spill::reduce(&job, runs)?;
-    let written = output::beside(output, |sink| kway::merge(&job, runs, sink))?;
+    let merged = run::plan(&job, opened.inputs).and_then(|runs| spill::reduce(&job, runs)).and_then(|runs| output::beside(output, |sink| kway::merge(&job, runs, sink)));
+    let written = merged.map_err(|e| job.verdict(e))?;
     balance(&job, &written, spec.check_content)?;
     Ok(MergeOutcome {
         snapshots: written.snapshots,
@@ -213,6 +214,7 @@ fn blocking(
         deduplicated: written.dropped.rows,
         id_conflicts: written.id_conflicts,
         implausible: written.implausible,
+        spilled_runs: job.spilled(),
     })
 }
 

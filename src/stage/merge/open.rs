@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
@@ -39,7 +39,10 @@ pub(super) struct Opened {
     pub open_bytes: u64,
     /// Of raw files; snapshots have stats.
     pub profile: Option<Profile>,
-    schema: SchemaRef,
+    /// Its own.
+    pub schema: SchemaRef,
+    /// Its place among the inputs whose columns were united: the first wins.
+    pub turn: usize,
 }
 
 impl Opened {
@@ -56,14 +59,16 @@ pub(super) struct OpenedAll {
     pub inputs: Vec<Opened>,
     /// The schema that holds them all.
     pub schema: SchemaRef,
+    /// Every input's own schema, by turn.
+    pub turns: Vec<(Arc<Ident>, SchemaRef)>,
     /// No dated row is later.
     pub latest: Micros,
-    /// Holds what the pool could not.
-    _spilled: Option<TempDir>,
+    /// Holds the files that the pool could not.
+    _opener: Arc<Opener>,
 }
 
 /// What the concurrent fetches share.
-struct Opener {
+pub(super) struct Opener {
     store: Arc<dyn ObjectStore>,
     shares: Shares,
     timestamp: String,
@@ -116,15 +121,14 @@ pub(super) async fn open_all(store: &Arc<dyn ObjectStore>, spec: &MergeSpec, sha
     }
     drop(fetched);
     opened.sort_by_key(|(i, _)| *i);
-    let schema = unite(spec, &opened, &mut bad);
+    let (schema, turns) = unite(spec, &mut opened, &mut bad);
     if !bad.is_empty() {
         bad.sort_by_key(|(i, _)| *i);
         return Err(MergeError::Bad(bad.into_iter().map(|(_, b)| b).collect()));
     }
     let inputs: Vec<Opened> = opened.into_iter().map(|(_, o)| o).collect();
     let latest = inputs.iter().filter_map(latest).max().unwrap_or(Micros::EPOCH_2000);
-    let spilled = Arc::into_inner(opener).and_then(|o| o.spilled.into_inner());
-    Ok(OpenedAll { inputs, schema, latest, _spilled: spilled })
+    Ok(OpenedAll { inputs, schema, turns, latest, _opener: opener })
 }
 
 /// Files of one writer have equal schemas: thousands of copies would add up.
@@ -143,24 +147,22 @@ fn latest(input: &Opened) -> Option<Micros> {
 }
 
 /// Snapshots first: their columns were united before, so where a raw file contradicts them, it is the raw file that does not fit.
-fn unite(spec: &MergeSpec, opened: &[(usize, Opened)], bad: &mut Vec<(usize, BadInput)>) -> SchemaRef {
+fn unite(spec: &MergeSpec, opened: &mut [(usize, Opened)], bad: &mut Vec<(usize, BadInput)>) -> (SchemaRef, Vec<(Arc<Ident>, SchemaRef)>) {
     let mut union = UnionSchema::new(&spec.columns);
-    let (snapshots, raw): (Vec<_>, Vec<_>) = opened.iter().partition(|(_, o)| o.planned.is_snapshot());
-    let mut last: Option<&Schema> = None;
+    let (snapshots, raw): (Vec<_>, Vec<_>) = opened.iter_mut().partition(|(_, o)| o.planned.is_snapshot());
+    let mut turns: Vec<(Arc<Ident>, SchemaRef)> = Vec::new();
     for (i, input) in snapshots.into_iter().chain(raw) {
         // Adding an equal schema again changes nothing.
-        if last.is_some_and(|l| std::ptr::eq(l, input.schema.as_ref())) {
-            continue;
-        }
-        match union.add(&input.schema) {
-            Ok(()) => last = Some(&input.schema),
-            Err(reason) => {
-                let Ident { key, size, etag } = Ident::clone(&input.file.ident);
-                bad.push((*i, BadInput { key, size, etag, reason }));
-            }
+        let known = turns.last().is_some_and(|(_, last)| Arc::ptr_eq(last, &input.schema));
+        if let Err(reason) = if known { Ok(()) } else { union.add(&input.schema) } {
+            let Ident { key, size, etag } = Ident::clone(&input.file.ident);
+            bad.push((*i, BadInput { key, size, etag, reason }));
+        } else {
+            input.turn = turns.len();
+            turns.push((Arc::clone(&input.file.ident), Arc::clone(&input.schema)));
         }
     }
-    union.finish()
+    (union.finish(), turns)
 }
 
 /// An object's bytes, or its last ones.
@@ -229,7 +231,7 @@ impl Opener {
             Fetched::Whole(bytes) if rows > 0 => self.keep(bytes)?,
             _ => source,
         };
-        Ok(Opened { planned, file: input.close(source, tail), rows, decoded_bytes, open_bytes, profile, schema })
+        Ok(Opened { planned, file: input.close(source, tail), rows, decoded_bytes, open_bytes, profile, schema, turn: 0 })
     }
 
     /// In memory while the pool has room, else in a file.

@@ -20,6 +20,7 @@ use crate::model::names::{self, FileId, Tenant};
 use crate::parquet_io::Columns;
 use crate::parquet_io::hash;
 use crate::parquet_io::time::{self, first_not_before, floor_micros, last_not_after};
+use crate::parquet_io::write::sliced_bytes;
 use crate::plan::compaction::Period;
 use crate::stage::piece::upload::Target;
 use crate::stage::piece::{PieceSpec, PieceWriter};
@@ -223,8 +224,9 @@ impl Output {
                 let period_end = self.period_end.unwrap_or(i64::MAX);
                 keys[from..to].partition_point(|k| *k < period_end).max(1)
             };
-            self.write(&batch.slice(from, end))?;
-            from += end;
+            let end = from + end;
+            self.write(&batch.slice(from, end - from))?;
+            from = end;
         }
         Ok(())
     }
@@ -238,7 +240,20 @@ impl Output {
         Ok(())
     }
 
+    /// Writes rows of one period, in steps that are small against the target size.
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let row = sliced_bytes(batch) / batch.num_rows().max(1);
+        let step = usize::try_from(self.spec.target_file_size / 4).unwrap_or(usize::MAX) / row.max(1);
+        let (mut from, step) = (0, step.max(16));
+        while from < batch.num_rows() {
+            let rows = step.min(batch.num_rows() - from);
+            self.write_step(&batch.slice(from, rows))?;
+            from += rows;
+        }
+        Ok(())
+    }
+
+    fn write_step(&mut self, batch: &RecordBatch) -> Result<()> {
         let bound = self.name_bound();
         let mut open = match self.open.take() {
             Some(open) => open,

@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::model::file::{Fingerprint, Micros};
 use crate::parquet_io::hash;
 use crate::parquet_io::read::{Input, Reader};
-use crate::parquet_io::schema::adapt;
 use crate::parquet_io::source::{Ident, Source};
 use crate::parquet_io::time::{self, first_not_before, last_not_after, refine};
 use crate::parquet_io::write::sliced_bytes;
@@ -28,7 +27,6 @@ pub(super) struct Run {
     pub min: i64,
     /// … none later. In the unit of the job.
     pub max: i64,
-    pub rows: u64,
     /// Bytes that it holds while it is open.
     pub cost: u64,
     pub from: From,
@@ -59,15 +57,15 @@ pub(super) fn plan(job: &Job, inputs: Vec<Opened>) -> Result<Vec<Run>> {
     spans.sort_by_key(|((min, _), _)| *min);
     let mut runs = Vec::with_capacity(spans.len());
     for (i, ((min, max), input)) in spans.into_iter().enumerate() {
-        let (rank, rows) = ((i, 0), input.rows);
+        let rank = (i, 0);
         if input.profile.is_none_or(|p| p.sorted) {
-            runs.push(Run { rank, min, max, rows, cost: input.open_bytes, from: From::Sorted(Box::new(input)) });
+            runs.push(Run { rank, min, max, cost: input.open_bytes, from: From::Sorted(Box::new(input)) });
             continue;
         }
         // The rows, the batch that is made of them, and what orders them.
-        let cost = input.open_bytes + input.decoded_bytes * 3 / 2 + rows * 24;
+        let cost = input.open_bytes + input.decoded_bytes * 3 / 2 + input.rows * 24;
         if cost <= job.shares.runs / 2 {
-            runs.push(Run { rank, min, max, rows, cost, from: From::Unsorted(Box::new(input)) });
+            runs.push(Run { rank, min, max, cost, from: From::Unsorted(Box::new(input)) });
         } else {
             runs.extend(spill::sort_on_disk(job, input, i)?);
         }
@@ -130,7 +128,7 @@ impl Feed {
         match self {
             Self::Input(feed) => feed.next(job),
             Self::Sorted(sorted) => sorted.next(job),
-            Self::Spilled(reader) => reader.next().map_err(ours)?.map(|b| Chunk::of(job, b)).transpose(),
+            Self::Spilled(reader) => reader.next_batch().map_err(ours)?.map(|b| Chunk::of(job, b)).transpose(),
         }
     }
 }
@@ -162,9 +160,9 @@ impl InputFeed {
     }
 
     pub fn next(&mut self, job: &Job) -> Result<Option<Chunk>> {
-        let Some(batch) = self.reader.next()? else { return self.end(job).map(|()| None) };
+        let Some(batch) = self.reader.next_batch()? else { return self.end(job).map(|()| None) };
         let ident = &self.input.file.ident;
-        let batch = if batch.schema_ref() == &job.schema { batch } else { adapt(&batch, &job.schema).map_err(|reason| ident.bad(reason))? };
+        let batch = job.adapt(&batch, &self.input)?;
         let chunk = Chunk::of(job, batch)?;
         if let Some(last) = &mut self.last {
             for &key in chunk.keys.iter() {

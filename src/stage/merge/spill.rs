@@ -32,7 +32,6 @@ fn failed(path: &Path, e: impl std::fmt::Display) -> Error {
 struct Spill {
     path: PathBuf,
     writer: ArrowWriter<File>,
-    rows: u64,
     span: Option<(i64, i64)>,
 }
 
@@ -50,7 +49,7 @@ impl Spill {
             .set_max_row_group_bytes(Some(group))
             .build();
         let writer = ArrowWriter::try_new(file, job.schema.clone(), Some(properties)).map_err(|e| failed(&path, e))?;
-        Ok(Self { path, writer, rows: 0, span: None })
+        Ok(Self { path, writer, span: None })
     }
 
     fn write(&mut self, job: &Job, batch: &RecordBatch) -> Result<()> {
@@ -60,7 +59,6 @@ impl Spill {
         if let Some((first, last)) = keys.and_then(|k| Some((*k.first()?, *k.last()?))) {
             self.span = Some((self.span.map_or(first, |(min, _)| min), last));
         }
-        self.rows += batch.num_rows() as u64;
         self.writer.write(batch).map_err(|e| failed(&self.path, e))
     }
 
@@ -70,7 +68,7 @@ impl Spill {
         let size = std::fs::metadata(&path).map_err(|e| failed(&path, e))?.len();
         let (min, max) = self.span.unwrap_or((i64::MAX, i64::MAX));
         let cost = job.schema.fields().len() as u64 * 2 * PAGE as u64 + 2 * job.shares.batch;
-        Ok(Run { rank, min, max, rows: self.rows, cost, from: From::Spilled(path, size) })
+        Ok(Run { rank, min, max, cost, from: From::Spilled(path, size) })
     }
 }
 
@@ -204,7 +202,7 @@ mod tests {
     use super::*;
 
     fn run(rank: usize, min: i64, max: i64, cost: u64) -> Run {
-        Run { rank: (rank, 0), min, max, rows: 1, cost, from: From::Spilled(PathBuf::new(), 0) }
+        Run { rank: (rank, 0), min, max, cost, from: From::Spilled(PathBuf::new(), 0) }
     }
 
     #[test]

@@ -1,0 +1,130 @@
+//! Half-written files in a directory store.
+//!
+//! object_store writes a file as `<name>#<n>` and then links it to its name. A process that is killed in between leaves the former, which no listing
+//! shows. An object on S3 has no such state; parts of uploads that were never completed are the bucket's lifecycle rule's to remove.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::model::manifest::Manifest;
+use crate::model::names::{self, FileId, FileKind, Tenant};
+
+/// The directory of a store.
+#[derive(Debug, Clone)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// The store at `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self(root.into())
+    }
+
+    /// Whether a tenant has half-written files of ours.
+    pub fn has_litter(&self, tenant: &Tenant) -> bool {
+        let below = |folder: PathBuf| staged(&folder).is_ok_and(|files| !files.is_empty());
+        below(self.0.join(tenant.as_str())) || below(self.0.join(names::manifest_dir(tenant)))
+    }
+
+    /// Removes a tenant's half-written files that nobody can finish any more: snapshots below the committed floor, and manifests of versions that exist. Returns the ids
+    /// of the snapshots that may still be under way.
+    ///
+    /// Whoever is still writing one of those loses its file, finds at its commit that it is dead, and reports a conflict.
+    ///
+    /// # Errors
+    /// [`Error::Local`] where the directory cannot be read or a file cannot be removed.
+    pub fn sweep(&self, tenant: &Tenant, head: &Manifest) -> Result<Vec<FileId>> {
+        let mut pending = Vec::new();
+        for (path, name) in staged(&self.0.join(tenant.as_str()))? {
+            // The name alone decides what it is; where it lies is below the tenant in any case.
+            match names::classify(tenant, &format!("{tenant}/{name}")) {
+                FileKind::Snapshot(id) if id < head.floor => remove(&path)?,
+                FileKind::Snapshot(id) => pending.push(id),
+                FileKind::Raw | FileKind::Other => {}
+            }
+        }
+        for (path, name) in staged(&self.0.join(names::manifest_dir(tenant)))? {
+            let key = format!("{}/{name}", names::manifest_dir(tenant));
+            if names::parse_manifest_key(tenant, &key).is_some_and(|version| version <= head.version) {
+                remove(&path)?;
+            }
+        }
+        Ok(pending)
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(()),
+        // Its writer finished or gave up just now.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Error::local(format!("cannot remove the half-written file `{}`", path.display()), e)),
+    }
+}
+
+/// The files below `folder` that are called `<name>#<digits>`, with their names.
+fn staged(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let failed = |e| Error::local(format!("cannot read the directory `{}`", folder.display()), e);
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(failed(e)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            // Links are not followed: they may lead out of the tenant.
+            let kind = entry.file_type().map_err(failed)?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if let Some((name, n)) = entry.file_name().to_str().and_then(|name| name.rsplit_once('#'))
+                && !n.is_empty()
+                && n.bytes().all(|b| b.is_ascii_digit())
+            {
+                found.push((entry.path(), name.to_owned()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use ulid::Ulid;
+
+    use super::*;
+    use crate::model::file::Micros;
+    use crate::model::manifest::Stamp;
+
+    #[test]
+    fn only_dead_files_of_ours_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let tenant = Tenant::parse("acme").unwrap();
+        let id = |ms| FileId(Ulid::from_parts(ms, 1));
+        let snapshot = |ms| names::snapshot_key(&tenant, Micros(0), Micros(0), id(ms));
+        let mut head = Manifest::first(tenant.clone(), Stamp { run_id: id(1), commit_id: id(1), at: DateTime::UNIX_EPOCH });
+        head.floor = id(50);
+        let keep = [
+            format!("{}#1", snapshot(60)),
+            snapshot(40),
+            "acme/somebody.parquet#1".to_owned(),
+            "acme/notes#1".to_owned(),
+            format!("{}#1", names::manifest_key(&tenant, 2)),
+            format!("other/{}#1", snapshot(40)),
+        ];
+        let dead = [format!("{}#1", snapshot(40)), format!("{}#12", names::manifest_key(&tenant, 1))];
+        for key in keep.iter().chain(&dead) {
+            let path = dir.path().join(key);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        let directory = Directory::new(dir.path());
+        assert!(directory.has_litter(&tenant));
+        assert_eq!(directory.sweep(&tenant, &head).unwrap(), [id(60)]);
+        assert!(keep.iter().all(|key| dir.path().join(key).exists()));
+        assert!(!dead.iter().any(|key| dir.path().join(key).exists()));
+        assert_eq!(directory.sweep(&Tenant::parse("nobody").unwrap(), &head).unwrap(), []);
+    }
+}
