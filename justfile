@@ -33,12 +33,9 @@ localstack *args:
 seed *args:
     localstack/seed.sh {{ args }}
 
-# Try icepack on a directory, with no set-up: demo events, the plan, a pass, the result
-demo dir="/tmp/icepack-demo":
-    cargo run --release --locked -- demo --store {{ quote(dir / "events") }}
-    cargo run --release --locked -- --store {{ quote(dir / "events") }} --archive {{ quote(dir / "archive") }} plan
-    cargo run --release --locked -- --store {{ quote(dir / "events") }} --archive {{ quote(dir / "archive") }} run
-    cargo run --release --locked -- --store {{ quote(dir / "events") }} --archive {{ quote(dir / "archive") }} status
+# Try icepack on a directory, with no set-up: demo events, the plan, a pass, the result; arguments as for demo.sh
+demo *args:
+    ./demo.sh {{ args }}
 
 # Everything a change must pass
 ci:

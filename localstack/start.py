@@ -7,7 +7,6 @@ localstack.sh starts this in the background; run it by hand to watch it.
 
 import argparse
 import contextlib
-import functools
 import hashlib
 import os
 import sys
@@ -62,10 +61,25 @@ if sys.version_info < (3, 12):
 
     uuid.uuid5 = uuid5
 
-# Whatever GATEWAY_LISTEN says, it would listen on every interface.
 from twisted.internet import endpoints
 
-endpoints.TCP4ServerEndpoint = functools.partial(endpoints.TCP4ServerEndpoint, interface="127.0.0.1")
+
+class LoopbackEndpoint(endpoints.TCP4ServerEndpoint):
+    """Listens on 127.0.0.1, or not at all: by itself LocalStack takes every interface, whatever GATEWAY_LISTEN says, and goes on,
+    saying that it is ready, when the port is taken."""
+
+    def __init__(self, reactor, port, backlog=50, interface=None):
+        super().__init__(reactor, port, backlog, "127.0.0.1")
+
+    def listen(self, factory):
+        return super().listen(factory).addErrback(self.give_up)
+
+    def give_up(self, failure):
+        print(failure.getErrorMessage(), flush=True)
+        os._exit(1)
+
+
+endpoints.TCP4ServerEndpoint = LoopbackEndpoint
 
 from localstack.runtime.main import main
 

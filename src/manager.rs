@@ -109,8 +109,14 @@ impl std::fmt::Debug for CompactionManager {
 impl CompactionManager {
     /// A manager of the tenants under the root of `store`.
     pub fn new(store: Arc<dyn ObjectStore>, config: CompactionConfig) -> Self {
-        let context =
-            Context { store, config: Arc::new(config), clock: Arc::new(SystemClock::default()), progress: Arc::new(Silent), stop: StopHandle::default(), directory: None };
+        let context = Context {
+            store,
+            config: Arc::new(config),
+            clock: Arc::new(SystemClock::default()),
+            progress: Arc::new(Silent),
+            stop: StopHandle::default(),
+            directory: None,
+        };
         Self { context, archive_store: None, archive_class: None, stats: Mutex::default() }
     }
 

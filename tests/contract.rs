@@ -88,9 +88,11 @@ fn c02_environment() {
 
 #[test]
 fn c03_strategy_in_serde() {
-    for (strategy, text) in
-        [(CompactionStrategy::SizeBased, "\"sizebased\""), (CompactionStrategy::TimeBased, "\"timebased\""), (CompactionStrategy::FullCompaction, "\"fullcompaction\"")]
-    {
+    for (strategy, text) in [
+        (CompactionStrategy::SizeBased, "\"sizebased\""),
+        (CompactionStrategy::TimeBased, "\"timebased\""),
+        (CompactionStrategy::FullCompaction, "\"fullcompaction\""),
+    ] {
         assert_eq!(serde_json::to_string(&strategy).unwrap(), text);
         assert_eq!(serde_json::from_str::<CompactionStrategy>(text).unwrap(), strategy);
     }

@@ -4,13 +4,17 @@ mod support;
 
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use object_store::local::LocalFileSystem;
 use support::{Event, Store, archived, job, live, put_events, s3, series, sorted, tenant_keys};
 
-const KILLS: u32 = 10;
+const KILLS: usize = 10;
+
+/// Raw files that arrive before each pass, and their rows.
+const FILES: usize = 12;
+const ROWS: usize = 3_000;
 
 /// Where a world is, for us and for the job.
 struct World {
@@ -20,63 +24,60 @@ struct World {
 }
 
 impl World {
-    async fn seed(&self) -> (Vec<Event>, Vec<Event>) {
-        let now = Utc::now();
-        let cutoff = now - TimeDelta::days(30);
-        // 60 days, but none within a day of the cutoff, which moves while the test runs.
-        let far = |e: &Event| (e.at - cutoff.timestamp_micros()).abs() > TimeDelta::days(1).num_microseconds().unwrap();
-        let events: Vec<_> = series(0, 24_000, now - TimeDelta::hours(1), TimeDelta::seconds(60 * 86_400 / 24_000)).into_iter().filter(far).collect();
-        // Files overlap: each has every second row of two slots.
-        for (i, slots) in events.chunks(1_000).enumerate() {
-            for half in 0..2 {
-                let part: Vec<_> = slots.iter().skip(half).step_by(2).cloned().collect();
-                put_events(&self.store, &format!("acme/2026-01/events-{i:03}-{half}.parquet"), &part).await;
-            }
+    /// More raw files: half of their rows are long past their time, the others far from it. They overlap, and the next call's overlap with them.
+    async fn ingest(&self, round: usize, now: DateTime<Utc>) -> (Vec<Event>, Vec<Event>) {
+        let count = FILES * ROWS / 2;
+        let step = TimeDelta::seconds(11 * 86_400) / i32::try_from(count).unwrap();
+        let old = series(round * 1_000_000, count, now - TimeDelta::days(40), step);
+        let new = series(round * 1_000_000 + count, count, now - TimeDelta::hours(1), step);
+        let mixed: Vec<_> = old.iter().zip(&new).flat_map(|(a, b)| [a.clone(), b.clone()]).collect();
+        for i in 0..FILES {
+            let part: Vec<_> = mixed.iter().skip(i).step_by(FILES).cloned().collect();
+            put_events(&self.store, &format!("acme/2026-01/events-{round:02}-{i:02}.parquet"), &part).await;
         }
-        events.into_iter().partition(|e| e.at < cutoff.timestamp_micros())
+        (old, new)
     }
 
     fn start(&self) -> std::process::Child {
         job::icepack(&self.envs).arg("run").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    /// Kills passes at ten moments, spread over what a whole pass takes; then lets one finish.
+    /// Kills passes at ten moments, spread over what a whole pass takes here; then lets one finish.
     async fn kill_and_recover(&self, name: &str) {
-        let (old, new) = self.seed().await;
+        let now = Utc::now();
+        let (mut old, mut new) = self.ingest(0, now).await;
         let started = Instant::now();
-        // How long a pass takes here is learned from a plan and a status, which cost a part of it.
-        job::expect(&self.envs, 0, ["status"]);
-        let unit = started.elapsed().max(Duration::from_millis(20));
+        job::expect(&self.envs, 0, ["run"]);
+        let whole = started.elapsed();
         let mut killed = 0;
-        for i in 0..KILLS {
+        for round in 1..=KILLS {
+            let (o, n) = self.ingest(round, now).await;
+            old.extend(o);
+            new.extend(n);
             let mut child = self.start();
-            std::thread::sleep(unit.mul_f64(0.3 + f64::from(i * 7 % KILLS) * 0.7));
-            if child.try_wait().unwrap().is_none() {
-                killed += 1;
-            }
+            std::thread::sleep(whole.mul_f64((round as f64 - 0.5) / KILLS as f64));
+            killed += usize::from(child.try_wait().unwrap().is_none());
             let _ = child.kill();
             child.wait().unwrap();
-            self.check_rows(&old, &new, &format!("{name}: after kill {i}")).await;
+            self.check_rows(&old, &new, &format!("{name}: after kill {round}")).await;
         }
         eprintln!("{name}: {killed} of {KILLS} passes were killed before their end");
 
-        let mut last = Vec::new();
         for _ in 0..50 {
             job::expect(&self.envs, 0, ["run"]);
-            let keys = tenant_keys(&self.store, "acme").await;
             // Orphans go once the store's clock, which may tell seconds only, has passed their ids.
-            if keys.len() == last.len() && keys.iter().all(|k| self.is_live(k)) {
+            if tenant_keys(&self.store, "acme").await.iter().all(|k| self.is_live(k)) {
                 break;
             }
-            last = keys;
         }
-        assert_eq!(live(&self.store, "acme").await, sorted(new.clone()), "{name}");
-        assert_eq!(archived(&self.archive, "acme").await, sorted(old.clone()), "{name}");
+        assert_eq!(live(&self.store, "acme").await, sorted(new), "{name}");
+        assert_eq!(archived(&self.archive, "acme").await, sorted(old), "{name}");
         let left = tenant_keys(&self.store, "acme").await;
         assert!(left.iter().all(|k| self.is_live(k)), "{name}: left over: {left:?}");
         let report = job::json(&self.envs, 0, ["--json", "run"]);
         assert_eq!(report["totals"]["files_compacted"], 0, "{name}: nothing to do");
-        assert_eq!(job::json(&self.envs, 0, ["--json", "verify", "--deep"])["findings"].as_array().unwrap().iter().filter(|f| f["severity"] == "broken").count(), 0);
+        let verified = job::json(&self.envs, 0, ["--json", "verify", "--deep"]);
+        assert!(verified["findings"].as_array().unwrap().iter().all(|f| f["severity"] != "broken"), "{name}: {verified}");
     }
 
     fn is_live(&self, key: &str) -> bool {

@@ -97,7 +97,16 @@ async fn eight_concurrent_passes_lose_and_double_nothing() {
     }
     let (envs, url) = (s3::environment(&endpoint), format!("s3://{bucket}/events"));
     let all = || {
-        let passes: Vec<_> = (0..8).map(|_| job::icepack(&envs).args(["--store", &url, "--json", "run"]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()).collect();
+        let passes: Vec<_> = (0..8)
+            .map(|_| {
+                job::icepack(&envs)
+                    .args(["--store", &url, "--json", "run"])
+                    .stdout(std::process::Stdio::piped())
+                    .stderr(std::process::Stdio::piped())
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
         passes.into_iter().map(|p| p.wait_with_output().unwrap()).collect::<Vec<_>>()
     };
     let outputs = tokio::task::spawn_blocking({

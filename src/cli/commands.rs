@@ -200,13 +200,19 @@ impl App<'_> {
         self.selection()?;
         let store = self.open(&self.settings.store()?, OpenOptions::default()).await?;
         let mut config = self.settings.compaction_config();
-        let Some((location, cold)) = self.open_archive(archive).await? else {
-            return Ok(CompactionManager::new(store.store, config).with_clock(Arc::clone(&self.clock)));
-        };
-        let options = self.settings.archive_options(&location);
-        let class = options.storage_class.clone();
-        config.archive = Some(Arc::new(ObjectArchive::new(Arc::clone(&cold.store), location.to_string(), options)));
-        Ok(CompactionManager::new(store.store, config).with_clock(Arc::clone(&self.clock)).with_archive_store(cold.store, class))
+        let cold = self.open_archive(archive).await?;
+        if let Some((location, cold)) = &cold {
+            let options = self.settings.archive_options(location);
+            config.archive = Some(Arc::new(ObjectArchive::new(Arc::clone(&cold.store), location.to_string(), options)));
+        }
+        let mut manager = CompactionManager::new(store.store, config).with_clock(Arc::clone(&self.clock));
+        if let Location::Directory(root) = store.location {
+            manager = manager.with_directory(root);
+        }
+        if let Some((location, cold)) = cold {
+            manager = manager.with_archive_store(cold.store, self.settings.archive_options(&location).storage_class);
+        }
+        Ok(manager)
     }
 
     async fn open_archive(&self, archive: Archive) -> Result<Option<(Location, OpenStore)>> {
@@ -220,8 +226,8 @@ impl App<'_> {
             }
             Archive::Read | Archive::Write => {}
         }
-        // The archive retries by itself.
-        let options = OpenOptions { create: archive == Archive::Write, no_client_retries: true };
+        // The archive retries what the client gives up on.
+        let options = OpenOptions { create: archive == Archive::Write, caller_retries: true };
         let cold = self.open(&location, options).await?;
         Ok(Some((location, cold)))
     }

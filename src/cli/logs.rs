@@ -1,5 +1,6 @@
 //! Logs: stderr, as text or JSON, never through a bar that is being drawn.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use icepack::{Error, Result};
@@ -73,8 +74,9 @@ impl<'a> MakeWriter<'a> for BetweenBars {
 impl Write for BetweenBars {
     /// Never fails: the subscriber would report the failure to stderr, which is what has failed.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let flat = flatten(line);
         self.bars.suspend(|| {
-            let _ = io::stderr().write_all(line);
+            let _ = io::stderr().write_all(&flat);
         });
         Ok(line.len())
     }
@@ -82,6 +84,13 @@ impl Write for BetweenBars {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// One event, one line: servers answer in documents of several, and stores' errors quote them.
+fn flatten(event: &[u8]) -> Cow<'_, [u8]> {
+    let Some((end, text)) = event.split_last().filter(|(_, text)| text.contains(&b'\n')) else { return Cow::Borrowed(event) };
+    let flat = text.iter().map(|b| if *b == b'\n' { b' ' } else { *b });
+    Cow::Owned(flat.chain([*end]).collect())
 }
 
 #[cfg(test)]
@@ -108,6 +117,13 @@ mod tests {
         assert_eq!(directives(&["-q"], &debug).unwrap(), "icepack=warn,warn");
         assert_eq!(directives(&["--log-level", "icepack=trace,hyper=debug"], &[]).unwrap(), "icepack=trace,hyper=debug");
         assert!(directives(&["--log-level", "loud"], &[]).is_err());
+    }
+
+    #[test]
+    fn an_event_is_one_line() {
+        assert_eq!(flatten(b"plain\n"), Cow::Borrowed(&b"plain\n"[..]));
+        assert_eq!(&*flatten(b"a\nb\nc\n"), b"a b c\n");
+        assert_eq!(&*flatten(b""), b"");
     }
 
     #[test]

@@ -424,7 +424,8 @@ mod tests {
             rows.iter().for_each(|r| b.append_value(r.iter().copied()));
             x(Arc::new(b.finish()))
         };
-        let all = [lists(&[&[Some(1), Some(2)]]), lists(&[&[Some(2), Some(1)]]), lists(&[&[]]), lists(&[&[None]]), lists(&[&[None, None]]), lists(&[&[Some(0)]])];
+        let all =
+            [lists(&[&[Some(1), Some(2)]]), lists(&[&[Some(2), Some(1)]]), lists(&[&[]]), lists(&[&[None]]), lists(&[&[None, None]]), lists(&[&[Some(0)]])];
         for (i, a) in all.iter().enumerate() {
             assert!(!all[..i].contains(a), "{i}");
         }
@@ -447,7 +448,8 @@ mod tests {
             map.values().append_value(i);
             map.append(i % 2 == 0).unwrap();
         }
-        let fixed = FixedSizeListArray::try_new(Arc::new(Field::new("f", DataType::Int32, true)), 2, Arc::new(Int32Array::from_iter_values(0..12)), None).unwrap();
+        let fixed =
+            FixedSizeListArray::try_new(Arc::new(Field::new("f", DataType::Int32, true)), 2, Arc::new(Int32Array::from_iter_values(0..12)), None).unwrap();
         let b = batch(vec![("l", Arc::new(list.finish())), ("m", Arc::new(map.finish())), ("f", Arc::new(fixed))]);
         let (mut whole, mut part) = (Vec::new(), Vec::new());
         row_hashes(&b, &mut whole).unwrap();

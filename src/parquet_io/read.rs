@@ -204,7 +204,8 @@ fn parse(tail: &Bytes, size: u64) -> Result<(ArrowReaderMetadata, u64, u64), Str
     // Nobody reads them, and a hostile footer can be made of them.
     options.set_column_stats_policy(ParquetStatisticsPolicy::SkipAll);
     options.set_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
-    let metadata = ParquetMetaDataReader::decode_metadata_with_options(&tail[start..tail.len() - TRAILER], Some(&options)).map_err(|e| format!("its footer is damaged: {e}"))?;
+    let metadata = ParquetMetaDataReader::decode_metadata_with_options(&tail[start..tail.len() - TRAILER], Some(&options))
+        .map_err(|e| format!("its footer is damaged: {e}"))?;
     let (rows, decoded) = check(&metadata, size).map_err(|e| format!("its footer is damaged: {e}"))?;
     let footer = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(|e| format!("its schema cannot be read: {e}"))?;
     Ok((footer, rows, decoded))

@@ -7,6 +7,8 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 
+use parquet::arrow::ArrowSchemaConverter;
+
 use super::time;
 
 /// The columns that mean something to the job.
@@ -91,6 +93,8 @@ impl UnionSchema {
                 columns.push(Field::new(field.name(), canonical(field.data_type()), field.is_nullable() || self.files > 0));
             }
         }
+        // What cannot be written must not be read: it would fail every merge, and never be anybody's fault.
+        ArrowSchemaConverter::new().convert(&Schema::new(columns.clone())).map_err(|e| format!("its columns cannot be written: {e}"))?;
         self.columns = columns;
         self.files += 1;
         Ok(())
@@ -121,11 +125,7 @@ impl UnionSchema {
 fn unite(ours: &Field, theirs: &Field) -> Result<Field, String> {
     let theirs_type = canonical(theirs.data_type());
     let Some(data_type) = widen(ours.data_type(), &theirs_type) else {
-        return Err(format!(
-            "column `{}` is {theirs_type}, but {} in the files before it: no type holds both without loss",
-            ours.name(),
-            ours.data_type()
-        ));
+        return Err(format!("column `{}` is {theirs_type}, but {} in the files before it: no type holds both without loss", ours.name(), ours.data_type()));
     };
     // A column of nulls brings them along, whatever its schema says.
     let null = ours.is_nullable() || theirs.is_nullable() || matches!((ours.data_type(), &theirs_type), (DataType::Null, _) | (_, DataType::Null));
@@ -260,10 +260,8 @@ fn recast(array: &ArrayRef, field: &Field) -> Result<ArrayRef, Misfit> {
     }
     // Not `safe`: that would turn what does not fit into null.
     let strict = CastOptions { safe: false, ..CastOptions::default() };
-    cast_with_options(array, field.data_type(), &strict).map_err(|e| Misfit {
-        column: Some(field.name().clone()),
-        reason: format!("column `{}` does not fit into {}: {e}", field.name(), field.data_type()),
-    })
+    cast_with_options(array, field.data_type(), &strict)
+        .map_err(|e| Misfit { column: Some(field.name().clone()), reason: format!("column `{}` does not fit into {}: {e}", field.name(), field.data_type()) })
 }
 
 #[cfg(test)]
@@ -331,7 +329,10 @@ mod tests {
         use DataType::*;
         assert_eq!(united(LargeUtf8, Utf8View), Some(Utf8));
         assert_eq!(united(Dictionary(Int32.into(), Utf8.into()), Utf8), Some(Utf8));
-        assert_eq!(united(ts(TimeUnit::Millisecond, Some("+00:00")), ts(TimeUnit::Microsecond, Some("Europe/Berlin"))), Some(ts(TimeUnit::Microsecond, Some("UTC"))));
+        assert_eq!(
+            united(ts(TimeUnit::Millisecond, Some("+00:00")), ts(TimeUnit::Microsecond, Some("Europe/Berlin"))),
+            Some(ts(TimeUnit::Microsecond, Some("UTC")))
+        );
         let list = |name: &str, t: DataType, null| List(Arc::new(Field::new(name, t, null)));
         assert_eq!(united(list("item", LargeUtf8, false), LargeList(Arc::new(Field::new("array", Utf8, true)))), Some(list("element", Utf8, true)));
         let pair = |a: &str, null| Struct(vec![Field::new(a, Utf8, null)].into());
@@ -378,11 +379,7 @@ mod tests {
         let dict: DictionaryArray<Int8Type> = vec!["p", "q"].into_iter().collect();
         let batch = RecordBatch::try_new(
             Arc::new(a),
-            vec![
-                Arc::new(Int32Array::from(vec![1, 2])),
-                Arc::new(TimestampSecondArray::from(vec![Some(5), None]).with_timezone("+02:00")),
-                Arc::new(dict),
-            ],
+            vec![Arc::new(Int32Array::from(vec![1, 2])), Arc::new(TimestampSecondArray::from(vec![Some(5), None]).with_timezone("+02:00")), Arc::new(dict)],
         )
         .unwrap();
         let got = adapt(&batch, &target).unwrap();

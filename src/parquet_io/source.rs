@@ -82,7 +82,9 @@ pub async fn fetch_tail(store: &dyn ObjectStore, path: &Path, key: &str, len: u6
     let options = GetOptions { range: Some(GetRange::Suffix(len)), ..GetOptions::default() };
     let reply = match store.get_opts(path, options).await {
         Ok(reply) => reply,
-        Err(e @ (object_store::Error::NotFound { .. } | object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. })) => return Err(failed(e)),
+        Err(e @ (object_store::Error::NotFound { .. } | object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. })) => {
+            return Err(failed(e));
+        }
         // An empty object has no last bytes, and Azure knows no suffix ranges: ask for the size first.
         Err(_) => {
             let meta = store.head(path).await.map_err(failed)?;
@@ -134,7 +136,9 @@ impl Chunks {
     pub fn open(ident: Arc<Ident>, source: &Source) -> Result<Self> {
         let origin = match source {
             Source::Memory(bytes) => Origin::Memory(bytes.clone()),
-            Source::Local(path) => Origin::Local(Mutex::new(File::open(path).map_err(|e| Error::local(format!("cannot open the spilled file `{}`", path.display()), e))?)),
+            Source::Local(path) => {
+                Origin::Local(Mutex::new(File::open(path).map_err(|e| Error::local(format!("cannot open the spilled file `{}`", path.display()), e))?))
+            }
             Source::Remote(remote) => Origin::Remote(remote.clone(), Mutex::default()),
         };
         Ok(Self(Arc::new(Inner { ident, origin, fault: Mutex::new(None) })))

@@ -91,7 +91,12 @@ fn the_footer_tells_readers_of_the_order_and_the_encodings_fit_the_data() {
     let order = meta.row_group(0).sorting_columns().unwrap();
     assert_eq!((order[0].column_idx, order[0].descending, order[0].nulls_first), (2, false, true));
     let has = |column: usize, e: Encoding| meta.row_group(0).column(column).encodings().any(|x| x == e);
-    assert!(has(0, Encoding::DELTA_LENGTH_BYTE_ARRAY) && has(1, Encoding::RLE_DICTIONARY) && has(2, Encoding::DELTA_BINARY_PACKED) && has(3, Encoding::RLE_DICTIONARY));
+    assert!(
+        has(0, Encoding::DELTA_LENGTH_BYTE_ARRAY)
+            && has(1, Encoding::RLE_DICTIONARY)
+            && has(2, Encoding::DELTA_BINARY_PACKED)
+            && has(3, Encoding::RLE_DICTIONARY)
+    );
     assert!(meta.row_group(0).column(0).column_index_offset().is_some());
     let kv = meta.file_metadata().key_value_metadata().unwrap();
     assert!(kv.iter().any(|k| k.key == "icepack.run"));
@@ -166,7 +171,14 @@ fn a_footer_that_lies_about_its_rows_is_found_out() {
         let data_end = old.columns().iter().map(|c| c.byte_range().0 + c.byte_range().1).max().unwrap();
         let group: RowGroupMetaData = old.into_builder().set_num_rows(claim).build().unwrap();
         let f = meta.file_metadata();
-        let lying = parquet::file::metadata::FileMetaData::new(f.version(), claim, f.created_by().map(Into::into), f.key_value_metadata().cloned(), f.schema_descr_ptr(), None);
+        let lying = parquet::file::metadata::FileMetaData::new(
+            f.version(),
+            claim,
+            f.created_by().map(Into::into),
+            f.key_value_metadata().cloned(),
+            f.schema_descr_ptr(),
+            None,
+        );
         let mut out = good.slice(..usize::try_from(data_end).unwrap()).to_vec();
         let meta = parquet::file::metadata::ParquetMetaData::new(lying, vec![group]);
         ParquetMetaDataWriter::new(&mut out, &meta).finish().unwrap();

@@ -60,7 +60,10 @@ pub struct ParquetWriter<W: Write + Send> {
 
 enum State<W: Write + Send> {
     /// The first rows are kept until there are enough of them to choose encodings by.
-    Sampling { sink: W, rows: Vec<RecordBatch> },
+    Sampling {
+        sink: W,
+        rows: Vec<RecordBatch>,
+    },
     Writing(Box<Encoder<W>>),
     /// An error has consumed the sink.
     Broken,
@@ -234,7 +237,8 @@ fn properties(schema: &Schema, descriptor: &SchemaDescriptor, options: &WriteOpt
 /// Nested columns keep the defaults.
 fn encode(builder: WriterPropertiesBuilder, path: ColumnPath, data_type: &DataType, distinct: impl Fn() -> f64) -> WriterPropertiesBuilder {
     use DataType as T;
-    let plain = |builder: WriterPropertiesBuilder, encoding| builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path.clone(), encoding);
+    let plain =
+        |builder: WriterPropertiesBuilder, encoding| builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path.clone(), encoding);
     match data_type {
         T::Timestamp(..) => plain(builder, Encoding::DELTA_BINARY_PACKED),
         T::Int32 | T::Int64 | T::UInt32 | T::UInt64 if distinct() > UNIQUE => plain(builder, Encoding::DELTA_BINARY_PACKED),

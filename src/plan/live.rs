@@ -11,8 +11,7 @@ use crate::model::plan::Inventory;
 /// head afterwards: between the two a file may be compacted and deleted.
 pub fn view(tenant: &Tenant, inventory: &Inventory) -> LiveView {
     // A file that was replaced after it was retired is another file, and unread.
-    let retired: BTreeSet<(&str, &Option<String>)> =
-        inventory.head.iter().flat_map(|m| &m.retired).map(|r| (r.key.as_str(), &r.etag)).collect();
+    let retired: BTreeSet<(&str, &Option<String>)> = inventory.head.iter().flat_map(|m| &m.retired).map(|r| (r.key.as_str(), &r.etag)).collect();
     let snapshots = inventory.head.iter().flat_map(|m| &m.snapshots).map(|s| LiveFile {
         key: s.key.clone(),
         size: s.size,
@@ -26,11 +25,7 @@ pub fn view(tenant: &Tenant, inventory: &Inventory) -> LiveView {
         .iter()
         .filter(|f| names::classify(tenant, &f.key) == FileKind::Raw && !retired.contains(&(f.key.as_str(), &f.etag)))
         .map(|f| LiveFile { key: f.key.clone(), size: f.size, rows: None, from: None, to: None, undated: 0 });
-    LiveView {
-        tenant: tenant.clone(),
-        version: inventory.head.as_ref().map_or(0, |m| m.version),
-        files: snapshots.chain(raw).collect(),
-    }
+    LiveView { tenant: tenant.clone(), version: inventory.head.as_ref().map_or(0, |m| m.version), files: snapshots.chain(raw).collect() }
 }
 
 /// The files of the view that may hold rows between `from` and `to`, both inclusive. A file whose rows nobody knows, or that has undated rows, always may.

@@ -57,10 +57,11 @@ impl CredentialProvider for ChainCredentials {
         {
             return Ok(Arc::clone(&c.credential));
         }
-        let fresh = self.provider.provide_credentials().await.map_err(|e| object_store::Error::Unauthenticated {
-            path: "AWS credential chain".to_owned(),
-            source: Box::new(e),
-        })?;
+        let fresh = self
+            .provider
+            .provide_credentials()
+            .await
+            .map_err(|e| object_store::Error::Unauthenticated { path: "AWS credential chain".to_owned(), source: Box::new(e) })?;
         let credential = Arc::new(AwsCredential {
             key_id: fresh.access_key_id().to_owned(),
             secret_key: fresh.secret_access_key().to_owned(),

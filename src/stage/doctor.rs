@@ -149,7 +149,13 @@ impl Doctor {
                 Err(e) => return bad(&e),
             };
             if winners != 1 {
-                return (Health::Unsafe, format!("{winners} of {RACERS} concurrent creates of one key won (round {}): two runs could overwrite each other's commits; run one icepack at a time or use another store", round + 1));
+                return (
+                    Health::Unsafe,
+                    format!(
+                        "{winners} of {RACERS} concurrent creates of one key won (round {}): two runs could overwrite each other's commits; run one icepack at a time or use another store",
+                        round + 1
+                    ),
+                );
             }
         }
         good(format!("one of {RACERS} concurrent creates wins, {RACES} times"))
@@ -191,9 +197,10 @@ impl Doctor {
         match probe.await {
             Err(e) => bad(&e),
             Ok((None, ..)) => (Health::Limited, "a listing does not show what was just written: compaction waits a pass longer, nothing is lost".to_owned()),
-            Ok((Some(m), head, _)) if m.e_tag != head.e_tag => {
-                (Health::Bad, format!("a listing shows ETag {:?}, a HEAD {:?}: retired files could not be recognised and would never be deleted", m.e_tag, head.e_tag))
-            }
+            Ok((Some(m), head, _)) if m.e_tag != head.e_tag => (
+                Health::Bad,
+                format!("a listing shows ETag {:?}, a HEAD {:?}: retired files could not be recognised and would never be deleted", m.e_tag, head.e_tag),
+            ),
             Ok((_, _, true)) => (Health::Limited, "a listing still shows what was just deleted: it is forgotten a pass later".to_owned()),
             Ok(_) => good("listings follow writes and deletes at once, with the same ETags"),
         }
@@ -202,7 +209,11 @@ impl Doctor {
     async fn get_range(&self) -> Finding {
         let probe = async {
             let key = self.key("range")?;
-            let put = self.store.put_opts(&key, PutPayload::from_static(b"0123456789"), create()).await.map_err(|e| Error::store(format!("cannot create `{key}`"), e))?;
+            let put = self
+                .store
+                .put_opts(&key, PutPayload::from_static(b"0123456789"), create())
+                .await
+                .map_err(|e| Error::store(format!("cannot create `{key}`"), e))?;
             let part = self.store.get_range(&key, 3..6).await.map_err(|e| Error::store(format!("cannot read a range of `{key}`"), e))?;
             let other = GetOptions { if_match: Some("\"another\"".to_owned()), ..GetOptions::default() };
             let mismatch = self.store.get_opts(&key, other).await.is_ok();
@@ -212,7 +223,9 @@ impl Doctor {
         match probe.await {
             Err(e) => bad(&e),
             Ok((part, ..)) if part.as_ref() != b"345" => (Health::Bad, "a range was asked for, another came".to_owned()),
-            Ok((_, false, _)) => (Health::Limited, "the store gives no ETags: a file that is replaced under its name cannot be told from the old one".to_owned()),
+            Ok((_, false, _)) => {
+                (Health::Limited, "the store gives no ETags: a file that is replaced under its name cannot be told from the old one".to_owned())
+            }
             Ok((_, _, true)) => (Health::Limited, "If-Match on a GET is ignored: do not replace files under their names".to_owned()),
             Ok(_) => good("ranges and If-Match are honoured"),
         }

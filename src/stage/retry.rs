@@ -108,7 +108,13 @@ mod tests {
 
     #[test]
     fn only_what_passes_by_itself_is_transient() {
-        for text in ["connection reset", "operation timed out", "Server returned non-2xx status code: 503 Service Unavailable: SlowDown", "status 429", "status 400 Bad Request: RequestTimeout"] {
+        for text in [
+            "connection reset",
+            "operation timed out",
+            "Server returned non-2xx status code: 503 Service Unavailable: SlowDown",
+            "status 429",
+            "status 400 Bad Request: RequestTimeout",
+        ] {
             assert!(is_transient(&generic(text)), "{text}");
         }
         let source = || "x".into();

@@ -148,8 +148,8 @@ pub struct OpenStore {
 pub struct OpenOptions {
     /// A directory that does not exist is made.
     pub create: bool,
-    /// The caller retries by itself: the client must not, or the two would multiply.
-    pub no_client_retries: bool,
+    /// The caller retries what the client gives up on, so the client must give up soon.
+    pub caller_retries: bool,
 }
 
 /// Opens a store.
@@ -181,10 +181,7 @@ fn open_directory(path: &FsPath, options: OpenOptions) -> Result<LocalFileSystem
     if !path.exists() {
         return Err(Error::Store {
             action: format!("cannot open the store `{}`", path.display()),
-            source: object_store::Error::NotFound {
-                path: path.display().to_string(),
-                source: "no such directory: create it, or check --store".into(),
-            },
+            source: object_store::Error::NotFound { path: path.display().to_string(), source: "no such directory: create it, or check --store".into() },
         });
     }
     if !path.is_dir() {
@@ -214,8 +211,9 @@ async fn open_s3(bucket: &str, options: OpenOptions, clock: Arc<dyn Clock>) -> R
         builder = builder.with_endpoint(endpoint);
     }
     builder = builder.with_client_options(client);
-    if options.no_client_retries {
-        builder = builder.with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() });
+    if options.caller_retries {
+        // Not none at all: the parts of an upload can be retried by the client alone.
+        builder = builder.with_retry(RetryConfig { max_retries: 3, retry_timeout: Duration::from_secs(20), ..RetryConfig::default() });
     }
     builder.build().map_err(|e| Error::Usage(format!("cannot open s3://{bucket}: {e}")))
 }
@@ -294,7 +292,9 @@ mod tests {
 
     #[test]
     fn an_archive_inside_the_store_or_around_it_overlaps() {
-        for (a, b) in [("s3://b/hot", "s3://b/hot"), ("s3://b", "s3://b/cold"), ("s3://b/hot/cold", "s3://b/hot"), ("/d/hot", "/d/hot/../hot/cold"), ("/d", "file:///d/")] {
+        for (a, b) in
+            [("s3://b/hot", "s3://b/hot"), ("s3://b", "s3://b/cold"), ("s3://b/hot/cold", "s3://b/hot"), ("/d/hot", "/d/hot/../hot/cold"), ("/d", "file:///d/")]
+        {
             assert!(at(a).overlaps(&at(b)), "{a} {b}");
         }
         for (a, b) in [("s3://b/hot", "s3://c/hot"), ("s3://b/hot", "s3://b/hotter"), ("/d/hot", "/d/cold"), ("/d", "s3://d")] {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::store::path;
 use super::discover;
+use super::store::path;
 use crate::error::{Error, Result};
 use crate::model::file::{Listed, RowStats, Snapshot};
 use crate::model::inspect::{Finding, Severity, VerifyReport};
@@ -52,8 +52,15 @@ impl Verifier {
     /// # Errors
     /// [`Error::Store`] where something cannot be listed or fetched for another reason than that it is not there.
     pub async fn verify(&self, tenants: &[Tenant]) -> Result<VerifyReport> {
-        let mut report =
-            VerifyReport { schema_version: SCHEMA_VERSION, deep: self.deep, tenants: tenants.len() as u64, snapshots: 0, archives: 0, rows_read: 0, findings: Vec::new() };
+        let mut report = VerifyReport {
+            schema_version: SCHEMA_VERSION,
+            deep: self.deep,
+            tenants: tenants.len() as u64,
+            snapshots: 0,
+            archives: 0,
+            rows_read: 0,
+            findings: Vec::new(),
+        };
         for tenant in tenants {
             let mut findings = Findings { tenant, report: &mut report };
             match discover::live_inventory(&self.store, tenant).await {
@@ -65,7 +72,9 @@ impl Verifier {
                     }
                     self.cold(head, &mut findings).await?;
                 }
-                Err(Error::Refused(why)) => findings.add(Severity::Broken, &names::manifest_dir(tenant), why, "bring the manifest back from a backup or an older version of the object"),
+                Err(Error::Refused(why)) => {
+                    findings.add(Severity::Broken, &names::manifest_dir(tenant), why, "bring the manifest back from a backup or an older version of the object")
+                }
                 Err(e) => return Err(e),
             }
         }
@@ -79,23 +88,52 @@ impl Verifier {
         let mut readable = Vec::new();
         for s in &head.snapshots {
             match listed.get(s.key.as_str()) {
-                None => findings.add(Severity::Broken, &s.key, format!("{} rows are missing: the manifest names this snapshot, the store does not have it", s.stats.rows), "bring the object back from a backup or an older version; look for lifecycle rules or scripts that delete in this prefix"),
-                Some(l) if l.size != s.size => findings.add(Severity::Broken, &s.key, format!("it has {} bytes, the manifest says {}", l.size, s.size), "bring the object back from a backup or an older version"),
+                None => findings.add(
+                    Severity::Broken,
+                    &s.key,
+                    format!("{} rows are missing: the manifest names this snapshot, the store does not have it", s.stats.rows),
+                    "bring the object back from a backup or an older version; look for lifecycle rules or scripts that delete in this prefix",
+                ),
+                Some(l) if l.size != s.size => findings.add(
+                    Severity::Broken,
+                    &s.key,
+                    format!("it has {} bytes, the manifest says {}", l.size, s.size),
+                    "bring the object back from a backup or an older version",
+                ),
                 Some(l) if s.etag.is_some() && l.etag != s.etag => {
-                    findings.add(Severity::Warning, &s.key, "its ETag is not the one that was written: it was copied or replaced", "run `icepack verify --deep`: if the rows are right, nothing needs to be done");
+                    findings.add(
+                        Severity::Warning,
+                        &s.key,
+                        "its ETag is not the one that was written: it was copied or replaced",
+                        "run `icepack verify --deep`: if the rows are right, nothing needs to be done",
+                    );
                     readable.push(s);
                 }
                 Some(_) => readable.push(s),
             }
         }
         if !commit::totals_balance(head) {
-            findings.add(Severity::Broken, &names::manifest_key(findings.tenant, head.version), format!("the books of the tenant's life do not balance: {:?}", head.totals), "please report this, with the manifests of the tenant");
+            findings.add(
+                Severity::Broken,
+                &names::manifest_key(findings.tenant, head.version),
+                format!("the books of the tenant's life do not balance: {:?}", head.totals),
+                "please report this, with the manifests of the tenant",
+            );
         }
         for q in &head.quarantined {
-            findings.add(Severity::Warning, &q.key, format!("quarantined since {}: {}", q.at.format("%Y-%m-%d"), q.reason), "mend or replace the file (it is then tried again), or move it away");
+            findings.add(
+                Severity::Warning,
+                &q.key,
+                format!("quarantined since {}: {}", q.at.format("%Y-%m-%d"), q.reason),
+                "mend or replace the file (it is then tried again), or move it away",
+            );
         }
         for (id, f) in sweep::orphans(head, listing) {
-            let when = if id < head.floor { "the next pass deletes it" } else { "a pass deletes it once it is older than the orphan grace, unless a run under way commits it" };
+            let when = if id < head.floor {
+                "the next pass deletes it"
+            } else {
+                "a pass deletes it once it is older than the orphan grace, unless a run under way commits it"
+            };
             findings.add(Severity::Note, &f.key, "no manifest names it: left by a run that did not finish, or under way", when);
         }
         if self.deep {
@@ -141,8 +179,12 @@ impl Verifier {
                     counted.insert(r.key.as_str());
                     self.archived(archive, r, &objects, findings).await?;
                 }
-                Ok(r) => findings.add(Severity::Broken, key, format!("it is the receipt of `{}` of tenant `{}`", r.key, r.tenant), "somebody moved it: put it back"),
-                Err(why) => findings.add(Severity::Broken, key, format!("the receipt cannot be read: {why}"), "bring it back from a backup or an older version"),
+                Ok(r) => {
+                    findings.add(Severity::Broken, key, format!("it is the receipt of `{}` of tenant `{}`", r.key, r.tenant), "somebody moved it: put it back")
+                }
+                Err(why) => {
+                    findings.add(Severity::Broken, key, format!("the receipt cannot be read: {why}"), "bring it back from a backup or an older version")
+                }
             }
         }
         for r in head.map_or(&[][..], |m| &m.archives) {
@@ -152,7 +194,12 @@ impl Verifier {
             }
         }
         for key in objects.keys().filter(|k| !counted.contains(*k)) {
-            findings.add(Severity::Warning, key, "an archive object without a receipt does not count: a run broke off before its commit", "its rows are still in the store or in another object; delete it by hand if its cost matters");
+            findings.add(
+                Severity::Warning,
+                key,
+                "an archive object without a receipt does not count: a run broke off before its commit",
+                "its rows are still in the store or in another object; delete it by hand if its cost matters",
+            );
         }
         Ok(())
     }
@@ -160,8 +207,15 @@ impl Verifier {
     async fn archived(&self, archive: &Arc<dyn ObjectStore>, r: &Receipt, objects: &BTreeMap<&str, u64>, findings: &mut Findings<'_>) -> Result<()> {
         findings.report.archives += 1;
         match objects.get(r.key.as_str()) {
-            None => findings.add(Severity::Broken, &r.key, format!("{} archived rows are missing: the object is not there", r.stats.rows), "bring it back from an older version; look for lifecycle rules that delete in the archive"),
-            Some(size) if *size != r.size => findings.add(Severity::Broken, &r.key, format!("it has {size} bytes, the receipt says {}", r.size), "bring it back from an older version"),
+            None => findings.add(
+                Severity::Broken,
+                &r.key,
+                format!("{} archived rows are missing: the object is not there", r.stats.rows),
+                "bring it back from an older version; look for lifecycle rules that delete in the archive",
+            ),
+            Some(size) if *size != r.size => {
+                findings.add(Severity::Broken, &r.key, format!("it has {size} bytes, the receipt says {}", r.size), "bring it back from an older version")
+            }
             Some(_) if self.deep => {
                 let stats = self.stats(Arc::clone(archive), r.key.clone(), r.size).await;
                 if let Err(Error::Store { source, .. }) = &stats
@@ -190,7 +244,12 @@ fn compare(key: &str, said: &RowStats, read: Result<RowStats>, findings: &mut Fi
         Ok(found) => {
             findings.report.rows_read += found.rows;
             if found != *said {
-                findings.add(Severity::Broken, key, format!("its rows are not the ones that were written: {found:?} instead of {said:?}"), "bring the object back from a backup or an older version");
+                findings.add(
+                    Severity::Broken,
+                    key,
+                    format!("its rows are not the ones that were written: {found:?} instead of {said:?}"),
+                    "bring the object back from a backup or an older version",
+                );
             }
             Ok(())
         }

@@ -25,7 +25,11 @@ pub fn endpoint() -> Option<String> {
     if let Ok(endpoint) = std::env::var("ICEPACK_TEST_S3") {
         return Some(endpoint);
     }
-    assert_eq!(std::env::var("ICEPACK_SKIP_S3").as_deref(), Ok("1"), "no S3 server: run ./test.sh, which starts one, or set ICEPACK_SKIP_S3=1 to leave these tests out");
+    assert_eq!(
+        std::env::var("ICEPACK_SKIP_S3").as_deref(),
+        Ok("1"),
+        "no S3 server: run ./test.sh, which starts one, or set ICEPACK_SKIP_S3=1 to leave these tests out"
+    );
     eprintln!("SKIPPED: ICEPACK_SKIP_S3=1");
     None
 }

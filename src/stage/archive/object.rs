@@ -127,7 +127,8 @@ impl ObjectArchive {
     /// A receipt of this name exists: ours from an earlier attempt, or something is wrong.
     async fn same_receipt(&self, path: &Path, ours: &Receipt) -> Result<()> {
         let get = || async { self.store.get(path).await?.bytes().await };
-        let bytes = retry(&self.options.retry, &format!("read {path}"), get).await.map_err(|e| self.failed(Error::store(format!("cannot read `{path}`"), e)))?;
+        let bytes =
+            retry(&self.options.retry, &format!("read {path}"), get).await.map_err(|e| self.failed(Error::store(format!("cannot read `{path}`"), e)))?;
         let theirs: Receipt = serde_json::from_slice(&bytes).map_err(|e| self.failed(format!("`{path}` is there and is not a receipt: {e}")))?;
         if theirs == *ours { Ok(()) } else { Err(self.failed(format!("`{path}` is there with other contents"))) }
     }

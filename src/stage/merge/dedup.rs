@@ -57,7 +57,8 @@ impl Dedup {
     pub fn filter(&mut self, batch: &RecordBatch, keys: &[i64]) -> Result<Option<BooleanArray>> {
         let (Some(encoders), Some(last)) = (&self.rows, keys.last().copied()) else { return Ok(None) };
         let ids = batch.column(encoders.id);
-        let candidates: Vec<u32> = (0u32..).zip(0..keys.len()).filter(|(_, i)| shares_key(keys, *i, self.window) && ids.is_valid(*i)).map(|(row, _)| row).collect();
+        let candidates: Vec<u32> =
+            (0u32..).zip(0..keys.len()).filter(|(_, i)| shares_key(keys, *i, self.window) && ids.is_valid(*i)).map(|(row, _)| row).collect();
         if candidates.is_empty() {
             self.enter(last);
             return Ok(None);

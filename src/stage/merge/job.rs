@@ -94,7 +94,9 @@ impl Job {
         let schema = Arc::clone(&opened.schema);
         // No inputs at all: there is no schema either, and nothing will ask for the column.
         let (column, unit) = match schema.index_of(&spec.columns.timestamp) {
-            Ok(i) => (i, time::unit_of(schema.field(i).data_type()).ok_or_else(|| Error::local("cannot merge", "the united timestamp column is not a timestamp"))?),
+            Ok(i) => {
+                (i, time::unit_of(schema.field(i).data_type()).ok_or_else(|| Error::local("cannot merge", "the united timestamp column is not a timestamp"))?)
+            }
             Err(_) => (0, TimeUnit::Microsecond),
         };
         Ok(Self {

@@ -203,7 +203,8 @@ fn blocking(
         runtime: parts.runtime,
         stop,
     })?;
-    let merged = run::plan(&job, opened.inputs).and_then(|runs| spill::reduce(&job, runs)).and_then(|runs| output::beside(output, |sink| kway::merge(&job, runs, sink)));
+    let merged =
+        run::plan(&job, opened.inputs).and_then(|runs| spill::reduce(&job, runs)).and_then(|runs| output::beside(output, |sink| kway::merge(&job, runs, sink)));
     let written = merged.map_err(|e| job.verdict(e))?;
     balance(&job, &written, spec.check_content)?;
     Ok(MergeOutcome {

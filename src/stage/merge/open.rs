@@ -180,7 +180,8 @@ impl Opener {
         };
         let kib = u32::try_from(planned.size.min(self.shares.whole).div_ceil(1 << 10)).unwrap_or(self.permits).clamp(1, self.permits);
         let _permit = self.in_flight.acquire_many(kib).await.map_err(|e| Error::local("cannot fetch inputs", e))?;
-        let (meta, fetched) = if planned.size <= self.shares.whole { self.fetch_whole(&planned, &path).await? } else { self.fetch_end(&planned, &path).await? };
+        let (meta, fetched) =
+            if planned.size <= self.shares.whole { self.fetch_whole(&planned, &path).await? } else { self.fetch_end(&planned, &path).await? };
         let ident = Ident { key: planned.key.clone(), size: meta.size, etag: meta.e_tag.clone() };
         let opener = Arc::clone(&self);
         let work = move || opener.examine(planned, ident, path, fetched);
@@ -218,7 +219,8 @@ impl Opener {
         let (source, tail) = match &fetched {
             Fetched::Whole(bytes) => (Source::Memory(bytes.clone()), None),
             Fetched::Tail(tail) => {
-                let remote = Remote { store: Arc::clone(&self.store), path, etag: ident.etag.clone(), window: self.shares.window(), runtime: self.runtime.clone() };
+                let remote =
+                    Remote { store: Arc::clone(&self.store), path, etag: ident.etag.clone(), window: self.shares.window(), runtime: self.runtime.clone() };
                 (Source::Remote(remote), Some(compact(tail)))
             }
         };

@@ -81,7 +81,10 @@ enum Step {
 pub(super) fn beside(output: Output, merge: impl FnOnce(&mut super::kway::Sink) -> Result<()>) -> Result<Written> {
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new().name("icepack-encode".to_owned()).spawn_scoped(scope, move || output.run(&receiver)).map_err(|e| Error::local("cannot start a thread", e))?;
+        let thread = std::thread::Builder::new()
+            .name("icepack-encode".to_owned())
+            .spawn_scoped(scope, move || output.run(&receiver))
+            .map_err(|e| Error::local("cannot start a thread", e))?;
         // A send fails only when the output has failed; its own error follows below.
         let merged = merge(&mut |batch| sender.send(Step::Rows(batch)).map_err(|_| Error::Stopped));
         if merged.is_ok() {

@@ -187,10 +187,11 @@ impl InputFeed {
 
     fn end(&self, job: &Job) -> Result<()> {
         match &self.input.planned.stats {
-            Some(stats) if job.check_content && stats.fingerprint != self.fingerprint => Err(self.input.file.ident.bad(format!(
-                "its rows are not those that were written: fingerprint {}, and the manifest says {}",
-                self.fingerprint, stats.fingerprint
-            ))),
+            Some(stats) if job.check_content && stats.fingerprint != self.fingerprint => Err(self
+                .input
+                .file
+                .ident
+                .bad(format!("its rows are not those that were written: fingerprint {}, and the manifest says {}", self.fingerprint, stats.fingerprint))),
             _ => Ok(()),
         }
     }

@@ -1,7 +1,7 @@
 //! What does not fit into memory at once goes through sorted runs on the local disk.
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -214,7 +214,8 @@ mod tests {
 
     #[test]
     fn groups_are_neighbours_and_at_least_pairs() {
-        let shape = |bytes| groups((0..7).map(|i| run(i, 0, 9, 10)).collect(), bytes).iter().map(|g| g.iter().map(|r| r.rank.0).collect()).collect::<Vec<Vec<_>>>();
+        let shape =
+            |bytes| groups((0..7).map(|i| run(i, 0, 9, 10)).collect(), bytes).iter().map(|g| g.iter().map(|r| r.rank.0).collect()).collect::<Vec<Vec<_>>>();
         assert_eq!(shape(30), [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
         assert_eq!(shape(0), [vec![0, 1], vec![2, 3], vec![4, 5], vec![6]]);
     }

@@ -2,6 +2,7 @@
 
 mod random;
 mod support;
+mod types;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -201,13 +202,18 @@ async fn snapshots_end_at_the_target_size() {
     let mut random = Random(7);
     let mut files = Vec::new();
     for f in 0..6 {
-        let events: Vec<_> = (0..4_000).map(|i| event(&format!("{f}-{i}"), T0 + i, &format!("{:016x}{:016x}", random.below(u64::MAX), random.below(u64::MAX)))).collect();
+        let events: Vec<_> =
+            (0..4_000).map(|i| event(&format!("{f}-{i}"), T0 + i, &format!("{:016x}{:016x}", random.below(u64::MAX), random.below(u64::MAX)))).collect();
         w.events(&format!("{f}"), &events).await;
         files.push(events);
     }
     let out = w.merge().await;
     assert!(out.snapshots.len() > 3, "{}", out.snapshots.len());
-    assert!(out.snapshots.iter().rev().skip(1).all(|s| (50 << 10..400 << 10).contains(&s.size)), "{:?}", out.snapshots.iter().map(|s| s.size).collect::<Vec<_>>());
+    assert!(
+        out.snapshots.iter().rev().skip(1).all(|s| (50 << 10..400 << 10).contains(&s.size)),
+        "{:?}",
+        out.snapshots.iter().map(|s| s.size).collect::<Vec<_>>()
+    );
     assert_eq!(w.read(&out.snapshots).await, naive(&files));
     // The same inputs give the same bytes, but for what the ids put into names.
     let again = w.merge().await;
@@ -240,7 +246,11 @@ async fn every_file_that_cannot_be_read_is_named_at_once() {
     w.raw("good", good.clone()).await;
     w.raw("text", "hello, this is not parquet at all".into()).await;
     w.raw("cut", good.slice(..good.len() - 20)).await;
-    let other = RecordBatch::try_from_iter(vec![("timestamp", times(TimeUnit::Second, None, [Some(1)].into_iter())), ("payload", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]).unwrap();
+    let other = RecordBatch::try_from_iter(vec![
+        ("timestamp", times(TimeUnit::Second, None, [Some(1)].into_iter())),
+        ("payload", Arc::new(Int32Array::from(vec![1])) as ArrayRef),
+    ])
+    .unwrap();
     w.raw("other", foreign(&other, 10)).await;
     let timeless = RecordBatch::try_from_iter(vec![("time", times(TimeUnit::Second, None, [Some(1)].into_iter()))]).unwrap();
     w.raw("timeless", foreign(&timeless, 10)).await;
@@ -293,11 +303,8 @@ async fn a_snapshot_must_be_what_the_manifest_says() {
     assert_eq!(w.merge().await.snapshots[0].stats.rows, 1_100);
     let right = w.spec.inputs[0].clone();
     let stats = right.stats.unwrap();
-    let wrong = [
-        RowStats { rows: 999, ..stats },
-        RowStats { fingerprint: Fingerprint(1), ..stats },
-        RowStats { min: Some(Micros((T0 + 1) * 1_000_000)), ..stats },
-    ];
+    let wrong =
+        [RowStats { rows: 999, ..stats }, RowStats { fingerprint: Fingerprint(1), ..stats }, RowStats { min: Some(Micros((T0 + 1) * 1_000_000)), ..stats }];
     for stats in wrong {
         w.spec.inputs[0] = PlannedInput { stats: Some(stats), ..right.clone() };
         assert_eq!(bad(w.merge_into(None).await)[0].0, right.key);

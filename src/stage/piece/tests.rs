@@ -98,7 +98,8 @@ async fn a_large_piece_is_uploaded_in_equal_parts_under_a_bound() {
 async fn rows_without_a_date_are_named_from_the_epoch() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let spec = spec(store.clone(), RetryPolicy::NEVER, small());
-    let rows = RecordBatch::try_new(schema(), vec![Arc::new(TimestampNanosecondArray::from(vec![None, Some(5)])), Arc::new(StringArray::from(vec!["a", "b"]))]).unwrap();
+    let rows = RecordBatch::try_new(schema(), vec![Arc::new(TimestampNanosecondArray::from(vec![None, Some(5)])), Arc::new(StringArray::from(vec!["a", "b"]))])
+        .unwrap();
     let work = move || {
         let mut piece = PieceWriter::begin(spec)?;
         piece.write(&rows)?;

@@ -62,9 +62,9 @@ impl Target {
             };
             match retry(&self.retry, &format!("put {key}"), put).await {
                 Ok(result) if result.e_tag.is_some() => return Ok(Done { size, etag: result.e_tag }),
-                Ok(_) => return self.expect(key, &path, size).await,
+                Ok(_) => return self.confirm(key, &path, size).await,
                 // Our id is in the name, so it is our own: an attempt whose reply was lost, tried again by the client.
-                Err(object_store::Error::AlreadyExists { .. }) => match self.expect(key, &path, size).await {
+                Err(object_store::Error::AlreadyExists { .. }) => match self.confirm(key, &path, size).await {
                     // Some stores say "conflict" while an earlier attempt is still being settled.
                     Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) if conflicts < 2 => conflicts += 1,
                     settled => return settled,
@@ -78,12 +78,17 @@ impl Target {
     ///
     /// # Errors
     /// Where it is not.
-    pub async fn expect(&self, key: &str, path: &Path, size: u64) -> Result<Done> {
-        let meta = retry(&self.retry, &format!("head {key}"), || self.store.head(path)).await.map_err(|e| Error::store(format!("cannot check `{key}` after writing it"), e))?;
+    pub async fn confirm(&self, key: &str, path: &Path, size: u64) -> Result<Done> {
+        let meta = retry(&self.retry, &format!("head {key}"), || self.store.head(path))
+            .await
+            .map_err(|e| Error::store(format!("cannot check `{key}` after writing it"), e))?;
         if meta.size == size {
             return Ok(Done { size, etag: meta.e_tag });
         }
-        Err(Error::Local { action: format!("cannot trust `{key}` after writing it"), why: format!("{size} bytes were written, and the store shows {}", meta.size) })
+        Err(Error::Local {
+            action: format!("cannot trust `{key}` after writing it"),
+            why: format!("{size} bytes were written, and the store shows {}", meta.size),
+        })
     }
 }
 
@@ -202,9 +207,9 @@ async fn send_all(upload: &mut dyn MultipartUpload, in_flight: usize, steps: &mu
 async fn complete(target: &Target, key: &str, path: &Path, upload: &mut dyn MultipartUpload, size: u64) -> Result<Done> {
     match upload.complete().await {
         // The store has put the parts together by their numbers: that it did so with all of them is worth one request.
-        Ok(result) => target.expect(key, path, size).await.map(|seen| Done { etag: seen.etag.or(result.e_tag), ..seen }),
+        Ok(result) => target.confirm(key, path, size).await.map(|seen| Done { etag: seen.etag.or(result.e_tag), ..seen }),
         // The reply may have been lost, not the object.
-        Err(e) => match target.expect(key, path, size).await {
+        Err(e) => match target.confirm(key, path, size).await {
             Ok(done) => Ok(done),
             Err(_) => {
                 abandon(key, upload).await;

@@ -123,7 +123,13 @@ impl World {
 
     /// The snapshots of an earlier merge become inputs.
     pub fn take(&mut self, snapshots: &[Snapshot]) {
-        self.spec.inputs.extend(snapshots.iter().map(|s| PlannedInput { key: s.key.clone(), size: s.size, etag: s.etag.clone(), stats: Some(s.stats), id: Some(s.id) }));
+        self.spec.inputs.extend(snapshots.iter().map(|s| PlannedInput {
+            key: s.key.clone(),
+            size: s.size,
+            etag: s.etag.clone(),
+            stats: Some(s.stats),
+            id: Some(s.id),
+        }));
     }
 
     pub async fn merge_into(&self, sink: Option<mpsc::Sender<ExpiredBatch>>) -> Result<MergeOutcome, MergeError> {
