@@ -64,10 +64,10 @@ impl Selection {
         self.patterns.is_empty() || self.globs.is_match(tenant.as_str())
     }
 
-    /// Names (not globs) that no tenant has: a typo that would otherwise look like "nothing to do".
-    fn missing<'a>(&'a self, tenants: &[Tenant]) -> Vec<&'a str> {
+    /// A name (not a glob) that no tenant has: a typo that would otherwise look like "nothing to do".
+    fn missing<'a>(&'a self, tenants: &[Tenant]) -> Option<&'a str> {
         let known = |p: &str| tenants.iter().any(|t| t.as_str() == p);
-        self.patterns.iter().map(String::as_str).filter(|p| !is_glob(p) && !known(p)).collect()
+        self.patterns.iter().map(String::as_str).find(|p| !is_glob(p) && !known(p))
     }
 }
 
@@ -119,7 +119,7 @@ struct Work {
 
 /// What looking at a tenant gave.
 enum Look {
-    Over(Outcome),
+    Over(Box<Outcome>),
     Work(Box<Work>),
 }
 
@@ -154,7 +154,7 @@ impl Context {
     /// The tenants that `selection` takes, and reports of those that must be renamed.
     async fn tenants(&self, selection: &Selection) -> Result<(Vec<Tenant>, Vec<TenantReport>)> {
         let found = discover::tenants(self.store.as_ref()).await?;
-        for name in selection.missing(&found.tenants) {
+        if let Some(name) = selection.missing(&found.tenants) {
             return Err(Error::Usage(format!("--tenant: there is no tenant `{name}` in this store; `icepack status` lists them")));
         }
         let tenants = found.tenants.into_iter().filter(|t| selection.takes(t)).collect();
@@ -236,7 +236,7 @@ impl Run {
         let mut looks = looks.buffer_unordered(LOOK_AT_ONCE);
         while let Some(look) = looks.next().await {
             match look {
-                Look::Over(outcome) => outcomes.push(outcome),
+                Look::Over(outcome) => outcomes.push(*outcome),
                 Look::Work(w) => work.push(w),
             }
         }
@@ -269,7 +269,7 @@ impl Run {
                 let sweep_due = litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing));
                 if plan.groups.is_empty() && !sweep_due {
                     let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
-                    return Look::Over(Outcome { report, error: None });
+                    return Look::Over(Box::new(Outcome { report, error: None }));
                 }
                 Look::Work(Box::new(Work { tenant, inventory, plan, sweep_due, counters }))
             }
@@ -277,7 +277,7 @@ impl Run {
                 tracing::error!(%tenant, run_id = %self.run_id, "{e}");
                 let mut outcome = Outcome::failed(tenant.as_str(), e);
                 outcome.report.requests = counters.read();
-                Look::Over(outcome)
+                Look::Over(Box::new(outcome))
             }
         }
     }

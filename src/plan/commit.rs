@@ -101,7 +101,7 @@ pub fn apply(head: &Manifest, edit: &Edit, seen: &Observed, stamp: Stamp) -> Res
     next.floor = edit.floor.unwrap_or(head.floor);
     next.snapshots.retain(|s| !retired.contains(s.key.as_str()));
     next.snapshots.extend(edit.add.iter().cloned());
-    next.snapshots.sort_by(|a, b| (a.stats.min, a.id).cmp(&(b.stats.min, b.id)));
+    next.snapshots.sort_by_key(|s| (s.stats.min, s.id));
     next.retired.retain(|r| !forgotten.contains(r.key.as_str()));
     next.retired.extend(edit.retire.iter().cloned());
     next.archives.retain(|a| !settled.contains(a.key.as_str()));

@@ -48,7 +48,10 @@ impl Run {
         let error = self.work(&store, work, &mut report).await.err();
         if let Some(e) = &error {
             let ended = failed(&name, e);
-            tracing::error!(tenant = name, run_id = %self.run_id, "{e}");
+            match e {
+                Error::Stopped => tracing::warn!(tenant = name, run_id = %self.run_id, "{e}"),
+                _ => tracing::error!(tenant = name, run_id = %self.run_id, "{e}"),
+            }
             report.status = report.status.max(ended.status);
             report.error = ended.error;
         }

@@ -8,6 +8,7 @@ pub mod discover;
 pub mod doctor;
 pub mod litter;
 pub mod merge;
+pub mod named;
 pub mod piece;
 pub mod retry;
 pub mod runs;

@@ -13,6 +13,7 @@ use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
 use super::credentials::{self, ChainCredentials};
+use super::named::NamedStore;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 
@@ -163,6 +164,7 @@ pub async fn open(location: &Location, options: OpenOptions, clock: Arc<dyn Cloc
         Location::Memory => Arc::new(InMemory::new()),
         Location::Cloud { scheme, url } => open_cloud(scheme, url)?,
     };
+    let store = Arc::new(NamedStore::new(store, location.to_string()));
     Ok(OpenStore { store, location: location.clone() })
 }
 
