@@ -10,12 +10,11 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Clock, SystemClock};
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
-use crate::model::inspect::{DoctorReport, LiveView, StatusReport, TenantStatus, VerifyReport};
+use crate::model::inspect::{DoctorReport, LiveView, PlanReport, StatusReport, VerifyReport};
 use crate::model::manifest::Ledger;
 use crate::model::names::Tenant;
-use crate::model::plan::Plan;
-use crate::model::report::{RunReport, SCHEMA_VERSION, TenantReport};
-use crate::plan::{live, status};
+use crate::model::report::{RunReport, TenantReport};
+use crate::plan::live;
 use crate::progress::{Progress, Silent};
 use crate::run::{Context, Selection, StopHandle};
 use crate::stage::doctor::{self, Doctor};
@@ -229,25 +228,17 @@ impl CompactionManager {
     /// What [`Self::run_pass`] would do now. Nothing is written.
     ///
     /// # Errors
-    /// Of the store; [`Error::Refused`] for what a pass would refuse.
-    pub async fn plan(&self, selection: &Selection) -> Result<Vec<Plan>> {
+    /// [`Error::Store`] where the root cannot be listed. A tenant's own error is in the report.
+    pub async fn plan(&self, selection: &Selection) -> Result<PlanReport> {
         self.context.plan(selection).await
     }
 
     /// How the tenants stand.
     ///
     /// # Errors
-    /// Of the store.
+    /// [`Error::Store`] where the root or the run records cannot be read. A tenant's own error is in the report.
     pub async fn status(&self, selection: &Selection) -> Result<StatusReport> {
-        let tenants = self.selected(selection).await?;
-        let looks = stream::iter(tenants).map(|tenant| async move {
-            let inventory = discover::inventory(self.context.store.as_ref(), &tenant).await?;
-            let policy = self.config().policy_for(tenant.as_str());
-            Ok::<TenantStatus, Error>(status::of(&tenant, &inventory, &policy, self.context.clock.now()))
-        });
-        let tenants = looks.buffered(LOOK_AT_ONCE).try_collect().await?;
-        let last_run = runs::last(self.context.store.as_ref()).await?.as_ref().map(Into::into);
-        Ok(StatusReport { schema_version: SCHEMA_VERSION, tenants, last_run })
+        self.context.status(selection).await
     }
 
     /// What a reader should read, by tenant: every row once, at one version.

@@ -9,17 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use object_store::ObjectStore;
 
 use crate::clock::Clock;
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
+use crate::model::inspect::{Failure, PlanReport, StatusReport};
 use crate::model::names::{FileId, Tenant, TenantError};
 use crate::model::plan::{Inventory, Plan};
 use crate::model::report::{RunReport, SCHEMA_VERSION, Status, TenantReport};
-use crate::plan::compaction;
+use crate::plan::{compaction, status};
 use crate::progress::{Event, Progress};
 use crate::stage::counting::{Counters, CountingStore};
 use crate::stage::litter::Directory;
@@ -172,13 +173,28 @@ impl Context {
     }
 
     /// The plans that a run would execute now. Nothing is written.
-    pub async fn plan(&self, selection: &Selection) -> Result<Vec<Plan>> {
+    pub async fn plan(&self, selection: &Selection) -> Result<PlanReport> {
         let (tenants, refused) = self.tenants(selection).await?;
-        for report in refused {
-            tracing::warn!("{}", report.error.unwrap_or_default());
-        }
-        let plans = stream::iter(tenants).map(|tenant| async move { Ok(self.look(&self.store, &tenant).await?.1) });
-        plans.buffered(LOOK_AT_ONCE).try_collect().await
+        let looks = tenants.into_iter().map(|tenant| async move {
+            let found = self.look(&self.store, &tenant).await;
+            found.map(|(_, plan)| plan).map_err(|e| failure(&tenant, &e))
+        });
+        let (plans, mut failures) = settle(looks).await;
+        failures.extend(refused.into_iter().map(|r| Failure { tenant: r.tenant, status: r.status, error: r.error.unwrap_or_default() }));
+        Ok(PlanReport { schema_version: SCHEMA_VERSION, plans, failures })
+    }
+
+    /// How the tenants stand.
+    pub async fn status(&self, selection: &Selection) -> Result<StatusReport> {
+        let tenants = self.selected(selection).await?;
+        let looks = tenants.into_iter().map(|tenant| async move {
+            let inventory = discover::inventory(self.store.as_ref(), &tenant).await.map_err(|e| failure(&tenant, &e))?;
+            let policy = self.config.policy_for(tenant.as_str());
+            Ok(status::of(&tenant, &inventory, &policy, self.clock.now()))
+        });
+        let (tenants, failures) = settle(looks).await;
+        let last_run = runs::last(self.store.as_ref()).await?.as_ref().map(Into::into);
+        Ok(StatusReport { schema_version: SCHEMA_VERSION, tenants, failures, last_run })
     }
 
     /// The tenants that `selection` takes.
@@ -294,6 +310,24 @@ impl Run {
         let limit = self.context.config.max_duration.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
         self.context.stop.is_stopped() || limit.is_some_and(|limit| elapsed >= limit)
     }
+}
+
+/// What each look found, and what kept the others from it, in order.
+async fn settle<T>(looks: impl Iterator<Item = impl Future<Output = Result<T, Failure>>>) -> (Vec<T>, Vec<Failure>) {
+    let results: Vec<_> = stream::iter(looks).buffered(LOOK_AT_ONCE).collect().await;
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(t) => found.push(t),
+            Err(f) => failures.push(f),
+        }
+    }
+    (found, failures)
+}
+
+fn failure(tenant: &Tenant, e: &Error) -> Failure {
+    let report = failed(tenant.as_str(), e);
+    Failure { tenant: report.tenant, status: report.status, error: e.to_string() }
 }
 
 fn unusable(e: &TenantError) -> TenantReport {

@@ -287,7 +287,7 @@ async fn c18_files_that_arrive_during_a_pass_wait_for_the_next() {
     let first = seed(&store, "acme", 3, 10, Utc::now()).await;
     let m = manager(&store, CompactionConfig::default());
     let plan = m.plan(&icepack::run::Selection::all()).await.unwrap();
-    assert_eq!(plan[0].groups[0].inputs.len(), 3);
+    assert_eq!(plan.plans[0].groups[0].inputs.len(), 3);
     let late = Arc::new(LateWriter { store: Arc::clone(&store), count: AtomicUsize::new(0) });
     let config = ttl(1);
     let config = CompactionConfig { archive: Some(late), ..config };

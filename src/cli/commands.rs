@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use icepack::clock::Clock;
-use icepack::model::inspect::{LiveFile, LiveView};
-use icepack::model::report::SCHEMA_VERSION;
+use icepack::model::file::Micros;
+use icepack::model::inspect::{Failure, LiveFile, LiveView};
+use icepack::model::report::{SCHEMA_VERSION, Status};
+use icepack::plan::live;
 use icepack::run::Selection;
 use icepack::stage::archive::ObjectArchive;
 use icepack::stage::store::{Location, OpenOptions, OpenStore, open};
@@ -87,14 +89,14 @@ impl App<'_> {
     }
 
     async fn plan(&mut self, pass: &PassFlags) -> Result<u8> {
-        let plans = self.manager(Archive::Unused).await?.plan(&self.selection()?).await?;
+        let report = self.manager(Archive::Unused).await?.plan(&self.selection()?).await?;
         if self.global.json {
-            self.out.json(&render::plan::document(&plans))?;
+            self.out.json(&render::plan::document(&report))?;
         } else {
             let archive = self.settings.archive()?.map(|a| a.to_string());
-            self.out.line(&render::plan::plan(&plans, archive.as_deref(), pass.explain, &self.global.tenants, self.out.style))?;
+            self.out.line(&render::plan::plan(&report.plans, archive.as_deref(), pass.explain, &self.global.tenants, self.out.style))?;
         }
-        Ok(0)
+        self.failures(&report.failures, report.plans.len())
     }
 
     async fn status(&mut self) -> Result<u8> {
@@ -104,15 +106,24 @@ impl App<'_> {
         } else {
             self.out.line(&render::status::status(&report, &self.global.tenants, self.out.style))?;
         }
-        Ok(0)
+        self.failures(&report.failures, report.tenants.len())
+    }
+
+    /// Says which tenants could not be looked at, below those that could. The exit code is that of a pass that ends so.
+    fn failures(&mut self, failures: &[Failure], fine: usize) -> Result<u8> {
+        self.out.flush()?;
+        for f in failures {
+            self.verdict(Some(format!("{}: {}", f.tenant, f.error)));
+        }
+        let statuses = failures.iter().map(|f| f.status).chain(std::iter::repeat_n(Status::Idle, fine));
+        Ok(render::run::code_of(&statuses.collect::<Vec<_>>()))
     }
 
     async fn ls(&mut self, args: &LsArgs) -> Result<u8> {
         let store = self.settings.store()?;
-        let mut views = self.manager(Archive::Unused).await?.live_views(&self.selection()?).await?;
-        for view in &mut views {
-            view.files.retain(|f| may_hold(f, args));
-        }
+        let (from, to) = (args.from.map(Micros::from_datetime), args.to.map(Micros::from_datetime));
+        let views = self.manager(Archive::Unused).await?.live_views(&self.selection()?).await?;
+        let views: Vec<LiveView> = views.into_iter().map(|v| live::between(v, from, to)).collect();
         if self.global.json {
             self.out.json(&ls_document(&views, &store))?;
             return Ok(0);
@@ -233,14 +244,6 @@ impl App<'_> {
     }
 }
 
-/// Whether a file may hold rows in the range. What is not known to be outside is kept.
-fn may_hold(file: &LiveFile, args: &LsArgs) -> bool {
-    let (Some(oldest), Some(newest)) = (file.from, file.to) else { return true };
-    let too_old = args.from.is_some_and(|from| newest.to_datetime() < from);
-    let too_new = args.to.is_some_and(|to| oldest.to_datetime() >= to);
-    file.undated > 0 || !(too_old || too_new)
-}
-
 fn ls_document(views: &[LiveView], store: &Location) -> Value {
     let file =
         |f: &LiveFile| json!({ "path": store.display(&f.key), "key": f.key, "size": f.size, "rows": f.rows, "from": f.from, "to": f.to, "undated": f.undated });
@@ -251,33 +254,9 @@ fn ls_document(views: &[LiveView], store: &Location) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::DateTime;
-    use icepack::model::file::Micros;
 
     fn file(from: Option<i64>, to: Option<i64>, undated: u64) -> LiveFile {
         LiveFile { key: "acme/x.parquet".into(), size: 1, rows: Some(1), from: from.map(Micros), to: to.map(Micros), undated }
-    }
-
-    fn range(from: Option<i64>, to: Option<i64>) -> LsArgs {
-        let time = |t: Option<i64>| t.and_then(DateTime::from_timestamp_micros);
-        LsArgs { from: time(from), to: time(to) }
-    }
-
-    #[test]
-    fn a_file_is_left_out_only_when_none_of_its_rows_can_be_meant() {
-        let known = file(Some(100), Some(200), 0);
-        for (from, to, kept) in [
-            (None, None, true),
-            (Some(200), None, true),
-            (Some(201), None, false),
-            (None, Some(100), false),
-            (None, Some(101), true),
-            (Some(150), Some(160), true),
-        ] {
-            assert_eq!(may_hold(&known, &range(from, to)), kept, "{from:?} {to:?}");
-        }
-        assert!(may_hold(&file(Some(100), Some(200), 1), &range(Some(500), None)), "rows without a time may be meant");
-        assert!(may_hold(&file(None, None, 0), &range(Some(500), None)), "nobody has read a raw file yet");
     }
 
     #[test]

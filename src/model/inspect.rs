@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::Micros;
 use super::names::{Key, Tenant};
+use super::plan::Plan;
 use super::report::{RunReport, Status};
 
 /// One tenant as `status` shows it.
@@ -65,6 +66,28 @@ impl From<&RunReport> for LastRun {
     }
 }
 
+/// A tenant that could not be looked at. The others were.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its name.
+    pub tenant: String,
+    /// How bad: failed, or refused for safety.
+    pub status: Status,
+    /// Why, in a sentence.
+    pub error: String,
+}
+
+/// What a pass would do now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanReport {
+    /// [`super::report::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// By tenant.
+    pub plans: Vec<Plan>,
+    /// Tenants that cannot be planned.
+    pub failures: Vec<Failure>,
+}
+
 /// What `status` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
@@ -72,6 +95,8 @@ pub struct StatusReport {
     pub schema_version: u32,
     /// By name.
     pub tenants: Vec<TenantStatus>,
+    /// Tenants that cannot be looked at.
+    pub failures: Vec<Failure>,
     /// As the store recorded it.
     pub last_run: Option<LastRun>,
 }

@@ -172,6 +172,9 @@ pub struct Receipt {
     pub etag: Option<String>,
     /// The class asked for; none is the store's default.
     pub storage_class: Option<String>,
+    /// The archive that took it, as it describes itself. A receipt is written nowhere else.
+    #[serde(default)]
+    pub archive: String,
     /// The rows of the object.
     #[serde(flatten)]
     pub stats: RowStats,

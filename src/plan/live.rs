@@ -28,11 +28,41 @@ pub fn view(tenant: &Tenant, inventory: &Inventory) -> LiveView {
     LiveView { tenant: tenant.clone(), version: inventory.head.as_ref().map_or(0, |m| m.version), files: snapshots.chain(raw).collect() }
 }
 
-/// The files of the view that may hold rows between `from` and `to`, both inclusive. A file whose rows nobody knows, or that has undated rows, always may.
-pub fn between(view: &LiveView, from: Option<Micros>, to: Option<Micros>) -> LiveView {
+/// The files of the view that may hold rows from `from` on and before `to`. What is not known to be outside is kept: a raw file, which nobody has read,
+/// and a file with undated rows.
+#[must_use]
+pub fn between(view: LiveView, from: Option<Micros>, to: Option<Micros>) -> LiveView {
     let may = |f: &LiveFile| {
         let (Some(min), Some(max)) = (f.from, f.to) else { return true };
-        f.undated > 0 || (from.is_none_or(|from| max >= from) && to.is_none_or(|to| min <= to))
+        f.undated > 0 || (from.is_none_or(|from| max >= from) && to.is_none_or(|to| min < to))
     };
-    LiveView { files: view.files.iter().filter(|f| may(f)).cloned().collect(), ..view.clone() }
+    LiveView { files: view.files.into_iter().filter(may).collect(), ..view }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(file: (Option<i64>, Option<i64>, u64), from: Option<i64>, to: Option<i64>) -> bool {
+        let file = LiveFile { key: "acme/x.parquet".into(), size: 1, rows: Some(1), from: file.0.map(Micros), to: file.1.map(Micros), undated: file.2 };
+        let view = LiveView { tenant: Tenant::parse("acme").unwrap(), version: 1, files: vec![file] };
+        !between(view, from.map(Micros), to.map(Micros)).files.is_empty()
+    }
+
+    #[test]
+    fn a_file_is_left_out_only_when_none_of_its_rows_can_be_meant() {
+        let known = (Some(100), Some(200), 0);
+        for (from, to, expected) in [
+            (None, None, true),
+            (Some(200), None, true),
+            (Some(201), None, false),
+            (None, Some(100), false),
+            (None, Some(101), true),
+            (Some(150), Some(160), true),
+        ] {
+            assert_eq!(kept(known, from, to), expected, "{from:?} {to:?}");
+        }
+        assert!(kept((Some(100), Some(200), 1), Some(500), None), "rows without a time may be meant");
+        assert!(kept((None, None, 0), Some(500), None), "nobody has read a raw file yet");
+    }
 }

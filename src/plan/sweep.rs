@@ -75,7 +75,13 @@ pub fn forgettable(head: &Manifest, listing: &[Listed]) -> Vec<Key> {
 /// The manifest versions that may be pruned: older than the newest [`KEEP_MANIFESTS`] and than [`KEEP_MANIFESTS_FOR`]. `versions` are those listed,
 /// with the store's time of their writing.
 pub fn prunable(head_version: u64, versions: &[(u64, DateTime<Utc>)], store_time: DateTime<Utc>) -> Vec<u64> {
-    versions.iter().filter(|(v, at)| v.saturating_add(KEEP_MANIFESTS) <= head_version && *at + KEEP_MANIFESTS_FOR <= store_time).map(|(v, _)| *v).collect()
+    prunable_beyond(KEEP_MANIFESTS, head_version, versions, store_time)
+}
+
+/// [`prunable`] with another number than [`KEEP_MANIFESTS`]: the model checker keeps fewer, to meet the races of pruning within few steps.
+#[doc(hidden)]
+pub fn prunable_beyond(keep: u64, head_version: u64, versions: &[(u64, DateTime<Utc>)], store_time: DateTime<Utc>) -> Vec<u64> {
+    versions.iter().filter(|(v, at)| v.saturating_add(keep) <= head_version && *at + KEEP_MANIFESTS_FOR <= store_time).map(|(v, _)| *v).collect()
 }
 
 #[cfg(test)]

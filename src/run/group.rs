@@ -151,7 +151,8 @@ impl GroupRun<'_> {
             let Some(first) = batches.recv().await else { return Ok(None) };
             let request = ArchiveRequest { tenant, run_id, id, from: first.from, to: first.to_bound, timestamp_column, sources, budget };
             tracing::info!(tenant = %request.tenant, %run_id, archive = target.description(), "archiving expired rows");
-            target.archive(request, expired_rows(first, batches, merge_done)).await.map(Some)
+            let receipt = target.archive(request, expired_rows(first, batches, merge_done)).await?;
+            Ok(Some(Receipt { archive: target.description(), ..receipt }))
         });
         (sink, ArchiveTask { handle, merged })
     }

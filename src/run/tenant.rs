@@ -120,7 +120,12 @@ impl Run {
             tracing::warn!(tenant = %head.tenant, "{} archive objects have no receipt yet, and no archive is configured to write it to", head.archives.len());
             return Ok(filed);
         };
+        let name = archive.description();
         for receipt in &head.archives {
+            if receipt.archive != name {
+                tracing::warn!(tenant = %head.tenant, object = receipt.key, "its receipt is still to be written, to {}: run once with that archive configured", receipt.archive);
+                continue;
+            }
             archive.file_receipt(receipt).await?;
             filed.insert(receipt.key.clone());
         }

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod commit;
+pub mod conformance;
 pub mod counting;
 pub mod credentials;
 pub mod discover;

@@ -4,7 +4,9 @@
 
 pub mod crash_store;
 pub mod job;
+pub mod oracle;
 pub mod s3;
+pub mod servers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -9,12 +9,16 @@ use object_store::prefix::PrefixStore;
 
 use super::Store;
 
+/// What the servers of the tests let in; LocalStack lets in everybody.
+const KEY: &str = "test";
+const SECRET: &str = "testtest";
+
 /// What the environment of a job that uses the server looks like.
 pub fn environment(endpoint: &str) -> Vec<(&'static str, String)> {
     vec![
         ("AWS_ENDPOINT_URL", endpoint.to_owned()),
-        ("AWS_ACCESS_KEY_ID", "test".into()),
-        ("AWS_SECRET_ACCESS_KEY", "test".into()),
+        ("AWS_ACCESS_KEY_ID", KEY.into()),
+        ("AWS_SECRET_ACCESS_KEY", SECRET.into()),
         ("AWS_REGION", "us-east-1".into()),
         ("AWS_EC2_METADATA_DISABLED", "true".into()),
     ]
@@ -42,7 +46,7 @@ pub fn client(endpoint: &str) -> Client {
         .http_client(http)
         .endpoint_url(endpoint)
         .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .credentials_provider(Credentials::new(KEY, SECRET, None, None, "test"))
         .force_path_style(true)
         .build();
     Client::from_conf(config)
@@ -63,8 +67,8 @@ pub fn store(endpoint: &str, bucket: &str, prefix: &str) -> Store {
         .with_allow_http(true)
         .with_bucket_name(bucket)
         .with_region("us-east-1")
-        .with_access_key_id("test")
-        .with_secret_access_key("test")
+        .with_access_key_id(KEY)
+        .with_secret_access_key(SECRET)
         .build()
         .unwrap();
     Arc::new(PrefixStore::new(s3, prefix))

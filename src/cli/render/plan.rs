@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use icepack::model::inspect::PlanReport;
 use icepack::model::names::{FileKind, classify};
 use icepack::model::plan::{Group, GroupKind, Plan, SkipReason};
-use icepack::model::report::SCHEMA_VERSION;
 use serde::Serialize;
 
 use super::super::output::Style;
@@ -14,8 +14,8 @@ use super::text::{count, no_tenants, plural, second, size};
 /// The document of `plan --json`.
 #[derive(Debug, Serialize)]
 pub struct PlanDocument<'a> {
-    pub schema_version: u32,
-    pub plans: &'a [Plan],
+    #[serde(flatten)]
+    pub report: &'a PlanReport,
     pub totals: Totals,
 }
 
@@ -66,8 +66,8 @@ impl Totals {
 }
 
 /// Everything, for programs.
-pub fn document(plans: &[Plan]) -> PlanDocument<'_> {
-    PlanDocument { schema_version: SCHEMA_VERSION, plans, totals: totals(plans) }
+pub fn document(report: &PlanReport) -> PlanDocument<'_> {
+    PlanDocument { report, totals: totals(&report.plans) }
 }
 
 fn totals(plans: &[Plan]) -> Totals {
@@ -178,6 +178,8 @@ fn files(plan: &Plan, style: Style) -> String {
 
 #[cfg(test)]
 mod tests {
+    use icepack::model::report::SCHEMA_VERSION;
+
     use super::*;
     use chrono::DateTime;
     use icepack::model::file::Micros;
@@ -237,7 +239,8 @@ acme: 6 raw files, 6.0 MiB; 1 group
 
     #[test]
     fn totals_add_up() {
-        let document = serde_json::to_value(document(&[acme(), acme()])).unwrap();
+        let document =
+            serde_json::to_value(document(&PlanReport { schema_version: SCHEMA_VERSION, plans: vec![acme(), acme()], failures: Vec::new() })).unwrap();
         assert_eq!(
             document["totals"],
             serde_json::json!({"tenants": 2, "raw_files": 12, "raw_bytes": 12 << 20, "groups": 2, "files_in": 6, "bytes_in": 6 << 20, "files_left_alone": 6})

@@ -8,12 +8,16 @@ use super::text::{count, no_tenants, plural, size, took, unless_zero};
 
 /// The exit code of a pass.
 pub fn exit_code(report: &RunReport) -> u8 {
-    let busy: Vec<Status> = report.tenants.iter().map(|t| t.status).filter(|s| *s != Status::Idle).collect();
-    let any = |status| busy.contains(&status);
+    code_of(&report.tenants.iter().map(|t| t.status).collect::<Vec<_>>())
+}
+
+/// The exit code of what ended for each tenant like this.
+pub fn code_of(statuses: &[Status]) -> u8 {
+    let any = |status| statuses.contains(&status);
     if any(Status::Refused) {
         5
     } else if any(Status::Failed) {
-        if busy.iter().all(|s| *s == Status::Failed) { 1 } else { 3 }
+        if statuses.iter().all(|s| *s == Status::Failed) { 1 } else { 3 }
     } else if any(Status::Conflict) {
         4
     } else if any(Status::Quarantined) {
@@ -195,7 +199,8 @@ mod tests {
         assert_eq!(code(&[Idle, Done, Stopped]), 0);
         assert_eq!(code(&[Idle, Quarantined, Done]), 3);
         assert_eq!(code(&[Conflict, Quarantined]), 4);
-        assert_eq!(code(&[Failed, Idle]), 1);
+        assert_eq!(code(&[Failed, Failed]), 1);
+        assert_eq!(code(&[Failed, Idle]), 3);
         assert_eq!(code(&[Failed, Done]), 3);
         assert_eq!(code(&[Failed, Conflict]), 3);
         assert_eq!(code(&[Refused, Failed]), 5);

@@ -99,7 +99,7 @@ mod tests {
     }
 
     fn shown(tenants: Vec<TenantStatus>) -> String {
-        status(&StatusReport { schema_version: SCHEMA_VERSION, tenants, last_run: None }, &[], Style::default())
+        status(&StatusReport { schema_version: SCHEMA_VERSION, tenants, failures: Vec::new(), last_run: None }, &[], Style::default())
     }
 
     #[test]

@@ -174,6 +174,7 @@ fn receipt(rows: u64) -> Receipt {
         size: 1,
         etag: None,
         storage_class: None,
+        archive: String::new(),
         stats: RowStats { rows, ..RowStats::default() },
         sources: vec!["acme/a.parquet".into()],
         run_id: id(1),

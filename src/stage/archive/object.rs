@@ -194,6 +194,7 @@ impl ArchiveTarget for ObjectArchive {
             size: piece.size,
             etag: piece.etag,
             storage_class: self.options.storage_class.clone(),
+            archive: self.url.clone(),
             stats: piece.stats,
             sources: request.sources,
             run_id: request.run_id,

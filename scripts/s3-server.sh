@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# S3 servers for the tests, besides LocalStack. They listen on 127.0.0.1 only and take the key test and the secret testtest.
+#
+#   s3-server.sh install seaweedfs|juicefs            puts it into the cache; exit 3 where it cannot be had, say without a package for this machine
+#   s3-server.sh start   seaweedfs|juicefs DIRECTORY  starts it in the background with everything it writes below DIRECTORY, waits until it answers, prints its URL
+#   s3-server.sh stop    DIRECTORY                    ends it and deletes the directory
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+start_seconds=60
+key=test secret=testtest
+
+say() { echo "s3-server: $*" >&2; }
+die() {
+  say "$*"
+  exit 1
+}
+usage() {
+  sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}" >&2
+  exit 2
+}
+
+install_it() {
+  "$here/pinned-venv.sh" "$1" "$here/$1.txt" || exit 3
+}
+
+# So many free ports, all different.
+free_ports() {
+  "$venv/bin/python" - "$1" <<'PY'
+import socket, sys
+held = [socket.socket() for _ in range(int(sys.argv[1]))]
+for s in held:
+    s.bind(("127.0.0.1", 0))
+print(*(s.getsockname()[1] for s in held))
+PY
+}
+
+# Runs a server with an environment that holds nothing of this shell's, in a session of its own: a Ctrl-C here is not for it.
+launch() {
+  env -i PATH="$PATH" HOME="$directory" TMPDIR="$directory/tmp" MINIO_ROOT_USER="$key" MINIO_ROOT_PASSWORD="$secret" \
+    "$venv/bin/python" -c 'import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])' "$@" </dev/null >"$directory/log" 2>&1 &
+  echo $! >"$directory/pid"
+  disown
+}
+
+launch_seaweedfs() {
+  local ports
+  read -ra ports <<<"$(free_ports 9)"
+  port=${ports[0]}
+  cat >"$directory/identities.json" <<JSON
+{"identities": [{"name": "test", "credentials": [{"accessKey": "$key", "secretKey": "$secret"}], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}
+JSON
+  launch "$venv/bin/weed" mini -dir="$directory/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 -s3.config="$directory/identities.json" \
+    -webdav=false -admin.ui=false -s3.port.iceberg=0 -s3.port.lance=0 -s3.port="$port" -s3.port.grpc="${ports[1]}" \
+    -master.port="${ports[2]}" -master.port.grpc="${ports[3]}" -volume.port="${ports[4]}" -volume.port.grpc="${ports[5]}" \
+    -filer.port="${ports[6]}" -filer.port.grpc="${ports[7]}" -admin.port="${ports[8]}"
+}
+
+launch_juicefs() {
+  local meta=sqlite3://$directory/meta.db
+  local ports
+  read -ra ports <<<"$(free_ports 2)"
+  port=${ports[0]}
+  if ! "$venv/bin/juicefs" format --no-agent --storage file --bucket "$directory/data/" "$meta" tests >"$directory/log" 2>&1; then
+    cat "$directory/log" >&2
+    die "juicefs could not make its volume"
+  fi
+  launch "$venv/bin/juicefs" gateway --no-agent --no-usage-report --no-bgjob --backup-meta 0 --metrics "127.0.0.1:${ports[1]}" \
+    --multi-buckets --log "$directory/gateway.log" "$meta" "127.0.0.1:$port"
+}
+
+# It answers an S3 request, if only to say that it is not signed.
+answers() {
+  [ "$(curl -s --noproxy '*' --max-time 5 -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/" 2>/dev/null)" = 403 ]
+}
+
+# Until it answers; fails where it ended before.
+await() {
+  local pid deadline=$((SECONDS + start_seconds))
+  pid=$(<"$directory/pid")
+  until answers; do
+    kill -0 "$pid" 2>/dev/null || return 1
+    [ "$SECONDS" -lt "$deadline" ] || die "$name did not answer within $start_seconds s; its log is $directory/log"
+    sleep 0.1
+  done
+  kill -0 "$pid" 2>/dev/null
+}
+
+# Nothing it holds is to outlive it, so it is not asked politely. The directory was this script's from the start, so the process is too.
+end() {
+  local pid
+  pid=$(cat "$1/pid" 2>/dev/null) || return 0
+  kill -9 "$pid" 2>/dev/null || return 0
+  while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+}
+
+start() {
+  local attempt
+  mkdir -p "$directory"
+  directory=$(cd "$directory" && pwd)
+  [ -z "$(ls -A "$directory")" ] || die "$directory is not empty"
+  # Until it is up, however this script ends, the server ends with it.
+  trap 'end "$directory"' EXIT
+  for attempt in 1 2 3; do
+    mkdir -p "$directory/data" "$directory/tmp"
+    "launch_$name"
+    if await; then
+      trap - EXIT
+      say "$name is running at http://127.0.0.1:$port, process $(<"$directory/pid")"
+      echo "http://127.0.0.1:$port"
+      return
+    fi
+    # Most likely another program took one of its ports first.
+    say "$name ended while starting (attempt $attempt):"
+    tail -n 5 "$directory/log" >&2
+    rm -rf "${directory:?}"/{data,tmp,meta.db,pid}
+  done
+  die "$name does not start"
+}
+
+[ $# -ge 2 ] || usage
+case $1:$2 in
+  install:seaweedfs | install:juicefs) install_it "$2" >/dev/null ;;
+  start:seaweedfs | start:juicefs)
+    [ $# -eq 3 ] || usage
+    command -v curl >/dev/null || die "needs curl"
+    name=$2 directory=$3
+    venv=$(install_it "$name")
+    start
+    ;;
+  stop:*)
+    end "$2"
+    rm -rf "$2"
+    ;;
+  *) usage ;;
+esac

@@ -1,0 +1,181 @@
+//! Looks at every change at the moment it is made: I3 (nothing that is needed is deleted), I4 (head only grows) and I5 (no path crosses a tenant)
+//! cannot be read off what is left afterwards.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use chrono::TimeDelta;
+use futures::TryStreamExt;
+use icepack::model::manifest::{Manifest, Receipt};
+use icepack::model::names::{self, FileKind, Tenant};
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+
+use crate::det_store::Time;
+use crate::fault_store::Side;
+use crate::support::Store;
+
+/// See the module.
+pub struct Watch {
+    hot: Store,
+    cold: Store,
+    time: Time,
+    /// Where the hot store is a directory.
+    pub directory: Option<PathBuf>,
+    broken: Mutex<Vec<String>>,
+    revived: Mutex<usize>,
+}
+
+/// The newest manifest, by a reader that shares nothing with the job but the types.
+pub async fn head(hot: &Store, tenant: &Tenant) -> Option<Manifest> {
+    let dir = Path::parse(names::manifest_dir(tenant)).unwrap();
+    let metas: Vec<ObjectMeta> = hot.list(Some(&dir)).try_collect().await.unwrap();
+    let newest = metas.into_iter().map(|m| m.location).max()?;
+    let body = hot.get(&newest).await.unwrap().bytes().await.unwrap();
+    Some(serde_json::from_slice(&body).unwrap())
+}
+
+fn bytes(payload: &PutPayload) -> Vec<u8> {
+    payload.iter().flat_map(|b| b.to_vec()).collect()
+}
+
+/// The tenant and the version that a key is a manifest of.
+fn manifest_of(key: &str) -> Option<(Tenant, u64)> {
+    let name = key.strip_prefix("_icepack/")?.split('/').next()?;
+    let tenant = Tenant::parse(name).ok()?;
+    let version = names::parse_manifest_key(&tenant, key)?;
+    Some((tenant, version))
+}
+
+fn is_ours_alone(key: &str) -> bool {
+    key.starts_with("_icepack/_probe/") || key.starts_with("_icepack/runs/")
+}
+
+impl Watch {
+    pub fn new(hot: &Store, cold: &Store, time: &Time, directory: Option<PathBuf>) -> Arc<Self> {
+        let (hot, cold, time) = (Arc::clone(hot), Arc::clone(cold), time.clone());
+        Arc::new(Self { hot, cold, time, directory, broken: Mutex::default(), revived: Mutex::default() })
+    }
+
+    /// What should not have happened so far.
+    pub fn broken(&self) -> Vec<String> {
+        self.broken.lock().unwrap().clone()
+    }
+
+    /// Manifests that were put under a number that had been pruned.
+    pub fn revived(&self) -> usize {
+        *self.revived.lock().unwrap()
+    }
+
+    fn breaks(&self, what: String) {
+        self.broken.lock().unwrap().push(what);
+    }
+
+    fn store(&self, side: Side) -> &Store {
+        if side == Side::Hot { &self.hot } else { &self.cold }
+    }
+
+    async fn meta(&self, side: Side, key: &Path) -> Option<ObjectMeta> {
+        self.store(side).head(key).await.ok()
+    }
+
+    pub async fn before_put(&self, side: Side, key: &Path, body: &PutPayload, mode: &PutMode) {
+        if *mode != PutMode::Create {
+            self.breaks(format!("I3: `{key}` is put without If-None-Match"));
+        }
+        if side == Side::Hot {
+            if let Some((tenant, version)) = manifest_of(key.as_ref()) {
+                if self.meta(side, key).await.is_none() {
+                    self.before_commit(&tenant, version, &bytes(body)).await;
+                }
+                return;
+            }
+            if is_ours_alone(key.as_ref()) {
+                return;
+            }
+        }
+        self.check_name(side, key.as_ref());
+        if side == Side::Cold && key.as_ref().ends_with(".receipt.json") {
+            let receipt: Receipt = serde_json::from_slice(&bytes(body)).unwrap();
+            if receipt.receipt_key() != key.as_ref() || !receipt.is_of(&receipt.tenant) {
+                self.breaks(format!("I5: `{key}` is not the receipt of what it says"));
+            }
+        }
+    }
+
+    /// An object is about to appear without a condition.
+    pub async fn before_create(&self, side: Side, key: &Path) {
+        self.check_name(side, key.as_ref());
+        if self.meta(side, key).await.is_some() {
+            self.breaks(format!("I3: `{key}` is overwritten"));
+        }
+    }
+
+    fn check_name(&self, side: Side, key: &str) {
+        let tenant = key.split('/').next().and_then(|name| Tenant::parse(name).ok());
+        let ours = tenant.is_some_and(|tenant| match side {
+            Side::Hot => matches!(names::classify(&tenant, key), FileKind::Snapshot(_)),
+            Side::Cold => key.rsplit('/').next().is_some_and(|name| name.starts_with(&format!("archive.{tenant}."))),
+        });
+        if !ours {
+            self.breaks(format!("I3: `{key}` is written and is no name of ours"));
+        }
+    }
+
+    async fn before_commit(&self, tenant: &Tenant, version: u64, body: &[u8]) {
+        let next: Manifest = serde_json::from_slice(body).unwrap();
+        if next.tenant != *tenant || next.version != version {
+            self.breaks(format!("I5: version {version} of `{tenant}` says that it is version {} of `{}`", next.version, next.tenant));
+        }
+        if let Err(why) = next.check_paths() {
+            self.breaks(format!("I5: version {version} of `{tenant}`: {why}"));
+        }
+        let head = head(&self.hot, tenant).await;
+        let (newest, parent) = head.as_ref().map_or((0, None), |h| (h.version, Some(h.commit_id)));
+        if version <= newest {
+            *self.revived.lock().unwrap() += 1;
+        } else if version != newest + 1 || next.parent != parent {
+            self.breaks(format!("I4: version {version} of `{tenant}` on {:?} is put after version {newest} by {parent:?}", next.parent));
+        }
+        if head.is_some_and(|h| h.floor > next.floor && version > newest) {
+            self.breaks(format!("I4: version {version} of `{tenant}` lowers the floor"));
+        }
+    }
+
+    pub async fn before_delete(&self, side: Side, path: &Path) {
+        let key = path.as_ref();
+        if side == Side::Cold {
+            return self.breaks(format!("I3: `{key}` is deleted from the archive"));
+        }
+        let Some(meta) = self.meta(side, path).await else { return };
+        if is_ours_alone(key) {
+            return;
+        }
+        if let Some((tenant, version)) = manifest_of(key) {
+            let newest = head(&self.hot, &tenant).await.map_or(0, |h| h.version);
+            if version + 16 > newest || meta.last_modified + TimeDelta::hours(24) > self.time.now() {
+                self.breaks(format!("I4: manifest `{key}` is pruned, head is {newest}"));
+            }
+            return;
+        }
+        let Some(tenant) = key.split('/').next().and_then(|name| Tenant::parse(name).ok()) else {
+            return self.breaks(format!("I3: `{key}` is deleted and is nobody's"));
+        };
+        let Some(head) = head(&self.hot, &tenant).await else { return self.breaks(format!("I3: `{key}` is deleted without a manifest")) };
+        let live = head.snapshots.iter().any(|s| s.key == key);
+        let retired = head.retired.iter().any(|r| r.key == key && r.etag == meta.e_tag);
+        let dead = matches!(names::classify(&tenant, key), FileKind::Snapshot(id) if id < head.floor);
+        if live || !(retired || dead) {
+            self.breaks(format!("I3: `{key}` is deleted under head {}: live {live}, retired {retired}, below the floor {dead}", head.version));
+        }
+    }
+
+    /// What a process leaves that dies while it writes a file of a directory.
+    pub fn tear(&self, key: &Path, body: &PutPayload) {
+        let Some(directory) = &self.directory else { return };
+        let body = bytes(body);
+        let path = directory.join(format!("{key}#1"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, &body[..body.len() / 2]).unwrap();
+    }
+}
