@@ -26,6 +26,7 @@
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod invariants;
 pub mod manager;
 pub mod model;
 pub mod parquet_io;

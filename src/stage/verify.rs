@@ -9,6 +9,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use super::discover;
 use super::store::path;
 use crate::error::{Error, Result};
+use crate::invariants::{Difference, is_kept};
 use crate::model::file::{Listed, RowStats, Snapshot};
 use crate::model::inspect::{Finding, Severity, VerifyReport};
 use crate::model::manifest::{Manifest, Receipt};
@@ -87,20 +88,21 @@ impl Verifier {
         let listed: BTreeMap<&str, &Listed> = listing.iter().map(|f| (f.key.as_str(), f)).collect();
         let mut readable = Vec::new();
         for s in &head.snapshots {
-            match listed.get(s.key.as_str()) {
-                None => findings.add(
+            let found = listed.get(s.key.as_str()).map(|l| (l.size, l.etag.as_deref()));
+            match is_kept(s.size, s.etag.as_deref(), found) {
+                Err(Difference::Missing) => findings.add(
                     Severity::Broken,
                     &s.key,
                     format!("{} rows are missing: the manifest names this snapshot, the store does not have it", s.stats.rows),
                     "bring the object back from a backup or an older version; look for lifecycle rules or scripts that delete in this prefix",
                 ),
-                Some(l) if l.size != s.size => findings.add(
+                Err(Difference::Size(bytes)) => findings.add(
                     Severity::Broken,
                     &s.key,
-                    format!("it has {} bytes, the manifest says {}", l.size, s.size),
+                    format!("it has {bytes} bytes, the manifest says {}", s.size),
                     "bring the object back from a backup or an older version",
                 ),
-                Some(l) if s.etag.is_some() && l.etag != s.etag => {
+                Err(Difference::Tag) => {
                     findings.add(
                         Severity::Warning,
                         &s.key,
@@ -109,7 +111,7 @@ impl Verifier {
                     );
                     readable.push(s);
                 }
-                Some(_) => readable.push(s),
+                Ok(()) => readable.push(s),
             }
         }
         if !commit::totals_balance(head) {
@@ -206,17 +208,18 @@ impl Verifier {
 
     async fn archived(&self, archive: &Arc<dyn ObjectStore>, r: &Receipt, objects: &BTreeMap<&str, u64>, findings: &mut Findings<'_>) -> Result<()> {
         findings.report.archives += 1;
-        match objects.get(r.key.as_str()) {
-            None => findings.add(
+        // The archive may have changed the tag: a restore or a change of the storage class does.
+        match is_kept(r.size, None, objects.get(r.key.as_str()).map(|size| (*size, None))) {
+            Err(Difference::Missing) => findings.add(
                 Severity::Broken,
                 &r.key,
                 format!("{} archived rows are missing: the object is not there", r.stats.rows),
                 "bring it back from an older version; look for lifecycle rules that delete in the archive",
             ),
-            Some(size) if *size != r.size => {
+            Err(Difference::Size(size)) => {
                 findings.add(Severity::Broken, &r.key, format!("it has {size} bytes, the receipt says {}", r.size), "bring it back from an older version")
             }
-            Some(_) if self.deep => {
+            Ok(()) if self.deep => {
                 let stats = self.stats(Arc::clone(archive), r.key.clone(), r.size).await;
                 if let Err(Error::Store { source, .. }) = &stats
                     && format!("{source:?}").contains("InvalidObjectState")
@@ -226,7 +229,7 @@ impl Verifier {
                 }
                 compare(&r.key, &r.stats, stats, findings)?;
             }
-            Some(_) => {}
+            Ok(()) | Err(Difference::Tag) => {}
         }
         Ok(())
     }

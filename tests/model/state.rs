@@ -1,0 +1,321 @@
+//! What the checker's states are made of: the world as `icepack::invariants` sees it, and where every process stands.
+
+use std::collections::BTreeSet;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use icepack::clock::{Clock, ManualClock};
+use icepack::invariants::{Object, World};
+use icepack::model::file::{Micros, RowStats, Snapshot};
+use icepack::model::manifest::{Edit, FORMAT, Manifest, Observed, Receipt, WRITER};
+use icepack::model::names::{FileId, Key, Tenant, archive_key, snapshot_key};
+use ulid::Ulid;
+
+pub type Row = u8;
+pub type W = World<Row>;
+
+pub fn tenant() -> Tenant {
+    Tenant::parse("t").unwrap()
+}
+
+/// One tick is a day: as long as the grace of an orphan.
+pub fn at(tick: u8) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(i64::from(tick) + 1)
+}
+
+/// An id as a run mints it: by the clock, above the floor.
+pub fn mint(tick: u8, seed: u64, floor: FileId) -> FileId {
+    ManualClock::new(at(tick), seed).mint(floor)
+}
+
+/// An id that says who, and nothing of the time.
+pub fn name(seed: u64) -> FileId {
+    FileId(Ulid::from_parts(1, u128::from(seed)))
+}
+
+fn stats(rows: &[Row]) -> RowStats {
+    RowStats { rows: rows.len() as u64, min: rows.iter().min().map(|row| Micros(i64::from(*row))), ..RowStats::default() }
+}
+
+pub fn object(tag: String, rows: &[Row]) -> Object<Row> {
+    Object { size: rows.len() as u64, etag: Some(tag), rows: rows.to_vec() }
+}
+
+pub fn snapshot(id: FileId, rows: &[Row]) -> Snapshot {
+    Snapshot { key: snapshot_key(&tenant(), Micros(0), Micros(0), id), id, size: rows.len() as u64, etag: Some(id.to_string()), stats: stats(rows) }
+}
+
+pub fn receipt(id: FileId, rows: &[Row]) -> Receipt {
+    Receipt {
+        format: FORMAT,
+        tenant: tenant(),
+        key: archive_key(&tenant(), Micros(0), Micros(0), id),
+        id,
+        size: rows.len() as u64,
+        etag: Some(id.to_string()),
+        storage_class: None,
+        archive: String::new(),
+        stats: stats(rows),
+        sources: Vec::new(),
+        run_id: FileId::NIL,
+        at: DateTime::UNIX_EPOCH,
+        writer: WRITER.into(),
+    }
+}
+
+/// A manifest with a hash of all that the model lets differ.
+#[derive(Clone, Debug)]
+pub struct Head(pub Arc<Manifest>);
+
+impl Deref for Head {
+    type Target = Manifest;
+    fn deref(&self) -> &Manifest {
+        &self.0
+    }
+}
+
+impl Hash for Head {
+    fn hash<H: Hasher>(&self, h: &mut H) {
+        hash_manifest(self, h);
+    }
+}
+
+fn hash_manifest(m: &Manifest, h: &mut impl Hasher) {
+    (m.version, m.commit_id, m.parent, m.floor).hash(h);
+    for s in &m.snapshots {
+        (&s.key, s.stats.rows).hash(h);
+    }
+    0_u8.hash(h);
+    for r in &m.retired {
+        (&r.key, &r.etag).hash(h);
+    }
+    1_u8.hash(h);
+    m.archives.iter().for_each(|a| a.key.hash(h));
+}
+
+/// An edit, hashed once.
+#[derive(Clone, Debug)]
+pub struct Wish(pub Arc<Edit>, u64);
+
+impl Wish {
+    pub fn new(edit: Edit) -> Self {
+        let mut h = DefaultHasher::new();
+        serde_json::to_vec(&edit).unwrap().hash(&mut h);
+        Self(Arc::new(edit), h.finish())
+    }
+}
+
+impl Hash for Wish {
+    fn hash<H: Hasher>(&self, h: &mut H) {
+        self.1.hash(h);
+    }
+}
+
+/// What was seen after a head.
+#[derive(Clone, Debug)]
+pub struct Seen(pub Observed);
+
+impl Hash for Seen {
+    fn hash<H: Hasher>(&self, h: &mut H) {
+        (self.0.head_version, &self.0.present, &self.0.listing, &self.0.receipts).hash(h);
+    }
+}
+
+fn hash_world(w: &W) -> u64 {
+    let mut h = DefaultHasher::new();
+    w.hot.hash(&mut h);
+    w.manifests.values().for_each(|m| hash_manifest(m, &mut h));
+    (&w.cold, w.receipts.keys().collect::<Vec<_>>(), &w.oracle, &w.deletions, &w.reported).hash(&mut h);
+    w.history.iter().for_each(|m| (m.version, m.commit_id, m.parent).hash(&mut h));
+    h.finish()
+}
+
+#[derive(Clone, Debug)]
+pub struct State {
+    pub world: Arc<W>,
+    pub world_hash: u64,
+    pub procs: Vec<Proc>,
+    /// Puts of manifests that nobody has heard of again. Each may still arrive, at any time or never.
+    pub in_flight: Vec<Head>,
+    pub time: u8,
+    /// How many replies may still be lost.
+    pub timeouts: u8,
+    /// How many reads may still fail.
+    pub failures: u8,
+    pub arrived: usize,
+    /// What a process found that must never be.
+    pub broken: Option<&'static str>,
+}
+
+impl Hash for State {
+    fn hash<H: Hasher>(&self, h: &mut H) {
+        (self.world_hash, &self.procs, &self.in_flight, self.time, self.timeouts, self.failures, self.arrived, self.broken).hash(h);
+    }
+}
+
+/// As the checker sees it: states are what they hash to.
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        let digest = |s: &Self| {
+            let mut h = DefaultHasher::new();
+            s.hash(&mut h);
+            h.finish()
+        };
+        digest(self) == digest(other)
+    }
+}
+
+impl State {
+    pub fn new(world: W, procs: usize) -> Self {
+        let world_hash = hash_world(&world);
+        let procs = vec![Proc { phase: 0, began: 0, later: Vec::new(), pc: Pc::list(Sweep::default()) }; procs];
+        Self { world: Arc::new(world), world_hash, procs, in_flight: Vec::new(), time: 0, timeouts: 0, failures: 0, arrived: 0, broken: None }
+    }
+
+    pub fn newest(&self) -> Newest {
+        self.world.head().map_or(Newest(0, FileId::NIL), |m| Newest(m.version, m.commit_id))
+    }
+
+    pub fn change(&mut self, f: impl FnOnce(&mut W)) {
+        f(Arc::make_mut(&mut self.world));
+        self.world_hash = hash_world(&self.world);
+    }
+}
+
+/// A process: where it stands in which of its phases.
+#[derive(Clone, Debug, Hash)]
+pub struct Proc {
+    pub phase: usize,
+    /// The store's time when the phase began.
+    pub began: u8,
+    /// Groups that were planned and not begun, a file each.
+    pub later: Vec<Key>,
+    pub pc: Pc,
+}
+
+/// The highest version of a listing, with its tag; zero where there is none. A manifest's commit stands for its tag: no two have the same bytes.
+#[derive(Clone, Copy, Debug, Hash)]
+pub struct Newest(pub u64, pub FileId);
+
+/// What a sweep remembers between its two rounds.
+#[derive(Clone, Debug, Hash, Default)]
+pub struct Sweep {
+    pub round: u8,
+    pub filed: BTreeSet<Key>,
+}
+
+/// Where a process stands: each variant names the request that comes next.
+#[derive(Clone, Debug, Hash)]
+pub enum Pc {
+    ListVersions {
+        sweep: Sweep,
+    },
+    GetHead {
+        newest: Newest,
+        sweep: Sweep,
+    },
+    /// Without a head, where the tenant has none yet.
+    List {
+        head: Option<Head>,
+    },
+    /// A head, after all?
+    LookAgain,
+    /// The first manifest.
+    Begin {
+        todo: Vec<Key>,
+        first: Head,
+        at: At,
+    },
+    Fetch {
+        head: Head,
+        todo: Vec<Key>,
+        taken: Vec<(Key, Object<Row>)>,
+    },
+    Upload {
+        head: Head,
+        wish: Wish,
+        seen: Seen,
+        rows: Vec<(Key, Vec<Row>, Where)>,
+        commit_first: bool,
+    },
+    Commit(Box<Commit>),
+    FileReceipts {
+        head: Head,
+        todo: Vec<Key>,
+        sweep: Sweep,
+    },
+    SweepList {
+        head: Head,
+        sweep: Sweep,
+    },
+    Delete {
+        head: Head,
+        todo: Vec<Key>,
+        sweep: Sweep,
+    },
+    ListAgain {
+        head: Head,
+        sweep: Sweep,
+    },
+    ListForPruning {
+        version: u64,
+    },
+    Prune {
+        todo: Vec<u64>,
+    },
+    /// Only mutants delete what they remember.
+    DeleteRemembered {
+        todo: Vec<Key>,
+        then: Option<Box<Commit>>,
+    },
+    ReadList {
+        head: Head,
+    },
+    ReadAgain {
+        version: u64,
+        sound: bool,
+    },
+    Done,
+}
+
+impl Pc {
+    pub fn list(sweep: Sweep) -> Self {
+        Self::ListVersions { sweep }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub enum Where {
+    Hot,
+    Cold,
+}
+
+/// A commit under way.
+#[derive(Clone, Debug, Hash)]
+pub struct Commit {
+    pub head: Head,
+    pub wish: Wish,
+    pub seen: Seen,
+    pub next: Head,
+    pub at: At,
+    pub rebased: bool,
+    /// A sweep's; none for a compaction.
+    pub sweep: Option<Sweep>,
+    /// A mutant's uploads that come after the commit.
+    pub late: Vec<(Key, Vec<Row>, Where)>,
+}
+
+#[derive(Clone, Debug, Hash)]
+pub enum At {
+    Put,
+    ReadBack,
+    ListAbove,
+    ReadChild,
+    ListHead,
+    GetHead { newest: Newest },
+    ListFiles,
+    Look { todo: Vec<Key> },
+}
