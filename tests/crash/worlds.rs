@@ -143,10 +143,10 @@ pub async fn prune() -> World {
 /// Several groups, each of several snapshots.
 pub async fn pieces() -> World {
     let mut w = World::new(false, false);
-    w.config.target_file_size = 6_000;
-    w.config.max_file_size = 14_000;
-    w.config.small_file_threshold = 6_000;
-    for i in 0..6 {
+    w.config.target_file_size = 1_000;
+    w.config.max_file_size = 2_000;
+    w.config.small_file_threshold = 20_000;
+    for i in 0..3 {
         w.ingest("acme", &format!("2026-05/p-{i}.parquet"), 120, hours(40 - 3 * i)).await;
     }
     w
@@ -156,11 +156,13 @@ pub async fn pieces() -> World {
 pub async fn multipart() -> World {
     let mut w = World::new(false, false);
     let mut rng = fastrand::Rng::with_seed(5);
-    for (i, rows) in [2, 2, 4].into_iter().enumerate() {
+    // The least share of memory there is, so that fewer megabytes are worth an upload in parts.
+    w.config.memory_limit = 0;
+    for i in 0..3 {
         let mut events = Vec::new();
-        for n in 0..rows {
+        for n in 0..28 {
             let mut row = event(100 * (i + 1) + n, w.time.now() - hours(3) + TimeDelta::minutes(i64::try_from(3 * n + i).unwrap()));
-            row.payload = std::iter::repeat_with(|| rng.alphanumeric()).take(1_800_000).collect();
+            row.payload = std::iter::repeat_with(|| rng.alphanumeric()).take(200_000).collect();
             events.push(row);
         }
         w.ingest_events("acme", &format!("2026-05/big-{i}.parquet"), events).await;

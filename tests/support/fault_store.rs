@@ -147,7 +147,9 @@ impl Noise {
         let mut hasher = DefaultHasher::new();
         (self.seed, side, kind, key, nth).hash(&mut hasher);
         let mut rng = fastrand::Rng::with_seed(hasher.finish());
-        if rng.u64(..1000) >= self.per_mille {
+        // A pass begins with four calls to a probe. One that fails there has shown all that there is to see.
+        let share = if key.contains("/_probe/") { 8 } else { 1 };
+        if rng.u64(..1000) >= self.per_mille / share {
             return None;
         }
         let reply = REPLIES[rng.usize(..REPLIES.len())];
@@ -341,7 +343,7 @@ impl ObjectStore for FaultStore {
             this.inner.put_opts(&path, body, opts).await
         };
         let done = self.call(Kind::Put, location.as_ref(), put).await;
-        if self.process.last_fault(self.side, Kind::Put, location.as_ref()) == Some(Fault::Torn) {
+        if self.side == Side::Hot && self.process.last_fault(self.side, Kind::Put, location.as_ref()) == Some(Fault::Torn) {
             self.watch.tear(location, &payload);
         }
         done

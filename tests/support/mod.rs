@@ -5,6 +5,7 @@
 pub mod crash_store;
 pub mod job;
 pub mod oracle;
+pub mod proxy;
 pub mod s3;
 pub mod servers;
 
@@ -26,7 +27,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 pub type Store = Arc<dyn ObjectStore>;
 
 /// One event; two are the same row if they are equal.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Event {
     pub at: i64,
     pub id: String,
@@ -115,7 +116,12 @@ pub async fn get(store: &Store, key: &str) -> bytes::Bytes {
 
 /// The events of a file, in the order of the file.
 pub async fn read(store: &Store, key: &str) -> Vec<Event> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(get(store, key).await).unwrap().build().unwrap();
+    decode(get(store, key).await)
+}
+
+/// The events of a file's bytes.
+pub fn decode(bytes: bytes::Bytes) -> Vec<Event> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
     let mut events = Vec::new();
     for batch in reader {
         let batch = batch.unwrap();

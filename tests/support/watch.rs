@@ -1,11 +1,13 @@
 //! Looks at every change at the moment it is made: I3 (nothing that is needed is deleted), I4 (head only grows) and I5 (no path crosses a tenant)
 //! cannot be read off what is left afterwards.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
 use futures::TryStreamExt;
+use icepack::invariants::{Deletion, World};
 use icepack::model::manifest::{Manifest, Receipt};
 use icepack::model::names::{self, FileKind, Tenant};
 use object_store::path::Path;
@@ -24,6 +26,9 @@ pub struct Watch {
     pub directory: Option<PathBuf>,
     broken: Mutex<Vec<String>>,
     revived: Mutex<usize>,
+    deletions: Mutex<BTreeSet<Deletion>>,
+    /// Every manifest that was ever put.
+    history: Mutex<Vec<Arc<Manifest>>>,
 }
 
 /// The newest manifest, by a reader that shares nothing with the job but the types.
@@ -33,6 +38,19 @@ pub async fn head(hot: &Store, tenant: &Tenant) -> Option<Manifest> {
     let newest = metas.into_iter().map(|m| m.location).max()?;
     let body = hot.get(&newest).await.unwrap().bytes().await.unwrap();
     Some(serde_json::from_slice(&body).unwrap())
+}
+
+/// All of them.
+pub async fn manifests(hot: &Store, tenant: &Tenant) -> BTreeMap<u64, Arc<Manifest>> {
+    let dir = Path::parse(names::manifest_dir(tenant)).unwrap();
+    let metas: Vec<ObjectMeta> = hot.list(Some(&dir)).try_collect().await.unwrap();
+    let mut found = BTreeMap::new();
+    for m in metas {
+        let body = hot.get(&m.location).await.unwrap().bytes().await.unwrap();
+        let version = names::parse_manifest_key(tenant, m.location.as_ref()).unwrap();
+        found.insert(version, Arc::new(serde_json::from_slice(&body).unwrap()));
+    }
+    found
 }
 
 fn bytes(payload: &PutPayload) -> Vec<u8> {
@@ -54,7 +72,30 @@ fn is_ours_alone(key: &str) -> bool {
 impl Watch {
     pub fn new(hot: &Store, cold: &Store, time: &Time, directory: Option<PathBuf>) -> Arc<Self> {
         let (hot, cold, time) = (Arc::clone(hot), Arc::clone(cold), time.clone());
-        Arc::new(Self { hot, cold, time, directory, broken: Mutex::default(), revived: Mutex::default() })
+        Arc::new(Self {
+            hot,
+            cold,
+            time,
+            directory,
+            broken: Mutex::default(),
+            revived: Mutex::default(),
+            deletions: Mutex::default(),
+            history: Mutex::default(),
+        })
+    }
+
+    /// Takes over what `other` has seen.
+    pub fn follow(&self, other: &Self) {
+        self.deletions.lock().unwrap().clone_from(&other.deletions.lock().unwrap());
+        self.history.lock().unwrap().clone_from(&other.history.lock().unwrap());
+    }
+
+    /// Tells of a tenant what can no longer be seen.
+    pub fn tell(&self, world: &mut World<String>) {
+        let tenant = world.tenant.clone();
+        world.history = self.history.lock().unwrap().iter().filter(|m| m.tenant == tenant).cloned().collect();
+        let mine = |d: &&Deletion| tenant.owns(&d.key) || names::parse_manifest_key(&tenant, &d.key).is_some();
+        world.deletions = self.deletions.lock().unwrap().iter().filter(mine).cloned().collect();
     }
 
     /// What should not have happened so far.
@@ -140,6 +181,7 @@ impl Watch {
         if head.is_some_and(|h| h.floor > next.floor && version > newest) {
             self.breaks(format!("I4: version {version} of `{tenant}` lowers the floor"));
         }
+        self.history.lock().unwrap().push(Arc::new(next));
     }
 
     pub async fn before_delete(&self, side: Side, path: &Path) {
@@ -148,6 +190,7 @@ impl Watch {
             return self.breaks(format!("I3: `{key}` is deleted from the archive"));
         }
         let Some(meta) = self.meta(side, path).await else { return };
+        self.deletions.lock().unwrap().insert(Deletion { key: key.to_owned(), etag: meta.e_tag.clone() });
         if is_ours_alone(key) {
             return;
         }
