@@ -1,26 +1,69 @@
 #!/usr/bin/env bash
 # Runs every test, from a fresh clone too: needs Rust, Python 3.11 or newer and curl, and makes the rest. Arguments go to cargo test.
 #
-# It starts a LocalStack of its own on a free port and stops it at the end. Instead:
-#   ICEPACK_TEST_S3=http://127.0.0.1:4566 ./test.sh   tests against that S3 server, with the AWS_* variables as they are
-#   ICEPACK_SKIP_S3=1 ./test.sh                       leaves out the tests that need one
+# It starts servers of its own on free ports of 127.0.0.1 and stops them at the end: LocalStack, SeaweedFS, and the JuiceFS gateway, which icepack
+# must refuse. Instead:
+#   ICEPACK_TEST_S3=http://127.0.0.1:4566 ./test.sh   tests against that S3 server, which must take the key `test` and the secret `testtest`
+#   ICEPACK_TEST_SEAWEED=…, ICEPACK_TEST_JUICEFS=…    likewise; `unavailable` leaves out the tests that need one
+#   ICEPACK_SKIP_S3=1 ./test.sh                       leaves out the tests that need any of them
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 venv=$(scripts/pinned-venv.sh tests tests/python/requirements.txt)
 export ICEPACK_TEST_PYTHON=$venv/bin/python
 
-if [ -n "${ICEPACK_TEST_S3:-}" ]; then
-  echo "test.sh: the S3 tests use $ICEPACK_TEST_S3" >&2
-elif [ "${ICEPACK_SKIP_S3:-}" = 1 ]; then
+localstack="" servers=""
+stop_servers() {
+  local server
+  if [ -n "$servers" ]; then
+    for server in "$servers"/*/; do
+      [ ! -d "$server" ] || scripts/s3-server.sh stop "${server%/}"
+    done
+    rm -rf "$servers"
+  fi
+  [ -z "$localstack" ] || localstack/localstack.sh stop --port "${localstack##*:}"
+}
+
+# Prints where a server of the tests is. One that cannot be installed is left out, loudly; one that is installed and does not start is a failure.
+other_server() {
+  local name=$1 given=$2 status=0
+  if [ -n "$given" ]; then
+    echo "test.sh: $name: $given" >&2
+    echo "$given"
+    return
+  fi
+  scripts/s3-server.sh install "$name" || status=$?
+  case $status in
+    0) scripts/s3-server.sh start "$name" "$servers/$name" ;;
+    3)
+      {
+        echo "******************************************************************************************"
+        echo "** NOT TESTED: $name. It could not be installed (see above); its tests are left out."
+        echo "******************************************************************************************"
+      } >&2
+      echo unavailable
+      ;;
+    *) return "$status" ;;
+  esac
+}
+
+if [ "${ICEPACK_SKIP_S3:-}" = 1 ] && [ -z "${ICEPACK_TEST_S3:-}" ]; then
   echo "test.sh: ICEPACK_SKIP_S3=1: THE S3 TESTS ARE LEFT OUT" >&2
 else
-  if ! ICEPACK_TEST_S3=$(localstack/localstack.sh start --port 0); then
+  trap stop_servers EXIT
+  servers=$(mktemp -d)
+  if [ -n "${ICEPACK_TEST_S3:-}" ]; then
+    echo "test.sh: the S3 tests use $ICEPACK_TEST_S3" >&2
+  elif ! localstack=$(localstack/localstack.sh start --port 0); then
+    localstack=""
     echo "test.sh: LocalStack did not start (see above); without it, run ICEPACK_SKIP_S3=1 ./test.sh, or name a server in ICEPACK_TEST_S3" >&2
     exit 1
+  else
+    ICEPACK_TEST_S3=$localstack
   fi
-  trap 'localstack/localstack.sh stop --port "${ICEPACK_TEST_S3##*:}"' EXIT
-  export ICEPACK_TEST_S3
+  ICEPACK_TEST_SEAWEED=$(other_server seaweedfs "${ICEPACK_TEST_SEAWEED:-}")
+  ICEPACK_TEST_JUICEFS=$(other_server juicefs "${ICEPACK_TEST_JUICEFS:-}")
+  export ICEPACK_TEST_S3 ICEPACK_TEST_SEAWEED ICEPACK_TEST_JUICEFS
   # Nothing here may reach a real account, whatever the shell it is run from is logged in to.
   for variable in "${!AWS_@}"; do unset "$variable"; done
   export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true

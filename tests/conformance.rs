@@ -53,10 +53,10 @@ async fn seaweedfs_conforms() {
     conforms("seaweedfs", s3::store(&endpoint, &s3::bucket(&endpoint, "conformance").await, "root"), &[]).await;
 }
 
-/// Every object, with its bytes.
+/// Every object, with its bytes. The gateway shows folders as objects of their own, so that of `_icepack/` its empty folder of probes stays.
 async fn contents(store: &Store) -> BTreeMap<String, bytes::Bytes> {
     let mut found = BTreeMap::new();
-    for key in support::keys(store).await {
+    for key in support::keys(store).await.into_iter().filter(|k| k != "_icepack/_probe") {
         let body = support::get(store, &key).await;
         found.insert(key, body);
     }
@@ -95,7 +95,7 @@ async fn a_gateway_that_ignores_conditions_is_refused_and_left_as_it_was() {
     assert_eq!(create["health"], "unsafe", "{report}");
     assert_eq!(contents(&store).await, before);
 
-    // One by one it would be refused by the check before every pass. Raced, too, by the check that `doctor` adds.
+    // That was one create after the other. Servers that are right then, and wrong when raced, are known too; the race finds this one as well.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let race = PROBES.iter().find(|p| p.name == "raced create").unwrap();
     let (health, detail) = Bench::examine(&store, &clock, race).await;
