@@ -1,12 +1,15 @@
 //! Parquet in and out, below the stages: columns united by name, rows fingerprinted, files read and written in bounded memory.
 
 pub mod hash;
+pub mod pages;
 pub mod profile;
 pub mod read;
 pub mod schema;
 pub mod source;
 pub mod stats;
+pub mod thrift;
 pub mod time;
+mod views;
 pub mod write;
 
 pub use schema::Columns;

@@ -9,11 +9,14 @@ use parquet::basic::Compression;
 
 use super::thrift::{self, Page};
 
-/// A page up to this is read whatever its column's size in the footer says: some writers get that wrong.
+/// Pages up to this are read whatever their column's size in the footer says: some writers get that wrong.
 const SMALL: u64 = 1 << 20;
 
 /// Bytes for a value that may repeat: its levels, and its place in an array.
 const REPEATED: u64 = 12;
+
+/// The encoding whose values repeat the beginning of the one before: a page of it stands for any number of values of its own size.
+const DELTA_BYTE_ARRAY: i64 = 7;
 
 /// A column of the row group at hand.
 #[derive(Debug, Clone)]
@@ -24,6 +27,8 @@ pub struct Chunk {
     pub uncompressed: u64,
     /// Whether a row may have many values.
     pub repeated: bool,
+    /// Whether its values may be [`DELTA_BYTE_ARRAY`], by the footer.
+    pub delta: bool,
     /// How it is compressed.
     pub compression: Compression,
 }
@@ -40,12 +45,14 @@ struct Held {
     chunk: Chunk,
     page: u64,
     dictionary: u64,
+    /// All pages so far.
+    seen: u64,
 }
 
 impl Account {
     /// For the columns of a row group, with so many bytes for all of them.
     pub fn new(chunks: impl IntoIterator<Item = Chunk>, limit: u64) -> Self {
-        Self { columns: chunks.into_iter().map(|chunk| Held { chunk, page: 0, dictionary: 0 }).collect(), limit }
+        Self { columns: chunks.into_iter().map(|chunk| Held { chunk, page: 0, dictionary: 0, seen: 0 }).collect(), limit }
     }
 
     /// The column chunk that holds the byte at `at`.
@@ -60,8 +67,12 @@ impl Account {
     pub fn enter(&mut self, at: u64, page: &Page) -> Result<(), String> {
         let Some(held) = self.columns.iter_mut().find(|c| c.chunk.range.contains(&at)) else { return Ok(()) };
         let claimed = page.uncompressed;
-        if claimed > SMALL.max(held.chunk.uncompressed) {
-            return Err(format!("a page claims {claimed} bytes, and its whole column has {} by the footer", held.chunk.uncompressed));
+        held.seen = held.seen.saturating_add(claimed);
+        if held.seen > held.chunk.uncompressed.saturating_add(SMALL) {
+            return Err(format!("its pages claim {} bytes, and their column has {} by the footer", held.seen, held.chunk.uncompressed));
+        }
+        if page.encoding == DELTA_BYTE_ARRAY && !held.chunk.delta {
+            return Err("a page is encoded otherwise than the footer says".to_owned());
         }
         let values = if held.chunk.repeated { page.values * REPEATED } else { 0 };
         let bytes = claimed.max(page.compressed) + values;

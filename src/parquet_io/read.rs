@@ -6,12 +6,18 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, ProjectionMask};
+use parquet::basic::Encoding;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy, RowGroupMetaData};
 
+use super::pages::{self, Chunk};
 use super::source::{Chunks, Ident, Source};
+use super::thrift;
+use super::views::{self, Slices};
 use crate::error::{Error, Result};
 
 /// The last bytes of a file that are fetched to find its footer: it is in them unless the file has very many row groups.
@@ -20,6 +26,13 @@ pub const TAIL: u64 = 128 << 10;
 /// No footer of a sane file is longer, and a larger one would not fit into the memory that the job is given.
 const MAX_FOOTER: u64 = 64 << 20;
 
+/// More rows, or bytes, than these are no file's: sums of such numbers overflow.
+const MAX_ROWS: u64 = 1 << 40;
+const MAX_BYTES: u64 = 1 << 50;
+
+/// For files that this process or an earlier one wrote, which need not be doubted.
+const UNLIMITED: u64 = u64::MAX;
+
 /// The end of every Parquet file: the footer's length in four bytes, and a magic word.
 const TRAILER: usize = 8;
 
@@ -27,6 +40,10 @@ const TRAILER: usize = 8;
 pub const BATCH_BYTES: u64 = 1 << 20;
 /// Rows of a batch, at most and at least.
 const BATCH_ROWS: Range<u64> = 16..8_192;
+
+/// The page of common writers, and what a batch of values that are each as long as one may take.
+const DELTA_PAGE: u64 = 1 << 20;
+const MOST_DELTA: u64 = 128 << 20;
 
 /// Runs `f`, a piece of decoding. The parquet crate checks much, but not everything: damaged or hostile files can make it panic. A panic is the
 /// file's fault, and only its own.
@@ -68,7 +85,7 @@ pub fn footer_len(tail: &[u8], size: u64) -> Result<u64, String> {
 /// # Errors
 /// Why it is not a footer that can be believed, in a sentence.
 pub fn footer_rows(tail: &Bytes, size: u64) -> Result<u64, String> {
-    guard(|| parse(tail, size)).map(|(_, rows, _)| rows)
+    guard(|| parse(tail, size, UNLIMITED)).map(|p| p.rows)
 }
 
 /// A Parquet file whose footer has been read and checked.
@@ -78,24 +95,36 @@ pub struct Input {
     pub ident: Arc<Ident>,
     source: Source,
     footer: ArrowReaderMetadata,
+    /// Its own, which the rows come in.
+    schema: SchemaRef,
     rows: u64,
     decoded_bytes: u64,
+    footer_bytes: u64,
+    limit: u64,
 }
 
 impl Input {
-    /// Opens a file. `tail` holds at least as many of its last bytes as [`footer_len`] says; sources that are at hand need none.
+    /// Opens a file that is one of ours. `tail` holds at least as many of its last bytes as [`footer_len`] says; sources that are at hand need none.
     ///
     /// # Errors
     /// [`Error::Input`] where the footer is not that of a readable file.
     pub fn open(ident: Ident, source: Source, tail: Option<Bytes>) -> Result<Self> {
+        Self::open_within(ident, source, tail, UNLIMITED)
+    }
+
+    /// As [`Self::open`], for anybody's file: neither its footer nor the pages that are held at once may take more than `limit` bytes.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_within(ident: Ident, source: Source, tail: Option<Bytes>, limit: u64) -> Result<Self> {
         let ident = Arc::new(ident);
         let tail = match (tail, &source) {
             (Some(tail), _) => tail,
             (None, Source::Memory(bytes)) => bytes.clone(),
             (None, _) => read_tail(&ident, &source)?,
         };
-        let (footer, rows, decoded_bytes) = guard(|| parse(&tail, ident.size)).map_err(|reason| ident.bad(reason))?;
-        Ok(Self { ident, source, footer, rows, decoded_bytes })
+        let Parsed { footer, schema, rows, decoded_bytes, footer_bytes } = guard(|| parse(&tail, ident.size, limit)).map_err(|reason| ident.bad(reason))?;
+        Ok(Self { ident, source, footer, schema, rows, decoded_bytes, footer_bytes, limit })
     }
 
     /// Rows by the footer.
@@ -105,7 +134,7 @@ impl Input {
 
     /// The file's own schema.
     pub fn schema(&self) -> &SchemaRef {
-        self.footer.schema()
+        &self.schema
     }
 
     /// An estimate of the bytes of all rows once decoded.
@@ -121,12 +150,36 @@ impl Input {
             Source::Local(_) => columns * (64 << 10),
             Source::Remote(r) => r.window,
         };
-        self.decoded_bytes().min(columns * (1 << 20) + 2 * batch_bytes) + fetched
+        let pages = self.held_bytes().unwrap_or(columns * (1 << 20)) + 2 * batch_bytes;
+        self.decoded_bytes().min(pages) + self.footer_bytes + fetched
+    }
+
+    /// The most bytes that pages take at once, where the file is at hand and its page headers can be looked at.
+    fn held_bytes(&self) -> Option<u64> {
+        let Source::Memory(bytes) = &self.source else { return None };
+        let mut most = 0;
+        for group in self.metadata().row_groups() {
+            let mut held = 0_u64;
+            for chunk in chunks(group, |_| true).ok()? {
+                let bytes = bytes.get(usize::try_from(chunk.range.start).ok()?..usize::try_from(chunk.range.end).ok()?)?;
+                held = held.saturating_add(pages::largest(bytes, chunk.repeated)?);
+            }
+            most = held.max(most);
+        }
+        Some(most.min(self.limit))
+    }
+
+    /// The bytes of the largest chunk of a column once decompressed, by the footer.
+    pub fn widest(&self, column: &str) -> u64 {
+        let roots = self.footer.parquet_schema();
+        let named = |leaf: usize| roots.get_column_root(leaf).name() == column;
+        let chunks = self.metadata().row_groups().iter().flat_map(|g| g.columns().iter().enumerate().filter(|(leaf, _)| named(*leaf)));
+        chunks.map(|(_, c)| u64::try_from(c.uncompressed_size()).unwrap_or(0)).max().unwrap_or(0)
     }
 
     /// What is worth keeping of the file until its turn comes. A parsed footer takes many times its bytes, and there may be thousands of files.
     pub fn close(self, source: Source, tail: Option<Bytes>) -> Closed {
-        Closed { ident: self.ident, source, tail }
+        Closed { ident: self.ident, source, tail, limit: self.limit }
     }
 
     /// Reads the rows in file order, of all columns or only of the one named.
@@ -158,6 +211,7 @@ impl Input {
             group: 0,
             delivered: 0,
             decoder: None,
+            slices: None,
         })
     }
 
@@ -173,6 +227,7 @@ pub struct Closed {
     pub ident: Arc<Ident>,
     source: Source,
     tail: Option<Bytes>,
+    limit: u64,
 }
 
 impl Closed {
@@ -181,7 +236,7 @@ impl Closed {
     /// # Errors
     /// As [`Input::open`].
     pub fn open(&self) -> Result<Input> {
-        Input::open(Ident::clone(&self.ident), self.source.clone(), self.tail.clone())
+        Input::open_within(Ident::clone(&self.ident), self.source.clone(), self.tail.clone(), self.limit)
     }
 }
 
@@ -197,18 +252,61 @@ fn read_tail(ident: &Arc<Ident>, source: &Source) -> Result<Bytes> {
     if need > tail.len() as u64 { read(need) } else { Ok(tail) }
 }
 
-fn parse(tail: &Bytes, size: u64) -> Result<(ArrowReaderMetadata, u64, u64), String> {
+struct Parsed {
+    footer: ArrowReaderMetadata,
+    schema: SchemaRef,
+    rows: u64,
+    decoded_bytes: u64,
+    /// What the footer itself takes.
+    footer_bytes: u64,
+}
+
+fn parse(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed, String> {
+    let damaged = |e: &dyn std::fmt::Display| format!("its footer is damaged: {e}");
     let len = usize::try_from(footer_len(tail, size)?).map_err(|e| e.to_string())?;
     let start = tail.len().checked_sub(len).ok_or("its footer is longer than what was read of it")?;
+    let footer = &tail[start..tail.len() - TRAILER];
+    let footer_bytes = footer_cost(footer).map_err(|e| damaged(&e))?;
+    if footer_bytes > limit {
+        return Err(format!("its footer would take about {footer_bytes} bytes, and there are {limit} for one file: raise `memory_limit`"));
+    }
     let mut options = ParquetMetaDataOptions::default();
     // Nobody reads them, and a hostile footer can be made of them.
     options.set_column_stats_policy(ParquetStatisticsPolicy::SkipAll);
     options.set_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
-    let metadata = ParquetMetaDataReader::decode_metadata_with_options(&tail[start..tail.len() - TRAILER], Some(&options))
-        .map_err(|e| format!("its footer is damaged: {e}"))?;
-    let (rows, decoded) = check(&metadata, size).map_err(|e| format!("its footer is damaged: {e}"))?;
-    let footer = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(|e| format!("its schema cannot be read: {e}"))?;
-    Ok((footer, rows, decoded))
+    let metadata = ParquetMetaDataReader::decode_metadata_with_options(footer, Some(&options)).map_err(|e| damaged(&e))?;
+    let (rows, decoded_bytes) = check(&metadata, size).map_err(|e| damaged(&e))?;
+    check_arrow_schema(&metadata)?;
+    let metadata = Arc::new(metadata);
+    let open = |options| ArrowReaderMetadata::try_new(Arc::clone(&metadata), options).map_err(|e| format!("its schema cannot be read: {e}"));
+    let own = open(ArrowReaderOptions::new())?;
+    let schema = views::plain(own.schema());
+    let footer = match views::of(&schema) {
+        Some(views) => open(ArrowReaderOptions::new().with_schema(views))?,
+        None => own,
+    };
+    Ok(Parsed { footer, schema, rows, decoded_bytes, footer_bytes })
+}
+
+/// About what a footer takes once it is parsed, with the schemas that are made of it. Measured, and rounded up.
+fn footer_cost(footer: &[u8]) -> Result<u64, String> {
+    let found = thrift::survey(footer)?;
+    Ok(found.elements * 1_280 + found.chunks * 704 + found.structs * 64 + footer.len() as u64 * 2)
+}
+
+/// Writers in Arrow's tradition put their own schema beside Parquet's. Its encoding can name one field in a thousand places, each of which becomes a field.
+fn check_arrow_schema(metadata: &ParquetMetaData) -> Result<(), String> {
+    let pairs = metadata.file_metadata().key_value_metadata();
+    let Some(text) = pairs.iter().copied().flatten().find(|kv| kv.key == ARROW_SCHEMA_META_KEY).and_then(|kv| kv.value.as_ref()) else { return Ok(()) };
+    // What is no base64 is for the decoder to refuse.
+    let Ok(bytes) = BASE64_STANDARD.decode(text) else { return Ok(()) };
+    let message = if bytes.starts_with(&[0xff; 4]) { bytes.get(8..).unwrap_or_default() } else { &bytes };
+    // A table and what points to it have four bytes each, so one that is named once fits.
+    let options = flatbuffers::VerifierOptions { max_tables: message.len() / 8 + 16, ..flatbuffers::VerifierOptions::default() };
+    match arrow_ipc::root_as_message_with_opts(&options, message) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(format!("its Arrow schema cannot be read: {e}")),
+    }
 }
 
 /// The rows and decoded bytes that a footer promises, if what it says can be true of a file of `size` bytes.
@@ -221,8 +319,8 @@ fn check(metadata: &ParquetMetaData, size: u64) -> Result<(u64, u64), String> {
             return Err(format!("row group {i} has {} columns, and the schema has {columns}", group.num_columns()));
         }
         rows = rows.checked_add(natural(group.num_rows(), "a row count")?).ok_or("the row counts overflow")?;
-        for range in chunk_ranges(group, |_| true)? {
-            if range.end > size {
+        for chunk in chunks(group, |_| true)? {
+            if chunk.range.end > size {
                 return Err(format!("a column of row group {i} lies outside the file"));
             }
         }
@@ -233,17 +331,29 @@ fn check(metadata: &ParquetMetaData, size: u64) -> Result<(u64, u64), String> {
         }
     }
     let total = natural(metadata.file_metadata().num_rows(), "the row count")?;
-    if rows == total { Ok((rows, decoded)) } else { Err(format!("it promises {total} rows, its row groups {rows}")) }
+    if rows != total {
+        return Err(format!("it promises {total} rows, its row groups {rows}"));
+    }
+    if rows > MAX_ROWS || decoded > MAX_BYTES {
+        return Err(format!("it promises {rows} rows of {decoded} bytes"));
+    }
+    Ok((rows, decoded))
 }
 
-fn chunk_ranges(group: &RowGroupMetaData, wanted: impl Fn(usize) -> bool) -> Result<Vec<Range<u64>>, String> {
-    let mut ranges = Vec::with_capacity(group.num_columns());
+fn chunks(group: &RowGroupMetaData, wanted: impl Fn(usize) -> bool) -> Result<Vec<Chunk>, String> {
+    let mut chunks = Vec::with_capacity(group.num_columns());
     for (i, column) in group.columns().iter().enumerate().filter(|(i, _)| wanted(*i)) {
         let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
         let range = u64::try_from(start).ok().zip(u64::try_from(column.compressed_size()).ok()).and_then(|(start, len)| Some(start..start.checked_add(len)?));
-        ranges.push(range.ok_or_else(|| format!("column {i} has a negative place or size"))?);
+        chunks.push(Chunk {
+            range: range.ok_or_else(|| format!("column {i} has a negative place or size"))?,
+            uncompressed: u64::try_from(column.uncompressed_size()).unwrap_or(0),
+            delta: column.encodings().any(|e| e == Encoding::DELTA_BYTE_ARRAY),
+            repeated: column.column_descr().max_rep_level() > 0,
+            compression: column.compression(),
+        });
     }
-    Ok(ranges)
+    Ok(chunks)
 }
 
 /// Reads one file's rows, a row group at a time, so that no more than one is held of a remote file.
@@ -257,6 +367,8 @@ pub struct Reader {
     /// Rows of the current group.
     delivered: u64,
     decoder: Option<ParquetRecordBatchReader>,
+    /// What has been decoded, on its way out.
+    slices: Option<Slices>,
 }
 
 impl Reader {
@@ -265,20 +377,28 @@ impl Reader {
     /// # Errors
     /// [`Error::Input`] where the file is damaged or holds another number of rows than its footer says; else the store's or the disk's.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        while self.group < self.input.metadata().num_row_groups() {
+        loop {
+            if let Some(slices) = &mut self.slices {
+                match slices.next() {
+                    Some(batch) => return batch.map(Some).map_err(|reason| self.input.ident.bad(reason)),
+                    None => self.slices = None,
+                }
+            }
+            if self.group >= self.input.metadata().num_row_groups() {
+                return Ok(None);
+            }
             if self.decoder.is_none() {
                 self.start()?;
             }
             match self.decode() {
                 Ok(Some(batch)) => {
                     self.took(&batch)?;
-                    return Ok(Some(batch));
+                    self.slices = Some(Slices::new(batch, &self.input.schema, 2 * self.batch_bytes));
                 }
                 Ok(None) => self.finish_group()?,
                 Err(reason) => self.recover(reason)?,
             }
         }
-        Ok(None)
     }
 
     fn group_rows(&self) -> u64 {
@@ -287,16 +407,20 @@ impl Reader {
 
     fn start(&mut self) -> Result<()> {
         let group = self.input.metadata().row_group(self.group);
-        let ranges = chunk_ranges(group, |leaf| self.mask.leaf_included(leaf)).map_err(|reason| self.input.ident.bad(reason))?;
+        let chunks = chunks(group, |leaf| self.mask.leaf_included(leaf)).map_err(|reason| self.input.ident.bad(reason))?;
+        // The values of such a page may each be as long as the page.
+        let longest = chunks.iter().filter(|c| c.delta).map(|c| c.uncompressed.min(DELTA_PAGE)).max().unwrap_or(0);
+        let group_rows = self.batch_rows.min((self.input.limit.min(MOST_DELTA) / longest.max(1)).max(BATCH_ROWS.start));
         if self.delivered == 0 {
-            self.chunks.begin(ranges)?;
+            self.chunks.begin(chunks.iter().map(|c| c.range.clone()).collect())?;
         }
+        self.chunks.account(chunks, self.input.limit);
         let rows = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let build = || {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.chunks.clone(), self.input.footer.clone())
                 .with_row_groups(vec![self.group])
                 .with_projection(self.mask.clone())
-                .with_batch_size(rows(self.batch_rows));
+                .with_batch_size(rows(group_rows));
             // With an offset, even of 0, the decoder would stop at the footer's count, and rows beyond it would go unnoticed.
             let builder = if self.delivered == 0 { builder } else { builder.with_offset(rows(self.delivered)) };
             builder.build().map_err(|e| e.to_string())
@@ -319,7 +443,7 @@ impl Reader {
             return Err(self.input.ident.bad(format!("row group {} holds more rows than its footer says", self.group)));
         }
         // Rows may be wider than the footer made believe (a dictionary of long values): go on in smaller steps.
-        let bytes = batch.get_array_memory_size() as u64;
+        let bytes = views::other_bytes(batch);
         if bytes > 4 * self.batch_bytes && self.batch_rows > BATCH_ROWS.start {
             let fits = batch.num_rows() as u64 * self.batch_bytes / bytes;
             self.shrink(fits);

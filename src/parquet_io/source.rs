@@ -12,6 +12,8 @@ use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::pages::{Account, Chunk, check_inflation};
+use super::thrift::{self, Page};
 use crate::error::{Error, Result};
 use crate::model::names::Key;
 
@@ -110,6 +112,26 @@ struct Inner {
     ident: Arc<Ident>,
     origin: Origin,
     fault: Mutex<Option<Error>>,
+    pages: Mutex<Pages>,
+}
+
+/// The row group at hand: what its pages take, and what the headers said that were read and whose pages were not.
+#[derive(Default)]
+struct Pages {
+    account: Account,
+    limit: u64,
+    /// By where they begin, as far as the decoder has taken them.
+    headers: Vec<(u64, Vec<u8>)>,
+}
+
+impl Pages {
+    /// The header that ends at `at`, and forgets those of the column that come before it: their pages were skipped.
+    fn header(&mut self, column: &Range<u64>, at: u64) -> Result<Page, String> {
+        let found = self.headers.iter().position(|(start, bytes)| start + bytes.len() as u64 == at).ok_or("a page without a header is wanted")?;
+        let page = thrift::page(&self.headers[found].1);
+        self.headers.retain(|(start, _)| !(column.contains(start) && *start < at));
+        page.map(|(page, _)| page).map_err(|why| format!("a page header cannot be read: {why}"))
+    }
 }
 
 enum Origin {
@@ -141,12 +163,17 @@ impl Chunks {
             }
             Source::Remote(remote) => Origin::Remote(remote.clone(), Mutex::default()),
         };
-        Ok(Self(Arc::new(Inner { ident, origin, fault: Mutex::new(None) })))
+        Ok(Self(Arc::new(Inner { ident, origin, fault: Mutex::new(None), pages: Mutex::default() })))
     }
 
     /// What went wrong below the decoder, if it was that.
     pub fn take_fault(&self) -> Option<Error> {
         lock(&self.0.fault).take()
+    }
+
+    /// A decoder begins to read these column chunks. Their pages may take `limit` bytes at once.
+    pub fn account(&self, columns: Vec<Chunk>, limit: u64) {
+        *lock(&self.0.pages) = Pages { account: Account::new(columns, limit), limit, headers: Vec::new() };
     }
 
     /// The column chunks that are read next: whatever was held for those before them is dropped.
@@ -205,6 +232,28 @@ impl Chunks {
         end.unwrap_or(self.0.ident.size).saturating_sub(at)
     }
 
+    /// A page, once it is known what it takes to decompress it.
+    fn page(&self, at: u64, len: usize) -> parquet::errors::Result<Bytes> {
+        let damaged = |why: String| ParquetError::General(why);
+        let found = {
+            let mut pages = lock(&self.0.pages);
+            let column = pages.account.chunk_at(at).map(|c| (c.range.clone(), c.compression));
+            match column {
+                Some((range, compression)) => {
+                    let page = pages.header(&range, at).map_err(damaged)?;
+                    pages.account.enter(at, &page).map_err(damaged)?;
+                    Some((compression, page, pages.limit))
+                }
+                None => None,
+            }
+        };
+        let bytes = self.read(at, len)?;
+        if let Some((compression, page, limit)) = found {
+            check_inflation(compression, &page, &bytes, limit).map_err(damaged)?;
+        }
+        Ok(bytes)
+    }
+
     fn read(&self, at: u64, len: usize) -> parquet::errors::Result<Bytes> {
         // A range that the file does not have comes from damaged metadata: the decoder's error, not a fault.
         let size = self.0.ident.size;
@@ -250,11 +299,12 @@ impl ChunkReader for Chunks {
     type T = HeaderReader;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<HeaderReader> {
-        Ok(HeaderReader { chunks: self.clone(), at: start, buffer: Bytes::new() })
+        lock(&self.0.pages).headers.retain(|(at, _)| *at != start);
+        Ok(HeaderReader { chunks: self.clone(), at: start, buffer: Bytes::new(), start })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        self.read(start, length)
+        self.page(start, length)
     }
 }
 
@@ -263,6 +313,7 @@ pub struct HeaderReader {
     chunks: Chunks,
     at: u64,
     buffer: Bytes,
+    start: u64,
 }
 
 /// Most page headers fit; longer ones (with statistics) take another round.
@@ -280,6 +331,11 @@ impl Read for HeaderReader {
         }
         let n = out.len().min(self.buffer.len());
         out[..n].copy_from_slice(&self.buffer.split_to(n));
+        let mut pages = lock(&self.chunks.0.pages);
+        match pages.headers.iter_mut().find(|(start, _)| *start == self.start) {
+            Some((_, taken)) => taken.extend_from_slice(&out[..n]),
+            None => pages.headers.push((self.start, out[..n].to_vec())),
+        }
         Ok(n)
     }
 }

@@ -29,6 +29,8 @@ pub struct Page {
     pub plain: bool,
     /// Values, nulls among them.
     pub values: u64,
+    /// Of the values, by Parquet's number.
+    pub encoding: i64,
 }
 
 type Result<T> = std::result::Result<T, String>;
@@ -41,33 +43,31 @@ pub fn survey(footer: &[u8]) -> Result<Survey> {
     let mut scan = Scan::new(footer);
     let mut found = Survey::default();
     let mut open = Vec::new();
-    scan.fields(0, |scan, field, kind| {
-        match (field, kind) {
-            (2, Kind::List) => scan.list(|scan| {
-                found.elements += 1;
-                let mut children = 0;
-                scan.fields(1, |scan, field, kind| {
-                    if (field, kind) == (5, Kind::Int) {
-                        children = scan.int()?;
-                        return Ok(());
-                    }
-                    scan.skip(kind, 2)
-                })?;
-                nest(&mut open, children)
-            }),
-            (4, Kind::List) => scan.list(|scan| {
-                scan.fields(1, |scan, field, kind| {
-                    if (field, kind) != (1, Kind::List) {
-                        return scan.skip(kind, 2);
-                    }
-                    scan.list(|scan| {
-                        found.chunks += 1;
-                        scan.skip(Kind::Struct, 3)
-                    })
+    scan.fields(0, |scan, field, kind| match (field, kind) {
+        (2, Kind::List) => scan.list(|scan| {
+            found.elements += 1;
+            let mut children = 0;
+            scan.fields(1, |scan, field, kind| {
+                if (field, kind) == (5, Kind::Int) {
+                    children = scan.int()?;
+                    return Ok(());
+                }
+                scan.skip(kind, 2)
+            })?;
+            nest(&mut open, children)
+        }),
+        (4, Kind::List) => scan.list(|scan| {
+            scan.fields(1, |scan, field, kind| {
+                if (field, kind) != (1, Kind::List) {
+                    return scan.skip(kind, 2);
+                }
+                scan.list(|scan| {
+                    found.chunks += 1;
+                    scan.skip(Kind::Struct, 3)
                 })
-            }),
-            _ => scan.skip(kind, 1),
-        }
+            })
+        }),
+        _ => scan.skip(kind, 1),
     })?;
     found.structs = scan.structs;
     Ok(found)
@@ -87,13 +87,14 @@ fn nest(open: &mut Vec<i64>, children: i64) -> Result<()> {
     if open.len() > DEEPEST { Err(format!("its schema is nested more than {DEEPEST} levels deep")) } else { Ok(()) }
 }
 
-/// Reads the page header that `bytes` begin with.
+/// Reads the page header that `bytes` begin with, and says how long it is.
 ///
 /// # Errors
 /// Where it is none.
-pub fn page(bytes: &[u8]) -> Result<Page> {
+pub fn page(bytes: &[u8]) -> Result<(Page, usize)> {
     let mut page = Page::default();
-    Scan::new(bytes).fields(0, |scan, field, kind| {
+    let mut scan = Scan::new(bytes);
+    scan.fields(0, |scan, field, kind| {
         let natural = |n: i64| u64::try_from(n).map_err(|_| "a page header has a negative size".to_owned());
         match (field, kind) {
             (1, Kind::Int) => page.dictionary = scan.int()? == 2,
@@ -103,6 +104,8 @@ pub fn page(bytes: &[u8]) -> Result<Page> {
             (5 | 7 | 8, Kind::Struct) => scan.fields(1, |scan, inner, kind| {
                 match (inner, kind) {
                     (1, Kind::Int) => page.values = natural(scan.int()?)?,
+                    (2, Kind::Int) if field != 8 => page.encoding = scan.int()?,
+                    (4, Kind::Int) if field == 8 => page.encoding = scan.int()?,
                     (5 | 6, Kind::Int) if field == 8 => page.levels += natural(scan.int()?)?,
                     (7, Kind::False) if field == 8 => page.plain = true,
                     _ => scan.skip(kind, 2)?,
@@ -113,7 +116,7 @@ pub fn page(bytes: &[u8]) -> Result<Page> {
         }
         Ok(())
     })?;
-    Ok(page)
+    Ok((page, bytes.len() - scan.rest.len()))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -273,9 +276,10 @@ mod tests {
     #[test]
     fn a_page_header_is_read() {
         // DATA_PAGE_V2, 1000 bytes from 100, 7 values, 3 + 2 bytes of levels, not compressed.
-        let header = [0x15, 0x06, 0x15, 0xd0, 0x0f, 0x15, 0xc8, 0x01, 0x5c, 0x15, 0x0e, 0x15, 0x00, 0x15, 0x0e, 0x15, 0x00, 0x15, 0x06, 0x15, 0x04, 0x12, 0x00, 0x00];
-        let want = Page { dictionary: false, uncompressed: 1_000, compressed: 100, levels: 5, plain: true, values: 7 };
-        assert_eq!(page(&header), Ok(want));
+        let header =
+            [0x15, 0x06, 0x15, 0xd0, 0x0f, 0x15, 0xc8, 0x01, 0x5c, 0x15, 0x0e, 0x15, 0x00, 0x15, 0x0e, 0x15, 0x00, 0x15, 0x06, 0x15, 0x04, 0x12, 0x00, 0x00];
+        let want = Page { dictionary: false, uncompressed: 1_000, compressed: 100, levels: 5, plain: true, values: 7, encoding: 0 };
+        assert_eq!(page(&[&header[..], b"the page"].concat()), Ok((want, header.len())));
         for cut in 0..header.len() {
             assert!(page(&header[..cut]).is_err(), "{cut}");
         }

@@ -120,6 +120,19 @@ impl<W: Write + Send> ParquetWriter<W> {
         }
     }
 
+    /// Ends the row group, and says how many bytes there are: exactly, but for the footer. The estimate counts what is not yet compressed.
+    ///
+    /// # Errors
+    /// Where the sink fails.
+    pub fn settle(&mut self) -> Result<u64> {
+        if matches!(self.state, State::Sampling { .. }) {
+            self.begin()?;
+        }
+        let State::Writing(encoder) = &mut self.state else { return Err(failed("an earlier write failed")) };
+        encoder.flush()?;
+        Ok(encoder.file.bytes_written() as u64)
+    }
+
     /// The sink: what has been written can be taken out of it.
     pub fn sink(&mut self) -> Option<&mut W> {
         match &mut self.state {

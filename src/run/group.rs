@@ -121,6 +121,7 @@ impl GroupRun<'_> {
             cut: Period::of(self.policy),
             min_piece: MIN_PIECE.min(self.policy.target_file_size),
             budget,
+            file_limit: self.run.memory.total() / 4,
             spill_dir: config.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
             prefetch: PREFETCH,
             check_content: true,

@@ -37,6 +37,11 @@ impl MemoryPool {
         Self { units: Arc::new(Semaphore::new(total as usize)), total }
     }
 
+    /// Bytes for all groups together.
+    pub fn total(&self) -> u64 {
+        u64::from(self.total) * MIB
+    }
+
     /// Waits for a share for a group of `bytes` compressed input bytes: a few times that, since they are decoded, but never more than all there is.
     ///
     /// # Errors

@@ -12,8 +12,9 @@ use super::store::path;
 use crate::error::{Error, Result};
 use crate::model::file::Listed;
 use crate::model::manifest::{FORMAT, Manifest};
-use crate::model::names::{self, STATE_DIR, Tenant, TenantError};
+use crate::model::names::{self, FileKind, STATE_DIR, Tenant, TenantError};
 use crate::model::plan::Inventory;
+use crate::parquet_io::source::short_body;
 
 /// How often a reader starts over because head changed under it.
 const LIVE_TRIES: usize = 20;
@@ -110,11 +111,17 @@ pub async fn versions(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<(u
 pub async fn read_version(store: &dyn ObjectStore, tenant: &Tenant, version: u64) -> Result<Option<Manifest>> {
     let key = names::manifest_key(tenant, version);
     let what = || format!("cannot read the manifest `{key}`");
-    let body = match store.get(&path(&key)?).await {
-        Ok(reply) => reply.bytes().await.map_err(|e| Error::store(what(), e))?,
+    let reply = match store.get(&path(&key)?).await {
+        Ok(reply) => reply,
         Err(object_store::Error::NotFound { .. }) => return Ok(None),
         Err(e) => return Err(Error::store(what(), e)),
     };
+    let size = reply.meta.size;
+    let body = reply.bytes().await.map_err(|e| Error::store(what(), e))?;
+    // Half a body is the network's doing: it must not be called a damaged manifest.
+    if body.len() as u64 != size {
+        return Err(short_body(&key, body.len(), size));
+    }
     decode(tenant, version, &body).map(Some).map_err(|why| Error::Refused(format!("the manifest `{key}` {why}")))
 }
 
@@ -168,10 +175,16 @@ pub async fn head(store: &dyn ObjectStore, tenant: &Tenant, at_least: u64) -> Re
 /// # Errors
 /// As [`head`] and [`list`].
 pub async fn inventory(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Inventory> {
-    let head = head(store, tenant, 0).await?;
+    let mut newest = head(store, tenant, 0).await?;
     // The order matters: a file in a listing taken after head was read, and not retired by head, was not compacted by it.
-    let listing = list(store, tenant).await?;
-    Ok(Inventory { head, listing })
+    let mut listing = list(store, tenant).await?;
+    let is_output = |f: &Listed| matches!(names::classify(tenant, &f.key), FileKind::Snapshot(_));
+    if newest.is_none() && listing.iter().any(is_output) {
+        // Lost its manifest, or another run began the tenant just now: its manifest came before its outputs, so it can be seen by now.
+        newest = head(store, tenant, 0).await?;
+        listing = list(store, tenant).await?;
+    }
+    Ok(Inventory { head: newest, listing })
 }
 
 /// An inventory of which head is still head after the listing: what a reader may take for the live view.

@@ -117,10 +117,7 @@ impl PieceWriter {
         }
         self.counter.add(batch).map_err(|e| Error::local("cannot count rows", e))?;
         self.writer.write(batch)?;
-        if let Some(sink) = self.writer.sink() {
-            let bytes = std::mem::take(sink);
-            self.push(bytes);
-        }
+        self.drain();
         if self.upload.is_none() && self.ready_bytes > self.spec.buffers.single {
             let key = self.name(self.spec.to_bound);
             let upload = Multipart::start(&self.spec.target, &key, self.spec.buffers.in_flight)?;
@@ -137,6 +134,23 @@ impl PieceWriter {
     /// Bytes that the object would have if it ended now, roughly.
     pub fn estimate(&self) -> u64 {
         self.writer.written_estimate()
+    }
+
+    /// Ends the row group, and says how many bytes the object would have but for the footer.
+    ///
+    /// # Errors
+    /// Whatever keeps the rows from being encoded.
+    pub fn settle(&mut self) -> Result<u64> {
+        let bytes = self.writer.settle()?;
+        self.drain();
+        Ok(bytes)
+    }
+
+    fn drain(&mut self) {
+        if let Some(sink) = self.writer.sink() {
+            let bytes = std::mem::take(sink);
+            self.push(bytes);
+        }
     }
 
     /// Rows so far.

@@ -70,6 +70,8 @@ pub struct Step {
 #[derive(Debug, Clone)]
 pub struct World {
     pub zoned: bool,
+    /// A column is of integers or floats in some files, or of integers of all widths: 32 bits without a sign and floats have no type in common.
+    pub floats: bool,
     /// Bytes added to each payload: a few KiB make a small file too large for its share of memory.
     pub padding: usize,
     pub steps: Vec<Step>,
@@ -130,10 +132,11 @@ pub fn world(steps: usize) -> impl Strategy<Value = World> {
     let ttl = select(vec![None, Some(Duration::from_secs(2 * 3_600)), Some(Duration::from_secs(10 * 86_400)), Some(Duration::from_secs(400 * 86_400))]);
     let strategy = select(vec![CompactionStrategy::SizeBased, CompactionStrategy::TimeBased, CompactionStrategy::FullCompaction]);
     let limits = (select(vec![1_u64, 4_000, 128 << 20]), select(vec![1_u64, 512 << 20]), 1..4_usize, select(vec![2_000_u64, 10 << 20]));
-    let data = (any::<bool>(), prop_oneof![9 => Just(0_usize), 1 => Just(40_000)]);
+    let data = (any::<bool>(), any::<bool>(), prop_oneof![9 => Just(0_usize), 1 => Just(40_000)]);
     (data, vec(step(6, 40), 1..=steps), ttl, any::<bool>(), strategy, limits, any::<bool>()).prop_map(
-        |((zoned, padding), steps, ttl, archive, strategy, (target, memory, min_files, threshold), delete_delay)| World {
+        |((zoned, floats, padding), steps, ttl, archive, strategy, (target, memory, min_files, threshold), delete_delay)| World {
             zoned,
+            floats,
             padding,
             steps,
             ttl,
@@ -151,8 +154,9 @@ pub fn world(steps: usize) -> impl Strategy<Value = World> {
 const ZONES: [&str; 3] = ["UTC", "+00:00", "+05:30"];
 
 impl File {
-    pub fn batch(&self, now: DateTime<Utc>, zoned: bool, padding: usize) -> RecordBatch {
+    pub fn batch(&self, now: DateTime<Utc>, world: &World) -> RecordBatch {
         let shape = &self.shape;
+        let (zoned, padding) = (world.zoned, world.padding);
         let mut events = self.events.clone();
         if shape.in_order {
             events.sort_by_key(|e| nanos(&e.at, now));
@@ -162,7 +166,7 @@ impl File {
         let optional: [(&str, ArrayRef); 10] = [
             ("event_id", texts(shape.text, events.iter().map(|e| e.id.map(|id| format!("id-{id}"))))),
             ("payload", texts((shape.text + shape.number) % 4, events.iter().map(|e| Some(format!("{{\"v\":{}}}{}", e.content, "x".repeat(padding)))))),
-            ("n", numbers(shape.number, &events)),
+            ("n", numbers(shape.number, world.floats, &events)),
             (
                 "price",
                 Arc::new(
@@ -240,9 +244,13 @@ fn some(e: &Event, n: u8) -> Option<u8> {
     (!e.content.is_multiple_of(n) || e.content == 0).then_some(e.content)
 }
 
-fn numbers(layout: usize, events: &[Event]) -> ArrayRef {
+fn numbers(layout: usize, floats: bool, events: &[Event]) -> ArrayRef {
     let values: PrimitiveArray<Int8Type> = events.iter().map(|e| some(e, 5).map(u8::cast_signed)).collect();
-    let to = [DataType::Int8, DataType::Int16, DataType::Int32, DataType::UInt8, DataType::UInt32, DataType::Float32, DataType::Float64];
+    let to = if floats {
+        [DataType::Int8, DataType::Int16, DataType::Int32, DataType::UInt8, DataType::UInt16, DataType::Float32, DataType::Float64]
+    } else {
+        [DataType::Int8, DataType::Int16, DataType::Int32, DataType::Int64, DataType::UInt8, DataType::UInt16, DataType::UInt32]
+    };
     cast(&values, &to[layout]).unwrap()
 }
 

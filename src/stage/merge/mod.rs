@@ -59,6 +59,8 @@ pub struct MergeSpec {
     pub min_piece: u64,
     /// Bytes of memory. Below some tens of MiB the floors of the encoder and of multipart uploads count.
     pub budget: u64,
+    /// Bytes that the footer of one file may take, and its pages at any one time: what takes more is not decoded.
+    pub file_limit: u64,
     /// Where runs go that do not fit into memory.
     pub spill_dir: PathBuf,
     /// Inputs that are fetched at once.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
@@ -71,6 +71,7 @@ pub(super) struct OpenedAll {
 pub(super) struct Opener {
     store: Arc<dyn ObjectStore>,
     shares: Shares,
+    file_limit: u64,
     timestamp: String,
     now: Micros,
     spill_dir: PathBuf,
@@ -83,6 +84,8 @@ pub(super) struct Opener {
     spilled: OnceLock<TempDir>,
     files: AtomicU64,
     runtime: Handle,
+    /// Held by whoever examines a file that takes much memory: several at once would take several times as much.
+    heavy: Mutex<()>,
 }
 
 /// Opens every input. Unreadable ones are all found before it gives up.
@@ -91,6 +94,7 @@ pub(super) async fn open_all(store: &Arc<dyn ObjectStore>, spec: &MergeSpec, sha
     let opener = Arc::new(Opener {
         store: Arc::clone(store),
         shares,
+        file_limit: spec.file_limit,
         timestamp: spec.columns.timestamp.clone(),
         now: spec.now,
         spill_dir: spec.spill_dir.clone(),
@@ -101,6 +105,7 @@ pub(super) async fn open_all(store: &Arc<dyn ObjectStore>, spec: &MergeSpec, sha
         spilled: OnceLock::new(),
         files: AtomicU64::new(0),
         runtime: Handle::current(),
+        heavy: Mutex::new(()),
     });
     let fetches = spec.inputs.iter().cloned().enumerate().map(|(i, planned)| {
         let opener = Arc::clone(&opener);
@@ -224,11 +229,23 @@ impl Opener {
                 (Source::Remote(remote), Some(compact(tail)))
             }
         };
-        let input = Input::open(ident, source.clone(), tail.clone())?;
+        let much = self.file_limit / 8;
+        let heavy = |yes: bool| yes.then(|| self.heavy.lock().unwrap_or_else(PoisonError::into_inner));
+        let footer = tail.as_ref().or(match &source {
+            Source::Memory(bytes) => Some(bytes),
+            _ => None,
+        });
+        let footer = footer.and_then(|bytes| footer_len(bytes, ident.size).ok()).unwrap_or(0);
+        let mut held = heavy(footer > much / 32);
+        let input = Input::open_within(ident, source.clone(), tail.clone(), self.file_limit)?;
+        if held.is_none() {
+            held = heavy(input.widest(&self.timestamp) > much);
+        }
         check_snapshot(&planned, &input)?;
         let profile = if planned.stats.is_some() { None } else { input.profile(&self.timestamp, self.now)? };
         let (rows, decoded_bytes, schema) = (input.rows(), input.decoded_bytes(), Arc::clone(input.schema()));
         let open_bytes = input.open_bytes(self.shares.batch);
+        drop(held);
         let source = match fetched {
             Fetched::Whole(bytes) if rows > 0 => self.keep(bytes)?,
             _ => source,

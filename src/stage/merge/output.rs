@@ -235,7 +235,7 @@ impl Output {
     }
 
     fn enter_period(&mut self, key: i64) -> Result<()> {
-        if self.period_end.is_some() && self.open.as_ref().is_some_and(|o| o.writer.estimate() >= self.spec.min_piece) {
+        if self.period_end.is_some() && self.has(self.spec.min_piece, self.spec.min_piece)? {
             self.finish_piece()?;
         }
         let next = next_period(self.spec.cut, floor_micros(key, self.unit));
@@ -264,10 +264,19 @@ impl Output {
         };
         open.writer.bound(bound);
         let result = open.writer.write(batch);
-        let full = open.writer.estimate() >= self.spec.target_file_size;
         self.open = Some(open);
         result?;
-        if full { self.finish_piece() } else { Ok(()) }
+        let target = self.spec.target_file_size;
+        if self.has(target, target.div_ceil(2))? { self.finish_piece() } else { Ok(()) }
+    }
+
+    /// Whether the open snapshot has about so many bytes, and at least so many for certain.
+    ///
+    /// Rows that compress well are a tenth of the estimate. The planner takes a snapshot of half the target, or of the least that is worth a file, for
+    /// finished; smaller ones it merges again, and if they were cut by the estimate then they would come out the same, pass after pass.
+    fn has(&mut self, about: u64, certain: u64) -> Result<bool> {
+        let Some(open) = self.open.as_mut().filter(|o| o.writer.estimate() >= about) else { return Ok(false) };
+        Ok(open.writer.settle()? >= certain)
     }
 
     /// No row that the open snapshot will get is later. An upload that starts now is over with the period, because it is worth a file by then.

@@ -96,6 +96,11 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
+    /// In memory, with what orders them.
+    pub fn bytes(&self) -> usize {
+        sliced_bytes(&self.batch) + self.batch.num_rows() * 24
+    }
+
     pub fn of(job: &Job, batch: RecordBatch) -> Result<Self> {
         let keys = batch.columns().get(job.column).and_then(|c| time::keys(c));
         keys.map(|keys| Self { batch, keys }).ok_or_else(|| Error::local("cannot merge", "rows without timestamps"))
@@ -113,7 +118,10 @@ impl Feed {
     pub fn open(job: &Job, from: From, min: i64) -> Result<Self> {
         Ok(match from {
             From::Sorted(input) => Self::Input(Box::new(InputFeed::open(job, *input, Some(min))?)),
-            From::Unsorted(input) => Self::Sorted(Sorted::load(job, *input)?),
+            From::Unsorted(input) => match Sorted::load(job, *input)? {
+                Loaded::Sorted(sorted) => Self::Sorted(sorted),
+                Loaded::Spilled(run) => Self::open(job, run.from, run.min)?,
+            },
             From::Spilled(path, size) => {
                 let ident = Ident { key: path.display().to_string(), size, etag: None };
                 let input = Input::open(ident, Source::Local(path), None).map_err(ours)?;
@@ -206,15 +214,26 @@ pub(super) struct Sorted {
     step: usize,
 }
 
+/// An input in order.
+enum Loaded {
+    Sorted(Sorted),
+    /// Its rows turned out to be more than its footer made believe.
+    Spilled(Run),
+}
+
 impl Sorted {
-    fn load(job: &Job, input: Opened) -> Result<Self> {
+    fn load(job: &Job, input: Opened) -> Result<Loaded> {
         let mut feed = InputFeed::open(job, input, None)?;
-        let mut chunks = Vec::new();
+        let (mut chunks, mut bytes) = (Vec::new(), 0);
         while let Some(chunk) = feed.next(job)? {
             job.check_stop()?;
+            bytes += chunk.bytes();
             chunks.push(chunk);
+            if bytes as u64 >= job.shares.sort {
+                return spill::sort_rest_on_disk(job, feed, chunks).map(Loaded::Spilled);
+            }
         }
-        Ok(Self::new(job, chunks))
+        Ok(Loaded::Sorted(Self::new(job, chunks)))
     }
 
     /// Sorts rows by key; those of one key stay in the order they came in.

@@ -13,10 +13,9 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use super::job::Job;
 use super::kway;
 use super::open::Opened;
-use super::run::{From, InputFeed, Run, Sorted};
+use super::run::{Chunk, From, InputFeed, Run, Sorted};
 use crate::error::{Error, Result};
 use crate::parquet_io::time;
-use crate::parquet_io::write::sliced_bytes;
 
 /// Runs open at once, whatever they cost: each may be an open file.
 const MOST_OPEN: usize = 256;
@@ -74,16 +73,28 @@ impl Spill {
 
 /// Sorts an input that is too large for memory: sorted parts, each a run.
 pub(super) fn sort_on_disk(job: &Job, input: Opened, place: usize) -> Result<Vec<Run>> {
-    let mut feed = InputFeed::open(job, input, None)?;
+    let feed = InputFeed::open(job, input, None)?;
+    sort_parts(job, feed, Vec::new(), place)
+}
+
+/// Sorts an input that was begun to be sorted in memory: what was read of it, and the rest. A single run comes of it.
+pub(super) fn sort_rest_on_disk(job: &Job, feed: InputFeed, read: Vec<Chunk>) -> Result<Run> {
+    let mut runs = sort_parts(job, feed, read, 0)?;
+    while runs.len() > 1 {
+        runs = groups(runs, job.shares.runs).into_iter().map(|group| merge_group(job, group)).collect::<Result<_>>()?;
+    }
+    runs.pop().ok_or_else(|| Error::local("cannot sort rows", "there are none"))
+}
+
+fn sort_parts(job: &Job, mut feed: InputFeed, mut chunks: Vec<Chunk>, place: usize) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
-    let mut chunks = Vec::new();
-    let mut bytes = 0;
+    let mut bytes: usize = chunks.iter().map(Chunk::bytes).sum();
     loop {
         job.check_stop()?;
         let next = feed.next(job)?;
         let ended = next.is_none();
         if let Some(chunk) = next {
-            bytes += sliced_bytes(&chunk.batch) + chunk.batch.num_rows() * 24;
+            bytes += chunk.bytes();
             chunks.push(chunk);
         }
         if !chunks.is_empty() && (ended || bytes as u64 >= job.shares.sort) {

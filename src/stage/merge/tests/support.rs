@@ -102,6 +102,7 @@ impl World {
             cut: Period::Month,
             min_piece: u64::MAX,
             budget: 64 << 20,
+            file_limit: 64 << 20,
             spill_dir: dir.path().to_owned(),
             prefetch: 4,
             check_content: true,
