@@ -1,5 +1,7 @@
 //! What icepack needs of a store, asked of every kind of store that can be had here, and of one that must be refused.
 
+#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+
 mod support;
 
 use std::collections::BTreeMap;

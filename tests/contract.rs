@@ -1,5 +1,7 @@
 //! What users of the local-disk compactor rely on, one test for each promise. The numbers are those of `docs/contract.md`.
 
+#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+
 mod support;
 
 use std::collections::HashMap;

@@ -3,6 +3,8 @@
 //!
 //! `ICEPACK_CRASH=long` runs all pairs, all faults at all calls, and many more seeds.
 
+#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+
 #[path = "support/det_store.rs"]
 mod det_store;
 #[path = "crash/driver.rs"]
@@ -22,11 +24,11 @@ use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
 use driver::long;
-use fault_store::{Call, Fault, Kind, REPLIES, Reply, Schedule};
+use fault_store::{Call, Fault, Kind, Process, REPLIES, Reply, Schedule};
 use futures::FutureExt;
 use icepack::model::report::{RunReport, Status};
 use icepack::run::Selection;
-use icepack::{CompactionConfig, Error};
+use icepack::{CompactionConfig, CompactionManager, Error};
 use support::{event, put_events};
 use world::{Check, Pass, World};
 
@@ -171,12 +173,19 @@ impl Lab {
             *result.lock().unwrap() = Some(ended);
         };
         process.before_call(k, Box::new(move || meanwhile.boxed()));
-        let first = Pass { result: manager.run_pass(&Selection::all()).await, process };
+        let first = run(&manager, process).await;
         let second = Pass { result: ended.lock().unwrap().take().ok_or("the other pass never ran")?, process: other };
         second.clean().map_err(|e| format!("the other pass: {e}\n{}", second.process.trace()))?;
         only_conflicts(&first).map_err(|e| format!("{e}\n{}", first.process.trace()))?;
         Ok(first)
     }
+}
+
+/// A pass, and what others do meanwhile.
+async fn run(manager: &CompactionManager, process: Arc<Process>) -> Pass {
+    let result = manager.run_pass(&Selection::all()).await;
+    process.others().await;
+    Pass { result, process }
 }
 
 /// Whatever the network does, it is no reason to call for a person.
@@ -210,9 +219,8 @@ async fn ingest(w: &mut World, k: usize) -> Check<Pass> {
         }
     };
     process.before_call(k, Box::new(move || meanwhile.boxed()));
-    let result = manager.run_pass(&Selection::all()).await;
+    let first = run(&manager, process).await;
     w.rows.entry("acme".to_owned()).or_default().extend(delivered.lock().unwrap().drain(..));
-    let first = Pass { result, process };
     first.clean().map_err(|e| format!("{e}\n{}", first.process.trace()))?;
     Ok(first)
 }
@@ -240,7 +248,7 @@ async fn sleep(w: &mut World, k: usize) -> Check<Pass> {
         time.advance(TimeDelta::seconds(1));
     };
     process.before_call(k, Box::new(move || meanwhile.boxed()));
-    let first = Pass { result: manager.run_pass(&Selection::all()).await, process };
+    let first = run(&manager, process).await;
     for result in ended.lock().unwrap().drain(..) {
         Pass { result, process: Arc::clone(&first.process) }.clean().map_err(|e| format!("another pass: {e}"))?;
     }
@@ -381,12 +389,11 @@ async fn soak(seed: u64) -> Check<usize> {
             };
             process.before_call(rng.usize(1..60), Box::new(move || meanwhile.boxed()));
         }
-        let result = manager.run_pass(&Selection::all()).await;
+        let pass = run(&manager, process).await;
         // What hangs in the network may arrive before the next pass, or never.
         if rng.bool() {
-            process.settle().await;
+            pass.process.settle().await;
         }
-        let pass = Pass { result, process };
         calls += pass.process.calls().len();
         log.push_str(&format!("round {round}: {}\n{}", pass.summary(), pass.process.trace()));
         w.check().await.map_err(|e| format!("round {round}: {e}\n{log}"))?;

@@ -1,6 +1,8 @@
 //! Hostile input: broken Parquet, names that are paths, manifests that lie. No panic, bounded memory, nothing deleted that must not be, and the
 //! neighbours are compacted.
 
+#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+
 #[path = "hostile/corpus.rs"]
 mod corpus;
 #[path = "hostile/forge.rs"]
@@ -12,6 +14,8 @@ mod manifests;
 #[path = "hostile/names.rs"]
 mod names;
 mod support;
+#[path = "hostile/targets.rs"]
+mod targets;
 
 use std::path::Path;
 use std::process::Stdio;
@@ -140,6 +144,11 @@ fn pages_that_would_fill_the_memory_are_not_decompressed() {
 #[test]
 fn small_pages_that_stand_for_much_are_read_bit_by_bit() {
     check_all(&corpus::expansions());
+}
+
+#[test]
+fn what_is_large_and_honest_is_read_within_the_limit() {
+    check_all(&corpus::large());
 }
 
 #[test]

@@ -3,7 +3,10 @@
 //! Actions call `plan::commit::apply`, `plan::sweep` and `plan::live` themselves; only the order of requests, which the stages give, is modelled. Every state
 //! is judged by `icepack::invariants`. Then each check is taken out, one at a time, and the search must find what breaks.
 //!
-//! `ICEPACK_MODEL=large cargo test --test model -- --nocapture` searches a larger world too.
+//! `ICEPACK_MODEL=large cargo test --test model -- --nocapture` searches larger worlds too (20 million states);
+//! `ICEPACK_MODEL=traces` prints how each mutant is caught.
+
+#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
 
 #[path = "model/checker.rs"]
 mod checker;
@@ -23,6 +26,10 @@ use checker::{Action, Fault, Model};
 use icepack::plan::commit::Check;
 use state::{Pc, State};
 use stateright::{Checker, HasDiscoveries, Model as _};
+
+fn asked_for(what: &str) -> bool {
+    std::env::var("ICEPACK_MODEL").is_ok_and(|v| v == what)
+}
 
 /// What the search of a world found: the property that broke first, and the steps to it.
 struct Found {
@@ -89,7 +96,7 @@ const MUST_REACH: [&str; 27] = [
 #[test]
 fn nothing_is_lost_in_any_order_of_steps() {
     let mut worlds = worlds::small();
-    if std::env::var("ICEPACK_MODEL").is_ok_and(|v| v == "large") {
+    if asked_for("large") {
         worlds.extend(worlds::large());
     }
     let (mut states, mut reached) = (0, BTreeSet::new());
@@ -108,8 +115,10 @@ fn nothing_is_lost_in_any_order_of_steps() {
     }
 }
 
+type Mutant = (Option<Check>, Option<Fault>, fn() -> Model);
+
 /// A check or a step that is taken out, where it is missed, and the careless caller that it guards against where no race alone reaches it.
-fn mutants() -> Vec<(Option<Check>, Option<Fault>, fn() -> Model)> {
+fn mutants() -> Vec<Mutant> {
     use worlds as w;
     vec![
         (Some(Check::AlreadyRetired), None, w::same_inputs),
@@ -147,7 +156,10 @@ fn each_check_is_missed_when_it_is_taken_out() {
         let found = search(mutant(off, fault, world), 1);
         match &found.broken {
             Some((property, steps)) => {
-                println!("| {name:42} | {property:28} | {:>2} steps | {:>7} states | {:5.1} s |", steps.len(), found.states, found.seconds)
+                println!("| {name:42} | {property:28} | {:>2} steps | {:>7} states | {:5.1} s |", steps.len(), found.states, found.seconds);
+                if asked_for("traces") {
+                    println!("{}\n", steps.join("\n"));
+                }
             }
             None => missed.push(name),
         }

@@ -1,5 +1,7 @@
 //! The real binary, killed with SIGKILL at ten moments of its pass, on a directory and on two S3 servers. Nothing is lost or doubled, and nothing is left over.
 
+#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+
 mod support;
 
 use std::process::Stdio;

@@ -1,5 +1,7 @@
 //! Whole passes over random worlds against a naive compactor. `PROPTEST_CASES` sets the number of cases, for all properties together.
 
+#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+
 #[path = "props/world.rs"]
 mod random;
 mod support;
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arrow::datatypes::TimeUnit;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use icepack::clock::{Clock, ManualClock};
@@ -19,7 +22,7 @@ use icepack::stage::archive::{ArchiveRequest, BatchStream, ObjectArchive, Object
 use icepack::{ArchiveTarget, CompactionConfig, CompactionManager, CompactionStrategy, Result};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use random::{World, other_zone, world};
+use random::{At, DAY, Event, File, Shape, Step, World, other_zone, world};
 use support::oracle::{Bag, Row, bag, is_expired, read, rows, sum, total, without_copies};
 use support::{Store, get, keys, memory, put};
 
@@ -322,4 +325,48 @@ fn naive_and_zoned_times_do_not_mix_and_the_later_file_is_set_aside() {
         assert_eq!(head.quarantined.len(), 1);
         assert!(head.quarantined[0].reason.contains("no type holds both"), "{}", head.quarantined[0].reason);
     });
+}
+
+/// A world of one file whose events are `at` these times.
+fn one_file(at: impl Iterator<Item = At>) -> World {
+    let events = at.zip(0..).map(|(at, id)| Event { id: Some(id), at, content: 0 }).collect();
+    let shape =
+        Shape { unit: TimeUnit::Nanosecond, zone: 0, text: 0, number: 0, columns: 0x400, reversed: false, in_order: true, group_rows: 9, codec: 0, v2: false };
+    World {
+        zoned: false,
+        floats: false,
+        padding: 0,
+        steps: vec![Step { files: vec![File { events, shape }], hours: 0 }],
+        ttl: None,
+        archive: false,
+        strategy: CompactionStrategy::SizeBased,
+        target: 4_000,
+        memory: 1,
+        min_files: 1,
+        threshold: 10 << 20,
+        delete_delay: false,
+    }
+}
+
+async fn settles(world: World) {
+    let mut lab = Lab::new(&world, now());
+    lab.ingest(&world.steps[0].files).await;
+    lab.pass().await;
+    let again = lab.pass().await;
+    assert_eq!(again.totals.files_compacted, 0, "{again:?}");
+    lab.check().await;
+}
+
+/// Days that look worth a file until they are compressed: cut by the estimate, they came out the same from every pass.
+#[tokio::test]
+async fn rows_that_compress_well_are_not_rewritten_for_ever() {
+    let days = one_file((1..9).map(|day| At::FromNow(-day * DAY, 0)));
+    settles(World { padding: 40_000, ttl: Some(Duration::from_secs(90 * 86_400)), ..days }).await;
+}
+
+/// Snapshots that meet within a microsecond: rounded to microseconds they overlap, and a full compaction took that for a reason.
+#[tokio::test]
+async fn nanoseconds_are_not_rewritten_for_ever() {
+    let moment = one_file((0..60).map(|_| At::FromNow(-9, 123_456_789)));
+    settles(World { strategy: CompactionStrategy::FullCompaction, target: 1, ..moment }).await;
 }

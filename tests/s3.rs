@@ -1,5 +1,7 @@
 //! The job against a real S3 server: conditional creates, whole passes, an archive in another bucket, concurrent runs.
 
+#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+
 mod support;
 
 use std::sync::Arc;

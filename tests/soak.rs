@@ -1,8 +1,11 @@
 //! Four passes of the real binary at once, killed at random, while files keep arriving and somebody keeps reading; on a good network and on a bad one.
 //! At every moment each row is there, once. `ICEPACK_SOAK_ROUNDS=60` makes it long.
 
+#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+
 mod support;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -121,7 +124,7 @@ impl Soak {
         let new = |rng: &mut Rng| now - TimeDelta::seconds(rng.i64(3_600..15 * 86_400));
         let old = |rng: &mut Rng| now - TimeDelta::seconds(rng.i64(40 * 86_400..60 * 86_400));
         let kind = rng.u32(0..10);
-        let at = |i: usize, rng: &mut Rng| if kind == 0 || (kind < 6 && i % 2 == 0) { old(rng) } else { new(rng) };
+        let at = |i: usize, rng: &mut Rng| if kind == 0 || (kind < 6 && i.is_multiple_of(2)) { old(rng) } else { new(rng) };
         let mut rows: Vec<_> = (0..ROWS).map(|i| support::event(n * ROWS + i, at(i, rng))).collect();
         rows.sort();
         let file = Arc::new(File { tenant: TENANTS[rng.usize(0..TENANTS.len())], rows });
@@ -155,9 +158,9 @@ impl Soak {
         // In this order: a row is in the archive before it is no longer live.
         let mut archived = self.archived.lock().await;
         for key in tenant_keys(&self.cold, tenant).await.into_iter().filter(|k| k.ends_with(".parquet")) {
-            if !archived.contains_key(&key) {
-                let rows = support::read(&self.cold, &key).await;
-                archived.insert(key, rows);
+            if let Entry::Vacant(place) = archived.entry(key) {
+                let rows = support::read(&self.cold, place.key()).await;
+                place.insert(rows);
             }
         }
         let cold = archived.iter().filter(|(k, _)| k.starts_with(&format!("{tenant}/"))).flat_map(|(_, rows)| rows).collect::<HashSet<_>>();

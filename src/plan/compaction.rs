@@ -268,7 +268,8 @@ fn full(raws: Vec<Candidate>, snapshots: &mut Vec<Candidate>) -> Vec<(Vec<Candid
     spans.sort_unstable();
     let mut reach = None;
     let overlap = spans.iter().any(|(min, max)| {
-        let hit = reach.is_some_and(|r| *min < r);
+        // Nanoseconds are rounded outwards: two files that meet within a microsecond seem to overlap by it.
+        let hit = reach.is_some_and(|r: Micros| min.0.saturating_add(1) < r.0);
         reach = Some(reach.map_or(*max, |r: Micros| r.max(*max)));
         hit
     });

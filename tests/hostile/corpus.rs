@@ -1,7 +1,13 @@
 //! Files that are broken on purpose. Each with a piece of the reason that must be given.
 
 use super::forge::{BYTE_ARRAY, Codec, DICTIONARY, Forged, Page, RLE_DICTIONARY, STRUCT, Thrift, close, column, footer_only, inflated, strings, time_column};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray, StringViewBuilder, TimestampMicrosecondArray};
 use base64::Engine;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding};
+use parquet::file::properties::WriterProperties;
 
 pub struct Case {
     pub name: String,
@@ -264,7 +270,7 @@ pub fn bombs() -> Vec<Case> {
 
 /// Small pages that stand for many rows of long values.
 pub fn expansions() -> Vec<Case> {
-    let rows = 20_000_usize;
+    let rows = 4_000_usize;
     let value = vec![b'x'; 900 << 10];
     let body = strings([&value[..]]);
     let dictionary = Page { kind: DICTIONARY, ..Page::plain(1, body) };
@@ -277,5 +283,56 @@ pub fn expansions() -> Vec<Case> {
     };
     let data = Page { encoding: RLE_DICTIONARY, ..Page::plain(rows, [&[1_u8][..], &run(rows)].concat()) };
     let dictionary_bomb = Forged::new(rows, Codec::Uncompressed, vec![dictionary, data]).bytes();
-    vec![Case { name: "twenty thousand rows of one value of 900 KiB".into(), bytes: dictionary_bomb, why: None }]
+    let elements = Page { values: i32::MAX, ..Page::plain(0, [&2_u32.to_le_bytes()[..], &[20, 1], &2_u32.to_le_bytes(), &[20, 1]].concat()) };
+    let list = Forged { name: "list", repetition: 2, ..Forged::new(ROWS, Codec::Uncompressed, vec![elements]) };
+    let sound = |name: &str, bytes| Case { name: name.into(), bytes, why: None };
+    vec![
+        sound("four thousand rows of one value of 900 KiB in a dictionary", dictionary_bomb),
+        sound("a thousand rows of one value of 900 KiB, each the difference to the one before", same(1_000)),
+        case("a list of 2^31 elements", list.bytes(), "memory_limit"),
+    ]
+}
+
+fn written(texts: ArrayRef, properties: WriterProperties) -> Vec<u8> {
+    let times = TimestampMicrosecondArray::from_iter_values((0..texts.len() as i64).map(|i| 1_767_225_600_000_000 + i));
+    let columns: Vec<(&str, ArrayRef, bool)> = vec![("timestamp", Arc::new(times), false), ("payload", texts, false)];
+    let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+/// `n` times the same long value, as differences of nothing.
+fn same(n: usize) -> Vec<u8> {
+    let mut texts = StringViewBuilder::new();
+    let block = texts.append_block("x".repeat(900 << 10).into_bytes().into());
+    (0..n).for_each(|_| texts.try_append_view(block, 0, 900 << 10).unwrap());
+    let properties = WriterProperties::builder().set_dictionary_enabled(false).set_encoding(Encoding::DELTA_BYTE_ARRAY);
+    written(Arc::new(texts.finish()), properties.set_column_encoding("timestamp".into(), Encoding::PLAIN).build())
+}
+
+/// What is large and honest, and must be read within the limit.
+pub fn large() -> Vec<Case> {
+    let mut seed = 7_u64;
+    let mut noise = |len: usize| -> String {
+        let mut next = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'!' + ((seed >> 33) % 90) as u8)
+        };
+        (0..len).map(|_| next()).collect()
+    };
+    let rows: Vec<String> = (0..30).map(|_| noise(1 << 20)).collect();
+    let long = written(Arc::new(StringArray::from(rows)), WriterProperties::builder().build());
+    let short: Vec<String> = (0..100_000).map(|_| noise(100)).collect();
+    let one_page = WriterProperties::builder()
+        .set_dictionary_enabled(false)
+        .set_compression(Compression::SNAPPY)
+        .set_data_page_size_limit(1 << 30)
+        .set_data_page_row_count_limit(usize::MAX)
+        .build();
+    let page = written(Arc::new(StringArray::from(short)), one_page);
+    vec![
+        Case { name: "thirty rows of 1 MiB".into(), bytes: long, why: None },
+        Case { name: "a hundred thousand rows in a page of 10 MiB".into(), bytes: page, why: None },
+    ]
 }

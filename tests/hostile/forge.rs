@@ -130,6 +130,8 @@ impl Page {
 /// A file of two columns: honest times, and a payload of any pages.
 #[derive(Debug, Clone)]
 pub struct Forged {
+    /// Of the column that is not the time.
+    pub name: &'static str,
     pub rows: i64,
     pub codec: Codec,
     pub pages: Vec<Page>,
@@ -140,7 +142,7 @@ pub struct Forged {
 
 impl Forged {
     pub fn new(rows: usize, codec: Codec, pages: Vec<Page>) -> Self {
-        Self { rows: rows as i64, codec, pages, uncompressed: None, repetition: 0 }
+        Self { name: "payload", rows: rows as i64, codec, pages, uncompressed: None, repetition: 0 }
     }
 
     pub fn bytes(&self) -> Vec<u8> {
@@ -163,7 +165,7 @@ impl Forged {
         let values = self.pages.iter().filter(|p| p.kind == DATA).map(|p| i64::from(p.values)).sum();
         let chunks = [
             ("timestamp", INT64, Codec::Uncompressed, time_at, None, payload_at - time_at, payload_at - time_at, self.rows),
-            ("payload", BYTE_ARRAY, self.codec, data_at, dictionary, end - payload_at, self.uncompressed.unwrap_or(truth), values),
+            (self.name, BYTE_ARRAY, self.codec, data_at, dictionary, end - payload_at, self.uncompressed.unwrap_or(truth), values),
         ];
         let footer = Thrift::of(|t| {
             t.i32(1, 1);
@@ -173,7 +175,7 @@ impl Forged {
                 t.i32(5, 2);
             });
             time_column(t);
-            column(t, "payload", BYTE_ARRAY, self.repetition, UTF8);
+            column(t, self.name, BYTE_ARRAY, self.repetition, UTF8);
             t.i64(3, self.rows);
             t.list(4, STRUCT, 1);
             t.element(|t| {

@@ -1,9 +1,6 @@
 //! The targets of `fuzz/`, over mutations from a seed: the short form that every test run does.
 
-#[path = "../../fuzz/src/targets.rs"]
-mod targets;
-
-use super::*;
+use super::targets;
 
 /// Small and good enough: the same numbers for the same seed.
 struct Random(u64);
@@ -46,12 +43,14 @@ impl Random {
     }
 }
 
+/// `ICEPACK_FUZZ_TIMES` makes it longer.
 fn short(seed: u64, rounds: usize, corpus: &[Vec<u8>], target: fn(&[u8])) {
     let mut random = Random(seed);
     for sound in corpus {
         target(sound);
     }
-    for _ in 0..rounds {
+    let times: usize = std::env::var("ICEPACK_FUZZ_TIMES").map_or(1, |v| v.parse().unwrap());
+    for _ in 0..rounds * times {
         let start = random.below(corpus.len());
         let input = random.mutate(&corpus[start]);
         target(&input);

@@ -164,19 +164,19 @@ pub fn small() -> Vec<(&'static str, Model)> {
 
 /// Everything at once: minutes, and gigabytes.
 pub fn large() -> Vec<(&'static str, Model)> {
-    let everything = |arrivals, timeouts| {
+    let everything = |arrivals, timeouts, max_time| {
         let w = with_orphan(world(&[(A, &[1, 101]), (B, &[2])], true), 0, &[2]);
         let mut m = Model::new(w, vec![vec![RAW, Phase::Sweep], vec![ALL], vec![Phase::Sweep, Phase::Sweep]]);
         m.arrivals = arrivals;
         m.start.time = 1;
-        m.max_time = 2;
+        m.max_time = max_time;
         m.keep = 1;
         m.start.timeouts = timeouts;
         m
     };
     vec![
-        ("everything", everything(Vec::new(), 0)),
-        ("everything, arrivals", everything(vec![(C, vec![3])], 0)),
-        ("everything, losses", everything(Vec::new(), 1)),
+        ("everything", everything(Vec::new(), 0, 2)),
+        ("everything, losses", everything(Vec::new(), 1, 1)),
+        ("everything, arrivals", everything(vec![(C, vec![3])], 0, 2)),
     ]
 }

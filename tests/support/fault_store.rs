@@ -21,6 +21,8 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
     PutPayload, PutResult, Result, UploadPart,
 };
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::watch::Watch;
 
@@ -188,6 +190,7 @@ struct Book {
     calls: Vec<Call>,
     asked: HashMap<(Side, Kind, String), usize>,
     meanwhile: Option<(usize, Meanwhile)>,
+    others: Option<JoinHandle<()>>,
     /// Requests under way that the client has given up.
     late: Vec<(usize, BoxFuture<'static, ()>)>,
 }
@@ -216,6 +219,14 @@ impl Process {
     pub fn trace(&self) -> String {
         let calls = self.calls();
         calls.iter().enumerate().map(|(i, c)| format!("{:4} {c}\n", i + 1)).collect()
+    }
+
+    /// Waits until the others are through, if they have begun.
+    pub async fn others(&self) {
+        let others = self.book.lock().unwrap().others.take();
+        if let Some(others) = others {
+            others.await.unwrap();
+        }
     }
 
     /// Whatever was still under way reaches the store now.
@@ -252,7 +263,14 @@ impl Process {
             late.await;
         }
         if let Some(meanwhile) = meanwhile {
-            meanwhile().await;
+            // The job may drop this call while it waits, say because another fetch failed. What the others do goes on all the same.
+            let (done, wait) = oneshot::channel();
+            let others = async move {
+                meanwhile().await;
+                drop(done);
+            };
+            self.book.lock().unwrap().others = Some(tokio::spawn(others));
+            let _: std::result::Result<(), _> = wait.await;
         }
         match fault {
             // What a short body means is the caller's to do.
