@@ -93,15 +93,23 @@ pub fn listed(meta: object_store::ObjectMeta) -> Listed {
     Listed { key: meta.location.as_ref().to_owned(), size: meta.size, etag: meta.e_tag, modified: meta.last_modified }
 }
 
+/// A version number that a listing shows, the store's time of its writing, and its tag.
+type ListedVersion = (u64, DateTime<Utc>, Option<String>);
+
+async fn listed_versions(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<ListedVersion>> {
+    let dir = path(&names::manifest_dir(tenant))?;
+    let metas = store.list(Some(&dir)).try_collect::<Vec<_>>().await;
+    let metas = metas.map_err(|e| Error::store(format!("cannot list the manifests of tenant `{tenant}`"), e))?;
+    let version = |m: object_store::ObjectMeta| Some((names::parse_manifest_key(tenant, m.location.as_ref())?, m.last_modified, m.e_tag));
+    Ok(metas.into_iter().filter_map(version).collect())
+}
+
 /// The manifest versions of a tenant that a listing shows, with the store's time of their writing. In no order.
 ///
 /// # Errors
 /// [`Error::Store`] where they cannot be listed to the end.
 pub async fn versions(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<(u64, DateTime<Utc>)>> {
-    let dir = path(&names::manifest_dir(tenant))?;
-    let metas = store.list(Some(&dir)).try_collect::<Vec<_>>().await;
-    let metas = metas.map_err(|e| Error::store(format!("cannot list the manifests of tenant `{tenant}`"), e))?;
-    Ok(metas.iter().filter_map(|m| Some((names::parse_manifest_key(tenant, m.location.as_ref())?, m.last_modified))).collect())
+    Ok(listed_versions(store, tenant).await?.into_iter().map(|(version, at, _)| (version, at)).collect())
 }
 
 /// One version of a tenant's manifest; none if there is no such object.
@@ -109,6 +117,11 @@ pub async fn versions(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<(u
 /// # Errors
 /// [`Error::Store`] where it cannot be fetched, [`Error::Refused`] where it is not what it must be.
 pub async fn read_version(store: &dyn ObjectStore, tenant: &Tenant, version: u64) -> Result<Option<Manifest>> {
+    Ok(read_tagged(store, tenant, version).await?.map(|(manifest, _)| manifest))
+}
+
+/// As [`read_version`], with the tag of what was read.
+async fn read_tagged(store: &dyn ObjectStore, tenant: &Tenant, version: u64) -> Result<Option<(Manifest, Option<String>)>> {
     let key = names::manifest_key(tenant, version);
     let what = || format!("cannot read the manifest `{key}`");
     let reply = match store.get(&path(&key)?).await {
@@ -116,13 +129,14 @@ pub async fn read_version(store: &dyn ObjectStore, tenant: &Tenant, version: u64
         Err(object_store::Error::NotFound { .. }) => return Ok(None),
         Err(e) => return Err(Error::store(what(), e)),
     };
-    let size = reply.meta.size;
+    let (size, tag) = (reply.meta.size, reply.meta.e_tag.clone());
     let body = reply.bytes().await.map_err(|e| Error::store(what(), e))?;
     // Half a body is the network's doing: it must not be called a damaged manifest.
     if body.len() as u64 != size {
         return Err(short_body(&key, body.len(), size));
     }
-    decode(tenant, version, &body).map(Some).map_err(|why| Error::Refused(format!("the manifest `{key}` {why}")))
+    let manifest = decode(tenant, version, &body).map_err(|why| Error::Refused(format!("the manifest `{key}` {why}")))?;
+    Ok(Some((manifest, tag)))
 }
 
 /// What a reader of the format must check before it looks at anything else.
@@ -158,14 +172,23 @@ pub fn decode(tenant: &Tenant, version: u64, body: &[u8]) -> Result<Manifest, St
 /// As [`read_version`].
 pub async fn head(store: &dyn ObjectStore, tenant: &Tenant, at_least: u64) -> Result<Option<Manifest>> {
     for _ in 0..LIVE_TRIES {
-        let newest = versions(store, tenant).await?.iter().map(|(v, _)| *v).max().unwrap_or(0).max(at_least);
+        let listed = listed_versions(store, tenant).await?;
+        let (mut newest, mut tag) = listed.into_iter().max_by_key(|(v, ..)| *v).map_or((0, None), |(v, _, tag)| (v, tag));
+        if at_least > newest {
+            (newest, tag) = (at_least, None);
+        }
         if newest == 0 {
             return Ok(None);
         }
-        if let Some(manifest) = read_version(store, tenant, newest).await? {
-            return Ok(Some(manifest));
+        // Where it is not there, it was pruned between the listing and the read: there is a newer one.
+        if let Some((manifest, found)) = read_tagged(store, tenant, newest).await? {
+            // Another manifest may stand under this number by now: pruned in between, then put again by a run that slept. That one is in nobody's line,
+            // and deleting what it "retired" would lose rows. The tag tells (each manifest has its own commit id); and what is still the highest number was never pruned.
+            let same = tag.is_some() && tag == found;
+            if same || versions(store, tenant).await?.iter().all(|(v, _)| *v <= newest) {
+                return Ok(Some(manifest));
+            }
         }
-        // Pruned between the listing and the read: there is a newer one.
     }
     Err(Error::Conflict(format!("the manifests of tenant `{tenant}` change faster than they can be read")))
 }
@@ -202,3 +225,6 @@ pub async fn live_inventory(store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Re
     }
     Err(Error::Conflict(format!("tenant `{tenant}` was committed to all the time: no consistent view could be taken")))
 }
+
+#[cfg(test)]
+mod tests;
