@@ -110,7 +110,7 @@ fn cause(error: &object_store::Error) -> String {
     // S3 answers in XML: the code and the message are what matters.
     if let Some(code) = between(&text, "<Code>", "</Code>") {
         let message = between(&text, "<Message>", "</Message>").unwrap_or_default();
-        return format!("{code}: {message}");
+        return format!("{code}: {}", message.trim_end_matches('.'));
     }
     if let Some(at) = text.find("\n") {
         text.truncate(at);
