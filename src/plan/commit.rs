@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::file::Fingerprint;
 use crate::model::manifest::{Edit, FORMAT, Manifest, Observed, Stamp, Totals, WRITER};
 use crate::model::names::{self, FileKind, Key};
 
@@ -287,11 +286,6 @@ fn totals(head: &Manifest, edit: &Edit) -> Totals {
 pub fn totals_balance(m: &Manifest) -> bool {
     let live: u64 = m.snapshots.iter().map(|s| s.stats.rows).sum();
     m.totals.rows_ingested == live + m.totals.rows_archived + m.totals.rows_expired + m.totals.rows_deduplicated
-}
-
-/// The fingerprint of all live snapshots together.
-pub fn live_fingerprint(m: &Manifest) -> Fingerprint {
-    m.snapshots.iter().fold(Fingerprint::default(), |sum, s| sum.plus(s.stats.fingerprint))
 }
 
 #[cfg(test)]
