@@ -24,6 +24,7 @@ use crate::parquet_io::profile::Profile;
 use crate::parquet_io::read::{Closed, Input, TAIL, footer_len};
 use crate::parquet_io::schema::UnionSchema;
 use crate::parquet_io::source::{Ident, Remote, Source, fetch_tail, short_body, store_error};
+use crate::stage::store;
 
 /// An input that has been seen and can be read.
 pub(super) struct Opened {
@@ -179,10 +180,7 @@ enum Fetched {
 impl Opener {
     async fn open(self: Arc<Self>, planned: PlannedInput) -> Result<Opened> {
         self.stop.check()?;
-        let path = match Path::parse(&planned.key) {
-            Ok(path) if path.as_ref() == planned.key => path,
-            _ => return Err(Error::Refused(format!("`{}` is not a plain key: no store is asked for it", planned.key))),
-        };
+        let path = store::path(&planned.key)?;
         let kib = u32::try_from(planned.size.min(self.shares.whole).div_ceil(1 << 10)).unwrap_or(self.permits).clamp(1, self.permits);
         let _permit = self.in_flight.acquire_many(kib).await.map_err(|e| Error::local("cannot fetch inputs", e))?;
         let (meta, fetched) =

@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::error::{Error, Result};
 use crate::stage::retry::{RetryPolicy, retry};
+use crate::stage::store;
 
 /// A store, and how objects are put into it.
 #[derive(Debug, Clone)]
@@ -35,13 +36,6 @@ pub struct Done {
     pub etag: Option<String>,
 }
 
-fn path_of(key: &str) -> Result<Path> {
-    match Path::parse(key) {
-        Ok(path) if path.as_ref() == key => Ok(path),
-        _ => Err(Error::Refused(format!("`{key}` is not a plain key: no store is asked for it"))),
-    }
-}
-
 impl Target {
     /// A store with neither attributes nor tags nor retries of our own: the client's are enough for the hot store.
     pub fn plain(store: Arc<dyn ObjectStore>, runtime: Handle) -> Self {
@@ -53,7 +47,7 @@ impl Target {
     /// # Errors
     /// Where the store does not hold it afterwards, or holds another one under this name.
     pub async fn put(&self, key: &str, payload: PutPayload) -> Result<Done> {
-        let (path, size) = (path_of(key)?, payload.content_length() as u64);
+        let (path, size) = (store::path(key)?, payload.content_length() as u64);
         let mut conflicts = 0;
         loop {
             let put = || {
@@ -110,7 +104,7 @@ impl Multipart {
     /// # Errors
     /// Where `key` is not one.
     pub fn start(target: &Target, key: &str, in_flight: usize) -> Result<Self> {
-        let path = path_of(key)?;
+        let path = store::path(key)?;
         // One part may wait here. The sender blocks on the next: that is the back-pressure that bounds memory.
         let (steps, receiver) = mpsc::channel(1);
         let (target, key, runtime) = (target.clone(), key.to_owned(), target.runtime.clone());
