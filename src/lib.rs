@@ -33,6 +33,7 @@ pub mod parquet_io;
 pub mod plan;
 pub mod progress;
 pub mod run;
+pub mod settings;
 pub mod stage;
 pub mod task;
 

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::model::inspect::{Failure, PlanReport, StatusReport};
 use crate::model::names::{FileId, Tenant, TenantError};
 use crate::model::plan::{Inventory, Plan};
-use crate::model::report::{RunReport, SCHEMA_VERSION, Status, TenantReport};
+use crate::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, TenantReport};
 use crate::plan::{compaction, status};
 use crate::progress::{Event, Progress};
 use crate::stage::counting::{Counters, CountingStore};
@@ -128,11 +128,13 @@ enum Look {
 pub(crate) struct Outcome {
     pub report: TenantReport,
     pub error: Option<Error>,
+    /// Requests to the archive, which are in `report` too.
+    pub archive: Requests,
 }
 
 impl Outcome {
     fn failed(tenant: &str, error: Error) -> Self {
-        Self { report: failed(tenant, &error), error: Some(error) }
+        Self { report: failed(tenant, &error), error: Some(error), archive: Requests::default() }
     }
 }
 
@@ -228,11 +230,12 @@ impl Context {
             Which::One(tenant) => (vec![tenant.clone()], Vec::new()),
         };
         let outcomes = run.tenants(tenants).await;
+        let archive = outcomes.iter().fold(Requests::default(), |sum, o| sum.plus(o.archive));
         let (mut reports, errors): (Vec<_>, Vec<_>) = outcomes.into_iter().map(|o| (o.report, o.error)).unzip();
         reports.extend(refused);
         reports.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         let mut report = summarise(run_id, started_at, self.clock.monotonic_ms() - started_ms, reports);
-        report.requests = counters.read();
+        report.requests = counters.read().plus(archive);
         report.totals.requests = report.requests;
         if let Err(e) = runs::record(run.context.store.as_ref(), &report).await {
             tracing::warn!("the pass is done, but its record could not be stored: {e}");
@@ -285,7 +288,7 @@ impl Run {
                 let sweep_due = litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing));
                 if plan.groups.is_empty() && !sweep_due {
                     let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
-                    return Look::Over(Box::new(Outcome { report, error: None }));
+                    return Look::Over(Box::new(Outcome { report, error: None, archive: Requests::default() }));
                 }
                 Look::Work(Box::new(Work { tenant, inventory, plan, sweep_due, counters }))
             }

@@ -1,11 +1,11 @@
-//! The command line as typed: read and checked for form only. What it means is for [`super::settings`].
+//! The command line as typed: read and checked for form only. What it means is for [`icepack::settings`].
 
 use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::settings::FlagValue;
+use icepack::settings::FlagValue;
 
 const EXAMPLES: &str = "\
 Try it:

@@ -8,7 +8,9 @@ use icepack::model::inspect::{Failure, LiveFile, LiveView};
 use icepack::model::report::{SCHEMA_VERSION, Status};
 use icepack::plan::live;
 use icepack::run::Selection;
-use icepack::stage::archive::ObjectArchive;
+use icepack::settings::Settings;
+use icepack::stage::archive::{ArchiveTarget, ObjectArchive, s3};
+use icepack::stage::credentials::Connection;
 use icepack::stage::store::{Location, OpenOptions, OpenStore, open};
 use icepack::{CompactionManager, Error, Result};
 use indicatif::{MultiProgress, ProgressBar};
@@ -17,7 +19,6 @@ use serde_json::{Value, json};
 use super::args::{Command, ConfigCommand, DemoArgs, Global, LsArgs, PassFlags, VerifyArgs};
 use super::bars::{self, Bars};
 use super::output::{Output, complain};
-use super::settings::Settings;
 use super::{demo, render, signals};
 
 /// What every command needs.
@@ -212,21 +213,40 @@ impl App<'_> {
         let store = self.open(&self.settings.store()?, OpenOptions::default()).await?;
         let mut config = self.settings.compaction_config();
         let cold = self.open_archive(archive).await?;
-        if let Some((location, cold)) = &cold {
-            let options = self.settings.archive_options(location);
-            config.archive = Some(Arc::new(ObjectArchive::new(Arc::clone(&cold.store), location.to_string(), options)));
+        if let Some(cold) = &cold {
+            config.archive = Some(self.archive_target(&store.location, cold).await?);
         }
         let mut manager = CompactionManager::new(store.store, config).with_clock(Arc::clone(&self.clock));
         if let Location::Directory(root) = store.location {
             manager = manager.with_directory(root);
         }
-        if let Some((location, cold)) = cold {
-            manager = manager.with_archive_store(cold.store, self.settings.archive_options(&location).storage_class);
+        if let Some(cold) = cold {
+            let class = self.settings.archive_class(&cold.location);
+            manager = manager.with_archive_store(cold.store, class);
         }
         Ok(manager)
     }
 
-    async fn open_archive(&self, archive: Archive) -> Result<Option<(Location, OpenStore)>> {
+    /// What writes to the archive `cold`.
+    async fn archive_target(&self, hot: &Location, cold: &OpenStore) -> Result<Arc<dyn ArchiveTarget>> {
+        let url = cold.location.to_string();
+        let Location::S3 { bucket, prefix } = &cold.location else {
+            let options = self.settings.object_archive_options(&cold.location);
+            return Ok(Arc::new(ObjectArchive::new(Arc::clone(&cold.store), url, options)));
+        };
+        let connection = self.settings.archive_connection();
+        let options = self.settings.s3_archive_options();
+        let client = s3::client::connect(connection).await?;
+        let bucket = s3::bucket::Bucket { client, name: bucket.clone(), prefix: prefix.clone(), retry: options.retry };
+        let target = s3::S3Archive::new(bucket, Arc::clone(&cold.store), url, options);
+        Ok(match hot {
+            // Another server, or other credentials, could not copy from the store.
+            Location::S3 { bucket, prefix } if *connection == Connection::default() => Arc::new(target.with_hot(bucket, prefix)),
+            _ => Arc::new(target),
+        })
+    }
+
+    async fn open_archive(&self, archive: Archive) -> Result<Option<OpenStore>> {
         let Some(location) = self.settings.archive()? else { return Ok(None) };
         match archive {
             Archive::Unused => return Ok(None),
@@ -237,10 +257,8 @@ impl App<'_> {
             }
             Archive::Read | Archive::Write => {}
         }
-        // The archive retries what the client gives up on.
-        let options = OpenOptions { create: archive == Archive::Write, caller_retries: true };
-        let cold = self.open(&location, options).await?;
-        Ok(Some((location, cold)))
+        let options = OpenOptions { create: archive == Archive::Write, connection: self.settings.archive_connection().clone() };
+        Ok(Some(self.open(&location, options).await?))
     }
 }
 

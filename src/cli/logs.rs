@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::args::{Global, LogFormat};
 use super::output::use_color;
-use super::settings::Environment;
+use icepack::settings::Environment;
 
 /// How logs are written: the flag, else the environment, else text.
 ///

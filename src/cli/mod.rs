@@ -7,7 +7,6 @@ mod demo;
 mod logs;
 mod output;
 mod render;
-mod settings;
 mod signals;
 
 use std::ffi::OsString;
@@ -16,12 +15,12 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches};
 use icepack::clock::SystemClock;
+use icepack::settings::{Environment, Layers, Settings};
 use icepack::{Error, Result};
 
 use args::{Cli, Command, LogFormat};
 use commands::App;
 use output::{Output, complain};
-use settings::{Environment, Layers, Settings};
 
 const USAGE: u8 = 2;
 

@@ -24,7 +24,14 @@ fn stats(rows: u64) -> RowStats {
 }
 
 fn snapshot(n: u64, rows: u64) -> Snapshot {
-    Snapshot { key: names::snapshot_key(&acme(), Micros(0), Micros(9), id(n)), id: id(n), size: rows, etag: Some(format!("s{n}")), stats: stats(rows) }
+    Snapshot {
+        key: names::snapshot_key(&acme(), Micros(0), Micros(9), id(n)),
+        id: id(n),
+        size: rows,
+        etag: Some(format!("s{n}")),
+        schema: None,
+        stats: stats(rows),
+    }
 }
 
 fn receipt(n: u64, rows: u64) -> Receipt {
@@ -36,6 +43,10 @@ fn receipt(n: u64, rows: u64) -> Receipt {
         size: rows,
         etag: None,
         storage_class: None,
+        checksum: None,
+        verified: None,
+        schema: None,
+        manifest_version: None,
         archive: String::new(),
         stats: stats(rows),
         sources: vec!["acme/old.parquet".into()],

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::names::{FileId, Key};
+use super::schema::SchemaId;
 
 /// Microseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -134,6 +135,9 @@ pub struct Snapshot {
     pub size: u64,
     /// As the store gave it when the object was complete.
     pub etag: Option<String>,
+    /// Its columns, among the manifest's schemas. None where an older version wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaId>,
     /// Its rows.
     #[serde(flatten)]
     pub stats: RowStats,

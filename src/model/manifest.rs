@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::{RowStats, Snapshot};
 use super::names::{self, FileId, Key, Tenant};
+use super::schema::{SchemaId, TableSchema};
 
 /// The manifest format that this version writes.
 pub const FORMAT: u32 = 1;
@@ -39,6 +40,9 @@ pub struct Manifest {
     pub floor: FileId,
     /// The live snapshots.
     pub snapshots: Vec<Snapshot>,
+    /// The schemas that live snapshots name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schemas: BTreeMap<SchemaId, TableSchema>,
     /// Files whose rows are in a committed snapshot or archive, waiting to be deleted.
     pub retired: Vec<Retired>,
     /// Archive objects whose receipts are not known to be written yet.
@@ -65,6 +69,7 @@ impl Manifest {
             writer: WRITER.to_owned(),
             floor: FileId::NIL,
             snapshots: Vec::new(),
+            schemas: BTreeMap::new(),
             retired: Vec::new(),
             archives: Vec::new(),
             quarantined: Vec::new(),
@@ -172,6 +177,18 @@ pub struct Receipt {
     pub etag: Option<String>,
     /// The class asked for; none is the store's default.
     pub storage_class: Option<String>,
+    /// Of all its bytes, as the archive computed and returned it. None where the archive returns none, and the rows were read back instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<Checksum>,
+    /// How it was proved that the archive holds the rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
+    /// Its columns. None where the file came from an older version; its footer tells them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<TableSchema>,
+    /// The version of the manifest that made it count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_version: Option<u64>,
     /// The archive that took it, as it describes itself. A receipt is written nowhere else.
     #[serde(default)]
     pub archive: String,
@@ -198,6 +215,53 @@ impl Receipt {
     pub fn receipt_key(&self) -> Key {
         names::receipt_key(&self.key)
     }
+}
+
+/// A checksum as S3 speaks of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checksum {
+    /// How it is computed.
+    pub algorithm: ChecksumAlgorithm,
+    /// Over what.
+    #[serde(rename = "type")]
+    pub kind: ChecksumKind,
+    /// In base64; that of parts ends with `-` and their number.
+    pub value: String,
+}
+
+/// How a checksum is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum ChecksumAlgorithm {
+    /// CRC-64/NVME: of the whole object, also of one uploaded in parts.
+    #[default]
+    #[serde(rename = "CRC64NVME")]
+    Crc64Nvme,
+    /// SHA-256.
+    #[serde(rename = "SHA256")]
+    Sha256,
+}
+
+/// What a checksum is computed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ChecksumKind {
+    /// All bytes of the object.
+    #[serde(rename = "FULL_OBJECT")]
+    FullObject,
+    /// The checksums of its parts: S3 has no other SHA-256 of an object uploaded in parts.
+    #[serde(rename = "COMPOSITE")]
+    Composite,
+}
+
+/// How it was proved that an archive holds what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verified {
+    /// The archive computed the checksum of what it holds, and it is the one of what was sent or copied.
+    Checksum,
+    /// Every row was read back and counted.
+    Readback,
+    /// The archive gives the copy the tag of the original: the MD5 of its bytes.
+    Etag,
 }
 
 /// The books of one edit, a pass or a tenant's whole life: every row that went in is kept, archived, expired or was a duplicate.
@@ -263,6 +327,9 @@ pub struct Edit {
     pub commit_id: FileId,
     /// Snapshots to add.
     pub add: Vec<Snapshot>,
+    /// The schemas that they name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schemas: BTreeMap<SchemaId, TableSchema>,
     /// Files whose rows are in `add`, in `archives`, or expired.
     pub retire: Vec<Retired>,
     /// Verified archive objects.
@@ -286,6 +353,7 @@ impl Edit {
             run_id,
             commit_id,
             add: Vec::new(),
+            schemas: BTreeMap::new(),
             retire: Vec::new(),
             archives: Vec::new(),
             quarantine: Vec::new(),

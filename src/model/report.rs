@@ -102,6 +102,15 @@ pub struct TenantReport {
     pub implausible: u64,
     /// Archive objects written.
     pub archived_objects: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub archived_bytes: u64,
+    /// Those of them that the store copied by itself: none of their bytes went through the job.
+    #[serde(default)]
+    pub copied_objects: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub copied_bytes: u64,
     /// Groups left for the next pass.
     pub groups_left: u64,
 }
@@ -121,6 +130,9 @@ impl TenantReport {
         self.id_conflicts += o.id_conflicts;
         self.implausible += o.implausible;
         self.archived_objects += o.archived_objects;
+        self.archived_bytes += o.archived_bytes;
+        self.copied_objects += o.copied_objects;
+        self.copied_bytes += o.copied_bytes;
         self.groups_left += o.groups_left;
     }
 }

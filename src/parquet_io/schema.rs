@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, Tim
 use parquet::arrow::ArrowSchemaConverter;
 
 use super::time;
+use crate::model::schema::{Column, TableSchema};
 
 /// The columns that mean something to the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,6 +227,12 @@ pub struct Misfit {
     pub column: Option<String>,
     /// In a sentence.
     pub reason: String,
+}
+
+/// The columns of `schema` as manifests and receipts tell them.
+pub fn described(schema: &Schema) -> TableSchema {
+    let column = |f: &FieldRef| Column { name: f.name().clone(), kind: f.data_type().to_string(), nullable: f.is_nullable() };
+    TableSchema(schema.fields().iter().map(column).collect())
 }
 
 /// Brings a batch to `target`, a schema that [`UnionSchema`] made with the batch's own among others: columns reordered, widened, and nulls

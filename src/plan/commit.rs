@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::manifest::{Edit, FORMAT, Manifest, Observed, Stamp, Totals, WRITER};
+use crate::model::manifest::{Edit, FORMAT, Manifest, Observed, Receipt, Stamp, Totals, WRITER};
 use crate::model::names::{self, FileKind, Key};
 
 /// Why an edit does not fit a head.
@@ -156,10 +156,14 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
     next.snapshots.retain(|s| !retired.contains(s.key.as_str()));
     next.snapshots.extend(edit.add.iter().cloned());
     next.snapshots.sort_by_key(|s| (s.stats.min, s.id));
+    next.schemas.extend(edit.schemas.iter().map(|(id, schema)| (*id, schema.clone())));
+    let named: BTreeSet<_> = next.snapshots.iter().filter_map(|s| s.schema).collect();
+    next.schemas.retain(|id, _| named.contains(id));
     next.retired.retain(|r| !forgotten.contains(r.key.as_str()));
     next.retired.extend(edit.retire.iter().cloned());
     next.archives.retain(|a| !settled.contains(a.key.as_str()));
-    next.archives.extend(edit.archives.iter().cloned());
+    // A receipt is filed from head, maybe by a later run: what it says is settled here, so that it is the same each time.
+    next.archives.extend(edit.archives.iter().map(|a| Receipt { manifest_version: Some(next.version), ..a.clone() }));
     // A file that was read after all, or read again and found bad again, has one entry at most.
     next.quarantined.retain(|q| {
         let key = q.key.as_str();

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt;
+use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -19,12 +20,19 @@ use crate::model::report::{Status, TenantReport};
 use crate::parquet_io::Columns;
 use crate::plan::compaction::{MIN_PIECE, Period};
 use crate::progress::Event;
-use crate::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream};
+use crate::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest};
 use crate::stage::commit::Committer;
+use crate::stage::counting::Counters;
 use crate::stage::merge::{self, BadInput, ExpiredBatch, MergeError, MergeOutcome, MergeSpec};
 
 /// Batches of expired rows on their way to the archive.
 const EXPIRED_IN_FLIGHT: usize = 4;
+
+/// Copies within the store at once, …
+const COPIES_AT_ONCE: usize = 8;
+
+/// … and in one commit. A pass that is cut off in between finds the copies that it made, and makes them again no more.
+const COPIES_A_COMMIT: usize = 64;
 
 /// Inputs fetched ahead.
 const PREFETCH: usize = 8;
@@ -37,6 +45,8 @@ pub(super) struct GroupRun<'a> {
     pub policy: &'a Policy,
     pub committer: &'a Committer,
     pub cutoff: Option<Micros>,
+    /// Counts the requests to the archive.
+    pub archive_requests: &'a Arc<Counters>,
     /// Read before any input of the next group is.
     pub head: Manifest,
 }
@@ -45,10 +55,15 @@ impl GroupRun<'_> {
     /// Does one group and adds what it did to `report`.
     pub async fn run(&mut self, group: Group, report: &mut TenantReport) -> Result<()> {
         tracing::info!(tenant = %self.tenant, run_id = %self.run.run_id, files = group.inputs.len(), bytes = group.bytes(), reason = %group.reason, "group");
-        if group.kind == GroupKind::Expire && self.run.context.config.archive.is_none() {
-            return self.drop_whole(group, report).await;
+        match (group.kind, &self.run.context.config.archive) {
+            (GroupKind::Expire, None) => self.drop_whole(group, report).await,
+            (GroupKind::Expire, Some(archive)) => self.archive_whole(&Arc::clone(archive), group.inputs, report).await,
+            (GroupKind::Merge, _) => self.merge_all(group.inputs, report).await,
         }
-        let mut inputs = group.inputs;
+    }
+
+    /// Merges what can be read, and sets aside what cannot.
+    async fn merge_all(&mut self, mut inputs: Vec<PlannedInput>, report: &mut TenantReport) -> Result<()> {
         while !inputs.is_empty() {
             match self.merge(&inputs, report).await {
                 Ok(()) => break,
@@ -68,13 +83,71 @@ impl GroupRun<'_> {
         let at = self.run.context.clock.now();
         for input in &group.inputs {
             let rows = input.stats.map_or(0, |s| s.rows);
-            edit.retire.push(Retired { key: input.key.clone(), size: input.size, etag: input.etag.clone(), rows, at, reason: RetireReason::Expired });
+            edit.retire.push(retired(input, rows, at));
             edit.ledger.rows_in += rows;
             edit.ledger.rows_expired += rows;
         }
         let seen = Observed::since(&self.head);
         self.commit(&edit, seen).await?;
         count(report, &edit);
+        Ok(())
+    }
+
+    /// Snapshots of which every row has expired, into the archive: by copies within the store where they can be made and proved, else by their rows.
+    async fn archive_whole(&mut self, archive: &Arc<dyn ArchiveTarget>, inputs: Vec<PlannedInput>, report: &mut TenantReport) -> Result<()> {
+        for chunk in inputs.chunks(COPIES_A_COMMIT) {
+            if self.run.context.stop.is_stopped() {
+                return Err(Error::Stopped);
+            }
+            let requests = chunk.iter().map(|input| self.copy_request(input)).collect::<Result<Vec<_>>>()?;
+            let copies = stream::iter(requests).map(|request| archive.copy(request)).buffered(COPIES_AT_ONCE).try_collect::<Vec<_>>().await?;
+            let (mut copied, mut by_rows) = (Vec::new(), Vec::new());
+            for (input, receipt) in chunk.iter().zip(copies) {
+                match receipt {
+                    Some(receipt) => copied.push((input, Receipt { archive: archive.description(), ..receipt })),
+                    None => by_rows.push(input.clone()),
+                }
+            }
+            if !copied.is_empty() {
+                self.retire_copied(copied, report).await?;
+            }
+            // One object each: they are worth it, or the plan would have put them together.
+            for input in by_rows {
+                self.merge_all(vec![input], report).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_request(&self, input: &PlannedInput) -> Result<CopyRequest> {
+        // Between the plan and now, another run may have taken it.
+        let snapshot = self.head.snapshots.iter().find(|s| s.key == input.key).cloned().ok_or_else(|| Error::Gone(input.key.clone()))?;
+        let schema = snapshot.schema.and_then(|id| self.head.schemas.get(&id)).cloned();
+        Ok(CopyRequest { tenant: self.tenant.clone(), run_id: self.run.run_id, snapshot, schema, requests: Arc::clone(self.archive_requests) })
+    }
+
+    async fn retire_copied(&mut self, copied: Vec<(&PlannedInput, Receipt)>, report: &mut TenantReport) -> Result<()> {
+        let mut edit = self.committer.edit();
+        let at = self.run.context.clock.now();
+        let bytes: u64 = copied.iter().map(|(_, receipt)| receipt.size).sum();
+        for (input, receipt) in copied {
+            let stats = input.stats.unwrap_or_default();
+            if receipt.stats != stats {
+                return Err(Error::Refused(format!(
+                    "the receipt of the copy of `{}` speaks of {:?}, the manifest of {stats:?}: check the archive target",
+                    input.key, receipt.stats
+                )));
+            }
+            edit.retire.push(retired(input, stats.rows, at));
+            edit.ledger.rows_in += stats.rows;
+            edit.ledger.rows_archived += stats.rows;
+            edit.archives.push(receipt);
+        }
+        let seen = Observed::since(&self.head);
+        self.commit(&edit, seen).await?;
+        count(report, &edit);
+        report.copied_objects += edit.archives.len() as u64;
+        report.copied_bytes += bytes;
         Ok(())
     }
 
@@ -148,9 +221,10 @@ impl GroupRun<'_> {
         let id = self.run.context.clock.mint(FileId::NIL);
         let timestamp_column = self.run.context.config.timestamp_column.clone();
         let sources = inputs.iter().map(|i| i.key.clone()).collect();
+        let requests = Arc::clone(self.archive_requests);
         let handle = tokio::spawn(async move {
             let Some(first) = batches.recv().await else { return Ok(None) };
-            let request = ArchiveRequest { tenant, run_id, id, from: first.from, to: first.to_bound, timestamp_column, sources, budget };
+            let request = ArchiveRequest { tenant, run_id, id, from: first.from, to: first.to_bound, timestamp_column, sources, budget, requests };
             tracing::info!(tenant = %request.tenant, %run_id, archive = target.description(), "archiving expired rows");
             let receipt = target.archive(request, expired_rows(first, batches, merge_done)).await?;
             Ok(Some(Receipt { archive: target.description(), ..receipt }))
@@ -179,6 +253,9 @@ impl GroupRun<'_> {
             rows_deduplicated: outcome.deduplicated,
             ..edit.ledger
         };
+        if !outcome.snapshots.is_empty() {
+            edit.schemas.insert(outcome.schema.id(), outcome.schema);
+        }
         edit.add = outcome.snapshots;
         edit.archives = archived.into_iter().collect();
         report.id_conflicts += outcome.id_conflicts;
@@ -247,6 +324,11 @@ fn check_archived(outcome: &MergeOutcome, archived: Option<&Receipt>, has_archiv
     Ok(())
 }
 
+/// A snapshot of which every row has expired.
+fn retired(input: &PlannedInput, rows: u64, at: DateTime<Utc>) -> Retired {
+    Retired { key: input.key.clone(), size: input.size, etag: input.etag.clone(), rows, at, reason: RetireReason::Expired }
+}
+
 fn count(report: &mut TenantReport, edit: &Edit) {
     report.add(&TenantReport {
         files_compacted: edit.retire.len() as u64,
@@ -256,6 +338,7 @@ fn count(report: &mut TenantReport, edit: &Edit) {
         events_compacted: edit.ledger.rows_in,
         ledger: edit.ledger,
         archived_objects: edit.archives.len() as u64,
+        archived_bytes: edit.archives.iter().map(|a| a.size).sum(),
         ..TenantReport::default()
     });
     report.status = report.status.max(Status::Done);

@@ -15,6 +15,7 @@ use crate::model::policy::Policy;
 use crate::model::report::{Status, TenantReport};
 use crate::progress::Event;
 use crate::stage::commit::Committer;
+use crate::stage::counting::Counters;
 use crate::stage::discover;
 use crate::stage::sweep::Sweeper;
 
@@ -45,7 +46,8 @@ impl Run {
         self.context.progress.on(Event::TenantStarted { tenant: &name, bytes: work.plan.backlog() });
         let mut report = TenantReport { tenant: name.clone(), ..TenantReport::default() };
         let looked = work.counters.read();
-        let error = self.work(&store, work, &mut report).await.err();
+        let archive_requests = Arc::new(Counters::default());
+        let error = self.work(&store, &archive_requests, work, &mut report).await.err();
         if let Some(e) = &error {
             let ended = failed(&name, e);
             match e {
@@ -55,12 +57,13 @@ impl Run {
             report.status = report.status.max(ended.status);
             report.error = ended.error;
         }
-        report.requests = looked.plus(counters.read());
+        let archive = archive_requests.read();
+        report.requests = looked.plus(counters.read()).plus(archive);
         report.duration_ms = self.context.clock.monotonic_ms() - started;
-        Outcome { report, error }
+        Outcome { report, error, archive }
     }
 
-    async fn work(&self, store: &Arc<dyn ObjectStore>, work: Work, report: &mut TenantReport) -> Result<()> {
+    async fn work(&self, store: &Arc<dyn ObjectStore>, archive_requests: &Arc<Counters>, work: Work, report: &mut TenantReport) -> Result<()> {
         let Work { tenant, inventory, plan, sweep_due, .. } = work;
         let policy = self.context.config.policy_for(tenant.as_str());
         let committer = Committer::new(Arc::clone(store), tenant.clone(), Arc::clone(&self.context.clock), self.run_id);
@@ -70,7 +73,7 @@ impl Run {
         };
         let groups = plan.groups.len();
         let mut failure = None;
-        let mut group_run = GroupRun { run: self, store, tenant: &tenant, policy: &policy, committer: &committer, cutoff: plan.cutoff, head };
+        let mut group_run = GroupRun { run: self, store, tenant: &tenant, policy: &policy, committer: &committer, cutoff: plan.cutoff, archive_requests, head };
         for (done, group) in plan.groups.into_iter().enumerate() {
             if self.is_over() {
                 report.groups_left = (groups - done) as u64;

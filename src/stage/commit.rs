@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
-use super::{discover, retry, store::path};
+use super::retry::Retryable;
+use super::{discover, store::path};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::model::manifest::{Edit, Manifest, Observed, Stamp};
@@ -171,5 +172,5 @@ async fn tag_of(store: Arc<dyn ObjectStore>, key: Key) -> Result<Option<(Key, Op
 /// Whether another try cannot change the answer.
 fn is_final(e: &object_store::Error) -> bool {
     // A conditional create that lost against nobody (409) is worth another try.
-    !retry::is_transient(e) && !matches!(e, object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })
+    !e.is_transient() && !matches!(e, object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })
 }

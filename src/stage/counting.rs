@@ -37,6 +37,34 @@ impl Counters {
     }
 }
 
+/// A kind of request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// GET.
+    Get,
+    /// PUT, also of a part; the start and the completion of an upload.
+    Put,
+    /// HEAD.
+    Head,
+    /// DELETE.
+    Delete,
+    /// A server-side copy, of an object or of a part.
+    Copy,
+}
+
+impl Counters {
+    /// Counts a request that does not go through a [`CountingStore`].
+    pub fn count(&self, kind: Kind) {
+        count(match kind {
+            Kind::Get => &self.get,
+            Kind::Put => &self.put,
+            Kind::Head => &self.head,
+            Kind::Delete => &self.delete,
+            Kind::Copy => &self.copy,
+        });
+    }
+}
+
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
@@ -52,7 +80,12 @@ impl CountingStore {
     /// Counts what goes to `inner`. A store that counts already goes on doing so.
     pub fn new(inner: Arc<dyn ObjectStore>) -> (Arc<Self>, Arc<Counters>) {
         let counters = Arc::new(Counters::default());
-        (Arc::new(Self { inner, counters: Arc::clone(&counters) }), counters)
+        (Self::sharing(inner, Arc::clone(&counters)), counters)
+    }
+
+    /// Counts what goes to `inner` with counters that others count with too.
+    pub fn sharing(inner: Arc<dyn ObjectStore>, counters: Arc<Counters>) -> Arc<Self> {
+        Arc::new(Self { inner, counters })
     }
 
     fn each(&self, which: fn(&Counters) -> &AtomicU64) {

@@ -20,6 +20,7 @@ use object_store::PutPayload;
 
 use crate::error::{Error, Result};
 use crate::model::file::{Micros, RowStats};
+use crate::model::manifest::Checksum;
 use crate::model::names::Key;
 use crate::parquet_io::stats::Counter;
 use crate::parquet_io::write::{ParquetWriter, WriteOptions};
@@ -79,6 +80,8 @@ pub struct Piece {
     pub size: u64,
     /// As the store gave it.
     pub etag: Option<String>,
+    /// What was sent, where the destination computes checksums.
+    pub checksum: Option<Checksum>,
     /// Its rows.
     pub stats: RowStats,
 }
@@ -120,7 +123,7 @@ impl PieceWriter {
         self.drain();
         if self.upload.is_none() && self.ready_bytes > self.spec.buffers.single {
             let key = self.name(self.spec.to_bound);
-            let upload = Multipart::start(&self.spec.target, &key, self.spec.buffers.in_flight)?;
+            let upload = Multipart::start(&self.spec.target, &key, self.spec.buffers.in_flight);
             self.upload = Some((key, upload));
         }
         self.send_parts()
@@ -177,10 +180,10 @@ impl PieceWriter {
             let exact = self.counter.stats().max.unwrap_or(Micros(0));
             let key = self.name(exact);
             let payload = self.take(self.ready_bytes);
-            let done = target.runtime.block_on(target.put(&key, payload))?;
+            let done = target.runtime.block_on(target.destination.put(&key, payload))?;
             (key, done)
         };
-        Ok(Piece { key, size: done.size, etag: done.etag, stats: *self.counter.stats() })
+        Ok(Piece { key, size: done.size, etag: done.etag, checksum: done.checksum, stats: *self.counter.stats() })
     }
 
     /// Gives the piece up, and waits until the store has been told.

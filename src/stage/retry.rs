@@ -1,10 +1,12 @@
 //! Trying again: exponential back-off with jitter, for what passes by itself. The only user of the `backoff` crate.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use backoff::ExponentialBackoffBuilder;
+
+use crate::error::Error;
 
 /// How often and how long something is tried again.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,13 +32,30 @@ impl RetryPolicy {
     pub const NEVER: Self = Self { initial: Duration::ZERO, factor: 1.0, max_interval: Duration::ZERO, max_elapsed: Duration::ZERO };
 }
 
-/// Whether the same request may succeed later. What the store refused will be refused again.
-pub fn is_transient(error: &object_store::Error) -> bool {
-    use object_store::Error as E;
-    match error {
-        E::Generic { .. } => !is_refusal(error),
-        E::JoinError { .. } => true,
-        _ => false,
+/// An error that knows whether it passes by itself.
+pub trait Retryable: std::fmt::Display {
+    /// Whether the same request may succeed later. What the store refused will be refused again.
+    fn is_transient(&self) -> bool;
+
+    /// How long the store asked to be left alone.
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
+}
+
+impl Retryable for object_store::Error {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Generic { .. } => !is_refusal(self),
+            Self::JoinError { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+impl Retryable for Error {
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Store { source, .. } if source.is_transient())
     }
 }
 
@@ -65,10 +84,11 @@ fn is_refusal(error: &object_store::Error) -> bool {
 ///
 /// # Errors
 /// The last error.
-pub async fn retry<T, F, Fut>(policy: &RetryPolicy, what: &str, mut op: F) -> object_store::Result<T>
+pub async fn retry<T, E, F, Fut>(policy: &RetryPolicy, what: &str, mut op: F) -> Result<T, E>
 where
+    E: Retryable,
     F: FnMut() -> Fut,
-    Fut: Future<Output = object_store::Result<T>>,
+    Fut: Future<Output = Result<T, E>>,
 {
     if policy.max_elapsed.is_zero() {
         return op().await;
@@ -81,16 +101,28 @@ where
         .with_max_interval(policy.max_interval / 2)
         .with_max_elapsed_time(Some(policy.max_elapsed))
         .build();
-    let attempts = AtomicU32::new(0);
+    let (attempts, waited) = (AtomicU32::new(0), AtomicU64::new(0));
     let attempt = || {
         attempts.fetch_add(1, Ordering::Relaxed);
-        let result = op();
-        async move { result.await.map_err(|e| if is_transient(&e) { backoff::Error::transient(e) } else { backoff::Error::permanent(e) }) }
+        let (result, waited) = (op(), &waited);
+        async move { result.await.map_err(|e| verdict(e, policy, Duration::from_millis(waited.load(Ordering::Relaxed)))) }
     };
-    let log = |error: object_store::Error, wait: Duration| {
-        tracing::warn!(attempt = attempts.load(Ordering::Relaxed), wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), cause = %error, "cannot {what}: trying again");
+    let log = |error: E, wait: Duration| {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        waited.fetch_add(wait_ms, Ordering::Relaxed);
+        tracing::warn!(attempt = attempts.load(Ordering::Relaxed), wait_ms, cause = %error, "cannot {what}: trying again");
     };
     backoff::future::retry_notify(waits, attempt, log).await
+}
+
+/// The crate waits as long as the store asks, however often, and counts that towards no limit: the limit is kept here.
+fn verdict<E: Retryable>(error: E, policy: &RetryPolicy, waited: Duration) -> backoff::Error<E> {
+    match error.retry_after() {
+        _ if !error.is_transient() => backoff::Error::permanent(error),
+        Some(wait) if waited.saturating_add(wait) > policy.max_elapsed => backoff::Error::permanent(error),
+        Some(wait) => backoff::Error::retry_after(error, wait),
+        None => backoff::Error::transient(error),
+    }
 }
 
 #[cfg(test)]
@@ -115,7 +147,7 @@ mod tests {
             "status 429",
             "status 400 Bad Request: RequestTimeout",
         ] {
-            assert!(is_transient(&generic(text)), "{text}");
+            assert!(generic(text).is_transient(), "{text}");
         }
         let source = || "x".into();
         let path = || "p".to_owned();
@@ -130,7 +162,7 @@ mod tests {
             generic("Client error with status 400 Bad Request: InvalidStorageClass"),
             E::Generic { store: "LocalFileSystem", source: std::io::Error::from(std::io::ErrorKind::StorageFull).into() },
         ] {
-            assert!(!is_transient(&e), "{e}");
+            assert!(!e.is_transient(), "{e}");
         }
     }
 
@@ -156,5 +188,35 @@ mod tests {
         let policy = RetryPolicy { max_elapsed: Duration::from_millis(30), ..quick() };
         let result: object_store::Result<()> = retry(&policy, "put x", || async { Err(generic("still down")) }).await;
         assert!(result.unwrap_err().to_string().contains("still down"));
+    }
+    #[derive(Debug)]
+    struct Busy(Duration);
+
+    impl std::fmt::Display for Busy {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "come back in {:?}", self.0)
+        }
+    }
+
+    impl Retryable for Busy {
+        fn is_transient(&self) -> bool {
+            true
+        }
+
+        fn retry_after(&self) -> Option<Duration> {
+            Some(self.0)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_names_its_wait_is_waited_for_up_to_the_limit() {
+        let policy = RetryPolicy { max_elapsed: Duration::from_secs(60), ..RetryPolicy::default() };
+        let calls = AtomicU32::new(0);
+        let busy = || async {
+            calls.fetch_add(1, Ordering::SeqCst);
+            Err::<(), _>(Busy(Duration::from_secs(25)))
+        };
+        assert!(retry(&policy, "put x", busy).await.is_err());
+        assert_eq!(calls.load(Ordering::SeqCst), 3, "a third wait would be over the limit");
     }
 }

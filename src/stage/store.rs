@@ -9,16 +9,16 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ClientOptions, ObjectStore, RetryConfig};
+use object_store::{ClientOptions, ObjectStore};
 use url::Url;
 
-use super::credentials::{self, ChainCredentials};
+use super::credentials::{self, ChainCredentials, Connection};
 use super::named::NamedStore;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 
 /// Racing conditional writes may wait for a lock in some servers (seen: five seconds), and a part may be slow on a thin line.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(180);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A store's address, understood but not opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,12 +145,12 @@ pub struct OpenStore {
 }
 
 /// How a store is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OpenOptions {
     /// A directory that does not exist is made.
     pub create: bool,
-    /// The caller retries what the client gives up on, so the client must give up soon.
-    pub caller_retries: bool,
+    /// For S3.
+    pub connection: Connection,
 }
 
 /// Opens a store.
@@ -159,8 +159,8 @@ pub struct OpenOptions {
 /// [`Error::Usage`] where the address or the environment is wrong. That a bucket exists and lets us in, only the first request shows.
 pub async fn open(location: &Location, options: OpenOptions, clock: Arc<dyn Clock>) -> Result<OpenStore> {
     let store: Arc<dyn ObjectStore> = match location {
-        Location::S3 { bucket, prefix } => prefixed(open_s3(bucket, options, clock).await?, prefix),
-        Location::Directory(path) => Arc::new(open_directory(path, options)?),
+        Location::S3 { bucket, prefix } => prefixed(open_s3(bucket, &options, clock).await?, prefix),
+        Location::Directory(path) => Arc::new(open_directory(path, &options)?),
         Location::Memory => Arc::new(InMemory::new()),
         Location::Cloud { scheme, url } => open_cloud(scheme, url)?,
     };
@@ -176,7 +176,7 @@ fn prefixed(store: impl ObjectStore, prefix: &str) -> Arc<dyn ObjectStore> {
     }
 }
 
-fn open_directory(path: &FsPath, options: OpenOptions) -> Result<LocalFileSystem> {
+fn open_directory(path: &FsPath, options: &OpenOptions) -> Result<LocalFileSystem> {
     if options.create {
         std::fs::create_dir_all(path).map_err(|e| Error::Usage(format!("cannot make the directory `{}`: {e}", path.display())))?;
     }
@@ -195,46 +195,22 @@ fn open_directory(path: &FsPath, options: OpenOptions) -> Result<LocalFileSystem
         .map_err(|e| Error::store(format!("cannot open the directory `{}`", path.display()), e))
 }
 
-async fn open_s3(bucket: &str, options: OpenOptions, clock: Arc<dyn Clock>) -> Result<object_store::aws::AmazonS3> {
+async fn open_s3(bucket: &str, options: &OpenOptions, clock: Arc<dyn Clock>) -> Result<object_store::aws::AmazonS3> {
     install_crypto();
-    let aws = credentials::load().await;
+    let aws = credentials::load(&options.connection).await;
     let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
-    let region = aws.region().map_or("us-east-1", |r| r.as_ref());
-    builder = builder.with_region(region);
+    let region = aws.region().cloned().unwrap_or(credentials::DEFAULT_REGION);
+    builder = builder.with_region(region.as_ref());
     if let Some(provider) = aws.credentials_provider() {
         builder = builder.with_credentials(Arc::new(ChainCredentials::new(provider, clock)));
     }
     let mut client = ClientOptions::new().with_timeout(REQUEST_TIMEOUT);
-    if let Some(endpoint) = aws.endpoint_url().map(str::to_owned).or_else(env_endpoint) {
-        let loopback = Url::parse(&endpoint).is_ok_and(|u| u.scheme() == "http" && is_loopback(&u));
-        if loopback || env_flag("AWS_ALLOW_HTTP") {
-            client = client.with_allow_http(true);
-        }
-        builder = builder.with_endpoint(endpoint);
+    if let Some(endpoint) = credentials::endpoint(&aws, &options.connection) {
+        client = client.with_allow_http(endpoint.is_allowed());
+        builder = builder.with_endpoint(endpoint.url);
     }
     builder = builder.with_client_options(client);
-    if options.caller_retries {
-        // Not none at all: the parts of an upload can be retried by the client alone.
-        builder = builder.with_retry(RetryConfig { max_retries: 3, retry_timeout: Duration::from_secs(20), ..RetryConfig::default() });
-    }
     builder.build().map_err(|e| Error::Usage(format!("cannot open s3://{bucket}: {e}")))
-}
-
-fn env_endpoint() -> Option<String> {
-    ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()))
-}
-
-fn env_flag(name: &str) -> bool {
-    std::env::var(name).is_ok_and(|v| matches!(v.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on"))
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
 }
 
 /// Chooses the TLS implementation for the HTTP client that object_store builds. The first choice of a process stands.

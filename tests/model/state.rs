@@ -45,7 +45,14 @@ pub fn object(tag: String, rows: &[Row]) -> Object<Row> {
 }
 
 pub fn snapshot(id: FileId, rows: &[Row]) -> Snapshot {
-    Snapshot { key: snapshot_key(&tenant(), Micros(0), Micros(0), id), id, size: rows.len() as u64, etag: Some(id.to_string()), stats: stats(rows) }
+    Snapshot {
+        key: snapshot_key(&tenant(), Micros(0), Micros(0), id),
+        id,
+        size: rows.len() as u64,
+        etag: Some(id.to_string()),
+        schema: None,
+        stats: stats(rows),
+    }
 }
 
 pub fn receipt(id: FileId, rows: &[Row]) -> Receipt {
@@ -57,6 +64,10 @@ pub fn receipt(id: FileId, rows: &[Row]) -> Receipt {
         size: rows.len() as u64,
         etag: Some(id.to_string()),
         storage_class: None,
+        checksum: None,
+        verified: None,
+        schema: None,
+        manifest_version: None,
         archive: String::new(),
         stats: stats(rows),
         sources: Vec::new(),

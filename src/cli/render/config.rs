@@ -4,8 +4,8 @@ use icepack::model::report::SCHEMA_VERSION;
 use serde_json::{Value, json};
 
 use super::super::output::Style;
-use super::super::settings::{Settings, Source};
 use super::table::Grid;
+use icepack::settings::{Settings, Source};
 
 /// A row for each setting.
 pub fn table(settings: &Settings, style: Style) -> String {
@@ -37,8 +37,8 @@ fn origin(source: &Source) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::settings::{Environment, Layers};
     use super::*;
+    use icepack::settings::{Environment, Layers};
 
     fn settings() -> Settings {
         let env = Environment::new([("ICEPACK_MEMORY_LIMIT".to_owned(), "1GiB".to_owned())]);

@@ -46,7 +46,7 @@ pub fn about(seconds: u64) -> String {
         3_600..86_400 => seconds / 60 * 60,
         _ => seconds / 3_600 * 3_600,
     };
-    super::super::settings::value::show_duration(Duration::from_secs(whole))
+    icepack::settings::show_duration(Duration::from_secs(whole))
 }
 
 /// `2026-04-27 13:45`, UTC.

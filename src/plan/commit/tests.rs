@@ -20,7 +20,7 @@ fn tenant() -> Tenant {
 
 fn snapshot(n: u64, rows: u64) -> Snapshot {
     let stats = RowStats { rows, min: Some(Micros(0)), max: Some(Micros(9)), ..RowStats::default() };
-    Snapshot { key: snapshot_key(&tenant(), Micros(0), Micros(9), id(n)), id: id(n), size: 10, etag: Some(format!("e{n}")), stats }
+    Snapshot { key: snapshot_key(&tenant(), Micros(0), Micros(9), id(n)), id: id(n), size: 10, etag: Some(format!("e{n}")), schema: None, stats }
 }
 
 fn retire(key: &str, rows: u64) -> Retired {
@@ -174,6 +174,10 @@ fn receipt(rows: u64) -> Receipt {
         size: 1,
         etag: None,
         storage_class: None,
+        checksum: None,
+        verified: None,
+        schema: None,
+        manifest_version: None,
         archive: String::new(),
         stats: RowStats { rows, ..RowStats::default() },
         sources: vec!["acme/a.parquet".into()],

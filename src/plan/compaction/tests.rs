@@ -49,7 +49,7 @@ impl World {
         let id = FileId(Ulid::from_parts(u64::try_from(at(self.now).timestamp_millis()).unwrap(), u128::from(self.minted)));
         let stats = RowStats { rows: size, min: Some(micros(from)), max: Some(micros(to)), ..RowStats::default() };
         let key = snapshot_key(&tenant(), micros(from), micros(to), id);
-        self.head.snapshots.push(Snapshot { key, id, size, etag: None, stats });
+        self.head.snapshots.push(Snapshot { key, id, size, etag: None, schema: None, stats });
         self
     }
 

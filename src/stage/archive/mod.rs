@@ -1,19 +1,29 @@
 //! The cold tier: where expired rows go before anything that held them is deleted.
 
+mod encode;
 mod object;
+pub mod s3;
 
 pub use object::{ObjectArchive, ObjectArchiveOptions};
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::DateTime;
 use futures::stream::BoxStream;
+use object_store::ObjectStore;
 
-use crate::error::Result;
-use crate::model::file::Micros;
-use crate::model::manifest::Receipt;
+use super::counting::Counters;
+use super::piece::Piece;
+use crate::error::{Error, Result};
+use crate::model::file::{Micros, RowStats, Snapshot};
+use crate::model::manifest::{FORMAT, Receipt, WRITER};
 use crate::model::names::{FileId, Key, Tenant};
+use crate::model::schema::TableSchema;
+use crate::parquet_io::read_stats;
 
 /// Expired rows on their way, in time order. An `Err` means that the merge failed: the target must drop what it has and return an error.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
@@ -37,6 +47,23 @@ pub struct ArchiveRequest {
     pub sources: Vec<Key>,
     /// Bytes of memory that the target may take.
     pub budget: u64,
+    /// Counts the requests.
+    pub requests: Arc<Counters>,
+}
+
+/// A snapshot that is to be archived as it is.
+#[derive(Debug, Clone)]
+pub struct CopyRequest {
+    /// Whose.
+    pub tenant: Tenant,
+    /// The run.
+    pub run_id: FileId,
+    /// The snapshot, in the store that the job works on. The archive object takes its id, so that a second attempt finds the first one's copy.
+    pub snapshot: Snapshot,
+    /// Its columns, where the manifest has them.
+    pub schema: Option<TableSchema>,
+    /// Counts the requests.
+    pub requests: Arc<Counters>,
 }
 
 /// A place for expired rows.
@@ -54,10 +81,71 @@ pub trait ArchiveTarget: Send + Sync + Debug {
     /// Whatever keeps the rows from being durable, or the stream's own error.
     async fn archive(&self, request: ArchiveRequest, rows: BatchStream) -> Result<Receipt>;
 
+    /// Archives a snapshot of which every row has expired by a copy within the store, so that no byte of it passes through this process. None where that is
+    /// impossible, or where it could not be proved afterwards: nothing has happened then, and the rows are sent to [`Self::archive`].
+    ///
+    /// # Errors
+    /// Whatever keeps the copy from being durable and verified. Safe to repeat.
+    async fn copy(&self, request: CopyRequest) -> Result<Option<Receipt>> {
+        let _ = request;
+        Ok(None)
+    }
+
     /// Stores the receipt beside the object, after the commit that names it: the marker that makes it count for whoever has only the archive.
     /// Safe to repeat.
     ///
     /// # Errors
     /// Whatever keeps the receipt from being stored.
     async fn file_receipt(&self, receipt: &Receipt) -> Result<()>;
+}
+
+fn failed(archive: &str, why: impl Display) -> Error {
+    Error::Archive { target: archive.to_owned(), why: why.to_string() }
+}
+
+/// Reads an object back and compares what it holds with what was sent.
+///
+/// # Errors
+/// The store's; [`Error::Local`] where the rows are others.
+async fn read_back(store: Arc<dyn ObjectStore>, key: &str, size: u64, sent: &RowStats, timestamp: &str) -> Result<()> {
+    let found = read_stats(store, key.to_owned(), size, timestamp).await?;
+    if found == *sent { Ok(()) } else { Err(Error::local(format!("`{key}` does not hold what was sent"), format!("{found:?} instead of {sent:?}"))) }
+}
+
+/// What is known of an object that was encoded here. The target adds how it stored and proved it.
+fn receipt(request: &ArchiveRequest, piece: Piece, schema: TableSchema, archive: &str) -> Receipt {
+    Receipt {
+        format: FORMAT,
+        tenant: request.tenant.clone(),
+        key: piece.key,
+        id: request.id,
+        size: piece.size,
+        etag: piece.etag,
+        storage_class: None,
+        checksum: piece.checksum,
+        verified: None,
+        schema: Some(schema),
+        manifest_version: None,
+        archive: archive.to_owned(),
+        stats: piece.stats,
+        sources: request.sources.clone(),
+        run_id: request.run_id,
+        at: minted_at(request.id),
+        writer: WRITER.to_owned(),
+    }
+}
+
+/// When an id was minted: for the object of a request, when its rows set out.
+fn minted_at(id: FileId) -> DateTime<chrono::Utc> {
+    i64::try_from(id.0.timestamp_ms()).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default()
+}
+
+fn receipt_json(receipt: &Receipt) -> serde_json::Result<Bytes> {
+    Ok(serde_json::to_vec_pretty(receipt)?.into())
+}
+
+/// Whether what is stored under a receipt's name is that receipt.
+fn same_receipt(key: &str, stored: &[u8], ours: &Receipt) -> Result<(), String> {
+    let theirs: Receipt = serde_json::from_slice(stored).map_err(|e| format!("`{key}` is there and is not a receipt: {e}"))?;
+    if theirs == *ours { Ok(()) } else { Err(format!("`{key}` is there with other contents")) }
 }

@@ -1,24 +1,19 @@
 //! An archive on any object store: another prefix, another bucket, a directory.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
-use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use bytes::Bytes;
-use chrono::DateTime;
-use futures::StreamExt;
 use object_store::path::Path;
-use object_store::{Attribute, Attributes, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, TagSet};
+use object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
-use super::{ArchiveRequest, ArchiveTarget, BatchStream};
+use super::encode::encode;
+use super::{ArchiveRequest, ArchiveTarget, BatchStream, failed, read_back, receipt, receipt_json, same_receipt};
 use crate::error::{Error, Result};
-use crate::model::manifest::{FORMAT, Receipt, WRITER};
-use crate::model::names;
-use crate::parquet_io::read::{TAIL, footer_len, footer_rows};
-use crate::stage::piece::upload::Target;
-use crate::stage::piece::{Buffers, Piece, PieceSpec, PieceWriter};
+use crate::model::manifest::{Receipt, Verified};
+use crate::stage::counting::{Counters, CountingStore};
+use crate::stage::piece::Piece;
+use crate::stage::piece::upload::{StoreDestination, Target};
 use crate::stage::retry::{RetryPolicy, retry};
 
 /// How an [`ObjectArchive`] writes.
@@ -38,142 +33,47 @@ pub struct ObjectArchive {
     store: Arc<dyn ObjectStore>,
     url: String,
     options: ObjectArchiveOptions,
-}
-
-/// Objects of these classes cannot be read without being restored first.
-const FROZEN: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
-
-enum Step {
-    Rows(RecordBatch),
-    Done,
+    says_so: Once,
 }
 
 impl ObjectArchive {
     /// An archive in `store`, called `url` in logs.
     pub fn new(store: Arc<dyn ObjectStore>, url: impl Into<String>, options: ObjectArchiveOptions) -> Self {
-        Self { store, url: url.into(), options }
+        Self { store, url: url.into(), options, says_so: Once::new() }
     }
 
-    fn failed(&self, why: impl std::fmt::Display) -> Error {
-        Error::Archive { target: self.url.clone(), why: why.to_string() }
-    }
-
-    fn target(&self) -> Target {
+    fn target(&self, requests: &Arc<Counters>) -> Target {
         let mut attributes = Attributes::default();
         if let (Some(class), true) = (&self.options.storage_class, self.options.send_class) {
             attributes.insert(Attribute::StorageClass, class.clone().into());
         }
-        Target { store: Arc::clone(&self.store), attributes, tags: TagSet::default(), retry: self.options.retry, runtime: Handle::current() }
+        let destination =
+            StoreDestination { store: CountingStore::sharing(Arc::clone(&self.store), Arc::clone(requests)), attributes, retry: self.options.retry };
+        Target { destination: Arc::new(destination), runtime: Handle::current() }
     }
 
-    /// Feeds the stream to an encoder on a blocking thread.
-    async fn write(&self, request: &ArchiveRequest, mut rows: BatchStream) -> Result<Piece> {
-        let (sender, receiver) = mpsc::channel(2);
-        let (target, spec) = (self.target(), request.clone());
-        let task = tokio::task::spawn_blocking(move || encode(&target, &spec, receiver));
-        let mut failure = None;
-        while let Some(next) = rows.next().await {
-            match next {
-                // Refused: the encoder has failed, and says why below.
-                Ok(batch) => {
-                    if sender.send(Step::Rows(batch)).await.is_err() {
-                        break;
-                    }
-                }
-                Err(e) => {
-                    failure = Some(e);
-                    break;
-                }
-            }
-        }
-        if failure.is_none() {
-            let _ = sender.send(Step::Done).await;
-        }
-        drop(sender);
-        let written = task.await.map_err(|e| self.failed(e))?;
-        match failure {
-            Some(e) => Err(e),
-            None => written.map_err(|e| self.failed(e)),
-        }
-    }
-
-    /// The object is there, has its bytes, and where its class lets itself be read, its rows.
-    async fn verify(&self, piece: &Piece) -> Result<()> {
-        let path = Path::parse(&piece.key).map_err(|e| self.failed(e))?;
-        let policy = &self.options.retry;
-        let what = format!("check {}", piece.key);
-        let meta = retry(policy, &what, || self.store.head(&path)).await.map_err(|e| self.failed(Error::store(format!("cannot check `{}`", piece.key), e)))?;
+    /// The object is there and has its rows. Such stores compute no checksum that could be asked for, so every row is read back.
+    async fn verify(&self, piece: &Piece, request: &ArchiveRequest) -> Result<()> {
+        let path = Path::parse(&piece.key).map_err(|e| failed(&self.url, e))?;
+        let store = CountingStore::sharing(Arc::clone(&self.store), Arc::clone(&request.requests));
+        let check = || store.head(&path);
+        let meta = retry(&self.options.retry, &format!("check {}", piece.key), check)
+            .await
+            .map_err(|e| failed(&self.url, Error::store(format!("cannot check `{}`", piece.key), e)))?;
         if meta.size != piece.size {
-            return Err(self.failed(format!("`{}` has {} bytes, and {} were written", piece.key, meta.size, piece.size)));
+            return Err(failed(&self.url, format!("`{}` has {} bytes, and {} were written", piece.key, meta.size, piece.size)));
         }
-        if self.options.storage_class.as_deref().is_some_and(|class| FROZEN.contains(&class)) {
-            return Ok(());
-        }
-        let tail = self.tail(&path, meta.size, TAIL).await?;
-        let need = footer_len(&tail, meta.size).map_err(|why| self.failed(format!("`{}`: {why}", piece.key)))?;
-        let tail = if need > tail.len() as u64 { self.tail(&path, meta.size, need).await? } else { tail };
-        let rows = footer_rows(&tail, meta.size).map_err(|why| self.failed(format!("`{}`: {why}", piece.key)))?;
-        if rows == piece.stats.rows { Ok(()) } else { Err(self.failed(format!("`{}` has {rows} rows, and {} were written", piece.key, piece.stats.rows))) }
-    }
-
-    async fn tail(&self, path: &Path, size: u64, len: u64) -> Result<Bytes> {
-        let get = || async {
-            let options = GetOptions { range: Some(GetRange::Bounded(size.saturating_sub(len)..size)), ..GetOptions::default() };
-            self.store.get_opts(path, options).await?.bytes().await
-        };
-        retry(&self.options.retry, &format!("read back {path}"), get).await.map_err(|e| self.failed(Error::store(format!("cannot read back `{path}`"), e)))
+        self.says_so.call_once(|| tracing::info!(archive = self.url, "this archive returns no checksums: what is written to it is read back, row by row"));
+        let read = || read_back(Arc::clone(&store) as _, &piece.key, piece.size, &piece.stats, &request.timestamp_column);
+        retry(&self.options.retry, &format!("read back {}", piece.key), read).await.map_err(|e| failed(&self.url, e))
     }
 
     /// A receipt of this name exists: ours from an earlier attempt, or something is wrong.
-    async fn same_receipt(&self, path: &Path, ours: &Receipt) -> Result<()> {
+    async fn check_receipt(&self, path: &Path, ours: &Receipt) -> Result<()> {
         let get = || async { self.store.get(path).await?.bytes().await };
         let bytes =
-            retry(&self.options.retry, &format!("read {path}"), get).await.map_err(|e| self.failed(Error::store(format!("cannot read `{path}`"), e)))?;
-        let theirs: Receipt = serde_json::from_slice(&bytes).map_err(|e| self.failed(format!("`{path}` is there and is not a receipt: {e}")))?;
-        if theirs == *ours { Ok(()) } else { Err(self.failed(format!("`{path}` is there with other contents"))) }
-    }
-}
-
-/// Runs on a blocking thread until the sender says that it is done. Where it goes without a word, the object is given up.
-fn encode(target: &Target, request: &ArchiveRequest, mut steps: mpsc::Receiver<Step>) -> Result<Piece> {
-    let mut piece: Option<PieceWriter> = None;
-    while let Some(step) = steps.blocking_recv() {
-        match step {
-            Step::Done => {
-                return match piece {
-                    Some(piece) => piece.finish(),
-                    None => Err(Error::local("cannot archive", "there are no rows")),
-                };
-            }
-            Step::Rows(batch) => {
-                let mut writer = match piece.take() {
-                    Some(writer) => writer,
-                    None => PieceWriter::begin(spec(target, request, &batch))?,
-                };
-                if let Err(e) = writer.write(&batch) {
-                    writer.abort();
-                    return Err(e);
-                }
-                piece = Some(writer);
-            }
-        }
-    }
-    if let Some(piece) = piece {
-        piece.abort();
-    }
-    Err(Error::Stopped)
-}
-
-fn spec(target: &Target, request: &ArchiveRequest, first: &RecordBatch) -> PieceSpec {
-    let (tenant, id) = (request.tenant.clone(), request.id);
-    PieceSpec {
-        target: target.clone(),
-        schema: first.schema(),
-        timestamp: request.timestamp_column.clone(),
-        name: Box::new(move |from, to| names::archive_key(&tenant, from, to, id)),
-        to_bound: request.to,
-        buffers: Buffers::within(request.budget),
-        metadata: Vec::new(),
+            retry(&self.options.retry, &format!("read {path}"), get).await.map_err(|e| failed(&self.url, Error::store(format!("cannot read `{path}`"), e)))?;
+        same_receipt(path.as_ref(), &bytes, ours).map_err(|why| failed(&self.url, why))
     }
 }
 
@@ -184,35 +84,21 @@ impl ArchiveTarget for ObjectArchive {
     }
 
     async fn archive(&self, request: ArchiveRequest, rows: BatchStream) -> Result<Receipt> {
-        let piece = self.write(&request, rows).await?;
-        self.verify(&piece).await?;
-        Ok(Receipt {
-            format: FORMAT,
-            tenant: request.tenant,
-            key: piece.key,
-            id: request.id,
-            size: piece.size,
-            etag: piece.etag,
-            storage_class: self.options.storage_class.clone(),
-            archive: self.url.clone(),
-            stats: piece.stats,
-            sources: request.sources,
-            run_id: request.run_id,
-            // The id was minted when the rows set out.
-            at: i64::try_from(request.id.0.timestamp_ms()).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default(),
-            writer: WRITER.to_owned(),
-        })
+        let (piece, schema) = encode(self.target(&request.requests), &self.url, &request, rows).await?;
+        self.verify(&piece, &request).await?;
+        let class = self.options.storage_class.clone();
+        Ok(Receipt { storage_class: class, verified: Some(Verified::Readback), ..receipt(&request, piece, schema, &self.url) })
     }
 
     async fn file_receipt(&self, receipt: &Receipt) -> Result<()> {
         let key = receipt.receipt_key();
-        let path = Path::parse(&key).map_err(|e| self.failed(e))?;
-        let json: Bytes = serde_json::to_vec_pretty(receipt).map_err(|e| self.failed(e))?.into();
+        let path = Path::parse(&key).map_err(|e| failed(&self.url, e))?;
+        let json = receipt_json(receipt).map_err(|e| failed(&self.url, e))?;
         let put = || self.store.put_opts(&path, json.clone().into(), PutOptions::from(PutMode::Create));
         match retry(&self.options.retry, &format!("put {key}"), put).await {
             Ok(_) => Ok(()),
-            Err(object_store::Error::AlreadyExists { .. }) => self.same_receipt(&path, receipt).await,
-            Err(e) => Err(self.failed(Error::store(format!("cannot put `{key}`"), e))),
+            Err(object_store::Error::AlreadyExists { .. }) => self.check_receipt(&path, receipt).await,
+            Err(e) => Err(failed(&self.url, Error::store(format!("cannot put `{key}`"), e))),
         }
     }
 }
@@ -222,11 +108,11 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use arrow::array::{Int64Array, TimestampMicrosecondArray};
+    use arrow::array::{Int64Array, RecordBatch, TimestampMicrosecondArray};
     use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-    use futures::stream;
+    use futures::{StreamExt, stream};
 
-    use crate::model::file::Micros;
+    use crate::model::file::{Micros, RowStats};
     use crate::model::names::{FileId, Tenant};
     use crate::parquet_io::read_stats;
     use crate::stage::piece::faulty::{Fault, Faulty, Op};
@@ -250,6 +136,7 @@ mod tests {
             timestamp_column: "timestamp".into(),
             sources: vec!["acme/x.parquet".into()],
             budget: 64 << 20,
+            requests: Arc::default(),
         }
     }
 
@@ -279,17 +166,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_class_is_sent_and_frozen_objects_are_not_read_back() {
+    async fn the_class_is_sent_and_the_rows_are_read_back() {
         let store = Arc::new(Faulty::default());
-        let receipt = archive(&store, Some("DEEP_ARCHIVE")).archive(request(), feed(vec![Ok(rows(0, 10))])).await.unwrap();
-        assert_eq!(receipt.storage_class.as_deref(), Some("DEEP_ARCHIVE"));
-        // One HEAD, which this store counts as a GET, and no read.
-        assert_eq!(store.calls(Op::Get), 1);
+        let receipt = archive(&store, Some("COLDLINE")).archive(request(), feed(vec![Ok(rows(0, 10))])).await.unwrap();
+        assert_eq!((receipt.storage_class.as_deref(), receipt.verified), (Some("COLDLINE"), Some(Verified::Readback)));
+        let columns: Vec<_> = receipt.schema.unwrap().0.into_iter().map(|c| c.name).collect();
+        assert_eq!(columns, ["timestamp", "n"]);
         let stored = store.inner.get(&Path::from(receipt.key)).await.unwrap();
-        assert_eq!(stored.attributes.get(&Attribute::StorageClass).map(AsRef::as_ref), Some("DEEP_ARCHIVE"));
-        let store = Arc::new(Faulty::default());
-        archive(&store, Some("GLACIER_IR")).archive(request(), feed(vec![Ok(rows(0, 10))])).await.unwrap();
-        assert_eq!(store.calls(Op::Get), 2);
+        assert_eq!(stored.attributes.get(&Attribute::StorageClass).map(AsRef::as_ref), Some("COLDLINE"));
+    }
+
+    #[tokio::test]
+    async fn an_object_with_other_rows_is_noticed() {
+        let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+        let target = ObjectArchive::new(Arc::clone(&store), "memory://cold", ObjectArchiveOptions::default());
+        let receipt = target.archive(request(), feed(vec![Ok(rows(0, 10))])).await.unwrap();
+        let sent = RowStats { rows: 11, ..receipt.stats };
+        let error = read_back(store, &receipt.key, receipt.size, &sent, "timestamp").await.unwrap_err();
+        assert!(error.to_string().contains("does not hold what was sent"), "{error}");
     }
 
     #[tokio::test]

@@ -33,7 +33,9 @@ use crate::error::{Error, Result};
 use crate::model::file::{Fingerprint, Micros, SeenInput, Snapshot};
 use crate::model::names::{FileId, Key, Tenant};
 use crate::model::plan::PlannedInput;
+use crate::model::schema::TableSchema;
 use crate::parquet_io::Columns;
+use crate::parquet_io::schema::described;
 use crate::plan::compaction::Period;
 use job::{Job, Shares, Stop};
 use output::{Output, OutputSpec, Written};
@@ -85,6 +87,8 @@ pub struct ExpiredBatch {
 pub struct MergeOutcome {
     /// The snapshots, complete in the store, in time order.
     pub snapshots: Vec<Snapshot>,
+    /// Their columns.
+    pub schema: TableSchema,
     /// The inputs as they were read, in the order they were given.
     pub inputs: Vec<SeenInput>,
     /// Rows that had expired: sent to the sink, or dropped where there is none.
@@ -187,6 +191,7 @@ fn blocking(
     parts: OutputParts,
 ) -> Result<MergeOutcome, MergeError> {
     let inputs = opened.inputs.iter().map(open::Opened::seen).collect();
+    let schema = described(&opened.schema);
     let job = Job::new(&opened, spec, shares, stop.clone(), on_progress)?;
     let output = Output::new(OutputSpec {
         store,
@@ -211,6 +216,7 @@ fn blocking(
     balance(&job, &written, spec.check_content)?;
     Ok(MergeOutcome {
         snapshots: written.snapshots,
+        schema,
         inputs,
         rows_expired: written.expired.rows,
         expired_fingerprint: written.expired.fingerprint,

@@ -17,8 +17,10 @@ use super::job::{Shares, Stop};
 use crate::error::{Error, Result};
 use crate::model::file::{Fingerprint, Micros, Snapshot};
 use crate::model::names::{self, FileId, Tenant};
+use crate::model::schema::SchemaId;
 use crate::parquet_io::Columns;
 use crate::parquet_io::hash;
+use crate::parquet_io::schema::described;
 use crate::parquet_io::time::{self, first_not_before, floor_micros, last_not_after};
 use crate::parquet_io::write::sliced_bytes;
 use crate::plan::compaction::Period;
@@ -116,6 +118,7 @@ pub(super) struct Output {
     dated: i64,
     fresh: i64,
     future: i64,
+    schema_id: SchemaId,
     dedup: Dedup,
     open: Option<Open>,
     /// Rows from here on are of another period than the open snapshot's last.
@@ -136,6 +139,7 @@ impl Output {
             dated,
             fresh: spec.cutoff.map_or(dated, |c| first_not_before(c, unit).max(dated)),
             future: last_not_after(spec.now, unit).saturating_add(1),
+            schema_id: described(&spec.schema).id(),
             dedup: Dedup::new(&spec.schema, &spec.columns.id, spec.shares.runs / 4),
             open: None,
             period_end: None,
@@ -307,7 +311,7 @@ impl Output {
         let Some(Open { writer, id }) = self.open.take() else { return Ok(()) };
         let piece = writer.finish()?;
         self.period_end = None;
-        self.written.snapshots.push(Snapshot { key: piece.key, id, size: piece.size, etag: piece.etag, stats: piece.stats });
+        self.written.snapshots.push(Snapshot { key: piece.key, id, size: piece.size, etag: piece.etag, schema: Some(self.schema_id), stats: piece.stats });
         Ok(())
     }
 }

@@ -7,11 +7,11 @@ use arrow::array::{RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{Attributes, ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 
 use super::faulty::{Fault, Faulty, Op};
-use super::upload::Target;
+use super::upload::{StoreDestination, Target};
 use super::*;
 use crate::parquet_io::read_stats;
 use crate::stage::retry::RetryPolicy;
@@ -38,7 +38,7 @@ fn small() -> Buffers {
 
 fn spec(store: Arc<dyn ObjectStore>, retry: RetryPolicy, buffers: Buffers) -> PieceSpec {
     PieceSpec {
-        target: Target { retry, ..Target::plain(store, Handle::current()) },
+        target: Target { destination: Arc::new(StoreDestination { store, attributes: Attributes::default(), retry }), runtime: Handle::current() },
         schema: schema(),
         timestamp: "timestamp".into(),
         name: Box::new(|from, to| format!("t/{}-{}.parquet", from.0, to.0)),

@@ -1,30 +1,72 @@
 //! Getting an object into a store: one conditional put, or a multipart upload that runs beside the encoder.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use object_store::path::Path;
-use object_store::{Attributes, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, TagSet};
+use object_store::{Attributes, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::error::{Error, Result};
+use crate::model::manifest::Checksum;
 use crate::stage::retry::{RetryPolicy, retry};
 use crate::stage::store;
 
-/// A store, and how objects are put into it.
+/// Somewhere that objects go: each is created under a name that did not exist, and is durable, or an error says that it may not be.
+#[async_trait]
+pub trait Destination: Send + Sync + Debug {
+    /// Creates an object in one request.
+    ///
+    /// # Errors
+    /// Where the destination does not hold it afterwards, or holds another one under this name.
+    async fn put(&self, key: &str, payload: PutPayload) -> Result<Done>;
+
+    /// Begins an object of unknown size.
+    ///
+    /// # Errors
+    /// Where it cannot be begun.
+    async fn start(&self, key: &str) -> Result<Box<dyn Parts>>;
+}
+
+/// An object on its way, part by part.
+#[async_trait]
+pub trait Parts: Send {
+    /// The next part. The futures of several parts may run side by side; their order is that of the calls.
+    fn send(&mut self, part: PutPayload) -> BoxFuture<'static, Result<()>>;
+
+    /// The end: `size` bytes were sent.
+    ///
+    /// # Errors
+    /// Where the destination does not hold all of them.
+    async fn complete(&mut self, size: u64) -> Result<Done>;
+
+    /// Gives it up.
+    ///
+    /// # Errors
+    /// Where the parts sent may stay behind.
+    async fn abort(&mut self) -> Result<()>;
+}
+
+/// A destination, and what runs its requests.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// The store.
-    pub store: Arc<dyn ObjectStore>,
-    /// For each object; some stores refuse any.
-    pub attributes: Attributes,
-    /// For each object.
-    pub tags: TagSet,
-    /// Of requests that can be repeated. The parts of a multipart upload cannot, through object_store: for them the store's own client tries again.
-    pub retry: RetryPolicy,
-    /// Runs the requests.
+    /// Where objects go.
+    pub destination: Arc<dyn Destination>,
+    /// Runs the requests: encoders are on blocking threads.
     pub runtime: Handle,
+}
+
+impl Target {
+    /// A store with neither attributes nor retries of our own: the client's are enough for the hot store.
+    pub fn plain(store: Arc<dyn ObjectStore>, runtime: Handle) -> Self {
+        let destination = Arc::new(StoreDestination { store, attributes: Attributes::default(), retry: RetryPolicy::NEVER });
+        Self { destination, runtime }
+    }
 }
 
 /// A complete object.
@@ -34,56 +76,8 @@ pub struct Done {
     pub size: u64,
     /// As the store gave it.
     pub etag: Option<String>,
-}
-
-impl Target {
-    /// A store with neither attributes nor tags nor retries of our own: the client's are enough for the hot store.
-    pub fn plain(store: Arc<dyn ObjectStore>, runtime: Handle) -> Self {
-        Self { store, attributes: Attributes::default(), tags: TagSet::default(), retry: RetryPolicy::NEVER, runtime }
-    }
-
-    /// Creates an object in one request.
-    ///
-    /// # Errors
-    /// Where the store does not hold it afterwards, or holds another one under this name.
-    pub async fn put(&self, key: &str, payload: PutPayload) -> Result<Done> {
-        let (path, size) = (store::path(key)?, payload.content_length() as u64);
-        let mut conflicts = 0;
-        loop {
-            let put = || {
-                let options = PutOptions { mode: PutMode::Create, attributes: self.attributes.clone(), tags: self.tags.clone(), ..PutOptions::default() };
-                self.store.put_opts(&path, payload.clone(), options)
-            };
-            match retry(&self.retry, &format!("put {key}"), put).await {
-                Ok(result) if result.e_tag.is_some() => return Ok(Done { size, etag: result.e_tag }),
-                Ok(_) => return self.confirm(key, &path, size).await,
-                // Our id is in the name, so it is our own: an attempt whose reply was lost, tried again by the client.
-                Err(object_store::Error::AlreadyExists { .. }) => match self.confirm(key, &path, size).await {
-                    // Some stores say "conflict" while an earlier attempt is still being settled.
-                    Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) if conflicts < 2 => conflicts += 1,
-                    settled => return settled,
-                },
-                Err(e) => return Err(Error::store(format!("cannot put `{key}`"), e)),
-            }
-        }
-    }
-
-    /// Asks the store whether the object is there with `size` bytes.
-    ///
-    /// # Errors
-    /// Where it is not.
-    pub async fn confirm(&self, key: &str, path: &Path, size: u64) -> Result<Done> {
-        let meta = retry(&self.retry, &format!("head {key}"), || self.store.head(path))
-            .await
-            .map_err(|e| Error::store(format!("cannot check `{key}` after writing it"), e))?;
-        if meta.size == size {
-            return Ok(Done { size, etag: meta.e_tag });
-        }
-        Err(Error::Local {
-            action: format!("cannot trust `{key}` after writing it"),
-            why: format!("{size} bytes were written, and the store shows {}", meta.size),
-        })
-    }
+    /// What was sent, where the destination computes checksums.
+    pub checksum: Option<Checksum>,
 }
 
 enum Step {
@@ -100,16 +94,12 @@ pub struct Multipart {
 
 impl Multipart {
     /// Starts an upload to `key`, with `in_flight` parts at once.
-    ///
-    /// # Errors
-    /// Where `key` is not one.
-    pub fn start(target: &Target, key: &str, in_flight: usize) -> Result<Self> {
-        let path = store::path(key)?;
+    pub fn start(target: &Target, key: &str, in_flight: usize) -> Self {
         // One part may wait here. The sender blocks on the next: that is the back-pressure that bounds memory.
         let (steps, receiver) = mpsc::channel(1);
         let (target, key, runtime) = (target.clone(), key.to_owned(), target.runtime.clone());
-        let task = runtime.spawn(async move { run(&target, &key, &path, in_flight, receiver).await });
-        Ok(Self { steps, task, runtime })
+        let task = runtime.spawn(async move { run(&target, &key, in_flight, receiver).await });
+        Self { steps, task, runtime }
     }
 
     /// Sends a part. False where the upload has failed: [`Self::failure`] says why.
@@ -150,29 +140,31 @@ fn join(runtime: &Handle, task: JoinHandle<Result<Option<Done>>>) -> Result<Opti
     runtime.block_on(task).unwrap_or_else(|e| Err(Error::local("cannot finish an upload", e)))
 }
 
-async fn run(target: &Target, key: &str, path: &Path, in_flight: usize, mut steps: mpsc::Receiver<Step>) -> Result<Option<Done>> {
-    let start = || {
-        let options = PutMultipartOptions { attributes: target.attributes.clone(), tags: target.tags.clone(), ..PutMultipartOptions::default() };
-        target.store.put_multipart_opts(path, options)
-    };
-    let failed = |e| Error::store(format!("cannot upload `{key}`"), e);
-    let mut upload = retry(&target.retry, &format!("start uploading {key}"), start).await.map_err(failed)?;
+async fn run(target: &Target, key: &str, in_flight: usize, mut steps: mpsc::Receiver<Step>) -> Result<Option<Done>> {
+    let mut upload = target.destination.start(key).await?;
     match send_all(&mut *upload, in_flight, &mut steps).await {
-        Ok(Some(size)) => complete(target, key, path, &mut *upload, size).await.map(Some),
+        Ok(Some(size)) => match upload.complete(size).await {
+            Ok(done) => Ok(Some(done)),
+            Err(e) => {
+                abandon(key, &mut *upload).await;
+                Err(e)
+            }
+        },
         Ok(None) => {
             abandon(key, &mut *upload).await;
             Ok(None)
         }
         Err(e) => {
             abandon(key, &mut *upload).await;
-            Err(failed(e))
+            Err(e)
         }
     }
 }
 
 /// Sends parts until the last; none where the sender has gone without one.
-async fn send_all(upload: &mut dyn MultipartUpload, in_flight: usize, steps: &mut mpsc::Receiver<Step>) -> object_store::Result<Option<u64>> {
-    let mut parts: JoinSet<object_store::Result<()>> = JoinSet::new();
+async fn send_all(upload: &mut dyn Parts, in_flight: usize, steps: &mut mpsc::Receiver<Step>) -> Result<Option<u64>> {
+    let broke_off = |e| Error::local("cannot finish an upload", e);
+    let mut parts: JoinSet<Result<()>> = JoinSet::new();
     let mut size = 0;
     while let Some(step) = steps.recv().await {
         let (part, last) = match step {
@@ -181,16 +173,16 @@ async fn send_all(upload: &mut dyn MultipartUpload, in_flight: usize, steps: &mu
         };
         while parts.len() >= in_flight {
             if let Some(done) = parts.join_next().await {
-                done??;
+                done.map_err(broke_off)??;
             }
         }
         if part.content_length() > 0 {
             size += part.content_length() as u64;
-            parts.spawn(upload.put_part(part));
+            parts.spawn(upload.send(part));
         }
         if last {
             while let Some(done) = parts.join_next().await {
-                done??;
+                done.map_err(broke_off)??;
             }
             return Ok(Some(size));
         }
@@ -198,23 +190,102 @@ async fn send_all(upload: &mut dyn MultipartUpload, in_flight: usize, steps: &mu
     Ok(None)
 }
 
-async fn complete(target: &Target, key: &str, path: &Path, upload: &mut dyn MultipartUpload, size: u64) -> Result<Done> {
-    match upload.complete().await {
-        // The store has put the parts together by their numbers: that it did so with all of them is worth one request.
-        Ok(result) => target.confirm(key, path, size).await.map(|seen| Done { etag: seen.etag.or(result.e_tag), ..seen }),
-        // The reply may have been lost, not the object.
-        Err(e) => match target.confirm(key, path, size).await {
-            Ok(done) => Ok(done),
-            Err(_) => {
-                abandon(key, upload).await;
-                Err(Error::store(format!("cannot complete the upload of `{key}`"), e))
-            }
-        },
+async fn abandon(key: &str, upload: &mut dyn Parts) {
+    if let Err(e) = upload.abort().await {
+        tracing::warn!(key, cause = %e, "cannot abort an upload: its parts stay until the bucket's lifecycle rule for incomplete uploads removes them");
     }
 }
 
-async fn abandon(key: &str, upload: &mut dyn MultipartUpload) {
-    if let Err(e) = upload.abort().await {
-        tracing::warn!(key, cause = %e, "cannot abort an upload: its parts stay until the bucket's lifecycle rule for incomplete uploads removes them");
+/// A store of object_store's.
+#[derive(Debug, Clone)]
+pub struct StoreDestination {
+    /// The store.
+    pub store: Arc<dyn ObjectStore>,
+    /// For each object; some stores refuse any.
+    pub attributes: Attributes,
+    /// Of requests that can be repeated. The parts of a multipart upload cannot, through object_store: for them the store's own client tries again.
+    pub retry: RetryPolicy,
+}
+
+impl StoreDestination {
+    /// Asks the store whether the object is there with `size` bytes.
+    async fn confirm(&self, key: &str, path: &Path, size: u64) -> Result<Done> {
+        let meta = retry(&self.retry, &format!("head {key}"), || self.store.head(path))
+            .await
+            .map_err(|e| Error::store(format!("cannot check `{key}` after writing it"), e))?;
+        if meta.size == size {
+            return Ok(Done { size, etag: meta.e_tag, checksum: None });
+        }
+        Err(Error::Local {
+            action: format!("cannot trust `{key}` after writing it"),
+            why: format!("{size} bytes were written, and the store shows {}", meta.size),
+        })
+    }
+}
+
+#[async_trait]
+impl Destination for StoreDestination {
+    async fn put(&self, key: &str, payload: PutPayload) -> Result<Done> {
+        let (path, size) = (store::path(key)?, payload.content_length() as u64);
+        let mut conflicts = 0;
+        loop {
+            let put = || {
+                let options = PutOptions { mode: PutMode::Create, attributes: self.attributes.clone(), ..PutOptions::default() };
+                self.store.put_opts(&path, payload.clone(), options)
+            };
+            match retry(&self.retry, &format!("put {key}"), put).await {
+                Ok(result) if result.e_tag.is_some() => return Ok(Done { size, etag: result.e_tag, checksum: None }),
+                Ok(_) => return self.confirm(key, &path, size).await,
+                // Our id is in the name, so it is our own: an attempt whose reply was lost, tried again by the client.
+                Err(object_store::Error::AlreadyExists { .. }) => match self.confirm(key, &path, size).await {
+                    // Some stores say "conflict" while an earlier attempt is still being settled.
+                    Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) if conflicts < 2 => conflicts += 1,
+                    settled => return settled,
+                },
+                Err(e) => return Err(Error::store(format!("cannot put `{key}`"), e)),
+            }
+        }
+    }
+
+    async fn start(&self, key: &str) -> Result<Box<dyn Parts>> {
+        let path = store::path(key)?;
+        let start = || {
+            let options = PutMultipartOptions { attributes: self.attributes.clone(), ..PutMultipartOptions::default() };
+            self.store.put_multipart_opts(&path, options)
+        };
+        let upload = retry(&self.retry, &format!("start uploading {key}"), start).await.map_err(|e| Error::store(format!("cannot upload `{key}`"), e))?;
+        Ok(Box::new(StoreParts { destination: self.clone(), key: key.to_owned(), path, upload }))
+    }
+}
+
+struct StoreParts {
+    destination: StoreDestination,
+    key: String,
+    path: Path,
+    upload: Box<dyn MultipartUpload>,
+}
+
+#[async_trait]
+impl Parts for StoreParts {
+    fn send(&mut self, part: PutPayload) -> BoxFuture<'static, Result<()>> {
+        let (sent, key) = (self.upload.put_part(part), self.key.clone());
+        async move { sent.await.map_err(|e| Error::store(format!("cannot upload `{key}`"), e)) }.boxed()
+    }
+
+    async fn complete(&mut self, size: u64) -> Result<Done> {
+        let result = self.upload.complete().await;
+        // The store has put the parts together by their numbers: that it did so with all of them is worth one request. And where it says that it failed,
+        // the reply may have been lost, not the object.
+        let seen = self.destination.confirm(&self.key, &self.path, size).await;
+        match (result, seen) {
+            (Ok(result), Ok(seen)) => Ok(Done { etag: seen.etag.or(result.e_tag), ..seen }),
+            (Ok(_), Err(e)) => Err(e),
+            (Err(_), Ok(seen)) => Ok(seen),
+            (Err(e), Err(_)) => Err(Error::store(format!("cannot complete the upload of `{}`", self.key), e)),
+        }
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.upload.abort().await.map_err(|e| Error::store(format!("cannot abort the upload of `{}`", self.key), e))
     }
 }

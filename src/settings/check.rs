@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
-use icepack::config::SHORTEST_TTL;
-use icepack::stage::store::Location;
-use icepack::{CompactionOverrides, Error, Result};
+use crate::config::SHORTEST_TTL;
+use crate::stage::archive::s3::{Verify, is_frozen_class};
+use crate::stage::store::Location;
+use crate::{CompactionOverrides, Error, Result};
 
 use super::keys::{tenant_compaction_path, tenant_ttl_path};
 use super::value::{Shown, show_duration};
-use super::{Settings, suggest};
+use super::{Settings, Source, suggest};
 
 /// S3's names, for those who slip. Other stores have their own, so that an unknown one is no error.
 const STORAGE_CLASSES: [&str; 9] =
     ["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE", "REDUCED_REDUNDANCY", "EXPRESS_ONEZONE"];
+
+/// Keys of `[archive]` that mean nothing elsewhere.
+const S3_ONLY: [&str; 10] = ["verify", "checksum", "endpoint", "region", "profile", "sse", "kms_key_id", "tagging", "object_lock_mode", "object_lock_days"];
 
 /// Checks the whole.
 ///
@@ -77,8 +81,35 @@ fn check_sizes(settings: &Settings, tenant: Option<(&String, &CompactionOverride
     Ok(())
 }
 
+/// What an archive on S3 is told must fit together; elsewhere it would do nothing.
+fn check_s3(settings: &Settings, archive: &Location, warnings: &mut Vec<String>) -> Result<()> {
+    let a = &settings.draft.archive;
+    let at = |name: &str| format!("archive.{name} ({})", settings.source(&format!("archive.{name}")));
+    if !matches!(archive, Location::S3 { .. }) {
+        let given = S3_ONLY.iter().filter(|name| settings.source(&format!("archive.{name}")) != Source::Default);
+        warnings.extend(given.map(|name| format!("{} is ignored: {archive} is not on S3", at(name))));
+        return Ok(());
+    }
+    let class = a.storage_class.as_deref().unwrap_or_default();
+    if a.verify == Verify::Readback && is_frozen_class(class) {
+        return Err(Error::Usage(format!(
+            "{}: objects of class {class} cannot be read back before they are thawed; use \"checksum\", which the server verifies, or the class GLACIER_IR",
+            at("verify")
+        )));
+    }
+    match (&a.lock_mode, a.lock_days) {
+        (Some(_), None) => return Err(Error::Usage(format!("{} needs archive.object_lock_days: for how long?", at("object_lock_mode")))),
+        (None, Some(_)) => return Err(Error::Usage(format!("{} needs archive.object_lock_mode: GOVERNANCE or COMPLIANCE", at("object_lock_days")))),
+        _ => {}
+    }
+    if a.kms_key_id.is_some() && a.sse.as_deref() == Some("AES256") {
+        return Err(Error::Usage(format!("{} does not go with archive.sse = AES256: a KMS key needs aws:kms", at("kms_key_id"))));
+    }
+    Ok(())
+}
+
 fn check_archive(settings: &Settings, warnings: &mut Vec<String>) -> Result<()> {
-    let class = settings.draft.storage_class.as_deref();
+    let class = settings.draft.archive.storage_class.as_deref();
     let Some(archive) = settings.archive()? else {
         if class.is_some() {
             warnings.push(format!(
@@ -112,5 +143,5 @@ fn check_archive(settings: &Settings, warnings: &mut Vec<String>) -> Result<()> 
         }
         _ => {}
     }
-    Ok(())
+    check_s3(settings, &archive, warnings)
 }

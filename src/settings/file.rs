@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use icepack::model::names::Tenant;
-use icepack::{Error, Result};
+use crate::model::names::Tenant;
+use crate::{Error, Result};
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, COMPACTION_KEYS, Draft, KEYS};

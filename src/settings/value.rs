@@ -130,6 +130,17 @@ pub fn boolean(raw: Raw<'_>) -> Result<bool, String> {
     }
 }
 
+/// One of some words.
+pub fn one_of<T: Copy>(raw: Raw<'_>, words: &[(&'static str, T)]) -> Result<T, String> {
+    let given = text(raw)?;
+    let names = || words.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" or ");
+    words
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(&given))
+        .map(|(_, value)| *value)
+        .ok_or_else(|| format!("`{given}` is not possible here: use {}", names()))
+}
+
 fn show_raw(raw: Raw<'_>) -> String {
     match raw {
         Raw::Text(t) => format!("`{t}`"),
@@ -177,6 +188,11 @@ impl Shown {
     /// A duration, or `forever`.
     pub fn ttl(ttl: Option<Duration>) -> Self {
         ttl.map_or_else(|| Self::text(Some("forever")), Self::duration)
+    }
+
+    /// The word for a value.
+    pub fn name_of<T: PartialEq>(value: &T, words: &[(&'static str, T)]) -> Self {
+        Self::text(words.iter().find(|(_, v)| v == value).map(|(name, _)| *name))
     }
 
     /// True or false.

@@ -1,6 +1,8 @@
 //! Settings as a user meets them: three layers, slips, and values that do not fit together.
 
 use super::*;
+use crate::model::manifest::ChecksumAlgorithm;
+use crate::stage::archive::s3::Verify;
 use std::time::Duration;
 
 fn layers(file: &str, env: &[(&str, &str)], flags: &[FlagValue]) -> Layers {
@@ -57,6 +59,14 @@ audit = "forever"
 [archive]
 url = "s3://events-cold/prod"
 storage_class = "DEEP_ARCHIVE"
+checksum = "SHA256"
+endpoint = "https://cold:9000"
+region = "eu-1"
+profile = "cold"
+kms_key_id = "alias/cold"
+tagging = false
+object_lock_mode = "GOVERNANCE"
+object_lock_days = 90
 retry_max_interval = "5s"
 retry_max_elapsed = "1m"
 [sweep]
@@ -82,8 +92,15 @@ fn every_key_of_the_file_arrives() {
     assert_eq!((c.delete_delay.as_secs(), c.orphan_grace.as_secs()), (900, 172_800));
     assert_eq!(settings.store().unwrap().to_string(), "s3://events/prod");
     assert_eq!(settings.archive().unwrap().unwrap().to_string(), "s3://events-cold/prod");
-    let archive = settings.archive_options(&settings.archive().unwrap().unwrap());
-    assert_eq!((archive.storage_class.as_deref(), archive.send_class), (Some("DEEP_ARCHIVE"), true));
+    let archive = settings.s3_archive_options();
+    assert_eq!((archive.storage_class.as_deref(), archive.verify, archive.checksum), (Some("DEEP_ARCHIVE"), Verify::Checksum, ChecksumAlgorithm::Sha256));
+    assert_eq!((archive.encryption, archive.tagging), (Encryption::Kms(Some("alias/cold".into())), false));
+    assert_eq!(archive.lock, Some(LockFor { mode: "GOVERNANCE".into(), days: 90 }));
+    let connection = settings.archive_connection();
+    assert_eq!(
+        (connection.endpoint.as_deref(), connection.region.as_deref(), connection.profile.as_deref()),
+        (Some("https://cold:9000"), Some("eu-1"), Some("cold"))
+    );
     assert_eq!((archive.retry.max_interval.as_secs(), archive.retry.max_elapsed.as_secs()), (5, 60));
     assert_eq!(settings.warnings(), [] as [&str; 0]);
 }
@@ -135,11 +152,19 @@ fn example(path: &str) -> &'static str {
     match path {
         "store" => "/data",
         "archive.url" => "s3://cold/x",
-        "archive.storage_class" => "GLACIER",
+        "archive.storage_class" => "GLACIER_IR",
         "timestamp_column" | "id_column" | "spill_dir" => "name",
         "concurrency" | "compaction.min_files_to_compact" => "5",
         "compaction.strategy" => "full",
         "retention.allow_short_ttl" => "true",
+        "archive.verify" => "readback",
+        "archive.checksum" => "sha256",
+        "archive.endpoint" => "http://127.0.0.1:9000",
+        "archive.region" | "archive.profile" | "archive.kms_key_id" => "cold",
+        "archive.sse" => "aws:kms",
+        "archive.tagging" => "false",
+        "archive.object_lock_mode" => "COMPLIANCE",
+        "archive.object_lock_days" => "30",
         "memory_limit" | "compaction.target_file_size" | "compaction.max_file_size" => "200MiB",
         "compaction.small_file_threshold" => "1MiB",
         _ => "36h",
@@ -149,7 +174,7 @@ fn example(path: &str) -> &'static str {
 #[test]
 fn every_scalar_key_has_its_variable() {
     let paths = keys::scalar_paths();
-    assert_eq!(paths.len(), 23);
+    assert_eq!(paths.len(), 33);
     let env: Vec<(String, String)> = paths.iter().map(|p| (keys::env_name(p), example(p).to_owned())).collect();
     let given = Layers { env: Environment::new(env), ..Layers::default() };
     let settings = Settings::resolve(&given).unwrap();
@@ -191,7 +216,7 @@ fn a_slip_in_the_file_is_answered_with_the_line_and_the_right_word() {
             "icepack.toml:2: unknown key `sweep.memory_limit`: `memory_limit` belongs to the top of the file, before the first [section]",
         ),
         ("delete_delay = \"1h\"", "icepack.toml:1: unknown key `delete_delay`: `delete_delay` belongs into [sweep]"),
-        ("[archive]\nquux = 1", "icepack.toml:2: unknown key `archive.quux`: known here: url, storage_class, retry_max_interval, retry_max_elapsed"),
+        ("[archive]\nquux = 1", "icepack.toml:2: unknown key `archive.quux`: known here: url, storage_class, verify, checksum, "),
         ("[tenants.acme.compaction]\nstratgy = \"full\"", "icepack.toml:2: unknown key `tenants.acme.compaction.stratgy`: did you mean `strategy`?"),
         ("[tenants.acme]\nttl = \"1d\"", "icepack.toml:2: unknown key `tenants.acme.ttl`: write [tenants.acme.compaction] or [tenants.acme.retention]"),
         ("[tenants.acme.retention]\nttll = \"1d\"", "icepack.toml:2: unknown key `tenants.acme.retention.ttll`: did you mean `ttl`?"),
@@ -260,12 +285,26 @@ fn an_archive_in_the_store_is_refused_and_both_are_named() {
 fn a_storage_class_is_looked_at() {
     let warnings = |file: &str| from_file(file).warnings().join("\n");
     let directory = from_file("[archive]\nurl = \"/cold\"\nstorage_class = \"GLACIER\"");
-    let options = directory.archive_options(&directory.archive().unwrap().unwrap());
+    let options = directory.object_archive_options(&directory.archive().unwrap().unwrap());
     assert_eq!((options.storage_class, options.send_class), (None, false));
     assert!(warnings("[archive]\nurl = \"/cold\"\nstorage_class = \"GLACIER\"").contains("ignored"));
     assert!(warnings("[archive]\nstorage_class = \"GLACIER\"").contains("without archive.url"));
     assert!(warnings("[archive]\nurl = \"s3://c\"\nstorage_class = \"DEEP_ARCHIV\"").contains("did you mean DEEP_ARCHIVE"));
     assert_eq!(warnings("[archive]\nurl = \"s3://c\"\nstorage_class = \"HOUSE_BRAND_COLD\""), "");
+}
+
+#[test]
+fn what_an_archive_on_s3_is_told_must_fit_together() {
+    let s3 = |rest: &str| format!("[archive]\nurl = \"s3://c\"\n{rest}");
+    let refused = |rest: &str| Settings::resolve(&layers(&s3(rest), &[], &[])).unwrap_err().to_string();
+    let text = refused("storage_class = \"GLACIER\"\nverify = \"readback\"");
+    assert!(text.starts_with("archive.verify (icepack.toml:4): objects of class GLACIER cannot be read back") && text.contains("GLACIER_IR"), "{text}");
+    assert!(refused("object_lock_mode = \"GOVERNANCE\"").contains("needs archive.object_lock_days"));
+    assert!(refused("object_lock_days = 7").contains("needs archive.object_lock_mode"));
+    assert!(refused("sse = \"AES256\"\nkms_key_id = \"k\"").contains("aws:kms"));
+    assert!(refused("checksum = \"md5\"").contains("use crc64nvme or sha256"));
+    let directory = from_file("[archive]\nurl = \"/cold\"\nkms_key_id = \"k\"");
+    assert_eq!(directory.warnings(), ["archive.kms_key_id (icepack.toml:3) is ignored: /cold is not on S3"]);
 }
 
 #[test]

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use icepack::stage::retry::RetryPolicy;
-use icepack::{CompactionConfig, CompactionOverrides, RetentionConfig};
+use crate::model::manifest::ChecksumAlgorithm;
+use crate::stage::archive::s3::Verify;
+use crate::stage::credentials::Connection;
+use crate::stage::retry::RetryPolicy;
+use crate::{CompactionConfig, CompactionOverrides, RetentionConfig};
 
-use super::value::{Raw, Shown, boolean, count, duration, path, size, some_duration, some_size, text, ttl};
+use super::value::{Raw, Shown, boolean, count, duration, one_of, path, size, some_duration, some_size, text, ttl};
 
 /// All settings while the layers are laid over each other: defaults at first.
 #[derive(Debug, Clone)]
@@ -27,9 +30,7 @@ pub struct Draft {
     pub retention: RetentionConfig,
     pub slack: Duration,
     pub allow_short_ttl: bool,
-    pub archive_url: Option<String>,
-    pub storage_class: Option<String>,
-    pub retry: RetryPolicy,
+    pub archive: ArchiveDraft,
     pub delete_delay: Duration,
     pub orphan_grace: Duration,
     /// `[tenants.NAME.compaction]`.
@@ -59,15 +60,52 @@ impl Default for Draft {
             retention: c.retention,
             slack: c.slack,
             allow_short_ttl: false,
-            archive_url: None,
-            storage_class: None,
-            retry: RetryPolicy::default(),
+            archive: ArchiveDraft::default(),
             delete_delay: c.delete_delay,
             orphan_grace: c.orphan_grace,
             overrides: c.overrides,
         }
     }
 }
+
+/// `[archive]`.
+#[derive(Debug, Clone)]
+pub struct ArchiveDraft {
+    pub url: Option<String>,
+    pub storage_class: Option<String>,
+    pub verify: Verify,
+    pub checksum: ChecksumAlgorithm,
+    pub connection: Connection,
+    pub sse: Option<String>,
+    pub kms_key_id: Option<String>,
+    pub tagging: bool,
+    pub lock_mode: Option<String>,
+    pub lock_days: Option<usize>,
+    pub retry: RetryPolicy,
+}
+
+impl Default for ArchiveDraft {
+    fn default() -> Self {
+        Self {
+            url: None,
+            storage_class: None,
+            verify: Verify::default(),
+            checksum: ChecksumAlgorithm::default(),
+            connection: Connection::default(),
+            sse: None,
+            kms_key_id: None,
+            tagging: true,
+            lock_mode: None,
+            lock_days: None,
+            retry: RetryPolicy::default(),
+        }
+    }
+}
+
+const VERIFY: [(&str, Verify); 2] = [("checksum", Verify::Checksum), ("readback", Verify::Readback)];
+const CHECKSUMS: [(&str, ChecksumAlgorithm); 2] = [("crc64nvme", ChecksumAlgorithm::Crc64Nvme), ("sha256", ChecksumAlgorithm::Sha256)];
+const ENCRYPTION: [(&str, &str); 2] = [("AES256", "AES256"), ("aws:kms", "aws:kms")];
+const LOCK_MODES: [(&str, &str); 2] = [("GOVERNANCE", "GOVERNANCE"), ("COMPLIANCE", "COMPLIANCE")];
 
 /// One setting outside `[compaction]`.
 pub struct Key {
@@ -116,10 +154,60 @@ pub const KEYS: &[Key] = &[
     Key { path: "retention.default_ttl", set: |d, v| put(&mut d.retention.default_ttl, ttl(v)), show: |d| Shown::ttl(d.retention.default_ttl) },
     Key { path: "retention.slack", set: |d, v| put(&mut d.slack, duration(v)), show: |d| Shown::duration(d.slack) },
     Key { path: "retention.allow_short_ttl", set: |d, v| put(&mut d.allow_short_ttl, boolean(v)), show: |d| Shown::boolean(d.allow_short_ttl) },
-    Key { path: "archive.url", set: |d, v| put_some(&mut d.archive_url, text(v)), show: |d| Shown::text(d.archive_url.as_deref()) },
-    Key { path: "archive.storage_class", set: |d, v| put_some(&mut d.storage_class, text(v)), show: |d| Shown::text(d.storage_class.as_deref()) },
-    Key { path: "archive.retry_max_interval", set: |d, v| put(&mut d.retry.max_interval, some_duration(v)), show: |d| Shown::duration(d.retry.max_interval) },
-    Key { path: "archive.retry_max_elapsed", set: |d, v| put(&mut d.retry.max_elapsed, duration(v)), show: |d| Shown::duration(d.retry.max_elapsed) },
+    Key { path: "archive.url", set: |d, v| put_some(&mut d.archive.url, text(v)), show: |d| Shown::text(d.archive.url.as_deref()) },
+    Key {
+        path: "archive.storage_class",
+        set: |d, v| put_some(&mut d.archive.storage_class, text(v)),
+        show: |d| Shown::text(d.archive.storage_class.as_deref()),
+    },
+    Key { path: "archive.verify", set: |d, v| put(&mut d.archive.verify, one_of(v, &VERIFY)), show: |d| Shown::name_of(&d.archive.verify, &VERIFY) },
+    Key {
+        path: "archive.checksum",
+        set: |d, v| put(&mut d.archive.checksum, one_of(v, &CHECKSUMS)),
+        show: |d| Shown::name_of(&d.archive.checksum, &CHECKSUMS),
+    },
+    Key {
+        path: "archive.endpoint",
+        set: |d, v| put_some(&mut d.archive.connection.endpoint, text(v)),
+        show: |d| Shown::text(d.archive.connection.endpoint.as_deref()),
+    },
+    Key {
+        path: "archive.region",
+        set: |d, v| put_some(&mut d.archive.connection.region, text(v)),
+        show: |d| Shown::text(d.archive.connection.region.as_deref()),
+    },
+    Key {
+        path: "archive.profile",
+        set: |d, v| put_some(&mut d.archive.connection.profile, text(v)),
+        show: |d| Shown::text(d.archive.connection.profile.as_deref()),
+    },
+    Key {
+        path: "archive.sse",
+        set: |d, v| put_some(&mut d.archive.sse, one_of(v, &ENCRYPTION).map(str::to_owned)),
+        show: |d| Shown::text(d.archive.sse.as_deref()),
+    },
+    Key { path: "archive.kms_key_id", set: |d, v| put_some(&mut d.archive.kms_key_id, text(v)), show: |d| Shown::text(d.archive.kms_key_id.as_deref()) },
+    Key { path: "archive.tagging", set: |d, v| put(&mut d.archive.tagging, boolean(v)), show: |d| Shown::boolean(d.archive.tagging) },
+    Key {
+        path: "archive.object_lock_mode",
+        set: |d, v| put_some(&mut d.archive.lock_mode, one_of(v, &LOCK_MODES).map(str::to_owned)),
+        show: |d| Shown::text(d.archive.lock_mode.as_deref()),
+    },
+    Key {
+        path: "archive.object_lock_days",
+        set: |d, v| put_some(&mut d.archive.lock_days, count(v)),
+        show: |d| d.archive.lock_days.map_or_else(Shown::nothing, Shown::count),
+    },
+    Key {
+        path: "archive.retry_max_interval",
+        set: |d, v| put(&mut d.archive.retry.max_interval, some_duration(v)),
+        show: |d| Shown::duration(d.archive.retry.max_interval),
+    },
+    Key {
+        path: "archive.retry_max_elapsed",
+        set: |d, v| put(&mut d.archive.retry.max_elapsed, duration(v)),
+        show: |d| Shown::duration(d.archive.retry.max_elapsed),
+    },
     Key { path: "sweep.delete_delay", set: |d, v| put(&mut d.delete_delay, duration(v)), show: |d| Shown::duration(d.delete_delay) },
     Key { path: "sweep.orphan_grace", set: |d, v| put(&mut d.orphan_grace, duration(v)), show: |d| Shown::duration(d.orphan_grace) },
 ];

@@ -3,23 +3,27 @@
 mod check;
 mod env;
 mod file;
-pub mod keys;
+mod keys;
 mod suggest;
 #[cfg(test)]
 mod tests;
-pub mod value;
+mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use icepack::stage::archive::ObjectArchiveOptions;
-use icepack::stage::store::Location;
-use icepack::{CompactionConfig, Error, Result};
+use crate::stage::archive::ObjectArchiveOptions;
+use crate::stage::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions};
+use crate::stage::credentials::Connection;
+use crate::stage::retry::RetryPolicy;
+use crate::stage::store::Location;
+use crate::{CompactionConfig, Error, Result};
 
 pub use env::Environment;
 use keys::Draft;
 use value::Raw;
+pub use value::{Shown, show_duration};
 
 /// The file that is read where none is named.
 pub const DEFAULT_FILE: &str = "icepack.toml";
@@ -27,9 +31,18 @@ pub const DEFAULT_FILE: &str = "icepack.toml";
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
+    /// Nobody set it.
     Default,
-    File { path: PathBuf, line: usize },
+    /// The configuration file.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+    },
+    /// The environment variable of this name.
     Env(String),
+    /// The flag of this name.
     Flag(&'static str),
 }
 
@@ -154,7 +167,7 @@ impl Settings {
     /// # Errors
     /// [`Error::Usage`] where what is set is not a store.
     pub fn archive(&self) -> Result<Option<Location>> {
-        let location = self.draft.archive_url.as_deref().map(Location::parse).transpose();
+        let location = self.draft.archive.url.as_deref().map(Location::parse).transpose();
         location.map_err(|e| self.at("archive.url", e))
     }
 
@@ -167,11 +180,43 @@ impl Settings {
         }
     }
 
-    /// How an archive at `location` is written to.
-    pub fn archive_options(&self, location: &Location) -> ObjectArchiveOptions {
-        // Others refuse a storage class; [`check`] has warned that it is ignored.
-        let send_class = matches!(location, Location::S3 { .. } | Location::Cloud { .. });
-        ObjectArchiveOptions { storage_class: self.draft.storage_class.clone().filter(|_| send_class), retry: self.draft.retry, send_class }
+    /// How an archive at `location` is written to, where it is not on S3.
+    pub fn object_archive_options(&self, location: &Location) -> ObjectArchiveOptions {
+        let is_cloud = matches!(location, Location::Cloud { .. });
+        // Their clients try again by themselves, and two layers would multiply. A directory has no client.
+        let retry = if is_cloud { RetryPolicy::NEVER } else { self.draft.archive.retry };
+        ObjectArchiveOptions { storage_class: self.archive_class(location), retry, send_class: is_cloud }
+    }
+
+    /// The class of objects in an archive at `location`. A directory would refuse one; [`check`] has warned that it is ignored.
+    pub fn archive_class(&self, location: &Location) -> Option<String> {
+        self.draft.archive.storage_class.clone().filter(|_| matches!(location, Location::S3 { .. } | Location::Cloud { .. }))
+    }
+
+    /// How an archive on S3 is written to.
+    pub fn s3_archive_options(&self) -> S3ArchiveOptions {
+        let a = &self.draft.archive;
+        let encryption = match (a.sse.as_deref(), &a.kms_key_id) {
+            (Some("AES256"), _) => Encryption::S3,
+            (None, None) => Encryption::Bucket,
+            (_, key) => Encryption::Kms(key.clone()),
+        };
+        let lock = a.lock_mode.clone().zip(a.lock_days).map(|(mode, days)| LockFor { mode, days: u32::try_from(days).unwrap_or(u32::MAX) });
+        S3ArchiveOptions {
+            storage_class: a.storage_class.clone(),
+            verify: a.verify,
+            checksum: a.checksum,
+            encryption,
+            tagging: a.tagging,
+            lock,
+            retry: a.retry,
+            copy: CopySizes::default(),
+        }
+    }
+
+    /// How the archive's server is reached, where that differs from the store's.
+    pub fn archive_connection(&self) -> &Connection {
+        &self.draft.archive.connection
     }
 
     /// The library's configuration, without the archive.
@@ -218,7 +263,7 @@ impl Settings {
     }
 
     /// Every setting: path, value, origin.
-    pub fn all(&self) -> Vec<(String, value::Shown, Source)> {
+    pub fn all(&self) -> Vec<(String, Shown, Source)> {
         keys::show_all(&self.draft).into_iter().map(|(path, shown)| (path.clone(), shown, self.source(&path))).collect()
     }
 }

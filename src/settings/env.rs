@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use icepack::{Error, Result};
+use crate::{Error, Result};
 
 use super::keys::{self, Draft};
 use super::suggest;
