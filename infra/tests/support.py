@@ -1,0 +1,99 @@
+"""What the tests of infra/ share: where things are, programs, a LocalStack of their own. Run by run.sh."""
+
+import atexit
+import functools
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import boto3
+from botocore.config import Config
+
+TESTS = pathlib.Path(__file__).resolve().parent
+INFRA = TESTS.parent
+ROOT = INFRA.parent
+
+sys.path.insert(0, str(INFRA / "iam"))
+sys.dont_write_bytecode = True
+
+# Whatever account the shell is logged in to, nothing here may reach it.
+for variable in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[variable]
+os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull, AWS_EC2_METADATA_DISABLED="true")
+
+
+def left_out(what, why):
+    """Says loudly that something is not tested; the reason of the skip."""
+    bar = "*" * 90
+    print(f"{bar}\n** NOT TESTED: {what}. {why}\n{bar}", file=sys.stderr, flush=True)
+    return why
+
+
+def run(*command, ok=(0,), **options):
+    """Runs a program; its output, both streams, is in the failure where it ends with another code."""
+    options = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL} | options
+    done = subprocess.run([str(part) for part in command], **options)
+    if done.returncode not in ok:
+        raise AssertionError(f"{' '.join(str(part) for part in command)}: exit {done.returncode}\n{done.stdout or ''}\n{done.stderr or ''}")
+    return done
+
+
+@functools.cache
+def localstack():
+    """The URL of a LocalStack with IAM, KMS and CloudFormation; started when first asked for, stopped at the end."""
+    given = os.environ.get("ICEPACK_TEST_LOCALSTACK_FULL")
+    if given:
+        return given
+    script = ROOT / "localstack" / "localstack.sh"
+    # Its server lives on, and would keep a pipe of ours open: the log goes where ours goes.
+    url = run(script, "start", "--full", "--port", "0", capture_output=False, stdout=subprocess.PIPE).stdout.strip()
+    atexit.register(run, script, "stop", "--port", url.rpartition(":")[2])
+    return url
+
+
+def aws(service):
+    """A client of the LocalStack."""
+    config = Config(s3={"addressing_style": "path"}, proxies={}, retries={"max_attempts": 2})
+    return boto3.client(
+        service, endpoint_url=localstack(), region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test", config=config
+    )
+
+
+def canonical(document):
+    """A policy so that two which say the same are equal: a value alone is a list of one, and lists have no order."""
+    document = json.loads(document) if isinstance(document, str) else document
+    statements = []
+    for statement in document["Statement"]:
+        same = {key: sorted([value] if isinstance(value, str) else value) if key in ("Action", "Resource") else value for key, value in statement.items()}
+        same["Condition"] = {
+            test: {key: [value] if isinstance(value, str) else value for key, value in keys.items()} for test, keys in statement.get("Condition", {}).items()
+        }
+        statements.append(same)
+    return sorted(statements, key=lambda statement: statement["Sid"])
+
+
+def work_inside(store, archive, env=()):
+    """Runs the icepack of $ICEPACK_BIN inside buckets that were just made; None where no binary is named."""
+    binary = os.environ.get("ICEPACK_BIN")
+    if not binary:
+        left_out("the job inside the buckets just made", "ICEPACK_BIN names no icepack.")
+        return None
+    url = localstack()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "ICEPACK_STORE": store,
+        "ICEPACK_ARCHIVE_URL": archive,
+        **dict(env),
+    }
+    # Tenant system has 60 days of events, of which 30 expire: so something is archived.
+    for command in (["demo", "--tenants", "acme=6x200,system=12x200"], ["run"], ["verify"], ["run"]):
+        run(binary, *command, env=environment)
+    return binary
