@@ -97,3 +97,21 @@ def work_inside(store, archive, env=()):
     for command in (["demo", "--tenants", "acme=6x200,system=12x200"], ["run"], ["verify"], ["run"]):
         run(binary, *command, env=environment)
     return binary
+
+
+KUBECTL = os.environ.get("ICEPACK_TEST_KUBECTL")
+NO_KUBECTL = "helm and kubectl could not be installed (see above)."
+
+
+def program(name):
+    return pathlib.Path(KUBECTL) / "bin" / name
+
+
+def golden(test, name, text):
+    """Compares a render with golden/NAME; with UPDATE_GOLDEN=1 writes it."""
+    path = TESTS / "golden" / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    test.assertTrue(path.exists(), f"no {path}: run UPDATE_GOLDEN=1 infra/tests/run.sh {type(test).__module__}")
+    test.assertEqual(path.read_text(), text, f"{name} is another: if that is meant, run UPDATE_GOLDEN=1 infra/tests/run.sh {type(test).__module__} and commit it")
