@@ -74,31 +74,49 @@ def canonical(document):
     return sorted(statements, key=lambda statement: statement["Sid"])
 
 
-def work_inside(store, archive, env=()):
-    """Runs the icepack of $ICEPACK_BIN inside buckets that were just made; None where no binary is named."""
-    binary = os.environ.get("ICEPACK_BIN")
-    if not binary:
-        left_out("the job inside the buckets just made", "ICEPACK_BIN names no icepack.")
-        return None
-    url = localstack()
-    environment = {
+def binary(what):
+    """The icepack of $ICEPACK_BIN; None, said loudly, where none is named."""
+    named = os.environ.get("ICEPACK_BIN")
+    if not named:
+        left_out(what, "ICEPACK_BIN names no icepack.")
+    return named
+
+
+def environment(endpoint, key, secret, **more):
+    """All that an icepack gets to know about a server on this machine."""
+    return {
         "PATH": os.environ["PATH"],
-        "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": key,
+        "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_REGION": "us-east-1",
         "AWS_ALLOW_HTTP": "true",
         "AWS_EC2_METADATA_DISABLED": "true",
-        "ICEPACK_STORE": store,
-        "ICEPACK_ARCHIVE_URL": archive,
-        **dict(env),
-    }
-    # Tenant system has 60 days of events, of which 30 expire: so something is archived.
-    for command in (["demo", "--tenants", "acme=6x200,system=12x200"], ["run"], ["verify"], ["run"]):
-        run(binary, *command, env=environment)
-    return binary
+    } | more
 
 
+# Tenant system has 60 days of events, of which 30 expire: so something is archived.
+DEMO = ("demo", "--tenants", "acme=6x200,system=12x200")
+
+
+def work_inside(store, archive, run_args=("run",), **more):
+    """Runs an icepack inside buckets that were just made; whether there was one."""
+    icepack = binary("the job inside the buckets just made")
+    if not icepack:
+        return False
+    places = {"ICEPACK_STORE": store, "ICEPACK_ARCHIVE_URL": archive}
+    env = environment(localstack(), "test", "test", **places)
+    run(icepack, *DEMO, env=env)
+    # The second time there is nothing to do.
+    for args in (run_args, ["verify"], run_args):
+        run(icepack, *args, env=env | more)
+    found = [o["Key"] for o in aws("s3").list_objects_v2(Bucket=archive.split("/")[2], Prefix=f"{archive.split('/', 3)[3]}/system/").get("Contents", [])]
+    if not any(key.endswith(".receipt.json") for key in found):
+        raise AssertionError(f"nothing was archived: {found}")
+    return True
+
+
+# Where run.sh unpacked them.
 KUBECTL = os.environ.get("ICEPACK_TEST_KUBECTL")
 NO_KUBECTL = "helm and kubectl could not be installed (see above)."
 

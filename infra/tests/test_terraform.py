@@ -9,8 +9,9 @@ import shutil
 import tempfile
 import unittest
 
+import kube
 import support
-from support import INFRA, aws, canonical, left_out, run
+from support import INFRA, KUBECTL, NO_KUBECTL, aws, canonical, left_out, program, run
 
 import render
 
@@ -121,7 +122,7 @@ class Terraform(unittest.TestCase):
         self.assertEqual((outputs["store_url"], outputs["archive_url"]), (f"s3://{hot}/prod", f"s3://{cold}/prod"))
         key = self.check_buckets(hot, cold)
         self.check_roles(name, outputs, key)
-        self.check_work(outputs, cold)
+        self.check_work(outputs)
 
         # Exit 2 would be a difference.
         self.terraform(example, "plan", "-detailed-exitcode", "-input=false", "-no-color")
@@ -163,10 +164,34 @@ class Terraform(unittest.TestCase):
             self.assertEqual(canonical(document), canonical(wanted), role["RoleName"])
             self.assertEqual(iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"], [])
 
-    def check_work(self, outputs, cold):
-        if support.work_inside(outputs["store_url"], outputs["archive_url"]):
-            found = [o["Key"] for o in aws("s3").list_objects_v2(Bucket=cold, Prefix="prod/system/").get("Contents", [])]
-            self.assertTrue([k for k in found if k.endswith(".receipt.json")], f"nothing was archived: {found}")
+    def check_chart(self, outputs):
+        """The chart takes what Terraform prints; returns the job's container and its icepack.toml."""
+        if not KUBECTL:
+            left_out("the chart with Terraform's outputs", NO_KUBECTL)
+            return None, None
+        values = pathlib.Path(self.infra) / "values.yaml"
+        values.write_text(outputs["helm_values"])
+        kinds = kube.objects(run(program("helm"), "template", "icepack", INFRA / "helm" / "icepack", "-f", values).stdout)
+        self.assertEqual(kube.all_problems(kinds), [])
+        self.assertEqual(kinds["ServiceAccount"]["metadata"]["annotations"], {"eks.amazonaws.com/role-arn": outputs["job_role_arn"]})
+        config = kube.config(kinds)
+        self.assertEqual((config["store"], config["archive"]["url"]), (outputs["store_url"], outputs["archive_url"]))
+        (pod,) = [spec for spec in kube.pods({"CronJob": kinds["CronJob"]})]
+        return pod["containers"][0], kinds["ConfigMap"]["data"]["icepack.toml"]
+
+    def check_work(self, outputs):
+        """The CronJob's own command line and settings; only its folders are others here, and the credentials."""
+        container, toml = self.check_chart(outputs)
+        places = (outputs["store_url"], outputs["archive_url"])
+        if not container:
+            support.work_inside(*places)
+            return
+        spill, file = self.infra / "spill", self.infra / "icepack.toml"
+        spill.mkdir()
+        file.write_text(toml.replace('"/spill"', json.dumps(str(spill))))
+        args = [str(file) if a == "/etc/icepack/icepack.toml" else a for a in container["args"]]
+        env = {e["name"]: e["value"].replace("/spill", str(spill)) for e in container["env"]}
+        support.work_inside(*places, run_args=args, **env)
 
 
 if __name__ == "__main__":
