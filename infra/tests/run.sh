@@ -10,10 +10,10 @@
 #
 # The policies are tested by test.sh, which has a server that enforces them.
 set -euo pipefail
+[ -z "${ICEPACK_BIN:-}" ] || ICEPACK_BIN=$(cd "$(dirname "$ICEPACK_BIN")" && pwd)/$(basename "$ICEPACK_BIN")
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../.."
 
-[ -z "${ICEPACK_BIN:-}" ] || ICEPACK_BIN=$(cd "$(dirname "$ICEPACK_BIN")" && pwd)/$(basename "$ICEPACK_BIN")
 # LocalStack, which may be started, knows no newer Python.
 python=$(scripts/pinned-venv.sh infra-tests infra/tests/requirements.txt 3.13)/bin/python
 

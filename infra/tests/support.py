@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -38,6 +39,10 @@ def run(*command, ok=(0,), **options):
     if done.returncode not in ok:
         raise AssertionError(f"{' '.join(str(part) for part in command)}: exit {done.returncode}\n{done.stdout or ''}\n{done.stderr or ''}")
     return done
+
+
+# As Ctrl-C: by itself Python would end without a word to atexit, and what was started would stay.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @functools.cache

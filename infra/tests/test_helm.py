@@ -172,6 +172,8 @@ class Helm(unittest.TestCase):
             (put("aws.endpointUrl", "http://minio:9000"), "allowHttp"),
             (put("podSecurityContext.runAsNonRoot", False), "runAsNonRoot"),
             (put("podSecurityContext.runAsUser", 0), "runAsUser"),
+            (put("podSecurityContext.seccompProfile.type", "Unconfined"), "seccompProfile"),
+            (put("podSecurityContext.privileged", True), "privileged"),
             (put("metrics.podMonitor.enabled", True), "mode: watch"),
             (put("job.shards", 4) | {"mode": "watch"}, "job.shards needs mode: cronjob"),
             (put("mode", "daemon"), "mode"),

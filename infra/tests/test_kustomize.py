@@ -12,8 +12,11 @@ if not KUBECTL:
     left_out("infra/kustomize", NO_KUBECTL)
 
 
+FOLDERS = {"base": "base", "aws": "overlays/aws", "minio": "overlays/minio"}
+
+
 def build(name):
-    return run(program("kubectl"), "kustomize", FOLDER / name).stdout
+    return run(program("kubectl"), "kustomize", FOLDER / FOLDERS[name]).stdout
 
 
 def job(kinds):
@@ -25,12 +28,12 @@ class Kustomize(unittest.TestCase):
     maxDiff = None
 
     def test_golden(self):
-        for name in ("base", "overlays/aws", "overlays/minio"):
+        for name in FOLDERS:
             with self.subTest(name=name):
-                golden(self, f"kustomize-{name.rpartition('/')[2]}.yaml", build(name))
+                golden(self, f"kustomize-{name}.yaml", build(name))
 
     def test_what_is_built_is_valid_and_safe(self):
-        for name in ("base", "overlays/aws", "overlays/minio"):
+        for name in FOLDERS:
             with self.subTest(name=name):
                 kinds = kube.objects(build(name))
                 self.assertEqual(kube.all_problems(kinds), [])
@@ -54,7 +57,7 @@ class Kustomize(unittest.TestCase):
     def test_the_overlays_say_what_the_examples_of_the_chart_say(self):
         for name in ("aws", "minio"):
             with self.subTest(name=name):
-                chart, overlay = kube.objects(test_helm.render(f"values-{name}.yaml")), kube.objects(build(f"overlays/{name}"))
+                chart, overlay = kube.objects(test_helm.render(f"values-{name}.yaml")), kube.objects(build(name))
                 wanted = {key: value for key, value in kube.config(chart).items() if key != "metrics"}
                 self.assertEqual(kube.config(overlay), wanted)
                 for field in ("completions", "parallelism", "backoffLimitPerIndex"):

@@ -5,6 +5,8 @@ import pathlib
 import sys
 import unittest
 
+import test_helm
+import test_kustomize
 from support import INFRA, ROOT, left_out, run
 
 LINTERS = os.environ.get("ICEPACK_TEST_LINTERS")
@@ -28,6 +30,10 @@ class Lint(unittest.TestCase):
         found = scripts()
         self.assertGreater(len(found), 7)
         run(pathlib.Path(LINTERS) / "bin" / "shellcheck", *found)
+
+    def test_every_golden_render_is_compared(self):
+        wanted = {f"helm-{name}.yaml" for name in test_helm.CASES} | {f"kustomize-{name}.yaml" for name in test_kustomize.FOLDERS}
+        self.assertEqual({path.name for path in (INFRA / "tests" / "golden").iterdir()}, wanted)
 
     def test_yaml(self):
         found = [*INFRA.glob("cloudformation/*.yaml"), *INFRA.glob("kustomize/**/*.yaml"), *INFRA.glob("helm/icepack/*.yaml"), ROOT / "localstack" / "compose.yaml"]
