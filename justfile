@@ -12,6 +12,10 @@ build:
 test *args:
     ./test.sh {{ args }}
 
+# Test what is below infra/; arguments as for infra/tests/run.sh
+infra *args:
+    infra/tests/run.sh {{ args }}
+
 # Format the code
 fmt:
     cargo fmt
@@ -19,7 +23,7 @@ fmt:
 # Lint the code, and the shell scripts where shellcheck is installed
 lint:
     cargo clippy --locked --all-targets -- -D warnings
-    if command -v shellcheck >/dev/null; then shellcheck .ci/run test.sh scripts/*.sh localstack/*.sh; fi
+    if command -v shellcheck >/dev/null; then shellcheck .ci/run test.sh scripts/*.sh localstack/*.sh infra/*/*.sh; fi
 
 # Check licences, sources and advisories of the dependencies (needs cargo-deny; `just ci` installs it)
 deny:

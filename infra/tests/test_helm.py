@@ -1,0 +1,239 @@
+"""infra/helm/icepack with the real helm: linted, rendered, validated against Kubernetes' schemas, and wrong values refused."""
+
+import copy
+import json
+import re
+import tempfile
+import tomllib
+import unittest
+
+import yaml
+
+import kube
+from support import INFRA, KUBECTL, NO_KUBECTL, ROOT, golden, left_out, program, run
+
+CHART = INFRA / "helm" / "icepack"
+STORE = {"config": {"store": "s3://events/prod"}}
+if not KUBECTL:
+    left_out("infra/helm", NO_KUBECTL)
+
+# A value for every list and switch that the examples leave alone.
+EVERYTHING = {
+    "image": {"repository": "registry.example/icepack", "digest": "sha256:" + "0" * 64, "pullPolicy": "Always"},
+    "imagePullSecrets": [{"name": "pull"}],
+    "fullnameOverride": "compactor",
+    "config": {
+        "store": "gs://events",
+        "timestamp_column": "ts",
+        "memory_limit": "600 MiB",
+        "compaction": {"strategy": "time", "min_files_to_compact": 5, "target_file_size": "256MiB"},
+        "retention": {"allow_short_ttl": True, "tenants": {'quoted "name"': "forever", "eu-*": "1d 12h"}},
+        "archive": {"url": "s3://cold", "tagging": False, "verify": "readback", "min_object_size": "1MiB", "endpoint": "https://cold.example"},
+        "tenants": {"acme": {"compaction": {"max_raw_age": "1h"}, "retention": {"ttl": "7d"}}, "b.c": {"retention": {"ttl": "forever"}}},
+    },
+    "onlyTenants": ["acme", "eu-*"],
+    "timeZone": "Europe/Berlin",
+    "suspend": True,
+    "job": {"ttlSecondsAfterFinished": 1000000, "backoffLimit": 0},
+    "credentials": {"existingSecret": "keys", "accessKeyIdKey": "id"},
+    "serviceAccount": {"create": False, "name": "mine"},
+    "resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "1Gi"}},
+    "networkPolicy": {"enabled": True, "egressPorts": []},
+    "extraEnv": [{"name": "RUST_BACKTRACE", "value": "1"}],
+    "extraArgs": ["--strategy", "full"],
+    "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+    "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ca"}],
+    "podAnnotations": {"a": "b"},
+    "podLabels": {"azure.workload.identity/use": "true"},
+    "nodeSelector": {"disk": "fast"},
+    "tolerations": [{"key": "batch", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+    "priorityClassName": "low",
+    "podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None},
+}
+WATCH = STORE | {"mode": "watch", "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]}, "metrics": {"podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}}
+INDEXED = STORE | {"job": {"shards": 8}}
+
+# Settings that the chart has before the binary does, or that only some builds have: keys of keys.rs are not repeated here.
+AHEAD = {
+    "retention.max_expire_percent",
+    *(f"archive.{key}" for key in "verify checksum endpoint region profile sse kms_key_id min_object_size object_lock_mode object_lock_days tagging".split()),
+}
+# Set by the chart, by flag or otherwise.
+CHARTS_OWN = {"spill_dir", "max_duration", "metrics.file", "metrics.pushgateway"}
+
+
+def helm(*args, **options):
+    return run(program("helm"), *args, **options)
+
+
+def with_file(values, *args, **options):
+    """Runs helm on the chart with these values: a dict, or the name of an example."""
+    if isinstance(values, str):
+        return helm(*args, CHART, "-f", CHART / values, **options)
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(values, file)
+        file.flush()
+        return helm(*args, CHART, "-f", file.name, **options)
+
+
+def render(values):
+    return with_file(values, "template", "icepack", "--namespace", "icepack").stdout
+
+
+CASES = {"default": STORE, "aws": "values-aws.yaml", "minio": "values-minio.yaml", "everything": EVERYTHING, "watch": WATCH, "indexed": INDEXED}
+
+
+@unittest.skipUnless(KUBECTL, NO_KUBECTL)
+class Helm(unittest.TestCase):
+    maxDiff = None
+
+    def test_lint(self):
+        for name, values in CASES.items():
+            with self.subTest(case=name):
+                with_file(values, "lint", "--strict")
+
+    def test_golden(self):
+        for name, values in CASES.items():
+            with self.subTest(case=name):
+                golden(self, f"helm-{name}.yaml", render(values))
+
+    def test_what_is_rendered_is_valid_and_safe(self):
+        for name, values in CASES.items():
+            with self.subTest(case=name):
+                kinds = kube.objects(render(values))
+                self.assertEqual(kube.all_problems(kinds), [])
+                self.assertEqual("CronJob" in kinds, name != "watch")
+                self.assertIn("Pod", kinds, "helm test has nothing to run")
+
+    def test_the_checks_fire(self):
+        """Each of these is a fault, and is found."""
+        good = kube.objects(render(STORE))
+        self.assertEqual(kube.all_problems(good), [])
+        job = ("CronJob", "spec", "jobTemplate", "spec")
+        pod = (*job, "template", "spec")
+        container = (*pod, "containers", 0)
+        for path, value in (
+            (("CronJob", "spec", "unknown"), 1),
+            (("CronJob", "spec", "concurrencyPolicy"), "Allow"),
+            ((*job, "podFailurePolicy", "rules", 0, "onExitCodes", "values"), [2]),
+            ((*job, "podFailurePolicy", "rules", 1, "onPodConditions", 0, "status"), "False"),
+            ((*job, "activeDeadlineSeconds"), 2700),
+            ((*job, "backoffLimitPerIndex"), 1),
+            ((*pod, "restartPolicy"), "OnFailure"),
+            ((*pod, "hostNetwork"), True),
+            ((*pod, "automountServiceAccountToken"), True),
+            ((*pod, "securityContext", "runAsNonRoot"), False),
+            ((*pod, "securityContext", "seccompProfile"), {"type": "Unconfined"}),
+            ((*pod, "volumes", 1), {"name": "spill", "emptyDir": {}}),
+            ((*pod, "volumes", 0), {"name": "config", "hostPath": {"path": "/"}}),
+            ((*container, "securityContext", "readOnlyRootFilesystem"), False),
+            ((*container, "securityContext", "allowPrivilegeEscalation"), True),
+            ((*container, "securityContext", "capabilities"), {"drop": []}),
+            ((*container, "resources", "limits", "memory"), "576Mi"),
+            ((*container, "args", 4), "--conf"),
+            ((*container, "env", 0, "value"), "/tmp"),
+        ):
+            bad = copy.deepcopy(good)
+            place = bad
+            for step in path[:-1]:
+                place = place[step]
+            place[path[-1]] = value
+            self.assertNotEqual(kube.all_problems(bad), [], f"{path} = {value} was not noticed")
+
+    def test_wrong_values_are_refused(self):
+        def put(path, value):
+            values = copy.deepcopy(STORE)
+            *steps, last = path.split(".")
+            place = values
+            for step in steps:
+                place = place.setdefault(step, {})
+            place[last] = value
+            return values
+
+        for values, why in (
+            ({}, "config.store is not set"),
+            (put("config.store", "events"), "/config/store"),
+            (put("config.stor", "s3://a"), "stor"),
+            (put("config.retention.max_expire_percent", 0), "max_expire_percent"),
+            (put("config.retention.default_ttl", "0s"), "default_ttl"),
+            (put("config.retention.default_ttl", 30), "default_ttl"),
+            (put("config.retention.tenants", {"system": "soon"}), "system"),
+            (put("config.compaction.strategy", "best"), "strategy"),
+            (put("config.archive.object_lock_mode", "GOVERNANCE"), "object_lock_days"),
+            (put("config.archive.url", "/data"), "/config/archive/url"),
+            (put("config.memory_limit", "1GiB"), "resources.limits.memory (704Mi) must be more than config.memory_limit (1GiB)"),
+            (put("config.memory_limit", "640MiB"), "must be more than"),
+            (put("config.memory_limit", "lots"), "memory_limit"),
+            (put("resources.limits.memory", "576Mi"), "must be more than"),
+            (put("resources.limits.memory", "0.5Gi"), "memory"),
+            (put("job.activeDeadlineSeconds", 659), "no time is left"),
+            (put("job.shards", 0), "shards"),
+            (put("aws.endpointUrl", "http://minio:9000"), "allowHttp"),
+            (put("podSecurityContext.runAsNonRoot", False), "runAsNonRoot"),
+            (put("podSecurityContext.runAsUser", 0), "runAsUser"),
+            (put("podSecurityContext.seccompProfile.type", "Unconfined"), "seccompProfile"),
+            (put("podSecurityContext.privileged", True), "privileged"),
+            (put("metrics.podMonitor.enabled", True), "mode: watch"),
+            (put("job.shards", 4) | {"mode": "watch"}, "job.shards needs mode: cronjob"),
+            (put("mode", "daemon"), "mode"),
+            (put("schedule", "hourly"), "schedule"),
+            (put("image.digest", "sha256:12"), "digest"),
+            (put("replicas", 3), "replicas"),
+            (put("spill.sizeLimit", ""), "sizeLimit"),
+        ):
+            with self.subTest(values=values):
+                done = with_file(values, "template", "icepack", ok=range(256))
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(why, done.stderr)
+
+    def test_the_memory_check_is_exact(self):
+        values = copy.deepcopy(STORE)
+        values["resources"] = {"limits": {"memory": f"{(576 << 10) + 1}Ki"}, "requests": {"memory": f"{(576 << 10) + 1}Ki"}}
+        self.assertEqual(kube.all_problems(kube.objects(render(values))), [])
+
+    def test_the_configuration_is_what_the_values_say(self):
+        for name, values in CASES.items():
+            with self.subTest(case=name):
+                given = yaml.safe_load((CHART / values).read_text()) if isinstance(values, str) else values
+                wanted = copy.deepcopy(given["config"])
+                wanted.setdefault("memory_limit", "512MiB")
+                wanted.setdefault("retention", {}).setdefault("max_expire_percent", 60)
+                wanted["spill_dir"] = "/spill"
+                if given.get("metrics", {}).get("pushgateway"):
+                    wanted["metrics"] = {"pushgateway": given["metrics"]["pushgateway"]}
+                self.assertEqual(kube.config(kube.objects(render(values))), wanted)
+
+    def test_a_changed_configuration_restarts_watch(self):
+        def annotation(values):
+            return kube.objects(render(values))["Deployment"]["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+
+        changed = copy.deepcopy(WATCH)
+        changed["config"]["concurrency"] = 9
+        self.assertNotEqual(annotation(WATCH), annotation(changed))
+
+    def test_the_schema_knows_the_settings_that_the_binary_knows(self):
+        keys = (ROOT / "src" / "cli" / "settings" / "keys.rs").read_text()
+        binary = set(re.findall(r'Key\s*\{\s*path: "([^"]+)"', keys)) | {f"compaction.{k}" for k in re.findall(r'CompactionKey \{\s*name: "([^"]+)"', keys)}
+        self.assertGreater(len(binary), 20)
+        schema = json.loads((CHART / "values.schema.json").read_text())["definitions"]
+        chart = set()
+        for name, rule in schema["config"]["properties"].items():
+            rule = schema[rule["$ref"].rpartition("/")[2]] if "$ref" in rule else rule
+            chart |= {f"{name}.{key}" for key in rule["properties"]} if "properties" in rule else {name}
+        chart -= {"tenants", "retention.tenants"}
+        self.assertEqual(binary - chart - CHARTS_OWN, set(), "the binary has settings that values.schema.json does not know")
+        self.assertEqual(chart - binary - AHEAD, set(), "values.schema.json has settings that the binary does not know")
+
+    def test_the_app_is_the_crate(self):
+        version = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+        self.assertEqual(yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"], version)
+
+    def test_notes(self):
+        for values, told in ((STORE, "expired rows are dropped"), ("values-minio.yaml", "archives expired rows in s3://events-cold/prod"), (WATCH, "deployment/icepack")):
+            done = with_file(values, "install", "icepack", "--dry-run=client", "--namespace", "icepack")
+            self.assertIn(told, done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
