@@ -285,7 +285,7 @@ impl Run {
         match found {
             Ok((inventory, plan)) => {
                 let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant));
-                let sweep_due = litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing));
+                let sweep_due = litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing, self.context.clock.now()));
                 if plan.groups.is_empty() && !sweep_due {
                     let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
                     return Look::Over(Box::new(Outcome { report, error: None, archive: Requests::default() }));

@@ -1,10 +1,12 @@
 //! Plain data: what the stages hand to each other and what is stored. No I/O, no clock.
 
 pub mod file;
+pub mod hold;
 pub mod inspect;
 pub mod manifest;
 pub mod names;
 pub mod plan;
 pub mod policy;
 pub mod report;
+pub mod restore;
 pub mod schema;

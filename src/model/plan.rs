@@ -148,6 +148,8 @@ pub enum SkipReason {
         /// Why.
         reason: String,
     },
+    /// Part of a restore that is under way.
+    Restoring,
     /// Waiting to be deleted.
     Retired,
     /// An output that no manifest names: left over from a run that did not finish, or in flight.
@@ -162,6 +164,7 @@ impl fmt::Display for SkipReason {
             Self::Young => write!(f, "younger than 24h"),
             Self::Finished => write!(f, "needs nothing"),
             Self::Quarantined { reason } => write!(f, "quarantined: {reason}"),
+            Self::Restoring => write!(f, "part of a restore that is not done: run the same `icepack restore` again, or wait for its hold to end"),
             Self::Retired => write!(f, "retired, waiting to be deleted"),
             Self::Orphan => write!(f, "not in the manifest: from an unfinished run, collected once the floor passes it"),
         }

@@ -62,7 +62,8 @@ struct Candidate {
 
 /// Plans one tenant.
 pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> Plan {
-    let cutoff = retention::cutoff(policy, now);
+    let holds = inventory.head.as_ref().map_or(&[][..], |m| &m.holds);
+    let cutoff = retention::cutoff_held(policy, holds, now);
     let (raws, mut snapshots, mut skipped) = sort_out(tenant, inventory, now);
     let mut groups = Vec::new();
 
@@ -124,6 +125,8 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<
     let quarantined: BTreeMap<&str, (&Option<String>, &str)> =
         head.iter().flat_map(|m| &m.quarantined).map(|q| (q.key.as_str(), (&q.etag, q.reason.as_str()))).collect();
 
+    let restoring: BTreeSet<&str> = head.iter().flat_map(|m| &m.holds).filter(|h| !h.done).flat_map(|h| &h.files).map(String::as_str).collect();
+
     let (mut raws, mut skipped) = (Vec::new(), Vec::new());
     for f in &inventory.listing {
         let kind = names::classify(tenant, &f.key);
@@ -133,6 +136,8 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<
         let candidate = raw_candidate(f, now);
         if retired.contains(f.key.as_str()) {
             skipped.push(skip(&candidate.input, SkipReason::Retired));
+        } else if restoring.contains(f.key.as_str()) {
+            skipped.push(skip(&candidate.input, SkipReason::Restoring));
         } else if let Some((etag, reason)) = quarantined.get(f.key.as_str())
             && **etag == f.etag
         {

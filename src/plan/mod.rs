@@ -3,6 +3,7 @@
 pub mod commit;
 pub mod compaction;
 pub mod live;
+pub mod restore;
 pub mod retention;
 pub mod status;
 pub mod sweep;

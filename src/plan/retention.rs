@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::file::{Micros, RowStats};
+use crate::model::hold::Hold;
 use crate::model::policy::Policy;
 
 /// Rows dated before this have expired; none where they are kept for ever.
@@ -10,6 +11,14 @@ pub fn cutoff(policy: &Policy, now: DateTime<Utc>) -> Option<Micros> {
     // A TTL beyond chrono's range reaches before any row: nothing expires, which is the safe reading.
     let ttl = TimeDelta::from_std(policy.ttl?).ok()?;
     let cutoff = Micros::from_datetime(now.checked_sub_signed(ttl)?);
+    (cutoff > Micros::EPOCH_2000).then_some(cutoff)
+}
+
+/// [`cutoff`] while rows that were restored are held: nothing as young as the oldest of them expires.
+pub fn cutoff_held(policy: &Policy, holds: &[Hold], now: DateTime<Utc>) -> Option<Micros> {
+    let held = holds.iter().filter(|h| h.is_active(now)).map(|h| h.oldest).min();
+    let cutoff = cutoff(policy, now)?;
+    let cutoff = held.map_or(cutoff, |oldest| cutoff.min(oldest));
     (cutoff > Micros::EPOCH_2000).then_some(cutoff)
 }
 

@@ -123,7 +123,15 @@ impl GroupRun<'_> {
         // Between the plan and now, another run may have taken it.
         let snapshot = self.head.snapshots.iter().find(|s| s.key == input.key).cloned().ok_or_else(|| Error::Gone(input.key.clone()))?;
         let schema = snapshot.schema.and_then(|id| self.head.schemas.get(&id)).cloned();
-        Ok(CopyRequest { tenant: self.tenant.clone(), run_id: self.run.run_id, snapshot, schema, requests: Arc::clone(self.archive_requests) })
+        let timestamp_column = self.run.context.config.timestamp_column.clone();
+        Ok(CopyRequest {
+            tenant: self.tenant.clone(),
+            run_id: self.run.run_id,
+            snapshot,
+            schema,
+            timestamp_column,
+            requests: Arc::clone(self.archive_requests),
+        })
     }
 
     async fn retire_copied(&mut self, copied: Vec<(&PlannedInput, Receipt)>, report: &mut TenantReport) -> Result<()> {

@@ -12,6 +12,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::stage::archive::ObjectArchiveOptions;
 use crate::stage::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions};
@@ -24,6 +25,14 @@ pub use env::Environment;
 use keys::Draft;
 use value::Raw;
 pub use value::{Shown, show_duration};
+
+/// A duration as settings write it: `30d`, `1h 30m`; not zero.
+///
+/// # Errors
+/// What to write instead.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    value::some_duration(Raw::Text(text))
+}
 
 /// The file that is read where none is named.
 pub const DEFAULT_FILE: &str = "icepack.toml";

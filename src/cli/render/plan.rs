@@ -154,6 +154,7 @@ fn short(reason: &SkipReason) -> String {
         SkipReason::Finished => "finished".to_owned(),
         SkipReason::Quarantined { .. } => "quarantined".to_owned(),
         SkipReason::Retired => "waiting to be deleted".to_owned(),
+        SkipReason::Restoring => "part of a restore that is not done".to_owned(),
         SkipReason::Orphan => "left over from an unfinished run".to_owned(),
     }
 }
