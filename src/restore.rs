@@ -180,7 +180,7 @@ impl Part<'_> {
         let restored = Restored { archive: self.restorer.archive.clone(), tenant: tenant.clone(), from: self.request.from, to: self.request.to };
         let head = discover::head(self.restorer.store.as_ref(), &self.report.into, 0).await?;
         // Known before anything is thawed, which costs money.
-        if self.is_known(head.as_ref(), &restored) {
+        if self.is_known(head.as_ref(), &restored)? {
             return Ok(());
         }
         self.thaw().await?;
@@ -209,15 +209,16 @@ impl Part<'_> {
     }
 
     /// Whether the rows are there already, by the holds of the tenant that they go to.
-    fn is_known(&mut self, head: Option<&Manifest>, restored: &Restored) -> bool {
-        let Some(head) = head else { return false };
+    fn is_known(&mut self, head: Option<&Manifest>, restored: &Restored) -> Result<bool> {
+        let Some(head) = head else { return Ok(false) };
         match plan::standing(head, restored, self.restorer.clock.now()) {
-            Standing::New | Standing::Begun(_) => false,
-            Standing::Over(_) if self.request.again => false,
+            Standing::New | Standing::Begun(_) => Ok(false),
+            Standing::Over(_) if self.request.again => Ok(false),
+            Standing::Overlaps(hold) => Err(overlapping(&self.report.into, &hold)),
             Standing::Done(hold) | Standing::Over(hold) => {
                 self.report.status = RestoreStatus::Already;
                 (self.report.hold, self.report.held_until) = (Some(hold.id), Some(hold.until));
-                true
+                Ok(true)
             }
         }
     }
@@ -329,6 +330,17 @@ impl Part<'_> {
         self.report.status = RestoreStatus::Done;
         Ok(())
     }
+}
+
+/// Two restores of one row would make two rows of it.
+fn overlapping(into: &Tenant, hold: &Hold) -> Error {
+    let at = |t: Option<Micros>, none: &str| t.map_or_else(|| none.to_owned(), |t| t.to_string());
+    let (from, to) = (at(hold.restored.from, "the beginning"), at(hold.restored.to, "the end"));
+    let state = if hold.done { "were restored before" } else { "are being restored: finish that first, by the same command" };
+    Error::Usage(format!(
+        "rows of {} from {from} to {to} {state}, into tenant {into}; restore what lies outside that range, or use --as to bring all of it back as another tenant",
+        hold.restored.tenant
+    ))
 }
 
 fn object(receipt: &Receipt, storage_class: Option<String>, state: ColdState, tier: Tier) -> RestoreObject {

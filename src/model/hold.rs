@@ -19,6 +19,14 @@ pub struct Restored {
     pub to: Option<Micros>,
 }
 
+impl Restored {
+    /// Whether a row could be brought back by both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let begins_before = |from: Option<Micros>, to: Option<Micros>| from.zip(to).is_none_or(|(from, to)| from < to);
+        self.archive == other.archive && self.tenant == other.tenant && begins_before(self.from, other.to) && begins_before(other.from, self.to)
+    }
+}
+
 /// Keeps restored rows from expiring, and remembers that they were restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {

@@ -41,7 +41,7 @@ pub enum Conflict {
     NotSettled(Key),
     /// A file to retire belongs to a restore that is not done: were it gone, the restore would write its rows again.
     Held(Key),
-    /// A hold to begin is of a restore that is under way or done, so that its rows would live twice.
+    /// A hold to begin is of rows that another restore brings or brought back: they would live twice.
     AlreadyRestored(FileId),
     /// A hold to end is not in head, or its restore is not done.
     HoldGone(FileId),
@@ -92,7 +92,7 @@ impl fmt::Display for Conflict {
             Self::NotForgettable(k) => write!(f, "`{k}` cannot be forgotten"),
             Self::NotSettled(k) => write!(f, "the receipt of `{k}` was not seen"),
             Self::Held(k) => write!(f, "`{k}` belongs to a restore that is under way"),
-            Self::AlreadyRestored(id) => write!(f, "another restore of the same rows is under way or done (hold {id})"),
+            Self::AlreadyRestored(id) => write!(f, "another restore of some of these rows is under way or done (hold {id})"),
             Self::HoldGone(id) => write!(f, "the hold {id} of a restore is gone, or not done"),
             Self::Books(why) => write!(f, "the books do not balance: {why}"),
         }
@@ -273,7 +273,9 @@ fn check_holds(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
     if hold.done && find(hold.id).is_none() {
         found.push(Conflict::HoldGone(hold.id));
     }
-    found.extend(head.holds.iter().filter(|h| h.id != hold.id && h.restored == hold.restored && !h.files.is_empty()).map(|h| Conflict::AlreadyRestored(h.id)));
+    found.extend(
+        head.holds.iter().filter(|h| h.id != hold.id && h.restored.overlaps(&hold.restored) && !h.files.is_empty()).map(|h| Conflict::AlreadyRestored(h.id)),
+    );
 }
 
 /// Every row that goes in comes out, and what the ledger says is what the files say.

@@ -28,12 +28,16 @@ pub enum Standing {
     Done(Hold),
     /// It was done, and its hold is over: the rows may still live.
     Over(Hold),
+    /// Some of its rows were, or are being, brought back by a restore of another range.
+    Overlaps(Hold),
 }
 
 /// Finds the same restore among the holds of `head`.
 pub fn standing(head: &Manifest, restored: &Restored, now: DateTime<Utc>) -> Standing {
-    match head.holds.iter().find(|h| h.restored == *restored).cloned() {
-        None => Standing::New,
+    let same = head.holds.iter().find(|h| h.restored == *restored);
+    let overlapping = || head.holds.iter().find(|h| h.restored.overlaps(restored) && !h.files.is_empty());
+    match same.cloned() {
+        None => overlapping().map_or(Standing::New, |h| Standing::Overlaps(h.clone())),
         Some(hold) if !hold.done => Standing::Begun(hold),
         Some(hold) if hold.is_active(now) => Standing::Done(hold),
         Some(hold) => Standing::Over(hold),
@@ -142,8 +146,16 @@ mod tests {
             head.holds = vec![hold];
             assert_eq!(standing(&head, &restored, now), wanted);
         }
-        let other = Restored { to: Some(Micros(1)), ..restored };
-        assert_eq!(standing(&head, &other, now), Standing::New);
+        let later =
+            |files: Vec<String>| Hold { restored: Restored { from: Some(Micros(10)), to: Some(Micros(20)), ..restored.clone() }, files, ..hold(true, 11) };
+        let of = |from: i64, to: i64| Restored { from: Some(Micros(from)), to: Some(Micros(to)), ..restored.clone() };
+        head.holds = vec![later(vec!["acme/x.parquet".into()])];
+        assert_eq!(standing(&head, &of(0, 10), now), Standing::New);
+        assert_eq!(standing(&head, &of(20, 30), now), Standing::New);
+        assert_eq!(standing(&head, &of(19, 30), now), Standing::Overlaps(head.holds[0].clone()));
+        assert_eq!(standing(&head, &restored, now), Standing::Overlaps(head.holds[0].clone()));
+        head.holds = vec![later(Vec::new())];
+        assert_eq!(standing(&head, &restored, now), Standing::New, "a hold that is over is in nobody's way");
     }
 
     #[test]
