@@ -84,6 +84,52 @@ pub fn archive(endpoint: &str, server: &str, bucket: &str, options: S3ArchiveOpt
     S3Archive::new(bucket, reader, "s3://cold", options)
 }
 
+/// Holds a stored receipt against `docs/receipt.schema.json`, as far as that goes: types, constants, choices, required and unknown fields.
+pub fn check_receipt(receipt: &serde_json::Value) {
+    let schema: serde_json::Value = serde_json::from_str(include_str!("../docs/receipt.schema.json")).unwrap();
+    let mut wrong = Vec::new();
+    check("receipt", receipt, &schema, &mut wrong);
+    assert_eq!(wrong, [] as [String; 0], "{receipt}");
+}
+
+fn check(at: &str, value: &serde_json::Value, schema: &serde_json::Value, wrong: &mut Vec<String>) {
+    let kind = match value {
+        serde_json::Value::Null => "null",
+        serde_json::Value::Bool(_) => "boolean",
+        serde_json::Value::Number(_) => "integer",
+        serde_json::Value::String(_) => "string",
+        serde_json::Value::Array(_) => "array",
+        serde_json::Value::Object(_) => "object",
+    };
+    let types = schema["type"].as_array().cloned().unwrap_or_else(|| vec![schema["type"].clone()]);
+    if !schema["type"].is_null() && !types.iter().any(|t| t == kind) {
+        wrong.push(format!("{at} is {kind}"));
+    }
+    if !schema["const"].is_null() && schema["const"] != *value || schema["enum"].as_array().is_some_and(|all| !all.contains(value)) {
+        wrong.push(format!("{at} is {value}"));
+    }
+    for item in value.as_array().into_iter().flatten() {
+        check(&format!("{at}[]"), item, &schema["items"], wrong);
+    }
+    let Some(fields) = value.as_object() else { return };
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(|r| r.as_str());
+    wrong.extend(required.filter(|r| !fields.contains_key(*r)).map(|r| format!("{at} lacks {r}")));
+    for (name, field) in fields {
+        match &schema["properties"][name] {
+            serde_json::Value::Null => wrong.push(format!("{at}.{name} is unknown")),
+            schema => check(&format!("{at}.{name}"), field, schema, wrong),
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "receipt.rows is string")]
+fn a_receipt_that_does_not_fit_the_schema_is_noticed() {
+    let receipt = serde_json::json!({"format": 1, "tenant": "a", "key": "a", "id": "a", "size": 1, "archive": "a", "rows": "1", "undated": 0, "min": 1, "max": 1,
+        "fingerprint": "a", "sources": [], "run_id": "a", "at": "a", "writer": "a"});
+    check_receipt(&receipt);
+}
+
 /// Archives `batches` and files the receipt.
 pub async fn store(target: &S3Archive, batches: Vec<RecordBatch>) -> icepack::Result<Receipt> {
     let receipt = target.archive(request(), feed(batches)).await?;
