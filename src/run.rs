@@ -216,6 +216,9 @@ impl Context {
     }
 
     async fn pass(&self, which: Which<'_>) -> Result<(RunReport, Vec<Error>)> {
+        if self.config.plan_for_archive && self.config.archive.is_none() {
+            return Err(Error::Usage("this manager plans for an archive that it was not given, so it can only look: set `archive` to run a pass".to_owned()));
+        }
         let started_at = self.clock.now();
         let started_ms = self.clock.monotonic_ms();
         let run_id = self.clock.mint(FileId::NIL);
