@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::estimate::Expiry;
 use super::file::{Listed, Micros, RowStats};
 use super::manifest::Manifest;
 use super::names::{FileId, Key, Tenant};
@@ -218,7 +219,7 @@ pub struct Skipped {
 }
 
 /// One tenant's plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Whose.
     pub tenant: Tenant,
@@ -232,6 +233,9 @@ pub struct Plan {
     pub groups: Vec<Group>,
     /// Every other Parquet file of the tenant.
     pub skipped: Vec<Skipped>,
+    /// What would expire, where somebody has looked and rows are not kept for ever.
+    #[serde(default)]
+    pub expiry: Option<Expiry>,
 }
 
 impl Plan {

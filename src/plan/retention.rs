@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::model::file::{Micros, RowStats};
+use crate::model::file::{Extent, Micros, RowStats};
 use crate::model::policy::Policy;
 
 /// Rows dated before this have expired; none where they are kept for ever.
@@ -67,31 +67,6 @@ impl LeaveRule {
     }
 }
 
-/// So much of something, rows or bytes, spread over time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Extent {
-    /// How much.
-    pub amount: u64,
-    /// From the oldest dated row to the newest; none where there is none.
-    pub span: Option<(Micros, Micros)>,
-}
-
-impl Extent {
-    /// How much of it lies before `cutoff`: exact where all or nothing does, in between as if it were spread evenly.
-    pub fn before(self, cutoff: Micros) -> u64 {
-        let Some((min, max)) = self.span else { return 0 };
-        if max < cutoff {
-            return self.amount;
-        }
-        // Here min <= cutoff <= max, so that neither difference is negative, and the quotient is at most the amount.
-        let (past, whole) = (i128::from(cutoff.0) - i128::from(min.0), i128::from(max.0) - i128::from(min.0));
-        if past <= 0 || whole <= 0 {
-            return 0;
-        }
-        u64::try_from(i128::from(self.amount) * past / whole).unwrap_or(self.amount)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,24 +75,6 @@ mod tests {
 
     fn extent(amount: u64, min: i64, max: i64) -> Extent {
         Extent { amount, span: Some((Micros(min), Micros(max))) }
-    }
-
-    #[test]
-    fn what_lies_before_the_cutoff_is_exact_at_the_ends_and_even_in_between() {
-        for (amount, min, max, expected) in [
-            (100, 0, 99, 100),
-            (100, 0, 100, 100),
-            (100, 0, 400, 25),
-            (100, 99, 101, 50),
-            (100, 100, 100, 0),
-            (100, 101, 400, 0),
-            (0, 0, 400, 0),
-            (u64::MAX, 0, 400, u64::MAX / 4),
-            (7, i64::MIN, i64::MAX, 3),
-        ] {
-            assert_eq!(extent(amount, min, max).before(Micros(100)), expected, "{amount} from {min} to {max}");
-        }
-        assert_eq!(Extent { amount: 100, span: None }.before(Micros(100)), 0, "undated rows never expire");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::model::plan::{Group, GroupKind, PlannedInput};
 use crate::model::policy::Policy;
 use crate::model::report::{Status, TenantReport};
 use crate::parquet_io::Columns;
+use crate::plan::brake::Brake;
 use crate::plan::compaction::{MIN_PIECE, Period};
 use crate::plan::retention::LeaveRule;
 use crate::progress::Event;
@@ -46,6 +47,8 @@ pub(super) struct GroupRun<'a> {
     pub policy: &'a Policy,
     pub committer: &'a Committer,
     pub cutoff: Option<Micros>,
+    /// Asked before each commit.
+    pub brake: Option<Brake>,
     /// Counts the requests to the archive.
     pub archive_requests: &'a Arc<Counters>,
     /// Read before any input of the next group is.
@@ -282,6 +285,9 @@ impl GroupRun<'_> {
     }
 
     async fn commit(&mut self, edit: &Edit, seen: Observed) -> Result<()> {
+        if let Some(brake) = &mut self.brake {
+            brake.take(edit)?;
+        }
         self.head = self.committer.commit(self.head.clone(), edit, seen).await?;
         Ok(())
     }

@@ -213,6 +213,7 @@ mod tests {
                 skipped("acme/bad.parquet", SkipReason::Quarantined { reason: "not Parquet".to_owned() }),
                 skipped("acme/bad2.parquet", SkipReason::Quarantined { reason: "empty".to_owned() }),
             ],
+            expiry: None,
         }
     }
 

@@ -3,11 +3,11 @@ use ulid::Ulid;
 
 use super::*;
 use crate::config::CompactionConfig;
-use crate::model::file::RowStats;
+use crate::model::file::{Extent, RowStats};
 use crate::model::manifest::{Manifest, Quarantined, RetireReason, Retired, Stamp};
 use crate::model::names::{FileId, Key, snapshot_key};
 use crate::model::policy::ArchivePolicy;
-use crate::plan::retention::{Extent, LeaveRule};
+use crate::plan::retention::LeaveRule;
 
 const MIB: u64 = 1024 * 1024;
 const HOUR: i64 = 3600;

@@ -18,13 +18,12 @@ use tokio::sync::Semaphore;
 use super::job::{Shares, Stop, temp_dir};
 use super::{BadInput, MergeError, MergeSpec};
 use crate::error::{Error, Result};
-use crate::model::file::{Micros, SeenInput};
+use crate::model::file::{Extent, Micros, SeenInput};
 use crate::model::plan::PlannedInput;
 use crate::parquet_io::profile::Profile;
 use crate::parquet_io::read::{Closed, Input, TAIL, footer_len};
 use crate::parquet_io::schema::UnionSchema;
 use crate::parquet_io::source::{Ident, Remote, Source, fetch_tail, short_body, store_error};
-use crate::plan::retention::Extent;
 use crate::stage::store;
 
 /// An input that has been seen and can be read.
