@@ -129,6 +129,9 @@ pub struct PassFlags {
     /// Begin nothing new after this long, like 50m
     #[arg(long, value_name = "DURATION")]
     pub max_duration: Option<String>,
+    /// Refuse a tenant where the pass would expire more than this share of its rows; 100 refuses none
+    #[arg(long, value_name = "PERCENT")]
+    pub max_expire_percent: Option<String>,
     /// With --dry-run: the reason for every single file
     #[arg(long)]
     pub explain: bool,
@@ -242,6 +245,7 @@ impl Cli {
             add("--strategy", "compaction.strategy", &pass.strategy);
             add("--memory-limit", "memory_limit", &pass.memory_limit);
             add("--max-duration", "max_duration", &pass.max_duration);
+            add("--max-expire-percent", "retention.max_expire_percent", &pass.max_expire_percent);
         }
         values
     }
@@ -337,9 +341,10 @@ mod tests {
 
     #[test]
     fn flags_that_are_settings_are_handed_on() {
-        let cli = parse(&["run", "--strategy", "full", "--memory-limit", "1GiB", "--max-duration", "5m", "--archive", "/c"]).unwrap();
+        let cli =
+            parse(&["run", "--strategy", "full", "--memory-limit", "1GiB", "--max-duration", "5m", "--archive", "/c", "--max-expire-percent", "60"]).unwrap();
         let paths: Vec<_> = cli.flag_values().iter().map(|f| f.path).collect();
-        assert_eq!(paths, ["archive.url", "compaction.strategy", "memory_limit", "max_duration"]);
+        assert_eq!(paths, ["archive.url", "compaction.strategy", "memory_limit", "max_duration", "retention.max_expire_percent"]);
         assert_eq!(parse(&["plan", "--strategy", "full"]).unwrap().flag_values().len(), 1);
     }
 
