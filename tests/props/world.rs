@@ -77,6 +77,8 @@ pub struct World {
     pub steps: Vec<Step>,
     pub ttl: Option<Duration>,
     pub archive: bool,
+    /// The archive copies whole snapshots.
+    pub copies: bool,
     pub strategy: CompactionStrategy,
     pub target: u64,
     pub memory: u64,
@@ -133,14 +135,15 @@ pub fn world(steps: usize) -> impl Strategy<Value = World> {
     let strategy = select(vec![CompactionStrategy::SizeBased, CompactionStrategy::TimeBased, CompactionStrategy::FullCompaction]);
     let limits = (select(vec![1_u64, 4_000, 128 << 20]), select(vec![1_u64, 512 << 20]), 1..4_usize, select(vec![2_000_u64, 10 << 20]));
     let data = (any::<bool>(), any::<bool>(), prop_oneof![9 => Just(0_usize), 1 => Just(40_000)]);
-    (data, vec(step(6, 40), 1..=steps), ttl, any::<bool>(), strategy, limits, any::<bool>()).prop_map(
-        |((zoned, floats, padding), steps, ttl, archive, strategy, (target, memory, min_files, threshold), delete_delay)| World {
+    (data, vec(step(6, 40), 1..=steps), ttl, any::<(bool, bool)>(), strategy, limits, any::<bool>()).prop_map(
+        |((zoned, floats, padding), steps, ttl, (archive, copies), strategy, (target, memory, min_files, threshold), delete_delay)| World {
             zoned,
             floats,
             padding,
             steps,
             ttl,
             archive,
+            copies,
             strategy,
             target,
             memory,
