@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use globset::Glob;
+use globset::{Glob, GlobSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::policy::{ArchivePolicy, CompactionStrategy, Policy};
@@ -59,7 +59,9 @@ fn lookup<'a, V>(entries: impl Iterator<Item = (&'a String, &'a V)>, tenant: &st
         if pattern == tenant {
             return Some(value);
         }
-        let matches = Glob::new(pattern).is_ok_and(|g| g.compile_matcher().is_match(tenant));
+        // `compile_matcher` panics where a glob is too large.
+        let compiled = Glob::new(pattern).and_then(|g| GlobSet::builder().add(g).build());
+        let matches = compiled.is_ok_and(|globs| globs.is_match(tenant));
         // Between globs of one length the order of a hash map must not decide.
         if matches && best.is_none_or(|(b, _)| (pattern.len(), pattern) > (b.len(), b)) {
             best = Some((pattern, value));

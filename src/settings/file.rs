@@ -14,6 +14,9 @@ use super::{Origins, Source};
 /// The tables at the top level, beside the scalar settings.
 const SECTIONS: [&str; 5] = ["compaction", "retention", "archive", "sweep", "tenants"];
 
+/// Bytes. Longer globs would be too large to compile, or take long.
+const LONGEST_PATTERN: usize = 1_000;
+
 /// Lays the file's settings over `draft`.
 ///
 /// # Errors
@@ -149,7 +152,9 @@ impl Reader<'_> {
     /// A tenant's name or a glob. A name that no tenant can have would be a rule that never applies, without a word.
     fn check_pattern(&self, pattern: &str, at: usize) -> Result<()> {
         let glob = pattern.contains(['*', '?', '[', '{']);
-        let checked = if glob {
+        let checked = if pattern.len() > LONGEST_PATTERN {
+            Err(format!("a pattern of {} bytes: {LONGEST_PATTERN} are the most, and no tenant's name has more than 200", pattern.len()))
+        } else if glob {
             globset::Glob::new(pattern).map(|_| ()).map_err(|e| e.to_string())
         } else {
             Tenant::parse(pattern).map(|_| ()).map_err(|e| e.to_string())

@@ -299,8 +299,18 @@ pub fn tenant_compaction_path(tenant: &str, name: &str) -> String {
     format!("tenants.{}.compaction.{name}", quoted(tenant))
 }
 
-/// A key as TOML wants it.
+/// A key as TOML wants it. Patterns may hold anything.
 fn quoted(key: &str) -> String {
-    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if bare { key.to_owned() } else { format!("\"{key}\"") }
+    if !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+        return key.to_owned();
+    }
+    let mut text = String::new();
+    for c in key.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            c if c.is_control() => text.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    format!("\"{text}\"")
 }

@@ -113,6 +113,11 @@ impl Layers {
     }
 }
 
+/// Complaints repeat what was written, and that may hold line breaks.
+fn one_line(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
 /// The settings that hold, each with its origin.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -128,6 +133,13 @@ impl Settings {
     /// # Errors
     /// [`Error::Usage`] with where the first wrong value stands and what to write instead.
     pub fn resolve(layers: &Layers) -> Result<Self> {
+        Self::lay(layers).map_err(|error| match error {
+            Error::Usage(why) => Error::Usage(one_line(&why)),
+            other => other,
+        })
+    }
+
+    fn lay(layers: &Layers) -> Result<Self> {
         let mut settings = Self { draft: Draft::default(), origins: Origins::new(), file: None, warnings: Vec::new() };
         if let Some((path, text)) = &layers.file {
             file::apply(&mut settings.draft, &mut settings.origins, path, text)?;
@@ -137,7 +149,7 @@ impl Settings {
         for flag in &layers.flags {
             settings.flag(flag)?;
         }
-        settings.warnings = check::check(&settings)?;
+        settings.warnings = check::check(&settings)?.iter().map(|w| one_line(w)).collect();
         Ok(settings)
     }
 

@@ -331,3 +331,30 @@ fn a_named_file_must_exist() {
     let error = Layers::read(Some(missing), Environment::default(), Vec::new()).unwrap_err().to_string();
     assert!(error.starts_with("cannot read the configuration file `/nonexistent/icepack.toml`"), "{error}");
 }
+
+#[test]
+fn complaints_are_lines_whatever_they_repeat() {
+    refused("store = \"/d\\nx\"\n[archive]\nurl = \"/d\\nx\"", &[]);
+    refused("[archive]\nurl = \"a\\nb://c\"", &[]);
+    refused("", &[("ICEPACK_CONCURRENCY", "1\n2")]);
+    let odd = from_file("[archive]\nurl = \"/c\"\nstorage_class = \"A\\nB\"");
+    assert!(odd.warnings()[0].contains("A\\nB"), "{:?}", odd.warnings());
+}
+
+#[test]
+fn a_pattern_that_is_too_much_is_refused_and_not_met_later() {
+    for pattern in ["?".repeat(1_000_000), "{a*,b?}".repeat(50_000), "[!a-z]".repeat(100_000)] {
+        let text = refused(&format!("[retention.tenants]\n'{pattern}' = \"1d\""), &[]);
+        assert!(text.len() < 1_000, "{} bytes", text.len());
+    }
+    let mut retention = crate::RetentionConfig::default();
+    retention.set("?".repeat(1_000_000), days(1));
+    assert!(retention.ttl_for("acme").is_none());
+}
+
+#[test]
+fn patterns_of_any_letters_are_shown_as_keys() {
+    let settings = from_file("[retention.tenants]\n'a\"\\*' = \"1d\"\n\"\\u0001*\" = \"2d\"");
+    let keys: Vec<_> = settings.all().into_iter().map(|(path, ..)| path).filter(|p| p.contains('*')).collect();
+    assert_eq!(keys, [r#"retention.tenants."\u0001*""#, r#"retention.tenants."a\"\\*""#]);
+}

@@ -236,8 +236,11 @@ pub fn show_duration(d: Duration) -> String {
             rest %= unit;
         }
     }
-    if d.subsec_millis() > 0 {
-        parts.push(format!("{}ms", d.subsec_millis()));
+    let nanos = d.subsec_nanos();
+    for (n, name) in [(nanos / 1_000_000, "ms"), (nanos / 1_000 % 1_000, "us"), (nanos % 1_000, "ns")] {
+        if n > 0 {
+            parts.push(format!("{n}{name}"));
+        }
     }
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
@@ -294,6 +297,10 @@ mod tests {
             let d = Duration::from_millis(ms);
             assert_eq!(duration(Raw::Text(&show_duration(d))), Ok(d));
         }
+        // Not `0s`, which would be refused as a TTL.
+        let odd = Duration::new(1, 2_003_004);
+        assert_eq!((show_duration(odd).as_str(), show_duration(Duration::from_nanos(1)).as_str()), ("1s 2ms 3us 4ns", "1ns"));
+        assert_eq!(duration(Raw::Text(&show_duration(odd))), Ok(odd));
         assert_eq!(show_duration(30 * DAY), "30d");
         assert_eq!(exact_size(128 << 20), "128MiB");
     }

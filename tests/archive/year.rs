@@ -59,7 +59,13 @@ async fn a_year_goes_to_the_archive_and_comes_back_row_for_row() {
     let acme = &report["tenants"][0];
     let seen = proxy.seen().split_off(before);
     let carried: Vec<_> = seen.iter().filter(|r| r.method == "GET" && whole.iter().any(|key| r.target.contains(key.as_str()))).collect();
-    assert!(carried.is_empty(), "no byte of a file that expires as a whole goes through the job: {} of {} were read, first {:?}", carried.len(), whole.len(), carried[0]);
+    assert!(
+        carried.is_empty(),
+        "no byte of a file that expires as a whole goes through the job: {} of {} were read, first {:?}",
+        carried.len(),
+        whole.len(),
+        carried[0]
+    );
     assert_eq!(seen.iter().filter(|r| r.copies).count(), whole.len());
     assert_eq!((acme["copied_objects"].as_u64(), acme["copied_bytes"].as_u64()), (Some(whole.len() as u64), Some(whole_bytes)), "{acme}");
     println!(
