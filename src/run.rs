@@ -3,6 +3,7 @@
 
 mod group;
 mod memory;
+mod selection;
 mod tenant;
 
 use std::sync::Arc;
@@ -10,15 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
-use globset::{Glob, GlobSet, GlobSetBuilder};
 use object_store::ObjectStore;
 
 use crate::clock::Clock;
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
-use crate::model::inspect::{Failure, PlanReport, StatusReport};
+use crate::model::inspect::{Failure, LastRun, PlanReport, StatusReport};
 use crate::model::names::{FileId, Tenant, TenantError};
 use crate::model::plan::{Inventory, Plan};
+use crate::model::record::RunRecord;
 use crate::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, TenantReport};
 use crate::plan::{compaction, status};
 use crate::progress::{Event, Progress};
@@ -26,55 +27,10 @@ use crate::stage::counting::{Counters, CountingStore};
 use crate::stage::litter::Directory;
 use crate::stage::{discover, doctor, runs, sweep};
 use memory::MemoryPool;
+pub use selection::Selection;
 
 /// Tenants whose heads and listings are read at once.
 const LOOK_AT_ONCE: usize = 16;
-
-/// Which tenants.
-#[derive(Debug, Clone, Default)]
-pub struct Selection {
-    patterns: Vec<String>,
-    globs: GlobSet,
-}
-
-impl Selection {
-    /// Every tenant.
-    pub fn all() -> Self {
-        Self::default()
-    }
-
-    /// The tenants that one of the names or globs matches; none given means all.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] for what is neither a tenant's name nor a glob.
-    pub fn parse(patterns: Vec<String>) -> Result<Self> {
-        let mut builder = GlobSetBuilder::new();
-        for p in &patterns {
-            let usage = |e: &dyn std::fmt::Display| Error::Usage(format!("--tenant: {e}"));
-            if !is_glob(p) {
-                Tenant::parse(p).map_err(|e| usage(&e))?;
-            }
-            builder.add(Glob::new(p).map_err(|e| usage(&e))?);
-        }
-        let globs = builder.build().map_err(|e| Error::Usage(format!("--tenant: {e}")))?;
-        Ok(Self { patterns, globs })
-    }
-
-    /// Whether `tenant` is meant.
-    pub fn takes(&self, tenant: &Tenant) -> bool {
-        self.patterns.is_empty() || self.globs.is_match(tenant.as_str())
-    }
-
-    /// A name (not a glob) that no tenant has: a typo that would otherwise look like "nothing to do".
-    fn missing<'a>(&'a self, tenants: &[Tenant]) -> Option<&'a str> {
-        let known = |p: &str| tenants.iter().any(|t| t.as_str() == p);
-        self.patterns.iter().map(String::as_str).find(|p| !is_glob(p) && !known(p))
-    }
-}
-
-fn is_glob(pattern: &str) -> bool {
-    pattern.contains(['*', '?', '[', '{'])
-}
 
 /// Asks a run to stop: it finishes or abandons the group at hand before its commit, and begins no other.
 #[derive(Debug, Clone, Default)]
@@ -161,7 +117,7 @@ impl Context {
             return Err(Error::Usage(format!("--tenant: there is no tenant `{name}` in this store; `icepack status` lists them")));
         }
         let tenants = found.tenants.into_iter().filter(|t| selection.takes(t)).collect();
-        let refused = if selection.patterns.is_empty() { found.refused } else { Vec::new() };
+        let refused = if selection.is_all() { found.refused } else { Vec::new() };
         Ok((tenants, refused.iter().map(unusable).collect()))
     }
 
@@ -195,8 +151,10 @@ impl Context {
             Ok(status::of(&tenant, &inventory, &policy, self.clock.now()))
         });
         let (tenants, failures) = settle(looks).await;
-        let last_run = runs::last(self.store.as_ref()).await?.as_ref().map(Into::into);
-        Ok(StatusReport { schema_version: SCHEMA_VERSION, tenants, failures, last_run })
+        let runs = runs::summary(self.store.as_ref()).await?;
+        let short = |record: Option<RunRecord>| record.as_ref().map(LastRun::from);
+        let (last_run, last_success, last_failure) = (short(runs.last), short(runs.success), short(runs.failure));
+        Ok(StatusReport { schema_version: SCHEMA_VERSION, tenants, failures, last_run, last_success, last_failure })
     }
 
     /// The tenants that `selection` takes.
@@ -225,9 +183,21 @@ impl Context {
         let store_time = doctor::preflight(&context.store, run_id).await?;
         let memory = MemoryPool::new(self.config.memory_limit);
         let run = Arc::new(Run { context, run_id, store_time, memory, started_ms });
-        let (tenants, refused) = match which {
-            Which::Selected(selection) => run.context.tenants(selection).await?,
-            Which::One(tenant) => (vec![tenant.clone()], Vec::new()),
+        let found = match which {
+            Which::Selected(selection) => run.context.tenants(selection).await,
+            Which::One(tenant) => Ok((vec![tenant.clone()], Vec::new())),
+        };
+        let (tenants, refused) = match found {
+            Ok(found) => found,
+            // Nobody was wronged by a pass over a tenant that does not exist.
+            Err(e @ Error::Usage(_)) => return Err(e),
+            Err(e) => {
+                let mut report = summarise(run_id, started_at, self.clock.monotonic_ms() - started_ms, Vec::new());
+                report.totals.status = failed("", &e).status;
+                report.requests = counters.read();
+                run.record(&report, Some(e.to_string())).await;
+                return Err(e);
+            }
         };
         let outcomes = run.tenants(tenants).await;
         let archive = outcomes.iter().fold(Requests::default(), |sum, o| sum.plus(o.archive));
@@ -237,14 +207,18 @@ impl Context {
         let mut report = summarise(run_id, started_at, self.clock.monotonic_ms() - started_ms, reports);
         report.requests = counters.read().plus(archive);
         report.totals.requests = report.requests;
-        if let Err(e) = runs::record(run.context.store.as_ref(), &report).await {
-            tracing::warn!("the pass is done, but its record could not be stored: {e}");
-        }
+        run.record(&report, None).await;
         Ok((report, errors.into_iter().flatten().collect()))
     }
 }
 
 impl Run {
+    /// Stores what the pass did. That it cannot be stored harms nothing but the next look at it.
+    async fn record(&self, report: &RunReport, error: Option<String>) -> Option<RunRecord> {
+        let stored = runs::record(self.context.store.as_ref(), report, error, self.context.config.shard).await;
+        stored.inspect_err(|e| tracing::warn!("the pass is over, but its record could not be stored: {e}")).ok()
+    }
+
     /// Looks at every tenant, then works on those that need it, the worst backlog first.
     async fn tenants(self: &Arc<Self>, tenants: Vec<Tenant>) -> Vec<Outcome> {
         let looks = stream::iter(tenants).map(|tenant| {
@@ -280,6 +254,10 @@ impl Run {
     }
 
     async fn look(&self, tenant: Tenant) -> Look {
+        if self.context.stop.is_stopped() {
+            let report = TenantReport { tenant: tenant.to_string(), status: Status::Stopped, ..TenantReport::default() };
+            return Look::Over(Box::new(Outcome { report, error: None, archive: Requests::default() }));
+        }
         let (store, counters) = self.counting();
         let found = self.context.look(&store, &tenant).await;
         match found {
@@ -348,7 +326,8 @@ pub(crate) fn failed(tenant: &str, e: &Error) -> TenantReport {
         Error::Stopped => Status::Stopped,
         _ => Status::Failed,
     };
-    TenantReport { tenant: tenant.to_owned(), status, error: Some(e.to_string()), ..TenantReport::default() }
+    let (conflicts, unknown_commits) = (u64::from(status == Status::Conflict), u64::from(matches!(e, Error::Unknown { .. })));
+    TenantReport { tenant: tenant.to_owned(), status, error: Some(e.to_string()), conflicts, unknown_commits, ..TenantReport::default() }
 }
 
 fn summarise(run_id: FileId, started_at: DateTime<Utc>, duration_ms: u64, tenants: Vec<TenantReport>) -> RunReport {

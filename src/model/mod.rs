@@ -6,5 +6,7 @@ pub mod manifest;
 pub mod names;
 pub mod plan;
 pub mod policy;
+pub mod record;
 pub mod report;
 pub mod schema;
+pub mod shard;

@@ -55,6 +55,8 @@ impl Run {
                 _ => tracing::error!(tenant = name, run_id = %self.run_id, "{e}"),
             }
             report.status = report.status.max(ended.status);
+            report.conflicts += ended.conflicts;
+            report.unknown_commits += ended.unknown_commits;
             report.error = ended.error;
         }
         let archive = archive_requests.read();

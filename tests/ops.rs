@@ -1,0 +1,8 @@
+//! What an operator relies on: run records, metrics, `watch`, shards, logs. One program, because each is short and all need the binary.
+
+#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+
+mod support;
+
+#[path = "ops/runs.rs"]
+mod runs;
