@@ -28,6 +28,7 @@ pub mod config;
 pub mod error;
 pub mod invariants;
 pub mod manager;
+pub mod metrics;
 pub mod model;
 pub mod parquet_io;
 pub mod plan;

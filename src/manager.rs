@@ -17,7 +17,7 @@ use crate::model::record::RunRecord;
 use crate::model::report::{RunReport, TenantReport};
 use crate::plan::live;
 use crate::progress::{Progress, Silent};
-use crate::run::{Context, Selection, StopHandle};
+use crate::run::{Context, Passed, Selection, StopHandle};
 use crate::stage::doctor::{self, Doctor};
 use crate::stage::litter::Directory;
 use crate::stage::verify::Verifier;
@@ -130,6 +130,7 @@ impl CompactionManager {
             clock: Arc::new(SystemClock::default()),
             progress: Arc::new(Silent),
             stop: StopHandle::default(),
+            observe: false,
             directory: None,
         };
         Self { context, archive_store: None, archive_class: None, stats: Mutex::default() }
@@ -260,9 +261,22 @@ impl CompactionManager {
     /// # Errors
     /// As [`Self::compact`].
     pub async fn run_pass(&self, selection: &Selection) -> Result<RunReport> {
-        let report = self.context.run(selection).await?;
-        self.count(&report);
-        Ok(report)
+        Ok(self.passed(&self.context, selection).await?.report)
+    }
+
+    /// As [`Self::run_pass`], and how the tenants stand after it, for [`crate::metrics`]: costs a look at each tenant that was worked on.
+    ///
+    /// # Errors
+    /// As [`Self::compact`].
+    pub async fn run_observed(&self, selection: &Selection) -> Result<Passed> {
+        let context = Context { observe: true, ..self.context.clone() };
+        self.passed(&context, selection).await
+    }
+
+    async fn passed(&self, context: &Context, selection: &Selection) -> Result<Passed> {
+        let passed = context.run(selection).await?;
+        self.count(&passed.report);
+        Ok(passed)
     }
 
     /// What [`Self::run_pass`] would do now. Nothing is written.

@@ -16,7 +16,7 @@ use object_store::ObjectStore;
 use crate::clock::Clock;
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
-use crate::model::inspect::{Failure, LastRun, PlanReport, StatusReport};
+use crate::model::inspect::{Failure, LastRun, PlanReport, StatusReport, TenantStatus};
 use crate::model::names::{FileId, Tenant, TenantError};
 use crate::model::plan::{Inventory, Plan};
 use crate::model::record::RunRecord;
@@ -60,6 +60,8 @@ pub(crate) struct Context {
     pub clock: Arc<dyn Clock>,
     pub progress: Arc<dyn Progress>,
     pub stop: StopHandle,
+    /// Whether it is looked at how the tenants stand after the pass.
+    pub observe: bool,
     /// Where the store is a directory: it.
     pub directory: Option<Directory>,
 }
@@ -72,6 +74,8 @@ struct Work {
     sweep_due: bool,
     /// What looking has cost.
     counters: Arc<Counters>,
+    /// How the tenant stood before.
+    standing: Option<TenantStatus>,
 }
 
 /// What looking at a tenant gave.
@@ -86,11 +90,30 @@ pub(crate) struct Outcome {
     pub error: Option<Error>,
     /// Requests to the archive, which are in `report` too.
     pub archive: Requests,
+    /// How the tenant stands now.
+    pub standing: Option<TenantStatus>,
+}
+
+/// A pass and what it leaves behind.
+#[derive(Debug)]
+pub struct Passed {
+    /// What it did.
+    pub report: RunReport,
+    /// What the store keeps of it; none where that could not be stored.
+    pub record: Option<RunRecord>,
+    /// How the tenants stand now: those that could be looked at.
+    pub standings: Vec<TenantStatus>,
+    pub(crate) errors: Vec<Error>,
 }
 
 impl Outcome {
     fn failed(tenant: &str, error: Error) -> Self {
-        Self { report: failed(tenant, &error), error: Some(error), archive: Requests::default() }
+        Self { report: failed(tenant, &error), error: Some(error), ..Self::of(TenantReport::default()) }
+    }
+
+    /// Of a tenant with nothing to do.
+    fn of(report: TenantReport) -> Self {
+        Self { report, error: None, archive: Requests::default(), standing: None }
     }
 }
 
@@ -157,23 +180,29 @@ impl Context {
         Ok(StatusReport { schema_version: SCHEMA_VERSION, tenants, failures, last_run, last_success, last_failure })
     }
 
+    /// How a tenant stands, if anybody wants to know.
+    fn standing(&self, tenant: &Tenant, inventory: &Inventory) -> Option<TenantStatus> {
+        let policy = self.config.policy_for(tenant.as_str());
+        self.observe.then(|| status::of(tenant, inventory, &policy, self.clock.now()))
+    }
+
     /// The tenants that `selection` takes.
     pub async fn selected(&self, selection: &Selection) -> Result<Vec<Tenant>> {
         Ok(self.tenants(selection).await?.0)
     }
 
     /// One pass over a selection.
-    pub async fn run(&self, selection: &Selection) -> Result<RunReport> {
-        Ok(self.pass(Which::Selected(selection)).await?.0)
+    pub async fn run(&self, selection: &Selection) -> Result<Passed> {
+        self.pass(Which::Selected(selection)).await
     }
 
     /// One pass over one tenant, with the error that ended it if one did.
     pub async fn run_tenant(&self, tenant: &Tenant) -> Result<(RunReport, Option<Error>)> {
-        let (report, errors) = self.pass(Which::One(tenant)).await?;
+        let Passed { report, errors, .. } = self.pass(Which::One(tenant)).await?;
         Ok((report, errors.into_iter().next()))
     }
 
-    async fn pass(&self, which: Which<'_>) -> Result<(RunReport, Vec<Error>)> {
+    async fn pass(&self, which: Which<'_>) -> Result<Passed> {
         let started_at = self.clock.now();
         let started_ms = self.clock.monotonic_ms();
         let run_id = self.clock.mint(FileId::NIL);
@@ -199,7 +228,9 @@ impl Context {
                 return Err(e);
             }
         };
-        let outcomes = run.tenants(tenants).await;
+        let mut outcomes = run.tenants(tenants).await;
+        let mut standings: Vec<_> = outcomes.iter_mut().filter_map(|o| o.standing.take()).collect();
+        standings.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         let archive = outcomes.iter().fold(Requests::default(), |sum, o| sum.plus(o.archive));
         let (mut reports, errors): (Vec<_>, Vec<_>) = outcomes.into_iter().map(|o| (o.report, o.error)).unzip();
         reports.extend(refused);
@@ -207,8 +238,8 @@ impl Context {
         let mut report = summarise(run_id, started_at, self.clock.monotonic_ms() - started_ms, reports);
         report.requests = counters.read().plus(archive);
         report.totals.requests = report.requests;
-        run.record(&report, None).await;
-        Ok((report, errors.into_iter().flatten().collect()))
+        let record = run.record(&report, None).await;
+        Ok(Passed { report, record, standings, errors: errors.into_iter().flatten().collect() })
     }
 }
 
@@ -256,19 +287,20 @@ impl Run {
     async fn look(&self, tenant: Tenant) -> Look {
         if self.context.stop.is_stopped() {
             let report = TenantReport { tenant: tenant.to_string(), status: Status::Stopped, ..TenantReport::default() };
-            return Look::Over(Box::new(Outcome { report, error: None, archive: Requests::default() }));
+            return Look::Over(Box::new(Outcome::of(report)));
         }
         let (store, counters) = self.counting();
         let found = self.context.look(&store, &tenant).await;
         match found {
             Ok((inventory, plan)) => {
+                let standing = self.context.standing(&tenant, &inventory);
                 let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant));
                 let sweep_due = litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing));
                 if plan.groups.is_empty() && !sweep_due {
                     let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
-                    return Look::Over(Box::new(Outcome { report, error: None, archive: Requests::default() }));
+                    return Look::Over(Box::new(Outcome { standing, ..Outcome::of(report) }));
                 }
-                Look::Work(Box::new(Work { tenant, inventory, plan, sweep_due, counters }))
+                Look::Work(Box::new(Work { tenant, inventory, plan, sweep_due, counters, standing }))
             }
             Err(e) => {
                 tracing::error!(%tenant, run_id = %self.run_id, "{e}");

@@ -4,5 +4,9 @@
 
 mod support;
 
+#[path = "ops/metrics.rs"]
+mod metrics;
 #[path = "ops/runs.rs"]
 mod runs;
+#[path = "ops/world.rs"]
+mod world;

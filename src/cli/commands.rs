@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use icepack::clock::Clock;
+use icepack::metrics::{self, deliver::Targets};
 use icepack::model::file::Micros;
 use icepack::model::inspect::{Failure, LiveFile, LiveView};
-use icepack::model::report::{SCHEMA_VERSION, Status};
+use icepack::model::report::{RunReport, SCHEMA_VERSION, Status};
 use icepack::plan::live;
 use icepack::run::Selection;
 use icepack::settings::Settings;
@@ -67,7 +68,8 @@ impl App<'_> {
         let manager = self.manager(Archive::Write).await?.with_progress(Arc::clone(&bars) as _);
         let stop = manager.stop_handle();
         signals::watch(stop.clone());
-        let passed = manager.run_pass(&selection).await;
+        let targets = self.settings.metrics(manager.config().shard)?;
+        let passed = if targets.is_empty() { manager.run_pass(&selection).await } else { observed_pass(&manager, &selection, &targets).await };
         bars.clear();
         let report = match passed {
             Err(Error::Stopped) if stop.is_stopped() => {
@@ -260,6 +262,15 @@ impl App<'_> {
         let options = OpenOptions { create: archive == Archive::Write, connection: self.settings.archive_connection().clone() };
         Ok(Some(self.open(&location, options).await?))
     }
+}
+
+/// A pass whose metrics go to `targets`. One that fails leaves there what was: its age tells.
+async fn observed_pass(manager: &CompactionManager, selection: &Selection, targets: &Targets) -> Result<RunReport> {
+    let passed = manager.run_observed(selection).await?;
+    if let Some(record) = &passed.record {
+        targets.deliver(&metrics::render(record, &passed.standings, targets.most_tenants)).await;
+    }
+    Ok(passed.report)
 }
 
 fn ls_document(views: &[LiveView], store: &Location) -> Value {

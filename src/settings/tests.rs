@@ -167,6 +167,9 @@ fn example(path: &str) -> &'static str {
         "archive.object_lock_days" => "30",
         "memory_limit" | "compaction.target_file_size" | "compaction.max_file_size" => "200MiB",
         "compaction.small_file_threshold" => "1MiB",
+        "metrics.pushgateway" => "http://gate:9091",
+        "metrics.max_tenants" => "7",
+        "metrics.file" | "metrics.job" | "metrics.instance" => "x",
         _ => "36h",
     }
 }
@@ -174,7 +177,7 @@ fn example(path: &str) -> &'static str {
 #[test]
 fn every_scalar_key_has_its_variable() {
     let paths = keys::scalar_paths();
-    assert_eq!(paths.len(), 33);
+    assert_eq!(paths.len(), 38);
     let env: Vec<(String, String)> = paths.iter().map(|p| (keys::env_name(p), example(p).to_owned())).collect();
     let given = Layers { env: Environment::new(env), ..Layers::default() };
     let settings = Settings::resolve(&given).unwrap();
