@@ -37,6 +37,7 @@ pub mod run;
 pub mod settings;
 pub mod stage;
 pub mod task;
+pub mod watch;
 
 pub use config::{CompactionConfig, CompactionOverrides, RetentionConfig};
 pub use error::{Error, Result};

@@ -8,5 +8,7 @@ mod support;
 mod metrics;
 #[path = "ops/runs.rs"]
 mod runs;
+#[path = "ops/watch.rs"]
+mod watch;
 #[path = "ops/world.rs"]
 mod world;

@@ -1,5 +1,6 @@
 //! The command line as typed: read and checked for form only. What it means is for [`icepack::settings`].
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
@@ -82,6 +83,8 @@ pub enum Command {
     Run(RunArgs),
     /// What a pass would do, and why (the same as run --dry-run)
     Plan(PlanArgs),
+    /// Passes at an interval, until a signal; timed from the last pass that the store has a record of
+    Watch(WatchArgs),
     /// Tenant by tenant: files, rows, time range, what waits
     Status,
     /// The files that a reader should read, one per line
@@ -133,6 +136,18 @@ pub struct RunArgs {
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
+    #[command(flatten)]
+    pub pass: PassFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Between the beginnings of two passes, like 15m [default: 1h]
+    #[arg(long, value_name = "DURATION")]
+    pub interval: Option<String>,
+    /// Serve /healthz and /metrics there, like 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
     #[command(flatten)]
     pub pass: PassFlags,
 }
@@ -191,6 +206,9 @@ impl Cli {
             add("--memory-limit", "memory_limit", &pass.memory_limit);
             add("--max-duration", "max_duration", &pass.max_duration);
         }
+        if let Command::Watch(args) = &self.command {
+            add("--interval", "interval", &args.interval);
+        }
         values
     }
 
@@ -198,6 +216,7 @@ impl Cli {
         match &self.command {
             Command::Run(args) => Some(&args.pass),
             Command::Plan(args) => Some(&args.pass),
+            Command::Watch(args) => Some(&args.pass),
             _ => None,
         }
     }
@@ -209,6 +228,7 @@ impl Cli {
     pub fn check(&self) -> Result<(), String> {
         match &self.command {
             Command::Run(args) if args.pass.explain && !args.dry_run => Err("--explain goes with --dry-run: say `icepack plan --explain`".to_owned()),
+            Command::Watch(args) if args.pass.explain => Err("--explain goes with a plan: say `icepack plan --explain`".to_owned()),
             Command::Ls(LsArgs { from: Some(from), to: Some(to) }) if from >= to => Err(format!("--from {from} is not before --to {to}: no file can match")),
             Command::Demo(_) if !self.global.tenants.is_empty() => Err("--tenant chooses among tenants that exist: demo takes --tenants NAME,NAME".to_owned()),
             _ => Ok(()),
@@ -277,6 +297,9 @@ mod tests {
         let paths: Vec<_> = cli.flag_values().iter().map(|f| f.path).collect();
         assert_eq!(paths, ["archive.url", "compaction.strategy", "memory_limit", "max_duration"]);
         assert_eq!(parse(&["plan", "--strategy", "full"]).unwrap().flag_values().len(), 1);
+        let cli = parse(&["watch", "--interval", "15m", "--listen", "127.0.0.1:0", "--max-duration", "5m"]).unwrap();
+        assert_eq!(cli.flag_values().iter().map(|f| f.path).collect::<Vec<_>>(), ["max_duration", "interval"]);
+        assert!(parse(&["watch", "--explain"]).is_err());
     }
 
     #[test]

@@ -4,5 +4,6 @@ pub mod commit;
 pub mod compaction;
 pub mod live;
 pub mod retention;
+pub mod schedule;
 pub mod status;
 pub mod sweep;
