@@ -66,7 +66,7 @@ else
   servers=$(mktemp -d)
   if [ -n "${ICEPACK_TEST_S3:-}" ]; then
     echo "test.sh: the S3 tests use $ICEPACK_TEST_S3" >&2
-  elif ! localstack=$(localstack/localstack.sh start --port 0); then
+  elif ! localstack=$(localstack/localstack.sh start --full --port 0); then
     localstack=""
     echo "test.sh: LocalStack did not start (see above); without it, run ICEPACK_SKIP_S3=1 ./test.sh, or name a server in ICEPACK_TEST_S3" >&2
     exit 1

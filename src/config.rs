@@ -8,7 +8,7 @@ use std::time::Duration;
 use globset::Glob;
 use serde::{Deserialize, Serialize};
 
-use crate::model::policy::{CompactionStrategy, Policy};
+use crate::model::policy::{ArchivePolicy, CompactionStrategy, Policy};
 use crate::model::shard::Shard;
 use crate::stage::archive::ArchiveTarget;
 
@@ -116,6 +116,12 @@ pub struct CompactionConfig {
     pub max_raw_age: Duration,
     /// How long a row may be overdue before its file is rewritten for its sake alone.
     pub slack: Duration,
+    /// Bytes that make an archive object worth it: expired rows wait for one another until they have so many, or the slack is over.
+    pub archive_min_object_size: u64,
+    /// Plans are made as for an archive although `archive` is none. For who only looks; a pass is refused.
+    pub plan_for_archive: bool,
+    /// A pass that would expire more than this percentage of a tenant's rows is refused for that tenant; 100 refuses none.
+    pub max_expire_percent: u8,
     /// Retired files are kept this long.
     pub delete_delay: Duration,
     /// Outputs that no manifest names are kept this long.
@@ -150,6 +156,9 @@ impl Default for CompactionConfig {
             id_column: "event_id".to_owned(),
             max_raw_age: DAY,
             slack: DAY,
+            archive_min_object_size: 8 * MIB,
+            plan_for_archive: false,
+            max_expire_percent: 100,
             delete_delay: Duration::ZERO,
             orphan_grace: DAY,
             memory_limit: 512 * MIB,
@@ -205,6 +214,8 @@ impl CompactionConfig {
             max_raw_age: own.max_raw_age.unwrap_or(self.max_raw_age),
             ttl: self.retention.ttl_for(tenant),
             slack: self.slack,
+            archive: (self.archive.is_some() || self.plan_for_archive).then_some(ArchivePolicy { min_object_size: self.archive_min_object_size }),
+            max_expire_percent: self.max_expire_percent.clamp(1, 100),
             delete_delay: self.delete_delay,
             orphan_grace: self.orphan_grace,
         }

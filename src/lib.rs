@@ -33,6 +33,7 @@ pub mod model;
 pub mod parquet_io;
 pub mod plan;
 pub mod progress;
+pub mod restore;
 pub mod run;
 pub mod settings;
 pub mod stage;

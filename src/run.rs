@@ -16,16 +16,18 @@ use object_store::ObjectStore;
 use crate::clock::Clock;
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
+use crate::model::estimate::Survey;
 use crate::model::inspect::{Failure, LastRun, PlanReport, StatusReport, TenantStatus};
 use crate::model::names::{FileId, Tenant, TenantError};
 use crate::model::plan::{Inventory, Plan};
 use crate::model::record::RunRecord;
 use crate::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, TenantReport};
-use crate::plan::{compaction, status};
+use crate::plan::brake::Brake;
+use crate::plan::{compaction, expiry, status};
 use crate::progress::{Event, Progress};
 use crate::stage::counting::{Counters, CountingStore};
 use crate::stage::litter::Directory;
-use crate::stage::{discover, doctor, runs, sweep};
+use crate::stage::{discover, doctor, runs, survey, sweep};
 use memory::MemoryPool;
 pub use selection::Selection;
 
@@ -71,6 +73,8 @@ struct Work {
     tenant: Tenant,
     inventory: Inventory,
     plan: Plan,
+    /// Where the setting asks for one, and rows may expire.
+    brake: Option<Brake>,
     sweep_due: bool,
     /// What looking has cost.
     counters: Arc<Counters>,
@@ -153,12 +157,34 @@ impl Context {
         Ok((inventory, plan))
     }
 
+    /// What the footers of the raw files say that a plan takes, where rows may expire.
+    async fn survey(&self, store: &Arc<dyn ObjectStore>, plan: &Plan) -> Survey {
+        if plan.cutoff.is_none() {
+            return Survey::default();
+        }
+        survey::of(store, plan, &self.config.timestamp_column, self.config.memory_limit / 4).await
+    }
+
+    /// The brake for a plan, where the setting asks for one. Only then files are looked at for it.
+    async fn brake(&self, store: &Arc<dyn ObjectStore>, inventory: &Inventory, plan: &Plan) -> Result<Option<Brake>> {
+        let policy = self.config.policy_for(plan.tenant.as_str());
+        if policy.max_expire_percent >= 100 || plan.cutoff.is_none() || plan.groups.is_empty() {
+            return Ok(None);
+        }
+        let survey = self.survey(store, plan).await;
+        expiry::of(plan, inventory.head.as_ref(), &survey, &policy).map(|expiry| Brake::on(plan, &expiry, &survey)).transpose()
+    }
+
     /// The plans that a run would execute now. Nothing is written.
     pub async fn plan(&self, selection: &Selection) -> Result<PlanReport> {
         let (tenants, refused) = self.tenants(selection).await?;
         let looks = tenants.into_iter().map(|tenant| async move {
             let found = self.look(&self.store, &tenant).await;
-            found.map(|(_, plan)| plan).map_err(|e| failure(&tenant, &e))
+            let (inventory, mut plan) = found.map_err(|e| failure(&tenant, &e))?;
+            let survey = self.survey(&self.store, &plan).await;
+            let policy = self.config.policy_for(tenant.as_str());
+            plan.expiry = expiry::of(&plan, inventory.head.as_ref(), &survey, &policy);
+            Ok(plan)
         });
         let (plans, mut failures) = settle(looks).await;
         failures.extend(refused.into_iter().map(|r| Failure { tenant: r.tenant, status: r.status, error: r.error.unwrap_or_default() }));
@@ -203,6 +229,9 @@ impl Context {
     }
 
     async fn pass(&self, which: Which<'_>) -> Result<Passed> {
+        if self.config.plan_for_archive && self.config.archive.is_none() {
+            return Err(Error::Usage("this manager plans for an archive that it was not given, so it can only look: set `archive` to run a pass".to_owned()));
+        }
         let started_at = self.clock.now();
         let started_ms = self.clock.monotonic_ms();
         let run_id = self.clock.mint(FileId::NIL);
@@ -290,17 +319,20 @@ impl Run {
             return Look::Over(Box::new(Outcome::of(report)));
         }
         let (store, counters) = self.counting();
-        let found = self.context.look(&store, &tenant).await;
+        let found = match self.context.look(&store, &tenant).await {
+            Ok((inventory, plan)) => self.context.brake(&store, &inventory, &plan).await.map(|brake| (inventory, plan, brake)),
+            Err(e) => Err(e),
+        };
         match found {
-            Ok((inventory, plan)) => {
+            Ok((inventory, plan, brake)) => {
                 let standing = self.context.standing(&tenant, &inventory);
                 let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant));
-                let sweep_due = litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing));
+                let sweep_due = litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing, self.context.clock.now()));
                 if plan.groups.is_empty() && !sweep_due {
                     let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
                     return Look::Over(Box::new(Outcome { standing, ..Outcome::of(report) }));
                 }
-                Look::Work(Box::new(Work { tenant, inventory, plan, sweep_due, counters, standing }))
+                Look::Work(Box::new(Work { tenant, inventory, plan, brake, sweep_due, counters, standing }))
             }
             Err(e) => {
                 tracing::error!(%tenant, run_id = %self.run_id, "{e}");

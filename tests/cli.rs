@@ -147,6 +147,25 @@ fn an_archive_in_the_store_is_refused_before_anything_is_touched() {
 }
 
 #[test]
+fn the_brake_refuses_with_code_5_and_touches_nothing() {
+    let dir = demo();
+    let at = dir.path();
+    std::fs::write(at.join("icepack.toml"), "store = \"data\"\n[archive]\nurl = \"cold\"\n[retention]\nmax_expire_percent = 10\n").unwrap();
+    let before = tree(&at.join("data/system"));
+    let output = icepack(at, &["-q", "run"]);
+    let (table, complaints) = (stdout(&output), stderr(&output));
+    assert_eq!(output.status.code(), Some(5), "{table}{complaints}");
+    assert!(table.contains("system: refused: this pass would expire about") && table.contains("`--max-expire-percent 100`"), "{table}");
+    assert!(complaints.contains("refused for safety, a person must look: system"), "{complaints}");
+    assert_eq!(tree(&at.join("data/system")), before);
+    assert!(!at.join("data/_icepack/system").exists() && at.join("data/_icepack/acme").exists(), "the others went on");
+    assert!(complaint(at, &["run", "--max-expire-percent", "0"], 2).contains("from 1 to 100"));
+    // The flag beats the file.
+    let report = json(at, &["run", "--max-expire-percent", "100"]);
+    assert!(report["totals"]["ledger"]["rows_archived"].as_u64().unwrap() > 0, "{report}");
+}
+
+#[test]
 fn a_directory_that_is_not_there_is_one_line_and_code_1() {
     let dir = TempDir::new().unwrap();
     for command in ["run", "plan", "status", "ls", "verify"] {

@@ -292,7 +292,7 @@ async fn c18_files_that_arrive_during_a_pass_wait_for_the_next() {
     assert_eq!(plan.plans[0].groups[0].inputs.len(), 3);
     let late = Arc::new(LateWriter { store: Arc::clone(&store), count: AtomicUsize::new(0) });
     let config = ttl(1);
-    let config = CompactionConfig { archive: Some(late), ..config };
+    let config = CompactionConfig { archive: Some(late), archive_min_object_size: 0, ..config };
     // The archive is called in the middle of the merge: a file arrives then.
     let result = manager(&store, config).compact().await.unwrap();
     assert_eq!((result.files_compacted, result.errors.len()), (3, 0));

@@ -48,6 +48,12 @@ class Rights(unittest.TestCase):
         self.assertTrue(any(key.endswith(".receipt.json") for key in archived), archived)
         compacted = [o["Key"] for o in self.owner.list_objects_v2(Bucket="policy-hot", Prefix="events/acme/").get("Contents", [])]
         self.assertTrue(compacted and all("snapshot." in key for key in compacted), compacted)
+        # What was archived comes back with the other role's key, which cannot thaw here, and need not.
+        restore = environment(url, "restore", "restoresecret", **PLACES)
+        run(icepack, "restore", "--tenant", "system", env=restore)
+        back = [o["Key"] for o in self.owner.list_objects_v2(Bucket="policy-hot", Prefix="events/restored-system/").get("Contents", [])]
+        self.assertTrue(any("/restored.system." in key for key in back), back)
+        self.assertNotEqual(run(icepack, "restore", "--tenant", "system", "--into", "s3://policy-hot/elsewhere", env=restore, ok=range(256)).returncode, 0)
         # The server does enforce them: the same elsewhere fails.
         elsewhere = job | {"ICEPACK_STORE": "s3://policy-hot/elsewhere"}
         self.assertNotEqual(run(icepack, "run", env=elsewhere, ok=range(256)).returncode, 0)

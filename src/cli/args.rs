@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use icepack::settings::FlagValue;
+use icepack::model::names::Tenant;
+use icepack::model::restore::Tier;
+use icepack::settings::{self, FlagValue};
 
 const EXAMPLES: &str = "\
 Try it:
@@ -18,6 +21,12 @@ Try it:
 Settings come from flags, ICEPACK_* variables, icepack.toml and defaults, in this order; `icepack config show` lists them.
 Credentials come from the AWS chain: environment, profile, web identity, container, instance.
 Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 some tenants failed or files were quarantined, 4 lost to a concurrent run, 5 refused for safety.";
+
+const RESTORE_EXAMPLES: &str = "\
+Examples:
+  icepack restore --tenant acme --from 2026-01-01 --to 2026-02-01 --dry-run      what it would read, how long thawing takes
+  icepack restore --tenant acme --from 2026-01-01 --to 2026-02-01 --wait
+  icepack restore --archive s3://events-cold/prod --into ./rescued --tenant '*'  everything, without the store that it came from";
 
 /// Packs small Parquet files into sorted snapshots and puts the old rows on ice.
 #[derive(Debug, Parser)]
@@ -91,6 +100,9 @@ pub enum Command {
     Ls(LsArgs),
     /// Does the store hold what the manifests say?
     Verify(VerifyArgs),
+    /// Archived rows back, as raw files of a tenant; thaws what must be thawed
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore(RestoreArgs),
     /// Can this store and archive be used safely? Writes and removes some small objects
     Doctor,
     /// Write realistic raw events to a store, to try it on
@@ -120,6 +132,9 @@ pub struct PassFlags {
     /// Begin nothing new after this long, like 50m
     #[arg(long, value_name = "DURATION")]
     pub max_duration: Option<String>,
+    /// Refuse a tenant where the pass would expire more than this share of its rows; 100 refuses none
+    #[arg(long, value_name = "PERCENT")]
+    pub max_expire_percent: Option<String>,
     /// With --dry-run: the reason for every single file
     #[arg(long)]
     pub explain: bool,
@@ -170,6 +185,46 @@ pub struct VerifyArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// No row before this time: 2026-04-27 (midnight, UTC) or 2026-04-27T13:45:07Z
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub from: Option<DateTime<Utc>>,
+    /// Only rows before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub to: Option<DateTime<Utc>>,
+    /// Where the rows go: a store like --store [default: the store]
+    #[arg(long, value_name = "URL")]
+    pub into: Option<String>,
+    /// The tenant that they come back as [default: restored-NAME]
+    #[arg(long = "as", value_name = "NAME")]
+    pub as_tenant: Option<String>,
+    /// How objects in GLACIER or DEEP_ARCHIVE are thawed: Bulk, Standard or Expedited
+    #[arg(long, value_name = "TIER", default_value_t = Tier::Bulk)]
+    pub tier: Tier,
+    /// How long thawed objects stay readable
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=365))]
+    pub days: u16,
+    /// How long the rows do not expire again
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = hold)]
+    pub hold: Duration,
+    /// Wait until everything is thawed, and go on
+    #[arg(long, overrides_with = "no_wait")]
+    pub wait: bool,
+    /// Ask for what must be thawed and end; the same command again goes on [default]
+    #[arg(long, overrides_with = "wait")]
+    pub no_wait: bool,
+    /// With --wait: how often to look
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = hold, requires = "wait")]
+    pub poll_interval: Duration,
+    /// Only list what would be read, thawed and paid for
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Once more, though the same rows were restored before and may still be there
+    #[arg(long)]
+    pub again: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Files of the first tenant; the others have fewer, in proportion
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -205,6 +260,7 @@ impl Cli {
             add("--strategy", "compaction.strategy", &pass.strategy);
             add("--memory-limit", "memory_limit", &pass.memory_limit);
             add("--max-duration", "max_duration", &pass.max_duration);
+            add("--max-expire-percent", "retention.max_expire_percent", &pass.max_expire_percent);
         }
         if let Command::Watch(args) = &self.command {
             add("--interval", "interval", &args.interval);
@@ -229,6 +285,13 @@ impl Cli {
         match &self.command {
             Command::Run(args) if args.pass.explain && !args.dry_run => Err("--explain goes with --dry-run: say `icepack plan --explain`".to_owned()),
             Command::Watch(args) if args.pass.explain => Err("--explain goes with a plan: say `icepack plan --explain`".to_owned()),
+            Command::Restore(_) if self.global.tenants.is_empty() => {
+                Err("say whose rows are to be restored: --tenant NAME, or --tenant '*' for everybody's".to_owned())
+            }
+            Command::Restore(RestoreArgs { as_tenant: Some(name), .. }) => Tenant::parse(name).map(drop).map_err(|e| format!("--as: {e}")),
+            Command::Restore(RestoreArgs { from: Some(from), to: Some(to), .. }) if from >= to => {
+                Err(format!("--from {from} is not before --to {to}: no row can match"))
+            }
             Command::Ls(LsArgs { from: Some(from), to: Some(to) }) if from >= to => Err(format!("--from {from} is not before --to {to}: no file can match")),
             Command::Demo(_) if !self.global.tenants.is_empty() => Err("--tenant chooses among tenants that exist: demo takes --tenants NAME,NAME".to_owned()),
             _ => Ok(()),
@@ -243,6 +306,11 @@ fn time(text: &str) -> Result<DateTime<Utc>, String> {
     }
     let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| "use a day like 2026-04-27 or a time like 2026-04-27T13:45:07Z".to_owned())?;
     Ok(day.and_time(NaiveTime::MIN).and_utc())
+}
+
+/// A duration that is not zero.
+fn hold(text: &str) -> Result<Duration, String> {
+    settings::parse_duration(text)
 }
 
 /// clap's complaint in one line: its first paragraph and its tips.
@@ -293,9 +361,10 @@ mod tests {
 
     #[test]
     fn flags_that_are_settings_are_handed_on() {
-        let cli = parse(&["run", "--strategy", "full", "--memory-limit", "1GiB", "--max-duration", "5m", "--archive", "/c"]).unwrap();
+        let cli =
+            parse(&["run", "--strategy", "full", "--memory-limit", "1GiB", "--max-duration", "5m", "--archive", "/c", "--max-expire-percent", "60"]).unwrap();
         let paths: Vec<_> = cli.flag_values().iter().map(|f| f.path).collect();
-        assert_eq!(paths, ["archive.url", "compaction.strategy", "memory_limit", "max_duration"]);
+        assert_eq!(paths, ["archive.url", "compaction.strategy", "memory_limit", "max_duration", "retention.max_expire_percent"]);
         assert_eq!(parse(&["plan", "--strategy", "full"]).unwrap().flag_values().len(), 1);
         let cli = parse(&["watch", "--interval", "15m", "--listen", "127.0.0.1:0", "--max-duration", "5m"]).unwrap();
         assert_eq!(cli.flag_values().iter().map(|f| f.path).collect::<Vec<_>>(), ["max_duration", "interval"]);

@@ -58,6 +58,7 @@ pub async fn execute(app: &mut App<'_>, command: &Command) -> Result<u8> {
         Command::Status => app.status().await,
         Command::Ls(args) => app.ls(args).await,
         Command::Verify(args) => app.verify(args).await,
+        Command::Restore(args) => app.restore(args).await,
         Command::Doctor => app.doctor().await,
         Command::Demo(args) => app.demo(args).await,
         Command::Config { command: ConfigCommand::Show } => app.config_show(),
@@ -197,7 +198,7 @@ impl App<'_> {
     }
 
     /// The last line on stderr of a command that did what it could and was not content.
-    fn verdict(&self, verdict: Option<String>) {
+    pub(super) fn verdict(&self, verdict: Option<String>) {
         match verdict {
             Some(text) if self.json_logs => tracing::error!("{text}"),
             Some(text) => complain(&text),
@@ -205,7 +206,7 @@ impl App<'_> {
         }
     }
 
-    async fn open(&self, location: &Location, options: OpenOptions) -> Result<OpenStore> {
+    pub(super) async fn open(&self, location: &Location, options: OpenOptions) -> Result<OpenStore> {
         if *location == Location::Memory {
             tracing::warn!("memory:// is empty whenever a program starts, and gone when it ends");
         }

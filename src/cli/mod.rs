@@ -7,6 +7,7 @@ mod demo;
 mod logs;
 mod output;
 mod render;
+mod restore;
 mod signals;
 mod watch;
 

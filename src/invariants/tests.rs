@@ -4,7 +4,7 @@ use ulid::Ulid;
 use super::*;
 use crate::model::file::{Micros, RowStats, Snapshot};
 use crate::model::manifest::{Edit, Ledger, Observed};
-use crate::model::manifest::{FORMAT, RetireReason, Retired, Stamp, Totals, WRITER};
+use crate::model::manifest::{RECEIPT_FORMAT, RetireReason, Retired, Stamp, Totals, WRITER};
 use crate::plan::commit::{Check, apply_without};
 
 fn id(n: u64) -> FileId {
@@ -36,7 +36,7 @@ fn snapshot(n: u64, rows: u64) -> Snapshot {
 
 fn receipt(n: u64, rows: u64) -> Receipt {
     Receipt {
-        format: FORMAT,
+        format: RECEIPT_FORMAT,
         tenant: acme(),
         key: names::archive_key(&acme(), Micros(0), Micros(9), id(n)),
         id: id(n),
@@ -47,6 +47,7 @@ fn receipt(n: u64, rows: u64) -> Receipt {
         verified: None,
         schema: None,
         manifest_version: None,
+        timestamp_column: None,
         archive: String::new(),
         stats: stats(rows),
         sources: vec!["acme/old.parquet".into()],

@@ -124,6 +124,37 @@ impl RowStats {
     }
 }
 
+/// So much of something, rows or bytes, spread over time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extent {
+    /// How much.
+    pub amount: u64,
+    /// From the oldest dated row to the newest; none where there is none.
+    pub span: Option<(Micros, Micros)>,
+}
+
+impl Extent {
+    /// As far as it lies until `now`: a date beyond it is a mistake, and would stretch the span over nothing.
+    #[must_use]
+    pub fn until(self, now: Micros) -> Self {
+        Self { span: self.span.map(|(min, max)| (min, max.min(now).max(min))), ..self }
+    }
+
+    /// How much of it lies before `cutoff`: exact where all or nothing does, in between as if it were spread evenly.
+    pub fn before(self, cutoff: Micros) -> u64 {
+        let Some((min, max)) = self.span else { return 0 };
+        if max < cutoff {
+            return self.amount;
+        }
+        // Here min <= cutoff <= max, so that neither difference is negative, and the quotient is at most the amount.
+        let (past, whole) = (i128::from(cutoff.0) - i128::from(min.0), i128::from(max.0) - i128::from(min.0));
+        if past <= 0 || whole <= 0 {
+            return 0;
+        }
+        u64::try_from(i128::from(self.amount) * past / whole).unwrap_or(self.amount)
+    }
+}
+
 /// A snapshot: one of our outputs, named by a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -154,4 +185,37 @@ pub struct SeenInput {
     pub etag: Option<String>,
     /// Rows by the footer.
     pub rows: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extent(amount: u64, min: i64, max: i64) -> Extent {
+        Extent { amount, span: Some((Micros(min), Micros(max))) }
+    }
+
+    #[test]
+    fn what_lies_before_the_cutoff_is_exact_at_the_ends_and_even_in_between() {
+        for (amount, min, max, expected) in [
+            (100, 0, 99, 100),
+            (100, 0, 100, 100),
+            (100, 0, 400, 25),
+            (100, 99, 101, 50),
+            (100, 100, 100, 0),
+            (100, 101, 400, 0),
+            (0, 0, 400, 0),
+            (u64::MAX, 0, 400, u64::MAX / 4),
+            (7, i64::MIN, i64::MAX, 3),
+        ] {
+            assert_eq!(extent(amount, min, max).before(Micros(100)), expected, "{amount} from {min} to {max}");
+        }
+        assert_eq!(Extent { amount: 100, span: None }.before(Micros(100)), 0, "undated rows never expire");
+    }
+
+    #[test]
+    fn dates_beyond_now_do_not_stretch_a_span() {
+        assert_eq!(extent(100, 0, i64::MAX).until(Micros(200)).before(Micros(100)), 50);
+        assert_eq!(extent(100, 300, 400).until(Micros(200)).before(Micros(100)), 0);
+    }
 }

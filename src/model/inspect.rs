@@ -82,7 +82,7 @@ pub struct Failure {
 }
 
 /// What a pass would do now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlanReport {
     /// [`super::report::SCHEMA_VERSION`].
     pub schema_version: u32,

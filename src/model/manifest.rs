@@ -6,11 +6,16 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::file::{RowStats, Snapshot};
+use super::hold::Hold;
 use super::names::{self, FileId, Key, Tenant};
 use super::schema::{SchemaId, TableSchema};
 
-/// The manifest format that this version writes.
-pub const FORMAT: u32 = 1;
+/// The newest manifest format that this version knows. One that holds restored rows is of format 2: a program that does not know holds would let them
+/// expire. Any other is of format 1.
+pub const FORMAT: u32 = 2;
+
+/// The format of receipts.
+pub const RECEIPT_FORMAT: u32 = 1;
 
 /// What `icepack` writes as its name and version into manifests and receipts.
 pub const WRITER: &str = concat!("icepack ", env!("CARGO_PKG_VERSION"));
@@ -49,6 +54,9 @@ pub struct Manifest {
     pub archives: Vec<Receipt>,
     /// Files that could not be read: left in place, never deleted, never skipped silently.
     pub quarantined: Vec<Quarantined>,
+    /// Rows that were restored and do not expire yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Hold>,
     /// Since version 1.
     pub totals: Totals,
 }
@@ -58,8 +66,8 @@ impl Manifest {
     /// manifest, never garbage.
     pub fn first(tenant: Tenant, commit: Stamp) -> Self {
         Self {
-            format: FORMAT,
-            min_reader: FORMAT,
+            format: 1,
+            min_reader: 1,
             tenant,
             version: 1,
             commit_id: commit.commit_id,
@@ -73,6 +81,7 @@ impl Manifest {
             retired: Vec::new(),
             archives: Vec::new(),
             quarantined: Vec::new(),
+            holds: Vec::new(),
             totals: Totals::default(),
         }
     }
@@ -98,6 +107,9 @@ impl Manifest {
             if names::classify(tenant, key) == names::FileKind::Other {
                 return Err(format!("`{key}` is not a Parquet file of tenant `{tenant}`"));
             }
+        }
+        if let Some(key) = self.holds.iter().flat_map(|h| &h.files).find(|key| names::classify(tenant, key) != names::FileKind::Raw) {
+            return Err(format!("restored file `{key}` is not a raw file of tenant `{tenant}`"));
         }
         if let Some(a) = self.archives.iter().find(|a| !a.is_of(tenant)) {
             return Err(format!("archive `{}` is not of tenant `{tenant}`", a.key));
@@ -163,7 +175,7 @@ pub struct Quarantined {
 /// commit that names it has succeeded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// The format of this document, see [`FORMAT`].
+    /// The format of this document, see [`RECEIPT_FORMAT`].
     pub format: u32,
     /// Whose rows.
     pub tenant: Tenant,
@@ -186,6 +198,9 @@ pub struct Receipt {
     /// Its columns. None where the file came from an older version; its footer tells them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<TableSchema>,
+    /// The column that dates a row. None where an older version wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp_column: Option<String>,
     /// The version of the manifest that made it count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_version: Option<u64>,
@@ -340,6 +355,10 @@ pub struct Edit {
     pub forget: Vec<Key>,
     /// Archive objects whose receipts are written.
     pub settle: Vec<Key>,
+    /// A hold to begin, or one of head's to take the place of.
+    pub hold: Option<Hold>,
+    /// Holds that are over: their files need not be remembered any more.
+    pub release: Vec<FileId>,
     /// A higher floor.
     pub floor: Option<FileId>,
     /// The books of `add`, `retire` and `archives`.
@@ -359,6 +378,8 @@ impl Edit {
             quarantine: Vec::new(),
             forget: Vec::new(),
             settle: Vec::new(),
+            hold: None,
+            release: Vec::new(),
             floor: None,
             ledger: Ledger::default(),
         }
@@ -372,6 +393,8 @@ impl Edit {
             && self.quarantine.is_empty()
             && self.forget.is_empty()
             && self.settle.is_empty()
+            && self.hold.is_none()
+            && self.release.is_empty()
             && self.floor.is_none()
     }
 }

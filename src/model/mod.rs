@@ -1,6 +1,8 @@
 //! Plain data: what the stages hand to each other and what is stored. No I/O, no clock.
 
+pub mod estimate;
 pub mod file;
+pub mod hold;
 pub mod inspect;
 pub mod manifest;
 pub mod names;
@@ -8,5 +10,6 @@ pub mod plan;
 pub mod policy;
 pub mod record;
 pub mod report;
+pub mod restore;
 pub mod schema;
 pub mod shard;

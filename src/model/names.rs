@@ -163,6 +163,11 @@ pub fn archive_key(tenant: &Tenant, from: Micros, to: Micros, id: FileId) -> Key
     dated_key(tenant, "archive", from, to, id)
 }
 
+/// `<tenant>/<yyyy-mm>/restored.<whose>.<archive id>.<hold id>.parquet`: a raw file of `tenant` with rows that were `whose`, the first of them at `from`.
+pub fn restored_key(tenant: &Tenant, whose: &Tenant, from: Micros, archived: FileId, hold: FileId) -> Key {
+    format!("{tenant}/{}/restored.{whose}.{archived}.{hold}.parquet", from.to_datetime().format("%Y-%m"))
+}
+
 /// The key of the receipt of an archive object.
 pub fn receipt_key(archive_key: &str) -> Key {
     let stem = archive_key.strip_suffix(".parquet").unwrap_or(archive_key);

@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::estimate::Expiry;
 use super::file::{Listed, Micros, RowStats};
 use super::manifest::Manifest;
 use super::names::{FileId, Key, Tenant};
@@ -92,6 +93,13 @@ pub enum Reason {
         /// Rows before this have expired.
         cutoff: Micros,
     },
+    /// Every row of the snapshots is past the cutoff, and each is too small for an archive object of its own.
+    ExpiredTogether {
+        /// How many snapshots.
+        files: usize,
+        /// Rows before this have expired.
+        cutoff: Micros,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -100,12 +108,19 @@ impl fmt::Display for Reason {
             Self::SmallFiles { files, threshold } => write!(f, "{files} files under {}", bytesize::ByteSize(*threshold)),
             Self::OldFiles { files } => write!(f, "{files} files older than 24h"),
             Self::Everything => write!(f, "strategy full takes everything"),
-            Self::RawAge { oldest_s } => write!(f, "a raw file is {} old", humantime::format_duration(std::time::Duration::from_secs(*oldest_s / 60 * 60))),
+            Self::RawAge { oldest_s } => write!(f, "a raw file is {} old", minutes(*oldest_s)),
             Self::Tier { files } => write!(f, "{files} snapshots of similar size"),
             Self::Overdue { oldest, cutoff } => write!(f, "oldest row {oldest} is overdue (cutoff {cutoff})"),
             Self::Expired { cutoff } => write!(f, "every row is past the cutoff {cutoff}"),
+            Self::ExpiredTogether { files: 1, cutoff } => write!(f, "every row is past the cutoff {cutoff}, and the slack is over"),
+            Self::ExpiredTogether { files, cutoff } => write!(f, "every row of {files} small snapshots is past the cutoff {cutoff}: one archive object"),
         }
     }
+}
+
+/// To the minute.
+fn minutes(seconds: u64) -> humantime::FormattedDuration {
+    humantime::format_duration(std::time::Duration::from_secs(seconds / 60 * 60))
 }
 
 /// Files that go through one merge and one commit.
@@ -123,6 +138,11 @@ impl Group {
     /// Bytes of the inputs.
     pub fn bytes(&self) -> u64 {
         self.inputs.iter().map(|i| i.size).sum()
+    }
+
+    /// Whether every row of its files has expired, so that all of them leave.
+    pub fn is_expiry(&self) -> bool {
+        self.kind == GroupKind::Expire || matches!(self.reason, Reason::ExpiredTogether { .. })
     }
 }
 
@@ -143,11 +163,24 @@ pub enum SkipReason {
     Young,
     /// A snapshot that needs nothing.
     Finished,
+    /// Every row has expired, but all such snapshots together are not worth an archive object yet.
+    ExpiredWaiting {
+        /// Bytes of them all.
+        have_bytes: u64,
+        /// `archive.min_object_size`.
+        need_bytes: u64,
+        /// Seconds since the oldest row of them expired.
+        waited_s: u64,
+        /// Seconds after which they go as they are: what is left of the slack.
+        at_most_s: u64,
+    },
     /// Could not be read, now or earlier.
     Quarantined {
         /// Why.
         reason: String,
     },
+    /// Part of a restore that is under way.
+    Restoring,
     /// Waiting to be deleted.
     Retired,
     /// An output that no manifest names: left over from a run that did not finish, or in flight.
@@ -161,7 +194,16 @@ impl fmt::Display for SkipReason {
             Self::Large => write!(f, "not a small file"),
             Self::Young => write!(f, "younger than 24h"),
             Self::Finished => write!(f, "needs nothing"),
+            Self::ExpiredWaiting { have_bytes, need_bytes, waited_s, at_most_s } => write!(
+                f,
+                "expired, and not worth an archive object yet: {} of {}, for {}, at most {} more",
+                bytesize::ByteSize(*have_bytes),
+                bytesize::ByteSize(*need_bytes),
+                minutes(*waited_s),
+                minutes(*at_most_s)
+            ),
             Self::Quarantined { reason } => write!(f, "quarantined: {reason}"),
+            Self::Restoring => write!(f, "part of a restore that is not done: run the same `icepack restore` again, or wait for its hold to end"),
             Self::Retired => write!(f, "retired, waiting to be deleted"),
             Self::Orphan => write!(f, "not in the manifest: from an unfinished run, collected once the floor passes it"),
         }
@@ -180,7 +222,7 @@ pub struct Skipped {
 }
 
 /// One tenant's plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Whose.
     pub tenant: Tenant,
@@ -194,6 +236,9 @@ pub struct Plan {
     pub groups: Vec<Group>,
     /// Every other Parquet file of the tenant.
     pub skipped: Vec<Skipped>,
+    /// What would expire, where somebody has looked and rows are not kept for ever.
+    #[serde(default)]
+    pub expiry: Option<Expiry>,
 }
 
 impl Plan {

@@ -42,6 +42,13 @@ impl std::str::FromStr for CompactionStrategy {
     }
 }
 
+/// What the archive asks of the objects that it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchivePolicy {
+    /// Bytes that make an object worth it. Expired rows wait for one another until they have so many, or the slack is over.
+    pub min_object_size: u64,
+}
+
 /// One tenant's policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
@@ -61,6 +68,10 @@ pub struct Policy {
     pub ttl: Option<Duration>,
     /// How long a row may be overdue before its file is rewritten for its sake alone.
     pub slack: Duration,
+    /// Where rows are archived when they expire. Without it they are dropped.
+    pub archive: Option<ArchivePolicy>,
+    /// A pass that would expire more than this percentage of the rows is refused; 100 refuses none.
+    pub max_expire_percent: u8,
     /// Retired files are kept this long for readers that still have their names.
     pub delete_delay: Duration,
     /// Outputs that no manifest names are kept this long, by the store's clock.

@@ -85,7 +85,7 @@ pub fn footer_len(tail: &[u8], size: u64) -> Result<u64, String> {
 /// # Errors
 /// Why it is not a footer that can be believed, in a sentence.
 pub fn footer_rows(tail: &Bytes, size: u64) -> Result<u64, String> {
-    guard(|| parse(tail, size, UNLIMITED)).map(|p| p.rows)
+    guard(|| parse_footer(tail, size, UNLIMITED)).map(|p| p.rows)
 }
 
 /// A Parquet file whose footer has been read and checked.
@@ -123,7 +123,8 @@ impl Input {
             (None, Source::Memory(bytes)) => bytes.clone(),
             (None, _) => read_tail(&ident, &source)?,
         };
-        let Parsed { footer, schema, rows, decoded_bytes, footer_bytes } = guard(|| parse(&tail, ident.size, limit)).map_err(|reason| ident.bad(reason))?;
+        let Parsed { footer, schema, rows, decoded_bytes, footer_bytes } =
+            guard(|| parse_footer(&tail, ident.size, limit)).map_err(|reason| ident.bad(reason))?;
         Ok(Self { ident, source, footer, schema, rows, decoded_bytes, footer_bytes, limit })
     }
 
@@ -252,20 +253,20 @@ fn read_tail(ident: &Arc<Ident>, source: &Source) -> Result<Bytes> {
     if need > tail.len() as u64 { read(need) } else { Ok(tail) }
 }
 
-struct Parsed {
-    footer: ArrowReaderMetadata,
-    schema: SchemaRef,
-    rows: u64,
+/// A footer that has been checked.
+pub(super) struct Parsed {
+    pub footer: ArrowReaderMetadata,
+    pub schema: SchemaRef,
+    pub rows: u64,
     decoded_bytes: u64,
     /// What the footer itself takes.
     footer_bytes: u64,
 }
 
-fn parse(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed, String> {
+/// Reads the footer at the end of `tail`, for a file of `size` bytes, if it takes no more than `limit` bytes once it is parsed.
+pub(super) fn parse_footer(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed, String> {
     let damaged = |e: &dyn std::fmt::Display| format!("its footer is damaged: {e}");
-    let len = usize::try_from(footer_len(tail, size)?).map_err(|e| e.to_string())?;
-    let start = tail.len().checked_sub(len).ok_or("its footer is longer than what was read of it")?;
-    let footer = &tail[start..tail.len() - TRAILER];
+    let footer = footer_bytes_of(tail, size)?;
     let footer_bytes = footer_cost(footer).map_err(|e| damaged(&e))?;
     if footer_bytes > limit {
         return Err(format!("its footer would take about {footer_bytes} bytes, and there are {limit} for one file: raise `memory_limit`"));
@@ -286,6 +287,13 @@ fn parse(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed, String> {
         None => own,
     };
     Ok(Parsed { footer, schema, rows, decoded_bytes, footer_bytes })
+}
+
+/// The footer itself, without the trailer.
+pub(super) fn footer_bytes_of(tail: &Bytes, size: u64) -> Result<&[u8], String> {
+    let len = usize::try_from(footer_len(tail, size)?).map_err(|e| e.to_string())?;
+    let start = tail.len().checked_sub(len).ok_or("its footer is longer than what was read of it")?;
+    Ok(&tail[start..tail.len() - TRAILER])
 }
 
 /// About what a footer takes once it is parsed, with the schemas that are made of it. Measured, and rounded up.

@@ -16,7 +16,7 @@ use super::time::{self, ceil_micros, first_not_before, floor_micros};
 use crate::error::{Error, Result};
 use crate::model::file::{Micros, RowStats};
 
-/// Bytes that [`read_stats`] holds ahead of the decoder.
+/// Bytes that [`scan`] holds ahead of the decoder.
 const WINDOW: u64 = 8 << 20;
 
 /// Adds up the stats of rows.
@@ -66,11 +66,15 @@ impl Counter {
     }
 }
 
-/// Reads a whole object back and counts its rows, in bounded memory. Must be called within a tokio runtime; the decoding is done on a blocking thread.
+/// Opens a whole object for reading, in bounded memory. Must be called within a tokio runtime; `work` runs on a blocking thread.
 ///
 /// # Errors
-/// [`Error::Input`] where it is not a Parquet file of `size` bytes with a timestamp column `timestamp`; [`Error::Gone`] where it is not there.
-pub async fn read_stats(store: Arc<dyn ObjectStore>, key: String, size: u64, timestamp: &str) -> Result<RowStats> {
+/// [`Error::Input`] where it is not a Parquet file of `size` bytes; [`Error::Gone`] where it is not there; and those of `work`.
+pub async fn scan<T, F>(store: Arc<dyn ObjectStore>, key: String, size: u64, work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce(&Input) -> Result<T> + Send + 'static,
+{
     let path = Path::parse(&key).map_err(|e| Error::Refused(format!("`{key}` is not a plain key: {e}")))?;
     let (meta, mut tail) = fetch_tail(store.as_ref(), &path, &key, super::read::TAIL).await?;
     let ident = Ident { key, size: meta.size, etag: meta.e_tag.clone() };
@@ -82,16 +86,31 @@ pub async fn read_stats(store: Arc<dyn ObjectStore>, key: String, size: u64, tim
         tail = fetch_tail(store.as_ref(), &path, &ident.key, need).await?.1;
     }
     let source = Source::Remote(Remote { store, path, etag: meta.e_tag, window: WINDOW, runtime: Handle::current() });
+    let read = move || work(&Input::open(ident, source, Some(tail))?);
+    tokio::task::spawn_blocking(read).await.map_err(|e| Error::local("cannot read a file back", e))?
+}
+
+/// Reads a whole object back and counts its rows.
+///
+/// # Errors
+/// As [`scan`]; [`Error::Input`] also where it has no timestamp column `timestamp`.
+pub async fn read_stats(store: Arc<dyn ObjectStore>, key: String, size: u64, timestamp: &str) -> Result<RowStats> {
     let timestamp = timestamp.to_owned();
-    let count = move || {
-        let input = Input::open(ident, source, Some(tail))?;
-        let no_time = || input.ident.bad(format!("it has no timestamp column `{timestamp}`"));
-        let mut counter = Counter::new(input.schema(), &timestamp).ok_or_else(no_time)?;
+    let count = move |input: &Input| {
+        let mut counter = counter_of(input, &timestamp)?;
         let mut reader = input.reader(None)?;
         while let Some(batch) = reader.next_batch()? {
             counter.add(&batch).map_err(|why| input.ident.bad(why))?;
         }
         Ok(*counter.stats())
     };
-    tokio::task::spawn_blocking(count).await.map_err(|e| Error::local("cannot read a file back", e))?
+    scan(store, key, size, count).await
+}
+
+/// Counts the rows of `input`.
+///
+/// # Errors
+/// [`Error::Input`] where it has no timestamp column `timestamp`.
+pub fn counter_of(input: &Input, timestamp: &str) -> Result<Counter> {
+    Counter::new(input.schema(), timestamp).ok_or_else(|| input.ident.bad(format!("it has no timestamp column `{timestamp}`")))
 }

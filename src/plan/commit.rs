@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::manifest::{Edit, FORMAT, Manifest, Observed, Receipt, Stamp, Totals, WRITER};
-use crate::model::names::{self, FileKind, Key};
+use crate::model::manifest::{Edit, Manifest, Observed, Receipt, Stamp, Totals, WRITER};
+use crate::model::names::{self, FileId, FileKind, Key};
 
 /// Why an edit does not fit a head.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,12 @@ pub enum Conflict {
     NotForgettable(Key),
     /// An archive entry to settle is not in head, or its receipt was not seen.
     NotSettled(Key),
+    /// A file to retire belongs to a restore that is not done: were it gone, the restore would write its rows again.
+    Held(Key),
+    /// A hold to begin is of rows that another restore brings or brought back: they would live twice.
+    AlreadyRestored(FileId),
+    /// A hold to end is not in head, or its restore is not done.
+    HoldGone(FileId),
     /// The books do not balance.
     Books(String),
 }
@@ -63,6 +69,9 @@ impl Conflict {
             Self::FloorFell => Check::FloorFell,
             Self::NotForgettable(_) => Check::NotForgettable,
             Self::NotSettled(_) => Check::NotSettled,
+            Self::Held(_) => Check::Held,
+            Self::AlreadyRestored(_) => Check::AlreadyRestored,
+            Self::HoldGone(_) => Check::HoldGone,
             Self::Books(_) => Check::Books,
         }
     }
@@ -82,6 +91,9 @@ impl fmt::Display for Conflict {
             Self::FloorFell => write!(f, "another run raised the floor higher"),
             Self::NotForgettable(k) => write!(f, "`{k}` cannot be forgotten"),
             Self::NotSettled(k) => write!(f, "the receipt of `{k}` was not seen"),
+            Self::Held(k) => write!(f, "`{k}` belongs to a restore that is under way"),
+            Self::AlreadyRestored(id) => write!(f, "another restore of some of these rows is under way or done (hold {id})"),
+            Self::HoldGone(id) => write!(f, "the hold {id} of a restore is gone, or not done"),
             Self::Books(why) => write!(f, "the books do not balance: {why}"),
         }
     }
@@ -102,6 +114,9 @@ pub enum Check {
     FloorFell,
     NotForgettable,
     NotSettled,
+    Held,
+    AlreadyRestored,
+    HoldGone,
     Books,
 }
 
@@ -133,6 +148,7 @@ fn conflicts(head: &Manifest, edit: &Edit, seen: &Observed) -> Vec<Conflict> {
     check_retired(head, edit, seen, &mut found);
     check_added(head, edit, &mut found);
     check_forgotten(head, edit, seen, &mut found);
+    check_holds(head, edit, &mut found);
     check_books(head, edit, &mut found);
     found
 }
@@ -144,8 +160,6 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
     let quarantined: BTreeSet<&str> = edit.quarantine.iter().map(|q| q.key.as_str()).collect();
 
     let mut next = head.clone();
-    next.format = FORMAT;
-    next.min_reader = FORMAT;
     next.version = head.version + 1;
     next.commit_id = stamp.commit_id;
     next.parent = Some(head.commit_id);
@@ -170,7 +184,13 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
         !forgotten.contains(key) && !retired.contains(key) && !quarantined.contains(key)
     });
     next.quarantined.extend(edit.quarantine.iter().cloned());
+    next.holds.retain(|h| edit.hold.as_ref().is_none_or(|new| new.id != h.id && new.restored != h.restored));
+    next.holds.iter_mut().filter(|h| edit.release.contains(&h.id)).for_each(|h| h.files.clear());
+    next.holds.extend(edit.hold.clone());
     next.totals = totals(head, edit);
+    // A program that does not know holds would let their rows expire: it must not act on such a manifest.
+    next.format = if next.holds.is_empty() { 1 } else { 2 };
+    next.min_reader = next.format;
     next
 }
 
@@ -241,6 +261,21 @@ fn check_forgotten(head: &Manifest, edit: &Edit, seen: &Observed, found: &mut Ve
     let unsettled: BTreeSet<&str> = head.archives.iter().map(|a| a.key.as_str()).collect();
     let unseen = edit.settle.iter().filter(|key| !unsettled.contains(key.as_str()) || !seen.receipts.contains(*key));
     found.extend(unseen.cloned().map(Conflict::NotSettled));
+}
+
+fn check_holds(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
+    let under_way: BTreeSet<&str> = head.holds.iter().filter(|h| !h.done).flat_map(|h| &h.files).map(String::as_str).collect();
+    found.extend(edit.retire.iter().filter(|r| under_way.contains(r.key.as_str())).map(|r| Conflict::Held(r.key.clone())));
+    let find = |id: FileId| head.holds.iter().find(|h| h.id == id);
+    found.extend(edit.release.iter().filter(|id| !find(**id).is_some_and(|h| h.done)).map(|id| Conflict::HoldGone(*id)));
+    let Some(hold) = &edit.hold else { return };
+    found.extend(hold.files.iter().filter(|key| names::classify(&head.tenant, key) != FileKind::Raw).cloned().map(Conflict::ForeignPath));
+    if hold.done && find(hold.id).is_none() {
+        found.push(Conflict::HoldGone(hold.id));
+    }
+    found.extend(
+        head.holds.iter().filter(|h| h.id != hold.id && h.restored.overlaps(&hold.restored) && !h.files.is_empty()).map(|h| Conflict::AlreadyRestored(h.id)),
+    );
 }
 
 /// Every row that goes in comes out, and what the ledger says is what the files say.

@@ -62,7 +62,8 @@ struct Candidate {
 
 /// Plans one tenant.
 pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> Plan {
-    let cutoff = retention::cutoff(policy, now);
+    let holds = inventory.head.as_ref().map_or(&[][..], |m| &m.holds);
+    let cutoff = retention::cutoff_held(policy, holds, now);
     let (raws, mut snapshots, mut skipped) = sort_out(tenant, inventory, now);
     let mut groups = Vec::new();
 
@@ -70,9 +71,9 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
     if let Some(cutoff) = cutoff {
         let (whole, rest): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| due(c, cutoff, policy) == Due::Whole);
         snapshots = rest;
-        for chunk in whole.chunks(EXPIRE_AT_ONCE) {
-            groups.push(group(chunk.to_vec(), GroupKind::Expire, Reason::Expired { cutoff }));
-        }
+        let (expiring, waiting) = expire(whole, cutoff, policy);
+        groups.extend(expiring);
+        skipped.extend(waiting);
         for c in &snapshots {
             if let Due::Rewrite { oldest } = due(c, cutoff, policy) {
                 overdue.insert(c.input.key.clone(), oldest);
@@ -101,7 +102,33 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
     skipped.sort_by(|a, b| a.key.cmp(&b.key));
 
     let head_version = inventory.head.as_ref().map_or(0, |m| m.version);
-    Plan { tenant: tenant.clone(), head_version, now, cutoff, groups, skipped }
+    Plan { tenant: tenant.clone(), head_version, now, cutoff, groups, skipped, expiry: None }
+}
+
+/// Snapshots of which every row has expired: as they are, or put together to objects that are worth it, or later.
+fn expire(whole: Vec<Candidate>, cutoff: Micros, policy: &Policy) -> (Vec<Group>, Vec<Skipped>) {
+    let worth = policy.archive.map_or(0, |a| a.min_object_size);
+    let (large, small): (Vec<_>, Vec<_>) = whole.into_iter().partition(|c| c.input.size >= worth);
+    let as_they_are = large.chunks(EXPIRE_AT_ONCE).map(|chunk| group(chunk.to_vec(), GroupKind::Expire, Reason::Expired { cutoff }));
+    let mut groups: Vec<Group> = as_they_are.collect();
+    let Some(oldest) = small.iter().filter_map(|c| c.input.stats?.min).min() else { return (groups, Vec::new()) };
+    let have: u64 = small.iter().map(|c| c.input.size).sum();
+    if have >= worth || retention::is_overdue(oldest, cutoff, policy.slack) {
+        let together = |members: Vec<Candidate>| {
+            let files = members.len();
+            group(members, GroupKind::Merge, Reason::ExpiredTogether { files, cutoff })
+        };
+        groups.extend(cut(small, policy).into_iter().map(together));
+        return (groups, Vec::new());
+    }
+    let waited = Duration::from_micros(u64::try_from(cutoff.0.saturating_sub(oldest.0)).unwrap_or(0));
+    let reason = SkipReason::ExpiredWaiting {
+        have_bytes: have,
+        need_bytes: worth,
+        waited_s: waited.as_secs(),
+        at_most_s: policy.slack.saturating_sub(waited).as_secs(),
+    };
+    (groups, small.iter().map(|c| skip(&c.input, reason.clone())).collect())
 }
 
 fn due(c: &Candidate, cutoff: Micros, policy: &Policy) -> Due {
@@ -124,6 +151,8 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<
     let quarantined: BTreeMap<&str, (&Option<String>, &str)> =
         head.iter().flat_map(|m| &m.quarantined).map(|q| (q.key.as_str(), (&q.etag, q.reason.as_str()))).collect();
 
+    let restoring: BTreeSet<&str> = head.iter().flat_map(|m| &m.holds).filter(|h| !h.done).flat_map(|h| &h.files).map(String::as_str).collect();
+
     let (mut raws, mut skipped) = (Vec::new(), Vec::new());
     for f in &inventory.listing {
         let kind = names::classify(tenant, &f.key);
@@ -133,6 +162,8 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<
         let candidate = raw_candidate(f, now);
         if retired.contains(f.key.as_str()) {
             skipped.push(skip(&candidate.input, SkipReason::Retired));
+        } else if restoring.contains(f.key.as_str()) {
+            skipped.push(skip(&candidate.input, SkipReason::Restoring));
         } else if let Some((etag, reason)) = quarantined.get(f.key.as_str())
             && **etag == f.etag
         {
@@ -283,10 +314,16 @@ fn full(raws: Vec<Candidate>, snapshots: &mut Vec<Candidate>) -> Vec<(Vec<Candid
 
 /// Cuts a merge into groups in time order, towards the target size and never over the maximum but for a single larger file.
 fn pack(mut members: Vec<Candidate>, policy: &Policy) -> Vec<Vec<Candidate>> {
-    members.sort_by(|a, b| (a.order, &a.input.key).cmp(&(b.order, &b.input.key)));
-    if policy.strategy == CompactionStrategy::FullCompaction {
-        return if members.is_empty() { Vec::new() } else { vec![members] };
+    if policy.strategy != CompactionStrategy::FullCompaction {
+        return cut(members, policy);
     }
+    members.sort_by(|a, b| (a.order, &a.input.key).cmp(&(b.order, &b.input.key)));
+    if members.is_empty() { Vec::new() } else { vec![members] }
+}
+
+/// As [`pack`], whatever the strategy.
+fn cut(mut members: Vec<Candidate>, policy: &Policy) -> Vec<Vec<Candidate>> {
+    members.sort_by(|a, b| (a.order, &a.input.key).cmp(&(b.order, &b.input.key)));
     let mut left: u64 = members.iter().map(|c| c.input.size).sum();
     let (mut groups, mut open, mut size) = (Vec::new(), Vec::new(), 0_u64);
     for c in members {

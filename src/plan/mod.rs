@@ -1,8 +1,11 @@
 //! Decisions. Everything here is pure: no clock, no async, no store, so that it can be tested, printed and model-checked as it is.
 
+pub mod brake;
 pub mod commit;
 pub mod compaction;
+pub mod expiry;
 pub mod live;
+pub mod restore;
 pub mod retention;
 pub mod schedule;
 pub mod status;

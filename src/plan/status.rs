@@ -44,7 +44,7 @@ pub fn of(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime
         rows_archived: totals.rows_archived,
         rows_expired: totals.rows_expired,
         ttl_s: policy.ttl.map(|t| t.as_secs()),
-        overdue_s: retention::cutoff(policy, now).and_then(|cutoff| overdue(oldest?, cutoff)),
+        overdue_s: retention::cutoff_held(policy, head.map_or(&[], |m| &m.holds), now).and_then(|cutoff| overdue(oldest?, cutoff)),
     }
 }
 

@@ -72,6 +72,11 @@ pub fn forgettable(head: &Manifest, listing: &[Listed]) -> Vec<Key> {
     retired.chain(quarantined).cloned().collect()
 }
 
+/// The holds that are over, and whose files are still remembered.
+pub fn releasable(head: &Manifest, now: DateTime<Utc>) -> Vec<FileId> {
+    head.holds.iter().filter(|h| !h.is_active(now) && !h.files.is_empty()).map(|h| h.id).collect()
+}
+
 /// The manifest versions that may be pruned: older than the newest [`KEEP_MANIFESTS`] and than [`KEEP_MANIFESTS_FOR`]. `versions` are those listed,
 /// with the store's time of their writing.
 pub fn prunable(head_version: u64, versions: &[(u64, DateTime<Utc>)], store_time: DateTime<Utc>) -> Vec<u64> {

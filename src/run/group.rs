@@ -18,7 +18,9 @@ use crate::model::plan::{Group, GroupKind, PlannedInput};
 use crate::model::policy::Policy;
 use crate::model::report::{Status, TenantReport};
 use crate::parquet_io::Columns;
+use crate::plan::brake::Brake;
 use crate::plan::compaction::{MIN_PIECE, Period};
+use crate::plan::retention::LeaveRule;
 use crate::progress::Event;
 use crate::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest};
 use crate::stage::commit::Committer;
@@ -45,6 +47,8 @@ pub(super) struct GroupRun<'a> {
     pub policy: &'a Policy,
     pub committer: &'a Committer,
     pub cutoff: Option<Micros>,
+    /// Asked before each commit.
+    pub brake: Option<Brake>,
     /// Counts the requests to the archive.
     pub archive_requests: &'a Arc<Counters>,
     /// Read before any input of the next group is.
@@ -55,17 +59,19 @@ impl GroupRun<'_> {
     /// Does one group and adds what it did to `report`.
     pub async fn run(&mut self, group: Group, report: &mut TenantReport) -> Result<()> {
         tracing::info!(tenant = %self.tenant, run_id = %self.run.run_id, files = group.inputs.len(), bytes = group.bytes(), reason = %group.reason, "group");
+        // Where every row has expired, none stays.
+        let leave = LeaveRule::of(self.policy).filter(|_| !group.is_expiry());
         match (group.kind, &self.run.context.config.archive) {
             (GroupKind::Expire, None) => self.drop_whole(group, report).await,
             (GroupKind::Expire, Some(archive)) => self.archive_whole(&Arc::clone(archive), group.inputs, report).await,
-            (GroupKind::Merge, _) => self.merge_all(group.inputs, report).await,
+            (GroupKind::Merge, _) => self.merge_all(group.inputs, leave, report).await,
         }
     }
 
     /// Merges what can be read, and sets aside what cannot.
-    async fn merge_all(&mut self, mut inputs: Vec<PlannedInput>, report: &mut TenantReport) -> Result<()> {
+    async fn merge_all(&mut self, mut inputs: Vec<PlannedInput>, leave: Option<LeaveRule>, report: &mut TenantReport) -> Result<()> {
         while !inputs.is_empty() {
-            match self.merge(&inputs, report).await {
+            match self.merge(&inputs, leave, report).await {
                 Ok(()) => break,
                 Err(MergeError::Failed(e)) => return Err(e),
                 Err(MergeError::Bad(bad)) => {
@@ -113,7 +119,7 @@ impl GroupRun<'_> {
             }
             // One object each: they are worth it, or the plan would have put them together.
             for input in by_rows {
-                self.merge_all(vec![input], report).await?;
+                self.merge_all(vec![input], None, report).await?;
             }
         }
         Ok(())
@@ -123,7 +129,15 @@ impl GroupRun<'_> {
         // Between the plan and now, another run may have taken it.
         let snapshot = self.head.snapshots.iter().find(|s| s.key == input.key).cloned().ok_or_else(|| Error::Gone(input.key.clone()))?;
         let schema = snapshot.schema.and_then(|id| self.head.schemas.get(&id)).cloned();
-        Ok(CopyRequest { tenant: self.tenant.clone(), run_id: self.run.run_id, snapshot, schema, requests: Arc::clone(self.archive_requests) })
+        let timestamp_column = self.run.context.config.timestamp_column.clone();
+        Ok(CopyRequest {
+            tenant: self.tenant.clone(),
+            run_id: self.run.run_id,
+            snapshot,
+            schema,
+            timestamp_column,
+            requests: Arc::clone(self.archive_requests),
+        })
     }
 
     async fn retire_copied(&mut self, copied: Vec<(&PlannedInput, Receipt)>, report: &mut TenantReport) -> Result<()> {
@@ -151,13 +165,13 @@ impl GroupRun<'_> {
         Ok(())
     }
 
-    async fn merge(&mut self, inputs: &[PlannedInput], report: &mut TenantReport) -> Result<(), MergeError> {
+    async fn merge(&mut self, inputs: &[PlannedInput], leave: Option<LeaveRule>, report: &mut TenantReport) -> Result<(), MergeError> {
         let bytes = inputs.iter().map(|i| i.size).sum();
         let share = self.run.memory.share(bytes).await?;
         let archive = self.run.context.config.archive.as_ref().filter(|_| self.cutoff.is_some());
         // A part of the share encodes what expires.
         let for_archive = if archive.is_some() { share.bytes / 4 } else { 0 };
-        let spec = self.spec(inputs, share.bytes - for_archive);
+        let spec = self.spec(inputs, leave, share.bytes - for_archive);
         let task = archive.map(|a| self.begin_archive(a, inputs, for_archive));
         let (sink, task) = task.map_or((None, None), |(sink, task)| (Some(sink), Some(task)));
 
@@ -182,7 +196,7 @@ impl GroupRun<'_> {
         Ok(())
     }
 
-    fn spec(&self, inputs: &[PlannedInput], budget: u64) -> MergeSpec {
+    fn spec(&self, inputs: &[PlannedInput], leave: Option<LeaveRule>, budget: u64) -> MergeSpec {
         let config = &self.run.context.config;
         MergeSpec {
             tenant: self.tenant.clone(),
@@ -190,6 +204,7 @@ impl GroupRun<'_> {
             columns: Columns { timestamp: config.timestamp_column.clone(), id: config.id_column.clone() },
             now: Micros::from_datetime(self.run.context.clock.now()),
             cutoff: self.cutoff,
+            leave,
             target_file_size: self.policy.target_file_size,
             cut: Period::of(self.policy),
             min_piece: MIN_PIECE.min(self.policy.target_file_size),
@@ -278,6 +293,9 @@ impl GroupRun<'_> {
     }
 
     async fn commit(&mut self, edit: &Edit, seen: Observed) -> Result<()> {
+        if let Some(brake) = &mut self.brake {
+            brake.take(edit)?;
+        }
         self.head = self.committer.commit(self.head.clone(), edit, seen).await?;
         Ok(())
     }

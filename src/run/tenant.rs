@@ -79,7 +79,7 @@ impl Run {
     }
 
     async fn work(&self, store: &Arc<dyn ObjectStore>, archive_requests: &Arc<Counters>, work: Work, report: &mut TenantReport) -> Result<()> {
-        let Work { tenant, inventory, plan, sweep_due, .. } = work;
+        let Work { tenant, inventory, plan, brake, sweep_due, .. } = work;
         let policy = self.context.config.policy_for(tenant.as_str());
         let committer = Committer::new(Arc::clone(store), tenant.clone(), Arc::clone(&self.context.clock), self.run_id);
         let head = match inventory.head {
@@ -88,7 +88,8 @@ impl Run {
         };
         let groups = plan.groups.len();
         let mut failure = None;
-        let mut group_run = GroupRun { run: self, store, tenant: &tenant, policy: &policy, committer: &committer, cutoff: plan.cutoff, archive_requests, head };
+        let mut group_run =
+            GroupRun { run: self, store, tenant: &tenant, policy: &policy, committer: &committer, cutoff: plan.cutoff, brake, archive_requests, head };
         for (done, group) in plan.groups.into_iter().enumerate() {
             if self.is_over() {
                 report.groups_left = (groups - done) as u64;

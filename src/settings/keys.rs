@@ -14,7 +14,7 @@ use crate::stage::credentials::Connection;
 use crate::stage::retry::RetryPolicy;
 use crate::{CompactionConfig, CompactionOverrides, RetentionConfig};
 
-use super::value::{Raw, Shown, boolean, count, duration, one_of, path, size, some_duration, some_size, text, ttl, web_address};
+use super::value::{Raw, Shown, boolean, count, duration, one_of, path, percent, size, some_duration, some_size, text, ttl, web_address};
 
 /// All settings while the layers are laid over each other: defaults at first.
 #[derive(Debug, Clone)]
@@ -33,6 +33,7 @@ pub struct Draft {
     pub retention: RetentionConfig,
     pub slack: Duration,
     pub allow_short_ttl: bool,
+    pub max_expire_percent: u8,
     pub archive: ArchiveDraft,
     pub delete_delay: Duration,
     pub orphan_grace: Duration,
@@ -64,6 +65,7 @@ impl Default for Draft {
             retention: c.retention,
             slack: c.slack,
             allow_short_ttl: false,
+            max_expire_percent: c.max_expire_percent,
             archive: ArchiveDraft::default(),
             delete_delay: c.delete_delay,
             orphan_grace: c.orphan_grace,
@@ -94,6 +96,7 @@ impl Default for MetricsDraft {
 pub struct ArchiveDraft {
     pub url: Option<String>,
     pub storage_class: Option<String>,
+    pub min_object_size: u64,
     pub verify: Verify,
     pub checksum: ChecksumAlgorithm,
     pub connection: Connection,
@@ -110,6 +113,7 @@ impl Default for ArchiveDraft {
         Self {
             url: None,
             storage_class: None,
+            min_object_size: CompactionConfig::default().archive_min_object_size,
             verify: Verify::default(),
             checksum: ChecksumAlgorithm::default(),
             connection: Connection::default(),
@@ -175,12 +179,18 @@ pub const KEYS: &[Key] = &[
     Key { path: "retention.default_ttl", set: |d, v| put(&mut d.retention.default_ttl, ttl(v)), show: |d| Shown::ttl(d.retention.default_ttl) },
     Key { path: "retention.slack", set: |d, v| put(&mut d.slack, duration(v)), show: |d| Shown::duration(d.slack) },
     Key { path: "retention.allow_short_ttl", set: |d, v| put(&mut d.allow_short_ttl, boolean(v)), show: |d| Shown::boolean(d.allow_short_ttl) },
+    Key {
+        path: "retention.max_expire_percent",
+        set: |d, v| put(&mut d.max_expire_percent, percent(v)),
+        show: |d| Shown::count(usize::from(d.max_expire_percent)),
+    },
     Key { path: "archive.url", set: |d, v| put_some(&mut d.archive.url, text(v)), show: |d| Shown::text(d.archive.url.as_deref()) },
     Key {
         path: "archive.storage_class",
         set: |d, v| put_some(&mut d.archive.storage_class, text(v)),
         show: |d| Shown::text(d.archive.storage_class.as_deref()),
     },
+    Key { path: "archive.min_object_size", set: |d, v| put(&mut d.archive.min_object_size, size(v)), show: |d| Shown::size(d.archive.min_object_size) },
     Key { path: "archive.verify", set: |d, v| put(&mut d.archive.verify, one_of(v, &VERIFY)), show: |d| Shown::name_of(&d.archive.verify, &VERIFY) },
     Key {
         path: "archive.checksum",

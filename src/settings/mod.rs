@@ -12,6 +12,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::metrics::deliver::{Push, Targets};
 use crate::model::shard::Shard;
@@ -26,6 +27,14 @@ pub use env::Environment;
 use keys::Draft;
 use value::Raw;
 pub use value::{Shown, show_duration};
+
+/// A duration as settings write it: `30d`, `1h 30m`; not zero.
+///
+/// # Errors
+/// What to write instead.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    value::some_duration(Raw::Text(text))
+}
 
 /// The file that is read where none is named.
 pub const DEFAULT_FILE: &str = "icepack.toml";
@@ -230,6 +239,9 @@ impl Settings {
             timestamp_column: d.timestamp_column.clone(),
             id_column: d.id_column.clone(),
             slack: d.slack,
+            archive_min_object_size: d.archive.min_object_size,
+            plan_for_archive: d.archive.url.is_some(),
+            max_expire_percent: d.max_expire_percent,
             delete_delay: d.delete_delay,
             orphan_grace: d.orphan_grace,
             memory_limit: d.memory_limit,

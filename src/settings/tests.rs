@@ -53,12 +53,14 @@ max_raw_age = "12h"
 [retention]
 default_ttl = "365d"
 slack = "6h"
+max_expire_percent = 60
 [retention.tenants]
 "eu-*" = "90d"
 audit = "forever"
 [archive]
 url = "s3://events-cold/prod"
 storage_class = "DEEP_ARCHIVE"
+min_object_size = "16MiB"
 checksum = "SHA256"
 endpoint = "https://cold:9000"
 region = "eu-1"
@@ -84,6 +86,7 @@ fn every_key_of_the_file_arrives() {
     let settings = from_file(FULL);
     let c = settings.compaction_config();
     assert_eq!((c.timestamp_column.as_str(), c.id_column.as_str(), c.memory_limit), ("at", "id", 512 << 20));
+    assert_eq!((c.max_expire_percent, c.policy_for("acme").archive.unwrap().min_object_size), (60, 16 << 20));
     assert_eq!((c.spill_dir, c.max_duration), (Some("/scratch".into()), Some(Duration::from_secs(5400))));
     assert_eq!((c.concurrency, c.compaction_interval_seconds), (2, 7200));
     assert_eq!((c.strategy.short(), c.min_files_to_compact, c.small_file_threshold), ("time", 5, 1 << 20));
@@ -166,7 +169,8 @@ fn example(path: &str) -> &'static str {
         "archive.object_lock_mode" => "COMPLIANCE",
         "archive.object_lock_days" => "30",
         "memory_limit" | "compaction.target_file_size" | "compaction.max_file_size" => "200MiB",
-        "compaction.small_file_threshold" => "1MiB",
+        "compaction.small_file_threshold" | "archive.min_object_size" => "1MiB",
+        "retention.max_expire_percent" => "60",
         "metrics.pushgateway" => "http://gate:9091",
         "metrics.max_tenants" => "7",
         "metrics.file" | "metrics.job" | "metrics.instance" => "x",
@@ -177,7 +181,7 @@ fn example(path: &str) -> &'static str {
 #[test]
 fn every_scalar_key_has_its_variable() {
     let paths = keys::scalar_paths();
-    assert_eq!(paths.len(), 38);
+    assert_eq!(paths.len(), 40);
     let env: Vec<(String, String)> = paths.iter().map(|p| (keys::env_name(p), example(p).to_owned())).collect();
     let given = Layers { env: Environment::new(env), ..Layers::default() };
     let settings = Settings::resolve(&given).unwrap();
@@ -219,7 +223,7 @@ fn a_slip_in_the_file_is_answered_with_the_line_and_the_right_word() {
             "icepack.toml:2: unknown key `sweep.memory_limit`: `memory_limit` belongs to the top of the file, before the first [section]",
         ),
         ("delete_delay = \"1h\"", "icepack.toml:1: unknown key `delete_delay`: `delete_delay` belongs into [sweep]"),
-        ("[archive]\nquux = 1", "icepack.toml:2: unknown key `archive.quux`: known here: url, storage_class, verify, checksum, "),
+        ("[archive]\nquux = 1", "icepack.toml:2: unknown key `archive.quux`: known here: url, storage_class, min_object_size, verify, checksum, "),
         ("[tenants.acme.compaction]\nstratgy = \"full\"", "icepack.toml:2: unknown key `tenants.acme.compaction.stratgy`: did you mean `strategy`?"),
         ("[tenants.acme]\nttl = \"1d\"", "icepack.toml:2: unknown key `tenants.acme.ttl`: write [tenants.acme.compaction] or [tenants.acme.retention]"),
         ("[tenants.acme.retention]\nttll = \"1d\"", "icepack.toml:2: unknown key `tenants.acme.retention.ttll`: did you mean `ttl`?"),

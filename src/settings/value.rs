@@ -92,6 +92,12 @@ pub fn count(raw: Raw<'_>) -> Result<usize, String> {
     n.filter(|n| *n > 0).ok_or_else(|| format!("{} is not possible here: use a whole number from 1", show_raw(raw)))
 }
 
+/// A percentage, whole, from 1 to 100.
+pub fn percent(raw: Raw<'_>) -> Result<u8, String> {
+    let n = count(raw).ok().and_then(|n| u8::try_from(n).ok()).filter(|n| *n <= 100);
+    n.ok_or_else(|| format!("{} is not possible here: use a whole number from 1 to 100", show_raw(raw)))
+}
+
 /// `24h`, `30d`, `1h 30m`; `0` is the only number that needs no unit.
 pub fn duration(raw: Raw<'_>) -> Result<Duration, String> {
     const WANTED: &str = "a number with a unit like \"30d\", \"24h\" or \"1h 30m\"";
@@ -316,6 +322,10 @@ mod tests {
         assert_eq!(count(Raw::Integer(3)), Ok(3));
         for wrong in [Raw::Text("0"), Raw::Integer(0), Raw::Text("-1"), Raw::Text("three"), Raw::Bool(true)] {
             assert!(count(wrong).is_err(), "{wrong:?}");
+        }
+        assert_eq!([percent(Raw::Text("60")), percent(Raw::Integer(100))], [Ok(60), Ok(100)]);
+        for wrong in [Raw::Integer(0), Raw::Integer(101), Raw::Text("60%"), Raw::Text("300"), Raw::Bool(true)] {
+            assert!(percent(wrong).unwrap_err().contains("from 1 to 100"), "{wrong:?}");
         }
         assert_eq!(boolean(Raw::Text("true")), Ok(true));
         assert_eq!(boolean(Raw::Bool(false)), Ok(false));

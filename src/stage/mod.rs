@@ -14,5 +14,6 @@ pub mod piece;
 pub mod retry;
 pub mod runs;
 pub mod store;
+pub mod survey;
 pub mod sweep;
 pub mod verify;

@@ -12,6 +12,7 @@ use super::litter::Directory;
 use super::{discover, store::path};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::model::file::Listed;
 use crate::model::manifest::{Manifest, Observed};
 use crate::model::names::{self, FileId, Key, Tenant};
 use crate::model::policy::Policy;
@@ -72,6 +73,7 @@ impl Sweeper<'_> {
             let mut edit = self.committer.edit();
             edit.forget = sweep::forgettable(&head, &listing);
             edit.floor = sweep::next_floor(&head, &unnamed, self.store_time, self.policy.orphan_grace);
+            edit.release = sweep::releasable(&head, self.clock.now());
             edit.settle = head.archives.iter().map(|a| a.key.clone()).filter(|k| receipts.contains(k)).collect();
             if edit.is_empty() {
                 report.pruned = self.prune(&head).await?;
@@ -127,6 +129,10 @@ impl Sweeper<'_> {
 }
 
 /// Whether a sweep could find anything to do. Saves an idle tenant the requests.
-pub fn is_due(head: &Manifest, listing: &[crate::model::file::Listed]) -> bool {
-    !head.retired.is_empty() || !head.archives.is_empty() || !sweep::forgettable(head, listing).is_empty() || !sweep::orphans(head, listing).is_empty()
+pub fn is_due(head: &Manifest, listing: &[Listed], now: DateTime<Utc>) -> bool {
+    !head.retired.is_empty()
+        || !head.archives.is_empty()
+        || !sweep::releasable(head, now).is_empty()
+        || !sweep::forgettable(head, listing).is_empty()
+        || !sweep::orphans(head, listing).is_empty()
 }

@@ -44,6 +44,8 @@ impl Model {
             Conflict::NotForgettable(_) => "conflict: not forgettable",
             Conflict::NotSettled(_) => "conflict: not settled",
             Conflict::Books(_) => "conflict: books",
+            // Restores are not part of these worlds: `plan/commit/tests.rs` and `tests/restore.rs` have them.
+            Conflict::Held(_) | Conflict::AlreadyRestored(_) | Conflict::HoldGone(_) => "conflict: holds",
         });
         if c.is_internal() && self.fault.is_none() {
             s.broken = Some("an honest edit is refused as a bug");

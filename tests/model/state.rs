@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use icepack::clock::{Clock, ManualClock};
 use icepack::invariants::{Object, World};
 use icepack::model::file::{Micros, RowStats, Snapshot};
-use icepack::model::manifest::{Edit, FORMAT, Manifest, Observed, Receipt, WRITER};
+use icepack::model::manifest::{Edit, Manifest, Observed, RECEIPT_FORMAT, Receipt, WRITER};
 use icepack::model::names::{FileId, Key, Tenant, archive_key, snapshot_key};
 use ulid::Ulid;
 
@@ -57,7 +57,7 @@ pub fn snapshot(id: FileId, rows: &[Row]) -> Snapshot {
 
 pub fn receipt(id: FileId, rows: &[Row]) -> Receipt {
     Receipt {
-        format: FORMAT,
+        format: RECEIPT_FORMAT,
         tenant: tenant(),
         key: archive_key(&tenant(), Micros(0), Micros(0), id),
         id,
@@ -68,6 +68,7 @@ pub fn receipt(id: FileId, rows: &[Row]) -> Receipt {
         verified: None,
         schema: None,
         manifest_version: None,
+        timestamp_column: None,
         archive: String::new(),
         stats: stats(rows),
         sources: Vec::new(),

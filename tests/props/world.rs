@@ -76,7 +76,8 @@ pub struct World {
     pub padding: usize,
     pub steps: Vec<Step>,
     pub ttl: Option<Duration>,
-    pub archive: bool,
+    /// Bytes that make an archive object worth it, where there is an archive: none, or more than any of these worlds has.
+    pub archive: Option<u64>,
     pub strategy: CompactionStrategy,
     pub target: u64,
     pub memory: u64,
@@ -130,10 +131,11 @@ fn step(files: usize, rows: usize) -> impl Strategy<Value = Step> {
 /// A world of up to so many steps.
 pub fn world(steps: usize) -> impl Strategy<Value = World> {
     let ttl = select(vec![None, Some(Duration::from_secs(2 * 3_600)), Some(Duration::from_secs(10 * 86_400)), Some(Duration::from_secs(400 * 86_400))]);
+    let archive = select(vec![None, None, Some(0_u64), Some(8 << 20)]);
     let strategy = select(vec![CompactionStrategy::SizeBased, CompactionStrategy::TimeBased, CompactionStrategy::FullCompaction]);
     let limits = (select(vec![1_u64, 4_000, 128 << 20]), select(vec![1_u64, 512 << 20]), 1..4_usize, select(vec![2_000_u64, 10 << 20]));
     let data = (any::<bool>(), any::<bool>(), prop_oneof![9 => Just(0_usize), 1 => Just(40_000)]);
-    (data, vec(step(6, 40), 1..=steps), ttl, any::<bool>(), strategy, limits, any::<bool>()).prop_map(
+    (data, vec(step(6, 40), 1..=steps), ttl, archive, strategy, limits, any::<bool>()).prop_map(
         |((zoned, floats, padding), steps, ttl, archive, strategy, (target, memory, min_files, threshold), delete_delay)| World {
             zoned,
             floats,

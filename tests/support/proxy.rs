@@ -31,7 +31,28 @@ pub enum Fate {
     ResetAfter,
     /// The reply breaks off in its middle.
     Truncated,
+    /// 403 AccessDenied; the server never sees it.
+    Denied,
+    /// The last byte of the request's body arrives as another.
+    Garbled,
+    /// 503 with the wish to be left alone for so many seconds; the server never sees it.
+    RetryAfter(u32),
 }
+
+/// What is known of a request before it is carried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// `PUT`
+    pub method: String,
+    /// `/bucket/key?uploadId=7`
+    pub target: String,
+    /// Whether the server is asked to copy.
+    pub copies: bool,
+    /// Bytes of its body.
+    pub body: usize,
+}
+
+type Rule = Box<dyn Fn(&Request) -> Fate + Send + Sync>;
 
 /// Of a hundred requests, how many meet each fate. The rest is carried.
 const PERCENT: [(Fate, u32); 7] = [
@@ -54,16 +75,27 @@ pub struct Proxy {
 struct State {
     server: String,
     rng: Mutex<Rng>,
+    rule: Option<Rule>,
     tally: Mutex<BTreeMap<Fate, usize>>,
+    seen: Mutex<Vec<Request>>,
 }
 
 impl Proxy {
     /// Starts one in front of `endpoint`.
     pub async fn start(endpoint: &str, seed: u64) -> Self {
+        Self::begin(endpoint, seed, None).await
+    }
+
+    /// One that decides by `rule`, request by request, and remembers them.
+    pub async fn ruled(endpoint: &str, rule: impl Fn(&Request) -> Fate + Send + Sync + 'static) -> Self {
+        Self::begin(endpoint, 0, Some(Box::new(rule))).await
+    }
+
+    async fn begin(endpoint: &str, seed: u64, rule: Option<Rule>) -> Self {
         let server = endpoint.strip_prefix("http://").unwrap().trim_end_matches('/').to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let state = Arc::new(State { server, rng: Mutex::new(Rng::with_seed(seed)), tally: Mutex::default() });
+        let state = Arc::new(State { server, rng: Mutex::new(Rng::with_seed(seed)), rule, tally: Mutex::default(), seen: Mutex::default() });
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -74,6 +106,11 @@ impl Proxy {
         Self { endpoint, state }
     }
 
+    /// The requests so far, where a rule decides.
+    pub fn seen(&self) -> Vec<Request> {
+        self.state.seen.lock().unwrap().clone()
+    }
+
     /// How many requests have met which fate.
     pub fn tally(&self) -> BTreeMap<Fate, usize> {
         self.state.tally.lock().unwrap().clone()
@@ -81,6 +118,15 @@ impl Proxy {
 }
 
 impl State {
+    fn decide(&self, request: &[u8]) -> (Fate, Duration) {
+        let Some(rule) = &self.rule else { return self.draw() };
+        let request = Request::of(request);
+        let fate = rule(&request);
+        self.seen.lock().unwrap().push(request);
+        *self.tally.lock().unwrap().entry(fate).or_default() += 1;
+        (fate, Duration::ZERO)
+    }
+
     fn draw(&self) -> (Fate, Duration) {
         let mut rng = self.rng.lock().unwrap();
         let mut left = rng.u32(0..100);
@@ -99,10 +145,19 @@ impl State {
 }
 
 async fn serve(mut client: TcpStream, state: Arc<State>) -> io::Result<()> {
-    let request = read_request(&mut client).await?;
-    let (fate, pause) = state.draw();
+    let mut request = read_request(&mut client).await?;
+    let (fate, pause) = state.decide(&request);
     match fate {
         Fate::SlowDown => return error(&mut client, "503 Slow Down", "SlowDown", "Please reduce your request rate.").await,
+        Fate::RetryAfter(seconds) => {
+            return error(&mut client, &format!("503 Slow Down\r\nRetry-After: {seconds}"), "SlowDown", "Please reduce your request rate.").await;
+        }
+        Fate::Denied => return error(&mut client, "403 Forbidden", "AccessDenied", "Access Denied").await,
+        Fate::Garbled => {
+            if let Some(last) = request.last_mut() {
+                *last ^= 1;
+            }
+        }
         Fate::ErrorBefore => return error(&mut client, "500 Internal Server Error", "InternalError", "We encountered an internal error.").await,
         Fate::ResetBefore => return reset(&client),
         Fate::Delayed => tokio::time::sleep(pause).await,
@@ -116,6 +171,16 @@ async fn serve(mut client: TcpStream, state: Arc<State>) -> io::Result<()> {
         Fate::ErrorAfter => error(&mut client, "500 Internal Server Error", "InternalError", "We encountered an internal error.").await,
         Fate::Truncated => client.write_all(&reply[..reply.len() / 2]).await,
         _ => client.write_all(&reply).await,
+    }
+}
+
+impl Request {
+    fn of(bytes: &[u8]) -> Self {
+        let len = bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
+        let head = String::from_utf8_lossy(&bytes[..len]);
+        let mut words = head.split(' ').map(str::to_owned);
+        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        Self { method, target, copies: head.to_ascii_lowercase().contains("x-amz-copy-source:"), body: bytes.len() - len }
     }
 }
 

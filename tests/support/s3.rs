@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, StalledStreamProtectionConfig};
 use object_store::aws::AmazonS3Builder;
 use object_store::prefix::PrefixStore;
 
@@ -40,16 +41,23 @@ pub fn endpoint() -> Option<String> {
 
 /// A client for what object_store cannot do: buckets.
 pub fn client(endpoint: &str) -> Client {
+    Client::from_conf(config(endpoint).build())
+}
+
+/// A client as the job makes it: it tries nothing twice.
+pub fn client_without_retries(endpoint: &str) -> Client {
+    Client::from_conf(config(endpoint).retry_config(RetryConfig::disabled()).stalled_stream_protection(StalledStreamProtectionConfig::disabled()).build())
+}
+
+fn config(endpoint: &str) -> aws_sdk_s3::config::Builder {
     let http = aws_smithy_http_client::Builder::new().build_http();
-    let config = aws_sdk_s3::Config::builder()
+    aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(http)
         .endpoint_url(endpoint)
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new(KEY, SECRET, None, None, "test"))
         .force_path_style(true)
-        .build();
-    Client::from_conf(config)
 }
 
 /// Makes an empty bucket of a name nobody has used.

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod doctor;
 pub mod plan;
+pub mod restore;
 pub mod run;
 pub mod status;
 pub mod table;

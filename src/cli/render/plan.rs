@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::super::output::Style;
 use super::table::Grid;
-use super::text::{count, no_tenants, plural, second, size};
+use super::text::{about, count, no_tenants, plural, second, size};
 
 /// The document of `plan --json`.
 #[derive(Debug, Serialize)]
@@ -152,8 +152,12 @@ fn short(reason: &SkipReason) -> String {
         SkipReason::Large => "not small".to_owned(),
         SkipReason::Young => "too young".to_owned(),
         SkipReason::Finished => "finished".to_owned(),
+        SkipReason::ExpiredWaiting { have_bytes, need_bytes, at_most_s, .. } => {
+            format!("expired, waiting for an archive object: {} of {}, at most {} more", size(*have_bytes), size(*need_bytes), about(*at_most_s))
+        }
         SkipReason::Quarantined { .. } => "quarantined".to_owned(),
         SkipReason::Retired => "waiting to be deleted".to_owned(),
+        SkipReason::Restoring => "part of a restore that is not done".to_owned(),
         SkipReason::Orphan => "left over from an unfinished run".to_owned(),
     }
 }
@@ -210,6 +214,7 @@ mod tests {
                 skipped("acme/bad.parquet", SkipReason::Quarantined { reason: "not Parquet".to_owned() }),
                 skipped("acme/bad2.parquet", SkipReason::Quarantined { reason: "empty".to_owned() }),
             ],
+            expiry: None,
         }
     }
 

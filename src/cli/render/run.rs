@@ -121,10 +121,22 @@ fn notes(totals: &TenantReport) -> Vec<String> {
     if totals.id_conflicts > 0 {
         notes.push(format!("{} with the same id as another but other content: all kept", plural(totals.id_conflicts, "row")));
     }
+    if totals.archived_objects > 0 {
+        notes.push(archived(totals));
+    }
     if totals.groups_left > 0 {
         notes.push(format!("{} left for the next pass", plural(totals.groups_left, "group")));
     }
     notes
+}
+
+/// How much went to the archive, and how much of it without passing through the job.
+fn archived(totals: &TenantReport) -> String {
+    let copied = match totals.copied_objects {
+        0 => String::new(),
+        n => format!("; {} of them, {}, copied within the store, none of it through this job", count(n), size(totals.copied_bytes)),
+    };
+    format!("archived {}, {}{copied}", plural(totals.archived_objects, "object"), size(totals.archived_bytes))
 }
 
 fn requests(r: &Requests) -> String {
@@ -227,6 +239,15 @@ mod tests {
         assert!(!lines[0].contains("archived") && !lines[0].contains("quarantined"), "{text}");
         assert!(lines[2].starts_with("acme    done      400    2  40.0 MiB  31.0 MiB  4,000,000  4,000,000"), "{text}");
         assert_eq!(&lines[3..], ["nothing to do for 2 more tenants", "requests: 1,203 (1,200 get, 3 put)"]);
+    }
+
+    #[test]
+    fn what_was_archived_is_told_and_how_much_of_it_was_copied() {
+        let streamed = TenantReport { archived_objects: 1, archived_bytes: 9 << 20, ..acme() };
+        assert!(run(&report(vec![streamed.clone()]), &[], Style::default()).contains("\narchived 1 object, 9.0 MiB\n"));
+        let copied = TenantReport { archived_objects: 3, archived_bytes: 29 << 20, copied_objects: 2, copied_bytes: 20 << 20, ..acme() };
+        let text = run(&report(vec![copied]), &[], Style::default());
+        assert!(text.contains("\narchived 3 objects, 29.0 MiB; 2 of them, 20.0 MiB, copied within the store, none of it through this job\n"), "{text}");
     }
 
     #[test]

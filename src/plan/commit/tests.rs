@@ -3,6 +3,7 @@ use ulid::Ulid;
 
 use super::*;
 use crate::model::file::{Micros, RowStats, Snapshot};
+use crate::model::hold::{Hold, Restored};
 use crate::model::manifest::{Ledger, Quarantined, Receipt, RetireReason, Retired};
 use crate::model::names::{FileId, Tenant, snapshot_key};
 
@@ -167,7 +168,7 @@ fn no_path_crosses_a_tenant() {
 
 fn receipt(rows: u64) -> Receipt {
     Receipt {
-        format: FORMAT,
+        format: 1,
         tenant: tenant(),
         key: "acme/2026-01/archive.acme.x.parquet".into(),
         id: id(40),
@@ -178,6 +179,7 @@ fn receipt(rows: u64) -> Receipt {
         verified: None,
         schema: None,
         manifest_version: None,
+        timestamp_column: None,
         archive: String::new(),
         stats: RowStats { rows, ..RowStats::default() },
         sources: vec!["acme/a.parquet".into()],
@@ -247,4 +249,54 @@ fn a_manifest_survives_its_json() {
     let head = apply(&first, &edit, &seen, stamp(120)).unwrap();
     let text = serde_json::to_string(&head).unwrap();
     assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), head);
+}
+
+fn hold(n: u64, done: bool) -> Hold {
+    let restored = Restored { archive: "s3://cold".into(), tenant: tenant(), from: None, to: Some(Micros(9)) };
+    let files = vec![format!("acme/2026-01/restored.acme.{}.{}.parquet", id(1), id(n))];
+    Hold { id: id(n), restored, oldest: Micros(5), until: DateTime::UNIX_EPOCH, files, done }
+}
+
+#[test]
+fn a_restore_is_recorded_once_and_its_files_stay_until_it_is_done() {
+    let head = Manifest::first(tenant(), stamp(100));
+    assert_eq!((head.format, head.min_reader), (1, 1));
+    let seen = Observed::since(&head);
+    let begin = Edit { hold: Some(hold(30, false)), ..Edit::new(id(1), id(2)) };
+    let head = apply(&head, &begin, &seen, stamp(101)).unwrap();
+    assert_eq!((head.format, head.min_reader), (2, 2), "a program that does not know holds must not act on this");
+
+    let mut seen = Observed::since(&head);
+    let twice = Edit { hold: Some(hold(31, false)), ..Edit::new(id(1), id(3)) };
+    assert_eq!(apply(&head, &twice, &seen, stamp(102)), Err(Conflict::AlreadyRestored(id(30))));
+    let key = hold(30, false).files.remove(0);
+    let mut take = Edit { retire: vec![retire(&key, 3)], ..Edit::new(id(1), id(4)) };
+    take.ledger = Ledger { rows_in: 3, rows_expired: 3, ..Ledger::default() };
+    seen.present.insert(key.clone(), take.retire[0].etag.clone());
+    assert_eq!(apply(&head, &take, &seen, stamp(103)), Err(Conflict::Held(key.clone())));
+    let early = Edit { release: vec![id(30)], ..Edit::new(id(1), id(5)) };
+    assert_eq!(apply(&head, &early, &seen, stamp(104)), Err(Conflict::HoldGone(id(30))), "a restore that broke off is not forgotten");
+
+    let done = Edit { hold: Some(hold(30, true)), ..Edit::new(id(1), id(6)) };
+    let head = apply(&head, &done, &seen, stamp(105)).unwrap();
+    let mut seen = Observed::since(&head);
+    seen.present.insert(key.clone(), take.retire[0].etag.clone());
+    assert!(apply(&head, &take, &seen, stamp(106)).is_ok());
+    let head = apply(&head, &Edit { release: vec![id(30)], ..Edit::new(id(1), id(7)) }, &seen, stamp(107)).unwrap();
+    assert_eq!((head.holds.len(), head.holds[0].files.len()), (1, 0), "that it was restored is remembered");
+    let again = Edit { hold: Some(hold(31, false)), ..Edit::new(id(1), id(8)) };
+    let head = apply(&head, &again, &Observed::since(&head), stamp(108)).unwrap();
+    assert_eq!(head.holds, [hold(31, false)]);
+}
+
+#[test]
+fn a_hold_names_only_raw_files_of_its_tenant_and_is_ended_only_where_it_is() {
+    let head = Manifest::first(tenant(), stamp(100));
+    let seen = Observed::since(&head);
+    for foreign in ["other/x.parquet", "acme/../other/x.parquet", "acme/x.txt"] {
+        let edit = Edit { hold: Some(Hold { files: vec![foreign.into()], ..hold(30, false) }), ..Edit::new(id(1), id(2)) };
+        assert_eq!(apply(&head, &edit, &seen, stamp(101)), Err(Conflict::ForeignPath(foreign.into())));
+    }
+    let edit = Edit { hold: Some(hold(30, true)), ..Edit::new(id(1), id(2)) };
+    assert_eq!(apply(&head, &edit, &seen, stamp(101)), Err(Conflict::HoldGone(id(30))));
 }

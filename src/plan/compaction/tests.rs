@@ -3,9 +3,11 @@ use ulid::Ulid;
 
 use super::*;
 use crate::config::CompactionConfig;
-use crate::model::file::RowStats;
+use crate::model::file::{Extent, RowStats};
 use crate::model::manifest::{Manifest, Quarantined, RetireReason, Retired, Stamp};
 use crate::model::names::{FileId, Key, snapshot_key};
+use crate::model::policy::ArchivePolicy;
+use crate::plan::retention::LeaveRule;
 
 const MIB: u64 = 1024 * 1024;
 const HOUR: i64 = 3600;
@@ -66,10 +68,23 @@ impl World {
             let spans: Vec<(i64, i64, u64)> = group.inputs.iter().map(|i| self.span(i)).collect();
             self.raw.retain(|r| !taken.contains(&r.key));
             self.head.snapshots.retain(|s| !taken.contains(&s.key));
-            if group.kind == GroupKind::Merge {
+            if !group.is_expiry() {
+                let spans = self.without_expired(&spans, plan.cutoff);
                 self.write(&spans);
             }
         }
+    }
+
+    /// What a merge keeps.
+    fn without_expired(&self, spans: &[(i64, i64, u64)], cutoff: Option<Micros>) -> Vec<(i64, i64, u64)> {
+        let Some(cutoff) = cutoff else { return spans.to_vec() };
+        let extents: Vec<_> = spans.iter().map(|(from, to, size)| Extent { amount: *size, span: Some((micros(*from), micros(*to))) }).collect();
+        if LeaveRule::of(&self.policy).is_some_and(|rule| !rule.leaves(&extents, cutoff)) {
+            return spans.to_vec();
+        }
+        let first = (cutoff.0 - micros(0).0 + 3_599_999_999).div_euclid(3_600_000_000);
+        let kept = spans.iter().zip(&extents).filter(|((_, to, _), _)| *to >= first);
+        kept.map(|((from, to, size), extent)| (first.max(*from), *to, size - extent.before(cutoff))).collect()
     }
 
     /// From, to (hours), bytes.
@@ -229,6 +244,95 @@ fn whole_snapshots_expire_and_overdue_ones_are_rewritten() {
     assert!(w.plan().groups.iter().all(|g| g.kind == GroupKind::Merge));
 }
 
+/// Thirty days are kept, and what expires is archived in objects of at least 8 MiB.
+fn with_archive() -> World {
+    let mut w = World::new();
+    w.policy.ttl = Some(Duration::from_secs(30 * 86_400));
+    w.policy.archive = Some(ArchivePolicy { min_object_size: 8 * MIB });
+    w
+}
+
+/// An hour before everything older expires.
+const CUTOFF: i64 = -30 * 24;
+
+#[test]
+fn small_expired_snapshots_wait_until_they_are_worth_an_object() {
+    let mut w = with_archive();
+    w.snapshot(3 * MIB, CUTOFF - 20, CUTOFF - 18).snapshot(4 * MIB, CUTOFF - 10, CUTOFF - 8);
+    let plan = w.plan();
+    assert!(plan.groups.is_empty(), "{plan:?}");
+    let waiting = SkipReason::ExpiredWaiting { have_bytes: 7 * MIB, need_bytes: 8 * MIB, waited_s: 20 * 3600, at_most_s: 4 * 3600 };
+    assert_eq!(reasons(&plan), [&waiting, &waiting]);
+    assert_eq!(waiting.to_string(), "expired, and not worth an archive object yet: 7.0 MiB of 8.0 MiB, for 20h, at most 4h more");
+
+    // Together with a third they are.
+    w.snapshot(MIB, CUTOFF - 7, CUTOFF - 6);
+    let plan = w.plan();
+    let together = |files| Reason::ExpiredTogether { files, cutoff: micros(CUTOFF) };
+    assert_eq!(plan.groups.iter().map(|g| (g.kind, g.inputs.len(), &g.reason)).collect::<Vec<_>>(), [(GroupKind::Merge, 3, &together(3))]);
+    assert_eq!(w.settle(), 1);
+    assert!(w.head.snapshots.is_empty());
+
+    // What is worth it by itself goes by itself, and does not take the others along.
+    let mut w = with_archive();
+    w.snapshot(3 * MIB, CUTOFF - 20, CUTOFF - 18).snapshot(8 * MIB, CUTOFF - 10, CUTOFF - 8);
+    let plan = w.plan();
+    assert_eq!(plan.groups.iter().map(|g| (g.kind, g.inputs.len())).collect::<Vec<_>>(), [(GroupKind::Expire, 1)]);
+    assert!(matches!(reasons(&plan)[..], [SkipReason::ExpiredWaiting { have_bytes, .. }] if *have_bytes == 3 * MIB));
+}
+
+#[test]
+fn no_expired_snapshot_waits_longer_than_the_slack() {
+    let mut w = with_archive();
+    w.snapshot(MIB, CUTOFF - 24, CUTOFF - 23).snapshot(MIB, CUTOFF - 2, CUTOFF - 1);
+    assert!(w.plan().groups.is_empty(), "overdue by just the slack");
+    w.now = 1;
+    let plan = w.plan();
+    assert_eq!(names(&plan).len(), 1, "one is overdue, and the other goes along");
+    assert_eq!(plan.groups[0].inputs.len(), 2);
+    assert_eq!(w.settle(), 1);
+    // Without slack, nothing waits.
+    let mut w = with_archive();
+    w.policy.slack = Duration::ZERO;
+    w.snapshot(MIB, CUTOFF - 2, CUTOFF - 1);
+    assert_eq!(w.plan().groups.len(), 1);
+}
+
+#[test]
+fn crumbs_are_packed_towards_the_target_whatever_the_strategy() {
+    for strategy in [CompactionStrategy::SizeBased, CompactionStrategy::TimeBased, CompactionStrategy::FullCompaction] {
+        let mut w = with_archive();
+        w.policy.strategy = strategy;
+        for i in 0..80 {
+            w.snapshot(4 * MIB, CUTOFF - 100 + i, CUTOFF - 100 + i);
+        }
+        let plan = w.plan();
+        assert_eq!(plan.groups.iter().map(|g| g.bytes() / MIB).collect::<Vec<_>>(), [128, 128, 64], "{strategy:?}");
+        assert_eq!(w.settle(), 1, "a group smaller than the least object leaves too");
+    }
+}
+
+#[test]
+fn without_an_archive_a_small_expired_snapshot_goes_at_once() {
+    let mut w = with_archive();
+    w.policy.archive = None;
+    w.snapshot(1, CUTOFF - 2, CUTOFF - 1);
+    assert_eq!(w.plan().groups[0].kind, GroupKind::Expire);
+}
+
+#[test]
+fn a_waiting_snapshot_is_in_no_merge() {
+    let mut w = with_archive();
+    w.policy.strategy = CompactionStrategy::FullCompaction;
+    w.snapshot(MIB, CUTOFF - 20, CUTOFF - 18);
+    for i in 0..4 {
+        w.raw(&format!("{i}"), MIB, -1);
+    }
+    assert_eq!(names(&w.plan()), [["0", "1", "2", "3"]]);
+    w.settle();
+    assert!(w.head.snapshots.iter().any(|s| s.size == MIB), "it was not rewritten");
+}
+
 #[test]
 fn full_settles_at_once() {
     let mut w = World::new();
@@ -266,7 +370,8 @@ fn every_layout_settles_and_settling_never_writes_much() {
     };
     for case in 0..300 {
         let mut w = World::new();
-        w.policy.ttl = (case % 3 == 0).then(|| Duration::from_secs(400 * 86_400));
+        w.policy.ttl = [Some(400), None, Some(60), Some(60)][case % 4].map(|days| Duration::from_secs(days * 86_400));
+        w.policy.archive = (case % 4 == 3).then_some(ArchivePolicy { min_object_size: 8 * MIB });
         w.policy.strategy = [CompactionStrategy::SizeBased, CompactionStrategy::TimeBased, CompactionStrategy::FullCompaction][case % 5 % 3];
         let hours = |n: u64| -i64::try_from(n).unwrap();
         for i in 0..random(30) {

@@ -1,5 +1,6 @@
 //! The cold tier: where expired rows go before anything that held them is deleted.
 
+pub mod cold;
 mod encode;
 mod object;
 pub mod s3;
@@ -20,7 +21,7 @@ use super::counting::Counters;
 use super::piece::Piece;
 use crate::error::{Error, Result};
 use crate::model::file::{Micros, RowStats, Snapshot};
-use crate::model::manifest::{FORMAT, Receipt, WRITER};
+use crate::model::manifest::{RECEIPT_FORMAT, Receipt, WRITER};
 use crate::model::names::{FileId, Key, Tenant};
 use crate::model::schema::TableSchema;
 use crate::parquet_io::read_stats;
@@ -62,6 +63,8 @@ pub struct CopyRequest {
     pub snapshot: Snapshot,
     /// Its columns, where the manifest has them.
     pub schema: Option<TableSchema>,
+    /// The column that dates a row.
+    pub timestamp_column: String,
     /// Counts the requests.
     pub requests: Arc<Counters>,
 }
@@ -115,7 +118,7 @@ async fn read_back(store: Arc<dyn ObjectStore>, key: &str, size: u64, sent: &Row
 /// What is known of an object that was encoded here. The target adds how it stored and proved it.
 fn receipt(request: &ArchiveRequest, piece: Piece, schema: TableSchema, archive: &str) -> Receipt {
     Receipt {
-        format: FORMAT,
+        format: RECEIPT_FORMAT,
         tenant: request.tenant.clone(),
         key: piece.key,
         id: request.id,
@@ -125,6 +128,7 @@ fn receipt(request: &ArchiveRequest, piece: Piece, schema: TableSchema, archive:
         checksum: piece.checksum,
         verified: None,
         schema: Some(schema),
+        timestamp_column: Some(request.timestamp_column.clone()),
         manifest_version: None,
         archive: archive.to_owned(),
         stats: piece.stats,

@@ -37,6 +37,7 @@ use crate::model::schema::TableSchema;
 use crate::parquet_io::Columns;
 use crate::parquet_io::schema::described;
 use crate::plan::compaction::Period;
+use crate::plan::retention::LeaveRule;
 use job::{Job, Shares, Stop};
 use output::{Output, OutputSpec, Written};
 
@@ -53,6 +54,8 @@ pub struct MergeSpec {
     pub now: Micros,
     /// Dated rows before this have expired.
     pub cutoff: Option<Micros>,
+    /// When those rows leave. None: always.
+    pub leave: Option<LeaveRule>,
     /// Bytes at which a snapshot ends.
     pub target_file_size: u64,
     /// Snapshots also end with the month or the day, …
@@ -199,7 +202,7 @@ fn blocking(
         tenant: spec.tenant.clone(),
         columns: spec.columns.clone(),
         now: spec.now,
-        cutoff: spec.cutoff,
+        cutoff: leaving(spec, &opened),
         latest: opened.latest,
         target_file_size: spec.target_file_size,
         cut: spec.cut,
@@ -225,6 +228,13 @@ fn blocking(
         implausible: written.implausible,
         spilled_runs: job.spilled(),
     })
+}
+
+/// The cutoff, where what lies before it leaves; none where it stays until it is worth an object.
+fn leaving(spec: &MergeSpec, opened: &open::OpenedAll) -> Option<Micros> {
+    let cutoff = spec.cutoff?;
+    let extents: Vec<_> = opened.inputs.iter().map(open::Opened::extent).collect();
+    spec.leave.is_none_or(|rule| rule.leaves(&extents, cutoff)).then_some(cutoff)
 }
 
 /// The books: every row that the footers promised is in a snapshot, expired, or the copy of another.

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use super::job::{Shares, Stop, temp_dir};
 use super::{BadInput, MergeError, MergeSpec};
 use crate::error::{Error, Result};
-use crate::model::file::{Micros, SeenInput};
+use crate::model::file::{Extent, Micros, SeenInput};
 use crate::model::plan::PlannedInput;
 use crate::parquet_io::profile::Profile;
 use crate::parquet_io::read::{Closed, Input, TAIL, footer_len};
@@ -51,6 +51,15 @@ impl Opened {
     pub fn seen(&self) -> SeenInput {
         let ident = &self.file.ident;
         SeenInput { key: ident.key.clone(), size: ident.size, etag: ident.etag.clone(), rows: self.rows }
+    }
+
+    /// Its bytes, and the time of its dated rows.
+    pub fn extent(&self) -> Extent {
+        let (min, max) = match (&self.profile, &self.planned.stats) {
+            (Some(profile), _) => (profile.min, profile.max),
+            (None, stats) => stats.map_or((None, None), |s| (s.min, s.max)),
+        };
+        Extent { amount: self.file.ident.size, span: min.zip(max) }
     }
 }
 
@@ -133,7 +142,7 @@ pub(super) async fn open_all(store: &Arc<dyn ObjectStore>, spec: &MergeSpec, sha
         return Err(MergeError::Bad(bad.into_iter().map(|(_, b)| b).collect()));
     }
     let inputs: Vec<Opened> = opened.into_iter().map(|(_, o)| o).collect();
-    let latest = inputs.iter().filter_map(latest).max().unwrap_or(Micros::EPOCH_2000);
+    let latest = inputs.iter().filter_map(|i| i.extent().span).map(|(_, max)| max).max().unwrap_or(Micros::EPOCH_2000);
     Ok(OpenedAll { inputs, schema, turns, latest, _opener: opener })
 }
 
@@ -141,14 +150,6 @@ pub(super) async fn open_all(store: &Arc<dyn ObjectStore>, spec: &MergeSpec, sha
 fn share_schema(input: &mut Opened, other: Option<&Opened>) {
     if let Some(other) = other.filter(|o| o.schema == input.schema) {
         input.schema = Arc::clone(&other.schema);
-    }
-}
-
-fn latest(input: &Opened) -> Option<Micros> {
-    match (&input.profile, &input.planned.stats) {
-        (Some(profile), _) => profile.max,
-        (None, Some(stats)) => stats.max,
-        (None, None) => None,
     }
 }
 

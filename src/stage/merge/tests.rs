@@ -7,6 +7,7 @@ mod types;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use arrow::array::*;
 use arrow::datatypes::*;
@@ -135,6 +136,29 @@ async fn expired_rows_leave_in_order_and_the_implausible_stay() {
     // Without a sink they are dropped, and counted the same.
     let dropped = w.merge().await;
     assert_eq!((dropped.rows_expired, dropped.expired_fingerprint), (out.rows_expired, sum));
+}
+
+/// With an archive, rows that have expired stay until they are worth an object, or are overdue.
+#[tokio::test]
+async fn expired_rows_that_may_wait_are_kept_and_not_lost() {
+    let mut w = World::new();
+    w.events("a", &span("a", T0..T0 + 100)).await;
+    w.spec.cutoff = Some(Micros((T0 + 50) * 1_000_000));
+    let rule = |min_object_size, slack_s| Some(LeaveRule { min_object_size, slack: Duration::from_secs(slack_s) });
+    for (leave, expired) in [(None, 50), (rule(1 << 20, 3_600), 0), (rule(1 << 20, 50), 0), (rule(1 << 20, 49), 50), (rule(1, 3_600), 50)] {
+        w.spec.leave = leave;
+        let (out, batches) = w.merge_collecting().await;
+        assert_eq!((out.rows_expired, w.read(&out.snapshots).await.len()), (expired, 100 - usize::try_from(expired).unwrap()), "{leave:?}");
+        assert_eq!(batches.is_empty(), expired == 0, "{leave:?}");
+    }
+    // A snapshot's times are known from the manifest.
+    w.spec.leave = rule(1 << 20, 3_600);
+    let first = w.merge().await;
+    w.spec.inputs.clear();
+    w.take(&first.snapshots);
+    assert_eq!(w.merge().await.rows_expired, 0);
+    w.spec.leave = rule(1 << 20, 49);
+    assert_eq!(w.merge().await.rows_expired, 50);
 }
 
 #[tokio::test]

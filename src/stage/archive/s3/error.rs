@@ -200,5 +200,10 @@ mod tests {
     fn an_error_says_what_to_do() {
         let error = S3Error { code: Some("AccessDenied".into()), request_id: Some("7".into()), ..S3Error::new(Kind::Denied, "Access Denied") };
         assert_eq!(error.to_string(), "AccessDenied: Access Denied (request 7); the credentials lack a permission: infra/iam lists what the job needs");
+        let error = S3Error { code: Some("KMS.NotFoundException".into()), ..S3Error::new(Kind::Permanent, "Invalid keyId") };
+        assert!(
+            error.to_string().ends_with("; check archive.kms_key_id, and that the job's role may use the key (kms:GenerateDataKey, kms:Decrypt)"),
+            "{error}"
+        );
     }
 }

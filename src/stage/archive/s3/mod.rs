@@ -10,7 +10,7 @@ pub mod error;
 mod upload;
 
 pub use copy::CopySizes;
-pub use upload::Encryption;
+pub use upload::{Attributes, Encryption, S3Destination};
 
 use std::sync::{Arc, Once};
 
@@ -23,12 +23,12 @@ use url::form_urlencoded;
 use self::bucket::{Bucket, FROZEN, Stored};
 use self::copy::NotCopied;
 use self::error::Kind;
-use self::upload::{Attributes, Lock, S3Destination};
+use self::upload::Lock;
 use super::encode::encode;
 use super::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest, failed, minted_at, read_back, receipt, receipt_json, same_receipt};
 use crate::error::{Error, Result};
 use crate::model::file::{Micros, RowStats};
-use crate::model::manifest::{Checksum, ChecksumAlgorithm, FORMAT, Receipt, Verified, WRITER};
+use crate::model::manifest::{Checksum, ChecksumAlgorithm, RECEIPT_FORMAT, Receipt, Verified, WRITER};
 use crate::model::names::{self, FileId, Tenant, format_iso_basic};
 use crate::stage::counting::{Counters, CountingStore};
 use crate::stage::piece::Piece;
@@ -177,9 +177,9 @@ impl S3Archive {
     }
 
     fn copied(&self, request: CopyRequest, key: String, copied: copy::Copied) -> Receipt {
-        let CopyRequest { tenant, run_id, snapshot, schema, .. } = request;
+        let CopyRequest { tenant, run_id, snapshot, schema, timestamp_column, .. } = request;
         Receipt {
-            format: FORMAT,
+            format: RECEIPT_FORMAT,
             tenant,
             key,
             id: snapshot.id,
@@ -189,6 +189,7 @@ impl S3Archive {
             checksum: copied.checksum,
             verified: Some(copied.verified),
             schema,
+            timestamp_column: Some(timestamp_column),
             manifest_version: None,
             archive: self.url.clone(),
             stats: snapshot.stats,

@@ -98,6 +98,7 @@ impl World {
             columns: Columns { timestamp: "timestamp".into(), id: "event_id".into() },
             now: Micros((T0 + 100 * DAY) * 1_000_000),
             cutoff: None,
+            leave: None,
             target_file_size: 128 << 20,
             cut: Period::Month,
             min_piece: u64::MAX,

@@ -1,0 +1,114 @@
+//! What a restore would do, or did.
+
+use icepack::model::restore::{ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore};
+
+use super::super::output::{Style, one_line};
+use super::table::{Cell, Grid, Tone};
+use super::text::{about, count, minute, plural, second, size};
+
+/// 5 where a person is needed, 1 where all failed, 3 where some did.
+pub fn exit_code(report: &RestoreReport) -> u8 {
+    let bad = |t: &&TenantRestore| matches!(t.status, RestoreStatus::Failed | RestoreStatus::Refused);
+    match report.tenants.iter().filter(bad).count() {
+        0 => 0,
+        _ if report.tenants.iter().any(|t| t.status == RestoreStatus::Refused) => 5,
+        n if n == report.tenants.len() => 1,
+        _ => 3,
+    }
+}
+
+/// Tenant by tenant: what is read, and what came of it.
+pub fn restore(report: &RestoreReport, style: Style) -> String {
+    if report.tenants.iter().all(|t| t.status == RestoreStatus::Empty && t.error.is_none()) {
+        return format!("nothing is archived in {} {}", report.archive, range(report));
+    }
+    let parts: Vec<String> = report.tenants.iter().filter(|t| t.status != RestoreStatus::Empty).map(|t| tenant(report, t, style)).collect();
+    parts.join("\n\n")
+}
+
+fn range(report: &RestoreReport) -> String {
+    match (report.from, report.to) {
+        (None, None) => "for these tenants".to_owned(),
+        (Some(from), None) => format!("from {} on", second(from.to_datetime())),
+        (None, Some(to)) => format!("before {}", second(to.to_datetime())),
+        (Some(from), Some(to)) => format!("from {} to {}", second(from.to_datetime()), second(to.to_datetime())),
+    }
+}
+
+fn tenant(report: &RestoreReport, t: &TenantRestore, style: Style) -> String {
+    let bytes = t.objects.iter().map(|o| o.size).sum();
+    let mut lines = vec![format!("{}: {}, {}, {}", t.tenant, plural(t.objects.len() as u64, "archive object"), size(bytes), range(report))];
+    if !t.objects.is_empty() {
+        lines.push(objects(&t.objects, style));
+    }
+    lines.push(format!("  {}", outcome(report, t)));
+    lines.join("\n")
+}
+
+fn objects(objects: &[RestoreObject], style: Style) -> String {
+    let mut grid = Grid::default().indented(2).words("object").numbers("bytes").numbers("rows").words("class").words("state");
+    for o in objects {
+        let (state, tone) = state(o);
+        let class = o.storage_class.as_deref().unwrap_or("STANDARD");
+        grid.row([o.key.as_str().into(), size(o.size).into(), count(o.rows).into(), class.into(), Cell::toned(state, tone)]);
+    }
+    grid.draw(style)
+}
+
+fn state(o: &RestoreObject) -> (String, Option<Tone>) {
+    let within = o.thaw_minutes.map_or_else(String::new, |(from, to)| format!(", takes {} to {}", about(u64::from(from) * 60), about(u64::from(to) * 60)));
+    match o.state {
+        ColdState::Readable { until: None } => ("readable".to_owned(), None),
+        ColdState::Readable { until: Some(until) } => (format!("thawed until {}", minute(until)), Some(Tone::Good)),
+        ColdState::Frozen => (format!("frozen{within}"), Some(Tone::Notable)),
+        ColdState::Thawing => (format!("thawing{within}"), Some(Tone::Notable)),
+        ColdState::Missing => ("MISSING".to_owned(), Some(Tone::Bad)),
+    }
+}
+
+fn outcome(report: &RestoreReport, t: &TenantRestore) -> String {
+    let held = t.held_until.map_or_else(String::new, |until| format!(", held until {}", minute(until)));
+    let wanted = |wanted: fn(&ColdState) -> bool| t.objects.iter().filter(|o| wanted(&o.state)).count() as u64;
+    match t.status {
+        RestoreStatus::Empty => "nothing is archived".to_owned(),
+        RestoreStatus::Planned => match wanted(|s| matches!(s, ColdState::Frozen)) {
+            0 => format!("would restore into tenant {} of {}; nothing was written", t.into, report.into),
+            n => format!(
+                "would thaw {} (tier {}), then restore into tenant {} of {}; nothing was written",
+                plural(n, "object"),
+                report.tier,
+                t.into,
+                report.into
+            ),
+        },
+        RestoreStatus::Thawing => {
+            let n = wanted(|s| !matches!(s, ColdState::Readable { .. }));
+            format!("{} being thawed (tier {}): run the same command again to go on, or with --wait", plural(n, "object"), report.tier)
+        }
+        RestoreStatus::Done => format!(
+            "restored {} in {} ({}) into tenant {} of {}{held}; every row was compared with its receipt",
+            plural(t.rows, "row"),
+            plural(t.files.len() as u64, "file"),
+            size(t.bytes),
+            t.into,
+            report.into
+        ),
+        RestoreStatus::Already => {
+            format!("these rows were restored into tenant {} of {} before{held}: nothing was written; --again brings them once more", t.into, report.into)
+        }
+        RestoreStatus::Failed | RestoreStatus::Refused => one_line(t.error.as_deref().unwrap_or_default()),
+    }
+}
+
+/// The line on stderr where something went wrong.
+pub fn verdict(report: &RestoreReport) -> Option<String> {
+    let failed: Vec<&TenantRestore> = report.tenants.iter().filter(|t| t.error.is_some()).collect();
+    let first = failed.first()?;
+    Some(format!(
+        "{} of {} not restored: {}: {}",
+        failed.len(),
+        plural(report.tenants.len() as u64, "tenant"),
+        first.tenant,
+        first.error.as_deref().unwrap_or_default()
+    ))
+}

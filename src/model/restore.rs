@@ -1,0 +1,157 @@
+//! What a restore would do, or did: printed by `icepack restore`.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::file::Micros;
+use super::manifest::Receipt;
+use super::names::{FileId, Key, Tenant};
+
+/// How fast objects are thawed, and at what price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Tier {
+    /// Minutes. DEEP_ARCHIVE has none.
+    Expedited,
+    /// Hours.
+    Standard,
+    /// Many hours, for the least money.
+    #[default]
+    Bulk,
+}
+
+impl Tier {
+    /// S3's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Expedited => "Expedited",
+            Self::Standard => "Standard",
+            Self::Bulk => "Bulk",
+        }
+    }
+}
+
+impl std::fmt::Display for Tier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for Tier {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Expedited, Self::Standard, Self::Bulk];
+        all.into_iter().find(|t| t.name().eq_ignore_ascii_case(s)).ok_or_else(|| format!("`{s}` is not a tier: use Bulk, Standard or Expedited"))
+    }
+}
+
+/// Whether an object can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum ColdState {
+    /// Now.
+    Readable {
+        /// For a thawed one: until then. None for one that never freezes.
+        until: Option<DateTime<Utc>>,
+    },
+    /// It must be thawed first.
+    Frozen,
+    /// It is being thawed.
+    Thawing,
+    /// It is not there, though its receipt is.
+    Missing,
+}
+
+/// One archive object of a restore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreObject {
+    /// Relative to the archive's root.
+    pub key: Key,
+    /// Bytes.
+    pub size: u64,
+    /// Of the whole object, wanted or not.
+    pub rows: u64,
+    /// The oldest row.
+    pub from: Option<Micros>,
+    /// The newest row.
+    pub to: Option<Micros>,
+    /// As the archive shows it; none is the default class.
+    pub storage_class: Option<String>,
+    /// Whether it can be read.
+    #[serde(flatten)]
+    pub state: ColdState,
+    /// How long thawing takes, in minutes: from, to. None where it need not be thawed.
+    pub thaw_minutes: Option<(u32, u32)>,
+}
+
+/// What became of one tenant's restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RestoreStatus {
+    /// The archive has no such rows.
+    Empty,
+    /// It was only looked at.
+    Planned,
+    /// Objects are being thawed: the same command again goes on once they are.
+    Thawing,
+    /// The rows are there, and were compared with the receipts.
+    Done,
+    /// The same rows had been restored before, and are held: nothing was written.
+    Already,
+    /// It broke off; the same command again goes on.
+    Failed,
+    /// The archive does not hold what its receipts say, or the store is not safe: a person is needed.
+    Refused,
+}
+
+/// One tenant's restore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantRestore {
+    /// Whose rows.
+    pub tenant: Tenant,
+    /// The tenant that they come back as.
+    pub into: Tenant,
+    /// How it ended.
+    pub status: RestoreStatus,
+    /// What went wrong, in a sentence.
+    pub error: Option<String>,
+    /// The archive objects that hold such rows, by time.
+    pub objects: Vec<RestoreObject>,
+    /// What keeps the rows from expiring again, and until when.
+    pub hold: Option<FileId>,
+    /// The end of the hold.
+    pub held_until: Option<DateTime<Utc>>,
+    /// Rows written, or found written by an earlier attempt.
+    pub rows: u64,
+    /// Their files, relative to the destination's root.
+    pub files: Vec<Key>,
+    /// Bytes of those files.
+    pub bytes: u64,
+}
+
+/// A whole restore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreReport {
+    /// [`super::report::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The archive.
+    pub archive: String,
+    /// Where the rows go.
+    pub into: String,
+    /// No row is older.
+    pub from: Option<Micros>,
+    /// Every row is older.
+    pub to: Option<Micros>,
+    /// How objects are thawed.
+    pub tier: Tier,
+    /// Tenant by tenant.
+    pub tenants: Vec<TenantRestore>,
+}
+
+/// An archive object that a restore reads, with all that is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// From the archive.
+    pub receipt: Receipt,
+    /// The raw file that its rows go to.
+    pub file: Key,
+}

@@ -1,0 +1,362 @@
+//! Archived rows back: **select → thaw → hold → copy → done**. All it needs is the archive: objects and receipts.
+//!
+//! The rows come back as raw files of a tenant, compared with the receipts on the way. A hold in that tenant's manifest is committed first: it names the
+//! files, keeps passes from taking them before all are there, and keeps their rows from expiring at once. So a restore that breaks off is gone on with by the same
+//! command, and one that was done is recognised.
+
+mod rows;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStore;
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::model::file::Micros;
+use crate::model::hold::{Hold, Restored};
+use crate::model::manifest::{Manifest, Observed, Receipt};
+use crate::model::names::{FileId, Tenant};
+use crate::model::report::SCHEMA_VERSION;
+use crate::model::restore::{ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore, Tier};
+use crate::plan::restore::{self as plan, Standing};
+use crate::run::{Selection, StopHandle};
+use crate::stage::archive::cold::{ColdStore, receipts};
+use crate::stage::commit::Committer;
+use crate::stage::discover;
+use crate::stage::doctor;
+use crate::stage::piece::upload::Destination;
+use rows::Copying;
+
+/// Objects looked at, or asked to be thawed, at once.
+const AT_ONCE: usize = 16;
+
+/// What is wanted.
+#[derive(Debug, Clone)]
+pub struct RestoreRequest {
+    /// Whose rows.
+    pub selection: Selection,
+    /// No row is older.
+    pub from: Option<Micros>,
+    /// Every row is older.
+    pub to: Option<Micros>,
+    /// The tenant that they come back as, where it is one tenant's; else each comes back as `restored-<tenant>`.
+    pub into: Option<Tenant>,
+    /// How objects are thawed.
+    pub tier: Tier,
+    /// How long thawed objects stay readable.
+    pub days: u16,
+    /// How long the rows do not expire again.
+    pub hold: Duration,
+    /// Waits until everything is thawed, looking this often.
+    pub wait: Option<Duration>,
+    /// Only looks.
+    pub dry_run: bool,
+    /// Once more, though the same rows were restored before and may still live.
+    pub again: bool,
+}
+
+/// Restores from one archive into one store.
+#[derive(Debug, Clone)]
+pub struct Restorer {
+    /// The archive.
+    pub cold: Arc<dyn ColdStore>,
+    /// As receipts call it.
+    pub archive: String,
+    /// Where the rows go.
+    pub store: Arc<dyn ObjectStore>,
+    /// How files are put there.
+    pub destination: Arc<dyn Destination>,
+    /// As messages call it.
+    pub into: String,
+    /// Dates rows whose receipts do not say which column does.
+    pub timestamp_column: String,
+    /// Bytes of memory for the data.
+    pub memory: u64,
+    /// Time and ids.
+    pub clock: Arc<dyn Clock>,
+    /// Stops it between two objects, and while it waits.
+    pub stop: StopHandle,
+}
+
+/// One tenant's part.
+struct Part<'a> {
+    restorer: &'a Restorer,
+    request: &'a RestoreRequest,
+    run_id: FileId,
+    receipts: Vec<Receipt>,
+    report: &'a mut TenantRestore,
+}
+
+impl Restorer {
+    /// Restores what `request` asks for. A tenant's own error is in the report.
+    ///
+    /// # Errors
+    /// Where the archive cannot be listed, or the store breaks a promise that safety rests on.
+    pub async fn run(&self, request: &RestoreRequest) -> Result<RestoreReport> {
+        let tenants = self.tenants(request).await?;
+        let run_id = self.clock.mint(FileId::NIL);
+        if !request.dry_run {
+            // A restore commits: the same store that a pass would refuse must not be used.
+            doctor::preflight(&self.store, run_id).await?;
+        }
+        let mut report = RestoreReport {
+            schema_version: SCHEMA_VERSION,
+            archive: self.archive.clone(),
+            into: self.into.clone(),
+            from: request.from,
+            to: request.to,
+            tier: request.tier,
+            tenants: Vec::new(),
+        };
+        for tenant in tenants {
+            report.tenants.push(self.tenant(tenant, request, run_id).await?);
+        }
+        Ok(report)
+    }
+
+    async fn tenants(&self, request: &RestoreRequest) -> Result<Vec<Tenant>> {
+        let reader = self.cold.reader();
+        let found: Vec<Tenant> = discover::tenants(reader.as_ref()).await?.tenants.into_iter().filter(|t| request.selection.takes(t)).collect();
+        if request.into.is_some() && found.len() > 1 {
+            let names: Vec<&str> = found.iter().map(Tenant::as_str).collect();
+            return Err(Error::Usage(format!(
+                "--as names one tenant, and {} are restored ({}): their rows would be mixed; restore them one by one",
+                found.len(),
+                names.join(", ")
+            )));
+        }
+        Ok(found)
+    }
+
+    async fn tenant(&self, tenant: Tenant, request: &RestoreRequest, run_id: FileId) -> Result<TenantRestore> {
+        let into = match &request.into {
+            Some(into) => into.clone(),
+            None => Tenant::parse(&format!("restored-{tenant}")).map_err(|e| Error::Usage(format!("--as is needed: {e}")))?,
+        };
+        let mut report = TenantRestore {
+            tenant: tenant.clone(),
+            into,
+            status: RestoreStatus::Empty,
+            error: None,
+            objects: Vec::new(),
+            hold: None,
+            held_until: None,
+            rows: 0,
+            files: Vec::new(),
+            bytes: 0,
+        };
+        let found = receipts(self.cold.reader().as_ref(), &tenant).await;
+        let receipts = match found {
+            Ok(all) => plan::select(all, request.from, request.to),
+            Err(e) => return Ok(failed(report, &e)),
+        };
+        let part = Part { restorer: self, request, run_id, receipts, report: &mut report };
+        match part.run(&tenant).await {
+            Ok(()) => Ok(report),
+            Err(e) => Ok(failed(report, &e)),
+        }
+    }
+}
+
+fn failed(report: TenantRestore, e: &Error) -> TenantRestore {
+    tracing::error!(tenant = %report.tenant, "restore: {e}");
+    let status = if matches!(e, Error::Refused(_)) { RestoreStatus::Refused } else { RestoreStatus::Failed };
+    TenantRestore { status, error: Some(e.to_string()), ..report }
+}
+
+impl Part<'_> {
+    async fn run(mut self, tenant: &Tenant) -> Result<()> {
+        if self.receipts.is_empty() {
+            return Ok(());
+        }
+        self.look().await?;
+        if self.request.dry_run {
+            self.report.status = RestoreStatus::Planned;
+            return Ok(());
+        }
+        let restored = Restored { archive: self.restorer.archive.clone(), tenant: tenant.clone(), from: self.request.from, to: self.request.to };
+        let head = discover::head(self.restorer.store.as_ref(), &self.report.into, 0).await?;
+        // Known before anything is thawed, which costs money.
+        if self.is_known(head.as_ref(), &restored)? {
+            return Ok(());
+        }
+        self.thaw().await?;
+        if !self.await_thaw().await? {
+            self.report.status = RestoreStatus::Thawing;
+            return Ok(());
+        }
+        let (head, hold) = self.begin(restored).await?;
+        self.copy(&hold).await?;
+        self.finish(head, hold).await
+    }
+
+    /// What the archive shows of each object.
+    async fn look(&mut self) -> Result<()> {
+        let (cold, now) = (&self.restorer.cold, self.restorer.clock.now());
+        let looks = stream::iter(&self.receipts).map(|r| cold.look(&r.key, now));
+        let seen: Vec<_> = looks.buffered(AT_ONCE).try_collect().await?;
+        self.report.objects = self.receipts.iter().zip(seen).map(|(r, seen)| object(r, seen.storage_class, seen.state, self.request.tier)).collect();
+        match self.report.objects.iter().find(|o| o.state == ColdState::Missing) {
+            Some(o) => Err(Error::Refused(format!(
+                "the archive object `{}` ({} rows) is not there, though its receipt is: bring it back from an older version; look for lifecycle rules that delete in the archive",
+                o.key, o.rows
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the rows are there already, by the holds of the tenant that they go to.
+    fn is_known(&mut self, head: Option<&Manifest>, restored: &Restored) -> Result<bool> {
+        let Some(head) = head else { return Ok(false) };
+        match plan::standing(head, restored, self.restorer.clock.now()) {
+            Standing::New | Standing::Begun(_) => Ok(false),
+            Standing::Over(_) if self.request.again => Ok(false),
+            Standing::Overlaps(hold) => Err(overlapping(&self.report.into, &hold)),
+            Standing::Done(hold) | Standing::Over(hold) => {
+                self.report.status = RestoreStatus::Already;
+                (self.report.hold, self.report.held_until) = (Some(hold.id), Some(hold.until));
+                Ok(true)
+            }
+        }
+    }
+
+    async fn thaw(&mut self) -> Result<()> {
+        let frozen: Vec<_> = self.report.objects.iter_mut().filter(|o| o.state == ColdState::Frozen).collect();
+        if frozen.is_empty() {
+            return Ok(());
+        }
+        let (cold, tier, days) = (&self.restorer.cold, self.request.tier, self.request.days);
+        tracing::info!(tenant = %self.report.tenant, objects = frozen.len(), tier = tier.name(), days, "asking for objects to be thawed");
+        let asks = stream::iter(frozen).map(|o| async move {
+            let tier = plan::tier_for(o.storage_class.as_deref().unwrap_or_default(), tier);
+            cold.thaw(&o.key, tier, days).await?;
+            o.state = ColdState::Thawing;
+            Ok::<_, Error>(())
+        });
+        asks.buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    /// Whether everything can be read: now, or once it was waited for.
+    async fn await_thaw(&mut self) -> Result<bool> {
+        loop {
+            let waiting = |objects: &[RestoreObject]| objects.iter().filter(|o| !matches!(o.state, ColdState::Readable { .. })).count();
+            if waiting(&self.report.objects) > 0 {
+                self.look().await?;
+            }
+            let left = waiting(&self.report.objects);
+            let Some(poll) = self.request.wait.filter(|_| left > 0) else { return Ok(left == 0) };
+            tracing::info!(tenant = %self.report.tenant, left, of = self.report.objects.len(), "waiting for objects to be thawed");
+            self.pause(poll).await?;
+        }
+    }
+
+    /// In short steps, so that a signal is heard.
+    async fn pause(&self, poll: Duration) -> Result<()> {
+        let step = Duration::from_millis(250).min(poll);
+        let mut left = poll;
+        while !left.is_zero() {
+            if self.restorer.stop.is_stopped() {
+                return Err(Error::Stopped);
+            }
+            tokio::time::sleep(step.min(left)).await;
+            left = left.saturating_sub(step);
+        }
+        Ok(())
+    }
+
+    /// Commits the hold, or finds the one of an earlier attempt.
+    async fn begin(&mut self, restored: Restored) -> Result<(Manifest, Hold)> {
+        let Restorer { store, clock, .. } = self.restorer;
+        let into = self.report.into.clone();
+        let committer = Committer::new(Arc::clone(store), into.clone(), Arc::clone(clock), self.run_id);
+        let head = match discover::head(store.as_ref(), &into, 0).await? {
+            Some(head) => head,
+            None => committer.begin().await?,
+        };
+        let now = clock.now();
+        if let Standing::Begun(hold) = plan::standing(&head, &restored, now) {
+            tracing::info!(tenant = %into, hold = %hold.id, "going on with a restore that broke off");
+            return Ok((head, hold));
+        }
+        let id = clock.mint(FileId::NIL);
+        let files = plan::files(&into, id, &self.receipts, self.request.from).into_iter().map(|w| w.file).collect();
+        let hold = Hold { id, restored, oldest: plan::oldest(&self.receipts, self.request.from), until: self.until(now), files, done: false };
+        let mut edit = committer.edit();
+        edit.hold = Some(hold.clone());
+        let seen = Observed::since(&head);
+        Ok((committer.commit(head, &edit, seen).await?, hold))
+    }
+
+    fn until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        TimeDelta::from_std(self.request.hold).ok().and_then(|hold| now.checked_add_signed(hold)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
+    async fn copy(&mut self, hold: &Hold) -> Result<()> {
+        let wanted = plan::files(&self.report.into, hold.id, &self.receipts, self.request.from);
+        // An archive that got more objects since the restore began: they are another restore's.
+        let (wanted, newer): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|w| hold.files.contains(&w.file));
+        if !newer.is_empty() {
+            tracing::warn!(tenant = %self.report.tenant, objects = newer.len(), "were archived after this restore began, and are not part of it: restore their time range once this is done");
+        }
+        for w in wanted {
+            if self.restorer.stop.is_stopped() {
+                return Err(Error::Stopped);
+            }
+            let (from, to) = (self.request.from, self.request.to);
+            let written = Copying { restorer: self.restorer, wanted: &w, from, to }.run().await?;
+            if let Some((rows, bytes)) = written {
+                tracing::info!(tenant = %self.report.into, file = w.file, rows, "restored");
+                self.report.rows += rows;
+                self.report.bytes += bytes;
+                self.report.files.push(w.file);
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits that everything is there.
+    async fn finish(&mut self, head: Manifest, hold: Hold) -> Result<()> {
+        let Restorer { store, clock, .. } = self.restorer;
+        let committer = Committer::new(Arc::clone(store), self.report.into.clone(), Arc::clone(clock), self.run_id);
+        let mut edit = committer.edit();
+        let until = self.until(clock.now());
+        (self.report.hold, self.report.held_until) = (Some(hold.id), Some(until));
+        edit.hold = Some(Hold { done: true, until, ..hold });
+        let seen = Observed::since(&head);
+        committer.commit(head, &edit, seen).await?;
+        self.report.status = RestoreStatus::Done;
+        Ok(())
+    }
+}
+
+/// Two restores of one row would make two rows of it.
+fn overlapping(into: &Tenant, hold: &Hold) -> Error {
+    let at = |t: Option<Micros>, none: &str| t.map_or_else(|| none.to_owned(), |t| t.to_string());
+    let (from, to) = (at(hold.restored.from, "the beginning"), at(hold.restored.to, "the end"));
+    let state = if hold.done { "were restored before" } else { "are being restored: finish that first, by the same command" };
+    Error::Usage(format!(
+        "rows of {} from {from} to {to} {state}, into tenant {into}; restore what lies outside that range, or use --as to bring all of it back as another tenant",
+        hold.restored.tenant
+    ))
+}
+
+fn object(receipt: &Receipt, storage_class: Option<String>, state: ColdState, tier: Tier) -> RestoreObject {
+    let class = storage_class.as_deref().unwrap_or_default();
+    let thaw_minutes = match state {
+        ColdState::Frozen | ColdState::Thawing => plan::thaw_minutes(class, plan::tier_for(class, tier)),
+        ColdState::Readable { .. } | ColdState::Missing => None,
+    };
+    RestoreObject {
+        key: receipt.key.clone(),
+        size: receipt.size,
+        rows: receipt.stats.rows,
+        from: receipt.stats.min,
+        to: receipt.stats.max,
+        storage_class,
+        state,
+        thaw_minutes,
+    }
+}

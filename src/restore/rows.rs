@@ -1,0 +1,185 @@
+//! One archive object's rows into one raw file.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use object_store::ObjectStoreExt;
+use tokio::runtime::Handle;
+
+use super::Restorer;
+use crate::error::{Error, Result};
+use crate::model::file::{Micros, RowStats};
+use crate::model::manifest::Receipt;
+use crate::model::restore::Wanted;
+use crate::parquet_io::read::Input;
+use crate::parquet_io::read_stats;
+use crate::parquet_io::stats::{Counter, counter_of, scan};
+use crate::parquet_io::time::{self, first_not_before};
+use crate::stage::piece::upload::Target;
+use crate::stage::piece::{Buffers, PieceSpec, PieceWriter};
+use crate::stage::store::path;
+
+/// One object to be copied.
+pub(super) struct Copying<'a> {
+    pub restorer: &'a Restorer,
+    pub wanted: &'a Wanted,
+    pub from: Option<Micros>,
+    pub to: Option<Micros>,
+}
+
+impl Copying<'_> {
+    /// Writes the rows in range, or finds them written. Their number and the file's bytes; none where the object has no row in range.
+    pub async fn run(&self) -> Result<Option<(u64, u64)>> {
+        match self.written().await? {
+            Some(size) => self.compare(size).await.map(Some),
+            None => self.write().await,
+        }
+    }
+
+    /// The size of the file, where an earlier attempt wrote it.
+    async fn written(&self) -> Result<Option<u64>> {
+        match self.restorer.store.head(&path(&self.wanted.file)?).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(Error::store(format!("cannot look at `{}`", self.wanted.file), e)),
+        }
+    }
+
+    async fn write(&self) -> Result<Option<(u64, u64)>> {
+        let target = Target { destination: Arc::clone(&self.restorer.destination), runtime: Handle::current() };
+        let (file, budget, timestamp) = (self.wanted.file.clone(), self.restorer.memory / 2, self.timestamp());
+        let begin = move |first: &RecordBatch, to_bound: Micros| {
+            let file = file.clone();
+            PieceWriter::begin(PieceSpec {
+                target: target.clone(),
+                schema: first.schema(),
+                timestamp: timestamp.clone(),
+                name: Box::new(move |_, _| file.clone()),
+                to_bound,
+                buffers: Buffers::within(budget),
+                metadata: Vec::new(),
+            })
+        };
+        let Some((piece, sent)) = self.scan(move |input, range| write_rows(input, range, &begin)).await? else { return Ok(None) };
+        let found = read_stats(Arc::clone(&self.restorer.store), piece.key.clone(), piece.size, &self.timestamp()).await?;
+        self.same(found, sent)?;
+        Ok(Some((sent.rows, piece.size)))
+    }
+
+    /// What an earlier attempt wrote is what this one would write.
+    async fn compare(&self, size: u64) -> Result<(u64, u64)> {
+        let found = read_stats(Arc::clone(&self.restorer.store), self.wanted.file.clone(), size, &self.timestamp()).await?;
+        let wanted = self.scan(count_rows).await?;
+        self.same(found, wanted)?;
+        Ok((found.rows, size))
+    }
+
+    fn same(&self, found: RowStats, wanted: RowStats) -> Result<()> {
+        if found == wanted {
+            return Ok(());
+        }
+        let file = &self.wanted.file;
+        Err(Error::Refused(format!(
+            "`{file}` does not hold the rows of `{}`: {found:?} instead of {wanted:?}; move it away and restore again",
+            self.wanted.receipt.key
+        )))
+    }
+
+    fn timestamp(&self) -> String {
+        self.wanted.receipt.timestamp_column.clone().unwrap_or_else(|| self.restorer.timestamp_column.clone())
+    }
+
+    async fn scan<T: Send + 'static>(&self, work: impl FnOnce(&Input, &Range) -> Result<T> + Send + 'static) -> Result<T> {
+        let receipt = self.wanted.receipt.clone();
+        let (key, size) = (receipt.key.clone(), receipt.size);
+        let range = Range { timestamp: self.timestamp(), from: self.from, to: self.to, receipt };
+        scan(self.restorer.cold.reader(), key, size, move |input| work(input, &range)).await
+    }
+}
+
+/// The rows that are wanted, and all that the object must hold.
+struct Range {
+    timestamp: String,
+    from: Option<Micros>,
+    to: Option<Micros>,
+    receipt: Receipt,
+}
+
+impl Range {
+    /// Calls `each` with the rows in range. Fails once all are read where the object does not hold what its receipt says: nothing of it may be taken then.
+    fn read(&self, input: &Input, mut each: impl FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
+        let mut all = counter_of(input, &self.timestamp)?;
+        let mut reader = input.reader(None)?;
+        while let Some(batch) = reader.next_batch()? {
+            all.add(&batch).map_err(|why| input.ident.bad(why))?;
+            let within = self.within(input, &batch)?;
+            if within.num_rows() > 0 {
+                each(&within)?;
+            }
+        }
+        if *all.stats() == self.receipt.stats {
+            return Ok(());
+        }
+        Err(Error::Refused(format!(
+            "the archive object `{}` does not hold what its receipt says: {:?} instead of {:?}; bring it back from an older version",
+            self.receipt.key,
+            all.stats(),
+            self.receipt.stats
+        )))
+    }
+
+    /// Archive objects are sorted by time, so that the rows in range are one stretch of a batch.
+    fn within(&self, input: &Input, batch: &RecordBatch) -> Result<RecordBatch> {
+        let no_time = || input.ident.bad(format!("it has no timestamp column `{}`", self.timestamp));
+        let column = batch.schema().index_of(&self.timestamp).map_err(|_| no_time())?;
+        let unit = time::unit_of(batch.column(column).data_type()).ok_or_else(no_time)?;
+        let keys = time::keys(batch.column(column)).ok_or_else(no_time)?;
+        let at = |bound: Micros| keys.partition_point(|k| *k < first_not_before(bound, unit));
+        let (from, to) = (self.from.map_or(0, at), self.to.map_or(keys.len(), at));
+        Ok(batch.slice(from, to.saturating_sub(from)))
+    }
+}
+
+type Begin<'a> = &'a dyn Fn(&RecordBatch, Micros) -> Result<PieceWriter>;
+
+fn write_rows(input: &Input, range: &Range, begin: Begin<'_>) -> Result<Option<(crate::stage::piece::Piece, RowStats)>> {
+    let to_bound = range.receipt.stats.max.unwrap_or(Micros(0));
+    let mut writer: Option<PieceWriter> = None;
+    let read = range.read(input, |batch| {
+        let mut open = match writer.take() {
+            Some(open) => open,
+            None => begin(batch, to_bound)?,
+        };
+        let result = open.write(batch);
+        writer = Some(open);
+        result
+    });
+    match (read, writer) {
+        (Ok(()), Some(writer)) => {
+            let piece = writer.finish()?;
+            let stats = piece.stats;
+            Ok(Some((piece, stats)))
+        }
+        (Ok(()), None) => Ok(None),
+        (Err(e), writer) => {
+            if let Some(writer) = writer {
+                writer.abort();
+            }
+            Err(e)
+        }
+    }
+}
+
+fn count_rows(input: &Input, range: &Range) -> Result<RowStats> {
+    let mut counter: Option<Counter> = None;
+    range.read(input, |batch| {
+        let mut open = match counter.take() {
+            Some(open) => open,
+            None => counter_of(input, &range.timestamp)?,
+        };
+        let result = open.add(batch).map_err(|why| input.ident.bad(why));
+        counter = Some(open);
+        result
+    })?;
+    Ok(counter.map(|c| *c.stats()).unwrap_or_default())
+}

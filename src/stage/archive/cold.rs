@@ -1,0 +1,133 @@
+//! Reading an archive: what is there, whether it can be read, and how it is thawed.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use super::s3::bucket::{Bucket, Thaw};
+use crate::error::{Error, Result};
+use crate::model::manifest::Receipt;
+use crate::model::names::Tenant;
+use crate::model::restore::{ColdState, Tier};
+use crate::stage::counting::Counters;
+use crate::stage::discover;
+use crate::stage::store::path;
+
+/// Receipts read at once.
+const AT_ONCE: usize = 16;
+
+/// What an archive shows of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColdObject {
+    /// None is the default class.
+    pub storage_class: Option<String>,
+    /// Whether it can be read.
+    pub state: ColdState,
+}
+
+/// An archive that can be read.
+#[async_trait]
+pub trait ColdStore: Send + Sync + Debug {
+    /// What lists and reads it.
+    fn reader(&self) -> Arc<dyn ObjectStore>;
+
+    /// What it shows of an object.
+    ///
+    /// # Errors
+    /// Of the store.
+    async fn look(&self, key: &str, now: DateTime<Utc>) -> Result<ColdObject>;
+
+    /// Asks for an object to be made readable for `days` days. Asking twice does no harm.
+    ///
+    /// # Errors
+    /// Of the store.
+    async fn thaw(&self, key: &str, tier: Tier, days: u16) -> Result<()>;
+}
+
+/// The receipts of a tenant.
+///
+/// # Errors
+/// Of the store; [`Error::Refused`] where a receipt cannot be read or is not where it should be: its rows must not be left out without a word.
+pub async fn receipts(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<Receipt>> {
+    let listing = discover::list(store, tenant).await?;
+    let keys = listing.into_iter().map(|f| f.key).filter(|key| key.ends_with(".receipt.json"));
+    let reads = stream::iter(keys).map(|key| async move {
+        let failed = |e| Error::store(format!("cannot read the receipt `{key}`"), e);
+        let body = store.get(&path(&key)?).await.map_err(failed)?.bytes().await.map_err(failed)?;
+        let unusable =
+            |why: String| Error::Refused(format!("the receipt `{key}` cannot be used: {why}; `icepack verify` shows what is wrong with the archive"));
+        let receipt: Receipt = serde_json::from_slice(&body).map_err(|e| unusable(e.to_string()))?;
+        if receipt.is_of(tenant) && receipt.receipt_key() == key {
+            return Ok(receipt);
+        }
+        Err(unusable(format!("it is the receipt of `{}` of tenant `{}`", receipt.key, receipt.tenant)))
+    });
+    reads.buffered(AT_ONCE).try_collect().await
+}
+
+/// An archive in a store that knows no archive classes.
+#[derive(Debug, Clone)]
+pub struct PlainCold(pub Arc<dyn ObjectStore>);
+
+#[async_trait]
+impl ColdStore for PlainCold {
+    fn reader(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.0)
+    }
+
+    async fn look(&self, key: &str, _: DateTime<Utc>) -> Result<ColdObject> {
+        let state = match self.0.head(&path(key)?).await {
+            Ok(_) => ColdState::Readable { until: None },
+            Err(object_store::Error::NotFound { .. }) => ColdState::Missing,
+            Err(e) => return Err(Error::store(format!("cannot look at `{key}`"), e)),
+        };
+        Ok(ColdObject { storage_class: None, state })
+    }
+
+    async fn thaw(&self, key: &str, _: Tier, _: u16) -> Result<()> {
+        Err(Error::local(format!("cannot thaw `{key}`"), "this archive has no archive classes"))
+    }
+}
+
+/// An archive in a bucket on S3.
+#[derive(Debug, Clone)]
+pub struct S3Cold {
+    /// Looks and thaws.
+    pub bucket: Bucket,
+    /// Lists and reads.
+    pub reader: Arc<dyn ObjectStore>,
+}
+
+impl S3Cold {
+    fn failed(&self, what: &str, key: &str, e: impl std::fmt::Display) -> Error {
+        Error::local(format!("cannot {what} `{key}` in s3://{}", self.bucket.name), e)
+    }
+}
+
+#[async_trait]
+impl ColdStore for S3Cold {
+    fn reader(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.reader)
+    }
+
+    async fn look(&self, key: &str, now: DateTime<Utc>) -> Result<ColdObject> {
+        let found = self.bucket.head(key, &Counters::default()).await.map_err(|e| self.failed("look at", key, e))?;
+        let Some(found) = found else { return Ok(ColdObject { storage_class: None, state: ColdState::Missing }) };
+        let state = match found.thaw {
+            Some(Thaw::InProgress) => ColdState::Thawing,
+            // S3 takes a day's mercy before it removes what it had thawed, and the header with it.
+            Some(Thaw::Done { until }) if until.is_none_or(|until| until > now) => ColdState::Readable { until },
+            _ if found.is_frozen() || matches!(found.thaw, Some(Thaw::Done { .. })) => ColdState::Frozen,
+            _ => ColdState::Readable { until: None },
+        };
+        Ok(ColdObject { storage_class: found.class, state })
+    }
+
+    async fn thaw(&self, key: &str, tier: Tier, days: u16) -> Result<()> {
+        self.bucket.thaw(key, tier.name(), i32::from(days), &Counters::default()).await.map_err(|e| self.failed("thaw", key, e))
+    }
+}

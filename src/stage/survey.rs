@@ -1,0 +1,53 @@
+//! Reads footers: how many rows files have and from when, before anything is decided about them.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use object_store::ObjectStore;
+
+use super::store::path;
+use crate::error::{Error, Result};
+use crate::model::estimate::Survey;
+use crate::model::file::Extent;
+use crate::model::plan::{Plan, PlannedInput};
+use crate::parquet_io::footer;
+use crate::parquet_io::read::{TAIL, footer_len};
+use crate::parquet_io::source::{Ident, fetch_tail};
+
+/// Footers that are read at once.
+const AT_ONCE: usize = 8;
+
+/// Surveys the raw files that `plan` takes, with one ranged GET each, two where a footer is long. What cannot be read is left out: the merge will say what is
+/// wrong with it. `limit` is the memory in bytes for the footers that are read at once.
+pub async fn of(store: &Arc<dyn ObjectStore>, plan: &Plan, timestamp: &str, limit: u64) -> Survey {
+    let raw: Vec<PlannedInput> = plan.groups.iter().flat_map(|g| &g.inputs).filter(|i| !i.is_snapshot()).cloned().collect();
+    let reads = raw.into_iter().map(|input| {
+        let (store, timestamp) = (Arc::clone(store), timestamp.to_owned());
+        async move {
+            match read(&store, &input, timestamp, limit / AT_ONCE as u64).await {
+                Ok(extents) => Some((input.key, extents)),
+                Err(e) => {
+                    tracing::debug!(file = input.key, "not surveyed: {e}");
+                    None
+                }
+            }
+        }
+    });
+    let found: Vec<_> = stream::iter(reads).buffer_unordered(AT_ONCE).collect().await;
+    Survey { files: found.into_iter().flatten().collect() }
+}
+
+async fn read(store: &Arc<dyn ObjectStore>, input: &PlannedInput, timestamp: String, limit: u64) -> Result<Vec<Extent>> {
+    let path = path(&input.key)?;
+    let (meta, mut tail) = fetch_tail(store.as_ref(), &path, &input.key, TAIL).await?;
+    let ident = Ident { key: input.key.clone(), size: meta.size, etag: meta.e_tag };
+    let need = footer_len(&tail, ident.size).map_err(|why| ident.bad(why))?;
+    if need > limit {
+        return Err(ident.bad("its footer is too long to be looked at beforehand"));
+    }
+    if need > tail.len() as u64 {
+        tail = fetch_tail(store.as_ref(), &path, &input.key, need).await?.1;
+    }
+    let work = move || footer::extents(&tail, ident.size, limit, &timestamp).map_err(|why| ident.bad(why));
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::local("cannot read a footer", e))?
+}

@@ -1,0 +1,164 @@
+//! What an object is stored with, and what proves it.
+
+use aws_sdk_s3::types::{ChecksumMode, ObjectLockMode};
+use icepack::model::manifest::{ChecksumAlgorithm, ChecksumKind, Verified};
+use icepack::model::restore::{ColdState, Tier};
+use icepack::parquet_io::read_stats;
+use icepack::stage::archive::ArchiveTarget;
+use icepack::stage::archive::cold::{ColdStore, S3Cold};
+use icepack::stage::archive::s3::bucket::Bucket;
+use icepack::stage::archive::s3::{Encryption, LockFor, S3ArchiveOptions, Verify};
+
+use super::support::{job, s3, servers};
+use super::{archive, feed, options, quick, request, rows, store};
+
+fn of_class(class: &str) -> S3ArchiveOptions {
+    S3ArchiveOptions { storage_class: Some(class.into()), ..options() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_class_is_stored_verified_and_receipted() {
+    let Some(endpoint) = s3::endpoint() else { return };
+    let bucket = s3::bucket(&endpoint, "classes").await;
+    let client = s3::client(&endpoint);
+    for class in ["STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"] {
+        let target = archive(&endpoint, &endpoint, &bucket, of_class(class));
+        let receipt = store(&target, vec![rows(0, 500, 40), rows(500, 500, 40)]).await.unwrap();
+        assert_eq!((receipt.stats.rows, receipt.storage_class.as_deref(), receipt.verified), (1000, Some(class), Some(Verified::Checksum)));
+        let checksum = receipt.checksum.clone().unwrap();
+        assert_eq!((checksum.algorithm, checksum.kind), (ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject));
+
+        let full = format!("cold/{}", receipt.key);
+        let head = client.head_object().bucket(&bucket).key(&full).checksum_mode(ChecksumMode::Enabled).send().await.unwrap();
+        assert_eq!(head.storage_class().map(|c| c.as_str()), Some(class));
+        assert_eq!(head.checksum_crc64_nvme(), Some(checksum.value.as_str()), "the server computed the same");
+        let tags = client.get_object_tagging().bucket(&bucket).key(&full).send().await.unwrap();
+        let mut names: Vec<_> = tags.tag_set().iter().map(|t| t.key().to_owned()).collect();
+        names.sort();
+        assert_eq!(names, ["from", "run", "tenant", "to"]);
+        let head = client.head_object().bucket(&bucket).key(format!("cold/{}", receipt.receipt_key())).send().await.unwrap();
+        assert_eq!(head.storage_class(), None, "a receipt is STANDARD: it must be found without a thaw");
+        // Filing it again is no error, and another one under its name is.
+        target.file_receipt(&receipt).await.unwrap();
+        let other = icepack::model::manifest::Receipt { size: 1, ..receipt };
+        assert!(target.file_receipt(&other).await.unwrap_err().to_string().contains("with other contents"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_frozen_says_so_and_is_read_once_it_is_thawed() {
+    let Some(endpoint) = s3::endpoint() else { return };
+    let bucket = s3::bucket(&endpoint, "frozen").await;
+    for class in ["GLACIER", "DEEP_ARCHIVE"] {
+        let target = archive(&endpoint, &endpoint, &bucket, of_class(class));
+        let receipt = store(&target, vec![rows(0, 100, 10)]).await.unwrap();
+        let reader = s3::store(&endpoint, &bucket, "cold");
+        let early = read_stats(reader.clone(), receipt.key.clone(), receipt.size, "timestamp").await.unwrap_err().to_string();
+        assert!(early.contains("InvalidObjectState") && early.contains("archive class") && early.contains("must be restored"), "{early}");
+
+        let cold = Bucket { client: s3::client_without_retries(&endpoint), name: bucket.clone(), prefix: "cold".into(), retry: quick() };
+        let raw = cold.get(&receipt.key, &Default::default()).await.unwrap_err().to_string();
+        assert!(raw.contains("icepack restore"), "{raw}");
+        let cold = S3Cold { bucket: cold, reader: reader.clone() };
+        let now = chrono::Utc::now();
+        let seen = cold.look(&receipt.key, now).await.unwrap();
+        assert_eq!((seen.state, seen.storage_class.as_deref()), (ColdState::Frozen, Some(class)));
+        cold.thaw(&receipt.key, Tier::Standard, 3).await.unwrap();
+        cold.thaw(&receipt.key, Tier::Standard, 3).await.unwrap();
+        let ColdState::Readable { until: Some(until) } = cold.look(&receipt.key, now).await.unwrap().state else { panic!("this server thaws at once") };
+        assert!(until > now + chrono::TimeDelta::days(2));
+        assert_eq!(cold.look(&receipt.key, until).await.unwrap().state, ColdState::Frozen, "a thaw that is over is none");
+        assert_eq!(read_stats(reader, receipt.key.clone(), receipt.size, "timestamp").await.unwrap(), receipt.stats);
+        assert_eq!(cold.look("acme/no-such.parquet", now).await.unwrap().state, ColdState::Missing);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sha256_of_one_part_and_of_many() {
+    let Some(endpoint) = s3::endpoint() else { return };
+    let bucket = s3::bucket(&endpoint, "sha").await;
+    let target = archive(&endpoint, &endpoint, &bucket, S3ArchiveOptions { checksum: ChecksumAlgorithm::Sha256, ..options() });
+    let one = store(&target, vec![rows(0, 100, 10)]).await.unwrap().checksum.unwrap();
+    assert_eq!((one.algorithm, one.kind), (ChecksumAlgorithm::Sha256, ChecksumKind::FullObject));
+    let many = store(&target, (0..10).map(|i| rows(i * 1_000, 1_000, 2_500)).collect()).await.unwrap();
+    let checksum = many.checksum.unwrap();
+    assert_eq!(
+        (checksum.kind, many.verified),
+        (ChecksumKind::Composite, Some(Verified::Checksum)),
+        "S3 has no SHA-256 of an object of parts but one of their sums"
+    );
+    assert!(checksum.value.contains('-') && many.size > 16 << 20, "{checksum:?} {}", many.size);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readback_reads_every_row_where_it_is_asked_for() {
+    let Some(endpoint) = s3::endpoint() else { return };
+    let bucket = s3::bucket(&endpoint, "readback").await;
+    let target = archive(&endpoint, &endpoint, &bucket, S3ArchiveOptions { verify: Verify::Readback, storage_class: Some("GLACIER_IR".into()), ..options() });
+    let asked = request();
+    let requests = asked.requests.clone();
+    let receipt = target.archive(asked, feed(vec![rows(0, 1_000, 40)])).await.unwrap();
+    assert_eq!(receipt.verified, Some(Verified::Readback));
+    assert!(requests.read().get >= 1, "{:?}", requests.read());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_shows_no_checksums_is_read_back_by_itself() {
+    let Some(endpoint) = servers::juicefs() else { return };
+    let bucket = s3::bucket(&endpoint, "nochecksum").await;
+    let target = archive(&endpoint, &endpoint, &bucket, S3ArchiveOptions { tagging: false, ..options() });
+    let receipt = target.archive(request(), feed(vec![rows(0, 1_000, 40)])).await.unwrap();
+    assert_eq!((receipt.verified, receipt.checksum), (Some(Verified::Readback), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ignores_classes_is_told_from_one_that_has_them() {
+    let Some(endpoint) = servers::juicefs() else { return };
+    let bucket = s3::bucket(&endpoint, "noclass").await;
+    let target = archive(&endpoint, &endpoint, &bucket, S3ArchiveOptions { tagging: false, ..of_class("DEEP_ARCHIVE") });
+    let error = target.archive(request(), feed(vec![rows(0, 10, 10)])).await.unwrap_err().to_string();
+    assert!(error.contains("storage_class") && error.contains("the originals are untouched"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_object_cannot_be_deleted() {
+    let Some(endpoint) = s3::endpoint() else { return };
+    let client = s3::client(&endpoint);
+    let bucket = format!("locked-{}", ulid::Ulid::generate().to_string().to_lowercase());
+    client.create_bucket().bucket(&bucket).object_lock_enabled_for_bucket(true).send().await.unwrap();
+    let lock = LockFor { mode: "COMPLIANCE".into(), days: 2 };
+    let target = archive(&endpoint, &endpoint, &bucket, S3ArchiveOptions { lock: Some(lock), ..options() });
+    let receipt = store(&target, vec![rows(0, 100, 10)]).await.unwrap();
+    for key in [receipt.key.clone(), receipt.receipt_key()] {
+        let full = format!("cold/{key}");
+        let head = client.head_object().bucket(&bucket).key(&full).send().await.unwrap();
+        assert_eq!(head.object_lock_mode(), Some(&ObjectLockMode::Compliance), "{key}");
+        let version = head.version_id().unwrap();
+        let refused = client.delete_object().bucket(&bucket).key(&full).version_id(version).bypass_governance_retention(true).send().await;
+        assert!(format!("{:?}", refused.unwrap_err()).contains("AccessDenied"), "{key}");
+        client.head_object().bucket(&bucket).key(&full).version_id(version).send().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn encryption_with_a_key_of_kms_and_with_s3s_own() {
+    let Some(endpoint) = s3::endpoint() else { return };
+    let bucket = s3::bucket(&endpoint, "kms").await;
+    let make = format!("import boto3; print(boto3.client('kms', endpoint_url='{endpoint}', region_name='us-east-1').create_key()['KeyMetadata']['Arn'])");
+    let made = job::python().args(["-c", &make]).envs(s3::environment(&endpoint)).output().unwrap();
+    let key = job::text(&made.stdout).trim().to_owned();
+    assert!(key.starts_with("arn:aws:kms:"), "no KMS at this server: {}", job::text(&made.stderr));
+    let client = s3::client(&endpoint);
+    let large = || (0..10).map(|i| rows(i * 1_000, 1_000, 2_500)).collect::<Vec<_>>();
+    for (encryption, algorithm) in [(Encryption::Kms(Some(key.clone())), "aws:kms"), (Encryption::S3, "AES256")] {
+        let target = archive(&endpoint, &endpoint, &bucket, S3ArchiveOptions { encryption, ..options() });
+        for batches in [vec![rows(0, 100, 10)], large()] {
+            let receipt = store(&target, batches).await.unwrap();
+            assert_eq!(receipt.verified, Some(Verified::Checksum));
+            for key in [receipt.key.clone(), receipt.receipt_key()] {
+                let head = client.head_object().bucket(&bucket).key(format!("cold/{key}")).send().await.unwrap();
+                assert_eq!(head.server_side_encryption().map(|e| e.as_str()), Some(algorithm), "{key}");
+            }
+        }
+    }
+}
