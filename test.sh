@@ -12,6 +12,18 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 venv=$(scripts/pinned-venv.sh tests tests/python/requirements.txt)
 export ICEPACK_TEST_PYTHON=$venv/bin/python
 
+if [ -z "${ICEPACK_TEST_PROMETHEUS:-}" ]; then
+  if ! ICEPACK_TEST_PROMETHEUS=$(scripts/prometheus.sh); then
+    {
+      echo "******************************************************************************************"
+      echo "** NOT TESTED: metrics against promtool and a Pushgateway. They could not be had (see above)."
+      echo "******************************************************************************************"
+    } >&2
+    ICEPACK_TEST_PROMETHEUS=unavailable
+  fi
+fi
+export ICEPACK_TEST_PROMETHEUS
+
 localstack="" servers=""
 stop_servers() {
   local server

@@ -9,6 +9,7 @@ use globset::{Glob, GlobSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::policy::{ArchivePolicy, CompactionStrategy, Policy};
+use crate::model::shard::Shard;
 use crate::stage::archive::ArchiveTarget;
 
 const MIB: u64 = 1024 * 1024;
@@ -137,6 +138,8 @@ pub struct CompactionConfig {
     pub spill_dir: Option<PathBuf>,
     /// By a tenant's name or a glob.
     pub overrides: BTreeMap<String, CompactionOverrides>,
+    /// The part of the work that is this job's own, where several share it.
+    pub shard: Shard,
 }
 
 impl Default for CompactionConfig {
@@ -165,6 +168,7 @@ impl Default for CompactionConfig {
             max_duration: None,
             spill_dir: None,
             overrides: BTreeMap::new(),
+            shard: Shard::WHOLE,
         }
     }
 }

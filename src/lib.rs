@@ -28,6 +28,7 @@ pub mod config;
 pub mod error;
 pub mod invariants;
 pub mod manager;
+pub mod metrics;
 pub mod model;
 pub mod parquet_io;
 pub mod plan;
@@ -37,6 +38,7 @@ pub mod run;
 pub mod settings;
 pub mod stage;
 pub mod task;
+pub mod watch;
 
 pub use config::{CompactionConfig, CompactionOverrides, RetentionConfig};
 pub use error::{Error, Result};

@@ -13,10 +13,11 @@ use crate::error::{Error, Result};
 use crate::model::inspect::{DoctorReport, LiveView, PlanReport, StatusReport, VerifyReport};
 use crate::model::manifest::Ledger;
 use crate::model::names::Tenant;
+use crate::model::record::RunRecord;
 use crate::model::report::{RunReport, TenantReport};
 use crate::plan::live;
 use crate::progress::{Progress, Silent};
-use crate::run::{Context, Selection, StopHandle};
+use crate::run::{Context, Passed, Selection, StopHandle};
 use crate::stage::doctor::{self, Doctor};
 use crate::stage::litter::Directory;
 use crate::stage::verify::Verifier;
@@ -78,6 +79,21 @@ pub struct CompactionStats {
     pub space_saved_bytes: u64,
 }
 
+impl From<&RunRecord> for CompactionStats {
+    fn from(r: &RunRecord) -> Self {
+        let s = &r.sums;
+        Self {
+            total_compactions: s.compactions,
+            total_files_compacted: s.files_compacted,
+            total_bytes_before: s.bytes_before,
+            total_bytes_after: s.bytes_after,
+            total_events_compacted: s.ledger.rows_in,
+            last_compaction_duration_ms: r.report.duration_ms,
+            space_saved_bytes: s.bytes_before.saturating_sub(s.bytes_after),
+        }
+    }
+}
+
 /// Compacts the tenants of one store.
 ///
 /// ```
@@ -114,6 +130,7 @@ impl CompactionManager {
             clock: Arc::new(SystemClock::default()),
             progress: Arc::new(Silent),
             stop: StopHandle::default(),
+            observe: false,
             directory: None,
         };
         Self { context, archive_store: None, archive_class: None, stats: Mutex::default() }
@@ -205,9 +222,33 @@ impl CompactionManager {
         if !self.config().auto_compact {
             return Ok(false);
         }
-        let Some(last) = runs::last(self.context.store.as_ref()).await? else { return Ok(true) };
+        let Some(last) = self.last_run().await? else { return Ok(true) };
         let interval = TimeDelta::from_std(self.config().interval()).unwrap_or(TimeDelta::MAX);
-        Ok(self.context.clock.now().signed_duration_since(last.started_at) >= interval)
+        Ok(self.context.clock.now().signed_duration_since(last.report.started_at) >= interval)
+    }
+
+    /// The last pass that the store has a record of, whichever process made it: of this manager's shard, where there are several.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the records cannot be read.
+    pub async fn last_run(&self) -> Result<Option<RunRecord>> {
+        runs::last(self.context.store.as_ref(), self.config().shard).await
+    }
+
+    /// What all passes did that the store has a record of, whichever process made them; [`Self::stats`] knows only this manager's.
+    ///
+    /// # Errors
+    /// As [`Self::last_run`].
+    pub async fn stats_of_all_runs(&self) -> Result<CompactionStats> {
+        Ok(self.last_run().await?.map(|r| CompactionStats::from(&r)).unwrap_or_default())
+    }
+
+    /// The records of the last passes, the oldest first: `most` at most, of the 200 that are kept.
+    ///
+    /// # Errors
+    /// As [`Self::last_run`].
+    pub async fn recent_runs(&self, most: usize) -> Result<Vec<RunRecord>> {
+        runs::recent(self.context.store.as_ref(), most).await
     }
 
     /// What this manager's passes did so far.
@@ -220,9 +261,22 @@ impl CompactionManager {
     /// # Errors
     /// As [`Self::compact`].
     pub async fn run_pass(&self, selection: &Selection) -> Result<RunReport> {
-        let report = self.context.run(selection).await?;
-        self.count(&report);
-        Ok(report)
+        Ok(self.passed(&self.context, selection).await?.report)
+    }
+
+    /// As [`Self::run_pass`], and how the tenants stand after it, for [`crate::metrics`]: costs a look at each tenant that was worked on.
+    ///
+    /// # Errors
+    /// As [`Self::compact`].
+    pub async fn run_observed(&self, selection: &Selection) -> Result<Passed> {
+        let context = Context { observe: true, ..self.context.clone() };
+        self.passed(&context, selection).await
+    }
+
+    async fn passed(&self, context: &Context, selection: &Selection) -> Result<Passed> {
+        let passed = context.run(selection).await?;
+        self.count(&passed.report);
+        Ok(passed)
     }
 
     /// What [`Self::run_pass`] would do now. Nothing is written.

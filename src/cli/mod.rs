@@ -9,6 +9,7 @@ mod output;
 mod render;
 mod restore;
 mod signals;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -109,7 +110,15 @@ fn prepare_and_run(cli: &Cli, logging: &mut bool) -> Result<u8> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| Error::local("cannot start the runtime", e))?;
     let out = Output::new(cli.global.color);
-    let mut app = App { global: &cli.global, settings, out, clock: Arc::new(SystemClock::default()), canvas, json_logs: format == LogFormat::Json };
+    let mut app = App {
+        global: &cli.global,
+        settings,
+        out,
+        flags: cli.flag_values(),
+        clock: Arc::new(SystemClock::default()),
+        canvas,
+        json_logs: format == LogFormat::Json,
+    };
     let code = runtime.block_on(commands::execute(&mut app, &cli.command));
     // A thread that still waits for a disk or a socket must not hold up the exit.
     runtime.shutdown_background();

@@ -1,6 +1,7 @@
 //! Ctrl-C and SIGTERM: the first asks the pass to stop where nothing is half done, the second ends the process.
 
 use icepack::run::StopHandle;
+use icepack::{Error, Result};
 
 /// What shells expect of a process that was interrupted.
 const INTERRUPTED: i32 = 130;
@@ -17,6 +18,54 @@ pub fn watch(stop: StopHandle) {
         signals.next().await;
         std::process::exit(INTERRUPTED);
     });
+}
+
+/// What a service is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// SIGHUP: re-read the configuration.
+    Reload,
+    /// SIGTERM, Ctrl-C: end.
+    Terminate,
+}
+
+/// The signals to a service.
+pub struct Service {
+    end: Signals,
+    #[cfg(unix)]
+    reload: tokio::signal::unix::Signal,
+}
+
+impl Service {
+    /// From now on signals do nothing but what [`Self::next`] tells.
+    ///
+    /// # Errors
+    /// [`Error::Local`] where the system does not allow it: a service that cannot be ended in order does not begin.
+    pub fn listen() -> Result<Self> {
+        let failed = |e: &dyn std::fmt::Display| Error::local("cannot listen for signals", e);
+        let end = Signals::listen().ok_or_else(|| failed(&"see above"))?;
+        #[cfg(unix)]
+        let reload = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map_err(|e| failed(&e))?;
+        Ok(Self {
+            end,
+            #[cfg(unix)]
+            reload,
+        })
+    }
+
+    /// The next wish.
+    pub async fn next(&mut self) -> Wish {
+        #[cfg(unix)]
+        tokio::select! {
+            () = self.end.next() => Wish::Terminate,
+            _ = self.reload.recv() => Wish::Reload,
+        }
+        #[cfg(not(unix))]
+        {
+            self.end.next().await;
+            Wish::Terminate
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::file::Micros;
 use super::names::{Key, Tenant};
 use super::plan::Plan;
+use super::record::RunRecord;
 use super::report::{RunReport, Status};
 
 /// One tenant as `status` shows it.
@@ -58,11 +59,14 @@ pub struct LastRun {
     pub duration_ms: u64,
     /// The worst status of a tenant.
     pub status: Status,
+    /// What went wrong, in a sentence.
+    pub error: Option<String>,
 }
 
-impl From<&RunReport> for LastRun {
-    fn from(r: &RunReport) -> Self {
-        Self { started_at: r.started_at, duration_ms: r.duration_ms, status: r.totals.status }
+impl From<&RunRecord> for LastRun {
+    fn from(r: &RunRecord) -> Self {
+        let RunReport { started_at, duration_ms, ref totals, .. } = r.report;
+        Self { started_at, duration_ms, status: totals.status, error: r.error.clone().or_else(|| totals.error.clone()) }
     }
 }
 
@@ -99,6 +103,10 @@ pub struct StatusReport {
     pub failures: Vec<Failure>,
     /// As the store recorded it.
     pub last_run: Option<LastRun>,
+    /// The last pass in which no tenant failed.
+    pub last_success: Option<LastRun>,
+    /// The last of the recent passes that was none.
+    pub last_failure: Option<LastRun>,
 }
 
 /// A file of the live view.

@@ -8,6 +8,8 @@ pub mod manifest;
 pub mod names;
 pub mod plan;
 pub mod policy;
+pub mod record;
 pub mod report;
 pub mod restore;
 pub mod schema;
+pub mod shard;

@@ -1,4 +1,4 @@
-//! What a pass did, as `--json` prints it and `_icepack/runs/` keeps it.
+//! What a pass did, as `--json` prints it. [`super::record`] is what is kept of it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -113,6 +113,12 @@ pub struct TenantReport {
     pub copied_bytes: u64,
     /// Groups left for the next pass.
     pub groups_left: u64,
+    /// Groups lost to a concurrent run.
+    #[serde(default)]
+    pub conflicts: u64,
+    /// Commits of which nobody knows whether they happened.
+    #[serde(default)]
+    pub unknown_commits: u64,
 }
 
 impl TenantReport {
@@ -134,6 +140,8 @@ impl TenantReport {
         self.copied_objects += o.copied_objects;
         self.copied_bytes += o.copied_bytes;
         self.groups_left += o.groups_left;
+        self.conflicts += o.conflicts;
+        self.unknown_commits += o.unknown_commits;
     }
 }
 

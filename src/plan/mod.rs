@@ -7,5 +7,6 @@ pub mod expiry;
 pub mod live;
 pub mod restore;
 pub mod retention;
+pub mod schedule;
 pub mod status;
 pub mod sweep;

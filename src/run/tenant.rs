@@ -8,6 +8,7 @@ use object_store::ObjectStore;
 use super::group::GroupRun;
 use super::{Outcome, Run, Work, failed};
 use crate::error::{Error, Result};
+use crate::model::inspect::TenantStatus;
 use crate::model::manifest::Manifest;
 use crate::model::names::{self, FileKind, Key, Tenant};
 use crate::model::plan::Inventory;
@@ -39,13 +40,14 @@ pub(crate) fn refuse_lost_manifest(tenant: &Tenant, inventory: &Inventory) -> Re
 
 impl Run {
     /// Merges and sweeps one tenant. Never fails as a whole: what went wrong is in the report.
-    pub(super) async fn tenant(self: Arc<Self>, work: Work) -> Outcome {
+    pub(super) async fn tenant(self: Arc<Self>, mut work: Work) -> Outcome {
         let started = self.context.clock.monotonic_ms();
         let (store, counters) = self.counting();
         let name = work.tenant.to_string();
         self.context.progress.on(Event::TenantStarted { tenant: &name, bytes: work.plan.backlog() });
         let mut report = TenantReport { tenant: name.clone(), ..TenantReport::default() };
         let looked = work.counters.read();
+        let (before, tenant) = (work.standing.take(), work.tenant.clone());
         let archive_requests = Arc::new(Counters::default());
         let error = self.work(&store, &archive_requests, work, &mut report).await.err();
         if let Some(e) = &error {
@@ -55,12 +57,25 @@ impl Run {
                 _ => tracing::error!(tenant = name, run_id = %self.run_id, "{e}"),
             }
             report.status = report.status.max(ended.status);
+            report.conflicts += ended.conflicts;
+            report.unknown_commits += ended.unknown_commits;
             report.error = ended.error;
         }
+        let standing = self.stands_now(&store, &tenant).await.or(before);
         let archive = archive_requests.read();
         report.requests = looked.plus(counters.read()).plus(archive);
         report.duration_ms = self.context.clock.monotonic_ms() - started;
-        Outcome { report, error, archive }
+        Outcome { report, error, archive, standing }
+    }
+
+    /// How the tenant stands after its turn. What it did to the tenant is only in the store.
+    async fn stands_now(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Option<TenantStatus> {
+        if !self.context.observe {
+            return None;
+        }
+        let inventory = discover::inventory(store.as_ref(), tenant).await;
+        let inventory = inventory.inspect_err(|e| tracing::warn!(%tenant, "how it stands after the pass is not known: {e}")).ok()?;
+        self.context.standing(tenant, &inventory)
     }
 
     async fn work(&self, store: &Arc<dyn ObjectStore>, archive_requests: &Arc<Counters>, work: Work, report: &mut TenantReport) -> Result<()> {

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
+
+use crate::metrics::deliver;
 use crate::model::manifest::ChecksumAlgorithm;
 use crate::stage::archive::s3::Verify;
 use crate::stage::credentials::Connection;
 use crate::stage::retry::RetryPolicy;
 use crate::{CompactionConfig, CompactionOverrides, RetentionConfig};
 
-use super::value::{Raw, Shown, boolean, count, duration, one_of, path, percent, size, some_duration, some_size, text, ttl};
+use super::value::{Raw, Shown, boolean, count, duration, one_of, path, percent, size, some_duration, some_size, text, ttl, web_address};
 
 /// All settings while the layers are laid over each other: defaults at first.
 #[derive(Debug, Clone)]
@@ -34,6 +37,7 @@ pub struct Draft {
     pub archive: ArchiveDraft,
     pub delete_delay: Duration,
     pub orphan_grace: Duration,
+    pub metrics: MetricsDraft,
     /// `[tenants.NAME.compaction]`.
     pub overrides: BTreeMap<String, CompactionOverrides>,
 }
@@ -65,8 +69,25 @@ impl Default for Draft {
             archive: ArchiveDraft::default(),
             delete_delay: c.delete_delay,
             orphan_grace: c.orphan_grace,
+            metrics: MetricsDraft::default(),
             overrides: c.overrides,
         }
+    }
+}
+
+/// `[metrics]`.
+#[derive(Debug, Clone)]
+pub struct MetricsDraft {
+    pub file: Option<PathBuf>,
+    pub pushgateway: Option<Url>,
+    pub job: String,
+    pub instance: Option<String>,
+    pub max_tenants: usize,
+}
+
+impl Default for MetricsDraft {
+    fn default() -> Self {
+        Self { file: None, pushgateway: None, job: "icepack".to_owned(), instance: None, max_tenants: deliver::MOST_TENANTS }
     }
 }
 
@@ -220,6 +241,19 @@ pub const KEYS: &[Key] = &[
     },
     Key { path: "sweep.delete_delay", set: |d, v| put(&mut d.delete_delay, duration(v)), show: |d| Shown::duration(d.delete_delay) },
     Key { path: "sweep.orphan_grace", set: |d, v| put(&mut d.orphan_grace, duration(v)), show: |d| Shown::duration(d.orphan_grace) },
+    Key {
+        path: "metrics.file",
+        set: |d, v| put_some(&mut d.metrics.file, path(v)),
+        show: |d| Shown::text(d.metrics.file.as_ref().map(|p| p.to_string_lossy()).as_deref()),
+    },
+    Key {
+        path: "metrics.pushgateway",
+        set: |d, v| put_some(&mut d.metrics.pushgateway, web_address(v)),
+        show: |d| Shown::text(d.metrics.pushgateway.as_ref().map(deliver::shown).as_deref()),
+    },
+    Key { path: "metrics.job", set: |d, v| put(&mut d.metrics.job, text(v)), show: |d| Shown::text(Some(&d.metrics.job)) },
+    Key { path: "metrics.instance", set: |d, v| put_some(&mut d.metrics.instance, text(v)), show: |d| Shown::text(d.metrics.instance.as_deref()) },
+    Key { path: "metrics.max_tenants", set: |d, v| put(&mut d.metrics.max_tenants, count(v)), show: |d| Shown::count(d.metrics.max_tenants) },
 ];
 
 /// Every setting of `[compaction]`.

@@ -14,6 +14,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::metrics::deliver::{Push, Targets};
+use crate::model::shard::Shard;
 use crate::stage::archive::ObjectArchiveOptions;
 use crate::stage::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions};
 use crate::stage::credentials::Connection;
@@ -269,6 +271,22 @@ impl Settings {
         config.max_file_size = c.max_file_size.unwrap_or(config.max_file_size);
         config.max_raw_age = c.max_raw_age.unwrap_or(config.max_raw_age);
         config
+    }
+
+    /// Where metrics go. Each shard has a group of its own in a Pushgateway.
+    ///
+    /// # Errors
+    /// As [`Self::store`], whose address is the instance where none is set.
+    pub fn metrics(&self, shard: Shard) -> Result<Targets> {
+        let m = &self.draft.metrics;
+        let push = match &m.pushgateway {
+            Some(url) => {
+                let instance = m.instance.clone().map_or_else(|| self.store().map(|s| s.to_string()), Ok)?;
+                Some(Push::new(url.clone(), &m.job, &instance, shard))
+            }
+            None => None,
+        };
+        Ok(Targets { file: m.file.clone(), push, most_tenants: m.max_tenants })
     }
 
     /// What is odd, but no error.

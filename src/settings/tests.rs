@@ -171,6 +171,9 @@ fn example(path: &str) -> &'static str {
         "memory_limit" | "compaction.target_file_size" | "compaction.max_file_size" => "200MiB",
         "compaction.small_file_threshold" | "archive.min_object_size" => "1MiB",
         "retention.max_expire_percent" => "60",
+        "metrics.pushgateway" => "http://gate:9091",
+        "metrics.max_tenants" => "7",
+        "metrics.file" | "metrics.job" | "metrics.instance" => "x",
         _ => "36h",
     }
 }
@@ -178,7 +181,7 @@ fn example(path: &str) -> &'static str {
 #[test]
 fn every_scalar_key_has_its_variable() {
     let paths = keys::scalar_paths();
-    assert_eq!(paths.len(), 35);
+    assert_eq!(paths.len(), 40);
     let env: Vec<(String, String)> = paths.iter().map(|p| (keys::env_name(p), example(p).to_owned())).collect();
     let given = Layers { env: Environment::new(env), ..Layers::default() };
     let settings = Settings::resolve(&given).unwrap();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
+use url::Url;
 
 /// A year of 365.25 days, as humantime counts.
 const YEAR: u64 = 31_557_600;
@@ -52,6 +53,14 @@ pub fn text(raw: Raw<'_>) -> Result<String, String> {
 /// A directory.
 pub fn path(raw: Raw<'_>) -> Result<PathBuf, String> {
     text(raw).map(PathBuf::from)
+}
+
+/// An address of the web: `http://host:9091`.
+pub fn web_address(raw: Raw<'_>) -> Result<Url, String> {
+    let given = text(raw)?;
+    // What was given may hold a password, and is not repeated.
+    let url = Url::parse(&given).map_err(|e| format!("this is not an address ({e}): use one like \"http://pushgateway:9091\""))?;
+    if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err(format!("`{}://` is not possible here: use http:// or https://", url.scheme())) }
 }
 
 /// Bytes: `128MiB`, `10MB`, or a plain number.
@@ -303,6 +312,15 @@ mod tests {
         assert_eq!(duration(Raw::Text(&show_duration(odd))), Ok(odd));
         assert_eq!(show_duration(30 * DAY), "30d");
         assert_eq!(exact_size(128 << 20), "128MiB");
+    }
+
+    #[test]
+    fn an_address_is_of_the_web_and_a_wrong_one_is_not_repeated() {
+        assert_eq!(web_address(Raw::Text(" http://gate:9091 ")).unwrap().as_str(), "http://gate:9091/");
+        for wrong in ["gate:9091", "gate", "ftp://me:hunter2@gate", "http://me:hunter2@", ""] {
+            let why = web_address(Raw::Text(wrong)).unwrap_err();
+            assert!(!why.contains("hunter2"), "{why}");
+        }
     }
 
     #[test]

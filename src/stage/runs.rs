@@ -1,4 +1,4 @@
-//! Records of passes: `_icepack/runs/<time>-<id>.json`, so that a short-lived process knows when the last pass was.
+//! Records of passes: `_icepack/runs/<time>-<id>.json`, so that a short-lived process knows what the passes before it did.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
@@ -6,10 +6,15 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 use super::store::path;
 use crate::error::{Error, Result};
 use crate::model::names::{FileId, Key, STATE_DIR, format_iso_basic};
+use crate::model::record::RunRecord;
 use crate::model::report::RunReport;
+use crate::model::shard::Shard;
 
 /// Records kept.
 const KEEP: usize = 200;
+
+/// Records read at once.
+const AT_ONCE: usize = 8;
 
 fn dir() -> Key {
     format!("{STATE_DIR}/runs")
@@ -25,27 +30,39 @@ fn is_record(key: &str) -> bool {
     stem.len() == 18 + 1 + 26 && stem.get(19..).is_some_and(|id| id.parse::<FileId>().is_ok())
 }
 
-/// Stores the record of a pass and drops the oldest ones.
+/// Stores the record of a pass, with `error` if that ended it, and drops the oldest ones.
 ///
 /// # Errors
 /// [`Error::Store`]; the pass itself is not harmed.
-pub async fn record(store: &dyn ObjectStore, report: &RunReport) -> Result<()> {
+pub async fn record(store: &dyn ObjectStore, report: &RunReport, error: Option<String>, shard: Shard) -> Result<RunRecord> {
+    let keys = list(store).await?;
+    let before = newest(store, &keys, |r| r.shard == shard).await;
+    // A network that failed for a moment must not cost this record too: its sums begin anew, as after a restart.
+    let before = before.inspect_err(|e| tracing::warn!("the sums of earlier passes cannot be carried on: {e}")).unwrap_or_default();
+    let record = RunRecord::of(report, error, shard, before.as_ref());
     let key = key(report);
-    let body = serde_json::to_vec(report).map_err(|e| Error::local("cannot write the run record as JSON", e))?;
+    let body = serde_json::to_vec(&record).map_err(|e| Error::local("cannot write the run record as JSON", e))?;
     let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
     match store.put_opts(&path(&key)?, PutPayload::from(body), options).await {
         // A put whose reply was lost: the name holds the run's id, so it is ours.
         Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
         Err(e) => return Err(Error::store(format!("cannot write the run record `{key}`"), e)),
     }
-    let keys = list(store).await?;
-    let old = &keys[..keys.len().saturating_sub(KEEP)];
-    if !old.is_empty() {
-        let paths = old.iter().map(|k| path(k)).collect::<Result<Vec<_>>>()?;
-        let replies: Vec<_> = store.delete_stream(stream::iter(paths).map(Ok).boxed()).collect().await;
-        if let Some(Err(e)) = replies.into_iter().find(Result::is_err) {
-            tracing::warn!("an old run record could not be deleted: {e}");
-        }
+    drop_old(store, &keys).await?;
+    Ok(record)
+}
+
+/// Deletes the oldest of `keys`, so that with the one just written [`KEEP`] are left.
+async fn drop_old(store: &dyn ObjectStore, keys: &[Key]) -> Result<()> {
+    let old = &keys[..(keys.len() + 1).saturating_sub(KEEP)];
+    if old.is_empty() {
+        return Ok(());
+    }
+    let paths = old.iter().map(|k| path(k)).collect::<Result<Vec<_>>>()?;
+    let replies: Vec<_> = store.delete_stream(stream::iter(paths).map(Ok).boxed()).collect().await;
+    let failed = replies.into_iter().filter_map(Result::err).find(|e| !matches!(e, object_store::Error::NotFound { .. }));
+    if let Some(e) = failed {
+        tracing::warn!("an old run record could not be deleted: {e}");
     }
     Ok(())
 }
@@ -58,23 +75,90 @@ async fn list(store: &dyn ObjectStore) -> Result<Vec<Key>> {
     Ok(keys)
 }
 
-/// The newest record that can be read; none where no pass was recorded.
-///
-/// # Errors
-/// [`Error::Store`] where the records cannot be listed or fetched.
-pub async fn last(store: &dyn ObjectStore) -> Result<Option<RunReport>> {
-    for key in list(store).await?.iter().rev() {
-        let reply = match store.get(&path(key)?).await {
-            Ok(reply) => reply,
-            // Another run dropped it in between.
-            Err(object_store::Error::NotFound { .. }) => continue,
-            Err(e) => return Err(Error::store(format!("cannot read the run record `{key}`"), e)),
-        };
-        let body = reply.bytes().await.map_err(|e| Error::store(format!("cannot read the run record `{key}`"), e))?;
-        match serde_json::from_slice(&body) {
-            Ok(report) => return Ok(Some(report)),
-            Err(e) => tracing::warn!("the run record `{key}` cannot be read and is passed over: {e}"),
+/// One record; none where another run dropped it in between, or where it cannot be understood.
+async fn read(store: &dyn ObjectStore, key: &str) -> Result<Option<RunRecord>> {
+    let reply = match store.get(&path(key)?).await {
+        Ok(reply) => reply,
+        Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        Err(e) => return Err(Error::store(format!("cannot read the run record `{key}`"), e)),
+    };
+    let body = reply.bytes().await.map_err(|e| Error::store(format!("cannot read the run record `{key}`"), e))?;
+    match serde_json::from_slice(&body) {
+        Ok(record) => Ok(Some(record)),
+        Err(e) => {
+            tracing::warn!("the run record `{key}` cannot be read and is passed over: {e}");
+            Ok(None)
         }
+    }
+}
+
+/// The newest of `keys` that can be read and that `wanted` takes. One request where it is the last.
+async fn newest(store: &dyn ObjectStore, keys: &[Key], wanted: impl Fn(&RunRecord) -> bool) -> Result<Option<RunRecord>> {
+    let mut ahead = 1;
+    let mut left = keys;
+    while let Some(from) = left.len().checked_sub(1).map(|last| (last + 1).saturating_sub(ahead)) {
+        let found = read_all(store, &left[from..]).await?;
+        if let Some(record) = found.into_iter().rev().find(|r| wanted(r)) {
+            return Ok(Some(record));
+        }
+        left = &left[..from];
+        ahead = AT_ONCE;
     }
     Ok(None)
 }
+
+async fn read_all(store: &dyn ObjectStore, keys: &[Key]) -> Result<Vec<RunRecord>> {
+    let reads: Vec<_> = keys.iter().map(|key| read(store, key)).collect();
+    let reads = stream::iter(reads).buffered(AT_ONCE);
+    Ok(reads.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
+}
+
+/// The newest record of a shard that can be read; none where no pass of it was recorded.
+///
+/// # Errors
+/// [`Error::Store`] where the records cannot be listed or fetched.
+pub async fn last(store: &dyn ObjectStore, shard: Shard) -> Result<Option<RunRecord>> {
+    newest(store, &list(store).await?, |r| r.shard == shard).await
+}
+
+/// The records of the last passes, the oldest first: `most` at most.
+///
+/// # Errors
+/// [`Error::Store`] where the records cannot be listed or fetched.
+pub async fn recent(store: &dyn ObjectStore, most: usize) -> Result<Vec<RunRecord>> {
+    let keys = list(store).await?;
+    read_all(store, &keys[keys.len().saturating_sub(most)..]).await
+}
+
+/// What the records say of the last pass, the last good one and the last bad one.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// The newest record.
+    pub last: Option<RunRecord>,
+    /// The newest of a pass that did all it could.
+    pub success: Option<RunRecord>,
+    /// The newest of one that did not, among the last [`RECENT`] records.
+    pub failure: Option<RunRecord>,
+}
+
+/// Records among which [`summary`] looks for a failure: older ones say nothing about how things are.
+pub const RECENT: usize = 24;
+
+/// Looks through the records.
+///
+/// # Errors
+/// [`Error::Store`] where the records cannot be listed or fetched.
+pub async fn summary(store: &dyn ObjectStore) -> Result<Summary> {
+    let keys = list(store).await?;
+    let older = keys.len().saturating_sub(RECENT);
+    let recent = read_all(store, &keys[older..]).await?;
+    let find = |good: bool| recent.iter().rev().find(|r| r.is_success() == good).cloned();
+    let success = match find(true) {
+        Some(record) => Some(record),
+        None => newest(store, &keys[..older], RunRecord::is_success).await?,
+    };
+    Ok(Summary { last: recent.last().cloned(), success, failure: find(false) })
+}
+
+#[cfg(test)]
+mod tests;

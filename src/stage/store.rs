@@ -222,7 +222,7 @@ async fn open_s3(bucket: &str, options: &OpenOptions, clock: Arc<dyn Clock>) -> 
 }
 
 /// Chooses the TLS implementation for the HTTP client that object_store builds. The first choice of a process stands.
-fn install_crypto() {
+pub(crate) fn install_crypto() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // An error means that another thread was first, with the same.
         let _ = rustls::crypto::ring::default_provider().install_default();

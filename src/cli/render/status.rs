@@ -1,8 +1,8 @@
 //! How the store stands.
 
-use icepack::model::inspect::{StatusReport, TenantStatus};
+use icepack::model::inspect::{LastRun, StatusReport, TenantStatus};
 
-use super::super::output::Style;
+use super::super::output::{Style, one_line};
 use super::run::status_word;
 use super::table::{Cell, Grid, Tone};
 use super::text::{about, count, no_tenants, plural, row_time, second, size, took, unless_zero};
@@ -18,11 +18,28 @@ pub fn status(report: &StatusReport, wanted: &[String], style: Style) -> String 
         lines.push(grid.draw(style));
     }
     lines.extend(advice(report));
-    lines.push(match &report.last_run {
-        Some(run) => format!("last pass: {}, took {}, {}", second(run.started_at), took(run.duration_ms), status_word(run.status)),
-        None => "last pass: none is recorded".to_owned(),
-    });
+    lines.extend(passes(report));
     lines.join("\n")
+}
+
+/// The last pass, and the last that ended otherwise.
+fn passes(report: &StatusReport) -> Vec<String> {
+    let Some(last) = &report.last_run else { return vec!["last pass: none is recorded".to_owned()] };
+    let mut lines = vec![format!("last pass: {}, took {}, {}{}", second(last.started_at), took(last.duration_ms), status_word(last.status), why(last))];
+    let same = |run: &LastRun| run.started_at == last.started_at;
+    match &report.last_success {
+        Some(run) if !same(run) => lines.push(format!("last success: {}", second(run.started_at))),
+        None => lines.push("last success: none is recorded".to_owned()),
+        Some(_) => {}
+    }
+    if let Some(run) = report.last_failure.as_ref().filter(|run| !same(run)) {
+        lines.push(format!("last failure: {}, {}{}", second(run.started_at), status_word(run.status), why(run)));
+    }
+    lines
+}
+
+fn why(run: &LastRun) -> String {
+    run.error.as_deref().map(|e| format!(": {}", one_line(e))).unwrap_or_default()
 }
 
 fn header() -> Grid {
@@ -73,7 +90,7 @@ mod tests {
     use super::*;
     use icepack::model::file::Micros;
     use icepack::model::names::Tenant;
-    use icepack::model::report::SCHEMA_VERSION;
+    use icepack::model::report::{SCHEMA_VERSION, Status};
 
     fn tenant(name: &str) -> TenantStatus {
         TenantStatus {
@@ -98,8 +115,27 @@ mod tests {
         }
     }
 
+    fn with_passes(tenants: Vec<TenantStatus>, [last_run, last_success, last_failure]: [Option<LastRun>; 3]) -> String {
+        let report = StatusReport { schema_version: SCHEMA_VERSION, tenants, failures: Vec::new(), last_run, last_success, last_failure };
+        status(&report, &[], Style::default())
+    }
+
+    #[test]
+    fn the_last_pass_the_last_good_one_and_the_last_bad_one() {
+        let run = |at, status, error: Option<&str>| {
+            let started_at = chrono::DateTime::from_timestamp(at, 0).unwrap();
+            Some(LastRun { started_at, duration_ms: 2_000, status, error: error.map(str::to_owned) })
+        };
+        let (good, bad) = (run(1_777_000_000, Status::Done, None), run(1_777_003_600, Status::Failed, Some("1 of 2 tenants\nhad errors")));
+        let text = with_passes(vec![tenant("acme")], [bad.clone(), good.clone(), bad.clone()]);
+        assert!(text.ends_with("took 2.0s, failed: 1 of 2 tenants had errors\nlast success: 2026-04-24 03:06:40Z"), "{text}");
+        let text = with_passes(vec![tenant("acme")], [good.clone(), good.clone(), bad.clone()]);
+        assert!(text.contains("\nlast failure: 2026-04-24 04:06:40Z, failed: 1 of 2") && !text.contains("last success"), "{text}");
+        assert!(with_passes(Vec::new(), [bad.clone(), None, bad]).ends_with("last success: none is recorded"));
+    }
+
     fn shown(tenants: Vec<TenantStatus>) -> String {
-        status(&StatusReport { schema_version: SCHEMA_VERSION, tenants, failures: Vec::new(), last_run: None }, &[], Style::default())
+        with_passes(tenants, [None, None, None])
     }
 
     #[test]

@@ -1,0 +1,213 @@
+//! `icepack watch`: passes at an interval, timed from the last pass that the store has a record of, so that several watchers share it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use icepack::metrics::{self, deliver::Targets};
+use icepack::plan::schedule;
+use icepack::run::Selection;
+use icepack::watch::{Face, serve};
+use icepack::{CompactionManager, Error, Result};
+use tokio::net::TcpListener;
+
+use super::args::WatchArgs;
+use super::commands::App;
+use super::render;
+use super::signals::{Service, Wish};
+
+/// A pass that was asked to stop gets so long. Then it is dropped, which loses nothing: what it has not committed did not happen.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Between two tries to reach a store that does not answer, where the interval is longer.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// The clock is looked at so often while a pass is waited for: it may be set meanwhile.
+const NAP: Duration = Duration::from_secs(30);
+
+/// What a pass needs; made anew when the configuration is re-read.
+struct Job {
+    manager: CompactionManager,
+    selection: Selection,
+    targets: Targets,
+}
+
+/// How a pass or a pause ended.
+enum Ended {
+    ByItself,
+    Reload,
+    Terminate,
+}
+
+/// Makes passes until it is told to end.
+///
+/// # Errors
+/// What keeps it from beginning. A pass that fails is logged, and the next one tried in time.
+pub async fn watch(app: &mut App<'_>, args: &WatchArgs) -> Result<u8> {
+    let mut wishes = Service::listen()?;
+    let face = Face::new(Arc::clone(&app.clock), app.settings.compaction_config().interval());
+    let mut job = Job::make(app, &face).await?;
+    if let Some(address) = args.listen {
+        listen(address, &face).await?;
+        if let Ok(Some(record)) = job.manager.last_run().await {
+            face.show_metrics(metrics::render(&record, None, job.targets.most_tenants));
+        }
+    }
+    let mut luck = app.luck();
+    loop {
+        let due = job.due(app, &face, luck).await;
+        let ended = if app.clock.now() < due {
+            wait(app, due, &mut wishes).await
+        } else {
+            luck = app.luck();
+            pass(app, &job, &face, args.listen.is_some(), &mut wishes).await?
+        };
+        match ended {
+            Ended::ByItself => {}
+            Ended::Reload => reload(app, &mut job, &face).await,
+            Ended::Terminate => return Ok(0),
+        }
+    }
+}
+
+async fn listen(address: SocketAddr, face: &Arc<Face>) -> Result<()> {
+    let listener = TcpListener::bind(address).await.map_err(|e| Error::Usage(format!("--listen: cannot listen on {address}: {e}; choose another port")))?;
+    let address = listener.local_addr().unwrap_or(address);
+    tracing::info!(%address, "serving /healthz and /metrics");
+    tokio::spawn(serve(listener, Arc::clone(face)));
+    Ok(())
+}
+
+impl Job {
+    async fn make(app: &App<'_>, face: &Arc<Face>) -> Result<Self> {
+        let manager = app.writing_manager().await?.with_progress(Arc::clone(face) as _);
+        face.set_interval(manager.config().interval());
+        let targets = app.settings.metrics(manager.config().shard)?;
+        Ok(Self { selection: app.selection()?, targets, manager })
+    }
+
+    /// When the next pass begins. Where the store does not say, it is asked again soon.
+    async fn due(&self, app: &App<'_>, face: &Face, luck: f64) -> DateTime<Utc> {
+        let interval = self.manager.config().interval();
+        match self.manager.last_run().await {
+            Ok(last) => {
+                face.beat();
+                schedule::next_pass(last.map(|r| r.report.started_at), interval, luck, app.clock.now())
+            }
+            Err(e) => {
+                tracing::error!("when the last pass was is not known, asking again soon: {e}");
+                app.clock.now() + interval.min(RETRY)
+            }
+        }
+    }
+}
+
+/// Waits until `due`, or a signal.
+async fn wait(app: &App<'_>, due: DateTime<Utc>, wishes: &mut Service) -> Ended {
+    tracing::debug!(%due, "waiting for the next pass");
+    while let Ok(left) = due.signed_duration_since(app.clock.now()).to_std() {
+        if left.is_zero() {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(left.min(NAP)) => {}
+            wish = wishes.next() => return wish.into(),
+        }
+    }
+    Ended::ByItself
+}
+
+/// One pass. Told to end, it stops where nothing is half done.
+async fn pass(app: &mut App<'_>, job: &Job, face: &Face, served: bool, wishes: &mut Service) -> Result<Ended> {
+    let work = work(job, face, served);
+    tokio::pin!(work);
+    let mut ended = Ended::ByItself;
+    let report = loop {
+        tokio::select! {
+            report = &mut work => break report,
+            wish = wishes.next() => match wish {
+                // After the pass: it was begun with the old configuration.
+                Wish::Reload => ended = Ended::Reload,
+                Wish::Terminate => {
+                    tracing::warn!("stopping at the next safe point");
+                    job.manager.stop_handle().stop();
+                    ended = Ended::Terminate;
+                    match tokio::time::timeout(GRACE, &mut work).await {
+                        Ok(report) => break report,
+                        Err(_) => {
+                            tracing::warn!("the pass did not stop in {} s and is dropped; what it has not committed did not happen, the next pass takes it up", GRACE.as_secs());
+                            return Ok(ended);
+                        }
+                    }
+                }
+            },
+        }
+    };
+    match report {
+        Ok(report) => {
+            if let Some(verdict) = render::run::verdict(&report, true) {
+                tracing::error!(run_id = %report.run_id, "{verdict}");
+            }
+            if app.global.json {
+                let line = serde_json::to_string(&report).map_err(|e| Error::local("cannot write the result as JSON", e))?;
+                app.out.line(&line)?;
+                app.out.flush()?;
+            }
+        }
+        Err(e) => {
+            tracing::error!("the pass failed, the next one is tried in time: {e}");
+            // It may have left no record, and would be due again at once.
+            if matches!(ended, Ended::ByItself) {
+                let again = app.clock.now() + job.manager.config().interval().min(RETRY);
+                ended = wait(app, again, wishes).await;
+            }
+        }
+    }
+    Ok(ended)
+}
+
+async fn work(job: &Job, face: &Face, served: bool) -> Result<icepack::model::report::RunReport> {
+    if !served && job.targets.is_empty() {
+        let report = job.manager.run_pass(&job.selection).await?;
+        face.beat();
+        return Ok(report);
+    }
+    let passed = job.manager.run_observed(&job.selection).await?;
+    face.beat();
+    if let Some(record) = &passed.record {
+        let text = metrics::render(record, Some(&passed.standings), job.targets.most_tenants);
+        job.targets.deliver(&text).await;
+        face.show_metrics(text);
+    }
+    Ok(passed.report)
+}
+
+/// Re-reads the configuration. A bad one is complained about, and the old one stays.
+async fn reload(app: &mut App<'_>, job: &mut Job, face: &Arc<Face>) {
+    let old = match app.resolve() {
+        Ok(new) => std::mem::replace(&mut app.settings, new),
+        Err(e) => return tracing::error!("the configuration is not taken over, the old one stays: {e}"),
+    };
+    match Job::make(app, face).await {
+        Ok(new) => {
+            *job = new;
+            app.settings.warnings().iter().for_each(|w| tracing::warn!("{w}"));
+            tracing::info!("the configuration was re-read");
+        }
+        Err(e) => {
+            app.settings = old;
+            face.set_interval(job.manager.config().interval());
+            tracing::error!("the configuration is not taken over, the old one stays: {e}");
+        }
+    }
+}
+
+impl From<Wish> for Ended {
+    fn from(wish: Wish) -> Self {
+        match wish {
+            Wish::Reload => Self::Reload,
+            Wish::Terminate => Self::Terminate,
+        }
+    }
+}

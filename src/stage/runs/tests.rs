@@ -1,0 +1,74 @@
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use object_store::memory::InMemory;
+use ulid::Ulid;
+
+use super::*;
+use crate::model::report::{SCHEMA_VERSION, Status, TenantReport};
+
+fn at(n: usize) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_777_000_000, 0).unwrap() + TimeDelta::minutes(i64::try_from(n).unwrap())
+}
+
+fn pass(n: usize, status: Status) -> RunReport {
+    let totals = TenantReport { tenant: "total".into(), status, files_compacted: 1, ..TenantReport::default() };
+    let run_id = FileId(Ulid::from_parts(n as u64 + 1, 0));
+    RunReport { schema_version: SCHEMA_VERSION, run_id, started_at: at(n), duration_ms: 1, tenants: Vec::new(), requests: totals.requests, totals }
+}
+
+async fn recorded(store: &dyn ObjectStore, n: usize, status: Status, shard: Shard) -> RunRecord {
+    record(store, &pass(n, status), None, shard).await.unwrap()
+}
+
+#[tokio::test]
+async fn two_hundred_records_stay_and_the_sums_go_on() {
+    let store = InMemory::new();
+    for n in 0..230 {
+        recorded(&store, n, Status::Done, Shard::WHOLE).await;
+    }
+    let keys = list(&store).await.unwrap();
+    assert_eq!(keys.len(), KEEP);
+    let last = last(&store, Shard::WHOLE).await.unwrap().unwrap();
+    assert_eq!((last.sums.passes, last.sums.files_compacted, last.report.started_at), (230, 230, at(229)));
+}
+
+#[tokio::test]
+async fn each_shard_has_its_own_last_pass_and_sums() {
+    let store = InMemory::new();
+    let shards: Vec<Shard> = (0..4).map(|i| Shard::new(i, 4).unwrap()).collect();
+    for n in 0..40 {
+        recorded(&store, n, Status::Done, shards[n % 4]).await;
+    }
+    // One that is alone from now on.
+    for n in 40..60 {
+        recorded(&store, n, Status::Done, shards[0]).await;
+    }
+    let third = last(&store, shards[3]).await.unwrap().unwrap();
+    assert_eq!((third.report.started_at, third.sums.passes), (at(39), 10));
+    assert_eq!(last(&store, shards[0]).await.unwrap().unwrap().sums.passes, 30);
+    assert!(last(&store, Shard::WHOLE).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_summary_finds_a_success_behind_many_failures() {
+    let store = InMemory::new();
+    recorded(&store, 0, Status::Done, Shard::WHOLE).await;
+    for n in 1..100 {
+        recorded(&store, n, Status::Failed, Shard::WHOLE).await;
+    }
+    let found = summary(&store).await.unwrap();
+    assert_eq!(found.last.unwrap().report.started_at, at(99));
+    assert_eq!(found.failure.unwrap().report.started_at, at(99));
+    assert_eq!(found.success.unwrap().report.started_at, at(0));
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_passed_over() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    recorded(store.as_ref(), 0, Status::Done, Shard::WHOLE).await;
+    let broken = key(&pass(1, Status::Done));
+    store.put(&path(&broken).unwrap(), PutPayload::from_static(b"{")).await.unwrap();
+    assert_eq!(last(store.as_ref(), Shard::WHOLE).await.unwrap().unwrap().report.started_at, at(0));
+    assert_eq!(recorded(store.as_ref(), 2, Status::Done, Shard::WHOLE).await.sums.passes, 2);
+}
