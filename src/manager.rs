@@ -114,6 +114,7 @@ impl CompactionManager {
             clock: Arc::new(SystemClock::default()),
             progress: Arc::new(Silent),
             stop: StopHandle::default(),
+            surveyor: Arc::default(),
             directory: None,
         };
         Self { context, archive_store: None, archive_class: None, stats: Mutex::default() }

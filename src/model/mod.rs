@@ -7,5 +7,6 @@ pub mod manifest;
 pub mod names;
 pub mod plan;
 pub mod policy;
+pub mod price;
 pub mod report;
 pub mod schema;

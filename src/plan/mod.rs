@@ -5,6 +5,7 @@ pub mod commit;
 pub mod compaction;
 pub mod expiry;
 pub mod live;
+pub mod money;
 pub mod retention;
 pub mod status;
 pub mod sweep;
