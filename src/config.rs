@@ -9,6 +9,7 @@ use globset::{Glob, GlobSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::policy::{ArchivePolicy, CompactionStrategy, Policy};
+use crate::model::price::Prices;
 use crate::model::shard::Shard;
 use crate::stage::archive::ArchiveTarget;
 
@@ -124,6 +125,12 @@ pub struct CompactionConfig {
     pub plan_for_archive: bool,
     /// A pass that would expire more than this percentage of a tenant's rows is refused for that tenant; 100 refuses none.
     pub max_expire_percent: u8,
+    /// What plans reckon with.
+    pub prices: Prices,
+    /// The class of archive objects that plans reckon with; none is STANDARD.
+    pub archive_class: Option<String>,
+    /// Whether plans reckon with server-side copies into the archive.
+    pub archive_copies: bool,
     /// Retired files are kept this long.
     pub delete_delay: Duration,
     /// Outputs that no manifest names are kept this long.
@@ -161,6 +168,9 @@ impl Default for CompactionConfig {
             archive_min_object_size: 8 * MIB,
             plan_for_archive: false,
             max_expire_percent: 100,
+            prices: Prices::default(),
+            archive_class: None,
+            archive_copies: false,
             delete_delay: Duration::ZERO,
             orphan_grace: DAY,
             memory_limit: 512 * MIB,

@@ -254,6 +254,9 @@ impl Settings {
             archive_min_object_size: d.archive.min_object_size,
             plan_for_archive: d.archive.url.is_some(),
             max_expire_percent: d.max_expire_percent,
+            prices: d.prices.clone(),
+            archive_class: d.archive.storage_class.clone(),
+            archive_copies: self.copies(),
             delete_delay: d.delete_delay,
             orphan_grace: d.orphan_grace,
             memory_limit: d.memory_limit,
@@ -287,6 +290,13 @@ impl Settings {
             None => None,
         };
         Ok(Targets { file: m.file.clone(), push, most_tenants: m.max_tenants })
+    }
+
+    /// Whether the store can copy into the archive by itself: S3 into S3, with the same server and credentials.
+    pub fn copies(&self) -> bool {
+        let is_s3 = |location: Result<Location>| matches!(location, Ok(Location::S3 { .. }));
+        let archive = self.archive().and_then(|a| a.ok_or_else(|| Error::Usage(String::new())));
+        is_s3(self.store()) && is_s3(archive) && *self.archive_connection() == Connection::default()
     }
 
     /// What is odd, but no error.
