@@ -169,6 +169,9 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = |bytes: &u64| bytesize::ByteSize(*bytes);
         match self {
+            Self::SmallObjects { of: 1, under_bytes, smallest_bytes, .. } => {
+                write!(f, "an archive object of {} is under {}: raise retention.slack, so that more rows go together", size(smallest_bytes), size(under_bytes))
+            }
             Self::SmallObjects { objects, of, under_bytes, smallest_bytes } => write!(
                 f,
                 "{objects} of {of} archive objects would be under {} (the smallest {}): raise retention.slack, so that more rows go together",
@@ -196,10 +199,17 @@ pub struct Amount<'a>(pub f64, pub &'a str);
 impl fmt::Display for Amount<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(amount, currency) = *self;
-        let sign = if amount < 0.0 { "-" } else { "" };
-        let amount = amount.abs();
-        let digits = match amount {
-            a if a < 0.000_000_5 => "0".to_owned(),
+        let tiny = amount.abs() < 0.000_001 && amount != 0.0;
+        let sign = if tiny {
+            "under "
+        } else if amount < 0.0 {
+            "-"
+        } else {
+            ""
+        };
+        let digits = match amount.abs() {
+            0.0 => "0".to_owned(),
+            _ if tiny => "0.000001".to_owned(),
             // Two digits that say something.
             a if a < 0.095 => format!("{a:.*}", (2..8).find(|n| a >= 0.95 / 10_f64.powi(*n)).map_or(7, |n| usize::try_from(n + 1).unwrap_or(7))),
             a => format!("{a:.2}"),
@@ -216,7 +226,7 @@ mod tests {
     fn amounts_have_two_digits_that_say_something() {
         for (amount, text) in [
             (0.0, "$0"),
-            (1e-9, "$0"),
+            (1e-9, "under $0.000001"),
             (12.3, "$12.30"),
             (0.1, "$0.10"),
             (0.5, "$0.50"),

@@ -111,7 +111,11 @@ fn a_month(cost: &Cost) -> String {
 
 fn compared(keeping: Amount<'_>, archived: Amount<'_>, saved: f64, is_archived: bool) -> String {
     let Amount(_, currency) = keeping;
-    let verdict = if saved < 0.0 { format!("{} more", Amount(-saved, currency)) } else { format!("saves {}", Amount(saved, currency)) };
+    let verdict = match saved {
+        0.0 => "saves nothing".to_owned(),
+        s if s < 0.0 => format!("costs {} more", Amount(-s, currency)),
+        s => format!("saves {}", Amount(s, currency)),
+    };
     if is_archived {
         format!("{keeping} where these rows are, {archived} in the archive: {verdict}")
     } else {
