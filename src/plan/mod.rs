@@ -8,5 +8,6 @@ pub mod live;
 pub mod restore;
 pub mod retention;
 pub mod schedule;
+pub mod shard;
 pub mod status;
 pub mod sweep;
