@@ -4,6 +4,7 @@
 mod group;
 mod memory;
 mod selection;
+mod shards;
 mod tenant;
 
 use std::sync::Arc;
@@ -23,9 +24,10 @@ use crate::model::plan::{Inventory, Plan};
 use crate::model::price::STANDARD;
 use crate::model::record::RunRecord;
 use crate::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, TenantReport};
+use crate::model::shard::Shard;
 use crate::plan::brake::Brake;
 use crate::plan::money::{self, Pricing};
-use crate::plan::{compaction, expiry, status};
+use crate::plan::{compaction, expiry, shard, status};
 use crate::progress::{Event, Progress};
 use crate::stage::counting::{Counters, CountingStore};
 use crate::stage::litter::Directory;
@@ -33,6 +35,7 @@ use crate::stage::survey::Surveyor;
 use crate::stage::{discover, doctor, runs, sweep};
 use memory::MemoryPool;
 pub use selection::Selection;
+use shards::Spread;
 
 /// Tenants whose heads and listings are read at once.
 const LOOK_AT_ONCE: usize = 16;
@@ -79,6 +82,10 @@ struct Work {
     plan: Plan,
     /// Where the setting asks for one, and rows may expire.
     brake: Option<Brake>,
+    /// Whether this shard sweeps the tenant.
+    home: bool,
+    /// Whether other shards work on the tenant too.
+    spread: bool,
     sweep_due: bool,
     /// What looking has cost.
     counters: Arc<Counters>,
@@ -149,7 +156,15 @@ impl Context {
         }
         let tenants = found.tenants.into_iter().filter(|t| selection.takes(t)).collect();
         let refused = if selection.is_all() { found.refused } else { Vec::new() };
-        Ok((tenants, refused.iter().map(unusable).collect()))
+        Ok((tenants, refused.iter().filter(|e| self.reports(e)).map(unusable).collect()))
+    }
+
+    /// What of `selection` this shard looks at: its tenants, which of them are spread, and reports of those that must be renamed.
+    async fn share_of(&self, selection: &Selection) -> Result<(Vec<Tenant>, Spread, Vec<TenantReport>)> {
+        let (mut tenants, refused) = self.tenants(selection).await?;
+        let spread = self.spread().await?;
+        tenants.retain(|t| self.looks_at(t, &spread));
+        Ok((tenants, spread, refused))
     }
 
     /// Inventory and plan of one tenant.
@@ -187,12 +202,16 @@ impl Context {
     /// The plans that a run would execute now. Nothing is written.
     pub async fn plan(&self, selection: &Selection) -> Result<PlanReport> {
         let (tenants, refused) = self.tenants(selection).await?;
-        let looks = tenants.into_iter().map(|tenant| async move {
+        let spread = &self.spread().await?;
+        let looks = tenants.into_iter().filter(|t| self.looks_at(t, spread)).map(|tenant| async move {
             let found = self.look(&self.store, &tenant).await;
             let (inventory, mut plan) = found.map_err(|e| failure(&tenant, &e))?;
             let survey = self.survey(&self.store, &plan).await;
             let policy = self.config.policy_for(tenant.as_str());
             plan.expiry = expiry::of(&plan, inventory.head.as_ref(), &survey, &policy);
+            let spread = spread.contains(&tenant) || shard::is_giant(&plan);
+            // What this shard does is what it costs.
+            let mut plan = shard::share(plan, self.config.shard, spread);
             plan.estimate = Some(money::estimate(&plan, &policy, &self.pricing()));
             Ok(plan)
         });
@@ -219,7 +238,7 @@ impl Context {
     /// How a tenant stands, if anybody wants to know.
     fn standing(&self, tenant: &Tenant, inventory: &Inventory) -> Option<TenantStatus> {
         let policy = self.config.policy_for(tenant.as_str());
-        self.observe.then(|| status::of(tenant, inventory, &policy, self.clock.now()))
+        (self.observe && self.is_home(tenant)).then(|| status::of(tenant, inventory, &policy, self.clock.now()))
     }
 
     /// The tenants that `selection` takes.
@@ -246,16 +265,20 @@ impl Context {
         let started_ms = self.clock.monotonic_ms();
         let run_id = self.clock.mint(FileId::NIL);
         let (counting, counters) = CountingStore::new(Arc::clone(&self.store));
-        let context = Self { store: counting, ..self.clone() };
+        let mut context = Self { store: counting, ..self.clone() };
+        if let Which::One(_) = which {
+            // Who names a tenant means all of it.
+            context.config = Arc::new(CompactionConfig { shard: Shard::WHOLE, ..(*self.config).clone() });
+        }
         // Before anything else: a store that lets a second conditional create win would let two runs commit the same version.
         let store_time = doctor::preflight(&context.store, run_id).await?;
         let memory = MemoryPool::new(self.config.memory_limit);
         let run = Arc::new(Run { context, run_id, store_time, memory, started_ms });
         let found = match which {
-            Which::Selected(selection) => run.context.tenants(selection).await,
-            Which::One(tenant) => Ok((vec![tenant.clone()], Vec::new())),
+            Which::Selected(selection) => run.context.share_of(selection).await,
+            Which::One(tenant) => Ok((vec![tenant.clone()], Spread::new(), Vec::new())),
         };
-        let (tenants, refused) = match found {
+        let (tenants, spread, refused) = match found {
             Ok(found) => found,
             // Nobody was wronged by a pass over a tenant that does not exist.
             Err(e @ Error::Usage(_)) => return Err(e),
@@ -267,7 +290,10 @@ impl Context {
                 return Err(e);
             }
         };
-        let mut outcomes = run.tenants(tenants).await;
+        let mut outcomes = run.tenants(tenants, spread.clone()).await;
+        if let Which::Selected(selection) = which {
+            outcomes.extend(run.help(selection, &spread).await);
+        }
         let mut standings: Vec<_> = outcomes.iter_mut().filter_map(|o| o.standing.take()).collect();
         standings.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         let archive = outcomes.iter().fold(Requests::default(), |sum, o| sum.plus(o.archive));
@@ -290,10 +316,11 @@ impl Run {
     }
 
     /// Looks at every tenant, then works on those that need it, the worst backlog first.
-    async fn tenants(self: &Arc<Self>, tenants: Vec<Tenant>) -> Vec<Outcome> {
+    async fn tenants(self: &Arc<Self>, tenants: Vec<Tenant>, spread: Spread) -> Vec<Outcome> {
+        let spread = Arc::new(spread);
         let looks = stream::iter(tenants).map(|tenant| {
-            let run = Arc::clone(self);
-            async move { run.look(tenant).await }
+            let (run, spread) = (Arc::clone(self), Arc::clone(&spread));
+            async move { run.look(tenant, &spread).await }
         });
         let (mut outcomes, mut work) = (Vec::new(), Vec::new());
         let mut looks = looks.buffer_unordered(LOOK_AT_ONCE);
@@ -323,7 +350,7 @@ impl Run {
         outcomes
     }
 
-    async fn look(&self, tenant: Tenant) -> Look {
+    async fn look(&self, tenant: Tenant, noted: &Spread) -> Look {
         if self.context.stop.is_stopped() {
             let report = TenantReport { tenant: tenant.to_string(), status: Status::Stopped, ..TenantReport::default() };
             return Look::Over(Box::new(Outcome::of(report)));
@@ -336,13 +363,16 @@ impl Run {
         match found {
             Ok((inventory, plan, brake)) => {
                 let standing = self.context.standing(&tenant, &inventory);
+                let (home, spread) = (self.context.is_home(&tenant), self.settle_spread(&plan, noted.contains(&tenant)).await);
+                let plan = shard::share(plan, self.context.config.shard, spread);
                 let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant));
-                let sweep_due = litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing, self.context.clock.now()));
+                let sweep_due =
+                    home && (litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing, self.context.clock.now())));
                 if plan.groups.is_empty() && !sweep_due {
                     let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
                     return Look::Over(Box::new(Outcome { standing, ..Outcome::of(report) }));
                 }
-                Look::Work(Box::new(Work { tenant, inventory, plan, brake, sweep_due, counters, standing }))
+                Look::Work(Box::new(Work { tenant, inventory, plan, brake, home, spread, sweep_due, counters, standing }))
             }
             Err(e) => {
                 tracing::error!(%tenant, run_id = %self.run_id, "{e}");

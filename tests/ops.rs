@@ -8,6 +8,8 @@ mod support;
 mod metrics;
 #[path = "ops/runs.rs"]
 mod runs;
+#[path = "ops/shards.rs"]
+mod shards;
 #[path = "ops/watch.rs"]
 mod watch;
 #[path = "ops/world.rs"]

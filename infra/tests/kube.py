@@ -100,6 +100,8 @@ def careless(cronjob):
     want(duration and job.get("activeDeadlineSeconds") and 60 <= job["activeDeadlineSeconds"] - duration, "Kubernetes ends passes that would have ended")
     want(("completionMode" in job) == ("backoffLimitPerIndex" in job) != ("backoffLimit" in job), "a shard's failures are another's")
     want(job.get("completions", 1) == job.get("parallelism", 1), "shards wait for each other")
+    told = [e.get("value") for e in pod["containers"][0]["env"] if e["name"] == "JOB_COMPLETIONS"]
+    want(told == ([str(job["completions"])] if "completionMode" in job else []), "a shard does not know how many there are")
     return problems
 
 

@@ -9,7 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use icepack::model::names::Tenant;
 use icepack::model::restore::Tier;
+use icepack::model::shard::Shard;
 use icepack::settings::{self, FlagValue};
+
+use super::shard;
 
 const EXAMPLES: &str = "\
 Try it:
@@ -135,6 +138,9 @@ pub struct PassFlags {
     /// Refuse a tenant where the pass would expire more than this share of its rows; 100 refuses none
     #[arg(long, value_name = "PERCENT")]
     pub max_expire_percent: Option<String>,
+    /// Only shard i of n, counted from 0 [default: from JOB_COMPLETION_INDEX and JOB_COMPLETIONS, or AWS Batch's, else 0/1]
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
     /// With --dry-run: the reason for every single file
     #[arg(long)]
     pub explain: bool,
@@ -266,6 +272,14 @@ impl Cli {
             add("--interval", "interval", &args.interval);
         }
         values
+    }
+
+    /// The part of the work that is this process's.
+    ///
+    /// # Errors
+    /// [`icepack::Error::Usage`] where the environment does not say it in full.
+    pub fn shard(&self, variable: impl Fn(&str) -> Option<String>) -> icepack::Result<Shard> {
+        self.pass().map_or(Ok(Shard::WHOLE), |pass| shard::resolve(pass.shard, variable))
     }
 
     fn pass(&self) -> Option<&PassFlags> {

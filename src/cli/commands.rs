@@ -8,6 +8,7 @@ use icepack::model::file::Micros;
 use icepack::model::inspect::{Failure, LiveFile, LiveView};
 use icepack::model::names::FileId;
 use icepack::model::report::{RunReport, SCHEMA_VERSION, Status};
+use icepack::model::shard::Shard;
 use icepack::plan::live;
 use icepack::run::Selection;
 use icepack::settings::{Environment, FlagValue, Layers, Settings};
@@ -30,6 +31,7 @@ pub struct App<'a> {
     pub settings: Settings,
     pub out: Output,
     pub flags: Vec<FlagValue>,
+    pub shard: Shard,
     pub clock: Arc<dyn Clock>,
     pub canvas: MultiProgress,
     pub json_logs: bool,
@@ -238,6 +240,7 @@ impl App<'_> {
         self.selection()?;
         let store = self.open(&self.settings.store()?, OpenOptions::default()).await?;
         let mut config = self.settings.compaction_config();
+        config.shard = self.shard;
         let cold = self.open_archive(archive).await?;
         if let Some(cold) = &cold {
             config.archive = Some(self.archive_target(&store.location, cold).await?);

@@ -8,6 +8,7 @@ mod logs;
 mod output;
 mod render;
 mod restore;
+mod shard;
 mod signals;
 mod watch;
 
@@ -115,6 +116,7 @@ fn prepare_and_run(cli: &Cli, logging: &mut bool) -> Result<u8> {
         settings,
         out,
         flags: cli.flag_values(),
+        shard: cli.shard(|name| std::env::var(name).ok())?,
         clock: Arc::new(SystemClock::default()),
         canvas,
         json_logs: format == LogFormat::Json,

@@ -9,5 +9,6 @@ pub mod money;
 pub mod restore;
 pub mod retention;
 pub mod schedule;
+pub mod shard;
 pub mod status;
 pub mod sweep;

@@ -70,7 +70,7 @@ impl Run {
 
     /// How the tenant stands after its turn. What it did to the tenant is only in the store.
     async fn stands_now(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Option<TenantStatus> {
-        if !self.context.observe {
+        if !self.context.observe || !self.context.is_home(tenant) {
             return None;
         }
         let inventory = discover::inventory(store.as_ref(), tenant).await;
@@ -79,7 +79,7 @@ impl Run {
     }
 
     async fn work(&self, store: &Arc<dyn ObjectStore>, archive_requests: &Arc<Counters>, work: Work, report: &mut TenantReport) -> Result<()> {
-        let Work { tenant, inventory, plan, brake, sweep_due, .. } = work;
+        let Work { tenant, inventory, plan, brake, home, spread, sweep_due, .. } = work;
         let policy = self.context.config.policy_for(tenant.as_str());
         let committer = Committer::new(Arc::clone(store), tenant.clone(), Arc::clone(&self.context.clock), self.run_id);
         let head = match inventory.head {
@@ -98,6 +98,12 @@ impl Run {
             }
             match group_run.run(group, report).await {
                 Ok(()) => {}
+                // Another shard saw other files and took some of these: it has done them, or they wait for the next pass.
+                Err(e @ (Error::Conflict(_) | Error::Gone(_))) if spread => {
+                    tracing::info!(%tenant, run_id = %self.run_id, "group left to another shard: {e}");
+                    report.conflicts += 1;
+                    group_run.head = discover::head(store.as_ref(), &tenant, 0).await?.ok_or(e)?;
+                }
                 // What we know of head is wrong or unknown, or a person must look: no further step rests on it.
                 Err(e @ (Error::Conflict(_) | Error::Gone(_) | Error::Unknown { .. } | Error::Refused(_) | Error::Stopped)) => return Err(e),
                 // One group that cannot be done, say because the archive is down, must not hold up the others for ever.
@@ -107,7 +113,8 @@ impl Run {
                 }
             }
         }
-        if groups > 0 || sweep_due {
+        // A spread tenant is swept by its home alone.
+        if home && (groups > 0 || sweep_due) {
             self.clean_up(store, &tenant, &policy, &committer, report).await?;
         }
         failure.map_or(Ok(()), Err)

@@ -13,6 +13,7 @@ pub mod named;
 pub mod piece;
 pub mod retry;
 pub mod runs;
+pub mod spread;
 pub mod store;
 pub mod survey;
 pub mod sweep;

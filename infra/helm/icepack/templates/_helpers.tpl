@@ -177,6 +177,11 @@ containers:
             key: {{ .secretAccessKeyKey }}
       {{- end }}
       {{- end }}
+      {{- with .shards }}
+      # Kubernetes tells each pod its index, and not of how many.
+      - name: JOB_COMPLETIONS
+        value: {{ . | quote }}
+      {{- end }}
       {{- with $v.extraEnv }}
       {{- toYaml . | nindent 6 }}
       {{- end }}

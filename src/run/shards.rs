@@ -1,0 +1,66 @@
+//! The part of a pass that is one shard's.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Context, Outcome, Run};
+use crate::error::Result;
+use crate::model::names::{Tenant, TenantError};
+use crate::model::plan::Plan;
+use crate::plan::shard;
+use crate::run::Selection;
+use crate::stage::spread;
+
+/// Tenants whose work is spread over all shards.
+pub(super) type Spread = BTreeSet<Tenant>;
+
+impl Context {
+    /// The tenants that are spread; none where there is one shard.
+    pub(super) async fn spread(&self) -> Result<Spread> {
+        if self.config.shard.is_part() { spread::list(self.store.as_ref()).await } else { Ok(Spread::new()) }
+    }
+
+    /// Whether this shard looks at `tenant`.
+    pub(super) fn looks_at(&self, tenant: &Tenant, spread: &Spread) -> bool {
+        self.is_home(tenant) || spread.contains(tenant)
+    }
+
+    /// Whether this shard plans, sweeps and reports `tenant`.
+    pub(super) fn is_home(&self, tenant: &Tenant) -> bool {
+        shard::is_home(tenant, self.config.shard)
+    }
+
+    /// Whether this shard reports a folder that is no tenant.
+    pub(super) fn reports(&self, refused: &TenantError) -> bool {
+        let (TenantError::Hidden(name) | TenantError::Unsafe(name, _)) = refused;
+        shard::home(name, self.config.shard.count) == self.config.shard.index
+    }
+}
+
+impl Run {
+    /// Whether the tenant of `plan` is spread. Its home decides, and tells the others.
+    pub(super) async fn settle_spread(&self, plan: &Plan, noted: bool) -> bool {
+        let context = &self.context;
+        if !context.config.shard.is_part() || !context.is_home(&plan.tenant) {
+            return noted;
+        }
+        let giant = shard::is_giant(plan);
+        let told = match (noted, giant) {
+            (false, true) => spread::add(context.store.as_ref(), plan).await,
+            (true, false) => spread::remove(context.store.as_ref(), &plan.tenant).await,
+            _ => Ok(()),
+        };
+        // What the others do not know of, they will not do.
+        told.inspect_err(|e| tracing::warn!(tenant = %plan.tenant, "the other shards do not know whether to help: {e}")).map_or(noted, |()| giant)
+    }
+
+    /// Helps with tenants that turned out to be spread while this shard was at its own.
+    pub(super) async fn help(self: &Arc<Self>, selection: &Selection, known: &Spread) -> Vec<Outcome> {
+        if self.is_over() {
+            return Vec::new();
+        }
+        let late = self.context.spread().await.inspect_err(|e| tracing::warn!("{e}")).unwrap_or_default();
+        let late: Spread = late.into_iter().filter(|t| selection.takes(t) && !self.context.looks_at(t, known)).collect();
+        if late.is_empty() { Vec::new() } else { self.tenants(late.iter().cloned().collect(), late).await }
+    }
+}
