@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use globset::Glob;
+use globset::{Glob, GlobSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::policy::{ArchivePolicy, CompactionStrategy, Policy};
+use crate::model::price::Prices;
 use crate::model::shard::Shard;
 use crate::stage::archive::ArchiveTarget;
 
@@ -60,7 +61,9 @@ fn lookup<'a, V>(entries: impl Iterator<Item = (&'a String, &'a V)>, tenant: &st
         if pattern == tenant {
             return Some(value);
         }
-        let matches = Glob::new(pattern).is_ok_and(|g| g.compile_matcher().is_match(tenant));
+        // `compile_matcher` panics where a glob is too large.
+        let compiled = Glob::new(pattern).and_then(|g| GlobSet::builder().add(g).build());
+        let matches = compiled.is_ok_and(|globs| globs.is_match(tenant));
         // Between globs of one length the order of a hash map must not decide.
         if matches && best.is_none_or(|(b, _)| (pattern.len(), pattern) > (b.len(), b)) {
             best = Some((pattern, value));
@@ -122,6 +125,12 @@ pub struct CompactionConfig {
     pub plan_for_archive: bool,
     /// A pass that would expire more than this percentage of a tenant's rows is refused for that tenant; 100 refuses none.
     pub max_expire_percent: u8,
+    /// What plans reckon with.
+    pub prices: Prices,
+    /// The class of archive objects that plans reckon with; none is STANDARD.
+    pub archive_class: Option<String>,
+    /// Whether plans reckon with server-side copies into the archive.
+    pub archive_copies: bool,
     /// Retired files are kept this long.
     pub delete_delay: Duration,
     /// Outputs that no manifest names are kept this long.
@@ -159,6 +168,9 @@ impl Default for CompactionConfig {
             archive_min_object_size: 8 * MIB,
             plan_for_archive: false,
             max_expire_percent: 100,
+            prices: Prices::default(),
+            archive_class: None,
+            archive_copies: false,
             delete_delay: Duration::ZERO,
             orphan_grace: DAY,
             memory_limit: 512 * MIB,

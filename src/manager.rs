@@ -131,6 +131,7 @@ impl CompactionManager {
             progress: Arc::new(Silent),
             stop: StopHandle::default(),
             observe: false,
+            surveyor: Arc::default(),
             directory: None,
         };
         Self { context, archive_store: None, archive_class: None, stats: Mutex::default() }

@@ -19,11 +19,12 @@ use crate::model::file::Micros;
 use crate::model::hold::{Hold, Restored};
 use crate::model::manifest::{Manifest, Observed, Receipt};
 use crate::model::names::{FileId, Tenant};
+use crate::model::price::{Prices, STANDARD};
 use crate::model::report::SCHEMA_VERSION;
 use crate::model::restore::{ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore, Tier};
 use crate::plan::restore::{self as plan, Standing};
 use crate::run::{Selection, StopHandle};
-use crate::stage::archive::cold::{ColdStore, receipts};
+use crate::stage::archive::cold::{ColdObject, ColdStore, receipts};
 use crate::stage::commit::Committer;
 use crate::stage::discover;
 use crate::stage::doctor;
@@ -75,6 +76,8 @@ pub struct Restorer {
     pub timestamp_column: String,
     /// Bytes of memory for the data.
     pub memory: u64,
+    /// What reading the archive costs.
+    pub prices: Prices,
     /// Time and ids.
     pub clock: Arc<dyn Clock>,
     /// Stops it between two objects, and while it waits.
@@ -109,6 +112,8 @@ impl Restorer {
             from: request.from,
             to: request.to,
             tier: request.tier,
+            currency: self.prices.currency.clone(),
+            prices: format!("{}, {}, {}", self.prices.region, self.prices.date, self.prices.source),
             tenants: Vec::new(),
         };
         for tenant in tenants {
@@ -147,6 +152,7 @@ impl Restorer {
             rows: 0,
             files: Vec::new(),
             bytes: 0,
+            cost: 0.0,
         };
         let found = receipts(self.cold.reader().as_ref(), &tenant).await;
         let receipts = match found {
@@ -198,7 +204,12 @@ impl Part<'_> {
         let (cold, now) = (&self.restorer.cold, self.restorer.clock.now());
         let looks = stream::iter(&self.receipts).map(|r| cold.look(&r.key, now));
         let seen: Vec<_> = looks.buffered(AT_ONCE).try_collect().await?;
-        self.report.objects = self.receipts.iter().zip(seen).map(|(r, seen)| object(r, seen.storage_class, seen.state, self.request.tier)).collect();
+        let priced = |(r, seen): (&Receipt, ColdObject)| object(r, seen, self.request, &self.restorer.prices);
+        self.report.objects = self.receipts.iter().zip(seen).map(priced).collect();
+        // What is thawed already is paid for, and not counted again by a later look.
+        if self.report.cost == 0.0 {
+            self.report.cost = self.report.objects.iter().filter_map(|o| o.cost).sum();
+        }
         match self.report.objects.iter().find(|o| o.state == ColdState::Missing) {
             Some(o) => Err(Error::Refused(format!(
                 "the archive object `{}` ({} rows) is not there, though its receipt is: bring it back from an older version; look for lifecycle rules that delete in the archive",
@@ -343,20 +354,20 @@ fn overlapping(into: &Tenant, hold: &Hold) -> Error {
     ))
 }
 
-fn object(receipt: &Receipt, storage_class: Option<String>, state: ColdState, tier: Tier) -> RestoreObject {
-    let class = storage_class.as_deref().unwrap_or_default();
-    let thaw_minutes = match state {
-        ColdState::Frozen | ColdState::Thawing => plan::thaw_minutes(class, plan::tier_for(class, tier)),
-        ColdState::Readable { .. } | ColdState::Missing => None,
-    };
+fn object(receipt: &Receipt, seen: ColdObject, request: &RestoreRequest, prices: &Prices) -> RestoreObject {
+    let ColdObject { storage_class, state } = seen;
+    let class = storage_class.as_deref().unwrap_or(STANDARD);
+    let tier = plan::tier_for(class, request.tier);
+    let frozen = matches!(state, ColdState::Frozen | ColdState::Thawing);
     RestoreObject {
         key: receipt.key.clone(),
         size: receipt.size,
         rows: receipt.stats.rows,
         from: receipt.stats.min,
         to: receipt.stats.max,
-        storage_class,
         state,
-        thaw_minutes,
+        thaw_minutes: plan::thaw_minutes(class, tier).filter(|_| frozen),
+        cost: plan::cost(prices, class, receipt.size, frozen.then_some((tier, request.days))),
+        storage_class,
     }
 }

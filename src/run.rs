@@ -23,15 +23,18 @@ use crate::model::inspect::{Failure, LastRun, PlanReport, StatusReport, TenantSt
 use crate::model::manifest::Ledger;
 use crate::model::names::{FileId, Tenant, TenantError};
 use crate::model::plan::{Inventory, Plan};
+use crate::model::price::STANDARD;
 use crate::model::record::RunRecord;
 use crate::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, TenantReport};
 use crate::model::shard::Shard;
 use crate::plan::brake::Brake;
+use crate::plan::money::{self, Pricing};
 use crate::plan::{compaction, expiry, shard, status};
 use crate::progress::{Event, Progress};
 use crate::stage::counting::{Counters, CountingStore};
 use crate::stage::litter::Directory;
-use crate::stage::{discover, doctor, runs, survey, sweep};
+use crate::stage::survey::Surveyor;
+use crate::stage::{discover, doctor, runs, sweep};
 use memory::MemoryPool;
 pub use selection::Selection;
 use shards::Spread;
@@ -69,6 +72,7 @@ pub(crate) struct Context {
     pub stop: StopHandle,
     /// Whether it is looked at how the tenants stand after the pass.
     pub observe: bool,
+    pub surveyor: Arc<Surveyor>,
     /// Where the store is a directory: it.
     pub directory: Option<Directory>,
 }
@@ -172,12 +176,17 @@ impl Context {
         Ok((inventory, plan))
     }
 
+    fn pricing(&self) -> Pricing<'_> {
+        let c = &self.config;
+        Pricing { prices: &c.prices, class: c.archive_class.as_deref().unwrap_or(STANDARD), copies: c.archive_copies }
+    }
+
     /// What the footers of the raw files say that a plan takes, where rows may expire.
     async fn survey(&self, store: &Arc<dyn ObjectStore>, plan: &Plan) -> Survey {
         if plan.cutoff.is_none() {
             return Survey::default();
         }
-        survey::of(store, plan, &self.config.timestamp_column, self.config.memory_limit / 4).await
+        self.surveyor.survey(store, plan, &self.config.timestamp_column, self.config.memory_limit / 4).await
     }
 
     /// The brake for a plan, where the setting asks for one. Only then files are looked at for it.
@@ -201,11 +210,14 @@ impl Context {
             let policy = self.config.policy_for(tenant.as_str());
             plan.expiry = expiry::of(&plan, inventory.head.as_ref(), &survey, &policy);
             let spread = spread.contains(&tenant) || shard::is_giant(&plan);
-            Ok(shard::share(plan, self.config.shard, spread))
+            // What this shard does is what it costs.
+            let mut plan = shard::share(plan, self.config.shard, spread);
+            plan.estimate = Some(money::estimate(&plan, &policy, &self.pricing()));
+            Ok(plan)
         });
         let (plans, mut failures) = settle(looks).await;
         failures.extend(refused.into_iter().map(|r| Failure { tenant: r.tenant, status: r.status, error: r.error.unwrap_or_default() }));
-        Ok(PlanReport { schema_version: SCHEMA_VERSION, plans, failures })
+        Ok(PlanReport { schema_version: SCHEMA_VERSION, plans, prices: self.config.prices.clone(), failures })
     }
 
     /// How the tenants stand.

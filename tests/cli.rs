@@ -255,7 +255,9 @@ fn json_has_the_documented_fields() {
     let has = |value: &Value, names: &[&str]| names.iter().for_each(|n| assert!(value.get(n).is_some(), "{n} is missing in {value}"));
 
     let plan = json(dir.path(), &with(&["plan"]));
-    has(&plan, &["schema_version", "plans", "totals"]);
+    has(&plan, &["schema_version", "plans", "prices", "totals"]);
+    has(&plan["plans"][3]["expiry"], &["rows", "rows_expiring", "bytes_expiring", "percent"]);
+    has(&plan["plans"][3]["estimate"]["cost"], &["currency", "requests_once", "keeping_per_month", "archived_per_month", "saved_per_month"]);
     has(&plan["plans"][0], &["tenant", "head_version", "cutoff", "groups", "skipped"]);
     assert_eq!(plan["totals"]["raw_files"], 19);
 

@@ -5,6 +5,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
 
+#[path = "support/copy_archive.rs"]
+mod copy_archive;
 #[path = "support/det_store.rs"]
 mod det_store;
 #[path = "crash/driver.rs"]
@@ -62,7 +64,9 @@ fn single(calls: &[Call], torn: bool) -> Vec<Case> {
         if torn && call.kind == Kind::Put {
             add(Fault::Torn);
         }
-        let some = |n: usize, every: usize| long() || n % every == k % every;
+        // The puts of manifests, and the probe before them, meet every answer: all else rests on them.
+        let decides = call.kind == Kind::Put && call.key.starts_with("_icepack/");
+        let some = |n: usize, every: usize| long() || decides || n % every == k % every;
         for (n, reply) in REPLIES.into_iter().enumerate().filter(|(n, _)| some(*n, REPLIES.len())) {
             add(Fault::Before(reply));
             if call.kind.changes() && n > 0 {
@@ -283,12 +287,26 @@ worlds!(
     delayed_deletes
 );
 
+/// Whole snapshots go into the archive by copies. A pass that finds those of one that died takes them for its own, once it has seen that they are.
+#[test]
+fn whole_files_copied() {
+    let lab = Lab::new("whole_files_copied", worlds::whole_files_copied());
+    let copies = lab.seed.copies.as_ref().unwrap();
+    assert_eq!((copies.made.load(Ordering::Relaxed), copies.found.load(Ordering::Relaxed)), (2, 0), "copies of a clean pass");
+    lab.run(&lab.everything());
+    let (made, found) = (copies.made.load(Ordering::Relaxed), copies.found.load(Ordering::Relaxed));
+    println!("whole_files_copied: {made} copies made, {found} of earlier passes found");
+    assert!(found > 0, "no case met what it is for");
+}
+
 /// Deaths of two passes in a row.
 #[test]
 fn pairs_of_deaths() {
     let labs = [
+        Lab::new("plain, pairs", worlds::plain()),
         Lab::new("retention, pairs", worlds::retention()),
         Lab::new("whole_file_archived, pairs", worlds::whole_file_archived()),
+        Lab::new("whole_files_copied, pairs", worlds::whole_files_copied()),
         Lab::new("quarantine, pairs", worlds::quarantine()),
         Lab::new("orphans, pairs", worlds::orphans()),
     ];
@@ -341,7 +359,14 @@ fn disjoint_inputs() {
 fn the_same_seed_replays_the_same_run() {
     let runtime = driver::runtime();
     runtime.block_on(async {
-        let worlds = [worlds::plain().await, worlds::retention().await, worlds::orphans().await, worlds::quarantine().await, worlds::prune().await];
+        let worlds = [
+            worlds::plain().await,
+            worlds::retention().await,
+            worlds::whole_files_copied().await,
+            worlds::orphans().await,
+            worlds::quarantine().await,
+            worlds::prune().await,
+        ];
         let mut replayed = 0;
         for seed in worlds {
             for noise in 0..8 {

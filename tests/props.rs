@@ -2,23 +2,26 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
 
+#[path = "support/copy_archive.rs"]
+mod copy_archive;
 #[path = "props/world.rs"]
 mod random;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow::datatypes::TimeUnit;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
+use copy_archive::{Copies, CopyArchive};
 use icepack::clock::{Clock, ManualClock};
 use icepack::model::manifest::{Ledger, Manifest, Receipt};
 use icepack::model::report::{RunReport, Status};
 use icepack::run::Selection;
-use icepack::stage::archive::{ArchiveRequest, BatchStream, ObjectArchive, ObjectArchiveOptions};
+use icepack::stage::archive::{ArchiveRequest, BatchStream, CopyRequest, ObjectArchive, ObjectArchiveOptions};
 use icepack::{ArchiveTarget, CompactionConfig, CompactionManager, CompactionStrategy, Result};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -26,10 +29,11 @@ use random::{At, DAY, Event, File, Shape, Step, World, other_zone, world};
 use support::oracle::{Bag, Row, bag, is_expired, read, rows, sum, total, without_copies};
 use support::{Store, get, keys, memory, put};
 
-/// Counts its calls.
+/// Counts its calls. Some copy whole snapshots, some take all by rows.
 #[derive(Debug)]
 struct Counted {
-    inner: ObjectArchive,
+    inner: CopyArchive,
+    copies: bool,
     calls: AtomicU64,
 }
 
@@ -42,6 +46,14 @@ impl ArchiveTarget for Counted {
     async fn archive(&self, request: ArchiveRequest, rows: BatchStream) -> Result<Receipt> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.inner.archive(request, rows).await
+    }
+
+    async fn copy(&self, request: CopyRequest) -> Result<Option<Receipt>> {
+        if !self.copies {
+            return Ok(None);
+        }
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.inner.copy(request).await
     }
 
     async fn file_receipt(&self, receipt: &Receipt) -> Result<()> {
@@ -69,8 +81,9 @@ struct Lab {
 impl Lab {
     fn new(world: &World, start: DateTime<Utc>) -> Self {
         let (hot, cold) = (memory(), memory());
-        let inner = ObjectArchive::new(Arc::clone(&cold), "memory://cold", ObjectArchiveOptions::default());
-        let archive = Arc::new(Counted { inner, calls: AtomicU64::new(0) });
+        let rows = ObjectArchive::new(Arc::clone(&cold), "memory://cold", ObjectArchiveOptions::default());
+        let inner = CopyArchive { rows, hot: Arc::clone(&hot), cold: Arc::clone(&cold), copies: Arc::new(Copies::default()) };
+        let archive = Arc::new(Counted { inner, copies: world.copies, calls: AtomicU64::new(0) });
         let spill = tempfile::tempdir().unwrap();
         let mut config = CompactionConfig {
             min_files_to_compact: world.min_files,
@@ -226,6 +239,8 @@ fn property<F: Future<Output = ()>>(parts: u32, worlds: impl Strategy<Value = Wo
 
 #[test]
 fn no_pass_loses_or_doubles_a_row_and_the_books_say_so() {
+    let copied = AtomicUsize::new(0);
+    let copied_here = &copied;
     property(2, world(4), |world| async move {
         let mut lab = Lab::new(&world, now());
         for step in &world.steps {
@@ -251,7 +266,9 @@ fn no_pass_loses_or_doubles_a_row_and_the_books_say_so() {
         }
         lab.check().await;
         assert!(lab.head().await.is_none_or(|h| h.retired.is_empty() && h.archives.is_empty()), "something stays retired");
+        copied_here.fetch_add(lab.archive.inner.copies.made.load(Ordering::Relaxed), Ordering::Relaxed);
     });
+    println!("{} snapshots archived by copies", copied.into_inner());
 }
 
 #[test]
@@ -342,6 +359,7 @@ fn one_file(at: impl Iterator<Item = At>) -> World {
         steps: vec![Step { files: vec![File { events, shape }], hours: 0 }],
         ttl: None,
         archive: None,
+        copies: false,
         strategy: CompactionStrategy::SizeBased,
         target: 4_000,
         memory: 1,

@@ -1,6 +1,6 @@
 #![no_main]
 
-#[allow(dead_code, reason = "one of four targets")]
+#[allow(dead_code, reason = "one of five targets")]
 #[path = "../../tests/hostile/targets.rs"]
 mod targets;
 

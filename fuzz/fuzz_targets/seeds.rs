@@ -5,7 +5,13 @@
 mod targets;
 
 fn main() {
-    let all = [("manifest", targets::manifests()), ("receipt", targets::receipts()), ("name", targets::names()), ("pass", targets::parquet_files())];
+    let all = [
+        ("manifest", targets::manifests()),
+        ("receipt", targets::receipts()),
+        ("config", targets::configs()),
+        ("name", targets::names()),
+        ("pass", targets::parquet_files()),
+    ];
     for (target, inputs) in all {
         let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
         std::fs::create_dir_all(&dir).unwrap();

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use super::args::{Command, ConfigCommand, DemoArgs, Global, LsArgs, PassFlags, VerifyArgs};
 use super::bars::{self, Bars};
 use super::output::{Output, complain};
+use super::render::plan::View;
 use super::{demo, render, signals, watch};
 
 /// What every command needs.
@@ -102,8 +103,11 @@ impl App<'_> {
         if self.global.json {
             self.out.json(&render::plan::document(&report))?;
         } else {
-            let archive = self.settings.archive()?.map(|a| a.to_string());
-            self.out.line(&render::plan::plan(&report.plans, archive.as_deref(), pass.explain, &self.global.tenants, self.out.style))?;
+            let (store, archive) = (self.settings.store()?, self.settings.archive()?);
+            let is_billed = [Some(&store), archive.as_ref()].into_iter().flatten().any(|l| matches!(l, Location::S3 { .. }));
+            let archive = archive.map(|a| a.to_string());
+            let view = View { archive: archive.as_deref(), is_billed, explain: pass.explain, wanted: &self.global.tenants, style: self.out.style };
+            self.out.line(&render::plan::plan(&report, view))?;
         }
         self.failures(&report.failures, report.plans.len())
     }

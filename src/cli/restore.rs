@@ -76,6 +76,7 @@ impl App<'_> {
             store: hot.store,
             timestamp_column: config.timestamp_column,
             memory: config.memory_limit,
+            prices: config.prices,
             clock: Arc::clone(&self.clock),
             stop,
         })

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::file::Micros;
 use super::names::{Key, Tenant};
 use super::plan::Plan;
+use super::price::Prices;
 use super::record::RunRecord;
 use super::report::{RunReport, Status};
 
@@ -88,6 +89,8 @@ pub struct PlanReport {
     pub schema_version: u32,
     /// By tenant.
     pub plans: Vec<Plan>,
+    /// What their costs are reckoned with.
+    pub prices: Prices,
     /// Tenants that cannot be planned.
     pub failures: Vec<Failure>,
 }

@@ -8,6 +8,7 @@ pub mod manifest;
 pub mod names;
 pub mod plan;
 pub mod policy;
+pub mod price;
 pub mod record;
 pub mod report;
 pub mod restore;

@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::estimate::Expiry;
+use super::estimate::{Estimate, Expiry};
 use super::file::{Listed, Micros, RowStats};
 use super::manifest::Manifest;
 use super::names::{FileId, Key, Tenant};
@@ -239,6 +239,9 @@ pub struct Plan {
     /// What would expire, where somebody has looked and rows are not kept for ever.
     #[serde(default)]
     pub expiry: Option<Expiry>,
+    /// What it would ask and cost, where somebody has looked.
+    #[serde(default)]
+    pub estimate: Option<Estimate>,
 }
 
 impl Plan {

@@ -62,7 +62,7 @@ pub enum ColdState {
 }
 
 /// One archive object of a restore.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RestoreObject {
     /// Relative to the archive's root.
     pub key: Key,
@@ -81,6 +81,9 @@ pub struct RestoreObject {
     pub state: ColdState,
     /// How long thawing takes, in minutes: from, to. None where it need not be thawed.
     pub thaw_minutes: Option<(u32, u32)>,
+    /// What reading it costs, in the currency of the price list: the retrieval, the request, and the thawed copy for as long as it is kept. None where the
+    /// list has no price for it.
+    pub cost: Option<f64>,
 }
 
 /// What became of one tenant's restore.
@@ -104,7 +107,7 @@ pub enum RestoreStatus {
 }
 
 /// One tenant's restore.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TenantRestore {
     /// Whose rows.
     pub tenant: Tenant,
@@ -126,10 +129,12 @@ pub struct TenantRestore {
     pub files: Vec<Key>,
     /// Bytes of those files.
     pub bytes: u64,
+    /// What reading the archive costs; without the objects that have no price.
+    pub cost: f64,
 }
 
 /// A whole restore.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RestoreReport {
     /// [`super::report::SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -143,6 +148,10 @@ pub struct RestoreReport {
     pub to: Option<Micros>,
     /// How objects are thawed.
     pub tier: Tier,
+    /// Of the costs.
+    pub currency: String,
+    /// Where and when the prices held, and who said so.
+    pub prices: String,
     /// Tenant by tenant.
     pub tenants: Vec<TenantRestore>,
 }

@@ -98,6 +98,7 @@ mod tests {
             groups: Vec::new(),
             skipped: Vec::new(),
             expiry: None,
+            estimate: None,
         };
         let expiry = Expiry {
             ttl_s: 30 * 86_400,

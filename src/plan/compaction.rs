@@ -102,7 +102,7 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
     skipped.sort_by(|a, b| a.key.cmp(&b.key));
 
     let head_version = inventory.head.as_ref().map_or(0, |m| m.version);
-    Plan { tenant: tenant.clone(), head_version, now, cutoff, groups, skipped, expiry: None }
+    Plan { tenant: tenant.clone(), head_version, now, cutoff, groups, skipped, expiry: None, estimate: None }
 }
 
 /// Snapshots of which every row has expired: as they are, or put together to objects that are worth it, or later.

@@ -5,6 +5,7 @@ pub mod commit;
 pub mod compaction;
 pub mod expiry;
 pub mod live;
+pub mod money;
 pub mod restore;
 pub mod retention;
 pub mod schedule;

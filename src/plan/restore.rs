@@ -6,6 +6,7 @@ use crate::model::file::Micros;
 use crate::model::hold::{Hold, Restored};
 use crate::model::manifest::{Manifest, Receipt};
 use crate::model::names::{self, FileId, Tenant};
+use crate::model::price::{Prices, STANDARD};
 use crate::model::restore::{Tier, Wanted};
 
 /// The receipts of objects that hold rows of `from..to`, by time. Nothing undated is ever archived, so that times tell it all.
@@ -69,6 +70,22 @@ pub fn thaw_minutes(class: &str, tier: Tier) -> Option<(u32, u32)> {
         ("DEEP_ARCHIVE", Tier::Bulk) => Some((12 * HOUR, 48 * HOUR)),
         _ => None,
     }
+}
+
+/// What reading an object back costs: its retrieval, one request, and, where it must be thawed, its copy in STANDARD for `days` days. None where `prices` does
+/// not have it; Expedited is in no list of ours.
+pub fn cost(prices: &Prices, class: &str, size: u64, thaw: Option<(Tier, u16)>) -> Option<f64> {
+    let price = prices.classes.get(class)?;
+    // GB as AWS bills them.
+    let gb = size as f64 / f64::from(1 << 30);
+    let kept = |days: u16| prices.classes.get(STANDARD).map(|s| gb * s.storage * f64::from(days) / 30.0);
+    let (retrieval, kept) = match thaw {
+        None => (price.retrieval, 0.0),
+        Some((Tier::Standard, days)) => (price.retrieval, kept(days)?),
+        Some((Tier::Bulk, days)) => (price.retrieval_bulk, kept(days)?),
+        Some((Tier::Expedited, _)) => return None,
+    };
+    Some(gb * retrieval + price.get / 1_000.0 + kept)
 }
 
 /// The tier to ask for an object of a class: DEEP_ARCHIVE knows no Expedited.
@@ -165,6 +182,19 @@ mod tests {
         assert_eq!(files[0].file, format!("restored-acme/1970-01/restored.acme.{}.{}.parquet", id(1), id(7)));
         assert_ne!(files[0].file, files[1].file);
         assert!(files.iter().all(|f| names::classify(&into, &f.file) == names::FileKind::Raw));
+    }
+
+    #[test]
+    fn reading_back_has_its_price() {
+        let prices = Prices::default();
+        let gb = 1 << 30;
+        let is = |found: Option<f64>, wanted: f64| assert!((found.unwrap() - wanted).abs() < 1e-9, "{found:?} {wanted}");
+        // 1 GB × 0.0025 + 0.0004 / 1000 + 1 GB × 0.023 × 15 / 30
+        is(cost(&prices, "DEEP_ARCHIVE", gb, Some((Tier::Bulk, 15))), 0.0025 + 0.000_000_4 + 0.0115);
+        is(cost(&prices, "GLACIER_IR", 2 * gb, None), 0.06 + 0.000_01);
+        is(cost(&prices, "STANDARD", gb, None), 0.000_000_4);
+        assert_eq!(cost(&prices, "GLACIER", gb, Some((Tier::Expedited, 1))), None);
+        assert_eq!(cost(&prices, "HOUSE_BRAND", gb, None), None);
     }
 
     #[test]

@@ -103,6 +103,7 @@ mod tests {
             cutoff: None,
             groups: (0..groups).map(group).collect(),
             skipped: Vec::new(),
+            estimate: None,
             expiry: None,
         }
     }

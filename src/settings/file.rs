@@ -3,16 +3,20 @@
 use std::path::Path;
 
 use crate::model::names::Tenant;
+use crate::model::price::CLASSES;
 use crate::{Error, Result};
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{self, COMPACTION_KEYS, Draft, KEYS};
+use super::keys::{self, COMPACTION_KEYS, Draft, KEYS, PRICE_KEYS};
 use super::suggest;
 use super::value::{self, Raw};
 use super::{Origins, Source};
 
 /// The tables at the top level, beside the scalar settings.
-const SECTIONS: [&str; 6] = ["compaction", "retention", "archive", "sweep", "metrics", "tenants"];
+const SECTIONS: [&str; 7] = ["compaction", "retention", "archive", "sweep", "metrics", "prices", "tenants"];
+
+/// Bytes. Longer globs would be too large to compile, or take long.
+const LONGEST_PATTERN: usize = 1_000;
 
 /// Lays the file's settings over `draft`.
 ///
@@ -54,6 +58,10 @@ impl Reader<'_> {
             let (name, at) = (key.get_ref().as_ref(), key.span().start);
             match (section, name, value.get_ref()) {
                 ("retention", "tenants", DeValue::Table(t)) => self.ttls(t)?,
+                ("prices", class, DeValue::Table(t)) if CLASSES.contains(&class) => self.class_prices(class, t)?,
+                ("prices", class, _) if CLASSES.contains(&class) => {
+                    return Err(self.error(at, &format!("`prices.{class}` is a section: write [prices.{class}] and its keys below it")));
+                }
                 (_, _, value) => self.scalar(section, name, value, at)?,
             }
         }
@@ -70,6 +78,24 @@ impl Reader<'_> {
             Some(Ok(())) => self.note(path, at),
             Some(Err(why)) => return Err(self.error(at, &format!("{path}: {why}"))),
             None => return Err(self.unknown(section, name, at)),
+        }
+        Ok(())
+    }
+
+    /// `[prices.CLASS]`
+    fn class_prices(&mut self, class: &str, table: &DeTable<'_>) -> Result<()> {
+        for (key, value) in table {
+            let (name, at) = (key.get_ref().as_ref(), key.span().start);
+            let path = keys::price_path(class, name);
+            let raw = raw(value.get_ref()).map_err(|why| self.error(at, &format!("{path}: {why}")))?;
+            match keys::set(self.draft, &path, raw) {
+                Some(Ok(())) => self.note(path, at),
+                Some(Err(why)) => return Err(self.error(at, &format!("{path}: {why}"))),
+                None => {
+                    let names: Vec<&str> = PRICE_KEYS.iter().map(|k| k.name).collect();
+                    return Err(self.error(at, &format!("unknown key `{path}`: {}", suggest::hint(name, &names))));
+                }
+            }
         }
         Ok(())
     }
@@ -149,7 +175,9 @@ impl Reader<'_> {
     /// A tenant's name or a glob. A name that no tenant can have would be a rule that never applies, without a word.
     fn check_pattern(&self, pattern: &str, at: usize) -> Result<()> {
         let glob = pattern.contains(['*', '?', '[', '{']);
-        let checked = if glob {
+        let checked = if pattern.len() > LONGEST_PATTERN {
+            Err(format!("a pattern of {} bytes: {LONGEST_PATTERN} are the most, and no tenant's name has more than 200", pattern.len()))
+        } else if glob {
             globset::Glob::new(pattern).map(|_| ()).map_err(|e| e.to_string())
         } else {
             Tenant::parse(pattern).map(|_| ()).map_err(|e| e.to_string())
@@ -191,6 +219,7 @@ fn known(section: &str) -> Vec<&'static str> {
     match section {
         "" => names.extend(SECTIONS),
         "retention" => names.push("tenants"),
+        "prices" => names.extend(CLASSES),
         _ => {}
     }
     names
@@ -211,7 +240,7 @@ fn raw<'v>(value: &'v DeValue<'_>) -> Result<Raw<'v>, String> {
         DeValue::Integer(n) => {
             u64::from_str_radix(n.as_str(), n.radix()).map(Raw::Integer).map_err(|_| format!("{n} is not possible here: use a whole number from 0"))
         }
-        DeValue::Float(f) => Err(format!("{f} is not possible here: use a whole number, or a text in quotes like \"1.5GiB\" or \"36h\"")),
+        DeValue::Float(f) => Ok(Raw::Decimal(f.as_str())),
         DeValue::Datetime(_) => Err("a date is not expected here: put the value in quotes".to_owned()),
         DeValue::Array(_) => Err("a list is not expected here: use one value".to_owned()),
         DeValue::Table(_) => Err("a section is not expected here: use one value".to_owned()),

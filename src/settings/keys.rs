@@ -9,12 +9,13 @@ use url::Url;
 
 use crate::metrics::deliver;
 use crate::model::manifest::ChecksumAlgorithm;
+use crate::model::price::{CLASSES, ClassPrice, Prices};
 use crate::stage::archive::s3::Verify;
 use crate::stage::credentials::Connection;
 use crate::stage::retry::RetryPolicy;
 use crate::{CompactionConfig, CompactionOverrides, RetentionConfig};
 
-use super::value::{Raw, Shown, boolean, count, duration, one_of, path, percent, size, some_duration, some_size, text, ttl, web_address};
+use super::value::{Raw, Shown, boolean, count, duration, natural, one_of, path, percent, price, size, some_duration, some_size, text, ttl, web_address};
 
 /// All settings while the layers are laid over each other: defaults at first.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct Draft {
     pub delete_delay: Duration,
     pub orphan_grace: Duration,
     pub metrics: MetricsDraft,
+    /// `[prices]`, with every class of [`CLASSES`].
+    pub prices: Prices,
     /// `[tenants.NAME.compaction]`.
     pub overrides: BTreeMap<String, CompactionOverrides>,
 }
@@ -70,6 +73,7 @@ impl Default for Draft {
             delete_delay: c.delete_delay,
             orphan_grace: c.orphan_grace,
             metrics: MetricsDraft::default(),
+            prices: c.prices,
             overrides: c.overrides,
         }
     }
@@ -146,6 +150,14 @@ pub struct CompactionKey {
     pub name: &'static str,
     set: fn(&mut CompactionOverrides, Raw<'_>) -> Result<(), String>,
     show: fn(&CompactionOverrides) -> Option<Shown>,
+}
+
+/// One setting of `[prices.CLASS]`.
+pub struct PriceKey {
+    /// Its name there.
+    pub name: &'static str,
+    set: fn(&mut ClassPrice, Raw<'_>) -> Result<(), String>,
+    show: fn(&ClassPrice) -> Shown,
 }
 
 fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
@@ -254,6 +266,20 @@ pub const KEYS: &[Key] = &[
     Key { path: "metrics.job", set: |d, v| put(&mut d.metrics.job, text(v)), show: |d| Shown::text(Some(&d.metrics.job)) },
     Key { path: "metrics.instance", set: |d, v| put_some(&mut d.metrics.instance, text(v)), show: |d| Shown::text(d.metrics.instance.as_deref()) },
     Key { path: "metrics.max_tenants", set: |d, v| put(&mut d.metrics.max_tenants, count(v)), show: |d| Shown::count(d.metrics.max_tenants) },
+    Key { path: "prices.region", set: |d, v| put(&mut d.prices.region, text(v)), show: |d| Shown::text(Some(&d.prices.region)) },
+    Key { path: "prices.date", set: |d, v| put(&mut d.prices.date, text(v)), show: |d| Shown::text(Some(&d.prices.date)) },
+    Key { path: "prices.source", set: |d, v| put(&mut d.prices.source, text(v)), show: |d| Shown::text(Some(&d.prices.source)) },
+    Key { path: "prices.currency", set: |d, v| put(&mut d.prices.currency, text(v)), show: |d| Shown::text(Some(&d.prices.currency)) },
+];
+
+/// Every setting of `[prices.CLASS]`.
+pub const PRICE_KEYS: &[PriceKey] = &[
+    PriceKey { name: "storage", set: |p, v| put(&mut p.storage, price(v)), show: |p| Shown::price(p.storage) },
+    PriceKey { name: "put", set: |p, v| put(&mut p.put, price(v)), show: |p| Shown::price(p.put) },
+    PriceKey { name: "get", set: |p, v| put(&mut p.get, price(v)), show: |p| Shown::price(p.get) },
+    PriceKey { name: "retrieval", set: |p, v| put(&mut p.retrieval, price(v)), show: |p| Shown::price(p.retrieval) },
+    PriceKey { name: "retrieval_bulk", set: |p, v| put(&mut p.retrieval_bulk, price(v)), show: |p| Shown::price(p.retrieval_bulk) },
+    PriceKey { name: "minimum_days", set: |p, v| put(&mut p.minimum_days, natural(v)), show: |p| Shown::natural(p.minimum_days) },
 ];
 
 /// Every setting of `[compaction]`.
@@ -283,7 +309,8 @@ pub fn scalar_paths() -> Vec<String> {
     let before = KEYS.iter().filter(|k| !k.path.contains('.')).map(|k| k.path.to_owned());
     let compaction = COMPACTION_KEYS.iter().map(|k| format!("compaction.{}", k.name));
     let after = KEYS.iter().filter(|k| k.path.contains('.')).map(|k| k.path.to_owned());
-    before.chain(compaction).chain(after).collect()
+    let prices = CLASSES.iter().flat_map(|class| PRICE_KEYS.iter().map(|k| price_path(class, k.name)));
+    before.chain(compaction).chain(after).chain(prices).collect()
 }
 
 /// The environment variable of a setting.
@@ -296,7 +323,21 @@ pub fn set(draft: &mut Draft, path: &str, raw: Raw<'_>) -> Option<Result<(), Str
     if let Some(name) = path.strip_prefix("compaction.") {
         return set_compaction(&mut draft.compaction, name, raw);
     }
+    if let Some((class, key)) = price_key(path) {
+        return draft.prices.classes.get_mut(class).map(|price| (key.set)(price, raw));
+    }
     KEYS.iter().find(|k| k.path == path).map(|k| (k.set)(draft, raw))
+}
+
+/// The class and the setting of a path like `prices.GLACIER.put`.
+fn price_key(path: &str) -> Option<(&str, &'static PriceKey)> {
+    let (class, name) = path.strip_prefix("prices.")?.split_once('.')?;
+    Some((class, PRICE_KEYS.iter().find(|k| k.name == name)?))
+}
+
+/// Where a price of a class is set and shown.
+pub fn price_path(class: &str, name: &str) -> String {
+    format!("prices.{class}.{name}")
 }
 
 /// Reads a value into a setting of `[compaction]` or of one tenant's; None where there is no such setting.
@@ -320,7 +361,8 @@ fn show(draft: &Draft, path: &str) -> Shown {
     let compaction =
         path.strip_prefix("compaction.").and_then(|name| COMPACTION_KEYS.iter().find(|k| k.name == name)).and_then(|k| (k.show)(&draft.compaction));
     let other = || KEYS.iter().find(|k| k.path == path).map(|k| (k.show)(draft));
-    compaction.or_else(other).unwrap_or_else(Shown::nothing)
+    let price = || price_key(path).and_then(|(class, key)| draft.prices.classes.get(class).map(key.show));
+    compaction.or_else(other).or_else(price).unwrap_or_else(Shown::nothing)
 }
 
 /// Where a tenant's TTL is shown, whichever of its two spellings it came from.
@@ -333,8 +375,18 @@ pub fn tenant_compaction_path(tenant: &str, name: &str) -> String {
     format!("tenants.{}.compaction.{name}", quoted(tenant))
 }
 
-/// A key as TOML wants it.
+/// A key as TOML wants it. Patterns may hold anything.
 fn quoted(key: &str) -> String {
-    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if bare { key.to_owned() } else { format!("\"{key}\"") }
+    if !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+        return key.to_owned();
+    }
+    let mut text = String::new();
+    for c in key.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            c if c.is_control() => text.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    format!("\"{text}\"")
 }

@@ -115,6 +115,11 @@ impl Layers {
     }
 }
 
+/// Complaints repeat what was written, and that may hold line breaks.
+fn one_line(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
 /// The settings that hold, each with its origin.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -130,6 +135,13 @@ impl Settings {
     /// # Errors
     /// [`Error::Usage`] with where the first wrong value stands and what to write instead.
     pub fn resolve(layers: &Layers) -> Result<Self> {
+        Self::lay(layers).map_err(|error| match error {
+            Error::Usage(why) => Error::Usage(one_line(&why)),
+            other => other,
+        })
+    }
+
+    fn lay(layers: &Layers) -> Result<Self> {
         let mut settings = Self { draft: Draft::default(), origins: Origins::new(), file: None, warnings: Vec::new() };
         if let Some((path, text)) = &layers.file {
             file::apply(&mut settings.draft, &mut settings.origins, path, text)?;
@@ -139,7 +151,7 @@ impl Settings {
         for flag in &layers.flags {
             settings.flag(flag)?;
         }
-        settings.warnings = check::check(&settings)?;
+        settings.warnings = check::check(&settings)?.iter().map(|w| one_line(w)).collect();
         Ok(settings)
     }
 
@@ -242,6 +254,9 @@ impl Settings {
             archive_min_object_size: d.archive.min_object_size,
             plan_for_archive: d.archive.url.is_some(),
             max_expire_percent: d.max_expire_percent,
+            prices: d.prices.clone(),
+            archive_class: d.archive.storage_class.clone(),
+            archive_copies: self.copies(),
             delete_delay: d.delete_delay,
             orphan_grace: d.orphan_grace,
             memory_limit: d.memory_limit,
@@ -275,6 +290,13 @@ impl Settings {
             None => None,
         };
         Ok(Targets { file: m.file.clone(), push, most_tenants: m.max_tenants })
+    }
+
+    /// Whether the store can copy into the archive by itself: S3 into S3, with the same server and credentials.
+    pub fn copies(&self) -> bool {
+        let is_s3 = |location: Result<Location>| matches!(location, Ok(Location::S3 { .. }));
+        let archive = self.archive().and_then(|a| a.ok_or_else(|| Error::Usage(String::new())));
+        is_s3(self.store()) && is_s3(archive) && *self.archive_connection() == Connection::default()
     }
 
     /// What is odd, but no error.

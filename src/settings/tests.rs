@@ -74,6 +74,13 @@ retry_max_elapsed = "1m"
 [sweep]
 delete_delay = "15m"
 orphan_grace = "48h"
+[prices]
+region = "eu-central-1"
+currency = "EUR"
+[prices.DEEP_ARCHIVE]
+storage = 0.0018
+put = 1
+minimum_days = 181
 [tenants.acme.compaction]
 strategy = "full"
 target_file_size = "90MiB"
@@ -86,6 +93,11 @@ fn every_key_of_the_file_arrives() {
     let settings = from_file(FULL);
     let c = settings.compaction_config();
     assert_eq!((c.timestamp_column.as_str(), c.id_column.as_str(), c.memory_limit), ("at", "id", 512 << 20));
+    let prices = &c.prices;
+    let deep = prices.classes["DEEP_ARCHIVE"];
+    assert_eq!((prices.region.as_str(), prices.currency.as_str(), prices.date.len()), ("eu-central-1", "EUR", 10));
+    assert_eq!((deep.storage, deep.put, deep.minimum_days, deep.retrieval), (0.0018, 1.0, 181, 0.02), "what is not given stays as it was");
+    assert_eq!((c.archive_class.as_deref(), c.archive_copies), (Some("DEEP_ARCHIVE"), false), "another endpoint cannot copy");
     assert_eq!((c.max_expire_percent, c.policy_for("acme").archive.unwrap().min_object_size), (60, 16 << 20));
     assert_eq!((c.spill_dir, c.max_duration), (Some("/scratch".into()), Some(Duration::from_secs(5400))));
     assert_eq!((c.concurrency, c.compaction_interval_seconds), (2, 7200));
@@ -174,6 +186,7 @@ fn example(path: &str) -> &'static str {
         "metrics.pushgateway" => "http://gate:9091",
         "metrics.max_tenants" => "7",
         "metrics.file" | "metrics.job" | "metrics.instance" => "x",
+        price if price.starts_with("prices.") => "5",
         _ => "36h",
     }
 }
@@ -181,7 +194,7 @@ fn example(path: &str) -> &'static str {
 #[test]
 fn every_scalar_key_has_its_variable() {
     let paths = keys::scalar_paths();
-    assert_eq!(paths.len(), 40);
+    assert_eq!(paths.len(), 80);
     let env: Vec<(String, String)> = paths.iter().map(|p| (keys::env_name(p), example(p).to_owned())).collect();
     let given = Layers { env: Environment::new(env), ..Layers::default() };
     let settings = Settings::resolve(&given).unwrap();
@@ -241,6 +254,11 @@ fn a_wrong_value_is_answered_with_the_line_and_an_example() {
         ("concurrency = 0", "icepack.toml:1: concurrency: 0 is not possible here"),
         ("concurrency = -1", "icepack.toml:1: concurrency: -1 is not possible here"),
         ("memory_limit = 1.5", "icepack.toml:1: memory_limit: 1.5 is not possible here"),
+        ("[prices.GLACIER]\nput = -0.5", "icepack.toml:2: prices.GLACIER.put: -0.5 is not a price"),
+        ("[prices.GLACIER]\nminimum_days = 1.5", "icepack.toml:2: prices.GLACIER.minimum_days: 1.5 is not possible here"),
+        ("[prices.GLACIER]\nputs = 1", "icepack.toml:2: unknown key `prices.GLACIER.puts`: did you mean `put`?"),
+        ("[prices.GLACEIR]\nput = 1", "icepack.toml:1: unknown key `prices.GLACEIR`: did you mean `GLACIER`?"),
+        ("[prices]\nGLACIER = 1", "icepack.toml:2: `prices.GLACIER` is a section"),
         ("store = 5", "icepack.toml:1: store: a number is not expected here"),
         ("store = [\"/a\"]", "icepack.toml:1: store: a list is not expected here"),
         ("[compaction]\nstrategy = \"fast\"", "icepack.toml:2: compaction.strategy: `fast` is not a strategy: use size, time or full"),
@@ -333,4 +351,31 @@ fn a_named_file_must_exist() {
     let missing = PathBuf::from("/nonexistent/icepack.toml");
     let error = Layers::read(Some(missing), Environment::default(), Vec::new()).unwrap_err().to_string();
     assert!(error.starts_with("cannot read the configuration file `/nonexistent/icepack.toml`"), "{error}");
+}
+
+#[test]
+fn complaints_are_lines_whatever_they_repeat() {
+    refused("store = \"/d\\nx\"\n[archive]\nurl = \"/d\\nx\"", &[]);
+    refused("[archive]\nurl = \"a\\nb://c\"", &[]);
+    refused("", &[("ICEPACK_CONCURRENCY", "1\n2")]);
+    let odd = from_file("[archive]\nurl = \"/c\"\nstorage_class = \"A\\nB\"");
+    assert!(odd.warnings()[0].contains("A\\nB"), "{:?}", odd.warnings());
+}
+
+#[test]
+fn a_pattern_that_is_too_much_is_refused_and_not_met_later() {
+    for pattern in ["?".repeat(1_000_000), "{a*,b?}".repeat(50_000), "[!a-z]".repeat(100_000)] {
+        let text = refused(&format!("[retention.tenants]\n'{pattern}' = \"1d\""), &[]);
+        assert!(text.len() < 1_000, "{} bytes", text.len());
+    }
+    let mut retention = crate::RetentionConfig::default();
+    retention.set("?".repeat(1_000_000), days(1));
+    assert!(retention.ttl_for("acme").is_none());
+}
+
+#[test]
+fn patterns_of_any_letters_are_shown_as_keys() {
+    let settings = from_file("[retention.tenants]\n'a\"\\*' = \"1d\"\n\"\\u0001*\" = \"2d\"");
+    let keys: Vec<_> = settings.all().into_iter().map(|(path, ..)| path).filter(|p| p.contains('*')).collect();
+    assert_eq!(keys, [r#"retention.tenants."\u0001*""#, r#"retention.tenants."a\"\\*""#]);
 }

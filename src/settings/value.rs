@@ -23,6 +23,8 @@ pub enum Raw<'a> {
     Text(&'a str),
     /// From the file.
     Integer(u64),
+    /// From the file, as it is written there.
+    Decimal(&'a str),
     /// From the file.
     Bool(bool),
 }
@@ -31,7 +33,7 @@ impl Raw<'_> {
     fn kind(self) -> &'static str {
         match self {
             Self::Text(_) => "a text",
-            Self::Integer(_) => "a number",
+            Self::Integer(_) | Self::Decimal(_) => "a number",
             Self::Bool(_) => "true or false",
         }
     }
@@ -69,6 +71,7 @@ pub fn size(raw: Raw<'_>) -> Result<u64, String> {
     let bytes = match raw {
         Raw::Integer(n) => n,
         Raw::Text(t) => t.trim().parse::<ByteSize>().map_err(|_| format!("`{t}` is not a size: use {WANTED}"))?.as_u64(),
+        Raw::Decimal(_) => return Err(decimal_not_possible(raw)),
         Raw::Bool(_) => return Err(raw.wrong(WANTED)),
     };
     if bytes > LARGEST { Err(format!("{} is more than any store holds", ByteSize(bytes))) } else { Ok(bytes) }
@@ -84,12 +87,37 @@ pub fn some_size(raw: Raw<'_>) -> Result<u64, String> {
 
 /// A whole number from 1.
 pub fn count(raw: Raw<'_>) -> Result<usize, String> {
-    let n = match raw {
-        Raw::Integer(n) => usize::try_from(n).ok(),
-        Raw::Text(t) => t.trim().parse().ok(),
-        Raw::Bool(_) => None,
-    };
+    let n = natural(raw).ok().and_then(|n| usize::try_from(n).ok());
     n.filter(|n| *n > 0).ok_or_else(|| format!("{} is not possible here: use a whole number from 1", show_raw(raw)))
+}
+
+/// A whole number from 0.
+pub fn natural(raw: Raw<'_>) -> Result<u64, String> {
+    let n = match raw {
+        Raw::Integer(n) => Some(n),
+        Raw::Text(t) => t.trim().parse().ok(),
+        Raw::Decimal(_) | Raw::Bool(_) => None,
+    };
+    n.ok_or_else(|| format!("{} is not possible here: use a whole number from 0", show_raw(raw)))
+}
+
+/// Above this, a price is a slip.
+const DEAREST: f64 = 1_000_000.0;
+
+/// A price: digits, and a point with more of them.
+pub fn price(raw: Raw<'_>) -> Result<f64, String> {
+    let given = match raw {
+        Raw::Integer(n) => n.to_string(),
+        Raw::Text(t) | Raw::Decimal(t) => t.trim().to_owned(),
+        Raw::Bool(_) => String::new(),
+    };
+    let is_plain = given.starts_with(|c: char| c.is_ascii_digit()) && given.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let price = given.parse().ok().filter(|p: &f64| is_plain && *p <= DEAREST);
+    price.ok_or_else(|| format!("{} is not a price: use a number like 0.023, with a point and without a currency", show_raw(raw)))
+}
+
+fn decimal_not_possible(raw: Raw<'_>) -> String {
+    format!("{} is not possible here: use a whole number, or a text in quotes like \"1.5GiB\" or \"36h\"", show_raw(raw))
 }
 
 /// A percentage, whole, from 1 to 100.
@@ -105,6 +133,7 @@ pub fn duration(raw: Raw<'_>) -> Result<Duration, String> {
         Raw::Integer(0) => return Ok(Duration::ZERO),
         Raw::Text(t) if t.trim() == "0" => return Ok(Duration::ZERO),
         Raw::Text(t) => t.trim(),
+        Raw::Decimal(_) => return Err(decimal_not_possible(raw)),
         Raw::Integer(_) | Raw::Bool(_) => return Err(format!("{} is not a duration: use {WANTED}", show_raw(raw))),
     };
     let parsed = humantime::parse_duration(text).map_err(|_| format!("`{text}` is not a duration: use {WANTED}"))?;
@@ -160,6 +189,7 @@ fn show_raw(raw: Raw<'_>) -> String {
     match raw {
         Raw::Text(t) => format!("`{t}`"),
         Raw::Integer(n) => n.to_string(),
+        Raw::Decimal(d) => d.to_owned(),
         Raw::Bool(b) => b.to_string(),
     }
 }
@@ -191,6 +221,16 @@ impl Shown {
 
     /// A number.
     pub fn count(n: usize) -> Self {
+        Self { text: n.to_string(), json: json!(n) }
+    }
+
+    /// A price.
+    pub fn price(price: f64) -> Self {
+        Self { text: price.to_string(), json: json!(price) }
+    }
+
+    /// A number.
+    pub fn natural(n: u64) -> Self {
         Self { text: n.to_string(), json: json!(n) }
     }
 
@@ -245,8 +285,11 @@ pub fn show_duration(d: Duration) -> String {
             rest %= unit;
         }
     }
-    if d.subsec_millis() > 0 {
-        parts.push(format!("{}ms", d.subsec_millis()));
+    let nanos = d.subsec_nanos();
+    for (n, name) in [(nanos / 1_000_000, "ms"), (nanos / 1_000 % 1_000, "us"), (nanos % 1_000, "ns")] {
+        if n > 0 {
+            parts.push(format!("{n}{name}"));
+        }
     }
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
@@ -303,6 +346,10 @@ mod tests {
             let d = Duration::from_millis(ms);
             assert_eq!(duration(Raw::Text(&show_duration(d))), Ok(d));
         }
+        // Not `0s`, which would be refused as a TTL.
+        let odd = Duration::new(1, 2_003_004);
+        assert_eq!((show_duration(odd).as_str(), show_duration(Duration::from_nanos(1)).as_str()), ("1s 2ms 3us 4ns", "1ns"));
+        assert_eq!(duration(Raw::Text(&show_duration(odd))), Ok(odd));
         assert_eq!(show_duration(30 * DAY), "30d");
         assert_eq!(exact_size(128 << 20), "128MiB");
     }
@@ -323,6 +370,15 @@ mod tests {
         for wrong in [Raw::Text("0"), Raw::Integer(0), Raw::Text("-1"), Raw::Text("three"), Raw::Bool(true)] {
             assert!(count(wrong).is_err(), "{wrong:?}");
         }
+        for (written, number) in [(Raw::Text("0.023"), 0.023), (Raw::Decimal("0.00099"), 0.00099), (Raw::Integer(2), 2.0), (Raw::Text(" 0 "), 0.0)] {
+            assert_eq!(price(written), Ok(number), "{written:?}");
+            assert_eq!(price(Raw::Text(&Shown::price(number).text)), Ok(number), "what is shown parses back");
+        }
+        for wrong in ["", "-1", "+1", "1e3", "inf", "nan", ".5", "0,023", "$1", "1.2.3", "1000001"].map(Raw::Text).into_iter().chain([Raw::Bool(true)]) {
+            assert!(price(wrong).unwrap_err().contains("is not a price"), "{wrong:?}");
+        }
+        assert_eq!([natural(Raw::Text("0")), natural(Raw::Integer(90))], [Ok(0), Ok(90)]);
+        assert!(natural(Raw::Decimal("1.5")).is_err() && count(Raw::Decimal("1.5")).is_err() && size(Raw::Decimal("1.5")).is_err());
         assert_eq!([percent(Raw::Text("60")), percent(Raw::Integer(100))], [Ok(60), Ok(100)]);
         for wrong in [Raw::Integer(0), Raw::Integer(101), Raw::Text("60%"), Raw::Text("300"), Raw::Bool(true)] {
             assert!(percent(wrong).unwrap_err().contains("from 1 to 100"), "{wrong:?}");

@@ -106,11 +106,22 @@ pub async fn preflight(store: &Arc<dyn ObjectStore>, id: FileId) -> Result<DateT
     verdict
 }
 
+/// "Already there" is said of ours when the reply was lost, for the id is unique; and by a store that could not decide (409), and then nothing is there.
+async fn create_first(store: &Arc<dyn ObjectStore>, key: &Path) -> object_store::Result<()> {
+    let put = || store.put_opts(key, PutPayload::from_static(b"first"), PutMode::Create.into());
+    match put().await {
+        Err(object_store::Error::AlreadyExists { .. }) => match store.head(key).await {
+            Err(object_store::Error::NotFound { .. }) => put().await.map(drop),
+            there => there.map(drop),
+        },
+        done => done.map(drop),
+    }
+}
+
 async fn create_twice(store: &Arc<dyn ObjectStore>, key: &Path) -> Result<DateTime<Utc>> {
     let what = |doing: &str| format!("cannot {doing} `{key}` in {store}");
-    match store.put_opts(key, PutPayload::from_static(b"first"), PutMode::Create.into()).await {
-        // Ours, with the reply lost: the id is unique.
-        Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
+    match create_first(store, key).await {
+        Ok(()) => {}
         Err(e @ (object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. })) => {
             return Err(Error::Refused(format!("{store} knows no conditional create ({e}): icepack cannot commit safely there")));
         }

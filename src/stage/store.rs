@@ -1,6 +1,6 @@
 //! Where things are kept: URLs, and the stores behind them.
 
-use std::path::{Path as FsPath, PathBuf};
+use std::path::{Component, Path as FsPath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ClientOptions, ObjectStore};
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::credentials::{self, ChainCredentials, Connection};
@@ -100,7 +101,10 @@ impl Location {
                 a.starts_with(&b) || b.starts_with(&a)
             }
             (Self::Memory, Self::Memory) => true,
-            (Self::Cloud { url: a, .. }, Self::Cloud { url: b, .. }) => within(a.as_str().trim_end_matches('/'), b.as_str().trim_end_matches('/')),
+            (Self::Cloud { scheme: s, url: a }, Self::Cloud { scheme: t, url: b }) => {
+                let ((cloud, a, p), (other, b, q)) = (in_cloud(s, a), in_cloud(t, b));
+                cloud == other && a == b && within(&p, &q)
+            }
             _ => false,
         }
     }
@@ -116,23 +120,27 @@ fn absolute(path: &FsPath) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// The path with symbolic links resolved as far as it exists: `data/../data` and a link to it are one directory.
+/// The path as the system goes along it, links and `..` resolved, also where it does not exist yet: `data/../data` and a link to it are one directory.
 fn real(path: &FsPath) -> PathBuf {
-    let path = absolute(path);
-    let mut rest = Vec::new();
-    let mut base = path.as_path();
-    loop {
-        if let Ok(found) = base.canonicalize() {
-            return rest.iter().rev().fold(found, |p: PathBuf, part| p.join(part));
+    let mut here = PathBuf::new();
+    for step in absolute(path).components() {
+        match step {
+            Component::ParentDir => drop(here.pop()),
+            step => here.push(step),
         }
-        match (base.parent(), base.file_name()) {
-            (Some(parent), Some(name)) => {
-                rest.push(name.to_owned());
-                base = parent;
-            }
-            _ => return path,
-        }
+        here = here.canonicalize().unwrap_or(here);
     }
+    here
+}
+
+/// Which bucket of which cloud, and the path in it, as object_store reads a URL: without its query, and decoded.
+fn in_cloud(scheme: &str, url: &Url) -> (bool, String, String) {
+    let is_google = scheme == "gs";
+    let host = url.host_str().unwrap_or_default();
+    // `abfss://container@account/…` and `az://container/…` may be one place: the environment tells the account of the latter.
+    let bucket = if is_google || url.username().is_empty() { host } else { url.username() };
+    let path = percent_decode_str(url.path().trim_matches('/')).decode_utf8_lossy().into_owned();
+    (is_google, bucket.to_owned(), path)
 }
 
 /// A store that is ready for use; keys are relative to its root.
@@ -275,7 +283,19 @@ mod tests {
         {
             assert!(at(a).overlaps(&at(b)), "{a} {b}");
         }
-        for (a, b) in [("s3://b/hot", "s3://c/hot"), ("s3://b/hot", "s3://b/hotter"), ("/d/hot", "/d/cold"), ("/d", "s3://d")] {
+        let cloud = [("gs://b/hot", "gs://b/hot?x=1"), ("gs://b/hot", "gs://b/h%6ft/cold"), ("az://c/hot", "abfss://c@account.dfs.core.windows.net/hot/cold")];
+        // Neither exists: making the second makes `/none/x`, and then `/none/hot`.
+        for (a, b) in cloud.into_iter().chain([("/none/hot", "/none/x/../hot/cold")]) {
+            assert!(at(a).overlaps(&at(b)) && at(b).overlaps(&at(a)), "{a} {b}");
+        }
+        for (a, b) in [
+            ("s3://b/hot", "s3://c/hot"),
+            ("s3://b/hot", "s3://b/hotter"),
+            ("/d/hot", "/d/cold"),
+            ("/d", "s3://d"),
+            ("/none/hot", "/none/hot/../cold"),
+            ("gs://b/x", "az://b/x"),
+        ] {
             assert!(!at(a).overlaps(&at(b)), "{a} {b}");
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use object_store::ObjectStore;
+use tokio::sync::Semaphore;
 
 use super::store::path;
 use crate::error::{Error, Result};
@@ -14,27 +15,42 @@ use crate::parquet_io::footer;
 use crate::parquet_io::read::{TAIL, footer_len};
 use crate::parquet_io::source::{Ident, fetch_tail};
 
-/// Footers that are read at once.
-const AT_ONCE: usize = 8;
+/// Footers that are read at once, whatever the number of tenants.
+const AT_ONCE: usize = 16;
 
-/// Surveys the raw files that `plan` takes, with one ranged GET each, two where a footer is long. What cannot be read is left out: the merge will say what is
-/// wrong with it. `limit` is the memory in bytes for the footers that are read at once.
-pub async fn of(store: &Arc<dyn ObjectStore>, plan: &Plan, timestamp: &str, limit: u64) -> Survey {
-    let raw: Vec<PlannedInput> = plan.groups.iter().flat_map(|g| &g.inputs).filter(|i| !i.is_snapshot()).cloned().collect();
-    let reads = raw.into_iter().map(|input| {
-        let (store, timestamp) = (Arc::clone(store), timestamp.to_owned());
-        async move {
-            match read(&store, &input, timestamp, limit / AT_ONCE as u64).await {
-                Ok(extents) => Some((input.key, extents)),
-                Err(e) => {
-                    tracing::debug!(file = input.key, "not surveyed: {e}");
-                    None
+/// Reads footers in bounded memory.
+#[derive(Debug)]
+pub struct Surveyor {
+    permits: Semaphore,
+}
+
+impl Default for Surveyor {
+    fn default() -> Self {
+        Self { permits: Semaphore::new(AT_ONCE) }
+    }
+}
+
+impl Surveyor {
+    /// Surveys the raw files that `plan` takes, with one ranged GET each, two where a footer is long. What cannot be read is left out: the merge will say what
+    /// is wrong with it. `limit` is the memory in bytes for all footers that are read at once, by this plan and others.
+    pub async fn survey(self: &Arc<Self>, store: &Arc<dyn ObjectStore>, plan: &Plan, timestamp: &str, limit: u64) -> Survey {
+        let raw: Vec<PlannedInput> = plan.groups.iter().flat_map(|g| &g.inputs).filter(|i| !i.is_snapshot()).cloned().collect();
+        let reads = raw.into_iter().map(|input| {
+            let (surveyor, store, timestamp) = (Arc::clone(self), Arc::clone(store), timestamp.to_owned());
+            async move {
+                let _permit = surveyor.permits.acquire().await.ok()?;
+                match read(&store, &input, timestamp, limit / AT_ONCE as u64).await {
+                    Ok(extents) => Some((input.key, extents)),
+                    Err(e) => {
+                        tracing::debug!(file = input.key, "not surveyed: {e}");
+                        None
+                    }
                 }
             }
-        }
-    });
-    let found: Vec<_> = stream::iter(reads).buffer_unordered(AT_ONCE).collect().await;
-    Survey { files: found.into_iter().flatten().collect() }
+        });
+        let found: Vec<_> = stream::iter(reads).buffer_unordered(AT_ONCE).collect().await;
+        Survey { files: found.into_iter().flatten().collect() }
+    }
 }
 
 async fn read(store: &Arc<dyn ObjectStore>, input: &PlannedInput, timestamp: String, limit: u64) -> Result<Vec<Extent>> {

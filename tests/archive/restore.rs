@@ -59,6 +59,7 @@ fn restorer(cold: Arc<dyn ColdStore>, store: &Store, clock: &Arc<ManualClock>) -
         into: "memory://back".into(),
         timestamp_column: "timestamp".into(),
         memory: 64 << 20,
+        prices: Default::default(),
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         stop: StopHandle::default(),
     }

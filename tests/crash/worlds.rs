@@ -1,5 +1,6 @@
 //! The worlds: each is ready for the pass that is to be killed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -76,6 +77,25 @@ pub async fn whole_file_dropped() -> World {
 
 pub async fn whole_file_archived() -> World {
     whole_file(true).await
+}
+
+/// Snapshots of which every row has expired, an archive that copies them, and new files.
+pub async fn whole_files_copied() -> World {
+    let mut w = World::new(false, true);
+    w.copies = Some(Arc::default());
+    keep_30_days(&mut w);
+    let usual = w.config.clone();
+    // A snapshot of each.
+    w.config.strategy = CompactionStrategy::FullCompaction;
+    w.config.target_file_size = 1_000;
+    for i in 0..3 {
+        w.ingest("acme", &format!("2026-05/old-{i}.parquet"), 30, hours(29 * 24 - 26 * i)).await;
+    }
+    clean_pass(&mut w).await;
+    w.config = usual;
+    w.time.advance(hours(80));
+    raws(&mut w, "acme", "new", 3, hours(2)).await;
+    w
 }
 
 async fn all_expired(has_archive: bool) -> World {

@@ -1,6 +1,8 @@
 //! Files that are broken on purpose. Each with a piece of the reason that must be given.
 
-use super::forge::{BYTE_ARRAY, Codec, DICTIONARY, Forged, Page, RLE_DICTIONARY, STRUCT, Thrift, close, column, footer_only, inflated, strings, time_column};
+use super::forge::{
+    BYTE_ARRAY, Codec, DICTIONARY, Forged, Group, Page, RLE_DICTIONARY, STRUCT, Thrift, close, column, footer_only, inflated, strings, time_column,
+};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, StringViewBuilder, TimestampMicrosecondArray};
@@ -88,7 +90,61 @@ pub fn lies() -> Vec<Case> {
         case("a string longer than its page", long_string(), "damaged"),
     ];
     all.extend(footers());
+    all.extend(places());
     all
+}
+
+fn moved(group: &mut Group, by: i64) {
+    group.chunks.iter_mut().for_each(|c| c.at += by);
+    group.at = Some(group.chunks[0].at);
+}
+
+/// Footers of sound pages that say of row groups and chunks that they are where they are not.
+fn places() -> Vec<Case> {
+    const FAR: i64 = 1 << 40;
+    // More than the footer has.
+    const PAST: i64 = 10_000;
+    let good = honest(Codec::Uncompressed);
+    let groups = |groups: &[fn(&mut Group, i64)]| Forged { groups: groups.to_vec(), ..good.clone() }.bytes();
+    // It is in nobody's way: the pages say all that is needed.
+    let odd = |name: &str, lie: fn(&mut Group, i64)| Case { name: name.into(), bytes: groups(&[lie]), why: None };
+    let group = |name: &str, why, lie: fn(&mut Group, i64)| case(name, groups(&[lie]), why);
+    vec![
+        odd("a row group that says where it is", |g, _| g.at = Some(g.chunks[0].at)),
+        group("a row group past the end of the file", "outside the file", |g, end| moved(g, end + PAST)),
+        group("a row group a tebibyte past the end", "outside the file", |g, _| moved(g, FAR)),
+        group("a row group that begins where numbers end", "outside the file", |g, _| moved(g, i64::MAX - 1_000)),
+        group("a row group before the beginning", "negative place or size", |g, _| moved(g, -1_000)),
+        case("a row group past the end behind a sound one", groups(&[|_, _| (), |g, end| moved(g, end + PAST)]), "outside the file"),
+        group("a row group of no rows", "it promises 10 rows", |g, _| g.rows = 0),
+        group("a row group of negative rows", "a row count is -1", |g, _| g.rows = -1),
+        group("a row group of 2^63 rows", "it promises 10 rows", |g, _| g.rows = i64::MAX),
+        group("a column chunk past the end of the file", "outside the file", |g, end| g.chunks[1].at = end + PAST),
+        group("a column chunk in the footer", "damaged", |g, end| g.chunks[1].at = end),
+        group("a column chunk that reaches into the footer", "damaged", |g, _| g.chunks[1].compressed += 1),
+        group("a column chunk that reaches past the end", "outside the file", |g, end| g.chunks[1].compressed = end + PAST),
+        group("a column chunk of 2^63 bytes", "outside the file", |g, _| g.chunks[1].compressed = i64::MAX),
+        group("a column chunk of a tebibyte", "outside the file", |g, _| g.chunks[1].compressed = FAR),
+        group("a column chunk of no bytes", "damaged", |g, _| g.chunks[1].compressed = 0),
+        group("a column chunk of negative length", "negative place or size", |g, _| g.chunks[1].compressed = -1),
+        group("a column chunk of the most negative length", "negative place or size", |g, _| g.chunks[1].compressed = i64::MIN),
+        group("a column chunk before the beginning", "negative place or size", |g, _| g.chunks[1].at = -4),
+        group("a column chunk in the magic", "damaged", |g, _| g.chunks[1].at = 0),
+        group("a column chunk that begins and ends where numbers end", "outside the file", |g, _| {
+            (g.chunks[1].at, g.chunks[1].compressed) = (i64::MAX, i64::MAX)
+        }),
+        odd("a column chunk of negative bytes once decompressed", |g, _| g.chunks[1].uncompressed = -1),
+        odd("a column chunk of negative values", |g, _| g.chunks[1].values = -1),
+        odd("a column chunk of 2^63 values", |g, _| g.chunks[1].values = i64::MAX),
+        group("a column chunk over another's", "damaged", |g, _| g.chunks[1].at = g.chunks[0].at),
+        group("times past the end of the file", "outside the file", |g, end| g.chunks[0].at = end + PAST),
+        group("a dictionary past the end of the file", "outside the file", |g, end| g.chunks[1].dictionary = Some(end + PAST)),
+        group("a dictionary before the beginning", "negative place or size", |g, _| g.chunks[1].dictionary = Some(-1)),
+        group("a dictionary where numbers end", "outside the file", |g, _| g.chunks[1].dictionary = Some(i64::MAX)),
+        odd("a page index past the end of the file", |g, end| g.chunks[1].index = Some((end + 1_000, 100))),
+        odd("a page index of negative length", |g, _| g.chunks[1].index = Some((4, -1))),
+        odd("a page index of 2 GiB", |g, _| g.chunks[1].index = Some((4, i32::MAX))),
+    ]
 }
 
 fn honest_times() -> Forged {

@@ -127,6 +127,32 @@ impl Page {
     }
 }
 
+/// What a footer says of a column's chunk.
+#[derive(Debug, Clone)]
+pub struct Chunk {
+    name: &'static str,
+    kind: i32,
+    codec: Codec,
+    /// Where its first data page begins.
+    pub at: i64,
+    pub dictionary: Option<i64>,
+    pub compressed: i64,
+    pub uncompressed: i64,
+    pub values: i64,
+    /// Where its page index and its offset index are, and the length of each.
+    pub index: Option<(i64, i32)>,
+}
+
+/// What a footer says of a row group.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Of the times and of the payload.
+    pub chunks: [Chunk; 2],
+    pub bytes: i64,
+    pub rows: i64,
+    pub at: Option<i64>,
+}
+
 /// A file of two columns: honest times, and a payload of any pages.
 #[derive(Debug, Clone)]
 pub struct Forged {
@@ -138,11 +164,13 @@ pub struct Forged {
     /// What the footer says of the payload's bytes once decompressed; none is the truth by the page headers.
     pub uncompressed: Option<i64>,
     pub repetition: i32,
+    /// A row group each, all of the same pages: what the footer makes of the truth. The second argument is where the footer begins.
+    pub groups: Vec<fn(&mut Group, i64)>,
 }
 
 impl Forged {
     pub fn new(rows: usize, codec: Codec, pages: Vec<Page>) -> Self {
-        Self { name: "payload", rows: rows as i64, codec, pages, uncompressed: None, repetition: 0 }
+        Self { name: "payload", rows: rows as i64, codec, pages, uncompressed: None, repetition: 0, groups: vec![|_, _| ()] }
     }
 
     pub fn bytes(&self) -> Vec<u8> {
@@ -163,10 +191,39 @@ impl Forged {
         let truth = self.pages.iter().map(|p| p.uncompressed + 40).sum();
         let dictionary = (data_at > payload_at).then_some(payload_at);
         let values = self.pages.iter().filter(|p| p.kind == DATA).map(|p| i64::from(p.values)).sum();
-        let chunks = [
-            ("timestamp", INT64, Codec::Uncompressed, time_at, None, payload_at - time_at, payload_at - time_at, self.rows),
-            (self.name, BYTE_ARRAY, self.codec, data_at, dictionary, end - payload_at, self.uncompressed.unwrap_or(truth), values),
-        ];
+        let (time_size, payload_size) = (payload_at - time_at, end - payload_at);
+        let times = Chunk {
+            name: "timestamp",
+            kind: INT64,
+            codec: Codec::Uncompressed,
+            at: time_at,
+            dictionary: None,
+            compressed: time_size,
+            uncompressed: time_size,
+            values: self.rows,
+            index: None,
+        };
+        let payload = Chunk {
+            name: self.name,
+            kind: BYTE_ARRAY,
+            codec: self.codec,
+            at: data_at,
+            dictionary,
+            compressed: payload_size,
+            uncompressed: self.uncompressed.unwrap_or(truth),
+            values,
+            index: None,
+        };
+        let truth = Group { chunks: [times, payload], bytes: end, rows: self.rows, at: None };
+        let groups: Vec<Group> = self
+            .groups
+            .iter()
+            .map(|lie| {
+                let mut group = truth.clone();
+                lie(&mut group, end);
+                group
+            })
+            .collect();
         let footer = Thrift::of(|t| {
             t.i32(1, 1);
             t.list(2, STRUCT, 3);
@@ -176,36 +233,55 @@ impl Forged {
             });
             time_column(t);
             column(t, self.name, BYTE_ARRAY, self.repetition, UTF8);
-            t.i64(3, self.rows);
-            t.list(4, STRUCT, 1);
-            t.element(|t| {
-                t.list(1, STRUCT, 2);
-                for (name, kind, codec, at, dictionary, compressed, uncompressed, values) in chunks {
-                    t.element(|t| {
-                        t.i64(2, 0);
-                        t.group(3, |t| {
-                            t.i32(1, kind);
-                            t.list(2, 5, 1);
-                            t.bytes.push(0);
-                            t.list(3, 8, 1);
-                            t.varint(name.len() as u64);
-                            t.bytes.extend_from_slice(name.as_bytes());
-                            t.i32(4, codec as i32);
-                            t.i64(5, values);
-                            t.i64(6, uncompressed);
-                            t.i64(7, compressed);
-                            t.i64(9, at);
-                            if let Some(dictionary) = dictionary {
-                                t.i64(11, dictionary);
-                            }
-                        });
-                    });
-                }
-                t.i64(2, end);
-                t.i64(3, self.rows);
-            });
+            t.i64(3, self.rows * groups.len() as i64);
+            t.list(4, STRUCT, groups.len() as u64);
+            groups.iter().for_each(|group| group.write(t));
         });
         close(file, &footer)
+    }
+}
+
+impl Group {
+    fn write(&self, t: &mut Thrift) {
+        t.element(|t| {
+            t.list(1, STRUCT, 2);
+            self.chunks.iter().for_each(|chunk| chunk.write(t));
+            t.i64(2, self.bytes);
+            t.i64(3, self.rows);
+            if let Some(at) = self.at {
+                t.i64(5, at);
+            }
+        });
+    }
+}
+
+impl Chunk {
+    fn write(&self, t: &mut Thrift) {
+        t.element(|t| {
+            t.i64(2, 0);
+            t.group(3, |t| {
+                t.i32(1, self.kind);
+                t.list(2, 5, 1);
+                t.bytes.push(0);
+                t.list(3, 8, 1);
+                t.varint(self.name.len() as u64);
+                t.bytes.extend_from_slice(self.name.as_bytes());
+                t.i32(4, self.codec as i32);
+                t.i64(5, self.values);
+                t.i64(6, self.uncompressed);
+                t.i64(7, self.compressed);
+                t.i64(9, self.at);
+                if let Some(dictionary) = self.dictionary {
+                    t.i64(11, dictionary);
+                }
+            });
+            if let Some((at, length)) = self.index {
+                t.i64(4, at);
+                t.i32(5, length);
+                t.i64(6, at);
+                t.i32(7, length);
+            }
+        });
     }
 }
 

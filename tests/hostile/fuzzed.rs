@@ -1,5 +1,10 @@
 //! The targets of `fuzz/`, over mutations from a seed: the short form that every test run does.
 
+use icepack::model::manifest::Receipt;
+use icepack::model::names::Tenant;
+use icepack::settings::{Layers, Settings};
+use icepack::stage::discover;
+
 use super::targets;
 
 /// Small and good enough: the same numbers for the same seed.
@@ -65,6 +70,26 @@ fn mutated_manifests_are_decoded_or_refused() {
 #[test]
 fn mutated_receipts_are_decoded_or_refused() {
     short(2, 20_000, &targets::receipts(), targets::receipt);
+}
+
+/// Every sound input is read, with all that newer versions write: else the mutations begin nowhere.
+#[test]
+fn sound_inputs_are_accepted() {
+    for bytes in targets::manifests() {
+        let acme = Tenant::parse("acme").unwrap();
+        assert!(discover::decode(&acme, 3, &bytes).is_ok());
+    }
+    let receipts: Vec<Receipt> = targets::receipts().iter().map(|bytes| serde_json::from_slice(bytes).unwrap()).collect();
+    assert!(receipts.iter().any(|r| r.checksum.is_some() && r.verified.is_some() && r.schema.is_some() && r.manifest_version.is_some()));
+    for bytes in targets::configs() {
+        let file = Some(("icepack.toml".into(), String::from_utf8(bytes).unwrap()));
+        Settings::resolve(&Layers { file, ..Layers::default() }).unwrap();
+    }
+}
+
+#[test]
+fn mutated_configurations_keep_their_promises_or_are_refused_in_a_line() {
+    short(5, 5_000, &targets::configs(), targets::config);
 }
 
 #[test]

@@ -101,6 +101,15 @@ fn a_manifest_that_retires_what_is_not_its_tenants_is_refused() {
     });
     lab.refused("quarantined", "names what it may not");
     std::fs::write(&lab.head, &sound).unwrap();
+    for key in ["globex/good-0.parquet", "../x.parquet", "_icepack/globex/manifest/00000000000000000001.json"] {
+        lab.edit(|m| {
+            let mut receipt: Value = serde_json::from_slice(&targets::receipts()[0]).unwrap();
+            receipt["key"] = key.into();
+            m["archives"] = serde_json::json!([receipt]);
+        });
+        lab.refused(&format!("archives `{key}`"), "names what it may not");
+        std::fs::write(&lab.head, &sound).unwrap();
+    }
     assert_eq!(pass(lab.dir.path()).code, Some(0));
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Float64Array, Int32Array, ListBuilder, RecordBatch, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field};
@@ -9,9 +10,11 @@ use icepack::clock::ManualClock;
 use icepack::model::manifest::{Manifest, Receipt, Stamp};
 use icepack::model::names::{self, FileId, FileKind, Tenant};
 use icepack::model::report::Status;
+use icepack::model::schema::{Column, TableSchema};
 use icepack::run::Selection;
+use icepack::settings::{Environment, Layers, Settings};
 use icepack::stage::discover;
-use icepack::{CompactionConfig, CompactionManager};
+use icepack::{CompactionConfig, CompactionManager, CompactionOverrides};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -76,6 +79,133 @@ pub fn name(bytes: &[u8]) {
     if let Ok(id) = text.parse::<FileId>() {
         assert_eq!(id.to_string(), text);
     }
+}
+
+/// A configuration that is accepted keeps what it promises and shows all that it says; one that is refused is refused in a line.
+pub fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let settings = match resolve(Some(text), []) {
+        Ok(settings) => settings,
+        Err(e) => {
+            assert_eq!(e.exit_code(), 2);
+            return assert!(is_a_line(&e.to_string()), "{e}");
+        }
+    };
+    assert!(settings.warnings().iter().all(|w| is_a_line(w)), "{:?}", settings.warnings());
+    let shown = shown(&settings);
+    let value = |path: &str| shown.iter().find(|(p, _)| p == path).and_then(|(_, text)| text.as_deref());
+    if let (Some(store), Some(archive), Ok(_)) = (value("store"), value("archive.url"), settings.store()) {
+        assert!(!overlap(&place(store), &place(archive)), "`{store}` and `{archive}`");
+    }
+    let config = settings.compaction_config();
+    let may_be_short = value("retention.allow_short_ttl") == Some("true");
+    for ttl in config.retention.per_tenant_ttl.values().chain([&config.retention.default_ttl]).flatten() {
+        assert!(!ttl.is_zero() && (may_be_short || *ttl >= Duration::from_secs(3_600)), "{ttl:?}");
+    }
+    for tenant in config.overrides.keys().map(String::as_str).chain(["acme", "eu-west", "system", "a.b c"]) {
+        let policy = config.policy_for(tenant);
+        assert!(policy.target_file_size <= policy.max_file_size, "{tenant}: {policy:?}");
+        assert!(policy.min_files_to_compact > 0 && !policy.max_raw_age.is_zero(), "{tenant}: {policy:?}");
+    }
+    assert!(config.memory_limit > 0 && config.concurrency > 0 && config.compaction_interval_seconds > 0);
+    // Written back as a file, every setting; as variables, those that have one.
+    let given = || shown.iter().filter_map(|(path, text)| Some((path, text.as_ref()?)));
+    let file: String = given().map(|(path, text)| format!("{path} = {}\n", quoted(text))).collect();
+    let again = resolve(Some(&file), []).unwrap_or_else(|e| panic!("{e}:\n{file}"));
+    assert_eq!(meaning(&again), meaning(&settings), "{file}");
+    let scalar = |path: &str| !path.starts_with("tenants.") && !path.starts_with("retention.tenants.");
+    let variables = given().filter(|(path, _)| scalar(path)).map(|(path, text)| (format!("ICEPACK_{}", path.to_uppercase().replace('.', "_")), text.clone()));
+    let again = resolve(None, variables).unwrap_or_else(|e| panic!("{e}:\n{file}"));
+    let scalars = |all: Vec<(String, Option<String>)>| all.into_iter().filter(|(path, _)| scalar(path)).collect::<Vec<_>>();
+    assert_eq!(scalars(self::shown(&again)), scalars(shown));
+}
+
+fn resolve(file: Option<&str>, variables: impl IntoIterator<Item = (String, String)>) -> icepack::Result<Settings> {
+    let file = file.map(|text| ("icepack.toml".into(), text.to_owned()));
+    Settings::resolve(&Layers { file, env: Environment::new(variables), flags: Vec::new() })
+}
+
+/// Path and text of every setting; no text where it is not set.
+fn shown(settings: &Settings) -> Vec<(String, Option<String>)> {
+    settings.all().into_iter().map(|(path, shown, _)| (path, (!shown.json.is_null()).then_some(shown.text))).collect()
+}
+
+/// All that the job makes of them.
+fn meaning(settings: &Settings) -> impl PartialEq + std::fmt::Debug {
+    let mut config = settings.compaction_config();
+    let retention = std::mem::take(&mut config.retention);
+    // A tenant's section without a key shows nothing.
+    config.overrides.retain(|_, own| *own != CompactionOverrides::default());
+    let rest =
+        format!("{config:?} {:?} {:?} {:?} {:?}", settings.store().ok(), settings.archive().ok(), settings.s3_archive_options(), settings.archive_connection());
+    (shown(settings), retention, rest)
+}
+
+fn is_a_line(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(char::is_control)
+}
+
+/// A string as TOML writes it: JSON's, but for one character.
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap().replace('\u{7f}', "\\u007f")
+}
+
+/// Where an address leads: a kind of store with its bucket, and a path in it. By other means than the code under test has.
+fn place(address: &str) -> (String, Vec<String>) {
+    let Some((scheme, rest)) = address.split_once("://") else { return ("directory".into(), walk(address)) };
+    let kind = match scheme {
+        "file" => return ("directory".into(), walk(&decoded(before(rest, &['?', '#'])))),
+        "memory" => return ("memory".into(), Vec::new()),
+        "s3" | "s3a" => "s3",
+        "gs" => "gs",
+        _ => "azure",
+    };
+    let rest = if kind == "s3" { rest } else { before(rest, &['?', '#']) };
+    let mut parts = rest.trim_end_matches('/').split('/');
+    // `abfs://container@account/…` and `az://container/…`
+    let bucket = before(parts.next().unwrap(), if kind == "azure" { &['@'] } else { &[] });
+    let mut path = Vec::new();
+    for part in parts {
+        let part = if kind == "s3" { part.to_owned() } else { decoded(part) };
+        match part.as_str() {
+            "." => {}
+            ".." => drop(path.pop()),
+            _ => path.push(part),
+        }
+    }
+    (format!("{kind} {bucket}"), path)
+}
+
+fn before<'a>(text: &'a str, marks: &[char]) -> &'a str {
+    text.find(marks).map_or(text, |at| &text[..at])
+}
+
+fn decoded(text: &str) -> String {
+    let (mut out, mut bytes) = (Vec::new(), text.as_bytes());
+    while let [first, rest @ ..] = bytes {
+        let digit = |i: usize| rest.get(i).and_then(|b| char::from(*b).to_digit(16));
+        let hex = if *first == b'%' { digit(0).zip(digit(1)).map(|(a, b)| (a * 16 + b) as u8) } else { None };
+        out.push(hex.unwrap_or(*first));
+        bytes = if hex.is_some() { &rest[2..] } else { rest };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Goes along a path as the system does, step by step, links and all.
+fn walk(path: &str) -> Vec<String> {
+    let mut here = std::env::current_dir().unwrap();
+    for step in std::path::Path::new(path).components() {
+        match step {
+            std::path::Component::ParentDir => drop(here.pop()),
+            step => here.push(step),
+        }
+        here = here.canonicalize().unwrap_or(here);
+    }
+    here.components().map(|c| c.as_os_str().to_string_lossy().into_owned()).collect()
+}
+
+fn overlap((a, p): &(String, Vec<String>), (b, q): &(String, Vec<String>)) -> bool {
+    a == b && (p.starts_with(q) || q.starts_with(p))
 }
 
 /// A pass over a file and three sound neighbours.
@@ -203,16 +333,24 @@ pub fn manifests() -> Vec<Vec<u8>> {
     let empty = serde_json::to_vec(&value).unwrap();
     let key = "acme/2027-01/snapshot.acme.2027-01-15T080000Z-2027-01-15T080000Z";
     let stats = serde_json::json!({"rows": 1, "undated": 0, "min": 0, "max": 0, "fingerprint": "00000000000000000000000000000000"});
-    let mut snapshot = serde_json::json!({"key": format!("{key}.{id}.parquet"), "id": id, "size": 1, "etag": null});
+    let columns = columns();
+    let mut snapshot = serde_json::json!({"key": format!("{key}.{id}.parquet"), "id": id, "size": 1, "etag": null, "schema": columns.id()});
     snapshot.as_object_mut().unwrap().extend(stats.as_object().unwrap().clone());
     value["snapshots"] = serde_json::json!([snapshot]);
+    value["schemas"] = serde_json::json!({columns.id().to_string(): columns});
     value["retired"] = serde_json::json!([{"key": "acme/x.parquet", "size": 1, "etag": "e", "rows": 1, "at": at, "reason": "compacted"}]);
     value["quarantined"] = serde_json::json!([{"key": "acme/y.parquet", "size": 1, "etag": "e", "reason": "bad", "at": at}]);
-    value["archives"] = serde_json::json!([serde_json::from_slice::<serde_json::Value>(&receipts()[0]).unwrap()]);
+    let receipts = receipts().iter().map(|r| serde_json::from_slice(r).unwrap()).collect::<Vec<serde_json::Value>>();
+    value["archives"] = receipts.into();
     vec![empty, serde_json::to_vec(&value).unwrap()]
 }
 
-/// A sound receipt.
+fn columns() -> TableSchema {
+    let column = |name: &str, kind: &str, nullable| Column { name: name.into(), kind: kind.into(), nullable };
+    TableSchema(vec![column("timestamp", "Timestamp(µs)", false), column("payload", "Utf8", true)])
+}
+
+/// Sound receipts: an older version's, of rows that were sent, of a copy in S3, of an upload in parts.
 pub fn receipts() -> Vec<Vec<u8>> {
     let at = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
     let id = FileId::floor_at(at);
@@ -221,7 +359,22 @@ pub fn receipts() -> Vec<Vec<u8>> {
         "etag": null, "storage_class": null, "rows": 1, "undated": 0, "min": 0, "max": 0, "fingerprint": "00000000000000000000000000000000",
         "sources": ["acme/x.parquet"], "run_id": id, "at": at, "writer": "icepack",
     });
-    vec![serde_json::to_vec(&receipt).unwrap()]
+    let with = |fields: serde_json::Value| {
+        let mut receipt = receipt.clone();
+        receipt.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        receipt
+    };
+    let checksum = |algorithm, kind, value| serde_json::json!({"algorithm": algorithm, "type": kind, "value": value});
+    let all = [
+        receipt.clone(),
+        with(serde_json::json!({"archive": "/cold", "verified": "readback", "schema": columns(), "manifest_version": 3})),
+        with(serde_json::json!({
+            "archive": "s3://cold", "storage_class": "DEEP_ARCHIVE", "etag": "\"d41d8cd98f00b204e9800998ecf8427e\"", "verified": "etag",
+            "checksum": checksum("CRC64NVME", "FULL_OBJECT", "AAAAAAAAAAA="), "schema": columns(), "manifest_version": u64::MAX,
+        })),
+        with(serde_json::json!({"archive": "s3://cold", "verified": "checksum", "checksum": checksum("SHA256", "COMPOSITE", "AAAA-2"), "schema": []})),
+    ];
+    all.iter().map(|r| serde_json::to_vec(r).unwrap()).collect()
 }
 
 /// Names of all kinds.
@@ -231,4 +384,66 @@ pub fn names() -> Vec<Vec<u8>> {
     let all =
         ["acme", "acme/x.parquet", "acme/../globex/x.parquet", "..%2f", "_icepack/acme/manifest/00000000000000000007.json", &snapshot, &id.to_string(), "Ü b"];
     all.iter().map(|s| s.as_bytes().to_vec()).collect()
+}
+
+/// Sound configurations: every key, every kind of store, patterns, and what is next to being refused.
+pub fn configs() -> Vec<Vec<u8>> {
+    let every = r#"
+store = "s3://events/prod"
+timestamp_column = "at"
+id_column = "id"
+memory_limit = "512MiB"
+spill_dir = "/scratch"
+max_duration = "1h 30m"
+concurrency = 2
+interval = "2h"
+[compaction]
+strategy = "time"
+min_files_to_compact = 5
+small_file_threshold = 1048576
+target_file_size = "64MiB"
+max_file_size = "100MB"
+max_raw_age = "12h"
+[retention]
+default_ttl = "365d"
+slack = "6h"
+[retention.tenants]
+"eu-*" = "90d"
+audit = "forever"
+[archive]
+url = "s3://events-cold/prod"
+storage_class = "DEEP_ARCHIVE"
+verify = "checksum"
+checksum = "sha256"
+endpoint = "https://cold:9000"
+region = "eu-1"
+profile = "cold"
+sse = "aws:kms"
+kms_key_id = "alias/cold"
+tagging = false
+object_lock_mode = "GOVERNANCE"
+object_lock_days = 90
+retry_max_interval = "5s"
+retry_max_elapsed = "1m"
+[sweep]
+delete_delay = "15m"
+orphan_grace = "48h"
+[tenants.acme.compaction]
+strategy = "full"
+target_file_size = "90MiB"
+[tenants.acme.retention]
+ttl = "7d"
+"#;
+    let others = [
+        "store = \"/data/hot\"\narchive.url = \"/data/cold\"\n",
+        "store = \"./hot\"\narchive.url = \"hot/../cold\"\n",
+        "store = \"file:///data/hot\"\narchive = { url = \"s3://cold\", verify = \"readback\", storage_class = \"GLACIER_IR\", sse = \"AES256\" }\n",
+        "store = \"gs://b/hot\"\narchive.url = \"gs://b/cold?x#y\"\n",
+        "store = \"az://c/hot\"\narchive.url = \"abfss://c@account.dfs.core.windows.net/cold\"\n",
+        "store = 'memory://'\narchive.url = 's3a://b/a%62/c'\narchive.object_lock_mode = 'compliance'\narchive.object_lock_days = 1\n",
+        "[retention]\nallow_short_ttl = true\ndefault_ttl = \"1500us\"\nslack = \"1ns\"\n[retention.tenants]\n'a[b-z]?' = \"59m 59s 999ms\"\nsystem = \"forever\"\n",
+        "[tenants.'{eu,us}-*'.compaction]\ntarget_file_size = 300000001\nmax_file_size = \"1.5GiB\"\nmax_raw_age = \"90m\"\n[tenants.'a\"b*'.retention]\nttl = \"2days\"\n",
+        "",
+    ];
+    [every].iter().chain(&others).map(|text| text.as_bytes().to_vec()).collect()
 }

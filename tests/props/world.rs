@@ -78,6 +78,8 @@ pub struct World {
     pub ttl: Option<Duration>,
     /// Bytes that make an archive object worth it, where there is an archive: none, or more than any of these worlds has.
     pub archive: Option<u64>,
+    /// The archive copies whole snapshots.
+    pub copies: bool,
     pub strategy: CompactionStrategy,
     pub target: u64,
     pub memory: u64,
@@ -135,14 +137,15 @@ pub fn world(steps: usize) -> impl Strategy<Value = World> {
     let strategy = select(vec![CompactionStrategy::SizeBased, CompactionStrategy::TimeBased, CompactionStrategy::FullCompaction]);
     let limits = (select(vec![1_u64, 4_000, 128 << 20]), select(vec![1_u64, 512 << 20]), 1..4_usize, select(vec![2_000_u64, 10 << 20]));
     let data = (any::<bool>(), any::<bool>(), prop_oneof![9 => Just(0_usize), 1 => Just(40_000)]);
-    (data, vec(step(6, 40), 1..=steps), ttl, archive, strategy, limits, any::<bool>()).prop_map(
-        |((zoned, floats, padding), steps, ttl, archive, strategy, (target, memory, min_files, threshold), delete_delay)| World {
+    (data, vec(step(6, 40), 1..=steps), ttl, (archive, any::<bool>()), strategy, limits, any::<bool>()).prop_map(
+        |((zoned, floats, padding), steps, ttl, (archive, copies), strategy, (target, memory, min_files, threshold), delete_delay)| World {
             zoned,
             floats,
             padding,
             steps,
             ttl,
             archive,
+            copies,
             strategy,
             target,
             memory,

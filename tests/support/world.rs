@@ -20,6 +20,7 @@ use object_store::local::LocalFileSystem;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
 
+use crate::copy_archive::{Copies, CopyArchive};
 use crate::det_store::{DetStore, ProcessClock, Time};
 use crate::fault_store::{FaultStore, Process, Schedule, Side};
 use crate::support::{Event, Store, event, put, put_events, read};
@@ -47,6 +48,8 @@ pub struct World {
     pub rows: BTreeMap<String, BTreeSet<Event>>,
     /// Files that hold no rows that anybody could read.
     pub garbage: BTreeSet<String>,
+    /// The archive takes whole snapshots by copies, and counts them.
+    pub copies: Option<Arc<Copies>>,
     has_archive: bool,
     hot_backing: Backing,
     cold_backing: Arc<DetStore>,
@@ -101,7 +104,21 @@ impl World {
         };
         let cold = Arc::clone(&cold_backing) as Store;
         let watch = Watch::new(&hot, &cold, &time, directory);
-        Self { hot, cold, time, config, watch, rows: BTreeMap::new(), garbage: BTreeSet::new(), has_archive, hot_backing, cold_backing, seed: 1, next_event: 0 }
+        Self {
+            hot,
+            cold,
+            time,
+            config,
+            watch,
+            rows: BTreeMap::new(),
+            garbage: BTreeSet::new(),
+            copies: None,
+            has_archive,
+            hot_backing,
+            cold_backing,
+            seed: 1,
+            next_event: 0,
+        }
     }
 
     /// A copy that goes its own way from here.
@@ -114,7 +131,7 @@ impl World {
         let cold = Arc::new(self.cold_backing.fork(time.clone()));
         let copy = Self::over(hot, cold, time, self.config.clone(), self.has_archive);
         copy.watch.follow(&self.watch);
-        Self { rows: self.rows.clone(), garbage: self.garbage.clone(), seed: self.seed, next_event: self.next_event, ..copy }
+        Self { rows: self.rows.clone(), garbage: self.garbage.clone(), copies: self.copies.clone(), seed: self.seed, next_event: self.next_event, ..copy }
     }
 
     /// A file of `count` rows that were made `age` ago, one a minute.
@@ -152,7 +169,11 @@ impl World {
             let ms = Duration::from_millis;
             let retry = RetryPolicy { initial: ms(1), factor: 2.0, max_interval: ms(10), max_elapsed: Duration::from_secs(5) };
             let options = ObjectArchiveOptions { retry, ..ObjectArchiveOptions::default() };
-            config.archive = Some(Arc::new(ObjectArchive::new(cold, "memory://cold", options)));
+            let rows = ObjectArchive::new(Arc::clone(&cold), "memory://cold", options);
+            config.archive = Some(match &self.copies {
+                Some(copies) => Arc::new(CopyArchive { rows, hot: Arc::clone(&hot), cold, copies: Arc::clone(copies) }),
+                None => Arc::new(rows),
+            });
         }
         let mut manager = CompactionManager::new(hot, config).with_clock(Arc::new(ProcessClock::new(self.time.clone(), self.seed)));
         if let Some(directory) = &self.watch.directory {

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod doctor;
+mod estimate;
 pub mod plan;
 pub mod restore;
 pub mod run;

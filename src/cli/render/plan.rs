@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use icepack::model::estimate::Cost;
 use icepack::model::inspect::PlanReport;
 use icepack::model::names::{FileKind, classify};
 use icepack::model::plan::{Group, GroupKind, Plan, SkipReason};
+use icepack::model::report::Requests;
 use serde::Serialize;
 
 use super::super::output::Style;
+use super::estimate;
 use super::table::Grid;
 use super::text::{about, count, no_tenants, plural, second, size};
 
@@ -20,7 +23,7 @@ pub struct PlanDocument<'a> {
 }
 
 /// Sums over tenants.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Totals {
     pub tenants: u64,
     /// Files that somebody else wrote, taken or not.
@@ -32,6 +35,20 @@ pub struct Totals {
     pub bytes_in: u64,
     /// Files that stay as they are.
     pub files_left_alone: u64,
+    /// Rows of tenants whose rows expire.
+    pub rows_with_ttl: u64,
+    /// Those that would expire.
+    pub rows_expiring: u64,
+    pub bytes_expiring: u64,
+    pub archive_objects: u64,
+    pub archive_bytes: u64,
+    pub requests: Requests,
+    /// Amounts in the currency of the prices.
+    pub requests_once: f64,
+    pub archiving_once: f64,
+    pub keeping_per_month: f64,
+    pub archived_per_month: f64,
+    pub saved_per_month: f64,
 }
 
 impl Totals {
@@ -49,6 +66,28 @@ impl Totals {
             files_in: plan.groups.iter().map(|g| g.inputs.len() as u64).sum(),
             bytes_in: plan.backlog(),
             files_left_alone: plan.skipped.len() as u64,
+            ..Self::estimated(plan)
+        }
+    }
+
+    /// What somebody who looked has found.
+    fn estimated(plan: &Plan) -> Self {
+        let (expiry, estimate) = (plan.expiry.as_ref(), plan.estimate.as_ref());
+        let cost = |pick: fn(&Cost) -> f64| estimate.and_then(|e| e.cost.as_ref()).map_or(0.0, pick);
+        let objects = estimate.map(|e| e.objects).unwrap_or_default();
+        Self {
+            rows_with_ttl: expiry.map_or(0, |e| e.rows),
+            rows_expiring: expiry.map_or(0, |e| e.rows_expiring),
+            bytes_expiring: expiry.map_or(0, |e| e.bytes_expiring),
+            archive_objects: objects.count,
+            archive_bytes: objects.bytes,
+            requests: estimate.map(|e| e.requests).unwrap_or_default(),
+            requests_once: cost(|c| c.requests_once),
+            archiving_once: cost(|c| c.archiving_once),
+            keeping_per_month: cost(|c| c.keeping_per_month),
+            archived_per_month: cost(|c| c.archived_per_month),
+            saved_per_month: cost(|c| c.saved_per_month),
+            ..Self::default()
         }
     }
 
@@ -61,6 +100,17 @@ impl Totals {
             files_in: self.files_in + o.files_in,
             bytes_in: self.bytes_in + o.bytes_in,
             files_left_alone: self.files_left_alone + o.files_left_alone,
+            rows_with_ttl: self.rows_with_ttl + o.rows_with_ttl,
+            rows_expiring: self.rows_expiring + o.rows_expiring,
+            bytes_expiring: self.bytes_expiring + o.bytes_expiring,
+            archive_objects: self.archive_objects + o.archive_objects,
+            archive_bytes: self.archive_bytes + o.archive_bytes,
+            requests: self.requests.plus(o.requests),
+            requests_once: self.requests_once + o.requests_once,
+            archiving_once: self.archiving_once + o.archiving_once,
+            keeping_per_month: self.keeping_per_month + o.keeping_per_month,
+            archived_per_month: self.archived_per_month + o.archived_per_month,
+            saved_per_month: self.saved_per_month + o.saved_per_month,
         }
     }
 }
@@ -74,37 +124,60 @@ fn totals(plans: &[Plan]) -> Totals {
     plans.iter().map(Totals::of).fold(Totals::default(), Totals::plus)
 }
 
-/// Tenant by tenant, then the sum. `archive` is where expired rows go, `wanted` are the tenants asked for.
-pub fn plan(plans: &[Plan], archive: Option<&str>, explain: bool, wanted: &[String], style: Style) -> String {
-    let mut parts: Vec<String> = plans.iter().map(|p| tenant(p, archive, explain, style)).collect();
-    parts.push(summary(plans, wanted));
+/// How plans are shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct View<'a> {
+    /// Where expired rows go.
+    pub archive: Option<&'a str>,
+    /// Whether the store or the archive is one that sends bills by these prices.
+    pub is_billed: bool,
+    /// Every single file.
+    pub explain: bool,
+    /// The tenants asked for.
+    pub wanted: &'a [String],
+    pub style: Style,
+}
+
+/// Tenant by tenant, then the sum.
+pub fn plan(report: &PlanReport, view: View<'_>) -> String {
+    let mut parts: Vec<String> = report.plans.iter().map(|p| tenant(p, view)).collect();
+    parts.push(summary(report, view));
     parts.join("\n\n")
 }
 
-fn summary(plans: &[Plan], wanted: &[String]) -> String {
-    let t = totals(plans);
+fn summary(report: &PlanReport, view: View<'_>) -> String {
+    let t = totals(&report.plans);
     if t.tenants == 0 {
-        return no_tenants(wanted);
+        return no_tenants(view.wanted);
     }
     if t.groups == 0 {
         return format!("{}: nothing to do", plural(t.tenants, "tenant"));
     }
-    format!("{}: {} with {}, {}; nothing was written", plural(t.tenants, "tenant"), plural(t.groups, "group"), plural(t.files_in, "file"), size(t.bytes_in))
+    let sum = format!(
+        "{}: {} with {}, {}; nothing was written",
+        plural(t.tenants, "tenant"),
+        plural(t.groups, "group"),
+        plural(t.files_in, "file"),
+        size(t.bytes_in)
+    );
+    let estimate = estimate::totals(&t, &report.prices, view.is_billed, view.style).filter(|_| t.requests.total() > 0);
+    [Some(sum), estimate].into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
-fn tenant(plan: &Plan, archive: Option<&str>, explain: bool, style: Style) -> String {
+fn tenant(plan: &Plan, view: View<'_>) -> String {
     let t = Totals::of(plan);
     let todo = if t.groups == 0 { "nothing to do".to_owned() } else { plural(t.groups, "group") };
     let mut lines = vec![format!("{}: {}, {}; {todo}", plan.tenant, plural(t.raw_files, "raw file"), size(t.raw_bytes))];
-    lines.push(format!("  {}", retention(plan, archive)));
+    lines.push(format!("  {}", retention(plan, view.archive)));
+    lines.extend(estimate::tenant(plan, view.style));
     if t.groups > 0 {
-        lines.push(groups(&plan.groups, style));
+        lines.push(groups(&plan.groups, view.style));
     }
     if !plan.skipped.is_empty() {
         lines.push(format!("  left alone: {}", left_alone(plan)));
     }
-    if explain {
-        lines.push(files(plan, style));
+    if view.explain {
+        lines.push(files(plan, view.style));
     }
     lines.join("\n")
 }
@@ -186,9 +259,15 @@ mod tests {
 
     use super::*;
     use chrono::DateTime;
+    use icepack::CompactionConfig;
+    use icepack::model::estimate::Expiry;
     use icepack::model::file::Micros;
     use icepack::model::names::Tenant;
     use icepack::model::plan::{PlannedInput, Reason, Skipped};
+    use icepack::model::policy::{ArchivePolicy, Policy};
+    use icepack::model::price::Prices;
+    use icepack::plan::money::{self, Pricing};
+    use serde_json::json;
 
     fn input(key: &str, size: u64) -> PlannedInput {
         PlannedInput { key: key.to_owned(), size, etag: None, stats: None, id: None }
@@ -215,12 +294,56 @@ mod tests {
                 skipped("acme/bad2.parquet", SkipReason::Quarantined { reason: "empty".to_owned() }),
             ],
             expiry: None,
+            estimate: None,
         }
+    }
+
+    fn report(plans: Vec<Plan>) -> PlanReport {
+        PlanReport { schema_version: SCHEMA_VERSION, plans, prices: Prices::default(), failures: Vec::new() }
+    }
+
+    fn drawn(plans: Vec<Plan>, view: View<'_>) -> String {
+        plan(&report(plans), view)
+    }
+
+    /// The plan with what would expire of it, into an archive of class DEEP_ARCHIVE.
+    fn priced(object_bytes: &[u64]) -> Plan {
+        let expiry = Expiry {
+            ttl_s: 30 * 86_400,
+            rows: 80_000,
+            rows_expiring: 40_000,
+            bytes_expiring: object_bytes.iter().sum(),
+            percent: 50.0,
+            max_percent: 40,
+            files_unknown: 1,
+            object_bytes: object_bytes.to_vec(),
+        };
+        let policy = Policy { archive: Some(ArchivePolicy { min_object_size: 8 << 20 }), ..CompactionConfig::default().policy_for("acme") };
+        let plan = Plan { expiry: Some(expiry), ..acme() };
+        let estimate = money::estimate(&plan, &policy, &Pricing { prices: &Prices::default(), class: "DEEP_ARCHIVE", copies: false });
+        Plan { estimate: Some(estimate), ..plan }
+    }
+
+    #[test]
+    fn a_plan_says_what_it_costs() {
+        let style = Style { color: false, width: Some(100) };
+        let view = View { archive: Some("s3://cold"), is_billed: true, style, ..View::default() };
+        let text = drawn(vec![priced(&[40 << 30, 100 << 10])], view);
+        let expected = "\
+acme: 6 raw files, 6.0 MiB; 1 group
+  rows before 2026-04-27 13:45:07Z go to s3://cold
+  expires:  about 40,000 of 80,000 rows (50%), 40.0 GiB
+  refused:  run would refuse this: more than 40% (retention.max_expire_percent)
+  unknown:  1 raw file without readable times in the footer: what expires of them is not counted
+  archive:  2 objects in DEEP_ARCHIVE: 100.0 KiB to 40.0 GiB each, 40.0 GiB together
+  requests: about 2,580 (4 get, 2,569 put, 6 list, 1 delete), $0.013 once";
+        assert_eq!(text.lines().take(7).collect::<Vec<_>>(), expected.lines().take(7).collect::<Vec<_>>(), "{text}");
+        assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
     }
 
     #[test]
     fn a_plan_says_what_and_why() {
-        let text = plan(&[acme()], Some("s3://cold"), false, &[], Style::default());
+        let text = drawn(vec![acme()], View { archive: Some("s3://cold"), ..View::default() });
         let expected = "\
 acme: 6 raw files, 6.0 MiB; 1 group
   rows before 2026-04-27 13:45:07Z go to s3://cold
@@ -235,7 +358,7 @@ acme: 6 raw files, 6.0 MiB; 1 group
 
     #[test]
     fn explain_has_every_file() {
-        let text = plan(&[acme()], None, true, &[], Style::default());
+        let text = drawn(vec![acme()], View { explain: true, ..View::default() });
         for key in ["a", "b", "c", "big", "bad", "bad2"] {
             assert!(text.contains(&format!("acme/{key}.parquet")), "{text}");
         }
@@ -244,21 +367,26 @@ acme: 6 raw files, 6.0 MiB; 1 group
 
     #[test]
     fn totals_add_up() {
-        let document =
-            serde_json::to_value(document(&PlanReport { schema_version: SCHEMA_VERSION, plans: vec![acme(), acme()], failures: Vec::new() })).unwrap();
-        assert_eq!(
-            document["totals"],
-            serde_json::json!({"tenants": 2, "raw_files": 12, "raw_bytes": 12 << 20, "groups": 2, "files_in": 6, "bytes_in": 6 << 20, "files_left_alone": 6})
-        );
+        let document = serde_json::to_value(document(&report(vec![acme(), priced(&[1 << 30])]))).unwrap();
+        let totals = &document["totals"];
+        for (name, value) in
+            [("tenants", 2_u64), ("raw_files", 12), ("raw_bytes", 12 << 20), ("groups", 2), ("files_in", 6), ("bytes_in", 6 << 20), ("files_left_alone", 6)]
+        {
+            assert_eq!(totals[name], value, "{name}");
+        }
+        assert_eq!((&totals["rows_with_ttl"], &totals["rows_expiring"], &totals["archive_bytes"]), (&json!(80_000), &json!(40_000), &json!(1 << 30)));
+        assert!((totals["keeping_per_month"].as_f64().unwrap() - 0.023).abs() < 1e-9, "{totals}");
+        assert_eq!(document["prices"]["currency"], "USD");
+        assert_eq!(document["plans"][1]["estimate"]["cost"]["storage_class"], "DEEP_ARCHIVE");
         assert_eq!(document["plans"][0]["groups"][0]["reason"]["why"], "small_files");
     }
 
     #[test]
     fn nothing_to_do_is_said() {
-        assert!(plan(&[], None, false, &[], Style::default()).starts_with("no tenants"));
+        assert!(drawn(Vec::new(), View::default()).starts_with("no tenants"));
         let idle = Plan { groups: Vec::new(), skipped: Vec::new(), cutoff: None, ..acme() };
         assert_eq!(
-            plan(&[idle], None, true, &[], Style::default()),
+            drawn(vec![idle], View { explain: true, ..View::default() }),
             "acme: 0 raw files, 0 B; nothing to do\n  rows are kept for ever\n  no files\n\n1 tenant: nothing to do"
         );
     }

@@ -1,5 +1,6 @@
 //! What a restore would do, or did.
 
+use icepack::model::estimate::Amount;
 use icepack::model::restore::{ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore};
 
 use super::super::output::{Style, one_line};
@@ -40,6 +41,12 @@ fn tenant(report: &RestoreReport, t: &TenantRestore, style: Style) -> String {
     let mut lines = vec![format!("{}: {}, {}, {}", t.tenant, plural(t.objects.len() as u64, "archive object"), size(bytes), range(report))];
     if !t.objects.is_empty() {
         lines.push(objects(&t.objects, style));
+    }
+    if t.cost >= 0.01 {
+        lines.push(format!("  reading that costs about {} (list prices: {})", Amount(t.cost, &report.currency), report.prices));
+    }
+    if t.objects.iter().any(|o| o.cost.is_none()) {
+        lines.push(format!("  the price list has nothing for {} of them at this tier", count(t.objects.iter().filter(|o| o.cost.is_none()).count() as u64)));
     }
     lines.push(format!("  {}", outcome(report, t)));
     lines.join("\n")

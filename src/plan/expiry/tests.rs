@@ -33,7 +33,16 @@ impl World {
     fn new() -> Self {
         let tenant = Tenant::parse("acme").unwrap();
         let now = DateTime::from_timestamp_micros(NOW).unwrap();
-        let plan = Plan { tenant: tenant.clone(), head_version: 1, now, cutoff: Some(Micros(CUTOFF)), groups: Vec::new(), skipped: Vec::new(), expiry: None };
+        let plan = Plan {
+            tenant: tenant.clone(),
+            head_version: 1,
+            now,
+            cutoff: Some(Micros(CUTOFF)),
+            groups: Vec::new(),
+            skipped: Vec::new(),
+            expiry: None,
+            estimate: None,
+        };
         let head = Manifest::first(tenant, Stamp { run_id: FileId::NIL, commit_id: FileId::NIL, at: now });
         let policy = Policy { ttl: Some(Duration::from_secs(30 * 86_400)), ..CompactionConfig::default().policy_for("acme") };
         Self { plan, survey: Survey::default(), head, policy }

@@ -1,0 +1,205 @@
+//! What a plan asks of the stores, and what that costs. Pure arithmetic over a price list; a GB is 2^30 bytes, a month has 30 days.
+
+use crate::model::estimate::{Cost, Estimate, Objects, Warning};
+use crate::model::names::{FileKind, classify};
+use crate::model::plan::{Group, GroupKind, Plan};
+use crate::model::policy::Policy;
+use crate::model::price::{Prices, STANDARD};
+use crate::model::report::Requests;
+
+const KIB: u64 = 1 << 10;
+
+/// Classes whose objects must be thawed carry an index, billed in the class, …
+const INDEX: u64 = 32 * KIB;
+/// … and a name, billed as STANDARD.
+const NAME: u64 = 8 * KIB;
+
+/// In the other cold classes no object is billed as smaller. Nowhere is a smaller one worth it.
+const MIN_BILLED: u64 = 128 * KIB;
+
+/// What a class adds to objects is worth a word above this share of their bytes.
+const MUCH_OVERHEAD_PERCENT: f64 = 5.0;
+
+/// Larger objects are read and written in pieces of about this.
+const PIECE: u64 = 16 << 20;
+
+/// Keys in a page of a listing and in a bulk delete.
+const PAGE: u64 = 1_000;
+
+/// Copies in one commit.
+const COPIES_A_COMMIT: u64 = 64;
+
+/// What estimates reckon with.
+#[derive(Debug, Clone, Copy)]
+pub struct Pricing<'a> {
+    /// Of every class.
+    pub prices: &'a Prices,
+    /// Of archive objects.
+    pub class: &'a str,
+    /// Whether the store copies into the archive by itself.
+    pub copies: bool,
+}
+
+/// Bytes of an object of `size` that are billed in its class, and besides in STANDARD.
+pub fn billed(class: &str, size: u64) -> (u64, u64) {
+    match class {
+        "GLACIER" | "DEEP_ARCHIVE" => (size.saturating_add(INDEX), NAME),
+        "STANDARD_IA" | "ONEZONE_IA" | "GLACIER_IR" => (size.max(MIN_BILLED), 0),
+        _ => (size, 0),
+    }
+}
+
+/// What holding objects of these bytes in a class costs a month; none where the list has no price for it.
+pub fn per_month(prices: &Prices, class: &str, objects: &[u64]) -> Option<f64> {
+    let (own, standard) = (prices.classes.get(class)?.storage, prices.classes.get(STANDARD)?.storage);
+    let sum = |pick: fn((u64, u64)) -> u64| objects.iter().fold(0_u64, |sum, size| sum.saturating_add(pick(billed(class, *size))));
+    Some(gb(sum(|b| b.0)) * own + gb(sum(|b| b.1)) * standard)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "money is shown with two digits")]
+fn gb(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1_u32 << 30)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "money is shown with two digits")]
+fn thousands(n: u64) -> f64 {
+    n as f64 / 1_000.0
+}
+
+/// What a plan asks and costs. Its expiry must have been looked at.
+pub fn estimate(plan: &Plan, policy: &Policy, pricing: &Pricing<'_>) -> Estimate {
+    let none: &[u64] = &[];
+    let sizes = plan.expiry.as_ref().map_or(none, |e| &e.object_bytes);
+    let asked = Asked::by(plan, policy, pricing.copies, sizes);
+    let cost = cost(plan, policy, pricing, &asked, sizes);
+    let warnings = if sizes.is_empty() { Vec::new() } else { warnings(pricing, sizes, cost.as_ref()) };
+    Estimate { requests: asked.store.plus(asked.archive), objects: Objects::of(sizes), cost, warnings }
+}
+
+fn cost(plan: &Plan, policy: &Policy, pricing: &Pricing<'_>, asked: &Asked, sizes: &[u64]) -> Option<Cost> {
+    let prices = pricing.prices;
+    let (hot, cold) = (prices.classes.get(STANDARD)?, prices.classes.get(pricing.class));
+    let keeping = per_month(prices, STANDARD, &[plan.expiry.as_ref().map_or(0, |e| e.bytes_expiring)])?;
+    let (archiving_once, archived) = if sizes.is_empty() {
+        (0.0, 0.0)
+    } else {
+        // Beginning an upload and its parts are billed as STANDARD, and so are receipts; what completes an object, or copies it, as its class.
+        let objects = sizes.len() as u64;
+        let others = asked.archive.put.saturating_sub(if asked.archive.copy > 0 { 0 } else { objects });
+        let reads = thousands(asked.archive.get + asked.archive.head) * hot.get;
+        (thousands(objects) * cold?.put + thousands(others) * hot.put + reads, per_month(prices, pricing.class, sizes)?)
+    };
+    let store = asked.store;
+    let requests_once = thousands(store.put + store.list + store.copy) * hot.put + thousands(store.get + store.head) * hot.get + archiving_once;
+    let saved = keeping - archived;
+    Some(Cost {
+        currency: prices.currency.clone(),
+        storage_class: policy.archive.map(|_| pricing.class.to_owned()),
+        requests_once,
+        archiving_once,
+        keeping_per_month: keeping,
+        archived_per_month: archived,
+        saved_per_month: saved,
+        break_even_months: (saved > 0.0).then(|| archiving_once / saved),
+    })
+}
+
+fn warnings(pricing: &Pricing<'_>, sizes: &[u64], cost: Option<&Cost>) -> Vec<Warning> {
+    let class = pricing.class;
+    let storage_class = || class.to_owned();
+    let objects = Objects::of(sizes);
+    let mut found = Vec::new();
+    let small = sizes.iter().filter(|s| **s < MIN_BILLED).count() as u64;
+    if small > 0 && billed(class, 0) != (0, 0) {
+        found.push(Warning::SmallObjects { objects: small, of: objects.count, under_bytes: MIN_BILLED, smallest_bytes: objects.smallest_bytes });
+    }
+    let (index, name) = billed(class, 0);
+    let overhead = 100.0 * gb(objects.count.saturating_mul(index + name)) / gb(objects.bytes.max(1));
+    if name > 0 && overhead > MUCH_OVERHEAD_PERCENT {
+        found.push(Warning::Overhead { storage_class: storage_class(), bytes_per_object: index + name, percent: overhead });
+    }
+    let Some(cost) = cost else {
+        found.push(Warning::NoPrice { storage_class: storage_class() });
+        return found;
+    };
+    let currency = || cost.currency.clone();
+    if let Some(days) = pricing.prices.classes.get(class).map(|p| p.minimum_days).filter(|days| *days > 0) {
+        let amount = cost.archived_per_month * thousands(days) * 1_000.0 / 30.0;
+        found.push(Warning::MinimumDuration { storage_class: storage_class(), days, amount, currency: currency() });
+    }
+    if cost.saved_per_month < 0.0 {
+        found.push(Warning::CostsMore { more_per_month: -cost.saved_per_month, currency: currency() });
+    }
+    found
+}
+
+/// Requests by where they go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Asked {
+    store: Requests,
+    archive: Requests,
+}
+
+impl Asked {
+    /// About what a plan asks: each input is read and each output written in pieces of [`PIECE`], each group is one commit, and each commit a PUT and a LIST.
+    fn by(plan: &Plan, policy: &Policy, copies: bool, sizes: &[u64]) -> Self {
+        let raw = plan.skipped.iter().filter(|s| classify(&plan.tenant, &s.key) != FileKind::Other).count();
+        let files = (plan.groups.iter().map(|g| g.inputs.len()).sum::<usize>() + raw) as u64;
+        // Manifests and files are listed, and head is read.
+        let look = Requests { list: 1 + files.div_ceil(PAGE).max(1), get: u64::from(plan.head_version > 0), ..Requests::default() };
+        let mut asked = Self { store: look, ..Self::default() };
+        if plan.groups.is_empty() {
+            return asked;
+        }
+        asked.store.put += u64::from(plan.head_version == 0);
+        let copies = copies && policy.archive.is_some();
+        for group in &plan.groups {
+            asked.group(group, policy, copies);
+        }
+        asked.receive(plan, copies, sizes);
+        let taken = plan.groups.iter().map(|g| g.inputs.len() as u64).sum::<u64>();
+        // Cleaning up: head and the files are looked at again, what was retired is deleted, and head forgets it.
+        let sweep = Requests { get: 1, list: look.list + 1, delete: taken.div_ceil(PAGE), put: 1, ..Requests::default() };
+        asked.store = asked.store.plus(sweep);
+        asked
+    }
+
+    fn group(&mut self, group: &Group, policy: &Policy, copies: bool) {
+        let inputs = group.inputs.len() as u64;
+        let commits = if group.kind == GroupKind::Expire && policy.archive.is_some() { inputs.div_ceil(COPIES_A_COMMIT) } else { 1 };
+        self.store = self.store.plus(Requests { put: commits, list: commits, ..Requests::default() });
+        let is_read = match group.kind {
+            GroupKind::Merge => true,
+            GroupKind::Expire => policy.archive.is_some() && !copies,
+        };
+        if is_read {
+            self.store.get += group.inputs.iter().map(|i| 1 + i.size.saturating_sub(1) / PIECE).sum::<u64>();
+        }
+        if !group.is_expiry() {
+            let outputs = group.bytes().div_ceil(policy.target_file_size.max(1));
+            self.store.put += outputs * puts(group.bytes() / outputs.max(1));
+        }
+    }
+
+    /// The archive's objects, each with a receipt.
+    fn receive(&mut self, plan: &Plan, copies: bool, sizes: &[u64]) {
+        let whole = plan.groups.iter().filter(|g| g.kind == GroupKind::Expire).map(|g| g.inputs.len() as u64).sum::<u64>();
+        let copied = if copies { whole.min(sizes.len() as u64) } else { 0 };
+        self.archive.copy += copied;
+        self.archive.head += copied;
+        self.archive.put += sizes.len() as u64;
+        if copied == 0 {
+            self.archive.put += sizes.iter().map(|s| puts(*s)).sum::<u64>();
+        } else {
+            self.archive.put += (sizes.len() as u64).saturating_sub(copied);
+        }
+    }
+}
+
+/// One, or the beginning, the parts and the end of an upload.
+fn puts(size: u64) -> u64 {
+    if size <= PIECE { 1 } else { size.div_ceil(PIECE) + 2 }
+}
+
+#[cfg(test)]
+mod tests;
