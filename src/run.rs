@@ -13,12 +13,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use object_store::ObjectStore;
+use tracing::Instrument;
 
 use crate::clock::Clock;
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
 use crate::model::estimate::Survey;
 use crate::model::inspect::{Failure, LastRun, PlanReport, StatusReport, TenantStatus};
+use crate::model::manifest::Ledger;
 use crate::model::names::{FileId, Tenant, TenantError};
 use crate::model::plan::{Inventory, Plan};
 use crate::model::price::STANDARD;
@@ -84,8 +86,6 @@ struct Work {
     brake: Option<Brake>,
     /// Whether this shard sweeps the tenant.
     home: bool,
-    /// Whether other shards work on the tenant too.
-    spread: bool,
     sweep_due: bool,
     /// What looking has cost.
     counters: Arc<Counters>,
@@ -261,9 +261,15 @@ impl Context {
         if self.config.plan_for_archive && self.config.archive.is_none() {
             return Err(Error::Usage("this manager plans for an archive that it was not given, so it can only look: set `archive` to run a pass".to_owned()));
         }
+        let run_id = self.clock.mint(FileId::NIL);
+        // At the level of errors, so that it is in every line that is written at all.
+        let span = tracing::error_span!("pass", %run_id);
+        self.pass_as(run_id, which).instrument(span).await
+    }
+
+    async fn pass_as(&self, run_id: FileId, which: Which<'_>) -> Result<Passed> {
         let started_at = self.clock.now();
         let started_ms = self.clock.monotonic_ms();
-        let run_id = self.clock.mint(FileId::NIL);
         let (counting, counters) = CountingStore::new(Arc::clone(&self.store));
         let mut context = Self { store: counting, ..self.clone() };
         if let Which::One(_) = which {
@@ -303,6 +309,7 @@ impl Context {
         let mut report = summarise(run_id, started_at, self.clock.monotonic_ms() - started_ms, reports);
         report.requests = counters.read().plus(archive);
         report.totals.requests = report.requests;
+        log(&report);
         let record = run.record(&report, None).await;
         Ok(Passed { report, record, standings, errors: errors.into_iter().flatten().collect() })
     }
@@ -320,7 +327,8 @@ impl Run {
         let spread = Arc::new(spread);
         let looks = stream::iter(tenants).map(|tenant| {
             let (run, spread) = (Arc::clone(self), Arc::clone(&spread));
-            async move { run.look(tenant, &spread).await }
+            let span = tracing::error_span!("tenant", %tenant);
+            async move { run.look(tenant, &spread).await }.instrument(span)
         });
         let (mut outcomes, mut work) = (Vec::new(), Vec::new());
         let mut looks = looks.buffer_unordered(LOOK_AT_ONCE);
@@ -338,7 +346,8 @@ impl Run {
             // A task of its own: one tenant's panic is that tenant's failure.
             async move {
                 let name = w.tenant.to_string();
-                let task = tokio::spawn(async move { run.tenant(*w).await });
+                let span = tracing::error_span!("tenant", tenant = name);
+                let task = tokio::spawn(async move { run.tenant(*w).await }.instrument(span));
                 task.await.unwrap_or_else(|e| Outcome::failed(&name, Error::local("this tenant's task broke off", e)))
             }
         });
@@ -372,10 +381,10 @@ impl Run {
                     let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
                     return Look::Over(Box::new(Outcome { standing, ..Outcome::of(report) }));
                 }
-                Look::Work(Box::new(Work { tenant, inventory, plan, brake, home, spread, sweep_due, counters, standing }))
+                Look::Work(Box::new(Work { tenant, inventory, plan, brake, home, sweep_due, counters, standing }))
             }
             Err(e) => {
-                tracing::error!(%tenant, run_id = %self.run_id, "{e}");
+                tracing::error!("{e}");
                 let mut outcome = Outcome::failed(tenant.as_str(), e);
                 outcome.report.requests = counters.read();
                 Look::Over(Box::new(outcome))
@@ -395,6 +404,30 @@ impl Run {
         let limit = self.context.config.max_duration.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
         self.context.stop.is_stopped() || limit.is_some_and(|limit| elapsed >= limit)
     }
+}
+
+/// The pass in a line.
+fn log(report: &RunReport) {
+    let (t, tenants) = (&report.totals, report.tenants.len());
+    let Ledger { rows_in, rows_kept, rows_archived, rows_expired, rows_deduplicated } = t.ledger;
+    tracing::info!(
+        status = t.status.as_str(),
+        tenants,
+        files_compacted = t.files_compacted,
+        files_written = t.files_written,
+        files_deleted = t.files_deleted,
+        bytes_before = t.bytes_before,
+        bytes_after = t.bytes_after,
+        rows_in,
+        rows_kept,
+        rows_archived,
+        rows_expired,
+        rows_deduplicated,
+        groups_left = t.groups_left,
+        requests = report.requests.total(),
+        duration_ms = report.duration_ms,
+        "pass"
+    );
 }
 
 /// What each look found, and what kept the others from it, in order.

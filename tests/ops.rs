@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "ops/logs.rs"]
+mod logs;
 #[path = "ops/metrics.rs"]
 mod metrics;
 #[path = "ops/runs.rs"]

@@ -7,8 +7,10 @@ use icepack::{Error, Result};
 use indicatif::MultiProgress;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::JsonFields;
 
 use super::args::{Global, LogFormat};
+use super::json_lines::JsonLines;
 use super::output::use_color;
 use icepack::settings::Environment;
 
@@ -35,7 +37,7 @@ pub fn start(global: &Global, env: &Environment, bars: &MultiProgress) -> Result
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
     let started = match format(global, env)? {
         LogFormat::Text => builder.compact().with_ansi(use_color(global.color, io::stderr().is_terminal())).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_ansi(false).try_init(),
+        LogFormat::Json => builder.with_ansi(false).fmt_fields(JsonFields::new()).event_format(JsonLines).try_init(),
     };
     started.map_err(|e| Error::local("cannot start logging", e))
 }

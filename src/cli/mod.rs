@@ -4,6 +4,7 @@ mod args;
 mod bars;
 mod commands;
 mod demo;
+mod json_lines;
 mod logs;
 mod output;
 mod render;

@@ -67,6 +67,21 @@ pub enum Status {
     Refused,
 }
 
+impl Status {
+    /// In a word, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Done => "done",
+            Self::Stopped => "stopped",
+            Self::Quarantined => "quarantined",
+            Self::Conflict => "conflict",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// One tenant's result.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TenantReport {

@@ -8,6 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use super::Run;
 use crate::error::{Error, Result};
@@ -58,7 +59,19 @@ pub(super) struct GroupRun<'a> {
 impl GroupRun<'_> {
     /// Does one group and adds what it did to `report`.
     pub async fn run(&mut self, group: Group, report: &mut TenantReport) -> Result<()> {
-        tracing::info!(tenant = %self.tenant, run_id = %self.run.run_id, files = group.inputs.len(), bytes = group.bytes(), reason = %group.reason, "group");
+        let started = self.run.context.clock.monotonic_ms();
+        let (files, reason) = (group.inputs.len(), group.reason.to_string());
+        let mut own = TenantReport::default();
+        let done = self.carry_out(group, &mut own).await;
+        if done.is_ok() {
+            log(&own, files, &reason, self.run.context.clock.monotonic_ms() - started);
+        }
+        report.add(&own);
+        report.status = report.status.max(own.status);
+        done
+    }
+
+    async fn carry_out(&mut self, group: Group, report: &mut TenantReport) -> Result<()> {
         // Where every row has expired, none stays.
         let leave = LeaveRule::of(self.policy).filter(|_| !group.is_expiry());
         match (group.kind, &self.run.context.config.archive) {
@@ -237,13 +250,14 @@ impl GroupRun<'_> {
         let timestamp_column = self.run.context.config.timestamp_column.clone();
         let sources = inputs.iter().map(|i| i.key.clone()).collect();
         let requests = Arc::clone(self.archive_requests);
-        let handle = tokio::spawn(async move {
+        let task = async move {
             let Some(first) = batches.recv().await else { return Ok(None) };
             let request = ArchiveRequest { tenant, run_id, id, from: first.from, to: first.to_bound, timestamp_column, sources, budget, requests };
-            tracing::info!(tenant = %request.tenant, %run_id, archive = target.description(), "archiving expired rows");
+            tracing::info!(archive = target.description(), "archiving expired rows");
             let receipt = target.archive(request, expired_rows(first, batches, merge_done)).await?;
             Ok(Some(Receipt { archive: target.description(), ..receipt }))
-        });
+        };
+        let handle = tokio::spawn(task.in_current_span());
         (sink, ArchiveTask { handle, merged })
     }
 
@@ -282,7 +296,7 @@ impl GroupRun<'_> {
         let at = self.run.context.clock.now();
         let mut edit = self.committer.edit();
         for b in bad {
-            tracing::warn!(tenant = %self.tenant, run_id = %self.run.run_id, file = b.key, "quarantined, left in place: {}", b.reason);
+            tracing::warn!(file = b.key, "quarantined, left in place: {}", b.reason);
             edit.quarantine.push(Quarantined { key: b.key.clone(), size: b.size, etag: b.etag.clone(), reason: b.reason.clone(), at });
         }
         let seen = Observed::since(&self.head);
@@ -360,4 +374,24 @@ fn count(report: &mut TenantReport, edit: &Edit) {
         ..TenantReport::default()
     });
     report.status = report.status.max(Status::Done);
+}
+
+/// The group in a line.
+fn log(g: &TenantReport, files: usize, reason: &str, duration_ms: u64) {
+    let Ledger { rows_in, rows_kept, rows_archived, rows_expired, rows_deduplicated } = g.ledger;
+    tracing::info!(
+        files,
+        reason,
+        files_written = g.files_written,
+        bytes_before = g.bytes_before,
+        bytes_after = g.bytes_after,
+        rows_in,
+        rows_kept,
+        rows_archived,
+        rows_expired,
+        rows_deduplicated,
+        quarantined = g.quarantined.len(),
+        duration_ms,
+        "group"
+    );
 }

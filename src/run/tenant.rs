@@ -9,7 +9,7 @@ use super::group::GroupRun;
 use super::{Outcome, Run, Work, failed};
 use crate::error::{Error, Result};
 use crate::model::inspect::TenantStatus;
-use crate::model::manifest::Manifest;
+use crate::model::manifest::{Ledger, Manifest};
 use crate::model::names::{self, FileKind, Key, Tenant};
 use crate::model::plan::Inventory;
 use crate::model::policy::Policy;
@@ -53,8 +53,8 @@ impl Run {
         if let Some(e) = &error {
             let ended = failed(&name, e);
             match e {
-                Error::Stopped => tracing::warn!(tenant = name, run_id = %self.run_id, "{e}"),
-                _ => tracing::error!(tenant = name, run_id = %self.run_id, "{e}"),
+                Error::Stopped => tracing::warn!("{e}"),
+                _ => tracing::error!("{e}"),
             }
             report.status = report.status.max(ended.status);
             report.conflicts += ended.conflicts;
@@ -65,6 +65,7 @@ impl Run {
         let archive = archive_requests.read();
         report.requests = looked.plus(counters.read()).plus(archive);
         report.duration_ms = self.context.clock.monotonic_ms() - started;
+        log(&report);
         Outcome { report, error, archive, standing }
     }
 
@@ -74,12 +75,14 @@ impl Run {
             return None;
         }
         let inventory = discover::inventory(store.as_ref(), tenant).await;
-        let inventory = inventory.inspect_err(|e| tracing::warn!(%tenant, "how it stands after the pass is not known: {e}")).ok()?;
+        let inventory = inventory.inspect_err(|e| tracing::warn!("how it stands after the pass is not known: {e}")).ok()?;
         self.context.standing(tenant, &inventory)
     }
 
     async fn work(&self, store: &Arc<dyn ObjectStore>, archive_requests: &Arc<Counters>, work: Work, report: &mut TenantReport) -> Result<()> {
-        let Work { tenant, inventory, plan, brake, home, spread, sweep_due, .. } = work;
+        let Work { tenant, inventory, plan, brake, home, sweep_due, .. } = work;
+        // Another shard may be at this tenant, whatever this one knows of it.
+        let shared = self.context.config.shard.is_part();
         let policy = self.context.config.policy_for(tenant.as_str());
         let committer = Committer::new(Arc::clone(store), tenant.clone(), Arc::clone(&self.context.clock), self.run_id);
         let head = match inventory.head {
@@ -99,8 +102,8 @@ impl Run {
             match group_run.run(group, report).await {
                 Ok(()) => {}
                 // Another shard saw other files and took some of these: it has done them, or they wait for the next pass.
-                Err(e @ (Error::Conflict(_) | Error::Gone(_))) if spread => {
-                    tracing::info!(%tenant, run_id = %self.run_id, "group left to another shard: {e}");
+                Err(e @ (Error::Conflict(_) | Error::Gone(_))) if shared => {
+                    tracing::info!("group left to another shard: {e}");
                     report.conflicts += 1;
                     group_run.head = discover::head(store.as_ref(), &tenant, 0).await?.ok_or(e)?;
                 }
@@ -108,14 +111,20 @@ impl Run {
                 Err(e @ (Error::Conflict(_) | Error::Gone(_) | Error::Unknown { .. } | Error::Refused(_) | Error::Stopped)) => return Err(e),
                 // One group that cannot be done, say because the archive is down, must not hold up the others for ever.
                 Err(e) => {
-                    tracing::error!(%tenant, run_id = %self.run_id, "group failed, its originals stay: {e}");
+                    tracing::error!("group failed, its originals stay: {e}");
                     failure.get_or_insert(e);
                 }
             }
         }
         // A spread tenant is swept by its home alone.
         if home && (groups > 0 || sweep_due) {
-            self.clean_up(store, &tenant, &policy, &committer, report).await?;
+            match self.clean_up(store, &tenant, &policy, &committer, report).await {
+                Err(e @ Error::Conflict(_)) if shared => {
+                    tracing::info!("sweep left to the next pass: {e}");
+                    report.conflicts += 1;
+                }
+                swept => swept?,
+            }
         }
         failure.map_or(Ok(()), Err)
     }
@@ -143,13 +152,13 @@ impl Run {
             return Ok(filed);
         }
         let Some(archive) = &self.context.config.archive else {
-            tracing::warn!(tenant = %head.tenant, "{} archive objects have no receipt yet, and no archive is configured to write it to", head.archives.len());
+            tracing::warn!("{} archive objects have no receipt yet, and no archive is configured to write it to", head.archives.len());
             return Ok(filed);
         };
         let name = archive.description();
         for receipt in &head.archives {
             if receipt.archive != name {
-                tracing::warn!(tenant = %head.tenant, object = receipt.key, "its receipt is still to be written, to {}: run once with that archive configured", receipt.archive);
+                tracing::warn!(object = receipt.key, "its receipt is still to be written, to {}: run once with that archive configured", receipt.archive);
                 continue;
             }
             archive.file_receipt(receipt).await?;
@@ -157,4 +166,27 @@ impl Run {
         }
         Ok(filed)
     }
+}
+
+/// The tenant's part of the pass in a line.
+fn log(t: &TenantReport) {
+    let Ledger { rows_in, rows_kept, rows_archived, rows_expired, rows_deduplicated } = t.ledger;
+    tracing::info!(
+        status = t.status.as_str(),
+        files_compacted = t.files_compacted,
+        files_written = t.files_written,
+        files_deleted = t.files_deleted,
+        bytes_before = t.bytes_before,
+        bytes_after = t.bytes_after,
+        rows_in,
+        rows_kept,
+        rows_archived,
+        rows_expired,
+        rows_deduplicated,
+        quarantined = t.quarantined.len(),
+        groups_left = t.groups_left,
+        requests = t.requests.total(),
+        duration_ms = t.duration_ms,
+        "tenant"
+    );
 }

@@ -79,7 +79,7 @@ impl Committer {
                     return Ok(next);
                 }
                 Put::Lost => {
-                    tracing::info!(tenant = %self.tenant, version = next.version, "another run committed first: rebasing");
+                    tracing::info!(version = next.version, "another run committed first: rebasing");
                     let newer = discover::head(self.store.as_ref(), &self.tenant, next.version).await?;
                     head = newer.ok_or_else(|| self.unknown(next.version, "no manifest is left"))?;
                     seen = self.observe(&head, edit, seen).await?;
@@ -121,7 +121,7 @@ impl Committer {
                 Ok(None) => last = e.to_string(),
                 Err(read) => return Err(self.unknown(next.version, format!("the put said: {e}; reading it back said: {read}"))),
             }
-            tracing::warn!(tenant = %self.tenant, version = next.version, attempt, "a commit's put gave no answer and is not there; again: {e}");
+            tracing::warn!(version = next.version, attempt, "a commit's put gave no answer and is not there; again: {e}");
             tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
         }
         // An early put may still be under way in the store, so this is not a failure.

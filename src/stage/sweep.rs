@@ -104,7 +104,7 @@ impl Sweeper<'_> {
                 continue;
             }
             if let Some(Err(e)) = replies.iter().find(|r| !gone(r)) {
-                tracing::warn!(tenant = %self.tenant, "a bulk delete did not go through, deleting one by one: {e}");
+                tracing::warn!("a bulk delete did not go through, deleting one by one: {e}");
             }
             for p in &paths {
                 match self.store.delete(p).await {

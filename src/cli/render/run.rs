@@ -92,15 +92,7 @@ fn row(t: &TenantReport, name: &str, duration_ms: u64) -> Vec<Cell> {
 
 /// A status in a word.
 pub fn status_word(status: Status) -> &'static str {
-    match status {
-        Status::Idle => "idle",
-        Status::Done => "done",
-        Status::Stopped => "stopped",
-        Status::Quarantined => "quarantined",
-        Status::Conflict => "conflict",
-        Status::Failed => "failed",
-        Status::Refused => "refused",
-    }
+    status.as_str()
 }
 
 /// Its colour.

@@ -172,7 +172,8 @@ pub async fn merge(
     let shares = Shares::of(spec.budget);
     let opened = open::open_all(&store, &spec, shares, &stop).await?;
     let runtime = Handle::current();
-    let work = move || blocking(store, &spec, opened, shares, stop, on_progress, OutputParts { mint, expired, runtime });
+    let span = tracing::Span::current();
+    let work = move || span.in_scope(|| blocking(store, &spec, opened, shares, stop, on_progress, OutputParts { mint, expired, runtime }));
     let outcome = tokio::task::spawn_blocking(work).await.map_err(|e| Error::local("the merge broke off", e))?;
     drop(abandoned);
     outcome

@@ -11,6 +11,7 @@ use object_store::{Attributes, MultipartUpload, ObjectStore, ObjectStoreExt, Put
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
+use tracing::Instrument;
 
 use crate::error::{Error, Result};
 use crate::model::manifest::Checksum;
@@ -98,7 +99,7 @@ impl Multipart {
         // One part may wait here. The sender blocks on the next: that is the back-pressure that bounds memory.
         let (steps, receiver) = mpsc::channel(1);
         let (target, key, runtime) = (target.clone(), key.to_owned(), target.runtime.clone());
-        let task = runtime.spawn(async move { run(&target, &key, in_flight, receiver).await });
+        let task = runtime.spawn(async move { run(&target, &key, in_flight, receiver).await }.in_current_span());
         Self { steps, task, runtime }
     }
 
