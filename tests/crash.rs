@@ -339,7 +339,8 @@ fn multipart() {
         Case::Fault(k, _) => {
             long() || uploads(*k) || uploads((*k + 1).min(lab.calls.len())) || (k % 11 == 0 && matches!(case, Case::Fault(_, Fault::Die { .. })))
         }
-        Case::Second(k) | Case::Ingest(k) => long() || uploads(*k),
+        // Also between an upload's end and the look at what it made.
+        Case::Second(k) | Case::Ingest(k) => long() || uploads(*k) || uploads((*k - 1).max(1)),
         Case::Pair(..) | Case::Sleep(_) => true,
     };
     let cases: Vec<Case> = lab.everything().into_iter().filter(keep).collect();

@@ -280,6 +280,10 @@ impl Parts for StoreParts {
         let seen = self.destination.confirm(&self.key, &self.path, size).await;
         match (result, seen) {
             (Ok(result), Ok(seen)) => Ok(Done { etag: seen.etag.or(result.e_tag), ..seen }),
+            // Who sweeps may have raised the floor above it already.
+            (Ok(_), Err(Error::Store { source: object_store::Error::NotFound { .. }, .. })) => {
+                Err(Error::Conflict(format!("`{}` is gone since it was written, as an output that no manifest names", self.key)))
+            }
             (Ok(_), Err(e)) => Err(e),
             (Err(_), Ok(seen)) => Ok(seen),
             (Err(e), Err(_)) => Err(Error::store(format!("cannot complete the upload of `{}`", self.key), e)),
