@@ -34,6 +34,9 @@ const TENANTS: [&str; 3] = ["acme", "globex", "system"];
 /// Raw files that arrive before a round, at least; as many again while it lasts, or more.
 const FILES: usize = 12;
 
+/// Files of a round, at most: where passes are slow, more would only make the next round slower, without end.
+const MOST: usize = 5 * FILES;
+
 /// Rows of a raw file.
 const ROWS: usize = 120;
 
@@ -87,6 +90,8 @@ struct Soak {
     copies: tempfile::TempDir,
     /// How many files have arrived.
     count: tokio::sync::watch::Sender<usize>,
+    /// How many may.
+    allowed: tokio::sync::watch::Sender<usize>,
     /// Nothing more is to arrive.
     over: AtomicBool,
     figures: Figures,
@@ -113,6 +118,7 @@ impl Soak {
             archived: tokio::sync::Mutex::default(),
             copies: tempfile::tempdir().unwrap(),
             count: tokio::sync::watch::Sender::new(0),
+            allowed: tokio::sync::watch::Sender::new(MOST),
             over: AtomicBool::new(false),
             figures: Figures::default(),
         }
@@ -226,7 +232,12 @@ impl Soak {
     /// Puts files until it is told to stop. How many.
     async fn keep_ingesting(self: Arc<Self>, mut rng: Rng) -> usize {
         let mut files = 0;
-        while !self.over.load(Ordering::SeqCst) {
+        let mut allowed = self.allowed.subscribe();
+        loop {
+            allowed.wait_for(|n| files < *n).await.unwrap();
+            if self.over.load(Ordering::SeqCst) {
+                break;
+            }
             self.ingest(files, &mut rng).await;
             files += 1;
             self.count.send_replace(files);
@@ -251,7 +262,9 @@ impl Soak {
         let mut whole = Duration::from_millis(200);
         let mut count = self.count.subscribe();
         for round in 1..=rounds {
-            let enough = *count.borrow() + FILES;
+            let arrived = *count.borrow();
+            self.allowed.send_replace(arrived + MOST);
+            let enough = arrived + FILES;
             count.wait_for(|n| *n >= enough).await.unwrap();
             let lives: Vec<_> = (0..PASSES).map(|_| (rng.u32(0..3) > 0).then(|| whole.mul_f64(rng.f64() * 1.5))).collect();
             let began = Instant::now();
@@ -267,6 +280,7 @@ impl Soak {
             }
         }
         self.over.store(true, Ordering::SeqCst);
+        self.allowed.send_replace(usize::MAX);
     }
 
     /// Clean passes until there is nothing to do: every object is live, every expired row in the archive. Then somebody else counts.

@@ -72,13 +72,13 @@ pub fn thaw_minutes(class: &str, tier: Tier) -> Option<(u32, u32)> {
     }
 }
 
-/// What reading an object back costs: its retrieval, one request, and, where it must be thawed, its copy in STANDARD for `days` days. None where `prices` does
-/// not have it; Expedited is in no list of ours.
+/// What reading an object back costs: its retrieval, the request, and, where it must be thawed, the request for that (which S3 bills about like a PUT of the class)
+/// and its copy in STANDARD for `days` days. None where `prices` does not have it; Expedited is in no list of ours.
 pub fn cost(prices: &Prices, class: &str, size: u64, thaw: Option<(Tier, u16)>) -> Option<f64> {
     let price = prices.classes.get(class)?;
     // GB as AWS bills them.
     let gb = size as f64 / f64::from(1 << 30);
-    let kept = |days: u16| prices.classes.get(STANDARD).map(|s| gb * s.storage * f64::from(days) / 30.0);
+    let kept = |days: u16| prices.classes.get(STANDARD).map(|s| gb * s.storage * f64::from(days) / 30.0 + price.put / 1_000.0);
     let (retrieval, kept) = match thaw {
         None => (price.retrieval, 0.0),
         Some((Tier::Standard, days)) => (price.retrieval, kept(days)?),
@@ -189,8 +189,8 @@ mod tests {
         let prices = Prices::default();
         let gb = 1 << 30;
         let is = |found: Option<f64>, wanted: f64| assert!((found.unwrap() - wanted).abs() < 1e-9, "{found:?} {wanted}");
-        // 1 GB × 0.0025 + 0.0004 / 1000 + 1 GB × 0.023 × 15 / 30
-        is(cost(&prices, "DEEP_ARCHIVE", gb, Some((Tier::Bulk, 15))), 0.0025 + 0.000_000_4 + 0.0115);
+        // 1 GB × 0.0025 + (0.0004 + 0.05) / 1000 + 1 GB × 0.023 × 15 / 30
+        is(cost(&prices, "DEEP_ARCHIVE", gb, Some((Tier::Bulk, 15))), 0.0025 + 0.000_050_4 + 0.0115);
         is(cost(&prices, "GLACIER_IR", 2 * gb, None), 0.06 + 0.000_01);
         is(cost(&prices, "STANDARD", gb, None), 0.000_000_4);
         assert_eq!(cost(&prices, "GLACIER", gb, Some((Tier::Expedited, 1))), None);
