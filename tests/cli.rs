@@ -136,6 +136,36 @@ fn a_mistake_in_the_configuration_is_one_line_and_code_2() {
 }
 
 #[test]
+fn what_was_archived_comes_back_into_a_directory_without_the_store() {
+    let dir = demo();
+    let at = dir.path();
+    let archived = json(at, &["run", "--store", "data", "--archive", "cold"])["totals"]["ledger"]["rows_archived"].as_u64().unwrap();
+    assert!(archived > 0);
+    std::fs::remove_dir_all(at.join("data")).unwrap();
+
+    let text = complaint(at, &["restore", "--archive", "cold", "--into", "back"], 2);
+    assert!(text.contains("--tenant NAME") && text.contains("--tenant '*'"), "{text}");
+    let text = complaint(at, &["restore", "--tenant", "*", "--archive", "cold", "--into", "cold/back"], 2);
+    assert!(text.contains("overlaps the archive"), "{text}");
+    let text = complaint(at, &["restore", "--tenant", "*", "--into", "back"], 2);
+    assert!(text.contains("no archive given") && text.contains("ICEPACK_ARCHIVE_URL"), "{text}");
+
+    let all = ["restore", "--tenant", "*", "--archive", "cold", "--into", "back"];
+    let plan = ok(at, &[&all[..], &["--dry-run"]].concat());
+    assert!(plan.contains("would restore into tenant restored-system") && plan.contains("nothing was written"), "{plan}");
+    assert!(!at.join("back").exists());
+    let report = json(at, &all);
+    let tenants = report["tenants"].as_array().unwrap();
+    assert_eq!(tenants.iter().map(|t| t["rows"].as_u64().unwrap()).sum::<u64>(), archived, "{report}");
+    let text = ok(at, &all);
+    assert!(text.contains("were restored into tenant restored-system") && text.contains("--again"), "{text}");
+    let live = json(at, &["ls", "--store", "back"]);
+    assert_eq!(live["tenants"][0]["tenant"], "restored-system");
+    let text = ok(at, &["restore", "--tenant", "*", "--archive", "cold", "--into", "back", "--from", "2030-01-01"]);
+    assert!(text.starts_with("nothing is archived in"), "{text}");
+}
+
+#[test]
 fn an_archive_in_the_store_is_refused_before_anything_is_touched() {
     let dir = demo();
     let before = tree(dir.path());

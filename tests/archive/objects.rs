@@ -1,16 +1,20 @@
 //! What an object is stored with, and what proves it.
 
 use aws_sdk_s3::types::{ChecksumMode, ObjectLockMode};
+use icepack::model::file::{Micros, Snapshot};
 use icepack::model::manifest::{ChecksumAlgorithm, ChecksumKind, Verified};
+use icepack::model::names::{self, FileId};
 use icepack::model::restore::{ColdState, Tier};
 use icepack::parquet_io::read_stats;
-use icepack::stage::archive::ArchiveTarget;
 use icepack::stage::archive::cold::{ColdStore, S3Cold};
 use icepack::stage::archive::s3::bucket::Bucket;
-use icepack::stage::archive::s3::{Encryption, LockFor, S3ArchiveOptions, Verify};
+use icepack::stage::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions, Verify};
+use icepack::stage::archive::{ArchiveTarget, CopyRequest};
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
 
 use super::support::{job, s3, servers};
-use super::{archive, feed, options, quick, request, rows, store};
+use super::{acme, archive, feed, options, quick, request, rows, store};
 
 fn of_class(class: &str) -> S3ArchiveOptions {
     S3ArchiveOptions { storage_class: Some(class.into()), ..options() }
@@ -161,4 +165,71 @@ async fn encryption_with_a_key_of_kms_and_with_s3s_own() {
             }
         }
     }
+}
+
+/// Puts a snapshot of three parts into `bucket` below `hot`, as a pass would have.
+async fn hot_snapshot(endpoint: &str, bucket: &str, batches: &[arrow::array::RecordBatch]) -> Snapshot {
+    let store = s3::store(endpoint, bucket, "hot");
+    let mut body = Vec::new();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut body, batches[0].schema(), None).unwrap();
+    batches.iter().for_each(|b| writer.write(b).unwrap());
+    writer.close().unwrap();
+    let (id, size) = (FileId(ulid::Ulid::generate()), body.len() as u64);
+    let key = names::snapshot_key(&acme(), Micros(super::START), Micros(super::START), id);
+    let etag = store.put(&Path::from(key.as_str()), body.into()).await.unwrap().e_tag;
+    let stats = read_stats(store, key.clone(), size, "timestamp").await.unwrap();
+    Snapshot { key, id, size, etag, schema: None, stats }
+}
+
+fn copy_of(snapshot: &Snapshot) -> CopyRequest {
+    CopyRequest {
+        tenant: acme(),
+        run_id: FileId(ulid::Ulid::generate()),
+        snapshot: snapshot.clone(),
+        schema: None,
+        timestamp_column: "timestamp".into(),
+        requests: Default::default(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_copied_once_in_one_request_or_in_parts_and_found_again() {
+    let Some(endpoint) = s3::endpoint() else { return };
+    let bucket = s3::bucket(&endpoint, "copies").await;
+    let batches: Vec<_> = (0..6).map(|i| rows(i * 1_000, 1_000, 2_500)).collect();
+    for (single, copies) in [(CopySizes::default().single, 1), (1 << 20, 3)] {
+        let snapshot = hot_snapshot(&endpoint, &bucket, &batches).await;
+        assert!(snapshot.size > 10 << 20 && snapshot.size < 15 << 20, "three parts of 5 MiB: {}", snapshot.size);
+        let copy = CopySizes { single, part: 5 << 20 };
+        let target = archive(&endpoint, &endpoint, &bucket, S3ArchiveOptions { copy, ..of_class("GLACIER_IR") }).with_hot(&bucket, "hot");
+        let first = copy_of(&snapshot);
+        let receipt = target.copy(first.clone()).await.unwrap().expect("this server can copy");
+        assert_eq!((first.requests.read().copy, first.requests.read().get), (copies, 0), "no byte comes here");
+        assert_eq!((receipt.stats, receipt.size, receipt.storage_class.as_deref()), (snapshot.stats, snapshot.size, Some("GLACIER_IR")));
+        assert_eq!(receipt.sources, std::slice::from_ref(&snapshot.key));
+        assert!(receipt.key.contains(&snapshot.id.to_string()), "its own id: {}", receipt.key);
+        let stored = read_stats(s3::store(&endpoint, &bucket, "cold"), receipt.key.clone(), receipt.size, "timestamp").await.unwrap();
+        assert_eq!(stored, snapshot.stats);
+
+        // A run that broke off before its commit: the next one finds the copy, proves it, and makes no other.
+        let second = copy_of(&snapshot);
+        let again = target.copy(second.clone()).await.unwrap().unwrap();
+        assert_eq!((again.key, again.checksum, second.requests.read().copy), (receipt.key, receipt.checksum, 0));
+
+        // Another file has come to that name: what is there is not what the manifest means.
+        let changed = Snapshot { etag: Some("\"00000000000000000000000000000000\"".into()), ..snapshot };
+        assert!(matches!(target.copy(copy_of(&changed)).await, Err(icepack::Error::Gone(_))));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_copied_or_proved_is_archived_by_its_rows() {
+    let Some(endpoint) = s3::endpoint() else { return };
+    let bucket = s3::bucket(&endpoint, "nocopies").await;
+    let snapshot = hot_snapshot(&endpoint, &bucket, &[rows(0, 100, 10)]).await;
+    let elsewhere = archive(&endpoint, &endpoint, &bucket, options());
+    assert_eq!(elsewhere.copy(copy_of(&snapshot)).await.unwrap(), None, "another server, or other credentials");
+    let asked = archive(&endpoint, &endpoint, &bucket, S3ArchiveOptions { verify: Verify::Readback, ..options() }).with_hot(&bucket, "hot");
+    assert_eq!(asked.copy(copy_of(&snapshot)).await.unwrap(), None, "who wants every row read back gets that");
+    assert_eq!(super::support::tenant_keys(&s3::store(&endpoint, &bucket, "cold"), "acme").await, [] as [String; 0]);
 }
