@@ -21,7 +21,7 @@ pub fn exit_code(report: &RestoreReport) -> u8 {
 /// Tenant by tenant: what is read, and what came of it.
 pub fn restore(report: &RestoreReport, style: Style) -> String {
     if report.tenants.iter().all(|t| t.status == RestoreStatus::Empty && t.error.is_none()) {
-        return format!("nothing is archived in {} {}", report.archive, range(report));
+        return format!("nothing is archived in {}{} for these tenants", report.archive, range(report));
     }
     let parts: Vec<String> = report.tenants.iter().filter(|t| t.status != RestoreStatus::Empty).map(|t| tenant(report, t, style)).collect();
     parts.join("\n\n")
@@ -29,16 +29,17 @@ pub fn restore(report: &RestoreReport, style: Style) -> String {
 
 fn range(report: &RestoreReport) -> String {
     match (report.from, report.to) {
-        (None, None) => "for these tenants".to_owned(),
-        (Some(from), None) => format!("from {} on", second(from.to_datetime())),
-        (None, Some(to)) => format!("before {}", second(to.to_datetime())),
-        (Some(from), Some(to)) => format!("from {} to {}", second(from.to_datetime()), second(to.to_datetime())),
+        (None, None) => String::new(),
+        (Some(from), None) => format!(" from {} on", second(from.to_datetime())),
+        (None, Some(to)) => format!(" before {}", second(to.to_datetime())),
+        (Some(from), Some(to)) => format!(" from {} to {}", second(from.to_datetime()), second(to.to_datetime())),
     }
 }
 
 fn tenant(report: &RestoreReport, t: &TenantRestore, style: Style) -> String {
     let bytes = t.objects.iter().map(|o| o.size).sum();
-    let mut lines = vec![format!("{}: {}, {}, {}", t.tenant, plural(t.objects.len() as u64, "archive object"), size(bytes), range(report))];
+    let range = Some(range(report)).filter(|r| !r.is_empty()).map_or_else(String::new, |r| format!(", with rows{r}"));
+    let mut lines = vec![format!("{}: {}, {}{range}", t.tenant, plural(t.objects.len() as u64, "archive object"), size(bytes))];
     if !t.objects.is_empty() {
         lines.push(objects(&t.objects, style));
     }
@@ -118,4 +119,87 @@ pub fn verdict(report: &RestoreReport) -> Option<String> {
         first.tenant,
         first.error.as_deref().unwrap_or_default()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use icepack::model::file::Micros;
+    use icepack::model::names::Tenant;
+    use icepack::model::restore::Tier;
+
+    fn object(state: ColdState, cost: Option<f64>) -> RestoreObject {
+        let thaw_minutes = matches!(state, ColdState::Frozen).then_some((720, 2_880));
+        RestoreObject {
+            key: "acme/x.parquet".into(),
+            size: 3 << 30,
+            rows: 40,
+            from: None,
+            to: None,
+            storage_class: Some("DEEP_ARCHIVE".into()),
+            state,
+            thaw_minutes,
+            cost,
+        }
+    }
+
+    fn report(status: RestoreStatus, objects: Vec<RestoreObject>) -> RestoreReport {
+        let tenant = |name: &str| Tenant::parse(name).unwrap();
+        let cost = objects.iter().filter_map(|o| o.cost).sum();
+        let part = TenantRestore {
+            tenant: tenant("acme"),
+            into: tenant("restored-acme"),
+            status,
+            error: (status == RestoreStatus::Refused).then(|| "no\nrows".to_owned()),
+            objects,
+            hold: None,
+            held_until: None,
+            rows: 40,
+            files: vec!["restored-acme/y.parquet".into()],
+            bytes: 1 << 20,
+            cost,
+        };
+        RestoreReport {
+            schema_version: 1,
+            archive: "s3://cold".into(),
+            into: "s3://hot".into(),
+            from: Some(Micros(0)),
+            to: None,
+            tier: Tier::Bulk,
+            currency: "USD".into(),
+            prices: "us-east-1, a day, a page".into(),
+            tenants: vec![part],
+        }
+    }
+
+    #[test]
+    fn a_restore_says_what_it_reads_how_long_that_takes_and_what_it_costs() {
+        let text = restore(&report(RestoreStatus::Planned, vec![object(ColdState::Frozen, Some(0.25))]), Style::default());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "acme: 1 archive object, 3.0 GiB, with rows from 1970-01-01 00:00:00Z on");
+        assert!(text.contains("DEEP_ARCHIVE  frozen, takes 12h to 2d"), "{text}");
+        assert!(text.contains("reading that costs about") && text.contains("0.25") && text.contains("us-east-1"), "{text}");
+        assert!(text.ends_with("would thaw 1 object (tier Bulk), then restore into tenant restored-acme of s3://hot; nothing was written"), "{text}");
+        let unpriced = restore(&report(RestoreStatus::Thawing, vec![object(ColdState::Thawing, None)]), Style::default());
+        assert!(
+            unpriced.contains("the price list has nothing for 1 of them") && unpriced.ends_with("run the same command again to go on, or with --wait"),
+            "{unpriced}"
+        );
+    }
+
+    #[test]
+    fn the_exit_code_tells_what_became_of_it() {
+        for (status, code) in
+            [(RestoreStatus::Done, 0), (RestoreStatus::Already, 0), (RestoreStatus::Thawing, 0), (RestoreStatus::Failed, 1), (RestoreStatus::Refused, 5)]
+        {
+            assert_eq!(exit_code(&report(status, Vec::new())), code, "{status:?}");
+        }
+        let mut some = report(RestoreStatus::Failed, Vec::new());
+        some.tenants.extend(report(RestoreStatus::Done, Vec::new()).tenants);
+        assert_eq!(exit_code(&some), 3);
+        assert_eq!(verdict(&report(RestoreStatus::Refused, Vec::new())).unwrap(), "1 of 1 tenant not restored: acme: no\nrows");
+        assert_eq!(verdict(&report(RestoreStatus::Done, Vec::new())), None);
+        let nothing = report(RestoreStatus::Empty, Vec::new());
+        assert_eq!(restore(&nothing, Style::default()), "nothing is archived in s3://cold from 1970-01-01 00:00:00Z on for these tenants");
+    }
 }
