@@ -11,7 +11,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use super::store::path;
 use crate::error::{Error, Result};
 use crate::model::file::Listed;
-use crate::model::manifest::{FORMAT, Manifest};
+use crate::model::manifest::{FORMAT, Manifest, Receipt};
 use crate::model::names::{self, FileKind, STATE_DIR, Tenant, TenantError};
 use crate::model::plan::Inventory;
 use crate::parquet_io::source::short_body;
@@ -91,6 +91,16 @@ pub async fn list(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<Listed
 /// A store's entry as the model has it.
 pub fn listed(meta: object_store::ObjectMeta) -> Listed {
     Listed { key: meta.location.as_ref().to_owned(), size: meta.size, etag: meta.e_tag, modified: meta.last_modified }
+}
+
+/// A receipt of an archive; or why what is stored there is none, in a sentence.
+///
+/// # Errors
+/// [`Error::Store`] where it cannot be fetched.
+pub async fn receipt(archive: &dyn ObjectStore, key: &str) -> Result<Result<Receipt, String>> {
+    let failed = |e| Error::store(format!("cannot read the receipt `{key}`"), e);
+    let body = archive.get(&path(key)?).await.map_err(failed)?.bytes().await.map_err(failed)?;
+    Ok(serde_json::from_slice(&body).map_err(|e| e.to_string()))
 }
 
 /// A version number that a listing shows, the store's time of its writing, and its tag.

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStore;
 
 use super::discover;
-use super::store::path;
 use crate::error::{Error, Result};
 use crate::invariants::{Difference, is_kept};
 use crate::model::file::{Listed, RowStats, Snapshot};
@@ -170,7 +169,7 @@ impl Verifier {
         let objects: BTreeMap<&str, u64> = listing.iter().filter(|f| f.key.ends_with(".parquet")).map(|f| (f.key.as_str(), f.size)).collect();
         let keys: Vec<_> = listing.iter().filter(|f| f.key.ends_with(".receipt.json")).map(|f| f.key.clone()).collect();
         let reads = stream::iter(keys).map(|key| async move {
-            let receipt = read_receipt(archive.as_ref(), &key).await?;
+            let receipt = discover::receipt(archive.as_ref(), &key).await?;
             Ok::<_, Error>((key, receipt))
         });
         let receipts: Vec<_> = reads.buffered(AT_ONCE).try_collect().await?;
@@ -264,11 +263,4 @@ fn compare(key: &str, said: &RowStats, read: Result<RowStats>, findings: &mut Fi
         Err(Error::Gone(_)) => Ok(()),
         Err(e) => Err(e),
     }
-}
-
-async fn read_receipt(archive: &dyn ObjectStore, key: &str) -> Result<Result<Receipt, String>> {
-    let what = || format!("cannot read the receipt `{key}`");
-    let reply = archive.get(&path(key)?).await.map_err(|e| Error::store(what(), e))?;
-    let body = reply.bytes().await.map_err(|e| Error::store(what(), e))?;
-    Ok(serde_json::from_slice(&body).map_err(|e| e.to_string()))
 }

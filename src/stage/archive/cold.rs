@@ -56,11 +56,9 @@ pub async fn receipts(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<Re
     let listing = discover::list(store, tenant).await?;
     let keys = listing.into_iter().map(|f| f.key).filter(|key| key.ends_with(".receipt.json"));
     let reads = stream::iter(keys).map(|key| async move {
-        let failed = |e| Error::store(format!("cannot read the receipt `{key}`"), e);
-        let body = store.get(&path(&key)?).await.map_err(failed)?.bytes().await.map_err(failed)?;
         let unusable =
             |why: String| Error::Refused(format!("the receipt `{key}` cannot be used: {why}; `icepack verify` shows what is wrong with the archive"));
-        let receipt: Receipt = serde_json::from_slice(&body).map_err(|e| unusable(e.to_string()))?;
+        let receipt = discover::receipt(store, &key).await?.map_err(unusable)?;
         if receipt.is_of(tenant) && receipt.receipt_key() == key {
             return Ok(receipt);
         }
