@@ -10,7 +10,7 @@ pub mod source;
 pub mod stats;
 pub mod thrift;
 pub mod time;
-mod views;
+pub mod views;
 pub mod write;
 
 pub use schema::Columns;

@@ -385,10 +385,19 @@ impl Reader {
     /// # Errors
     /// [`Error::Input`] where the file is damaged or holds another number of rows than its footer says; else the store's or the disk's.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(batch) = self.next_views()? else { return Ok(None) };
+        views::like(&batch, &self.input.schema).map(Some).map_err(|reason| self.input.ident.bad(reason))
+    }
+
+    /// As [`Self::next_batch`], with the strings of its columns as views into the pages.
+    ///
+    /// # Errors
+    /// As [`Self::next_batch`].
+    pub fn next_views(&mut self) -> Result<Option<RecordBatch>> {
         loop {
             if let Some(slices) = &mut self.slices {
                 match slices.next() {
-                    Some(batch) => return batch.map(Some).map_err(|reason| self.input.ident.bad(reason)),
+                    Some(batch) => return Ok(Some(batch)),
                     None => self.slices = None,
                 }
             }
@@ -401,7 +410,7 @@ impl Reader {
             match self.decode() {
                 Ok(Some(batch)) => {
                     self.took(&batch)?;
-                    self.slices = Some(Slices::new(batch, &self.input.schema, 2 * self.batch_bytes));
+                    self.slices = Some(Slices::new(batch, 2 * self.batch_bytes));
                 }
                 Ok(None) => self.finish_group()?,
                 Err(reason) => self.recover(reason)?,

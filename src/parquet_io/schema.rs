@@ -256,7 +256,7 @@ pub fn adapt(batch: &RecordBatch, target: &SchemaRef) -> Result<RecordBatch, Mis
 /// Whether the column of this name must be cast, rather than taken over, to get from `from` to `target`.
 pub fn is_widened(from: &Schema, target: &Schema, column: &str) -> bool {
     match (from.field_with_name(column), target.field_with_name(column)) {
-        (Ok(a), Ok(b)) => canonical(a.data_type()) != *b.data_type(),
+        (Ok(a), Ok(b)) => canonical(a.data_type()) != canonical(b.data_type()),
         _ => false,
     }
 }

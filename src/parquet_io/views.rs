@@ -1,5 +1,5 @@
-//! Strings are decoded as views: a dictionary's value is there once, however many rows name it. They become what the file calls them a few rows at a
-//! time, so that a small page of a large value does not become a large batch.
+//! Strings are decoded as views: a dictionary's value is there once, however many rows name it, and a page is not copied to be merged. Whoever wants
+//! them as what the file calls them gets them a few rows at a time, so that a small page of a large value does not become a large batch.
 
 use std::sync::Arc;
 
@@ -42,6 +42,43 @@ pub fn of(schema: &Schema) -> Option<SchemaRef> {
     map(schema, view)
 }
 
+/// `batch` with its columns of the types that `schema` has for them.
+///
+/// # Errors
+/// More than 2 GiB of strings in one column, in a sentence.
+pub fn like(batch: &RecordBatch, schema: &Schema) -> Result<RecordBatch, String> {
+    let own = batch.schema_ref().fields().iter().map(|f| schema.field_with_name(f.name()).map_or_else(|_| Arc::clone(f), |own| Arc::new(own.clone())));
+    let schema = Arc::new(Schema::new_with_metadata(own.collect::<Vec<_>>(), schema.metadata().clone()));
+    let own = |(f, a): (&Arc<Field>, &Arc<dyn Array>)| if a.data_type() == f.data_type() { Ok(Arc::clone(a)) } else { cast(a, f.data_type()) };
+    let columns: Result<Vec<_>, _> = schema.fields().iter().zip(batch.columns()).map(own).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    columns.and_then(|c| RecordBatch::try_new_with_options(schema, c, &options)).map_err(|e| e.to_string())
+}
+
+/// Whether rows of schema `rows` can be written to a file of schema `file`: the same columns, but that strings may be views.
+pub fn same_columns(rows: &SchemaRef, file: &SchemaRef) -> bool {
+    let same = |(a, b): (&Arc<Field>, &Arc<Field>)| {
+        Arc::ptr_eq(a, b)
+            || (a.name() == b.name()
+                && a.is_nullable() == b.is_nullable()
+                && (a.data_type() == b.data_type() || view(b.data_type()).as_ref() == Some(a.data_type())))
+    };
+    Arc::ptr_eq(rows, file) || (rows.fields().len() == file.fields().len() && rows.fields().iter().zip(file.fields()).all(same))
+}
+
+/// The bytes of the rows of `array`, also where it is a slice of larger buffers. Of views, those that they point to.
+pub fn sliced_bytes(array: &dyn Array) -> usize {
+    match views_of(array) {
+        Some(views) => views.iter().map(|v| length(*v)).sum::<usize>() + views.len() * 4,
+        None => array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size()),
+    }
+}
+
+/// The low half of a view is the length of its value.
+fn length(view: u128) -> usize {
+    (view & 0xffff_ffff) as usize
+}
+
 /// The bytes of all columns but for the strings that views point to.
 pub fn other_bytes(batch: &RecordBatch) -> u64 {
     let bytes = |a: &Arc<dyn Array>| if views_of(a.as_ref()).is_some() { a.len() * 16 } else { a.get_array_memory_size() };
@@ -56,34 +93,31 @@ fn views_of(array: &dyn Array) -> Option<&[u128]> {
     }
 }
 
-/// A decoded batch as batches of a bounded size, of the file's own types.
+/// A decoded batch as batches of a bounded size.
 pub struct Slices {
     batch: RecordBatch,
-    schema: SchemaRef,
     at: usize,
     bytes: u64,
+    /// Bytes of pages that a batch may hold on to.
+    pinned: usize,
 }
 
 impl Slices {
-    /// Slices of about `bytes`, or of a row where one alone is larger. `schema` is that of the file, as far as `batch` has its columns.
-    pub fn new(batch: RecordBatch, schema: &Schema, bytes: u64) -> Self {
-        let own = batch.schema_ref().fields().iter().map(|f| schema.field_with_name(f.name()).map_or_else(|_| Arc::clone(f), |own| Arc::new(own.clone())));
-        let schema = Arc::new(Schema::new_with_metadata(own.collect::<Vec<_>>(), schema.metadata().clone()));
-        Self { batch, schema, at: 0, bytes }
+    /// Slices of about `bytes`, or of a row where one alone is larger.
+    pub fn new(batch: RecordBatch, bytes: u64) -> Self {
+        let pinned = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_mul(PINNED);
+        Self { batch, at: 0, bytes, pinned }
     }
 
-    /// The next rows; none when all are out.
-    pub fn next(&mut self) -> Option<Result<RecordBatch, String>> {
+    /// The next rows, with views; none when all are out.
+    pub fn next(&mut self) -> Option<RecordBatch> {
         let rows = self.fitting();
         if rows == 0 {
             return None;
         }
         let slice = self.batch.slice(self.at, rows);
         self.at += rows;
-        let own = |(f, a): (&Arc<Field>, &Arc<dyn Array>)| if a.data_type() == f.data_type() { Ok(Arc::clone(a)) } else { cast(a, f.data_type()) };
-        let columns: Result<Vec<_>, _> = self.schema.fields().iter().zip(slice.columns()).map(own).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        Some(columns.and_then(|c| RecordBatch::try_new_with_options(Arc::clone(&self.schema), c, &options)).map_err(|e| e.to_string()))
+        Some(unpinned(slice, self.pinned))
     }
 
     fn fitting(&self) -> usize {
@@ -91,12 +125,41 @@ impl Slices {
         let columns: Vec<&[u128]> = self.batch.columns().iter().filter_map(|a| views_of(a.as_ref())).collect();
         let mut bytes = 0;
         for row in 0..left {
-            // The low half of a view is the length.
-            bytes += columns.iter().map(|views| views[self.at + row] & 0xffff_ffff).sum::<u128>();
-            if bytes > u128::from(self.bytes) {
+            bytes += columns.iter().map(|views| length(views[self.at + row]) as u64).sum::<u64>();
+            if bytes > self.bytes {
                 return row.max(1);
             }
         }
         left
     }
+}
+
+/// Pages that a batch may hold on to, in multiples of its size: what waits for the encoder is a few batches, and must not be a few pages of a writer
+/// that makes them as large as it likes.
+const PINNED: usize = 4;
+
+/// `batch`, copied out of its pages where these have more than `most` bytes.
+fn unpinned(batch: RecordBatch, most: usize) -> RecordBatch {
+    let held = |a: &Arc<dyn Array>| -> usize {
+        let buffers = match a.data_type() {
+            DataType::Utf8View => a.as_string_view().data_buffers(),
+            DataType::BinaryView => a.as_binary_view().data_buffers(),
+            _ => return 0,
+        };
+        buffers.iter().map(|b| b.len()).sum()
+    };
+    if batch.columns().iter().map(held).sum::<usize>() <= most {
+        return batch;
+    }
+    let copied = batch.columns().iter().map(|a| -> Arc<dyn Array> {
+        match a.data_type() {
+            DataType::Utf8View => Arc::new(a.as_string_view().gc()),
+            DataType::BinaryView => Arc::new(a.as_binary_view().gc()),
+            _ => Arc::clone(a),
+        }
+    });
+    let columns = copied.collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    // The same columns as before, so this cannot fail; if it does, the batch is still right.
+    RecordBatch::try_new_with_options(batch.schema(), columns, &options).unwrap_or(batch)
 }

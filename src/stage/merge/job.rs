@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::model::file::Fingerprint;
 use crate::parquet_io::read::BATCH_BYTES;
 use crate::parquet_io::source::Ident;
-use crate::parquet_io::{schema, time};
+use crate::parquet_io::{schema, time, views};
 use crate::stage::piece::Buffers;
 
 /// How the budget is shared out, in bytes.
@@ -70,6 +70,7 @@ impl Stop {
 
 /// The blocking part of one merge, on one thread.
 pub(super) struct Job {
+    /// Of the rows on their way: the united schema with views for strings, so that a page is copied only once, to be encoded.
     pub schema: SchemaRef,
     /// The timestamp column, and its unit.
     pub column: usize,
@@ -91,7 +92,7 @@ pub(super) struct Job {
 
 impl Job {
     pub fn new(opened: &OpenedAll, spec: &MergeSpec, shares: Shares, stop: Stop, progress: Arc<dyn Fn(u64, u64) + Send + Sync>) -> Result<Self> {
-        let schema = Arc::clone(&opened.schema);
+        let schema = views::of(&opened.schema).unwrap_or_else(|| Arc::clone(&opened.schema));
         // No inputs at all: there is no schema either, and nothing will ask for the column.
         let (column, unit) = match schema.index_of(&spec.columns.timestamp) {
             Ok(i) => {

@@ -22,6 +22,7 @@ use crate::parquet_io::Columns;
 use crate::parquet_io::hash;
 use crate::parquet_io::schema::described;
 use crate::parquet_io::time::{self, first_not_before, floor_micros, last_not_after};
+use crate::parquet_io::views;
 use crate::parquet_io::write::sliced_bytes;
 use crate::plan::compaction::Period;
 use crate::stage::piece::upload::Target;
@@ -140,7 +141,7 @@ impl Output {
             fresh: spec.cutoff.map_or(dated, |c| first_not_before(c, unit).max(dated)),
             future: last_not_after(spec.now, unit).saturating_add(1),
             schema_id: described(&spec.schema).id(),
-            dedup: Dedup::new(&spec.schema, &spec.columns.id, spec.shares.runs / 4),
+            dedup: Dedup::new(views::of(&spec.schema).as_ref().unwrap_or(&spec.schema), &spec.columns.id, spec.shares.runs / 4),
             open: None,
             period_end: None,
             written: Written::default(),
@@ -213,6 +214,8 @@ impl Output {
         self.written.expired = self.sum(self.written.expired, &batch)?;
         let Some(sink) = &self.spec.expired else { return Ok(()) };
         let to_bound = self.spec.cutoff.map_or(self.spec.latest, |c| c.min(self.spec.latest));
+        // Archives of others' making need not know about views.
+        let batch = views::like(&batch, &self.spec.schema).map_err(|e| Error::local("cannot archive rows", e))?;
         let expired = ExpiredBatch { batch, from: floor_micros(first, self.unit), to_bound };
         sink.blocking_send(expired).map_err(|_| Error::Archive { target: "of expired rows".to_owned(), why: "it stopped taking rows".to_owned() })
     }

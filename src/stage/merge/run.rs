@@ -136,7 +136,7 @@ impl Feed {
         match self {
             Self::Input(feed) => feed.next(job),
             Self::Sorted(sorted) => sorted.next(job),
-            Self::Spilled(reader) => reader.next_batch().map_err(ours)?.map(|b| Chunk::of(job, b)).transpose(),
+            Self::Spilled(reader) => reader.next_views().map_err(ours)?.map(|b| Chunk::of(job, b)).transpose(),
         }
     }
 }
@@ -168,7 +168,7 @@ impl InputFeed {
     }
 
     pub fn next(&mut self, job: &Job) -> Result<Option<Chunk>> {
-        let Some(batch) = self.reader.next_batch()? else { return self.end(job).map(|()| None) };
+        let Some(batch) = self.reader.next_views()? else { return self.end(job).map(|()| None) };
         let ident = &self.input.file.ident;
         let batch = job.adapt(&batch, &self.input)?;
         let chunk = Chunk::of(job, batch)?;
