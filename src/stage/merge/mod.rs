@@ -10,6 +10,7 @@
 //! The order of rows is (time, run, place in the run), and runs are numbered by their first row, then by the order of inputs. It does not depend on the
 //! memory that is given, nor on how fast anything arrives: the same inputs give the same snapshots but for their ids.
 
+mod decode;
 mod dedup;
 mod job;
 mod kway;
@@ -196,7 +197,7 @@ fn blocking(
 ) -> Result<MergeOutcome, MergeError> {
     let inputs = opened.inputs.iter().map(open::Opened::seen).collect();
     let schema = described(&opened.schema);
-    let job = Job::new(&opened, spec, shares, stop.clone(), on_progress)?;
+    let job = Job::new(&opened, spec, shares, stop.clone(), parts.runtime.clone(), on_progress)?;
     let output = Output::new(OutputSpec {
         store,
         schema: Arc::clone(&opened.schema),
