@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use super::args::{Command, ConfigCommand, DemoArgs, Global, LsArgs, PassFlags, VerifyArgs};
 use super::bars::{self, Bars};
+use super::otel::Traces;
 use super::output::{Output, complain};
 use super::render::plan::View;
 use super::{demo, render, signals, watch};
@@ -35,6 +36,8 @@ pub struct App<'a> {
     pub clock: Arc<dyn Clock>,
     pub canvas: MultiProgress,
     pub json_logs: bool,
+    /// Where the spans of passes go, if anywhere.
+    pub traces: Option<Traces>,
 }
 
 /// What a command wants of the archive.

@@ -61,7 +61,11 @@ pub async fn watch(app: &mut App<'_>, args: &WatchArgs) -> Result<u8> {
             wait(app, due, &mut wishes).await
         } else {
             luck = app.luck();
-            pass(app, &job, &face, args.listen.is_some(), &mut wishes).await?
+            let ended = pass(app, &job, &face, args.listen.is_some(), &mut wishes).await?;
+            if let Some(traces) = &app.traces {
+                traces.flush();
+            }
+            ended
         };
         match ended {
             Ended::ByItself => {}

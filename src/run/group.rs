@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
-use super::Run;
+use super::{Run, trace};
 use crate::error::{Error, Result};
 use crate::model::file::{Fingerprint, Micros, SeenInput};
 use crate::model::manifest::{Edit, Ledger, Manifest, Observed, Quarantined, Receipt, RetireReason, Retired};
@@ -60,9 +60,10 @@ impl GroupRun<'_> {
     /// Does one group and adds what it did to `report`.
     pub async fn run(&mut self, group: Group, report: &mut TenantReport) -> Result<()> {
         let started = self.run.context.clock.monotonic_ms();
-        let (files, reason) = (group.inputs.len(), group.reason.to_string());
+        let (files, reason, span) = (group.inputs.len(), group.reason.to_string(), trace::group(&group));
         let mut own = TenantReport::default();
-        let done = self.carry_out(group, &mut own).await;
+        let done = self.carry_out(group, &mut own).instrument(span.clone()).await;
+        trace::group_ended(&span, &own, &done);
         if done.is_ok() {
             log(&own, files, &reason, self.run.context.clock.monotonic_ms() - started);
         }
@@ -119,7 +120,8 @@ impl GroupRun<'_> {
                 return Err(Error::Stopped);
             }
             let requests = chunk.iter().map(|input| self.copy_request(input)).collect::<Result<Vec<_>>>()?;
-            let copies = stream::iter(requests).map(|request| archive.copy(request)).buffered(COPIES_AT_ONCE).try_collect::<Vec<_>>().await?;
+            let copies = stream::iter(requests).map(|request| archive.copy(request)).buffered(COPIES_AT_ONCE).try_collect::<Vec<_>>();
+            let copies = trace::stage(trace::archive("copies"), copies, |span, copies| trace::archived(span, copies.iter().flatten())).await?;
             let (mut copied, mut by_rows) = (Vec::new(), Vec::new());
             for (input, receipt) in chunk.iter().zip(copies) {
                 match receipt {
@@ -188,7 +190,10 @@ impl GroupRun<'_> {
         let task = archive.map(|a| self.begin_archive(a, inputs, for_archive));
         let (sink, task) = task.map_or((None, None), |(sink, task)| (Some(sink), Some(task)));
 
-        let outcome = merge::merge(Arc::clone(self.store), spec, self.mint(), sink, self.run.context.stop.flag(), self.progress()).await;
+        let span = trace::merge(inputs.len(), bytes);
+        let outcome = merge::merge(Arc::clone(self.store), spec, self.mint(), sink, self.run.context.stop.flag(), self.progress());
+        let outcome = outcome.instrument(span.clone()).await;
+        trace::merge_ended(&span, &outcome);
         let archived = match task {
             Some(task) => task.finish(outcome.is_ok()).await,
             None => Ok(None),
@@ -254,7 +259,8 @@ impl GroupRun<'_> {
             let Some(first) = batches.recv().await else { return Ok(None) };
             let request = ArchiveRequest { tenant, run_id, id, from: first.from, to: first.to_bound, timestamp_column, sources, budget, requests };
             tracing::info!(archive = target.description(), "archiving expired rows");
-            let receipt = target.archive(request, expired_rows(first, batches, merge_done)).await?;
+            let archiving = target.archive(request, expired_rows(first, batches, merge_done));
+            let receipt = trace::stage(trace::archive("rows"), archiving, |span, receipt| trace::archived(span, [receipt])).await?;
             Ok(Some(Receipt { archive: target.description(), ..receipt }))
         };
         let handle = tokio::spawn(task.in_current_span());
@@ -310,7 +316,8 @@ impl GroupRun<'_> {
         if let Some(brake) = &mut self.brake {
             brake.take(edit)?;
         }
-        self.head = self.committer.commit(self.head.clone(), edit, seen).await?;
+        let committing = self.committer.commit(self.head.clone(), edit, seen);
+        self.head = trace::stage(trace::commit(), committing, trace::committed).await?;
         Ok(())
     }
 }

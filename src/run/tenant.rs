@@ -6,7 +6,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 
 use super::group::GroupRun;
-use super::{Outcome, Run, Work, failed};
+use super::{Outcome, Run, Work, failed, trace};
 use crate::error::{Error, Result};
 use crate::model::inspect::TenantStatus;
 use crate::model::manifest::{Ledger, Manifest};
@@ -87,7 +87,7 @@ impl Run {
         let committer = Committer::new(Arc::clone(store), tenant.clone(), Arc::clone(&self.context.clock), self.run_id);
         let head = match inventory.head {
             Some(head) => head,
-            None => committer.begin().await?,
+            None => trace::stage(trace::commit(), committer.begin(), trace::committed).await?,
         };
         let groups = plan.groups.len();
         let mut failure = None;
@@ -118,39 +118,38 @@ impl Run {
         }
         // A spread tenant is swept by its home alone.
         if home && (groups > 0 || sweep_due) {
-            match self.clean_up(store, &tenant, &policy, &committer, report).await {
+            let swept = trace::stage(trace::sweep(), self.clean_up(store, &tenant, &policy, &committer), |span, swept| _ = span.record("files_deleted", swept));
+            match swept.await {
                 Err(e @ Error::Conflict(_)) if shared => {
                     tracing::info!("sweep left to the next pass: {e}");
                     report.conflicts += 1;
                 }
-                swept => swept?,
+                swept => {
+                    let deleted = swept?;
+                    report.files_deleted += deleted;
+                    if deleted > 0 {
+                        report.status = report.status.max(Status::Done);
+                    }
+                }
             }
         }
         failure.map_or(Ok(()), Err)
     }
 
-    /// Receipts first, then deletions: what the archive needs to explain itself is in place before the hot copy goes.
-    async fn clean_up(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant, policy: &Policy, committer: &Committer, report: &mut TenantReport) -> Result<()> {
+    /// Receipts first, then deletions: what the archive needs to explain itself is in place before the hot copy goes. The files deleted.
+    async fn clean_up(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant, policy: &Policy, committer: &Committer) -> Result<u64> {
         let receipts = match discover::head(store.as_ref(), tenant, 0).await? {
-            Some(head) => self.file_receipts(&head).await?,
-            None => BTreeSet::new(),
+            Some(head) if !head.archives.is_empty() => trace::stage(trace::receipts(head.archives.len()), self.file_receipts(&head), |_, _| {}).await?,
+            _ => BTreeSet::new(),
         };
         let clock = self.context.clock.as_ref();
         let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time: self.store_time, directory: self.context.directory.as_ref() };
-        let swept = sweeper.sweep(&receipts).await?;
-        report.files_deleted += swept.deleted;
-        if swept.deleted > 0 {
-            report.status = report.status.max(Status::Done);
-        }
-        Ok(())
+        Ok(sweeper.sweep(&receipts).await?.deleted)
     }
 
     /// Writes the receipts that a committed head still owes, from head, not from memory.
     async fn file_receipts(&self, head: &Manifest) -> Result<BTreeSet<Key>> {
         let mut filed = BTreeSet::new();
-        if head.archives.is_empty() {
-            return Ok(filed);
-        }
         let Some(archive) = &self.context.config.archive else {
             tracing::warn!("{} archive objects have no receipt yet, and no archive is configured to write it to", head.archives.len());
             return Ok(filed);
