@@ -2,6 +2,7 @@
 //! hands the result of one to the next.
 
 mod group;
+mod line;
 mod memory;
 mod outcome;
 mod selection;

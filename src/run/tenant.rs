@@ -1,17 +1,20 @@
 //! One tenant's part of a pass.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 
+use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 
 use super::group::GroupRun;
+use super::line::Line;
 use super::{Outcome, Run, Work, failed, trace};
 use crate::error::{Error, Result};
 use crate::model::inspect::TenantStatus;
 use crate::model::manifest::{Ledger, Manifest};
 use crate::model::names::{self, FileKind, Key, Tenant};
-use crate::model::plan::Inventory;
+use crate::model::plan::{Group, Inventory};
 use crate::model::policy::Policy;
 use crate::model::report::{Status, TenantReport};
 use crate::progress::Event;
@@ -19,6 +22,9 @@ use crate::stage::commit::Committer;
 use crate::stage::counting::Counters;
 use crate::stage::discover;
 use crate::stage::sweep::Sweeper;
+
+/// Groups of a tenant on their way at once: while one is merged, the next is fetched, and the last is uploaded.
+const GROUPS_AT_ONCE: usize = 2;
 
 /// Refuses a tenant that has outputs of ours but no manifest: with the manifest lost or left behind, live data would look like garbage.
 ///
@@ -90,32 +96,9 @@ impl Run {
             None => trace::stage(trace::commit(), committer.begin(), trace::committed).await?,
         };
         let groups = plan.groups.len();
-        let mut failure = None;
-        let mut group_run =
-            GroupRun { run: self, store, tenant: &tenant, policy: &policy, committer: &committer, cutoff: plan.cutoff, brake, archive_requests, head };
-        for (done, group) in plan.groups.into_iter().enumerate() {
-            if self.is_over() {
-                report.groups_left = (groups - done) as u64;
-                report.status = report.status.max(Status::Stopped);
-                break;
-            }
-            match group_run.run(group, report).await {
-                Ok(()) => {}
-                // Another shard saw other files and took some of these: it has done them, or they wait for the next pass.
-                Err(e @ (Error::Conflict(_) | Error::Gone(_))) if shared => {
-                    tracing::info!("group left to another shard: {e}");
-                    report.conflicts += 1;
-                    group_run.head = discover::head(store.as_ref(), &tenant, 0).await?.ok_or(e)?;
-                }
-                // What we know of head is wrong or unknown, or a person must look: no further step rests on it.
-                Err(e @ (Error::Conflict(_) | Error::Gone(_) | Error::Unknown { .. } | Error::Refused(_) | Error::Stopped)) => return Err(e),
-                // One group that cannot be done, say because the archive is down, must not hold up the others for ever.
-                Err(e) => {
-                    tracing::error!("group failed, its originals stay: {e}");
-                    failure.get_or_insert(e);
-                }
-            }
-        }
+        let line = Line::new(&committer, head, brake, shared);
+        let group_run = GroupRun { run: self, store, tenant: &tenant, policy: &policy, line, cutoff: plan.cutoff, archive_requests };
+        let failure = self.work_groups(&group_run, plan.groups, report).await?;
         // A spread tenant is swept by its home alone.
         if home && (groups > 0 || sweep_due) {
             let swept = trace::stage(trace::sweep(), self.clean_up(store, &tenant, &policy, &committer), |span, swept| _ = span.record("files_deleted", swept));
@@ -134,6 +117,47 @@ impl Run {
             }
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Does the groups, and gives what made one of them fail. Where nothing more may rest on what we know, the others end before they commit.
+    async fn work_groups(&self, group_run: &GroupRun<'_>, groups: Vec<Group>, report: &mut TenantReport) -> Result<Option<Error>> {
+        let at_once = GROUPS_AT_ONCE.min(self.context.config.concurrency.max(1));
+        let (mut failure, mut end) = (None, None);
+        let mut turns = pin!(stream::iter(groups).map(|group| group_run.run(group)).buffered(at_once));
+        while let Some(turn) = turns.next().await {
+            let Some((own, done)) = turn else {
+                report.groups_left += 1;
+                continue;
+            };
+            report.add(&own);
+            report.status = report.status.max(own.status);
+            match done {
+                Ok(()) => {}
+                Err(e) if group_run.line.ends(&e) => _ = end.get_or_insert(e),
+                // Another shard saw other files and took some of these: it has done them, or they wait for the next pass.
+                Err(e @ (Error::Conflict(_) | Error::Gone(_))) => {
+                    tracing::info!("group left to another shard: {e}");
+                    report.conflicts += 1;
+                    match discover::head(group_run.store.as_ref(), group_run.tenant, 0).await {
+                        Ok(Some(head)) => group_run.line.go_on_from(head).await,
+                        Ok(None) => _ = end.get_or_insert(e),
+                        Err(unread) => _ = end.get_or_insert(unread),
+                    }
+                }
+                // One group that cannot be done, say because the archive is down, must not hold up the others for ever.
+                Err(e) => {
+                    tracing::error!("group failed, its originals stay: {e}");
+                    failure.get_or_insert(e);
+                }
+            }
+        }
+        if let Some(e) = end {
+            return Err(e);
+        }
+        if report.groups_left > 0 {
+            report.status = report.status.max(Status::Stopped);
+        }
+        Ok(failure)
     }
 
     /// Receipts first, then deletions: what the archive needs to explain itself is in place before the hot copy goes. The files deleted.
