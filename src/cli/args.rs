@@ -141,9 +141,9 @@ pub struct PassFlags {
     /// Only shard i of n, counted from 0 [default: from JOB_COMPLETION_INDEX and JOB_COMPLETIONS, or AWS Batch's, else 0/1]
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// With --dry-run: the reason for every single file
-    #[arg(long)]
-    pub explain: bool,
+    /// With --dry-run: the reason for every single file, of this tenant (a name or a glob) or of all
+    #[arg(long, value_name = "TENANT", num_args = 0..=1, default_missing_value = "*")]
+    pub explain: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -297,8 +297,8 @@ impl Cli {
     /// What is wrong, in a sentence.
     pub fn check(&self) -> Result<(), String> {
         match &self.command {
-            Command::Run(args) if args.pass.explain && !args.dry_run => Err("--explain goes with --dry-run: say `icepack plan --explain`".to_owned()),
-            Command::Watch(args) if args.pass.explain => Err("--explain goes with a plan: say `icepack plan --explain`".to_owned()),
+            Command::Run(args) if args.pass.explain.is_some() && !args.dry_run => Err("--explain goes with --dry-run: say `icepack plan --explain`".to_owned()),
+            Command::Watch(args) if args.pass.explain.is_some() => Err("--explain goes with a plan: say `icepack plan --explain`".to_owned()),
             Command::Restore(_) if self.global.tenants.is_empty() => {
                 Err("say whose rows are to be restored: --tenant NAME, or --tenant '*' for everybody's".to_owned())
             }

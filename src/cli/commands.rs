@@ -99,14 +99,20 @@ impl App<'_> {
     }
 
     async fn plan(&mut self, pass: &PassFlags) -> Result<u8> {
+        let explain = pass.explain.clone().map(|name| Selection::parse(vec![name])).transpose()?;
         let report = self.manager(Archive::Unused).await?.plan(&self.selection()?).await?;
+        if let (Some(wanted), Some(name)) = (&explain, pass.explain.as_deref().filter(|name| *name != "*"))
+            && !report.plans.iter().any(|p| wanted.takes(&p.tenant))
+        {
+            return Err(Error::Usage(format!("--explain: no tenant that is planned here is called `{name}`; `icepack status` lists them")));
+        }
         if self.global.json {
             self.out.json(&render::plan::document(&report))?;
         } else {
             let (store, archive) = (self.settings.store()?, self.settings.archive()?);
             let is_billed = [Some(&store), archive.as_ref()].into_iter().flatten().any(|l| matches!(l, Location::S3 { .. }));
             let archive = archive.map(|a| a.to_string());
-            let view = View { archive: archive.as_deref(), is_billed, explain: pass.explain, wanted: &self.global.tenants, style: self.out.style };
+            let view = View { archive: archive.as_deref(), is_billed, explain: explain.as_ref(), wanted: &self.global.tenants, style: self.out.style };
             self.out.line(&render::plan::plan(&report, view))?;
         }
         self.failures(&report.failures, report.plans.len())
