@@ -27,6 +27,7 @@ use crate::model::price::STANDARD;
 use crate::model::record::RunRecord;
 use crate::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, TenantReport};
 use crate::model::shard::Shard;
+use crate::model::stock::Stock;
 use crate::plan::brake::Brake;
 use crate::plan::money::{self, Pricing};
 use crate::plan::{compaction, expiry, shard, status};
@@ -91,6 +92,8 @@ struct Work {
     counters: Arc<Counters>,
     /// How the tenant stood before.
     standing: Option<TenantStatus>,
+    /// What it held.
+    found: Option<Stock>,
 }
 
 /// What looking at a tenant gave.
@@ -107,6 +110,8 @@ pub(crate) struct Outcome {
     pub archive: Requests,
     /// How the tenant stands now.
     pub standing: Option<TenantStatus>,
+    /// What it held when it was looked at, if it is of this shard.
+    pub found: Option<Stock>,
 }
 
 /// A pass and what it leaves behind.
@@ -128,7 +133,7 @@ impl Outcome {
 
     /// Of a tenant with nothing to do.
     fn of(report: TenantReport) -> Self {
-        Self { report, error: None, archive: Requests::default(), standing: None }
+        Self { report, error: None, archive: Requests::default(), standing: None, found: None }
     }
 }
 
@@ -302,11 +307,14 @@ impl Context {
         }
         let mut standings: Vec<_> = outcomes.iter_mut().filter_map(|o| o.standing.take()).collect();
         standings.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+        let is_all = matches!(which, Which::Selected(selection) if selection.is_all());
+        let held = is_all.then(|| outcomes.iter().filter_map(|o| o.found).fold(Stock::default(), Stock::plus));
         let archive = outcomes.iter().fold(Requests::default(), |sum, o| sum.plus(o.archive));
         let (mut reports, errors): (Vec<_>, Vec<_>) = outcomes.into_iter().map(|o| (o.report, o.error)).unzip();
         reports.extend(refused);
         reports.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         let mut report = summarise(run_id, started_at, self.clock.monotonic_ms() - started_ms, reports);
+        report.found = held;
         report.requests = counters.read().plus(archive);
         report.totals.requests = report.requests;
         log(&report);
@@ -372,6 +380,7 @@ impl Run {
         match found {
             Ok((inventory, plan, brake)) => {
                 let standing = self.context.standing(&tenant, &inventory);
+                let found = self.context.is_home(&tenant).then(|| status::stock(&tenant, &inventory));
                 let (home, spread) = (self.context.is_home(&tenant), self.settle_spread(&plan, noted.contains(&tenant)).await);
                 let plan = shard::share(plan, self.context.config.shard, spread);
                 let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant));
@@ -379,9 +388,9 @@ impl Run {
                     home && (litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing, self.context.clock.now())));
                 if plan.groups.is_empty() && !sweep_due {
                     let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
-                    return Look::Over(Box::new(Outcome { standing, ..Outcome::of(report) }));
+                    return Look::Over(Box::new(Outcome { standing, found, ..Outcome::of(report) }));
                 }
-                Look::Work(Box::new(Work { tenant, inventory, plan, brake, home, sweep_due, counters, standing }))
+                Look::Work(Box::new(Work { tenant, inventory, plan, brake, home, sweep_due, counters, standing, found }))
             }
             Err(e) => {
                 tracing::error!("{e}");
@@ -475,5 +484,5 @@ fn summarise(run_id: FileId, started_at: DateTime<Utc>, duration_ms: u64, tenant
     }
     let failures = tenants.iter().filter(|t| t.error.is_some()).count();
     totals.error = (failures > 0).then(|| format!("{failures} of {} tenants had errors", tenants.len()));
-    RunReport { schema_version: SCHEMA_VERSION, run_id, started_at, duration_ms, requests: totals.requests, tenants, totals }
+    RunReport { schema_version: SCHEMA_VERSION, run_id, started_at, duration_ms, requests: totals.requests, tenants, totals, found: None }
 }

@@ -23,7 +23,7 @@ use super::args::{Command, ConfigCommand, DemoArgs, Global, LsArgs, PassFlags, V
 use super::bars::{self, Bars};
 use super::output::{Output, complain};
 use super::render::plan::View;
-use super::{demo, render, signals, watch};
+use super::{demo, render, report, signals, watch};
 
 /// What every command needs.
 pub struct App<'a> {
@@ -63,8 +63,12 @@ pub async fn execute(app: &mut App<'_>, command: &Command) -> Result<u8> {
         Command::Verify(args) => app.verify(args).await,
         Command::Restore(args) => app.restore(args).await,
         Command::Doctor => app.doctor().await,
+        Command::Report(args) => app.report(args).await,
+        Command::Init(args) => app.init(args).await,
         Command::Demo(args) => app.demo(args).await,
         Command::Config { command: ConfigCommand::Show } => app.config_show(),
+        // Done before there were settings.
+        Command::Man(_) | Command::Completions(_) => Ok(0),
     }
 }
 
@@ -76,8 +80,12 @@ impl App<'_> {
         let stop = manager.stop_handle();
         signals::watch(stop.clone());
         let targets = self.settings.metrics(manager.config().shard)?;
+        let labels = self.settings.pass_report()?;
         let passed = if targets.is_empty() { manager.run_pass(&selection).await } else { observed_pass(&manager, &selection, &targets).await };
         bars.clear();
+        if passed.is_ok() {
+            report::after_pass(&manager, labels.as_ref()).await;
+        }
         let report = match passed {
             Err(Error::Stopped) if stop.is_stopped() => {
                 complain("stopped by a signal before anything was begun");
@@ -129,7 +137,7 @@ impl App<'_> {
     }
 
     /// Says which tenants could not be looked at, below those that could. The exit code is that of a pass that ends so.
-    fn failures(&mut self, failures: &[Failure], fine: usize) -> Result<u8> {
+    pub(super) fn failures(&mut self, failures: &[Failure], fine: usize) -> Result<u8> {
         self.out.flush()?;
         for f in failures {
             self.verdict(Some(format!("{}: {}", f.tenant, f.error)));
@@ -223,6 +231,11 @@ impl App<'_> {
             tracing::warn!("memory:// is empty whenever a program starts, and gone when it ends");
         }
         open(location, options, Arc::clone(&self.clock)).await
+    }
+
+    /// A manager that only looks.
+    pub async fn looking_manager(&self) -> Result<CompactionManager> {
+        self.manager(Archive::Unused).await
     }
 
     /// A manager that makes passes.

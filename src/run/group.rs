@@ -14,10 +14,11 @@ use super::Run;
 use crate::error::{Error, Result};
 use crate::model::file::{Fingerprint, Micros, SeenInput};
 use crate::model::manifest::{Edit, Ledger, Manifest, Observed, Quarantined, Receipt, RetireReason, Retired};
-use crate::model::names::{FileId, Tenant};
+use crate::model::names::{FileId, FileKind, Tenant, classify};
 use crate::model::plan::{Group, GroupKind, PlannedInput};
 use crate::model::policy::Policy;
 use crate::model::report::{Status, TenantReport};
+use crate::model::stock::Sizes;
 use crate::parquet_io::Columns;
 use crate::plan::brake::Brake;
 use crate::plan::compaction::{MIN_PIECE, Period};
@@ -362,7 +363,10 @@ fn retired(input: &PlannedInput, rows: u64, at: DateTime<Utc>) -> Retired {
 }
 
 fn count(report: &mut TenantReport, edit: &Edit) {
+    let is_raw = |key: &str| Tenant::parse(&report.tenant).is_ok_and(|t| classify(&t, key) == FileKind::Raw);
+    let raw_sizes = Sizes::of(edit.retire.iter().filter(|r| is_raw(&r.key)).map(|r| r.size));
     report.add(&TenantReport {
+        raw_sizes,
         files_compacted: edit.retire.len() as u64,
         files_written: edit.add.len() as u64,
         bytes_before: edit.retire.iter().map(|r| r.size).sum(),

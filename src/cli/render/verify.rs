@@ -15,10 +15,10 @@ pub fn exit_code(report: &VerifyReport) -> u8 {
 pub fn verify(report: &VerifyReport, style: Style) -> String {
     let mut lines = Vec::new();
     if !report.findings.is_empty() {
-        let mut grid = Grid::default().words("severity").words("tenant").words("object").prose("what").prose("what to do");
+        let mut grid = Grid::default().words("severity").words("finding").words("tenant").words("object").prose("what it means").prose("what to do");
         for f in &report.findings {
             let (word, tone) = severity(f.severity);
-            grid.row([Cell::toned(word, tone), f.tenant.as_str().into(), f.key.as_str().into(), f.what.as_str().into(), f.mend.as_str().into()]);
+            grid.row([Cell::toned(word, tone), f.kind.as_str().into(), f.tenant.as_str().into(), f.key.as_str().into(), f.what.as_str().into(), f.mend.as_str().into()]);
         }
         lines.push(grid.draw(style));
     }
@@ -58,7 +58,7 @@ pub fn verdict(report: &VerifyReport) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use icepack::model::inspect::Finding;
+    use icepack::model::inspect::{Finding, FindingKind};
     use icepack::model::report::SCHEMA_VERSION;
 
     fn report(severities: &[Severity]) -> VerifyReport {
@@ -66,6 +66,7 @@ mod tests {
             tenant: "acme".into(),
             key: "acme/x".into(),
             severity: *severity,
+            kind: FindingKind::Missing,
             what: "it is gone".into(),
             mend: "restore it".into(),
         };
