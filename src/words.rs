@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::model::file::Micros;
 use bytesize::ByteSize;
 use chrono::{DateTime, Utc};
-use crate::model::file::Micros;
 
 /// `4,000,000`
 pub fn count(n: u64) -> String {
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!([0, 12, 999, 1_000, 1_234_567].map(count), ["0", "12", "999", "1,000", "1,234,567"]);
         assert_eq!(plural(1, "file"), "1 file");
         assert_eq!(plural(2_000, "file"), "2,000 files");
-        }
+    }
 
     #[test]
     fn times_are_short() {

@@ -70,7 +70,12 @@ fn said(args: &InitArgs, proposal: &Proposal, tenants: usize) -> String {
     let or_open = |name: &Option<String>| name.clone().unwrap_or_else(|| "none found".to_owned());
     let config = if args.out == Path::new(icepack::settings::DEFAULT_FILE) { String::new() } else { format!(" --config {}", args.out.display()) };
     let lines = [
-        format!("wrote {}: {tenants} tenants, time of a row: {}, its id: {}", args.out.display(), or_open(&proposal.timestamp_column), or_open(&proposal.id_column)),
+        format!(
+            "wrote {}: {tenants} tenants, time of a row: {}, its id: {}",
+            args.out.display(),
+            or_open(&proposal.timestamp_column),
+            or_open(&proposal.id_column)
+        ),
         "next:".to_owned(),
         format!("  icepack{config} config show     what holds, and where it came from"),
         format!("  icepack{config} doctor          is the store safe to use? writes and removes small probes"),

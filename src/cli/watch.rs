@@ -15,8 +15,8 @@ use tokio::net::TcpListener;
 
 use super::args::WatchArgs;
 use super::commands::App;
-use super::{render, report};
 use super::signals::{Service, Wish};
+use super::{render, report};
 
 /// A pass that was asked to stop gets so long. Then it is dropped, which loses nothing: what it has not committed did not happen.
 const GRACE: Duration = Duration::from_secs(8);

@@ -39,7 +39,16 @@ fn record() -> RunRecord {
     totals.add(&acme);
     let tenants = vec![acme, TenantReport { tenant: "bad".into(), status: Status::Failed, ..TenantReport::default() }];
     let started_at = DateTime::from_timestamp(1_777_000_000, 0).unwrap();
-    let report = RunReport { schema_version: SCHEMA_VERSION, run_id: FileId::NIL, started_at, duration_ms: 1_500, tenants, requests: totals.requests, totals, found: None };
+    let report = RunReport {
+        schema_version: SCHEMA_VERSION,
+        run_id: FileId::NIL,
+        started_at,
+        duration_ms: 1_500,
+        tenants,
+        requests: totals.requests,
+        totals,
+        found: None,
+    };
     RunRecord::of(&report, None, Shard::WHOLE, None)
 }
 

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 const KIB: u64 = 1 << 10;
 
 /// Where the classes of [`Sizes`] end; the last class has no end.
-pub const BOUNDS: [u64; 9] =
-    [16 * KIB, 64 * KIB, 256 * KIB, KIB * KIB, 4 * KIB * KIB, 16 * KIB * KIB, 64 * KIB * KIB, 256 * KIB * KIB, KIB * KIB * KIB];
+pub const BOUNDS: [u64; 9] = [16 * KIB, 64 * KIB, 256 * KIB, KIB * KIB, 4 * KIB * KIB, 16 * KIB * KIB, 64 * KIB * KIB, 256 * KIB * KIB, KIB * KIB * KIB];
 
 /// Files counted by their size, in classes of powers of four: under 16 KiB, under 64 KiB, …, under 1 GiB, and the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

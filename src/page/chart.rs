@@ -9,7 +9,7 @@ use crate::words::{count, minute, size};
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 250.0;
-const LEFT: f64 = 64.0;
+const LEFT: f64 = 76.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = 30.0;
@@ -217,6 +217,6 @@ mod tests {
             assert_eq!(svg.matches("<circle").count(), points.len() * 2);
         }
         let svg = lines("Files", &[point(0, 5, 1), point(10, 0, 9)], Unit::Files);
-        assert!(svg.contains(r#"cx="64.0" cy="119.0""#), "five of ten is half way up: {svg}");
+        assert!(svg.contains(r#"cx="76.0" cy="119.0""#), "five of ten is half way up: {svg}");
     }
 }

@@ -94,8 +94,21 @@ pub(super) struct View {
 }
 
 const TENANT_COLUMNS: [&str; 15] = [
-    "raw files", "raw bytes", "oldest raw", "snapshots", "bytes", "rows", "first row", "last row", "kept for", "overdue", "rows archived", "rows dropped", "to delete",
-    "left over", "quarantined",
+    "raw files",
+    "raw bytes",
+    "oldest raw",
+    "snapshots",
+    "bytes",
+    "rows",
+    "first row",
+    "last row",
+    "kept for",
+    "overdue",
+    "rows archived",
+    "rows dropped",
+    "to delete",
+    "left over",
+    "quarantined",
 ];
 
 impl View {
@@ -120,7 +133,8 @@ impl View {
             points: points.iter().rev().take(MOST_RUNS).map(|(at, s)| point_row(&minute(*at), s)).collect(),
             tenant_columns: TENANT_COLUMNS.to_vec(),
             tenants,
-            tenants_left_out: (left_out > 0).then(|| format!("{} more, smaller and in order, are left out: `icepack status` has them all", plural(left_out, "tenant"))),
+            tenants_left_out: (left_out > 0)
+                .then(|| format!("{} more, smaller and in order, are left out: `icepack status` has them all", plural(left_out, "tenant"))),
             keeping: keeping(o, has_archive),
             runs: o.runs.iter().rev().take(MOST_RUNS).map(run).collect(),
         }
@@ -181,7 +195,11 @@ fn tiles(o: &Overview) -> Vec<Tile> {
     let last = o.runs.last();
     let ended = last.map_or("none yet".to_owned(), |r| r.report.totals.status.as_str().to_owned());
     vec![
-        Tile { name: "tenants", value: count(now.tenants), note: if odd == 0 { "all in order".to_owned() } else { format!("{} to look at", count(odd as u64)) } },
+        Tile {
+            name: "tenants",
+            value: count(now.tenants),
+            note: if odd == 0 { "all in order".to_owned() } else { format!("{} to look at", count(odd as u64)) },
+        },
         Tile { name: "snapshots", value: count(now.snapshots), note: size(now.snapshot_bytes) },
         Tile { name: "raw files waiting", value: count(now.raw_files), note: size(now.raw_bytes) },
         Tile { name: "rows in snapshots", value: count(sum(|t| t.snapshot_rows)), note: format!("{} archived", count(sum(|t| t.rows_archived))) },

@@ -46,9 +46,13 @@ fn kind(data: &DataType) -> ColumnKind {
     match plain {
         _ if time::unit_of(&plain).is_some() => ColumnKind::Time,
         _ if plain.is_integer() => ColumnKind::Integer,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            ColumnKind::Text
-        }
+        DataType::Utf8
+        | DataType::LargeUtf8
+        | DataType::Utf8View
+        | DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => ColumnKind::Text,
         _ => ColumnKind::Other,
     }
 }

@@ -56,8 +56,7 @@ pub fn stock(tenant: &Tenant, inventory: &Inventory) -> Stock {
     let unreadable: BTreeSet<&str> = inventory.head.iter().flat_map(|m| &m.quarantined).map(|q| q.key.as_str()).collect();
     let mut held = Stock { tenants: 1, ..Stock::default() };
     for file in live::view(tenant, inventory).files.iter().filter(|f| !unreadable.contains(f.key.as_str())) {
-        let (files, bytes) =
-            if file.rows.is_none() { (&mut held.raw_files, &mut held.raw_bytes) } else { (&mut held.snapshots, &mut held.snapshot_bytes) };
+        let (files, bytes) = if file.rows.is_none() { (&mut held.raw_files, &mut held.raw_bytes) } else { (&mut held.snapshots, &mut held.snapshot_bytes) };
         *files += 1;
         *bytes += file.size;
     }

@@ -109,7 +109,7 @@ impl GroupRun<'_> {
         }
         let seen = Observed::since(&self.head);
         self.commit(&edit, seen).await?;
-        count(report, &edit);
+        count(report, self.tenant, &edit);
         Ok(())
     }
 
@@ -173,7 +173,7 @@ impl GroupRun<'_> {
         }
         let seen = Observed::since(&self.head);
         self.commit(&edit, seen).await?;
-        count(report, &edit);
+        count(report, self.tenant, &edit);
         report.copied_objects += edit.archives.len() as u64;
         report.copied_bytes += bytes;
         Ok(())
@@ -206,7 +206,7 @@ impl GroupRun<'_> {
         }
         let (edit, seen) = self.edit(outcome, archived, report)?;
         self.commit(&edit, seen).await?;
-        count(report, &edit);
+        count(report, self.tenant, &edit);
         Ok(())
     }
 
@@ -362,8 +362,8 @@ fn retired(input: &PlannedInput, rows: u64, at: DateTime<Utc>) -> Retired {
     Retired { key: input.key.clone(), size: input.size, etag: input.etag.clone(), rows, at, reason: RetireReason::Expired }
 }
 
-fn count(report: &mut TenantReport, edit: &Edit) {
-    let is_raw = |key: &str| Tenant::parse(&report.tenant).is_ok_and(|t| classify(&t, key) == FileKind::Raw);
+fn count(report: &mut TenantReport, tenant: &Tenant, edit: &Edit) {
+    let is_raw = |key: &str| classify(tenant, key) == FileKind::Raw;
     let raw_sizes = Sizes::of(edit.retire.iter().filter(|r| is_raw(&r.key)).map(|r| r.size));
     report.add(&TenantReport {
         raw_sizes,

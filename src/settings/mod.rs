@@ -4,8 +4,8 @@ mod check;
 mod env;
 mod file;
 mod keys;
-mod reference;
 pub mod propose;
+mod reference;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -28,8 +28,8 @@ use crate::{CompactionConfig, Error, Result};
 
 pub use env::Environment;
 use keys::Draft;
-use value::Raw;
 pub use reference::reference;
+use value::Raw;
 pub use value::{Shown, show_duration};
 
 /// A duration as settings write it: `30d`, `1h 30m`; not zero.

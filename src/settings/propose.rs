@@ -242,7 +242,11 @@ mod tests {
         let settings = Settings::resolve(&layers).unwrap_or_else(|e| panic!("{e}\n{}", p.toml));
         assert_eq!(settings.compaction_config().max_expire_percent, 60);
         // And so can it with every proposal taken up.
-        let uncommented: String = p.toml.lines().map(|l| l.strip_prefix("# ").filter(|l| l.contains(" = ") && !l.contains(". ")).unwrap_or(l)).fold(String::new(), |s, l| s + l + "\n");
+        let uncommented: String = p
+            .toml
+            .lines()
+            .map(|l| l.strip_prefix("# ").filter(|l| l.contains(" = ") && !l.contains(". ")).unwrap_or(l))
+            .fold(String::new(), |s, l| s + l + "\n");
         let several = uncommented.matches("timestamp_column").count() > 1;
         let file = Some(("icepack.toml".into(), uncommented.clone()));
         assert!(several || Settings::resolve(&Layers { file, ..layers }).is_ok(), "{uncommented}");
@@ -270,7 +274,10 @@ mod tests {
 
     #[test]
     fn a_column_counts_where_every_file_has_it() {
-        let p = proposed(&sample(&["acme"], vec![file(&[("a", ColumnKind::Time), ("b", ColumnKind::Time)]), file(&[("b", ColumnKind::Time), ("a", ColumnKind::Integer)])]));
+        let p = proposed(&sample(
+            &["acme"],
+            vec![file(&[("a", ColumnKind::Time), ("b", ColumnKind::Time)]), file(&[("b", ColumnKind::Time), ("a", ColumnKind::Integer)])],
+        ));
         assert_eq!(p.timestamp_column.as_deref(), Some("b"));
         let p = proposed(&sample(&["acme"], vec![file(&[("ts", ColumnKind::Integer)])]));
         assert!(p.timestamp_column.is_none() && p.open_questions[0].contains("no column is a timestamp"), "{:?}", p.open_questions);

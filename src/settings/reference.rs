@@ -12,13 +12,21 @@ type Entry = (&'static str, &'static str, &'static str);
 const ENTRIES: &[Entry] = &[
     ("store", "address", "Where the tenants are: `s3://bucket/prefix`, a directory, `file:///dir`, `memory://`; `gs://` and `az://` with those features"),
     ("timestamp_column", "text", "The column that dates a row: a timestamp of any unit, with or without a zone"),
-    ("id_column", "text", "The column that identifies a row. Of rows with the same id, time and content one is kept; where a file has no such column, nothing is a duplicate"),
+    (
+        "id_column",
+        "text",
+        "The column that identifies a row. Of rows with the same id, time and content one is kept; where a file has no such column, nothing is a duplicate",
+    ),
     ("memory_limit", "size", "For the whole process, whatever the data"),
     ("spill_dir", "path", "Where what does not fit into memory goes; unset: the system's temporary directory"),
     ("max_duration", "duration", "No group is begun after this long; the rest waits for the next pass"),
     ("concurrency", "count", "Tenants worked on at once"),
     ("interval", "duration", "Between the beginnings of two passes of `watch`, or of a service that embeds the library"),
-    ("report", "true, false", "Whether each pass puts the HTML report into the store, as `_icepack/report.html`. Costs a look at each tenant, and a GET for each of the last 200 passes"),
+    (
+        "report",
+        "true, false",
+        "Whether each pass puts the HTML report into the store, as `_icepack/report.html`. Costs a look at each tenant, and a GET for each of the last 200 passes",
+    ),
     ("compaction.strategy", "size, time, full", "Which files a pass takes: small ones; those older than 24 h; everything"),
     ("compaction.min_files_to_compact", "count", "Fewer are left alone …"),
     ("compaction.small_file_threshold", "size", "Files under this are small"),

@@ -51,13 +51,8 @@ fn spread(count: usize, most: usize) -> Vec<usize> {
 
 async fn look(store: &Arc<dyn ObjectStore>, tenant: Tenant) -> Result<TenantSample> {
     let prefix = path(tenant.as_str())?;
-    let listing: Vec<Listed> = store
-        .list(Some(&prefix))
-        .take(LISTED)
-        .map_ok(listed)
-        .try_collect()
-        .await
-        .map_err(|e| Error::store(format!("cannot list {store}/{tenant}"), e))?;
+    let listing: Vec<Listed> =
+        store.list(Some(&prefix)).take(LISTED).map_ok(listed).try_collect().await.map_err(|e| Error::store(format!("cannot list {store}/{tenant}"), e))?;
     let has_more = listing.len() == LISTED;
     let mut files: Vec<Listed> = listing.into_iter().filter(|f| classify(&tenant, &f.key) == FileKind::Raw).collect();
     files.sort_by(|a, b| (a.size, &a.key).cmp(&(b.size, &b.key)));

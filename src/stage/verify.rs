@@ -77,9 +77,7 @@ impl Verifier {
                     }
                     self.cold(head, &mut findings).await?;
                 }
-                Err(Error::Refused(why)) => {
-                    findings.add(Severity::Broken, FindingKind::Manifest, &names::manifest_dir(tenant), why, BRING_BACK)
-                }
+                Err(Error::Refused(why)) => findings.add(Severity::Broken, FindingKind::Manifest, &names::manifest_dir(tenant), why, BRING_BACK),
                 Err(e) => return Err(e),
             }
         }
@@ -256,7 +254,8 @@ fn quoted(name: &str) -> String {
 
 fn no_manifest(tenant: &Tenant, listing: &[Listed], findings: &mut Findings<'_>) {
     for f in listing.iter().filter(|f| matches!(names::classify(tenant, &f.key), names::FileKind::Snapshot(_))) {
-        let (what, mend) = ("a snapshot, but the tenant has no manifest", "bring `_icepack/` back from where the snapshots came from, then `icepack verify --tenant TENANT`");
+        let (what, mend) =
+            ("a snapshot, but the tenant has no manifest", "bring `_icepack/` back from where the snapshots came from, then `icepack verify --tenant TENANT`");
         findings.add(Severity::Broken, FindingKind::Manifest, &f.key, what, mend);
     }
 }
@@ -270,7 +269,8 @@ fn compare(key: &str, said: &RowStats, read: Result<RowStats>, findings: &mut Fi
                 let what = format!("it holds {} rows, and {} were written: it was replaced", found.rows, said.rows);
                 findings.add(Severity::Broken, FindingKind::RowCount, key, what, BRING_BACK);
             } else if found != *said {
-                let what = format!("its {} rows are not the ones that were written: fingerprint {} instead of {}", found.rows, found.fingerprint, said.fingerprint);
+                let what =
+                    format!("its {} rows are not the ones that were written: fingerprint {} instead of {}", found.rows, found.fingerprint, said.fingerprint);
                 findings.add(Severity::Broken, FindingKind::Content, key, what, BRING_BACK);
             }
             Ok(())

@@ -13,8 +13,8 @@ use super::super::output::Style;
 use super::estimate;
 use super::table::Grid;
 use super::text::{about, count, no_tenants, plural, second, size};
-pub use totals::{Totals, document};
 use totals::totals;
+pub use totals::{Totals, document};
 
 /// How plans are shown.
 #[derive(Debug, Clone, Copy, Default)]
@@ -247,8 +247,31 @@ acme: 6 raw files, 6.0 MiB; 1 group
       1  merge      3  3.0 MiB  3 files under 10.0 MiB
   left alone: 3 files (1 not small, 2 quarantined)
 
+tenant  raw files    bytes  groups  outputs  requests  costs once
+acme            6  6.0 MiB       1        0        ~0
+
 1 tenant: 1 group with 3 files, 3.0 MiB; nothing was written";
         assert_eq!(text.lines().filter(|l| !l.contains('─')).collect::<Vec<_>>(), expected.lines().filter(|l| !l.contains('─')).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_tenant_and_one_for_all() {
+        let view = View { archive: Some("s3://cold"), is_billed: true, ..View::default() };
+        let text = drawn(vec![acme(), priced(&[40 << 30])], view);
+        let table: Vec<&str> = text.lines().skip_while(|l| !l.starts_with("tenant ")).filter(|l| !l.contains('─')).take(4).collect();
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(table[2])[..8], ["acme", "6", "6.0", "MiB", "1", "1", "~40,000", "refused"], "{text}");
+        assert_eq!(words(table[3])[..7], ["total", "12", "12.0", "MiB", "2", "1", "~40,000"], "{text}");
+        assert!(table[0].ends_with("rows expiring  where to  requests  costs once  saves a month"), "{text}");
+        assert!(!table[1].contains('$') && table[2].contains('$'), "what has no price has none: {text}");
+    }
+
+    #[test]
+    fn explain_is_of_whom_it_is_asked() {
+        let globex = Plan { tenant: Tenant::parse("globex").unwrap(), ..acme() };
+        let wanted = Selection::parse(vec!["globex".to_owned()]).unwrap();
+        let text = drawn(vec![acme(), globex], View { explain: Some(&wanted), ..View::default() });
+        assert_eq!(text.matches("acme/big.parquet").count(), 1, "{text}");
     }
 
     #[test]

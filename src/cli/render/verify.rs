@@ -18,7 +18,14 @@ pub fn verify(report: &VerifyReport, style: Style) -> String {
         let mut grid = Grid::default().words("severity").words("finding").words("tenant").words("object").prose("what it means").prose("what to do");
         for f in &report.findings {
             let (word, tone) = severity(f.severity);
-            grid.row([Cell::toned(word, tone), f.kind.as_str().into(), f.tenant.as_str().into(), f.key.as_str().into(), f.what.as_str().into(), f.mend.as_str().into()]);
+            grid.row([
+                Cell::toned(word, tone),
+                f.kind.as_str().into(),
+                f.tenant.as_str().into(),
+                f.key.as_str().into(),
+                f.what.as_str().into(),
+                f.mend.as_str().into(),
+            ]);
         }
         lines.push(grid.draw(style));
     }
