@@ -55,10 +55,18 @@ impl World {
     /// Something for every kind of decision: small files, too few of them, expired ones, one in quarantine, one left over.
     async fn untidy(&self) {
         seed(&self.hot, "acme", 5, 10, Utc::now() - TimeDelta::days(40)).await;
-        put(&self.hot, "globex/bad.parquet", "no Parquet").await;
+        quarantine_one(&self.hot).await;
         let report = self.manager(&self.hot).run_pass(&Selection::parse(vec!["globex".to_owned()]).unwrap()).await.unwrap();
         assert_eq!(report.totals.quarantined, ["globex/bad.parquet"]);
         put_events(&self.hot, "globex/new.parquet", &series(900, 5, Utc::now(), TimeDelta::seconds(1))).await;
         put_events(&self.hot, "umbrella/one.parquet", &series(0, 5, Utc::now(), TimeDelta::seconds(1))).await;
+    }
+}
+
+/// A file that is none, and others that have a pass look at it.
+async fn quarantine_one(hot: &Store) {
+    put(hot, "globex/bad.parquet", "no Parquet").await;
+    for n in 0..3 {
+        put_events(hot, &format!("globex/more-{n}.parquet"), &series(700 + n, 1, Utc::now(), TimeDelta::seconds(1))).await;
     }
 }

@@ -90,7 +90,10 @@ fn each_command_has_examples_a_page_and_completions() {
     let dir = TempDir::new().unwrap();
     let icepack = |args: &[&str]| job::text(&piped(dir.path(), &[], args).stdout);
     let help = icepack(&["--help"]);
-    let commands: Vec<&str> = help.split_once("Commands:").unwrap().1.lines().skip(1).map_while(|l| l.split_whitespace().next()).collect();
+    let commands: Vec<&str> = help.split_once("Commands:").unwrap().1.lines().skip(1).take_while(|l| !l.is_empty()).collect();
+    // What is indented further goes on with the line above.
+    let commands: Vec<&str> =
+        commands.into_iter().filter_map(|l| l.strip_prefix("  ").filter(|l| !l.starts_with(' ')).and_then(|l| l.split_whitespace().next())).collect();
     assert!(commands.len() >= 14, "{commands:?}");
     // A configuration that cannot be read keeps nobody from the manual.
     std::fs::write(dir.path().join("icepack.toml"), "nonsense").unwrap();
@@ -99,7 +102,7 @@ fn each_command_has_examples_a_page_and_completions() {
         let text = icepack(&[command, "--help"]);
         assert!(text.contains("Example") || *command == "config", "{text}");
         let page = std::fs::read_to_string(dir.path().join(format!("man/icepack-{command}.1"))).unwrap();
-        assert!(page.contains(".SH NAME") && page.contains(".SH OPTIONS"), "{page}");
+        assert!(page.contains(".SH NAME") && page.contains(".SH SYNOPSIS"), "{page}");
     }
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = icepack(&["completions", shell]);

@@ -128,11 +128,15 @@ async fn an_orphan() {
 #[tokio::test]
 async fn a_file_in_quarantine() {
     let world = World::compacted().await;
-    put(&world.hot, "globex/bad.parquet", "no Parquet").await;
+    super::quarantine_one(&world.hot).await;
     world.manager(&world.hot).run_pass(&Selection::all()).await.unwrap();
     let found = world.finds(false, FindingKind::Quarantined, Severity::Warning, "globex/bad.parquet").await;
     assert!(found.mend.contains("`icepack run --tenant globex`"), "{found:?}");
     put_events(&world.hot, "globex/bad.parquet", &series(900, 5, Utc::now(), TimeDelta::seconds(1))).await;
+    // Changed, it is tried again, as soon as there are enough files to be looked at.
+    for n in 0..3 {
+        put_events(&world.hot, &format!("globex/again-{n}.parquet"), &series(800 + n, 1, Utc::now(), TimeDelta::seconds(1))).await;
+    }
     world.manager(&world.hot).run_pass(&Selection::all()).await.unwrap();
     world.clean().await;
 }
