@@ -147,7 +147,7 @@ fn entry(path: &str) -> Option<(&'static str, &'static str)> {
 
 fn default_of(draft: &Draft, path: &str) -> String {
     let text = keys::show_one(draft, path).text;
-    if text.is_empty() { String::new() } else { format!("`{text}`") }
+    if text == "-" { "unset".to_owned() } else { format!("`{text}`") }
 }
 
 #[cfg(test)]
