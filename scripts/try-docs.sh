@@ -82,10 +82,23 @@ free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
+# A server that cannot be installed here, say without a package for this machine, is left out, loudly; all else is a failure.
+can_be_had() {
+  local status=0
+  case $1 in *"Another S3 server") scripts/s3-server.sh install seaweedfs || status=$? ;; esac
+  [ "$status" != 3 ] || {
+    echo "******************************************************************************************"
+    echo "** NOT TYPED: $1. Its server could not be installed (see above)."
+    echo "******************************************************************************************"
+  } >&2
+  [ "$status" != 3 ]
+}
+
 number=0
 while [ $# -gt 0 ]; do
   document=$1 heading=$2 number=$((number + 1))
   shift 2
+  can_be_had "$document: $heading" || continue
   mkdir -p "$room/run/$number/clone"
   # What is committed or about to be, and none of what is only here.
   git ls-files -z --cached --others --exclude-standard | xargs -0 tar -cf - | tar -xf - -C "$room/run/$number/clone"

@@ -307,7 +307,8 @@ impl Context {
         }
         let mut standings: Vec<_> = outcomes.iter_mut().filter_map(|o| o.standing.take()).collect();
         standings.sort_by(|a, b| a.tenant.cmp(&b.tenant));
-        let is_all = matches!(which, Which::Selected(selection) if selection.is_all());
+        // Half of the tenants would look as if the other half had gone.
+        let is_all = matches!(which, Which::Selected(selection) if selection.is_all()) && !self.stop.is_stopped();
         let held = is_all.then(|| outcomes.iter().filter_map(|o| o.found).fold(Stock::default(), Stock::plus));
         let archive = outcomes.iter().fold(Requests::default(), |sum, o| sum.plus(o.archive));
         let (mut reports, errors): (Vec<_>, Vec<_>) = outcomes.into_iter().map(|o| (o.report, o.error)).unzip();

@@ -188,6 +188,17 @@ mod tests {
     }
 
     #[test]
+    fn a_record_of_an_older_version_is_read() {
+        let new = RunRecord::of(&report(100, vec![tenant(1, Status::Done)]), None, Shard::WHOLE, None);
+        let mut old = serde_json::to_value(&new).unwrap();
+        for (at, name) in [("", "found"), ("/totals", "raw_sizes"), ("/tenants/0", "raw_sizes"), ("/sums", "raw_sizes")] {
+            let removed = old.pointer_mut(at).unwrap().as_object_mut().unwrap().remove(name);
+            assert!(removed.is_some(), "{at} {name}");
+        }
+        assert_eq!(serde_json::from_value::<RunRecord>(old).unwrap(), new);
+    }
+
+    #[test]
     fn a_record_of_very_many_tenants_stays_small_and_keeps_the_worst() {
         let long = "x".repeat(5_000);
         let mut tenants: Vec<_> = (0..20_000).map(|n| tenant(n, if n % 2 == 0 { Status::Idle } else { Status::Done })).collect();

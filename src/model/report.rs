@@ -182,7 +182,7 @@ pub struct RunReport {
     pub totals: TenantReport,
     /// All requests, those for no tenant in particular among them.
     pub requests: Requests,
-    /// What its tenants held when it began with them; none of a pass over some tenants only.
+    /// What its tenants held when it began with them; none of a pass over some tenants only, or of one that was stopped.
     #[serde(default)]
     pub found: Option<Stock>,
 }

@@ -6,6 +6,7 @@ use icepack::model::inspect::{Finding, FindingKind, Severity};
 use icepack::run::Selection;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
+use serde_json::Value;
 
 use super::World;
 use crate::support::{Store, batch, get, keys, parquet, put, put_events, series, tenant_keys};
@@ -102,11 +103,39 @@ async fn rows_that_are_not_those_that_were_written() {
 /// Puts `bytes` where the snapshot was, and has the head say so much of its size: so that nothing but the rows themselves can tell.
 async fn put_manifest_size(world: &World, key: &str, bytes: &[u8]) {
     replace(&world.hot, key, bytes.to_vec()).await;
-    let manifests = keys(&world.hot).await.into_iter().filter(|k| k.starts_with("_icepack/globex/manifest/"));
-    let head = manifests.max().unwrap();
-    let mut json: serde_json::Value = serde_json::from_slice(&get(&world.hot, &head).await).unwrap();
-    json["snapshots"][0]["size"] = bytes.len().into();
-    put(&world.hot, &head, serde_json::to_vec(&json).unwrap()).await;
+    forge(world, "globex", |head| head["snapshots"][0]["size"] = bytes.len().into()).await;
+}
+
+/// Changes a tenant's head behind everybody's back. Its key.
+async fn forge(world: &World, tenant: &str, change: impl FnOnce(&mut Value)) -> String {
+    let manifests = keys(&world.hot).await.into_iter().filter(|k| k.starts_with(&format!("_icepack/{tenant}/manifest/")));
+    let key = manifests.max().unwrap();
+    let mut head: Value = serde_json::from_slice(&get(&world.hot, &key).await).unwrap();
+    change(&mut head);
+    put(&world.hot, &key, serde_json::to_vec(&head).unwrap()).await;
+    key
+}
+
+#[tokio::test]
+async fn books_that_do_not_balance() {
+    let world = World::compacted().await;
+    let head = forge(&world, "globex", |head| head["totals"]["rows_ingested"] = 41.into()).await;
+    let found = world.verify(false).await;
+    let [one] = found.as_slice() else { panic!("one finding is wanted: {found:#?}") };
+    assert_eq!((one.kind, one.severity, &one.key), (FindingKind::Books, Severity::Broken, &head), "{one:?}");
+}
+
+#[tokio::test]
+async fn a_receipt_that_is_still_to_be_written() {
+    let world = World::compacted().await;
+    let (object, receipt) = (cold_key(&world, ".parquet").await, cold_key(&world, ".receipt.json").await);
+    // As a pass leaves it that dies between the commit and the receipt.
+    let body: Value = serde_json::from_slice(&remove(&world.cold, &receipt).await).unwrap();
+    forge(&world, "acme", |head| head["archives"] = Value::Array(vec![body])).await;
+    world.finds(false, FindingKind::ReceiptDue, Severity::Note, &object).await;
+    // The command that is named does mend it, once the tenant has something to do.
+    world.manager(&world.hot).run_pass(&Selection::all()).await.unwrap();
+    world.clean().await;
 }
 
 #[tokio::test]
