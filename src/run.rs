@@ -29,6 +29,7 @@ use crate::model::price::STANDARD;
 use crate::model::record::RunRecord;
 use crate::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, TenantReport};
 use crate::model::shard::Shard;
+use crate::model::stock::Stock;
 use crate::plan::brake::Brake;
 use crate::plan::money::{self, Pricing};
 use crate::plan::{compaction, expiry, shard, status};
@@ -97,6 +98,8 @@ struct Work {
     standing: Option<TenantStatus>,
     /// What happens to the tenant, from the first look on.
     span: Span,
+    /// What it held.
+    found: Option<Stock>,
 }
 
 /// What looking at a tenant gave.
@@ -309,11 +312,15 @@ impl Context {
         }
         let mut standings: Vec<_> = outcomes.iter_mut().filter_map(|o| o.standing.take()).collect();
         standings.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+        // Half of the tenants would look as if the other half had gone.
+        let is_all = matches!(which, Which::Selected(selection) if selection.is_all()) && !self.stop.is_stopped();
+        let held = is_all.then(|| outcomes.iter().filter_map(|o| o.found).fold(Stock::default(), Stock::plus));
         let archive = outcomes.iter().fold(Requests::default(), |sum, o| sum.plus(o.archive));
         let (mut reports, errors): (Vec<_>, Vec<_>) = outcomes.into_iter().map(|o| (o.report, o.error)).unzip();
         reports.extend(refused);
         reports.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         let mut report = summarise(run_id, started_at, self.clock.monotonic_ms() - started_ms, reports);
+        report.found = held;
         report.requests = counters.read().plus(archive);
         report.totals.requests = report.requests;
         log(&report);
@@ -380,6 +387,7 @@ impl Run {
         match found {
             Ok((inventory, plan, brake)) => {
                 let standing = self.context.standing(&tenant, &inventory);
+                let found = self.context.is_home(&tenant).then(|| status::stock(&tenant, &inventory));
                 let (home, spread) = (self.context.is_home(&tenant), self.settle_spread(&plan, noted.contains(&tenant)).await);
                 let plan = shard::share(plan, self.context.config.shard, spread);
                 let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant));
@@ -387,9 +395,9 @@ impl Run {
                     home && (litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing, self.context.clock.now())));
                 if plan.groups.is_empty() && !sweep_due {
                     let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
-                    return Look::Over(Box::new(Outcome { standing, ..Outcome::of(report) }));
+                    return Look::Over(Box::new(Outcome { standing, found, ..Outcome::of(report) }));
                 }
-                Look::Work(Box::new(Work { tenant, inventory, plan, brake, home, sweep_due, counters, standing, span: Span::current() }))
+                Look::Work(Box::new(Work { tenant, inventory, plan, brake, home, sweep_due, counters, standing, found, span: Span::current() }))
             }
             Err(e) => {
                 tracing::error!("{e}");

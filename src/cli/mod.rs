@@ -4,11 +4,15 @@ mod args;
 mod bars;
 mod commands;
 mod demo;
+mod examples;
+mod init;
 mod json_lines;
 mod logs;
+mod manual;
 mod otel;
 mod output;
 mod render;
+mod report;
 mod restore;
 mod shard;
 mod signals;
@@ -103,6 +107,12 @@ fn report_error(e: &Error, as_log: bool) {
 }
 
 fn prepare_and_run(cli: &Cli, logging: &mut bool) -> Result<u8> {
+    // They are about the program alone: no configuration, however wrong, keeps anybody from reading its manual.
+    match &cli.command {
+        Command::Man(args) => return manual::man(&mut Output::new(cli.global.color), &args.out),
+        Command::Completions(args) => return manual::completions(&mut Output::new(cli.global.color), args.shell),
+        _ => {}
+    }
     let env = Environment::of_process()?;
     let format = logs::format(&cli.global, &env)?;
     let canvas = bars::canvas(!cli.global.quiet && format == LogFormat::Text && draws_bars(&cli.command));

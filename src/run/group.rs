@@ -15,10 +15,11 @@ use super::{Run, trace};
 use crate::error::{Error, Result};
 use crate::model::file::{Fingerprint, Micros, SeenInput};
 use crate::model::manifest::{Edit, Ledger, Manifest, Observed, Quarantined, Receipt, RetireReason, Retired};
-use crate::model::names::{FileId, Tenant};
+use crate::model::names::{FileId, FileKind, Tenant, classify};
 use crate::model::plan::{Group, GroupKind, PlannedInput};
 use crate::model::policy::Policy;
 use crate::model::report::{Status, TenantReport};
+use crate::model::stock::Sizes;
 use crate::parquet_io::Columns;
 use crate::plan::compaction::{MIN_PIECE, Period};
 use crate::plan::retention::LeaveRule;
@@ -105,7 +106,7 @@ impl GroupRun<'_> {
         }
         let seen = Observed::since(&self.line.head().await);
         self.line.commit(&edit, seen).await?;
-        count(report, &edit);
+        count(report, self.tenant, &edit);
         Ok(())
     }
 
@@ -171,7 +172,7 @@ impl GroupRun<'_> {
         }
         let seen = Observed::since(&self.line.head().await);
         self.line.commit(&edit, seen).await?;
-        count(report, &edit);
+        count(report, self.tenant, &edit);
         report.copied_objects += edit.archives.len() as u64;
         report.copied_bytes += bytes;
         Ok(())
@@ -209,7 +210,7 @@ impl GroupRun<'_> {
         }
         let (edit, seen) = self.edit(outcome, archived, Observed::since(&head), report)?;
         self.line.commit(&edit, seen).await?;
-        count(report, &edit);
+        count(report, self.tenant, &edit);
         Ok(())
     }
 
@@ -357,8 +358,11 @@ fn retired(input: &PlannedInput, rows: u64, at: DateTime<Utc>) -> Retired {
     Retired { key: input.key.clone(), size: input.size, etag: input.etag.clone(), rows, at, reason: RetireReason::Expired }
 }
 
-fn count(report: &mut TenantReport, edit: &Edit) {
+fn count(report: &mut TenantReport, tenant: &Tenant, edit: &Edit) {
+    let is_raw = |key: &str| classify(tenant, key) == FileKind::Raw;
+    let raw_sizes = Sizes::of(edit.retire.iter().filter(|r| is_raw(&r.key)).map(|r| r.size));
     report.add(&TenantReport {
+        raw_sizes,
         files_compacted: edit.retire.len() as u64,
         files_written: edit.add.len() as u64,
         bytes_before: edit.retire.iter().map(|r| r.size).sum(),

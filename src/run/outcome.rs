@@ -7,6 +7,7 @@ use crate::model::inspect::{Failure, TenantStatus};
 use crate::model::manifest::Ledger;
 use crate::model::names::{FileId, Tenant, TenantError};
 use crate::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, TenantReport};
+use crate::model::stock::Stock;
 
 /// How a tenant's part ended.
 pub(crate) struct Outcome {
@@ -16,6 +17,8 @@ pub(crate) struct Outcome {
     pub archive: Requests,
     /// How the tenant stands now.
     pub standing: Option<TenantStatus>,
+    /// What it held when it was looked at, if it is of this shard.
+    pub found: Option<Stock>,
 }
 
 impl Outcome {
@@ -25,7 +28,7 @@ impl Outcome {
 
     /// Of a tenant with nothing to do.
     pub(super) fn of(report: TenantReport) -> Self {
-        Self { report, error: None, archive: Requests::default(), standing: None }
+        Self { report, error: None, archive: Requests::default(), standing: None, found: None }
     }
 }
 
@@ -88,5 +91,5 @@ pub(super) fn summarise(run_id: FileId, started_at: DateTime<Utc>, duration_ms: 
     }
     let failures = tenants.iter().filter(|t| t.error.is_some()).count();
     totals.error = (failures > 0).then(|| format!("{failures} of {} tenants had errors", tenants.len()));
-    RunReport { schema_version: SCHEMA_VERSION, run_id, started_at, duration_ms, requests: totals.requests, tenants, totals }
+    RunReport { schema_version: SCHEMA_VERSION, run_id, started_at, duration_ms, requests: totals.requests, tenants, totals, found: None }
 }

@@ -53,7 +53,7 @@ impl Run {
         self.context.progress.on(Event::TenantStarted { tenant: &name, bytes: work.plan.backlog() });
         let mut report = TenantReport { tenant: name.clone(), ..TenantReport::default() };
         let looked = work.counters.read();
-        let (before, tenant) = (work.standing.take(), work.tenant.clone());
+        let (before, found, tenant) = (work.standing.take(), work.found, work.tenant.clone());
         let archive_requests = Arc::new(Counters::default());
         let error = self.work(&store, &archive_requests, work, &mut report).await.err();
         if let Some(e) = &error {
@@ -72,7 +72,7 @@ impl Run {
         report.requests = looked.plus(counters.read()).plus(archive);
         report.duration_ms = self.context.clock.monotonic_ms() - started;
         log(&report);
-        Outcome { report, error, archive, standing }
+        Outcome { report, error, archive, standing, found }
     }
 
     /// How the tenant stands after its turn. What it did to the tenant is only in the store.
