@@ -101,6 +101,9 @@ impl ObjectStore for Far {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         tokio::time::sleep(LATENCY).await;
+        if options.head {
+            return self.inner.get_opts(location, options).await;
+        }
         let reply = self.inner.get_opts(location, options).await?;
         let (meta, range, attributes, extensions) = (reply.meta.clone(), reply.range.clone(), reply.attributes.clone(), reply.extensions.clone());
         let bytes = reply.bytes().await?;

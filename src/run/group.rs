@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
@@ -47,6 +47,8 @@ pub(super) struct GroupRun<'a> {
     pub tenant: &'a Tenant,
     pub policy: &'a Policy,
     pub line: Line<'a>,
+    /// One group fetches at a time.
+    pub fetching: Arc<Semaphore>,
     pub cutoff: Option<Micros>,
     /// Counts the requests to the archive.
     pub archive_requests: &'a Arc<Counters>,
@@ -230,6 +232,7 @@ impl GroupRun<'_> {
             file_limit: self.run.memory.total() / 4,
             spill_dir: config.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
             prefetch: PREFETCH,
+            fetching: Arc::clone(&self.fetching),
             check_content: true,
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use object_store::ObjectStore;
+use tokio::sync::Semaphore;
 
 use super::group::GroupRun;
 use super::line::Line;
@@ -97,7 +98,8 @@ impl Run {
         };
         let groups = plan.groups.len();
         let line = Line::new(&committer, head, brake, shared);
-        let group_run = GroupRun { run: self, store, tenant: &tenant, policy: &policy, line, cutoff: plan.cutoff, archive_requests };
+        let group_run =
+            GroupRun { run: self, store, tenant: &tenant, policy: &policy, line, fetching: Arc::new(Semaphore::new(1)), cutoff: plan.cutoff, archive_requests };
         let failure = self.work_groups(&group_run, plan.groups, report).await?;
         // A spread tenant is swept by its home alone.
         if home && (groups > 0 || sweep_due) {

@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arrow::array::RecordBatch;
 use object_store::ObjectStore;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::error::{Error, Result};
 use crate::model::file::{Fingerprint, Micros, SeenInput, Snapshot};
@@ -71,6 +71,8 @@ pub struct MergeSpec {
     pub spill_dir: PathBuf,
     /// Inputs that are fetched at once.
     pub prefetch: usize,
+    /// Merges that share it fetch their inputs one after the other: two at once would each have them twice as late, and none could begin.
+    pub fetching: Arc<Semaphore>,
     /// Whether the rows' fingerprints must balance too, not only their number: costs one hash per row.
     pub check_content: bool,
 }
@@ -171,7 +173,9 @@ pub async fn merge(
     let abandoned = Abandon(Arc::default());
     let stop = Stop { asked: stop, abandoned: Arc::clone(&abandoned.0) };
     let shares = Shares::of(spec.budget);
+    let turn = spec.fetching.acquire().await.map_err(|e| Error::local("cannot fetch inputs", e))?;
     let opened = open::open_all(&store, &spec, shares, &stop).await?;
+    drop(turn);
     let runtime = Handle::current();
     let span = tracing::Span::current();
     let work = move || span.in_scope(|| blocking(store, &spec, opened, shares, stop, on_progress, OutputParts { mint, expired, runtime }));

@@ -106,6 +106,7 @@ impl World {
             file_limit: 64 << 20,
             spill_dir: dir.path().to_owned(),
             prefetch: 4,
+            fetching: Arc::new(tokio::sync::Semaphore::new(1)),
             check_content: true,
         };
         Self { store: Arc::default(), spec, stop: Arc::default(), ids: Arc::default(), progress: Arc::default(), dir }
