@@ -24,6 +24,21 @@ if [ -z "${ICEPACK_TEST_PROMETHEUS:-}" ]; then
 fi
 export ICEPACK_TEST_PROMETHEUS
 
+# The report is looked at with Debian's Chromium, driven from Python.
+if [ -z "${ICEPACK_TEST_BROWSER:-}" ]; then
+  if chromium=$(scripts/chromium.sh) && driver=$(scripts/pinned-venv.sh browser tests/python/requirements-browser.txt); then
+    ICEPACK_TEST_BROWSER="$driver/bin/python|$chromium"
+  else
+    {
+      echo "******************************************************************************************"
+      echo "** NOT TESTED: the report in a browser. Chromium or its driver could not be had (see above)."
+      echo "******************************************************************************************"
+    } >&2
+    ICEPACK_TEST_BROWSER=unavailable
+  fi
+fi
+export ICEPACK_TEST_BROWSER
+
 localstack="" servers=""
 stop_servers() {
   local server

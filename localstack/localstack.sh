@@ -7,7 +7,7 @@
 #   localstack.sh env     [--port N]           print the variables that point icepack at it: eval "$(localstack.sh env)"
 #   localstack.sh stop    [--port N]           stop it and delete what it held
 #
-# The default port is 4566. S3 alone runs, or with --full also KMS, STS, IAM and CloudFormation. It listens on 127.0.0.1 only.
+# The default port is $ICEPACK_LOCALSTACK_PORT, else 4566. S3 alone runs, or with --full also KMS, STS, IAM and CloudFormation. It listens on 127.0.0.1 only.
 # It is kept in ${ICEPACK_CACHE:-${XDG_CACHE_HOME:-~/.cache}/icepack}; its log, process id and data are below run/ there.
 set -euo pipefail
 
@@ -17,6 +17,7 @@ mkdir -p "$cache/run"
 cache=$(cd "$cache" && pwd)
 
 newest_python=3.13
+default_port=${ICEPACK_LOCALSTACK_PORT:-4566}
 start_seconds=120
 
 say() { echo "localstack: $*" >&2; }
@@ -245,10 +246,10 @@ case $command in
   start)
     command -v curl >/dev/null || die "needs curl"
     venv=$(install_it "$name" "$lock_file")
-    start "${port:-4566}" "$venv" "$services"
+    start "${port:-$default_port}" "$venv" "$services"
     ;;
-  stop) stop "${port:-4566}" ;;
+  stop) stop "${port:-$default_port}" ;;
   status) status "$port" ;;
-  env) environment "${port:-4566}" ;;
+  env) environment "${port:-$default_port}" ;;
   *) usage ;;
 esac

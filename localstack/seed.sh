@@ -3,11 +3,11 @@
 #
 #   seed.sh [--port N] [arguments of icepack demo]
 #
-# ICEPACK_BIN is the icepack to use; without it, cargo builds and runs this one. Buckets that are there already stay as they are.
+# ICEPACK_BIN is the icepack to use, else the one on the PATH; without either, cargo builds and runs this one. Buckets that are there already stay as they are.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-port=4566
+port=${ICEPACK_LOCALSTACK_PORT:-4566}
 if [ "${1:-}" = --port ]; then
   [ $# -ge 2 ] || { echo "seed: --port wants a number" >&2; exit 2; }
   port=$2
@@ -29,6 +29,8 @@ done
 
 if [ -n "${ICEPACK_BIN:-}" ]; then
   icepack=("$ICEPACK_BIN")
+elif command -v icepack >/dev/null; then
+  icepack=(icepack)
 else
   icepack=(cargo run --release --manifest-path "$here/../Cargo.toml" --)
 fi

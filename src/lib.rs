@@ -30,6 +30,7 @@ pub mod invariants;
 pub mod manager;
 pub mod metrics;
 pub mod model;
+pub mod page;
 pub mod parquet_io;
 pub mod plan;
 pub mod progress;
@@ -39,6 +40,7 @@ pub mod settings;
 pub mod stage;
 pub mod task;
 pub mod watch;
+pub mod words;
 
 pub use config::{CompactionConfig, CompactionOverrides, RetentionConfig};
 pub use error::{Error, Result};

@@ -10,21 +10,25 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Clock, SystemClock};
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
-use crate::model::inspect::{DoctorReport, LiveView, PlanReport, StatusReport, VerifyReport};
+use crate::model::inspect::{DoctorReport, LiveView, Overview, PlanReport, StatusReport, VerifyReport};
 use crate::model::manifest::Ledger;
 use crate::model::names::Tenant;
 use crate::model::record::RunRecord;
 use crate::model::report::{RunReport, TenantReport};
+use crate::page::{self, Labels};
 use crate::plan::live;
 use crate::progress::{Progress, Silent};
 use crate::run::{Context, Passed, Selection, StopHandle};
 use crate::stage::doctor::{self, Doctor};
 use crate::stage::litter::Directory;
 use crate::stage::verify::Verifier;
-use crate::stage::{discover, runs};
+use crate::stage::{discover, publish, runs};
 
 /// Tenants looked at at once.
 const LOOK_AT_ONCE: usize = 16;
+
+/// Records that the report shows: all that are kept.
+const RUNS_SHOWN: usize = 200;
 
 /// What one pass did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -294,6 +298,26 @@ impl CompactionManager {
     /// [`Error::Store`] where the root or the run records cannot be read. A tenant's own error is in the report.
     pub async fn status(&self, selection: &Selection) -> Result<StatusReport> {
         self.context.status(selection).await
+    }
+
+    /// How the tenants stand and what the last passes did: what [`crate::page::html`] draws. Costs a look at each tenant, and a GET for each record.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn overview(&self, selection: &Selection) -> Result<Overview> {
+        let StatusReport { schema_version, tenants, failures, .. } = self.context.status(selection).await?;
+        let runs = runs::recent(self.context.store.as_ref(), RUNS_SHOWN).await?;
+        Ok(Overview { schema_version, at: self.context.clock.now(), tenants, failures, runs })
+    }
+
+    /// Draws the report of all tenants and puts it into the store, as [`crate::page::KEY`]. It takes the place of the one before: nothing reads it but
+    /// people.
+    ///
+    /// # Errors
+    /// As [`Self::overview`], and where it cannot be put.
+    pub async fn publish_report(&self, labels: &Labels) -> Result<()> {
+        let html = page::html(&self.overview(&Selection::all()).await?, labels)?;
+        publish::page(self.context.store.as_ref(), page::KEY, html).await
     }
 
     /// What a reader should read, by tenant: every row once, at one version.

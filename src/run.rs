@@ -2,10 +2,13 @@
 //! hands the result of one to the next.
 
 mod group;
+mod line;
 mod memory;
+mod outcome;
 mod selection;
 mod shards;
 mod tenant;
+pub mod trace;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,20 +16,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use object_store::ObjectStore;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::clock::Clock;
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
 use crate::model::estimate::Survey;
 use crate::model::inspect::{Failure, LastRun, PlanReport, StatusReport, TenantStatus};
-use crate::model::manifest::Ledger;
-use crate::model::names::{FileId, Tenant, TenantError};
+use crate::model::names::{FileId, Tenant};
 use crate::model::plan::{Inventory, Plan};
 use crate::model::price::STANDARD;
 use crate::model::record::RunRecord;
 use crate::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, TenantReport};
 use crate::model::shard::Shard;
+use crate::model::stock::Stock;
 use crate::plan::brake::Brake;
 use crate::plan::money::{self, Pricing};
 use crate::plan::{compaction, expiry, shard, status};
@@ -36,6 +39,8 @@ use crate::stage::litter::Directory;
 use crate::stage::survey::Surveyor;
 use crate::stage::{discover, doctor, runs, sweep};
 use memory::MemoryPool;
+pub(crate) use outcome::{Outcome, failed};
+use outcome::{failure, log, summarise, unusable};
 pub use selection::Selection;
 use shards::Spread;
 
@@ -91,6 +96,10 @@ struct Work {
     counters: Arc<Counters>,
     /// How the tenant stood before.
     standing: Option<TenantStatus>,
+    /// What happens to the tenant, from the first look on.
+    span: Span,
+    /// What it held.
+    found: Option<Stock>,
 }
 
 /// What looking at a tenant gave.
@@ -99,14 +108,14 @@ enum Look {
     Work(Box<Work>),
 }
 
-/// How a tenant's part ended.
-pub(crate) struct Outcome {
-    pub report: TenantReport,
-    pub error: Option<Error>,
-    /// Requests to the archive, which are in `report` too.
-    pub archive: Requests,
-    /// How the tenant stands now.
-    pub standing: Option<TenantStatus>,
+impl Look {
+    /// Says in the tenant's span what it came to, if that was all.
+    fn ended(self, span: &Span) -> Self {
+        if let Self::Over(outcome) = &self {
+            trace::tenant_ended(span, &outcome.report);
+        }
+        self
+    }
 }
 
 /// A pass and what it leaves behind.
@@ -119,17 +128,6 @@ pub struct Passed {
     /// How the tenants stand now: those that could be looked at.
     pub standings: Vec<TenantStatus>,
     pub(crate) errors: Vec<Error>,
-}
-
-impl Outcome {
-    fn failed(tenant: &str, error: Error) -> Self {
-        Self { report: failed(tenant, &error), error: Some(error), ..Self::of(TenantReport::default()) }
-    }
-
-    /// Of a tenant with nothing to do.
-    fn of(report: TenantReport) -> Self {
-        Self { report, error: None, archive: Requests::default(), standing: None }
-    }
 }
 
 /// The tenants of a pass.
@@ -150,7 +148,8 @@ pub(crate) struct Run {
 impl Context {
     /// The tenants that `selection` takes, and reports of those that must be renamed.
     async fn tenants(&self, selection: &Selection) -> Result<(Vec<Tenant>, Vec<TenantReport>)> {
-        let found = discover::tenants(self.store.as_ref()).await?;
+        let listing = discover::tenants(self.store.as_ref());
+        let found = trace::stage(trace::discover(), listing, |span, found| _ = span.record("tenants", found.tenants.len())).await?;
         if let Some(name) = selection.missing(&found.tenants) {
             return Err(Error::Usage(format!("--tenant: there is no tenant `{name}` in this store; `icepack status` lists them")));
         }
@@ -169,10 +168,19 @@ impl Context {
 
     /// Inventory and plan of one tenant.
     async fn look(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Result<(Inventory, Plan)> {
-        let inventory = discover::inventory(store.as_ref(), tenant).await?;
+        let listing = discover::inventory(store.as_ref(), tenant);
+        let inventory = trace::stage(trace::discover(), listing, |span, found: &Inventory| {
+            span.record("files", found.listing.len());
+            span.record("bytes", found.listing.iter().map(|f| f.size).sum::<u64>());
+        });
+        let inventory = inventory.await?;
         tenant::refuse_lost_manifest(tenant, &inventory)?;
         let policy = self.config.policy_for(tenant.as_str());
-        let plan = compaction::plan(tenant, &inventory, &policy, self.clock.now());
+        let span = trace::plan();
+        let plan = span.in_scope(|| compaction::plan(tenant, &inventory, &policy, self.clock.now()));
+        span.record("groups", plan.groups.len());
+        span.record("files", plan.groups.iter().map(|g| g.inputs.len()).sum::<usize>());
+        span.record("bytes", plan.backlog());
         Ok((inventory, plan))
     }
 
@@ -186,7 +194,7 @@ impl Context {
         if plan.cutoff.is_none() {
             return Survey::default();
         }
-        self.surveyor.survey(store, plan, &self.config.timestamp_column, self.config.memory_limit / 4).await
+        self.surveyor.survey(store, plan, &self.config.timestamp_column, self.config.memory_limit / 4).instrument(trace::survey()).await
     }
 
     /// The brake for a plan, where the setting asks for one. Only then files are looked at for it.
@@ -262,9 +270,11 @@ impl Context {
             return Err(Error::Usage("this manager plans for an archive that it was not given, so it can only look: set `archive` to run a pass".to_owned()));
         }
         let run_id = self.clock.mint(FileId::NIL);
-        // At the level of errors, so that it is in every line that is written at all.
-        let span = tracing::error_span!("pass", %run_id);
-        self.pass_as(run_id, which).instrument(span).await
+        let span = trace::pass(run_id);
+        let shard = if let Which::One(_) = which { Shard::WHOLE } else { self.config.shard };
+        let passed = self.pass_as(run_id, which).instrument(span.clone()).await;
+        trace::pass_ended(&span, shard, &passed);
+        passed
     }
 
     async fn pass_as(&self, run_id: FileId, which: Which<'_>) -> Result<Passed> {
@@ -277,7 +287,7 @@ impl Context {
             context.config = Arc::new(CompactionConfig { shard: Shard::WHOLE, ..(*self.config).clone() });
         }
         // Before anything else: a store that lets a second conditional create win would let two runs commit the same version.
-        let store_time = doctor::preflight(&context.store, run_id).await?;
+        let store_time = trace::stage(trace::preflight(), doctor::preflight(&context.store, run_id), |_, _| {}).await?;
         let memory = MemoryPool::new(self.config.memory_limit);
         let run = Arc::new(Run { context, run_id, store_time, memory, started_ms });
         let found = match which {
@@ -302,11 +312,15 @@ impl Context {
         }
         let mut standings: Vec<_> = outcomes.iter_mut().filter_map(|o| o.standing.take()).collect();
         standings.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+        // Half of the tenants would look as if the other half had gone.
+        let is_all = matches!(which, Which::Selected(selection) if selection.is_all()) && !self.stop.is_stopped();
+        let held = is_all.then(|| outcomes.iter().filter_map(|o| o.found).fold(Stock::default(), Stock::plus));
         let archive = outcomes.iter().fold(Requests::default(), |sum, o| sum.plus(o.archive));
         let (mut reports, errors): (Vec<_>, Vec<_>) = outcomes.into_iter().map(|o| (o.report, o.error)).unzip();
         reports.extend(refused);
         reports.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         let mut report = summarise(run_id, started_at, self.clock.monotonic_ms() - started_ms, reports);
+        report.found = held;
         report.requests = counters.read().plus(archive);
         report.totals.requests = report.requests;
         log(&report);
@@ -327,8 +341,8 @@ impl Run {
         let spread = Arc::new(spread);
         let looks = stream::iter(tenants).map(|tenant| {
             let (run, spread) = (Arc::clone(self), Arc::clone(&spread));
-            let span = tracing::error_span!("tenant", %tenant);
-            async move { run.look(tenant, &spread).await }.instrument(span)
+            let span = trace::tenant(&tenant);
+            async move { run.look(tenant, &spread).instrument(span.clone()).await.ended(&span) }
         });
         let (mut outcomes, mut work) = (Vec::new(), Vec::new());
         let mut looks = looks.buffer_unordered(LOOK_AT_ONCE);
@@ -345,10 +359,11 @@ impl Run {
             let run = Arc::clone(self);
             // A task of its own: one tenant's panic is that tenant's failure.
             async move {
-                let name = w.tenant.to_string();
-                let span = tracing::error_span!("tenant", tenant = name);
-                let task = tokio::spawn(async move { run.tenant(*w).await }.instrument(span));
-                task.await.unwrap_or_else(|e| Outcome::failed(&name, Error::local("this tenant's task broke off", e)))
+                let (name, span) = (w.tenant.to_string(), w.span.clone());
+                let task = tokio::spawn(async move { run.tenant(*w).await }.instrument(span.clone()));
+                let outcome = task.await.unwrap_or_else(|e| Outcome::failed(&name, Error::local("this tenant's task broke off", e)));
+                trace::tenant_ended(&span, &outcome.report);
+                outcome
             }
         });
         let mut done = done.buffer_unordered(self.context.config.concurrency.max(1));
@@ -372,6 +387,7 @@ impl Run {
         match found {
             Ok((inventory, plan, brake)) => {
                 let standing = self.context.standing(&tenant, &inventory);
+                let found = self.context.is_home(&tenant).then(|| status::stock(&tenant, &inventory));
                 let (home, spread) = (self.context.is_home(&tenant), self.settle_spread(&plan, noted.contains(&tenant)).await);
                 let plan = shard::share(plan, self.context.config.shard, spread);
                 let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant));
@@ -379,9 +395,9 @@ impl Run {
                     home && (litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing, self.context.clock.now())));
                 if plan.groups.is_empty() && !sweep_due {
                     let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
-                    return Look::Over(Box::new(Outcome { standing, ..Outcome::of(report) }));
+                    return Look::Over(Box::new(Outcome { standing, found, ..Outcome::of(report) }));
                 }
-                Look::Work(Box::new(Work { tenant, inventory, plan, brake, home, sweep_due, counters, standing }))
+                Look::Work(Box::new(Work { tenant, inventory, plan, brake, home, sweep_due, counters, standing, found, span: Span::current() }))
             }
             Err(e) => {
                 tracing::error!("{e}");
@@ -406,30 +422,6 @@ impl Run {
     }
 }
 
-/// The pass in a line.
-fn log(report: &RunReport) {
-    let (t, tenants) = (&report.totals, report.tenants.len());
-    let Ledger { rows_in, rows_kept, rows_archived, rows_expired, rows_deduplicated } = t.ledger;
-    tracing::info!(
-        status = t.status.as_str(),
-        tenants,
-        files_compacted = t.files_compacted,
-        files_written = t.files_written,
-        files_deleted = t.files_deleted,
-        bytes_before = t.bytes_before,
-        bytes_after = t.bytes_after,
-        rows_in,
-        rows_kept,
-        rows_archived,
-        rows_expired,
-        rows_deduplicated,
-        groups_left = t.groups_left,
-        requests = report.requests.total(),
-        duration_ms = report.duration_ms,
-        "pass"
-    );
-}
-
 /// What each look found, and what kept the others from it, in order.
 async fn settle<T>(looks: impl Iterator<Item = impl Future<Output = Result<T, Failure>>>) -> (Vec<T>, Vec<Failure>) {
     let results: Vec<_> = stream::iter(looks).buffered(LOOK_AT_ONCE).collect().await;
@@ -441,39 +433,4 @@ async fn settle<T>(looks: impl Iterator<Item = impl Future<Output = Result<T, Fa
         }
     }
     (found, failures)
-}
-
-fn failure(tenant: &Tenant, e: &Error) -> Failure {
-    let report = failed(tenant.as_str(), e);
-    Failure { tenant: report.tenant, status: report.status, error: e.to_string() }
-}
-
-fn unusable(e: &TenantError) -> TenantReport {
-    let name = match e {
-        TenantError::Hidden(name) | TenantError::Unsafe(name, _) => name.clone(),
-    };
-    TenantReport { tenant: name, status: Status::Failed, error: Some(e.to_string()), ..TenantReport::default() }
-}
-
-/// A report of a tenant that an error ended.
-pub(crate) fn failed(tenant: &str, e: &Error) -> TenantReport {
-    let status = match e {
-        Error::Refused(_) => Status::Refused,
-        Error::Conflict(_) | Error::Gone(_) => Status::Conflict,
-        Error::Stopped => Status::Stopped,
-        _ => Status::Failed,
-    };
-    let (conflicts, unknown_commits) = (u64::from(status == Status::Conflict), u64::from(matches!(e, Error::Unknown { .. })));
-    TenantReport { tenant: tenant.to_owned(), status, error: Some(e.to_string()), conflicts, unknown_commits, ..TenantReport::default() }
-}
-
-fn summarise(run_id: FileId, started_at: DateTime<Utc>, duration_ms: u64, tenants: Vec<TenantReport>) -> RunReport {
-    let mut totals = TenantReport { tenant: "total".to_owned(), duration_ms, ..TenantReport::default() };
-    for t in &tenants {
-        totals.add(t);
-        totals.status = totals.status.max(t.status);
-    }
-    let failures = tenants.iter().filter(|t| t.error.is_some()).count();
-    totals.error = (failures > 0).then(|| format!("{failures} of {} tenants had errors", tenants.len()));
-    RunReport { schema_version: SCHEMA_VERSION, run_id, started_at, duration_ms, requests: totals.requests, tenants, totals }
 }

@@ -1,9 +1,12 @@
-//! What an operator relies on: run records, metrics, `watch`, shards, logs. One program, because each is short and all need the binary.
+//! What an operator relies on: run records, metrics, `watch`, shards, logs, traces. One program, because each is short and all need the binary.
 
 #![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
 
 mod support;
 
+#[cfg(feature = "otel")]
+#[path = "ops/collector.rs"]
+mod collector;
 #[path = "ops/logs.rs"]
 mod logs;
 #[path = "ops/metrics.rs"]
@@ -12,6 +15,9 @@ mod metrics;
 mod runs;
 #[path = "ops/shards.rs"]
 mod shards;
+#[cfg(feature = "otel")]
+#[path = "ops/traces.rs"]
+mod traces;
 #[path = "ops/watch.rs"]
 mod watch;
 #[path = "ops/world.rs"]

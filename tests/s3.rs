@@ -84,8 +84,10 @@ async fn a_pass_with_an_archive_in_another_bucket() {
 
     let verified = job::json(&envs, 0, ["--config", config, "--json", "verify", "--deep"]);
     assert_eq!((verified["rows_read"].as_u64(), verified["findings"].as_array().map(Vec::len)), (Some(120), Some(0)), "{verified}");
-    let again = job::json(&envs, 0, ["--config", config, "--json", "run"]);
+    let again = job::json(&envs, 0, ["--config", config, "--json", "run", "--report"]);
     assert_eq!(again["totals"]["files_compacted"].as_u64(), Some(0));
+    let page = s3::client(&endpoint).head_object().bucket(&hot).key("events/_icepack/report.html").send().await.unwrap();
+    assert_eq!(page.content_type(), Some("text/html; charset=utf-8"), "a browser shows it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,34 +6,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use icepack::model::names::Tenant;
 use icepack::model::restore::Tier;
 use icepack::model::shard::Shard;
 use icepack::settings::{self, FlagValue};
 
-use super::shard;
-
-const EXAMPLES: &str = "\
-Try it:
-  icepack demo --store ./data              write raw events to play with
-  icepack plan --store ./data              what a pass would do, and why
-  icepack run  --store ./data --archive ./cold
-  icepack status --store ./data
-
-Settings come from flags, ICEPACK_* variables, icepack.toml and defaults, in this order; `icepack config show` lists them.
-Credentials come from the AWS chain: environment, profile, web identity, container, instance.
-Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 some tenants failed or files were quarantined, 4 lost to a concurrent run, 5 refused for safety.";
-
-const RESTORE_EXAMPLES: &str = "\
-Examples:
-  icepack restore --tenant acme --from 2026-01-01 --to 2026-02-01 --dry-run      what it would read, how long thawing takes
-  icepack restore --tenant acme --from 2026-01-01 --to 2026-02-01 --wait
-  icepack restore --archive s3://events-cold/prod --into ./rescued --tenant '*'  everything, without the store that it came from";
+use super::{examples, shard};
 
 /// Packs small Parquet files into sorted snapshots and puts the old rows on ice.
 #[derive(Debug, Parser)]
-#[command(name = "icepack", bin_name = "icepack", version, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(name = "icepack", bin_name = "icepack", version, after_help = examples::TOP, subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -92,29 +76,49 @@ pub enum ColorChoice {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// One pass: compact, expire, archive, clean up
+    #[command(after_help = examples::RUN)]
     Run(RunArgs),
     /// What a pass would do, and why (the same as run --dry-run)
+    #[command(after_help = examples::PLAN)]
     Plan(PlanArgs),
     /// Passes at an interval, until a signal; timed from the last pass that the store has a record of
+    #[command(after_help = examples::WATCH)]
     Watch(WatchArgs),
     /// Tenant by tenant: files, rows, time range, what waits
+    #[command(after_help = examples::STATUS)]
     Status,
     /// The files that a reader should read, one per line
+    #[command(after_help = examples::LS)]
     Ls(LsArgs),
     /// Does the store hold what the manifests say?
+    #[command(after_help = examples::VERIFY)]
     Verify(VerifyArgs),
     /// Archived rows back, as raw files of a tenant; thaws what must be thawed
-    #[command(after_help = RESTORE_EXAMPLES)]
+    #[command(after_help = examples::RESTORE)]
     Restore(RestoreArgs),
     /// Can this store and archive be used safely? Writes and removes some small objects
+    #[command(after_help = examples::DOCTOR)]
     Doctor,
+    /// Everything at a glance, as one HTML page that needs no network
+    #[command(after_help = examples::REPORT)]
+    Report(ReportArgs),
+    /// Look at a store and write a commented icepack.toml for it
+    #[command(after_help = examples::INIT)]
+    Init(InitArgs),
     /// Write realistic raw events to a store, to try it on
+    #[command(after_help = examples::DEMO)]
     Demo(DemoArgs),
     /// The configuration
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Man pages, from this very help
+    #[command(after_help = examples::MAN)]
+    Man(ManArgs),
+    /// Completions for a shell
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(CompletionsArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -141,9 +145,9 @@ pub struct PassFlags {
     /// Only shard i of n, counted from 0 [default: from JOB_COMPLETION_INDEX and JOB_COMPLETIONS, or AWS Batch's, else 0/1]
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// With --dry-run: the reason for every single file
-    #[arg(long)]
-    pub explain: bool,
+    /// With --dry-run: the reason for every single file, of this tenant (a name or a glob) or of all
+    #[arg(long, value_name = "TENANT", num_args = 0..=1, default_missing_value = "*")]
+    pub explain: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -151,8 +155,42 @@ pub struct RunArgs {
     /// Only say what would be done; nothing is written
     #[arg(long)]
     pub dry_run: bool,
+    /// Put the report into the store after the pass, as _icepack/report.html
+    #[arg(long, conflicts_with = "dry_run")]
+    pub report: bool,
     #[command(flatten)]
     pub pass: PassFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The page's file, which may be an older report; - is standard output
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["publish", "json"])]
+    pub out: Option<PathBuf>,
+    /// Put it into the store, as _icepack/report.html
+    #[arg(long, conflicts_with = "out")]
+    pub publish: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The file to write, which must not exist; - is standard output
+    #[arg(long, value_name = "FILE", default_value = settings::DEFAULT_FILE)]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The directory for the pages; it is made
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Which
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
 }
 
 #[derive(Debug, Args)]
@@ -268,8 +306,10 @@ impl Cli {
             add("--max-duration", "max_duration", &pass.max_duration);
             add("--max-expire-percent", "retention.max_expire_percent", &pass.max_expire_percent);
         }
-        if let Command::Watch(args) = &self.command {
-            add("--interval", "interval", &args.interval);
+        match &self.command {
+            Command::Watch(args) => add("--interval", "interval", &args.interval),
+            Command::Run(args) if args.report => add("--report", "report", &Some("true".to_owned())),
+            _ => {}
         }
         values
     }
@@ -297,8 +337,8 @@ impl Cli {
     /// What is wrong, in a sentence.
     pub fn check(&self) -> Result<(), String> {
         match &self.command {
-            Command::Run(args) if args.pass.explain && !args.dry_run => Err("--explain goes with --dry-run: say `icepack plan --explain`".to_owned()),
-            Command::Watch(args) if args.pass.explain => Err("--explain goes with a plan: say `icepack plan --explain`".to_owned()),
+            Command::Run(args) if args.pass.explain.is_some() && !args.dry_run => Err("--explain goes with --dry-run: say `icepack plan --explain`".to_owned()),
+            Command::Watch(args) if args.pass.explain.is_some() => Err("--explain goes with a plan: say `icepack plan --explain`".to_owned()),
             Command::Restore(_) if self.global.tenants.is_empty() => {
                 Err("say whose rows are to be restored: --tenant NAME, or --tenant '*' for everybody's".to_owned())
             }
@@ -307,6 +347,9 @@ impl Cli {
                 Err(format!("--from {from} is not before --to {to}: no row can match"))
             }
             Command::Ls(LsArgs { from: Some(from), to: Some(to) }) if from >= to => Err(format!("--from {from} is not before --to {to}: no file can match")),
+            Command::Report(args) if args.publish && !self.global.tenants.is_empty() => {
+                Err("--publish goes without --tenant: the report in the store is of every tenant".to_owned())
+            }
             Command::Demo(_) if !self.global.tenants.is_empty() => Err("--tenant chooses among tenants that exist: demo takes --tenants NAME,NAME".to_owned()),
             _ => Ok(()),
         }

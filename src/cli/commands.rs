@@ -21,9 +21,10 @@ use serde_json::{Value, json};
 
 use super::args::{Command, ConfigCommand, DemoArgs, Global, LsArgs, PassFlags, VerifyArgs};
 use super::bars::{self, Bars};
+use super::otel::Traces;
 use super::output::{Output, complain};
 use super::render::plan::View;
-use super::{demo, render, signals, watch};
+use super::{demo, render, report, signals, watch};
 
 /// What every command needs.
 pub struct App<'a> {
@@ -35,6 +36,8 @@ pub struct App<'a> {
     pub clock: Arc<dyn Clock>,
     pub canvas: MultiProgress,
     pub json_logs: bool,
+    /// Where the spans of passes go, if anywhere.
+    pub traces: Option<Traces>,
 }
 
 /// What a command wants of the archive.
@@ -63,8 +66,12 @@ pub async fn execute(app: &mut App<'_>, command: &Command) -> Result<u8> {
         Command::Verify(args) => app.verify(args).await,
         Command::Restore(args) => app.restore(args).await,
         Command::Doctor => app.doctor().await,
+        Command::Report(args) => app.report(args).await,
+        Command::Init(args) => app.init(args).await,
         Command::Demo(args) => app.demo(args).await,
         Command::Config { command: ConfigCommand::Show } => app.config_show(),
+        // Done before there were settings.
+        Command::Man(_) | Command::Completions(_) => Ok(0),
     }
 }
 
@@ -76,8 +83,12 @@ impl App<'_> {
         let stop = manager.stop_handle();
         signals::watch(stop.clone());
         let targets = self.settings.metrics(manager.config().shard)?;
+        let labels = self.settings.pass_report()?;
         let passed = if targets.is_empty() { manager.run_pass(&selection).await } else { observed_pass(&manager, &selection, &targets).await };
         bars.clear();
+        if passed.is_ok() {
+            report::after_pass(&manager, labels.as_ref()).await;
+        }
         let report = match passed {
             Err(Error::Stopped) if stop.is_stopped() => {
                 complain("stopped by a signal before anything was begun");
@@ -99,14 +110,20 @@ impl App<'_> {
     }
 
     async fn plan(&mut self, pass: &PassFlags) -> Result<u8> {
+        let explain = pass.explain.clone().map(|name| Selection::parse(vec![name])).transpose()?;
         let report = self.manager(Archive::Unused).await?.plan(&self.selection()?).await?;
+        if let (Some(wanted), Some(name)) = (&explain, pass.explain.as_deref().filter(|name| *name != "*"))
+            && !report.plans.iter().any(|p| wanted.takes(&p.tenant))
+        {
+            return Err(Error::Usage(format!("--explain: no tenant that is planned here is called `{name}`; `icepack status` lists them")));
+        }
         if self.global.json {
             self.out.json(&render::plan::document(&report))?;
         } else {
             let (store, archive) = (self.settings.store()?, self.settings.archive()?);
             let is_billed = [Some(&store), archive.as_ref()].into_iter().flatten().any(|l| matches!(l, Location::S3 { .. }));
             let archive = archive.map(|a| a.to_string());
-            let view = View { archive: archive.as_deref(), is_billed, explain: pass.explain, wanted: &self.global.tenants, style: self.out.style };
+            let view = View { archive: archive.as_deref(), is_billed, explain: explain.as_ref(), wanted: &self.global.tenants, style: self.out.style };
             self.out.line(&render::plan::plan(&report, view))?;
         }
         self.failures(&report.failures, report.plans.len())
@@ -123,7 +140,7 @@ impl App<'_> {
     }
 
     /// Says which tenants could not be looked at, below those that could. The exit code is that of a pass that ends so.
-    fn failures(&mut self, failures: &[Failure], fine: usize) -> Result<u8> {
+    pub(super) fn failures(&mut self, failures: &[Failure], fine: usize) -> Result<u8> {
         self.out.flush()?;
         for f in failures {
             self.verdict(Some(format!("{}: {}", f.tenant, f.error)));
@@ -217,6 +234,11 @@ impl App<'_> {
             tracing::warn!("memory:// is empty whenever a program starts, and gone when it ends");
         }
         open(location, options, Arc::clone(&self.clock)).await
+    }
+
+    /// A manager that only looks.
+    pub async fn looking_manager(&self) -> Result<CompactionManager> {
+        self.manager(Archive::Unused).await
     }
 
     /// A manager that makes passes.

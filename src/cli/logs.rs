@@ -3,14 +3,19 @@
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
+use icepack::run::trace;
 use icepack::{Error, Result};
 use indicatif::MultiProgress;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use super::args::{Global, LogFormat};
 use super::json_lines::JsonLines;
+use super::otel::Spans;
 use super::output::use_color;
 use icepack::settings::Environment;
 
@@ -27,19 +32,19 @@ pub fn format(global: &Global, env: &Environment) -> Result<LogFormat> {
     }
 }
 
-/// Starts logging. Lines are written between the redraws of `bars`.
+/// Starts logging. Lines are written between the redraws of `bars`; `spans` takes the spans to wherever traces go.
 ///
 /// # Errors
 /// [`Error::Usage`] where the level is none.
-pub fn start(global: &Global, env: &Environment, bars: &MultiProgress) -> Result<()> {
-    let filter = filter(global, env)?;
-    let writer = BetweenBars { bars: bars.clone() };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
-    let started = match format(global, env)? {
-        LogFormat::Text => builder.compact().with_ansi(use_color(global.color, io::stderr().is_terminal())).try_init(),
-        LogFormat::Json => builder.with_ansi(false).fmt_fields(JsonFields::new()).event_format(JsonLines).try_init(),
+pub fn start(global: &Global, env: &Environment, bars: &MultiProgress, spans: Option<Spans<Registry>>) -> Result<()> {
+    // Spans that are for traces alone would make every line longer.
+    let filter = filter(global, env)?.and(filter_fn(|metadata| metadata.target() != trace::TARGET));
+    let layer = tracing_subscriber::fmt::layer().with_writer(BetweenBars { bars: bars.clone() }).with_target(false);
+    let lines = match format(global, env)? {
+        LogFormat::Text => layer.compact().with_ansi(use_color(global.color, io::stderr().is_terminal())).with_filter(filter).boxed(),
+        LogFormat::Json => layer.with_ansi(false).fmt_fields(JsonFields::new()).event_format(JsonLines).with_filter(filter).boxed(),
     };
-    started.map_err(|e| Error::local("cannot start logging", e))
+    tracing_subscriber::registry().with(spans).with(lines).try_init().map_err(|e| Error::local("cannot start logging", e))
 }
 
 fn filter(global: &Global, env: &Environment) -> Result<EnvFilter> {

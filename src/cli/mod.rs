@@ -4,10 +4,15 @@ mod args;
 mod bars;
 mod commands;
 mod demo;
+mod examples;
+mod init;
 mod json_lines;
 mod logs;
+mod manual;
+mod otel;
 mod output;
 mod render;
+mod report;
 mod restore;
 mod shard;
 mod signals;
@@ -24,6 +29,7 @@ use icepack::{Error, Result};
 
 use args::{Cli, Command, LogFormat};
 use commands::App;
+use otel::Traces;
 use output::{Output, complain};
 
 const USAGE: u8 = 2;
@@ -101,16 +107,27 @@ fn report_error(e: &Error, as_log: bool) {
 }
 
 fn prepare_and_run(cli: &Cli, logging: &mut bool) -> Result<u8> {
+    // They are about the program alone: no configuration, however wrong, keeps anybody from reading its manual.
+    match &cli.command {
+        Command::Man(args) => return manual::man(&mut Output::new(cli.global.color), &args.out),
+        Command::Completions(args) => return manual::completions(&mut Output::new(cli.global.color), args.shell),
+        _ => {}
+    }
     let env = Environment::of_process()?;
     let format = logs::format(&cli.global, &env)?;
     let canvas = bars::canvas(!cli.global.quiet && format == LogFormat::Text && draws_bars(&cli.command));
-    logs::start(&cli.global, &env, &canvas)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| Error::local("cannot start the runtime", e))?;
+    let traces = if makes_passes(&cli.command) { Traces::start(runtime.handle()) } else { Ok(None) };
+    logs::start(&cli.global, &env, &canvas, traces.as_ref().ok().and_then(|t| Some(t.as_ref()?.layer())))?;
     *logging = true;
+    let traces = traces.unwrap_or_else(|why| {
+        tracing::warn!("{why}");
+        None
+    });
     let settings = Settings::resolve(&Layers::read(cli.global.config.clone(), env, cli.flag_values())?)?;
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| Error::local("cannot start the runtime", e))?;
     let out = Output::new(cli.global.color);
     let mut app = App {
         global: &cli.global,
@@ -121,11 +138,29 @@ fn prepare_and_run(cli: &Cli, logging: &mut bool) -> Result<u8> {
         clock: Arc::new(SystemClock::default()),
         canvas,
         json_logs: format == LogFormat::Json,
+        traces,
     };
-    let code = runtime.block_on(commands::execute(&mut app, &cli.command));
+    let code = {
+        // Spans without one around them begin in what is polled here, on this thread.
+        let _parent = app.traces.as_ref().map(Traces::attach);
+        runtime.block_on(commands::execute(&mut app, &cli.command))
+    };
+    if let Some(traces) = &app.traces {
+        let limit = if matches!(cli.command, Command::Watch(_)) { otel::LAST_WORD_OF_SERVICE } else { otel::LAST_WORD };
+        runtime.block_on(traces.finish(limit));
+    }
     // A thread that still waits for a disk or a socket must not hold up the exit.
     runtime.shutdown_background();
     code.and_then(|code| app.out.flush().map(|()| code))
+}
+
+/// Only passes have spans.
+fn makes_passes(command: &Command) -> bool {
+    match command {
+        Command::Run(args) => !args.dry_run,
+        Command::Watch(_) => true,
+        _ => false,
+    }
 }
 
 fn draws_bars(command: &Command) -> bool {

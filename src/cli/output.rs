@@ -27,7 +27,10 @@ impl Output {
     /// stdout as it is, with colours as asked for.
     pub fn new(color: ColorChoice) -> Self {
         let terminal = io::stdout().is_terminal();
-        let style = Style { color: use_color(color, terminal), width: if terminal { terminal_width() } else { None } };
+        let color = use_color(color, terminal);
+        // It looks at NO_COLOR by itself, whatever the flag says.
+        crossterm::style::force_color_output(color);
+        let style = Style { color, width: if terminal { terminal_width() } else { None } };
         Self { out: io::BufWriter::new(io::stdout()), closed: false, style }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use icepack::metrics::{self, deliver::Targets};
+use icepack::page::Labels;
 use icepack::plan::schedule;
 use icepack::run::Selection;
 use icepack::watch::{Face, serve};
@@ -14,8 +15,8 @@ use tokio::net::TcpListener;
 
 use super::args::WatchArgs;
 use super::commands::App;
-use super::render;
 use super::signals::{Service, Wish};
+use super::{render, report};
 
 /// A pass that was asked to stop gets so long. Then it is dropped, which loses nothing: what it has not committed did not happen.
 const GRACE: Duration = Duration::from_secs(8);
@@ -31,6 +32,8 @@ struct Job {
     manager: CompactionManager,
     selection: Selection,
     targets: Targets,
+    /// What the report says of where it is about; none where no pass is to write one.
+    labels: Option<Labels>,
 }
 
 /// How a pass or a pause ended.
@@ -61,7 +64,11 @@ pub async fn watch(app: &mut App<'_>, args: &WatchArgs) -> Result<u8> {
             wait(app, due, &mut wishes).await
         } else {
             luck = app.luck();
-            pass(app, &job, &face, args.listen.is_some(), &mut wishes).await?
+            let ended = pass(app, &job, &face, args.listen.is_some(), &mut wishes).await?;
+            if let Some(traces) = &app.traces {
+                traces.flush();
+            }
+            ended
         };
         match ended {
             Ended::ByItself => {}
@@ -84,7 +91,7 @@ impl Job {
         let manager = app.writing_manager().await?.with_progress(Arc::clone(face) as _);
         face.set_interval(manager.config().interval());
         let targets = app.settings.metrics(manager.config().shard)?;
-        Ok(Self { selection: app.selection()?, targets, manager })
+        Ok(Self { selection: app.selection()?, targets, labels: app.settings.pass_report()?, manager })
     }
 
     /// When the next pass begins. Where the store does not say, it is asked again soon.
@@ -171,10 +178,12 @@ async fn work(job: &Job, face: &Face, served: bool) -> Result<icepack::model::re
     if !served && job.targets.is_empty() {
         let report = job.manager.run_pass(&job.selection).await?;
         face.beat();
+        report::after_pass(&job.manager, job.labels.as_ref()).await;
         return Ok(report);
     }
     let passed = job.manager.run_observed(&job.selection).await?;
     face.beat();
+    report::after_pass(&job.manager, job.labels.as_ref()).await;
     if let Some(record) = &passed.record {
         let text = metrics::render(record, Some(&passed.standings), job.targets.most_tenants);
         job.targets.deliver(&text).await;

@@ -5,6 +5,7 @@ use crate::model::manifest::Ledger;
 use crate::model::names::{FileId, Tenant};
 use crate::model::report::{RunReport, SCHEMA_VERSION, TenantReport};
 use crate::model::shard::Shard;
+use crate::model::stock::Sizes;
 
 fn tenant(name: &str, raw_age: Option<u64>, quarantined: u64) -> TenantStatus {
     TenantStatus {
@@ -12,9 +13,11 @@ fn tenant(name: &str, raw_age: Option<u64>, quarantined: u64) -> TenantStatus {
         head_version: 1,
         raw_files: 2,
         raw_bytes: 10,
+        raw_sizes: Sizes::default(),
         oldest_raw_s: raw_age,
         snapshots: 1,
         snapshot_bytes: 100,
+        snapshot_sizes: Sizes::default(),
         snapshot_rows: 10,
         oldest: None,
         newest: None,
@@ -36,7 +39,16 @@ fn record() -> RunRecord {
     totals.add(&acme);
     let tenants = vec![acme, TenantReport { tenant: "bad".into(), status: Status::Failed, ..TenantReport::default() }];
     let started_at = DateTime::from_timestamp(1_777_000_000, 0).unwrap();
-    let report = RunReport { schema_version: SCHEMA_VERSION, run_id: FileId::NIL, started_at, duration_ms: 1_500, tenants, requests: totals.requests, totals };
+    let report = RunReport {
+        schema_version: SCHEMA_VERSION,
+        run_id: FileId::NIL,
+        started_at,
+        duration_ms: 1_500,
+        tenants,
+        requests: totals.requests,
+        totals,
+        found: None,
+    };
     RunRecord::of(&report, None, Shard::WHOLE, None)
 }
 

@@ -62,6 +62,9 @@ pub fn exceeds(part: u64, whole: u64, percent: u8) -> bool {
 pub struct Estimate {
     /// About so many requests, to store and archive.
     pub requests: Requests,
+    /// About so many snapshots would be written. Cuts between months or days, where a piece is worth a file, add some.
+    #[serde(default)]
+    pub outputs: u64,
     /// The archive objects that would be written, without their receipts.
     pub objects: Objects,
     /// None where there is no price for the archive's class.

@@ -9,6 +9,7 @@ use super::plan::Plan;
 use super::price::Prices;
 use super::record::RunRecord;
 use super::report::{RunReport, Status};
+use super::stock::Sizes;
 
 /// One tenant as `status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,10 +24,16 @@ pub struct TenantStatus {
     pub raw_bytes: u64,
     /// Age of the oldest in seconds, by the store's time of its last write.
     pub oldest_raw_s: Option<u64>,
+    /// The same files by size.
+    #[serde(default)]
+    pub raw_sizes: Sizes,
     /// Live snapshots.
     pub snapshots: u64,
     /// Their bytes.
     pub snapshot_bytes: u64,
+    /// The same files by size.
+    #[serde(default)]
+    pub snapshot_sizes: Sizes,
     /// Their rows.
     pub snapshot_rows: u64,
     /// The oldest dated row of the snapshots.
@@ -112,6 +119,21 @@ pub struct StatusReport {
     pub last_failure: Option<LastRun>,
 }
 
+/// What the report shows: how the tenants stand, and what the last passes did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overview {
+    /// [`super::report::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// When it was looked.
+    pub at: DateTime<Utc>,
+    /// By name.
+    pub tenants: Vec<TenantStatus>,
+    /// Tenants that cannot be looked at.
+    pub failures: Vec<Failure>,
+    /// The records of the last passes, the oldest first.
+    pub runs: Vec<RunRecord>,
+}
+
 /// A file of the live view.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveFile {
@@ -152,6 +174,63 @@ pub enum Severity {
     Broken,
 }
 
+/// What kind of thing `verify` found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FindingKind {
+    /// An object that is named is not there.
+    Missing,
+    /// An object has another size than it was written with.
+    Size,
+    /// An object has another tag, so that it was copied or replaced; its rows may be right.
+    Tag,
+    /// An object holds more or fewer rows than were written.
+    RowCount,
+    /// An object holds as many rows as were written, and others.
+    Content,
+    /// An object is not what it must be, and cannot be read.
+    Unreadable,
+    /// An archive object must be thawed before it can be read.
+    Frozen,
+    /// An output that no manifest names.
+    Orphan,
+    /// An archive object without a receipt.
+    NoReceipt,
+    /// An archive object whose receipt the next pass writes.
+    ReceiptDue,
+    /// A receipt that is of another object.
+    Misplaced,
+    /// A raw file that could not be read.
+    Quarantined,
+    /// A tenant with snapshots and no manifest, or with one that cannot be believed.
+    Manifest,
+    /// A tenant's rows do not add up.
+    Books,
+}
+
+impl FindingKind {
+    /// In a word or two.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Size => "size differs",
+            Self::Tag => "tag differs",
+            Self::RowCount => "row count off",
+            Self::Content => "content differs",
+            Self::Unreadable => "unreadable",
+            Self::Frozen => "frozen",
+            Self::Orphan => "orphan",
+            Self::NoReceipt => "no receipt",
+            Self::ReceiptDue => "receipt due",
+            Self::Misplaced => "misplaced",
+            Self::Quarantined => "quarantined",
+            Self::Manifest => "manifest lost",
+            Self::Books => "books off",
+        }
+    }
+}
+
 /// One thing that `verify` found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -161,9 +240,11 @@ pub struct Finding {
     pub key: Key,
     /// How bad.
     pub severity: Severity,
+    /// Of what kind.
+    pub kind: FindingKind,
     /// What it is, in a sentence.
     pub what: String,
-    /// What to do.
+    /// What to do: the command that mends it, where there is one.
     pub mend: String,
 }
 

@@ -12,5 +12,7 @@ pub mod price;
 pub mod record;
 pub mod report;
 pub mod restore;
+pub mod sample;
 pub mod schema;
 pub mod shard;
+pub mod stock;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::manifest::Ledger;
 use super::report::{Requests, RunReport, Status, TenantReport};
 use super::shard::Shard;
+use super::stock::Sizes;
 
 /// Tenants whose part of a pass is kept: the worst first, then those that moved most. The idle are only counted.
 const KEEP_TENANTS: usize = 200;
@@ -36,6 +37,8 @@ pub struct Sums {
     pub ledger: Ledger,
     /// Files merged or expired.
     pub files_compacted: u64,
+    /// The raw files among them, by size.
+    pub raw_sizes: Sizes,
     /// Files deleted.
     pub files_deleted: u64,
     /// Files quarantined.
@@ -63,6 +66,7 @@ impl Sums {
             unknown_commits: self.unknown_commits + t.unknown_commits,
             ledger: self.ledger.plus(t.ledger),
             files_compacted: self.files_compacted + t.files_compacted,
+            raw_sizes: self.raw_sizes.plus(t.raw_sizes),
             files_deleted: self.files_deleted + t.files_deleted,
             files_quarantined: self.files_quarantined + t.quarantined.len() as u64,
             bytes_before: self.bytes_before + t.bytes_before,
@@ -135,9 +139,9 @@ fn shortened(report: &RunReport) -> RunReport {
     tenants.sort_by_key(|t| (std::cmp::Reverse((t.status, t.bytes_before)), &t.tenant));
     tenants.truncate(KEEP_TENANTS);
     tenants.sort_by_key(|t| &t.tenant);
-    let RunReport { schema_version, run_id, started_at, duration_ms, requests, .. } = *report;
+    let RunReport { schema_version, run_id, started_at, duration_ms, requests, found, .. } = *report;
     let tenants = tenants.into_iter().map(shortened_tenant).collect();
-    RunReport { schema_version, run_id, started_at, duration_ms, tenants, totals: shortened_tenant(&report.totals), requests }
+    RunReport { schema_version, run_id, started_at, duration_ms, tenants, totals: shortened_tenant(&report.totals), requests, found }
 }
 
 fn shortened_tenant(t: &TenantReport) -> TenantReport {
@@ -164,7 +168,7 @@ mod tests {
             totals.status = totals.status.max(t.status);
         }
         let started_at = DateTime::from_timestamp(at_s, 0).unwrap();
-        RunReport { schema_version: SCHEMA_VERSION, run_id: FileId::NIL, started_at, duration_ms: 7, tenants, requests: totals.requests, totals }
+        RunReport { schema_version: SCHEMA_VERSION, run_id: FileId::NIL, started_at, duration_ms: 7, tenants, requests: totals.requests, totals, found: None }
     }
 
     fn tenant(n: usize, status: Status) -> TenantReport {
@@ -181,6 +185,17 @@ mod tests {
         assert_eq!((third.sums.files_compacted, third.sums.ledger.rows_in, third.sums.duration_ms), (4, 20, 21));
         assert_eq!(third.last_success, DateTime::from_timestamp(100, 0));
         assert!(first.is_success() && !second.is_success() && !third.is_success());
+    }
+
+    #[test]
+    fn a_record_of_an_older_version_is_read() {
+        let new = RunRecord::of(&report(100, vec![tenant(1, Status::Done)]), None, Shard::WHOLE, None);
+        let mut old = serde_json::to_value(&new).unwrap();
+        for (at, name) in [("", "found"), ("/totals", "raw_sizes"), ("/tenants/0", "raw_sizes"), ("/sums", "raw_sizes")] {
+            let removed = old.pointer_mut(at).unwrap().as_object_mut().unwrap().remove(name);
+            assert!(removed.is_some(), "{at} {name}");
+        }
+        assert_eq!(serde_json::from_value::<RunRecord>(old).unwrap(), new);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::Ledger;
 use super::names::{FileId, Key};
+use super::stock::{Sizes, Stock};
 
 /// The version of the JSON documents that the command line prints.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -93,6 +94,9 @@ pub struct TenantReport {
     pub error: Option<String>,
     /// Files merged or expired.
     pub files_compacted: u64,
+    /// The raw files among them, by size.
+    #[serde(default)]
+    pub raw_sizes: Sizes,
     /// Snapshots written.
     pub files_written: u64,
     /// Bytes of the files merged or expired.
@@ -140,6 +144,7 @@ impl TenantReport {
     /// Adds the numbers of `o`; the name, status and error stay.
     pub fn add(&mut self, o: &Self) {
         self.files_compacted += o.files_compacted;
+        self.raw_sizes = self.raw_sizes.plus(o.raw_sizes);
         self.files_written += o.files_written;
         self.bytes_before += o.bytes_before;
         self.bytes_after += o.bytes_after;
@@ -177,4 +182,7 @@ pub struct RunReport {
     pub totals: TenantReport,
     /// All requests, those for no tenant in particular among them.
     pub requests: Requests,
+    /// What its tenants held when it began with them; none of a pass over some tenants only, or of one that was stopped.
+    #[serde(default)]
+    pub found: Option<Stock>,
 }

@@ -8,7 +8,8 @@ use super::read::{footer_bytes_of, guard, parse_footer};
 use super::schema::canonical;
 use super::time::{self, ceil_micros, floor_micros};
 use crate::model::file::{Extent, Micros};
-use arrow::datatypes::TimeUnit;
+use crate::model::sample::ColumnKind;
+use arrow::datatypes::{DataType, TimeUnit};
 
 /// The rows of each row group and their times, by the statistics of the column `timestamp`, from the footer at the end of `tail`. Where there are
 /// none, rows have no span. The footer may take `limit` bytes once it is parsed.
@@ -29,6 +30,31 @@ pub fn extents(tail: &Bytes, size: u64, limit: u64, timestamp: &str) -> Result<V
         let metadata = ParquetMetaDataReader::decode_metadata_with_options(footer_bytes_of(tail, size)?, Some(&options)).map_err(|e| e.to_string())?;
         Ok(metadata.row_groups().iter().flat_map(|group| of_group(group, leaf, unit)).collect())
     })
+}
+
+/// The rows of a file, its columns and what they could be good for, from the footer at the end of `tail`.
+///
+/// # Errors
+/// As [`extents`].
+pub fn columns(tail: &Bytes, size: u64, limit: u64) -> Result<(u64, Vec<(String, ColumnKind)>), String> {
+    let parsed = guard(|| parse_footer(tail, size, limit))?;
+    Ok((parsed.rows, parsed.schema.fields().iter().map(|f| (f.name().clone(), kind(f.data_type()))).collect()))
+}
+
+fn kind(data: &DataType) -> ColumnKind {
+    let plain = canonical(data);
+    match plain {
+        _ if time::unit_of(&plain).is_some() => ColumnKind::Time,
+        _ if plain.is_integer() => ColumnKind::Integer,
+        DataType::Utf8
+        | DataType::LargeUtf8
+        | DataType::Utf8View
+        | DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => ColumnKind::Text,
+        _ => ColumnKind::Other,
+    }
 }
 
 /// The dated rows of a row group, and those without a time.
@@ -98,6 +124,13 @@ mod tests {
         for other in ["n", "no_such_column"] {
             assert_eq!(known(&file(times.clone(), EnabledStatistics::Chunk), other), [extent(2, None)], "{other}");
         }
+    }
+
+    #[test]
+    fn columns_are_known_by_what_they_could_be() {
+        let bytes = file(vec![Some(T)], EnabledStatistics::Chunk);
+        let (rows, columns) = columns(&bytes, bytes.len() as u64, u64::MAX).unwrap();
+        assert_eq!((rows, columns), (1, vec![("n".to_owned(), ColumnKind::Integer), ("timestamp".to_owned(), ColumnKind::Time)]));
     }
 
     #[test]

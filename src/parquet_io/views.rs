@@ -109,17 +109,6 @@ impl Slices {
         Self { batch, at: 0, bytes, pinned }
     }
 
-    /// The next rows, with views; none when all are out.
-    pub fn next(&mut self) -> Option<RecordBatch> {
-        let rows = self.fitting();
-        if rows == 0 {
-            return None;
-        }
-        let slice = self.batch.slice(self.at, rows);
-        self.at += rows;
-        Some(unpinned(slice, self.pinned))
-    }
-
     fn fitting(&self) -> usize {
         let left = self.batch.num_rows() - self.at;
         let columns: Vec<&[u128]> = self.batch.columns().iter().filter_map(|a| views_of(a.as_ref())).collect();
@@ -131,6 +120,21 @@ impl Slices {
             }
         }
         left
+    }
+}
+
+impl Iterator for Slices {
+    type Item = RecordBatch;
+
+    /// The next rows, with views.
+    fn next(&mut self) -> Option<RecordBatch> {
+        let rows = self.fitting();
+        if rows == 0 {
+            return None;
+        }
+        let slice = self.batch.slice(self.at, rows);
+        self.at += rows;
+        Some(unpinned(slice, self.pinned))
     }
 }
 

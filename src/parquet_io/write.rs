@@ -43,11 +43,11 @@ const SAMPLE_ROWS: usize = 4_096;
 /// No more bytes are kept back for it.
 const SAMPLE_BYTES: usize = 2 << 20;
 
-/// Event data compresses about this much. Only for what is not encoded yet: the exact number does not matter that early.
+/// Event data compresses about this much: what is assumed of the first rows.
 const COMPRESSED: usize = 4;
 
 /// A row group is encoded in steps of its size by this, in bytes before they are encoded.
-const STEPS: usize = 2;
+const STEPS: usize = 4;
 
 /// How a file is written.
 #[derive(Debug, Clone)]
@@ -91,6 +91,9 @@ struct Encoder<W: Write + Send> {
     /// Rows that wait to be encoded, and their bytes.
     waiting: Vec<RecordBatch>,
     waiting_bytes: usize,
+    /// Bytes handed out for the open row group, and of rows to one of the file, as far as is known.
+    handed_bytes: usize,
+    compressed: usize,
     group: usize,
     group_rows: usize,
 }
@@ -234,6 +237,9 @@ impl<W: Write + Send> ParquetWriter<W> {
         for batch in &rows {
             encoder.write(batch, &self.schema, self.options.row_group_bytes)?;
         }
+        // Says what rows of this kind become.
+        encoder.encode(&self.schema)?;
+        encoder.rest()?;
         self.state = State::Writing(Box::new(encoder));
         Ok(())
     }
@@ -246,11 +252,21 @@ impl<W: Write + Send> Encoder<W> {
         add_encoded_arrow_schema_to_metadata(schema, &mut properties);
         let file = SerializedFileWriter::new(sink, descriptor.root_schema_ptr(), Arc::new(properties)).map_err(failed)?;
         let factory = ArrowRowGroupWriterFactory::new(&file, Arc::new(schema.clone()));
-        Ok(Self { file, factory, columns: Columns::None, waiting: Vec::new(), waiting_bytes: 0, group: 0, group_rows: 0 })
+        Ok(Self {
+            file,
+            factory,
+            columns: Columns::None,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            handed_bytes: 0,
+            compressed: COMPRESSED,
+            group: 0,
+            group_rows: 0,
+        })
     }
 
     fn pending_bytes(&self) -> usize {
-        self.columns.bytes() + self.waiting_bytes / COMPRESSED
+        self.columns.bytes() + self.waiting_bytes / self.compressed
     }
 
     fn write(&mut self, batch: &RecordBatch, schema: &Schema, group_bytes: usize) -> Result<()> {
@@ -262,10 +278,16 @@ impl<W: Write + Send> Encoder<W> {
             return Ok(());
         }
         // Where a row group ends must not depend on which thread is faster: it is asked only when all that was handed out is encoded.
-        if let Some(columns) = self.columns.settle()? {
-            self.columns = Columns::Idle(columns);
-        }
+        self.rest()?;
         if full || self.pending_bytes() >= group_bytes { self.flush(schema) } else { self.encode(schema) }
+    }
+
+    /// Waits until all that was handed out is encoded.
+    fn rest(&mut self) -> Result<()> {
+        let Some(columns) = self.columns.settle()? else { return Ok(()) };
+        self.columns = Columns::Idle(columns);
+        self.compressed = (self.handed_bytes / self.columns.bytes().max(1)).max(1);
+        Ok(())
     }
 
     /// Hands the rows that wait to other threads, column by column. They are several batches: a column that ends a page takes much longer than
@@ -291,7 +313,9 @@ impl<W: Write + Send> Encoder<W> {
             }
         }
         let before: usize = columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
-        let bytes = before + std::mem::take(&mut self.waiting_bytes) / COMPRESSED;
+        let more = std::mem::take(&mut self.waiting_bytes);
+        self.handed_bytes += more;
+        let bytes = before + more / self.compressed;
         let (sender, done) = sync_channel(1);
         rayon::spawn(move || {
             let write = |(column, leaves): (&mut ArrowColumnWriter, Vec<ArrowLeafColumn>)| leaves.iter().try_for_each(|leaf| column.write(leaf));
@@ -326,6 +350,7 @@ impl<W: Write + Send> Encoder<W> {
         group.close().map_err(failed)?;
         self.group += 1;
         self.group_rows = 0;
+        self.handed_bytes = 0;
         Ok(())
     }
 }

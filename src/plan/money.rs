@@ -73,7 +73,13 @@ pub fn estimate(plan: &Plan, policy: &Policy, pricing: &Pricing<'_>) -> Estimate
     let asked = Asked::by(plan, policy, pricing.copies, sizes);
     let cost = cost(plan, policy, pricing, &asked, sizes);
     let warnings = if sizes.is_empty() { Vec::new() } else { warnings(pricing, sizes, cost.as_ref()) };
-    Estimate { requests: asked.store.plus(asked.archive), objects: Objects::of(sizes), cost, warnings }
+    let outputs = plan.groups.iter().map(|g| outputs(g, policy)).sum();
+    Estimate { requests: asked.store.plus(asked.archive), outputs, objects: Objects::of(sizes), cost, warnings }
+}
+
+/// About the snapshots that a group becomes.
+fn outputs(group: &Group, policy: &Policy) -> u64 {
+    if group.is_expiry() { 0 } else { group.bytes().div_ceil(policy.target_file_size.max(1)) }
 }
 
 fn cost(plan: &Plan, policy: &Policy, pricing: &Pricing<'_>, asked: &Asked, sizes: &[u64]) -> Option<Cost> {
@@ -175,10 +181,8 @@ impl Asked {
         if is_read {
             self.store.get += group.inputs.iter().map(|i| 1 + i.size.saturating_sub(1) / PIECE).sum::<u64>();
         }
-        if !group.is_expiry() {
-            let outputs = group.bytes().div_ceil(policy.target_file_size.max(1));
-            self.store.put += outputs * puts(group.bytes() / outputs.max(1));
-        }
+        let outputs = outputs(group, policy);
+        self.store.put += outputs * puts(group.bytes() / outputs.max(1));
     }
 
     /// The archive's objects, each with a receipt.

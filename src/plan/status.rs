@@ -10,6 +10,7 @@ use crate::model::inspect::TenantStatus;
 use crate::model::names::Tenant;
 use crate::model::plan::Inventory;
 use crate::model::policy::Policy;
+use crate::model::stock::{Sizes, Stock};
 use crate::plan::live;
 
 /// The numbers of one tenant.
@@ -31,9 +32,11 @@ pub fn of(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime
         head_version: view.version,
         raw_files: raw.len() as u64,
         raw_bytes: raw.iter().map(|f| f.size).sum(),
+        raw_sizes: Sizes::of(raw.iter().map(|f| f.size)),
         oldest_raw_s: oldest_raw.map(|at| seconds(now.signed_duration_since(at))),
         snapshots: snapshots.len() as u64,
         snapshot_bytes: snapshots.iter().map(|s| s.size).sum(),
+        snapshot_sizes: Sizes::of(snapshots.iter().map(|s| s.size)),
         snapshot_rows: snapshots.iter().map(|s| s.stats.rows).sum(),
         oldest,
         newest: snapshots.iter().filter_map(|s| s.stats.max).max(),
@@ -46,6 +49,18 @@ pub fn of(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime
         ttl_s: policy.ttl.map(|t| t.as_secs()),
         overdue_s: retention::cutoff_held(policy, head.map_or(&[], |m| &m.holds), now).and_then(|cutoff| overdue(oldest?, cutoff)),
     }
+}
+
+/// What the tenant holds.
+pub fn stock(tenant: &Tenant, inventory: &Inventory) -> Stock {
+    let unreadable: BTreeSet<&str> = inventory.head.iter().flat_map(|m| &m.quarantined).map(|q| q.key.as_str()).collect();
+    let mut held = Stock { tenants: 1, ..Stock::default() };
+    for file in live::view(tenant, inventory).files.iter().filter(|f| !unreadable.contains(f.key.as_str())) {
+        let (files, bytes) = if file.rows.is_none() { (&mut held.raw_files, &mut held.raw_bytes) } else { (&mut held.snapshots, &mut held.snapshot_bytes) };
+        *files += 1;
+        *bytes += file.size;
+    }
+    held
 }
 
 fn seconds(delta: chrono::TimeDelta) -> u64 {

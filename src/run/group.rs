@@ -10,21 +10,21 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
-use super::Run;
+use super::line::Line;
+use super::{Run, trace};
 use crate::error::{Error, Result};
 use crate::model::file::{Fingerprint, Micros, SeenInput};
 use crate::model::manifest::{Edit, Ledger, Manifest, Observed, Quarantined, Receipt, RetireReason, Retired};
-use crate::model::names::{FileId, Tenant};
+use crate::model::names::{FileId, FileKind, Tenant, classify};
 use crate::model::plan::{Group, GroupKind, PlannedInput};
 use crate::model::policy::Policy;
 use crate::model::report::{Status, TenantReport};
+use crate::model::stock::Sizes;
 use crate::parquet_io::Columns;
-use crate::plan::brake::Brake;
 use crate::plan::compaction::{MIN_PIECE, Period};
 use crate::plan::retention::LeaveRule;
 use crate::progress::Event;
 use crate::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest};
-use crate::stage::commit::Committer;
 use crate::stage::counting::Counters;
 use crate::stage::merge::{self, BadInput, ExpiredBatch, MergeError, MergeOutcome, MergeSpec};
 
@@ -37,41 +37,39 @@ const COPIES_AT_ONCE: usize = 8;
 /// … and in one commit. A pass that is cut off in between finds the copies that it made, and makes them again no more.
 const COPIES_A_COMMIT: usize = 64;
 
-/// Inputs fetched ahead.
-const PREFETCH: usize = 8;
+/// Inputs fetched at once: enough small files for a fast line at the latency of a store, a hundred MB/s at 30 ms. Their bytes are bounded by the memory.
+const PREFETCH: usize = 32;
 
-/// A tenant's groups, one after the other, on the head as it moves.
+/// A tenant's groups, a few at once, on the head as they move it.
 pub(super) struct GroupRun<'a> {
     pub run: &'a Run,
     pub store: &'a Arc<dyn ObjectStore>,
     pub tenant: &'a Tenant,
     pub policy: &'a Policy,
-    pub committer: &'a Committer,
+    pub line: Line<'a>,
     pub cutoff: Option<Micros>,
-    /// Asked before each commit.
-    pub brake: Option<Brake>,
     /// Counts the requests to the archive.
     pub archive_requests: &'a Arc<Counters>,
-    /// Read before any input of the next group is.
-    pub head: Manifest,
 }
 
 impl GroupRun<'_> {
-    /// Does one group and adds what it did to `report`.
-    pub async fn run(&mut self, group: Group, report: &mut TenantReport) -> Result<()> {
+    /// Does one group, if there is still time for it, and says what it did. None: it was left.
+    pub async fn run(&self, group: Group) -> Option<(TenantReport, Result<()>)> {
+        if self.run.is_over() || self.line.has_ended().await {
+            return None;
+        }
         let started = self.run.context.clock.monotonic_ms();
-        let (files, reason) = (group.inputs.len(), group.reason.to_string());
+        let (files, reason, span) = (group.inputs.len(), group.reason.to_string(), trace::group(&group));
         let mut own = TenantReport::default();
-        let done = self.carry_out(group, &mut own).await;
+        let done = self.carry_out(group, &mut own).instrument(span.clone()).await;
+        trace::group_ended(&span, &own, &done);
         if done.is_ok() {
             log(&own, files, &reason, self.run.context.clock.monotonic_ms() - started);
         }
-        report.add(&own);
-        report.status = report.status.max(own.status);
-        done
+        Some((own, done))
     }
 
-    async fn carry_out(&mut self, group: Group, report: &mut TenantReport) -> Result<()> {
+    async fn carry_out(&self, group: Group, report: &mut TenantReport) -> Result<()> {
         // Where every row has expired, none stays.
         let leave = LeaveRule::of(self.policy).filter(|_| !group.is_expiry());
         match (group.kind, &self.run.context.config.archive) {
@@ -82,7 +80,7 @@ impl GroupRun<'_> {
     }
 
     /// Merges what can be read, and sets aside what cannot.
-    async fn merge_all(&mut self, mut inputs: Vec<PlannedInput>, leave: Option<LeaveRule>, report: &mut TenantReport) -> Result<()> {
+    async fn merge_all(&self, mut inputs: Vec<PlannedInput>, leave: Option<LeaveRule>, report: &mut TenantReport) -> Result<()> {
         while !inputs.is_empty() {
             match self.merge(&inputs, leave, report).await {
                 Ok(()) => break,
@@ -97,8 +95,8 @@ impl GroupRun<'_> {
     }
 
     /// Snapshots of which every row has expired, with no archive to keep them: no byte is read.
-    async fn drop_whole(&mut self, group: Group, report: &mut TenantReport) -> Result<()> {
-        let mut edit = self.committer.edit();
+    async fn drop_whole(&self, group: Group, report: &mut TenantReport) -> Result<()> {
+        let mut edit = self.line.edit();
         let at = self.run.context.clock.now();
         for input in &group.inputs {
             let rows = input.stats.map_or(0, |s| s.rows);
@@ -106,20 +104,22 @@ impl GroupRun<'_> {
             edit.ledger.rows_in += rows;
             edit.ledger.rows_expired += rows;
         }
-        let seen = Observed::since(&self.head);
-        self.commit(&edit, seen).await?;
-        count(report, &edit);
+        let seen = Observed::since(&self.line.head().await);
+        self.line.commit(&edit, seen).await?;
+        count(report, self.tenant, &edit);
         Ok(())
     }
 
     /// Snapshots of which every row has expired, into the archive: by copies within the store where they can be made and proved, else by their rows.
-    async fn archive_whole(&mut self, archive: &Arc<dyn ArchiveTarget>, inputs: Vec<PlannedInput>, report: &mut TenantReport) -> Result<()> {
+    async fn archive_whole(&self, archive: &Arc<dyn ArchiveTarget>, inputs: Vec<PlannedInput>, report: &mut TenantReport) -> Result<()> {
         for chunk in inputs.chunks(COPIES_A_COMMIT) {
             if self.run.context.stop.is_stopped() {
                 return Err(Error::Stopped);
             }
-            let requests = chunk.iter().map(|input| self.copy_request(input)).collect::<Result<Vec<_>>>()?;
-            let copies = stream::iter(requests).map(|request| archive.copy(request)).buffered(COPIES_AT_ONCE).try_collect::<Vec<_>>().await?;
+            let head = self.line.head().await;
+            let requests = chunk.iter().map(|input| self.copy_request(&head, input)).collect::<Result<Vec<_>>>()?;
+            let copies = stream::iter(requests).map(|request| archive.copy(request)).buffered(COPIES_AT_ONCE).try_collect::<Vec<_>>();
+            let copies = trace::stage(trace::archive("copies"), copies, |span, copies| trace::archived(span, copies.iter().flatten())).await?;
             let (mut copied, mut by_rows) = (Vec::new(), Vec::new());
             for (input, receipt) in chunk.iter().zip(copies) {
                 match receipt {
@@ -138,10 +138,10 @@ impl GroupRun<'_> {
         Ok(())
     }
 
-    fn copy_request(&self, input: &PlannedInput) -> Result<CopyRequest> {
+    fn copy_request(&self, head: &Manifest, input: &PlannedInput) -> Result<CopyRequest> {
         // Between the plan and now, another run may have taken it.
-        let snapshot = self.head.snapshots.iter().find(|s| s.key == input.key).cloned().ok_or_else(|| Error::Gone(input.key.clone()))?;
-        let schema = snapshot.schema.and_then(|id| self.head.schemas.get(&id)).cloned();
+        let snapshot = head.snapshots.iter().find(|s| s.key == input.key).cloned().ok_or_else(|| Error::Gone(input.key.clone()))?;
+        let schema = snapshot.schema.and_then(|id| head.schemas.get(&id)).cloned();
         let timestamp_column = self.run.context.config.timestamp_column.clone();
         Ok(CopyRequest {
             tenant: self.tenant.clone(),
@@ -153,8 +153,8 @@ impl GroupRun<'_> {
         })
     }
 
-    async fn retire_copied(&mut self, copied: Vec<(&PlannedInput, Receipt)>, report: &mut TenantReport) -> Result<()> {
-        let mut edit = self.committer.edit();
+    async fn retire_copied(&self, copied: Vec<(&PlannedInput, Receipt)>, report: &mut TenantReport) -> Result<()> {
+        let mut edit = self.line.edit();
         let at = self.run.context.clock.now();
         let bytes: u64 = copied.iter().map(|(_, receipt)| receipt.size).sum();
         for (input, receipt) in copied {
@@ -170,17 +170,19 @@ impl GroupRun<'_> {
             edit.ledger.rows_archived += stats.rows;
             edit.archives.push(receipt);
         }
-        let seen = Observed::since(&self.head);
-        self.commit(&edit, seen).await?;
-        count(report, &edit);
+        let seen = Observed::since(&self.line.head().await);
+        self.line.commit(&edit, seen).await?;
+        count(report, self.tenant, &edit);
         report.copied_objects += edit.archives.len() as u64;
         report.copied_bytes += bytes;
         Ok(())
     }
 
-    async fn merge(&mut self, inputs: &[PlannedInput], leave: Option<LeaveRule>, report: &mut TenantReport) -> Result<(), MergeError> {
+    async fn merge(&self, inputs: &[PlannedInput], leave: Option<LeaveRule>, report: &mut TenantReport) -> Result<(), MergeError> {
         let bytes = inputs.iter().map(|i| i.size).sum();
         let share = self.run.memory.share(bytes).await?;
+        // Before any input is looked at.
+        let head = self.line.head().await;
         let archive = self.run.context.config.archive.as_ref().filter(|_| self.cutoff.is_some());
         // A part of the share encodes what expires.
         let for_archive = if archive.is_some() { share.bytes / 4 } else { 0 };
@@ -188,7 +190,10 @@ impl GroupRun<'_> {
         let task = archive.map(|a| self.begin_archive(a, inputs, for_archive));
         let (sink, task) = task.map_or((None, None), |(sink, task)| (Some(sink), Some(task)));
 
-        let outcome = merge::merge(Arc::clone(self.store), spec, self.mint(), sink, self.run.context.stop.flag(), self.progress()).await;
+        let span = trace::merge(inputs.len(), bytes);
+        let outcome = merge::merge(Arc::clone(self.store), spec, self.mint(head.floor), sink, self.run.context.stop.flag(), self.progress());
+        let outcome = outcome.instrument(span.clone()).await;
+        trace::merge_ended(&span, &outcome);
         let archived = match task {
             Some(task) => task.finish(outcome.is_ok()).await,
             None => Ok(None),
@@ -203,9 +208,9 @@ impl GroupRun<'_> {
         if self.run.context.stop.is_stopped() {
             return Err(Error::Stopped.into());
         }
-        let (edit, seen) = self.edit(outcome, archived, report)?;
-        self.commit(&edit, seen).await?;
-        count(report, &edit);
+        let (edit, seen) = self.edit(outcome, archived, Observed::since(&head), report)?;
+        self.line.commit(&edit, seen).await?;
+        count(report, self.tenant, &edit);
         Ok(())
     }
 
@@ -230,8 +235,8 @@ impl GroupRun<'_> {
     }
 
     /// Ids for outputs: above the floor of the head that they will be committed to.
-    fn mint(&self) -> Arc<dyn Fn() -> FileId + Send + Sync> {
-        let (clock, floor) = (Arc::clone(&self.run.context.clock), self.head.floor);
+    fn mint(&self, floor: FileId) -> Arc<dyn Fn() -> FileId + Send + Sync> {
+        let clock = Arc::clone(&self.run.context.clock);
         Arc::new(move || clock.mint(floor))
     }
 
@@ -254,7 +259,8 @@ impl GroupRun<'_> {
             let Some(first) = batches.recv().await else { return Ok(None) };
             let request = ArchiveRequest { tenant, run_id, id, from: first.from, to: first.to_bound, timestamp_column, sources, budget, requests };
             tracing::info!(archive = target.description(), "archiving expired rows");
-            let receipt = target.archive(request, expired_rows(first, batches, merge_done)).await?;
+            let archiving = target.archive(request, expired_rows(first, batches, merge_done));
+            let receipt = trace::stage(trace::archive("rows"), archiving, |span, receipt| trace::archived(span, [receipt])).await?;
             Ok(Some(Receipt { archive: target.description(), ..receipt }))
         };
         let handle = tokio::spawn(task.in_current_span());
@@ -262,11 +268,10 @@ impl GroupRun<'_> {
     }
 
     /// What the merge and the archive did, as an edit, with the proof that the inputs were there.
-    fn edit(&self, outcome: MergeOutcome, archived: Option<Receipt>, report: &mut TenantReport) -> Result<(Edit, Observed)> {
+    fn edit(&self, outcome: MergeOutcome, archived: Option<Receipt>, mut seen: Observed, report: &mut TenantReport) -> Result<(Edit, Observed)> {
         let has_archive = self.run.context.config.archive.is_some();
         check_archived(&outcome, archived.as_ref(), has_archive)?;
-        let mut edit = self.committer.edit();
-        let mut seen = Observed::since(&self.head);
+        let mut edit = self.line.edit();
         let at = self.run.context.clock.now();
         let kept: u64 = outcome.snapshots.iter().map(|s| s.stats.rows).sum();
         let reason = if kept == 0 && outcome.rows_expired > 0 { RetireReason::Expired } else { RetireReason::Compacted };
@@ -292,25 +297,17 @@ impl GroupRun<'_> {
         Ok((edit, seen))
     }
 
-    async fn quarantine(&mut self, bad: &[BadInput], report: &mut TenantReport) -> Result<()> {
+    async fn quarantine(&self, bad: &[BadInput], report: &mut TenantReport) -> Result<()> {
         let at = self.run.context.clock.now();
-        let mut edit = self.committer.edit();
+        let mut edit = self.line.edit();
         for b in bad {
             tracing::warn!(file = b.key, "quarantined, left in place: {}", b.reason);
             edit.quarantine.push(Quarantined { key: b.key.clone(), size: b.size, etag: b.etag.clone(), reason: b.reason.clone(), at });
         }
-        let seen = Observed::since(&self.head);
-        self.commit(&edit, seen).await?;
+        let seen = Observed::since(&self.line.head().await);
+        self.line.commit(&edit, seen).await?;
         report.quarantined.extend(bad.iter().map(|b| b.key.clone()));
         report.status = report.status.max(Status::Quarantined);
-        Ok(())
-    }
-
-    async fn commit(&mut self, edit: &Edit, seen: Observed) -> Result<()> {
-        if let Some(brake) = &mut self.brake {
-            brake.take(edit)?;
-        }
-        self.head = self.committer.commit(self.head.clone(), edit, seen).await?;
         Ok(())
     }
 }
@@ -361,8 +358,11 @@ fn retired(input: &PlannedInput, rows: u64, at: DateTime<Utc>) -> Retired {
     Retired { key: input.key.clone(), size: input.size, etag: input.etag.clone(), rows, at, reason: RetireReason::Expired }
 }
 
-fn count(report: &mut TenantReport, edit: &Edit) {
+fn count(report: &mut TenantReport, tenant: &Tenant, edit: &Edit) {
+    let is_raw = |key: &str| classify(tenant, key) == FileKind::Raw;
+    let raw_sizes = Sizes::of(edit.retire.iter().filter(|r| is_raw(&r.key)).map(|r| r.size));
     report.add(&TenantReport {
+        raw_sizes,
         files_compacted: edit.retire.len() as u64,
         files_written: edit.add.len() as u64,
         bytes_before: edit.retire.iter().map(|r| r.size).sum(),

@@ -42,13 +42,15 @@ impl MemoryPool {
         u64::from(self.total) * MIB
     }
 
-    /// Waits for a share for a group of `bytes` compressed input bytes: a few times that, since they are decoded, but never more than all there is.
+    /// Waits for a share for a group of `bytes` compressed input bytes: a few times that, since they are decoded, but never more than half of what there
+    /// is, so that the next group can begin. What is there is what one group needs at least.
     ///
     /// # Errors
     /// None in practice: the pool is never closed.
     pub async fn share(&self, bytes: u64) -> Result<Share> {
         let wanted = (bytes.saturating_mul(4) / MIB).max(LEAST / MIB);
-        let units = u32::try_from(wanted).unwrap_or(u32::MAX).min(self.total);
+        let half = (self.total / 2).max(u32::try_from(LEAST / MIB).unwrap_or(0)).min(self.total);
+        let units = u32::try_from(wanted).unwrap_or(u32::MAX).min(half);
         let permit = Arc::clone(&self.units).acquire_many_owned(units).await.map_err(|e| Error::local("cannot get a share of the memory", e))?;
         Ok(Share { bytes: u64::from(units) * MIB, _permit: permit })
     }
@@ -59,11 +61,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_share_is_never_more_than_there_is_and_comes_back() {
+    async fn a_share_is_never_more_than_half_and_comes_back() {
         let pool = MemoryPool::new(512 * MIB);
-        let all = pool.share(u64::MAX / 8).await.unwrap();
-        assert_eq!(all.bytes, 448 * MIB);
-        drop(all);
+        let first = pool.share(u64::MAX / 8).await.unwrap();
+        let second = pool.share(u64::MAX / 8).await.unwrap();
+        assert_eq!((first.bytes, second.bytes), (224 * MIB, 224 * MIB));
+        drop((first, second));
         assert_eq!(pool.share(1).await.unwrap().bytes, LEAST);
         assert_eq!(MemoryPool::new(0).share(u64::MAX / 8).await.unwrap().bytes, LEAST);
     }

@@ -1,17 +1,20 @@
 //! One tenant's part of a pass.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 
+use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 
 use super::group::GroupRun;
-use super::{Outcome, Run, Work, failed};
+use super::line::Line;
+use super::{Outcome, Run, Work, failed, trace};
 use crate::error::{Error, Result};
 use crate::model::inspect::TenantStatus;
 use crate::model::manifest::{Ledger, Manifest};
 use crate::model::names::{self, FileKind, Key, Tenant};
-use crate::model::plan::Inventory;
+use crate::model::plan::{Group, Inventory};
 use crate::model::policy::Policy;
 use crate::model::report::{Status, TenantReport};
 use crate::progress::Event;
@@ -19,6 +22,9 @@ use crate::stage::commit::Committer;
 use crate::stage::counting::Counters;
 use crate::stage::discover;
 use crate::stage::sweep::Sweeper;
+
+/// Groups of a tenant on their way at once: while one is merged, the next is fetched, and the last is uploaded.
+const GROUPS_AT_ONCE: usize = 2;
 
 /// Refuses a tenant that has outputs of ours but no manifest: with the manifest lost or left behind, live data would look like garbage.
 ///
@@ -47,7 +53,7 @@ impl Run {
         self.context.progress.on(Event::TenantStarted { tenant: &name, bytes: work.plan.backlog() });
         let mut report = TenantReport { tenant: name.clone(), ..TenantReport::default() };
         let looked = work.counters.read();
-        let (before, tenant) = (work.standing.take(), work.tenant.clone());
+        let (before, found, tenant) = (work.standing.take(), work.found, work.tenant.clone());
         let archive_requests = Arc::new(Counters::default());
         let error = self.work(&store, &archive_requests, work, &mut report).await.err();
         if let Some(e) = &error {
@@ -66,7 +72,7 @@ impl Run {
         report.requests = looked.plus(counters.read()).plus(archive);
         report.duration_ms = self.context.clock.monotonic_ms() - started;
         log(&report);
-        Outcome { report, error, archive, standing }
+        Outcome { report, error, archive, standing, found }
     }
 
     /// How the tenant stands after its turn. What it did to the tenant is only in the store.
@@ -87,28 +93,57 @@ impl Run {
         let committer = Committer::new(Arc::clone(store), tenant.clone(), Arc::clone(&self.context.clock), self.run_id);
         let head = match inventory.head {
             Some(head) => head,
-            None => committer.begin().await?,
+            None => trace::stage(trace::commit(), committer.begin(), trace::committed).await?,
         };
         let groups = plan.groups.len();
-        let mut failure = None;
-        let mut group_run =
-            GroupRun { run: self, store, tenant: &tenant, policy: &policy, committer: &committer, cutoff: plan.cutoff, brake, archive_requests, head };
-        for (done, group) in plan.groups.into_iter().enumerate() {
-            if self.is_over() {
-                report.groups_left = (groups - done) as u64;
-                report.status = report.status.max(Status::Stopped);
-                break;
+        let line = Line::new(&committer, head, brake, shared);
+        let group_run = GroupRun { run: self, store, tenant: &tenant, policy: &policy, line, cutoff: plan.cutoff, archive_requests };
+        let failure = self.work_groups(&group_run, plan.groups, report).await?;
+        // A spread tenant is swept by its home alone.
+        if home && (groups > 0 || sweep_due) {
+            let swept = trace::stage(trace::sweep(), self.clean_up(store, &tenant, &policy, &committer), |span, swept| _ = span.record("files_deleted", swept));
+            match swept.await {
+                Err(e @ Error::Conflict(_)) if shared => {
+                    tracing::info!("sweep left to the next pass: {e}");
+                    report.conflicts += 1;
+                }
+                swept => {
+                    let deleted = swept?;
+                    report.files_deleted += deleted;
+                    if deleted > 0 {
+                        report.status = report.status.max(Status::Done);
+                    }
+                }
             }
-            match group_run.run(group, report).await {
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Does the groups, and gives what made one of them fail. Where nothing more may rest on what we know, the others end before they commit.
+    async fn work_groups(&self, group_run: &GroupRun<'_>, groups: Vec<Group>, report: &mut TenantReport) -> Result<Option<Error>> {
+        let at_once = GROUPS_AT_ONCE.min(self.context.config.concurrency.max(1));
+        let (mut failure, mut end) = (None, None);
+        let mut turns = pin!(stream::iter(groups).map(|group| group_run.run(group)).buffered(at_once));
+        while let Some(turn) = turns.next().await {
+            let Some((own, done)) = turn else {
+                report.groups_left += 1;
+                continue;
+            };
+            report.add(&own);
+            report.status = report.status.max(own.status);
+            match done {
                 Ok(()) => {}
+                Err(e) if group_run.line.ends(&e) => _ = end.get_or_insert(e),
                 // Another shard saw other files and took some of these: it has done them, or they wait for the next pass.
-                Err(e @ (Error::Conflict(_) | Error::Gone(_))) if shared => {
+                Err(e @ (Error::Conflict(_) | Error::Gone(_))) => {
                     tracing::info!("group left to another shard: {e}");
                     report.conflicts += 1;
-                    group_run.head = discover::head(store.as_ref(), &tenant, 0).await?.ok_or(e)?;
+                    match discover::head(group_run.store.as_ref(), group_run.tenant, 0).await {
+                        Ok(Some(head)) => group_run.line.go_on_from(head).await,
+                        Ok(None) => _ = end.get_or_insert(e),
+                        Err(unread) => _ = end.get_or_insert(unread),
+                    }
                 }
-                // What we know of head is wrong or unknown, or a person must look: no further step rests on it.
-                Err(e @ (Error::Conflict(_) | Error::Gone(_) | Error::Unknown { .. } | Error::Refused(_) | Error::Stopped)) => return Err(e),
                 // One group that cannot be done, say because the archive is down, must not hold up the others for ever.
                 Err(e) => {
                     tracing::error!("group failed, its originals stay: {e}");
@@ -116,41 +151,29 @@ impl Run {
                 }
             }
         }
-        // A spread tenant is swept by its home alone.
-        if home && (groups > 0 || sweep_due) {
-            match self.clean_up(store, &tenant, &policy, &committer, report).await {
-                Err(e @ Error::Conflict(_)) if shared => {
-                    tracing::info!("sweep left to the next pass: {e}");
-                    report.conflicts += 1;
-                }
-                swept => swept?,
-            }
+        if let Some(e) = end {
+            return Err(e);
         }
-        failure.map_or(Ok(()), Err)
+        if report.groups_left > 0 {
+            report.status = report.status.max(Status::Stopped);
+        }
+        Ok(failure)
     }
 
-    /// Receipts first, then deletions: what the archive needs to explain itself is in place before the hot copy goes.
-    async fn clean_up(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant, policy: &Policy, committer: &Committer, report: &mut TenantReport) -> Result<()> {
+    /// Receipts first, then deletions: what the archive needs to explain itself is in place before the hot copy goes. The files deleted.
+    async fn clean_up(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant, policy: &Policy, committer: &Committer) -> Result<u64> {
         let receipts = match discover::head(store.as_ref(), tenant, 0).await? {
-            Some(head) => self.file_receipts(&head).await?,
-            None => BTreeSet::new(),
+            Some(head) if !head.archives.is_empty() => trace::stage(trace::receipts(head.archives.len()), self.file_receipts(&head), |_, _| {}).await?,
+            _ => BTreeSet::new(),
         };
         let clock = self.context.clock.as_ref();
         let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time: self.store_time, directory: self.context.directory.as_ref() };
-        let swept = sweeper.sweep(&receipts).await?;
-        report.files_deleted += swept.deleted;
-        if swept.deleted > 0 {
-            report.status = report.status.max(Status::Done);
-        }
-        Ok(())
+        Ok(sweeper.sweep(&receipts).await?.deleted)
     }
 
     /// Writes the receipts that a committed head still owes, from head, not from memory.
     async fn file_receipts(&self, head: &Manifest) -> Result<BTreeSet<Key>> {
         let mut filed = BTreeSet::new();
-        if head.archives.is_empty() {
-            return Ok(filed);
-        }
         let Some(archive) = &self.context.config.archive else {
             tracing::warn!("{} archive objects have no receipt yet, and no archive is configured to write it to", head.archives.len());
             return Ok(filed);

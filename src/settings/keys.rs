@@ -39,6 +39,8 @@ pub struct Draft {
     pub delete_delay: Duration,
     pub orphan_grace: Duration,
     pub metrics: MetricsDraft,
+    /// Whether each pass puts the report into the store.
+    pub report: bool,
     /// `[prices]`, with every class of [`CLASSES`].
     pub prices: Prices,
     /// `[tenants.NAME.compaction]`.
@@ -73,6 +75,7 @@ impl Default for Draft {
             delete_delay: c.delete_delay,
             orphan_grace: c.orphan_grace,
             metrics: MetricsDraft::default(),
+            report: false,
             prices: c.prices,
             overrides: c.overrides,
         }
@@ -188,6 +191,7 @@ pub const KEYS: &[Key] = &[
     },
     Key { path: "concurrency", set: |d, v| put(&mut d.concurrency, count(v)), show: |d| Shown::count(d.concurrency) },
     Key { path: "interval", set: |d, v| put(&mut d.interval, some_duration(v)), show: |d| Shown::duration(d.interval) },
+    Key { path: "report", set: |d, v| put(&mut d.report, boolean(v)), show: |d| Shown::boolean(d.report) },
     Key { path: "retention.default_ttl", set: |d, v| put(&mut d.retention.default_ttl, ttl(v)), show: |d| Shown::ttl(d.retention.default_ttl) },
     Key { path: "retention.slack", set: |d, v| put(&mut d.slack, duration(v)), show: |d| Shown::duration(d.slack) },
     Key { path: "retention.allow_short_ttl", set: |d, v| put(&mut d.allow_short_ttl, boolean(v)), show: |d| Shown::boolean(d.allow_short_ttl) },
@@ -347,7 +351,7 @@ pub fn set_compaction(target: &mut CompactionOverrides, name: &str, raw: Raw<'_>
 
 /// Every setting with its value: scalars first, then tenant by tenant.
 pub fn show_all(draft: &Draft) -> Vec<(String, Shown)> {
-    let mut all: Vec<(String, Shown)> = scalar_paths().into_iter().map(|path| (path.clone(), show(draft, &path))).collect();
+    let mut all: Vec<(String, Shown)> = scalar_paths().into_iter().map(|path| (path.clone(), show_one(draft, &path))).collect();
     let ttls: BTreeMap<_, _> = draft.retention.per_tenant_ttl.iter().collect();
     all.extend(ttls.into_iter().map(|(tenant, ttl)| (tenant_ttl_path(tenant), Shown::ttl(*ttl))));
     for (tenant, own) in &draft.overrides {
@@ -357,7 +361,8 @@ pub fn show_all(draft: &Draft) -> Vec<(String, Shown)> {
     all
 }
 
-fn show(draft: &Draft, path: &str) -> Shown {
+/// The value of the setting at `path`.
+pub fn show_one(draft: &Draft, path: &str) -> Shown {
     let compaction =
         path.strip_prefix("compaction.").and_then(|name| COMPACTION_KEYS.iter().find(|k| k.name == name)).and_then(|k| (k.show)(&draft.compaction));
     let other = || KEYS.iter().find(|k| k.path == path).map(|k| (k.show)(draft));

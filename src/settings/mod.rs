@@ -4,6 +4,8 @@ mod check;
 mod env;
 mod file;
 mod keys;
+pub mod propose;
+mod reference;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -16,6 +18,7 @@ use std::time::Duration;
 
 use crate::metrics::deliver::{Push, Targets};
 use crate::model::shard::Shard;
+use crate::page::Labels;
 use crate::stage::archive::ObjectArchiveOptions;
 use crate::stage::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions};
 use crate::stage::credentials::Connection;
@@ -25,6 +28,7 @@ use crate::{CompactionConfig, Error, Result};
 
 pub use env::Environment;
 use keys::Draft;
+pub use reference::reference;
 use value::Raw;
 pub use value::{Shown, show_duration};
 
@@ -290,6 +294,24 @@ impl Settings {
             None => None,
         };
         Ok(Targets { file: m.file.clone(), push, most_tenants: m.max_tenants })
+    }
+
+    /// What the report says of where it is about; none where passes are not to write one.
+    ///
+    /// # Errors
+    /// As [`Self::store`].
+    pub fn pass_report(&self) -> Result<Option<Labels>> {
+        if self.draft.report { self.report_labels().map(Some) } else { Ok(None) }
+    }
+
+    /// What the report says of where it is about.
+    ///
+    /// # Errors
+    /// As [`Self::store`] and [`Self::archive`].
+    pub fn report_labels(&self) -> Result<Labels> {
+        let archive = self.archive()?;
+        let archive_class = archive.as_ref().and_then(|a| self.archive_class(a));
+        Ok(Labels { store: self.store()?.to_string(), archive: archive.map(|a| a.to_string()), archive_class })
     }
 
     /// Whether the store can copy into the archive by itself: S3 into S3, with the same server and credentials.

@@ -178,6 +178,7 @@ fn example(path: &str) -> &'static str {
         "archive.region" | "archive.profile" | "archive.kms_key_id" => "cold",
         "archive.sse" => "aws:kms",
         "archive.tagging" => "false",
+        "report" => "true",
         "archive.object_lock_mode" => "COMPLIANCE",
         "archive.object_lock_days" => "30",
         "memory_limit" | "compaction.target_file_size" | "compaction.max_file_size" => "200MiB",
@@ -194,7 +195,7 @@ fn example(path: &str) -> &'static str {
 #[test]
 fn every_scalar_key_has_its_variable() {
     let paths = keys::scalar_paths();
-    assert_eq!(paths.len(), 80);
+    assert_eq!(paths.len(), 81);
     let env: Vec<(String, String)> = paths.iter().map(|p| (keys::env_name(p), example(p).to_owned())).collect();
     let given = Layers { env: Environment::new(env), ..Layers::default() };
     let settings = Settings::resolve(&given).unwrap();

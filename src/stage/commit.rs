@@ -144,7 +144,10 @@ impl Committer {
     }
 
     /// Looks at the edit's inputs again, after `head` was read.
-    async fn observe(&self, head: &Manifest, edit: &Edit, before: Observed) -> Result<Observed> {
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn observe(&self, head: &Manifest, edit: &Edit, before: Observed) -> Result<Observed> {
         let mut seen = Observed::since(head);
         // A receipt that was stored stays stored: the archive is append-only.
         seen.receipts = before.receipts;

@@ -58,7 +58,13 @@ impl Doctor {
 
     async fn list(&self) -> Finding {
         match self.store.list_with_delimiter(None).await {
-            Ok(found) => (Health::Good, format!("{} folders", found.common_prefixes.len())),
+            Ok(found) => (
+                Health::Good,
+                match found.common_prefixes.len() {
+                    1 => "1 folder".to_owned(),
+                    n => format!("{n} folders"),
+                },
+            ),
             Err(e) => failure(&Error::store("cannot list the root", e)),
         }
     }

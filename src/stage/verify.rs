@@ -10,7 +10,7 @@ use super::discover;
 use crate::error::{Error, Result};
 use crate::invariants::{Difference, is_kept};
 use crate::model::file::{Listed, RowStats, Snapshot};
-use crate::model::inspect::{Finding, Severity, VerifyReport};
+use crate::model::inspect::{Finding, FindingKind, Severity, VerifyReport};
 use crate::model::manifest::{Manifest, Receipt};
 use crate::model::names::{self, Tenant};
 use crate::model::report::SCHEMA_VERSION;
@@ -19,6 +19,9 @@ use crate::plan::{commit, sweep};
 
 /// Objects looked at at once.
 const AT_ONCE: usize = 8;
+
+/// What brings an object back that the store had.
+const BRING_BACK: &str = "bring it back from a backup, or from an older version of the object (`aws s3api list-object-versions` shows them), then `icepack verify --deep --tenant TENANT`";
 
 /// Looks at tenants.
 #[derive(Debug, Clone)]
@@ -40,9 +43,11 @@ struct Findings<'a> {
 }
 
 impl Findings<'_> {
-    fn add(&mut self, severity: Severity, key: &str, what: impl Into<String>, mend: &str) {
+    /// `mend` may hold `TENANT`, for the tenant's name.
+    fn add(&mut self, severity: Severity, kind: FindingKind, key: &str, what: impl Into<String>, mend: &str) {
         let (tenant, key) = (self.tenant.to_string(), key.to_owned());
-        self.report.findings.push(Finding { tenant, key, severity, what: what.into(), mend: mend.to_owned() });
+        let mend = mend.replace("TENANT", &quoted(&tenant));
+        self.report.findings.push(Finding { tenant, key, severity, kind, what: what.into(), mend });
     }
 }
 
@@ -72,9 +77,7 @@ impl Verifier {
                     }
                     self.cold(head, &mut findings).await?;
                 }
-                Err(Error::Refused(why)) => {
-                    findings.add(Severity::Broken, &names::manifest_dir(tenant), why, "bring the manifest back from a backup or an older version of the object")
-                }
+                Err(Error::Refused(why)) => findings.add(Severity::Broken, FindingKind::Manifest, &names::manifest_dir(tenant), why, BRING_BACK),
                 Err(e) => return Err(e),
             }
         }
@@ -91,22 +94,25 @@ impl Verifier {
             match is_kept(s.size, s.etag.as_deref(), found) {
                 Err(Difference::Missing) => findings.add(
                     Severity::Broken,
+                    FindingKind::Missing,
                     &s.key,
                     format!("{} rows are missing: the manifest names this snapshot, the store does not have it", s.stats.rows),
-                    "bring the object back from a backup or an older version; look for lifecycle rules or scripts that delete in this prefix",
+                    &format!("look for lifecycle rules or scripts that delete in this prefix; {BRING_BACK}"),
                 ),
                 Err(Difference::Size(bytes)) => findings.add(
                     Severity::Broken,
+                    FindingKind::Size,
                     &s.key,
-                    format!("it has {bytes} bytes, the manifest says {}", s.size),
-                    "bring the object back from a backup or an older version",
+                    format!("it has {bytes} bytes, the manifest says {}: it was cut off or replaced", s.size),
+                    BRING_BACK,
                 ),
                 Err(Difference::Tag) => {
                     findings.add(
                         Severity::Warning,
+                        FindingKind::Tag,
                         &s.key,
                         "its ETag is not the one that was written: it was copied or replaced",
-                        "run `icepack verify --deep`: if the rows are right, nothing needs to be done",
+                        "`icepack verify --deep --tenant TENANT`: if the rows are right, nothing needs to be done",
                     );
                     readable.push(s);
                 }
@@ -116,6 +122,7 @@ impl Verifier {
         if !commit::totals_balance(head) {
             findings.add(
                 Severity::Broken,
+                FindingKind::Books,
                 &names::manifest_key(findings.tenant, head.version),
                 format!("the books of the tenant's life do not balance: {:?}", head.totals),
                 "please report this, with the manifests of the tenant",
@@ -124,18 +131,19 @@ impl Verifier {
         for q in &head.quarantined {
             findings.add(
                 Severity::Warning,
+                FindingKind::Quarantined,
                 &q.key,
                 format!("quarantined since {}: {}", q.at.format("%Y-%m-%d"), q.reason),
-                "mend or replace the file (it is then tried again), or move it away",
+                "mend or replace the file, or move it away, then `icepack run --tenant TENANT`",
             );
         }
         for (id, f) in sweep::orphans(head, listing) {
             let when = if id < head.floor {
-                "the next pass deletes it"
+                "nothing: the next pass deletes it, as `icepack run --tenant TENANT` does"
             } else {
-                "a pass deletes it once it is older than the orphan grace, unless a run under way commits it"
+                "nothing: `icepack run --tenant TENANT` deletes it once it is older than sweep.orphan_grace, unless a run under way commits it"
             };
-            findings.add(Severity::Note, &f.key, "no manifest names it: left by a run that did not finish, or under way", when);
+            findings.add(Severity::Note, FindingKind::Orphan, &f.key, "no manifest names it: left by a run that did not finish, or under way", when);
         }
         if self.deep {
             self.rows(&readable, findings).await?;
@@ -181,25 +189,27 @@ impl Verifier {
                     self.archived(archive, r, &objects, findings).await?;
                 }
                 Ok(r) => {
-                    findings.add(Severity::Broken, key, format!("it is the receipt of `{}` of tenant `{}`", r.key, r.tenant), "somebody moved it: put it back")
+                    let what = format!("it is the receipt of `{}` of tenant `{}`: somebody moved it", r.key, r.tenant);
+                    findings.add(Severity::Broken, FindingKind::Misplaced, key, what, "put it back under that object's name, then `icepack verify`");
                 }
                 Err(why) => {
-                    findings.add(Severity::Broken, key, format!("the receipt cannot be read: {why}"), "bring it back from a backup or an older version")
+                    findings.add(Severity::Broken, FindingKind::Unreadable, key, format!("the receipt cannot be read: {why}"), BRING_BACK);
                 }
             }
         }
         for r in head.map_or(&[][..], |m| &m.archives) {
             if counted.insert(&r.key) {
-                findings.add(Severity::Note, &r.key, "its receipt is not written yet", "the next pass writes it");
+                findings.add(Severity::Note, FindingKind::ReceiptDue, &r.key, "its receipt is not written yet", "`icepack run --tenant TENANT` writes it");
                 self.archived(archive, r, &objects, findings).await?;
             }
         }
         for key in objects.keys().filter(|k| !counted.contains(*k)) {
             findings.add(
                 Severity::Warning,
+                FindingKind::NoReceipt,
                 key,
-                "an archive object without a receipt does not count: a run broke off before its commit",
-                "its rows are still in the store or in another object; delete it by hand if its cost matters",
+                "an archive object without a receipt does not count: a run broke off before its commit, or somebody deleted the receipt",
+                "if no row is missing (`icepack verify --deep --tenant TENANT`), its rows are in the store or in another object: delete it by hand if its cost matters",
             );
         }
         Ok(())
@@ -211,19 +221,21 @@ impl Verifier {
         match is_kept(r.size, None, objects.get(r.key.as_str()).map(|size| (*size, None))) {
             Err(Difference::Missing) => findings.add(
                 Severity::Broken,
+                FindingKind::Missing,
                 &r.key,
                 format!("{} archived rows are missing: the object is not there", r.stats.rows),
-                "bring it back from an older version; look for lifecycle rules that delete in the archive",
+                &format!("look for lifecycle rules that delete in the archive; {BRING_BACK}"),
             ),
             Err(Difference::Size(size)) => {
-                findings.add(Severity::Broken, &r.key, format!("it has {size} bytes, the receipt says {}", r.size), "bring it back from an older version")
+                findings.add(Severity::Broken, FindingKind::Size, &r.key, format!("it has {size} bytes, the receipt says {}", r.size), BRING_BACK)
             }
             Ok(()) if self.deep => {
                 let stats = self.stats(Arc::clone(archive), r.key.clone(), r.size).await;
                 if let Err(Error::Store { source, .. }) = &stats
                     && format!("{source:?}").contains("InvalidObjectState")
                 {
-                    findings.add(Severity::Note, &r.key, "it is frozen, its rows were not read", "restore it first to read it");
+                    let thaw = "nothing; `icepack restore --tenant TENANT --wait` thaws and reads it";
+                    findings.add(Severity::Note, FindingKind::Frozen, &r.key, "it is frozen, its rows were not read", thaw);
                     return Ok(());
                 }
                 compare(&r.key, &r.stats, stats, findings)?;
@@ -234,9 +246,17 @@ impl Verifier {
     }
 }
 
+/// A name as a shell wants it.
+fn quoted(name: &str) -> String {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.=,@".contains(&b)) && !name.starts_with('-');
+    if plain { name.to_owned() } else { format!("'{}'", name.replace('\'', "'\\''")) }
+}
+
 fn no_manifest(tenant: &Tenant, listing: &[Listed], findings: &mut Findings<'_>) {
     for f in listing.iter().filter(|f| matches!(names::classify(tenant, &f.key), names::FileKind::Snapshot(_))) {
-        findings.add(Severity::Broken, &f.key, "a snapshot, but the tenant has no manifest", "bring `_icepack/` back from where the snapshots came from");
+        let (what, mend) =
+            ("a snapshot, but the tenant has no manifest", "bring `_icepack/` back from where the snapshots came from, then `icepack verify --tenant TENANT`");
+        findings.add(Severity::Broken, FindingKind::Manifest, &f.key, what, mend);
     }
 }
 
@@ -245,18 +265,18 @@ fn compare(key: &str, said: &RowStats, read: Result<RowStats>, findings: &mut Fi
     match read {
         Ok(found) => {
             findings.report.rows_read += found.rows;
-            if found != *said {
-                findings.add(
-                    Severity::Broken,
-                    key,
-                    format!("its rows are not the ones that were written: {found:?} instead of {said:?}"),
-                    "bring the object back from a backup or an older version",
-                );
+            if found.rows != said.rows {
+                let what = format!("it holds {} rows, and {} were written: it was replaced", found.rows, said.rows);
+                findings.add(Severity::Broken, FindingKind::RowCount, key, what, BRING_BACK);
+            } else if found != *said {
+                let what =
+                    format!("its {} rows are not the ones that were written: fingerprint {} instead of {}", found.rows, found.fingerprint, said.fingerprint);
+                findings.add(Severity::Broken, FindingKind::Content, key, what, BRING_BACK);
             }
             Ok(())
         }
         Err(Error::Input { reason, .. }) => {
-            findings.add(Severity::Broken, key, format!("it cannot be read: {reason}"), "bring the object back from a backup or an older version");
+            findings.add(Severity::Broken, FindingKind::Unreadable, key, format!("it cannot be read: {reason}"), BRING_BACK);
             Ok(())
         }
         // Compacted between the listing and the read.

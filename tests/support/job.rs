@@ -6,11 +6,11 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// The binary with a clean environment: nothing of the developer's own AWS or icepack settings reaches it.
+/// The binary with a clean environment: nothing of the developer's own AWS, icepack or OpenTelemetry settings reaches it.
 pub fn icepack(envs: &[(&'static str, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_icepack"));
     for (name, _) in std::env::vars() {
-        if name.starts_with("AWS_") || name.starts_with("ICEPACK_") {
+        if ["AWS_", "ICEPACK_", "OTEL_", "TRACEPARENT", "TRACESTATE"].iter().any(|p| name.starts_with(p)) {
             command.env_remove(name);
         }
     }

@@ -1,128 +1,20 @@
 //! What a pass would do, and why.
 
+mod overview;
+mod totals;
+
 use std::collections::BTreeMap;
 
-use icepack::model::estimate::Cost;
 use icepack::model::inspect::PlanReport;
-use icepack::model::names::{FileKind, classify};
 use icepack::model::plan::{Group, GroupKind, Plan, SkipReason};
-use icepack::model::report::Requests;
-use serde::Serialize;
+use icepack::run::Selection;
 
 use super::super::output::Style;
 use super::estimate;
 use super::table::Grid;
 use super::text::{about, count, no_tenants, plural, second, size};
-
-/// The document of `plan --json`.
-#[derive(Debug, Serialize)]
-pub struct PlanDocument<'a> {
-    #[serde(flatten)]
-    pub report: &'a PlanReport,
-    pub totals: Totals,
-}
-
-/// Sums over tenants.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Totals {
-    pub tenants: u64,
-    /// Files that somebody else wrote, taken or not.
-    pub raw_files: u64,
-    pub raw_bytes: u64,
-    pub groups: u64,
-    /// Files that the groups take.
-    pub files_in: u64,
-    pub bytes_in: u64,
-    /// Files that stay as they are.
-    pub files_left_alone: u64,
-    /// Rows of tenants whose rows expire.
-    pub rows_with_ttl: u64,
-    /// Those that would expire.
-    pub rows_expiring: u64,
-    pub bytes_expiring: u64,
-    pub archive_objects: u64,
-    pub archive_bytes: u64,
-    pub requests: Requests,
-    /// Amounts in the currency of the prices.
-    pub requests_once: f64,
-    pub archiving_once: f64,
-    pub keeping_per_month: f64,
-    pub archived_per_month: f64,
-    pub saved_per_month: f64,
-}
-
-impl Totals {
-    /// Of one tenant.
-    pub fn of(plan: &Plan) -> Self {
-        let is_raw = |key: &str| classify(&plan.tenant, key) == FileKind::Raw;
-        let taken = plan.groups.iter().flat_map(|g| &g.inputs).filter(|i| !i.is_snapshot()).map(|i| i.size);
-        let left = plan.skipped.iter().filter(|s| is_raw(&s.key) && s.reason != SkipReason::Retired).map(|s| s.size);
-        let raw: Vec<u64> = taken.chain(left).collect();
-        Self {
-            tenants: 1,
-            raw_files: raw.len() as u64,
-            raw_bytes: raw.iter().sum(),
-            groups: plan.groups.len() as u64,
-            files_in: plan.groups.iter().map(|g| g.inputs.len() as u64).sum(),
-            bytes_in: plan.backlog(),
-            files_left_alone: plan.skipped.len() as u64,
-            ..Self::estimated(plan)
-        }
-    }
-
-    /// What somebody who looked has found.
-    fn estimated(plan: &Plan) -> Self {
-        let (expiry, estimate) = (plan.expiry.as_ref(), plan.estimate.as_ref());
-        let cost = |pick: fn(&Cost) -> f64| estimate.and_then(|e| e.cost.as_ref()).map_or(0.0, pick);
-        let objects = estimate.map(|e| e.objects).unwrap_or_default();
-        Self {
-            rows_with_ttl: expiry.map_or(0, |e| e.rows),
-            rows_expiring: expiry.map_or(0, |e| e.rows_expiring),
-            bytes_expiring: expiry.map_or(0, |e| e.bytes_expiring),
-            archive_objects: objects.count,
-            archive_bytes: objects.bytes,
-            requests: estimate.map(|e| e.requests).unwrap_or_default(),
-            requests_once: cost(|c| c.requests_once),
-            archiving_once: cost(|c| c.archiving_once),
-            keeping_per_month: cost(|c| c.keeping_per_month),
-            archived_per_month: cost(|c| c.archived_per_month),
-            saved_per_month: cost(|c| c.saved_per_month),
-            ..Self::default()
-        }
-    }
-
-    fn plus(self, o: Self) -> Self {
-        Self {
-            tenants: self.tenants + o.tenants,
-            raw_files: self.raw_files + o.raw_files,
-            raw_bytes: self.raw_bytes + o.raw_bytes,
-            groups: self.groups + o.groups,
-            files_in: self.files_in + o.files_in,
-            bytes_in: self.bytes_in + o.bytes_in,
-            files_left_alone: self.files_left_alone + o.files_left_alone,
-            rows_with_ttl: self.rows_with_ttl + o.rows_with_ttl,
-            rows_expiring: self.rows_expiring + o.rows_expiring,
-            bytes_expiring: self.bytes_expiring + o.bytes_expiring,
-            archive_objects: self.archive_objects + o.archive_objects,
-            archive_bytes: self.archive_bytes + o.archive_bytes,
-            requests: self.requests.plus(o.requests),
-            requests_once: self.requests_once + o.requests_once,
-            archiving_once: self.archiving_once + o.archiving_once,
-            keeping_per_month: self.keeping_per_month + o.keeping_per_month,
-            archived_per_month: self.archived_per_month + o.archived_per_month,
-            saved_per_month: self.saved_per_month + o.saved_per_month,
-        }
-    }
-}
-
-/// Everything, for programs.
-pub fn document(report: &PlanReport) -> PlanDocument<'_> {
-    PlanDocument { report, totals: totals(&report.plans) }
-}
-
-fn totals(plans: &[Plan]) -> Totals {
-    plans.iter().map(Totals::of).fold(Totals::default(), Totals::plus)
-}
+use totals::totals;
+pub use totals::{Totals, document};
 
 /// How plans are shown.
 #[derive(Debug, Clone, Copy, Default)]
@@ -131,16 +23,19 @@ pub struct View<'a> {
     pub archive: Option<&'a str>,
     /// Whether the store or the archive is one that sends bills by these prices.
     pub is_billed: bool,
-    /// Every single file.
-    pub explain: bool,
+    /// The tenants of which every single file is told.
+    pub explain: Option<&'a Selection>,
     /// The tenants asked for.
     pub wanted: &'a [String],
     pub style: Style,
 }
 
-/// Tenant by tenant, then the sum.
+/// Tenant by tenant, then all of them in a table, then the sum.
 pub fn plan(report: &PlanReport, view: View<'_>) -> String {
     let mut parts: Vec<String> = report.plans.iter().map(|p| tenant(p, view)).collect();
+    if report.plans.iter().any(|p| !p.groups.is_empty()) {
+        parts.push(overview::table(report, view));
+    }
     parts.push(summary(report, view));
     parts.join("\n\n")
 }
@@ -176,7 +71,7 @@ fn tenant(plan: &Plan, view: View<'_>) -> String {
     if !plan.skipped.is_empty() {
         lines.push(format!("  left alone: {}", left_alone(plan)));
     }
-    if view.explain {
+    if view.explain.is_some_and(|e| e.takes(&plan.tenant)) {
         lines.push(files(plan, view.style));
     }
     lines.join("\n")
@@ -352,13 +247,36 @@ acme: 6 raw files, 6.0 MiB; 1 group
       1  merge      3  3.0 MiB  3 files under 10.0 MiB
   left alone: 3 files (1 not small, 2 quarantined)
 
+tenant  raw files    bytes  groups  outputs  requests  costs once
+acme            6  6.0 MiB       1        0        ~0
+
 1 tenant: 1 group with 3 files, 3.0 MiB; nothing was written";
         assert_eq!(text.lines().filter(|l| !l.contains('─')).collect::<Vec<_>>(), expected.lines().filter(|l| !l.contains('─')).collect::<Vec<_>>());
     }
 
     #[test]
+    fn the_table_has_a_line_for_each_tenant_and_one_for_all() {
+        let view = View { archive: Some("s3://cold"), is_billed: true, ..View::default() };
+        let text = drawn(vec![acme(), priced(&[40 << 30])], view);
+        let table: Vec<&str> = text.lines().skip_while(|l| !l.starts_with("tenant ")).filter(|l| !l.contains('─')).take(4).collect();
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(table[2])[..8], ["acme", "6", "6.0", "MiB", "1", "1", "~40,000", "refused"], "{text}");
+        assert_eq!(words(table[3])[..7], ["total", "12", "12.0", "MiB", "2", "1", "~40,000"], "{text}");
+        assert!(table[0].ends_with("rows expiring  where to  requests  costs once  saves a month"), "{text}");
+        assert!(!table[1].contains('$') && table[2].contains('$'), "what has no price has none: {text}");
+    }
+
+    #[test]
+    fn explain_is_of_whom_it_is_asked() {
+        let globex = Plan { tenant: Tenant::parse("globex").unwrap(), ..acme() };
+        let wanted = Selection::parse(vec!["globex".to_owned()]).unwrap();
+        let text = drawn(vec![acme(), globex], View { explain: Some(&wanted), ..View::default() });
+        assert_eq!(text.matches("acme/big.parquet").count(), 1, "{text}");
+    }
+
+    #[test]
     fn explain_has_every_file() {
-        let text = drawn(vec![acme()], View { explain: true, ..View::default() });
+        let text = drawn(vec![acme()], View { explain: Some(&Selection::all()), ..View::default() });
         for key in ["a", "b", "c", "big", "bad", "bad2"] {
             assert!(text.contains(&format!("acme/{key}.parquet")), "{text}");
         }
@@ -386,7 +304,7 @@ acme: 6 raw files, 6.0 MiB; 1 group
         assert!(drawn(Vec::new(), View::default()).starts_with("no tenants"));
         let idle = Plan { groups: Vec::new(), skipped: Vec::new(), cutoff: None, ..acme() };
         assert_eq!(
-            drawn(vec![idle], View { explain: true, ..View::default() }),
+            drawn(vec![idle], View { explain: Some(&Selection::all()), ..View::default() }),
             "acme: 0 raw files, 0 B; nothing to do\n  rows are kept for ever\n  no files\n\n1 tenant: nothing to do"
         );
     }

@@ -189,7 +189,16 @@ mod tests {
             TenantReport { tenant: "total".to_owned(), status: tenants.iter().map(|t| t.status).max().unwrap_or_default(), ..TenantReport::default() };
         tenants.iter().for_each(|t| totals.add(t));
         let requests = Requests { get: 1_200, put: 3, ..Requests::default() };
-        RunReport { schema_version: SCHEMA_VERSION, run_id: FileId::NIL, started_at: DateTime::UNIX_EPOCH, duration_ms: 4_250, tenants, totals, requests }
+        RunReport {
+            schema_version: SCHEMA_VERSION,
+            run_id: FileId::NIL,
+            started_at: DateTime::UNIX_EPOCH,
+            duration_ms: 4_250,
+            tenants,
+            totals,
+            requests,
+            found: None,
+        }
     }
 
     fn code(statuses: &[Status]) -> u8 {

@@ -91,6 +91,7 @@ mod tests {
     use icepack::model::file::Micros;
     use icepack::model::names::Tenant;
     use icepack::model::report::{SCHEMA_VERSION, Status};
+    use icepack::model::stock::Sizes;
 
     fn tenant(name: &str) -> TenantStatus {
         TenantStatus {
@@ -98,9 +99,11 @@ mod tests {
             head_version: 3,
             raw_files: 2,
             raw_bytes: 4096,
+            raw_sizes: Sizes::default(),
             oldest_raw_s: Some(7_260),
             snapshots: 1,
             snapshot_bytes: 1 << 20,
+            snapshot_sizes: Sizes::default(),
             snapshot_rows: 10_000,
             oldest: Some(Micros(1_777_297_507_000_000)),
             newest: Some(Micros(1_777_297_507_000_000)),

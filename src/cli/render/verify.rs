@@ -1,8 +1,8 @@
 //! What `verify` found.
 
-use icepack::model::inspect::{Severity, VerifyReport};
+use icepack::model::inspect::{Finding, Severity, VerifyReport};
 
-use super::super::output::Style;
+use super::super::output::{Style, one_line};
 use super::table::{Cell, Grid, Tone};
 use super::text::{count, plural};
 
@@ -11,19 +11,29 @@ pub fn exit_code(report: &VerifyReport) -> u8 {
     u8::from(number(report, Severity::Broken) > 0)
 }
 
-/// The findings, the worst first, and the sum.
+/// The findings, the worst first, each with what it means and what mends it, and the sum.
 pub fn verify(report: &VerifyReport, style: Style) -> String {
     let mut lines = Vec::new();
     if !report.findings.is_empty() {
-        let mut grid = Grid::default().words("severity").words("tenant").words("object").prose("what").prose("what to do");
-        for f in &report.findings {
-            let (word, tone) = severity(f.severity);
-            grid.row([Cell::toned(word, tone), f.tenant.as_str().into(), f.key.as_str().into(), f.what.as_str().into(), f.mend.as_str().into()]);
-        }
-        lines.push(grid.draw(style));
+        lines.extend(findings(&report.findings, style));
     }
     lines.push(summary(report));
     lines.join("\n")
+}
+
+/// A row of the table each, and its sentences below it: keys are long, and beside them no sentence has room.
+fn findings(findings: &[Finding], style: Style) -> Vec<String> {
+    let mut grid = Grid::default().words("severity").words("finding").words("tenant").words("object");
+    for f in findings {
+        let (word, tone) = severity(f.severity);
+        grid.row([Cell::toned(word, tone), f.kind.as_str().into(), f.tenant.as_str().into(), f.key.as_str().into()]);
+    }
+    let drawn = grid.draw(style);
+    let rows: Vec<&str> = drawn.lines().collect();
+    // The titles and the rule come first.
+    let (head, rows) = rows.split_at(rows.len().saturating_sub(findings.len()));
+    let told = rows.iter().zip(findings).map(|(row, f)| format!("{row}\n  {}\n  to do: {}", one_line(&f.what), one_line(&f.mend)));
+    head.iter().map(|line| (*line).to_owned()).chain(told).collect()
 }
 
 fn summary(report: &VerifyReport) -> String {
@@ -58,7 +68,7 @@ pub fn verdict(report: &VerifyReport) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use icepack::model::inspect::Finding;
+    use icepack::model::inspect::FindingKind;
     use icepack::model::report::SCHEMA_VERSION;
 
     fn report(severities: &[Severity]) -> VerifyReport {
@@ -66,6 +76,7 @@ mod tests {
             tenant: "acme".into(),
             key: "acme/x".into(),
             severity: *severity,
+            kind: FindingKind::Missing,
             what: "it is gone".into(),
             mend: "restore it".into(),
         };
@@ -86,5 +97,14 @@ mod tests {
         assert_eq!(verify(&report(&[]), Style::default()), "checked 1 tenant, 2 snapshots, 0 archive objects; 1,000 rows read back: all as it should be");
         let text = verify(&report(&[Severity::Broken, Severity::Note]), Style::default());
         assert!(text.ends_with("1 broken, 1 of note") && text.contains("restore it"), "{text}");
+    }
+
+    #[test]
+    fn each_finding_is_a_row_and_two_sentences() {
+        let text = verify(&report(&[Severity::Broken, Severity::Note]), Style { color: false, width: Some(40) });
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "severity  finding  tenant  object", "{text}");
+        assert_eq!(lines[2..5], ["broken    missing  acme    acme/x", "  it is gone", "  to do: restore it"], "{text}");
+        assert_eq!((lines[5], lines.len()), ("note      missing  acme    acme/x", 9), "{text}");
     }
 }

@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{SchemaRef, TimeUnit};
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 
 use super::open::{Opened, OpenedAll};
 use super::{BadInput, MergeError, MergeSpec};
 use crate::error::{Error, Result};
 use crate::model::file::Fingerprint;
 use crate::parquet_io::read::BATCH_BYTES;
+use crate::parquet_io::schema::{self, Misfit};
 use crate::parquet_io::source::Ident;
-use crate::parquet_io::{schema, time, views};
+use crate::parquet_io::{time, views};
 use crate::stage::piece::Buffers;
 
 /// How the budget is shared out, in bytes.
@@ -78,6 +79,8 @@ pub(super) struct Job {
     pub shares: Shares,
     pub check_content: bool,
     pub rows_promised: u64,
+    /// Where inputs are decoded.
+    pub runtime: Handle,
     turns: Vec<(Arc<Ident>, SchemaRef)>,
     /// Inputs that made another one not fit.
     blamed: RefCell<Vec<BadInput>>,
@@ -92,7 +95,14 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub fn new(opened: &OpenedAll, spec: &MergeSpec, shares: Shares, stop: Stop, progress: Arc<dyn Fn(u64, u64) + Send + Sync>) -> Result<Self> {
+    pub fn new(
+        opened: &OpenedAll,
+        spec: &MergeSpec,
+        shares: Shares,
+        stop: Stop,
+        runtime: Handle,
+        progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
+    ) -> Result<Self> {
         let schema = views::of(&opened.schema).unwrap_or_else(|| Arc::clone(&opened.schema));
         // No inputs at all: there is no schema either, and nothing will ask for the column.
         let (column, unit) = match schema.index_of(&spec.columns.timestamp) {
@@ -110,6 +120,7 @@ impl Job {
             turns: opened.turns.clone(),
             blamed: RefCell::default(),
             rows_promised: opened.inputs.iter().map(|i| i.rows).sum(),
+            runtime,
             stop,
             progress,
             taken: Cell::default(),
@@ -124,20 +135,15 @@ impl Job {
         self.stop.check()
     }
 
-    /// Brings an input's rows to the job's schema.
+    /// What it means that an input's rows do not fit into the job's schema.
     ///
     /// A time that a finer unit cannot hold is the fault of the file that brought the finer unit, if it came later: the first wins, or one file
     /// of nanoseconds would cast out a whole history with a year 9999 in it.
-    pub fn adapt(&self, batch: &RecordBatch, input: &Opened) -> Result<RecordBatch> {
-        if batch.schema_ref() == &self.schema {
-            return Ok(batch.clone());
+    pub fn misfit(&self, misfit: Misfit, input: &Opened) -> Error {
+        if let Some(column) = &misfit.column {
+            self.blame(column, input);
         }
-        schema::adapt(batch, &self.schema).map_err(|misfit| {
-            if let Some(column) = &misfit.column {
-                self.blame(column, input);
-            }
-            input.file.ident.bad(misfit.reason)
-        })
+        input.file.ident.bad(misfit.reason)
     }
 
     fn blame(&self, column: &str, input: &Opened) {

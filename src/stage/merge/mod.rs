@@ -10,6 +10,7 @@
 //! The order of rows is (time, run, place in the run), and runs are numbered by their first row, then by the order of inputs. It does not depend on the
 //! memory that is given, nor on how fast anything arrives: the same inputs give the same snapshots but for their ids.
 
+mod decode;
 mod dedup;
 mod job;
 mod kway;
@@ -201,17 +202,9 @@ fn blocking(
 ) -> Result<MergeOutcome, MergeError> {
     let inputs = opened.inputs.iter().map(open::Opened::seen).collect();
     let schema = described(&opened.schema);
-    let job = Job::new(&opened, spec, shares, stop.clone(), on_progress)?;
+    let job = Job::new(&opened, spec, shares, stop.clone(), parts.runtime.clone(), on_progress)?;
     let cutoff = leaving(spec, &opened);
-    let rules = whole::Rules {
-        schema: Arc::clone(&opened.schema),
-        timestamp: spec.columns.timestamp.clone(),
-        now: spec.now,
-        cutoff,
-        target_file_size: spec.target_file_size,
-        cut: spec.cut,
-        row_group: shares.buffers.row_group as u64,
-    };
+    let rules = whole::Rules::of(spec, &opened, cutoff, shares);
     let output = Output::new(OutputSpec {
         store,
         schema: Arc::clone(&opened.schema),

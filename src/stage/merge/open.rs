@@ -21,9 +21,9 @@ use crate::error::{Error, Result};
 use crate::model::file::{Extent, Micros, SeenInput};
 use crate::model::plan::PlannedInput;
 use crate::parquet_io::profile::Profile;
-use crate::parquet_io::read::{Closed, Input, TAIL, footer_len};
+use crate::parquet_io::read::{Closed, Input, TAIL, footer_len, read_tail};
 use crate::parquet_io::schema::UnionSchema;
-use crate::parquet_io::source::{Ident, Remote, Source, fetch_tail, short_body, store_error};
+use crate::parquet_io::source::{Disk, Ident, Remote, Source, Tail, fetch_end, short_body, store_error};
 use crate::stage::store;
 
 /// An input that has been seen and can be read.
@@ -175,7 +175,10 @@ fn unite(spec: &MergeSpec, opened: &mut [(usize, Opened)], bad: &mut Vec<(usize,
 /// An object's bytes, or its last ones.
 enum Fetched {
     Whole(Bytes),
-    Tail(Bytes),
+    /// Of a file that can be read where it lies.
+    Here(Disk),
+    /// With where it lies, if the store is a directory.
+    Tail(Bytes, Option<Disk>),
 }
 
 impl Opener {
@@ -197,6 +200,9 @@ impl Opener {
         let reply = self.store.get_opts(path, GetOptions::default()).await.map_err(failed)?;
         let meta = reply.meta.clone();
         same_version(planned, &meta)?;
+        if let Some(disk) = Disk::behind(&reply.payload) {
+            return Ok((meta, Fetched::Here(disk)));
+        }
         let bytes = reply.bytes().await.map_err(failed)?;
         if bytes.len() as u64 != meta.size {
             return Err(short_body(&planned.key, bytes.len(), meta.size));
@@ -205,15 +211,15 @@ impl Opener {
     }
 
     async fn fetch_end(&self, planned: &PlannedInput, path: &Path) -> Result<(ObjectMeta, Fetched)> {
-        let (meta, tail) = fetch_tail(self.store.as_ref(), path, &planned.key, TAIL).await?;
+        let Tail { meta, bytes, disk } = fetch_end(self.store.as_ref(), path, &planned.key, TAIL).await?;
         same_version(planned, &meta)?;
-        match footer_len(&tail, meta.size) {
-            Ok(need) if need > tail.len() as u64 => {
-                let (again, tail) = fetch_tail(self.store.as_ref(), path, &planned.key, need).await?;
-                if again.e_tag == meta.e_tag { Ok((meta, Fetched::Tail(tail))) } else { Err(Error::Gone(planned.key.clone())) }
+        match footer_len(&bytes, meta.size) {
+            Ok(need) if need > bytes.len() as u64 => {
+                let again = fetch_end(self.store.as_ref(), path, &planned.key, need).await?;
+                if again.meta.e_tag == meta.e_tag { Ok((meta, Fetched::Tail(again.bytes, disk))) } else { Err(Error::Gone(planned.key.clone())) }
             }
             // Where it is no footer at all, opening it says so.
-            _ => Ok((meta, Fetched::Tail(tail))),
+            _ => Ok((meta, Fetched::Tail(bytes, disk))),
         }
     }
 
@@ -222,7 +228,13 @@ impl Opener {
         self.stop.check()?;
         let (source, tail) = match &fetched {
             Fetched::Whole(bytes) => (Source::Memory(bytes.clone()), None),
-            Fetched::Tail(tail) => {
+            Fetched::Here(disk) => {
+                let source = Source::Disk(disk.clone());
+                let footer = read_tail(&Arc::new(ident.clone()), &source)?;
+                (source, Some(footer))
+            }
+            Fetched::Tail(tail, Some(disk)) => (Source::Disk(disk.clone()), Some(compact(tail))),
+            Fetched::Tail(tail, None) => {
                 let remote =
                     Remote { store: Arc::clone(&self.store), path, etag: ident.etag.clone(), window: self.shares.window(), runtime: self.runtime.clone() };
                 (Source::Remote(remote), Some(compact(tail)))
@@ -245,9 +257,11 @@ impl Opener {
         let (rows, decoded_bytes, schema) = (input.rows(), input.decoded_bytes(), Arc::clone(input.schema()));
         let open_bytes = input.open_bytes(self.shares.batch);
         drop(held);
-        let source = match fetched {
-            Fetched::Whole(bytes) if rows > 0 => self.keep(bytes)?,
-            _ => source,
+        let (source, tail) = match fetched {
+            Fetched::Whole(bytes) if rows > 0 => (self.keep(bytes)?, tail),
+            // To be read again from the file, which costs less than to hold thousands of footers.
+            Fetched::Here(_) => (source, None),
+            _ => (source, tail),
         };
         Ok(Opened { planned, file: input.close(source, tail), rows, decoded_bytes, open_bytes, profile, schema, turn: 0 })
     }

@@ -1,17 +1,18 @@
 //! Runs: rows in time order, from an input, from an input that is sorted on the way, or from the spill directory.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::interleave_record_batch;
 
+use super::decode::{Ahead, Decoded, Decoder, Undecodable};
 use super::job::Job;
 use super::open::Opened;
 use super::spill;
 use crate::error::{Error, Result};
 use crate::model::file::{Fingerprint, Micros};
-use crate::parquet_io::hash;
 use crate::parquet_io::read::{Input, Reader};
 use crate::parquet_io::source::{Ident, Source};
 use crate::parquet_io::time::{self, first_not_before, last_not_after, refine};
@@ -102,7 +103,12 @@ impl Chunk {
     }
 
     pub fn of(job: &Job, batch: RecordBatch) -> Result<Self> {
-        let keys = batch.columns().get(job.column).and_then(|c| time::keys(c));
+        Self::by(job.column, batch)
+    }
+
+    /// Rows that are dated by column `column`.
+    pub fn by(column: usize, batch: RecordBatch) -> Result<Self> {
+        let keys = batch.columns().get(column).and_then(|c| time::keys(c));
         keys.map(|keys| Self { batch, keys }).ok_or_else(|| Error::local("cannot merge", "rows without timestamps"))
     }
 }
@@ -151,39 +157,28 @@ fn ours(error: Error) -> Error {
 
 /// Reads an input: brings its rows to the job's schema, and enters them into the books.
 pub(super) struct InputFeed {
-    input: Opened,
-    reader: Reader,
+    input: Arc<Opened>,
+    ahead: Ahead,
     rows: u64,
     bytes: u64,
     fingerprint: Fingerprint,
-    scratch: Vec<u128>,
-    /// The last key, where rows must come in order.
-    last: Option<i64>,
 }
 
 impl InputFeed {
     pub fn open(job: &Job, input: Opened, sorted_from: Option<i64>) -> Result<Self> {
         let reader = input.file.open()?.reader_of(None, job.shares.batch)?;
-        Ok(Self { input, reader, rows: 0, bytes: 0, fingerprint: Fingerprint::default(), scratch: Vec::new(), last: sorted_from })
+        let input = Arc::new(input);
+        let ahead = Ahead::begin(job, Decoder::new(job, reader, Arc::clone(&input), sorted_from));
+        Ok(Self { input, ahead, rows: 0, bytes: 0, fingerprint: Fingerprint::default() })
     }
 
     pub fn next(&mut self, job: &Job) -> Result<Option<Chunk>> {
-        let Some(batch) = self.reader.next_views()? else { return self.end(job).map(|()| None) };
+        let decoded = self.ahead.next(job).map_err(|e| match e {
+            Undecodable::Misfit(misfit) => job.misfit(misfit, &self.input),
+            Undecodable::Failed(e) => e,
+        })?;
+        let Some(Decoded { chunk, fingerprint }) = decoded else { return self.end(job).map(|()| None) };
         let ident = &self.input.file.ident;
-        let batch = job.adapt(&batch, &self.input)?;
-        let chunk = Chunk::of(job, batch)?;
-        if let Some(last) = &mut self.last {
-            for &key in chunk.keys.iter() {
-                if key < *last {
-                    return Err(ident.bad("its rows are not in the order that is known of it: it was damaged or replaced"));
-                }
-                *last = key;
-            }
-        }
-        let mut fingerprint = Fingerprint::default();
-        if job.check_content {
-            fingerprint = hash::fingerprint(&chunk.batch, &mut self.scratch).map_err(|reason| ident.bad(reason))?;
-        }
         self.fingerprint = self.fingerprint.plus(fingerprint);
         let rows = chunk.batch.num_rows() as u64;
         self.rows += rows;

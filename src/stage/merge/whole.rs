@@ -4,14 +4,16 @@
 //! manifest is looked at when its turn comes; where it does not, or where anything about it is unusual, it is decoded after all, which finds what is
 //! wrong.
 
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use arrow::datatypes::{SchemaRef, TimeUnit};
 use bytes::Bytes;
 
-use super::job::Job;
+use super::MergeSpec;
+use super::job::{Job, Shares};
 use super::kway;
-use super::open::Opened;
+use super::open::{Opened, OpenedAll};
 use super::output::{Steps, next_period};
 use super::run::{From, Run};
 use crate::error::{Error, Result};
@@ -26,20 +28,33 @@ const WINDOW: (u64, u64) = (64 << 10, 16 << 20);
 /// What a run must be like to be taken whole.
 pub(super) struct Rules {
     /// Of the snapshots that are made.
-    pub schema: SchemaRef,
-    pub timestamp: String,
+    schema: SchemaRef,
+    timestamp: String,
     /// Later rows are implausible, and counted.
-    pub now: Micros,
+    now: Micros,
     /// Dated rows before this leave.
-    pub cutoff: Option<Micros>,
-    pub target_file_size: u64,
+    cutoff: Option<Micros>,
+    target_file_size: u64,
     /// Snapshots may end with the month or the day.
-    pub cut: Period,
+    cut: Period,
     /// Bytes of the row groups that the encoder makes.
-    pub row_group: u64,
+    row_group: u64,
 }
 
 impl Rules {
+    /// Of one merge, of which rows before `cutoff` leave.
+    pub fn of(spec: &MergeSpec, opened: &OpenedAll, cutoff: Option<Micros>, shares: Shares) -> Self {
+        Self {
+            schema: Arc::clone(&opened.schema),
+            timestamp: spec.columns.timestamp.clone(),
+            now: spec.now,
+            cutoff,
+            target_file_size: spec.target_file_size,
+            cut: spec.cut,
+            row_group: shares.buffers.row_group as u64,
+        }
+    }
+
     /// What is known of the input's rows, where they can be taken whole if nothing overlaps them.
     fn stats_of(&self, input: &Opened) -> Option<RowStats> {
         let stats = input.planned.stats.filter(|_| input.planned.is_snapshot())?;

@@ -14,7 +14,7 @@ fn at(n: usize) -> DateTime<Utc> {
 fn pass(n: usize, status: Status) -> RunReport {
     let totals = TenantReport { tenant: "total".into(), status, files_compacted: 1, ..TenantReport::default() };
     let run_id = FileId(Ulid::from_parts(n as u64 + 1, 0));
-    RunReport { schema_version: SCHEMA_VERSION, run_id, started_at: at(n), duration_ms: 1, tenants: Vec::new(), requests: totals.requests, totals }
+    RunReport { schema_version: SCHEMA_VERSION, run_id, started_at: at(n), duration_ms: 1, tenants: Vec::new(), requests: totals.requests, totals, found: None }
 }
 
 async fn recorded(store: &dyn ObjectStore, n: usize, status: Status, shard: Shard) -> RunRecord {

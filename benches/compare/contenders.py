@@ -1,0 +1,93 @@
+"""One tool, one job, in a process of its own: prints wall and CPU seconds of the job alone, without what it takes to start Python.
+
+Each is used as its own documentation says, with zstd and otherwise its defaults.
+"""
+
+import json
+import pathlib
+import resource
+import sys
+import time
+
+
+def files(source):
+    return sorted(str(p) for p in pathlib.Path(source).rglob("*.parquet"))
+
+
+def polars_sort(source, out):
+    import polars as pl
+
+    return lambda: pl.scan_parquet(files(source)).sort("timestamp").sink_parquet(f"{out}/out.parquet", compression="zstd", mkdir=True)
+
+
+def polars_concat(source, out):
+    import polars as pl
+
+    return lambda: pl.scan_parquet(files(source)).sink_parquet(f"{out}/out.parquet", compression="zstd", mkdir=True)
+
+
+def duckdb_copy(source, out, order):
+    import duckdb
+
+    pathlib.Path(out).mkdir(parents=True)
+    connection = duckdb.connect()
+    names = ", ".join(f"'{f}'" for f in files(source))
+    query = f"COPY (SELECT * FROM read_parquet([{names}]) {order}) TO '{out}/out.parquet' (FORMAT parquet, COMPRESSION zstd)"
+    return lambda: connection.execute(query)
+
+
+def delta_table(source):
+    """A table over the files where they lie. Delta has no unsigned numbers: the log calls `version` a long."""
+    import pyarrow.parquet as pq
+    from deltalake import DeltaTable, convert_to_deltalake
+
+    del pq
+    convert_to_deltalake(source)
+    return DeltaTable(source)
+
+
+def delta_optimize(source, out, zorder):
+    from deltalake import WriterProperties
+
+    del out
+    table = delta_table(source)
+    properties = WriterProperties(compression="ZSTD")
+    if zorder:
+        return lambda: table.optimize.z_order(["timestamp"], target_size=128 << 20, writer_properties=properties)
+    return lambda: table.optimize.compact(target_size=128 << 20, writer_properties=properties)
+
+
+def copy(source, out):
+    import shutil
+
+    def work():
+        pathlib.Path(out).mkdir(parents=True)
+        for i, name in enumerate(files(source)):
+            shutil.copyfile(name, f"{out}/{i}.parquet")
+
+    return work
+
+
+JOBS = {
+    "polars": polars_sort,
+    "polars-concat": polars_concat,
+    "duckdb": lambda s, o: duckdb_copy(s, o, "ORDER BY timestamp"),
+    "duckdb-concat": lambda s, o: duckdb_copy(s, o, ""),
+    "delta-compact": lambda s, o: delta_optimize(s, o, zorder=False),
+    "delta-zorder": lambda s, o: delta_optimize(s, o, zorder=True),
+    "copy": copy,
+}
+
+
+def main():
+    name, source, out = sys.argv[1:]
+    job = JOBS[name](source, out)
+    before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    job()
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(json.dumps({"wall": wall, "cpu": cpu}))
+
+
+if __name__ == "__main__":
+    main()

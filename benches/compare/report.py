@@ -1,0 +1,109 @@
+"""Figures to docs/performance.md and a picture."""
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+LABELS = {
+    "icepack": "icepack",
+    "polars": "Polars, sort and sink",
+    "polars-concat": "Polars, scan and sink",
+    "duckdb": "DuckDB, ordered COPY",
+    "duckdb-concat": "DuckDB, COPY",
+    "delta-compact": "delta-rs compact (does not sort)",
+    "delta-zorder": "delta-rs z-order",
+    "copy": "file copy",
+}
+COLOURS = {"icepack": "#0b6e99", "polars": "#c2410c", "duckdb": "#a16207", "delta-compact": "#6b7280", "delta-zorder": "#9ca3af"}
+
+
+def machine(icepack):
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
+    version = subprocess.run([icepack, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    versions = {"icepack": version} | {p: importlib.metadata.version(p) for p in ("polars", "duckdb", "deltalake")}
+    return {"cpu": f"{os.cpu_count()} × {model}, {memory:.0f} GiB", "versions": versions}
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
+    return "\n".join(lines + ["| " + " | ".join(str(c) for c in row) + " |" for row in rows]) + "\n"
+
+
+def mb(n):
+    return f"{n / 1e6:,.0f} MB"
+
+
+def contest(tools, beside):
+    rows = []
+    for name, f in tools.items():
+        ratio = lambda key: f"{f[key] / tools[beside][key]:.2f}"  # noqa: B023, E731
+        rows.append(
+            [LABELS[name], f"{f['wall']:.2f}", ratio("wall"), f"{f['cpu']:.2f}", ratio("cpu"), f"{f['mib']:,.0f} MiB", ratio("mib"), mb(f["bytes"]), f["files"]]
+        )
+    beside = LABELS[beside].split(",")[0]
+    return table(["", "wall s", f"÷ {beside}", "CPU s", f"÷ {beside}", "peak memory", f"÷ {beside}", "output", "files"], rows)
+
+
+def plot(sizes, path):
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
+    for axis, (key, label) in zip(axes, [("wall", "wall, s"), ("cpu", "CPU, s"), ("mib", "peak memory, MiB")]):
+        for name, colour in COLOURS.items():
+            points = [(s["rows"] / 1e6, s["tools"][name][key]) for s in sizes if name in s["tools"]]
+            axis.plot(*zip(*points), marker="o", color=colour, label=LABELS[name], linewidth=2.5 if name == "icepack" else 1.3)
+        axis.set(xscale="log", yscale="log", xlabel="million rows", title=label)
+        axis.grid(alpha=0.3)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False, fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plt.rcParams["svg.fonttype"] = "none"
+    plt.rcParams["svg.hashsalt"] = "icepack"
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def write(found, docs):
+    """Renews the measured part of the page: what lies between its two marks."""
+    page = docs / "performance.md"
+    begin, end = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+    before, rest = page.read_text().split(begin)
+    after = rest.split(end)[1]
+    page.write_text(before + begin + measured(found, docs) + end + after)
+
+
+def measured(found, docs):
+    m = found["machine"]
+    out = [f"\n{m['cpu']}; {', '.join(f'{k} {v}' for k, v in m['versions'].items())}. Medians; ratios within one run.\n"]
+    if sizes := found.get("sorted"):
+        out.append("\n### Sorted compaction\n\nSmall overlapping snappy files to sorted zstd.\n")
+        for s in sizes:
+            out.append(f"\n**{s['files']:,} files, {s['rows'] / 1e6:g} million rows, {mb(s['bytes'])}**\n\n{contest(s['tools'], 'polars')}")
+            own = s["tools"]["icepack"]["requests"]
+            out.append(f"\nicepack's requests: {requests(own)}.\n")
+            if a := s.get("archive"):
+                kept, archived = a["kept"], a["archived"]
+                share = archived["ledger"]["rows_archived"] / archived["ledger"]["rows_in"]
+                out.append(
+                    f"\nThe same pass with {share:.0%} of the rows expired into an archive, verified: {archived['wall']:.2f} s against {kept['wall']:.2f} s "
+                    f"with none expired ({archived['wall'] / kept['wall']:.2f}×), CPU {archived['cpu'] / kept['cpu']:.2f}×, peak {archived['mib']:,.0f} MiB.\n"
+                )
+        plot(sizes, docs / "img" / "performance.svg")
+        out.append("\n![wall, CPU and memory against the number of rows](img/performance.svg)\n")
+    if large := found.get("large"):
+        out.append(f"\n### Merging large snapshots\n\n{large['files']} sorted, disjoint snapshots, {mb(large['bytes'])}, to one file of {large['rows'] / 1e6:.1f} million rows.\n\n")
+        out.append(contest(large["tools"], "copy"))
+    if cases := found.get("memory"):
+        out.append("\n### Memory\n\nPasses with the default `memory_limit` of 512 MiB.\n\n")
+        rows = [[c["what"], f"{c['mib']:,.0f} MiB", f"{c['wall']:.1f}", f"{c['ledger']['rows_in']:,}"] for c in cases.values()]
+        out.append(table(["", "peak memory", "wall s", "rows"], rows))
+    return "".join(out) + "\n"
+
+
+def requests(r):
+    return ", ".join(f"{n} {kind}" for kind, n in r.items() if n)

@@ -1,0 +1,86 @@
+//! `icepack init`: looks at a store and writes a configuration to begin with.
+
+use std::fs::OpenOptions as FileOptions;
+use std::io::Write;
+use std::path::Path;
+
+use icepack::model::report::SCHEMA_VERSION;
+use icepack::settings::propose::{Proposal, propose};
+use icepack::stage::sample::sample;
+use icepack::stage::store::OpenOptions;
+use icepack::{Error, Result};
+use serde_json::json;
+
+use super::args::InitArgs;
+use super::commands::App;
+
+impl App<'_> {
+    pub(super) async fn init(&mut self, args: &InitArgs) -> Result<u8> {
+        let printed = args.out == Path::new("-");
+        // Said before the store is asked, which may take its time.
+        if !printed && !self.global.json && args.out.exists() {
+            return Err(exists(&args.out));
+        }
+        let location = self.settings.store()?;
+        let store = self.open(&location, OpenOptions::default()).await?;
+        let sample = sample(&store.store).await?;
+        let archive = self.settings.archive()?.map(|a| a.to_string());
+        let proposal = propose(&sample, &location.to_string(), archive.as_deref(), self.clock.now());
+        if self.global.json {
+            let Proposal { toml, open_questions, timestamp_column, id_column } = &proposal;
+            self.out.json(&json!({
+                "schema_version": SCHEMA_VERSION, "sample": sample, "toml": toml, "open_questions": open_questions,
+                "timestamp_column": timestamp_column, "id_column": id_column
+            }))?;
+            return Ok(0);
+        }
+        if printed {
+            self.out.line(proposal.toml.trim_end())?;
+            return Ok(0);
+        }
+        create(&args.out, &proposal.toml)?;
+        let unreadable: Vec<_> = sample.looked_at.iter().flat_map(|t| &t.unreadable).collect();
+        self.out.line(&said(args, &proposal, sample.tenants.len()))?;
+        for (key, why) in unreadable {
+            self.out.line(&super::output::one_line(&format!("could not be read: `{key}`: {why}")))?;
+        }
+        self.out.flush()?;
+        for question in &proposal.open_questions {
+            super::output::complain(&format!("to decide: {question}"));
+        }
+        Ok(0)
+    }
+}
+
+fn exists(path: &Path) -> Error {
+    Error::Usage(format!("`{}` is there already and is not touched: name another file with --out, or print with --out -", path.display()))
+}
+
+/// Never in the place of another file, whoever made it meanwhile.
+fn create(path: &Path, text: &str) -> Result<()> {
+    let failed = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::AlreadyExists => exists(path),
+        _ => Error::local(format!("cannot write `{}`", path.display()), e),
+    };
+    let mut file = FileOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)
+}
+
+fn said(args: &InitArgs, proposal: &Proposal, tenants: usize) -> String {
+    let or_open = |name: &Option<String>| name.clone().unwrap_or_else(|| "none found".to_owned());
+    let config = if args.out == Path::new(icepack::settings::DEFAULT_FILE) { String::new() } else { format!(" --config {}", args.out.display()) };
+    let lines = [
+        format!(
+            "wrote {}: {tenants} tenants, time of a row: {}, its id: {}",
+            args.out.display(),
+            or_open(&proposal.timestamp_column),
+            or_open(&proposal.id_column)
+        ),
+        "next:".to_owned(),
+        format!("  icepack{config} config show     what holds, and where it came from"),
+        format!("  icepack{config} doctor          is the store safe to use? writes and removes small probes"),
+        format!("  icepack{config} plan            what a pass would do; nothing is written"),
+        format!("  icepack{config} run"),
+    ];
+    lines.join("\n")
+}

@@ -1,0 +1,35 @@
+//! Man pages and shell completions, from the very definition that parses the command line.
+
+use std::path::Path;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use icepack::{Error, Result};
+
+use super::args::Cli;
+use super::output::Output;
+
+/// Writes a page for the program and for each command: `icepack.1`, `icepack-run.1`, …
+///
+/// # Errors
+/// [`Error::Local`] where they cannot be written.
+pub fn man(out: &mut Output, dir: &Path) -> Result<u8> {
+    let failed = |e: std::io::Error| Error::local(format!("cannot write man pages into `{}`", dir.display()), e);
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    let mut command = Cli::command().disable_help_flag(true);
+    command.build();
+    clap_mangen::generate_to(command, dir).map_err(failed)?;
+    out.line(&format!("man pages are in {}; try: man -l {}", dir.display(), dir.join("icepack.1").display()))?;
+    out.flush().map(|()| 0)
+}
+
+/// Prints the completions of a shell.
+///
+/// # Errors
+/// [`Error::Local`] where stdout cannot be written.
+pub fn completions(out: &mut Output, shell: Shell) -> Result<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "icepack", &mut script);
+    out.line(String::from_utf8_lossy(&script).trim_end())?;
+    out.flush().map(|()| 0)
+}

@@ -1,0 +1,68 @@
+//! Traces of passes, sent over OTLP/HTTP where the standard `OTEL_*` variables name a collector. The library makes the spans; here they leave. A collector that
+//! is away or slow is worth one warning and a few seconds at the end of the process, never a pass.
+
+mod asked;
+#[cfg(feature = "otel")]
+mod client;
+#[cfg(feature = "otel")]
+mod export;
+
+#[cfg(feature = "otel")]
+pub use export::Traces;
+#[cfg(not(feature = "otel"))]
+pub use without::Traces;
+
+use std::time::Duration;
+
+use tracing_subscriber::Layer;
+
+/// What is still to be sent when a command is done gets so long.
+pub const LAST_WORD: Duration = Duration::from_secs(5);
+
+/// The same for a service, which a signal ends within 10 s: its last pass may have taken eight of them.
+pub const LAST_WORD_OF_SERVICE: Duration = Duration::from_millis(1_500);
+
+/// A layer of the program's subscriber.
+pub type Spans<S> = Box<dyn Layer<S> + Send + Sync>;
+
+/// Where nothing can be sent, and nothing is.
+#[cfg(not(feature = "otel"))]
+mod without {
+    use tracing_subscriber::Registry;
+
+    use super::{Duration, Spans, asked};
+
+    /// There are none.
+    pub enum Traces {}
+
+    impl Traces {
+        /// Never any; and why, if they were asked for.
+        pub fn start(_: &tokio::runtime::Handle) -> Result<Option<Self>, String> {
+            match asked::of_process() {
+                Ok(None) => Ok(None),
+                Ok(Some(_)) => Err("traces are asked for, but this icepack was built without the feature `otel`: none are sent".to_owned()),
+                Err(why) => Err(why),
+            }
+        }
+
+        /// Unreachable.
+        pub fn layer(&self) -> Spans<Registry> {
+            match *self {}
+        }
+
+        /// Unreachable.
+        pub fn attach(&self) {
+            match *self {}
+        }
+
+        /// Unreachable.
+        pub fn flush(&self) {
+            match *self {}
+        }
+
+        /// Unreachable.
+        pub async fn finish(&self, _: Duration) {
+            match *self {}
+        }
+    }
+}

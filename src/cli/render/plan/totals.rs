@@ -1,0 +1,123 @@
+//! Sums over plans, for people and for programs.
+
+use icepack::model::estimate::Cost;
+use icepack::model::inspect::PlanReport;
+use icepack::model::names::{FileKind, classify};
+use icepack::model::plan::{Plan, SkipReason};
+use icepack::model::report::Requests;
+use serde::Serialize;
+
+/// The document of `plan --json`.
+#[derive(Debug, Serialize)]
+pub struct PlanDocument<'a> {
+    #[serde(flatten)]
+    pub report: &'a PlanReport,
+    pub totals: Totals,
+}
+
+/// Sums over tenants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Totals {
+    pub tenants: u64,
+    /// Files that somebody else wrote, taken or not.
+    pub raw_files: u64,
+    pub raw_bytes: u64,
+    pub groups: u64,
+    /// Files that the groups take.
+    pub files_in: u64,
+    pub bytes_in: u64,
+    /// Files that stay as they are.
+    pub files_left_alone: u64,
+    /// About the snapshots that the groups become.
+    pub outputs: u64,
+    /// Rows of tenants whose rows expire.
+    pub rows_with_ttl: u64,
+    /// Those that would expire.
+    pub rows_expiring: u64,
+    pub bytes_expiring: u64,
+    pub archive_objects: u64,
+    pub archive_bytes: u64,
+    pub requests: Requests,
+    /// Amounts in the currency of the prices.
+    pub requests_once: f64,
+    pub archiving_once: f64,
+    pub keeping_per_month: f64,
+    pub archived_per_month: f64,
+    pub saved_per_month: f64,
+}
+
+impl Totals {
+    /// Of one tenant.
+    pub fn of(plan: &Plan) -> Self {
+        let is_raw = |key: &str| classify(&plan.tenant, key) == FileKind::Raw;
+        let taken = plan.groups.iter().flat_map(|g| &g.inputs).filter(|i| !i.is_snapshot()).map(|i| i.size);
+        let left = plan.skipped.iter().filter(|s| is_raw(&s.key) && s.reason != SkipReason::Retired).map(|s| s.size);
+        let raw: Vec<u64> = taken.chain(left).collect();
+        Self {
+            tenants: 1,
+            raw_files: raw.len() as u64,
+            raw_bytes: raw.iter().sum(),
+            groups: plan.groups.len() as u64,
+            files_in: plan.groups.iter().map(|g| g.inputs.len() as u64).sum(),
+            bytes_in: plan.backlog(),
+            files_left_alone: plan.skipped.len() as u64,
+            ..Self::estimated(plan)
+        }
+    }
+
+    /// What somebody who looked has found.
+    fn estimated(plan: &Plan) -> Self {
+        let (expiry, estimate) = (plan.expiry.as_ref(), plan.estimate.as_ref());
+        let cost = |pick: fn(&Cost) -> f64| estimate.and_then(|e| e.cost.as_ref()).map_or(0.0, pick);
+        let objects = estimate.map(|e| e.objects).unwrap_or_default();
+        Self {
+            rows_with_ttl: expiry.map_or(0, |e| e.rows),
+            rows_expiring: expiry.map_or(0, |e| e.rows_expiring),
+            bytes_expiring: expiry.map_or(0, |e| e.bytes_expiring),
+            outputs: estimate.map_or(0, |e| e.outputs),
+            archive_objects: objects.count,
+            archive_bytes: objects.bytes,
+            requests: estimate.map(|e| e.requests).unwrap_or_default(),
+            requests_once: cost(|c| c.requests_once),
+            archiving_once: cost(|c| c.archiving_once),
+            keeping_per_month: cost(|c| c.keeping_per_month),
+            archived_per_month: cost(|c| c.archived_per_month),
+            saved_per_month: cost(|c| c.saved_per_month),
+            ..Self::default()
+        }
+    }
+
+    fn plus(self, o: Self) -> Self {
+        Self {
+            tenants: self.tenants + o.tenants,
+            raw_files: self.raw_files + o.raw_files,
+            raw_bytes: self.raw_bytes + o.raw_bytes,
+            groups: self.groups + o.groups,
+            files_in: self.files_in + o.files_in,
+            bytes_in: self.bytes_in + o.bytes_in,
+            files_left_alone: self.files_left_alone + o.files_left_alone,
+            outputs: self.outputs + o.outputs,
+            rows_with_ttl: self.rows_with_ttl + o.rows_with_ttl,
+            rows_expiring: self.rows_expiring + o.rows_expiring,
+            bytes_expiring: self.bytes_expiring + o.bytes_expiring,
+            archive_objects: self.archive_objects + o.archive_objects,
+            archive_bytes: self.archive_bytes + o.archive_bytes,
+            requests: self.requests.plus(o.requests),
+            requests_once: self.requests_once + o.requests_once,
+            archiving_once: self.archiving_once + o.archiving_once,
+            keeping_per_month: self.keeping_per_month + o.keeping_per_month,
+            archived_per_month: self.archived_per_month + o.archived_per_month,
+            saved_per_month: self.saved_per_month + o.saved_per_month,
+        }
+    }
+}
+
+/// Everything, for programs.
+pub fn document(report: &PlanReport) -> PlanDocument<'_> {
+    PlanDocument { report, totals: totals(&report.plans) }
+}
+
+/// Of all tenants.
+pub fn totals(plans: &[Plan]) -> Totals {
+    plans.iter().map(Totals::of).fold(Totals::default(), Totals::plus)
+}

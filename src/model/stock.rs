@@ -1,0 +1,92 @@
+//! What a store holds, in figures: files by size, and how many with how many bytes.
+
+use serde::{Deserialize, Serialize};
+
+const KIB: u64 = 1 << 10;
+
+/// Where the classes of [`Sizes`] end; the last class has no end.
+pub const BOUNDS: [u64; 9] = [16 * KIB, 64 * KIB, 256 * KIB, KIB * KIB, 4 * KIB * KIB, 16 * KIB * KIB, 64 * KIB * KIB, 256 * KIB * KIB, KIB * KIB * KIB];
+
+/// Files counted by their size, in classes of powers of four: under 16 KiB, under 64 KiB, …, under 1 GiB, and the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sizes([u64; BOUNDS.len() + 1]);
+
+impl Sizes {
+    /// Of files of these bytes.
+    pub fn of(files: impl IntoIterator<Item = u64>) -> Self {
+        let mut sizes = Self::default();
+        for bytes in files {
+            let class = BOUNDS.iter().position(|end| bytes < *end).unwrap_or(BOUNDS.len());
+            if let Some(count) = sizes.0.get_mut(class) {
+                *count += 1;
+            }
+        }
+        sizes
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(mut self, other: Self) -> Self {
+        self.0.iter_mut().zip(other.0).for_each(|(a, b)| *a += b);
+        self
+    }
+
+    /// Files in each class, the smallest first.
+    pub fn counts(&self) -> &[u64] {
+        &self.0
+    }
+
+    /// All files.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+/// How much of what there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stock {
+    /// Tenants that were looked at.
+    pub tenants: u64,
+    /// Raw files that wait for compaction.
+    pub raw_files: u64,
+    /// Their bytes.
+    pub raw_bytes: u64,
+    /// Live snapshots.
+    pub snapshots: u64,
+    /// Their bytes.
+    pub snapshot_bytes: u64,
+}
+
+impl Stock {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, o: Self) -> Self {
+        Self {
+            tenants: self.tenants + o.tenants,
+            raw_files: self.raw_files + o.raw_files,
+            raw_bytes: self.raw_bytes + o.raw_bytes,
+            snapshots: self.snapshots + o.snapshots,
+            snapshot_bytes: self.snapshot_bytes + o.snapshot_bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_counted_by_size() {
+        let sizes = Sizes::of([0, 16 * KIB - 1, 16 * KIB, 3 << 20, 1 << 30, u64::MAX]);
+        assert_eq!(sizes.counts(), [2, 1, 0, 0, 1, 0, 0, 0, 0, 2]);
+        assert_eq!((sizes.total(), sizes.plus(sizes).total()), (6, 12));
+    }
+
+    #[test]
+    fn json_is_a_list() {
+        let json = serde_json::to_string(&Sizes::of([1])).unwrap();
+        assert_eq!(json, "[1,0,0,0,0,0,0,0,0,0]");
+        assert_eq!(serde_json::from_str::<Sizes>(&json).unwrap(), Sizes::of([1]));
+    }
+}

@@ -1,0 +1,102 @@
+//! A run's line of commits to one tenant, and what stays true of what it saw in between.
+//!
+//! Several groups are on their way at once, and each proves that its inputs were there after some head was read. That head is an older one when the group is
+//! done and another group of this run has committed. The proof holds nevertheless: an input can be taken away unseen only by a commit of somebody else
+//! between the look and ours, and where every version in between is our own, the child of the one before, there is none.
+
+use tokio::sync::Mutex;
+
+use super::trace;
+use crate::error::{Error, Result};
+use crate::model::manifest::{Edit, Manifest, Observed};
+use crate::plan::brake::Brake;
+use crate::stage::commit::Committer;
+
+/// The commits of one run to one tenant, one after the other.
+pub(super) struct Line<'a> {
+    committer: &'a Committer,
+    /// Whether other shards work at the tenant: what they took is theirs, and no reason to stop.
+    shared: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    head: Manifest,
+    /// Every version above this one, up to head, is ours.
+    ours_above: u64,
+    /// Asked before each commit.
+    brake: Option<Brake>,
+    /// What we know of head is wrong or unknown: nothing more may rest on it.
+    ended: bool,
+}
+
+impl<'a> Line<'a> {
+    /// Begins at `head`, as it was read.
+    pub fn new(committer: &'a Committer, head: Manifest, brake: Option<Brake>, shared: bool) -> Self {
+        Self { committer, shared, state: Mutex::new(State { ours_above: head.version, head, brake, ended: false }) }
+    }
+
+    /// An edit that changes nothing yet.
+    pub fn edit(&self) -> Edit {
+        self.committer.edit()
+    }
+
+    /// Head, as far as this run knows. Whatever is looked at from now on is seen after it was read.
+    pub async fn head(&self) -> Manifest {
+        self.state.lock().await.head.clone()
+    }
+
+    /// No further commit is made.
+    pub async fn has_ended(&self) -> bool {
+        self.state.lock().await.ended
+    }
+
+    /// Goes on from `head`, which was read from the store.
+    pub async fn go_on_from(&self, head: Manifest) {
+        let mut state = self.state.lock().await;
+        state.ours_above = head.version;
+        state.head = head;
+    }
+
+    /// Commits `edit`. What it retires was `seen` after a head that [`Self::head`] gave.
+    ///
+    /// # Errors
+    /// As [`Committer::commit`]; and [`Error::Stopped`] once one of them has ended the line.
+    pub async fn commit(&self, edit: &Edit, seen: Observed) -> Result<()> {
+        let mut state = self.state.lock().await;
+        if state.ended {
+            return Err(Error::Stopped);
+        }
+        let done = self.commit_on(&mut state, edit, seen).await;
+        state.ended |= done.as_ref().is_err_and(|e| self.ends(e));
+        done
+    }
+
+    async fn commit_on(&self, state: &mut State, edit: &Edit, mut seen: Observed) -> Result<()> {
+        if let Some(brake) = &mut state.brake {
+            brake.take(edit)?;
+        }
+        if seen.head_version < state.ours_above {
+            // Somebody else committed since: look again.
+            seen = self.committer.observe(&state.head, edit, seen).await?;
+        }
+        seen.head_version = state.head.version;
+        let (version, id) = (state.head.version, state.head.commit_id);
+        let committing = self.committer.commit(state.head.clone(), edit, seen);
+        let next = trace::stage(trace::commit(), committing, trace::committed).await?;
+        if next.version != version + 1 || next.parent != Some(id) {
+            state.ours_above = next.version - 1;
+        }
+        state.head = next;
+        Ok(())
+    }
+
+    /// Whether after this error no step may rest on what we know.
+    pub fn ends(&self, error: &Error) -> bool {
+        match error {
+            Error::Conflict(_) | Error::Gone(_) => !self.shared,
+            Error::Unknown { .. } | Error::Refused(_) | Error::Stopped => true,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! How tenants' parts and passes end, as reports.
+
+use chrono::{DateTime, Utc};
+
+use crate::error::Error;
+use crate::model::inspect::{Failure, TenantStatus};
+use crate::model::manifest::Ledger;
+use crate::model::names::{FileId, Tenant, TenantError};
+use crate::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, TenantReport};
+use crate::model::stock::Stock;
+
+/// How a tenant's part ended.
+pub(crate) struct Outcome {
+    pub report: TenantReport,
+    pub error: Option<Error>,
+    /// Requests to the archive, which are in `report` too.
+    pub archive: Requests,
+    /// How the tenant stands now.
+    pub standing: Option<TenantStatus>,
+    /// What it held when it was looked at, if it is of this shard.
+    pub found: Option<Stock>,
+}
+
+impl Outcome {
+    pub(super) fn failed(tenant: &str, error: Error) -> Self {
+        Self { report: failed(tenant, &error), error: Some(error), ..Self::of(TenantReport::default()) }
+    }
+
+    /// Of a tenant with nothing to do.
+    pub(super) fn of(report: TenantReport) -> Self {
+        Self { report, error: None, archive: Requests::default(), standing: None, found: None }
+    }
+}
+
+/// The pass in a line.
+pub(super) fn log(report: &RunReport) {
+    let (t, tenants) = (&report.totals, report.tenants.len());
+    let Ledger { rows_in, rows_kept, rows_archived, rows_expired, rows_deduplicated } = t.ledger;
+    tracing::info!(
+        status = t.status.as_str(),
+        tenants,
+        files_compacted = t.files_compacted,
+        files_written = t.files_written,
+        files_deleted = t.files_deleted,
+        bytes_before = t.bytes_before,
+        bytes_after = t.bytes_after,
+        rows_in,
+        rows_kept,
+        rows_archived,
+        rows_expired,
+        rows_deduplicated,
+        groups_left = t.groups_left,
+        requests = report.requests.total(),
+        duration_ms = report.duration_ms,
+        "pass"
+    );
+}
+
+/// Why a tenant could not be looked at.
+pub(super) fn failure(tenant: &Tenant, e: &Error) -> Failure {
+    let report = failed(tenant.as_str(), e);
+    Failure { tenant: report.tenant, status: report.status, error: e.to_string() }
+}
+
+/// A report of a folder that is no tenant.
+pub(super) fn unusable(e: &TenantError) -> TenantReport {
+    let name = match e {
+        TenantError::Hidden(name) | TenantError::Unsafe(name, _) => name.clone(),
+    };
+    TenantReport { tenant: name, status: Status::Failed, error: Some(e.to_string()), ..TenantReport::default() }
+}
+
+/// A report of a tenant that an error ended.
+pub(crate) fn failed(tenant: &str, e: &Error) -> TenantReport {
+    let status = match e {
+        Error::Refused(_) => Status::Refused,
+        Error::Conflict(_) | Error::Gone(_) => Status::Conflict,
+        Error::Stopped => Status::Stopped,
+        _ => Status::Failed,
+    };
+    let (conflicts, unknown_commits) = (u64::from(status == Status::Conflict), u64::from(matches!(e, Error::Unknown { .. })));
+    TenantReport { tenant: tenant.to_owned(), status, error: Some(e.to_string()), conflicts, unknown_commits, ..TenantReport::default() }
+}
+
+/// The tenants' reports as one.
+pub(super) fn summarise(run_id: FileId, started_at: DateTime<Utc>, duration_ms: u64, tenants: Vec<TenantReport>) -> RunReport {
+    let mut totals = TenantReport { tenant: "total".to_owned(), duration_ms, ..TenantReport::default() };
+    for t in &tenants {
+        totals.add(t);
+        totals.status = totals.status.max(t.status);
+    }
+    let failures = tenants.iter().filter(|t| t.error.is_some()).count();
+    totals.error = (failures > 0).then(|| format!("{failures} of {} tenants had errors", tenants.len()));
+    RunReport { schema_version: SCHEMA_VERSION, run_id, started_at, duration_ms, requests: totals.requests, tenants, totals, found: None }
+}

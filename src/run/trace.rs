@@ -1,0 +1,237 @@
+//! The spans of a pass: what each is called, what it says when it ends, and what makes it an error. Their names and fields are as stable as those of `--json`,
+//! which they share; docs/tracing.md lists them.
+//!
+//! `pass` and `tenant` also stand in log lines, with nothing but the run and the name. So what a pass or a tenant came to is recorded once the last line
+//! about it is written. All others have [`TARGET`], and whoever writes logs can leave them out by it.
+
+use std::fmt::Display;
+
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span};
+
+use super::Passed;
+use crate::error::{Error, Result};
+use crate::model::manifest::{Ledger, Manifest, Receipt};
+use crate::model::names::{FileId, Tenant};
+use crate::model::plan::Group;
+use crate::model::report::{Status, TenantReport};
+use crate::model::shard::Shard;
+use crate::stage::merge::{MergeError, MergeOutcome};
+
+/// The target of the spans that are for traces alone.
+pub const TARGET: &str = "icepack::trace";
+
+/// A span for traces alone, with what every span has.
+macro_rules! span {
+    ($name:literal $(, $($fields:tt)*)?) => {
+        tracing::info_span!(target: TARGET, $name, $($($fields)*,)? otel.status_code = Empty, otel.status_description = Empty)
+    };
+}
+
+/// A span of what was moved: files, bytes and rows.
+macro_rules! work_span {
+    ($target:expr, $level:expr, $name:literal, $($fields:tt)*) => {
+        tracing::span!(
+            target: $target,
+            $level,
+            $name,
+            $($fields)*,
+            otel.status_code = Empty,
+            otel.status_description = Empty,
+            status = Empty,
+            files_compacted = Empty,
+            files_written = Empty,
+            files_deleted = Empty,
+            bytes_before = Empty,
+            bytes_after = Empty,
+            rows_in = Empty,
+            rows_kept = Empty,
+            rows_archived = Empty,
+            rows_expired = Empty,
+            rows_deduplicated = Empty,
+            quarantined = Empty,
+            groups_left = Empty,
+            requests = Empty
+        )
+    };
+}
+
+/// Of a whole pass. At the level of errors, so that the run is in every line that is written at all.
+pub(super) fn pass(run_id: FileId) -> Span {
+    work_span!(module_path!(), tracing::Level::ERROR, "pass", %run_id, tenants = Empty, shard_index = Empty, shard_count = Empty)
+}
+
+/// Of what a pass does about one tenant, from the first look to the sweep; while it waits for its turn, no stage is below it.
+pub(super) fn tenant(tenant: &Tenant) -> Span {
+    work_span!(module_path!(), tracing::Level::ERROR, "tenant", tenant = tenant.as_str())
+}
+
+/// Of one group of files.
+pub(super) fn group(group: &Group) -> Span {
+    work_span!(TARGET, tracing::Level::INFO, "group", files = group.inputs.len(), reason = %group.reason)
+}
+
+/// Of the first thing a pass does: does the store honour conditional puts?
+pub(super) fn preflight() -> Span {
+    span!("preflight")
+}
+
+/// Of reading head and listing: of the tenants, or of one tenant's files.
+pub(super) fn discover() -> Span {
+    span!("discover", tenants = Empty, files = Empty, bytes = Empty)
+}
+
+/// Of deciding what to do about a tenant.
+pub(super) fn plan() -> Span {
+    span!("plan", groups = Empty, files = Empty, bytes = Empty)
+}
+
+/// Of reading footers, where the plan or the brake needs to know how many rows would expire.
+pub(super) fn survey() -> Span {
+    span!("survey")
+}
+
+/// Of reading a group's files and writing its snapshots.
+pub(super) fn merge(files: usize, bytes: u64) -> Span {
+    span!(
+        "merge",
+        files,
+        bytes,
+        files_written = Empty,
+        bytes_after = Empty,
+        rows_kept = Empty,
+        rows_expired = Empty,
+        rows_deduplicated = Empty,
+        spilled_runs = Empty
+    )
+}
+
+/// Of putting expired rows into the archive: `how` is `rows` or `copies`.
+pub(super) fn archive(how: &'static str) -> Span {
+    span!("archive", how, objects = Empty, bytes = Empty, rows = Empty)
+}
+
+/// Of putting a manifest.
+pub(super) fn commit() -> Span {
+    span!("commit", version = Empty)
+}
+
+/// Of writing the receipts that head owes.
+pub(super) fn receipts(objects: usize) -> Span {
+    span!("receipts", objects)
+}
+
+/// Of deleting what head says may go.
+pub(super) fn sweep() -> Span {
+    span!("sweep", files_deleted = Empty)
+}
+
+/// Does `work` within `span`, and marks the span where it fails. Of what it gives, `say` records what there is to record.
+pub(super) async fn stage<T>(span: Span, work: impl Future<Output = Result<T>>, say: impl FnOnce(&Span, &T)) -> Result<T> {
+    let done = work.instrument(span.clone()).await;
+    match &done {
+        Ok(given) => say(&span, given),
+        Err(e) => fail(&span, e),
+    }
+    done
+}
+
+/// What a merge came to. Files that cannot be read are set aside, which is no failure of it.
+pub(super) fn merge_ended(span: &Span, outcome: &Result<MergeOutcome, MergeError>) {
+    match outcome {
+        Ok(merged) => {
+            span.record("files_written", merged.snapshots.len());
+            span.record("bytes_after", merged.snapshots.iter().map(|s| s.size).sum::<u64>());
+            span.record("rows_kept", merged.snapshots.iter().map(|s| s.stats.rows).sum::<u64>());
+            span.record("rows_expired", merged.rows_expired);
+            span.record("rows_deduplicated", merged.deduplicated);
+            span.record("spilled_runs", merged.spilled_runs);
+        }
+        Err(MergeError::Bad(_)) => {}
+        Err(MergeError::Failed(e)) => fail(span, e),
+    }
+}
+
+/// What went to the archive.
+pub(super) fn archived<'a>(span: &Span, receipts: impl IntoIterator<Item = &'a Receipt>) {
+    let (objects, bytes, rows) = receipts.into_iter().fold((0_u64, 0, 0), |(n, bytes, rows), r| (n + 1, bytes + r.size, rows + r.stats.rows));
+    span.record("objects", objects);
+    span.record("bytes", bytes);
+    span.record("rows", rows);
+}
+
+/// The version that is head now.
+pub(super) fn committed(span: &Span, head: &Manifest) {
+    span.record("version", head.version);
+}
+
+/// Marks a span as failed. That a run was asked to stop is no failure.
+pub(super) fn fail(span: &Span, e: &Error) {
+    if !matches!(e, Error::Stopped) {
+        mark(span, e);
+    }
+}
+
+fn mark(span: &Span, why: impl Display) {
+    span.record("otel.status_code", "error");
+    span.record("otel.status_description", display(why));
+}
+
+/// What a pass came to.
+pub(super) fn pass_ended(span: &Span, shard: Shard, passed: &Result<Passed>) {
+    span.record("shard_index", shard.index);
+    span.record("shard_count", shard.count);
+    match passed {
+        Ok(passed) => {
+            span.record("tenants", passed.report.tenants.len());
+            ended(span, &passed.report.totals);
+        }
+        Err(e) => {
+            span.record("status", super::failed("", e).status.as_str());
+            fail(span, e);
+        }
+    }
+}
+
+/// What a tenant's part came to.
+pub(super) fn tenant_ended(span: &Span, report: &TenantReport) {
+    ended(span, report);
+}
+
+/// What a group came to.
+pub(super) fn group_ended(span: &Span, report: &TenantReport, done: &Result<()>) {
+    ended(span, report);
+    if let Err(e) = done {
+        span.record("status", super::failed("", e).status.as_str());
+        fail(span, e);
+    }
+}
+
+fn ended(span: &Span, r: &TenantReport) {
+    if span.is_disabled() {
+        return;
+    }
+    let Ledger { rows_in, rows_kept, rows_archived, rows_expired, rows_deduplicated } = r.ledger;
+    span.record("status", r.status.as_str());
+    for (name, value) in [
+        ("files_compacted", r.files_compacted),
+        ("files_written", r.files_written),
+        ("files_deleted", r.files_deleted),
+        ("bytes_before", r.bytes_before),
+        ("bytes_after", r.bytes_after),
+        ("rows_in", rows_in),
+        ("rows_kept", rows_kept),
+        ("rows_archived", rows_archived),
+        ("rows_expired", rows_expired),
+        ("rows_deduplicated", rows_deduplicated),
+        ("quarantined", r.quarantined.len() as u64),
+        ("groups_left", r.groups_left),
+        ("requests", r.requests.total()),
+    ] {
+        span.record(name, value);
+    }
+    match &r.error {
+        Some(why) if r.status != Status::Stopped => mark(span, why),
+        _ => {}
+    }
+}

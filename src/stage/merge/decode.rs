@@ -1,0 +1,140 @@
+//! Decoding, where it pays a batch ahead of the merge and beside it.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::job::Job;
+use super::open::Opened;
+use super::run::Chunk;
+use crate::error::{Error, Result};
+use crate::model::file::Fingerprint;
+use crate::parquet_io::hash;
+use crate::parquet_io::read::Reader;
+use crate::parquet_io::schema::{Misfit, adapt};
+
+/// Rows of the job's schema, and what they add to the books.
+pub(super) struct Decoded {
+    pub chunk: Chunk,
+    pub fingerprint: Fingerprint,
+}
+
+/// Why there are no more rows.
+pub(super) enum Undecodable {
+    /// They do not fit into the job's schema.
+    Misfit(Misfit),
+    Failed(Error),
+}
+
+impl From<Error> for Undecodable {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// An input's rows, brought to the job's schema and fingerprinted. Needs nothing of the job, so that it can work on any thread.
+pub(super) struct Decoder {
+    reader: Reader,
+    input: Arc<Opened>,
+    schema: SchemaRef,
+    column: usize,
+    check_content: bool,
+    scratch: Vec<u128>,
+    /// The last key, where rows must come in order.
+    last: Option<i64>,
+}
+
+impl Decoder {
+    pub fn new(job: &Job, reader: Reader, input: Arc<Opened>, sorted_from: Option<i64>) -> Self {
+        let schema = Arc::clone(&job.schema);
+        Self { reader, input, schema, column: job.column, check_content: job.check_content, scratch: Vec::new(), last: sorted_from }
+    }
+
+    fn next(&mut self) -> Result<Option<Decoded>, Undecodable> {
+        let Some(batch) = self.reader.next_views()? else { return Ok(None) };
+        let ident = &self.input.file.ident;
+        let batch = if batch.schema_ref() == &self.schema { batch } else { adapt(&batch, &self.schema).map_err(Undecodable::Misfit)? };
+        let chunk = Chunk::by(self.column, batch)?;
+        if let Some(last) = &mut self.last {
+            for &key in chunk.keys.iter() {
+                if key < *last {
+                    return Err(ident.bad("its rows are not in the order that is known of it: it was damaged or replaced").into());
+                }
+                *last = key;
+            }
+        }
+        let mut fingerprint = Fingerprint::default();
+        if self.check_content {
+            fingerprint = hash::fingerprint(&chunk.batch, &mut self.scratch).map_err(|reason| ident.bad(reason))?;
+        }
+        Ok(Some(Decoded { chunk, fingerprint }))
+    }
+}
+
+type Answer = (Box<Decoder>, Result<Option<Decoded>, Undecodable>);
+
+/// A decoder that may be one batch ahead, on another thread.
+pub(super) struct Ahead {
+    runtime: Handle,
+    state: State,
+}
+
+enum State {
+    /// Decodes when it is asked.
+    Here(Box<Decoder>),
+    /// Is decoding.
+    There(oneshot::Receiver<Answer>),
+    Ended,
+}
+
+/// Whether decoding beside the merge is worth it. With two processors the encoder keeps both busy, and to pass batches between threads only costs;
+/// with more, the merge, which is one thread, would be what everybody waits for.
+fn is_worth_it() -> bool {
+    std::thread::available_parallelism().is_ok_and(|n| n.get() > 2)
+}
+
+impl Ahead {
+    pub fn begin(job: &Job, decoder: Decoder) -> Self {
+        // A remote file's next pages are on their way while those at hand are merged.
+        let ahead = decoder.input.file.is_remote() || is_worth_it();
+        let mut this = Self { runtime: job.runtime.clone(), state: State::Ended };
+        let decoder = Box::new(decoder);
+        this.state = if ahead { this.start(decoder) } else { State::Here(decoder) };
+        this
+    }
+
+    fn start(&self, mut decoder: Box<Decoder>) -> State {
+        let (sender, pending) = oneshot::channel();
+        self.runtime.spawn_blocking(move || {
+            let decoded = decoder.next();
+            // Nobody waits for it any more where the merge has failed.
+            let _ = sender.send((decoder, decoded));
+        });
+        State::There(pending)
+    }
+
+    /// The next rows; none at the end.
+    pub fn next(&mut self, job: &Job) -> Result<Option<Decoded>, Undecodable> {
+        job.check_stop()?;
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Ended => Ok(None),
+            State::Here(mut decoder) => {
+                let decoded = decoder.next()?;
+                if decoded.is_some() {
+                    self.state = State::Here(decoder);
+                }
+                Ok(decoded)
+            }
+            State::There(pending) => {
+                // The decoder catches its own panics: what comes here is a runtime that shuts down.
+                let (decoder, decoded) = pending.blocking_recv().map_err(|_| Error::Stopped)?;
+                if let Ok(Some(_)) = &decoded {
+                    self.state = self.start(decoder);
+                }
+                decoded
+            }
+        }
+    }
+}
