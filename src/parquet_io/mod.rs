@@ -1,5 +1,6 @@
 //! Parquet in and out, below the stages: columns united by name, rows fingerprinted, files read and written in bounded memory.
 
+pub mod append;
 pub mod footer;
 pub mod hash;
 pub mod pages;

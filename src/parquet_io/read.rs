@@ -245,6 +245,21 @@ impl Closed {
     pub fn open(&self) -> Result<Input> {
         Input::open_within(Ident::clone(&self.ident), self.source.clone(), self.tail.clone(), self.limit)
     }
+
+    /// Bytes that its footer may take.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Its bytes, and the last of them.
+    pub(super) fn raw(&self) -> Result<(Chunks, Bytes)> {
+        let tail = match (&self.tail, &self.source) {
+            (Some(tail), _) => tail.clone(),
+            (None, Source::Memory(bytes)) => bytes.clone(),
+            (None, _) => read_tail(&self.ident, &self.source)?,
+        };
+        Ok((Chunks::open(Arc::clone(&self.ident), &self.source)?, tail))
+    }
 }
 
 /// The footer of a file that is at hand, with its trailer; or what is there where it has none.

@@ -294,6 +294,21 @@ impl Chunks {
         Ok(part)
     }
 
+    /// These bytes, in one request. Nothing is held of them.
+    ///
+    /// # Errors
+    /// The store's or the disk's.
+    pub fn range(&self, range: Range<u64>) -> Result<Bytes> {
+        match &self.0.origin {
+            Origin::Remote(remote, _) => self.fetch(remote, range),
+            _ => {
+                let len = usize::try_from(range.end - range.start).map_err(|e| Error::local("cannot read a file", e))?;
+                let read = self.read(range.start, len);
+                read.map_err(|e| self.take_fault().unwrap_or_else(|| self.0.ident.bad(e.to_string())))
+            }
+        }
+    }
+
     /// Bytes from `at` to where its column chunk ends: reading on would ask the store for another column's bytes.
     fn rest_of_chunk(&self, at: u64) -> u64 {
         let end = match &self.0.origin {

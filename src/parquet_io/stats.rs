@@ -60,6 +60,11 @@ impl Counter {
         Ok(())
     }
 
+    /// Adds rows that were counted before.
+    pub fn include(&mut self, counted: RowStats) {
+        self.stats = self.stats.plus(counted);
+    }
+
     /// Of all rows so far.
     pub fn stats(&self) -> &RowStats {
         &self.stats

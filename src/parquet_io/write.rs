@@ -12,19 +12,24 @@ use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef};
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::metadata::{KeyValue, RowGroupMetaData, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::append::{Groups, Incoming};
 use super::views;
 use crate::error::{Error, Result};
 
 /// The form `<name> version <version>` is what other readers parse: they distrust the statistics of a writer whose version they cannot read.
 const CREATED_BY: &str = concat!("icepack version ", env!("CARGO_PKG_VERSION"));
+
+/// What every version's begins with.
+pub(super) const CREATED_BY_US: &str = "icepack version ";
 
 /// Events are ids, digests and text that is made from templates. Level 1 finds as much in them as level 3 does (measured: 2 % more, since the faster
 /// search does not stop at short matches in random digits), in half the time.
@@ -154,7 +159,7 @@ impl<W: Write + Send> ParquetWriter<W> {
                 rows.push(batch.clone());
                 let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
                 let bytes: usize = rows.iter().map(sliced_bytes).sum();
-                if count >= SAMPLE_ROWS || bytes >= SAMPLE_BYTES { self.begin() } else { Ok(()) }
+                if count >= SAMPLE_ROWS || bytes >= SAMPLE_BYTES { self.begin(None) } else { Ok(()) }
             }
             State::Writing(encoder) => encoder.write(batch, &self.schema, self.options.row_group_bytes),
             State::Broken => Err(failed("an earlier write failed")),
@@ -176,11 +181,28 @@ impl<W: Write + Send> ParquetWriter<W> {
     /// Where the sink fails.
     pub fn settle(&mut self) -> Result<u64> {
         if matches!(self.state, State::Sampling { .. }) {
-            self.begin()?;
+            self.begin(None)?;
         }
         let State::Writing(encoder) = &mut self.state else { return Err(failed("an earlier write failed")) };
         encoder.flush(&self.schema)?;
         Ok(encoder.file.bytes_written() as u64)
+    }
+
+    /// Ends the row group, and copies one of another file behind it, whose columns must be the same; `bytes` delivers it.
+    ///
+    /// # Errors
+    /// Of other columns than the file's, where there are too few bytes, or where the sink fails.
+    pub fn append(&mut self, from: &Groups, group: usize, bytes: &Incoming) -> Result<()> {
+        let like = from.row_group(group);
+        match &self.state {
+            // Nothing to choose encodings by but what the other file chose.
+            State::Sampling { rows, .. } if rows.is_empty() => self.begin(like)?,
+            State::Sampling { .. } => self.begin(None)?,
+            _ => {}
+        }
+        let State::Writing(encoder) = &mut self.state else { return Err(failed("an earlier write failed")) };
+        encoder.flush(&self.schema)?;
+        encoder.append(from.columns(group), bytes)
     }
 
     /// The sink: what has been written can be taken out of it.
@@ -198,7 +220,7 @@ impl<W: Write + Send> ParquetWriter<W> {
     /// Where the sink fails.
     pub fn finish(mut self) -> Result<W> {
         if matches!(self.state, State::Sampling { .. }) {
-            self.begin()?;
+            self.begin(None)?;
         }
         match self.state {
             State::Writing(mut encoder) => {
@@ -209,9 +231,9 @@ impl<W: Write + Send> ParquetWriter<W> {
         }
     }
 
-    fn begin(&mut self) -> Result<()> {
+    fn begin(&mut self, like: Option<&RowGroupMetaData>) -> Result<()> {
         let State::Sampling { sink, rows } = std::mem::replace(&mut self.state, State::Broken) else { return Err(failed("an earlier write failed")) };
-        let mut encoder = Encoder::new(sink, &self.schema, &self.options, &rows)?;
+        let mut encoder = Encoder::new(sink, &self.schema, &self.options, &Sample { rows: &rows, like })?;
         for batch in &rows {
             encoder.write(batch, &self.schema, self.options.row_group_bytes)?;
         }
@@ -224,7 +246,7 @@ impl<W: Write + Send> ParquetWriter<W> {
 }
 
 impl<W: Write + Send> Encoder<W> {
-    fn new(sink: W, schema: &Schema, options: &WriteOptions, sample: &[RecordBatch]) -> Result<Self> {
+    fn new(sink: W, schema: &Schema, options: &WriteOptions, sample: &Sample) -> Result<Self> {
         let descriptor = ArrowSchemaConverter::new().convert(schema).map_err(failed)?;
         let mut properties = properties(schema, &descriptor, options, sample);
         add_encoded_arrow_schema_to_metadata(schema, &mut properties);
@@ -307,6 +329,16 @@ impl<W: Write + Send> Encoder<W> {
         Ok(())
     }
 
+    fn append(&mut self, columns: Vec<ColumnCloseResult>, bytes: &Incoming) -> Result<()> {
+        let mut group = self.file.next_row_group().map_err(failed)?;
+        for column in columns {
+            group.append_column(bytes, column).map_err(failed)?;
+        }
+        group.close().map_err(failed)?;
+        self.group += 1;
+        Ok(())
+    }
+
     fn flush(&mut self, schema: &Schema) -> Result<()> {
         self.encode(schema)?;
         let Some(columns) = self.columns.settle()? else { return Ok(()) };
@@ -328,7 +360,25 @@ pub fn sliced_bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|c| views::sliced_bytes(c.as_ref())).sum()
 }
 
-fn properties(schema: &Schema, descriptor: &SchemaDescriptor, options: &WriteOptions, sample: &[RecordBatch]) -> WriterProperties {
+/// What encodings are chosen by.
+struct Sample<'a> {
+    /// The first rows.
+    rows: &'a [RecordBatch],
+    /// Where there are none: a row group of the same columns whose encodings were chosen by its rows.
+    like: Option<&'a RowGroupMetaData>,
+}
+
+impl Sample<'_> {
+    /// Whether the values of a column hardly repeat.
+    fn is_unique(&self, column: usize, name: &str) -> bool {
+        match self.like.and_then(|group| group.columns().iter().find(|c| c.column_path().parts() == [name])) {
+            Some(chunk) => chunk.encodings().any(|e| matches!(e, Encoding::DELTA_BINARY_PACKED | Encoding::DELTA_LENGTH_BYTE_ARRAY)),
+            None => distinct_ratio(self.rows, column) > UNIQUE,
+        }
+    }
+}
+
+fn properties(schema: &Schema, descriptor: &SchemaDescriptor, options: &WriteOptions, sample: &Sample) -> WriterProperties {
     let leaf = |name: &str| descriptor.columns().iter().position(|c| c.path().parts() == [name]);
     let sorting = options.sorted_by.as_deref().and_then(leaf).and_then(|i| i32::try_from(i).ok());
     let metadata: Vec<KeyValue> = options.metadata.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
@@ -340,7 +390,7 @@ fn properties(schema: &Schema, descriptor: &SchemaDescriptor, options: &WriteOpt
         .set_key_value_metadata((!metadata.is_empty()).then_some(metadata))
         .set_sorting_columns(sorting.map(|column_idx| vec![SortingColumn { column_idx, descending: false, nulls_first: true }]));
     for (i, field) in schema.fields().iter().enumerate() {
-        builder = encode(builder, ColumnPath::new(vec![field.name().clone()]), field.data_type(), || distinct_ratio(sample, i));
+        builder = encode(builder, ColumnPath::new(vec![field.name().clone()]), field.data_type(), || sample.is_unique(i, field.name()));
     }
     builder.build()
 }
@@ -354,14 +404,14 @@ fn properties(schema: &Schema, descriptor: &SchemaDescriptor, options: &WriteOpt
 ///   the text in one piece.
 ///
 /// Nested columns keep the defaults.
-fn encode(builder: WriterPropertiesBuilder, path: ColumnPath, data_type: &DataType, distinct: impl Fn() -> f64) -> WriterPropertiesBuilder {
+fn encode(builder: WriterPropertiesBuilder, path: ColumnPath, data_type: &DataType, is_unique: impl Fn() -> bool) -> WriterPropertiesBuilder {
     use DataType as T;
     let plain =
         |builder: WriterPropertiesBuilder, encoding| builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path.clone(), encoding);
     match data_type {
         T::Timestamp(..) => plain(builder, Encoding::DELTA_BINARY_PACKED),
-        T::Int32 | T::Int64 | T::UInt32 | T::UInt64 if distinct() > UNIQUE => plain(builder, Encoding::DELTA_BINARY_PACKED),
-        T::Utf8 | T::Binary if distinct() > UNIQUE => plain(builder, Encoding::DELTA_LENGTH_BYTE_ARRAY),
+        T::Int32 | T::Int64 | T::UInt32 | T::UInt64 if is_unique() => plain(builder, Encoding::DELTA_BINARY_PACKED),
+        T::Utf8 | T::Binary if is_unique() => plain(builder, Encoding::DELTA_LENGTH_BYTE_ARRAY),
         _ => builder,
     }
 }

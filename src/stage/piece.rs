@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::model::file::{Micros, RowStats};
 use crate::model::manifest::Checksum;
 use crate::model::names::Key;
+use crate::parquet_io::append::{Groups, Incoming};
 use crate::parquet_io::stats::Counter;
 use crate::parquet_io::write::{ParquetWriter, WriteOptions};
 use upload::{Multipart, Target};
@@ -120,6 +121,27 @@ impl PieceWriter {
         }
         self.counter.add(batch).map_err(|e| Error::local("cannot count rows", e))?;
         self.writer.write(batch)?;
+        self.advance()
+    }
+
+    /// Adds the rows of another file of the same columns, of which `stats` are known, by copying its row groups; `bytes` delivers them.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being copied or sent.
+    pub fn append(&mut self, groups: &Groups, stats: RowStats, bytes: &Incoming) -> Result<()> {
+        self.counter.include(stats);
+        for group in 0..groups.len() {
+            if let Some(sink) = self.writer.sink() {
+                sink.reserve(usize::try_from(groups.bytes(group)).unwrap_or(0));
+            }
+            self.writer.append(groups, group, bytes)?;
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    /// Sends what there is to be sent.
+    fn advance(&mut self) -> Result<()> {
         self.drain();
         if self.upload.is_none() && self.ready_bytes > self.spec.buffers.single {
             let key = self.name(self.spec.to_bound);

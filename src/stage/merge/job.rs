@@ -91,6 +91,7 @@ pub(super) struct Job {
     /// Made when it is first needed; removed with the job, whatever happens.
     temp: RefCell<Option<TempDir>>,
     spilled: Cell<u64>,
+    copied: Cell<(u64, u64)>,
 }
 
 impl Job {
@@ -126,6 +127,7 @@ impl Job {
             spill_dir: spec.spill_dir.clone(),
             temp: RefCell::default(),
             spilled: Cell::new(0),
+            copied: Cell::default(),
         })
     }
 
@@ -191,6 +193,17 @@ impl Job {
         let path = dir.path().join(format!("run-{n}.parquet"));
         *temp = Some(dir);
         Ok(path)
+    }
+
+    /// A snapshot of so many bytes was copied.
+    pub fn copied(&self, bytes: u64) {
+        let (runs, before) = self.copied.get();
+        self.copied.set((runs + 1, before + bytes));
+    }
+
+    /// Snapshots copied so far, and their bytes.
+    pub fn copies(&self) -> (u64, u64) {
+        self.copied.get()
     }
 
     /// Runs spilled so far.

@@ -4,7 +4,7 @@
 //!    at once, before anything is written.
 //! 2. **Reduce** ([`spill`]): inputs are sorted runs, or become such; where more of them overlap than memory allows, neighbours are merged into
 //!    runs on the local disk first.
-//! 3. **Merge** ([`kway`]): a k-way merge that opens only what overlaps.
+//! 3. **Merge** ([`kway`]): a k-way merge that opens only what overlaps. Large snapshots that nothing overlaps are copied ([`whole`]).
 //! 4. **Output** ([`output`]), on a thread of its own: exact duplicates are dropped ([`dedup`]), expired rows leave, the rest is cut into snapshots.
 //!
 //! The order of rows is (time, run, place in the run), and runs are numbered by their first row, then by the order of inputs. It does not depend on the
@@ -20,6 +20,7 @@ mod run;
 mod spill;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -109,6 +110,10 @@ pub struct MergeOutcome {
     pub implausible: u64,
     /// Runs that went through the local disk, because memory did not allow otherwise.
     pub spilled_runs: u64,
+    /// Snapshots among the inputs that were copied without being decoded, and their bytes.
+    pub copied_runs: u64,
+    /// Of those.
+    pub copied_bytes: u64,
 }
 
 /// A file that cannot be read as what it should be.
@@ -202,13 +207,15 @@ fn blocking(
     let inputs = opened.inputs.iter().map(open::Opened::seen).collect();
     let schema = described(&opened.schema);
     let job = Job::new(&opened, spec, shares, stop.clone(), parts.runtime.clone(), on_progress)?;
+    let cutoff = leaving(spec, &opened);
+    let rules = whole::Rules::of(spec, &opened, cutoff, shares);
     let output = Output::new(OutputSpec {
         store,
         schema: Arc::clone(&opened.schema),
         tenant: spec.tenant.clone(),
         columns: spec.columns.clone(),
         now: spec.now,
-        cutoff: leaving(spec, &opened),
+        cutoff,
         latest: opened.latest,
         target_file_size: spec.target_file_size,
         cut: spec.cut,
@@ -219,10 +226,11 @@ fn blocking(
         runtime: parts.runtime,
         stop,
     })?;
-    let merged =
-        run::plan(&job, opened.inputs).and_then(|runs| spill::reduce(&job, runs)).and_then(|runs| output::beside(output, |sink| kway::merge(&job, runs, sink)));
+    let runs = run::plan(&job, opened.inputs).and_then(|runs| spill::reduce(&job, runs));
+    let merged = runs.and_then(|runs| output::beside(output, |steps| whole::merge(&job, &rules, runs, steps)));
     let written = merged.map_err(|e| job.verdict(e))?;
     balance(&job, &written, spec.check_content)?;
+    let (copied_runs, copied_bytes) = job.copies();
     Ok(MergeOutcome {
         snapshots: written.snapshots,
         schema,
@@ -233,6 +241,8 @@ fn blocking(
         id_conflicts: written.id_conflicts,
         implausible: written.implausible,
         spilled_runs: job.spilled(),
+        copied_runs,
+        copied_bytes,
     })
 }
 

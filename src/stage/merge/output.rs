@@ -1,7 +1,7 @@
 //! The far end of a merge: rows in time order become snapshots, expired batches, or nothing.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use arrow::array::RecordBatch;
 use arrow::compute::{filter_record_batch, not};
@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::ExpiredBatch;
 use super::dedup::Dedup;
 use super::job::{Shares, Stop};
+use super::whole::Whole;
 use crate::error::{Error, Result};
 use crate::model::file::{Fingerprint, Micros, Snapshot};
 use crate::model::names::{self, FileId, Tenant};
@@ -77,23 +78,44 @@ pub(super) struct Written {
 
 enum Step {
     Rows(RecordBatch),
+    Whole(Box<Whole>),
     Done,
 }
 
-/// Runs `merge` with a sink that feeds `output` on a thread of its own, so that decoding and encoding overlap.
-pub(super) fn beside(output: Output, merge: impl FnOnce(&mut super::kway::Sink) -> Result<()>) -> Result<Written> {
+/// The way to the output, in time order.
+pub(super) struct Steps(SyncSender<Step>);
+
+impl Steps {
+    /// Sends merged rows.
+    pub fn rows(&self, batch: RecordBatch) -> Result<()> {
+        self.send(Step::Rows(batch))
+    }
+
+    /// Announces a run whose bytes follow.
+    pub fn whole(&self, whole: Whole) -> Result<()> {
+        self.send(Step::Whole(Box::new(whole)))
+    }
+
+    /// Fails only when the output has failed; its own error is the one that counts.
+    fn send(&self, step: Step) -> Result<()> {
+        self.0.send(step).map_err(|_| Error::Stopped)
+    }
+}
+
+/// Runs `merge` with steps that feed `output` on a thread of its own, so that decoding and encoding overlap.
+pub(super) fn beside(output: Output, merge: impl FnOnce(&Steps) -> Result<()>) -> Result<Written> {
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("icepack-encode".to_owned())
             .spawn_scoped(scope, move || output.run(&receiver))
             .map_err(|e| Error::local("cannot start a thread", e))?;
-        // A send fails only when the output has failed; its own error follows below.
-        let merged = merge(&mut |batch| sender.send(Step::Rows(batch)).map_err(|_| Error::Stopped));
+        let steps = Steps(sender);
+        let merged = merge(&steps);
         if merged.is_ok() {
-            let _ = sender.send(Step::Done);
+            let _ = steps.send(Step::Done);
         }
-        drop(sender);
+        drop(steps);
         let written = thread.join().unwrap_or_else(|_| Err(Error::local("cannot encode rows", "the encoder panicked")));
         match (merged, written) {
             (Ok(()), written) => written,
@@ -169,6 +191,7 @@ impl Output {
         while let Ok(step) = steps.recv() {
             match step {
                 Step::Rows(batch) => self.take(batch)?,
+                Step::Whole(whole) => self.take_whole(*whole)?,
                 Step::Done => return self.finish_piece(),
             }
             self.spec.stop.check()?;
@@ -190,6 +213,27 @@ impl Output {
             return self.keep(&batch, &keys, fresh, keys.len());
         }
         self.keep(&batch, &keys, 0, keys.len())
+    }
+
+    /// Appends a run as it is. It lies within one period, all of its rows stay, and no other row is as old as any of them.
+    fn take_whole(&mut self, whole: Whole) -> Result<()> {
+        let Some(first) = whole.stats.min.map(|min| first_not_before(min, self.unit)) else {
+            return Err(Error::local("cannot copy rows", "they have no times"));
+        };
+        self.enter_period_at(first)?;
+        let target = self.spec.target_file_size;
+        // What is large enough as it is, and nearer to the target than it would be, ends here.
+        if self.has(target.saturating_sub(whole.size / 2), target.div_ceil(2))? {
+            self.finish_piece()?;
+            self.enter_period_at(first)?;
+        }
+        let Whole { groups, stats, bytes, .. } = whole;
+        match self.with_open(|writer| writer.append(&groups, stats, &bytes)) {
+            // The other side knows why.
+            Err(_) if bytes.is_cut_off() => Err(Error::Stopped),
+            Err(e) => Err(e),
+            Ok(()) => self.finish_if_full(),
+        }
     }
 
     fn keys(&self, batch: &RecordBatch) -> Option<arrow::buffer::ScalarBuffer<i64>> {
@@ -228,9 +272,7 @@ impl Output {
                 // Undated rows are of no period.
                 keys[from..to].partition_point(|k| *k < self.dated)
             } else {
-                if self.period_end.is_none_or(|end| key >= end) {
-                    self.enter_period(key)?;
-                }
+                self.enter_period_at(key)?;
                 let period_end = self.period_end.unwrap_or(i64::MAX);
                 keys[from..to].partition_point(|k| *k < period_end).max(1)
             };
@@ -241,7 +283,11 @@ impl Output {
         Ok(())
     }
 
-    fn enter_period(&mut self, key: i64) -> Result<()> {
+    /// Where a row of `key` begins another period than that of the rows before it.
+    fn enter_period_at(&mut self, key: i64) -> Result<()> {
+        if self.period_end.is_some_and(|end| key < end) {
+            return Ok(());
+        }
         if self.period_end.is_some() && self.has(self.spec.min_piece, self.spec.min_piece)? {
             self.finish_piece()?;
         }
@@ -264,15 +310,24 @@ impl Output {
     }
 
     fn write_step(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.with_open(|writer| writer.write(batch))?;
+        self.finish_if_full()
+    }
+
+    /// Adds to the open snapshot, or to a new one.
+    fn with_open(&mut self, add: impl FnOnce(&mut PieceWriter) -> Result<()>) -> Result<()> {
         let bound = self.name_bound();
         let mut open = match self.open.take() {
             Some(open) => open,
             None => self.begin()?,
         };
         open.writer.bound(bound);
-        let result = open.writer.write(batch);
+        let result = add(&mut open.writer);
         self.open = Some(open);
-        result?;
+        result
+    }
+
+    fn finish_if_full(&mut self) -> Result<()> {
         let target = self.spec.target_file_size;
         if self.has(target, target.div_ceil(2))? { self.finish_piece() } else { Ok(()) }
     }
@@ -320,7 +375,7 @@ impl Output {
 }
 
 /// The first instant of the next month or day, in UTC. None where the calendar ends.
-fn next_period(cut: Period, at: Micros) -> Option<Micros> {
+pub(super) fn next_period(cut: Period, at: Micros) -> Option<Micros> {
     const DAY: i64 = 86_400_000_000;
     match cut {
         Period::Day => at.0.div_euclid(DAY).checked_add(1)?.checked_mul(DAY).map(Micros),

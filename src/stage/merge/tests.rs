@@ -3,6 +3,7 @@
 mod random;
 mod support;
 mod types;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

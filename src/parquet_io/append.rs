@@ -1,0 +1,346 @@
+//! Row groups copied from one file to another of the same columns, byte for byte: neither decompressed nor decoded.
+//!
+//! What describes them in the footer (statistics, encodings, the index of pages) is copied too, with its offsets moved. Only what this crate wrote is
+//! copied, and only where the footer leaves no doubt of what it would become; anything else is decoded, which finds what is wrong with it.
+
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow::datatypes::{Schema, TimeUnit};
+use bytes::{Buf, Bytes};
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{
+    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy, RowGroupMetaData,
+    SortingColumn,
+};
+use parquet::file::page_index::offset_index::OffsetIndexMetaData;
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::statistics::Statistics;
+
+use super::read::{Closed, footer_bytes_of, guard, parse_footer};
+use super::schema::canonical;
+use super::source::Chunks;
+use super::time;
+use super::write::CREATED_BY_US;
+use crate::error::Result;
+
+/// About how many times its bytes an index of pages takes once it is parsed.
+const INDEX_COST: u64 = 8;
+
+/// A file that can be copied.
+pub struct Copyable {
+    groups: Groups,
+    chunks: Chunks,
+    body: Range<u64>,
+}
+
+impl Copyable {
+    /// Looks at the footer and at the index of pages of `file`, which must be sorted by its column `timestamp` and have the columns of `schema`.
+    /// The inner error says why it has to be decoded, in a sentence.
+    ///
+    /// # Errors
+    /// The store's or the disk's.
+    pub fn open(file: &Closed, schema: &Schema, timestamp: &str) -> Result<Result<Self, String>> {
+        let (chunks, tail) = file.raw()?;
+        let metadata = guard(|| metadata(file, &chunks, &tail));
+        if let Some(fault) = chunks.take_fault() {
+            return Err(fault);
+        }
+        Ok(metadata.and_then(|metadata| Self::of(metadata, file, chunks, schema, timestamp)))
+    }
+
+    fn of(metadata: ParquetMetaData, file: &Closed, chunks: Chunks, schema: &Schema, timestamp: &str) -> Result<Self, String> {
+        let written = metadata.file_metadata();
+        let table = ArrowSchemaConverter::new().convert(schema).map_err(|e| e.to_string())?;
+        if table.root_schema() != written.schema_descr().root_schema() {
+            return Err("its columns are others than the snapshot's".to_owned());
+        }
+        let leaf = table.columns().iter().position(|c| c.path().parts() == [timestamp]).ok_or("it has no timestamps")?;
+        let unit = schema.field_with_name(timestamp).ok().and_then(|f| time::unit_of(&canonical(f.data_type()))).ok_or("it has no timestamps")?;
+        let groups = Groups { metadata, leaf, unit };
+        let body = groups.body(file.ident.size)?;
+        groups.check_order()?;
+        groups.check_index()?;
+        Ok(Self { groups, chunks, body })
+    }
+
+    /// Its row groups.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// The row groups, the way in for their bytes, and the way out.
+    pub fn start(self, window: u64) -> (Groups, Windows, SyncSender<Bytes>, Incoming) {
+        // Without a queue: while one window is written, the next is fetched, and no third is held.
+        let (sender, receiver) = sync_channel(0);
+        let windows = Windows { chunks: self.chunks, left: self.body, window: window.max(1) };
+        (self.groups, windows, sender, Incoming(Arc::new(Mutex::new(Held { receiver, bytes: Bytes::new(), is_cut_off: false }))))
+    }
+}
+
+/// Reads the footer again, with what a decoder has no use for.
+fn metadata(file: &Closed, chunks: &Chunks, tail: &Bytes) -> Result<ParquetMetaData, String> {
+    let size = file.ident.size;
+    // Checks its size and what it promises.
+    parse_footer(tail, size, file.limit())?;
+    let mut options = ParquetMetaDataOptions::default();
+    options.set_column_stats_policy(ParquetStatisticsPolicy::KeepAll);
+    options.set_encoding_stats_policy(ParquetStatisticsPolicy::KeepAll);
+    // As a mask they could not be written again.
+    options.set_encoding_stats_as_mask(false);
+    let metadata = ParquetMetaDataReader::decode_metadata_with_options(footer_bytes_of(tail, size)?, Some(&options)).map_err(|e| e.to_string())?;
+    if !metadata.file_metadata().created_by().is_some_and(|name| name.starts_with(CREATED_BY_US)) {
+        return Err("another program wrote it".to_owned());
+    }
+    check_index_size(&metadata, size, file.limit())?;
+    let mut reader = ParquetMetaDataReader::new_with_metadata(metadata).with_page_index_policy(PageIndexPolicy::Required);
+    reader.read_page_indexes(chunks).map_err(|e| format!("its index of pages cannot be read: {e}"))?;
+    reader.finish().map_err(|e| e.to_string())
+}
+
+/// The index is read in one piece.
+fn check_index_size(metadata: &ParquetMetaData, size: u64, limit: u64) -> Result<(), String> {
+    let (mut from, mut to) = (u64::MAX, 0);
+    for column in metadata.row_groups().iter().flat_map(RowGroupMetaData::columns) {
+        let place = |offset: Option<i64>, length: Option<i32>| {
+            let start = u64::try_from(offset?).ok()?;
+            Some(start..start.checked_add(u64::try_from(length?).ok()?)?)
+        };
+        let ranges = [place(column.column_index_offset(), column.column_index_length()), place(column.offset_index_offset(), column.offset_index_length())];
+        for range in ranges {
+            let range = range.filter(|r| r.end <= size).ok_or("it has no index of pages")?;
+            (from, to) = (range.start.min(from), range.end.max(to));
+        }
+    }
+    let cost = to.saturating_sub(from).saturating_mul(INDEX_COST);
+    if cost > limit { Err(format!("its index of pages would take about {cost} bytes")) } else { Ok(()) }
+}
+
+/// The row groups of a file that is copied.
+pub struct Groups {
+    metadata: ParquetMetaData,
+    /// The column that it is sorted by, and its unit.
+    leaf: usize,
+    unit: TimeUnit,
+}
+
+impl Groups {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.metadata.num_row_groups()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Their rows.
+    pub fn rows(&self) -> u64 {
+        self.metadata.row_groups().iter().map(rows).sum()
+    }
+
+    /// The bytes of one of them.
+    pub fn bytes(&self, group: usize) -> u64 {
+        self.metadata.row_groups().get(group).map_or(0, |g| u64::try_from(g.compressed_size()).unwrap_or(0))
+    }
+
+    /// The bytes of the largest.
+    pub fn largest(&self) -> u64 {
+        (0..self.len()).map(|g| self.bytes(g)).max().unwrap_or(0)
+    }
+
+    /// The first and the last time, and its unit.
+    pub fn span(&self) -> Option<(i64, i64, TimeUnit)> {
+        let (first, last) = (self.metadata.row_groups().first()?, self.metadata.row_groups().last()?);
+        Some((self.times(first).ok()?.0, self.times(last).ok()?.1, self.unit))
+    }
+
+    pub(super) fn row_group(&self, group: usize) -> Option<&RowGroupMetaData> {
+        self.metadata.row_groups().get(group)
+    }
+
+    /// What describes the columns of a row group, as if they had just been written.
+    pub(super) fn columns(&self, group: usize) -> Vec<ColumnCloseResult> {
+        let index = self.metadata.page_index_for_row_group(group);
+        let Some(group) = self.row_group(group) else { return Vec::new() };
+        let closed = |(leaf, column): (usize, &ColumnChunkMetaData)| ColumnCloseResult {
+            bytes_written: u64::try_from(column.compressed_size()).unwrap_or(0),
+            rows_written: rows(group),
+            metadata: column.clone(),
+            bloom_filter: None,
+            column_index: index.column_index(leaf).cloned(),
+            offset_index: index.offset_index(leaf).cloned(),
+        };
+        group.columns().iter().enumerate().map(closed).collect()
+    }
+
+    /// Where their bytes are: one stretch, column after column, so that they can be read from front to back.
+    fn body(&self, size: u64) -> Result<Range<u64>, String> {
+        let mut body: Option<Range<u64>> = None;
+        for column in self.metadata.row_groups().iter().flat_map(RowGroupMetaData::columns) {
+            let range = place(column).filter(|r| r.start < r.end && r.end <= size).ok_or("a column of it lies outside the file")?;
+            if column.bloom_filter_offset().is_some() || column.file_path().is_some() {
+                return Err("it has parts that would not be copied".to_owned());
+            }
+            body = match body {
+                None => Some(range),
+                Some(before) if before.end == range.start => Some(before.start..range.end),
+                Some(_) => return Err("its columns do not lie one after the other".to_owned()),
+            };
+        }
+        body.ok_or_else(|| "it has no rows".to_owned())
+    }
+
+    /// Row groups that say they are sorted, and whose times agree with that.
+    fn check_order(&self) -> Result<(), String> {
+        let sorted = i32::try_from(self.leaf).ok().map(|column_idx| vec![SortingColumn { column_idx, descending: false, nulls_first: true }]);
+        let mut last = i64::MIN;
+        for group in self.metadata.row_groups() {
+            if sorted.is_none() || group.sorting_columns() != sorted.as_ref() {
+                return Err("it does not say that it is sorted".to_owned());
+            }
+            let (min, max) = self.times(group)?;
+            if min < last || max < min {
+                return Err("the times in its footer are not in order".to_owned());
+            }
+            last = max;
+        }
+        Ok(())
+    }
+
+    /// The first and the last time of a row group without rows that have none.
+    fn times(&self, group: &RowGroupMetaData) -> Result<(i64, i64), String> {
+        let found = match group.columns().get(self.leaf).and_then(ColumnChunkMetaData::statistics) {
+            Some(Statistics::Int64(s)) if s.null_count_opt() == Some(0) && s.min_is_exact() && s.max_is_exact() => {
+                s.min_opt().copied().zip(s.max_opt().copied())
+            }
+            _ => None,
+        };
+        found.ok_or_else(|| "its footer does not say which times it holds".to_owned())
+    }
+
+    /// Readers follow the index to pages: it must point into its column.
+    fn check_index(&self) -> Result<(), String> {
+        for (i, group) in self.metadata.row_groups().iter().enumerate() {
+            let index = self.metadata.page_index_for_row_group(i);
+            for (leaf, column) in group.columns().iter().enumerate() {
+                let (Some(_), Some(pages), Some(place)) = (index.column_index(leaf), index.offset_index(leaf), place(column)) else {
+                    return Err("it has no index of pages".to_owned());
+                };
+                if !is_within(pages, &place, group.num_rows()) {
+                    return Err("its index of pages does not fit to its columns".to_owned());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn rows(group: &RowGroupMetaData) -> u64 {
+    u64::try_from(group.num_rows()).unwrap_or(0)
+}
+
+/// Where a column's bytes are.
+fn place(column: &ColumnChunkMetaData) -> Option<Range<u64>> {
+    let start = u64::try_from(column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset())).ok()?;
+    Some(start..start.checked_add(u64::try_from(column.compressed_size()).ok()?)?)
+}
+
+fn is_within(pages: &OffsetIndexMetaData, column: &Range<u64>, rows: i64) -> bool {
+    let (mut at, mut row) = (column.start, -1);
+    pages.page_locations().iter().all(|page| {
+        let range = u64::try_from(page.offset).ok().zip(u64::try_from(page.compressed_page_size).ok());
+        let fits = range.is_some_and(|(start, len)| at <= start && start.saturating_add(len) <= column.end)
+            && row < page.first_row_index
+            && page.first_row_index < rows;
+        at = range.map_or(u64::MAX, |(start, len)| start.saturating_add(len));
+        row = page.first_row_index;
+        fits
+    })
+}
+
+/// Reads a file's row groups from front to back, in few large requests.
+pub struct Windows {
+    chunks: Chunks,
+    left: Range<u64>,
+    window: u64,
+}
+
+impl Windows {
+    /// The next bytes; none at the end.
+    ///
+    /// # Errors
+    /// The store's or the disk's.
+    pub fn next(&mut self) -> Result<Option<Bytes>> {
+        if self.left.is_empty() {
+            return Ok(None);
+        }
+        let end = self.left.end.min(self.left.start.saturating_add(self.window));
+        let bytes = self.chunks.range(self.left.start..end)?;
+        self.left.start = end;
+        Ok(Some(bytes))
+    }
+}
+
+/// The bytes of row groups on their way from one thread to another.
+#[derive(Clone)]
+pub struct Incoming(Arc<Mutex<Held>>);
+
+struct Held {
+    receiver: Receiver<Bytes>,
+    bytes: Bytes,
+    is_cut_off: bool,
+}
+
+impl Incoming {
+    /// Whether more bytes were wanted than came: whoever should have sent them has failed, or was stopped.
+    pub fn is_cut_off(&self) -> bool {
+        self.held().is_cut_off
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Read for Incoming {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let mut held = self.held();
+        while held.bytes.is_empty() {
+            match held.receiver.recv() {
+                Ok(more) => held.bytes = more,
+                Err(_) => {
+                    held.is_cut_off = true;
+                    return Ok(0);
+                }
+            }
+        }
+        let n = out.len().min(held.bytes.len());
+        held.bytes.copy_to_slice(&mut out[..n]);
+        Ok(n)
+    }
+}
+
+impl Length for Incoming {
+    fn len(&self) -> u64 {
+        0
+    }
+}
+
+impl ChunkReader for Incoming {
+    type T = Self;
+
+    /// Whatever comes next: columns are asked for in the order in which they lie in the file.
+    fn get_read(&self, _start: u64) -> parquet::errors::Result<Self> {
+        Ok(self.clone())
+    }
+
+    fn get_bytes(&self, _start: u64, _length: usize) -> parquet::errors::Result<Bytes> {
+        Err(ParquetError::General("a column that is being copied can only be read once".to_owned()))
+    }
+}

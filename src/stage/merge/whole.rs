@@ -1,0 +1,225 @@
+//! Runs that are taken whole: a large snapshot that nothing overlaps, and that stays as it is, is copied without being decoded.
+//!
+//! Which runs these may be is decided by what the manifest says of them, so the same inputs always make the same choice. Whether the file agrees with the
+//! manifest is looked at when its turn comes; where it does not, or where anything about it is unusual, it is decoded after all, which finds what is
+//! wrong.
+
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use arrow::datatypes::{SchemaRef, TimeUnit};
+use bytes::Bytes;
+
+use super::MergeSpec;
+use super::job::{Job, Shares};
+use super::kway;
+use super::open::{Opened, OpenedAll};
+use super::output::{Steps, next_period};
+use super::run::{From, Run};
+use crate::error::{Error, Result};
+use crate::model::file::{Fingerprint, Micros, RowStats};
+use crate::parquet_io::append::{Copyable, Groups, Incoming, Windows};
+use crate::parquet_io::time::{ceil_micros, floor_micros};
+use crate::plan::compaction::Period;
+
+/// Bytes that are fetched at once.
+const WINDOW: (u64, u64) = (64 << 10, 16 << 20);
+
+/// What a run must be like to be taken whole.
+pub(super) struct Rules {
+    /// Of the snapshots that are made.
+    schema: SchemaRef,
+    timestamp: String,
+    /// Later rows are implausible, and counted.
+    now: Micros,
+    /// Dated rows before this leave.
+    cutoff: Option<Micros>,
+    target_file_size: u64,
+    /// Snapshots may end with the month or the day.
+    cut: Period,
+    /// Bytes of the row groups that the encoder makes.
+    row_group: u64,
+}
+
+impl Rules {
+    /// Of one merge, of which rows before `cutoff` leave.
+    pub fn of(spec: &MergeSpec, opened: &OpenedAll, cutoff: Option<Micros>, shares: Shares) -> Self {
+        Self {
+            schema: Arc::clone(&opened.schema),
+            timestamp: spec.columns.timestamp.clone(),
+            now: spec.now,
+            cutoff,
+            target_file_size: spec.target_file_size,
+            cut: spec.cut,
+            row_group: shares.buffers.row_group as u64,
+        }
+    }
+
+    /// What is known of the input's rows, where they can be taken whole if nothing overlaps them.
+    fn stats_of(&self, input: &Opened) -> Option<RowStats> {
+        let stats = input.planned.stats.filter(|_| input.planned.is_snapshot())?;
+        let (min, max) = stats.min.zip(stats.max)?;
+        let stays = stats.undated == 0 && max <= self.now && self.cutoff.is_none_or(|cutoff| min >= cutoff);
+        // What is much larger than it should be is to be cut.
+        let fits = input.file.ident.size <= self.target_file_size.saturating_add(self.target_file_size / 2);
+        let within = next_period(self.cut, min).is_none_or(|end| max < end);
+        let same = input.schema.fields() == self.schema.fields();
+        (stays && fits && within && same).then_some(stats)
+    }
+
+    /// Why a file whose manifest entry allows it is decoded all the same, in a sentence.
+    fn objection(&self, groups: &Groups, stats: &RowStats) -> Option<&'static str> {
+        let count = groups.len() as u64;
+        let bytes: u64 = (0..groups.len()).map(|g| groups.bytes(g)).sum();
+        let span = groups.span().map(|(min, max, unit): (i64, i64, TimeUnit)| (Some(floor_micros(min, unit)), Some(ceil_micros(max, unit))));
+        if groups.rows() != stats.rows || span != Some((stats.min, stats.max)) {
+            return Some("its footer does not agree with the manifest");
+        }
+        // The encoder would make larger ones of them. Not all that fall short of its size are small: where rows compress well, its own do too.
+        if bytes < count * (self.row_group / 16) {
+            return Some("its row groups are small");
+        }
+        // The writer holds one of them.
+        (groups.largest() > 2 * self.row_group).then_some("its row groups are larger than memory allows")
+    }
+}
+
+/// Runs that are dealt with in one way.
+enum Part {
+    /// Merged.
+    Rows(Vec<Run>),
+    /// Copied.
+    Whole(Run, RowStats),
+}
+
+/// Brings `runs` to the output in order: what can be taken whole is copied, and whatever lies between is merged.
+pub(super) fn merge(job: &Job, rules: &Rules, runs: Vec<Run>, steps: &Steps) -> Result<()> {
+    for part in parts(runs, |run| candidate(rules, run)) {
+        match part {
+            Part::Rows(runs) => kway::merge(job, runs, &mut |batch| steps.rows(batch))?,
+            Part::Whole(run, stats) => copy_or_merge(job, rules, run, &stats, steps)?,
+        }
+    }
+    Ok(())
+}
+
+fn candidate(rules: &Rules, run: &Run) -> Option<RowStats> {
+    match &run.from {
+        From::Sorted(input) => rules.stats_of(input),
+        From::Unsorted(_) | From::Spilled(..) => None,
+    }
+}
+
+/// In time order. A candidate that shares not even one instant with another run is a part of its own; no row of any other belongs between its rows, nor
+/// can it be the copy of one of them.
+fn parts(mut runs: Vec<Run>, candidate: impl Fn(&Run) -> Option<RowStats>) -> Vec<Part> {
+    runs.sort_by_key(|r| (r.min, r.rank));
+    let mut parts: Vec<Part> = Vec::new();
+    let mut reached: Option<i64> = None;
+    let mut left = runs.into_iter().peekable();
+    while let Some(run) = left.next() {
+        let alone = reached.is_none_or(|max| max < run.min) && left.peek().is_none_or(|next| run.max < next.min);
+        reached = reached.max(Some(run.max));
+        match (candidate(&run).filter(|_| alone), parts.last_mut()) {
+            (Some(stats), _) => parts.push(Part::Whole(run, stats)),
+            (None, Some(Part::Rows(runs))) => runs.push(run),
+            (None, _) => parts.push(Part::Rows(vec![run])),
+        }
+    }
+    parts
+}
+
+/// A run that is copied, on its way to the output.
+pub(super) struct Whole {
+    pub stats: RowStats,
+    /// About the bytes that it adds.
+    pub size: u64,
+    pub groups: Groups,
+    pub bytes: Incoming,
+}
+
+fn copy_or_merge(job: &Job, rules: &Rules, run: Run, stats: &RowStats, steps: &Steps) -> Result<()> {
+    let From::Sorted(input) = &run.from else { return Err(Error::local("cannot copy rows", "they are not in a file")) };
+    let key = &input.file.ident.key;
+    match open(rules, input, stats)? {
+        Ok(file) => {
+            tracing::debug!(key, rows = stats.rows, "copied without decoding");
+            copy(job, input, file, stats, steps)
+        }
+        Err(why) => {
+            tracing::debug!(key, why, "decoded, although nothing overlaps it");
+            kway::merge(job, vec![run], &mut |batch| steps.rows(batch))
+        }
+    }
+}
+
+fn open(rules: &Rules, input: &Opened, stats: &RowStats) -> Result<Result<Copyable, String>> {
+    let file = match Copyable::open(&input.file, &rules.schema, &rules.timestamp)? {
+        Ok(file) => file,
+        Err(why) => return Ok(Err(why)),
+    };
+    Ok(match rules.objection(file.groups(), stats) {
+        None => Ok(file),
+        Some(why) => Err(why.to_owned()),
+    })
+}
+
+fn copy(job: &Job, input: &Opened, file: Copyable, stats: &RowStats, steps: &Steps) -> Result<()> {
+    // No run is open now: their memory is free.
+    let window = (job.shares.runs / 4).clamp(WINDOW.0, WINDOW.1);
+    let size = input.file.ident.size;
+    let (groups, windows, sender, bytes) = file.start(window);
+    steps.whole(Whole { stats: *stats, size, groups, bytes })?;
+    let sent = send(job, windows, &sender)?;
+    job.took(size - sent.min(size), stats.rows, stats.fingerprint);
+    job.copied(size);
+    Ok(())
+}
+
+/// Returns the bytes that were sent.
+fn send(job: &Job, mut windows: Windows, sender: &SyncSender<Bytes>) -> Result<u64> {
+    let mut sent = 0;
+    loop {
+        job.check_stop()?;
+        let Some(bytes) = windows.next()? else { return Ok(sent) };
+        let len = bytes.len() as u64;
+        // A send fails only when the output has failed; its own error follows.
+        sender.send(bytes).map_err(|_| Error::Stopped)?;
+        sent += len;
+        job.took(len, 0, Fingerprint::default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn shape(runs: &[(i64, i64)], candidates: &[i64]) -> Vec<String> {
+        let runs = runs.iter().enumerate().map(|(i, (min, max))| Run { rank: (i, 0), min: *min, max: *max, cost: 1, from: From::Spilled(PathBuf::new(), 0) });
+        let found = parts(runs.collect(), |r| candidates.contains(&r.min).then(RowStats::default));
+        let name = |r: &Run| r.min.to_string();
+        found
+            .iter()
+            .map(|p| match p {
+                Part::Rows(runs) => runs.iter().map(name).collect::<Vec<_>>().join("+"),
+                Part::Whole(run, _) => format!("whole {}", name(run)),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn only_what_stands_alone_is_whole() {
+        assert_eq!(shape(&[(5, 9), (0, 4), (10, 12)], &[0, 5, 10]), ["whole 0", "whole 5", "whole 10"]);
+        assert_eq!(shape(&[(0, 4), (5, 9), (10, 12)], &[5]), ["0", "whole 5", "10"]);
+        assert_eq!(shape(&[(0, 4), (1, 2), (5, 9)], &[5]), ["0+1", "whole 5"]);
+    }
+
+    #[test]
+    fn an_instant_in_common_is_an_overlap() {
+        assert_eq!(shape(&[(0, 5), (5, 9)], &[0, 5]), ["0+5"]);
+        // The first reaches beyond the second, into the third.
+        assert_eq!(shape(&[(0, 20), (5, 9), (15, 30), (31, 40)], &[0, 5, 15, 31]), ["0+5+15", "whole 31"]);
+    }
+}
