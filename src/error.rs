@@ -1,5 +1,9 @@
 //! Errors: what failed, on which path, and what to do next.
 
+mod said;
+
+pub(crate) use said::{lacking, unescaped};
+
 use crate::model::names::Key;
 
 /// The result of most of this crate.
@@ -14,7 +18,7 @@ pub enum Error {
     Usage(String),
 
     /// The store or the archive did not do what was asked. Exit code 1 or 3.
-    #[error("{action}: {}{}", cause(source), hint(source))]
+    #[error("{action}: {}", said::by(source))]
     Store {
         /// What was being done, on which path: `cannot list s3://bucket/acme`.
         action: String,
@@ -101,98 +105,5 @@ impl Error {
             Self::Refused(_) => 5,
             _ => 1,
         }
-    }
-}
-
-/// The innermost cause of a store's error, which is the part that a person can act on, without the client's wrapping.
-fn cause(error: &object_store::Error) -> String {
-    let mut text = chain(error);
-    // S3 answers in XML: the code and the message are what matters.
-    if let Some(code) = between(&text, "<Code>", "</Code>") {
-        let message = between(&text, "<Message>", "</Message>").unwrap_or_default();
-        return format!("{code}: {}", message.trim_end_matches('.'));
-    }
-    if let Some(at) = text.find("\n") {
-        text.truncate(at);
-    }
-    text
-}
-
-fn chain(error: &object_store::Error) -> String {
-    let mut texts: Vec<String> = vec![error.to_string()];
-    let mut next = std::error::Error::source(error);
-    while let Some(e) = next {
-        let text = e.to_string();
-        // Many layers repeat the one below.
-        if !texts.iter().any(|t| t.contains(&text)) {
-            texts.push(text);
-        }
-        next = e.source();
-    }
-    texts.join(": ")
-}
-
-fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
-    let start = text.find(from)? + from.len();
-    let len = text[start..].find(to)?;
-    Some(&text[start..start + len])
-}
-
-/// What to do next, by what the store said. Starts with `; ` or is empty.
-fn hint(error: &object_store::Error) -> &'static str {
-    let text = chain(error);
-    let has = |needles: &[&str]| needles.iter().any(|n| text.contains(n));
-    if has(&["NoSuchBucket"]) {
-        "; create the bucket, or check the name, the region and AWS_ENDPOINT_URL"
-    } else if has(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidClientTokenId"]) {
-        "; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile or role in use"
-    } else if has(&["ExpiredToken", "TokenRefreshRequired"]) {
-        "; the session token has expired: log in again or renew the role"
-    } else if has(&["RequestTimeTooSkewed"]) {
-        "; this machine's clock is wrong: set it (NTP) and run again"
-    } else if has(&["PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraint", "redirect"]) {
-        "; the bucket is in another region: set AWS_REGION"
-    } else if has(&["InvalidObjectState"]) {
-        "; the object is in an archive class and must be restored before it can be read"
-    } else if has(&["AccessDenied", "Forbidden"]) || matches!(error, object_store::Error::PermissionDenied { .. }) {
-        "; the credentials lack this permission: `icepack doctor` shows which"
-    } else if matches!(error, object_store::Error::Unauthenticated { .. }) || has(&["no providers in chain", "CredentialsNotLoaded", "not loaded"]) {
-        "; no valid credentials: set AWS_ACCESS_KEY_ID/AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role"
-    } else if has(&["certificate", "UnknownIssuer"]) {
-        "; the server's TLS certificate is not trusted here: install its CA, or use the right host name"
-    } else if has(&["URL scheme is not allowed"]) {
-        "; for a plain-http endpoint set AWS_ALLOW_HTTP=true"
-    } else if has(&["dns error", "Connect", "connection refused", "error sending request"]) {
-        "; the endpoint cannot be reached: check AWS_ENDPOINT_URL, the region and the network"
-    } else if has(&["No space left"]) {
-        "; the disk is full: free some space and run again"
-    } else if has(&["Permission denied"]) {
-        "; this user may not do that: check the owner and mode of the directory"
-    } else {
-        ""
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn generic(text: &str) -> object_store::Error {
-        object_store::Error::Generic { store: "S3", source: text.to_owned().into() }
-    }
-
-    #[test]
-    fn a_store_error_says_what_where_why_and_what_next() {
-        let body = "Error performing LIST: <Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message></Error>";
-        let text = Error::store("cannot list s3://nope/events", generic(body)).to_string();
-        assert_eq!(
-            text,
-            "cannot list s3://nope/events: NoSuchBucket: The specified bucket does not exist; create the bucket, or check the name, the region and AWS_ENDPOINT_URL"
-        );
-    }
-
-    #[test]
-    fn an_error_without_a_hint_is_still_a_sentence() {
-        assert_eq!(Error::store("cannot get x", generic("odd")).to_string(), "cannot get x: Generic S3 error: odd");
     }
 }

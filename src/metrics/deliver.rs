@@ -58,6 +58,9 @@ impl Targets {
 pub fn write_file(file: &Path, text: &str) -> Result<()> {
     let failed = |e: &dyn fmt::Display| Error::local(format!("cannot write the metrics to `{}`", file.display()), format!("{e}; check metrics.file"));
     let directory = file.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !directory.is_dir() {
+        return Err(failed(&format_args!("there is no directory `{}`", directory.display())));
+    }
     let mut builder = tempfile::Builder::new();
     // The collector, which is another user, reads what ends in .prom.
     builder.prefix(".icepack-").suffix(".tmp");
@@ -100,7 +103,7 @@ impl Push {
         let client = reqwest::Client::builder().timeout(TIMEOUT).build().map_err(|e| failed(e.to_string()))?;
         let request = client.put(self.group()).header("content-type", "text/plain; version=0.0.4").body(text.to_owned());
         // An error's own text would repeat the URL, and with it a password.
-        let reply = request.send().await.map_err(|e| failed(chain(&e.without_url())))?;
+        let reply = request.send().await.map_err(|e| failed(cause(&e.without_url())))?;
         let status = reply.status();
         if status.is_success() {
             return Ok(());
@@ -137,10 +140,9 @@ pub fn shown(url: &Url) -> String {
     url.to_string()
 }
 
-/// The error and its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |e| e.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+/// The innermost cause: those around it say that it was a request.
+fn cause(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |e| e.source()).last().map(ToString::to_string).unwrap_or_default()
 }
 
 #[cfg(test)]

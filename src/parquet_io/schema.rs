@@ -80,7 +80,7 @@ impl UnionSchema {
         if let Some(twice) = schema.fields().iter().find(|f| !names.insert(f.name())) {
             return Err(format!("it has two columns named `{}`", twice.name()));
         }
-        self.check_timestamp(schema)?;
+        self.dates(schema)?;
         let mut columns = self.columns.clone();
         for field in &mut columns {
             match schema.field_with_name(field.name()) {
@@ -106,7 +106,11 @@ impl UnionSchema {
         Arc::new(Schema::new(self.columns.clone()))
     }
 
-    fn check_timestamp(&self, schema: &Schema) -> Result<(), String> {
+    /// Whether a file's rows have a date: the timestamp column, as a timestamp.
+    ///
+    /// # Errors
+    /// What is there instead, and what to set, in a sentence.
+    pub fn dates(&self, schema: &Schema) -> Result<(), String> {
         let name = &self.timestamp;
         let found = match schema.field_with_name(name) {
             Ok(f) if time::unit_of(&canonical(f.data_type())).is_some() => return Ok(()),

@@ -106,6 +106,23 @@ impl ChainCredentials {
     }
 }
 
+/// The chain tells at length what it tried. Where all of it was empty, that is one short sentence.
+fn why(mut error: &(dyn std::error::Error + 'static)) -> String {
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    let last = error.to_string();
+    if !last.starts_with("no credentials found in chain") {
+        return format!("cannot get credentials: {last}");
+    }
+    match std::env::var("AWS_PROFILE") {
+        Ok(profile) if !profile.is_empty() => {
+            format!("no credentials: profile `{profile}` of AWS_PROFILE has none, nor has the environment, a web identity, a container or an instance")
+        }
+        _ => "no credentials: none in the environment, a profile, a web identity, a container or an instance".to_owned(),
+    }
+}
+
 #[async_trait]
 impl CredentialProvider for ChainCredentials {
     type Credential = AwsCredential;
@@ -122,7 +139,7 @@ impl CredentialProvider for ChainCredentials {
             .provider
             .provide_credentials()
             .await
-            .map_err(|e| object_store::Error::Unauthenticated { path: "AWS credential chain".to_owned(), source: Box::new(e) })?;
+            .map_err(|e| object_store::Error::Unauthenticated { path: "AWS credential chain".to_owned(), source: why(&e).into() })?;
         let credential = Arc::new(AwsCredential {
             key_id: fresh.access_key_id().to_owned(),
             secret_key: fresh.secret_access_key().to_owned(),

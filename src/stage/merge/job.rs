@@ -160,7 +160,7 @@ impl Job {
             let found = own.field_with_name(column).map_or_else(|e| e.to_string(), |f| f.data_type().to_string());
             let reason = format!("column `{column}` is {found}, which cannot hold the values of `{}`", input.file.ident.key);
             let Ident { key, size, etag } = Ident::clone(ident);
-            BadInput { key, size, etag, reason }
+            BadInput { key, size, etag, reason, undatable: false }
         }));
     }
 
@@ -214,8 +214,12 @@ impl Job {
 
 /// A directory of our own below `parent` that is removed when it is dropped.
 pub(super) fn temp_dir(parent: &std::path::Path) -> Result<TempDir> {
-    tempfile::Builder::new()
-        .prefix("icepack-")
-        .tempdir_in(parent)
-        .map_err(|e| Error::local(format!("cannot make a directory for spilled rows in `{}` (set `spill_dir`)", parent.display()), e))
+    let failed = |why: &dyn std::fmt::Display| {
+        let action = format!("cannot make a directory for what does not fit into memory in `{}`", parent.display());
+        Error::local(action, format!("{why}; make it, or set `spill_dir` to a directory that this user may write to"))
+    };
+    if !parent.is_dir() {
+        return Err(failed(&"there is no such directory"));
+    }
+    tempfile::Builder::new().prefix("icepack-").tempdir_in(parent).map_err(|e| failed(&e))
 }

@@ -127,6 +127,8 @@ pub struct BadInput {
     pub etag: Option<String>,
     /// Why, in a sentence.
     pub reason: String,
+    /// Whether it is a file like any other but for the timestamp column: then the setting may be wrong, and not the file.
+    pub undatable: bool,
 }
 
 /// Why nothing was merged.
@@ -143,7 +145,7 @@ pub enum MergeError {
 impl From<Error> for MergeError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Input { key, size, etag, reason } => Self::Bad(vec![BadInput { key, size, etag, reason }]),
+            Error::Input { key, size, etag, reason } => Self::Bad(vec![BadInput { key, size, etag, reason, undatable: false }]),
             other => Self::Failed(other),
         }
     }

@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::job::{Shares, Stop, temp_dir};
+use super::spill;
 use super::{BadInput, MergeError, MergeSpec};
 use crate::error::{Error, Result};
 use crate::model::file::{Extent, Micros, SeenInput};
@@ -130,7 +131,7 @@ pub(super) async fn open_all(store: &Arc<dyn ObjectStore>, spec: &MergeSpec, sha
                 share_schema(&mut input, opened.last().map(|(_, o)| o));
                 opened.push((i, input));
             }
-            Err(Error::Input { key, size, etag, reason }) => bad.push((i, BadInput { key, size, etag, reason })),
+            Err(Error::Input { key, size, etag, reason }) => bad.push((i, BadInput { key, size, etag, reason, undatable: false })),
             Err(e) => return Err(MergeError::Failed(e)),
         }
     }
@@ -163,7 +164,8 @@ fn unite(spec: &MergeSpec, opened: &mut [(usize, Opened)], bad: &mut Vec<(usize,
         let known = turns.last().is_some_and(|(_, last)| Arc::ptr_eq(last, &input.schema));
         if let Err(reason) = if known { Ok(()) } else { union.add(&input.schema) } {
             let Ident { key, size, etag } = Ident::clone(&input.file.ident);
-            bad.push((*i, BadInput { key, size, etag, reason }));
+            let undatable = union.dates(&input.schema).is_err();
+            bad.push((*i, BadInput { key, size, etag, reason, undatable }));
         } else {
             input.turn = turns.len();
             turns.push((Arc::clone(&input.file.ident), Arc::clone(&input.schema)));
@@ -282,7 +284,7 @@ impl Opener {
             }
         };
         let path = dir.path().join(format!("input-{}.parquet", self.files.fetch_add(1, Ordering::SeqCst)));
-        fs::write(&path, &bytes).map_err(|e| Error::local(format!("cannot spill an input to `{}` (set `spill_dir`)", path.display()), e))?;
+        fs::write(&path, &bytes).map_err(|e| spill::failed(&path, e))?;
         Ok(Source::Local(path))
     }
 }

@@ -23,8 +23,13 @@ const MOST_OPEN: usize = 256;
 /// Bytes of a page of a spilled run: a reader holds one of every column.
 const PAGE: usize = 64 << 10;
 
-fn failed(path: &Path, e: impl std::fmt::Display) -> Error {
-    Error::local(format!("cannot write the spilled run `{}`", path.display()), e)
+/// What cannot be written to the local disk. Most often it is full.
+pub(super) fn failed(path: &Path, e: impl std::fmt::Display) -> Error {
+    // Arrow and Parquet put words of their own around the system's.
+    let why = e.to_string();
+    let why = ["Parquet error: ", "External: ", "Io error: "].iter().fold(why.as_str(), |why, around| why.strip_prefix(around).unwrap_or(why));
+    let action = format!("cannot write what does not fit into memory to `{}`", path.display());
+    Error::local(action, format!("{why}; free some space there, set `spill_dir` to a larger disk, or raise `memory_limit`"))
 }
 
 /// Writes a run: fast to write and to read, and no larger than it must be.

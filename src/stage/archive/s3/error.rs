@@ -1,5 +1,6 @@
 //! What S3 says when it does not do what it was asked.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use crate::error::{lacking, unescaped};
 use crate::stage::retry::Retryable;
 
 /// What an error means for whoever asked.
@@ -42,12 +44,14 @@ pub struct S3Error {
     pub retry_after: Option<Duration>,
     /// What to look for in the server's own logs.
     pub request_id: Option<String>,
+    /// What a policy calls the request: `s3:PutObject`.
+    pub action: Option<&'static str>,
 }
 
 impl S3Error {
     /// An error that the reply to a request shows rather than is.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, code: None, message: message.into(), retry_after: None, request_id: None }
+        Self { kind, code: None, message: message.into(), retry_after: None, request_id: None, action: None }
     }
 }
 
@@ -61,7 +65,7 @@ impl fmt::Display for S3Error {
         if let Some(id) = &self.request_id {
             write!(f, " (request {id})")?;
         }
-        f.write_str(hint(self))
+        f.write_str(&hint(self))
     }
 }
 
@@ -78,8 +82,8 @@ impl Retryable for S3Error {
 }
 
 /// What to do next. Starts with `; ` or is empty.
-fn hint(error: &S3Error) -> &'static str {
-    match (error.kind, error.code.as_deref().unwrap_or_default()) {
+fn hint(error: &S3Error) -> Cow<'static, str> {
+    let step = match (error.kind, error.code.as_deref().unwrap_or_default()) {
         (_, "NoSuchBucket") => "; create the bucket, or check the name, the region and the endpoint",
         (_, "InvalidStorageClass") => "; this server does not know the class: unset archive.storage_class, or use one that it has",
         (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidClientTokenId") => "; check the access key and secret, or the profile or role in use",
@@ -90,9 +94,34 @@ fn hint(error: &S3Error) -> &'static str {
         }
         (_, code) if code.starts_with("KMS") => "; check archive.kms_key_id, and that the job's role may use the key (kms:GenerateDataKey, kms:Decrypt)",
         (Kind::Frozen, _) => "; it is in an archive class: `icepack restore` asks for it to be thawed",
-        (Kind::Denied, _) => "; the credentials lack a permission: infra/iam lists what the job needs",
+        (Kind::Denied, _) => return Cow::Owned(format!("; {}", lacking(denied_action(error)))),
+        (Kind::Permanent, "") if error.message.contains("certificate") => {
+            "; the server's TLS certificate is not trusted here: name its CA's PEM file in SSL_CERT_FILE, or use the host name that it was issued for"
+        }
         _ => "",
-    }
+    };
+    Cow::Borrowed(step)
+}
+
+/// AWS's own word for what is missing, where it says it; else what was asked for.
+fn denied_action(error: &S3Error) -> Option<&str> {
+    let said = error.message.split_once("not authorized to perform: ").and_then(|(_, rest)| rest.split(' ').next());
+    said.or(error.action)
+}
+
+/// What a policy calls the operation whose error this is. The type tells: `aws_sdk_s3::operation::put_object::PutObjectError`.
+fn action_of<E>() -> Option<&'static str> {
+    let operation = std::any::type_name::<E>().rsplit("::").nth(1)?;
+    Some(match operation {
+        "put_object" | "create_multipart_upload" | "upload_part" | "complete_multipart_upload" => "s3:PutObject",
+        "copy_object" | "upload_part_copy" => "s3:GetObject on the store, or s3:PutObject on the archive",
+        "abort_multipart_upload" => "s3:AbortMultipartUpload",
+        "get_object" | "head_object" => "s3:GetObject",
+        "list_objects_v2" | "head_bucket" => "s3:ListBucket",
+        "restore_object" => "s3:RestoreObject",
+        "delete_object" => "s3:DeleteObject",
+        _ => return None,
+    })
 }
 
 /// Several servers say "later" with a code of their own.
@@ -145,7 +174,7 @@ where
             _ => Kind::Permanent,
         };
         let message = match ProvideErrorMetadata::message(&error) {
-            Some(message) => message.trim_end_matches('.').to_owned(),
+            Some(message) => unescaped(message.trim_end_matches('.')).into_owned(),
             // A HEAD has no body that could say more.
             None => status.filter(|_| code.is_none()).map_or_else(|| chain(&error), |s| format!("status {s}")),
         };
@@ -153,7 +182,7 @@ where
             SdkError::ServiceError(e) => e.err().meta().request_id().map(str::to_owned),
             _ => None,
         };
-        Self { kind, code, message, retry_after, request_id }
+        Self { kind, code, message, retry_after, request_id, action: action_of::<E>() }
     }
 }
 
@@ -199,7 +228,9 @@ mod tests {
     #[test]
     fn an_error_says_what_to_do() {
         let error = S3Error { code: Some("AccessDenied".into()), request_id: Some("7".into()), ..S3Error::new(Kind::Denied, "Access Denied") };
-        assert_eq!(error.to_string(), "AccessDenied: Access Denied (request 7); the credentials lack a permission: infra/iam lists what the job needs");
+        assert!(error.to_string().starts_with("AccessDenied: Access Denied (request 7); the credentials lack a permission: add it"), "{error}");
+        assert_eq!(action_of::<aws_sdk_s3::operation::restore_object::RestoreObjectError>(), Some("s3:RestoreObject"));
+        assert_eq!(action_of::<aws_sdk_s3::operation::create_multipart_upload::CreateMultipartUploadError>(), Some("s3:PutObject"));
         let error = S3Error { code: Some("KMS.NotFoundException".into()), ..S3Error::new(Kind::Permanent, "Invalid keyId") };
         assert!(
             error.to_string().ends_with("; check archive.kms_key_id, and that the job's role may use the key (kms:GenerateDataKey, kms:Decrypt)"),
