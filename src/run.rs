@@ -3,6 +3,7 @@
 
 mod group;
 mod memory;
+mod publish;
 mod selection;
 mod shards;
 mod tenant;
@@ -261,6 +262,9 @@ impl Context {
         if self.config.plan_for_archive && self.config.archive.is_none() {
             return Err(Error::Usage("this manager plans for an archive that it was not given, so it can only look: set `archive` to run a pass".to_owned()));
         }
+        if self.config.publish.is_some() && !cfg!(feature = "delta") {
+            return Err(Error::Usage("`publish.delta` is set, and this icepack was built without the feature `delta`: build it with, or unset it".to_owned()));
+        }
         let run_id = self.clock.mint(FileId::NIL);
         // At the level of errors, so that it is in every line that is written at all.
         let span = tracing::error_span!("pass", %run_id);
@@ -377,7 +381,8 @@ impl Run {
                 let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant));
                 let sweep_due =
                     home && (litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing, self.context.clock.now())));
-                if plan.groups.is_empty() && !sweep_due {
+                let publishes = home && self.context.config.publish.is_some();
+                if plan.groups.is_empty() && !sweep_due && !publishes {
                     let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
                     return Look::Over(Box::new(Outcome { standing, ..Outcome::of(report) }));
                 }

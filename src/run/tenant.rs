@@ -6,6 +6,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 
 use super::group::GroupRun;
+use super::publish::Publishing;
 use super::{Outcome, Run, Work, failed};
 use crate::error::{Error, Result};
 use crate::model::inspect::TenantStatus;
@@ -85,11 +86,17 @@ impl Run {
         let shared = self.context.config.shard.is_part();
         let policy = self.context.config.policy_for(tenant.as_str());
         let committer = Committer::new(Arc::clone(store), tenant.clone(), Arc::clone(&self.context.clock), self.run_id);
+        let mut publishing = Publishing::of(self, store, &tenant);
+        if home {
+            // Before they are merged: readers see rows come once, and then move.
+            publishing.publish(report).await;
+        }
+        let groups = plan.groups.len();
         let head = match inventory.head {
             Some(head) => head,
+            None if groups == 0 => return publishing.into_result(),
             None => committer.begin().await?,
         };
-        let groups = plan.groups.len();
         let mut failure = None;
         let mut group_run =
             GroupRun { run: self, store, tenant: &tenant, policy: &policy, committer: &committer, cutoff: plan.cutoff, brake, archive_requests, head };
@@ -100,7 +107,7 @@ impl Run {
                 break;
             }
             match group_run.run(group, report).await {
-                Ok(()) => {}
+                Ok(()) => publishing.publish(report).await,
                 // Another shard saw other files and took some of these: it has done them, or they wait for the next pass.
                 Err(e @ (Error::Conflict(_) | Error::Gone(_))) if shared => {
                     tracing::info!("group left to another shard: {e}");
@@ -118,7 +125,7 @@ impl Run {
         }
         // A spread tenant is swept by its home alone.
         if home && (groups > 0 || sweep_due) {
-            match self.clean_up(store, &tenant, &policy, &committer, report).await {
+            match self.clean_up(store, &tenant, &policy, &committer, &mut publishing, report).await {
                 Err(e @ Error::Conflict(_)) if shared => {
                     tracing::info!("sweep left to the next pass: {e}");
                     report.conflicts += 1;
@@ -126,17 +133,29 @@ impl Run {
                 swept => swept?,
             }
         }
-        failure.map_or(Ok(()), Err)
+        failure.map_or_else(|| publishing.into_result(), Err)
     }
 
     /// Receipts first, then deletions: what the archive needs to explain itself is in place before the hot copy goes.
-    async fn clean_up(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant, policy: &Policy, committer: &Committer, report: &mut TenantReport) -> Result<()> {
+    async fn clean_up(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        tenant: &Tenant,
+        policy: &Policy,
+        committer: &Committer,
+        publishing: &mut Publishing<'_>,
+        report: &mut TenantReport,
+    ) -> Result<()> {
         let receipts = match discover::head(store.as_ref(), tenant, 0).await? {
             Some(head) => self.file_receipts(&head).await?,
             None => BTreeSet::new(),
         };
+        // What is not published may be what readers see for good: nothing goes before it is.
+        let Some(readers) = publishing.readers().await else { return Ok(()) };
         let clock = self.context.clock.as_ref();
-        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time: self.store_time, directory: self.context.directory.as_ref() };
+        let directory = self.context.directory.as_ref();
+        let readers = readers.as_ref().map(|(readers, keep)| (readers, *keep));
+        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time: self.store_time, directory, readers };
         let swept = sweeper.sweep(&receipts).await?;
         report.files_deleted += swept.deleted;
         if swept.deleted > 0 {

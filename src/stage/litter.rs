@@ -25,7 +25,7 @@ impl Directory {
         below(self.0.join(tenant.as_str())) || below(self.0.join(names::manifest_dir(tenant)))
     }
 
-    /// Removes a tenant's half-written files that nobody can finish any more: snapshots below the committed floor, and manifests of versions that exist. Returns the ids
+    /// Removes a tenant's half-written files that nobody can finish any more: snapshots below the committed floor, manifests of versions that exist, and of a Delta table's log what exists. Returns the ids
     /// of the snapshots that may still be under way.
     ///
     /// Whoever is still writing one of those loses its file, finds at its commit that it is dead, and reports a conflict.
@@ -40,6 +40,13 @@ impl Directory {
                 FileKind::Snapshot(id) if id < head.floor => remove(&path)?,
                 FileKind::Snapshot(id) => pending.push(id),
                 FileKind::Raw | FileKind::Other => {}
+            }
+        }
+        let log = self.0.join(tenant.as_str()).join(names::DELTA_LOG);
+        for (path, name) in staged(&log)? {
+            // Whoever is still writing it finds that it exists.
+            if log.join(name).exists() {
+                remove(&path)?;
             }
         }
         for (path, name) in staged(&self.0.join(names::manifest_dir(tenant)))? {
@@ -113,8 +120,14 @@ mod tests {
             "acme/notes#1".to_owned(),
             format!("{}#1", names::manifest_key(&tenant, 2)),
             format!("other/{}#1", snapshot(40)),
+            "acme/_delta_log/00000000000000000000.json".to_owned(),
+            "acme/_delta_log/00000000000000000001.json#1".to_owned(),
         ];
-        let dead = [format!("{}#1", snapshot(40)), format!("{}#12", names::manifest_key(&tenant, 1))];
+        let dead = [
+            format!("{}#1", snapshot(40)),
+            format!("{}#12", names::manifest_key(&tenant, 1)),
+            "acme/_delta_log/00000000000000000000.json#2".to_owned(),
+        ];
         for key in keep.iter().chain(&dead) {
             let path = dir.path().join(key);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();

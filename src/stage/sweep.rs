@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
@@ -16,7 +17,8 @@ use crate::model::file::Listed;
 use crate::model::manifest::{Manifest, Observed};
 use crate::model::names::{self, FileId, Key, Tenant};
 use crate::model::policy::Policy;
-use crate::plan::sweep;
+use crate::model::publish::Readers;
+use crate::plan::{publish, sweep};
 
 /// Keys in a bulk delete.
 const BULK: usize = 1000;
@@ -47,6 +49,8 @@ pub struct Sweeper<'a> {
     pub store_time: DateTime<Utc>,
     /// Where the store is a directory: it, for the files that a killed process was writing.
     pub directory: Option<&'a Directory>,
+    /// Where the tenant is published: what the readers of its table need, read after all of it was published, and for how long.
+    pub readers: Option<(&'a Readers, Duration)>,
 }
 
 impl Sweeper<'_> {
@@ -60,8 +64,7 @@ impl Sweeper<'_> {
         for _ in 0..2 {
             let Some(head) = discover::head(self.store.as_ref(), self.tenant, 0).await? else { break };
             let mut listing = discover::list(self.store.as_ref(), self.tenant).await?;
-            let mut doomed = sweep::deletable(&head, &listing, self.clock.now(), self.policy.delete_delay);
-            doomed.extend(sweep::collectable(&head, &listing));
+            let doomed = self.doomed(&head, &listing);
             if !doomed.is_empty() {
                 report.deleted += self.delete(&doomed).await?;
                 listing = discover::list(self.store.as_ref(), self.tenant).await?;
@@ -90,6 +93,23 @@ impl Sweeper<'_> {
             }
         }
         Ok(report)
+    }
+
+    /// What may go now.
+    fn doomed(&self, head: &Manifest, listing: &[Listed]) -> Vec<Key> {
+        let now = self.clock.now();
+        let (retired, orphans) = (sweep::deletable(head, listing, now, self.policy.delete_delay), sweep::collectable(head, listing));
+        let Some((readers, keep)) = self.readers else {
+            let log = format!("{}/{}/", self.tenant, names::DELTA_LOG);
+            if listing.iter().any(|f| f.key.starts_with(&log)) {
+                tracing::warn!("`{log}` is the log of a Delta table, and this run does not publish: nothing is deleted. Set `publish.delta`, or remove that folder");
+                return Vec::new();
+            }
+            return retired.into_iter().chain(orphans).collect();
+        };
+        let mut doomed = publish::unread(retired, head, readers, keep, now);
+        doomed.extend(publish::unnamed(orphans, readers, keep, now));
+        doomed
     }
 
     /// Deletes in bulk, and one by one where a store knows no bulk delete.

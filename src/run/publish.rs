@@ -1,0 +1,91 @@
+//! Publishing as a part of a pass: a step that may fail without harm, but that nothing is deleted without.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::ObjectStore;
+
+use super::Run;
+use crate::error::{Error, Result};
+use crate::model::names::Tenant;
+use crate::model::publish::Readers;
+use crate::model::report::TenantReport;
+#[cfg(feature = "delta")]
+use crate::model::report::Status;
+#[cfg(feature = "delta")]
+use crate::stage::publish::Publisher;
+
+/// One tenant's table during a pass, where there is one.
+pub(super) struct Publishing<'a> {
+    tenant: &'a Tenant,
+    #[cfg(feature = "delta")]
+    publisher: Option<(Publisher, Duration)>,
+    failure: Option<Error>,
+}
+
+#[cfg(feature = "delta")]
+impl<'a> Publishing<'a> {
+    pub fn of(run: &Run, store: &Arc<dyn ObjectStore>, tenant: &'a Tenant) -> Self {
+        let config = &run.context.config;
+        // As many tenants at once, with some footers each.
+        let footer_limit = config.memory_limit / 32 / (config.concurrency.max(1) as u64);
+        let publisher = config.publish.map(|p| (Publisher::new(Arc::clone(store), tenant.clone(), p, footer_limit), p.keep));
+        Self { tenant, publisher, failure: None }
+    }
+
+    /// Brings the table to what is live now. What goes wrong is kept: the pass goes on.
+    pub async fn publish(&mut self, report: &mut TenantReport) {
+        let Some((publisher, _)) = &self.publisher else { return };
+        match publisher.publish().await {
+            Ok(done) => {
+                if done.commits > 0 {
+                    report.status = report.status.max(Status::Done);
+                }
+                report.published.get_or_insert_default().add(done);
+                self.failure = None;
+            }
+            Err(e) => {
+                tracing::warn!("not published: {e}");
+                self.failure = Some(e);
+            }
+        }
+    }
+
+    /// What a sweep must know: nothing where nothing is published. None at all where it is not known, or the table is behind: then nothing may be deleted.
+    pub async fn readers(&mut self) -> Option<Option<(Readers, Duration)>> {
+        let Some((publisher, keep)) = &self.publisher else { return Some(None) };
+        if self.failure.is_some() {
+            return None;
+        }
+        match publisher.readers().await {
+            Ok(readers) => Some(Some((readers, *keep))),
+            Err(e) => {
+                tracing::warn!("nothing is deleted, for what the table's readers need is not known: {e}");
+                self.failure = Some(e);
+                None
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "delta"))]
+#[allow(clippy::unused_async, reason = "as with the feature")]
+impl<'a> Publishing<'a> {
+    pub fn of(_: &Run, _: &Arc<dyn ObjectStore>, tenant: &'a Tenant) -> Self {
+        Self { tenant, failure: None }
+    }
+
+    pub async fn publish(&mut self, _: &mut TenantReport) {}
+
+    pub async fn readers(&mut self) -> Option<Option<(Readers, Duration)>> {
+        Some(None)
+    }
+}
+
+impl Publishing<'_> {
+    /// What kept the tenant from being published, if anything did.
+    pub fn into_result(self) -> Result<()> {
+        let tenant = self.tenant;
+        self.failure.map_or(Ok(()), |e| Err(Error::local(format!("tenant `{tenant}` is compacted, but its table is behind, and nothing is deleted"), e)))
+    }
+}
