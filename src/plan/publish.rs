@@ -151,7 +151,8 @@ pub fn unnamed(keys: Vec<Key>, readers: &Readers, keep: Duration, now: DateTime<
         return Vec::new();
     }
     let keep = TimeDelta::from_std(keep).unwrap_or(TimeDelta::MAX);
-    let over = |at: &DateTime<Utc>| at.checked_add_signed(keep).is_some_and(|t| t <= now);
+    // Nobody may read an older version: it does not matter when.
+    let over = |at: &DateTime<Utc>| keep.is_zero() || at.checked_add_signed(keep).is_some_and(|t| t <= now);
     keys.into_iter().filter(|key| !readers.published.files.contains_key(key) && readers.removed.get(key).is_none_or(over)).collect()
 }
 

@@ -86,6 +86,11 @@ impl Publishing<'_> {
     /// What kept the tenant from being published, if anything did.
     pub fn into_result(self) -> Result<()> {
         let tenant = self.tenant;
-        self.failure.map_or(Ok(()), |e| Err(Error::local(format!("tenant `{tenant}` is compacted, but its table is behind, and nothing is deleted"), e)))
+        match self.failure {
+            None => Ok(()),
+            // Others publish: they bring the table on.
+            Some(e @ Error::Conflict(_)) => Err(e),
+            Some(e) => Err(Error::local(format!("the table of tenant `{tenant}` is behind, so nothing of it is deleted"), e)),
+        }
     }
 }

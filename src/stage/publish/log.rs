@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
@@ -77,6 +78,33 @@ pub async fn put(store: &Arc<dyn ObjectStore>, folder: &str, file: &LogFile) -> 
     }
 }
 
+/// The files of a log that nobody needs who reads a version that is younger than `keep`: those below the newest checkpoint that is as old. Of `log`, names and the
+/// store's times of their writing, the newest tells what time it is.
+fn outdated(log: &[(String, DateTime<Utc>)], keep: Duration) -> Vec<&str> {
+    let (Some(now), Ok(keep)) = (log.iter().map(|(_, at)| *at).max(), TimeDelta::from_std(keep)) else { return Vec::new() };
+    let is_old = |at: &DateTime<Utc>| at.checked_add_signed(keep).is_some_and(|t| t <= now);
+    let base = log.iter().filter(|(name, at)| paths::is_checkpoint(name) && is_old(at)).filter_map(|(name, _)| paths::version(name)).max().unwrap_or(0);
+    log.iter().map(|(name, _)| name.as_str()).filter(|name| paths::version(name).is_some_and(|v| v < base)).collect()
+}
+
+/// Removes what is outdated. How many files.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn prune(store: &Arc<dyn ObjectStore>, folder: &str, keep: Duration) -> Result<usize> {
+    let failed = |e| Error::store(format!("cannot tidy the table's log `{folder}`"), e);
+    let listing = store.list(Some(&path(folder)?)).try_collect::<Vec<_>>().await.map_err(failed)?;
+    let names: Vec<_> = listing.iter().filter_map(|m| Some((m.location.as_ref().strip_prefix(folder)?.strip_prefix('/')?.to_owned(), m.last_modified))).collect();
+    let old = outdated(&names, keep);
+    for name in &old {
+        match store.delete(&path(&format!("{folder}/{name}"))?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(e) => return Err(failed(e)),
+        }
+    }
+    Ok(old.len())
+}
+
 async fn read(store: &Arc<dyn ObjectStore>, key: &object_store::path::Path) -> object_store::Result<Option<Bytes>> {
     match store.get(key).await {
         Ok(reply) => {
@@ -100,5 +128,27 @@ pub async fn put_checkpoint(store: &Arc<dyn ObjectStore>, folder: &str, file: Lo
     match store.put_opts(&path(&format!("{folder}/{name}"))?, body.into(), options).await {
         Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
         Err(e) => Err(Error::store(format!("cannot write `{folder}/{name}`"), e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_kept_from_the_last_checkpoint_before_what_may_be_read() {
+        let day = |n: i64| DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(n);
+        let mut log: Vec<_> = (0..=30).map(|n| (format!("{n:020}.json"), day(n))).collect();
+        log.extend([10, 20, 30].map(|n| (format!("{n:020}.checkpoint.parquet"), day(n))));
+        log.extend([("_last_checkpoint".to_owned(), day(30)), ("_sidecars/x.parquet".to_owned(), day(0))]);
+        let days = |n| Duration::from_secs(n * 86_400);
+        let old = outdated(&log, days(9));
+        assert_eq!(old.len(), 21, "20 versions, and the checkpoint below the second: {old:?}");
+        assert!(old.iter().all(|name| paths::version(name).unwrap() < 20), "{old:?}");
+        assert_eq!(outdated(&log, days(10)).len(), 21);
+        assert_eq!(outdated(&log, days(11)).len(), 10);
+        assert_eq!(outdated(&log, days(21)), [] as [&str; 0]);
+        assert_eq!(outdated(&log, Duration::MAX), [] as [&str; 0]);
+        assert_eq!(outdated(&[], days(0)), [] as [&str; 0]);
     }
 }

@@ -228,15 +228,22 @@ impl Publisher {
         };
         let (table, checkpoint) = self.blocking(made).await?;
         if let Err(e) = self.put_checkpoint(checkpoint).await {
-            tracing::warn!("a checkpoint of the table could not be written, readers read its log instead: {e}");
+            tracing::warn!("the table has its new version, but no checkpoint: {e}");
         }
         Ok(Some(table))
     }
 
     async fn put_checkpoint(&self, files: Result<Vec<table::LogFile>, String>) -> Result<()> {
-        for file in files.map_err(|why| Error::local("cannot make it", why))? {
+        let files = files.map_err(|why| Error::local("cannot make it", why))?;
+        if files.is_empty() {
+            return Ok(());
+        }
+        for file in files {
             log::put_checkpoint(&self.store, &self.place.log(), file).await?;
         }
+        // What may be read, and a week in any case, for those who ask what happened.
+        let removed = log::prune(&self.store, &self.place.log(), self.publish.keep.max(table::REMEMBERED)).await?;
+        tracing::debug!(removed, "checkpoint of the table written");
         Ok(())
     }
 }

@@ -42,7 +42,7 @@ const ROOT: &str = "memory:///";
 const OWNER: &str = "icepack.layout";
 
 /// What is remembered of files that were taken out, unless the table says otherwise.
-const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
+pub const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
 
 /// A checkpoint is written after so many versions.
 const CHECKPOINT_EVERY: u64 = 10;
