@@ -110,6 +110,17 @@ pub struct Readers {
     pub remembered: Duration,
 }
 
+/// The table that a run publishes, as its sweep knows it.
+#[derive(Debug, Clone)]
+pub struct Followed {
+    /// What its readers need, read after everything was published.
+    pub readers: Readers,
+    /// How long files stay that only older versions name.
+    pub keep: Duration,
+    /// The folder of its log.
+    pub log: Key,
+}
+
 /// What a publication did.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PublishReport {

@@ -1,8 +1,9 @@
 //! What a footer says of a whole file, for those who look before they read: its columns, its rows, and the bounds of its values.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDate};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy};
@@ -59,8 +60,13 @@ pub fn summarise(tail: &Bytes, size: u64, limit: u64) -> Result<Summary, String>
     guard(|| {
         let parsed = parse_footer(tail, size, limit)?;
         let leaves = parsed.footer.metadata().file_metadata().schema_descr();
-        let flat: Vec<(usize, String)> =
-            leaves.columns().iter().enumerate().filter_map(|(i, c)| Some((i, c.path().parts().first()?.clone())).filter(|_| c.path().parts().len() == 1)).take(COLUMNS).collect();
+        let flat: Vec<(usize, String)> = leaves
+            .columns()
+            .iter()
+            .enumerate()
+            .filter_map(|(i, c)| Some((i, c.path().parts().first()?.clone())).filter(|_| c.path().parts().len() == 1))
+            .take(COLUMNS)
+            .collect();
         let mut options = ParquetMetaDataOptions::default();
         options.set_column_stats_policy(ParquetStatisticsPolicy::skip_except(&flat.iter().map(|(i, _)| *i).collect::<Vec<_>>()));
         options.set_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
@@ -146,13 +152,21 @@ pub fn publishable(data_type: &DataType) -> Option<DataType> {
         T::Decimal32(p, s) | T::Decimal64(p, s) | T::Decimal128(p, s) if s >= 0 => T::Decimal128(p, s),
         T::List(f) => T::List(child(&f)?),
         T::Struct(fields) => T::Struct(fields.iter().map(child).collect::<Option<_>>()?),
-        T::Map(entries, sorted) => T::Map(child(&entries)?, sorted),
+        T::Map(entries, sorted) => T::Map(Arc::new(map_entries(&entries)?), sorted),
         _ => return None,
     })
 }
 
-fn child(field: &arrow::datatypes::FieldRef) -> Option<arrow::datatypes::FieldRef> {
-    Some(field.as_ref().clone().with_data_type(publishable(field.data_type())?).into())
+/// Every value may be null some day, and a table can only be told beforehand.
+fn child(field: &FieldRef) -> Option<FieldRef> {
+    Some(Arc::new(Field::new(field.name(), publishable(field.data_type())?, true)))
+}
+
+fn map_entries(entries: &Field) -> Option<Field> {
+    let DataType::Struct(fields) = entries.data_type() else { return None };
+    let [key, value] = fields.iter().collect::<Vec<_>>().try_into().ok()?;
+    let fields = vec![Field::new("key", publishable(key.data_type())?, false), Field::new("value", publishable(value.data_type())?, true)];
+    Some(Field::new("key_value", DataType::Struct(fields.into()), false))
 }
 
 /// Whether readers of a table find the values of a file's column in the table's: the same type, or a narrower number.

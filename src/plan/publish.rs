@@ -51,7 +51,9 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
     /// A table never goes back to older rows: they may be gone.
-    #[error("its table shows version {published} of the manifest, but head is {head}: was an older manifest brought back? Remove the table's log to have it made anew")]
+    #[error(
+        "its table shows version {published} of the manifest, but head is {head}: was an older manifest brought back? Remove the table's log to have it made anew"
+    )]
     Backwards {
         /// What the table shows.
         published: u64,

@@ -1,17 +1,16 @@
 //! Publishing as a part of a pass: a step that may fail without harm, but that nothing is deleted without.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use object_store::ObjectStore;
 
 use super::Run;
 use crate::error::{Error, Result};
 use crate::model::names::Tenant;
-use crate::model::publish::Readers;
-use crate::model::report::TenantReport;
+use crate::model::publish::Followed;
 #[cfg(feature = "delta")]
 use crate::model::report::Status;
+use crate::model::report::TenantReport;
 #[cfg(feature = "delta")]
 use crate::stage::publish::Publisher;
 
@@ -19,7 +18,7 @@ use crate::stage::publish::Publisher;
 pub(super) struct Publishing<'a> {
     tenant: &'a Tenant,
     #[cfg(feature = "delta")]
-    publisher: Option<(Publisher, Duration)>,
+    publisher: Option<Publisher>,
     failure: Option<Error>,
 }
 
@@ -29,13 +28,13 @@ impl<'a> Publishing<'a> {
         let config = &run.context.config;
         // As many tenants at once, with some footers each.
         let footer_limit = config.memory_limit / 32 / (config.concurrency.max(1) as u64);
-        let publisher = config.publish.map(|p| (Publisher::new(Arc::clone(store), tenant.clone(), p, footer_limit), p.keep));
+        let publisher = config.publish.map(|p| Publisher::new(Arc::clone(store), tenant.clone(), p, footer_limit));
         Self { tenant, publisher, failure: None }
     }
 
     /// Brings the table to what is live now. What goes wrong is kept: the pass goes on.
     pub async fn publish(&mut self, report: &mut TenantReport) {
-        let Some((publisher, _)) = &self.publisher else { return };
+        let Some(publisher) = &self.publisher else { return };
         match publisher.publish().await {
             Ok(done) => {
                 if done.commits > 0 {
@@ -51,14 +50,14 @@ impl<'a> Publishing<'a> {
         }
     }
 
-    /// What a sweep must know: nothing where nothing is published. None at all where it is not known, or the table is behind: then nothing may be deleted.
-    pub async fn readers(&mut self) -> Option<Option<(Readers, Duration)>> {
-        let Some((publisher, keep)) = &self.publisher else { return Some(None) };
+    /// The table, where there is one, for a sweep. None at all where it is behind or cannot be read: then nothing may be deleted.
+    pub async fn table(&mut self) -> Option<Option<Followed>> {
+        let Some(publisher) = &self.publisher else { return Some(None) };
         if self.failure.is_some() {
             return None;
         }
-        match publisher.readers().await {
-            Ok(readers) => Some(Some((readers, *keep))),
+        match publisher.followed().await {
+            Ok(table) => Some(Some(table)),
             Err(e) => {
                 tracing::warn!("nothing is deleted, for what the table's readers need is not known: {e}");
                 self.failure = Some(e);
@@ -77,7 +76,7 @@ impl<'a> Publishing<'a> {
 
     pub async fn publish(&mut self, _: &mut TenantReport) {}
 
-    pub async fn readers(&mut self) -> Option<Option<(Readers, Duration)>> {
+    pub async fn table(&mut self) -> Option<Option<Followed>> {
         Some(None)
     }
 }

@@ -151,11 +151,10 @@ impl Run {
             None => BTreeSet::new(),
         };
         // What is not published may be what readers see for good: nothing goes before it is.
-        let Some(readers) = publishing.readers().await else { return Ok(()) };
+        let Some(table) = publishing.table().await else { return Ok(()) };
         let clock = self.context.clock.as_ref();
         let directory = self.context.directory.as_ref();
-        let readers = readers.as_ref().map(|(readers, keep)| (readers, *keep));
-        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time: self.store_time, directory, readers };
+        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time: self.store_time, directory, table: table.as_ref() };
         let swept = sweeper.sweep(&receipts).await?;
         report.files_deleted += swept.deleted;
         if swept.deleted > 0 {

@@ -59,7 +59,9 @@ fn check_publish(settings: &Settings, warnings: &mut Vec<String>) -> Result<()> 
     if settings.draft.publish.delta {
         if !cfg!(feature = "delta") {
             let source = settings.source("publish.delta");
-            return Err(Error::Usage(format!("{source}: publish.delta is set, and this icepack was built without the feature `delta`: build it with, or unset it")));
+            return Err(Error::Usage(format!(
+                "{source}: publish.delta is set, and this icepack was built without the feature `delta`: build it with, or unset it"
+            )));
         }
         return Ok(());
     }

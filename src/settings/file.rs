@@ -207,7 +207,8 @@ impl Reader<'_> {
 
 /// Where a key that is right in itself belongs: TOML counts every key below a `[section]` to it, which is easily forgotten.
 fn elsewhere(section: &str, name: &str) -> Option<String> {
-    let home = ["", "compaction", "retention", "archive", "sweep", "publish", "metrics"].into_iter().find(|s| *s != section && known_scalars(s).contains(&name))?;
+    let home =
+        ["", "compaction", "retention", "archive", "sweep", "publish", "metrics"].into_iter().find(|s| *s != section && known_scalars(s).contains(&name))?;
     Some(match home {
         "" => format!("`{name}` belongs to the top of the file, before the first [section]"),
         home => format!("`{name}` belongs into [{home}]"),

@@ -9,8 +9,8 @@ use url::Url;
 
 use crate::metrics::deliver;
 use crate::model::manifest::ChecksumAlgorithm;
-use crate::model::publish::Layout;
 use crate::model::price::{CLASSES, ClassPrice, Prices};
+use crate::model::publish::Layout;
 use crate::stage::archive::s3::Verify;
 use crate::stage::credentials::Connection;
 use crate::stage::retry::RetryPolicy;

@@ -123,11 +123,7 @@ mod tests {
             "acme/_delta_log/00000000000000000000.json".to_owned(),
             "acme/_delta_log/00000000000000000001.json#1".to_owned(),
         ];
-        let dead = [
-            format!("{}#1", snapshot(40)),
-            format!("{}#12", names::manifest_key(&tenant, 1)),
-            "acme/_delta_log/00000000000000000000.json#2".to_owned(),
-        ];
+        let dead = [format!("{}#1", snapshot(40)), format!("{}#12", names::manifest_key(&tenant, 1)), "acme/_delta_log/00000000000000000000.json#2".to_owned()];
         for key in keep.iter().chain(&dead) {
             let path = dir.path().join(key);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();

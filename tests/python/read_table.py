@@ -66,7 +66,7 @@ class Readers:
 
     def duckdb(self, version):
         events = self.open(version).to_pyarrow_dataset()  # noqa: F841: DuckDB finds it by its name
-        return pa.table(duckdb.connect().execute("SELECT event_id, timestamp FROM events").to_arrow_table())
+        return duckdb.sql("SELECT event_id, timestamp FROM events").to_arrow_table()
 
     def datafusion(self, version):
         context = datafusion.SessionContext()

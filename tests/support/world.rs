@@ -246,7 +246,11 @@ impl World {
 
     async fn object(&self, store: &Store, meta: &ObjectMeta) -> Object<String> {
         let key = meta.location.as_ref();
-        let rows = if key.ends_with(".parquet") && !key.contains("/_delta_log/") && !self.garbage.contains(key) { read(store, key).await.iter().map(text).collect() } else { Vec::new() };
+        let rows = if key.ends_with(".parquet") && !key.contains("/_delta_log/") && !self.garbage.contains(key) {
+            read(store, key).await.iter().map(text).collect()
+        } else {
+            Vec::new()
+        };
         Object { size: meta.size, etag: meta.e_tag.clone(), rows }
     }
 

@@ -94,7 +94,8 @@ fn outdated(log: &[(String, DateTime<Utc>)], keep: Duration) -> Vec<&str> {
 pub async fn prune(store: &Arc<dyn ObjectStore>, folder: &str, keep: Duration) -> Result<usize> {
     let failed = |e| Error::store(format!("cannot tidy the table's log `{folder}`"), e);
     let listing = store.list(Some(&path(folder)?)).try_collect::<Vec<_>>().await.map_err(failed)?;
-    let names: Vec<_> = listing.iter().filter_map(|m| Some((m.location.as_ref().strip_prefix(folder)?.strip_prefix('/')?.to_owned(), m.last_modified))).collect();
+    let names: Vec<_> =
+        listing.iter().filter_map(|m| Some((m.location.as_ref().strip_prefix(folder)?.strip_prefix('/')?.to_owned(), m.last_modified))).collect();
     let old = outdated(&names, keep);
     for name in &old {
         match store.delete(&path(&format!("{folder}/{name}"))?).await {

@@ -18,7 +18,7 @@ use super::discover;
 use crate::error::{Error, Result};
 use crate::model::manifest::Manifest;
 use crate::model::names::{Key, Tenant};
-use crate::model::publish::{Layout, Place, Publish, PublishReport, Published, Readers, TENANT_COLUMN};
+use crate::model::publish::{Followed, Layout, Place, Publish, PublishReport, Published, TENANT_COLUMN};
 use crate::parquet_io::source::fetch_footer;
 use crate::parquet_io::summary::summarise;
 use crate::plan::publish::{self as plan, Step, Wanted};
@@ -58,12 +58,15 @@ impl Publisher {
         Self { store, place: Place { tenant, layout: publish.layout }, publish, footer_limit }
     }
 
-    /// What readers of the table need.
+    /// The table and what its readers need.
     ///
     /// # Errors
     /// [`Error::Store`]; [`Error::Local`] where the table is not one of ours.
-    pub async fn readers(&self) -> Result<Readers> {
-        self.open(|table| table.readers()).await
+    pub async fn followed(&self) -> Result<Followed> {
+        let log = log::fetch(&self.store, &self.place.log()).await?;
+        let place = self.place.clone();
+        let readers = self.blocking(move || Table::open(place, log)?.readers()).await?;
+        Ok(Followed { readers, keep: self.publish.keep, log: self.place.log() })
     }
 
     /// Brings the table to the live view, from whatever it shows.
@@ -89,12 +92,6 @@ impl Publisher {
         Err(Error::Conflict(format!("the table of tenant `{}` was written to {MAX_ROUNDS} times in between", self.place.tenant)))
     }
 
-    async fn open<T: Send + 'static>(&self, work: impl FnOnce(&Table) -> Result<T, String> + Send + 'static) -> Result<T> {
-        let log = log::fetch(&self.store, &self.place.log()).await?;
-        let place = self.place.clone();
-        self.blocking(move || work(&Table::open(place, log)?)).await
-    }
-
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T> {
         let done = tokio::task::spawn_blocking(work).await.map_err(|e| Error::local("publishing broke off", e))?;
         done.map_err(|why| self.failed(why))
@@ -117,16 +114,16 @@ impl Publisher {
         let inventory = discover::live_inventory(&self.store, &self.place.tenant).await?;
         let mut wanted = plan::wanted(&self.place.tenant, &inventory).map_err(|e| self.failed(e))?;
         let (files, unread) = self.footers(&wanted, &published).await?;
-        let rules = Rules {
-            columns: &columns,
-            local_times: table.takes_local_times(),
-            reserved: (self.place.layout == Layout::Shared).then_some(TENANT_COLUMN),
-        };
+        let rules =
+            Rules { columns: &columns, local_times: table.takes_local_times(), reserved: (self.place.layout == Layout::Shared).then_some(TENANT_COLUMN) };
         let mut fit = columns::fit(rules, &files);
         fit.misfits.extend(unread);
         for (key, why) in &fit.misfits {
             if wanted.remove(key).is_some_and(|w| w.rows.is_some()) {
-                return Err(self.failed(format!("`{key}`: {why}. Remove `{}/` to have the table made anew; until then nothing of this tenant is deleted", self.place.log())));
+                return Err(self.failed(format!(
+                    "`{key}`: {why}. Remove `{}/` to have the table made anew; until then nothing of this tenant is deleted",
+                    self.place.log()
+                )));
             }
         }
         let steps = plan::steps(inventory.head.as_ref(), &wanted, &published).map_err(|e| self.failed(e))?;

@@ -92,8 +92,30 @@ pub struct Table {
     files: Arc<InMemory>,
     engine: DefaultEngine<TokioMultiThreadExecutor>,
     snapshot: Option<SnapshotRef>,
-    /// Outlives the engine, which runs on it. Its own, because delta_kernel waits in its threads for what others of them do.
-    runtime: Runtime,
+    threads: Threads,
+}
+
+/// The threads that delta_kernel runs on. Its own, because it waits in some of them for what others do.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn new() -> Result<Self> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("delta").enable_all().build();
+        Ok(Self(Some(runtime.map_err(|e| e.to_string())?)))
+    }
+
+    fn runtime(&self) -> Result<&Runtime> {
+        self.0.as_ref().ok_or_else(|| "its threads have ended".to_owned())
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // To wait for them is forbidden where a table is dropped, in our own runtime. They have nothing left to do.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Table {
@@ -102,21 +124,23 @@ impl Table {
     /// # Errors
     /// Why it is not a table of ours, in a sentence.
     pub fn open(place: Place, log: Vec<LogFile>) -> Result<Self> {
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("delta").enable_all().build().map_err(|e| e.to_string())?;
+        let threads = Threads::new()?;
+        let runtime = threads.runtime()?;
         let files = Arc::new(InMemory::new());
         let is_new = log.is_empty();
-        runtime.block_on(async {
-            for (name, body) in log {
-                files.put(&log_path(&name), body.into()).await?;
-            }
-            Ok::<(), object_store::Error>(())
-        })
-        .map_err(|e| e.to_string())?;
+        runtime
+            .block_on(async {
+                for (name, body) in log {
+                    files.put(&log_path(&name), body.into()).await?;
+                }
+                Ok::<(), object_store::Error>(())
+            })
+            .map_err(|e| e.to_string())?;
         let store: Arc<dyn ObjectStore> = Arc::clone(&files) as Arc<dyn ObjectStore>;
         let executor = Arc::new(TokioMultiThreadExecutor::new(runtime.handle().clone()));
         let engine = DefaultEngineBuilder::new(store).with_task_executor(executor).build();
         let snapshot = if is_new { None } else { Some(Snapshot::builder_for(ROOT).build(&engine).map_err(text)?) };
-        let table = Self { place, files, engine, snapshot, runtime };
+        let table = Self { place, files, engine, snapshot, threads };
         table.check_owner()?;
         Ok(table)
     }
@@ -337,8 +361,10 @@ impl Table {
     }
 
     fn read(&self, name: &str) -> Result<Option<Bytes>> {
-        let found = self.runtime.block_on(async {
-            let Some(meta) = self.files.list(Some(&Path::from(DELTA_LOG))).try_filter(|m| futures::future::ready(m.location.filename() == Some(name))).try_next().await? else {
+        let found = self.threads.runtime()?.block_on(async {
+            let Some(meta) =
+                self.files.list(Some(&Path::from(DELTA_LOG))).try_filter(|m| futures::future::ready(m.location.filename() == Some(name))).try_next().await?
+            else {
                 return Ok(None);
             };
             Ok(Some(self.files.get(&meta.location).await?.bytes().await?))
@@ -427,4 +453,3 @@ fn longs<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a arrow::array::Int
 fn text(e: KernelError) -> String {
     e.to_string()
 }
-
