@@ -42,13 +42,7 @@ impl Directory {
                 FileKind::Raw | FileKind::Other => {}
             }
         }
-        let log = self.0.join(tenant.as_str()).join(names::DELTA_LOG);
-        for (path, name) in staged(&log)? {
-            // Whoever is still writing it finds that it exists.
-            if log.join(name).exists() {
-                remove(&path)?;
-            }
-        }
+        self.sweep_log(tenant)?;
         for (path, name) in staged(&self.0.join(names::manifest_dir(tenant)))? {
             let key = format!("{}/{name}", names::manifest_dir(tenant));
             if names::parse_manifest_key(tenant, &key).is_some_and(|version| version <= head.version) {
@@ -56,6 +50,19 @@ impl Directory {
             }
         }
         Ok(pending)
+    }
+
+    /// Of a Delta table's log: what belongs to versions that exist. Whoever is still writing one of those has lost it, or does without.
+    fn sweep_log(&self, tenant: &Tenant) -> Result<()> {
+        let log = self.0.join(tenant.as_str()).join(names::DELTA_LOG);
+        let version = |name: &str| name.split('.').next().and_then(|digits| digits.parse::<u64>().ok());
+        for (path, name) in staged(&log)? {
+            let exists = |v: u64| log.join(format!("{v:020}.json")).exists();
+            if version(&name).is_none_or(exists) {
+                remove(&path)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -213,7 +213,7 @@ impl Publisher {
             let file = table.commit(&change)?;
             Ok((table, file))
         };
-        let (table, file) = self.blocking(made).await?;
+        let (mut table, file) = self.blocking(made).await?;
         if log::put(&self.store, &self.place.log(), &file).await? == Put::Lost {
             return Ok(None);
         }

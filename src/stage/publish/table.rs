@@ -92,6 +92,8 @@ pub struct Table {
     files: Arc<InMemory>,
     engine: DefaultEngine<TokioMultiThreadExecutor>,
     snapshot: Option<SnapshotRef>,
+    /// The version of the last checkpoint.
+    checkpoint: u64,
     threads: Threads,
 }
 
@@ -128,6 +130,7 @@ impl Table {
         let runtime = threads.runtime()?;
         let files = Arc::new(InMemory::new());
         let is_new = log.is_empty();
+        let checkpoint = log.iter().filter(|(name, _)| paths::is_checkpoint(name)).filter_map(|(name, _)| paths::version(name)).max().unwrap_or(0);
         runtime
             .block_on(async {
                 for (name, body) in log {
@@ -140,7 +143,7 @@ impl Table {
         let executor = Arc::new(TokioMultiThreadExecutor::new(runtime.handle().clone()));
         let engine = DefaultEngineBuilder::new(store).with_task_executor(executor).build();
         let snapshot = if is_new { None } else { Some(Snapshot::builder_for(ROOT).build(&engine).map_err(text)?) };
-        let table = Self { place, files, engine, snapshot, threads };
+        let table = Self { place, files, engine, snapshot, checkpoint, threads };
         table.check_owner()?;
         Ok(table)
     }
@@ -349,14 +352,15 @@ impl Table {
     ///
     /// # Errors
     /// As [`Self::published`].
-    pub fn checkpoint(&self) -> Result<Vec<LogFile>> {
-        let Some(snapshot) = self.snapshot.as_ref().filter(|s| s.version() > 0 && s.version().is_multiple_of(CHECKPOINT_EVERY)) else { return Ok(Vec::new()) };
+    pub fn checkpoint(&mut self) -> Result<Vec<LogFile>> {
+        let Some(snapshot) = self.snapshot.clone().filter(|s| s.version() >= self.checkpoint + CHECKPOINT_EVERY) else { return Ok(Vec::new()) };
         let _ = snapshot.checkpoint(&self.engine, None).map_err(text)?;
         let mut written = Vec::new();
         for name in [format!("{:020}.checkpoint.parquet", snapshot.version()), paths::LAST_CHECKPOINT.to_owned()] {
             let body = self.read(&name)?.ok_or_else(|| format!("delta_kernel wrote no {name}"))?;
             written.push((name, body));
         }
+        self.checkpoint = snapshot.version();
         Ok(written)
     }
 
