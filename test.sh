@@ -97,4 +97,5 @@ else
 fi
 
 "$ICEPACK_TEST_PYTHON" -m unittest discover --start-directory tests/python
-cargo test --locked "$@"
+# Tables are a feature, and tested like everything else.
+cargo test --locked --features delta "$@"

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::policy::{ArchivePolicy, CompactionStrategy, Policy};
 use crate::model::price::Prices;
+use crate::model::publish::Publish;
 use crate::model::shard::Shard;
 use crate::stage::archive::ArchiveTarget;
 
@@ -145,6 +146,8 @@ pub struct CompactionConfig {
     pub spill_dir: Option<PathBuf>,
     /// By a tenant's name or a glob.
     pub overrides: BTreeMap<String, CompactionOverrides>,
+    /// Keeps Delta tables that show the live view. Only with the cargo feature `delta`; without it, a pass is refused.
+    pub publish: Option<Publish>,
     /// The part of the work that is this job's own, where several share it.
     pub shard: Shard,
 }
@@ -178,6 +181,7 @@ impl Default for CompactionConfig {
             max_duration: None,
             spill_dir: None,
             overrides: BTreeMap::new(),
+            publish: None,
             shard: Shard::WHOLE,
         }
     }

@@ -5,6 +5,7 @@ mod group;
 mod line;
 mod memory;
 mod outcome;
+mod publish;
 mod selection;
 mod shards;
 mod tenant;
@@ -269,6 +270,9 @@ impl Context {
         if self.config.plan_for_archive && self.config.archive.is_none() {
             return Err(Error::Usage("this manager plans for an archive that it was not given, so it can only look: set `archive` to run a pass".to_owned()));
         }
+        if self.config.publish.is_some() && !cfg!(feature = "delta") {
+            return Err(Error::Usage("`publish.delta` is set, and this icepack was built without the feature `delta`: build it with, or unset it".to_owned()));
+        }
         let run_id = self.clock.mint(FileId::NIL);
         let span = trace::pass(run_id);
         let shard = if let Which::One(_) = which { Shard::WHOLE } else { self.config.shard };
@@ -393,7 +397,8 @@ impl Run {
                 let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant));
                 let sweep_due =
                     home && (litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing, self.context.clock.now())));
-                if plan.groups.is_empty() && !sweep_due {
+                let publishes = home && self.context.config.publish.is_some();
+                if plan.groups.is_empty() && !sweep_due && !publishes {
                     let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
                     return Look::Over(Box::new(Outcome { standing, found, ..Outcome::of(report) }));
                 }

@@ -287,6 +287,9 @@ worlds!(
     delayed_deletes
 );
 
+#[cfg(feature = "delta")]
+worlds!(published, published_directory, published_often);
+
 /// Whole snapshots go into the archive by copies. A pass that finds those of one that died takes them for its own, once it has seen that they are.
 #[test]
 fn whole_files_copied() {

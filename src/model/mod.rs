@@ -9,6 +9,7 @@ pub mod names;
 pub mod plan;
 pub mod policy;
 pub mod price;
+pub mod publish;
 pub mod record;
 pub mod report;
 pub mod restore;

@@ -15,6 +15,9 @@ use super::file::Micros;
 /// The folder below the store's root that holds icepack's own state. Its leading `_` keeps it from being a tenant.
 pub const STATE_DIR: &str = "_icepack";
 
+/// The folder of a Delta table's log. What lies in one is never a raw file: its checkpoints are Parquet files too.
+pub const DELTA_LOG: &str = "_delta_log";
+
 /// A key relative to the root of its store, as the store spells it: no leading slash, `/` between segments.
 pub type Key = String;
 
@@ -216,7 +219,7 @@ pub enum FileKind {
 /// taking it for a snapshot would hide its rows. It is an input like any raw file.
 pub fn classify(tenant: &Tenant, key: &str) -> FileKind {
     let Some(name) = key.rsplit('/').next().and_then(|n| n.strip_suffix(".parquet")) else { return FileKind::Other };
-    if !tenant.owns(key) || name.is_empty() {
+    if !tenant.owns(key) || name.is_empty() || key.split('/').any(|part| part == DELTA_LOG) {
         return FileKind::Other;
     }
     match parse_snapshot_name(tenant, name) {
@@ -285,7 +288,7 @@ mod tests {
         ] {
             assert_eq!(classify(&acme, raw), FileKind::Raw, "{raw}");
         }
-        for other in ["acme/x.txt", "acme/.parquet", "acmee/x.parquet", "acme/x.parquet.tmp"] {
+        for other in ["acme/x.txt", "acme/.parquet", "acmee/x.parquet", "acme/x.parquet.tmp", "acme/_delta_log/00000000000000000010.checkpoint.parquet"] {
             assert_eq!(classify(&acme, other), FileKind::Other, "{other}");
         }
     }

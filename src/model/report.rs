@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::Ledger;
 use super::names::{FileId, Key};
+use super::publish::PublishReport;
 use super::stock::{Sizes, Stock};
 
 /// The version of the JSON documents that the command line prints.
@@ -138,6 +139,9 @@ pub struct TenantReport {
     /// Commits of which nobody knows whether they happened.
     #[serde(default)]
     pub unknown_commits: u64,
+    /// What was published, where it is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<PublishReport>,
 }
 
 impl TenantReport {

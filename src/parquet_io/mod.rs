@@ -9,6 +9,7 @@ pub mod read;
 pub mod schema;
 pub mod source;
 pub mod stats;
+pub mod summary;
 pub mod thrift;
 pub mod time;
 pub mod views;

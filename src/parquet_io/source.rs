@@ -173,6 +173,24 @@ pub async fn fetch_end(store: &dyn ObjectStore, path: &Path, key: &str, len: u64
     if bytes.len() as u64 == want { Ok(Tail { meta, bytes, disk }) } else { Err(short_body(key, bytes.len(), want)) }
 }
 
+/// The end of a file with its whole footer, if that has no more than `limit` bytes: one ranged GET, two where it is long.
+///
+/// # Errors
+/// As [`fetch_tail`]; [`Error::Input`] where there is no footer, or too long a one.
+pub async fn fetch_footer(store: &dyn ObjectStore, key: &str, limit: u64) -> Result<(Ident, Bytes)> {
+    let path = Path::parse(key).map_err(|e| Error::Refused(format!("`{key}` is not a plain key: {e}")))?;
+    let (meta, mut tail) = fetch_tail(store, &path, key, super::read::TAIL).await?;
+    let ident = Ident { key: key.to_owned(), size: meta.size, etag: meta.e_tag };
+    let need = super::read::footer_len(&tail, ident.size).map_err(|why| ident.bad(why))?;
+    if need > limit {
+        return Err(ident.bad("its footer is too long to be looked at beforehand"));
+    }
+    if need > tail.len() as u64 {
+        tail = fetch_tail(store, &path, key, need).await?.1;
+    }
+    Ok((ident, tail))
+}
+
 /// An opened [`Source`], as the Parquet decoder wants it. Errors of the store or the disk are kept aside, because the decoder would hand them
 /// back as text, and they must not be taken for a damaged file.
 #[derive(Clone)]

@@ -6,6 +6,7 @@ pub mod compaction;
 pub mod expiry;
 pub mod live;
 pub mod money;
+pub mod publish;
 pub mod restore;
 pub mod retention;
 pub mod schedule;

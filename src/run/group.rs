@@ -63,7 +63,13 @@ impl GroupRun<'_> {
         let started = self.run.context.clock.monotonic_ms();
         let (files, reason, span) = (group.inputs.len(), group.reason.to_string(), trace::group(&group));
         let mut own = TenantReport::default();
-        let done = self.carry_out(group, &mut own).instrument(span.clone()).await;
+        let mut done = self.carry_out(group, &mut own).instrument(span.clone()).await;
+        if let Err(Error::Conflict(_) | Error::Gone(_)) = &done
+            && self.run.context.config.shard.is_part()
+        {
+            // Another shard saw other files and took some of these.
+            done = self.line.catch_up(self.store.as_ref(), self.tenant).await.and(done);
+        }
         trace::group_ended(&span, &own, &done);
         if done.is_ok() {
             log(&own, files, &reason, self.run.context.clock.monotonic_ms() - started);

@@ -4,13 +4,16 @@
 //! done and another group of this run has committed. The proof holds nevertheless: an input can be taken away unseen only by a commit of somebody else
 //! between the look and ours, and where every version in between is our own, the child of the one before, there is none.
 
+use object_store::ObjectStore;
 use tokio::sync::Mutex;
 
 use super::trace;
 use crate::error::{Error, Result};
 use crate::model::manifest::{Edit, Manifest, Observed};
+use crate::model::names::Tenant;
 use crate::plan::brake::Brake;
 use crate::stage::commit::Committer;
+use crate::stage::discover;
 
 /// The commits of one run to one tenant, one after the other.
 pub(super) struct Line<'a> {
@@ -51,11 +54,23 @@ impl<'a> Line<'a> {
         self.state.lock().await.ended
     }
 
-    /// Goes on from `head`, which was read from the store.
-    pub async fn go_on_from(&self, head: Manifest) {
+    /// Reads head again, after another shard did what this one was about to do. Ends the line where it cannot be read.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn catch_up(&self, store: &dyn ObjectStore, tenant: &Tenant) -> Result<()> {
         let mut state = self.state.lock().await;
-        state.ours_above = head.version;
-        state.head = head;
+        match discover::head(store, tenant, 0).await {
+            Ok(Some(head)) => {
+                state.ours_above = head.version;
+                state.head = head;
+                Ok(())
+            }
+            unread => {
+                state.ended = true;
+                unread.map(|_| ())
+            }
+        }
     }
 
     /// Commits `edit`. What it retires was `seen` after a head that [`Self::head`] gave.

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::group::GroupRun;
 use super::line::Line;
+use super::publish::Publishing;
 use super::{Outcome, Run, Work, failed, trace};
 use crate::error::{Error, Result};
 use crate::model::inspect::TenantStatus;
@@ -92,18 +93,24 @@ impl Run {
         let shared = self.context.config.shard.is_part();
         let policy = self.context.config.policy_for(tenant.as_str());
         let committer = Committer::new(Arc::clone(store), tenant.clone(), Arc::clone(&self.context.clock), self.run_id);
+        let mut publishing = Publishing::of(self, store, &tenant);
+        if home {
+            // Before they are merged: readers see rows come once, and then move.
+            publishing.publish(report).await;
+        }
+        let groups = plan.groups.len();
         let head = match inventory.head {
             Some(head) => head,
+            None if groups == 0 => return publishing.into_result(),
             None => trace::stage(trace::commit(), committer.begin(), trace::committed).await?,
         };
-        let groups = plan.groups.len();
         let line = Line::new(&committer, head, brake, shared);
         let group_run =
             GroupRun { run: self, store, tenant: &tenant, policy: &policy, line, fetching: Arc::new(Semaphore::new(1)), cutoff: plan.cutoff, archive_requests };
-        let failure = self.work_groups(&group_run, plan.groups, report).await?;
+        let failure = self.work_groups(&group_run, plan.groups, &mut publishing, report).await?;
         // A spread tenant is swept by its home alone.
         if home && (groups > 0 || sweep_due) {
-            let swept = trace::stage(trace::sweep(), self.clean_up(store, &tenant, &policy, &committer), |span, swept| _ = span.record("files_deleted", swept));
+            let swept = trace::stage(trace::sweep(), self.clean_up(store, &tenant, &policy, &committer, &mut publishing), |span, swept| _ = span.record("files_deleted", swept));
             match swept.await {
                 Err(e @ Error::Conflict(_)) if shared => {
                     tracing::info!("sweep left to the next pass: {e}");
@@ -118,11 +125,17 @@ impl Run {
                 }
             }
         }
-        failure.map_or(Ok(()), Err)
+        failure.map_or_else(|| publishing.into_result(), Err)
     }
 
     /// Does the groups, and gives what made one of them fail. Where nothing more may rest on what we know, the others end before they commit.
-    async fn work_groups(&self, group_run: &GroupRun<'_>, groups: Vec<Group>, report: &mut TenantReport) -> Result<Option<Error>> {
+    async fn work_groups(
+        &self,
+        group_run: &GroupRun<'_>,
+        groups: Vec<Group>,
+        publishing: &mut Publishing<'_>,
+        report: &mut TenantReport,
+    ) -> Result<Option<Error>> {
         let at_once = GROUPS_AT_ONCE.min(self.context.config.concurrency.max(1));
         let (mut failure, mut end) = (None, None);
         let mut turns = pin!(stream::iter(groups).map(|group| group_run.run(group)).buffered(at_once));
@@ -134,17 +147,13 @@ impl Run {
             report.add(&own);
             report.status = report.status.max(own.status);
             match done {
-                Ok(()) => {}
+                // The others wait meanwhile: nothing here may need what they hold.
+                Ok(()) => publishing.publish(report).await,
                 Err(e) if group_run.line.ends(&e) => _ = end.get_or_insert(e),
                 // Another shard saw other files and took some of these: it has done them, or they wait for the next pass.
                 Err(e @ (Error::Conflict(_) | Error::Gone(_))) => {
                     tracing::info!("group left to another shard: {e}");
                     report.conflicts += 1;
-                    match discover::head(group_run.store.as_ref(), group_run.tenant, 0).await {
-                        Ok(Some(head)) => group_run.line.go_on_from(head).await,
-                        Ok(None) => _ = end.get_or_insert(e),
-                        Err(unread) => _ = end.get_or_insert(unread),
-                    }
                 }
                 // One group that cannot be done, say because the archive is down, must not hold up the others for ever.
                 Err(e) => {
@@ -163,13 +172,23 @@ impl Run {
     }
 
     /// Receipts first, then deletions: what the archive needs to explain itself is in place before the hot copy goes. The files deleted.
-    async fn clean_up(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant, policy: &Policy, committer: &Committer) -> Result<u64> {
+    async fn clean_up(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        tenant: &Tenant,
+        policy: &Policy,
+        committer: &Committer,
+        publishing: &mut Publishing<'_>,
+    ) -> Result<u64> {
         let receipts = match discover::head(store.as_ref(), tenant, 0).await? {
             Some(head) if !head.archives.is_empty() => trace::stage(trace::receipts(head.archives.len()), self.file_receipts(&head), |_, _| {}).await?,
             _ => BTreeSet::new(),
         };
+        // What is not published may be what readers see for good: nothing goes before it is.
+        let Some(table) = publishing.table().await else { return Ok(0) };
         let clock = self.context.clock.as_ref();
-        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time: self.store_time, directory: self.context.directory.as_ref() };
+        let directory = self.context.directory.as_ref();
+        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time: self.store_time, directory, table: table.as_ref() };
         Ok(sweeper.sweep(&receipts).await?.deleted)
     }
 

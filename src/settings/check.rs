@@ -30,6 +30,7 @@ pub fn check(settings: &Settings) -> Result<Vec<String>> {
         check_sizes(settings, Some((tenant, own)), &mut warnings)?;
     }
     check_archive(settings, &mut warnings)?;
+    check_publish(settings, &mut warnings)?;
     Ok(warnings)
 }
 
@@ -50,6 +51,22 @@ fn check_ttls(settings: &Settings) -> Result<()> {
             show_duration(ttl)
         )));
     }
+    Ok(())
+}
+
+/// What was asked for must be there, or people would read tables that nobody writes.
+fn check_publish(settings: &Settings, warnings: &mut Vec<String>) -> Result<()> {
+    if settings.draft.publish.delta {
+        if !cfg!(feature = "delta") {
+            let source = settings.source("publish.delta");
+            return Err(Error::Usage(format!(
+                "{source}: publish.delta is set, and this icepack was built without the feature `delta`: build it with, or unset it"
+            )));
+        }
+        return Ok(());
+    }
+    let idle = ["publish.layout", "publish.keep"].into_iter().filter(|path| settings.source(path) != Source::Default);
+    warnings.extend(idle.map(|path| format!("{path} ({}) does nothing without publish.delta", settings.source(path))));
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use super::value::{self, Raw};
 use super::{Origins, Source};
 
 /// The tables at the top level, beside the scalar settings.
-const SECTIONS: [&str; 7] = ["compaction", "retention", "archive", "sweep", "metrics", "prices", "tenants"];
+const SECTIONS: [&str; 8] = ["compaction", "retention", "archive", "sweep", "publish", "metrics", "prices", "tenants"];
 
 /// Bytes. Longer globs would be too large to compile, or take long.
 const LONGEST_PATTERN: usize = 1_000;
@@ -207,7 +207,8 @@ impl Reader<'_> {
 
 /// Where a key that is right in itself belongs: TOML counts every key below a `[section]` to it, which is easily forgotten.
 fn elsewhere(section: &str, name: &str) -> Option<String> {
-    let home = ["", "compaction", "retention", "archive", "sweep", "metrics"].into_iter().find(|s| *s != section && known_scalars(s).contains(&name))?;
+    let home =
+        ["", "compaction", "retention", "archive", "sweep", "publish", "metrics"].into_iter().find(|s| *s != section && known_scalars(s).contains(&name))?;
     Some(match home {
         "" => format!("`{name}` belongs to the top of the file, before the first [section]"),
         home => format!("`{name}` belongs into [{home}]"),

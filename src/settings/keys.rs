@@ -10,6 +10,7 @@ use url::Url;
 use crate::metrics::deliver;
 use crate::model::manifest::ChecksumAlgorithm;
 use crate::model::price::{CLASSES, ClassPrice, Prices};
+use crate::model::publish::Layout;
 use crate::stage::archive::s3::Verify;
 use crate::stage::credentials::Connection;
 use crate::stage::retry::RetryPolicy;
@@ -38,6 +39,7 @@ pub struct Draft {
     pub archive: ArchiveDraft,
     pub delete_delay: Duration,
     pub orphan_grace: Duration,
+    pub publish: PublishDraft,
     pub metrics: MetricsDraft,
     /// Whether each pass puts the report into the store.
     pub report: bool,
@@ -74,11 +76,26 @@ impl Default for Draft {
             archive: ArchiveDraft::default(),
             delete_delay: c.delete_delay,
             orphan_grace: c.orphan_grace,
+            publish: PublishDraft::default(),
             metrics: MetricsDraft::default(),
             report: false,
             prices: c.prices,
             overrides: c.overrides,
         }
+    }
+}
+
+/// `[publish]`.
+#[derive(Debug, Clone)]
+pub struct PublishDraft {
+    pub delta: bool,
+    pub layout: Layout,
+    pub keep: Duration,
+}
+
+impl Default for PublishDraft {
+    fn default() -> Self {
+        Self { delta: false, layout: Layout::default(), keep: Duration::from_secs(7 * 86_400) }
     }
 }
 
@@ -136,6 +153,7 @@ impl Default for ArchiveDraft {
 
 const VERIFY: [(&str, Verify); 2] = [("checksum", Verify::Checksum), ("readback", Verify::Readback)];
 const CHECKSUMS: [(&str, ChecksumAlgorithm); 2] = [("crc64nvme", ChecksumAlgorithm::Crc64Nvme), ("sha256", ChecksumAlgorithm::Sha256)];
+const LAYOUTS: [(&str, Layout); 2] = [("per-tenant", Layout::PerTenant), ("shared", Layout::Shared)];
 const ENCRYPTION: [(&str, &str); 2] = [("AES256", "AES256"), ("aws:kms", "aws:kms")];
 const LOCK_MODES: [(&str, &str); 2] = [("GOVERNANCE", "GOVERNANCE"), ("COMPLIANCE", "COMPLIANCE")];
 
@@ -257,6 +275,9 @@ pub const KEYS: &[Key] = &[
     },
     Key { path: "sweep.delete_delay", set: |d, v| put(&mut d.delete_delay, duration(v)), show: |d| Shown::duration(d.delete_delay) },
     Key { path: "sweep.orphan_grace", set: |d, v| put(&mut d.orphan_grace, duration(v)), show: |d| Shown::duration(d.orphan_grace) },
+    Key { path: "publish.delta", set: |d, v| put(&mut d.publish.delta, boolean(v)), show: |d| Shown::boolean(d.publish.delta) },
+    Key { path: "publish.layout", set: |d, v| put(&mut d.publish.layout, one_of(v, &LAYOUTS)), show: |d| Shown::name_of(&d.publish.layout, &LAYOUTS) },
+    Key { path: "publish.keep", set: |d, v| put(&mut d.publish.keep, duration(v)), show: |d| Shown::duration(d.publish.keep) },
     Key {
         path: "metrics.file",
         set: |d, v| put_some(&mut d.metrics.file, path(v)),

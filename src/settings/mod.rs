@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::metrics::deliver::{Push, Targets};
+use crate::model::publish::Publish;
 use crate::model::shard::Shard;
 use crate::page::Labels;
 use crate::stage::archive::ObjectArchiveOptions;
@@ -263,6 +264,7 @@ impl Settings {
             archive_copies: self.copies(),
             delete_delay: d.delete_delay,
             orphan_grace: d.orphan_grace,
+            publish: d.publish.delta.then_some(Publish { layout: d.publish.layout, keep: d.publish.keep }),
             memory_limit: d.memory_limit,
             concurrency: d.concurrency,
             max_duration: d.max_duration,

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::model::manifest::ChecksumAlgorithm;
+#[cfg(feature = "delta")]
+use crate::model::publish::Layout;
 use crate::stage::archive::s3::Verify;
 use std::time::Duration;
 
@@ -121,6 +123,25 @@ fn every_key_of_the_file_arrives() {
 }
 
 #[test]
+#[cfg(feature = "delta")]
+fn what_is_published_is_told() {
+    let c = from_file("[publish]\ndelta = true\nlayout = \"shared\"\nkeep = \"36h\"").compaction_config();
+    assert_eq!(c.publish, Some(Publish { layout: Layout::Shared, keep: Duration::from_secs(129_600) }));
+    let c = from_file("[publish]\ndelta = true").compaction_config();
+    assert_eq!(c.publish, Some(Publish { layout: Layout::PerTenant, keep: Duration::from_secs(7 * 86_400) }));
+    let idle = from_file("[publish]\nkeep = \"1d\"");
+    assert_eq!(idle.compaction_config().publish, None);
+    assert_eq!(idle.warnings(), ["publish.keep (icepack.toml:2) does nothing without publish.delta"]);
+}
+
+#[test]
+#[cfg(not(feature = "delta"))]
+fn what_cannot_be_published_is_refused() {
+    let error = Settings::resolve(&layers("[publish]\ndelta = true", &[], &[])).unwrap_err().to_string();
+    assert!(error.contains("without the feature `delta`"), "{error}");
+}
+
+#[test]
 fn tenants_have_their_own_rules() {
     let c = from_file(FULL).compaction_config();
     assert_eq!(c.policy_for("acme").target_file_size, 90 << 20);
@@ -195,7 +216,7 @@ fn example(path: &str) -> &'static str {
 #[test]
 fn every_scalar_key_has_its_variable() {
     let paths = keys::scalar_paths();
-    assert_eq!(paths.len(), 81);
+    assert_eq!(paths.len(), 84);
     let env: Vec<(String, String)> = paths.iter().map(|p| (keys::env_name(p), example(p).to_owned())).collect();
     let given = Layers { env: Environment::new(env), ..Layers::default() };
     let settings = Settings::resolve(&given).unwrap();

@@ -25,7 +25,7 @@ impl Directory {
         below(self.0.join(tenant.as_str())) || below(self.0.join(names::manifest_dir(tenant)))
     }
 
-    /// Removes a tenant's half-written files that nobody can finish any more: snapshots below the committed floor, and manifests of versions that exist. Returns the ids
+    /// Removes a tenant's half-written files that nobody can finish any more: snapshots below the committed floor, manifests of versions that exist, and of a Delta table's log what exists. Returns the ids
     /// of the snapshots that may still be under way.
     ///
     /// Whoever is still writing one of those loses its file, finds at its commit that it is dead, and reports a conflict.
@@ -42,6 +42,7 @@ impl Directory {
                 FileKind::Raw | FileKind::Other => {}
             }
         }
+        self.sweep_log(tenant)?;
         for (path, name) in staged(&self.0.join(names::manifest_dir(tenant)))? {
             let key = format!("{}/{name}", names::manifest_dir(tenant));
             if names::parse_manifest_key(tenant, &key).is_some_and(|version| version <= head.version) {
@@ -49,6 +50,19 @@ impl Directory {
             }
         }
         Ok(pending)
+    }
+
+    /// Of a Delta table's log: what belongs to versions that exist. Whoever is still writing one of those has lost it, or does without.
+    fn sweep_log(&self, tenant: &Tenant) -> Result<()> {
+        let log = self.0.join(tenant.as_str()).join(names::DELTA_LOG);
+        let version = |name: &str| name.split('.').next().and_then(|digits| digits.parse::<u64>().ok());
+        for (path, name) in staged(&log)? {
+            let exists = |v: u64| log.join(format!("{v:020}.json")).exists();
+            if version(&name).is_none_or(exists) {
+                remove(&path)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -113,8 +127,10 @@ mod tests {
             "acme/notes#1".to_owned(),
             format!("{}#1", names::manifest_key(&tenant, 2)),
             format!("other/{}#1", snapshot(40)),
+            "acme/_delta_log/00000000000000000000.json".to_owned(),
+            "acme/_delta_log/00000000000000000001.json#1".to_owned(),
         ];
-        let dead = [format!("{}#1", snapshot(40)), format!("{}#12", names::manifest_key(&tenant, 1))];
+        let dead = [format!("{}#1", snapshot(40)), format!("{}#12", names::manifest_key(&tenant, 1)), "acme/_delta_log/00000000000000000000.json#2".to_owned()];
         for key in keep.iter().chain(&dead) {
             let path = dir.path().join(key);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();

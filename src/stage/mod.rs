@@ -11,6 +11,7 @@ pub mod litter;
 pub mod merge;
 pub mod named;
 pub mod piece;
+#[cfg(feature = "delta")]
 pub mod publish;
 pub mod retry;
 pub mod runs;

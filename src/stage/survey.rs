@@ -6,14 +6,12 @@ use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 use tokio::sync::Semaphore;
 
-use super::store::path;
 use crate::error::{Error, Result};
 use crate::model::estimate::Survey;
 use crate::model::file::Extent;
 use crate::model::plan::{Plan, PlannedInput};
 use crate::parquet_io::footer;
-use crate::parquet_io::read::{TAIL, footer_len};
-use crate::parquet_io::source::{Ident, fetch_tail};
+use crate::parquet_io::source::fetch_footer;
 
 /// Footers that are read at once, whatever the number of tenants.
 const AT_ONCE: usize = 16;
@@ -54,16 +52,7 @@ impl Surveyor {
 }
 
 async fn read(store: &Arc<dyn ObjectStore>, input: &PlannedInput, timestamp: String, limit: u64) -> Result<Vec<Extent>> {
-    let path = path(&input.key)?;
-    let (meta, mut tail) = fetch_tail(store.as_ref(), &path, &input.key, TAIL).await?;
-    let ident = Ident { key: input.key.clone(), size: meta.size, etag: meta.e_tag };
-    let need = footer_len(&tail, ident.size).map_err(|why| ident.bad(why))?;
-    if need > limit {
-        return Err(ident.bad("its footer is too long to be looked at beforehand"));
-    }
-    if need > tail.len() as u64 {
-        tail = fetch_tail(store.as_ref(), &path, &input.key, need).await?.1;
-    }
+    let (ident, tail) = fetch_footer(store.as_ref(), &input.key, limit).await?;
     let work = move || footer::extents(&tail, ident.size, limit, &timestamp).map_err(|why| ident.bad(why));
     tokio::task::spawn_blocking(work).await.map_err(|e| Error::local("cannot read a footer", e))?
 }

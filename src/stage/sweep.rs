@@ -16,7 +16,8 @@ use crate::model::file::Listed;
 use crate::model::manifest::{Manifest, Observed};
 use crate::model::names::{self, FileId, Key, Tenant};
 use crate::model::policy::Policy;
-use crate::plan::sweep;
+use crate::model::publish::Followed;
+use crate::plan::{publish, sweep};
 
 /// Keys in a bulk delete.
 const BULK: usize = 1000;
@@ -47,6 +48,8 @@ pub struct Sweeper<'a> {
     pub store_time: DateTime<Utc>,
     /// Where the store is a directory: it, for the files that a killed process was writing.
     pub directory: Option<&'a Directory>,
+    /// The table that this run publishes, where it publishes.
+    pub table: Option<&'a Followed>,
 }
 
 impl Sweeper<'_> {
@@ -60,8 +63,15 @@ impl Sweeper<'_> {
         for _ in 0..2 {
             let Some(head) = discover::head(self.store.as_ref(), self.tenant, 0).await? else { break };
             let mut listing = discover::list(self.store.as_ref(), self.tenant).await?;
-            let mut doomed = sweep::deletable(&head, &listing, self.clock.now(), self.policy.delete_delay);
-            doomed.extend(sweep::collectable(&head, &listing));
+            let mut doomed = self.doomed(&head, &listing);
+            if !doomed.is_empty()
+                && let Some(log) = self.abandoned(&listing).await?
+            {
+                tracing::warn!(
+                    "`{log}` is the log of a Delta table that this run does not publish: nothing is deleted. Set `publish.delta` and its layout, or remove that folder"
+                );
+                doomed.clear();
+            }
             if !doomed.is_empty() {
                 report.deleted += self.delete(&doomed).await?;
                 listing = discover::list(self.store.as_ref(), self.tenant).await?;
@@ -90,6 +100,34 @@ impl Sweeper<'_> {
             }
         }
         Ok(report)
+    }
+
+    /// What may go now.
+    fn doomed(&self, head: &Manifest, listing: &[Listed]) -> Vec<Key> {
+        let now = self.clock.now();
+        let (retired, orphans) = (sweep::deletable(head, listing, now, self.policy.delete_delay), sweep::collectable(head, listing));
+        let Some(Followed { readers, keep, .. }) = self.table else { return retired.into_iter().chain(orphans).collect() };
+        let mut doomed = publish::unread(retired, head, readers, *keep, now);
+        doomed.extend(publish::unnamed(orphans, readers, *keep, now));
+        doomed
+    }
+
+    /// A table with files of this tenant that this run does not publish: its readers would find less and less.
+    async fn abandoned(&self, listing: &[Listed]) -> Result<Option<Key>> {
+        let followed = self.table.map(|t| t.log.as_str());
+        let own = format!("{}/{}", self.tenant, names::DELTA_LOG);
+        if followed != Some(own.as_str()) && listing.iter().any(|f| f.key.strip_prefix(own.as_str()).is_some_and(|rest| rest.starts_with('/'))) {
+            return Ok(Some(own));
+        }
+        if followed == Some(names::DELTA_LOG) {
+            return Ok(None);
+        }
+        let first = self.store.list(Some(&path(names::DELTA_LOG)?)).next().await;
+        match first.transpose() {
+            Ok(found) => Ok(found.map(|_| names::DELTA_LOG.to_owned())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(Error::store(format!("cannot list `{}`", names::DELTA_LOG), e)),
+        }
     }
 
     /// Deletes in bulk, and one by one where a store knows no bulk delete.

@@ -6,10 +6,14 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use icepack::model::file::Micros;
 use icepack::model::names::{self, FileId, Tenant};
+#[cfg(feature = "delta")]
+use icepack::model::publish::{Layout, Publish};
 use icepack::{CompactionConfig, CompactionStrategy};
 use ulid::Ulid;
 
 use crate::fault_store::{Fault, Kind, Schedule};
+#[cfg(feature = "delta")]
+use crate::support::delta;
 use crate::support::{batch, event, parquet, put};
 use crate::world::World;
 
@@ -236,6 +240,47 @@ pub async fn delayed_deletes() -> World {
     w.config.delete_delay = Duration::from_secs(3600);
     mixed(&mut w, "acme", 3).await;
     clean_pass(&mut w).await;
+    raws(&mut w, "acme", "new", 3, hours(2)).await;
+    w
+}
+
+/// Readers have a table. All that can be published happens: files come, rows move and expire, one file is none.
+#[cfg(feature = "delta")]
+async fn with_table(directory: bool) -> World {
+    let mut w = World::new(directory, true);
+    w.config.publish = Some(Publish { layout: Layout::PerTenant, keep: Duration::ZERO });
+    keep_30_days(&mut w);
+    mixed(&mut w, "acme", 3).await;
+    clean_pass(&mut w).await;
+    raws(&mut w, "acme", "new", 3, hours(2)).await;
+    w.ingest_garbage("acme", "2026-05/bad.parquet").await;
+    w
+}
+
+#[cfg(feature = "delta")]
+pub async fn published() -> World {
+    with_table(false).await
+}
+
+#[cfg(feature = "delta")]
+pub async fn published_directory() -> World {
+    with_table(true).await
+}
+
+/// The next version is the tenth: a checkpoint is due.
+#[cfg(feature = "delta")]
+pub async fn published_often() -> World {
+    let mut w = World::new(false, false);
+    w.config.publish = Some(Publish { layout: Layout::PerTenant, keep: Duration::ZERO });
+    w.config.min_files_to_compact = 3;
+    loop {
+        let published = delta::versions(&w.hot, "acme").await.len();
+        if published >= 9 {
+            break;
+        }
+        raws(&mut w, "acme", &format!("v{published}"), 1, hours(2)).await;
+        clean_pass(&mut w).await;
+    }
     raws(&mut w, "acme", "new", 3, hours(2)).await;
     w
 }

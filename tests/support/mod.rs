@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test crate uses its own part")]
 
 pub mod crash_store;
+pub mod delta;
 pub mod job;
 pub mod oracle;
 pub mod proxy;

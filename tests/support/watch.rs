@@ -15,7 +15,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload}
 
 use crate::det_store::Time;
 use crate::fault_store::Side;
-use crate::support::Store;
+use crate::support::{Store, delta};
 
 /// See the module.
 pub struct Watch {
@@ -121,7 +121,8 @@ impl Watch {
     }
 
     pub async fn before_put(&self, side: Side, key: &Path, body: &PutPayload, mode: &PutMode) {
-        if *mode != PutMode::Create {
+        // The hint of a Delta log is overwritten by its protocol.
+        if *mode != PutMode::Create && !key.as_ref().ends_with("/_delta_log/_last_checkpoint") {
             self.breaks(format!("I3: `{key}` is put without If-None-Match"));
         }
         if side == Side::Hot {
@@ -131,7 +132,7 @@ impl Watch {
                 }
                 return;
             }
-            if is_ours_alone(key.as_ref()) {
+            if is_ours_alone(key.as_ref()) || key.as_ref().contains("/_delta_log/") {
                 return;
             }
         }
@@ -205,6 +206,9 @@ impl Watch {
             return self.breaks(format!("I3: `{key}` is deleted and is nobody's"));
         };
         let Some(head) = head(&self.hot, &tenant).await else { return self.breaks(format!("I3: `{key}` is deleted without a manifest")) };
+        if delta::versions(&self.hot, tenant.as_str()).await.last().is_some_and(|v| v.files.contains_key(key)) {
+            self.breaks(format!("I3: `{key}` is deleted, and the newest version of the table names it"));
+        }
         let live = head.snapshots.iter().any(|s| s.key == key);
         let retired = head.retired.iter().any(|r| r.key == key && r.etag == meta.e_tag);
         let dead = matches!(names::classify(&tenant, key), FileKind::Snapshot(id) if id < head.floor);

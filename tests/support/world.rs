@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use crate::copy_archive::{Copies, CopyArchive};
 use crate::det_store::{DetStore, ProcessClock, Time};
 use crate::fault_store::{FaultStore, Process, Schedule, Side};
-use crate::support::{Event, Store, event, put, put_events, read};
+use crate::support::{Event, Store, delta, event, put, put_events, read};
 use crate::watch::{self, Watch};
 
 /// A tenant's world in the words of the invariants.
@@ -246,7 +246,11 @@ impl World {
 
     async fn object(&self, store: &Store, meta: &ObjectMeta) -> Object<String> {
         let key = meta.location.as_ref();
-        let rows = if key.ends_with(".parquet") && !self.garbage.contains(key) { read(store, key).await.iter().map(text).collect() } else { Vec::new() };
+        let rows = if key.ends_with(".parquet") && !key.contains("/_delta_log/") && !self.garbage.contains(key) {
+            read(store, key).await.iter().map(text).collect()
+        } else {
+            Vec::new()
+        };
         Object { size: meta.size, etag: meta.e_tag.clone(), rows }
     }
 
@@ -264,8 +268,30 @@ impl World {
             if view != live_keys(&seen) {
                 return Err(format!("I1: the live view is {view:?}, and by the design {:?}", live_keys(&seen)));
             }
+            self.check_table(&seen).await?;
         }
         Ok(())
+    }
+
+    /// What readers of a published table see at this moment: files that are there, and no row twice.
+    async fn check_table(&self, seen: &Tenancy) -> Check {
+        let versions = delta::versions(&self.hot, seen.tenant.as_str()).await;
+        let Some(newest) = versions.last() else { return Ok(()) };
+        let mut rows = BTreeSet::new();
+        for (key, count) in &newest.files {
+            let Some(object) = seen.hot.get(key) else { return Err(format!("the table names `{key}`, which is not there")) };
+            if object.rows.len() as u64 != *count {
+                return Err(format!("the table says {count} rows of `{key}`, and there are {}", object.rows.len()));
+            }
+            if let Some(twice) = object.rows.iter().find(|row| !rows.insert((*row).clone())) {
+                return Err(format!("row {twice} is in the table twice: {:?}", newest.files));
+            }
+        }
+        // What was published stays there until its time is past.
+        match rows.iter().find(|row| !seen.oracle.contains_key(*row)) {
+            Some(row) => Err(format!("row {row} is in the table and was never ingested")),
+            None => Ok(()),
+        }
     }
 
     /// Faults have stopped: one pass puts everything right, and the next finds nothing to do (I6).
@@ -293,6 +319,14 @@ impl World {
         self.check().await.map_err(|e| format!("after the idle pass: {e}"))?;
         for (before, after) in worlds.iter().zip(&self.looks().await) {
             self.check_settled(before, after)?;
+            if self.config.publish.is_some() {
+                let table = delta::versions(&self.hot, after.tenant.as_str()).await.pop().unwrap_or_default();
+                let live: BTreeSet<String> = live_keys(after).difference(&self.garbage).cloned().collect();
+                let named: BTreeSet<String> = table.files.into_keys().collect();
+                if named != live {
+                    return Err(format!("I6: the table names {named:?}, and live is {live:?}"));
+                }
+            }
         }
         match &self.watch.directory {
             Some(directory) => half_written(directory).map_or(Ok(()), |path| Err(format!("I6: `{path}` is left over"))),
@@ -312,7 +346,7 @@ impl World {
     fn check_settled(&self, before: &Tenancy, seen: &Tenancy) -> Check {
         seen.i6_at_rest(before).map_err(|v| v.to_string())?;
         let live = live_keys(seen);
-        if let Some(key) = seen.hot.keys().find(|k| !live.contains(*k)) {
+        if let Some(key) = seen.hot.keys().find(|k| !live.contains(*k) && !k.contains("/_delta_log/")) {
             return Err(format!("I6: `{key}` is left over"));
         }
         if let Some(q) = seen.head().and_then(|h| h.quarantined.iter().find(|q| !self.garbage.contains(&q.key))) {

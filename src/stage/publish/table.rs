@@ -1,0 +1,459 @@
+//! A Delta table in memory: the files of its log go in, what it says comes out, and so does the next file of its log. No store is touched here.
+//!
+//! delta_kernel reads and writes the log. It asks for its files when it likes, from threads that must not wait for our runtime; so it is given those it can ask
+//! for, and the puts that decide are ours, with the answers that only a store gives.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{Field, Int64Type};
+use bytes::Bytes;
+use chrono::DateTime;
+use delta_kernel::committer::FileSystemCommitter;
+use delta_kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
+use delta_kernel::engine::arrow_data::ArrowEngineData;
+use delta_kernel::engine_data::FilteredEngineData;
+use delta_kernel::schema::{self, MapType, StructField, StructType};
+use delta_kernel::snapshot::{Snapshot, SnapshotRef};
+use delta_kernel::transaction::create_table::create_table;
+use delta_kernel::transaction::data_layout::DataLayout;
+use delta_kernel::transaction::{CommitResult, UpdateTableOperation};
+use delta_kernel::{Engine, EngineData, KernelError};
+use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
+use delta_kernel_default_engine::{DefaultEngine, DefaultEngineBuilder};
+use futures::TryStreamExt;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use tokio::runtime::{Builder, Runtime};
+
+use super::paths;
+use crate::model::manifest::WRITER;
+use crate::model::names::{DELTA_LOG, Key};
+use crate::model::publish::{Layout, Place, Published, PublishedFile, Readers, TENANT_COLUMN};
+use crate::parquet_io::summary::{Bound, Range};
+
+/// The table's root as delta_kernel sees it.
+const ROOT: &str = "memory:///";
+
+/// Where a table says that it is one of ours.
+const OWNER: &str = "icepack.layout";
+
+/// What is remembered of files that were taken out, unless the table says otherwise.
+pub const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
+
+/// A checkpoint is written after so many versions.
+const CHECKPOINT_EVERY: u64 = 10;
+
+type Result<T, E = String> = std::result::Result<T, E>;
+
+/// A file to put into a table.
+#[derive(Debug, Clone)]
+pub struct Addition {
+    /// Its key in the store.
+    pub key: Key,
+    /// Bytes.
+    pub size: u64,
+    /// Milliseconds since 1970.
+    pub modified: i64,
+    /// Its rows.
+    pub rows: u64,
+    /// By column.
+    pub ranges: BTreeMap<String, Range>,
+}
+
+/// A version to write.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// Files that come.
+    pub add: Vec<Addition>,
+    /// Files that go, by key.
+    pub remove: BTreeSet<Key>,
+    /// Whether rows come or go.
+    pub data_change: bool,
+    /// Columns that the table does not have yet.
+    pub columns: Vec<Field>,
+    /// The manifest's version.
+    pub manifest: u64,
+    /// Rows that had left by then.
+    pub left: u64,
+    /// How long a new table remembers what was taken out, at least.
+    pub keep: Duration,
+}
+
+/// A file of a log, by its name in the log's folder.
+pub type LogFile = (String, Bytes);
+
+/// One version of a table.
+pub struct Table {
+    place: Place,
+    files: Arc<InMemory>,
+    engine: DefaultEngine<TokioMultiThreadExecutor>,
+    snapshot: Option<SnapshotRef>,
+    /// The version of the last checkpoint.
+    checkpoint: u64,
+    threads: Threads,
+}
+
+/// The threads that delta_kernel runs on. Its own, because it waits in some of them for what others do.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn new() -> Result<Self> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("delta").enable_all().build();
+        Ok(Self(Some(runtime.map_err(|e| e.to_string())?)))
+    }
+
+    fn runtime(&self) -> Result<&Runtime> {
+        self.0.as_ref().ok_or_else(|| "its threads have ended".to_owned())
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // To wait for them is forbidden where a table is dropped, in our own runtime. They have nothing left to do.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Table {
+    /// The table of which `log` is the log from its last checkpoint on. Blocks, and must not be called from a runtime's thread.
+    ///
+    /// # Errors
+    /// Why it is not a table of ours, in a sentence.
+    pub fn open(place: Place, log: Vec<LogFile>) -> Result<Self> {
+        let threads = Threads::new()?;
+        let runtime = threads.runtime()?;
+        let files = Arc::new(InMemory::new());
+        let is_new = log.is_empty();
+        let checkpoint = log.iter().filter(|(name, _)| paths::is_checkpoint(name)).filter_map(|(name, _)| paths::version(name)).max().unwrap_or(0);
+        runtime
+            .block_on(async {
+                for (name, body) in log {
+                    files.put(&log_path(&name), body.into()).await?;
+                }
+                Ok::<(), object_store::Error>(())
+            })
+            .map_err(|e| e.to_string())?;
+        let store: Arc<dyn ObjectStore> = Arc::clone(&files) as Arc<dyn ObjectStore>;
+        let executor = Arc::new(TokioMultiThreadExecutor::new(runtime.handle().clone()));
+        let engine = DefaultEngineBuilder::new(store).with_task_executor(executor).build();
+        let snapshot = if is_new { None } else { Some(Snapshot::builder_for(ROOT).build(&engine).map_err(text)?) };
+        let table = Self { place, files, engine, snapshot, checkpoint, threads };
+        table.check_owner()?;
+        Ok(table)
+    }
+
+    /// Somebody else's table has files that we know nothing about, and its columns mean what they say.
+    fn check_owner(&self) -> Result<()> {
+        let Some(snapshot) = &self.snapshot else { return Ok(()) };
+        let found = snapshot.table_configuration().metadata().configuration().get(OWNER);
+        match found {
+            Some(layout) if *layout == self.place.layout.to_string() => Ok(()),
+            Some(layout) => Err(format!("`{}` is the log of a table of layout {layout}", self.place.log())),
+            None => Err(format!("`{}` is the log of a table that icepack did not make; move it away", self.place.log())),
+        }
+    }
+
+    /// Its version; none where there is no table yet.
+    pub fn version(&self) -> Option<u64> {
+        self.snapshot.as_ref().map(|s| s.version())
+    }
+
+    /// What it says of the tenant.
+    ///
+    /// # Errors
+    /// Of delta_kernel, in a sentence.
+    pub fn published(&self) -> Result<Published> {
+        let Some(snapshot) = &self.snapshot else { return Ok(Published::default()) };
+        let app = |id: String| Ok::<_, String>(snapshot.get_app_id_version(&id, &self.engine).map_err(text)?.and_then(|v| u64::try_from(v).ok()));
+        let mut published = Published { manifest: app(self.app_manifest())?, left: app(self.app_left())?, files: BTreeMap::new() };
+        let scan = Arc::clone(snapshot).scan_builder().build().map_err(text)?;
+        for found in scan.scan_metadata(&self.engine).map_err(text)? {
+            let (data, selected) = found.map_err(text)?.scan_files.into_parts();
+            let batch = batch_of(data.as_ref())?;
+            let (paths, stats) = (strings(batch, "path")?, strings(batch, "stats")?);
+            let (sizes, times) = (longs(batch, "size")?, longs(batch, "modificationTime")?);
+            for row in (0..batch.num_rows()).filter(|row| is_selected(&selected, *row)) {
+                if let Some(key) = self.key(paths.value(row)) {
+                    let rows = stats.is_valid(row).then(|| rows_of(stats.value(row))).flatten();
+                    let size = u64::try_from(sizes.value(row)).unwrap_or(0);
+                    published.files.insert(key, PublishedFile { size, modified: times.value(row), rows });
+                }
+            }
+        }
+        Ok(published)
+    }
+
+    /// What a sweep must know of it.
+    ///
+    /// # Errors
+    /// As [`Self::published`].
+    pub fn readers(&self) -> Result<Readers> {
+        let mut readers = Readers { published: self.published()?, removed: BTreeMap::new(), remembered: REMEMBERED };
+        let Some(snapshot) = &self.snapshot else { return Ok(readers) };
+        readers.remembered = snapshot.table_properties().deleted_file_retention_duration.unwrap_or(REMEMBERED);
+        // A checkpoint's rows are what the log says in all, with the files that were taken out.
+        let all = Arc::clone(snapshot).create_checkpoint_writer(&self.engine).map_err(text)?;
+        for actions in all.checkpoint_data(&self.engine).map_err(text)? {
+            let (data, selected) = actions.map_err(text)?.into_parts();
+            let batch = batch_of(data.as_ref())?;
+            let Some(removes) = batch.column_by_name("remove").and_then(|c| c.as_struct_opt()) else { continue };
+            let (Some(paths), Some(times)) = (removes.column_by_name("path"), removes.column_by_name("deletionTimestamp")) else { continue };
+            let (paths, times) = (paths.as_string::<i32>(), times.as_primitive::<Int64Type>());
+            for row in (0..batch.num_rows()).filter(|row| is_selected(&selected, *row) && removes.is_valid(*row) && paths.is_valid(*row)) {
+                // One without a time was taken out at a time that nobody knows.
+                let at = if times.is_valid(row) { DateTime::from_timestamp_millis(times.value(row)) } else { None };
+                if let Some(key) = self.key(paths.value(row)) {
+                    readers.removed.insert(key, at.unwrap_or(DateTime::<chrono::Utc>::MAX_UTC));
+                }
+            }
+        }
+        Ok(readers)
+    }
+
+    /// Its columns, as Arrow has them, without the one that it is partitioned by.
+    ///
+    /// # Errors
+    /// As [`Self::published`].
+    pub fn columns(&self) -> Result<Vec<Field>> {
+        let Some(snapshot) = &self.snapshot else { return Ok(Vec::new()) };
+        let schema: arrow::datatypes::Schema = snapshot.schema().as_ref().try_into_arrow().map_err(|e| e.to_string())?;
+        let own = |name: &str| self.place.layout == Layout::PerTenant || name != TENANT_COLUMN;
+        Ok(schema.fields().iter().filter(|f| own(f.name())).map(|f| f.as_ref().clone()).collect())
+    }
+
+    /// Whether it can have columns of times without a zone.
+    pub fn takes_local_times(&self) -> bool {
+        use delta_kernel::table_features::TableFeature;
+        self.snapshot.as_ref().is_none_or(|s| s.table_configuration().is_feature_supported(&TableFeature::TimestampWithoutTimezone))
+    }
+
+    /// Writes the next version, and returns the file of the log that it is. Where there is no table, version 0 makes an empty one, with the columns, and no more.
+    ///
+    /// # Errors
+    /// As [`Self::published`].
+    pub fn commit(&mut self, change: &Change) -> Result<LogFile> {
+        let next = self.version().map_or(0, |v| v + 1);
+        match self.snapshot.clone() {
+            None => self.create(&change.columns, change.keep)?,
+            Some(snapshot) => self.update(&snapshot, change)?,
+        }
+        self.snapshot = Some(Snapshot::builder_for(ROOT).build(&self.engine).map_err(text)?);
+        let name = format!("{next:020}.json");
+        let body = self.read(&name)?.ok_or_else(|| format!("delta_kernel wrote no {name}"))?;
+        Ok((name, body))
+    }
+
+    fn create(&self, columns: &[Field], keep: Duration) -> Result<()> {
+        let mut fields: Vec<StructField> = columns.iter().map(|f| f.try_into_kernel().map_err(|e| e.to_string())).collect::<Result<_>>()?;
+        let shared = self.place.layout == Layout::Shared;
+        if shared {
+            fields.push(StructField::nullable(TENANT_COLUMN, schema::DataType::STRING));
+        }
+        let schema = Arc::new(StructType::try_new(fields).map_err(text)?);
+        let mut builder = create_table(ROOT, schema, WRITER, false).with_table_properties([
+            (OWNER, self.place.layout.to_string()),
+            ("delta.deletedFileRetentionDuration", format!("interval {} seconds", keep.max(REMEMBERED).as_secs())),
+        ]);
+        if shared {
+            builder = builder.with_data_layout(DataLayout::partitioned([TENANT_COLUMN]));
+        }
+        let transaction = builder.build(&self.engine, Box::new(FileSystemCommitter::new())).map_err(text)?;
+        match transaction.commit(&self.engine).map_err(text)? {
+            CommitResult::Committed(_) => Ok(()),
+            _ => Err("the first version of the table could not be made".to_owned()),
+        }
+    }
+
+    fn update(&self, snapshot: &SnapshotRef, change: &Change) -> Result<()> {
+        // As Spark calls them: a reader of the history knows what happened.
+        let operation = match (change.data_change, change.remove.is_empty()) {
+            (true, true) => UpdateTableOperation::Write,
+            (true, false) => UpdateTableOperation::Delete,
+            (false, _) => UpdateTableOperation::Optimize,
+        };
+        let version = |n: u64| i64::try_from(n).map_err(|e| e.to_string());
+        let mut builder = Arc::clone(snapshot)
+            .update_table(operation, WRITER, change.data_change)
+            .with_transaction_id(self.app_manifest(), version(change.manifest)?)
+            .with_transaction_id(self.app_left(), version(change.left)?)
+            .with_operation_parameters([("tenant", Some(self.place.tenant.to_string())), ("manifest", Some(change.manifest.to_string()))]);
+        for column in &change.columns {
+            builder = builder.add_column(column.try_into_kernel().map_err(|e: arrow::error::ArrowError| e.to_string())?);
+        }
+        let mut transaction = builder.build(&self.engine, Box::new(FileSystemCommitter::new())).map_err(text)?;
+        if !change.add.is_empty() {
+            transaction.add_files(self.additions(&change.add)?);
+        }
+        for batch in self.removals(snapshot, &change.remove)? {
+            transaction.remove_files(batch);
+        }
+        match transaction.commit(&self.engine).map_err(text)? {
+            CommitResult::Committed(_) => Ok(()),
+            _ => Err("the next version of the table could not be made".to_owned()),
+        }
+    }
+
+    fn additions(&self, files: &[Addition]) -> Result<Box<dyn EngineData>> {
+        let lines: StringArray = files.iter().map(|f| Some(self.addition(f).to_string())).collect();
+        let lines = RecordBatch::try_from_iter([("json", Arc::new(lines) as Arc<dyn Array>)]).map_err(|e| e.to_string())?;
+        self.engine.json_handler().parse_json(Box::new(ArrowEngineData::new(lines)), Arc::new(addition_schema(files)?)).map_err(text)
+    }
+
+    fn addition(&self, file: &Addition) -> serde_json::Value {
+        let known = |f: fn(&Range) -> Option<serde_json::Value>| -> serde_json::Map<String, serde_json::Value> {
+            file.ranges.iter().filter_map(|(name, range)| Some((name.clone(), f(range)?))).collect()
+        };
+        let partition = match self.place.layout {
+            Layout::PerTenant => serde_json::json!({}),
+            Layout::Shared => serde_json::json!({ TENANT_COLUMN: self.place.tenant.as_str() }),
+        };
+        serde_json::json!({
+            "path": self.path(&file.key),
+            "partitionValues": partition,
+            "size": file.size,
+            "modificationTime": file.modified,
+            "stats": {
+                "numRecords": file.rows,
+                "nullCount": known(|r| r.nulls.map(Into::into)),
+                "minValues": known(|r| r.bounds.as_ref().map(|(min, _)| serde_json::json!(min))),
+                "maxValues": known(|r| r.bounds.as_ref().map(|(_, max)| serde_json::json!(max))),
+                "tightBounds": true,
+            },
+        })
+    }
+
+    /// The table's own words about the files of `keys`: a file is taken out in the words in which it was put in.
+    fn removals(&self, snapshot: &SnapshotRef, keys: &BTreeSet<Key>) -> Result<Vec<FilteredEngineData>> {
+        let mut batches = Vec::new();
+        if keys.is_empty() {
+            return Ok(batches);
+        }
+        let scan = Arc::clone(snapshot).scan_builder().build().map_err(text)?;
+        for found in scan.scan_metadata(&self.engine).map_err(text)? {
+            let (data, selected) = found.map_err(text)?.scan_files.into_parts();
+            let batch = batch_of(data.as_ref())?;
+            let paths = strings(batch, "path")?;
+            let goes = |row: usize| is_selected(&selected, row) && self.key(paths.value(row)).is_some_and(|key| keys.contains(&key));
+            let selection: Vec<bool> = (0..batch.num_rows()).map(goes).collect();
+            if selection.contains(&true) {
+                batches.push(FilteredEngineData::try_new(data, selection).map_err(text)?);
+            }
+        }
+        Ok(batches)
+    }
+
+    /// A checkpoint and the hint that there is one, where one is due, in the order in which they are to be stored.
+    ///
+    /// # Errors
+    /// As [`Self::published`].
+    pub fn checkpoint(&mut self) -> Result<Vec<LogFile>> {
+        let Some(snapshot) = self.snapshot.clone().filter(|s| s.version() >= self.checkpoint + CHECKPOINT_EVERY) else { return Ok(Vec::new()) };
+        let _ = snapshot.checkpoint(&self.engine, None).map_err(text)?;
+        let mut written = Vec::new();
+        for name in [format!("{:020}.checkpoint.parquet", snapshot.version()), paths::LAST_CHECKPOINT.to_owned()] {
+            let body = self.read(&name)?.ok_or_else(|| format!("delta_kernel wrote no {name}"))?;
+            written.push((name, body));
+        }
+        self.checkpoint = snapshot.version();
+        Ok(written)
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Bytes>> {
+        let found = self.threads.runtime()?.block_on(async {
+            let Some(meta) =
+                self.files.list(Some(&Path::from(DELTA_LOG))).try_filter(|m| futures::future::ready(m.location.filename() == Some(name))).try_next().await?
+            else {
+                return Ok(None);
+            };
+            Ok(Some(self.files.get(&meta.location).await?.bytes().await?))
+        });
+        found.map_err(|e: object_store::Error| e.to_string())
+    }
+
+    /// The application whose version is the manifest's.
+    fn app_manifest(&self) -> String {
+        format!("icepack/{}", self.place.tenant)
+    }
+
+    /// The application whose version is the number of rows that have left.
+    fn app_left(&self) -> String {
+        format!("icepack/{}/left", self.place.tenant)
+    }
+
+    fn path(&self, key: &str) -> String {
+        paths::encode(key.strip_prefix(self.place.prefix().as_str()).unwrap_or(key))
+    }
+
+    /// The tenant's key of a path in the log.
+    fn key(&self, path: &str) -> Option<Key> {
+        let key = format!("{}{}", self.place.prefix(), paths::decode(path)?);
+        self.place.tenant.owns(&key).then_some(key)
+    }
+}
+
+fn log_path(name: &str) -> Path {
+    Path::from(format!("{DELTA_LOG}/{name}"))
+}
+
+/// The columns of an addition: those of which something is known are in its statistics.
+fn addition_schema(files: &[Addition]) -> Result<StructType> {
+    let mut bounds: BTreeMap<&str, schema::DataType> = BTreeMap::new();
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    for (name, range) in files.iter().flat_map(|f| &f.ranges) {
+        names.insert(name);
+        match range.bounds {
+            Some((Bound::Number(_), _)) => bounds.insert(name, schema::DataType::LONG),
+            Some((Bound::Text(_), _)) => bounds.insert(name, schema::DataType::STRING),
+            None => None,
+        };
+    }
+    let of = |fields: Vec<StructField>| StructType::try_new(fields).map_err(text);
+    let bounds = of(bounds.into_iter().map(|(name, kind)| StructField::nullable(name, kind)).collect())?;
+    let nulls = of(names.into_iter().map(|name| StructField::nullable(name, schema::DataType::LONG)).collect())?;
+    let stats = of(vec![
+        StructField::nullable("numRecords", schema::DataType::LONG),
+        StructField::nullable("nullCount", nulls),
+        StructField::nullable("minValues", bounds.clone()),
+        StructField::nullable("maxValues", bounds),
+        StructField::nullable("tightBounds", schema::DataType::BOOLEAN),
+    ])?;
+    of(vec![
+        StructField::not_null("path", schema::DataType::STRING),
+        StructField::not_null("partitionValues", MapType::new(schema::DataType::STRING, schema::DataType::STRING, true)),
+        StructField::not_null("size", schema::DataType::LONG),
+        StructField::not_null("modificationTime", schema::DataType::LONG),
+        StructField::nullable("stats", stats),
+    ])
+}
+
+fn rows_of(stats: &str) -> Option<u64> {
+    serde_json::from_str::<HashMap<String, serde_json::Value>>(stats).ok()?.get("numRecords")?.as_u64()
+}
+
+fn is_selected(selected: &[bool], row: usize) -> bool {
+    // A selection that is too short selects the rest.
+    selected.get(row).copied().unwrap_or(true)
+}
+
+fn batch_of(data: &dyn EngineData) -> Result<&RecordBatch> {
+    data.any_ref().downcast_ref::<ArrowEngineData>().map(ArrowEngineData::record_batch).ok_or_else(|| "delta_kernel gave no Arrow data".to_owned())
+}
+
+fn strings<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray> {
+    batch.column_by_name(name).and_then(|c| c.as_string_opt()).ok_or_else(|| format!("the table's log has no `{name}`"))
+}
+
+fn longs<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a arrow::array::Int64Array> {
+    batch.column_by_name(name).and_then(|c| c.as_primitive_opt()).ok_or_else(|| format!("the table's log has no `{name}`"))
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn text(e: KernelError) -> String {
+    e.to_string()
+}
