@@ -2,9 +2,9 @@
 //!
 //! Prints the time of the pass beside the larger of what its CPU work and its bytes alone would take.
 
-use std::fmt;
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures with the real clock")]
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
