@@ -39,6 +39,8 @@ pub(super) struct Rules {
     cut: Period,
     /// Bytes of the row groups that the encoder makes.
     row_group: u64,
+    /// Bytes of a row group at most. The writer holds it while it is copied: nothing is encoded then, and of the memory for open runs half is free.
+    room: u64,
 }
 
 impl Rules {
@@ -52,6 +54,7 @@ impl Rules {
             target_file_size: spec.target_file_size,
             cut: spec.cut,
             row_group: shares.buffers.row_group as u64,
+            room: 2 * shares.buffers.row_group as u64 + shares.runs / 2,
         }
     }
 
@@ -79,8 +82,7 @@ impl Rules {
         if bytes < count * (self.row_group / 16) {
             return Some("its row groups are small");
         }
-        // The writer holds one of them.
-        (groups.largest() > 2 * self.row_group).then_some("its row groups are larger than memory allows")
+        (groups.largest() > self.room).then_some("its row groups are larger than memory allows")
     }
 }
 
@@ -165,7 +167,7 @@ fn open(rules: &Rules, input: &Opened, stats: &RowStats) -> Result<Result<Copyab
 }
 
 fn copy(job: &Job, input: &Opened, file: Copyable, stats: &RowStats, steps: &Steps) -> Result<()> {
-    // No run is open now: their memory is free.
+    // No run is open now. Two windows take half of their memory.
     let window = (job.shares.runs / 4).clamp(WINDOW.0, WINDOW.1);
     let size = input.file.ident.size;
     let (groups, windows, sender, bytes) = file.start(window);

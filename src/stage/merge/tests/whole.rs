@@ -280,6 +280,23 @@ async fn a_file_that_is_not_what_the_manifest_says_is_decoded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_groups_that_memory_has_no_room_for_are_decoded() {
+    let mut w = world();
+    let files = [noise("a", T0..T0 + 17_000)];
+    // Row groups of 8 MiB, so there is one.
+    w.spec.budget = 64 << 20;
+    let inputs = snapshots(&mut w, &tables(&files)).await;
+    assert!(inputs[0].size > 2_400_000, "{inputs:?}");
+    w.take(&inputs);
+    // With row groups of 1 MiB there is room for two and an eighth.
+    for (budget, runs) in [(8 << 20, 1), (1 << 20, 0)] {
+        w.spec.budget = budget;
+        let out = w.merge().await;
+        assert_eq!((out.copied_runs, out.snapshots[0].stats), (runs, inputs[0].stats));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_another_program_wrote_is_decoded() {
     let files = pair();
     let mut w = world();
