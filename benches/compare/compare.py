@@ -157,14 +157,15 @@ def archive(bench, data):
 
 
 def large_merge(bench):
-    """Eight sorted, disjoint snapshots of some 128 MiB to one."""
+    """Ten sorted, disjoint snapshots of some 128 MiB to one."""
     print("merging large snapshots", file=sys.stderr)
     data, store = bench.work / "raw", bench.work / "large"
     shutil.rmtree(data, ignore_errors=True)
     # Within one month, so that no snapshot is cut by it.
     end = 1_790_000_000
-    generate.generate(data, "acme", 2_200, 10_000, 15, end)
-    target = '[compaction]\nstrategy = "size"\ntarget_file_size = "128MiB"\nmax_file_size = "300MiB"\n'
+    generate.generate(data, "acme", 2_700, 10_000, 15, end)
+    # What is read is twice what is written.
+    target = '[compaction]\ntarget_file_size = "256MiB"\nmax_file_size = "300MiB"\n'
     bench.own(data, target, store=store)
     shutil.rmtree(data)
     made = sorted(store.rglob("snapshot.*.parquet"))
