@@ -205,6 +205,7 @@ fn example(path: &str) -> &'static str {
         "memory_limit" | "compaction.target_file_size" | "compaction.max_file_size" => "200MiB",
         "compaction.small_file_threshold" | "archive.min_object_size" => "1MiB",
         "retention.max_expire_percent" => "60",
+        // Without the feature, `true` is refused.
         "publish.delta" => "false",
         "publish.layout" => "shared",
         "metrics.pushgateway" => "http://gate:9091",
