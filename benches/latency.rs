@@ -2,6 +2,8 @@
 //!
 //! Prints the time of the pass beside the larger of what its CPU work and its bytes alone would take.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures with the real clock")]
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;

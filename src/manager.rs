@@ -22,7 +22,7 @@ use crate::run::{Context, Passed, Selection, StopHandle};
 use crate::stage::doctor::{self, Doctor};
 use crate::stage::litter::Directory;
 use crate::stage::verify::Verifier;
-use crate::stage::{discover, publish, runs};
+use crate::stage::{discover, html, runs};
 
 /// Tenants looked at at once.
 const LOOK_AT_ONCE: usize = 16;
@@ -317,7 +317,7 @@ impl CompactionManager {
     /// As [`Self::overview`], and where it cannot be put.
     pub async fn publish_report(&self, labels: &Labels) -> Result<()> {
         let html = page::html(&self.overview(&Selection::all()).await?, labels)?;
-        publish::page(self.context.store.as_ref(), page::KEY, html).await
+        html::page(self.context.store.as_ref(), page::KEY, html).await
     }
 
     /// What a reader should read, by tenant: every row once, at one version.

@@ -1,5 +1,7 @@
 //! Snapshots that are copied into larger ones, through the binary, and read by other programs.
 
+#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+
 mod support;
 
 use std::fs;

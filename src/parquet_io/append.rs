@@ -276,7 +276,7 @@ impl Windows {
     ///
     /// # Errors
     /// The store's or the disk's.
-    pub fn next(&mut self) -> Result<Option<Bytes>> {
+    pub fn next_bytes(&mut self) -> Result<Option<Bytes>> {
         if self.left.is_empty() {
             return Ok(None);
         }

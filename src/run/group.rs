@@ -94,7 +94,7 @@ impl GroupRun<'_> {
                 Ok(()) => break,
                 Err(MergeError::Failed(e)) => return Err(e),
                 Err(MergeError::Bad(bad)) => {
-                    self.refuse_wrong_column(&inputs, &bad)?;
+                    self.refuse_wrong_column(&inputs, &bad).await?;
                     self.quarantine(&bad, report).await?;
                     inputs.retain(|i| !bad.iter().any(|b| b.key == i.key));
                 }
@@ -105,9 +105,9 @@ impl GroupRun<'_> {
 
     /// Where no file of a tenant has ever had the timestamp column, it is the setting that is wrong. Setting all of them aside would leave them so after it is
     /// corrected: they do not change by that.
-    fn refuse_wrong_column(&self, inputs: &[PlannedInput], bad: &[BadInput]) -> Result<()> {
+    async fn refuse_wrong_column(&self, inputs: &[PlannedInput], bad: &[BadInput]) -> Result<()> {
         match bad.first() {
-            Some(first) if self.head.snapshots.is_empty() && bad.len() == inputs.len() && bad.iter().all(|b| b.undatable) => {
+            Some(first) if bad.len() == inputs.len() && bad.iter().all(|b| b.undatable) && self.line.head().await.snapshots.is_empty() => {
                 Err(Error::Usage(format!("no file of tenant `{}` can be dated, so none was set aside: in `{}`, {}", self.tenant, first.key, first.reason)))
             }
             _ => Ok(()),

@@ -110,7 +110,9 @@ impl Run {
         let failure = self.work_groups(&group_run, plan.groups, &mut publishing, report).await?;
         // A spread tenant is swept by its home alone.
         if home && (groups > 0 || sweep_due) {
-            let swept = trace::stage(trace::sweep(), self.clean_up(store, &tenant, &policy, &committer, &mut publishing), |span, swept| _ = span.record("files_deleted", swept));
+            let swept = trace::stage(trace::sweep(), self.clean_up(store, &tenant, &policy, &committer, &mut publishing), |span, swept| {
+                _ = span.record("files_deleted", swept)
+            });
             match swept.await {
                 Err(e @ Error::Conflict(_)) if shared => {
                     tracing::info!("sweep left to the next pass: {e}");

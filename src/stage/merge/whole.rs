@@ -183,7 +183,7 @@ fn send(job: &Job, mut windows: Windows, sender: &SyncSender<Bytes>) -> Result<u
     let mut sent = 0;
     loop {
         job.check_stop()?;
-        let Some(bytes) = windows.next()? else { return Ok(sent) };
+        let Some(bytes) = windows.next_bytes()? else { return Ok(sent) };
         let len = bytes.len() as u64;
         // A send fails only when the output has failed; its own error follows.
         sender.send(bytes).map_err(|_| Error::Stopped)?;

@@ -142,7 +142,7 @@ mod tests {
         let mut log: Vec<_> = (0..=30).map(|n| (format!("{n:020}.json"), day(n))).collect();
         log.extend([10, 20, 30].map(|n| (format!("{n:020}.checkpoint.parquet"), day(n))));
         log.extend([("_last_checkpoint".to_owned(), day(30)), ("_sidecars/x.parquet".to_owned(), day(0))]);
-        let days = |n| Duration::from_secs(n * 86_400);
+        let days = |n: u64| Duration::from_secs(n * 86_400);
         let old = outdated(&log, days(9));
         assert_eq!(old.len(), 21, "20 versions, and the checkpoint below the second: {old:?}");
         assert!(old.iter().all(|name| paths::version(name).unwrap() < 20), "{old:?}");
