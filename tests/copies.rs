@@ -57,8 +57,9 @@ fn other_programs_read_what_was_copied() {
     fs::create_dir_all(place.path("data/acme")).unwrap();
     fs::create_dir_all(place.path("in")).unwrap();
     // Within one month, whenever that is.
-    let all = events(42_000, DateTime::from_timestamp(1_760_000_000, 0).unwrap());
-    for (i, part) in all.chunks(3_000).enumerate() {
+    let all = events(24_000, DateTime::from_timestamp(1_760_000_000, 0).unwrap());
+    // Each is small, so that the first pass takes it: 300 KB.
+    for (i, part) in all.chunks(500).enumerate() {
         let bytes = parquet(&batch(part));
         fs::write(place.path(&format!("data/acme/{i}.parquet")), &bytes).unwrap();
         fs::write(place.path(&format!("in/{i}.parquet")), &bytes).unwrap();
