@@ -1,12 +1,13 @@
 //! Which files go together. Pure: listing, head, policy and the time go in, a [`Plan`] comes out.
 //!
 //! Raw files are taken by the strategy. Snapshots join by one rule that bounds write amplification: a snapshot is rewritten only into a file at
-//! least [`GROWTH`] times its size, so a byte moves O(log size) times before its file is finished; a finished file is left alone.
+//! least [`GROWTH`] times its size, so a byte moves O(log size) times before its file is finished; a finished file is left alone. Once its period is over,
+//! [`CLOSED_GROWTH`] is enough, and after a quiet day nothing more is waited for, so that a period leaves few files. `tests/amplification.rs` simulates ninety days of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 
 use super::retention::{self, Due};
 use crate::model::file::{Listed, Micros, Snapshot};
@@ -16,6 +17,16 @@ use crate::model::policy::{CompactionStrategy, Policy};
 
 /// A snapshot joins a merge whose inputs together are at least this many times its size.
 pub const GROWTH: u64 = 4;
+
+/// The same where no more files are to be expected. With [`GROWTH`], three files of one size would stay in every day for ever; with this, none of what is
+/// left is as big as half of the rest, and a byte still moves O(log size) times.
+pub const CLOSED_GROWTH: u64 = 2;
+
+/// Small snapshots merge within this part of a TTL. A file is rewritten each day from when its first rows expire until its last do; without this bound, all
+/// that a trickling tenant has would be in one small file, which is rewritten every day. More parts would be more files.
+const SPANS_IN_TTL: u32 = 4;
+
+const DAY_MICROS: i64 = 86_400_000_000;
 
 /// A piece of output is cut at a month's or day's end once it has this many bytes, so a snapshot at least this big stays within its period.
 pub const MIN_PIECE: u64 = 8 * 1024 * 1024;
@@ -41,13 +52,43 @@ impl Period {
         if policy.ttl.is_some() { Self::Day } else { Self::Month }
     }
 
-    /// The period that holds `at`, as a text that orders like time.
-    fn name(self, at: Micros) -> String {
-        let format = match self {
-            Self::Month => "%Y-%m",
-            Self::Day => "%Y-%m-%d",
-        };
-        at.to_datetime().format(format).to_string()
+    /// The number of the period that holds `at`.
+    fn number(self, at: Micros) -> i64 {
+        match self {
+            Self::Day => at.0.div_euclid(DAY_MICROS),
+            Self::Month => {
+                let time = at.to_datetime();
+                i64::from(time.year()) * 12 + i64::from(time.month0())
+            }
+        }
+    }
+}
+
+/// What a snapshot may merge with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Home {
+    /// Raw files, and everything else of now.
+    Open,
+    /// Small snapshots of the same part of a TTL.
+    Span(i64),
+    /// Larger ones of the same period.
+    Period(i64),
+}
+
+impl Home {
+    fn of(c: &Candidate, policy: &Policy, now: Micros) -> Self {
+        if c.input.size >= MIN_PIECE {
+            // Big enough to have been cut at its period's end: merged with others, the same cut would be made again, for ever.
+            let period = Period::of(policy);
+            let own = period.number(c.order);
+            return if own == period.number(now) { Self::Open } else { Self::Period(own) };
+        }
+        let Some(ttl) = policy.ttl else { return Self::Open };
+        let days = (ttl / SPANS_IN_TTL).as_secs() / (24 * 3600);
+        let span = i64::try_from(days.max(1)).unwrap_or(i64::MAX).saturating_mul(DAY_MICROS);
+        // A date in the future is a mistake, and must not keep the file apart from its like.
+        let own = c.order.min(now).0.div_euclid(span);
+        if own == now.0.div_euclid(span) { Self::Open } else { Self::Span(own) }
     }
 }
 
@@ -241,23 +282,21 @@ fn with_snapshots(raws: Vec<Candidate>, reason: Reason, snapshots: &mut Vec<Cand
     if policy.strategy == CompactionStrategy::FullCompaction {
         return full(raws, snapshots);
     }
-    let period = Period::of(policy);
+    let now = Micros::from_datetime(now);
+    let busy: BTreeSet<Home> = snapshots.iter().filter(|c| c.age < policy.max_raw_age).map(|c| Home::of(c, policy, now)).collect();
     let finished = |c: &Candidate| c.input.size >= policy.target_file_size / 2;
     let young = |c: &Candidate| policy.strategy == CompactionStrategy::TimeBased && c.age < OLD;
     let (out, rest): (Vec<_>, Vec<_>) = std::mem::take(snapshots).into_iter().partition(|c| finished(c) || young(c));
     *snapshots = out;
 
-    // A snapshot big enough to have been cut at its period's end merges only within the period, else the same cut would be made again, for ever.
-    let current = period.name(Micros::from_datetime(now));
-    let mut by_period: BTreeMap<String, Vec<Candidate>> = BTreeMap::new();
+    let mut homes: BTreeMap<Home, Vec<Candidate>> = BTreeMap::new();
     for c in rest {
-        let home = if c.input.size < MIN_PIECE { current.clone() } else { period.name(c.order) };
-        by_period.entry(home).or_default().push(c);
+        homes.entry(Home::of(&c, policy, now)).or_default().push(c);
     }
 
     let mut merges = Vec::new();
     let carried = raws.iter().map(|c| c.input.size).sum();
-    let (mut members, left) = grow(carried, by_period.remove(&current).unwrap_or_default());
+    let (mut members, left) = grow(carried, homes.remove(&Home::Open).unwrap_or_default(), GROWTH);
     let raw_files = raws.len();
     snapshots.extend(left);
     members.extend(raws);
@@ -267,8 +306,10 @@ fn with_snapshots(raws: Vec<Candidate>, reason: Reason, snapshots: &mut Vec<Cand
         let files = members.len();
         merges.push((members, Reason::Tier { files }));
     }
-    for (_, of_period) in by_period {
-        let (members, left) = grow(0, of_period);
+    for (home, closed) in homes {
+        // Late rows that come all the time must not have the rest of their period rewritten each time: at most once a day.
+        let quiet = matches!(home, Home::Period(_)) && closed.len() > 1 && !busy.contains(&home);
+        let (members, left) = if quiet { (closed, Vec::new()) } else { grow(0, closed, CLOSED_GROWTH) };
         snapshots.extend(left);
         if !members.is_empty() {
             let files = members.len();
@@ -279,13 +320,13 @@ fn with_snapshots(raws: Vec<Candidate>, reason: Reason, snapshots: &mut Vec<Cand
     merges
 }
 
-/// The most of the smallest snapshots of which none is bigger than a [`GROWTH`]th of them all with `carried` bytes of raw files; and the others.
-fn grow(carried: u64, mut snapshots: Vec<Candidate>) -> (Vec<Candidate>, Vec<Candidate>) {
+/// The most of the smallest snapshots of which none is bigger than a `growth`th of them all with `carried` bytes of raw files; and the others.
+fn grow(carried: u64, mut snapshots: Vec<Candidate>, growth: u64) -> (Vec<Candidate>, Vec<Candidate>) {
     snapshots.sort_by(|a, b| (a.input.size, &a.input.key).cmp(&(b.input.size, &b.input.key)));
     let (mut sum, mut take) = (carried, 0);
     for (i, c) in snapshots.iter().enumerate() {
         sum += c.input.size;
-        if c.input.size.saturating_mul(GROWTH) <= sum {
+        if c.input.size.saturating_mul(growth) <= sum {
             take = i + 1;
         }
     }

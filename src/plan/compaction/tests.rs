@@ -112,7 +112,7 @@ impl World {
         let (mut open, mut size): (Option<(i64, i64)>, u64) = (None, 0);
         for (hour, bytes) in by_hour {
             if let Some((from, to)) = open {
-                let crosses = period.name(micros(hour)) != period.name(micros(to));
+                let crosses = period.number(micros(hour)) != period.number(micros(to));
                 if size >= self.policy.target_file_size || (crosses && size >= MIN_PIECE) {
                     self.snapshot(size, from, to);
                     self.written += size;
@@ -387,4 +387,46 @@ fn every_layout_settles_and_settling_never_writes_much() {
         assert!(passes <= 8, "case {case}: {passes} passes");
         assert!(w.written <= 3 * bytes + MIB, "case {case}: {} written of {bytes}", w.written);
     }
+}
+
+#[test]
+fn what_a_day_leaves_is_merged_once_the_day_is_over() {
+    let mut w = World::new();
+    w.policy.ttl = Some(Duration::from_secs(30 * 86_400));
+    w.now = 23;
+    w.snapshot(18 * MIB, 2, 7).snapshot(18 * MIB, 8, 13).snapshot(18 * MIB, 14, 19);
+    assert!(w.plan().groups.is_empty(), "more may come");
+    w.now = 24;
+    assert_eq!(w.plan().groups[0].reason, Reason::Tier { files: 3 });
+    assert_eq!(w.settle(), 1);
+    assert_eq!(w.head.snapshots.len(), 1);
+    // A late file is not reason enough to write it all again.
+    w.snapshot(9 * MIB, 20, 20);
+    assert!(w.plan().groups.is_empty());
+    w.now = 48;
+    assert_eq!(w.plan().groups[0].reason, Reason::Tier { files: 2 }, "unless a day passes without another");
+    assert_eq!(w.settle(), 1);
+}
+
+#[test]
+fn small_snapshots_of_a_tenant_with_a_ttl_stay_within_a_part_of_it() {
+    let mut w = World::new();
+    w.policy.ttl = Some(Duration::from_secs(40 * 86_400));
+    let day = 24;
+    // Ten days are a part; the eighth day of one is the first that is not over.
+    for back in [31, 21, 11, 1] {
+        for (size, hour) in [(MIB, 0), (MIB / 2, 2), (MIB / 2, 4)] {
+            w.snapshot(size, hour - back * day, hour + 1 - back * day);
+        }
+    }
+    w.settle();
+    let spans: Vec<_> = w.head.snapshots.iter().map(|s| (s.stats.max.unwrap().0 - s.stats.min.unwrap().0) / 3_600_000_000).collect();
+    assert!(spans.len() >= 4 && spans.iter().all(|hours| *hours < 10 * day), "{spans:?}");
+    // Kept for ever, they are as well in one file.
+    w.policy.ttl = None;
+    for i in 0..4 {
+        w.raw(&format!("{i}"), MIB, -1);
+    }
+    w.settle();
+    assert_eq!(w.head.snapshots.len(), 1);
 }

@@ -1,0 +1,194 @@
+//! A tenant's store without a store: files are sizes and hours, and a merge cuts them as `stage/merge/output.rs` does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use icepack::model::file::{Extent, Listed, Micros, RowStats, Snapshot};
+use icepack::model::manifest::{Manifest, Stamp};
+use icepack::model::names::{FileId, Key, Tenant, snapshot_key};
+use icepack::model::plan::{Group, Inventory, PlannedInput, Reason};
+use icepack::model::policy::{CompactionStrategy, Policy};
+use icepack::plan::compaction::{self, MIN_PIECE, Period};
+use icepack::plan::retention::LeaveRule;
+use ulid::Ulid;
+
+/// Bytes by the hour that their rows are dated, counted from the beginning.
+pub type Rows = BTreeMap<i64, u64>;
+
+/// 2026-01-01T00:00:00Z plus hours.
+pub fn at(hour: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_767_225_600, 0).unwrap() + TimeDelta::hours(hour)
+}
+
+fn micros(hour: i64) -> Micros {
+    Micros::from_datetime(at(hour))
+}
+
+/// What a tenant's life came to.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Figures {
+    /// Bytes of raw files.
+    pub ingested: u64,
+    /// Bytes of snapshots.
+    pub written: u64,
+    /// Passes that did something.
+    pub passes: u64,
+    /// Live files at the end.
+    pub files: u64,
+    /// What they may be.
+    pub allowed: u64,
+    /// The most that live files ever were of what they may be, in percent.
+    pub crowded: u64,
+}
+
+impl Figures {
+    /// Bytes written for each byte that came in.
+    pub fn amplification(&self) -> f64 {
+        self.written as f64 / self.ingested as f64
+    }
+}
+
+/// One tenant.
+pub struct World {
+    pub policy: Policy,
+    pub figures: Figures,
+    /// Bytes of a snapshot in percent of the bytes of its raw files.
+    compressed: u64,
+    tenant: Tenant,
+    listing: BTreeMap<Key, (Listed, Rows)>,
+    head: Manifest,
+    rows: BTreeMap<Key, Rows>,
+    minted: u64,
+}
+
+impl World {
+    pub fn new(policy: Policy, compressed: u64) -> Self {
+        let tenant = Tenant::parse("acme").unwrap();
+        let head = Manifest::first(tenant.clone(), Stamp { run_id: FileId::NIL, commit_id: FileId::NIL, at: at(0) });
+        Self { policy, figures: Figures::default(), compressed, tenant, listing: BTreeMap::new(), head, rows: BTreeMap::new(), minted: 0 }
+    }
+
+    /// A raw file with these rows appears at `time`.
+    pub fn arrive(&mut self, rows: Rows, time: DateTime<Utc>) {
+        self.minted += 1;
+        let size = rows.values().sum();
+        let key = format!("acme/{:012}.parquet", self.minted);
+        self.figures.ingested += size;
+        self.listing.insert(key.clone(), (Listed { key, size, etag: Some("e".into()), modified: time }, rows));
+    }
+
+    /// Plans as the job does, carries the plan out, and judges it. Retired files are deleted at once, as the sweep of a pass does.
+    pub fn pass(&mut self, now: DateTime<Utc>) {
+        let mut listing: Vec<Listed> = self.listing.values().map(|(f, _)| f.clone()).collect();
+        listing.extend(self.head.snapshots.iter().map(|s| Listed { key: s.key.clone(), size: s.size, etag: None, modified: now }));
+        let plan = compaction::plan(&self.tenant, &Inventory { head: Some(self.head.clone()), listing }, &self.policy, now);
+        self.figures.passes += u64::from(!plan.groups.is_empty());
+        for group in &plan.groups {
+            self.judge(group);
+            let rows = self.take(group);
+            if !group.is_expiry() {
+                let rows = self.without_expired(rows, plan.cutoff);
+                self.write(&rows, now);
+            }
+        }
+        self.count(now);
+    }
+
+    /// No pass rewrites a finished file, but to take expired rows out of it. A full merge may: that is what it is for.
+    fn judge(&self, group: &Group) {
+        let retention = group.is_expiry() || matches!(group.reason, Reason::Overdue { .. });
+        if retention || self.policy.strategy == CompactionStrategy::FullCompaction {
+            return;
+        }
+        let finished = |i: &&PlannedInput| i.is_snapshot() && i.size >= self.policy.target_file_size / 2;
+        assert_eq!(group.inputs.iter().find(finished), None, "a finished file is rewritten: {}", group.reason);
+    }
+
+    /// The group's inputs leave; what their rows come to in a snapshot.
+    fn take(&mut self, group: &Group) -> Vec<Rows> {
+        let taken: BTreeSet<&Key> = group.inputs.iter().map(|i| &i.key).collect();
+        self.head.snapshots.retain(|s| !taken.contains(&s.key));
+        let raw = |key: &Key, world: &mut Self| {
+            let (_, rows) = world.listing.remove(key).unwrap();
+            rows.into_iter().map(|(hour, bytes)| (hour, bytes * world.compressed / 100)).collect()
+        };
+        taken.into_iter().map(|key| self.rows.remove(key).unwrap_or_else(|| raw(key, self))).collect()
+    }
+
+    fn without_expired(&self, inputs: Vec<Rows>, cutoff: Option<Micros>) -> Rows {
+        let stays = |hour: &i64| cutoff.is_none_or(|c| micros(*hour) >= c);
+        let extent = |rows: &Rows| Extent { amount: rows.values().sum(), span: span(rows) };
+        let extents: Vec<_> = inputs.iter().map(extent).collect();
+        let waits = cutoff.zip(LeaveRule::of(&self.policy)).is_some_and(|(cutoff, rule)| !rule.leaves(&extents, cutoff));
+        let mut kept = Rows::new();
+        for (hour, bytes) in inputs.into_iter().flatten().filter(|(hour, _)| waits || stays(hour)) {
+            *kept.entry(hour).or_default() += bytes;
+        }
+        kept
+    }
+
+    /// Cuts at the target, and where a period ends once there is enough for a file.
+    fn write(&mut self, rows: &Rows, now: DateTime<Utc>) {
+        let target = self.policy.target_file_size;
+        let worth = MIN_PIECE.min(target);
+        let mut open = Rows::new();
+        let (mut size, mut period) = (0, None);
+        for (&hour, &bytes) in rows {
+            let next = self.period(hour);
+            if period.is_some_and(|p| p != next) && size >= worth {
+                self.close(&mut open, now);
+                size = 0;
+            }
+            period = Some(next);
+            let mut left = bytes;
+            while left > 0 {
+                let step = left.min(target - size);
+                *open.entry(hour).or_default() += step;
+                (size, left) = (size + step, left - step);
+                if size == target {
+                    self.close(&mut open, now);
+                    size = 0;
+                }
+            }
+        }
+        self.close(&mut open, now);
+    }
+
+    fn period(&self, hour: i64) -> i64 {
+        match Period::of(&self.policy) {
+            Period::Day => hour.div_euclid(24),
+            Period::Month => i64::from(at(hour).year()) * 12 + i64::from(at(hour).month0()),
+        }
+    }
+
+    fn close(&mut self, open: &mut Rows, now: DateTime<Utc>) {
+        let rows = std::mem::take(open);
+        let Some((from, to)) = span(&rows) else { return };
+        self.minted += 1;
+        let id = FileId(Ulid::from_parts(u64::try_from(now.timestamp_millis()).unwrap(), u128::from(self.minted)));
+        let size = rows.values().sum();
+        let stats = RowStats { rows: size, min: Some(from), max: Some(to), ..RowStats::default() };
+        let key = snapshot_key(&self.tenant, from, to, id);
+        self.figures.written += size;
+        self.head.snapshots.push(Snapshot { key: key.clone(), id, size, etag: None, schema: None, stats });
+        self.rows.insert(key, rows);
+    }
+
+    /// Live files, and what they may be. Strategy `time` leaves everything alone that is younger than a day: what it may not touch yet is not its failing.
+    fn count(&mut self, now: DateTime<Utc>) {
+        let by_age = self.policy.strategy == CompactionStrategy::TimeBased;
+        let counts = |since: DateTime<Utc>| !by_age || now.signed_duration_since(since) >= TimeDelta::hours(24);
+        let raw = self.listing.values().filter(|(f, _)| counts(f.modified)).map(|(f, _)| f.size);
+        let snapshots = self.head.snapshots.iter().filter(|s| counts(s.id.0.datetime().into())).map(|s| s.size);
+        let sizes: Vec<u64> = raw.chain(snapshots).collect();
+        self.figures.files = sizes.len() as u64;
+        self.figures.allowed = 2 * sizes.iter().sum::<u64>() / self.policy.target_file_size + 24;
+        self.figures.crowded = self.figures.crowded.max(100 * self.figures.files / self.figures.allowed);
+    }
+}
+
+/// From the first row to the last: an hour's rows reach almost to its end.
+fn span(rows: &Rows) -> Option<(Micros, Micros)> {
+    let (first, last) = (rows.first_key_value()?.0, rows.last_key_value()?.0);
+    Some((micros(*first), Micros(micros(last + 1).0 - 1)))
+}
