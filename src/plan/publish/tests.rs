@@ -215,7 +215,7 @@ fn readers_keep_their_files_as_long_as_they_may() {
     w.publish();
     let readers = w.readers(&[(&a, 0)]);
     let gone = |keep, now| unread(keys.clone(), &w.head, &readers, keep, now);
-    assert_eq!(gone(DAY, end), [a.clone()], "`b` is named by the newest version");
+    assert_eq!(gone(DAY, end), std::slice::from_ref(&a), "`b` is named by the newest version");
     assert_eq!(gone(DAY, at(86_399_999)), [] as [Key; 0]);
     assert_eq!(gone(8 * DAY, at(i64::from(u32::MAX) * 1_000)), [] as [Key; 0], "longer than the table remembers");
     assert_eq!(gone(Duration::MAX, end), [] as [Key; 0]);
