@@ -196,8 +196,11 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<
 
     let (mut raws, mut skipped) = (Vec::new(), Vec::new());
     for f in &inventory.listing {
+        if live.contains(f.key.as_str()) {
+            continue;
+        }
         let kind = names::classify(tenant, &f.key);
-        if kind == FileKind::Other || live.contains(f.key.as_str()) {
+        if kind == FileKind::Other {
             continue;
         }
         let candidate = raw_candidate(f, now);
