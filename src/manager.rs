@@ -28,6 +28,7 @@ const LOOK_AT_ONCE: usize = 16;
 
 /// What one pass did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CompactionResult {
     /// Files merged or expired.
     pub files_compacted: u64,
@@ -62,6 +63,7 @@ impl CompactionResult {
 
 /// What a manager's passes did so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CompactionStats {
     /// Passes that compacted something.
     pub total_compactions: u64,
