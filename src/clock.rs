@@ -52,6 +52,17 @@ impl Clock for SystemClock {
 }
 
 /// A clock that stands still until it is moved, with ids counted from a seed: the same seed gives the same run.
+///
+/// ```
+/// use chrono::{DateTime, TimeDelta};
+/// use icepack::clock::{Clock, ManualClock};
+/// use icepack::model::names::FileId;
+///
+/// let clock = ManualClock::new(DateTime::UNIX_EPOCH, 7);
+/// let first = clock.mint(FileId::NIL);
+/// clock.advance(TimeDelta::days(1));
+/// assert!(clock.mint(FileId::NIL) > first, "ids are in the order of time");
+/// ```
 #[derive(Debug)]
 pub struct ManualClock {
     now_ms: AtomicU64,

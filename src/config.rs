@@ -91,6 +91,16 @@ pub struct CompactionOverrides {
 }
 
 /// What the job is told. Sizes are in bytes.
+///
+/// ```
+/// use std::time::Duration;
+/// use icepack::{CompactionConfig, CompactionOverrides};
+///
+/// let mut config = CompactionConfig { memory_limit: 1 << 30, max_raw_age: Duration::from_secs(3600), ..CompactionConfig::default() };
+/// config.overrides.insert("eu-*".into(), CompactionOverrides { target_file_size: Some(64 << 20), ..CompactionOverrides::default() });
+/// assert_eq!(config.policy_for("eu-west").target_file_size, 64 << 20);
+/// assert_eq!(config.policy_for("acme").target_file_size, 128 << 20);
+/// ```
 #[derive(Debug, Clone)]
 pub struct CompactionConfig {
     /// Fewer candidates than this are left alone.

@@ -9,7 +9,13 @@ use crate::model::names::Key;
 /// The result of most of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong, by what it means for the run.
+/// Everything that can go wrong, by what it means for the run. Its text says what failed, on which path, why, and what to do next; docs/errors.md has all of them.
+///
+/// ```
+/// let error = icepack::Error::store("cannot list s3://events/prod", object_store::Error::NotImplemented { operation: "list".into(), implementer: "x".into() });
+/// assert!(error.to_string().starts_with("cannot list s3://events/prod: "));
+/// assert_eq!(error.exit_code(), 1);
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

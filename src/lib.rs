@@ -18,6 +18,19 @@
 //! #     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(f).unwrap();
 //! # }
 //! ```
+//!
+//! `examples/` has three programs: `compact_directory`, `custom_archive` (an [`ArchiveTarget`] of one's own) and `embedded` (a task in a service).
+//!
+//! # Units and shapes
+//!
+//! Sizes are bytes, durations in reports milliseconds, times in files and manifests microseconds since 1970 in UTC ([`model::file::Micros`]). A key is relative to
+//! the store's root, without a leading slash; its first segment is the tenant. What `--json` prints is the serde form of [`model::report`] and [`model::inspect`].
+//!
+//! # What stays
+//!
+//! The names at the root of the crate, [`run`], [`progress`], [`model`] and the [`ArchiveTarget`] trait are meant to stay. The other modules are public for the binary and
+//! for tests, and move with them. Types marked `non_exhaustive` are made by the library alone, or by their `new`. Configurations and options are not: make them as
+//! `CompactionConfig { memory_limit: 1 << 30, ..CompactionConfig::default() }`, for they gain fields too. Reports gain fields, and events and errors kinds, without that being a breaking change.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

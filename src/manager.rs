@@ -32,6 +32,7 @@ const RUNS_SHOWN: usize = 200;
 
 /// What one pass did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CompactionResult {
     /// Files merged or expired.
     pub files_compacted: u64,
@@ -66,6 +67,7 @@ impl CompactionResult {
 
 /// What a manager's passes did so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CompactionStats {
     /// Passes that compacted something.
     pub total_compactions: u64,

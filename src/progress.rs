@@ -37,6 +37,25 @@ pub enum Event<'a> {
 }
 
 /// Watches a run. Called from several tasks; must not block.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use icepack::progress::{Event, Progress};
+///
+/// #[derive(Default)]
+/// struct Rows(AtomicU64);
+///
+/// impl Progress for Rows {
+///     fn on(&self, event: Event<'_>) {
+///         if let Event::BytesDone { rows, .. } = event {
+///             self.0.fetch_add(rows, Ordering::Relaxed);
+///         }
+///     }
+/// }
+/// # let rows = Rows::default();
+/// # rows.on(Event::BytesDone { tenant: "acme", bytes: 1, rows: 7 });
+/// # assert_eq!(rows.0.into_inner(), 7);
+/// ```
 pub trait Progress: Send + Sync {
     /// Something happened.
     fn on(&self, event: Event<'_>);

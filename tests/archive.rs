@@ -56,17 +56,9 @@ pub fn acme() -> Tenant {
 
 pub fn request() -> ArchiveRequest {
     let id = FileId(ulid::Ulid::generate());
-    ArchiveRequest {
-        tenant: acme(),
-        run_id: id,
-        id,
-        from: Micros(START),
-        to: Micros(START + 1_000_000_000_000),
-        timestamp_column: "timestamp".into(),
-        sources: vec!["acme/x.parquet".into()],
-        budget: 64 << 20,
-        requests: Arc::default(),
-    }
+    let mut request = ArchiveRequest::new(acme(), id, Micros(START), Micros(START + 1_000_000_000_000));
+    request.sources = vec!["acme/x.parquet".into()];
+    request
 }
 
 pub fn quick() -> RetryPolicy {

@@ -132,6 +132,7 @@ pub struct Stamp {
 /// Why a file was retired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum RetireReason {
     /// Its rows are in a newer snapshot.
     Compacted,
@@ -174,6 +175,7 @@ pub struct Quarantined {
 /// The marker that makes an archive object count, and all that `restore` needs to know of it. Stored beside the object as JSON once the
 /// commit that names it has succeeded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Receipt {
     /// The format of this document, see [`RECEIPT_FORMAT`].
     pub format: u32,
@@ -221,6 +223,31 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// What is always known of an object: `tenant`'s object `id` at `key` below the archive's root, with `size` bytes and the rows of `stats`, in `archive`
+    /// ([`crate::ArchiveTarget::description`]), by the run `run_id`. Its time is that of `id`. The rest is none.
+    pub fn new(tenant: Tenant, id: FileId, key: Key, size: u64, stats: RowStats, archive: impl Into<String>, run_id: FileId) -> Self {
+        Self {
+            format: RECEIPT_FORMAT,
+            tenant,
+            key,
+            id,
+            size,
+            etag: None,
+            storage_class: None,
+            checksum: None,
+            verified: None,
+            schema: None,
+            timestamp_column: None,
+            manifest_version: None,
+            archive: archive.into(),
+            stats,
+            sources: Vec::new(),
+            run_id,
+            at: id.minted_at(),
+            writer: WRITER.to_owned(),
+        }
+    }
+
     /// Whether the object lies under `tenant`.
     pub fn is_of(&self, tenant: &Tenant) -> bool {
         self.tenant == *tenant && tenant.owns(&self.key)
@@ -234,6 +261,7 @@ impl Receipt {
 
 /// A checksum as S3 speaks of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Checksum {
     /// How it is computed.
     pub algorithm: ChecksumAlgorithm,
@@ -246,6 +274,7 @@ pub struct Checksum {
 
 /// How a checksum is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum ChecksumAlgorithm {
     /// CRC-64/NVME: of the whole object, also of one uploaded in parts.
     #[default]
@@ -270,6 +299,7 @@ pub enum ChecksumKind {
 /// How it was proved that an archive holds what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Verified {
     /// The archive computed the checksum of what it holds, and it is the one of what was sent or copied.
     Checksum,

@@ -28,6 +28,7 @@ pub struct Tenant(String);
 
 /// Why a name cannot be a tenant's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TenantError {
     /// `.name` and `_name` are left alone by definition.
     #[error("`{0}` is not a tenant: names that start with `.` or `_` are left alone")]
@@ -109,6 +110,11 @@ impl FileId {
     /// The lowest id of the millisecond of `time`.
     pub fn floor_at(time: DateTime<Utc>) -> Self {
         Self(Ulid::from_parts(u64::try_from(time.timestamp_millis()).unwrap_or(0), 0))
+    }
+
+    /// When it was minted, to the millisecond: by the clock of whoever did, or later where another's floor was.
+    pub fn minted_at(self) -> DateTime<Utc> {
+        i64::try_from(self.0.timestamp_ms()).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default()
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Chunk {
     pub uncompressed: u64,
     /// Whether a row may have many values.
     pub repeated: bool,
-    /// Whether its values may be [`DELTA_BYTE_ARRAY`], by the footer.
+    /// Whether its values may be `DELTA_BYTE_ARRAY`, by the footer.
     pub delta: bool,
     /// How it is compressed.
     pub compression: Compression,

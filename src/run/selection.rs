@@ -6,6 +6,16 @@ use crate::error::{Error, Result};
 use crate::model::names::Tenant;
 
 /// Which tenants.
+///
+/// ```
+/// use icepack::model::names::Tenant;
+/// use icepack::run::Selection;
+///
+/// let some = Selection::parse(vec!["acme".into(), "eu-*".into()])?;
+/// assert!(some.takes(&Tenant::parse("eu-west").unwrap()) && !some.takes(&Tenant::parse("globex").unwrap()));
+/// assert!(Selection::parse(vec!["../acme".into()]).is_err());
+/// # Ok::<(), icepack::Error>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     patterns: Vec<String>,

@@ -216,7 +216,7 @@ impl Settings {
         ObjectArchiveOptions { storage_class: self.archive_class(location), retry, send_class: is_cloud }
     }
 
-    /// The class of objects in an archive at `location`. A directory would refuse one; [`check`] has warned that it is ignored.
+    /// The class of objects in an archive at `location`. A directory would refuse one; `Settings::resolve` has warned that it is ignored.
     pub fn archive_class(&self, location: &Location) -> Option<String> {
         self.draft.archive.storage_class.clone().filter(|_| matches!(location, Location::S3 { .. } | Location::Cloud { .. }))
     }

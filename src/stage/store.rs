@@ -22,7 +22,17 @@ use crate::error::{Error, Result};
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A store's address, understood but not opened.
+///
+/// ```
+/// use icepack::stage::store::Location;
+///
+/// let store = Location::parse("s3://events/prod")?;
+/// assert_eq!(store.display("acme/2026-01/a.parquet"), "s3://events/prod/acme/2026-01/a.parquet");
+/// assert!(store.overlaps(&Location::parse("s3://events/prod/cold")?), "no place for an archive");
+/// # Ok::<(), icepack::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Location {
     /// A bucket on S3 or something that speaks like it.
     S3 {

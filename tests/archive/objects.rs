@@ -44,7 +44,8 @@ async fn each_class_is_stored_verified_and_receipted() {
         assert_eq!(head.storage_class(), None, "a receipt is STANDARD: it must be found without a thaw");
         // Filing it again is no error, and another one under its name is.
         target.file_receipt(&receipt).await.unwrap();
-        let other = icepack::model::manifest::Receipt { size: 1, ..receipt };
+        let mut other = receipt;
+        other.size = 1;
         assert!(target.file_receipt(&other).await.unwrap_err().to_string().contains("with other contents"));
     }
 }
@@ -182,14 +183,7 @@ async fn hot_snapshot(endpoint: &str, bucket: &str, batches: &[arrow::array::Rec
 }
 
 fn copy_of(snapshot: &Snapshot) -> CopyRequest {
-    CopyRequest {
-        tenant: acme(),
-        run_id: FileId(ulid::Ulid::generate()),
-        snapshot: snapshot.clone(),
-        schema: None,
-        timestamp_column: "timestamp".into(),
-        requests: Default::default(),
-    }
+    CopyRequest::new(acme(), FileId(ulid::Ulid::generate()), snapshot.clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use icepack::clock::{Clock, ManualClock};
 use icepack::invariants::{Object, World};
 use icepack::model::file::{Micros, RowStats, Snapshot};
-use icepack::model::manifest::{Edit, Manifest, Observed, RECEIPT_FORMAT, Receipt, WRITER};
+use icepack::model::manifest::{Edit, Manifest, Observed, Receipt};
 use icepack::model::names::{FileId, Key, Tenant, archive_key, snapshot_key};
 use ulid::Ulid;
 
@@ -56,26 +56,10 @@ pub fn snapshot(id: FileId, rows: &[Row]) -> Snapshot {
 }
 
 pub fn receipt(id: FileId, rows: &[Row]) -> Receipt {
-    Receipt {
-        format: RECEIPT_FORMAT,
-        tenant: tenant(),
-        key: archive_key(&tenant(), Micros(0), Micros(0), id),
-        id,
-        size: rows.len() as u64,
-        etag: Some(id.to_string()),
-        storage_class: None,
-        checksum: None,
-        verified: None,
-        schema: None,
-        manifest_version: None,
-        timestamp_column: None,
-        archive: String::new(),
-        stats: stats(rows),
-        sources: Vec::new(),
-        run_id: FileId::NIL,
-        at: DateTime::UNIX_EPOCH,
-        writer: WRITER.into(),
-    }
+    let key = archive_key(&tenant(), Micros(0), Micros(0), id);
+    let mut receipt = Receipt::new(tenant(), id, key, rows.len() as u64, stats(rows), "", FileId::NIL);
+    (receipt.etag, receipt.at) = (Some(id.to_string()), DateTime::UNIX_EPOCH);
+    receipt
 }
 
 /// A manifest with a hash of all that the model lets differ.

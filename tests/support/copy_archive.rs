@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use icepack::model::file::Micros;
-use icepack::model::manifest::{RECEIPT_FORMAT, Receipt, Verified, WRITER};
+use icepack::model::manifest::{Receipt, Verified};
 use icepack::model::names;
 use icepack::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest, ObjectArchive};
 use icepack::{Error, Result};
@@ -82,26 +82,11 @@ impl ArchiveTarget for CopyArchive {
             return Err(self.failed(format!("`{key}` is not `{}`", snapshot.key)));
         }
         count.fetch_add(1, Ordering::Relaxed);
-        Ok(Some(Receipt {
-            format: RECEIPT_FORMAT,
-            tenant,
-            key,
-            id: snapshot.id,
-            size: snapshot.size,
-            etag,
-            storage_class: None,
-            checksum: None,
-            verified: Some(Verified::Readback),
-            schema,
-            manifest_version: None,
-            timestamp_column: Some(request.timestamp_column),
-            archive: self.description(),
-            stats: snapshot.stats,
-            sources: vec![snapshot.key],
-            at: chrono::DateTime::from_timestamp_millis(i64::try_from(run_id.0.timestamp_ms()).unwrap()).unwrap(),
-            run_id,
-            writer: WRITER.to_owned(),
-        }))
+        let mut receipt = Receipt::new(tenant, snapshot.id, key, snapshot.size, snapshot.stats, self.description(), run_id);
+        receipt.at = run_id.minted_at();
+        (receipt.etag, receipt.verified, receipt.schema) = (etag, Some(Verified::Readback), schema);
+        (receipt.timestamp_column, receipt.sources) = (Some(request.timestamp_column), vec![snapshot.key]);
+        Ok(Some(receipt))
     }
 
     async fn file_receipt(&self, receipt: &Receipt) -> Result<()> {

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::DateTime;
 use futures::stream::BoxStream;
 use object_store::ObjectStore;
 
@@ -21,8 +20,8 @@ use super::counting::Counters;
 use super::piece::Piece;
 use crate::error::{Error, Result};
 use crate::model::file::{Micros, RowStats, Snapshot};
-use crate::model::manifest::{RECEIPT_FORMAT, Receipt, WRITER};
-use crate::model::names::{FileId, Key, Tenant};
+use crate::model::manifest::Receipt;
+use crate::model::names::{FileId, Key, Tenant, archive_key};
 use crate::model::schema::TableSchema;
 use crate::parquet_io::read_stats;
 
@@ -31,6 +30,7 @@ pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
 
 /// What is to be archived.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ArchiveRequest {
     /// Whose rows.
     pub tenant: Tenant,
@@ -52,8 +52,29 @@ pub struct ArchiveRequest {
     pub requests: Arc<Counters>,
 }
 
+impl ArchiveRequest {
+    /// A request to archive rows of `tenant` that are from `from` to `to`, both in, as the object `id`; for trying a target out. Its run is `id` too, its
+    /// column `timestamp`, it names no sources, and the target may take 64 MiB. The fields are public.
+    pub fn new(tenant: Tenant, id: FileId, from: Micros, to: Micros) -> Self {
+        Self { tenant, run_id: id, id, from, to, timestamp_column: "timestamp".to_owned(), sources: Vec::new(), budget: 64 << 20, requests: Arc::default() }
+    }
+
+    /// The receipt of an object of `size` bytes that holds the rows of `stats`, under the name that `restore` and `verify` look for:
+    /// `<tenant>/<yyyy-mm>/archive.<tenant>.<from>-<to>.<id>.parquet`. `archive` is [`ArchiveTarget::description`]. Whoever knows more of the object
+    /// (its ETag, how it was verified) says so in the fields.
+    pub fn receipt(&self, archive: impl Into<String>, size: u64, stats: RowStats) -> Receipt {
+        let key = archive_key(&self.tenant, self.from, self.to, self.id);
+        Receipt {
+            timestamp_column: Some(self.timestamp_column.clone()),
+            sources: self.sources.clone(),
+            ..Receipt::new(self.tenant.clone(), self.id, key, size, stats, archive, self.run_id)
+        }
+    }
+}
+
 /// A snapshot that is to be archived as it is.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CopyRequest {
     /// Whose.
     pub tenant: Tenant,
@@ -69,7 +90,14 @@ pub struct CopyRequest {
     pub requests: Arc<Counters>,
 }
 
-/// A place for expired rows.
+impl CopyRequest {
+    /// A request to copy `snapshot` of `tenant`; for trying a target out. The run is `run_id`, the column `timestamp`. The fields are public.
+    pub fn new(tenant: Tenant, run_id: FileId, snapshot: Snapshot) -> Self {
+        Self { tenant, run_id, snapshot, schema: None, timestamp_column: "timestamp".to_owned(), requests: Arc::default() }
+    }
+}
+
+/// A place for expired rows. `examples/custom_archive.rs` is one.
 ///
 /// The contract: `archive` returns a receipt only when the rows are durable and verified, else `Err`; calling it again for the same rows is
 /// safe. It is never called when nothing expired. The rows count as archived once a commit names the receipt; the job never deletes anything from an archive.
@@ -117,31 +145,7 @@ async fn read_back(store: Arc<dyn ObjectStore>, key: &str, size: u64, sent: &Row
 
 /// What is known of an object that was encoded here. The target adds how it stored and proved it.
 fn receipt(request: &ArchiveRequest, piece: Piece, schema: TableSchema, archive: &str) -> Receipt {
-    Receipt {
-        format: RECEIPT_FORMAT,
-        tenant: request.tenant.clone(),
-        key: piece.key,
-        id: request.id,
-        size: piece.size,
-        etag: piece.etag,
-        storage_class: None,
-        checksum: piece.checksum,
-        verified: None,
-        schema: Some(schema),
-        timestamp_column: Some(request.timestamp_column.clone()),
-        manifest_version: None,
-        archive: archive.to_owned(),
-        stats: piece.stats,
-        sources: request.sources.clone(),
-        run_id: request.run_id,
-        at: minted_at(request.id),
-        writer: WRITER.to_owned(),
-    }
-}
-
-/// When an id was minted: for the object of a request, when its rows set out.
-fn minted_at(id: FileId) -> DateTime<chrono::Utc> {
-    i64::try_from(id.0.timestamp_ms()).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default()
+    Receipt { key: piece.key, etag: piece.etag, checksum: piece.checksum, schema: Some(schema), ..request.receipt(archive, piece.size, piece.stats) }
 }
 
 fn receipt_json(receipt: &Receipt) -> serde_json::Result<Bytes> {

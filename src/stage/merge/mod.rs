@@ -1,11 +1,11 @@
 //! Many inputs to few sorted snapshots, in bounded memory.
 //!
-//! 1. **Open** ([`open`]): every input is fetched or at least seen, its footer checked, its times profiled. What cannot be read is reported, all of it
+//! 1. **Open** (`open`): every input is fetched or at least seen, its footer checked, its times profiled. What cannot be read is reported, all of it
 //!    at once, before anything is written.
-//! 2. **Reduce** ([`spill`]): inputs are sorted runs, or become such; where more of them overlap than memory allows, neighbours are merged into
+//! 2. **Reduce** (`spill`): inputs are sorted runs, or become such; where more of them overlap than memory allows, neighbours are merged into
 //!    runs on the local disk first.
-//! 3. **Merge** ([`kway`]): a k-way merge that opens only what overlaps. Large snapshots that nothing overlaps are copied ([`whole`]).
-//! 4. **Output** ([`output`]), on a thread of its own: exact duplicates are dropped ([`dedup`]), expired rows leave, the rest is cut into snapshots.
+//! 3. **Merge** (`kway`): a k-way merge that opens only what overlaps. Large snapshots that nothing overlaps are copied (`whole`).
+//! 4. **Output** (`output`), on a thread of its own: exact duplicates are dropped (`dedup`), expired rows leave, the rest is cut into snapshots.
 //!
 //! The order of rows is (time, run, place in the run), and runs are numbered by their first row, then by the order of inputs. It does not depend on the
 //! memory that is given, nor on how fast anything arrives: the same inputs give the same snapshots but for their ids.

@@ -81,7 +81,7 @@ impl S3Destination {
     /// Copies `snapshot` from `hot` to `key`, or finds that an earlier attempt did, and proves it.
     ///
     /// # Errors
-    /// [`NotCopied`]; nothing that counts has happened.
+    /// `NotCopied`; nothing that counts has happened.
     pub async fn copy_from(&self, hot: &Bucket, snapshot: &Snapshot, key: &str, sizes: CopySizes) -> Result<Copied, NotCopied> {
         let source = hot.head(&snapshot.key, &self.requests).await?.ok_or(NotCopied::Gone)?;
         if source.size != snapshot.size || unquoted(source.etag.as_deref()) != unquoted(snapshot.etag.as_deref()) {

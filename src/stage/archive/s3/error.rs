@@ -14,6 +14,7 @@ use crate::stage::retry::Retryable;
 
 /// What an error means for whoever asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Kind {
     /// It may work if it is asked again.
     Transient,
@@ -33,6 +34,7 @@ pub enum Kind {
 
 /// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct S3Error {
     /// What it means.
     pub kind: Kind,

@@ -25,7 +25,7 @@ use self::copy::NotCopied;
 use self::error::Kind;
 use self::upload::Lock;
 use super::encode::encode;
-use super::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest, failed, minted_at, read_back, receipt, receipt_json, same_receipt};
+use super::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest, failed, read_back, receipt, receipt_json, same_receipt};
 use crate::error::{Error, Result};
 use crate::model::file::{Micros, RowStats};
 use crate::model::manifest::{Checksum, ChecksumAlgorithm, RECEIPT_FORMAT, Receipt, Verified, WRITER};
@@ -108,7 +108,7 @@ impl S3Archive {
 
     /// What is stored with every object: its class apart, also with receipts.
     fn attributes(&self, run_id: FileId) -> Attributes {
-        let until = |days: u32| minted_at(run_id) + TimeDelta::days(i64::from(days));
+        let until = |days: u32| run_id.minted_at() + TimeDelta::days(i64::from(days));
         let lock = self.options.lock.as_ref().map(|l| Lock { mode: l.mode.clone(), until: until(l.days) });
         Attributes { class: None, encryption: self.options.encryption.clone(), tagging: None, lock }
     }
@@ -195,7 +195,7 @@ impl S3Archive {
             stats: snapshot.stats,
             sources: vec![snapshot.key],
             run_id,
-            at: minted_at(run_id),
+            at: run_id.minted_at(),
             writer: WRITER.to_owned(),
         }
     }
