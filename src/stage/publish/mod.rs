@@ -1,6 +1,6 @@
 //! Delta tables that follow the manifests. Every decision is [`crate::plan::publish`]'s.
 //!
-//! A version of a table is made in memory ([`table`]) and put by us ([`log`]). It rests on what was read in this order: the table, then head, then the listing. So
+//! A version of a table is made in memory (`table`) and put by us (`log`). It rests on what was read in this order: the table, then head, then the listing. So
 //! if nobody wrote a version in between, which the conditional put finds out, no newer head was published: a table never goes back.
 
 mod columns;
