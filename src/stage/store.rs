@@ -240,14 +240,15 @@ pub(crate) fn install_crypto() {
 }
 
 fn open_cloud(scheme: &str, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+    // Other features may bring the clients along, untried.
+    let (feature, built) = if scheme == "gs" { ("gcp", cfg!(feature = "gcp")) } else { ("azure", cfg!(feature = "azure")) };
+    if !built {
+        return Err(Error::Usage(format!("cannot open `{url}`: this icepack was built without `{scheme}://`: build it with `--features {feature}`")));
+    }
     install_crypto();
     let vars = std::env::vars().map(|(k, v)| (k.to_ascii_lowercase(), v));
     match object_store::parse_url_opts(url, vars) {
         Ok((store, prefix)) => Ok(prefixed(store, prefix.as_ref())),
-        Err(e) if e.to_string().contains("not enabled") => {
-            let feature = if scheme == "gs" { "gcp" } else { "azure" };
-            Err(Error::Usage(format!("cannot open `{url}`: this icepack was built without `{scheme}://`: build it with `--features {feature}`")))
-        }
         Err(e) => Err(Error::Usage(format!("cannot open `{url}`: {e}; check the URL and the environment"))),
     }
 }
