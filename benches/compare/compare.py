@@ -11,6 +11,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 import duckdb
@@ -26,14 +27,12 @@ GROUP = ["event_id", "event_type", "entity_id", "payload", "timestamp", "metadat
 def run(command, **env):
     """Runs a process: its output, wall and CPU seconds, peak memory in MiB."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("ICEPACK_", "AWS_", "OTEL_"))}
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment | env)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - start
-    if status:
-        sys.exit(f"{command}: status {status}")
-    return output, {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "mib": usage.ru_maxrss / 1024}
+    with tempfile.NamedTemporaryFile() as figures:
+        measured = [sys.executable, "-I", "-S", str(HERE / "measure.py"), figures.name, *command]
+        done = subprocess.run(measured, stdout=subprocess.PIPE, env=environment | env, check=False)
+        if done.returncode:
+            sys.exit(f"{command}: status {done.returncode}")
+        return done.stdout, json.loads(pathlib.Path(figures.name).read_text())
 
 
 def link(source, target):
