@@ -10,6 +10,7 @@ import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
 
 LABELS = {
     "icepack": "icepack",
@@ -59,6 +60,11 @@ def plot(sizes, path):
             points = [(s["rows"] / 1e6, s["tools"][name][key]) for s in sizes if name in s["tools"]]
             axis.plot(*zip(*points), marker="o", color=colour, label=LABELS[name], linewidth=2.5 if name == "icepack" else 1.3)
         axis.set(xscale="log", yscale="log", xlabel="million rows", title=label)
+        axis.set_xticks([s["rows"] / 1e6 for s in sizes])
+        for scale in (axis.xaxis, axis.yaxis):
+            scale.set_major_formatter(FuncFormatter(lambda n, _: f"{n:g}"))
+            scale.set_minor_formatter(NullFormatter())
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.grid(alpha=0.3)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
