@@ -66,9 +66,15 @@ impl<'a> Line<'a> {
                 state.head = head;
                 Ok(())
             }
-            unread => {
+            Ok(None) => {
                 state.ended = true;
-                unread.map(|_| ())
+                Err(Error::Refused(format!(
+                    "the manifests of tenant `{tenant}` went away while this run worked at it: bring them back, nothing more is done to it"
+                )))
+            }
+            Err(unread) => {
+                state.ended = true;
+                Err(unread)
             }
         }
     }
