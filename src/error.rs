@@ -2,7 +2,7 @@
 
 mod said;
 
-pub(crate) use said::{lacking, unescaped};
+pub(crate) use said::{chain, lacking, unescaped};
 
 use crate::model::names::Key;
 

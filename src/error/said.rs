@@ -63,9 +63,10 @@ fn layers(error: &object_store::Error) -> Vec<String> {
     own
 }
 
-fn chain(error: &object_store::Error) -> String {
+/// What an error says and what lies below it, each text once: "dispatch failure" alone says nothing.
+pub(crate) fn chain(error: &dyn StdError) -> String {
     let mut texts: Vec<String> = vec![error.to_string()];
-    let mut next = StdError::source(error);
+    let mut next = error.source();
     while let Some(e) = next {
         let text = e.to_string();
         if !texts.iter().any(|t| t.contains(&text)) {

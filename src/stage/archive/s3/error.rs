@@ -9,7 +9,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use crate::error::{lacking, unescaped};
+use crate::error::{chain, lacking, unescaped};
 use crate::stage::retry::Retryable;
 
 /// What an error means for whoever asked.
@@ -186,20 +186,6 @@ where
         };
         Self { kind, code, message, retry_after, request_id, action: action_of::<E>() }
     }
-}
-
-/// What lies below "dispatch failure", which says nothing.
-fn chain(error: &dyn StdError) -> String {
-    let mut texts: Vec<String> = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(e) = next {
-        let text = e.to_string();
-        if !texts.iter().any(|t| t.contains(&text)) {
-            texts.push(text);
-        }
-        next = e.source();
-    }
-    texts.join(": ")
 }
 
 #[cfg(test)]
