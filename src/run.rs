@@ -3,6 +3,7 @@
 
 mod group;
 mod line;
+mod look;
 mod memory;
 mod outcome;
 mod publish;
@@ -11,13 +12,14 @@ mod shards;
 mod tenant;
 pub mod trace;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use object_store::ObjectStore;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use crate::clock::Clock;
 use crate::config::CompactionConfig;
@@ -28,25 +30,24 @@ use crate::model::names::{FileId, Tenant};
 use crate::model::plan::{Inventory, Plan};
 use crate::model::price::STANDARD;
 use crate::model::record::RunRecord;
-use crate::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, TenantReport};
+use crate::model::report::{Requests, RunReport, SCHEMA_VERSION};
 use crate::model::shard::Shard;
 use crate::model::stock::Stock;
 use crate::plan::brake::Brake;
+use crate::plan::flat::Range;
 use crate::plan::money::{self, Pricing};
 use crate::plan::{compaction, expiry, shard, status};
 use crate::progress::{Event, Progress};
 use crate::stage::counting::{Counters, CountingStore};
 use crate::stage::litter::Directory;
 use crate::stage::survey::Surveyor;
-use crate::stage::{discover, doctor, runs, sweep};
+use crate::stage::{discover, doctor, runs};
+use look::{Found, LOOK_AT_ONCE, Look, Share};
 use memory::MemoryPool;
 pub(crate) use outcome::{Outcome, failed};
 use outcome::{failure, log, summarise, unusable};
 pub use selection::Selection;
 use shards::Spread;
-
-/// Tenants whose heads and listings are read at once.
-const LOOK_AT_ONCE: usize = 16;
 
 /// Asks a run to stop: it finishes or abandons the group at hand before its commit, and begins no other.
 #[derive(Debug, Clone, Default)]
@@ -83,42 +84,6 @@ pub(crate) struct Context {
     pub directory: Option<Directory>,
 }
 
-/// A tenant with something to do.
-struct Work {
-    tenant: Tenant,
-    inventory: Inventory,
-    plan: Plan,
-    /// Where the setting asks for one, and rows may expire.
-    brake: Option<Brake>,
-    /// Whether this shard sweeps the tenant.
-    home: bool,
-    sweep_due: bool,
-    /// What looking has cost.
-    counters: Arc<Counters>,
-    /// How the tenant stood before.
-    standing: Option<TenantStatus>,
-    /// What happens to the tenant, from the first look on.
-    span: Span,
-    /// What it held.
-    found: Option<Stock>,
-}
-
-/// What looking at a tenant gave.
-enum Look {
-    Over(Box<Outcome>),
-    Work(Box<Work>),
-}
-
-impl Look {
-    /// Says in the tenant's span what it came to, if that was all.
-    fn ended(self, span: &Span) -> Self {
-        if let Self::Over(outcome) = &self {
-            trace::tenant_ended(span, &outcome.report);
-        }
-        self
-    }
-}
-
 /// A pass and what it leaves behind.
 #[derive(Debug)]
 pub struct Passed {
@@ -147,24 +112,18 @@ pub(crate) struct Run {
 }
 
 impl Context {
-    /// The tenants that `selection` takes, and reports of those that must be renamed.
-    async fn tenants(&self, selection: &Selection) -> Result<(Vec<Tenant>, Vec<TenantReport>)> {
+    /// The tenants that `selection` takes, in their order, with what else is there.
+    async fn tenants(&self, selection: &Selection) -> Result<Found> {
         let listing = discover::tenants(self.store.as_ref());
         let found = trace::stage(trace::discover(), listing, |span, found| _ = span.record("tenants", found.tenants.len())).await?;
         if let Some(name) = selection.missing(&found.tenants) {
             return Err(Error::Usage(format!("--tenant: there is no tenant `{name}` in this store; `icepack status` lists them")));
         }
-        let tenants = found.tenants.into_iter().filter(|t| selection.takes(t)).collect();
+        let (tenants, others): (Vec<_>, Vec<_>) = found.tenants.into_iter().partition(|t| selection.takes(t));
         let refused = if selection.is_all() { found.refused } else { Vec::new() };
-        Ok((tenants, refused.iter().filter(|e| self.reports(e)).map(unusable).collect()))
-    }
-
-    /// What of `selection` this shard looks at: its tenants, which of them are spread, and reports of those that must be renamed.
-    async fn share_of(&self, selection: &Selection) -> Result<(Vec<Tenant>, Spread, Vec<TenantReport>)> {
-        let (mut tenants, refused) = self.tenants(selection).await?;
-        let spread = self.spread().await?;
-        tenants.retain(|t| self.looks_at(t, &spread));
-        Ok((tenants, spread, refused))
+        let refused = refused.iter().filter(|e| self.reports(e)).map(unusable).collect();
+        let others = others.into_iter().map(String::from).chain(found.others).collect();
+        Ok(Found { tenants, refused, others })
     }
 
     /// Inventory and plan of one tenant.
@@ -210,7 +169,7 @@ impl Context {
 
     /// The plans that a run would execute now. Nothing is written.
     pub async fn plan(&self, selection: &Selection) -> Result<PlanReport> {
-        let (tenants, refused) = self.tenants(selection).await?;
+        let Found { tenants, refused, .. } = self.tenants(selection).await?;
         let spread = &self.spread().await?;
         let looks = tenants.into_iter().filter(|t| self.looks_at(t, spread)).map(|tenant| async move {
             let found = self.look(&self.store, &tenant).await;
@@ -252,7 +211,7 @@ impl Context {
 
     /// The tenants that `selection` takes.
     pub async fn selected(&self, selection: &Selection) -> Result<Vec<Tenant>> {
-        Ok(self.tenants(selection).await?.0)
+        Ok(self.tenants(selection).await?.tenants)
     }
 
     /// One pass over a selection.
@@ -296,9 +255,9 @@ impl Context {
         let run = Arc::new(Run { context, run_id, store_time, memory, started_ms });
         let found = match which {
             Which::Selected(selection) => run.context.share_of(selection).await,
-            Which::One(tenant) => Ok((vec![tenant.clone()], Spread::new(), Vec::new())),
+            Which::One(tenant) => Ok(Share { alone: vec![tenant.clone()], ..Share::default() }),
         };
-        let (tenants, spread, refused) = match found {
+        let share = match found {
             Ok(found) => found,
             // Nobody was wronged by a pass over a tenant that does not exist.
             Err(e @ Error::Usage(_)) => return Err(e),
@@ -310,7 +269,8 @@ impl Context {
                 return Err(e);
             }
         };
-        let mut outcomes = run.tenants(tenants, spread.clone()).await;
+        let Share { alone, ranges, spread, refused } = share;
+        let mut outcomes = run.tenants(alone, ranges, spread.clone()).await;
         if let Which::Selected(selection) = which {
             outcomes.extend(run.help(selection, &spread).await);
         }
@@ -341,15 +301,9 @@ impl Run {
     }
 
     /// Looks at every tenant, then works on those that need it, the worst backlog first.
-    async fn tenants(self: &Arc<Self>, tenants: Vec<Tenant>, spread: Spread) -> Vec<Outcome> {
-        let spread = Arc::new(spread);
-        let looks = stream::iter(tenants).map(|tenant| {
-            let (run, spread) = (Arc::clone(self), Arc::clone(&spread));
-            let span = trace::tenant(&tenant);
-            async move { run.look(tenant, &spread).instrument(span.clone()).await.ended(&span) }
-        });
+    async fn tenants(self: &Arc<Self>, alone: Vec<Tenant>, ranges: Vec<Range>, spread: Spread) -> Vec<Outcome> {
         let (mut outcomes, mut work) = (Vec::new(), Vec::new());
-        let mut looks = looks.buffer_unordered(LOOK_AT_ONCE);
+        let mut looks = pin!(self.looks(alone, ranges, spread));
         while let Some(look) = looks.next().await {
             match look {
                 Look::Over(outcome) => outcomes.push(*outcome),
@@ -376,41 +330,6 @@ impl Run {
             outcomes.push(outcome);
         }
         outcomes
-    }
-
-    async fn look(&self, tenant: Tenant, noted: &Spread) -> Look {
-        if self.context.stop.is_stopped() {
-            let report = TenantReport { tenant: tenant.to_string(), status: Status::Stopped, ..TenantReport::default() };
-            return Look::Over(Box::new(Outcome::of(report)));
-        }
-        let (store, counters) = self.counting();
-        let found = match self.context.look(&store, &tenant).await {
-            Ok((inventory, plan)) => self.context.brake(&store, &inventory, &plan).await.map(|brake| (inventory, plan, brake)),
-            Err(e) => Err(e),
-        };
-        match found {
-            Ok((inventory, plan, brake)) => {
-                let standing = self.context.standing(&tenant, &inventory);
-                let found = self.context.is_home(&tenant).then(|| status::stock(&tenant, &inventory));
-                let (home, spread) = (self.context.is_home(&tenant), self.settle_spread(&plan, noted.contains(&tenant)).await);
-                let plan = shard::share(plan, self.context.config.shard, spread);
-                let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant));
-                let sweep_due =
-                    home && (litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing, self.context.clock.now())));
-                let publishes = home && self.context.config.publish.is_some();
-                if plan.groups.is_empty() && !sweep_due && !publishes {
-                    let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
-                    return Look::Over(Box::new(Outcome { standing, found, ..Outcome::of(report) }));
-                }
-                Look::Work(Box::new(Work { tenant, inventory, plan, brake, home, sweep_due, counters, standing, found, span: Span::current() }))
-            }
-            Err(e) => {
-                tracing::error!("{e}");
-                let mut outcome = Outcome::failed(tenant.as_str(), e);
-                outcome.report.requests = counters.read();
-                Look::Over(Box::new(outcome))
-            }
-        }
     }
 
     /// The store, with counters for one tenant.

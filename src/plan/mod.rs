@@ -4,6 +4,7 @@ pub mod brake;
 pub mod commit;
 pub mod compaction;
 pub mod expiry;
+pub mod flat;
 pub mod live;
 pub mod money;
 pub mod publish;

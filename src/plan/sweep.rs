@@ -89,5 +89,14 @@ pub fn prunable_beyond(keep: u64, head_version: u64, versions: &[(u64, DateTime<
     versions.iter().filter(|(v, at)| v.saturating_add(keep) <= head_version && *at + KEEP_MANIFESTS_FOR <= store_time).map(|(v, _)| *v).collect()
 }
 
+/// Whether a sweep could find anything to do. Saves an idle tenant the requests.
+pub fn is_due(head: &Manifest, listing: &[Listed], now: DateTime<Utc>) -> bool {
+    !head.retired.is_empty()
+        || !head.archives.is_empty()
+        || !releasable(head, now).is_empty()
+        || !forgettable(head, listing).is_empty()
+        || !orphans(head, listing).is_empty()
+}
+
 #[cfg(test)]
 mod tests;

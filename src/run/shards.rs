@@ -61,6 +61,6 @@ impl Run {
         }
         let late = self.context.spread().await.inspect_err(|e| tracing::warn!("{e}")).unwrap_or_default();
         let late: Spread = late.into_iter().filter(|t| selection.takes(t) && !self.context.looks_at(t, known)).collect();
-        if late.is_empty() { Vec::new() } else { self.tenants(late.iter().cloned().collect(), late).await }
+        if late.is_empty() { Vec::new() } else { self.tenants(late.iter().cloned().collect(), Vec::new(), late).await }
     }
 }

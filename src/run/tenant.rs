@@ -11,7 +11,8 @@ use tokio::sync::Semaphore;
 use super::group::GroupRun;
 use super::line::Line;
 use super::publish::Publishing;
-use super::{Outcome, Run, Work, failed, trace};
+use super::look::Work;
+use super::{Outcome, Run, failed, trace};
 use crate::error::{Error, Result};
 use crate::model::inspect::TenantStatus;
 use crate::model::manifest::{Ledger, Manifest};
@@ -88,7 +89,7 @@ impl Run {
     }
 
     async fn work(&self, store: &Arc<dyn ObjectStore>, archive_requests: &Arc<Counters>, work: Work, report: &mut TenantReport) -> Result<()> {
-        let Work { tenant, inventory, plan, brake, home, sweep_due, .. } = work;
+        let Work { tenant, head, plan, brake, home, sweep_due, .. } = work;
         // Another shard may be at this tenant, whatever this one knows of it.
         let shared = self.context.config.shard.is_part();
         let policy = self.context.config.policy_for(tenant.as_str());
@@ -99,7 +100,7 @@ impl Run {
             publishing.publish(report).await;
         }
         let groups = plan.groups.len();
-        let head = match inventory.head {
+        let head = match head {
             Some(head) => head,
             None if groups == 0 => return publishing.into_result(),
             None => trace::stage(trace::commit(), committer.begin(), trace::committed).await?,

@@ -29,6 +29,8 @@ pub struct Tenants {
     pub tenants: Vec<Tenant>,
     /// Not hidden, but not usable either: a person must rename them.
     pub refused: Vec<TenantError>,
+    /// Every other folder in the root and among icepack's own, usable or not.
+    pub others: Vec<String>,
 }
 
 /// The tenants under the store's root, and those that have only state left.
@@ -41,7 +43,10 @@ pub async fn tenants(store: &dyn ObjectStore) -> Result<Tenants> {
     let mut names = BTreeSet::new();
     for name in root {
         match Tenant::parse(&name) {
-            Ok(tenant) => drop(names.insert(tenant)),
+            Ok(tenant) => {
+                names.insert(tenant);
+                continue;
+            }
             Err(e @ TenantError::Unsafe(..)) => found.refused.push(e),
             Err(e @ TenantError::Hidden(_)) => {
                 // `..%2f` and its like are somebody's mistake or attack: say that it is left alone.
@@ -50,14 +55,15 @@ pub async fn tenants(store: &dyn ObjectStore) -> Result<Tenants> {
                 }
             }
         }
+        found.others.push(name);
     }
     // A tenant whose last file expired may still have receipts to write and files to forget.
     let state = path(STATE_DIR)?;
     for name in list_folders(store, Some(&state)).await? {
-        if let Ok(tenant) = Tenant::parse(&name)
-            && !NOT_TENANTS.contains(&name.as_str())
-        {
-            names.insert(tenant);
+        match Tenant::parse(&name) {
+            Ok(tenant) if !NOT_TENANTS.contains(&name.as_str()) => _ = names.insert(tenant),
+            Ok(tenant) if names.contains(&tenant) => {}
+            _ => found.others.push(name),
         }
     }
     found.tenants = names.into_iter().collect();

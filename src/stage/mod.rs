@@ -7,6 +7,7 @@ pub mod counting;
 pub mod credentials;
 pub mod discover;
 pub mod doctor;
+pub mod flat;
 pub mod html;
 pub mod litter;
 pub mod merge;

@@ -165,12 +165,3 @@ impl Sweeper<'_> {
         if keys.is_empty() { Ok(0) } else { self.delete(&keys).await }
     }
 }
-
-/// Whether a sweep could find anything to do. Saves an idle tenant the requests.
-pub fn is_due(head: &Manifest, listing: &[Listed], now: DateTime<Utc>) -> bool {
-    !head.retired.is_empty()
-        || !head.archives.is_empty()
-        || !sweep::releasable(head, now).is_empty()
-        || !sweep::forgettable(head, listing).is_empty()
-        || !sweep::orphans(head, listing).is_empty()
-}

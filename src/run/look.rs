@@ -1,0 +1,202 @@
+//! Looking: what each tenant needs, before anything is done. Where a store lists in order, tenants that need nothing are told by a listing that serves a hundred of
+//! them; whatever may need something is looked at by itself.
+
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt, stream};
+use object_store::ObjectStore;
+use tracing::{Instrument, Span};
+
+use super::{Context, Outcome, Run, Selection, Spread, trace};
+use crate::error::Result;
+use crate::model::inspect::TenantStatus;
+use crate::model::manifest::Manifest;
+use crate::model::names::Tenant;
+use crate::model::plan::Plan;
+use crate::model::report::{Status, TenantReport};
+use crate::model::stock::Stock;
+use crate::plan::brake::Brake;
+use crate::plan::flat::{self, Hint, Idle, Range};
+use crate::plan::{shard, status, sweep};
+use crate::stage::counting::Counters;
+use crate::stage::discover;
+use crate::stage::flat::{Glimpse, glimpses};
+
+/// Tenants whose heads and listings are read at once.
+pub(super) const LOOK_AT_ONCE: usize = 16;
+
+/// Ranges that are listed at once.
+const RANGES_AT_ONCE: usize = 4;
+
+/// What there is of a selection.
+pub(super) struct Found {
+    pub tenants: Vec<Tenant>,
+    /// Reports of folders that must be renamed.
+    pub refused: Vec<TenantReport>,
+    /// Folders beside the tenants.
+    pub others: Vec<String>,
+}
+
+/// What a pass looks at.
+#[derive(Default)]
+pub(super) struct Share {
+    /// Tenants that are looked at by themselves, …
+    pub alone: Vec<Tenant>,
+    /// … and others that share a listing.
+    pub ranges: Vec<Range>,
+    /// Which of them are spread.
+    pub spread: Spread,
+    /// Reports of folders that must be renamed.
+    pub refused: Vec<TenantReport>,
+}
+
+/// A tenant with something to do.
+pub(super) struct Work {
+    pub tenant: Tenant,
+    pub head: Option<Manifest>,
+    pub plan: Plan,
+    /// Where the setting asks for one, and rows may expire.
+    pub brake: Option<Brake>,
+    /// Whether this shard sweeps the tenant.
+    pub home: bool,
+    pub sweep_due: bool,
+    /// What looking has cost.
+    pub counters: Arc<Counters>,
+    /// How the tenant stood before.
+    pub standing: Option<TenantStatus>,
+    /// What happens to the tenant, from the first look on.
+    pub span: Span,
+    /// What it held.
+    pub found: Option<Stock>,
+}
+
+/// What looking at a tenant gave.
+pub(super) enum Look {
+    Over(Box<Outcome>),
+    Work(Box<Work>),
+}
+
+impl Look {
+    fn over(outcome: Outcome) -> Self {
+        Self::Over(Box::new(outcome))
+    }
+
+    /// Says in the tenant's span what it came to, if that was all.
+    fn ended(self, span: &Span) -> Self {
+        if let Self::Over(outcome) = &self {
+            trace::tenant_ended(span, &outcome.report);
+        }
+        self
+    }
+}
+
+impl Context {
+    /// What of `selection` this shard looks at.
+    pub(super) async fn share_of(&self, selection: &Selection) -> Result<Share> {
+        let Found { mut tenants, refused, others } = self.tenants(selection).await?;
+        let spread = self.spread().await?;
+        tenants.retain(|t| self.looks_at(t, &spread));
+        let (ranges, alone) = if self.takes_hints() { flat::ranges(tenants, &others) } else { (Vec::new(), tenants) };
+        Ok(Share { alone, ranges, spread, refused })
+    }
+
+    /// Whether listings of many tenants are worth their requests. A directory asks for none; a shard's neighbours are other shards'; a table may have to be brought on
+    /// where a tenant is idle.
+    fn takes_hints(&self) -> bool {
+        self.directory.is_none() && !self.config.shard.is_part() && self.config.publish.is_none()
+    }
+}
+
+impl Run {
+    /// Looks at every tenant.
+    pub(super) fn looks(self: &Arc<Self>, alone: Vec<Tenant>, ranges: Vec<Range>, spread: Spread) -> impl Stream<Item = Look> {
+        let spread = Arc::new(spread);
+        let run = Arc::clone(self);
+        let listed = stream::iter(ranges).map(move |range| {
+            let run = Arc::clone(&run);
+            async move { if run.context.stop.is_stopped() { unknown(range) } else { glimpses(run.context.store.as_ref(), &range).await } }
+        });
+        let listed = listed.buffer_unordered(RANGES_AT_ONCE).flat_map(stream::iter);
+        let run = Arc::clone(self);
+        let looks = stream::iter(alone).map(Glimpse::Unknown).chain(listed).map(move |glimpse| {
+            let (run, spread) = (Arc::clone(&run), Arc::clone(&spread));
+            let span = trace::tenant(glimpse.tenant());
+            async move { run.glance(glimpse, &spread).instrument(span.clone()).await.ended(&span) }
+        });
+        looks.buffer_unordered(LOOK_AT_ONCE)
+    }
+
+    /// Believes a hint that there is nothing to do, and looks at the tenant otherwise.
+    async fn glance(&self, glimpse: Glimpse, noted: &Spread) -> Look {
+        let (store, counters) = self.counting();
+        let tenant = match glimpse {
+            Glimpse::Hint(hint) if !flat::is_checked(hint.tenant(), self.run_id) && !self.context.stop.is_stopped() => {
+                let tenant = hint.tenant().clone();
+                if let Some(Idle { stock, standing }) = self.idle(&store, hint).await {
+                    let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
+                    let standing = self.context.observe.then_some(standing);
+                    return Look::over(Outcome { standing, found: Some(stock), ..Outcome::of(report) });
+                }
+                tenant
+            }
+            Glimpse::Hint(hint) => hint.tenant().clone(),
+            Glimpse::Unknown(tenant) => tenant,
+        };
+        self.look(&store, counters, tenant, noted).await
+    }
+
+    /// What cannot be read says no more than a hint of work does: the look that follows reads it again, and reports it.
+    async fn idle(&self, store: &Arc<dyn ObjectStore>, hint: Hint) -> Option<Idle> {
+        let span = trace::discover();
+        let (files, bytes) = hint.extent();
+        span.record("files", files);
+        span.record("bytes", bytes);
+        let head = match hint.newest() {
+            0 => None,
+            newest => Some(discover::read_version(store.as_ref(), hint.tenant(), newest).instrument(span).await.ok()??),
+        };
+        let policy = self.context.config.policy_for(hint.tenant().as_str());
+        trace::plan().in_scope(|| hint.idle(head, &policy, self.context.clock.now()))
+    }
+
+    async fn look(&self, store: &Arc<dyn ObjectStore>, counters: Arc<Counters>, tenant: Tenant, noted: &Spread) -> Look {
+        if self.context.stop.is_stopped() {
+            let report = TenantReport { tenant: tenant.to_string(), status: Status::Stopped, ..TenantReport::default() };
+            return Look::over(Outcome::of(report));
+        }
+        let found = match self.context.look(store, &tenant).await {
+            Ok((inventory, plan)) => self.context.brake(store, &inventory, &plan).await.map(|brake| (inventory, plan, brake)),
+            Err(e) => Err(e),
+        };
+        match found {
+            Ok((inventory, plan, brake)) => {
+                let standing = self.context.standing(&tenant, &inventory);
+                let found = self.context.is_home(&tenant).then(|| status::stock(&tenant, &inventory));
+                let (home, spread) = (self.context.is_home(&tenant), self.settle_spread(&plan, noted.contains(&tenant)).await);
+                let mut plan = shard::share(plan, self.context.config.shard, spread);
+                // Tenants wait for their turn by the thousand: only what will be done is kept of them.
+                plan.skipped = Vec::new();
+                let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant));
+                let sweep_due =
+                    home && (litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing, self.context.clock.now())));
+                let publishes = home && self.context.config.publish.is_some();
+                if plan.groups.is_empty() && !sweep_due && !publishes {
+                    let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
+                    return Look::over(Outcome { standing, found, ..Outcome::of(report) });
+                }
+                let (head, span) = (inventory.head, Span::current());
+                Look::Work(Box::new(Work { tenant, head, plan, brake, home, sweep_due, counters, standing, found, span }))
+            }
+            Err(e) => {
+                tracing::error!("{e}");
+                let mut outcome = Outcome::failed(tenant.as_str(), e);
+                outcome.report.requests = counters.read();
+                Look::over(outcome)
+            }
+        }
+    }
+}
+
+fn unknown(range: Range) -> Vec<Glimpse> {
+    range.tenants.into_iter().map(Glimpse::Unknown).collect()
+}
