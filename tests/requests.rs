@@ -7,6 +7,8 @@
 #[path = "requests/recorder.rs"]
 mod recorder;
 mod support;
+#[path = "requests/tenants.rs"]
+mod tenants;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

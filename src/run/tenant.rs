@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 
 use super::group::GroupRun;
 use super::line::Line;
-use super::publish::Publishing;
 use super::look::Work;
+use super::publish::Publishing;
 use super::{Outcome, Run, failed, trace};
 use crate::error::{Error, Result};
 use crate::model::inspect::TenantStatus;

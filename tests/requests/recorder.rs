@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, future};
 use icepack::model::report::Requests;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -84,19 +84,42 @@ pub fn is_below(key: &str, prefix: &str) -> bool {
 pub struct Recorder {
     inner: Arc<InMemory>,
     log: Arc<Mutex<Log>>,
+    blind: Arc<Mutex<Option<String>>>,
 }
 
 impl Recorder {
     pub fn over(inner: &Arc<InMemory>) -> Self {
-        Self { inner: Arc::clone(inner), log: Arc::default() }
+        Self { inner: Arc::clone(inner), log: Arc::default(), blind: Arc::default() }
     }
 
     pub fn log(&self) -> Log {
         self.log.lock().unwrap().clone()
     }
 
+    /// Listings that begin in the middle of the store do not show what is below `prefix`.
+    pub fn hide(&self, prefix: &str) {
+        *self.blind.lock().unwrap() = Some(prefix.to_owned());
+    }
+
     fn note(&self, kind: Kind, key: &Path, keys: usize) {
         self.log.lock().unwrap().0.push(Request { kind, key: key.to_string(), keys });
+    }
+
+    fn paged(&self, prefix: Option<&Path>, all: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (this, prefix) = (self.clone(), prefix.cloned().unwrap_or_default());
+        let pages = async move {
+            let all: Vec<ObjectMeta> = all.try_collect().await.unwrap();
+            // An empty listing is a request too.
+            let rest = all.get(PAGE..).unwrap_or_default().chunks(PAGE).map(|page| (Kind::Page, page.to_vec()));
+            let first = (Kind::List, all[..all.len().min(PAGE)].to_vec());
+            stream::iter(std::iter::once(first).chain(rest).collect::<Vec<_>>())
+        };
+        // The next page is asked for when this one has been read.
+        let keys = stream::once(pages).flatten().flat_map(move |(kind, page)| {
+            this.note(kind, &prefix, page.len());
+            stream::iter(page).map(Ok)
+        });
+        keys.boxed()
     }
 }
 
@@ -136,20 +159,16 @@ impl ObjectStore for Recorder {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let (this, all, prefix) = (self.clone(), self.inner.list(prefix), prefix.cloned().unwrap_or_default());
-        let pages = async move {
-            let all: Vec<ObjectMeta> = all.try_collect().await.unwrap();
-            // An empty listing is a request too.
-            let rest = all.get(PAGE..).unwrap_or_default().chunks(PAGE).map(|page| (Kind::Page, page.to_vec()));
-            let first = (Kind::List, all[..all.len().min(PAGE)].to_vec());
-            stream::iter(std::iter::once(first).chain(rest).collect::<Vec<_>>())
-        };
-        // The next page is asked for when this one has been read.
-        let keys = stream::once(pages).flatten().flat_map(move |(kind, page)| {
-            this.note(kind, &prefix, page.len());
-            stream::iter(page).map(Ok)
+        self.paged(prefix, self.inner.list(prefix))
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        let blind = Arc::clone(&self.blind);
+        let shown = self.inner.list_with_offset(prefix, offset).try_filter(move |m| {
+            let hidden = blind.lock().unwrap().as_ref().is_some_and(|key| is_below(m.location.as_ref(), key));
+            future::ready(!hidden)
         });
-        keys.boxed()
+        self.paged(prefix, shown.boxed())
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
