@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use object_store::ObjectStore;
+use tokio::task::JoinError;
 use tracing::Instrument;
 
 use crate::clock::Clock;
@@ -170,22 +171,29 @@ impl Context {
     /// The plans that a run would execute now. Nothing is written.
     pub async fn plan(&self, selection: &Selection) -> Result<PlanReport> {
         let Found { tenants, refused, .. } = self.tenants(selection).await?;
-        let spread = &self.spread().await?;
-        let looks = tenants.into_iter().filter(|t| self.looks_at(t, spread)).map(|tenant| async move {
-            let found = self.look(&self.store, &tenant).await;
-            let (inventory, mut plan) = found.map_err(|e| failure(&tenant, &e))?;
-            let survey = self.survey(&self.store, &plan).await;
-            let policy = self.config.policy_for(tenant.as_str());
-            plan.expiry = expiry::of(&plan, inventory.head.as_ref(), &survey, &policy);
-            let spread = spread.contains(&tenant) || shard::is_giant(&plan);
-            // What this shard does is what it costs.
-            let mut plan = shard::share(plan, self.config.shard, spread);
-            plan.estimate = Some(money::estimate(&plan, &policy, &self.pricing()));
-            Ok(plan)
+        let (context, spread) = (Arc::new(self.clone()), Arc::new(self.spread().await?));
+        let looks = tenants.into_iter().filter(|t| self.looks_at(t, &spread)).map(|tenant| {
+            let (context, spread, name) = (Arc::clone(&context), Arc::clone(&spread), tenant.clone());
+            // A task of its own: planning is work for every core.
+            let task =
+                tokio::spawn(async move { context.plan_one(&tenant, spread.contains(&tenant)).await.map_err(|e| failure(&tenant, &e)) }.in_current_span());
+            async move { task.await.unwrap_or_else(|e| Err(failure(&name, &broke_off(e)))) }
         });
         let (plans, mut failures) = settle(looks).await;
         failures.extend(refused.into_iter().map(|r| Failure { tenant: r.tenant, status: r.status, error: r.error.unwrap_or_default() }));
         Ok(PlanReport { schema_version: SCHEMA_VERSION, plans, prices: self.config.prices.clone(), failures })
+    }
+
+    async fn plan_one(&self, tenant: &Tenant, spread: bool) -> Result<Plan> {
+        let (inventory, mut plan) = self.look(&self.store, tenant).await?;
+        let survey = self.survey(&self.store, &plan).await;
+        let policy = self.config.policy_for(tenant.as_str());
+        plan.expiry = expiry::of(&plan, inventory.head.as_ref(), &survey, &policy);
+        let spread = spread || shard::is_giant(&plan);
+        // What this shard does is what it costs.
+        let mut plan = shard::share(plan, self.config.shard, spread);
+        plan.estimate = Some(money::estimate(&plan, &policy, &self.pricing()));
+        Ok(plan)
     }
 
     /// How the tenants stand.
@@ -315,11 +323,11 @@ impl Run {
         self.context.progress.on(Event::Planned { tenants: work.len(), bytes });
         let done = stream::iter(work).map(|w| {
             let run = Arc::clone(self);
-            // A task of its own: one tenant's panic is that tenant's failure.
+            // A task of its own, which may panic.
             async move {
                 let (name, span) = (w.tenant.to_string(), w.span.clone());
                 let task = tokio::spawn(async move { run.tenant(*w).await }.instrument(span.clone()));
-                let outcome = task.await.unwrap_or_else(|e| Outcome::failed(&name, Error::local("this tenant's task broke off", e)));
+                let outcome = task.await.unwrap_or_else(|e| Outcome::failed(&name, broke_off(e)));
                 trace::tenant_ended(&span, &outcome.report);
                 outcome
             }
@@ -344,6 +352,11 @@ impl Run {
         let limit = self.context.config.max_duration.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
         self.context.stop.is_stopped() || limit.is_some_and(|limit| elapsed >= limit)
     }
+}
+
+/// One tenant's panic is that tenant's failure.
+fn broke_off(e: JoinError) -> Error {
+    Error::local("this tenant's task broke off", e)
 }
 
 /// What each look found, and what kept the others from it, in order.

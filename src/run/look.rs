@@ -7,7 +7,7 @@ use futures::{Stream, StreamExt, stream};
 use object_store::ObjectStore;
 use tracing::{Instrument, Span};
 
-use super::{Context, Outcome, Run, Selection, Spread, trace};
+use super::{Context, Outcome, Run, Selection, Spread, broke_off, trace};
 use crate::error::Result;
 use crate::model::inspect::TenantStatus;
 use crate::model::manifest::Manifest;
@@ -119,9 +119,13 @@ impl Run {
         let listed = listed.buffer_unordered(RANGES_AT_ONCE).flat_map(stream::iter);
         let run = Arc::clone(self);
         let looks = stream::iter(alone).map(Glimpse::Unknown).chain(listed).map(move |glimpse| {
-            let (run, spread) = (Arc::clone(&run), Arc::clone(&spread));
+            let (run, spread, name) = (Arc::clone(&run), Arc::clone(&spread), glimpse.tenant().to_string());
             let span = trace::tenant(glimpse.tenant());
-            async move { run.glance(glimpse, &spread).instrument(span.clone()).await.ended(&span) }
+            async move {
+                // A task of its own: planning is work for every core.
+                let look = tokio::spawn(async move { run.glance(glimpse, &spread).await }.instrument(span.clone()));
+                look.await.unwrap_or_else(|e| Look::over(Outcome::failed(&name, broke_off(e)))).ended(&span)
+            }
         });
         looks.buffer_unordered(LOOK_AT_ONCE)
     }

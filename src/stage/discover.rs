@@ -96,7 +96,7 @@ pub async fn list(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<Listed
 
 /// A store's entry as the model has it.
 pub fn listed(meta: object_store::ObjectMeta) -> Listed {
-    Listed { key: meta.location.as_ref().to_owned(), size: meta.size, etag: meta.e_tag, modified: meta.last_modified }
+    Listed { key: meta.location.into(), size: meta.size, etag: meta.e_tag, modified: meta.last_modified }
 }
 
 /// A receipt of an archive; or why what is stored there is none, in a sentence.
