@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, ProjectionMask};
 use parquet::basic::Encoding;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy, RowGroupMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy, RowGroupMetaData};
 
 use super::pages::{self, Chunk};
 use super::source::{Chunks, Ident, Source};
@@ -146,13 +146,17 @@ impl Input {
     /// An estimate of the bytes that a [`Reader`] with batches of `batch_bytes` holds: a page of every column, two batches of up to twice that,
     /// and what is fetched ahead.
     pub fn open_bytes(&self, batch_bytes: u64) -> u64 {
-        let columns = self.footer.parquet_schema().num_columns() as u64;
+        // Of each column's chunk, at most so many bytes; of the row group that has most.
+        let of_each = |bytes: fn(&ColumnChunkMetaData) -> i64, most: u64| {
+            let chunk = |c: &ColumnChunkMetaData| u64::try_from(bytes(c)).unwrap_or(most).min(most);
+            self.metadata().row_groups().iter().map(|g| g.columns().iter().map(chunk).sum()).max().unwrap_or(0_u64)
+        };
         let fetched = match &self.source {
             Source::Memory(_) => 0,
-            Source::Local(_) | Source::Disk(_) => columns * (64 << 10),
+            Source::Local(_) | Source::Disk(_) => of_each(ColumnChunkMetaData::compressed_size, 64 << 10),
             Source::Remote(r) => r.window,
         };
-        let pages = self.held_bytes().unwrap_or(columns * (1 << 20)) + 4 * batch_bytes;
+        let pages = self.held_bytes().unwrap_or_else(|| of_each(ColumnChunkMetaData::uncompressed_size, 1 << 20)) + 4 * batch_bytes;
         self.decoded_bytes().min(pages) + self.footer_bytes + fetched
     }
 

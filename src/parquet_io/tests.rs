@@ -6,6 +6,8 @@ use arrow::array::*;
 use arrow::datatypes::*;
 use bytes::Bytes;
 use parquet::basic::Encoding;
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::read::{Input, TAIL};
 use super::source::{Ident, Source};
@@ -262,4 +264,46 @@ async fn a_remote_file_reads_like_memory_in_few_requests_and_only_its_own_versio
             assert!(matches!(changed, Err(Error::Gone(_))));
         }
     }
+}
+
+/// Nested columns among so many that not all of them are open at once.
+fn wide(from: i32, rows: usize) -> RecordBatch {
+    let n = || (0..rows).map(|i| from + i32::try_from(i).unwrap());
+    let column = |c: i32| -> (String, ArrayRef) {
+        let array: ArrayRef = match c % 5 {
+            0 => Arc::new(Int32Array::from_iter(n().map(|i| (i % 4 > 0).then_some(i * c)))),
+            1 => Arc::new(StringArray::from_iter_values(n().map(|i| format!("{c}-{}", i % 3)))),
+            2 => Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(n().map(|i| (i % 3 > 0).then(|| (0..i64::from(i) % 4).map(Some))))),
+            3 => {
+                let field = |name, t| Arc::new(Field::new(name, t, true));
+                let (a, b) = (Int32Array::from_iter(n().map(Some)), StringArray::from_iter_values(n().map(|i| i.to_string())));
+                Arc::new(StructArray::from(vec![(field("a", DataType::Int32), Arc::new(a) as ArrayRef), (field("b", DataType::Utf8), Arc::new(b) as ArrayRef)]))
+            }
+            _ => Arc::new(Float64Array::from_iter_values(n().map(f64::from))),
+        };
+        (format!("c{c}"), array)
+    };
+    let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter_values(n().map(|i| 1_700_000_000_000_000 + i64::from(i))));
+    let columns = (0..330).map(column).chain([("timestamp".to_owned(), times)]);
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).unwrap()
+}
+
+#[test]
+fn hundreds_of_columns_are_written_some_after_the_others() {
+    let batches: Vec<RecordBatch> = (0..40).map(|i| wide(i * 100, 100)).collect();
+    // So little that all columns at once would be more.
+    let options = WriteOptions { row_group_bytes: 1 << 20, ..sorted() };
+    let bytes = file(&batches, options.clone());
+    assert!(bytes == file(&batches, options), "the same rows give the same bytes");
+    let read = |bytes: &Bytes| SerializedFileReader::new(bytes.clone()).unwrap().metadata().clone();
+    let footer = read(&bytes);
+    let groups = footer.row_groups();
+    assert!(groups.len() > 1 && groups.iter().all(|g| g.num_columns() == 330 + 66 + 1), "{}", groups.len());
+    assert!(groups.iter().all(|g| g.sorting_columns().is_some_and(|s| s[0].column_idx == 396)));
+    let got = arrow::compute::concat_batches(&batches[0].schema(), &rows(&open(bytes.clone()).unwrap()).unwrap()).unwrap();
+    assert_eq!(got, arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap());
+    // As it is with all columns at once.
+    let at_once = read(&file(&batches, WriteOptions { row_group_bytes: 64 << 20, ..sorted() }));
+    let shape = |f: &ParquetMetaData| f.row_group(0).columns().iter().map(|c| (c.column_path().clone(), c.encodings().collect::<Vec<_>>())).collect::<Vec<_>>();
+    assert_eq!(shape(&at_once), shape(&footer));
 }

@@ -1,39 +1,34 @@
 //! The encoder: rows in time order to Parquet, columns encoded in parallel, memory bounded by one row group.
 
-use std::collections::HashSet;
+mod columns;
+mod encoding;
+
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef};
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn};
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
-use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, RowGroupMetaData, SortingColumn};
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::append::{Groups, Incoming};
 use super::views;
 use crate::error::{Error, Result};
+use columns::{Factory, Slice, leaves};
+use encoding::{Sample, properties};
 
 /// The form `<name> version <version>` is what other readers parse: they distrust the statistics of a writer whose version they cannot read.
 const CREATED_BY: &str = concat!("icepack version ", env!("CARGO_PKG_VERSION"));
 
 /// What every version's begins with.
 pub(super) const CREATED_BY_US: &str = "icepack version ";
-
-/// Events are ids, digests and text that is made from templates. Level 1 finds as much in them as level 3 does (measured: 2 % more, since the faster
-/// search does not stop at short matches in random digits), in half the time.
-const ZSTD_LEVEL: i32 = 1;
 
 /// Rows of a row group at most, whatever their bytes.
 const GROUP_ROWS: usize = 1 << 20;
@@ -86,7 +81,7 @@ enum State<W: Write + Send> {
 
 struct Encoder<W: Write + Send> {
     file: SerializedFileWriter<W>,
-    factory: ArrowRowGroupWriterFactory,
+    factory: Factory,
     columns: Columns,
     /// Rows that wait to be encoded, and their bytes.
     waiting: Vec<RecordBatch>,
@@ -251,7 +246,7 @@ impl<W: Write + Send> Encoder<W> {
         let mut properties = properties(schema, &descriptor, options, sample);
         add_encoded_arrow_schema_to_metadata(schema, &mut properties);
         let file = SerializedFileWriter::new(sink, descriptor.root_schema_ptr(), Arc::new(properties)).map_err(failed)?;
-        let factory = ArrowRowGroupWriterFactory::new(&file, Arc::new(schema.clone()));
+        let factory = Factory::of(&file, schema, options.row_group_bytes)?;
         Ok(Self {
             file,
             factory,
@@ -274,6 +269,9 @@ impl<W: Write + Send> Encoder<W> {
         self.waiting_bytes += sliced_bytes(batch);
         self.waiting.push(batch.clone());
         let full = self.group_rows >= GROUP_ROWS;
+        if let Factory::Slices(_) = self.factory {
+            return if full || self.waiting_bytes >= group_bytes * COMPRESSED { self.flush(schema) } else { Ok(()) };
+        }
         if !full && self.waiting_bytes < group_bytes / STEPS {
             return Ok(());
         }
@@ -293,25 +291,16 @@ impl<W: Write + Send> Encoder<W> {
     /// Hands the rows that wait to other threads, column by column. They are several batches: a column that ends a page takes much longer than
     /// its neighbours then, and over some pages this evens out.
     fn encode(&mut self, schema: &Schema) -> Result<()> {
+        let Factory::Whole(factory) = &self.factory else { return Ok(()) };
         if self.waiting.is_empty() {
             return Ok(());
         }
         let mut columns = match self.columns.settle()? {
             Some(columns) => columns,
-            None => self.factory.create_column_writers(self.group).map_err(failed)?,
+            None => factory.create_column_writers(self.group).map_err(failed)?,
         };
-        let mut leaves: Vec<Vec<ArrowLeafColumn>> = columns.iter().map(|_| Vec::with_capacity(self.waiting.len())).collect();
-        for batch in self.waiting.drain(..) {
-            let mut own = leaves.iter_mut();
-            for (field, array) in schema.fields().iter().zip(batch.columns()) {
-                for leaf in compute_leaves(field, array).map_err(failed)? {
-                    own.next().ok_or_else(|| failed("the rows have more columns than the file"))?.push(leaf);
-                }
-            }
-            if own.next().is_some() {
-                return Err(failed("the rows have fewer columns than the file"));
-            }
-        }
+        let leaves = leaves(schema, 0..schema.fields().len(), &self.waiting, columns.len())?;
+        self.waiting.clear();
         let before: usize = columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
         let more = std::mem::take(&mut self.waiting_bytes);
         self.handed_bytes += more;
@@ -340,6 +329,9 @@ impl<W: Write + Send> Encoder<W> {
     }
 
     fn flush(&mut self, schema: &Schema) -> Result<()> {
+        if matches!(self.factory, Factory::Slices(_)) {
+            return self.flush_slices(schema);
+        }
         self.encode(schema)?;
         let Some(columns) = self.columns.settle()? else { return Ok(()) };
         let chunks: Vec<ArrowColumnChunk> = columns.into_par_iter().map(ArrowColumnWriter::close).collect::<Result<_, ParquetError>>().map_err(failed)?;
@@ -353,111 +345,38 @@ impl<W: Write + Send> Encoder<W> {
         self.handed_bytes = 0;
         Ok(())
     }
+
+    fn flush_slices(&mut self, schema: &Schema) -> Result<()> {
+        let Factory::Slices(slices) = &self.factory else { return Ok(()) };
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let mut group = self.file.next_row_group().map_err(failed)?;
+        let mut encoded = 0;
+        for Slice { fields, factory } in slices {
+            let columns = factory.create_column_writers(self.group).map_err(failed)?;
+            let leaves = leaves(schema, fields.clone(), &self.waiting, columns.len())?;
+            let write = |(mut column, leaves): (ArrowColumnWriter, Vec<ArrowLeafColumn>)| {
+                leaves.iter().try_for_each(|leaf| column.write(leaf))?;
+                column.close()
+            };
+            let chunks: Vec<ArrowColumnChunk> =
+                columns.into_par_iter().zip(leaves.into_par_iter()).map(write).collect::<Result<_, ParquetError>>().map_err(failed)?;
+            for chunk in chunks {
+                encoded += usize::try_from(chunk.close().bytes_written).unwrap_or(0);
+                chunk.append_to_row_group(&mut group).map_err(failed)?;
+            }
+        }
+        group.close().map_err(failed)?;
+        self.waiting.clear();
+        self.compressed = (std::mem::take(&mut self.waiting_bytes) / encoded.max(1)).max(1);
+        self.group += 1;
+        self.group_rows = 0;
+        Ok(())
+    }
 }
 
 /// The bytes of a batch's rows, also where it is a slice of larger buffers or points into pages.
 pub fn sliced_bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|c| views::sliced_bytes(c.as_ref())).sum()
-}
-
-/// What encodings are chosen by.
-struct Sample<'a> {
-    /// The first rows.
-    rows: &'a [RecordBatch],
-    /// Where there are none: a row group of the same columns whose encodings were chosen by its rows.
-    like: Option<&'a RowGroupMetaData>,
-}
-
-impl Sample<'_> {
-    /// Whether the values of a column hardly repeat.
-    fn is_unique(&self, column: usize, name: &str) -> bool {
-        match self.like.and_then(|group| group.columns().iter().find(|c| c.column_path().parts() == [name])) {
-            Some(chunk) => chunk.encodings().any(|e| matches!(e, Encoding::DELTA_BINARY_PACKED | Encoding::DELTA_LENGTH_BYTE_ARRAY)),
-            None => distinct_ratio(self.rows, column) > UNIQUE,
-        }
-    }
-}
-
-fn properties(schema: &Schema, descriptor: &SchemaDescriptor, options: &WriteOptions, sample: &Sample) -> WriterProperties {
-    let leaf = |name: &str| descriptor.columns().iter().position(|c| c.path().parts() == [name]);
-    let sorting = options.sorted_by.as_deref().and_then(leaf).and_then(|i| i32::try_from(i).ok());
-    let metadata: Vec<KeyValue> = options.metadata.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
-    let mut builder = WriterProperties::builder()
-        .set_created_by(CREATED_BY.to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default()))
-        // Of every page: readers skip to the rows of a time range, or of an id, without decoding the rest.
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .set_key_value_metadata((!metadata.is_empty()).then_some(metadata))
-        .set_sorting_columns(sorting.map(|column_idx| vec![SortingColumn { column_idx, descending: false, nulls_first: true }]));
-    for (i, field) in schema.fields().iter().enumerate() {
-        builder = encode(builder, ColumnPath::new(vec![field.name().clone()]), field.data_type(), || sample.is_unique(i, field.name()));
-    }
-    builder.build()
-}
-
-/// Chooses a column's encoding by what it holds.
-///
-/// - Times ascend: deltas of a few bits each. A dictionary of them would be as long as the column.
-/// - Numbers and strings that repeat (types, entities): a dictionary, the writer's default. It gives up by itself where the dictionary grows too large.
-/// - Numbers that hardly repeat: deltas.
-/// - Strings that hardly repeat (ids, payloads): a dictionary would only be built to be thrown away. Lengths apart from bytes, so that zstd sees
-///   the text in one piece.
-///
-/// Nested columns keep the defaults.
-fn encode(builder: WriterPropertiesBuilder, path: ColumnPath, data_type: &DataType, is_unique: impl Fn() -> bool) -> WriterPropertiesBuilder {
-    use DataType as T;
-    let plain =
-        |builder: WriterPropertiesBuilder, encoding| builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path.clone(), encoding);
-    match data_type {
-        T::Timestamp(..) => plain(builder, Encoding::DELTA_BINARY_PACKED),
-        T::Int32 | T::Int64 | T::UInt32 | T::UInt64 if is_unique() => plain(builder, Encoding::DELTA_BINARY_PACKED),
-        T::Utf8 | T::Binary if is_unique() => plain(builder, Encoding::DELTA_LENGTH_BYTE_ARRAY),
-        _ => builder,
-    }
-}
-
-/// Above this share of distinct values in the sample, a value is taken to hardly repeat. High, because the sample is small: of ten thousand
-/// entities, each a hundred times in a file, four thousand rows show four fifths distinct, and a dictionary is still right.
-const UNIQUE: f64 = 0.9;
-
-fn distinct_ratio(sample: &[RecordBatch], column: usize) -> f64 {
-    let mut seen = HashSet::new();
-    let mut count = 0usize;
-    for batch in sample {
-        let array = batch.column(column);
-        let rows = array.len().min(SAMPLE_ROWS.saturating_sub(count));
-        count += rows - array.slice(0, rows).null_count();
-        sample_hashes(&array.slice(0, rows), &mut seen);
-    }
-    // Nothing seen: nothing speaks against a dictionary.
-    if count == 0 { 0.0 } else { seen.len() as f64 / count as f64 }
-}
-
-fn sample_hashes(array: &dyn Array, seen: &mut HashSet<u64>) {
-    let valid = (0..array.len()).filter(|i| array.is_valid(*i));
-    match array.data_type() {
-        DataType::Utf8View => {
-            let a = array.as_string_view();
-            seen.extend(valid.map(|i| xxh3_64(a.value(i).as_bytes())));
-        }
-        DataType::BinaryView => {
-            let a = array.as_binary_view();
-            seen.extend(valid.map(|i| xxh3_64(a.value(i))));
-        }
-        DataType::Utf8 => {
-            let a = array.as_string::<i32>();
-            seen.extend(valid.map(|i| xxh3_64(a.value(i).as_bytes())));
-        }
-        DataType::Binary => {
-            let a = array.as_binary::<i32>();
-            seen.extend(valid.map(|i| xxh3_64(a.value(i))));
-        }
-        _ => {
-            // Unsigned numbers beyond i64 come out null and count as one value.
-            if let Ok(numbers) = cast(array, &DataType::Int64) {
-                let a = numbers.as_primitive::<Int64Type>();
-                seen.extend(valid.map(|i| a.value(i).cast_unsigned()));
-            }
-        }
-    }
 }

@@ -17,6 +17,7 @@ mod kway;
 mod open;
 mod output;
 mod run;
+mod scratch;
 mod spill;
 #[cfg(test)]
 mod tests;

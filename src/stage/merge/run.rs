@@ -10,11 +10,9 @@ use arrow::compute::interleave_record_batch;
 use super::decode::{Ahead, Decoded, Decoder, Undecodable};
 use super::job::Job;
 use super::open::Opened;
-use super::spill;
+use super::{scratch, spill};
 use crate::error::{Error, Result};
 use crate::model::file::{Fingerprint, Micros};
-use crate::parquet_io::read::{Input, Reader};
-use crate::parquet_io::source::{Ident, Source};
 use crate::parquet_io::time::{self, first_not_before, last_not_after, refine};
 use crate::parquet_io::write::sliced_bytes;
 
@@ -40,7 +38,7 @@ pub(super) enum From {
     /// In an input that is not, and small enough to be sorted in memory.
     Unsorted(Box<Opened>),
     /// In a file of ours.
-    Spilled(PathBuf, u64),
+    Spilled(PathBuf),
 }
 
 /// The inputs as runs, in order of their ranks. What is too large to be sorted in memory is sorted on disk here.
@@ -117,7 +115,7 @@ impl Chunk {
 pub(super) enum Feed {
     Input(Box<InputFeed>),
     Sorted(Sorted),
-    Spilled(Box<Reader>),
+    Spilled(Box<scratch::Reader>),
 }
 
 impl Feed {
@@ -128,11 +126,7 @@ impl Feed {
                 Loaded::Sorted(sorted) => Self::Sorted(sorted),
                 Loaded::Spilled(run) => Self::open(job, run.from, run.min)?,
             },
-            From::Spilled(path, size) => {
-                let ident = Ident { key: path.display().to_string(), size, etag: None };
-                let input = Input::open(ident, Source::Local(path), None).map_err(ours)?;
-                Self::Spilled(Box::new(input.reader_of(None, job.shares.batch).map_err(ours)?))
-            }
+            From::Spilled(path) => Self::Spilled(Box::new(scratch::Reader::open(path)?)),
         })
     }
 
@@ -142,16 +136,8 @@ impl Feed {
         match self {
             Self::Input(feed) => feed.next(job),
             Self::Sorted(sorted) => sorted.next(job),
-            Self::Spilled(reader) => reader.next_views().map_err(ours)?.map(|b| Chunk::of(job, b)).transpose(),
+            Self::Spilled(reader) => reader.next_batch()?.map(|b| Chunk::of(job, b)).transpose(),
         }
-    }
-}
-
-/// A run of ours that does not read back is the disk's doing: no input must be quarantined for it.
-fn ours(error: Error) -> Error {
-    match error {
-        Error::Input { key, reason, .. } => Error::local(format!("cannot read back the spilled run `{key}`"), reason),
-        other => other,
     }
 }
 

@@ -2,26 +2,19 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::job::Job;
-use super::kway;
 use super::open::Opened;
 use super::run::{Chunk, From, InputFeed, Run, Sorted};
+use super::{kway, scratch};
 use crate::error::{Error, Result};
 use crate::parquet_io::time;
 
 /// Runs open at once, whatever they cost: each may be an open file.
 const MOST_OPEN: usize = 256;
-
-/// Bytes of a page of a spilled run: a reader holds one of every column.
-const PAGE: usize = 64 << 10;
 
 /// What cannot be written to the local disk. Most often it is full.
 pub(super) fn failed(path: &Path, e: impl std::fmt::Display) -> Error {
@@ -32,28 +25,15 @@ pub(super) fn failed(path: &Path, e: impl std::fmt::Display) -> Error {
     Error::local(action, format!("{why}; free some space there, set `spill_dir` to a larger disk, or raise `memory_limit`"))
 }
 
-/// Writes a run: fast to write and to read, and no larger than it must be.
+/// Writes a run.
 struct Spill {
-    path: PathBuf,
-    writer: ArrowWriter<File>,
+    writer: scratch::Writer,
     span: Option<(i64, i64)>,
 }
 
 impl Spill {
     fn create(job: &Job) -> Result<Self> {
-        let path = job.spill_path()?;
-        let file = File::create_new(&path).map_err(|e| failed(&path, e))?;
-        let group = usize::try_from(job.shares.batch).unwrap_or(usize::MAX).saturating_mul(4);
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::LZ4_RAW)
-            .set_dictionary_enabled(false)
-            .set_statistics_enabled(EnabledStatistics::None)
-            .set_offset_index_disabled(true)
-            .set_data_page_size_limit(PAGE)
-            .set_max_row_group_bytes(Some(group))
-            .build();
-        let writer = ArrowWriter::try_new(file, job.schema.clone(), Some(properties)).map_err(|e| failed(&path, e))?;
-        Ok(Self { path, writer, span: None })
+        Ok(Self { writer: scratch::Writer::create(job.spill_path()?, &job.schema, job.shares.batch)?, span: None })
     }
 
     fn write(&mut self, job: &Job, batch: &RecordBatch) -> Result<()> {
@@ -63,16 +43,13 @@ impl Spill {
         if let Some((first, last)) = keys.and_then(|k| Some((*k.first()?, *k.last()?))) {
             self.span = Some((self.span.map_or(first, |(min, _)| min), last));
         }
-        self.writer.write(batch).map_err(|e| failed(&self.path, e))
+        self.writer.write(batch)
     }
 
-    fn finish(self, job: &Job, rank: (usize, usize)) -> Result<Run> {
-        let path = self.path;
-        self.writer.close().map_err(|e| failed(&path, e))?;
-        let size = std::fs::metadata(&path).map_err(|e| failed(&path, e))?.len();
+    fn finish(self, rank: (usize, usize)) -> Result<Run> {
+        let (path, cost) = self.writer.finish()?;
         let (min, max) = self.span.unwrap_or((i64::MAX, i64::MAX));
-        let cost = job.schema.fields().len() as u64 * 2 * PAGE as u64 + 2 * job.shares.batch;
-        Ok(Run { rank, min, max, cost, from: From::Spilled(path, size) })
+        Ok(Run { rank, min, max, cost, from: From::Spilled(path) })
     }
 }
 
@@ -86,7 +63,7 @@ pub(super) fn sort_on_disk(job: &Job, input: Opened, place: usize) -> Result<Vec
 pub(super) fn sort_rest_on_disk(job: &Job, feed: InputFeed, read: Vec<Chunk>) -> Result<Run> {
     let mut runs = sort_parts(job, feed, read, 0)?;
     while runs.len() > 1 {
-        runs = groups(runs, job.shares.runs).into_iter().map(|group| merge_group(job, group)).collect::<Result<_>>()?;
+        runs = groups(runs, job.shares.runs, |r| is_heavy(job, r)).into_iter().map(|group| merge_group(job, group)).collect::<Result<_>>()?;
     }
     runs.pop().ok_or_else(|| Error::local("cannot sort rows", "there are none"))
 }
@@ -108,7 +85,7 @@ fn sort_parts(job: &Job, mut feed: InputFeed, mut chunks: Vec<Chunk>, place: usi
             while let Some(chunk) = sorted.next(job)? {
                 spill.write(job, &chunk.batch)?;
             }
-            runs.push(spill.finish(job, (place, runs.len()))?);
+            runs.push(spill.finish((place, runs.len()))?);
             bytes = 0;
         }
         if ended {
@@ -129,11 +106,11 @@ pub(super) fn reduce(job: &Job, mut runs: Vec<Run>) -> Result<Vec<Run>> {
                 continue;
             }
             passes += 1;
-            for group in groups(cluster.runs, job.shares.runs) {
+            for group in groups(cluster.runs, job.shares.runs, |r| is_heavy(job, r)) {
                 fit.push(merge_group(job, group)?);
             }
         }
-        // Each pass at least halves the clusters that it touches, so this ends.
+        // Each pass brings inputs to disk or at least halves the clusters that it touches, so this ends.
         if passes == 0 {
             return Ok(fit);
         }
@@ -176,14 +153,24 @@ fn clusters(mut runs: Vec<Run>) -> Vec<Cluster> {
     clusters
 }
 
+/// Whether not even two such runs may be open. What is on disk already would be the same again.
+fn is_heavy(job: &Job, run: &Run) -> bool {
+    run.cost > job.shares.runs / 2 && !matches!(run.from, From::Spilled(_))
+}
+
 /// Neighbours by rank, as many as may be open at once, at least two. Only neighbours: the merged run takes the place of all of them among rows of
 /// equal time. Rows of equal time are in one cluster, so only ranks within it matter.
-fn groups(mut runs: Vec<Run>, bytes: u64) -> Vec<Vec<Run>> {
+///
+/// A heavy input, say of thousands of columns, is brought to disk by itself: there it costs a few batches, and can be merged with many.
+fn groups(mut runs: Vec<Run>, bytes: u64, is_heavy: impl Fn(&Run) -> bool) -> Vec<Vec<Run>> {
     runs.sort_by_key(|r| r.rank);
     let mut groups: Vec<Vec<Run>> = Vec::new();
     let mut held = 0;
     for run in runs {
-        let fits = groups.last().is_some_and(|g| g.len() < 2 || (held + run.cost <= bytes && g.len() < MOST_OPEN));
+        let fits = groups.last().is_some_and(|g| {
+            let heavy = is_heavy(&run) || g.last().is_some_and(&is_heavy);
+            !heavy && (g.len() < 2 || (held + run.cost <= bytes && g.len() < MOST_OPEN))
+        });
         if !fits {
             groups.push(Vec::new());
             held = 0;
@@ -197,20 +184,21 @@ fn groups(mut runs: Vec<Run>, bytes: u64) -> Vec<Vec<Run>> {
 }
 
 fn merge_group(job: &Job, mut group: Vec<Run>) -> Result<Run> {
-    if group.len() == 1
+    if let [only] = group.as_slice()
+        && !is_heavy(job, only)
         && let Some(run) = group.pop()
     {
         return Ok(run);
     }
     let rank = group.first().map_or((0, 0), |r| r.rank);
-    let spilled: Vec<PathBuf> = group.iter().filter_map(|r| if let From::Spilled(path, _) = &r.from { Some(path.clone()) } else { None }).collect();
+    let spilled: Vec<PathBuf> = group.iter().filter_map(|r| if let From::Spilled(path) = &r.from { Some(path.clone()) } else { None }).collect();
     let mut spill = Spill::create(job)?;
     kway::merge(job, group, &mut |batch| spill.write(job, &batch))?;
     for path in spilled {
         // Its rows are in the new run: the disk need not hold them twice.
         std::fs::remove_file(&path).map_err(|e| failed(&path, e))?;
     }
-    spill.finish(job, rank)
+    spill.finish(rank)
 }
 
 #[cfg(test)]
@@ -218,7 +206,7 @@ mod tests {
     use super::*;
 
     fn run(rank: usize, min: i64, max: i64, cost: u64) -> Run {
-        Run { rank: (rank, 0), min, max, cost, from: From::Spilled(PathBuf::new(), 0) }
+        Run { rank: (rank, 0), min, max, cost, from: From::Spilled(PathBuf::new()) }
     }
 
     #[test]
@@ -230,9 +218,18 @@ mod tests {
 
     #[test]
     fn groups_are_neighbours_and_at_least_pairs() {
-        let shape =
-            |bytes| groups((0..7).map(|i| run(i, 0, 9, 10)).collect(), bytes).iter().map(|g| g.iter().map(|r| r.rank.0).collect()).collect::<Vec<Vec<_>>>();
+        let shape = |bytes| {
+            groups((0..7).map(|i| run(i, 0, 9, 10)).collect(), bytes, |_| false).iter().map(|g| g.iter().map(|r| r.rank.0).collect()).collect::<Vec<Vec<_>>>()
+        };
         assert_eq!(shape(30), [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
         assert_eq!(shape(0), [vec![0, 1], vec![2, 3], vec![4, 5], vec![6]]);
+    }
+
+    #[test]
+    fn what_is_too_heavy_for_company_goes_to_disk_by_itself() {
+        let runs = (0..7).map(|i| run(i, 0, 9, if i < 5 { 16 } else { 15 })).collect();
+        let found = groups(runs, 30, |r| r.rank.0 == 1 || r.rank.0 == 4);
+        let found: Vec<Vec<usize>> = found.iter().map(|g| g.iter().map(|r| r.rank.0).collect()).collect();
+        assert_eq!(found, [vec![0], vec![1], vec![2, 3], vec![4], vec![5, 6]]);
     }
 }

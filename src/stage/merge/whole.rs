@@ -108,7 +108,7 @@ pub(super) fn merge(job: &Job, rules: &Rules, runs: Vec<Run>, steps: &Steps) -> 
 fn candidate(rules: &Rules, run: &Run) -> Option<RowStats> {
     match &run.from {
         From::Sorted(input) => rules.stats_of(input),
-        From::Unsorted(_) | From::Spilled(..) => None,
+        From::Unsorted(_) | From::Spilled(_) => None,
     }
 }
 
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     fn shape(runs: &[(i64, i64)], candidates: &[i64]) -> Vec<String> {
-        let runs = runs.iter().enumerate().map(|(i, (min, max))| Run { rank: (i, 0), min: *min, max: *max, cost: 1, from: From::Spilled(PathBuf::new(), 0) });
+        let runs = runs.iter().enumerate().map(|(i, (min, max))| Run { rank: (i, 0), min: *min, max: *max, cost: 1, from: From::Spilled(PathBuf::new()) });
         let found = parts(runs.collect(), |r| candidates.contains(&r.min).then(RowStats::default));
         let name = |r: &Run| r.min.to_string();
         found
