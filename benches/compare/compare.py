@@ -162,7 +162,7 @@ def large_merge(bench):
     shutil.rmtree(data, ignore_errors=True)
     # Within one month, so that no snapshot is cut by it.
     end = 1_790_000_000
-    generate.generate(data, "acme", 2_700, 10_000, 15, end)
+    generate.generate(data, "acme", 2_700, 10_000, 15, end, overlap=False)
     # What is read is twice what is written.
     target = '[compaction]\ntarget_file_size = "256MiB"\nmax_file_size = "300MiB"\n'
     bench.own(data, target, store=store)
@@ -171,7 +171,7 @@ def large_merge(bench):
     rows = rows_of(made)["rows"]
     shutil.rmtree(bench.work / "large-files", ignore_errors=True)
     flat(store / "acme", bench.work / "large-files")
-    names = ["icepack", "polars-concat", "duckdb-concat", "delta-compact", "copy"]
+    names = ["icepack", "polars-concat", "duckdb-concat", "delta-concat", "copy"]
     warm(bench.work / "large-files")
     seen = {name: [] for name in names}
     for turn in range(bench.repeat):

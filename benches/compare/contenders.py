@@ -38,23 +38,21 @@ def duckdb_copy(source, out, order):
 
 def delta_table(source):
     """A table over the files where they lie. Delta has no unsigned numbers: the log calls `version` a long."""
-    import pyarrow.parquet as pq
     from deltalake import DeltaTable, convert_to_deltalake
 
-    del pq
     convert_to_deltalake(source)
     return DeltaTable(source)
 
 
-def delta_optimize(source, out, zorder):
+def delta_optimize(source, out, zorder, target=128 << 20):
     from deltalake import WriterProperties
 
     del out
     table = delta_table(source)
     properties = WriterProperties(compression="ZSTD")
     if zorder:
-        return lambda: table.optimize.z_order(["timestamp"], target_size=128 << 20, writer_properties=properties)
-    return lambda: table.optimize.compact(target_size=128 << 20, writer_properties=properties)
+        return lambda: table.optimize.z_order(["timestamp"], target_size=target, writer_properties=properties)
+    return lambda: table.optimize.compact(target_size=target, writer_properties=properties)
 
 
 def copy(source, out):
@@ -74,6 +72,7 @@ JOBS = {
     "duckdb": lambda s, o: duckdb_copy(s, o, "ORDER BY timestamp"),
     "duckdb-concat": lambda s, o: duckdb_copy(s, o, ""),
     "delta-compact": lambda s, o: delta_optimize(s, o, zorder=False),
+    "delta-concat": lambda s, o: delta_optimize(s, o, zorder=False, target=4 << 30),
     "delta-zorder": lambda s, o: delta_optimize(s, o, zorder=True),
     "copy": copy,
 }

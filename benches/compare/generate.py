@@ -63,15 +63,16 @@ def events(rng, rows, times):
     )
 
 
-def generate(out, tenant, files, rows, days, end, seed=7):
+def generate(out, tenant, files, rows, days, end, seed=7, overlap=True):
     """Writes `files` files of `rows` events that span `days` up to `end` (seconds since 1970); gives the bytes written."""
     rng = np.random.default_rng(seed)
     end, span = end * 1_000_000, int(days * 86_400e6)
     total = 0
     for i in range(files):
         base = end - span + span * i // files
-        # Half of a file's slot lies in the next one's. The last file stays in the past.
-        times = np.sort(base + rng.integers(0, span * 3 // (2 * files) + 1, rows)).clip(max=end)
+        # Half of a file's slot lies in the next one's, or none of it. The last file stays in the past.
+        slot = span * 3 // (2 * files) + 1 if overlap else span // files
+        times = np.sort(base + rng.integers(0, slot, rows)).clip(max=end)
         at = dt.datetime.fromtimestamp(base / 1e6, dt.UTC)
         path = pathlib.Path(out, tenant, f"{at:%Y-%m}", f"events-{at:%Y%m%dT%H%M%S}-{i:06d}.parquet")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ LABELS = {
     "duckdb": "DuckDB, ordered COPY",
     "duckdb-concat": "DuckDB, COPY",
     "delta-compact": "delta-rs compact (does not sort)",
+    "delta-concat": "delta-rs compact",
     "delta-zorder": "delta-rs z-order",
     "copy": "file copy",
 }

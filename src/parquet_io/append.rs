@@ -24,9 +24,10 @@ use parquet::file::statistics::Statistics;
 use super::read::{Closed, footer_bytes_of, guard, parse_footer};
 use super::schema::canonical;
 use super::source::Chunks;
-use super::time;
-use super::write::CREATED_BY_US;
+use super::time::{self, ceil_micros, floor_micros};
+use super::write::{CREATED_BY_US, prints};
 use crate::error::Result;
+use crate::model::file::{Fingerprint, RowStats};
 
 /// About how many times its bytes an index of pages takes once it is parsed.
 const INDEX_COST: u64 = 8;
@@ -61,7 +62,8 @@ impl Copyable {
         }
         let leaf = table.columns().iter().position(|c| c.path().parts() == [timestamp]).ok_or("it has no timestamps")?;
         let unit = schema.field_with_name(timestamp).ok().and_then(|f| time::unit_of(&canonical(f.data_type()))).ok_or("it has no timestamps")?;
-        let groups = Groups { metadata, leaf, unit };
+        let (prints, within) = (prints::of(&metadata), 0..metadata.num_row_groups());
+        let groups = Groups { metadata, leaf, unit, prints, within };
         let body = groups.body(file.ident.size)?;
         groups.check_order()?;
         groups.check_index()?;
@@ -71,6 +73,14 @@ impl Copyable {
     /// Its row groups.
     pub fn groups(&self) -> &Groups {
         &self.groups
+    }
+
+    /// The same with no other row groups than these, of which there must be one.
+    #[must_use]
+    pub fn only(mut self, within: Range<usize>) -> Option<Self> {
+        self.groups.within = within;
+        self.body = self.groups.body(self.body.end).ok()?;
+        Some(self)
     }
 
     /// The row groups, the way in for their bytes, and the way out.
@@ -120,18 +130,26 @@ fn check_index_size(metadata: &ParquetMetaData, size: u64, limit: u64) -> Result
     if cost > limit { Err(format!("its index of pages would take about {cost} bytes")) } else { Ok(()) }
 }
 
-/// The row groups of a file that is copied.
+/// Row groups of a file that is copied, one after the other.
 pub struct Groups {
     metadata: ParquetMetaData,
     /// The column that it is sorted by, and its unit.
     leaf: usize,
     unit: TimeUnit,
+    /// Of all row groups of the file, where it says so.
+    prints: Option<Vec<Fingerprint>>,
+    /// Which they are.
+    within: Range<usize>,
 }
 
 impl Groups {
     /// How many.
     pub fn len(&self) -> usize {
-        self.metadata.num_row_groups()
+        self.all().len()
+    }
+
+    fn all(&self) -> &[RowGroupMetaData] {
+        self.metadata.row_groups().get(self.within.clone()).unwrap_or_default()
     }
 
     /// Whether there are none.
@@ -141,12 +159,24 @@ impl Groups {
 
     /// Their rows.
     pub fn rows(&self) -> u64 {
-        self.metadata.row_groups().iter().map(rows).sum()
+        self.all().iter().map(rows).sum()
+    }
+
+    /// What is known of the rows of one of them; none where the file does not say its fingerprint.
+    pub fn stats(&self, group: usize) -> Option<RowStats> {
+        let own = self.row_group(group)?;
+        let (min, max) = self.times(own).ok()?;
+        let (min, max) = (floor_micros(min, self.unit), ceil_micros(max, self.unit));
+        Some(RowStats { rows: rows(own), undated: 0, min: Some(min), max: Some(max), fingerprint: self.fingerprint(group)? })
+    }
+
+    pub(super) fn fingerprint(&self, group: usize) -> Option<Fingerprint> {
+        self.prints.as_ref()?.get(self.within.start + group).copied()
     }
 
     /// The bytes of one of them.
     pub fn bytes(&self, group: usize) -> u64 {
-        self.metadata.row_groups().get(group).map_or(0, |g| u64::try_from(g.compressed_size()).unwrap_or(0))
+        self.row_group(group).map_or(0, |g| u64::try_from(g.compressed_size()).unwrap_or(0))
     }
 
     /// The bytes of the largest.
@@ -156,17 +186,17 @@ impl Groups {
 
     /// The first and the last time, and its unit.
     pub fn span(&self) -> Option<(i64, i64, TimeUnit)> {
-        let (first, last) = (self.metadata.row_groups().first()?, self.metadata.row_groups().last()?);
+        let (first, last) = (self.all().first()?, self.all().last()?);
         Some((self.times(first).ok()?.0, self.times(last).ok()?.1, self.unit))
     }
 
     pub(super) fn row_group(&self, group: usize) -> Option<&RowGroupMetaData> {
-        self.metadata.row_groups().get(group)
+        self.all().get(group)
     }
 
     /// What describes the columns of a row group, as if they had just been written.
     pub(super) fn columns(&self, group: usize) -> Vec<ColumnCloseResult> {
-        let index = self.metadata.page_index_for_row_group(group);
+        let index = self.metadata.page_index_for_row_group(self.within.start + group);
         let Some(group) = self.row_group(group) else { return Vec::new() };
         let closed = |(leaf, column): (usize, &ColumnChunkMetaData)| ColumnCloseResult {
             bytes_written: u64::try_from(column.compressed_size()).unwrap_or(0),
@@ -182,7 +212,7 @@ impl Groups {
     /// Where their bytes are: one stretch, column after column, so that they can be read from front to back.
     fn body(&self, size: u64) -> Result<Range<u64>, String> {
         let mut body: Option<Range<u64>> = None;
-        for column in self.metadata.row_groups().iter().flat_map(RowGroupMetaData::columns) {
+        for column in self.all().iter().flat_map(RowGroupMetaData::columns) {
             let range = place(column).filter(|r| r.start < r.end && r.end <= size).ok_or("a column of it lies outside the file")?;
             if column.bloom_filter_offset().is_some() || column.file_path().is_some() {
                 return Err("it has parts that would not be copied".to_owned());

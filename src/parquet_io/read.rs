@@ -215,6 +215,7 @@ impl Input {
             batch_rows,
             batch_bytes,
             group: 0,
+            end: self.metadata().num_row_groups(),
             delivered: 0,
             decoder: None,
             slices: None,
@@ -403,6 +404,8 @@ pub struct Reader {
     batch_rows: u64,
     batch_bytes: u64,
     group: usize,
+    /// The first row group that is not read.
+    end: usize,
     /// Rows of the current group.
     delivered: u64,
     decoder: Option<ParquetRecordBatchReader>,
@@ -411,6 +414,13 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Reads no other row groups than these, of those that there are.
+    #[must_use]
+    pub fn only(mut self, groups: Range<usize>) -> Self {
+        (self.group, self.end) = (groups.start, groups.end.min(self.end));
+        self
+    }
+
     /// The next rows; none when all have been read.
     ///
     /// # Errors
@@ -432,7 +442,7 @@ impl Reader {
                     None => self.slices = None,
                 }
             }
-            if self.group >= self.input.metadata().num_row_groups() {
+            if self.group >= self.end {
                 return Ok(None);
             }
             if self.decoder.is_none() {

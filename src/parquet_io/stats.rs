@@ -14,7 +14,7 @@ use super::schema::canonical;
 use super::source::{Ident, Remote, Source, fetch_tail};
 use super::time::{self, ceil_micros, first_not_before, floor_micros};
 use crate::error::{Error, Result};
-use crate::model::file::{Micros, RowStats};
+use crate::model::file::{Fingerprint, Micros, RowStats};
 
 /// Bytes that [`scan`] holds ahead of the decoder.
 const WINDOW: u64 = 8 << 20;
@@ -36,11 +36,11 @@ impl Counter {
         Some(Self { column, unit, stats: RowStats::default(), scratch: Vec::new() })
     }
 
-    /// Adds rows.
+    /// Adds rows. Gives their own fingerprint.
     ///
     /// # Errors
     /// Where they have another schema, in a sentence.
-    pub fn add(&mut self, batch: &RecordBatch) -> Result<(), String> {
+    pub fn add(&mut self, batch: &RecordBatch) -> Result<Fingerprint, String> {
         let column = batch.columns().get(self.column).ok_or("the timestamp column is missing")?;
         let plain = arrow::compute::cast(column, &canonical(column.data_type())).map_err(|e| e.to_string())?;
         let keys = time::keys(&plain).ok_or("the timestamp column holds no timestamps")?;
@@ -57,7 +57,7 @@ impl Counter {
         more.min = span.map(|(min, _)| floor_micros(min, self.unit));
         more.max = span.map(|(_, max)| ceil_micros(max, self.unit));
         self.stats = self.stats.plus(more);
-        Ok(())
+        Ok(more.fingerprint)
     }
 
     /// Adds rows that were counted before.

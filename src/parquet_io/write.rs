@@ -2,6 +2,7 @@
 
 mod columns;
 mod encoding;
+pub mod prints;
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,8 +22,10 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRef
 use super::append::{Groups, Incoming};
 use super::views;
 use crate::error::{Error, Result};
+use crate::model::file::Fingerprint;
 use columns::{Factory, Slice, leaves};
 use encoding::{Sample, properties};
+use prints::Prints;
 
 /// The form `<name> version <version>` is what other readers parse: they distrust the statistics of a writer whose version they cannot read.
 const CREATED_BY: &str = concat!("icepack version ", env!("CARGO_PKG_VERSION"));
@@ -72,7 +75,7 @@ enum State<W: Write + Send> {
     /// The first rows are kept until there are enough of them to choose encodings by.
     Sampling {
         sink: W,
-        rows: Vec<RecordBatch>,
+        rows: Vec<(RecordBatch, Option<Fingerprint>)>,
     },
     Writing(Box<Encoder<W>>),
     /// An error has consumed the sink.
@@ -91,6 +94,7 @@ struct Encoder<W: Write + Send> {
     compressed: usize,
     group: usize,
     group_rows: usize,
+    prints: Prints,
 }
 
 /// The columns of the open row group.
@@ -143,6 +147,18 @@ impl<W: Write + Send> ParquetWriter<W> {
     /// # Errors
     /// Of another schema than the file's, or where the sink fails.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.take(batch, None)
+    }
+
+    /// Adds rows whose fingerprint is known. Where all are, the footer says those of the row groups.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_counted(&mut self, batch: &RecordBatch, fingerprint: Fingerprint) -> Result<()> {
+        self.take(batch, Some(fingerprint))
+    }
+
+    fn take(&mut self, batch: &RecordBatch, fingerprint: Option<Fingerprint>) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -151,12 +167,12 @@ impl<W: Write + Send> ParquetWriter<W> {
         }
         match &mut self.state {
             State::Sampling { rows, .. } => {
-                rows.push(batch.clone());
-                let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
-                let bytes: usize = rows.iter().map(sliced_bytes).sum();
+                rows.push((batch.clone(), fingerprint));
+                let count: usize = rows.iter().map(|(b, _)| b.num_rows()).sum();
+                let bytes: usize = rows.iter().map(|(b, _)| sliced_bytes(b)).sum();
                 if count >= SAMPLE_ROWS || bytes >= SAMPLE_BYTES { self.begin(None) } else { Ok(()) }
             }
-            State::Writing(encoder) => encoder.write(batch, &self.schema, self.options.row_group_bytes),
+            State::Writing(encoder) => encoder.write(batch, fingerprint, &self.schema, self.options.row_group_bytes),
             State::Broken => Err(failed("an earlier write failed")),
         }
     }
@@ -164,7 +180,7 @@ impl<W: Write + Send> ParquetWriter<W> {
     /// Bytes that the file would have if it ended now, roughly.
     pub fn written_estimate(&self) -> u64 {
         match &self.state {
-            State::Sampling { rows, .. } => (rows.iter().map(sliced_bytes).sum::<usize>() / COMPRESSED) as u64,
+            State::Sampling { rows, .. } => (rows.iter().map(|(b, _)| sliced_bytes(b)).sum::<usize>() / COMPRESSED) as u64,
             State::Writing(e) => e.file.bytes_written() as u64 + e.pending_bytes() as u64,
             State::Broken => 0,
         }
@@ -197,7 +213,7 @@ impl<W: Write + Send> ParquetWriter<W> {
         }
         let State::Writing(encoder) = &mut self.state else { return Err(failed("an earlier write failed")) };
         encoder.flush(&self.schema)?;
-        encoder.append(from.columns(group), bytes)
+        encoder.append(from.columns(group), from.fingerprint(group), bytes)
     }
 
     /// The sink: what has been written can be taken out of it.
@@ -220,6 +236,9 @@ impl<W: Write + Send> ParquetWriter<W> {
         match self.state {
             State::Writing(mut encoder) => {
                 encoder.flush(&self.schema)?;
+                if let Some(prints) = encoder.prints.pair() {
+                    encoder.file.append_key_value_metadata(prints);
+                }
                 encoder.file.into_inner().map_err(failed)
             }
             _ => Err(failed("an earlier write failed")),
@@ -228,9 +247,10 @@ impl<W: Write + Send> ParquetWriter<W> {
 
     fn begin(&mut self, like: Option<&RowGroupMetaData>) -> Result<()> {
         let State::Sampling { sink, rows } = std::mem::replace(&mut self.state, State::Broken) else { return Err(failed("an earlier write failed")) };
+        let (rows, prints): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         let mut encoder = Encoder::new(sink, &self.schema, &self.options, &Sample { rows: &rows, like })?;
-        for batch in &rows {
-            encoder.write(batch, &self.schema, self.options.row_group_bytes)?;
+        for (batch, fingerprint) in rows.iter().zip(prints) {
+            encoder.write(batch, fingerprint, &self.schema, self.options.row_group_bytes)?;
         }
         // Says what rows of this kind become.
         encoder.encode(&self.schema)?;
@@ -257,6 +277,7 @@ impl<W: Write + Send> Encoder<W> {
             compressed: COMPRESSED,
             group: 0,
             group_rows: 0,
+            prints: Prints::new(),
         })
     }
 
@@ -264,7 +285,8 @@ impl<W: Write + Send> Encoder<W> {
         self.columns.bytes() + self.waiting_bytes / self.compressed
     }
 
-    fn write(&mut self, batch: &RecordBatch, schema: &Schema, group_bytes: usize) -> Result<()> {
+    fn write(&mut self, batch: &RecordBatch, fingerprint: Option<Fingerprint>, schema: &Schema, group_bytes: usize) -> Result<()> {
+        self.prints.add(fingerprint);
         self.group_rows += batch.num_rows();
         self.waiting_bytes += sliced_bytes(batch);
         self.waiting.push(batch.clone());
@@ -318,12 +340,13 @@ impl<W: Write + Send> Encoder<W> {
         Ok(())
     }
 
-    fn append(&mut self, columns: Vec<ColumnCloseResult>, bytes: &Incoming) -> Result<()> {
+    fn append(&mut self, columns: Vec<ColumnCloseResult>, fingerprint: Option<Fingerprint>, bytes: &Incoming) -> Result<()> {
         let mut group = self.file.next_row_group().map_err(failed)?;
         for column in columns {
             group.append_column(bytes, column).map_err(failed)?;
         }
         group.close().map_err(failed)?;
+        self.prints.push(fingerprint);
         self.group += 1;
         Ok(())
     }
@@ -340,6 +363,7 @@ impl<W: Write + Send> Encoder<W> {
             chunk.append_to_row_group(&mut group).map_err(failed)?;
         }
         group.close().map_err(failed)?;
+        self.prints.end();
         self.group += 1;
         self.group_rows = 0;
         self.handed_bytes = 0;
@@ -368,6 +392,7 @@ impl<W: Write + Send> Encoder<W> {
             }
         }
         group.close().map_err(failed)?;
+        self.prints.end();
         self.waiting.clear();
         self.compressed = (std::mem::take(&mut self.waiting_bytes) / encoded.max(1)).max(1);
         self.group += 1;

@@ -177,7 +177,7 @@ fn count_rows(input: &Input, range: &Range) -> Result<RowStats> {
             Some(open) => open,
             None => counter_of(input, &range.timestamp)?,
         };
-        let result = open.add(batch).map_err(|why| input.ident.bad(why));
+        let result = open.add(batch).map(drop).map_err(|why| input.ident.bad(why));
         counter = Some(open);
         result
     })?;

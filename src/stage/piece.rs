@@ -119,8 +119,8 @@ impl PieceWriter {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        self.counter.add(batch).map_err(|e| Error::local("cannot count rows", e))?;
-        self.writer.write(batch)?;
+        let fingerprint = self.counter.add(batch).map_err(|e| Error::local("cannot count rows", e))?;
+        self.writer.write_counted(batch, fingerprint)?;
         self.advance()
     }
 

@@ -4,7 +4,7 @@
 //!    at once, before anything is written.
 //! 2. **Reduce** (`spill`): inputs are sorted runs, or become such; where more of them overlap than memory allows, neighbours are merged into
 //!    runs on the local disk first.
-//! 3. **Merge** (`kway`): a k-way merge that opens only what overlaps. Large snapshots that nothing overlaps are copied (`whole`).
+//! 3. **Merge** (`kway`): a k-way merge that opens only what overlaps. Row groups of large snapshots that nothing overlaps are copied (`whole`, `pieces`).
 //! 4. **Output** (`output`), on a thread of its own: exact duplicates are dropped (`dedup`), expired rows leave, the rest is cut into snapshots.
 //!
 //! The order of rows is (time, run, place in the run), and runs are numbered by their first row, then by the order of inputs. It does not depend on the
@@ -16,6 +16,7 @@ mod job;
 mod kway;
 mod open;
 mod output;
+mod pieces;
 mod run;
 mod scratch;
 mod spill;
@@ -229,7 +230,7 @@ fn blocking(
         runtime: parts.runtime,
         stop,
     })?;
-    let runs = run::plan(&job, opened.inputs).and_then(|runs| spill::reduce(&job, runs));
+    let runs = run::plan(&job, opened.inputs).and_then(|runs| pieces::cut(&job, &rules, runs)).and_then(|runs| spill::reduce(&job, runs));
     let merged = runs.and_then(|runs| output::beside(output, |steps| whole::merge(&job, &rules, runs, steps)));
     let written = merged.map_err(|e| job.verdict(e))?;
     balance(&job, &written, spec.check_content)?;

@@ -1,5 +1,6 @@
 //! Runs: rows in time order, from an input, from an input that is sorted on the way, or from the spill directory.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::job::Job;
 use super::open::Opened;
 use super::{scratch, spill};
 use crate::error::{Error, Result};
-use crate::model::file::{Fingerprint, Micros};
+use crate::model::file::{Fingerprint, Micros, RowStats};
 use crate::parquet_io::time::{self, first_not_before, last_not_after, refine};
 use crate::parquet_io::write::sliced_bytes;
 
@@ -31,10 +32,29 @@ pub(super) struct Run {
     pub from: From,
 }
 
+/// Row groups of an input, one after the other, and what is known of their rows.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Piece {
+    pub groups: Range<usize>,
+    pub stats: RowStats,
+    /// Of all the input's bytes, those that count for it.
+    pub bytes: u64,
+}
+
+impl Piece {
+    /// This and those that come right after it.
+    pub fn with(mut self, next: &Self) -> Self {
+        self.groups.end = next.groups.end;
+        self.stats = self.stats.plus(next.stats);
+        self.bytes += next.bytes;
+        self
+    }
+}
+
 /// Where a run's rows are.
 pub(super) enum From {
-    /// In an input that is in order.
-    Sorted(Box<Opened>),
+    /// In an input that is in order, or in a piece of it.
+    Sorted(Arc<Opened>, Option<Piece>),
     /// In an input that is not, and small enough to be sorted in memory.
     Unsorted(Box<Opened>),
     /// In a file of ours.
@@ -58,7 +78,7 @@ pub(super) fn plan(job: &Job, inputs: Vec<Opened>) -> Result<Vec<Run>> {
     for (i, ((min, max), input)) in spans.into_iter().enumerate() {
         let rank = (i, 0);
         if input.profile.is_none_or(|p| p.sorted) {
-            runs.push(Run { rank, min, max, cost: input.open_bytes, from: From::Sorted(Box::new(input)) });
+            runs.push(Run { rank, min, max, cost: input.open_bytes, from: From::Sorted(Arc::new(input), None) });
             continue;
         }
         // The rows, the batch that is made of them, and what orders them.
@@ -121,7 +141,7 @@ pub(super) enum Feed {
 impl Feed {
     pub fn open(job: &Job, from: From, min: i64) -> Result<Self> {
         Ok(match from {
-            From::Sorted(input) => Self::Input(Box::new(InputFeed::open(job, *input, Some(min))?)),
+            From::Sorted(input, piece) => Self::Input(Box::new(InputFeed::open(job, input, piece, Some(min))?)),
             From::Unsorted(input) => match Sorted::load(job, *input)? {
                 Loaded::Sorted(sorted) => Self::Sorted(sorted),
                 Loaded::Spilled(run) => Self::open(job, run.from, run.min)?,
@@ -144,6 +164,7 @@ impl Feed {
 /// Reads an input: brings its rows to the job's schema, and enters them into the books.
 pub(super) struct InputFeed {
     input: Arc<Opened>,
+    piece: Option<Piece>,
     ahead: Ahead,
     rows: u64,
     bytes: u64,
@@ -151,11 +172,19 @@ pub(super) struct InputFeed {
 }
 
 impl InputFeed {
-    pub fn open(job: &Job, input: Opened, sorted_from: Option<i64>) -> Result<Self> {
+    pub fn open(job: &Job, input: Arc<Opened>, piece: Option<Piece>, sorted_from: Option<i64>) -> Result<Self> {
         let reader = input.file.open()?.reader_of(None, job.shares.batch)?;
-        let input = Arc::new(input);
+        let reader = match &piece {
+            Some(piece) => reader.only(piece.groups.clone()),
+            None => reader,
+        };
         let ahead = Ahead::begin(job, Decoder::new(job, reader, Arc::clone(&input), sorted_from));
-        Ok(Self { input, ahead, rows: 0, bytes: 0, fingerprint: Fingerprint::default() })
+        Ok(Self { input, piece, ahead, rows: 0, bytes: 0, fingerprint: Fingerprint::default() })
+    }
+
+    /// The bytes and rows that it reads.
+    fn extent(&self) -> (u64, u64) {
+        self.piece.as_ref().map_or((self.input.file.ident.size, self.input.rows), |p| (p.bytes, p.stats.rows))
     }
 
     pub fn next(&mut self, job: &Job) -> Result<Option<Chunk>> {
@@ -164,18 +193,18 @@ impl InputFeed {
             Undecodable::Failed(e) => e,
         })?;
         let Some(Decoded { chunk, fingerprint }) = decoded else { return self.end(job).map(|()| None) };
-        let ident = &self.input.file.ident;
         self.fingerprint = self.fingerprint.plus(fingerprint);
         let rows = chunk.batch.num_rows() as u64;
         self.rows += rows;
-        let done = u64::try_from(u128::from(ident.size) * u128::from(self.rows) / u128::from(self.input.rows.max(1))).unwrap_or(ident.size).min(ident.size);
+        let (bytes, all) = self.extent();
+        let done = u64::try_from(u128::from(bytes) * u128::from(self.rows) / u128::from(all.max(1))).unwrap_or(bytes).min(bytes);
         job.took(done - self.bytes, rows, fingerprint);
         self.bytes = done;
         Ok(Some(chunk))
     }
 
     fn end(&self, job: &Job) -> Result<()> {
-        match &self.input.planned.stats {
+        match self.piece.as_ref().map(|p| &p.stats).or(self.input.planned.stats.as_ref()) {
             Some(stats) if job.check_content && stats.fingerprint != self.fingerprint => Err(self
                 .input
                 .file
@@ -204,7 +233,7 @@ enum Loaded {
 
 impl Sorted {
     fn load(job: &Job, input: Opened) -> Result<Loaded> {
-        let mut feed = InputFeed::open(job, input, None)?;
+        let mut feed = InputFeed::open(job, Arc::new(input), None, None)?;
         let (mut chunks, mut bytes) = (Vec::new(), 0);
         while let Some(chunk) = feed.next(job)? {
             job.check_stop()?;

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
@@ -55,7 +56,7 @@ impl Spill {
 
 /// Sorts an input that is too large for memory: sorted parts, each a run.
 pub(super) fn sort_on_disk(job: &Job, input: Opened, place: usize) -> Result<Vec<Run>> {
-    let feed = InputFeed::open(job, input, None)?;
+    let feed = InputFeed::open(job, Arc::new(input), None, None)?;
     sort_parts(job, feed, Vec::new(), place)
 }
 

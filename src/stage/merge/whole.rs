@@ -1,8 +1,9 @@
-//! Runs that are taken whole: a large snapshot that nothing overlaps, and that stays as it is, is copied without being decoded.
+//! Rows that are taken whole: what of a large snapshot nothing overlaps, and stays as it is, is copied without being decoded. Where that is not all of it, it is
+//! cut between row groups, and only those are decoded that something overlaps or that rows leave.
 //!
-//! Which runs these may be is decided by what the manifest says of them, so the same inputs always make the same choice. Whether the file agrees with the
-//! manifest is looked at when its turn comes; where it does not, or where anything about it is unusual, it is decoded after all, which finds what is
-//! wrong.
+//! Which runs these may be is decided by what the manifest and the footers say of them, so the same inputs always make the same choice. Whether the file agrees with
+//! the manifest is looked at before it is cut, or when its turn comes; where it does not, or where anything about it is unusual, it is decoded after all, which finds
+//! what is wrong.
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -15,7 +16,8 @@ use super::job::{Job, Shares};
 use super::kway;
 use super::open::{Opened, OpenedAll};
 use super::output::{Steps, next_period};
-use super::run::{From, Run};
+use super::pieces::overlapped;
+use super::run::{From, Piece, Run};
 use crate::error::{Error, Result};
 use crate::model::file::{Fingerprint, Micros, RowStats};
 use crate::parquet_io::append::{Copyable, Groups, Incoming, Windows};
@@ -38,7 +40,7 @@ pub(super) struct Rules {
     /// Snapshots may end with the month or the day.
     cut: Period,
     /// Bytes of the row groups that the encoder makes.
-    row_group: u64,
+    pub row_group: u64,
     /// Bytes of a row group at most. The writer holds it while it is copied: nothing is encoded then, and of the memory for open runs half is free.
     room: u64,
 }
@@ -58,20 +60,38 @@ impl Rules {
         }
     }
 
-    /// What is known of the input's rows, where they can be taken whole if nothing overlaps them.
-    fn stats_of(&self, input: &Opened) -> Option<RowStats> {
+    /// What is known of a run's rows, where they can be copied if nothing overlaps them.
+    pub fn candidate(&self, run: &Run) -> Option<RowStats> {
+        let stats = match &run.from {
+            From::Sorted(_, Some(piece)) => Some(piece.stats),
+            From::Sorted(input, None) => self.snapshot(input),
+            From::Unsorted(_) | From::Spilled(_) => None,
+        };
+        stats.filter(|s| self.stay(s))
+    }
+
+    /// Its row groups as they can be copied, or why they cannot, in a sentence.
+    pub fn open(&self, input: &Opened) -> Result<Result<Copyable, String>> {
+        Copyable::open(&input.file, &self.schema, &self.timestamp)
+    }
+
+    /// What is known of the rows of a snapshot of which something may be taken whole.
+    pub fn snapshot(&self, input: &Opened) -> Option<RowStats> {
         let stats = input.planned.stats.filter(|_| input.planned.is_snapshot())?;
-        let (min, max) = stats.min.zip(stats.max)?;
-        let stays = stats.undated == 0 && max <= self.now && self.cutoff.is_none_or(|cutoff| min >= cutoff);
         // What is much larger than it should be is to be cut.
         let fits = input.file.ident.size <= self.target_file_size.saturating_add(self.target_file_size / 2);
+        (stats.undated == 0 && fits && input.schema.fields() == self.schema.fields()).then_some(stats)
+    }
+
+    /// Whether rows of a snapshot can be taken whole if nothing overlaps them.
+    pub fn stay(&self, stats: &RowStats) -> bool {
+        let Some((min, max)) = stats.min.zip(stats.max) else { return false };
         let within = next_period(self.cut, min).is_none_or(|end| max < end);
-        let same = input.schema.fields() == self.schema.fields();
-        (stays && fits && within && same).then_some(stats)
+        max <= self.now && self.cutoff.is_none_or(|cutoff| min >= cutoff) && within
     }
 
     /// Why a file whose manifest entry allows it is decoded all the same, in a sentence.
-    fn objection(&self, groups: &Groups, stats: &RowStats) -> Option<&'static str> {
+    pub fn objection(&self, groups: &Groups, stats: &RowStats) -> Option<&'static str> {
         let count = groups.len() as u64;
         let bytes: u64 = (0..groups.len()).map(|g| groups.bytes(g)).sum();
         let span = groups.span().map(|(min, max, unit): (i64, i64, TimeUnit)| (Some(floor_micros(min, unit)), Some(ceil_micros(max, unit))));
@@ -96,7 +116,7 @@ enum Part {
 
 /// Brings `runs` to the output in order: what can be taken whole is copied, and whatever lies between is merged.
 pub(super) fn merge(job: &Job, rules: &Rules, runs: Vec<Run>, steps: &Steps) -> Result<()> {
-    for part in parts(runs, |run| candidate(rules, run)) {
+    for part in parts(runs, |run| rules.candidate(run)) {
         match part {
             Part::Rows(runs) => kway::merge(job, runs, &mut |batch| steps.rows(batch))?,
             Part::Whole(run, stats) => copy_or_merge(job, rules, run, &stats, steps)?,
@@ -105,24 +125,14 @@ pub(super) fn merge(job: &Job, rules: &Rules, runs: Vec<Run>, steps: &Steps) -> 
     Ok(())
 }
 
-fn candidate(rules: &Rules, run: &Run) -> Option<RowStats> {
-    match &run.from {
-        From::Sorted(input) => rules.stats_of(input),
-        From::Unsorted(_) | From::Spilled(_) => None,
-    }
-}
-
 /// In time order. A candidate that shares not even one instant with another run is a part of its own; no row of any other belongs between its rows, nor
 /// can it be the copy of one of them.
 fn parts(mut runs: Vec<Run>, candidate: impl Fn(&Run) -> Option<RowStats>) -> Vec<Part> {
     runs.sort_by_key(|r| (r.min, r.rank));
+    let overlapped = overlapped(&runs);
     let mut parts: Vec<Part> = Vec::new();
-    let mut reached: Option<i64> = None;
-    let mut left = runs.into_iter().peekable();
-    while let Some(run) = left.next() {
-        let alone = reached.is_none_or(|max| max < run.min) && left.peek().is_none_or(|next| run.max < next.min);
-        reached = reached.max(Some(run.max));
-        match (candidate(&run).filter(|_| alone), parts.last_mut()) {
+    for (run, overlapped) in runs.into_iter().zip(overlapped) {
+        match (candidate(&run).filter(|_| !overlapped), parts.last_mut()) {
             (Some(stats), _) => parts.push(Part::Whole(run, stats)),
             (None, Some(Part::Rows(runs))) => runs.push(run),
             (None, _) => parts.push(Part::Rows(vec![run])),
@@ -141,12 +151,13 @@ pub(super) struct Whole {
 }
 
 fn copy_or_merge(job: &Job, rules: &Rules, run: Run, stats: &RowStats, steps: &Steps) -> Result<()> {
-    let From::Sorted(input) = &run.from else { return Err(Error::local("cannot copy rows", "they are not in a file")) };
+    let From::Sorted(input, piece) = &run.from else { return Err(Error::local("cannot copy rows", "they are not in a file")) };
     let key = &input.file.ident.key;
-    match open(rules, input, stats)? {
+    match open(rules, input, piece.as_ref(), stats)? {
         Ok(file) => {
             tracing::debug!(key, rows = stats.rows, "copied without decoding");
-            copy(job, input, file, stats, steps)
+            let size = piece.as_ref().map_or(input.file.ident.size, |p| p.bytes);
+            copy(job, size, file, stats, steps)
         }
         Err(why) => {
             tracing::debug!(key, why, "decoded, although nothing overlaps it");
@@ -155,21 +166,25 @@ fn copy_or_merge(job: &Job, rules: &Rules, run: Run, stats: &RowStats, steps: &S
     }
 }
 
-fn open(rules: &Rules, input: &Opened, stats: &RowStats) -> Result<Result<Copyable, String>> {
-    let file = match Copyable::open(&input.file, &rules.schema, &rules.timestamp)? {
+fn open(rules: &Rules, input: &Opened, piece: Option<&Piece>, stats: &RowStats) -> Result<Result<Copyable, String>> {
+    let file = match rules.open(input)? {
         Ok(file) => file,
         Err(why) => return Ok(Err(why)),
     };
+    let file = match piece {
+        Some(piece) => file.only(piece.groups.clone()),
+        None => Some(file),
+    };
+    let Some(file) = file else { return Ok(Err("it has no such row groups".to_owned())) };
     Ok(match rules.objection(file.groups(), stats) {
         None => Ok(file),
         Some(why) => Err(why.to_owned()),
     })
 }
 
-fn copy(job: &Job, input: &Opened, file: Copyable, stats: &RowStats, steps: &Steps) -> Result<()> {
+fn copy(job: &Job, size: u64, file: Copyable, stats: &RowStats, steps: &Steps) -> Result<()> {
     // No run is open now. Two windows take half of their memory.
     let window = (job.shares.runs / 4).clamp(WINDOW.0, WINDOW.1);
-    let size = input.file.ident.size;
     let (groups, windows, sender, bytes) = file.start(window);
     steps.whole(Whole { stats: *stats, size, groups, bytes })?;
     let sent = send(job, windows, &sender)?;

@@ -14,20 +14,20 @@ use crate::model::names::FileId;
 const BUDGET: u64 = 4 << 20;
 
 /// Events that hardly compress: 150 bytes each.
-fn noise(prefix: &str, range: std::ops::Range<i64>) -> Vec<Event> {
+pub(super) fn noise(prefix: &str, range: std::ops::Range<i64>) -> Vec<Event> {
     let mut random = Random(range.start.cast_unsigned());
     let mut text = |_| (0..37).map(|_| format!("{:08x}", random.below(1 << 31))).collect::<String>();
     range.map(|s| event(&format!("{prefix}{s}"), s, &text(s))).collect()
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut w = World::new();
     w.spec.budget = BUDGET;
     w
 }
 
 /// Each of `files` becomes a snapshot.
-async fn snapshots(w: &mut World, files: &[RecordBatch]) -> Vec<Snapshot> {
+pub(super) async fn snapshots(w: &mut World, files: &[RecordBatch]) -> Vec<Snapshot> {
     let mut all = Vec::new();
     for (i, f) in files.iter().enumerate() {
         w.spec.inputs.clear();
@@ -40,12 +40,12 @@ async fn snapshots(w: &mut World, files: &[RecordBatch]) -> Vec<Snapshot> {
     all
 }
 
-fn tables(files: &[Vec<Event>]) -> Vec<RecordBatch> {
+pub(super) fn tables(files: &[Vec<Event>]) -> Vec<RecordBatch> {
     files.iter().map(|f| rows(f, TimeUnit::Microsecond, None)).collect()
 }
 
 /// Follows the index of pages, as readers do that skip: it names the right rows, and leads to them.
-fn check_pages(bytes: &Bytes, want: &[Event]) {
+pub(super) fn check_pages(bytes: &Bytes, want: &[Event]) {
     let options = || ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
     let open = || ParquetRecordBatchReaderBuilder::try_new_with_options(bytes.clone(), options()).unwrap();
     let metadata = Arc::clone(open().metadata());
@@ -167,7 +167,7 @@ fn pair_tables(files: &[Vec<Event>; 2]) -> [RecordBatch; 2] {
     [rows(&files[0], TimeUnit::Microsecond, None), rows(&files[1], TimeUnit::Microsecond, None)]
 }
 
-fn at(seconds: i64) -> Micros {
+pub(super) fn at(seconds: i64) -> Micros {
     Micros(seconds * 1_000_000)
 }
 

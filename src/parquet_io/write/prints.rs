@@ -1,0 +1,54 @@
+//! The fingerprints of a file's row groups, in its footer: with them, a part of a file can be copied and the rest decoded, and the books are still balanced by
+//! content. They are believed only where together they are what the manifest says of the file.
+
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
+
+use crate::model::file::Fingerprint;
+
+/// `icepack.row_groups`: 32 hex digits a row group, with spaces between.
+pub const KEY: &str = "icepack.row_groups";
+
+/// Of a file that is being written. None where something went into it whose fingerprint is not known.
+pub(super) struct Prints {
+    open: Option<Fingerprint>,
+    ended: Option<Vec<Fingerprint>>,
+}
+
+impl Prints {
+    pub fn new() -> Self {
+        Self { open: Some(Fingerprint::default()), ended: Some(Vec::new()) }
+    }
+
+    /// Rows go into the open row group.
+    pub fn add(&mut self, rows: Option<Fingerprint>) {
+        self.open = self.open.zip(rows).map(|(open, rows)| open.plus(rows));
+    }
+
+    /// The open row group ends.
+    pub fn end(&mut self) {
+        let ended = self.open.replace(Fingerprint::default());
+        self.push(ended);
+    }
+
+    /// A whole row group comes.
+    pub fn push(&mut self, group: Option<Fingerprint>) {
+        self.ended = self.ended.take().zip(group).map(|(mut ended, group)| {
+            ended.push(group);
+            ended
+        });
+    }
+
+    /// For the footer.
+    pub fn pair(&self) -> Option<KeyValue> {
+        let texts: Vec<String> = self.ended.as_ref()?.iter().map(Fingerprint::to_string).collect();
+        (!texts.is_empty()).then(|| KeyValue::new(KEY.to_owned(), texts.join(" ")))
+    }
+}
+
+/// Those of a file that was written, one for each row group; none where it does not say, or something else.
+pub fn of(metadata: &ParquetMetaData) -> Option<Vec<Fingerprint>> {
+    let text = metadata.file_metadata().key_value_metadata()?.iter().find(|kv| kv.key == KEY)?.value.as_ref()?;
+    // Anybody's file may say so, and as much as it likes.
+    let prints: Vec<Fingerprint> = text.split(' ').take(metadata.num_row_groups() + 1).map(|t| t.parse().ok()).collect::<Option<_>>()?;
+    (prints.len() == metadata.num_row_groups()).then_some(prints)
+}
