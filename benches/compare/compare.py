@@ -156,23 +156,29 @@ def archive(bench, data):
 
 
 def large_merge(bench):
-    """Ten sorted, disjoint snapshots of some 128 MiB to one."""
-    print("merging large snapshots", file=sys.stderr)
-    data, store = bench.work / "raw", bench.work / "large"
-    shutil.rmtree(data, ignore_errors=True)
+    """Ten sorted snapshots of some 128 MiB to one: disjoint, and each overlapping the next at its end, as what is packed from overlapping files does."""
+    return {
+        "disjoint": merge_of_ten(bench, False, ["icepack", "polars-concat", "duckdb-concat", "delta-concat", "copy"]),
+        # Here it takes a sort: whoever only puts files together would be wrong.
+        "overlapping": merge_of_ten(bench, True, ["icepack", "polars", "copy"]),
+    }
+
+
+def merge_of_ten(bench, overlap, names):
+    print(f"merging large snapshots, {'overlapping at their ends' if overlap else 'disjoint'}", file=sys.stderr)
+    data, store, files = bench.work / "raw", bench.work / "large", bench.work / "large-files"
+    for folder in (data, store, files):
+        shutil.rmtree(folder, ignore_errors=True)
     # Within one month, so that no snapshot is cut by it.
-    end = 1_790_000_000
-    generate.generate(data, "acme", 2_700, 10_000, 15, end, overlap=False)
+    generate.generate(data, "acme", 2_700, 10_000, 15, 1_790_000_000, overlap=overlap)
     # What is read is twice what is written.
     target = '[compaction]\ntarget_file_size = "256MiB"\nmax_file_size = "300MiB"\n'
     bench.own(data, target, store=store)
     shutil.rmtree(data)
     made = sorted(store.rglob("snapshot.*.parquet"))
-    rows = rows_of(made)["rows"]
-    shutil.rmtree(bench.work / "large-files", ignore_errors=True)
-    flat(store / "acme", bench.work / "large-files")
-    names = ["icepack", "polars-concat", "duckdb-concat", "delta-concat", "copy"]
-    warm(bench.work / "large-files")
+    want = rows_of(made)
+    flat(store / "acme", files)
+    warm(files)
     seen = {name: [] for name in names}
     for turn in range(bench.repeat):
         for name in names:
@@ -182,12 +188,13 @@ def large_merge(bench):
                 config = '[compaction]\ntarget_file_size = "4GiB"\nmax_file_size = "8GiB"\nmin_files_to_compact = 2\n'
                 out, figures = bench.own(None, config, store=copy)
             else:
-                out, figures = bench.peer(name, bench.work / "large-files")
+                out, figures = bench.peer(name, files)
             if turn == 0:
-                assert rows_of(out) == rows_of(made), name
+                assert rows_of(out) == want, name
+                assert name != "icepack" or all(is_sorted(p) for p in out), "not sorted"
             seen[name].append(figures | {"bytes": size(out), "files": len(out)})
             print(f"  {name:14} {figures['wall']:7.2f} s {figures['cpu']:7.2f} s CPU {figures['mib']:6.0f} MiB", file=sys.stderr)
-    return {"files": len(made), "bytes": size(made), "rows": rows, "tools": {n: middle(r) for n, r in seen.items()}}
+    return {"files": len(made), "bytes": size(made), "rows": want["rows"], "tools": {n: middle(r) for n, r in seen.items()}}
 
 
 def main():

@@ -103,8 +103,10 @@ def measured(found, docs):
         plot(sizes, docs / "img" / "performance.svg")
         out.append("\n![wall, CPU and memory against the number of rows](img/performance.svg)\n")
     if large := found.get("large"):
-        out.append(f"\n### Merging large snapshots\n\n{large['files']} sorted, disjoint snapshots, {mb(large['bytes'])}, to one file of {large['rows'] / 1e6:.1f} million rows.\n\n")
-        out.append(contest(large["tools"], "copy"))
+        out.append("\n### Merging large snapshots\n\nTo one file.\n")
+        for kind, what in (("disjoint", "disjoint"), ("overlapping", "each overlapping the next at its end")):
+            of = large[kind]
+            out.append(f"\n**{of['files']} sorted snapshots, {what}: {mb(of['bytes'])}, {of['rows'] / 1e6:.1f} million rows**\n\n{contest(of['tools'], 'copy')}")
     if cases := found.get("memory"):
         out.append("\n### Memory\n\nPasses with the default `memory_limit` of 512 MiB.\n\n")
         rows = [[c["what"], f"{c['mib']:,.0f} MiB", f"{c['wall']:.1f}", f"{c['ledger']['rows_in']:,}"] for c in cases.values()]

@@ -113,11 +113,14 @@ pub(super) fn overlapped(runs: &[Run]) -> Vec<bool> {
     touching(&spans, &owners)
 }
 
+/// Where something ends or begins, and whose it is.
+type Edge<O> = Option<(i64, O)>;
+
 /// Whether each of `spans`, which are in the order of their beginnings, touches one of another owner.
 fn touching<O: Copy + PartialEq>(spans: &[(i64, i64)], owners: &[O]) -> Vec<bool> {
     let mut found = vec![false; spans.len()];
     // The latest end so far, and the latest of anybody else than whose that is.
-    let (mut first, mut second): (Option<(i64, O)>, Option<(i64, O)>) = (None, None);
+    let (mut first, mut second): (Edge<O>, Edge<O>) = (None, None);
     for (found, (&(min, max), &own)) in found.iter_mut().zip(spans.iter().zip(owners)) {
         let others = [first, second].into_iter().flatten().filter(|(_, whose)| *whose != own).map(|(end, _)| end).max();
         *found |= others.is_some_and(|end| end >= min);
@@ -126,7 +129,7 @@ fn touching<O: Copy + PartialEq>(spans: &[(i64, i64)], owners: &[O]) -> Vec<bool
         second = all.into_iter().flatten().filter(|(_, whose)| first.is_some_and(|(_, best)| best != *whose)).max_by_key(|(end, _)| *end);
     }
     // The next to begin, and the next of anybody else.
-    let (mut next, mut other): (Option<(i64, O)>, Option<(i64, O)>) = (None, None);
+    let (mut next, mut other): (Edge<O>, Edge<O>) = (None, None);
     for (found, (&(min, max), &own)) in found.iter_mut().zip(spans.iter().zip(owners)).rev() {
         let is_other = next.is_some_and(|(_, whose)| whose != own);
         let begins = if is_other { next } else { other };
