@@ -8,20 +8,26 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    few_arenas();
+    tune_allocator();
     cli::main()
 }
 
-/// glibc gives every thread a heap of its own, up to eight for each processor, and what one frees does not serve another: measured, half as much memory
-/// again as is in use. Two are as fast here, and let `memory_limit` hold.
+/// What glibc's allocator is told.
+///
+/// It gives every thread a heap of its own, up to eight for each processor, and what one frees does not serve another: measured, half as much memory again as is in use. Two
+/// are as fast here, and let `memory_limit` hold. And it gives the blocks that files are read into back to the system, to be cleared and mapped again for the next file: a tenth of the time of a pass.
+/// Up to so many bytes they are kept.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)]
-fn few_arenas() {
-    // SAFETY: it sets a number, and no other thread exists yet.
+fn tune_allocator() {
+    const MIB: libc::c_int = 1 << 20;
+    // SAFETY: it sets numbers, and no other thread exists yet.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 4 * MIB);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 * MIB);
     }
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn few_arenas() {}
+fn tune_allocator() {}

@@ -14,7 +14,7 @@ use icepack::model::names::FileId;
 use icepack::stage::doctor::{Doctor, preflight};
 use object_store::path::Path;
 use object_store::{ObjectStore, PutMode, PutOptions, PutPayload};
-use support::{archived, job, live, put_events, s3, series, sorted, tenant_keys};
+use support::{archived, job, live, put, put_events, s3, series, servers, sorted, tenant_keys};
 
 #[tokio::test]
 async fn a_second_conditional_create_is_refused_and_one_racer_wins() {
@@ -135,6 +135,41 @@ async fn eight_concurrent_passes_lose_and_double_nothing() {
     }
     assert_eq!(tenant_keys(&store, "acme").await.len(), 1);
     assert_eq!(live(&store, "acme").await, sorted(events));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_that_need_nothing_share_their_listings() {
+    for endpoint in [s3::endpoint(), servers::seaweedfs()].into_iter().flatten() {
+        let bucket = s3::bucket(&endpoint, "many").await;
+        let store = s3::store(&endpoint, &bucket, "events");
+        // In another order with a `/` behind them than without; and a folder that is no tenant among them.
+        let tenants: Vec<String> = (0..30).map(|i| format!("t{i:02}")).chain(["t07-b", "t07.b", "t070", "Z"].map(str::to_owned)).collect();
+        for name in &tenants {
+            for i in 0..3 {
+                put_events(&store, &format!("{name}/{i}.parquet"), &series(i * 2, 2, Utc::now() - TimeDelta::minutes(1), TimeDelta::seconds(1))).await;
+            }
+        }
+        put(&store, "_other/x.txt", "x").await;
+        let (url, envs) = (format!("s3://{bucket}/events"), s3::environment(&endpoint));
+        let pass = || job::json(&envs, 0, ["--store", &url, "--json", "run"]);
+        assert_eq!(pass()["totals"]["files_written"].as_u64(), Some(tenants.len() as u64));
+
+        put_events(&store, "t07/late.parquet", &series(10, 2, Utc::now(), TimeDelta::seconds(1))).await;
+        let report = pass();
+        let all = report["tenants"].as_array().unwrap();
+        assert_eq!((all.len(), report["found"]["raw_files"].as_u64()), (tenants.len(), Some(1)));
+        let looked_at = all.iter().filter(|t| t["requests"]["list"].as_u64() > Some(0)).count();
+        // One in sixteen.
+        assert!(looked_at < 12, "{looked_at} of {} tenants were looked at on {endpoint}", tenants.len());
+        assert!(all.iter().all(|t| t["requests"]["get"].as_u64() == Some(1)), "one GET of each head: {report}");
+
+        for i in 0..2 {
+            put_events(&store, &format!("t07/later-{i}.parquet"), &series(20 + i * 2, 2, Utc::now(), TimeDelta::seconds(1))).await;
+        }
+        let report = pass();
+        assert_eq!(report["totals"]["files_compacted"].as_u64(), Some(4), "{report}");
+        assert_eq!(live(&store, "t07").await.len(), 12);
+    }
 }
 
 #[tokio::test]

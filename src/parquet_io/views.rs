@@ -155,6 +155,11 @@ fn unpinned(batch: RecordBatch, most: usize) -> RecordBatch {
     if batch.columns().iter().map(held).sum::<usize>() <= most {
         return batch;
     }
+    owned(batch)
+}
+
+/// `batch`, copied out of the pages that its strings point into.
+pub fn owned(batch: RecordBatch) -> RecordBatch {
     let copied = batch.columns().iter().map(|a| -> Arc<dyn Array> {
         match a.data_type() {
             DataType::Utf8View => Arc::new(a.as_string_view().gc()),

@@ -38,7 +38,7 @@ const COPIES_AT_ONCE: usize = 8;
 const COPIES_A_COMMIT: usize = 64;
 
 /// Inputs fetched at once: enough small files for a fast line at the latency of a store, a hundred MB/s at 30 ms. Their bytes are bounded by the memory.
-const PREFETCH: usize = 32;
+const PREFETCH: usize = 64;
 
 /// A tenant's groups, a few at once, on the head as they move it.
 pub(super) struct GroupRun<'a> {

@@ -8,16 +8,16 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use lz4_flex::frame::{BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 
 use super::spill::failed;
 use crate::error::{Error, Result};
-use crate::parquet_io::views::Slices;
+use crate::parquet_io::views::{self, Slices};
 use crate::parquet_io::write::sliced_bytes;
 
 /// Bytes that a reader holds besides batches: blocks on both sides of the decompressor.
@@ -65,11 +65,12 @@ impl Writer {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let whole = concat_batches(&self.schema, &self.waiting).and_then(|b| owned(&b)).map_err(|e| failed(&self.path, e))?;
+        let whole = concat_batches(&self.schema, &self.waiting).map_err(|e| failed(&self.path, e))?;
         self.waiting.clear();
         self.largest = self.largest.max(self.waiting_bytes);
         self.waiting_bytes = 0;
-        self.stream.write(&whole).map_err(|e| failed(&self.path, e))
+        // All that views could point to would go along.
+        self.stream.write(&views::owned(whole)).map_err(|e| failed(&self.path, e))
     }
 
     /// Ends the file. Gives its path, and the bytes that a reader of it holds.
@@ -80,19 +81,6 @@ impl Writer {
         ended.finish().map_err(|e| failed(&path, e))?;
         Ok((path, HELD * largest + BLOCKS))
     }
-}
-
-/// `batch` with its strings in buffers of their own: a stream would hold all that views could point to.
-fn owned(batch: &RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let columns = batch.columns().iter().map(|a| -> Arc<dyn Array> {
-        match a.data_type() {
-            DataType::Utf8View => Arc::new(a.as_string_view().gc()),
-            DataType::BinaryView => Arc::new(a.as_binary_view().gc()),
-            _ => Arc::clone(a),
-        }
-    });
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(batch.schema(), columns.collect(), &options)
 }
 
 /// Reads a run.
