@@ -19,7 +19,7 @@ use super::pages::{self, Chunk};
 use super::source::{Chunks, Ident, Source};
 use super::thrift;
 use super::views;
-use crate::error::{Error, Result};
+use crate::error::Result;
 pub use reader::Reader;
 
 /// The last bytes of a file that are fetched to find its footer: it is in them unless the file has very many row groups.
@@ -105,7 +105,7 @@ impl Input {
     /// Opens a file that is one of ours. `tail` holds at least as many of its last bytes as [`footer_len`] says; sources that are at hand need none.
     ///
     /// # Errors
-    /// [`Error::Input`] where the footer is not that of a readable file.
+    /// [`Error::Input`](crate::error::Error::Input) where the footer is not that of a readable file.
     pub fn open(ident: Ident, source: Source, tail: Option<Bytes>) -> Result<Self> {
         Self::open_within(ident, source, tail, UNLIMITED)
     }
@@ -257,7 +257,7 @@ impl Closed {
 /// The footer of a file that is at hand, with its trailer; or what is there where it has none.
 ///
 /// # Errors
-/// [`Error::Input`] where it is not the end of a Parquet file; else the disk's or the store's.
+/// [`Error::Input`](crate::error::Error::Input) where it is not the end of a Parquet file; else the disk's or the store's.
 pub fn read_tail(ident: &Arc<Ident>, source: &Source) -> Result<Bytes> {
     use parquet::file::reader::ChunkReader;
     let chunks = Chunks::open(Arc::clone(ident), source)?;
