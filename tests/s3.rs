@@ -139,11 +139,14 @@ async fn eight_concurrent_passes_lose_and_double_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tenants_that_need_nothing_share_their_listings() {
-    for endpoint in [s3::endpoint(), servers::seaweedfs()].into_iter().flatten() {
+    // In another order with a `/` behind them than without. SeaweedFS lists a folder's folders in the order of their names, which is no order of keys where such names are.
+    let (odd, plain): (&[&str], &[&str]) = (&["t07-b", "t07.b", "t070", "Z"], &["t070", "Z"]);
+    let seaweedfs = servers::seaweedfs();
+    for (endpoint, more, shared) in [(s3::endpoint(), odd, true), (seaweedfs.clone(), plain, true), (seaweedfs, odd, false)] {
+        let Some(endpoint) = endpoint else { continue };
         let bucket = s3::bucket(&endpoint, "many").await;
         let store = s3::store(&endpoint, &bucket, "events");
-        // In another order with a `/` behind them than without; and a folder that is no tenant among them.
-        let tenants: Vec<String> = (0..30).map(|i| format!("t{i:02}")).chain(["t07-b", "t07.b", "t070", "Z"].map(str::to_owned)).collect();
+        let tenants: Vec<String> = (0..30).map(|i| format!("t{i:02}")).chain(more.iter().map(|&t| t.to_owned())).collect();
         for name in &tenants {
             for i in 0..3 {
                 put_events(&store, &format!("{name}/{i}.parquet"), &series(i * 2, 2, Utc::now() - TimeDelta::minutes(1), TimeDelta::seconds(1))).await;
@@ -159,8 +162,8 @@ async fn tenants_that_need_nothing_share_their_listings() {
         let all = report["tenants"].as_array().unwrap();
         assert_eq!((all.len(), report["found"]["raw_files"].as_u64()), (tenants.len(), Some(1)));
         let looked_at = all.iter().filter(|t| t["requests"]["list"].as_u64() > Some(0)).count();
-        // One in sixteen.
-        assert!(looked_at < 12, "{looked_at} of {} tenants were looked at on {endpoint}", tenants.len());
+        // One in sixteen, or all of them.
+        assert!(if shared { looked_at < 12 } else { looked_at == tenants.len() }, "{looked_at} of {} tenants were looked at on {endpoint}", tenants.len());
         assert!(all.iter().all(|t| t["requests"]["get"].as_u64() == Some(1)), "one GET of each head: {report}");
 
         for i in 0..2 {

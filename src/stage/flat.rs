@@ -43,7 +43,12 @@ pub async fn glimpses(store: &dyn ObjectStore, range: &Range) -> Vec<Glimpse> {
         Err(e) => Err(e),
     };
     found.unwrap_or_else(|e| {
-        tracing::warn!(tenants = range.tenants.len(), "tenants are looked at one by one: {e}");
+        let tenants = range.tenants.len();
+        match e {
+            Error::Store { .. } => tracing::warn!(tenants, "tenants are looked at one by one: {e}"),
+            // Some stores always do, and nothing is wrong with them.
+            _ => tracing::debug!(tenants, "tenants are looked at one by one: {e}"),
+        }
         range.tenants.iter().cloned().map(Glimpse::Unknown).collect()
     })
 }
