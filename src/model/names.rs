@@ -250,6 +250,11 @@ pub fn classify(tenant: &Tenant, key: &str) -> FileKind {
     }
 }
 
+/// Whether a key of `tenant` is that of one of our outputs.
+pub fn is_output(tenant: &Tenant, key: &str) -> bool {
+    matches!(classify(tenant, key), FileKind::Snapshot(_))
+}
+
 /// `snapshot.<tenant>.<from>-<to>.<id>` → id.
 fn parse_snapshot_name(tenant: &Tenant, stem: &str) -> Option<FileId> {
     let rest = stem.strip_prefix("snapshot.")?.strip_prefix(tenant.as_str())?.strip_prefix('.')?;

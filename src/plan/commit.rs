@@ -215,7 +215,7 @@ fn check_retired(head: &Manifest, edit: &Edit, seen: &Observed, found: &mut Vec<
         if live.contains(r.key.as_str()) {
             continue;
         }
-        if matches!(names::classify(&head.tenant, &r.key), FileKind::Snapshot(_)) {
+        if names::is_output(&head.tenant, &r.key) {
             found.push(Conflict::NotLive(r.key.clone()));
             continue;
         }

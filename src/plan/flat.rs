@@ -11,7 +11,7 @@ use super::{compaction, status, sweep};
 use crate::model::file::Listed;
 use crate::model::inspect::TenantStatus;
 use crate::model::manifest::Manifest;
-use crate::model::names::{self, FileId, FileKind, Tenant};
+use crate::model::names::{self, FileId, Tenant};
 use crate::model::plan::Inventory;
 use crate::model::policy::Policy;
 use crate::model::stock::Stock;
@@ -79,16 +79,26 @@ pub struct Hint {
 }
 
 /// A tenant with nothing to do.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Idle {
+    tenant: Tenant,
+    inventory: Inventory,
+}
+
+impl Idle {
     /// What it holds.
-    pub stock: Stock,
+    pub fn stock(&self) -> Stock {
+        status::stock(&self.tenant, &self.inventory)
+    }
+
     /// How it stands.
-    pub standing: TenantStatus,
+    pub fn standing(&self, policy: &Policy, now: DateTime<Utc>) -> TenantStatus {
+        status::of(&self.tenant, &self.inventory, policy, now)
+    }
 }
 
 impl Hint {
-    /// Of `tenant`: its newest manifest version (0 for none) and its files, as listed.
+    /// Of `tenant`: its newest manifest version (0 for none) and its files, in the order of their keys.
     pub fn new(tenant: Tenant, newest: u64, listing: Vec<Listed>) -> Self {
         Self { tenant, newest, listing }
     }
@@ -110,21 +120,17 @@ impl Hint {
 
     /// Whether there is nothing to do, by `head`, which is the manifest of [`Self::newest`]. None where there may be something, or something wrong.
     pub fn idle(self, head: Option<Manifest>, policy: &Policy, now: DateTime<Utc>) -> Option<Idle> {
-        let Self { tenant, newest, mut listing } = self;
+        let Self { tenant, newest, listing } = self;
         if head.as_ref().map_or(0, |m| m.version) != newest {
             return None;
         }
-        let is_output = |f: &Listed| matches!(names::classify(&tenant, &f.key), FileKind::Snapshot(_));
         // Without a manifest, outputs are another run's beginning or a loss.
-        if head.is_none() && listing.iter().any(is_output) {
+        if head.is_none() && listing.iter().any(|f| names::is_output(&tenant, &f.key)) {
             return None;
         }
-        listing.sort_by(|a, b| a.key.cmp(&b.key));
         let inventory = Inventory { head, listing };
-        let plan = compaction::plan(&tenant, &inventory, policy, now);
-        let sweeps = inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing, now));
-        let idle = plan.groups.is_empty() && !sweeps;
-        idle.then(|| Idle { stock: status::stock(&tenant, &inventory), standing: status::of(&tenant, &inventory, policy, now) })
+        let idle = compaction::plan(&tenant, &inventory, policy, now).groups.is_empty() && !sweep::is_due(&inventory, now);
+        idle.then_some(Idle { tenant, inventory })
     }
 }
 

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::model::file::Listed;
 use crate::model::manifest::Manifest;
 use crate::model::names::{self, FileId, FileKind, Key};
+use crate::model::plan::Inventory;
 
 /// Manifests below the newest this many may be pruned.
 pub const KEEP_MANIFESTS: u64 = 16;
@@ -90,7 +91,8 @@ pub fn prunable_beyond(keep: u64, head_version: u64, versions: &[(u64, DateTime<
 }
 
 /// Whether a sweep could find anything to do. Saves an idle tenant the requests.
-pub fn is_due(head: &Manifest, listing: &[Listed], now: DateTime<Utc>) -> bool {
+pub fn is_due(inventory: &Inventory, now: DateTime<Utc>) -> bool {
+    let Inventory { head: Some(head), listing } = inventory else { return false };
     !head.retired.is_empty()
         || !head.archives.is_empty()
         || !releasable(head, now).is_empty()

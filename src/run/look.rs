@@ -81,6 +81,12 @@ impl Look {
         Self::Over(Box::new(outcome))
     }
 
+    /// Of a tenant that needs nothing.
+    fn idle(tenant: &Tenant, counters: &Counters, standing: Option<TenantStatus>, found: Option<Stock>) -> Self {
+        let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
+        Self::over(Outcome { standing, found, ..Outcome::of(report) })
+    }
+
     /// Says in the tenant's span what it came to, if that was all.
     fn ended(self, span: &Span) -> Self {
         if let Self::Over(outcome) = &self {
@@ -136,10 +142,10 @@ impl Run {
         let tenant = match glimpse {
             Glimpse::Hint(hint) if !flat::is_checked(hint.tenant(), self.run_id) && !self.context.stop.is_stopped() => {
                 let tenant = hint.tenant().clone();
-                if let Some(Idle { stock, standing }) = self.idle(&store, hint).await {
-                    let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
-                    let standing = self.context.observe.then_some(standing);
-                    return Look::over(Outcome { standing, found: Some(stock), ..Outcome::of(report) });
+                if let Some(idle) = self.idle(&store, hint).await {
+                    let policy = self.context.config.policy_for(tenant.as_str());
+                    let standing = self.context.observe.then(|| idle.standing(&policy, self.context.clock.now()));
+                    return Look::idle(&tenant, &counters, standing, Some(idle.stock()));
                 }
                 tenant
             }
@@ -181,12 +187,10 @@ impl Run {
                 // Tenants wait for their turn by the thousand: only what will be done is kept of them.
                 plan.skipped = Vec::new();
                 let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant));
-                let sweep_due =
-                    home && (litter || inventory.head.as_ref().is_some_and(|head| sweep::is_due(head, &inventory.listing, self.context.clock.now())));
+                let sweep_due = home && (litter || sweep::is_due(&inventory, self.context.clock.now()));
                 let publishes = home && self.context.config.publish.is_some();
                 if plan.groups.is_empty() && !sweep_due && !publishes {
-                    let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
-                    return Look::over(Outcome { standing, found, ..Outcome::of(report) });
+                    return Look::idle(&tenant, &counters, standing, found);
                 }
                 let (head, span) = (inventory.head, Span::current());
                 Look::Work(Box::new(Work { tenant, head, plan, brake, home, sweep_due, counters, standing, found, span }))

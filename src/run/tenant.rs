@@ -16,7 +16,7 @@ use super::{Outcome, Run, failed, trace};
 use crate::error::{Error, Result};
 use crate::model::inspect::TenantStatus;
 use crate::model::manifest::{Ledger, Manifest};
-use crate::model::names::{self, FileKind, Key, Tenant};
+use crate::model::names::{self, Key, Tenant};
 use crate::model::plan::{Group, Inventory};
 use crate::model::policy::Policy;
 use crate::model::report::{Status, TenantReport};
@@ -37,8 +37,7 @@ pub(crate) fn refuse_lost_manifest(tenant: &Tenant, inventory: &Inventory) -> Re
     if inventory.head.is_some() {
         return Ok(());
     }
-    let orphan = |key: &str| matches!(names::classify(tenant, key), FileKind::Snapshot(_));
-    match inventory.listing.iter().filter(|f| orphan(&f.key)).count() {
+    match inventory.listing.iter().filter(|f| names::is_output(tenant, &f.key)).count() {
         0 => Ok(()),
         n => Err(Error::Refused(format!(
             "tenant `{tenant}` has {n} snapshots but no manifest: were they copied without `{}/{tenant}`, or was it deleted? Bring it back from where they came from, or move the snapshots to other names (without `snapshot.`) to have them read as raw files",

@@ -12,7 +12,7 @@ use super::store::path;
 use crate::error::{Error, Result};
 use crate::model::file::Listed;
 use crate::model::manifest::{FORMAT, Manifest, Receipt};
-use crate::model::names::{self, FileKind, STATE_DIR, Tenant, TenantError};
+use crate::model::names::{self, STATE_DIR, Tenant, TenantError};
 use crate::model::plan::Inventory;
 use crate::parquet_io::source::short_body;
 
@@ -217,8 +217,7 @@ pub async fn inventory(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Inven
     let mut newest = head(store, tenant, 0).await?;
     // The order matters: a file in a listing taken after head was read, and not retired by head, was not compacted by it.
     let mut listing = list(store, tenant).await?;
-    let is_output = |f: &Listed| matches!(names::classify(tenant, &f.key), FileKind::Snapshot(_));
-    if newest.is_none() && listing.iter().any(is_output) {
+    if newest.is_none() && listing.iter().any(|f| names::is_output(tenant, &f.key)) {
         // Lost its manifest, or another run began the tenant just now: its manifest came before its outputs, so it can be seen by now.
         newest = head(store, tenant, 0).await?;
         listing = list(store, tenant).await?;

@@ -253,7 +253,7 @@ fn quoted(name: &str) -> String {
 }
 
 fn no_manifest(tenant: &Tenant, listing: &[Listed], findings: &mut Findings<'_>) {
-    for f in listing.iter().filter(|f| matches!(names::classify(tenant, &f.key), names::FileKind::Snapshot(_))) {
+    for f in listing.iter().filter(|f| names::is_output(tenant, &f.key)) {
         let (what, mend) =
             ("a snapshot, but the tenant has no manifest", "bring `_icepack/` back from where the snapshots came from, then `icepack verify --tenant TENANT`");
         findings.add(Severity::Broken, FindingKind::Manifest, &f.key, what, mend);

@@ -97,26 +97,27 @@ fn what_needs_nothing_is_idle_and_is_told_as_a_look_would() {
     let (head, file) = packed();
     let found = idle(1, vec![raw(1), file.clone()], Some(head.clone())).unwrap();
     let inventory = Inventory { head: Some(head), listing: vec![raw(1), file] };
-    assert_eq!(found.stock, status::stock(&tenant("acme"), &inventory));
-    assert_eq!((found.stock.raw_files, found.stock.snapshots), (1, 1));
-    assert_eq!(found.standing.oldest_raw_s, Some(300));
+    let (stock, standing) = (found.stock(), found.standing(&CompactionConfig::default().policy_for("acme"), now()));
+    assert_eq!(stock, status::stock(&tenant("acme"), &inventory));
+    assert_eq!((stock.raw_files, stock.snapshots), (1, 1));
+    assert_eq!(standing.oldest_raw_s, Some(300));
     assert!(idle(0, Vec::new(), None).is_some());
 }
 
 #[test]
 fn whatever_may_need_something_is_not_idle() {
     let (head, file) = packed();
-    assert_eq!(idle(1, vec![file.clone(), raw(1), raw(2), raw(3)], Some(head.clone())), None, "files to merge");
+    assert!(idle(1, vec![file.clone(), raw(1), raw(2), raw(3)], Some(head.clone())).is_none(), "files to merge");
     let mut retiring = head.clone();
     retiring.retired.push(Retired { key: raw(1).key, size: 1_000, etag: raw(1).etag, rows: 1, at: now(), reason: RetireReason::Compacted });
-    assert_eq!(idle(1, vec![file.clone(), raw(1)], Some(retiring)), None, "files to delete");
+    assert!(idle(1, vec![file.clone(), raw(1)], Some(retiring)).is_none(), "files to delete");
     let mut orphan = file.clone();
     orphan.key = orphan.key.replace(&FileId(Ulid::from_parts(1, 1)).to_string(), &FileId(Ulid::from_parts(1, 2)).to_string());
-    assert_eq!(idle(1, vec![file.clone(), orphan], Some(head.clone())), None, "an output that no manifest names");
-    assert_eq!(idle(0, vec![file.clone()], None), None, "a lost manifest");
-    assert_eq!(idle(2, vec![file.clone()], Some(head.clone())), None, "another manifest than the one listed");
-    assert_eq!(idle(1, vec![file.clone()], None), None, "a manifest that was pruned");
+    assert!(idle(1, vec![file.clone(), orphan], Some(head.clone())).is_none(), "an output that no manifest names");
+    assert!(idle(0, vec![file.clone()], None).is_none(), "a lost manifest");
+    assert!(idle(2, vec![file.clone()], Some(head.clone())).is_none(), "another manifest than the one listed");
+    assert!(idle(1, vec![file.clone()], None).is_none(), "a manifest that was pruned");
     let mut policy = CompactionConfig::default().policy_for("acme");
     policy.ttl = Some(Duration::from_secs(60));
-    assert_eq!(Hint::new(tenant("acme"), 1, vec![file]).idle(Some(head), &policy, now()), None, "rows to expire");
+    assert!(Hint::new(tenant("acme"), 1, vec![file]).idle(Some(head), &policy, now()).is_none(), "rows to expire");
 }
