@@ -13,7 +13,7 @@ use super::read::{Input, TAIL};
 use super::source::{Ident, Source};
 use super::write::{ParquetWriter, WriteOptions};
 use crate::error::Error;
-use crate::model::file::Micros;
+use crate::model::file::{Fingerprint, Micros};
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -41,7 +41,7 @@ fn batch(from: i64, rows: i64) -> RecordBatch {
 fn file(batches: &[RecordBatch], options: WriteOptions) -> Bytes {
     let mut w = ParquetWriter::new(Vec::new(), batches[0].schema(), options);
     for b in batches {
-        w.write(b).unwrap();
+        w.write(b, Fingerprint::default()).unwrap();
     }
     w.finish().unwrap().into()
 }
@@ -109,7 +109,7 @@ fn the_footer_tells_readers_of_the_order_and_the_encodings_fit_the_data() {
 fn an_estimate_comes_close_to_the_size() {
     let mut w = ParquetWriter::new(Vec::new(), schema(), sorted());
     for i in 0..40 {
-        w.write(&batch(i * 8_192, 8_192)).unwrap();
+        w.write(&batch(i * 8_192, 8_192), Fingerprint::default()).unwrap();
     }
     let estimate = w.written_estimate();
     let real = w.finish().unwrap().len() as u64;

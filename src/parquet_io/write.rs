@@ -75,7 +75,7 @@ enum State<W: Write + Send> {
     /// The first rows are kept until there are enough of them to choose encodings by.
     Sampling {
         sink: W,
-        rows: Vec<(RecordBatch, Option<Fingerprint>)>,
+        rows: Vec<(RecordBatch, Fingerprint)>,
     },
     Writing(Box<Encoder<W>>),
     /// An error has consumed the sink.
@@ -142,23 +142,11 @@ impl<W: Write + Send> ParquetWriter<W> {
         Self { schema, options, state: State::Sampling { sink, rows: Vec::new() } }
     }
 
-    /// Adds rows.
+    /// Adds rows. Their fingerprint goes into the footer with that of their row group.
     ///
     /// # Errors
     /// Of another schema than the file's, or where the sink fails.
-    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.take(batch, None)
-    }
-
-    /// Adds rows whose fingerprint is known. Where all are, the footer says those of the row groups.
-    ///
-    /// # Errors
-    /// As [`Self::write`].
-    pub fn write_counted(&mut self, batch: &RecordBatch, fingerprint: Fingerprint) -> Result<()> {
-        self.take(batch, Some(fingerprint))
-    }
-
-    fn take(&mut self, batch: &RecordBatch, fingerprint: Option<Fingerprint>) -> Result<()> {
+    pub fn write(&mut self, batch: &RecordBatch, fingerprint: Fingerprint) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -285,7 +273,7 @@ impl<W: Write + Send> Encoder<W> {
         self.columns.bytes() + self.waiting_bytes / self.compressed
     }
 
-    fn write(&mut self, batch: &RecordBatch, fingerprint: Option<Fingerprint>, schema: &Schema, group_bytes: usize) -> Result<()> {
+    fn write(&mut self, batch: &RecordBatch, fingerprint: Fingerprint, schema: &Schema, group_bytes: usize) -> Result<()> {
         self.prints.add(fingerprint);
         self.group_rows += batch.num_rows();
         self.waiting_bytes += sliced_bytes(batch);
@@ -363,10 +351,8 @@ impl<W: Write + Send> Encoder<W> {
             chunk.append_to_row_group(&mut group).map_err(failed)?;
         }
         group.close().map_err(failed)?;
-        self.prints.end();
-        self.group += 1;
-        self.group_rows = 0;
         self.handed_bytes = 0;
+        self.ended();
         Ok(())
     }
 
@@ -392,12 +378,17 @@ impl<W: Write + Send> Encoder<W> {
             }
         }
         group.close().map_err(failed)?;
-        self.prints.end();
         self.waiting.clear();
         self.compressed = (std::mem::take(&mut self.waiting_bytes) / encoded.max(1)).max(1);
+        self.ended();
+        Ok(())
+    }
+
+    /// The open row group has been written.
+    fn ended(&mut self) {
+        self.prints.end();
         self.group += 1;
         self.group_rows = 0;
-        Ok(())
     }
 }
 

@@ -120,7 +120,7 @@ impl PieceWriter {
             return Ok(());
         }
         let fingerprint = self.counter.add(batch).map_err(|e| Error::local("cannot count rows", e))?;
-        self.writer.write_counted(batch, fingerprint)?;
+        self.writer.write(batch, fingerprint)?;
         self.advance()
     }
 

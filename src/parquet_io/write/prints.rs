@@ -8,29 +8,29 @@ use crate::model::file::Fingerprint;
 /// `icepack.row_groups`: 32 hex digits a row group, with spaces between.
 pub const KEY: &str = "icepack.row_groups";
 
-/// Of a file that is being written. None where something went into it whose fingerprint is not known.
+/// Of a file that is being written. None where a row group was copied into it whose fingerprint is not known.
 pub(super) struct Prints {
-    open: Option<Fingerprint>,
+    open: Fingerprint,
     ended: Option<Vec<Fingerprint>>,
 }
 
 impl Prints {
     pub fn new() -> Self {
-        Self { open: Some(Fingerprint::default()), ended: Some(Vec::new()) }
+        Self { open: Fingerprint::default(), ended: Some(Vec::new()) }
     }
 
     /// Rows go into the open row group.
-    pub fn add(&mut self, rows: Option<Fingerprint>) {
-        self.open = self.open.zip(rows).map(|(open, rows)| open.plus(rows));
+    pub fn add(&mut self, rows: Fingerprint) {
+        self.open = self.open.plus(rows);
     }
 
     /// The open row group ends.
     pub fn end(&mut self) {
-        let ended = self.open.replace(Fingerprint::default());
-        self.push(ended);
+        let ended = std::mem::take(&mut self.open);
+        self.push(Some(ended));
     }
 
-    /// A whole row group comes.
+    /// A whole row group comes, of which it may not be known.
     pub fn push(&mut self, group: Option<Fingerprint>) {
         self.ended = self.ended.take().zip(group).map(|(mut ended, group)| {
             ended.push(group);
