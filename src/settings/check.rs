@@ -30,7 +30,7 @@ pub fn check(settings: &Settings) -> Result<Vec<String>> {
         check_sizes(settings, Some((tenant, own)), &mut warnings)?;
     }
     check_archive(settings, &mut warnings)?;
-    check_publish(settings, &mut warnings)?;
+    check_publish(settings, cfg!(feature = "delta"), &mut warnings)?;
     Ok(warnings)
 }
 
@@ -54,10 +54,10 @@ fn check_ttls(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// What was asked for must be there, or people would read tables that nobody writes.
-fn check_publish(settings: &Settings, warnings: &mut Vec<String>) -> Result<()> {
+/// What was asked for must be there, or people would read tables that nobody writes. `can_publish` says whether this build has the feature `delta`.
+pub(super) fn check_publish(settings: &Settings, can_publish: bool, warnings: &mut Vec<String>) -> Result<()> {
     if settings.draft.publish.delta {
-        if !cfg!(feature = "delta") {
+        if !can_publish {
             let source = settings.source("publish.delta");
             return Err(Error::Usage(format!(
                 "{source}: publish.delta is set, and this icepack was built without the feature `delta`: build it with, or unset it"

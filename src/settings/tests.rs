@@ -135,9 +135,11 @@ fn what_is_published_is_told() {
 }
 
 #[test]
-#[cfg(not(feature = "delta"))]
+#[cfg(feature = "delta")]
 fn what_cannot_be_published_is_refused() {
-    let error = Settings::resolve(&layers("[publish]\ndelta = true", &[], &[])).unwrap_err().to_string();
+    let asked = from_file("[publish]\ndelta = true");
+    assert!(super::check::check_publish(&asked, true, &mut Vec::new()).is_ok());
+    let error = super::check::check_publish(&asked, false, &mut Vec::new()).unwrap_err().to_string();
     assert!(error.contains("without the feature `delta`"), "{error}");
 }
 
