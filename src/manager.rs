@@ -21,6 +21,7 @@ use crate::progress::{Progress, Silent};
 use crate::run::{Context, Passed, Selection, StopHandle};
 use crate::stage::doctor::{self, Doctor};
 use crate::stage::litter::Directory;
+use crate::stage::marker::Root;
 use crate::stage::verify::Verifier;
 use crate::stage::{discover, html, runs};
 
@@ -139,6 +140,8 @@ impl CompactionManager {
             observe: false,
             surveyor: Arc::default(),
             directory: None,
+            enclosing: Vec::new(),
+            archive_root: None,
         };
         Self { context, archive_store: None, archive_class: None, stats: Mutex::default() }
     }
@@ -161,6 +164,20 @@ impl CompactionManager {
     #[must_use]
     pub fn with_directory(mut self, root: impl Into<std::path::PathBuf>) -> Self {
         self.context.directory = Some(Directory::new(root));
+        self
+    }
+
+    /// The places that hold the store, so that a store inside another one is noticed: [`crate::stage::store::OpenStore::enclosing`].
+    #[must_use]
+    pub fn with_enclosing(mut self, enclosing: Vec<Arc<dyn ObjectStore>>) -> Self {
+        self.context.enclosing = enclosing;
+        self
+    }
+
+    /// The root of the archive, so that a place that is none is refused, and one that is new is marked.
+    #[must_use]
+    pub fn with_archive_root(mut self, root: Root) -> Self {
+        self.context.archive_root = Some(root);
         self
     }
 

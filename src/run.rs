@@ -27,6 +27,7 @@ use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
 use crate::model::estimate::Survey;
 use crate::model::inspect::{Failure, LastRun, PlanReport, StatusReport, TenantStatus};
+use crate::model::marker::Role;
 use crate::model::names::{FileId, Tenant};
 use crate::model::plan::{Inventory, Plan};
 use crate::model::price::STANDARD;
@@ -41,6 +42,7 @@ use crate::plan::{compaction, expiry, shard, status};
 use crate::progress::{Event, Progress};
 use crate::stage::counting::{Counters, CountingStore};
 use crate::stage::litter::Directory;
+use crate::stage::marker::Root;
 use crate::stage::survey::Surveyor;
 use crate::stage::{discover, doctor, runs};
 use look::{Found, LOOK_AT_ONCE, Look, Share};
@@ -83,6 +85,10 @@ pub(crate) struct Context {
     pub surveyor: Arc<Surveyor>,
     /// Where the store is a directory: it.
     pub directory: Option<Directory>,
+    /// The places that hold the store, where they are known.
+    pub enclosing: Vec<Arc<dyn ObjectStore>>,
+    /// Where the archive can be looked at: its root.
+    pub archive_root: Option<Root>,
 }
 
 /// A pass and what it leaves behind.
@@ -113,6 +119,21 @@ pub(crate) struct Run {
 }
 
 impl Context {
+    /// Refuses places that are not what they are given as, and tells those that have no marker yet. Writes nothing.
+    ///
+    /// # Errors
+    /// As [`Root::check`].
+    pub async fn check_roots(&self) -> Result<Vec<Root>> {
+        let store = Root { role: Role::Store, store: Arc::clone(&self.store), enclosing: self.enclosing.clone() };
+        let mut unmarked = Vec::new();
+        for root in std::iter::once(store).chain(self.archive_root.clone()) {
+            if !root.check().await? {
+                unmarked.push(root);
+            }
+        }
+        Ok(unmarked)
+    }
+
     /// The tenants that `selection` takes, in their order, with what else is there.
     async fn tenants(&self, selection: &Selection) -> Result<Found> {
         let listing = discover::tenants(self.store.as_ref());
@@ -170,6 +191,7 @@ impl Context {
 
     /// The plans that a run would execute now. Nothing is written.
     pub async fn plan(&self, selection: &Selection) -> Result<PlanReport> {
+        self.check_roots().await?;
         let Found { tenants, refused, .. } = self.tenants(selection).await?;
         let (context, spread) = (Arc::new(self.clone()), Arc::new(self.spread().await?));
         let looks = tenants.into_iter().filter(|t| self.looks_at(t, &spread)).map(|tenant| {
@@ -219,6 +241,7 @@ impl Context {
 
     /// The tenants that `selection` takes.
     pub async fn selected(&self, selection: &Selection) -> Result<Vec<Tenant>> {
+        self.check_roots().await?;
         Ok(self.tenants(selection).await?.tenants)
     }
 
@@ -257,8 +280,13 @@ impl Context {
             // Who names a tenant means all of it.
             context.config = Arc::new(CompactionConfig { shard: Shard::WHOLE, ..(*self.config).clone() });
         }
+        // Before anything is written: what is given as a store may be an archive, or somebody else's place.
+        let unmarked = context.check_roots().await?;
         // Before anything else: a store that lets a second conditional create win would let two runs commit the same version.
         let store_time = trace::stage(trace::preflight(), doctor::preflight(&context.store, run_id), |_, _| {}).await?;
+        for root in unmarked {
+            root.mark(self.clock.as_ref()).await?;
+        }
         let memory = MemoryPool::new(self.config.memory_limit);
         let run = Arc::new(Run { context, run_id, store_time, memory, started_ms });
         let found = match which {

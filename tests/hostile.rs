@@ -13,6 +13,8 @@ mod fuzzed;
 mod manifests;
 #[path = "hostile/names.rs"]
 mod names;
+#[path = "hostile/roots.rs"]
+mod roots;
 mod support;
 #[path = "hostile/targets.rs"]
 mod targets;

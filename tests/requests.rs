@@ -33,6 +33,9 @@ const DELTA_LOG: &str = "_delta_log";
 /// The question to the store before every pass: a probe is created, created again, read back and removed.
 const PROBE: Requests = Requests { get: 1, put: 2, head: 0, list: 0, delete: 1, copy: 0 };
 
+/// Whether the place is a store: its marker is read. The first pass writes it.
+const MARKER: u64 = 1;
+
 /// Which tenants there are: the folders of the root, and those of `_icepack`.
 const FOLDERS: u64 = 2;
 
@@ -42,8 +45,8 @@ const HEADS: u64 = 3;
 /// The tenant is listed to plan, by the sweep for what it may delete, and after it to see what is gone: only that may be forgotten.
 const LISTINGS: u64 = 3;
 
-/// GETs besides those of inputs, at most: the probe, three times head, and the record of the last pass, whose sums are carried on.
-const OTHER_GETS: u64 = PROBE.get + HEADS + 1;
+/// GETs besides those of inputs, at most: the probe, the marker, three times head, and the record of the last pass, whose sums are carried on.
+const OTHER_GETS: u64 = PROBE.get + MARKER + HEADS + 1;
 
 /// Commits besides that of each group: what was deleted is forgotten.
 const OTHER_COMMITS: u64 = 1;
@@ -51,8 +54,8 @@ const OTHER_COMMITS: u64 = 1;
 /// Bytes of a part of an upload.
 const PART: u64 = 8 << 20;
 
-/// A pass with nothing to do: the probe, the folders, head, the tenant, and the record of the pass before.
-const IDLE: Requests = Requests { get: PROBE.get + 1, put: PROBE.put, head: 0, list: FOLDERS + 2, delete: PROBE.delete, copy: 0 };
+/// A pass with nothing to do: the probe, the marker, the folders, head, the tenant, and the record of the pass before.
+const IDLE: Requests = Requests { get: PROBE.get + MARKER + 1, put: PROBE.put, head: 0, list: FOLDERS + 2, delete: PROBE.delete, copy: 0 };
 
 /// The record of a pass, made of its report and so not in it: the records are listed, the last one is read and the new one put.
 const RECORD: Requests = Requests { get: 1, put: 1, head: 0, list: 1, delete: 0, copy: 0 };

@@ -6,6 +6,7 @@ use icepack::clock::Clock;
 use icepack::metrics::{self, deliver::Targets};
 use icepack::model::file::Micros;
 use icepack::model::inspect::{Failure, LiveFile, LiveView};
+use icepack::model::marker::Role;
 use icepack::model::names::FileId;
 use icepack::model::report::{RunReport, SCHEMA_VERSION, Status};
 use icepack::model::shard::Shard;
@@ -14,6 +15,7 @@ use icepack::run::Selection;
 use icepack::settings::{Environment, FlagValue, Layers, Settings};
 use icepack::stage::archive::{ArchiveTarget, ObjectArchive, s3};
 use icepack::stage::credentials::Connection;
+use icepack::stage::marker::Root;
 use icepack::stage::store::{Location, OpenOptions, OpenStore, open};
 use icepack::{CompactionManager, Error, Result};
 use indicatif::{MultiProgress, ProgressBar};
@@ -267,13 +269,14 @@ impl App<'_> {
         if let Some(cold) = &cold {
             config.archive = Some(self.archive_target(&store.location, cold).await?);
         }
-        let mut manager = CompactionManager::new(store.store, config).with_clock(Arc::clone(&self.clock));
+        let mut manager = CompactionManager::new(store.store, config).with_clock(Arc::clone(&self.clock)).with_enclosing(store.enclosing);
         if let Location::Directory(root) = store.location {
             manager = manager.with_directory(root);
         }
         if let Some(cold) = cold {
             let class = self.settings.archive_class(&cold.location);
-            manager = manager.with_archive_store(cold.store, class);
+            let root = Root { role: Role::Archive, store: Arc::clone(&cold.store), enclosing: cold.enclosing };
+            manager = manager.with_archive_root(root).with_archive_store(cold.store, class);
         }
         Ok(manager)
     }

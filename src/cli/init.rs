@@ -3,9 +3,12 @@
 use std::fs::OpenOptions as FileOptions;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
+use icepack::model::marker::Role;
 use icepack::model::report::SCHEMA_VERSION;
 use icepack::settings::propose::{Proposal, propose};
+use icepack::stage::marker::Root;
 use icepack::stage::sample::sample;
 use icepack::stage::store::OpenOptions;
 use icepack::{Error, Result};
@@ -23,6 +26,7 @@ impl App<'_> {
         }
         let location = self.settings.store()?;
         let store = self.open(&location, OpenOptions::default()).await?;
+        Root { role: Role::Store, store: Arc::clone(&store.store), enclosing: store.enclosing }.check().await?;
         let sample = sample(&store.store).await?;
         let archive = self.settings.archive()?.map(|a| a.to_string());
         let proposal = propose(&sample, &location.to_string(), archive.as_deref(), self.clock.now());

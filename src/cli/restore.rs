@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use icepack::model::file::Micros;
+use icepack::model::marker::Role;
 use icepack::model::names::Tenant;
 use icepack::restore::{RestoreRequest, Restorer};
 use icepack::run::StopHandle;
 use icepack::stage::archive::cold::{ColdStore, PlainCold, S3Cold};
 use icepack::stage::archive::s3::{self, S3Destination};
 use icepack::stage::credentials::Connection;
+use icepack::stage::marker::Root;
 use icepack::stage::piece::upload::{Destination, StoreDestination};
 use icepack::stage::retry::RetryPolicy;
 use icepack::stage::store::{Location, OpenOptions, OpenStore};
@@ -66,7 +68,11 @@ impl App<'_> {
         let cold = self.open(from, OpenOptions { create: false, connection: connection.clone() }).await?;
         // Looking must not make a directory.
         let hot = self.open(into, OpenOptions { create: !dry_run, ..OpenOptions::default() }).await;
-        let hot = if dry_run { hot.unwrap_or(OpenStore { store: Arc::clone(&cold.store), location: into.clone() }) } else { hot? };
+        Root { role: Role::Archive, store: Arc::clone(&cold.store), enclosing: Vec::new() }.check().await?;
+        let hot = if dry_run { hot.unwrap_or(OpenStore { store: Arc::clone(&cold.store), location: into.clone(), enclosing: Vec::new() }) } else { hot? };
+        if hot.location == *into && !Arc::ptr_eq(&hot.store, &cold.store) {
+            Root { role: Role::Store, store: Arc::clone(&hot.store), enclosing: hot.enclosing.clone() }.check().await?;
+        }
         let config = self.settings.compaction_config();
         Ok(Restorer {
             archive: from.to_string(),

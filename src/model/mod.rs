@@ -5,6 +5,7 @@ pub mod file;
 pub mod hold;
 pub mod inspect;
 pub mod manifest;
+pub mod marker;
 pub mod names;
 pub mod plan;
 pub mod policy;

@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod flat;
 pub mod html;
 pub mod litter;
+pub mod marker;
 pub mod merge;
 pub mod named;
 pub mod piece;

@@ -160,6 +160,8 @@ pub struct OpenStore {
     pub store: Arc<dyn ObjectStore>,
     /// Its address.
     pub location: Location,
+    /// The places that hold this one: the parents of a directory, or the shorter prefixes of a bucket. They are only looked at.
+    pub enclosing: Vec<Arc<dyn ObjectStore>>,
 }
 
 /// How a store is opened.
@@ -176,21 +178,46 @@ pub struct OpenOptions {
 /// # Errors
 /// [`Error::Usage`] where the address or the environment is wrong. That a bucket exists and lets us in, only the first request shows.
 pub async fn open(location: &Location, options: OpenOptions, clock: Arc<dyn Clock>) -> Result<OpenStore> {
+    let mut enclosing = Vec::new();
     let store: Arc<dyn ObjectStore> = match location {
-        Location::S3 { bucket, prefix } => prefixed(open_s3(bucket, &options, clock).await?, prefix),
-        Location::Directory(path) => Arc::new(open_directory(path, &options)?),
+        Location::S3 { bucket, prefix } => {
+            let whole: Arc<dyn ObjectStore> = Arc::new(open_s3(bucket, &options, clock).await?);
+            let shorter = shorter_prefixes(prefix).map(|p| (format!("s3://{bucket}/{p}"), prefixed(Arc::clone(&whole), p)));
+            enclosing.extend(shorter.map(|(name, store)| named(store, name)));
+            prefixed(whole, prefix)
+        }
+        Location::Directory(path) => {
+            let store = Arc::new(open_directory(path, &options)?);
+            enclosing.extend(parents(path));
+            store
+        }
         Location::Memory => Arc::new(InMemory::new()),
         Location::Cloud { scheme, url } => open_cloud(scheme, url)?,
     };
-    let store = Arc::new(NamedStore::new(store, location.to_string()));
-    Ok(OpenStore { store, location: location.clone() })
+    Ok(OpenStore { store: named(store, location.to_string()), location: location.clone(), enclosing })
 }
 
-fn prefixed(store: impl ObjectStore, prefix: &str) -> Arc<dyn ObjectStore> {
+fn named(store: Arc<dyn ObjectStore>, name: String) -> Arc<dyn ObjectStore> {
+    Arc::new(NamedStore::new(store, name))
+}
+
+/// `a/b/c` → `a/b`, `a` and the whole bucket.
+fn shorter_prefixes(prefix: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors((!prefix.is_empty()).then_some(prefix), |p| p.rsplit_once('/').map(|(shorter, _)| shorter))
+        .skip(1)
+        .chain((!prefix.is_empty()).then_some(""))
+}
+
+/// The directories above `path`, the nearest first. One that cannot be opened holds no store that this process could know of.
+fn parents(path: &FsPath) -> impl Iterator<Item = Arc<dyn ObjectStore>> {
+    let open = |dir: &FsPath| Some(named(Arc::new(LocalFileSystem::new_with_prefix(dir).ok()?), dir.display().to_string()));
+    real(path).ancestors().skip(1).map(FsPath::to_owned).collect::<Vec<_>>().into_iter().filter_map(move |dir| open(&dir))
+}
+
+fn prefixed(store: Arc<dyn ObjectStore>, prefix: &str) -> Arc<dyn ObjectStore> {
     match Path::parse(prefix) {
-        Ok(prefix) if prefix.as_ref().is_empty() => Arc::new(store),
-        Ok(prefix) => Arc::new(PrefixStore::new(store, prefix)),
-        Err(_) => Arc::new(store),
+        Ok(prefix) if !prefix.as_ref().is_empty() => Arc::new(PrefixStore::new(store, prefix)),
+        _ => store,
     }
 }
 
@@ -248,7 +275,7 @@ fn open_cloud(scheme: &str, url: &Url) -> Result<Arc<dyn ObjectStore>> {
     install_crypto();
     let vars = std::env::vars().map(|(k, v)| (k.to_ascii_lowercase(), v));
     match object_store::parse_url_opts(url, vars) {
-        Ok((store, prefix)) => Ok(prefixed(store, prefix.as_ref())),
+        Ok((store, prefix)) => Ok(prefixed(Arc::from(store), prefix.as_ref())),
         Err(e) => Err(Error::Usage(format!("cannot open `{url}`: {e}; check the URL and the environment"))),
     }
 }

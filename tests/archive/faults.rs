@@ -118,7 +118,8 @@ async fn a_pass_whose_archive_is_denied_deletes_nothing_and_ends_soon() {
     for (i, part) in events.chunks(20).enumerate() {
         put_events(&store, &format!("acme/2026-01/events-{i}.parquet"), part).await;
     }
-    let prefix = format!("/{cold}/");
+    // The archive's marker may go in, so that each refusal is one of rows.
+    let prefix = format!("/{cold}/frozen/acme/");
     let proxy = Proxy::ruled(&endpoint, move |r: &Request| if r.method == "PUT" && r.target.starts_with(&prefix) { Fate::Denied } else { Fate::Carried }).await;
     let envs = [s3::environment(&proxy.endpoint), vec![("ICEPACK_RETENTION_DEFAULT_TTL", "30d".to_owned())]].concat();
     let args = ["--store", &format!("s3://{hot}/events"), "--archive", &format!("s3://{cold}/frozen"), "--json", "run"];
@@ -134,5 +135,26 @@ async fn a_pass_whose_archive_is_denied_deletes_nothing_and_ends_soon() {
     assert_eq!(proxy.tally()[&Fate::Denied], 1, "a refusal is not tried again");
     assert_eq!(support::live(&store, "acme").await, support::sorted(events), "every row is where it was");
     assert_eq!(support::tenant_keys(&store, "acme").await.iter().filter(|k| k.contains("/events-")).count(), 6);
-    assert_eq!(support::keys(&s3::store(&endpoint, &cold, "frozen")).await, [] as [String; 0]);
+    assert_eq!(support::keys(&s3::store(&endpoint, &cold, "frozen")).await, ["_icepack/archive.json"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_may_not_be_marked_is_used_all_the_same() {
+    let Some(endpoint) = s3::endpoint() else { return };
+    let (hot, cold) = (s3::bucket(&endpoint, "unmarked-hot").await, s3::bucket(&endpoint, "unmarked-cold").await);
+    let events = series(0, 60, Utc::now() - TimeDelta::days(40), TimeDelta::hours(1));
+    for (i, part) in events.chunks(20).enumerate() {
+        put_events(&s3::store(&endpoint, &hot, ""), &format!("acme/events-{i}.parquet"), part).await;
+    }
+    let marker = format!("/{cold}/_icepack/archive.json");
+    let proxy = Proxy::ruled(&endpoint, move |r: &Request| if r.method == "PUT" && r.target.starts_with(&marker) { Fate::Denied } else { Fate::Carried }).await;
+    let envs = [s3::environment(&proxy.endpoint), vec![("ICEPACK_RETENTION_DEFAULT_TTL", "30d".to_owned())]].concat();
+    let args = ["--store".to_owned(), format!("s3://{hot}"), "--archive".to_owned(), format!("s3://{cold}"), "--json".to_owned(), "run".to_owned()];
+    let out = tokio::task::spawn_blocking(move || job::run(&envs, &args)).await.unwrap();
+    let said = job::text(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    assert!(said.contains("could not be marked as one"), "{said}");
+    let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(report["totals"]["ledger"]["rows_archived"], 60);
+    assert!(support::keys(&s3::store(&endpoint, &cold, "")).await.iter().all(|k| k.starts_with("acme/")));
 }

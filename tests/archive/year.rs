@@ -83,7 +83,7 @@ async fn a_year_goes_to_the_archive_and_comes_back_row_for_row() {
         let head = client.head_object().bucket(&cold).key(format!("frozen/{key}")).send().await.unwrap();
         let class = head.storage_class().map_or("STANDARD", |c| c.as_str()).to_owned();
         assert_eq!(class, if key.ends_with(".parquet") { "DEEP_ARCHIVE" } else { "STANDARD" }, "{key}");
-        if key.ends_with(".json") {
+        if key.ends_with(".receipt.json") {
             let receipt: Value = serde_json::from_slice(&support::get(&s3::store(&endpoint, &cold, "frozen"), &key).await).unwrap();
             check_receipt(&receipt);
             assert!(!receipt["schema"].is_null() && !receipt["checksum"].is_null() && !receipt["manifest_version"].is_null(), "{receipt}");

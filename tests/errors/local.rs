@@ -192,3 +192,22 @@ async fn metrics_and_traces_that_cannot_be_sent_are_warnings() {
     world.check("traces", &world.run(&traces));
     world.check("traces-grpc", &world.run(&[traces.to_vec(), vec![("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned())]].concat()));
 }
+
+#[tokio::test]
+async fn a_place_is_taken_for_what_it_is_not() {
+    let world = World::new();
+    support::seed(&world.store, "acme", 3, 20, Utc::now() - TimeDelta::days(40)).await;
+    let archived = [("ICEPACK_RETENTION_DEFAULT_TTL", "30d".to_owned()), ("ICEPACK_ARCHIVE_URL", world.path("cold"))];
+    assert!(world.run(&archived).status.success());
+    let store = |name: &str| vec![("ICEPACK_STORE", world.path(name))];
+    world.check("an-archive-as-a-store", &job::run(&store("cold"), ["run"]));
+    world.check("a-store-above-a-store", &job::run(&store(""), ["run"]));
+    world.check("a-store-inside-a-store", &job::run(&store("hot/acme"), ["run"]));
+    std::fs::create_dir(world.path("other")).unwrap();
+    world.check("a-store-as-an-archive", &job::run(&[store("other"), vec![("ICEPACK_ARCHIVE_URL", world.path("hot"))]].concat(), ["run"]));
+    let marker = world.path("hot/_icepack/store.json");
+    std::fs::copy(world.path("cold/_icepack/archive.json"), &marker).unwrap();
+    world.check("a-marker-of-something-else", &world.run(&[]));
+    std::fs::write(&marker, "{").unwrap();
+    world.check("a-damaged-marker", &world.run(&[]));
+}
