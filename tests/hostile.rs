@@ -18,6 +18,8 @@ mod roots;
 mod support;
 #[path = "hostile/targets.rs"]
 mod targets;
+#[path = "hostile/values.rs"]
+mod values;
 
 use std::path::Path;
 use std::process::Stdio;

@@ -57,8 +57,9 @@ fn filter(global: &Global, env: &Environment) -> Result<EnvFilter> {
     let plain = ["off", "error", "warn", "info", "debug", "trace"].iter().any(|l| given.eq_ignore_ascii_case(l));
     // A bare word that is no level would be taken for the name of a module, and everything be silent.
     let wrong = !plain && !given.contains(['=', ',']);
-    // A plain level is about this program; the libraries below it are silent unless something is wrong.
-    let directives = if plain { format!("warn,icepack={given}") } else { given.to_owned() };
+    // A plain level is about this program; the libraries below it are silent unless something is wrong. A certificate that is not trusted is told by the
+    // request that failed, and the verifier says so once more for each attempt.
+    let directives = if plain { format!("warn,rustls_platform_verifier=off,icepack={given}") } else { given.to_owned() };
     match EnvFilter::try_new(directives) {
         Ok(filter) if !wrong => Ok(filter),
         _ => Err(Error::Usage(format!("{from}: `{given}` is not a log level: use error, warn, info, debug, trace, or a filter like icepack=debug"))),

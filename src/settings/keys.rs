@@ -16,7 +16,9 @@ use crate::stage::credentials::Connection;
 use crate::stage::retry::RetryPolicy;
 use crate::{CompactionConfig, CompactionOverrides, RetentionConfig};
 
-use super::value::{Raw, Shown, boolean, count, duration, natural, one_of, path, percent, price, size, some_duration, some_size, text, ttl, web_address};
+use super::value::{
+    Raw, Shown, boolean, count, duration, endpoint, natural, one_of, path, percent, price, size, some_duration, some_size, text, ttl, web_address,
+};
 
 /// All settings while the layers are laid over each other: defaults at first.
 #[derive(Debug, Clone)]
@@ -233,7 +235,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "archive.endpoint",
-        set: |d, v| put_some(&mut d.archive.connection.endpoint, text(v)),
+        set: |d, v| put_some(&mut d.archive.connection.endpoint, endpoint(v)),
         show: |d| Shown::text(d.archive.connection.endpoint.as_deref()),
     },
     Key {

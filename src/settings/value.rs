@@ -7,6 +7,8 @@ use bytesize::ByteSize;
 use serde_json::{Value, json};
 use url::Url;
 
+use crate::stage::credentials::web_url;
+
 /// A year of 365.25 days, as humantime counts.
 const YEAR: u64 = 31_557_600;
 
@@ -59,10 +61,14 @@ pub fn path(raw: Raw<'_>) -> Result<PathBuf, String> {
 
 /// An address of the web: `http://host:9091`.
 pub fn web_address(raw: Raw<'_>) -> Result<Url, String> {
-    let given = text(raw)?;
     // What was given may hold a password, and is not repeated.
-    let url = Url::parse(&given).map_err(|e| format!("this is not an address ({e}): use one like \"http://pushgateway:9091\""))?;
-    if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err(format!("`{}://` is not possible here: use http:// or https://", url.scheme())) }
+    web_url(&text(raw)?, "http://pushgateway:9091")
+}
+
+/// The same, of an S3 server, as it was given.
+pub fn endpoint(raw: Raw<'_>) -> Result<String, String> {
+    let given = text(raw)?;
+    web_url(&given, "http://minio:9000").map(|_| given)
 }
 
 /// Bytes: `128MiB`, `10MB`, or a plain number.

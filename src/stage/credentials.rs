@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use url::{Host, Url};
 
 use crate::clock::Clock;
+use crate::error::{Error, Result};
 
 /// Renewed this long before they expire, so that a long upload does not outlive them.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
@@ -48,27 +49,69 @@ pub async fn load(connection: &Connection) -> SdkConfig {
 
 /// A server other than AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Its URL.
-    pub url: String,
-}
+pub struct Endpoint(Url);
 
 impl Endpoint {
+    /// Checks an address that `source` gives. What is no URL of the web would end the process deep in a client.
+    ///
+    /// # Errors
+    /// [`Error::Usage`], with the source and the right form. The value may hold a password and is not repeated.
+    pub fn parse(text: &str, source: &str) -> Result<Self> {
+        let wrong = |why: String| Error::Usage(format!("{source}: {why}"));
+        web_url(text.trim(), "http://minio:9000").map(Self).map_err(wrong)
+    }
+
+    /// Its URL, without the slash that an address of a host alone ends in once it is parsed.
+    pub fn url(&self) -> &str {
+        self.0.as_str().trim_end_matches('/')
+    }
+
     /// Plain http is for this machine, and for networks that somebody has said to trust.
     pub fn is_allowed(&self) -> bool {
-        let plain = Url::parse(&self.url).ok().filter(|u| u.scheme() == "http");
-        plain.is_none_or(|u| is_loopback(&u)) || flag("AWS_ALLOW_HTTP")
+        self.0.scheme() != "http" || is_loopback(&self.0) || flag("AWS_ALLOW_HTTP")
+    }
+}
+
+/// An address of the web: `http` or `https`, and a host.
+///
+/// # Errors
+/// What is wrong with it, and `example` as the right form.
+pub fn web_url(text: &str, example: &str) -> Result<Url, String> {
+    if !text.contains("://") {
+        return Err(format!("the address has no http:// or https:// before the host: use one like \"{example}\""));
+    }
+    let url = Url::parse(text).map_err(|e| format!("this is not an address ({e}): use one like \"{example}\""))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("`{}://` is not possible here: use http:// or https://", url.scheme()));
+    }
+    match url.host_str() {
+        Some(host) if !host.is_empty() => Ok(url),
+        _ => Err(format!("the address names no host: use one like \"{example}\"")),
     }
 }
 
 /// The server that `connection` or the environment names; none is AWS.
-pub fn endpoint(aws: &SdkConfig, connection: &Connection) -> Option<Endpoint> {
-    let named = connection.endpoint.clone().or_else(|| aws.endpoint_url().map(str::to_owned));
-    named.or_else(env_endpoint).map(|url| Endpoint { url })
+///
+/// # Errors
+/// As [`Endpoint::parse`].
+pub fn endpoint(aws: &SdkConfig, connection: &Connection) -> Result<Option<Endpoint>> {
+    if let Some(own) = &connection.endpoint {
+        return Endpoint::parse(own, "archive.endpoint").map(Some);
+    }
+    // Before the SDK's own word, which knows neither the variable of S3 alone nor which of them it was.
+    let from_env = ENDPOINTS.iter().find_map(|name| Some((name, std::env::var(name).ok().filter(|v| !v.trim().is_empty())?)));
+    if let Some((name, url)) = from_env {
+        return Endpoint::parse(&url, name).map(Some);
+    }
+    aws.endpoint_url().map(|url| Endpoint::parse(url, "endpoint_url of the AWS profile")).transpose()
 }
 
-fn env_endpoint() -> Option<String> {
-    ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()))
+/// The variables that name a server, the more special first.
+const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
+
+/// Whether a text can stand in a header of a request. What cannot would end the process deep in a client.
+pub fn is_printable(text: &str) -> bool {
+    text.bytes().all(|b| (b' '..=b'~').contains(&b))
 }
 
 /// Whether an environment variable says yes.
@@ -140,6 +183,11 @@ impl CredentialProvider for ChainCredentials {
             .provide_credentials()
             .await
             .map_err(|e| object_store::Error::Unauthenticated { path: "AWS credential chain".to_owned(), source: why(&e).into() })?;
+        let parts = [("access key", Some(fresh.access_key_id())), ("session token", fresh.session_token())];
+        if let Some((part, _)) = parts.iter().find(|(_, value)| value.is_some_and(|v| !is_printable(v))) {
+            let why = format!("the {part} holds characters that no request can carry: copy it anew");
+            return Err(object_store::Error::Unauthenticated { path: "AWS credential chain".to_owned(), source: why.into() });
+        }
         let credential = Arc::new(AwsCredential {
             key_id: fresh.access_key_id().to_owned(),
             secret_key: fresh.secret_access_key().to_owned(),

@@ -133,11 +133,8 @@ impl Root {
 
     /// A place above another one: its passes would take the other's files for raw files of a tenant.
     async fn refuse_inner(&self) -> Result<()> {
-        let listing = match self.store.list_with_delimiter(None).await {
-            Ok(listing) => listing,
-            Err(object_store::Error::NotFound { .. }) => return Ok(()),
-            Err(e) => return Err(Error::store(format!("cannot list {}", self.store), e)),
-        };
+        // A root that cannot be listed ends the pass at its next step, which records why.
+        let Ok(listing) = self.store.list_with_delimiter(None).await else { return Ok(()) };
         let folders = listing.common_prefixes.iter().filter_map(|p| p.filename()).filter(|name| !name.starts_with(['.', '_'])).take(FOLDERS);
         let asked = stream::iter(folders.map(str::to_owned).collect::<Vec<_>>()).map(|folder| async move {
             let key = self.first_state(&self.store, Some(&folder)).await?;

@@ -243,19 +243,33 @@ fn open_directory(path: &FsPath, options: &OpenOptions) -> Result<LocalFileSyste
 async fn open_s3(bucket: &str, options: &OpenOptions, clock: Arc<dyn Clock>) -> Result<object_store::aws::AmazonS3> {
     install_crypto();
     let aws = credentials::load(&options.connection).await;
-    let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+    let mut builder = s3_from_env().with_bucket_name(bucket);
     let region = aws.region().cloned().unwrap_or(credentials::DEFAULT_REGION);
+    if !credentials::is_printable(region.as_ref()) {
+        return Err(Error::Usage("the AWS region holds characters that no region has: check AWS_REGION and the profile".to_owned()));
+    }
     builder = builder.with_region(region.as_ref());
     if let Some(provider) = aws.credentials_provider() {
         builder = builder.with_credentials(Arc::new(ChainCredentials::new(provider, clock)));
     }
     let mut client = ClientOptions::new().with_timeout(REQUEST_TIMEOUT);
-    if let Some(endpoint) = credentials::endpoint(&aws, &options.connection) {
+    if let Some(endpoint) = credentials::endpoint(&aws, &options.connection)? {
         client = client.with_allow_http(endpoint.is_allowed());
-        builder = builder.with_endpoint(endpoint.url);
+        builder = builder.with_endpoint(endpoint.url());
     }
     builder = builder.with_client_options(client);
     builder.build().map_err(|e| Error::Usage(format!("cannot open s3://{bucket}: {e}")))
+}
+
+/// What the `AWS_…` variables say of a client, without the addresses, which [`credentials::endpoint`] reads and checks. An empty variable is none.
+fn s3_from_env() -> AmazonS3Builder {
+    use object_store::aws::AmazonS3ConfigKey as Key;
+    let given = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    given
+        .filter(|(name, value)| name.starts_with("AWS_") && !value.trim().is_empty())
+        .filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse::<Key>().ok()?, value)))
+        .filter(|(key, _)| !matches!(key, Key::Endpoint | Key::S3Endpoint))
+        .fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value))
 }
 
 /// Chooses the TLS implementation for the HTTP client that object_store builds. The first choice of a process stands.

@@ -26,6 +26,15 @@ fn the_store() {
 }
 
 #[test]
+fn an_address_of_a_server() {
+    let keys = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"), ("AWS_REGION", "us-east-1")];
+    let at = |name, address| [&keys[..], &[(name, address)]].concat();
+    said("endpoint-without-a-scheme", &at("AWS_ENDPOINT_URL", "minio:9000"), &["--store", "s3://events", "status"]);
+    said("endpoint-without-a-host", &at("AWS_ENDPOINT_URL_S3", "http://"), &["--store", "s3://events", "status"]);
+    said("endpoint-of-the-archive", &[("ICEPACK_ARCHIVE_ENDPOINT", "ftp://minio")], &["--store", "/data/hot", "run"]);
+}
+
+#[test]
 fn the_command_line() {
     said("unknown-tenant", &[], &["--store", "/data/hot", "run", "--tenant", "acme"]);
     said("odd-tenant", &[], &["--store", "/data/hot", "run", "--tenant", "../acme"]);

@@ -12,10 +12,10 @@ use crate::stage::store::REQUEST_TIMEOUT;
 /// A client for `connection`.
 ///
 /// # Errors
-/// [`Error::Usage`] where the endpoint is plain http and not on this machine.
+/// [`Error::Usage`] where the endpoint is no address, or plain http and not on this machine.
 pub async fn connect(connection: &Connection) -> Result<Client> {
     let aws = credentials::load(connection).await;
-    let endpoint = credentials::endpoint(&aws, connection);
+    let endpoint = credentials::endpoint(&aws, connection)?;
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(REQUEST_TIMEOUT).build();
     let mut config = Builder::from(&aws)
         // Tried again by `stage::retry`, with the limits that the settings give: two layers would multiply.
@@ -27,9 +27,12 @@ pub async fn connect(connection: &Connection) -> Result<Client> {
     }
     if let Some(endpoint) = endpoint {
         if !endpoint.is_allowed() {
-            return Err(Error::Usage(format!("the endpoint {} is plain http: use https, or set AWS_ALLOW_HTTP=true if the network is trusted", endpoint.url)));
+            return Err(Error::Usage(format!(
+                "the endpoint {} is plain http: use https, or set AWS_ALLOW_HTTP=true if the network is trusted",
+                endpoint.url()
+            )));
         }
-        config = config.endpoint_url(endpoint.url).force_path_style(!credentials::flag("AWS_VIRTUAL_HOSTED_STYLE_REQUEST"));
+        config = config.endpoint_url(endpoint.url()).force_path_style(!credentials::flag("AWS_VIRTUAL_HOSTED_STYLE_REQUEST"));
     }
     Ok(Client::from_conf(config.build()))
 }
