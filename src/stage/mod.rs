@@ -10,9 +10,11 @@ pub mod doctor;
 pub mod flat;
 pub mod html;
 pub mod litter;
+mod local;
 pub mod merge;
 pub mod named;
 pub mod piece;
+mod plain_keys;
 #[cfg(feature = "delta")]
 pub mod publish;
 pub mod retry;
