@@ -8,9 +8,10 @@ use std::time::Duration;
 use globset::{Glob, GlobSet};
 use serde::{Deserialize, Serialize};
 
+use crate::model::inputs::{Exclude, Rules};
 use crate::model::policy::{ArchivePolicy, CompactionStrategy, Policy};
 use crate::model::price::Prices;
-use crate::model::publish::Publish;
+use crate::model::publish::{Layout, Publish};
 use crate::model::shard::Shard;
 use crate::stage::archive::ArchiveTarget;
 
@@ -160,6 +161,8 @@ pub struct CompactionConfig {
     pub publish: Option<Publish>,
     /// The part of the work that is this job's own, where several share it.
     pub shard: Shard,
+    /// Keys that are not looked at.
+    pub exclude: Exclude,
 }
 
 impl Default for CompactionConfig {
@@ -193,6 +196,7 @@ impl Default for CompactionConfig {
             overrides: BTreeMap::new(),
             publish: None,
             shard: Shard::WHOLE,
+            exclude: Exclude::default(),
         }
     }
 }
@@ -245,6 +249,11 @@ impl CompactionConfig {
             delete_delay: self.delete_delay,
             orphan_grace: self.orphan_grace,
         }
+    }
+
+    /// What counts as an input.
+    pub fn input_rules(&self) -> Rules {
+        Rules { exclude: self.exclude.clone(), own_log: self.publish.is_some_and(|p| p.layout == Layout::PerTenant) }
     }
 
     /// The time between two passes.

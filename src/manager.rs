@@ -339,15 +339,17 @@ impl CompactionManager {
         html::page(self.context.store.as_ref(), page::KEY, html).await
     }
 
-    /// What a reader should read, by tenant: every row once, at one version.
+    /// What a reader should read, by tenant: every row once, at one version. Of a tenant with somebody else's state, no files and why.
     ///
     /// # Errors
     /// Of the store; [`Error::Conflict`] where a tenant is committed to without pause.
     pub async fn live_views(&self, selection: &Selection) -> Result<Vec<LiveView>> {
         let tenants = self.selected(selection).await?;
         let looks = stream::iter(tenants).map(|tenant| async move {
-            let inventory = discover::live_inventory(&self.context.store, &tenant).await?;
-            Ok::<LiveView, Error>(live::view(&tenant, &inventory))
+            let found = discover::live_inventory(&self.context.store, &tenant, &self.config().input_rules()).await?;
+            let view = live::view(&tenant, &found.inventory);
+            let refused = found.left.refusal(&tenant).filter(|_| found.left.misleads());
+            Ok::<LiveView, Error>(if refused.is_some() { LiveView { files: Vec::new(), refused, ..view } } else { view })
         });
         looks.buffered(LOOK_AT_ONCE).try_collect().await
     }
@@ -363,6 +365,7 @@ impl CompactionManager {
             archive: self.archive_store.clone(),
             timestamp_column: self.config().timestamp_column.clone(),
             deep,
+            rules: self.config().input_rules(),
         };
         verifier.verify(&tenants).await
     }

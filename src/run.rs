@@ -28,9 +28,10 @@ use crate::error::{Error, Result};
 use crate::model::estimate::Survey;
 use crate::model::inspect::{Failure, LastRun, PlanReport, StatusReport, TenantStatus};
 use crate::model::marker::Role;
-use crate::model::names::{FileId, Tenant};
+use crate::model::names::{DELTA_LOG, FileId, Tenant};
 use crate::model::plan::{Inventory, Plan};
 use crate::model::price::STANDARD;
+use crate::model::publish::Layout;
 use crate::model::record::RunRecord;
 use crate::model::report::{Requests, RunReport, SCHEMA_VERSION};
 use crate::model::shard::Shard;
@@ -41,6 +42,7 @@ use crate::plan::money::{self, Pricing};
 use crate::plan::{compaction, expiry, shard, status};
 use crate::progress::{Event, Progress};
 use crate::stage::counting::{Counters, CountingStore};
+use crate::stage::discover::Looked;
 use crate::stage::litter::Directory;
 use crate::stage::marker::Root;
 use crate::stage::survey::Surveyor;
@@ -124,7 +126,7 @@ impl Context {
     /// # Errors
     /// As [`Root::check`].
     pub async fn check_roots(&self) -> Result<Vec<Root>> {
-        let store = Root { role: Role::Store, store: Arc::clone(&self.store), enclosing: self.enclosing.clone() };
+        let store = Root { role: Role::Store, store: Arc::clone(&self.store), enclosing: self.enclosing.clone(), exclude: self.config.exclude.clone() };
         let mut unmarked = Vec::new();
         if !store.check().await? {
             unmarked.push(store);
@@ -152,21 +154,37 @@ impl Context {
         let refused = if selection.is_all() { found.refused } else { Vec::new() };
         let refused = refused.iter().filter(|e| self.reports(e)).map(unusable).collect();
         let others = others.into_iter().map(String::from).chain(found.others).collect();
-        Ok(Found { tenants, refused, others })
+        let root = self.config.input_rules().sort_root(&found.root);
+        Ok(Found { tenants, refused, others, root })
     }
 
-    /// Inventory and plan of one tenant.
+    /// Refuses every tenant where the store as a whole is somebody else's table.
+    fn refuse_root_table(&self, found: &mut Found) {
+        let is_ours = self.config.publish.is_some_and(|p| p.layout == Layout::Shared);
+        if is_ours || !found.others.iter().any(|name| name == DELTA_LOG) || !self.config.input_rules().sees_root_log() {
+            return;
+        }
+        let why = Error::Refused(format!(
+            "`{DELTA_LOG}` in the root of the store is the log of a Delta table that this run does not publish. Nothing is touched. Set `publish.delta` and its layout, remove that folder, or name it in `exclude`, as in exclude = [\"{DELTA_LOG}/**\"]"
+        ));
+        let (home, others): (Vec<_>, Vec<_>) = std::mem::take(&mut found.tenants).into_iter().partition(|t| self.is_home(t));
+        drop(others);
+        found.refused.extend(home.iter().map(|t| failed(t.as_str(), &why)));
+    }
+
+    /// Inventory and plan of one tenant. Nothing is planned where something of it is somebody else's.
     async fn look(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Result<(Inventory, Plan)> {
-        let listing = discover::inventory(store.as_ref(), tenant);
-        let inventory = trace::stage(trace::discover(), listing, |span, found: &Inventory| {
-            span.record("files", found.listing.len());
-            span.record("bytes", found.listing.iter().map(|f| f.size).sum::<u64>());
+        let rules = self.config.input_rules();
+        let looking = trace::stage(trace::discover(), discover::inventory(store.as_ref(), tenant, &rules), |span, found: &Looked| {
+            span.record("files", found.inventory.listing.len());
+            span.record("bytes", found.inventory.listing.iter().map(|f| f.size).sum::<u64>());
         });
-        let inventory = inventory.await?;
+        let (inventory, left_alone) = looking.await?.own(tenant)?;
         tenant::refuse_lost_manifest(tenant, &inventory)?;
         let policy = self.config.policy_for(tenant.as_str());
         let span = trace::plan();
-        let plan = span.in_scope(|| compaction::plan(tenant, &inventory, &policy, self.clock.now()));
+        let mut plan = span.in_scope(|| compaction::plan(tenant, &inventory, &policy, self.clock.now()));
+        plan.left_alone = left_alone;
         span.record("groups", plan.groups.len());
         span.record("files", plan.groups.iter().map(|g| g.inputs.len()).sum::<usize>());
         span.record("bytes", plan.backlog());
@@ -199,7 +217,9 @@ impl Context {
     /// The plans that a run would execute now. Nothing is written.
     pub async fn plan(&self, selection: &Selection) -> Result<PlanReport> {
         self.check_roots().await?;
-        let Found { tenants, refused, .. } = self.tenants(selection).await?;
+        let mut found = self.tenants(selection).await?;
+        self.refuse_root_table(&mut found);
+        let Found { tenants, refused, root, .. } = found;
         let (context, spread) = (Arc::new(self.clone()), Arc::new(self.spread().await?));
         let looks = tenants.into_iter().filter(|t| self.looks_at(t, &spread)).map(|tenant| {
             let (context, spread, name) = (Arc::clone(&context), Arc::clone(&spread), tenant.clone());
@@ -210,7 +230,7 @@ impl Context {
         });
         let (plans, mut failures) = settle(looks).await;
         failures.extend(refused.into_iter().map(|r| Failure { tenant: r.tenant, status: r.status, error: r.error.unwrap_or_default() }));
-        Ok(PlanReport { schema_version: SCHEMA_VERSION, plans, prices: self.config.prices.clone(), failures })
+        Ok(PlanReport { schema_version: SCHEMA_VERSION, plans, prices: self.config.prices.clone(), failures, root })
     }
 
     async fn plan_one(&self, tenant: &Tenant, spread: bool) -> Result<Plan> {
@@ -229,9 +249,9 @@ impl Context {
     pub async fn status(&self, selection: &Selection) -> Result<StatusReport> {
         let tenants = self.selected(selection).await?;
         let looks = tenants.into_iter().map(|tenant| async move {
-            let inventory = discover::inventory(self.store.as_ref(), &tenant).await.map_err(|e| failure(&tenant, &e))?;
+            let found = discover::inventory(self.store.as_ref(), &tenant, &self.config.input_rules()).await.map_err(|e| failure(&tenant, &e))?;
             let policy = self.config.policy_for(tenant.as_str());
-            Ok(status::of(&tenant, &inventory, &policy, self.clock.now()))
+            Ok(TenantStatus { left_alone: found.left, ..status::of(&tenant, &found.inventory, &policy, self.clock.now()) })
         });
         let (tenants, failures) = settle(looks).await;
         let runs = runs::summary(self.store.as_ref()).await?;

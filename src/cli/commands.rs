@@ -5,6 +5,7 @@ use std::sync::Arc;
 use icepack::clock::Clock;
 use icepack::metrics::{self, deliver::Targets};
 use icepack::model::file::Micros;
+use icepack::model::inputs::Exclude;
 use icepack::model::inspect::{Failure, LiveFile, LiveView};
 use icepack::model::marker::Role;
 use icepack::model::names::FileId;
@@ -156,17 +157,20 @@ impl App<'_> {
         let (from, to) = (args.from.map(Micros::from_datetime), args.to.map(Micros::from_datetime));
         let views = self.manager(Archive::Unused).await?.live_views(&self.selection()?).await?;
         let views: Vec<LiveView> = views.into_iter().map(|v| live::between(v, from, to)).collect();
+        let refused: Vec<String> = views.iter().filter_map(|v| v.refused.clone()).collect();
         if self.global.json {
             self.out.json(&ls_document(&views, &store))?;
-            return Ok(0);
         }
-        for file in views.iter().flat_map(|v| &v.files) {
+        for file in views.iter().flat_map(|v| &v.files).take_while(|_| !self.global.json) {
             self.out.line(&store.display(&file.key))?;
             if self.out.is_closed() {
                 break;
             }
         }
-        Ok(0)
+        self.out.flush()?;
+        let code = if refused.is_empty() { 0 } else { 5 };
+        refused.into_iter().for_each(|why| self.verdict(Some(format!("refused: {why}"))));
+        Ok(code)
     }
 
     async fn verify(&mut self, args: &VerifyArgs) -> Result<u8> {
@@ -275,7 +279,7 @@ impl App<'_> {
         }
         if let Some(cold) = cold {
             let class = self.settings.archive_class(&cold.location);
-            let root = Root { role: Role::Archive, store: Arc::clone(&cold.store), enclosing: cold.enclosing };
+            let root = Root { role: Role::Archive, store: Arc::clone(&cold.store), enclosing: cold.enclosing, exclude: Exclude::default() };
             manager = manager.with_archive_root(root).with_archive_store(cold.store, class);
         }
         Ok(manager)
@@ -328,7 +332,8 @@ async fn observed_pass(manager: &CompactionManager, selection: &Selection, targe
 fn ls_document(views: &[LiveView], store: &Location) -> Value {
     let file =
         |f: &LiveFile| json!({ "path": store.display(&f.key), "key": f.key, "size": f.size, "rows": f.rows, "from": f.from, "to": f.to, "undated": f.undated });
-    let tenant = |v: &LiveView| json!({ "tenant": v.tenant, "version": v.version, "files": v.files.iter().map(file).collect::<Vec<_>>() });
+    let tenant =
+        |v: &LiveView| json!({ "tenant": v.tenant, "version": v.version, "files": v.files.iter().map(file).collect::<Vec<_>>(), "refused": v.refused });
     json!({ "schema_version": SCHEMA_VERSION, "tenants": views.iter().map(tenant).collect::<Vec<_>>() })
 }
 
@@ -342,7 +347,8 @@ mod tests {
 
     #[test]
     fn ls_has_paths_that_other_tools_open() {
-        let view = LiveView { tenant: icepack::model::names::Tenant::parse("acme").unwrap(), version: 2, files: vec![file(Some(1), Some(2), 0)] };
+        let view =
+            LiveView { tenant: icepack::model::names::Tenant::parse("acme").unwrap(), version: 2, files: vec![file(Some(1), Some(2), 0)], refused: None };
         let store = Location::parse("s3://b/p").unwrap();
         let document = ls_document(&[view], &store);
         assert_eq!(document["tenants"][0]["files"][0]["path"], "s3://b/p/acme/x.parquet");

@@ -26,8 +26,10 @@ impl App<'_> {
         }
         let location = self.settings.store()?;
         let store = self.open(&location, OpenOptions::default()).await?;
-        Root { role: Role::Store, store: Arc::clone(&store.store), enclosing: store.enclosing }.check().await?;
-        let sample = sample(&store.store).await?;
+        Root { role: Role::Store, store: Arc::clone(&store.store), enclosing: store.enclosing, exclude: self.settings.compaction_config().exclude }
+            .check()
+            .await?;
+        let sample = sample(&store.store, &self.settings.compaction_config().input_rules()).await?;
         let archive = self.settings.archive()?.map(|a| a.to_string());
         let proposal = propose(&sample, &location.to_string(), archive.as_deref(), self.clock.now());
         if self.global.json {

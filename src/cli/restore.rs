@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use icepack::model::file::Micros;
+use icepack::model::inputs::Exclude;
 use icepack::model::marker::Role;
 use icepack::model::names::Tenant;
 use icepack::restore::{RestoreRequest, Restorer};
@@ -68,10 +69,12 @@ impl App<'_> {
         let cold = self.open(from, OpenOptions { create: false, connection: connection.clone() }).await?;
         // Looking must not make a directory.
         let hot = self.open(into, OpenOptions { create: !dry_run, ..OpenOptions::default() }).await;
-        Root { role: Role::Archive, store: Arc::clone(&cold.store), enclosing: Vec::new() }.check().await?;
+        Root { role: Role::Archive, store: Arc::clone(&cold.store), enclosing: Vec::new(), exclude: Exclude::default() }.check().await?;
         let hot = if dry_run { hot.unwrap_or(OpenStore { store: Arc::clone(&cold.store), location: into.clone(), enclosing: Vec::new() }) } else { hot? };
         if hot.location == *into && !Arc::ptr_eq(&hot.store, &cold.store) {
-            Root { role: Role::Store, store: Arc::clone(&hot.store), enclosing: hot.enclosing.clone() }.check().await?;
+            Root { role: Role::Store, store: Arc::clone(&hot.store), enclosing: hot.enclosing.clone(), exclude: self.settings.compaction_config().exclude }
+                .check()
+                .await?;
         }
         let config = self.settings.compaction_config();
         Ok(Restorer {

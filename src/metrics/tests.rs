@@ -29,6 +29,7 @@ fn tenant(name: &str, raw_age: Option<u64>, quarantined: u64) -> TenantStatus {
         rows_expired: 0,
         ttl_s: None,
         overdue_s: None,
+        left_alone: Default::default(),
     }
 }
 

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::file::Micros;
+use super::inputs::Left;
 use super::names::{Key, Tenant};
 use super::plan::Plan;
 use super::price::Prices;
@@ -56,6 +57,9 @@ pub struct TenantStatus {
     pub ttl_s: Option<u64>,
     /// How long the oldest expired row of a snapshot has been overdue, in seconds.
     pub overdue_s: Option<u64>,
+    /// What is no input.
+    #[serde(default, skip_serializing_if = "Left::is_empty")]
+    pub left_alone: Left,
 }
 
 /// The last pass, in short.
@@ -100,6 +104,9 @@ pub struct PlanReport {
     pub prices: Prices,
     /// Tenants that cannot be planned.
     pub failures: Vec<Failure>,
+    /// What lies in the root of the store, and belongs to no tenant.
+    #[serde(default, skip_serializing_if = "Left::is_empty")]
+    pub root: Left,
 }
 
 /// What `status` prints.
@@ -160,6 +167,9 @@ pub struct LiveView {
     pub version: u64,
     /// In time order as far as known.
     pub files: Vec<LiveFile>,
+    /// Why its files are not told: something in its folder is somebody else's, and says otherwise what of them is live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// How bad a finding is.
@@ -207,6 +217,8 @@ pub enum FindingKind {
     Manifest,
     /// A tenant's rows do not add up.
     Books,
+    /// Something in a tenant that is somebody else's.
+    Foreign,
 }
 
 impl FindingKind {
@@ -227,6 +239,7 @@ impl FindingKind {
             Self::Quarantined => "quarantined",
             Self::Manifest => "manifest lost",
             Self::Books => "books off",
+            Self::Foreign => "not icepack's",
         }
     }
 }

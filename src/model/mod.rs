@@ -3,6 +3,7 @@
 pub mod estimate;
 pub mod file;
 pub mod hold;
+pub mod inputs;
 pub mod inspect;
 pub mod manifest;
 pub mod marker;

@@ -36,6 +36,9 @@ pub enum TenantError {
     /// A name that could be read as another path, or that a store or shell would change.
     #[error("`{0}` cannot be a tenant's name: {1}; rename the prefix to have it compacted")]
     Unsafe(String, &'static str),
+    /// A link in a directory.
+    #[error("`{0}` is a link, and what lies behind it may be somebody else's, so it is left alone; name its real place with --store, or move it here")]
+    Link(String),
 }
 
 impl Tenant {
@@ -255,15 +258,40 @@ pub fn is_output(tenant: &Tenant, key: &str) -> bool {
     matches!(classify(tenant, key), FileKind::Snapshot(_))
 }
 
+/// A name that only icepack gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named<'a> {
+    /// Of whose snapshot, and its id.
+    Snapshot(&'a str, FileId),
+    /// Of an archive's object.
+    ArchiveObject,
+}
+
+/// What the name of a file without its `.parquet` says; none where it is not one of ours.
+pub(super) fn named(stem: &str) -> Option<Named<'_>> {
+    if let Some(rest) = stem.strip_prefix("archive.") {
+        return rest.rsplit_once('.')?.1.parse::<FileId>().ok().map(|_| Named::ArchiveObject);
+    }
+    let (rest, id) = stem.strip_prefix("snapshot.")?.rsplit_once('.')?;
+    let (whose, span) = rest.rsplit_once('.')?;
+    if is_span(span) { id.parse().ok().map(|id| Named::Snapshot(whose, id)) } else { None }
+}
+
 /// `snapshot.<tenant>.<from>-<to>.<id>` → id.
 fn parse_snapshot_name(tenant: &Tenant, stem: &str) -> Option<FileId> {
-    let rest = stem.strip_prefix("snapshot.")?.strip_prefix(tenant.as_str())?.strip_prefix('.')?;
-    let (span, id) = rest.rsplit_once('.')?;
+    match named(stem) {
+        Some(Named::Snapshot(whose, id)) if whose == tenant.as_str() => Some(id),
+        _ => None,
+    }
+}
+
+/// `<from>-<to>`
+fn is_span(span: &str) -> bool {
     // Two times of 18 characters with a dash between them; the times hold dashes of their own.
     if span.len() != 37 || !span.is_char_boundary(18) || !span.is_char_boundary(19) || &span[18..19] != "-" {
-        return None;
+        return false;
     }
-    if is_iso_basic(&span[..18]) && is_iso_basic(&span[19..]) { id.parse().ok() } else { None }
+    is_iso_basic(&span[..18]) && is_iso_basic(&span[19..])
 }
 
 #[cfg(test)]

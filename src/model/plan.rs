@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::estimate::{Estimate, Expiry};
 use super::file::{Listed, Micros, RowStats};
+use super::inputs::Left;
 use super::manifest::Manifest;
 use super::names::{FileId, Key, Tenant};
 
@@ -242,6 +243,9 @@ pub struct Plan {
     /// What it would ask and cost, where somebody has looked.
     #[serde(default)]
     pub estimate: Option<Estimate>,
+    /// What of the tenant is no input.
+    #[serde(default, skip_serializing_if = "Left::is_empty")]
+    pub left_alone: Left,
 }
 
 impl Plan {

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::inputs::Left;
 use super::manifest::Ledger;
 use super::names::{FileId, Key};
 use super::publish::PublishReport;
@@ -142,6 +143,9 @@ pub struct TenantReport {
     /// What was published, where it is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<PublishReport>,
+    /// What of the tenant was no input when the pass looked at it.
+    #[serde(default, skip_serializing_if = "Left::is_empty")]
+    pub left_alone: Left,
 }
 
 impl TenantReport {
@@ -166,6 +170,7 @@ impl TenantReport {
         self.groups_left += o.groups_left;
         self.conflicts += o.conflicts;
         self.unknown_commits += o.unknown_commits;
+        self.left_alone.add(&o.left_alone);
     }
 }
 

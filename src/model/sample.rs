@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::file::Micros;
+use super::inputs::Left;
 use super::names::{Key, Tenant};
 
 /// What a column could be good for.
@@ -52,6 +53,9 @@ pub struct TenantSample {
     pub files: Vec<FileSample>,
     /// Those that could not be read, and why.
     pub unreadable: Vec<(Key, String)>,
+    /// What of it is no input.
+    #[serde(default)]
+    pub left_alone: Left,
 }
 
 /// What was seen of a store.
@@ -61,4 +65,7 @@ pub struct Sample {
     pub tenants: Vec<Tenant>,
     /// Those that were looked at.
     pub looked_at: Vec<TenantSample>,
+    /// What lies in the root, and belongs to no tenant.
+    #[serde(default)]
+    pub root: Left,
 }

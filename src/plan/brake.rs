@@ -99,6 +99,7 @@ mod tests {
             skipped: Vec::new(),
             expiry: None,
             estimate: None,
+            left_alone: Default::default(),
         };
         let expiry = Expiry {
             ttl_s: 30 * 86_400,

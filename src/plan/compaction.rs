@@ -11,6 +11,7 @@ use chrono::{DateTime, Datelike, TimeDelta, Utc};
 
 use super::retention::{self, Due};
 use crate::model::file::{Listed, Micros, Snapshot};
+use crate::model::inputs::Left;
 use crate::model::names::{self, FileKind, Tenant};
 use crate::model::plan::{Group, GroupKind, Inventory, Plan, PlannedInput, Reason, SkipReason, Skipped};
 use crate::model::policy::{CompactionStrategy, Policy};
@@ -143,7 +144,7 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
     skipped.sort_by(|a, b| a.key.cmp(&b.key));
 
     let head_version = inventory.head.as_ref().map_or(0, |m| m.version);
-    Plan { tenant: tenant.clone(), head_version, now, cutoff, groups, skipped, expiry: None, estimate: None }
+    Plan { tenant: tenant.clone(), head_version, now, cutoff, groups, skipped, expiry: None, estimate: None, left_alone: Left::default() }
 }
 
 /// Snapshots of which every row has expired: as they are, or put together to objects that are worth it, or later.

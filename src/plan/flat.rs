@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{compaction, status, sweep};
 use crate::model::file::Listed;
+use crate::model::inputs::{Left, Rules, Sorted};
 use crate::model::inspect::TenantStatus;
 use crate::model::manifest::Manifest;
 use crate::model::names::{self, FileId, Tenant};
@@ -83,12 +84,18 @@ pub struct Hint {
 pub struct Idle {
     tenant: Tenant,
     inventory: Inventory,
+    left: Left,
 }
 
 impl Idle {
     /// What it holds.
     pub fn stock(&self) -> Stock {
         status::stock(&self.tenant, &self.inventory)
+    }
+
+    /// What of it is no input.
+    pub fn left_alone(&self) -> &Left {
+        &self.left
     }
 
     /// How it stands.
@@ -119,9 +126,14 @@ impl Hint {
     }
 
     /// Whether there is nothing to do, by `head`, which is the manifest of [`Self::newest`]. None where there may be something, or something wrong.
-    pub fn idle(self, head: Option<Manifest>, policy: &Policy, now: DateTime<Utc>) -> Option<Idle> {
+    pub fn idle(self, head: Option<Manifest>, policy: &Policy, rules: &Rules, now: DateTime<Utc>) -> Option<Idle> {
         let Self { tenant, newest, listing } = self;
         if head.as_ref().map_or(0, |m| m.version) != newest {
+            return None;
+        }
+        let Sorted { listing, left } = rules.sort(&tenant, head.as_ref(), listing);
+        // What is somebody else's must be told.
+        if !left.foreign.is_empty() {
             return None;
         }
         // Without a manifest, outputs are another run's beginning or a loss.
@@ -130,7 +142,7 @@ impl Hint {
         }
         let inventory = Inventory { head, listing };
         let idle = compaction::plan(&tenant, &inventory, policy, now).groups.is_empty() && !sweep::is_due(&inventory, now);
-        idle.then_some(Idle { tenant, inventory })
+        idle.then_some(Idle { tenant, inventory, left })
     }
 }
 

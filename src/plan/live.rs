@@ -25,7 +25,7 @@ pub fn view(tenant: &Tenant, inventory: &Inventory) -> LiveView {
         .iter()
         .filter(|f| names::classify(tenant, &f.key) == FileKind::Raw && !retired.contains(&(f.key.as_str(), &f.etag)))
         .map(|f| LiveFile { key: f.key.clone(), size: f.size, rows: None, from: None, to: None, undated: 0 });
-    LiveView { tenant: tenant.clone(), version: inventory.head.as_ref().map_or(0, |m| m.version), files: snapshots.chain(raw).collect() }
+    LiveView { tenant: tenant.clone(), version: inventory.head.as_ref().map_or(0, |m| m.version), files: snapshots.chain(raw).collect(), refused: None }
 }
 
 /// The files of the view that may hold rows from `from` on and before `to`. What is not known to be outside is kept: a raw file, which nobody has read,
@@ -45,7 +45,7 @@ mod tests {
 
     fn kept(file: (Option<i64>, Option<i64>, u64), from: Option<i64>, to: Option<i64>) -> bool {
         let file = LiveFile { key: "acme/x.parquet".into(), size: 1, rows: Some(1), from: file.0.map(Micros), to: file.1.map(Micros), undated: file.2 };
-        let view = LiveView { tenant: Tenant::parse("acme").unwrap(), version: 1, files: vec![file] };
+        let view = LiveView { tenant: Tenant::parse("acme").unwrap(), version: 1, files: vec![file], refused: None };
         !between(view, from.map(Micros), to.map(Micros)).files.is_empty()
     }
 

@@ -104,6 +104,7 @@ mod tests {
             groups: (0..groups).map(group).collect(),
             skipped: Vec::new(),
             estimate: None,
+            left_alone: Default::default(),
             expiry: None,
         }
     }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{retention, sweep};
 use crate::model::file::Micros;
+use crate::model::inputs::Left;
 use crate::model::inspect::TenantStatus;
 use crate::model::names::Tenant;
 use crate::model::plan::Inventory;
@@ -48,6 +49,7 @@ pub fn of(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime
         rows_expired: totals.rows_expired,
         ttl_s: policy.ttl.map(|t| t.as_secs()),
         overdue_s: retention::cutoff_held(policy, head.map_or(&[], |m| &m.holds), now).and_then(|cutoff| overdue(oldest?, cutoff)),
+        left_alone: Left::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use tracing::{Instrument, Span};
 
 use super::{Context, Outcome, Run, Selection, Spread, broke_off, trace};
 use crate::error::Result;
+use crate::model::inputs::Left;
 use crate::model::inspect::TenantStatus;
 use crate::model::manifest::Manifest;
 use crate::model::names::Tenant;
@@ -35,6 +36,8 @@ pub(super) struct Found {
     pub refused: Vec<TenantReport>,
     /// Folders beside the tenants.
     pub others: Vec<String>,
+    /// Files beside them.
+    pub root: Left,
 }
 
 /// What a pass looks at.
@@ -82,8 +85,8 @@ impl Look {
     }
 
     /// Of a tenant that needs nothing.
-    fn idle(tenant: &Tenant, counters: &Counters, standing: Option<TenantStatus>, found: Option<Stock>) -> Self {
-        let report = TenantReport { tenant: tenant.to_string(), requests: counters.read(), ..TenantReport::default() };
+    fn idle(tenant: &Tenant, left_alone: Left, counters: &Counters, standing: Option<TenantStatus>, found: Option<Stock>) -> Self {
+        let report = TenantReport { tenant: tenant.to_string(), left_alone, requests: counters.read(), ..TenantReport::default() };
         Self::over(Outcome { standing, found, ..Outcome::of(report) })
     }
 
@@ -99,7 +102,9 @@ impl Look {
 impl Context {
     /// What of `selection` this shard looks at.
     pub(super) async fn share_of(&self, selection: &Selection) -> Result<Share> {
-        let Found { mut tenants, refused, others } = self.tenants(selection).await?;
+        let mut found = self.tenants(selection).await?;
+        self.refuse_root_table(&mut found);
+        let Found { mut tenants, refused, others, .. } = found;
         let spread = self.spread().await?;
         tenants.retain(|t| self.looks_at(t, &spread));
         let (ranges, alone) = if self.takes_hints() { flat::ranges(tenants, &others) } else { (Vec::new(), tenants) };
@@ -145,7 +150,7 @@ impl Run {
                 if let Some(idle) = self.idle(&store, hint).await {
                     let policy = self.context.config.policy_for(tenant.as_str());
                     let standing = self.context.observe.then(|| idle.standing(&policy, self.context.clock.now()));
-                    return Look::idle(&tenant, &counters, standing, Some(idle.stock()));
+                    return Look::idle(&tenant, idle.left_alone().clone(), &counters, standing, Some(idle.stock()));
                 }
                 tenant
             }
@@ -166,7 +171,7 @@ impl Run {
             newest => Some(discover::read_version(store.as_ref(), hint.tenant(), newest).instrument(span).await.ok()??),
         };
         let policy = self.context.config.policy_for(hint.tenant().as_str());
-        trace::plan().in_scope(|| hint.idle(head, &policy, self.context.clock.now()))
+        trace::plan().in_scope(|| hint.idle(head, &policy, &self.context.config.input_rules(), self.context.clock.now()))
     }
 
     async fn look(&self, store: &Arc<dyn ObjectStore>, counters: Arc<Counters>, tenant: Tenant, noted: &Spread) -> Look {
@@ -190,7 +195,7 @@ impl Run {
                 let sweep_due = home && (litter || sweep::is_due(&inventory, self.context.clock.now()));
                 let publishes = home && self.context.config.publish.is_some();
                 if plan.groups.is_empty() && !sweep_due && !publishes {
-                    return Look::idle(&tenant, &counters, standing, found);
+                    return Look::idle(&tenant, plan.left_alone, &counters, standing, found);
                 }
                 let (head, span) = (inventory.head, Span::current());
                 Look::Work(Box::new(Work { tenant, head, plan, brake, home, sweep_due, counters, standing, found, span }))

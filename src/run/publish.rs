@@ -28,7 +28,7 @@ impl<'a> Publishing<'a> {
         let config = &run.context.config;
         // As many tenants at once, with some footers each.
         let footer_limit = config.memory_limit / 32 / (config.concurrency.max(1) as u64);
-        let publisher = config.publish.map(|p| Publisher::new(Arc::clone(store), tenant.clone(), p, footer_limit));
+        let publisher = config.publish.map(|p| Publisher::new(Arc::clone(store), tenant.clone(), p, config.input_rules(), footer_limit));
         Self { tenant, publisher, failure: None }
     }
 

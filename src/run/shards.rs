@@ -32,7 +32,7 @@ impl Context {
 
     /// Whether this shard reports a folder that is no tenant.
     pub(super) fn reports(&self, refused: &TenantError) -> bool {
-        let (TenantError::Hidden(name) | TenantError::Unsafe(name, _)) = refused;
+        let (TenantError::Hidden(name) | TenantError::Unsafe(name, _) | TenantError::Link(name)) = refused;
         shard::home(name, self.config.shard.count) == self.config.shard.index
     }
 }

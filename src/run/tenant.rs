@@ -53,7 +53,7 @@ impl Run {
         let (store, counters) = self.counting();
         let name = work.tenant.to_string();
         self.context.progress.on(Event::TenantStarted { tenant: &name, bytes: work.plan.backlog() });
-        let mut report = TenantReport { tenant: name.clone(), ..TenantReport::default() };
+        let mut report = TenantReport { tenant: name.clone(), left_alone: std::mem::take(&mut work.plan.left_alone), ..TenantReport::default() };
         let looked = work.counters.read();
         let (before, found, tenant) = (work.standing.take(), work.found, work.tenant.clone());
         let archive_requests = Arc::new(Counters::default());
@@ -82,9 +82,9 @@ impl Run {
         if !self.context.observe || !self.context.is_home(tenant) {
             return None;
         }
-        let inventory = discover::inventory(store.as_ref(), tenant).await;
-        let inventory = inventory.inspect_err(|e| tracing::warn!("how it stands after the pass is not known: {e}")).ok()?;
-        self.context.standing(tenant, &inventory)
+        let found = discover::inventory(store.as_ref(), tenant, &self.context.config.input_rules()).await;
+        let found = found.inspect_err(|e| tracing::warn!("how it stands after the pass is not known: {e}")).ok()?;
+        self.context.standing(tenant, &found.inventory)
     }
 
     async fn work(&self, store: &Arc<dyn ObjectStore>, archive_requests: &Arc<Counters>, work: Work, report: &mut TenantReport) -> Result<()> {
@@ -189,8 +189,8 @@ impl Run {
         // What is not published may be what readers see for good: nothing goes before it is.
         let Some(table) = publishing.table().await else { return Ok(0) };
         let clock = self.context.clock.as_ref();
-        let directory = self.context.directory.as_ref();
-        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time: self.store_time, directory, table: table.as_ref() };
+        let (directory, rules) = (self.context.directory.as_ref(), self.context.config.input_rules());
+        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time: self.store_time, directory, table: table.as_ref(), rules: &rules };
         Ok(sweeper.sweep(&receipts).await?.deleted)
     }
 

@@ -73,7 +73,8 @@ impl Reader<'_> {
         if !known(section).contains(&name) {
             return Err(self.unknown(section, name, at));
         }
-        let raw = raw(value).map_err(|why| self.error(at, &format!("{path}: {why}")))?;
+        let texts = (path == "exclude").then(|| texts(value)).flatten();
+        let raw = texts.as_deref().map_or_else(|| raw(value), |t| Ok(Raw::Text(t))).map_err(|why| self.error(at, &format!("{path}: {why}")))?;
         match keys::set(self.draft, &path, raw) {
             Some(Ok(())) => self.note(path, at),
             Some(Err(why)) => return Err(self.error(at, &format!("{path}: {why}"))),
@@ -232,6 +233,16 @@ fn known_scalars(section: &str) -> Vec<&'static str> {
         "" => KEYS.iter().map(|k| k.path).filter(|p| !p.contains('.')).collect(),
         section => KEYS.iter().filter_map(|k| k.path.split_once('.')).filter(|(s, _)| *s == section).map(|(_, name)| name).collect(),
     }
+}
+
+/// A list of texts, as [`value::list`] reads it; none where it is no such list.
+fn texts(value: &DeValue<'_>) -> Option<String> {
+    let DeValue::Array(items) = value else { return None };
+    let text = |item: &toml::Spanned<DeValue<'_>>| match item.get_ref() {
+        DeValue::String(s) => Some(format!("{s}{}", value::LIST_END)),
+        _ => None,
+    };
+    items.iter().map(text).collect()
 }
 
 fn raw<'v>(value: &'v DeValue<'_>) -> Result<Raw<'v>, String> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::metrics::deliver;
+use crate::model::inputs::Exclude;
 use crate::model::manifest::ChecksumAlgorithm;
 use crate::model::price::{CLASSES, ClassPrice, Prices};
 use crate::model::publish::Layout;
@@ -17,7 +18,7 @@ use crate::stage::retry::RetryPolicy;
 use crate::{CompactionConfig, CompactionOverrides, RetentionConfig};
 
 use super::value::{
-    Raw, Shown, boolean, count, duration, endpoint, natural, one_of, path, percent, price, size, some_duration, some_size, text, ttl, web_address,
+    Raw, Shown, boolean, count, duration, endpoint, list, natural, one_of, path, percent, price, size, some_duration, some_size, text, ttl, web_address,
 };
 
 /// All settings while the layers are laid over each other: defaults at first.
@@ -45,6 +46,8 @@ pub struct Draft {
     pub metrics: MetricsDraft,
     /// Whether each pass puts the report into the store.
     pub report: bool,
+    /// Keys that are not looked at.
+    pub exclude: Exclude,
     /// `[prices]`, with every class of [`CLASSES`].
     pub prices: Prices,
     /// `[tenants.NAME.compaction]`.
@@ -81,6 +84,7 @@ impl Default for Draft {
             publish: PublishDraft::default(),
             metrics: MetricsDraft::default(),
             report: false,
+            exclude: c.exclude,
             prices: c.prices,
             overrides: c.overrides,
         }
@@ -212,6 +216,7 @@ pub const KEYS: &[Key] = &[
     Key { path: "concurrency", set: |d, v| put(&mut d.concurrency, count(v)), show: |d| Shown::count(d.concurrency) },
     Key { path: "interval", set: |d, v| put(&mut d.interval, some_duration(v)), show: |d| Shown::duration(d.interval) },
     Key { path: "report", set: |d, v| put(&mut d.report, boolean(v)), show: |d| Shown::boolean(d.report) },
+    Key { path: "exclude", set: |d, v| put(&mut d.exclude, list(v).and_then(Exclude::parse)), show: |d| Shown::list(d.exclude.patterns()) },
     Key { path: "retention.default_ttl", set: |d, v| put(&mut d.retention.default_ttl, ttl(v)), show: |d| Shown::ttl(d.retention.default_ttl) },
     Key { path: "retention.slack", set: |d, v| put(&mut d.slack, duration(v)), show: |d| Shown::duration(d.slack) },
     Key { path: "retention.allow_short_ttl", set: |d, v| put(&mut d.allow_short_ttl, boolean(v)), show: |d| Shown::boolean(d.allow_short_ttl) },

@@ -270,6 +270,7 @@ impl Settings {
             max_duration: d.max_duration,
             spill_dir: d.spill_dir.clone(),
             overrides: d.overrides.clone(),
+            exclude: d.exclude.clone(),
             ..CompactionConfig::default()
         };
         let c = &d.compaction;

@@ -1,11 +1,12 @@
 //! A first `icepack.toml` for a store that was looked at. Pure: from the sample to text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 
 use crate::model::file::Micros;
+use crate::model::inputs::proposed_glob;
 use crate::model::sample::{ColumnKind, FileSample, Sample};
 use crate::words::{about, count, minute, plural, size};
 
@@ -40,6 +41,7 @@ pub fn propose(sample: &Sample, store: &str, archive: Option<&str>, now: DateTim
     let files: Vec<&FileSample> = sample.looked_at.iter().flat_map(|t| &t.files).collect();
     let mut p = Proposal { toml: String::new(), open_questions: Vec::new(), timestamp_column: None, id_column: None };
     head(&mut p.toml, sample, store, now);
+    inputs(&mut p, sample);
     time_column(&mut p, &files);
     id_column(&mut p, &files);
     compaction(&mut p.toml, sample);
@@ -58,6 +60,26 @@ fn head(out: &mut String, sample: &Sample, store: &str, now: DateTime<Utc>) {
     say(out, &format!("{all}; in the {} looked at {}, {}{more}.", count(seen), plural(files, "raw file"), size(bytes)));
     say(out, "A flag beats an ICEPACK_* variable, which beats this file; `icepack config show` prints what holds and where it came from.");
     let _ = writeln!(out, "\nstore = {}\n", quoted(store));
+}
+
+/// What is in the store and is no input: said, and where it is somebody else's, to be decided.
+fn inputs(p: &mut Proposal, sample: &Sample) {
+    for (whose, left) in [("the root of the store", &sample.root)].into_iter().chain(sample.looked_at.iter().map(|t| (t.tenant.as_str(), &t.left_alone))) {
+        if let Some(line) = left.ignored_line() {
+            say(&mut p.toml, &format!("Left alone in {whose}: {line}."));
+        }
+    }
+    let refused: Vec<String> = sample.looked_at.iter().filter_map(|t| t.left_alone.refusal(&t.tenant)).collect();
+    if !refused.is_empty() {
+        let names = sample.looked_at.iter().flat_map(|t| t.left_alone.foreign.values()).flat_map(|seen| &seen.names);
+        let globs: BTreeSet<String> = names.map(|name| quoted(&proposed_glob(name))).collect();
+        say(&mut p.toml, "TO DECIDE: tenants that hold what is not icepack's are refused. Move it away, or say that it is not looked at:");
+        let _ = writeln!(p.toml, "# exclude = [{}]", globs.into_iter().collect::<Vec<_>>().join(", "));
+        p.open_questions.extend(refused);
+    }
+    if !p.toml.ends_with("\n\n") {
+        p.toml.push('\n');
+    }
 }
 
 /// The candidates that every file has, in the order of the first file.
@@ -207,6 +229,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::inputs::Left;
     use crate::model::names::Tenant;
     use crate::model::sample::TenantSample;
     use crate::settings::{Environment, Layers, Settings};
@@ -231,8 +254,9 @@ mod tests {
             last_written: Some(last),
             files,
             unreadable: Vec::new(),
+            left_alone: Left::default(),
         };
-        Sample { tenants, looked_at: vec![seen] }
+        Sample { tenants, looked_at: vec![seen], root: Left::default() }
     }
 
     fn proposed(sample: &Sample) -> Proposal {

@@ -27,6 +27,11 @@ const ENTRIES: &[Entry] = &[
         "true, false",
         "Whether each pass puts the HTML report into the store, as `_icepack/report.html`. Costs a look at each tenant, and a GET for each of the last 200 passes",
     ),
+    (
+        "exclude",
+        "list of globs",
+        "Keys below the store that are not looked at, like `acme/lake/**`: what is not icepack's, where a tenant is refused for it. In the variable a comma is between two",
+    ),
     ("compaction.strategy", "size, time, full", "Which files a pass takes: small ones; those older than 24 h; everything"),
     ("compaction.min_files_to_compact", "count", "Fewer are left alone …"),
     ("compaction.small_file_threshold", "size", "Files under this are small"),

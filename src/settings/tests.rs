@@ -202,6 +202,7 @@ fn example(path: &str) -> &'static str {
         "archive.sse" => "aws:kms",
         "archive.tagging" => "false",
         "report" => "true",
+        "exclude" => "acme/lake/**, x/{a,b}/*",
         "archive.object_lock_mode" => "COMPLIANCE",
         "archive.object_lock_days" => "30",
         "memory_limit" | "compaction.target_file_size" | "compaction.max_file_size" => "200MiB",
@@ -221,7 +222,7 @@ fn example(path: &str) -> &'static str {
 #[test]
 fn every_scalar_key_has_its_variable() {
     let paths = keys::scalar_paths();
-    assert_eq!(paths.len(), 84);
+    assert_eq!(paths.len(), 85);
     let env: Vec<(String, String)> = paths.iter().map(|p| (keys::env_name(p), example(p).to_owned())).collect();
     let given = Layers { env: Environment::new(env), ..Layers::default() };
     let settings = Settings::resolve(&given).unwrap();

@@ -54,6 +54,25 @@ pub fn text(raw: Raw<'_>) -> Result<String, String> {
     }
 }
 
+/// Texts, which the file has as a list. Elsewhere a comma is between two of them; none within braces is, so that a glob may hold some.
+pub fn list(raw: Raw<'_>) -> Result<Vec<String>, String> {
+    let Raw::Text(given) = raw else { return Err(raw.wrong("a list of texts")) };
+    let mut depth = 0_usize;
+    let ends = |c: char| {
+        depth = match c {
+            '{' => depth + 1,
+            '}' => depth.saturating_sub(1),
+            _ => depth,
+        };
+        c == ',' && depth == 0
+    };
+    let parts: Vec<&str> = if given.ends_with(LIST_END) { given.split_terminator(LIST_END).collect() } else { given.split(ends).collect() };
+    Ok(parts.into_iter().map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect())
+}
+
+/// What the file's lists have behind each of their texts. No key holds one.
+pub const LIST_END: char = '\n';
+
 /// A directory.
 pub fn path(raw: Raw<'_>) -> Result<PathBuf, String> {
     text(raw).map(PathBuf::from)
@@ -218,6 +237,11 @@ impl Shown {
     /// A text, or nothing.
     pub fn text(value: Option<&str>) -> Self {
         value.map_or_else(Self::nothing, |v| Self { text: v.to_owned(), json: json!(v) })
+    }
+
+    /// Texts, or nothing.
+    pub fn list(values: &[String]) -> Self {
+        if values.is_empty() { Self::nothing() } else { Self { text: values.join(", "), json: json!(values) } }
     }
 
     /// Bytes.

@@ -11,6 +11,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use super::store::path;
 use crate::error::{Error, Result};
 use crate::model::file::Listed;
+use crate::model::inputs::{self, Left, Rules, Sorted};
 use crate::model::manifest::{FORMAT, Manifest, Receipt};
 use crate::model::names::{self, STATE_DIR, Tenant, TenantError};
 use crate::model::plan::Inventory;
@@ -31,6 +32,8 @@ pub struct Tenants {
     pub refused: Vec<TenantError>,
     /// Every other folder in the root and among icepack's own, usable or not.
     pub others: Vec<String>,
+    /// What lies in the root, and belongs to no tenant.
+    pub root: Vec<Listed>,
 }
 
 /// The tenants under the store's root, and those that have only state left.
@@ -38,8 +41,8 @@ pub struct Tenants {
 /// # Errors
 /// [`Error::Store`] where the root cannot be listed.
 pub async fn tenants(store: &dyn ObjectStore) -> Result<Tenants> {
-    let root = list_folders(store, None).await?;
-    let mut found = Tenants::default();
+    let (root, files) = list_folders(store, None).await?;
+    let mut found = Tenants { root: files, ..Tenants::default() };
     let mut names = BTreeSet::new();
     for name in root {
         match Tenant::parse(&name) {
@@ -47,7 +50,7 @@ pub async fn tenants(store: &dyn ObjectStore) -> Result<Tenants> {
                 names.insert(tenant);
                 continue;
             }
-            Err(e @ TenantError::Unsafe(..)) => found.refused.push(e),
+            Err(e @ (TenantError::Unsafe(..) | TenantError::Link(_))) => found.refused.push(e),
             Err(e @ TenantError::Hidden(_)) => {
                 // `..%2f` and its like are somebody's mistake or attack: say that it is left alone.
                 if name.starts_with("..") {
@@ -57,10 +60,13 @@ pub async fn tenants(store: &dyn ObjectStore) -> Result<Tenants> {
         }
         found.others.push(name);
     }
+    let links: BTreeSet<Tenant> = found.root.iter().filter_map(|f| Tenant::parse(&inputs::link(&f.key)?).ok()).collect();
+    found.refused.extend(links.iter().map(|t| TenantError::Link(t.to_string())));
     // A tenant whose last file expired may still have receipts to write and files to forget.
     let state = path(STATE_DIR)?;
-    for name in list_folders(store, Some(&state)).await? {
+    for name in list_folders(store, Some(&state)).await?.0 {
         match Tenant::parse(&name) {
+            Ok(tenant) if links.contains(&tenant) => {}
             Ok(tenant) if !NOT_TENANTS.contains(&name.as_str()) => _ = names.insert(tenant),
             Ok(tenant) if names.contains(&tenant) => {}
             _ => found.others.push(name),
@@ -70,15 +76,20 @@ pub async fn tenants(store: &dyn ObjectStore) -> Result<Tenants> {
     Ok(found)
 }
 
-async fn list_folders(store: &dyn ObjectStore, below: Option<&Path>) -> Result<Vec<String>> {
+/// The folders in one, and its files.
+async fn list_folders(store: &dyn ObjectStore, below: Option<&Path>) -> Result<(Vec<String>, Vec<Listed>)> {
     let listing = store.list_with_delimiter(below).await;
     let listing = match listing {
         Ok(listing) => listing,
         // A directory that does not exist yet; S3 lists nothing.
-        Err(object_store::Error::NotFound { .. }) if below.is_some() => return Ok(Vec::new()),
+        Err(object_store::Error::NotFound { .. }) if below.is_some() => return Ok((Vec::new(), Vec::new())),
         Err(e) => return Err(Error::store(format!("cannot list {store}"), e)),
     };
-    Ok(listing.common_prefixes.iter().filter_map(|p| p.filename().map(str::to_owned)).collect())
+    // A folder without a plain name is no folder, but something to be told of.
+    let (odd, plain): (Vec<_>, Vec<_>) = listing.common_prefixes.into_iter().partition(|p| inputs::is_placeholder(p.as_ref()));
+    let odd = odd.into_iter().map(|p| Listed { key: p.into(), size: 0, etag: None, modified: DateTime::UNIX_EPOCH });
+    let folders = plain.iter().filter_map(|p| p.filename().map(str::to_owned)).collect();
+    Ok((folders, listing.objects.into_iter().map(listed).chain(odd).collect()))
 }
 
 /// Everything under a tenant.
@@ -209,30 +220,53 @@ pub async fn head(store: &dyn ObjectStore, tenant: &Tenant, at_least: u64) -> Re
     Err(Error::Conflict(format!("the manifests of tenant `{tenant}` change faster than they can be read")))
 }
 
-/// Head, then a listing.
+/// An inventory, and what of the listing is not in it.
+#[derive(Debug, Clone)]
+pub struct Looked {
+    /// Head, with inputs, our outputs, and what head names.
+    pub inventory: Inventory,
+    /// The rest.
+    pub left: Left,
+}
+
+impl Looked {
+    /// The inventory of a tenant of which nothing is somebody else's.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where something is.
+    pub fn own(self, tenant: &Tenant) -> Result<(Inventory, Left)> {
+        match self.left.refusal(tenant) {
+            Some(why) => Err(Error::Refused(why)),
+            None => Ok((self.inventory, self.left)),
+        }
+    }
+}
+
+/// Head, then a listing, sorted by `rules`.
 ///
 /// # Errors
 /// As [`head`] and [`list`].
-pub async fn inventory(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Inventory> {
+pub async fn inventory(store: &dyn ObjectStore, tenant: &Tenant, rules: &Rules) -> Result<Looked> {
     let mut newest = head(store, tenant, 0).await?;
     // The order matters: a file in a listing taken after head was read, and not retired by head, was not compacted by it.
-    let mut listing = list(store, tenant).await?;
-    if newest.is_none() && listing.iter().any(|f| names::is_output(tenant, &f.key)) {
+    let mut listing = rules.sort(tenant, newest.as_ref(), list(store, tenant).await?);
+    if newest.is_none() && listing.listing.iter().any(|f| names::is_output(tenant, &f.key)) {
         // Lost its manifest, or another run began the tenant just now: its manifest came before its outputs, so it can be seen by now.
         newest = head(store, tenant, 0).await?;
-        listing = list(store, tenant).await?;
+        listing = rules.sort(tenant, newest.as_ref(), list(store, tenant).await?);
     }
-    Ok(Inventory { head: newest, listing })
+    let Sorted { listing, left } = listing;
+    Ok(Looked { inventory: Inventory { head: newest, listing }, left })
 }
 
 /// An inventory of which head is still head after the listing: what a reader may take for the live view.
 ///
 /// # Errors
 /// As [`inventory`]; [`Error::Conflict`] where head never rests.
-pub async fn live_inventory(store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Result<Inventory> {
+pub async fn live_inventory(store: &Arc<dyn ObjectStore>, tenant: &Tenant, rules: &Rules) -> Result<Looked> {
     for _ in 0..LIVE_TRIES {
-        let found = inventory(store.as_ref(), tenant).await?;
-        let version = found.head.as_ref().map_or(0, |m| m.version);
+        let found = inventory(store.as_ref(), tenant, rules).await?;
+        let version = found.inventory.head.as_ref().map_or(0, |m| m.version);
         let newest = versions(store.as_ref(), tenant).await?.iter().map(|(v, _)| *v).max().unwrap_or(0);
         if newest == version {
             return Ok(found);

@@ -5,7 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::local::link_on_the_way;
 use crate::error::{Error, Result};
+use crate::model::inputs::Rules;
 use crate::model::manifest::Manifest;
 use crate::model::names::{self, FileId, FileKind, Tenant};
 
@@ -21,20 +23,23 @@ impl Directory {
 
     /// Whether a tenant has half-written files of ours.
     pub fn has_litter(&self, tenant: &Tenant) -> bool {
-        let below = |folder: PathBuf| staged(&folder).is_ok_and(|files| !files.is_empty());
-        below(self.0.join(tenant.as_str())) || below(self.0.join(names::manifest_dir(tenant)))
+        let below = |folder: &str| self.staged(folder).is_ok_and(|files| !files.is_empty());
+        below(tenant.as_str()) || below(&names::manifest_dir(tenant))
     }
 
     /// Removes a tenant's half-written files that nobody can finish any more: snapshots below the committed floor, manifests of versions that exist, and of a Delta table's log what exists. Returns the ids
-    /// of the snapshots that may still be under way.
+    /// of the snapshots that may still be under way. What `rules` exclude, or a log that is not ours, is not looked at.
     ///
     /// Whoever is still writing one of those loses its file, finds at its commit that it is dead, and reports a conflict.
     ///
     /// # Errors
     /// [`Error::Local`] where the directory cannot be read or a file cannot be removed.
-    pub fn sweep(&self, tenant: &Tenant, head: &Manifest) -> Result<Vec<FileId>> {
+    pub fn sweep(&self, tenant: &Tenant, head: &Manifest, rules: &Rules) -> Result<Vec<FileId>> {
         let mut pending = Vec::new();
-        for (path, name) in staged(&self.0.join(tenant.as_str()))? {
+        for (path, name) in self.staged(tenant.as_str())? {
+            if path.strip_prefix(&self.0).is_ok_and(|key| rules.exclude.takes(&key.to_string_lossy())) {
+                continue;
+            }
             // The name alone decides what it is; where it lies is below the tenant in any case.
             match names::classify(tenant, &format!("{tenant}/{name}")) {
                 FileKind::Snapshot(id) if id < head.floor => remove(&path)?,
@@ -42,8 +47,10 @@ impl Directory {
                 FileKind::Raw | FileKind::Other => {}
             }
         }
-        self.sweep_log(tenant)?;
-        for (path, name) in staged(&self.0.join(names::manifest_dir(tenant)))? {
+        if rules.own_log {
+            self.sweep_log(tenant)?;
+        }
+        for (path, name) in self.staged(&names::manifest_dir(tenant))? {
             let key = format!("{}/{name}", names::manifest_dir(tenant));
             if names::parse_manifest_key(tenant, &key).is_some_and(|version| version <= head.version) {
                 remove(&path)?;
@@ -54,15 +61,21 @@ impl Directory {
 
     /// Of a Delta table's log: what belongs to versions that exist. Whoever is still writing one of those has lost it, or does without.
     fn sweep_log(&self, tenant: &Tenant) -> Result<()> {
-        let log = self.0.join(tenant.as_str()).join(names::DELTA_LOG);
+        let key = format!("{tenant}/{}", names::DELTA_LOG);
+        let log = self.0.join(&key);
         let version = |name: &str| name.split('.').next().and_then(|digits| digits.parse::<u64>().ok());
-        for (path, name) in staged(&log)? {
+        for (path, name) in self.staged(&key)? {
             let exists = |v: u64| log.join(format!("{v:020}.json")).exists();
             if version(&name).is_none_or(exists) {
                 remove(&path)?;
             }
         }
         Ok(())
+    }
+
+    /// As [`staged`], below `folder`; nothing where a link leads there.
+    fn staged(&self, folder: &str) -> Result<Vec<(PathBuf, String)>> {
+        if link_on_the_way(&self.0, folder).is_some() { Ok(Vec::new()) } else { staged(&self.0.join(folder)) }
     }
 }
 
@@ -110,6 +123,7 @@ mod tests {
 
     use super::*;
     use crate::model::file::Micros;
+    use crate::model::inputs::Exclude;
     use crate::model::manifest::Stamp;
 
     #[test]
@@ -138,9 +152,16 @@ mod tests {
         }
         let directory = Directory::new(dir.path());
         assert!(directory.has_litter(&tenant));
-        assert_eq!(directory.sweep(&tenant, &head).unwrap(), [id(60)]);
+        let lake = snapshot(30).replace("1970-01", "lake");
+        std::fs::create_dir_all(dir.path().join("acme/lake")).unwrap();
+        std::fs::write(dir.path().join(format!("{lake}#1")), "x").unwrap();
+        let rules = |own_log| Rules { exclude: Exclude::parse(["acme/lake/**"]).unwrap(), own_log };
+        assert_eq!(directory.sweep(&tenant, &head, &rules(false)).unwrap(), [id(60)]);
+        assert!(dir.path().join(&dead[2]).exists(), "somebody else's log");
+        assert_eq!(directory.sweep(&tenant, &head, &rules(true)).unwrap(), [id(60)]);
+        assert!(dir.path().join(format!("{lake}#1")).exists(), "it is excluded");
         assert!(keep.iter().all(|key| dir.path().join(key).exists()));
         assert!(!dead.iter().any(|key| dir.path().join(key).exists()));
-        assert_eq!(directory.sweep(&Tenant::parse("nobody").unwrap(), &head).unwrap(), []);
+        assert_eq!(directory.sweep(&Tenant::parse("nobody").unwrap(), &head, &rules(true)).unwrap(), []);
     }
 }

@@ -11,6 +11,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions}
 use super::store::path;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::model::inputs::Exclude;
 use crate::model::marker::{Marker, Role};
 use crate::model::names::{FileId, STATE_DIR};
 
@@ -32,6 +33,8 @@ pub struct Root {
     pub store: Arc<dyn ObjectStore>,
     /// The places that hold this one: parent directories, or shorter prefixes of the bucket. Empty where they are not known.
     pub enclosing: Vec<Arc<dyn ObjectStore>>,
+    /// Keys that are not looked at: what they name may be another place.
+    pub exclude: Exclude,
 }
 
 impl Root {
@@ -138,7 +141,7 @@ impl Root {
         let folders = listing.common_prefixes.iter().filter_map(|p| p.filename()).filter(|name| !name.starts_with(['.', '_'])).take(FOLDERS);
         let asked = stream::iter(folders.map(str::to_owned).collect::<Vec<_>>()).map(|folder| async move {
             let key = self.first_state(&self.store, Some(&folder)).await?;
-            Ok::<_, Error>(key.map(|key| (folder, key)))
+            Ok::<_, Error>(key.filter(|key| !self.exclude.takes(key)).map(|key| (folder, key)))
         });
         let found: Vec<_> = asked.buffered(AT_ONCE).try_collect().await?;
         match found.into_iter().flatten().next() {

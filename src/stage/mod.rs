@@ -10,10 +10,12 @@ pub mod doctor;
 pub mod flat;
 pub mod html;
 pub mod litter;
+mod local;
 pub mod marker;
 pub mod merge;
 pub mod named;
 pub mod piece;
+mod plain_keys;
 #[cfg(feature = "delta")]
 pub mod publish;
 pub mod retry;

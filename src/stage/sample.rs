@@ -6,11 +6,12 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
-use super::discover::{listed, tenants};
+use super::discover::{Tenants, listed, tenants};
 use super::store::path;
 use crate::error::{Error, Result};
 use crate::model::file::{Listed, Micros};
-use crate::model::names::{FileKind, Tenant, classify};
+use crate::model::inputs::{Rules, Sorted};
+use crate::model::names::{Tenant, is_output};
 use crate::model::sample::{ColumnKind, FileSample, Sample, TenantSample};
 use crate::parquet_io::footer;
 use crate::parquet_io::read::{TAIL, footer_len};
@@ -35,12 +36,12 @@ const AT_ONCE: usize = 4;
 ///
 /// # Errors
 /// [`Error::Store`] where it cannot be listed. A file that cannot be read is in the sample.
-pub async fn sample(store: &Arc<dyn ObjectStore>) -> Result<Sample> {
-    let all = tenants(store.as_ref()).await?.tenants;
+pub async fn sample(store: &Arc<dyn ObjectStore>, rules: &Rules) -> Result<Sample> {
+    let Tenants { tenants: all, root, .. } = tenants(store.as_ref()).await?;
     let chosen: Vec<Tenant> = spread(all.len(), TENANTS).into_iter().filter_map(|i| all.get(i).cloned()).collect();
-    let looks = chosen.into_iter().map(|tenant| look(store, tenant));
+    let looks = chosen.into_iter().map(|tenant| look(store, tenant, rules));
     let looked_at = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
-    Ok(Sample { tenants: all, looked_at })
+    Ok(Sample { tenants: all, looked_at, root: rules.sort_root(&root) })
 }
 
 /// At most `most` of `count` places, evenly apart, the first and the last among them.
@@ -49,12 +50,13 @@ fn spread(count: usize, most: usize) -> Vec<usize> {
     (0..n).map(|i| if n > 1 { i * (count - 1) / (n - 1) } else { 0 }).collect()
 }
 
-async fn look(store: &Arc<dyn ObjectStore>, tenant: Tenant) -> Result<TenantSample> {
+async fn look(store: &Arc<dyn ObjectStore>, tenant: Tenant, rules: &Rules) -> Result<TenantSample> {
     let prefix = path(tenant.as_str())?;
     let listing: Vec<Listed> =
         store.list(Some(&prefix)).take(LISTED).map_ok(listed).try_collect().await.map_err(|e| Error::store(format!("cannot list {store}/{tenant}"), e))?;
     let has_more = listing.len() == LISTED;
-    let mut files: Vec<Listed> = listing.into_iter().filter(|f| classify(&tenant, &f.key) == FileKind::Raw).collect();
+    let Sorted { listing, left } = rules.sort(&tenant, None, listing);
+    let mut files: Vec<Listed> = listing.into_iter().filter(|f| !is_output(&tenant, &f.key)).collect();
     files.sort_by(|a, b| (a.size, &a.key).cmp(&(b.size, &b.key)));
     let mut seen = TenantSample {
         tenant,
@@ -64,6 +66,7 @@ async fn look(store: &Arc<dyn ObjectStore>, tenant: Tenant) -> Result<TenantSamp
         sizes: files.iter().map(|f| f.size).collect(),
         files: Vec::new(),
         unreadable: Vec::new(),
+        left_alone: left,
     };
     for file in spread(files.len(), FOOTERS).into_iter().filter_map(|i| files.get(i)) {
         match read(store, file).await {

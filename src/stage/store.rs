@@ -14,7 +14,9 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::credentials::{self, ChainCredentials, Connection};
+use super::local::PlainDirectory;
 use super::named::NamedStore;
+use super::plain_keys::PlainKeys;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 
@@ -221,7 +223,7 @@ fn prefixed(store: Arc<dyn ObjectStore>, prefix: &str) -> Arc<dyn ObjectStore> {
     }
 }
 
-fn open_directory(path: &FsPath, options: &OpenOptions) -> Result<LocalFileSystem> {
+fn open_directory(path: &FsPath, options: &OpenOptions) -> Result<PlainDirectory> {
     if options.create {
         std::fs::create_dir_all(path).map_err(|e| Error::Usage(format!("cannot make the directory `{}`: {e}", path.display())))?;
     }
@@ -234,10 +236,10 @@ fn open_directory(path: &FsPath, options: &OpenOptions) -> Result<LocalFileSyste
     if !path.is_dir() {
         return Err(Error::Usage(format!("`{}` is not a directory: a store is a directory with one folder per tenant", path.display())));
     }
-    LocalFileSystem::new_with_prefix(path)
-        // Without it, a power cut after a pass could leave a manifest that names a snapshot whose bytes never reached the disk, its inputs deleted.
-        .map(|store| store.with_fsync(true))
-        .map_err(|e| Error::store(format!("cannot open the directory `{}`", path.display()), e))
+    let action = || format!("cannot open the directory `{}`", path.display());
+    // Without fsync, a power cut after a pass could leave a manifest that names a snapshot whose bytes never reached the disk, its inputs deleted.
+    let store = LocalFileSystem::new_with_prefix(path).map_err(|e| Error::store(action(), e))?.with_fsync(true);
+    PlainDirectory::new(store, path).map_err(|e| Error::local(action(), e))
 }
 
 async fn open_s3(bucket: &str, options: &OpenOptions, clock: Arc<dyn Clock>) -> Result<object_store::aws::AmazonS3> {
@@ -257,7 +259,7 @@ async fn open_s3(bucket: &str, options: &OpenOptions, clock: Arc<dyn Clock>) -> 
         client = client.with_allow_http(endpoint.is_allowed());
         builder = builder.with_endpoint(endpoint.url());
     }
-    builder = builder.with_client_options(client);
+    builder = builder.with_client_options(client).with_http_connector(PlainKeys::default());
     builder.build().map_err(|e| Error::Usage(format!("cannot open s3://{bucket}: {e}")))
 }
 

@@ -13,6 +13,7 @@ use super::{discover, store::path};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::model::file::Listed;
+use crate::model::inputs::{Rules, Sorted};
 use crate::model::manifest::{Manifest, Observed};
 use crate::model::names::{self, FileId, Key, Tenant};
 use crate::model::policy::Policy;
@@ -50,6 +51,8 @@ pub struct Sweeper<'a> {
     pub directory: Option<&'a Directory>,
     /// The table that this run publishes, where it publishes.
     pub table: Option<&'a Followed>,
+    /// What counts as an input.
+    pub rules: &'a Rules,
 }
 
 impl Sweeper<'_> {
@@ -62,10 +65,10 @@ impl Sweeper<'_> {
         // Twice at most: raising the floor is a commit, and only what lies below a committed floor may go.
         for _ in 0..2 {
             let Some(head) = discover::head(self.store.as_ref(), self.tenant, 0).await? else { break };
-            let mut listing = discover::list(self.store.as_ref(), self.tenant).await?;
+            let mut listing = self.listing(&head).await?;
             let mut doomed = self.doomed(&head, &listing);
             if !doomed.is_empty()
-                && let Some(log) = self.abandoned(&listing).await?
+                && let Some(log) = self.abandoned().await?
             {
                 tracing::warn!(
                     "`{log}` is the log of a Delta table that this run does not publish: nothing is deleted. Set `publish.delta` and its layout, or remove that folder"
@@ -74,11 +77,11 @@ impl Sweeper<'_> {
             }
             if !doomed.is_empty() {
                 report.deleted += self.delete(&doomed).await?;
-                listing = discover::list(self.store.as_ref(), self.tenant).await?;
+                listing = self.listing(&head).await?;
             }
             let mut unnamed: Vec<FileId> = sweep::orphans(&head, &listing).into_iter().map(|(id, _)| id).collect();
             if let Some(directory) = self.directory {
-                unnamed.extend(directory.sweep(self.tenant, &head)?);
+                unnamed.extend(directory.sweep(self.tenant, &head, self.rules)?);
             }
             let mut edit = self.committer.edit();
             edit.forget = sweep::forgettable(&head, &listing);
@@ -102,24 +105,27 @@ impl Sweeper<'_> {
         Ok(report)
     }
 
+    /// What there is of the tenant, if nothing of it is somebody else's by now.
+    async fn listing(&self, head: &Manifest) -> Result<Vec<Listed>> {
+        let Sorted { listing, left } = self.rules.sort(self.tenant, Some(head), discover::list(self.store.as_ref(), self.tenant).await?);
+        left.refusal(self.tenant).map_or(Ok(listing), |why| Err(Error::Refused(why)))
+    }
+
     /// What may go now.
     fn doomed(&self, head: &Manifest, listing: &[Listed]) -> Vec<Key> {
         let now = self.clock.now();
-        let (retired, orphans) = (sweep::deletable(head, listing, now, self.policy.delete_delay), sweep::collectable(head, listing));
+        // A retired file that is not to be looked at is neither deleted nor forgotten: forgotten, it would be raw once it is looked at again.
+        let listing: Vec<Listed> = listing.iter().filter(|f| !self.rules.exclude.takes(&f.key)).cloned().collect();
+        let (retired, orphans) = (sweep::deletable(head, &listing, now, self.policy.delete_delay), sweep::collectable(head, &listing));
         let Some(Followed { readers, keep, .. }) = self.table else { return retired.into_iter().chain(orphans).collect() };
         let mut doomed = publish::unread(retired, head, readers, *keep, now);
         doomed.extend(publish::unnamed(orphans, readers, *keep, now));
         doomed
     }
 
-    /// A table with files of this tenant that this run does not publish: its readers would find less and less.
-    async fn abandoned(&self, listing: &[Listed]) -> Result<Option<Key>> {
-        let followed = self.table.map(|t| t.log.as_str());
-        let own = format!("{}/{}", self.tenant, names::DELTA_LOG);
-        if followed != Some(own.as_str()) && listing.iter().any(|f| f.key.strip_prefix(own.as_str()).is_some_and(|rest| rest.starts_with('/'))) {
-            return Ok(Some(own));
-        }
-        if followed == Some(names::DELTA_LOG) {
+    /// A table of the whole store that this run does not publish: its readers would find less and less. One in the tenant's own folder is in the listing.
+    async fn abandoned(&self) -> Result<Option<Key>> {
+        if self.table.is_some_and(|t| t.log == names::DELTA_LOG) || !self.rules.sees_root_log() {
             return Ok(None);
         }
         let first = self.store.list(Some(&path(names::DELTA_LOG)?)).next().await;

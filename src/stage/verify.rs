@@ -6,16 +6,18 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
-use super::discover;
+use super::discover::{self, Looked};
 use crate::error::{Error, Result};
 use crate::invariants::{Difference, is_kept};
 use crate::model::file::{Listed, RowStats, Snapshot};
+use crate::model::inputs::{Left, Rules};
 use crate::model::inspect::{Finding, FindingKind, Severity, VerifyReport};
 use crate::model::manifest::{Manifest, Receipt};
 use crate::model::names::{self, Tenant};
 use crate::model::report::SCHEMA_VERSION;
 use crate::parquet_io::read_stats;
 use crate::plan::{commit, sweep};
+use crate::words::plural;
 
 /// Objects looked at at once.
 const AT_ONCE: usize = 8;
@@ -34,6 +36,8 @@ pub struct Verifier {
     pub timestamp_column: String,
     /// Whether every row is read back.
     pub deep: bool,
+    /// What counts as an input.
+    pub rules: Rules,
 }
 
 /// One tenant's findings.
@@ -68,8 +72,9 @@ impl Verifier {
         };
         for tenant in tenants {
             let mut findings = Findings { tenant, report: &mut report };
-            match discover::live_inventory(&self.store, tenant).await {
-                Ok(found) => {
+            match discover::live_inventory(&self.store, tenant, &self.rules).await {
+                Ok(Looked { inventory: found, left }) => {
+                    foreign(&left, &mut findings);
                     let head = found.head.as_ref();
                     match head {
                         Some(head) => self.hot(head, &found.listing, &mut findings).await?,
@@ -250,6 +255,15 @@ impl Verifier {
 fn quoted(name: &str) -> String {
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.=,@".contains(&b)) && !name.starts_with('-');
     if plain { name.to_owned() } else { format!("'{}'", name.replace('\'', "'\\''")) }
+}
+
+/// What is somebody else's, and keeps passes from the tenant.
+fn foreign(left: &Left, findings: &mut Findings<'_>) {
+    for (whose, seen) in &left.foreign {
+        let what = format!("{}, {} in all: the tenant is left alone", whose.as_str(), plural(seen.files, "file"));
+        let name = seen.names.first().map_or("", String::as_str);
+        findings.add(Severity::Warning, FindingKind::Foreign, name, what, "move it out of the tenant's folder, or name it in `exclude`");
+    }
 }
 
 fn no_manifest(tenant: &Tenant, listing: &[Listed], findings: &mut Findings<'_>) {

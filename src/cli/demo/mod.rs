@@ -164,7 +164,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_written_is_what_was_planned_and_only_once() {
-        let target = OpenStore { store: Arc::new(InMemory::new()), location: Location::Memory };
+        let target = OpenStore { store: Arc::new(InMemory::new()), location: Location::Memory, enclosing: Vec::new() };
         let report = write(&target, planned(), false, &ProgressBar::hidden()).await.unwrap();
         assert_eq!((report.totals.files, report.tenants["acme"].rows), (17, 80));
         let listed: Vec<_> = target.store.list(None).try_collect().await.unwrap();

@@ -36,6 +36,7 @@ pub fn plan(report: &PlanReport, view: View<'_>) -> String {
     if report.plans.iter().any(|p| !p.groups.is_empty()) {
         parts.push(overview::table(report, view));
     }
+    parts.extend(report.root.ignored_line().map(|line| format!("in the root of the store, of no tenant and not taken: {line}")));
     parts.push(summary(report, view));
     parts.join("\n\n")
 }
@@ -71,6 +72,7 @@ fn tenant(plan: &Plan, view: View<'_>) -> String {
     if !plan.skipped.is_empty() {
         lines.push(format!("  left alone: {}", left_alone(plan)));
     }
+    lines.extend(plan.left_alone.ignored_line().map(|line| format!("  no input: {line}")));
     if view.explain.is_some_and(|e| e.takes(&plan.tenant)) {
         lines.push(files(plan, view.style));
     }
@@ -190,11 +192,12 @@ mod tests {
             ],
             expiry: None,
             estimate: None,
+            left_alone: Default::default(),
         }
     }
 
     fn report(plans: Vec<Plan>) -> PlanReport {
-        PlanReport { schema_version: SCHEMA_VERSION, plans, prices: Prices::default(), failures: Vec::new() }
+        PlanReport { schema_version: SCHEMA_VERSION, plans, prices: Prices::default(), failures: Vec::new(), root: Default::default() }
     }
 
     fn drawn(plans: Vec<Plan>, view: View<'_>) -> String {

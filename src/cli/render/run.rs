@@ -119,6 +119,7 @@ fn notes(totals: &TenantReport) -> Vec<String> {
     if totals.groups_left > 0 {
         notes.push(format!("{} left for the next pass", plural(totals.groups_left, "group")));
     }
+    notes.extend(totals.left_alone.ignored_line().map(|line| format!("no input: {line}")));
     notes
 }
 

@@ -1,5 +1,6 @@
 //! How the store stands.
 
+use icepack::model::inputs::Left;
 use icepack::model::inspect::{LastRun, StatusReport, TenantStatus};
 
 use super::super::output::{Style, one_line};
@@ -77,6 +78,10 @@ fn advice(report: &StatusReport) -> Vec<String> {
     if quarantined > 0 {
         lines.push(format!("{} in quarantine: `icepack plan --explain` says why", plural(quarantined, "file")));
     }
+    let mut left = Left::default();
+    report.tenants.iter().for_each(|t| left.add(&t.left_alone));
+    lines.extend(left.ignored_line().map(|line| format!("no input: {line}")));
+    lines.extend(report.tenants.iter().filter_map(|t| t.left_alone.refusal(&t.tenant)).map(|why| format!("refused: {}", one_line(&why))));
     let retired: u64 = report.tenants.iter().map(|t| t.retired).sum();
     if retired > 0 {
         let bytes: u64 = report.tenants.iter().map(|t| t.retired_bytes).sum();
@@ -115,6 +120,7 @@ mod tests {
             rows_expired: 0,
             ttl_s: None,
             overdue_s: None,
+            left_alone: Default::default(),
         }
     }
 

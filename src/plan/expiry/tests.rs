@@ -42,6 +42,7 @@ impl World {
             skipped: Vec::new(),
             expiry: None,
             estimate: None,
+            left_alone: Default::default(),
         };
         let head = Manifest::first(tenant, Stamp { run_id: FileId::NIL, commit_id: FileId::NIL, at: now });
         let policy = Policy { ttl: Some(Duration::from_secs(30 * 86_400)), ..CompactionConfig::default().policy_for("acme") };

@@ -89,7 +89,7 @@ fn packed() -> (Manifest, Listed) {
 }
 
 fn idle(newest: u64, listing: Vec<Listed>, head: Option<Manifest>) -> Option<Idle> {
-    Hint::new(tenant("acme"), newest, listing).idle(head, &CompactionConfig::default().policy_for("acme"), now())
+    Hint::new(tenant("acme"), newest, listing).idle(head, &CompactionConfig::default().policy_for("acme"), &Rules::default(), now())
 }
 
 #[test]
@@ -119,5 +119,5 @@ fn whatever_may_need_something_is_not_idle() {
     assert!(idle(1, vec![file.clone()], None).is_none(), "a manifest that was pruned");
     let mut policy = CompactionConfig::default().policy_for("acme");
     policy.ttl = Some(Duration::from_secs(60));
-    assert!(Hint::new(tenant("acme"), 1, vec![file]).idle(Some(head), &policy, now()).is_none(), "rows to expire");
+    assert!(Hint::new(tenant("acme"), 1, vec![file]).idle(Some(head), &policy, &Rules::default(), now()).is_none(), "rows to expire");
 }

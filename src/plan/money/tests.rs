@@ -99,6 +99,7 @@ impl World {
             skipped: Vec::new(),
             expiry: Some(expiry),
             estimate: None,
+            left_alone: Default::default(),
         };
         let archive = (!objects.is_empty()).then_some(ArchivePolicy { min_object_size: 8 * MIB });
         let policy = Policy { archive, ttl: Some(Duration::from_secs(86_400)), ..CompactionConfig::default().policy_for("acme") };

@@ -16,6 +16,7 @@ use object_store::ObjectStore;
 
 use super::discover;
 use crate::error::{Error, Result};
+use crate::model::inputs::Rules as InputRules;
 use crate::model::manifest::Manifest;
 use crate::model::names::{Key, Tenant};
 use crate::model::publish::{Followed, Layout, Place, Publish, PublishReport, Published, TENANT_COLUMN};
@@ -38,6 +39,7 @@ pub struct Publisher {
     store: Arc<dyn ObjectStore>,
     place: Place,
     publish: Publish,
+    rules: InputRules,
     /// Bytes of memory for a footer.
     footer_limit: u64,
 }
@@ -53,9 +55,9 @@ struct Round {
 }
 
 impl Publisher {
-    /// For the rows of `tenant`. Footers that would take more than `footer_limit` bytes once they are parsed are not read.
-    pub fn new(store: Arc<dyn ObjectStore>, tenant: Tenant, publish: Publish, footer_limit: u64) -> Self {
-        Self { store, place: Place { tenant, layout: publish.layout }, publish, footer_limit }
+    /// For the rows of `tenant`, in what `rules` call an input. Footers that would take more than `footer_limit` bytes once they are parsed are not read.
+    pub fn new(store: Arc<dyn ObjectStore>, tenant: Tenant, publish: Publish, rules: InputRules, footer_limit: u64) -> Self {
+        Self { store, place: Place { tenant, layout: publish.layout }, publish, rules, footer_limit }
     }
 
     /// The table and what its readers need.
@@ -111,7 +113,7 @@ impl Publisher {
             Ok((table, published, columns))
         };
         let (table, published, columns) = self.blocking(known).await?;
-        let inventory = discover::live_inventory(&self.store, &self.place.tenant).await?;
+        let (inventory, _) = discover::live_inventory(&self.store, &self.place.tenant, &self.rules).await?.own(&self.place.tenant)?;
         let mut wanted = plan::wanted(&self.place.tenant, &inventory).map_err(|e| self.failed(e))?;
         let (files, unread) = self.footers(&wanted, &published).await?;
         let rules =

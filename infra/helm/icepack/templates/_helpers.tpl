@@ -41,7 +41,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $prefix := .prefix -}}
 {{- range $key, $value := .map -}}
 {{- if not (or (kindIs "map" $value) (kindIs "invalid" $value)) }}
-{{ template "icepack.tomlKey" $key }} = {{ if kindIs "string" $value }}{{ $value | toRawJson }}{{ else if kindIs "bool" $value }}{{ $value }}{{ else }}{{ int64 $value }}{{ end }}
+{{ template "icepack.tomlKey" $key }} = {{ if kindIs "string" $value }}{{ $value | toRawJson }}{{ else if kindIs "slice" $value }}{{ $value | toRawJson }}{{ else if kindIs "bool" $value }}{{ $value }}{{ else }}{{ int64 $value }}{{ end }}
 {{- end -}}
 {{- end -}}
 {{- range $key, $value := .map -}}

@@ -1,0 +1,490 @@
+//! What a listed entry of a tenant is: one table for the planner, the live view, the sweep and everybody who looks.
+//!
+//! Which *paths* a manifest may name is another question, and [`super::names::classify`]'s: an old manifest may name files that would not be taken today.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+use serde::{Deserialize, Serialize};
+
+use super::file::Listed;
+use super::manifest::Manifest;
+use super::names::{self, DELTA_LOG, FileId, STATE_DIR, Tenant};
+
+/// A listed entry of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// One of our outputs, by its name. Whether it is live, only the head says.
+    Snapshot(FileId),
+    /// A Parquet file that somebody wrote for us.
+    Raw,
+    /// Of our own table; nobody else's business.
+    Ours,
+    /// Left alone.
+    Ignored(Ignored),
+    /// Part of what is somebody else's: the whole tenant is left alone.
+    Foreign(Foreign),
+}
+
+/// Why an entry is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Ignored {
+    /// A segment below the tenant starts with `_` or `.`: every engine leaves it out, and jobs keep there what is not committed.
+    Hidden,
+    /// No byte in it, or the marker of a folder.
+    Empty,
+    /// It is called `.PARQUET`, `.parq` or `.pq`: likely Parquet, and not taken.
+    OtherSuffix,
+    /// Not called `.parquet`.
+    NotParquet,
+    /// Its key has an empty, `.` or `..` segment, a control character, or is not UTF-8: no path means it and nothing else.
+    NotPlain,
+    /// A link in a directory. What lies behind it may be anybody's.
+    Link,
+    /// In the root of the store, where no tenant is.
+    Root,
+    /// The setting `exclude` names it.
+    Excluded,
+}
+
+/// What somebody else's system keeps in a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Foreign {
+    /// A Delta table's log that this run does not publish.
+    DeltaTable,
+    /// An Iceberg table's metadata.
+    IcebergTable,
+    /// A Hudi table.
+    HudiTable,
+    /// The log of a Spark streaming sink.
+    SparkSink,
+    /// Another icepack store.
+    Store,
+    /// A snapshot of another tenant.
+    Snapshot,
+    /// An object of an icepack archive.
+    ArchiveObject,
+    /// A receipt of an icepack archive.
+    Receipt,
+    /// A folder `key=value`: the value is in no file, and merging would lose it.
+    Partition,
+}
+
+impl Ignored {
+    /// In a word or two, after a number.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hidden => "hidden",
+            Self::Empty => "empty",
+            Self::OtherSuffix => "not called .parquet, but alike",
+            Self::NotParquet => "not .parquet",
+            Self::NotPlain => "with a name that is no plain path",
+            Self::Link => "behind a link",
+            Self::Root => "in no tenant's folder",
+            Self::Excluded => "excluded",
+        }
+    }
+
+    /// Whether a person would be surprised that it is left alone.
+    fn is_notable(self) -> bool {
+        matches!(self, Self::OtherSuffix | Self::NotPlain | Self::Link)
+    }
+}
+
+impl Foreign {
+    /// What it is, in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DeltaTable => "a Delta table that this run does not publish",
+            Self::IcebergTable => "an Iceberg table",
+            Self::HudiTable => "a Hudi table",
+            Self::SparkSink => "a Spark streaming sink",
+            Self::Store => "another icepack store",
+            Self::Snapshot => "a snapshot of another tenant",
+            Self::ArchiveObject => "an object of an icepack archive",
+            Self::Receipt => "a receipt of an icepack archive",
+            Self::Partition => "a partition folder, whose values are in its name and in no file: merging would lose them",
+        }
+    }
+}
+
+/// What a listing puts in the place of an entry that no plain key names: a hidden segment, followed by the kind of entry and the rest of its name.
+/// So it is never an input, even to who does not know of it, and no store is asked for it.
+const PLACEHOLDER: &str = ".icepack-left.";
+
+/// What stands for itself in a placeholder.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+
+/// What a placeholder stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Odd {
+    /// A link.
+    Link,
+    /// A key that is not plain.
+    Key,
+}
+
+impl Odd {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Link => "link.",
+            Self::Key => "key.",
+        }
+    }
+
+    /// The segment that a listing shows in the place of `rest`, the end of a key from its first segment on that is not plain. An empty rest is that of a key which
+    /// ends with a slash: the marker of a folder.
+    pub fn segment(self, rest: &[u8]) -> String {
+        format!("{PLACEHOLDER}{}{}", self.word(), percent_encode(rest, ESCAPED))
+    }
+}
+
+/// Where in `key` a placeholder stands, what it is, and the rest of the name that it stands for.
+fn placeholder(key: &str) -> Option<(&str, Odd, String)> {
+    let at = key.rfind('/').map_or(0, |slash| slash + 1);
+    let told = key[at..].strip_prefix(PLACEHOLDER)?;
+    let (odd, rest) = [Odd::Link, Odd::Key].into_iter().find_map(|odd| Some((odd, told.strip_prefix(odd.word())?)))?;
+    Some((&key[..at], odd, percent_decode_str(rest).decode_utf8_lossy().into_owned()))
+}
+
+/// Whether `key` stands for an entry that has no plain key: no store may be asked for it.
+pub fn is_placeholder(key: &str) -> bool {
+    placeholder(key).is_some()
+}
+
+/// The name of the link that `key` stands for, in the root of a store.
+pub fn link(key: &str) -> Option<String> {
+    placeholder(key).and_then(|(folder, odd, rest)| (folder.is_empty() && odd == Odd::Link).then_some(rest))
+}
+
+/// A listed key as people know it.
+pub fn shown(key: &str) -> String {
+    placeholder(key).map_or_else(|| key.to_owned(), |(folder, _, rest)| format!("{folder}{rest}"))
+}
+
+/// Keys that are not looked at, as globs on keys relative to the root of the store. `*` stays within a segment, `**` does not.
+///
+/// ```
+/// use icepack::model::inputs::Exclude;
+///
+/// let exclude = Exclude::parse(["acme/lake/**"]).unwrap();
+/// assert!(exclude.takes("acme/lake/part-0.parquet") && !exclude.takes("acme/part-0.parquet"));
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Exclude {
+    patterns: Vec<String>,
+    globs: GlobSet,
+}
+
+impl PartialEq for Exclude {
+    fn eq(&self, other: &Self) -> bool {
+        self.patterns == other.patterns
+    }
+}
+
+impl Exclude {
+    /// Compiles globs.
+    ///
+    /// # Errors
+    /// The first that is none, with why.
+    pub fn parse<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, String> {
+        let (mut builder, mut kept) = (GlobSetBuilder::new(), Vec::new());
+        for pattern in patterns {
+            let pattern = pattern.as_ref();
+            if pattern.is_empty() || pattern.starts_with('/') || pattern.len() > LONGEST_GLOB {
+                return Err(format!("`{pattern}` excludes nothing: write keys as they are below the store, like \"acme/lake/**\""));
+            }
+            let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+            builder.add(glob.map_err(|e| format!("`{pattern}` is not a glob: {}", e.kind()))?);
+            kept.push(pattern.to_owned());
+        }
+        let globs = builder.build().map_err(|e| format!("these globs are too large: {}", e.kind()))?;
+        Ok(Self { patterns: kept, globs })
+    }
+
+    /// Whether `key` is not looked at.
+    pub fn takes(&self, key: &str) -> bool {
+        !self.patterns.is_empty() && self.globs.is_match(key)
+    }
+
+    /// As they were given.
+    pub fn patterns(&self) -> &[String] {
+        &self.patterns
+    }
+}
+
+/// Bytes. Longer globs would be too large to compile, or take long.
+const LONGEST_GLOB: usize = 1_000;
+
+/// What the table depends on, beside the entry.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rules {
+    /// Keys that are not looked at.
+    pub exclude: Exclude,
+    /// Whether this run publishes a table in each tenant's folder: then its log is ours.
+    pub own_log: bool,
+}
+
+impl Rules {
+    /// What an entry of `tenant` is, by its key and size: the table.
+    pub fn input(&self, tenant: &Tenant, key: &str, size: u64) -> Input {
+        if let Some((folder, odd, rest)) = placeholder(key) {
+            return self.odd(tenant, folder, odd, &rest);
+        }
+        if self.exclude.takes(key) {
+            return Input::Ignored(Ignored::Excluded);
+        }
+        // Stores that show the marker of the tenant's own folder show it as the tenant.
+        if size == 0 && key == tenant.as_str() {
+            return Input::Ignored(Ignored::Empty);
+        }
+        if !tenant.owns(key) {
+            return Input::Ignored(Ignored::NotPlain);
+        }
+        let below = &key[tenant.as_str().len() + 1..];
+        let (folders, name) = below.rsplit_once('/').unwrap_or(("", below));
+        let folders = || folders.split('/').filter(|f| !f.is_empty());
+        for (depth, folder) in folders().enumerate() {
+            // The first hidden segment decides: what lies deeper is part of it.
+            match state_folder(folder) {
+                Some(Foreign::DeltaTable) if self.own_log && depth == 0 => return Input::Ours,
+                Some(whose) => return Input::Foreign(whose),
+                None if is_hidden(folder) => return Input::Ignored(Ignored::Hidden),
+                None => {}
+            }
+        }
+        if folders().next_back() == Some("metadata") && (name.ends_with(".metadata.json") || name.ends_with(".metadata.json.gz")) {
+            return Input::Foreign(Foreign::IcebergTable);
+        }
+        if is_hidden(name) {
+            return Input::Ignored(Ignored::Hidden);
+        }
+        if name.ends_with(".receipt.json") {
+            return Input::Foreign(Foreign::Receipt);
+        }
+        let Some(stem) = name.strip_suffix(".parquet") else { return Input::Ignored(other_suffix(name)) };
+        let foreign = match names::named(stem) {
+            Some(names::Named::Snapshot(whose, id)) if whose == tenant.as_str() => {
+                return if size == 0 { Input::Ignored(Ignored::Empty) } else { Input::Snapshot(id) };
+            }
+            Some(names::Named::Snapshot(..)) => Some(Foreign::Snapshot),
+            Some(names::Named::ArchiveObject) => Some(Foreign::ArchiveObject),
+            None => None,
+        };
+        match foreign {
+            Some(whose) => Input::Foreign(whose),
+            // The marker of a folder `x.parquet/` looks like this in a store that shows no slash.
+            None if size == 0 => Input::Ignored(Ignored::Empty),
+            None if folders().any(is_partition) => Input::Foreign(Foreign::Partition),
+            None => Input::Raw,
+        }
+    }
+
+    /// Whether the log of a table in the root of the store is looked at.
+    pub fn sees_root_log(&self) -> bool {
+        !self.exclude.takes(&format!("{DELTA_LOG}/log"))
+    }
+
+    fn odd(&self, tenant: &Tenant, folder: &str, odd: Odd, rest: &str) -> Input {
+        if self.exclude.takes(&format!("{folder}{rest}")) {
+            return Input::Ignored(Ignored::Excluded);
+        }
+        match odd {
+            // A table whose log lies behind a link is a table.
+            Odd::Link => match self.input(tenant, &format!("{folder}{rest}/log"), 1) {
+                found @ Input::Foreign(_) => found,
+                _ => Input::Ignored(Ignored::Link),
+            },
+            Odd::Key if rest.is_empty() => Input::Ignored(Ignored::Empty),
+            Odd::Key => Input::Ignored(Ignored::NotPlain),
+        }
+    }
+
+    /// Sorts a listing of `tenant` that was taken after `head` was read.
+    ///
+    /// What head names stays, whatever it is called: live snapshots are head's, and a retired file that was forgotten would come back as a raw one.
+    pub fn sort(&self, tenant: &Tenant, head: Option<&Manifest>, listing: Vec<Listed>) -> Sorted {
+        let named: BTreeSet<&str> =
+            head.iter().flat_map(|m| m.snapshots.iter().map(|s| s.key.as_str()).chain(m.retired.iter().map(|r| r.key.as_str()))).collect();
+        let mut sorted = Sorted::default();
+        for f in listing {
+            if named.contains(f.key.as_str()) {
+                sorted.listing.push(f);
+                continue;
+            }
+            match self.input(tenant, &f.key, f.size) {
+                Input::Snapshot(_) | Input::Raw => sorted.listing.push(f),
+                Input::Ours => {}
+                Input::Ignored(why) => sorted.left.ignored.entry(why).or_default().add(&f, why.is_notable()),
+                Input::Foreign(whose) => {
+                    sorted.left.foreign.entry(whose).or_default().add(&f, true);
+                    // It is read by its path as ever: only merging would harm it.
+                    if whose == Foreign::Partition {
+                        sorted.listing.push(f);
+                    }
+                }
+            }
+        }
+        sorted
+    }
+
+    /// Sorts files in the root of a store, which belong to no tenant.
+    pub fn sort_root(&self, files: &[Listed]) -> Left {
+        let mut left = Left::default();
+        for f in files {
+            let why = match placeholder(&f.key) {
+                _ if self.exclude.takes(&shown(&f.key)) => Ignored::Excluded,
+                Some((_, Odd::Link, _)) => Ignored::Link,
+                Some((_, Odd::Key, rest)) if rest.is_empty() => continue,
+                Some((_, Odd::Key, _)) => Ignored::NotPlain,
+                None if is_hidden(&f.key) => continue,
+                // Nobody takes a file in the root for data unless it is called so.
+                None if f.key.ends_with(".parquet") => Ignored::Root,
+                None if other_suffix(&f.key) == Ignored::OtherSuffix => Ignored::OtherSuffix,
+                None => continue,
+            };
+            left.ignored.entry(why).or_default().add(f, true);
+        }
+        left
+    }
+}
+
+fn is_hidden(segment: &str) -> bool {
+    segment.starts_with(['_', '.'])
+}
+
+/// `key=value`, as engines find it in a path.
+fn is_partition(folder: &str) -> bool {
+    folder.find('=').is_some_and(|at| at > 0)
+}
+
+/// Whose state a folder of this name holds.
+fn state_folder(folder: &str) -> Option<Foreign> {
+    match folder {
+        DELTA_LOG => Some(Foreign::DeltaTable),
+        ".hoodie" => Some(Foreign::HudiTable),
+        "_spark_metadata" => Some(Foreign::SparkSink),
+        STATE_DIR => Some(Foreign::Store),
+        _ => None,
+    }
+}
+
+fn other_suffix(name: &str) -> Ignored {
+    let suffix = name.rsplit_once('.').map(|(_, suffix)| suffix.to_ascii_lowercase());
+    if matches!(suffix.as_deref(), Some("parquet" | "parq" | "pq")) { Ignored::OtherSuffix } else { Ignored::NotParquet }
+}
+
+/// A listing, sorted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sorted {
+    /// Inputs, our outputs, and whatever head names.
+    pub listing: Vec<Listed>,
+    /// The rest.
+    pub left: Left,
+}
+
+/// Names that are told of each kind.
+const NAMES: usize = 3;
+
+/// What of a listing is no input.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Left {
+    /// Left alone, by why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ignored: BTreeMap<Ignored, Seen>,
+    /// Somebody else's, by what it is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub foreign: BTreeMap<Foreign, Seen>,
+}
+
+/// Entries of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Seen {
+    /// How many.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The first of them, where a person would want to know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+}
+
+impl Seen {
+    fn add(&mut self, f: &Listed, named: bool) {
+        self.files += 1;
+        self.bytes += f.size;
+        if named && self.names.len() < NAMES {
+            self.names.push(shown(&f.key));
+        }
+    }
+
+    fn plus(&mut self, other: &Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.names.extend(other.names.iter().take(NAMES.saturating_sub(self.names.len())).cloned());
+    }
+
+    /// `` (`a`, `b` and 3 more)``, or nothing where no name was kept.
+    pub fn named(&self) -> String {
+        if self.names.is_empty() {
+            return String::new();
+        }
+        let names: Vec<String> = self.names.iter().map(|n| format!("`{}`", n.escape_debug())).collect();
+        let more = self.files.saturating_sub(names.len() as u64);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!(" ({}{more})", names.join(", "))
+    }
+}
+
+impl Left {
+    /// Whether everything was an input.
+    pub fn is_empty(&self) -> bool {
+        self.ignored.is_empty() && self.foreign.is_empty()
+    }
+
+    /// Adds what another listing left.
+    pub fn add(&mut self, other: &Self) {
+        other.ignored.iter().for_each(|(why, seen)| self.ignored.entry(*why).or_default().plus(seen));
+        other.foreign.iter().for_each(|(whose, seen)| self.foreign.entry(*whose).or_default().plus(seen));
+    }
+
+    /// What is left alone and why, in a line without its end; none where nothing is.
+    pub fn ignored_line(&self) -> Option<String> {
+        let kinds: Vec<String> = self.ignored.iter().map(|(why, seen)| format!("{} {}{}", seen.files, why.as_str(), seen.named())).collect();
+        (!kinds.is_empty()).then(|| kinds.join(", "))
+    }
+
+    /// Why nothing of `tenant` may be touched; none where nothing of it is somebody else's.
+    pub fn refusal(&self, tenant: &Tenant) -> Option<String> {
+        let found: Vec<String> = self.foreign.iter().map(|(whose, seen)| format!("{}{}", whose.as_str(), seen.named())).collect();
+        let name = self.foreign.values().flat_map(|seen| &seen.names).next()?;
+        Some(format!(
+            "tenant `{tenant}` holds what is not icepack's: {}. Nothing of the tenant is touched. Move it out of the tenant's folder, or name it in `exclude`, as in exclude = [{:?}]",
+            found.join("; "),
+            proposed_glob(name)
+        ))
+    }
+
+    /// Whether readers of the files would not get what their owner means: rows that a table has deleted, or another store's. Partition folders are read as ever.
+    pub fn misleads(&self) -> bool {
+        self.foreign.keys().any(|whose| *whose != Foreign::Partition)
+    }
+}
+
+/// A glob for what a foreign file belongs to: the folder of the table, not of its log.
+pub fn proposed_glob(key: &str) -> String {
+    let mut folders: Vec<&str> = key.split('/').collect();
+    folders.pop();
+    if let Some(at) = folders.iter().position(|f| state_folder(f).is_some() || *f == "metadata" || is_partition(f)).filter(|at| *at > 0) {
+        folders.truncate(at);
+    }
+    format!("{}/**", folders.join("/"))
+}
+
+#[cfg(test)]
+mod tests;
