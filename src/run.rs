@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
 use crate::model::estimate::Survey;
+use crate::model::inputs::Left;
 use crate::model::inspect::{Failure, LastRun, PlanReport, StatusReport, TenantStatus};
 use crate::model::marker::Role;
 use crate::model::names::{DELTA_LOG, FileId, Tenant};
@@ -37,12 +38,13 @@ use crate::model::report::{Requests, RunReport, SCHEMA_VERSION};
 use crate::model::shard::Shard;
 use crate::model::stock::Stock;
 use crate::plan::brake::Brake;
+use crate::plan::evidence::Evidence;
 use crate::plan::flat::Range;
 use crate::plan::money::{self, Pricing};
 use crate::plan::{compaction, expiry, shard, status};
 use crate::progress::{Event, Progress};
 use crate::stage::counting::{Counters, CountingStore};
-use crate::stage::discover::Looked;
+
 use crate::stage::litter::Directory;
 use crate::stage::marker::Root;
 use crate::stage::survey::Surveyor;
@@ -175,11 +177,12 @@ impl Context {
     /// Inventory and plan of one tenant. Nothing is planned where something of it is somebody else's.
     async fn look(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Result<(Inventory, Plan)> {
         let rules = self.config.input_rules();
-        let looking = trace::stage(trace::discover(), discover::inventory(store.as_ref(), tenant, &rules), |span, found: &Looked| {
-            span.record("files", found.inventory.listing.len());
-            span.record("bytes", found.inventory.listing.iter().map(|f| f.size).sum::<u64>());
+        let looking = trace::stage(trace::discover(), discover::evidence(store, tenant, &rules), |span, (found, _): &(Evidence, Left)| {
+            span.record("files", found.listing().len());
+            span.record("bytes", found.listing().iter().map(|f| f.size).sum::<u64>());
         });
-        let (inventory, left_alone) = looking.await?.own(tenant)?;
+        let (evidence, left_alone) = looking.await?;
+        let inventory = evidence.into_inventory();
         tenant::refuse_lost_manifest(tenant, &inventory)?;
         let policy = self.config.policy_for(tenant.as_str());
         let span = trace::plan();

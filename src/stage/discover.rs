@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
@@ -13,12 +13,17 @@ use crate::error::{Error, Result};
 use crate::model::file::Listed;
 use crate::model::inputs::{self, Left, Rules, Sorted};
 use crate::model::manifest::{FORMAT, Manifest, Receipt};
-use crate::model::names::{self, STATE_DIR, Tenant, TenantError};
+use crate::model::names::{self, Key, STATE_DIR, Tenant, TenantError};
 use crate::model::plan::Inventory;
+use crate::model::same::Sameness;
 use crate::parquet_io::source::short_body;
+use crate::plan::evidence::{self, Evidence};
 
 /// How often a reader starts over because head changed under it.
 const LIVE_TRIES: usize = 20;
+
+/// Objects asked for at once.
+const HEADS_AT_ONCE: usize = 16;
 
 /// Folders of [`STATE_DIR`] that are not a tenant's.
 const NOT_TENANTS: [&str; 1] = ["runs"];
@@ -211,8 +216,7 @@ pub async fn head(store: &dyn ObjectStore, tenant: &Tenant, at_least: u64) -> Re
         if let Some((manifest, found)) = read_tagged(store, tenant, newest).await? {
             // Another manifest may stand under this number by now: pruned in between, then put again by a run that slept. That one is in nobody's line,
             // and deleting what it "retired" would lose rows. The tag tells (each manifest has its own commit id); and what is still the highest number was never pruned.
-            let same = tag.is_some() && tag == found;
-            if same || versions(store, tenant).await?.iter().all(|(v, _)| *v <= newest) {
+            if Sameness::of(tag.as_deref(), found.as_deref()).is_same() || versions(store, tenant).await?.iter().all(|(v, _)| *v <= newest) {
                 return Ok(Some(manifest));
             }
         }
@@ -257,6 +261,56 @@ pub async fn inventory(store: &dyn ObjectStore, tenant: &Tenant, rules: &Rules) 
     }
     let Sorted { listing, left } = listing;
     Ok(Looked { inventory: Inventory { head: newest, listing }, left })
+}
+
+/// Head and a listing that it can be believed by: each snapshot that head names was seen, and nothing is somebody else's. With what was left out of it.
+///
+/// # Errors
+/// As [`inventory`]; [`Error::Refused`] where a snapshot is not in the store, or head was put again after outputs that it does not know, and head is head all the same.
+pub async fn evidence(store: &Arc<dyn ObjectStore>, tenant: &Tenant, rules: &Rules) -> Result<(Evidence, Left)> {
+    for _ in 0..LIVE_TRIES {
+        let (found, left) = inventory(store.as_ref(), tenant, rules).await?.own(tenant)?;
+        let unlisted: Vec<Key> = evidence::unlisted(&found).into_iter().map(|s| s.key.clone()).collect();
+        // A listing may be late, an answer about one object is not.
+        let seen = present(store, unlisted).await?;
+        let version = found.head.as_ref().map(|m| (m.version, m.commit_id));
+        let overtaken = overtaken(store.as_ref(), tenant, &found).await?;
+        let why = match Evidence::new(found, &seen) {
+            Ok(evidence) if overtaken.is_empty() => return Ok((evidence, left)),
+            Ok(_) => evidence::refusal_of_older(tenant, version.map_or(0, |(v, _)| v), &overtaken),
+            Err(missing) => evidence::refusal(tenant, version.map_or(0, |(v, _)| v), &missing),
+        };
+        // Another run may have merged and deleted them since head was read.
+        if head(store.as_ref(), tenant, 0).await?.map(|m| (m.version, m.commit_id)) == version {
+            return Err(Error::Refused(why));
+        }
+    }
+    Err(Error::Conflict(format!("tenant `{tenant}` was committed to all the time: no consistent view could be taken")))
+}
+
+/// Those of `keys` that are there. Each is asked for.
+///
+/// # Errors
+/// [`Error::Store`] where the answer is neither yes nor no.
+pub async fn present(store: &Arc<dyn ObjectStore>, keys: Vec<Key>) -> Result<BTreeSet<Key>> {
+    let asked = stream::iter(keys).map(|key| is_there(Arc::clone(store), key));
+    let found: Vec<Option<Key>> = asked.buffer_unordered(HEADS_AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Outputs that say that head is an older manifest. The store is asked for head's time only where there are some that could.
+async fn overtaken(store: &dyn ObjectStore, tenant: &Tenant, found: &Inventory) -> Result<Vec<Key>> {
+    let Some(head) = found.head.as_ref().filter(|_| !evidence::younger(found).is_empty()) else { return Ok(Vec::new()) };
+    let put_at = versions(store, tenant).await?.into_iter().find(|(version, _)| *version == head.version).map(|(_, at)| at);
+    Ok(put_at.map_or_else(Vec::new, |at| evidence::overtaken(found, at)))
+}
+
+async fn is_there(store: Arc<dyn ObjectStore>, key: Key) -> Result<Option<Key>> {
+    match store.head(&path(&key)?).await {
+        Ok(_) => Ok(Some(key)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(e) => Err(Error::store(format!("cannot look for `{key}`"), e)),
+    }
 }
 
 /// An inventory of which head is still head after the listing: what a reader may take for the live view.

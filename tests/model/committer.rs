@@ -94,6 +94,7 @@ impl Model {
             },
             At::ListFiles => {
                 c.seen.0.listing = Some(s.world.listing().into_iter().map(|f| (f.key, f.etag)).collect());
+                c.seen.0.gone = c.wish.0.forget.iter().filter(|key| !s.world.hot.contains_key(*key)).cloned().collect();
                 return self.look(s, p, c);
             }
             At::Look { mut todo } => {
@@ -194,6 +195,7 @@ impl Model {
         }
         self.reached("the floor is raised");
         sweep.round = 1;
+        sweep.deleted.clear();
         s.procs[p].pc = Pc::list(sweep);
     }
 }

@@ -11,6 +11,7 @@ use icepack::model::file::Micros;
 use icepack::model::manifest::{Edit, Ledger, Observed, RetireReason, Retired};
 use icepack::model::names::{FileId, FileKind, Key, classify, manifest_key};
 use icepack::model::plan::Inventory;
+use icepack::plan::evidence::Evidence;
 use icepack::plan::{live, sweep};
 
 use crate::checker::{Fault, How, Model, Phase, Takes};
@@ -155,7 +156,7 @@ impl Model {
         let mut edit = Edit::new(name(p as u64), name(Self::seed(s, p)));
         for old in head.snapshots.iter().filter(|s| s.stats.min >= Some(Micros(i64::from(OLD)))) {
             let (key, size, etag, rows) = (old.key.clone(), old.size, old.etag.clone(), old.stats.rows);
-            edit.retire.push(Retired { key, size, etag, rows, at: at(0), reason: RetireReason::Expired });
+            edit.retire.push(Retired { key, size, etag, rows, fingerprint: None, set_aside: None, at: at(0), reason: RetireReason::Expired });
             edit.ledger.rows_in += rows;
             edit.ledger.rows_expired += rows;
         }
@@ -195,7 +196,16 @@ impl Model {
         let (old, mut kept): (Vec<Row>, Vec<Row>) = distinct.iter().copied().partition(|row| *row >= OLD);
         for (key, o) in taken {
             seen.present.insert(key.clone(), o.etag.clone());
-            edit.retire.push(Retired { key: key.clone(), size: o.size, etag: o.etag.clone(), rows: o.size, at: at(0), reason: RetireReason::Compacted });
+            edit.retire.push(Retired {
+                key: key.clone(),
+                size: o.size,
+                etag: o.etag.clone(),
+                rows: o.size,
+                fingerprint: None,
+                set_aside: None,
+                at: at(0),
+                reason: RetireReason::Compacted,
+            });
         }
         if self.fault == Some(Fault::LosesARow) {
             kept.pop();
@@ -244,11 +254,12 @@ impl Model {
 
     fn sweep_list(&self, s: &mut State, p: usize, head: Head, sweep: Sweep) {
         let listing = s.world.listing();
-        let mut todo = sweep::deletable(&head, &listing, at(s.time), Duration::ZERO);
+        let Some(evidence) = believed(s, &head, &listing) else { return self.disbelieved(s, p, &head, sweep) };
+        let mut todo = sweep::deletable(&evidence, at(s.time), Duration::ZERO);
         if self.fault == Some(Fault::CollectsWithoutFloor) {
             todo.extend(sweep::orphans(&head, &listing).into_iter().map(|(_, f)| f.key.clone()));
         } else {
-            todo.extend(sweep::collectable(&head, &listing));
+            todo.extend(sweep::collectable(&evidence));
         }
         if self.fault == Some(Fault::ForgetsUnseen) && !todo.is_empty() {
             // The deletes were sent and got no reply: taken for done.
@@ -262,8 +273,19 @@ impl Model {
         s.procs[p].pc = Pc::Delete { head, todo, sweep };
     }
 
-    fn delete(&self, s: &mut State, p: usize, head: Head, mut todo: Vec<Key>, sweep: Sweep) {
+    /// A snapshot of head is not there: another run has merged it since, or head is older than the store.
+    fn disbelieved(&self, s: &mut State, p: usize, head: &Head, sweep: Sweep) {
+        if s.newest().0 != head.version {
+            self.reached("head is read again, for a snapshot of it is gone");
+            s.procs[p].pc = Pc::list(sweep);
+            return;
+        }
+        s.broken = Some("an honest run is told that head is older than the store");
+    }
+
+    fn delete(&self, s: &mut State, p: usize, head: Head, mut todo: Vec<Key>, mut sweep: Sweep) {
         let key = todo.remove(0);
+        sweep.deleted.insert(key.clone());
         if matches!(classify(&tenant(), &key), FileKind::Snapshot(_)) && !head.retired_keys().contains(key.as_str()) {
             self.reached("an orphan is collected");
         }
@@ -272,10 +294,14 @@ impl Model {
     }
 
     fn forget(&self, s: &mut State, p: usize, head: Head, sweep: Sweep, listing: Vec<icepack::model::file::Listed>) {
+        let Some(evidence) = believed(s, &head, &listing) else { return self.disbelieved(s, p, &head, sweep) };
+        // What a listing does not show is asked for.
+        let mut gone: BTreeSet<Key> = head.retired_keys().into_iter().filter(|key| !s.world.hot.contains_key(*key)).map(str::to_owned).collect();
+        gone.extend(sweep.deleted.iter().cloned());
         let unnamed: Vec<FileId> = sweep::orphans(&head, &listing).into_iter().map(|(id, _)| id).collect();
         let mut edit = Edit::new(name(p as u64), name(Self::seed(s, p) + 6 + u64::from(sweep.round)));
-        edit.forget = sweep::forgettable(&head, &listing);
-        edit.floor = sweep::next_floor(&head, &unnamed, at(s.procs[p].began), GRACE);
+        edit.forget = sweep::forgettable(&head, &listing, &gone);
+        edit.floor = sweep::next_floor(&evidence, &unnamed, at(s.procs[p].began), GRACE);
         edit.settle = head.archives.iter().map(|a| a.key.clone()).filter(|k| sweep.filed.contains(k)).collect();
         if self.fault == Some(Fault::SettlesUnfiled) {
             edit.settle = head.archives.iter().map(|a| a.key.clone()).collect();
@@ -284,7 +310,7 @@ impl Model {
             s.procs[p].pc = Pc::ListForPruning { version: head.version };
             return;
         }
-        let seen = Observed { listing: Some(tags(&listing)), receipts: sweep.filed.clone(), ..Observed::since(&head) };
+        let seen = Observed { listing: Some(tags(&listing)), gone, receipts: sweep.filed.clone(), ..Observed::since(&head) };
         self.begin_commit(s, p, head, Wish::new(edit), Seen(seen), Some(sweep), Vec::new());
     }
 
@@ -310,6 +336,12 @@ impl Model {
             None => self.end(s, p),
         }
     }
+}
+
+/// Head, if each of its snapshots is there: in the listing, or when it is asked for.
+fn believed(s: &State, head: &Head, listing: &[icepack::model::file::Listed]) -> Option<Evidence> {
+    let inventory = Inventory { head: Some(head.0.as_ref().clone()), listing: listing.to_vec() };
+    Evidence::new(inventory, &s.world.hot.keys().cloned().collect()).ok()
 }
 
 fn tags(listing: &[icepack::model::file::Listed]) -> BTreeMap<Key, Option<String>> {

@@ -116,7 +116,7 @@ pub struct Seen(pub Observed);
 
 impl Hash for Seen {
     fn hash<H: Hasher>(&self, h: &mut H) {
-        (self.0.head_version, &self.0.present, &self.0.listing, &self.0.receipts).hash(h);
+        (self.0.head_version, &self.0.present, &self.0.listing, &self.0.gone, &self.0.receipts).hash(h);
     }
 }
 
@@ -201,6 +201,8 @@ pub struct Newest(pub u64, pub FileId);
 pub struct Sweep {
     pub round: u8,
     pub filed: BTreeSet<Key>,
+    /// What this round has deleted.
+    pub deleted: BTreeSet<Key>,
 }
 
 /// Where a process stands: each variant names the request that comes next.
