@@ -59,7 +59,7 @@ pub enum Status {
     Done,
     /// The deadline or a signal came first; the rest waits for the next pass.
     Stopped,
-    /// Done, but files were quarantined by this pass.
+    /// Done, but this pass quarantined files, or left files that the store did not let it read.
     Quarantined,
     /// Lost to a concurrent run; nothing is harmed, the next pass takes it up.
     Conflict,
@@ -82,6 +82,16 @@ impl Status {
             Self::Refused => "refused",
         }
     }
+}
+
+/// An input that nothing is wrong with and that could not be read: it was gone, it was being written to, or the store did not give it. Nothing is remembered of
+/// it: the next pass tries again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftAlone {
+    /// Relative to the store's root.
+    pub key: Key,
+    /// Why, in a sentence.
+    pub reason: String,
 }
 
 /// One tenant's result.
@@ -114,6 +124,9 @@ pub struct TenantReport {
     pub requests: Requests,
     /// Files quarantined by this pass.
     pub quarantined: Vec<Key>,
+    /// Inputs that this pass could not read and left where they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_alone: Vec<LeftAlone>,
     /// Files deleted: retired inputs and orphans.
     pub files_deleted: u64,
     /// Rows with the same id and time but other content: all kept.
@@ -156,6 +169,7 @@ impl TenantReport {
         self.ledger = self.ledger.plus(o.ledger);
         self.requests = self.requests.plus(o.requests);
         self.quarantined.extend(o.quarantined.iter().cloned());
+        self.left_alone.extend(o.left_alone.iter().cloned());
         self.files_deleted += o.files_deleted;
         self.id_conflicts += o.id_conflicts;
         self.implausible += o.implausible;

@@ -67,9 +67,10 @@ pub fn forgettable(head: &Manifest, listing: &[Listed]) -> Vec<Key> {
     let listed: BTreeMap<&str, &Listed> = listing.iter().map(|f| (f.key.as_str(), f)).collect();
     let gone = |key: &str, etag: &Option<String>| listed.get(key).is_none_or(|l| l.etag != *etag);
     let retired = head.retired.iter().filter(|r| gone(&r.key, &r.etag)).map(|r| &r.key);
-    // A damaged snapshot stays in head, and so does the note of why it is left alone.
+    // A damaged snapshot stays in head, and so does the note of why it is left alone, until another version of it is there: it was mended.
     let live: BTreeSet<&str> = head.snapshots.iter().map(|s| s.key.as_str()).collect();
-    let quarantined = head.quarantined.iter().filter(|q| gone(&q.key, &q.etag) && !live.contains(q.key.as_str())).map(|q| &q.key);
+    let is_over = |key: &str| !live.contains(key) || listed.contains_key(key);
+    let quarantined = head.quarantined.iter().filter(|q| gone(&q.key, &q.etag) && is_over(&q.key)).map(|q| &q.key);
     retired.chain(quarantined).cloned().collect()
 }
 

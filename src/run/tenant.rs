@@ -153,7 +153,7 @@ impl Run {
                 Ok(()) => publishing.publish(report).await,
                 Err(e) if group_run.line.ends(&e) => _ = end.get_or_insert(e),
                 // Another shard saw other files and took some of these: it has done them, or they wait for the next pass.
-                Err(e @ (Error::Conflict(_) | Error::Gone(_))) => {
+                Err(e @ Error::Conflict(_)) => {
                     tracing::info!("group left to another shard: {e}");
                     report.conflicts += 1;
                 }

@@ -141,7 +141,8 @@ fn problems(t: &TenantReport) -> Vec<String> {
     let error = t.error.iter().map(|e| format!("{}: {}", t.tenant, one_line(e)));
     let quarantined =
         t.quarantined.iter().map(|key| format!("{}: quarantined `{}`, which is left where it is; `icepack plan --explain` says why", t.tenant, one_line(key)));
-    error.chain(quarantined).collect()
+    let left = t.left_alone.iter().map(|l| format!("{}: left `{}` where it is: {}", t.tenant, one_line(&l.key), one_line(&l.reason)));
+    error.chain(quarantined).chain(left).collect()
 }
 
 /// The line on stderr for a pass that did not end well; none where it did. `detail` adds the first reason, for those who do not see the table.
@@ -167,6 +168,11 @@ pub fn verdict(report: &RunReport, detail: bool) -> Option<String> {
             "{} quarantined and left in place: {first}{more}; `icepack plan --explain` says why: repair, replace or remove",
             plural(quarantined.len() as u64, "file")
         ))
+    } else if report.totals.status == Status::Quarantined
+        && let Some(first) = report.totals.left_alone.first()
+    {
+        let left = plural(report.totals.left_alone.len() as u64, "file");
+        Some(format!("{left} left in place that could not be read: {}: {}", one_line(&first.key), one_line(&first.reason)))
     } else {
         None
     }
@@ -178,7 +184,7 @@ mod tests {
     use chrono::DateTime;
     use icepack::model::manifest::Ledger;
     use icepack::model::names::FileId;
-    use icepack::model::report::SCHEMA_VERSION;
+    use icepack::model::report::{LeftAlone, SCHEMA_VERSION};
 
     fn tenant(name: &str, status: Status) -> TenantReport {
         TenantReport { tenant: name.to_owned(), status, ..TenantReport::default() }
@@ -260,6 +266,12 @@ mod tests {
     #[test]
     fn errors_stand_below_the_table_a_line_each() {
         let failed = TenantReport { error: Some("cannot put x:\nno".to_owned()), ..tenant("globex", Status::Failed) };
+        let denied = LeftAlone { key: "acme/odd.parquet".to_owned(), reason: "AccessDenied: no".to_owned() };
+        let left = report(vec![TenantReport { left_alone: vec![denied.clone()], ..tenant("acme", Status::Quarantined) }]);
+        assert_eq!(verdict(&left, false).unwrap(), "1 file left in place that could not be read: acme/odd.parquet: AccessDenied: no");
+        assert!(run(&left, &[], Style::default()).contains("\nacme: left `acme/odd.parquet` where it is: AccessDenied: no"));
+        let growing = report(vec![TenantReport { left_alone: vec![denied], ..tenant("acme", Status::Done) }]);
+        assert_eq!((verdict(&growing, false), exit_code(&growing)), (None, 0));
         let held = TenantReport { quarantined: vec!["acme/bad.parquet".to_owned()], ..tenant("acme", Status::Quarantined) };
         let report = report(vec![failed, held]);
         let text = run(&report, &[], Style::default());

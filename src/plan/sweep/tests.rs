@@ -85,10 +85,21 @@ fn the_floor_rises_only_for_something_and_by_the_stores_clock() {
 fn what_is_gone_or_replaced_is_forgotten() {
     let mut m = head(0);
     for key in ["acme/bad.parquet", "acme/mended.parquet", "acme/worse.parquet"] {
-        m.quarantined.push(Quarantined { key: key.into(), size: 1, etag: Some("e".into()), reason: String::new(), at: at(0) });
+        m.quarantined.push(Quarantined { key: key.into(), size: 1, etag: Some("e".into()), reason: String::new(), at: at(0), cause: None });
     }
     let listing = [listed("acme/b.parquet", "e"), listed("acme/bad.parquet", "e"), listed("acme/mended.parquet", "new")];
     assert_eq!(forgettable(&m, &listing), ["acme/a.parquet", "acme/mended.parquet", "acme/worse.parquet"]);
+}
+
+#[test]
+fn the_note_on_a_live_snapshot_is_forgotten_once_another_version_of_it_is_there() {
+    let mut m = head(0);
+    let live = m.snapshots[0].clone();
+    m.quarantined.push(Quarantined { key: live.key.clone(), size: 1, etag: Some("bad".into()), reason: String::new(), at: at(0), cause: None });
+    let noted = |listing: &[Listed]| forgettable(&m, listing).contains(&live.key);
+    assert!(!noted(&[listed(&live.key, "bad")]));
+    assert!(!noted(&[]), "that it is missing is no reason to take it for sound");
+    assert!(noted(&[listed(&live.key, "mended")]));
 }
 
 #[test]
