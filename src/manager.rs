@@ -139,6 +139,7 @@ impl CompactionManager {
             observe: false,
             surveyor: Arc::default(),
             directory: None,
+            archive_directory: None,
         };
         Self { context, archive_store: None, archive_class: None, stats: Mutex::default() }
     }
@@ -161,6 +162,13 @@ impl CompactionManager {
     #[must_use]
     pub fn with_directory(mut self, root: impl Into<std::path::PathBuf>) -> Self {
         self.context.directory = Some(Directory::new(root));
+        self
+    }
+
+    /// The directory that the archive is, for the same.
+    #[must_use]
+    pub fn with_archive_directory(mut self, root: impl Into<std::path::PathBuf>) -> Self {
+        self.context.archive_directory = Some(Directory::new(root));
         self
     }
 

@@ -83,6 +83,8 @@ pub(crate) struct Context {
     pub surveyor: Arc<Surveyor>,
     /// Where the store is a directory: it.
     pub directory: Option<Directory>,
+    /// Where the archive is one.
+    pub archive_directory: Option<Directory>,
 }
 
 /// A pass and what it leaves behind.

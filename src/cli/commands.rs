@@ -272,6 +272,9 @@ impl App<'_> {
             manager = manager.with_directory(root);
         }
         if let Some(cold) = cold {
+            if let Location::Directory(root) = &cold.location {
+                manager = manager.with_archive_directory(root);
+            }
             let class = self.settings.archive_class(&cold.location);
             manager = manager.with_archive_store(cold.store, class);
         }

@@ -255,9 +255,19 @@ pub fn is_output(tenant: &Tenant, key: &str) -> bool {
     matches!(classify(tenant, key), FileKind::Snapshot(_))
 }
 
+/// The id in the name of an archive object of `tenant`, or of its receipt.
+pub fn parse_archive_name(tenant: &Tenant, name: &str) -> Option<FileId> {
+    let stem = name.strip_suffix(".receipt.json").or_else(|| name.strip_suffix(".parquet"))?;
+    parse_dated_name(tenant, "archive.", stem)
+}
+
 /// `snapshot.<tenant>.<from>-<to>.<id>` → id.
 fn parse_snapshot_name(tenant: &Tenant, stem: &str) -> Option<FileId> {
-    let rest = stem.strip_prefix("snapshot.")?.strip_prefix(tenant.as_str())?.strip_prefix('.')?;
+    parse_dated_name(tenant, "snapshot.", stem)
+}
+
+fn parse_dated_name(tenant: &Tenant, kind: &str, stem: &str) -> Option<FileId> {
+    let rest = stem.strip_prefix(kind)?.strip_prefix(tenant.as_str())?.strip_prefix('.')?;
     let (span, id) = rest.rsplit_once('.')?;
     // Two times of 18 characters with a dash between them; the times hold dashes of their own.
     if span.len() != 37 || !span.is_char_boundary(18) || !span.is_char_boundary(19) || &span[18..19] != "-" {

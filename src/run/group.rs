@@ -337,10 +337,12 @@ impl GroupRun<'_> {
         let id = self.run.context.clock.mint(FileId::NIL);
         let timestamp_column = self.run.context.config.timestamp_column.clone();
         let sources = inputs.iter().map(|i| i.key.clone()).collect();
+        let source_bytes = inputs.iter().map(|i| i.size).sum();
         let requests = Arc::clone(self.archive_requests);
         let task = async move {
             let Some(first) = batches.recv().await else { return Ok(None) };
-            let request = ArchiveRequest { tenant, run_id, id, from: first.from, to: first.to_bound, timestamp_column, sources, budget, requests };
+            let request =
+                ArchiveRequest { tenant, run_id, id, from: first.from, to: first.to_bound, timestamp_column, sources, source_bytes, budget, requests };
             tracing::info!(archive = target.description(), "archiving expired rows");
             let archiving = target.archive(request, expired_rows(first, batches, merge_done));
             let receipt = trace::stage(trace::archive("rows"), archiving, |span, receipt| trace::archived(span, [receipt])).await?;

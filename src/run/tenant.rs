@@ -189,8 +189,8 @@ impl Run {
         // What is not published may be what readers see for good: nothing goes before it is.
         let Some(table) = publishing.table().await else { return Ok(0) };
         let clock = self.context.clock.as_ref();
-        let directory = self.context.directory.as_ref();
-        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time: self.store_time, directory, table: table.as_ref() };
+        let (directory, archive) = (self.context.directory.as_ref(), self.context.archive_directory.as_ref());
+        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time: self.store_time, directory, archive, table: table.as_ref() };
         Ok(sweeper.sweep(&receipts).await?.deleted)
     }
 

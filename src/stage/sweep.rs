@@ -48,6 +48,8 @@ pub struct Sweeper<'a> {
     pub store_time: DateTime<Utc>,
     /// Where the store is a directory: it, for the files that a killed process was writing.
     pub directory: Option<&'a Directory>,
+    /// Where the archive is one.
+    pub archive: Option<&'a Directory>,
     /// The table that this run publishes, where it publishes.
     pub table: Option<&'a Followed>,
 }
@@ -79,6 +81,9 @@ impl Sweeper<'_> {
             let mut unnamed: Vec<FileId> = sweep::orphans(&head, &listing).into_iter().map(|(id, _)| id).collect();
             if let Some(directory) = self.directory {
                 unnamed.extend(directory.sweep(self.tenant, &head)?);
+            }
+            if let Some(archive) = self.archive {
+                unnamed.extend(archive.sweep_archive(self.tenant, &head)?);
             }
             let mut edit = self.committer.edit();
             edit.forget = sweep::forgettable(&head, &listing);

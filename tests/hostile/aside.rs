@@ -348,3 +348,41 @@ async fn what_is_set_aside_past_its_ttl_is_overdue() {
     let status = CompactionManager::new(Arc::clone(&store), thirty_days()).status(&Selection::all()).await.unwrap();
     assert_eq!(status.tenants[0].overdue_s.map(|s| s / 86_400), Some(10), "{status:?}");
 }
+
+#[cfg(feature = "delta")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_has_the_other_rows_while_one_file_cannot_be_read() {
+    use icepack::model::publish::{Layout, Publish};
+    for fate in [Fate::Grows, Fate::Denied, Fate::Frozen] {
+        let (store, _) = seeded().await;
+        // Large enough that nothing is merged: the files are published as they are.
+        let config = CompactionConfig { min_files_to_compact: 100, publish: Some(Publish { layout: Layout::PerTenant, keep: Duration::ZERO }), ..eager() };
+        let report = run_on(&Odd::new(&store, "acme/odd", fate), config).await;
+        assert!(report.totals.status <= Status::Done && report.totals.error.is_none(), "{fate:?}: {report:?}");
+        let published = report.tenants[0].published.clone().unwrap();
+        assert_eq!((published.left_out.len(), published.table_version), (1, 1), "{published:?}");
+        assert!(published.left_out[0].starts_with("`acme/odd.parquet`, until it is compacted: "), "{published:?}");
+    }
+}
+
+#[test]
+fn what_a_killed_writer_left_in_a_directory_archive_is_removed() {
+    let dir = TempDir::new().unwrap();
+    let (store, cold) = (dir.path().join("hot"), dir.path().join("cold"));
+    neighbours(&store, "acme");
+    let acme = icepack::model::names::Tenant::parse("acme").unwrap();
+    let (from, id) = (icepack::model::file::Micros(0), "01J8Z0000000000000000000ZZ".parse().unwrap());
+    let object = icepack::model::names::archive_key(&acme, from, from, id);
+    let receipt = icepack::model::names::receipt_key(&object);
+    let write = |key: String| {
+        let path = cold.join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "half").unwrap();
+        path
+    };
+    let dead = [write(format!("{object}#1")), write(format!("{receipt}#1")), write(format!("{receipt}#2"))];
+    let theirs = [write("acme/1970-01/notes.receipt.json#1".to_owned()), write(receipt.replace("acme", "globex") + "#1")];
+    let (store, cold) = (store.display().to_string(), cold.display().to_string());
+    job::expect(&[("ICEPACK_SWEEP_ORPHAN_GRACE", "0s".to_owned())], 0, ["run", "--store", &store, "--archive", &cold]);
+    assert_eq!((dead.map(|p| p.exists()), theirs.map(|p| p.exists())), ([false; 3], [true; 2]));
+}
