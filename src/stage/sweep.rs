@@ -61,6 +61,7 @@ impl Sweeper<'_> {
     /// Of the store, or of the commit. What was not deleted or forgotten is taken up by the next pass: the manifest remembers.
     pub async fn sweep(&self, receipts: &BTreeSet<Key>) -> Result<SweepReport> {
         let mut report = SweepReport::default();
+        let mut undeleted = None;
         // Twice at most: raising the floor is a commit, and only what lies below a committed floor may go.
         for _ in 0..2 {
             let Some(head) = discover::head(self.store.as_ref(), self.tenant, 0).await? else { break };
@@ -75,7 +76,9 @@ impl Sweeper<'_> {
                 doomed.clear();
             }
             if !doomed.is_empty() {
-                report.deleted += self.delete(&doomed).await?;
+                let (deleted, failure) = self.delete(&doomed).await?;
+                report.deleted += deleted;
+                undeleted = undeleted.or(failure);
                 listing = discover::list(self.store.as_ref(), self.tenant).await?;
             }
             let mut unnamed: Vec<FileId> = sweep::orphans(&head, &listing).into_iter().map(|(id, _)| id).collect();
@@ -104,7 +107,7 @@ impl Sweeper<'_> {
                 break;
             }
         }
-        Ok(report)
+        undeleted.map_or(Ok(report), Err)
     }
 
     /// What may go now.
@@ -135,9 +138,9 @@ impl Sweeper<'_> {
         }
     }
 
-    /// Deletes in bulk, and one by one where a store knows no bulk delete.
-    async fn delete(&self, keys: &[Key]) -> Result<u64> {
-        let mut deleted = 0;
+    /// Deletes in bulk, and one by one where a store knows no bulk delete. One that is locked or denied keeps no other here: how many went, and why the first did not.
+    async fn delete(&self, keys: &[Key]) -> Result<(u64, Option<Error>)> {
+        let (mut deleted, mut failure) = (0, None);
         for chunk in keys.chunks(BULK) {
             let paths = chunk.iter().map(|k| path(k)).collect::<Result<Vec<_>>>()?;
             let gone = |r: &object_store::Result<_>| matches!(r, Ok(_) | Err(object_store::Error::NotFound { .. }));
@@ -152,11 +155,18 @@ impl Sweeper<'_> {
             for p in &paths {
                 match self.store.delete(p).await {
                     Ok(()) | Err(object_store::Error::NotFound { .. }) => deleted += 1,
-                    Err(e) => return Err(Error::store(format!("cannot delete `{p}`"), e)),
+                    Err(e) => {
+                        let is_its_own = matches!(e, object_store::Error::PermissionDenied { .. });
+                        let e = Error::store(format!("cannot delete `{p}`"), e);
+                        if !is_its_own {
+                            return Err(e);
+                        }
+                        failure.get_or_insert(e);
+                    }
                 }
             }
         }
-        Ok(deleted)
+        Ok((deleted, failure))
     }
 
     /// Removes manifests that nobody needs any more.
@@ -167,6 +177,10 @@ impl Sweeper<'_> {
         let versions = discover::versions(self.store.as_ref(), self.tenant).await?;
         let old = sweep::prunable(head.version, &versions, self.store_time);
         let keys: Vec<Key> = old.iter().map(|v| names::manifest_key(self.tenant, *v)).collect();
-        if keys.is_empty() { Ok(0) } else { self.delete(&keys).await }
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let (deleted, failure) = self.delete(&keys).await?;
+        failure.map_or(Ok(deleted), Err)
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use icepack::model::manifest::Manifest;
 use icepack::model::report::{RunReport, Status};
@@ -28,6 +29,8 @@ enum Fate {
     Gone,
     Denied,
     Frozen,
+    /// It may be read, and not deleted.
+    Locked,
     /// Another run compacts the tenant and deletes the file first.
     Taken,
 }
@@ -79,14 +82,27 @@ impl ObjectStore for Odd {
                 Fate::Denied => return Err(Self::refused(location, "AccessDenied")),
                 Fate::Frozen => return Err(Self::refused(location, "InvalidObjectState")),
                 Fate::Taken if !self.taken.swap(true, Ordering::SeqCst) => _ = run_on(&self.inner, eager()).await,
-                Fate::Taken => {}
+                Fate::Taken | Fate::Locked => {}
             }
         }
         self.inner.get_opts(location, options).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
+        let (within, is_locked) = (self.within.clone(), self.fate == Fate::Locked);
+        let asked = locations.map(move |location| match location {
+            Ok(location) if is_locked && location.as_ref().contains(&within) => Err(Self::refused(&location, "AccessDenied")),
+            location => location,
+        });
+        let inner = Arc::clone(&self.inner);
+        let one = move |location: Result<Path>| {
+            let inner = Arc::clone(&inner);
+            async move {
+                let location = location?;
+                inner.delete(&location).await.map(|()| location)
+            }
+        };
+        asked.then(one).boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -347,6 +363,22 @@ async fn what_is_set_aside_past_its_ttl_is_overdue() {
     assert_eq!(report.totals.quarantined, ["acme/z.parquet"], "{report:?}");
     let status = CompactionManager::new(Arc::clone(&store), thirty_days()).status(&Selection::all()).await.unwrap();
     assert_eq!(status.tenants[0].overdue_s.map(|s| s / 86_400), Some(10), "{status:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_may_not_be_deleted_keeps_no_other() {
+    let (store, rows) = seeded().await;
+    let odd = Odd::new(&store, "acme/good-1", Fate::Locked);
+    for _ in 0..2 {
+        let report = run_on(&odd, eager()).await;
+        assert_eq!(report.tenants[0].status, Status::Failed);
+        let error = report.tenants[0].error.clone().unwrap();
+        assert!(error.starts_with("cannot delete `acme/good-1.parquet`: AccessDenied: no; "), "{error}");
+        let left: Vec<_> = tenant_keys(&store, "acme").await.into_iter().filter(|k| !k.contains("snapshot.")).collect();
+        assert_eq!(left, ["acme/good-1.parquet"]);
+        assert_eq!(head(&store, "acme").await.retired_keys(), ["acme/good-1.parquet"].into(), "what is gone is forgotten");
+        assert_eq!(live(&store, "acme").await, sorted(rows.clone()));
+    }
 }
 
 #[cfg(feature = "delta")]

@@ -127,7 +127,7 @@ pub(super) async fn open_all(store: &Arc<dyn ObjectStore>, spec: &MergeSpec, sha
     let mut fetched = stream::iter(fetches).buffer_unordered(spec.prefetch.max(1));
     let mut opened: Vec<(usize, Opened)> = Vec::with_capacity(spec.inputs.len());
     let mut bad: Vec<(usize, BadInput)> = Vec::new();
-    let mut denied = None;
+    let mut denied: Option<(usize, Error)> = None;
     while let Some((i, result)) = fetched.next().await {
         match result {
             Ok(mut input) => {
@@ -136,8 +136,8 @@ pub(super) async fn open_all(store: &Arc<dyn ObjectStore>, spec: &MergeSpec, sha
             }
             Err(e) => match BadInput::of(&e) {
                 Some(b) => {
-                    if b.flaw == Flaw::Unread(Unread::Denied) {
-                        denied.get_or_insert(e);
+                    if b.flaw == Flaw::Unread(Unread::Denied) && denied.as_ref().is_none_or(|(first, _)| i < *first) {
+                        denied = Some((i, e));
                     }
                     bad.push((i, b));
                 }
@@ -147,7 +147,7 @@ pub(super) async fn open_all(store: &Arc<dyn ObjectStore>, spec: &MergeSpec, sha
     }
     drop(fetched);
     // Whether it is the file or the credentials, only the others tell.
-    if let Some(e) = denied.filter(|_| opened.is_empty()) {
+    if let Some((_, e)) = denied.filter(|_| opened.is_empty()) {
         return Err(MergeError::Failed(e));
     }
     opened.sort_by_key(|(i, _)| *i);
