@@ -46,9 +46,23 @@ pub enum Error {
         reason: String,
     },
 
-    /// An input vanished or changed under the run: another run has it.
-    #[error("`{0}` is gone or was replaced while it was being read: another run or program has taken it; the next pass plans anew")]
+    /// A file that the listing showed is not there.
+    #[error("`{0}` is listed and not there: it was deleted or moved meanwhile; the next pass plans anew")]
     Gone(Key),
+
+    /// A file is not the one that was listed: it grew, or another one came to its name.
+    #[error("`{0}` changed between the listing and the read: something still writes to it; it is taken once it no longer changes")]
+    Changed(Key),
+
+    /// The store has a file and does not give it: access is denied, or it is in a class that must be thawed first.
+    #[error("cannot read `{key}`: {}", said::by(source))]
+    Withheld {
+        /// The file.
+        key: Key,
+        /// The store's word.
+        #[source]
+        source: object_store::Error,
+    },
 
     /// Somebody else's commit came first and this one no longer applies. Exit code 4.
     #[error("lost to a concurrent run: {0}; nothing is harmed, the next pass takes it up")]
@@ -92,6 +106,19 @@ pub enum Error {
     Stopped,
 }
 
+/// Why a file was not read, though nothing is wrong with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// It is not there any more.
+    Gone,
+    /// It is being written to.
+    Changed,
+    /// Access to it is denied.
+    Denied,
+    /// It must be thawed first.
+    Frozen,
+}
+
 impl Error {
     /// A store's error, with what was being done.
     pub fn store(action: impl Into<String>, source: object_store::Error) -> Self {
@@ -103,11 +130,26 @@ impl Error {
         Self::Local { action: action.into(), why: why.to_string() }
     }
 
+    /// Why a file was not read, where nothing is wrong with its bytes and no other file need suffer for it.
+    pub(crate) fn unread(&self) -> Option<(Unread, String)> {
+        Some(match self {
+            Self::Gone(_) => (Unread::Gone, "the listing shows it, and it is not there: it was deleted or moved meanwhile".to_owned()),
+            Self::Changed(_) => (
+                Unread::Changed,
+                "it changed between the listing and the read, so something still writes to it: it is left as it is, and taken by a pass that finds it unchanged"
+                    .to_owned(),
+            ),
+            Self::Withheld { source, .. } if chain(source).contains("InvalidObjectState") => (Unread::Frozen, said::by(source)),
+            Self::Withheld { source, .. } => (Unread::Denied, said::by(source)),
+            _ => return None,
+        })
+    }
+
     /// The process's exit code where this error ends it.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Conflict(_) | Self::Gone(_) => 4,
+            Self::Conflict(_) => 4,
             Self::Refused(_) => 5,
             _ => 1,
         }

@@ -142,6 +142,7 @@ impl CompactionManager {
             directory: None,
             enclosing: Vec::new(),
             archive_root: None,
+            archive_directory: None,
         };
         Self { context, archive_store: None, archive_class: None, stats: Mutex::default() }
     }
@@ -178,6 +179,13 @@ impl CompactionManager {
     #[must_use]
     pub fn with_archive_root(mut self, root: Root) -> Self {
         self.context.archive_root = Some(root);
+        self
+    }
+
+    /// The directory that the archive is, for the same.
+    #[must_use]
+    pub fn with_archive_directory(mut self, root: impl Into<std::path::PathBuf>) -> Self {
+        self.context.archive_directory = Some(Directory::new(root));
         self
     }
 

@@ -93,6 +93,8 @@ pub(crate) struct Context {
     pub enclosing: Vec<Arc<dyn ObjectStore>>,
     /// Where the archive can be looked at: its root.
     pub archive_root: Option<Root>,
+    /// Where the archive is one.
+    pub archive_directory: Option<Directory>,
 }
 
 /// A pass and what it leaves behind.

@@ -3,6 +3,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
 
+#[path = "hostile/aside.rs"]
+mod aside;
 #[path = "hostile/corpus.rs"]
 mod corpus;
 #[path = "hostile/evidence.rs"]

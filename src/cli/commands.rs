@@ -278,6 +278,9 @@ impl App<'_> {
             manager = manager.with_directory(root);
         }
         if let Some(cold) = cold {
+            if let Location::Directory(root) = &cold.location {
+                manager = manager.with_archive_directory(root);
+            }
             let class = self.settings.archive_class(&cold.location);
             let root = Root { role: Role::Archive, store: Arc::clone(&cold.store), enclosing: cold.enclosing, exclude: Exclude::default() };
             manager = manager.with_archive_root(root).with_archive_store(cold.store, class);

@@ -58,7 +58,7 @@ pub struct TenantStatus {
     pub rows_expired: u64,
     /// Seconds; none keeps for ever.
     pub ttl_s: Option<u64>,
-    /// How long the oldest expired row of a snapshot has been overdue, in seconds.
+    /// How long the oldest expired row of a snapshot, or of a file that is set aside, has been overdue, in seconds.
     pub overdue_s: Option<u64>,
     /// What is no input.
     #[serde(default, skip_serializing_if = "Left::is_empty")]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::file::{Fingerprint, RowStats, Snapshot};
+use super::file::{Fingerprint, Micros, RowStats, Snapshot};
 use super::hold::Hold;
 use super::names::{self, FileId, Key, Tenant};
 use super::schema::{SchemaId, TableSchema};
@@ -202,6 +202,33 @@ pub struct Quarantined {
     pub reason: String,
     /// Since when.
     pub at: DateTime<Utc>,
+    /// What ends it. None where an older version set it aside: it is tried again once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+}
+
+/// Why a file is set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "is")]
+#[non_exhaustive]
+pub enum Cause {
+    /// It cannot be read as what it should be: it is tried again once it changes.
+    Damaged,
+    /// It is sound and contradicts other files of its tenant: it is tried again once it changes, or once none of them is left.
+    Misfit(Contradiction),
+}
+
+/// What a sound file contradicts: a column that its tenant has with another type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contradiction {
+    /// The column's name.
+    pub column: String,
+    /// Its type in the tenant's other files, as [`super::schema::Column::kind`].
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The oldest dated row of the file that is set aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<Micros>,
 }
 
 /// The marker that makes an archive object count, and all that `restore` needs to know of it. Stored beside the object as JSON once the
@@ -221,7 +248,7 @@ pub struct Receipt {
     pub size: u64,
     /// As the archive gave it.
     pub etag: Option<String>,
-    /// The class asked for; none is the store's default.
+    /// The class that was asked for when the object was made; none is the store's default.
     pub storage_class: Option<String>,
     /// Of all its bytes, as the archive computed and returned it. None where the archive returns none, and the rows were read back instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]

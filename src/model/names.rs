@@ -272,9 +272,13 @@ pub(super) fn named(stem: &str) -> Option<Named<'_>> {
     if let Some(rest) = stem.strip_prefix("archive.") {
         return rest.rsplit_once('.')?.1.parse::<FileId>().ok().map(|_| Named::ArchiveObject);
     }
-    let (rest, id) = stem.strip_prefix("snapshot.")?.rsplit_once('.')?;
-    let (whose, span) = rest.rsplit_once('.')?;
-    if is_span(span) { id.parse().ok().map(|id| Named::Snapshot(whose, id)) } else { None }
+    dated_name("snapshot.", stem).map(|(whose, id)| Named::Snapshot(whose, id))
+}
+
+/// The id in the name of an archive object of `tenant`, or of its receipt.
+pub fn parse_archive_name(tenant: &Tenant, name: &str) -> Option<FileId> {
+    let stem = name.strip_suffix(".receipt.json").or_else(|| name.strip_suffix(".parquet"))?;
+    dated_name("archive.", stem).and_then(|(whose, id)| (whose == tenant.as_str()).then_some(id))
 }
 
 /// `snapshot.<tenant>.<from>-<to>.<id>` → id.
@@ -283,6 +287,13 @@ fn parse_snapshot_name(tenant: &Tenant, stem: &str) -> Option<FileId> {
         Some(Named::Snapshot(whose, id)) if whose == tenant.as_str() => Some(id),
         _ => None,
     }
+}
+
+/// `<kind><tenant>.<from>-<to>.<id>` → tenant and id.
+fn dated_name<'a>(kind: &str, stem: &'a str) -> Option<(&'a str, FileId)> {
+    let (rest, id) = stem.strip_prefix(kind)?.rsplit_once('.')?;
+    let (whose, span) = rest.rsplit_once('.')?;
+    if is_span(span) { id.parse().ok().map(|id| (whose, id)) } else { None }
 }
 
 /// `<from>-<to>`

@@ -147,6 +147,8 @@ fn shortened(report: &RunReport) -> RunReport {
 fn shortened_tenant(t: &TenantReport) -> TenantReport {
     let mut short = t.clone();
     short.quarantined.truncate(KEEP_QUARANTINED);
+    short.unread.truncate(KEEP_QUARANTINED);
+    short.unread.iter_mut().for_each(|l| l.reason = cut(&l.reason));
     short.error = t.error.as_deref().map(cut);
     short
 }

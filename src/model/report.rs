@@ -60,7 +60,7 @@ pub enum Status {
     Done,
     /// The deadline or a signal came first; the rest waits for the next pass.
     Stopped,
-    /// Done, but files were quarantined or set aside by this pass.
+    /// Done, but this pass quarantined files, set files aside, or left files that the store did not let it read.
     Quarantined,
     /// Lost to a concurrent run; nothing is harmed, the next pass takes it up.
     Conflict,
@@ -83,6 +83,16 @@ impl Status {
             Self::Refused => "refused",
         }
     }
+}
+
+/// An input that nothing is wrong with and that could not be read: it was gone, it was being written to, or the store did not give it. Nothing is remembered of
+/// it: the next pass tries again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftAlone {
+    /// Relative to the store's root.
+    pub key: Key,
+    /// Why, in a sentence.
+    pub reason: String,
 }
 
 /// One tenant's result.
@@ -118,6 +128,9 @@ pub struct TenantReport {
     /// Files under the names of compacted ones that this pass found to be others, each with a sentence: neither read nor deleted.
     #[serde(default)]
     pub set_aside: Vec<String>,
+    /// Inputs that this pass could not read and left where they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<LeftAlone>,
     /// Files deleted: retired inputs and orphans.
     pub files_deleted: u64,
     /// Rows with the same id and time but other content: all kept.
@@ -164,6 +177,7 @@ impl TenantReport {
         self.requests = self.requests.plus(o.requests);
         self.quarantined.extend(o.quarantined.iter().cloned());
         self.set_aside.extend(o.set_aside.iter().cloned());
+        self.unread.extend(o.unread.iter().cloned());
         self.files_deleted += o.files_deleted;
         self.id_conflicts += o.id_conflicts;
         self.implausible += o.implausible;

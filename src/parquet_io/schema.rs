@@ -1,6 +1,6 @@
 //! Columns united by name: what several files have in common, and each file's rows brought to it without loss.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
@@ -101,6 +101,14 @@ impl UnionSchema {
         Ok(())
     }
 
+    /// The column of ours that a file's cannot be united with, and why in a sentence.
+    pub fn contradicted(&self, schema: &Schema) -> Option<(Field, String)> {
+        self.columns.iter().find_map(|ours| {
+            let theirs = schema.field_with_name(ours.name()).ok()?;
+            unite(ours, theirs).err().map(|why| (ours.clone(), why))
+        })
+    }
+
     /// The schema that every file's rows can be brought to.
     pub fn finish(&self) -> SchemaRef {
         Arc::new(Schema::new(self.columns.clone()))
@@ -127,10 +135,33 @@ impl UnionSchema {
     }
 }
 
+/// Of each schema, with the number of files that have it: how many of its columns cannot be united with the type that most files have there.
+pub fn contradictions(schemas: &[(SchemaRef, usize)]) -> Vec<usize> {
+    let mut votes: HashMap<&str, Vec<(DataType, usize)>> = HashMap::new();
+    for (schema, files) in schemas {
+        for field in schema.fields() {
+            let (kind, types) = (canonical(field.data_type()), votes.entry(field.name()).or_default());
+            match types.iter_mut().find(|(known, _)| *known == kind) {
+                Some((_, n)) => *n += files,
+                None => types.push((kind, *files)),
+            }
+        }
+    }
+    // Of equally many, the first.
+    let most = |types: &Vec<(DataType, usize)>| types.iter().rev().max_by_key(|(_, n)| *n).map(|(kind, _)| kind.clone());
+    let preferred: HashMap<&str, DataType> = votes.iter().filter_map(|(name, types)| Some((*name, most(types)?))).collect();
+    let odd = |field: &&FieldRef| preferred.get(field.name().as_str()).is_some_and(|kind| widen(kind, &canonical(field.data_type())).is_none());
+    schemas.iter().map(|(schema, _)| schema.fields().iter().filter(odd).count()).collect()
+}
+
 fn unite(ours: &Field, theirs: &Field) -> Result<Field, String> {
     let theirs_type = canonical(theirs.data_type());
     let Some(data_type) = widen(ours.data_type(), &theirs_type) else {
-        return Err(format!("column `{}` is {theirs_type}, but {} in the files before it: no type holds both without loss", ours.name(), ours.data_type()));
+        return Err(format!(
+            "column `{}` is {theirs_type}, but {} in the tenant's other files: no type holds both without loss",
+            ours.name(),
+            ours.data_type()
+        ));
     };
     // A column of nulls brings them along, whatever its schema says.
     let null = ours.is_nullable() || theirs.is_nullable() || matches!((ours.data_type(), &theirs_type), (DataType::Null, _) | (_, DataType::Null));
@@ -362,7 +393,7 @@ mod tests {
         );
         assert!(union(&[schema(&[("x", DataType::Utf8), ("x", DataType::Utf8)])]).unwrap_err().contains("two columns named `x`"));
         let text = union(&[schema(&[("x", DataType::Utf8)]), schema(&[("x", DataType::Int32)])]).unwrap_err();
-        assert_eq!(text, "column `x` is Int32, but Utf8 in the files before it: no type holds both without loss");
+        assert_eq!(text, "column `x` is Int32, but Utf8 in the tenant's other files: no type holds both without loss");
     }
 
     #[test]

@@ -93,9 +93,12 @@ impl Disk {
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::Gone(key.clone())),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(Error::Withheld { key: key.clone(), source: object_store::Error::Generic { store: "directory", source: e.into() } });
+            }
             Err(e) => return Err(failed(e)),
         };
-        if Version::of(&file.metadata().map_err(failed)?) == self.version { Ok(file) } else { Err(Error::Gone(key.clone())) }
+        if Version::of(&file.metadata().map_err(failed)?) == self.version { Ok(file) } else { Err(Error::Changed(key.clone())) }
     }
 }
 
@@ -115,9 +118,18 @@ pub enum Source {
 /// What a failed request means. Whatever the store did, the input is not to blame.
 pub fn store_error(key: &str, source: object_store::Error) -> Error {
     match source {
-        object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. } => Error::Gone(key.to_owned()),
+        object_store::Error::NotFound { .. } => Error::Gone(key.to_owned()),
+        object_store::Error::Precondition { .. } => Error::Changed(key.to_owned()),
+        source if is_withheld(&source) => Error::Withheld { key: key.to_owned(), source },
         other => Error::store(format!("cannot read `{key}`"), other),
     }
+}
+
+/// Whether the store, or a directory's system, does not let this file be read.
+fn is_withheld(error: &object_store::Error) -> bool {
+    let mut causes = std::iter::successors(std::error::Error::source(error), |e| e.source());
+    matches!(error, object_store::Error::PermissionDenied { .. })
+        || causes.any(|e| e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied))
 }
 
 /// A body that ended early: the network's doing, not the file's.
@@ -242,7 +254,7 @@ impl Chunks {
     /// Opens `source`.
     ///
     /// # Errors
-    /// [`Error::Local`] where the local file is gone; [`Error::Gone`] where that was an object of a directory.
+    /// [`Error::Local`] where the local file is gone; [`Error::Gone`] or [`Error::Changed`] where that was an object of a directory.
     pub fn open(ident: Arc<Ident>, source: &Source) -> Result<Self> {
         let origin = match source {
             Source::Memory(bytes) => Origin::Memory(bytes.clone()),

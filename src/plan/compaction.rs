@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 
+use super::quarantine;
 use super::retention::{self, Due};
 use super::sweep;
 use crate::model::file::{Listed, Micros, Snapshot};
 use crate::model::inputs::Left;
+use crate::model::manifest::{Cause, Manifest, Quarantined};
 use crate::model::names::{self, FileKind, Key, Tenant};
 use crate::model::plan::{Group, GroupKind, Inventory, Plan, PlannedInput, Reason, SkipReason, Skipped};
 use crate::model::policy::{CompactionStrategy, Policy};
-use crate::model::same::Sameness;
 
 /// A snapshot joins a merge whose inputs together are at least this many times its size.
 pub const GROWTH: u64 = 4;
@@ -102,6 +103,8 @@ struct Candidate {
     /// Its place in time, as far as known before it is read: a raw file's last write, a snapshot's newest row.
     order: Micros,
     age: Duration,
+    /// Why it merges with no other: a sound snapshot that contradicts them. It expires all the same.
+    misfit: Option<String>,
 }
 
 /// Plans one tenant.
@@ -115,6 +118,8 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
     if let Some(cutoff) = cutoff {
         let (whole, rest): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| due(c, cutoff, policy) == Due::Whole);
         snapshots = rest;
+        let (whole, apart): (Vec<_>, Vec<_>) = whole.into_iter().partition(|c| c.misfit.is_none());
+        groups.extend(apart.into_iter().map(|c| group(vec![c], GroupKind::Expire, Reason::Expired { cutoff })));
         let (expiring, waiting) = expire(whole, cutoff, policy);
         groups.extend(expiring);
         skipped.extend(waiting);
@@ -122,6 +127,14 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
             if let Due::Rewrite { oldest } = due(c, cutoff, policy) {
                 overdue.insert(c.input.key.clone(), oldest);
             }
+        }
+    }
+
+    // What fits to no other is rewritten by itself where a part of it has expired.
+    for c in snapshots.extract_if(.., |c| c.misfit.is_some()) {
+        match (overdue.get(&c.input.key), cutoff, &c.misfit) {
+            (Some(oldest), Some(cutoff), _) => groups.push(group(vec![c.clone()], GroupKind::Merge, Reason::Overdue { oldest: *oldest, cutoff })),
+            (_, _, why) => skipped.push(skip(&c.input, SkipReason::Quarantined { reason: why.clone().unwrap_or_default() })),
         }
     }
 
@@ -194,8 +207,10 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<
     let retired: BTreeSet<&str> = head.iter().flat_map(|m| &m.retired).map(|r| r.key.as_str()).collect();
     let aside: BTreeMap<Key, String> = head.iter().flat_map(|m| sweep::set_aside(m, &inventory.listing)).collect();
     let strays: BTreeMap<&str, &Key> = head.iter().flat_map(|m| sweep::strays(m, &inventory.listing)).map(|(f, of)| (f.key.as_str(), of)).collect();
-    let quarantined: BTreeMap<&str, (&Option<String>, &str)> =
-        head.iter().flat_map(|m| &m.quarantined).map(|q| (q.key.as_str(), (&q.etag, q.reason.as_str()))).collect();
+    let notes: BTreeMap<&str, (&Manifest, &Quarantined)> = head.iter().flat_map(|m| m.quarantined.iter().map(move |q| (q.key.as_str(), (*m, q)))).collect();
+    // The note on a file that holds as the listing shows it.
+    let held = |key: &str, shown: Option<&str>| notes.get(key).filter(|(head, note)| quarantine::holds(note, shown, head)).map(|(_, note)| *note);
+    let shown: BTreeMap<&str, Option<&str>> = inventory.listing.iter().map(|f| (f.key.as_str(), f.etag.as_deref())).collect();
 
     let restoring: BTreeSet<&str> = head.iter().flat_map(|m| &m.holds).filter(|h| !h.done).flat_map(|h| &h.files).map(String::as_str).collect();
 
@@ -217,10 +232,8 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<
             skipped.push(skip(&candidate.input, SkipReason::Retired));
         } else if restoring.contains(f.key.as_str()) {
             skipped.push(skip(&candidate.input, SkipReason::Restoring));
-        } else if let Some((etag, reason)) = quarantined.get(f.key.as_str())
-            && Sameness::of(etag.as_deref(), f.etag.as_deref()).is_same()
-        {
-            skipped.push(skip(&candidate.input, SkipReason::Quarantined { reason: (*reason).to_owned() }));
+        } else if let Some(note) = held(&f.key, f.etag.as_deref()) {
+            skipped.push(skip(&candidate.input, SkipReason::Quarantined { reason: note.reason.clone() }));
         } else if let FileKind::Snapshot(_) = kind {
             skipped.push(skip(&candidate.input, SkipReason::Orphan));
         } else {
@@ -233,8 +246,14 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<
     // Live snapshots come from head: a listing may lag, head does not.
     for s in head.iter().flat_map(|m| &m.snapshots) {
         let candidate = snapshot_candidate(s, now);
-        match quarantined.get(s.key.as_str()) {
-            Some((_, reason)) => skipped.push(skip(&candidate.input, SkipReason::Quarantined { reason: (*reason).to_owned() })),
+        let note = match shown.get(s.key.as_str()) {
+            Some(tag) => held(&s.key, *tag),
+            // That a listing does not show it says nothing of it.
+            None => notes.get(s.key.as_str()).map(|(_, note)| *note),
+        };
+        match note {
+            Some(Quarantined { cause: Some(Cause::Misfit(_)), reason, .. }) => snapshots.push(Candidate { misfit: Some(reason.clone()), ..candidate }),
+            Some(note) => skipped.push(skip(&candidate.input, SkipReason::Quarantined { reason: note.reason.clone() })),
             None => snapshots.push(candidate),
         }
     }
@@ -243,13 +262,13 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<
 
 fn raw_candidate(f: &Listed, now: DateTime<Utc>) -> Candidate {
     let input = PlannedInput { key: f.key.clone(), size: f.size, etag: f.etag.clone(), stats: None, id: None };
-    Candidate { input, order: Micros::from_datetime(f.modified), age: age(f.modified, now) }
+    Candidate { input, order: Micros::from_datetime(f.modified), age: age(f.modified, now), misfit: None }
 }
 
 fn snapshot_candidate(s: &Snapshot, now: DateTime<Utc>) -> Candidate {
     let input = PlannedInput { key: s.key.clone(), size: s.size, etag: s.etag.clone(), stats: Some(s.stats), id: Some(s.id) };
     let minted = DateTime::from_timestamp_millis(i64::try_from(s.id.0.timestamp_ms()).unwrap_or(0)).unwrap_or_default();
-    Candidate { input, order: s.stats.max.unwrap_or(Micros(0)), age: age(minted, now) }
+    Candidate { input, order: s.stats.max.unwrap_or(Micros(0)), age: age(minted, now), misfit: None }
 }
 
 fn age(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {

@@ -9,6 +9,7 @@ pub mod flat;
 pub mod live;
 pub mod money;
 pub mod publish;
+pub mod quarantine;
 pub mod restore;
 pub mod retention;
 pub mod schedule;

@@ -1,13 +1,14 @@
 //! How a tenant stands, from its inventory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
 use super::{retention, sweep};
-use crate::model::file::Micros;
+use crate::model::file::{Listed, Micros};
 use crate::model::inputs::Left;
 use crate::model::inspect::TenantStatus;
+use crate::model::manifest::{Cause, Quarantined};
 use crate::model::names::Tenant;
 use crate::model::plan::Inventory;
 use crate::model::policy::Policy;
@@ -28,6 +29,7 @@ pub fn of(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime
     let oldest_raw = inventory.listing.iter().filter(|l| raw_keys.contains(l.key.as_str())).map(|l| l.modified).min();
     let totals = head.map(|m| m.totals).unwrap_or_default();
     let oldest = snapshots.iter().filter_map(|s| s.stats.min).min();
+    let oldest_kept = oldest.into_iter().chain(oldest_aside(quarantined, inventory)).min();
     TenantStatus {
         tenant: tenant.clone(),
         head_version: view.version,
@@ -49,9 +51,21 @@ pub fn of(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime
         rows_archived: totals.rows_archived,
         rows_expired: totals.rows_expired,
         ttl_s: policy.ttl.map(|t| t.as_secs()),
-        overdue_s: retention::cutoff_held(policy, head.map_or(&[], |m| &m.holds), now).and_then(|cutoff| overdue(oldest?, cutoff)),
+        overdue_s: retention::cutoff_held(policy, head.map_or(&[], |m| &m.holds), now).and_then(|cutoff| overdue(oldest_kept?, cutoff)),
         left_alone: Left::default(),
     }
+}
+
+/// The oldest time in the raw files that are set aside: that of a row where they were read, else that of the file's last write, before which its rows were made.
+fn oldest_aside(quarantined: &[Quarantined], inventory: &Inventory) -> Option<Micros> {
+    // The times of snapshots are in the manifest.
+    let live: BTreeSet<&str> = inventory.head.iter().flat_map(|m| &m.snapshots).map(|s| s.key.as_str()).collect();
+    let listed: BTreeMap<&str, &Listed> = inventory.listing.iter().map(|f| (f.key.as_str(), f)).collect();
+    let oldest = |q: &Quarantined| {
+        let written = Micros::from_datetime(listed.get(q.key.as_str())?.modified);
+        Some(if let Some(Cause::Misfit(what)) = &q.cause { what.oldest.unwrap_or(written) } else { written })
+    };
+    quarantined.iter().filter(|q| !live.contains(q.key.as_str())).filter_map(oldest).min()
 }
 
 /// What the tenant holds.

@@ -134,9 +134,9 @@ fn released<'a>(head: &'a Manifest, listing: &[Listed]) -> impl Iterator<Item = 
         .filter(|q| listed.get(q.key.as_str()).is_none_or(|found| Sameness::of(q.etag.as_deref(), *found).is_other()))
         .map(|q| &q.key)
         .collect();
-    // A damaged snapshot stays in head, and so does the note of why it is left alone.
+    // A damaged snapshot stays in head, and so does the note of why it is left alone, until another version of it is there: it was mended.
     let live: BTreeSet<&str> = head.snapshots.iter().map(|s| s.key.as_str()).collect();
-    changed.into_iter().filter(move |key| !live.contains(key.as_str()))
+    changed.into_iter().filter(move |key| !live.contains(key.as_str()) || listed.contains_key(key.as_str()))
 }
 
 /// The holds that are over, and whose files are still remembered.

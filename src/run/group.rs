@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -12,13 +12,13 @@ use tracing::Instrument;
 
 use super::line::Line;
 use super::{Run, trace};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Unread};
 use crate::model::file::{Fingerprint, Micros, SeenInput};
-use crate::model::manifest::{Edit, Ledger, Manifest, Observed, Quarantined, Receipt, RetireReason, Retired};
+use crate::model::manifest::{Cause, Edit, Ledger, Manifest, Observed, Quarantined, Receipt, RetireReason, Retired};
 use crate::model::names::{FileId, FileKind, Tenant, classify};
 use crate::model::plan::{Group, GroupKind, PlannedInput};
 use crate::model::policy::Policy;
-use crate::model::report::{Status, TenantReport};
+use crate::model::report::{LeftAlone, Status, TenantReport};
 use crate::model::same::Sameness;
 use crate::model::stock::Sizes;
 use crate::parquet_io::Columns;
@@ -28,7 +28,8 @@ use crate::plan::retention::LeaveRule;
 use crate::progress::Event;
 use crate::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest};
 use crate::stage::counting::Counters;
-use crate::stage::merge::{self, BadInput, ExpiredBatch, MergeError, MergeOutcome, MergeSpec};
+use crate::stage::discover;
+use crate::stage::merge::{self, BadInput, ExpiredBatch, Flaw, MergeError, MergeOutcome, MergeSpec};
 use crate::stage::store::path;
 
 /// Batches of expired rows on their way to the archive.
@@ -67,7 +68,7 @@ impl GroupRun<'_> {
         let (files, reason, span) = (group.inputs.len(), group.reason.to_string(), trace::group(&group));
         let mut own = TenantReport::default();
         let mut done = self.carry_out(group, &mut own).instrument(span.clone()).await;
-        if let Err(Error::Conflict(_) | Error::Gone(_)) = &done
+        if let Err(Error::Conflict(_)) = &done
             && self.run.context.config.shard.is_part()
         {
             // Another shard saw other files and took some of these.
@@ -90,27 +91,78 @@ impl GroupRun<'_> {
         }
     }
 
-    /// Merges what can be read, and sets aside what cannot.
+    /// Merges what can be read, and sets aside or leaves what cannot.
     async fn merge_all(&self, mut inputs: Vec<PlannedInput>, leave: Option<LeaveRule>, report: &mut TenantReport) -> Result<()> {
         while !inputs.is_empty() {
             match self.merge(&inputs, leave, report).await {
                 Ok(()) => break,
                 Err(MergeError::Failed(e)) => return Err(e),
                 Err(MergeError::Bad(bad)) => {
-                    self.refuse_wrong_column(&inputs, &bad).await?;
-                    self.quarantine(&bad, report).await?;
+                    let before = inputs.len();
                     inputs.retain(|i| !bad.iter().any(|b| b.key == i.key));
+                    if inputs.len() == before {
+                        return Err(Error::local("cannot merge", format!("what is wrong is no input: {bad:?}")));
+                    }
+                    let (unread, bad): (Vec<_>, Vec<_>) = bad.into_iter().partition(|b| matches!(b.flaw, Flaw::Unread(_)));
+                    if !bad.is_empty() {
+                        self.refuse_wrong_column(before - unread.len(), &bad).await?;
+                        self.quarantine(&bad, report).await?;
+                    }
+                    self.leave_unread(&unread, report).await?;
+                    if self.is_for_nothing(&inputs) {
+                        break;
+                    }
                 }
             }
         }
         Ok(())
     }
 
+    /// Whether one snapshot alone is left of a merge, and nothing of it has expired: rewritten, it would be the same, in each pass anew.
+    fn is_for_nothing(&self, inputs: &[PlannedInput]) -> bool {
+        let expires = |input: &PlannedInput| input.stats.and_then(|s| s.min).zip(self.cutoff).is_some_and(|(min, cutoff)| min < cutoff);
+        matches!(inputs, [one] if one.is_snapshot() && !expires(one))
+    }
+
+    /// Leaves inputs that could not be read now where they are. Nothing is remembered of them: when they can be read shows nowhere.
+    async fn leave_unread(&self, unread: &[BadInput], report: &mut TenantReport) -> Result<()> {
+        let gone: Vec<&str> = unread.iter().filter(|b| b.flaw == Flaw::Unread(Unread::Gone)).map(|b| b.key.as_str()).collect();
+        if !gone.is_empty() {
+            self.check_gone(&gone).await?;
+        }
+        for b in unread {
+            tracing::warn!(file = b.key, "left where it is: {}", b.reason);
+            report.unread.push(LeftAlone { key: b.key.clone(), reason: b.reason.clone() });
+            if matches!(b.flaw, Flaw::Unread(Unread::Denied | Unread::Frozen)) {
+                report.status = report.status.max(Status::Quarantined);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the inputs that are gone were taken by another run, which only its commit tells.
+    async fn check_gone(&self, gone: &[&str]) -> Result<()> {
+        let Some(head) = discover::head(self.store.as_ref(), self.tenant, 0).await? else {
+            return Err(Error::Refused(format!("the manifests of tenant `{}` went away while this run worked at it: bring them back", self.tenant)));
+        };
+        // A commit of our own may have come in between.
+        if head.version > self.line.head().await.version {
+            return Err(Error::Conflict(format!("version {} of the manifest was committed while this run read its inputs", head.version)));
+        }
+        match head.snapshots.iter().find(|s| gone.contains(&s.key.as_str())) {
+            Some(s) => Err(Error::Refused(format!(
+                "the manifest of tenant `{}` names `{}`, which is not in the store: `icepack verify --tenant {}` says what to do",
+                self.tenant, s.key, self.tenant
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Where no file of a tenant has ever had the timestamp column, it is the setting that is wrong. Setting all of them aside would leave them so after it is
     /// corrected: they do not change by that.
-    async fn refuse_wrong_column(&self, inputs: &[PlannedInput], bad: &[BadInput]) -> Result<()> {
+    async fn refuse_wrong_column(&self, inputs: usize, bad: &[BadInput]) -> Result<()> {
         match bad.first() {
-            Some(first) if bad.len() == inputs.len() && bad.iter().all(|b| b.undatable) && self.line.head().await.snapshots.is_empty() => {
+            Some(first) if bad.len() == inputs && bad.iter().all(|b| b.flaw == Flaw::Undatable) && self.line.head().await.snapshots.is_empty() => {
                 Err(Error::Usage(format!("no file of tenant `{}` can be dated, so none was set aside: in `{}`, {}", self.tenant, first.key, first.reason)))
             }
             _ => Ok(()),
@@ -135,35 +187,45 @@ impl GroupRun<'_> {
 
     /// Snapshots of which every row has expired, into the archive: by copies within the store where they can be made and proved, else by their rows.
     async fn archive_whole(&self, archive: &Arc<dyn ArchiveTarget>, inputs: Vec<PlannedInput>, report: &mut TenantReport) -> Result<()> {
+        let mut failure = None;
         for chunk in inputs.chunks(COPIES_A_COMMIT) {
             if self.run.context.stop.is_stopped() {
                 return Err(Error::Stopped);
             }
             let head = self.line.head().await;
             let requests = chunk.iter().map(|input| self.copy_request(&head, input)).collect::<Result<Vec<_>>>()?;
-            let copies = stream::iter(requests).map(|request| archive.copy(request)).buffered(COPIES_AT_ONCE).try_collect::<Vec<_>>();
-            let copies = trace::stage(trace::archive("copies"), copies, |span, copies| trace::archived(span, copies.iter().flatten())).await?;
+            let copies = stream::iter(requests).map(|request| archive.copy(request)).buffered(COPIES_AT_ONCE).collect::<Vec<_>>().map(Ok);
+            let copies = trace::stage(trace::archive("copies"), copies, |span, copies| trace::archived(span, copies.iter().flatten().flatten())).await?;
             let (mut copied, mut by_rows) = (Vec::new(), Vec::new());
             for (input, receipt) in chunk.iter().zip(copies) {
                 match receipt {
-                    Some(receipt) => copied.push((input, Receipt { archive: archive.description(), ..receipt })),
-                    None => by_rows.push(input.clone()),
+                    Ok(Some(receipt)) => copied.push((input, Receipt { archive: archive.description(), ..receipt })),
+                    Ok(None) => by_rows.push(input.clone()),
+                    Err(e) => match BadInput::of(&e).filter(|b| b.key == input.key && matches!(b.flaw, Flaw::Unread(_))) {
+                        Some(unread) => self.leave_unread(&[unread], report).await?,
+                        // One that cannot be copied must not keep the others here.
+                        None => _ = failure.get_or_insert(e),
+                    },
                 }
             }
             if !copied.is_empty() {
                 self.retire_copied(copied, report).await?;
+            } else if let Some(e) = failure {
+                // None at all: the archive is down, and the rest would only be tried in vain.
+                return Err(e);
             }
             // One object each: they are worth it, or the plan would have put them together.
             for input in by_rows {
                 self.merge_all(vec![input], None, report).await?;
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     fn copy_request(&self, head: &Manifest, input: &PlannedInput) -> Result<CopyRequest> {
         // Between the plan and now, another run may have taken it.
-        let snapshot = head.snapshots.iter().find(|s| s.key == input.key).cloned().ok_or_else(|| Error::Gone(input.key.clone()))?;
+        let snapshot = head.snapshots.iter().find(|s| s.key == input.key).cloned();
+        let snapshot = snapshot.ok_or_else(|| Error::Conflict(format!("snapshot `{}` is no longer live", input.key)))?;
         let schema = snapshot.schema.and_then(|id| head.schemas.get(&id)).cloned();
         let timestamp_column = self.run.context.config.timestamp_column.clone();
         Ok(CopyRequest {
@@ -289,10 +351,12 @@ impl GroupRun<'_> {
         let id = self.run.context.clock.mint(FileId::NIL);
         let timestamp_column = self.run.context.config.timestamp_column.clone();
         let sources = inputs.iter().map(|i| i.key.clone()).collect();
+        let source_bytes = inputs.iter().map(|i| i.size).sum();
         let requests = Arc::clone(self.archive_requests);
         let task = async move {
             let Some(first) = batches.recv().await else { return Ok(None) };
-            let request = ArchiveRequest { tenant, run_id, id, from: first.from, to: first.to_bound, timestamp_column, sources, budget, requests };
+            let request =
+                ArchiveRequest { tenant, run_id, id, from: first.from, to: first.to_bound, timestamp_column, sources, source_bytes, budget, requests };
             tracing::info!(archive = target.description(), "archiving expired rows");
             let archiving = target.archive(request, expired_rows(first, batches, merge_done));
             let receipt = trace::stage(trace::archive("rows"), archiving, |span, receipt| trace::archived(span, [receipt])).await?;
@@ -337,7 +401,11 @@ impl GroupRun<'_> {
         let mut edit = self.line.edit();
         for b in bad {
             tracing::warn!(file = b.key, "quarantined, left in place: {}", b.reason);
-            edit.quarantine.push(Quarantined { key: b.key.clone(), size: b.size, etag: b.etag.clone(), reason: b.reason.clone(), at });
+            let cause = match &b.flaw {
+                Flaw::Misfit(what) => Cause::Misfit(what.clone()),
+                _ => Cause::Damaged,
+            };
+            edit.quarantine.push(Quarantined { key: b.key.clone(), size: b.size, etag: b.etag.clone(), reason: b.reason.clone(), at, cause: Some(cause) });
         }
         let seen = Observed::since(&self.line.head().await);
         self.line.commit(&edit, seen).await?;

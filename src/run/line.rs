@@ -115,7 +115,7 @@ impl<'a> Line<'a> {
     /// Whether after this error no step may rest on what we know.
     pub fn ends(&self, error: &Error) -> bool {
         match error {
-            Error::Conflict(_) | Error::Gone(_) => !self.shared,
+            Error::Conflict(_) => !self.shared,
             Error::Unknown { .. } | Error::Refused(_) | Error::Stopped => true,
             _ => false,
         }

@@ -191,7 +191,8 @@ impl Run {
                 let mut plan = shard::share(plan, self.context.config.shard, spread);
                 // Tenants wait for their turn by the thousand: only what will be done is kept of them.
                 plan.skipped = Vec::new();
-                let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant));
+                let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant))
+                    || self.context.archive_directory.as_ref().is_some_and(|d| d.has_archive_litter(&tenant));
                 let sweep_due = home && (litter || sweep::is_due(&inventory, self.context.clock.now()));
                 let publishes = home && self.context.config.publish.is_some();
                 if plan.groups.is_empty() && !sweep_due && !publishes {

@@ -74,7 +74,7 @@ pub(super) fn unusable(e: &TenantError) -> TenantReport {
 pub(crate) fn failed(tenant: &str, e: &Error) -> TenantReport {
     let status = match e {
         Error::Refused(_) => Status::Refused,
-        Error::Conflict(_) | Error::Gone(_) => Status::Conflict,
+        Error::Conflict(_) => Status::Conflict,
         Error::Stopped => Status::Stopped,
         _ => Status::Failed,
     };

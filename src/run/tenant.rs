@@ -157,7 +157,7 @@ impl Run {
                 Ok(()) => publishing.publish(report).await,
                 Err(e) if group_run.line.ends(&e) => _ = end.get_or_insert(e),
                 // Another shard saw other files and took some of these: it has done them, or they wait for the next pass.
-                Err(e @ (Error::Conflict(_) | Error::Gone(_))) => {
+                Err(e @ Error::Conflict(_)) => {
                     tracing::info!("group left to another shard: {e}");
                     report.conflicts += 1;
                 }
@@ -193,9 +193,9 @@ impl Run {
         // What is not published may be what readers see for good: nothing goes before it is.
         let Some(table) = publishing.table().await else { return Ok(SweepReport::default()) };
         let clock = self.context.clock.as_ref();
-        let (directory, rules) = (self.context.directory.as_ref(), self.context.config.input_rules());
+        let (directory, archive, rules) = (self.context.directory.as_ref(), self.context.archive_directory.as_ref(), self.context.config.input_rules());
         let (store_time, file_limit) = (self.store_time, self.memory.total() / 8);
-        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time, directory, table: table.as_ref(), rules: &rules, file_limit };
+        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time, directory, archive, table: table.as_ref(), rules: &rules, file_limit };
         sweeper.sweep(&receipts).await
     }
 

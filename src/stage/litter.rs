@@ -1,4 +1,4 @@
-//! Half-written files in a directory store.
+//! Half-written files in a store or an archive that is a directory.
 //!
 //! object_store writes a file as `<name>#<n>` and then links it to its name. A process that is killed in between leaves the former, which no listing
 //! shows. An object on S3 has no such state; parts of uploads that were never completed are the bucket's lifecycle rule's to remove.
@@ -11,12 +11,12 @@ use crate::model::inputs::Rules;
 use crate::model::manifest::Manifest;
 use crate::model::names::{self, FileId, FileKind, Tenant};
 
-/// The directory of a store.
+/// The directory of a store, or of an archive.
 #[derive(Debug, Clone)]
 pub struct Directory(PathBuf);
 
 impl Directory {
-    /// The store at `root`.
+    /// The one at `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self(root.into())
     }
@@ -54,6 +54,30 @@ impl Directory {
             let key = format!("{}/{name}", names::manifest_dir(tenant));
             if names::parse_manifest_key(tenant, &key).is_some_and(|version| version <= head.version) {
                 remove(&path)?;
+            }
+        }
+        Ok(pending)
+    }
+
+    /// Whether the archive in this directory has half-written files of a tenant's.
+    pub fn has_archive_litter(&self, tenant: &Tenant) -> bool {
+        let ours = |name: &str| names::parse_archive_name(tenant, name).is_some();
+        staged(&self.0.join(tenant.as_str())).is_ok_and(|files| files.iter().any(|(_, name)| ours(name)))
+    }
+
+    /// As [`Self::sweep`], of a tenant's archive objects and receipts: those that are there in full, and those below the floor. What is there in full stays.
+    ///
+    /// Whoever is still writing one of those fails, and writes it anew in its next pass: it counts for nothing yet.
+    ///
+    /// # Errors
+    /// As [`Self::sweep`].
+    pub fn sweep_archive(&self, tenant: &Tenant, head: &Manifest) -> Result<Vec<FileId>> {
+        let mut pending = Vec::new();
+        for (path, name) in staged(&self.0.join(tenant.as_str()))? {
+            match names::parse_archive_name(tenant, &name) {
+                Some(id) if id < head.floor || path.with_file_name(&name).exists() => remove(&path)?,
+                Some(id) => pending.push(id),
+                None => {}
             }
         }
         Ok(pending)
@@ -163,5 +187,36 @@ mod tests {
         assert!(keep.iter().all(|key| dir.path().join(key).exists()));
         assert!(!dead.iter().any(|key| dir.path().join(key).exists()));
         assert_eq!(directory.sweep(&Tenant::parse("nobody").unwrap(), &head, &rules(true)).unwrap(), []);
+    }
+
+    #[test]
+    fn an_archive_keeps_all_that_is_whole_or_somebody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let tenant = Tenant::parse("acme").unwrap();
+        let id = |ms| FileId(Ulid::from_parts(ms, 1));
+        let object = |ms| names::archive_key(&tenant, Micros(0), Micros(0), id(ms));
+        let receipt = |ms| names::receipt_key(&object(ms));
+        let mut head = Manifest::first(tenant.clone(), Stamp { run_id: id(1), commit_id: id(1), at: DateTime::UNIX_EPOCH });
+        head.floor = id(50);
+        let keep = [
+            object(40),
+            receipt(70),
+            object(70),
+            format!("{}#1", object(60)),
+            "acme/notes.receipt.json#1".to_owned(),
+            format!("{}#1", names::snapshot_key(&tenant, Micros(0), Micros(0), id(40))),
+            format!("other/{}#1", receipt(40)),
+        ];
+        let dead = [format!("{}#1", object(40)), format!("{}#2", receipt(40)), format!("{}#1", receipt(70))];
+        for key in keep.iter().chain(&dead) {
+            let path = dir.path().join(key);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        let directory = Directory::new(dir.path());
+        assert!(directory.has_archive_litter(&tenant));
+        assert_eq!(directory.sweep_archive(&tenant, &head).unwrap(), [id(60)]);
+        assert!(keep.iter().all(|key| dir.path().join(key).exists()));
+        assert!(!dead.iter().any(|key| dir.path().join(key).exists()));
     }
 }

@@ -37,20 +37,42 @@ pub struct Buffers {
     pub row_group: usize,
     /// An object that ends within this is put in one request.
     pub single: usize,
-    /// Bytes of a part: all but the last are equal, which R2 demands, and more than the 5 MiB that S3 demands.
+    /// Bytes of a part, more than the 5 MiB that S3 demands. The first half of [`MOST_PARTS`] are equal, which R2 demands of all but the last.
     pub part: usize,
-    /// Parts that are under way at once.
+    /// Bytes that a part may grow to.
+    pub largest: usize,
+    /// Parts of the first size that are under way at once.
     pub in_flight: usize,
 }
 
 const MIB: u64 = 1 << 20;
+
+/// Parts that S3 takes of one object.
+pub const MOST_PARTS: u64 = 10_000;
+
+/// Bytes of the part that comes after `sent` bytes: `part` for the first half of [`MOST_PARTS`], then a thousandth of what was sent, which leads to S3's 5 TiB
+/// within the other half, but no more than `largest`.
+fn part_after(sent: u64, part: u64, largest: u64) -> u64 {
+    if sent < part.saturating_mul(MOST_PARTS / 2) { part } else { (sent / 1_000).clamp(part, largest.max(part)) }
+}
 
 impl Buffers {
     /// What about half of `budget` bytes allow. Below some 48 MiB, the floors count: a part cannot be smaller.
     pub fn within(budget: u64) -> Self {
         let share = |least: u64, most: u64| usize::try_from((budget / 8).clamp(least * MIB, most * MIB)).unwrap_or(usize::MAX);
         let part = share(8, 8);
-        Self { row_group: share(1, 16), single: share(8, 16), part, in_flight: (usize::try_from(budget / 8).unwrap_or(usize::MAX) / part).clamp(1, 4) }
+        let in_flight = (usize::try_from(budget / 8).unwrap_or(usize::MAX) / part).clamp(1, 4);
+        // One that is filled, one that waits and one that is sent are held.
+        let largest = usize::try_from((budget / 4).clamp(part as u64, 5 << 30)).unwrap_or(usize::MAX);
+        Self { row_group: share(1, 16), single: share(8, 16), part, largest, in_flight }
+    }
+
+    /// For an object of about `bytes`: parts so large that all of them can be equal.
+    #[must_use]
+    pub fn expecting(self, bytes: u64) -> Self {
+        let even = usize::try_from((bytes / (MOST_PARTS * 2 / 5)).next_multiple_of(MIB)).unwrap_or(usize::MAX);
+        let part = even.clamp(self.part, self.largest);
+        Self { part, in_flight: (self.in_flight * self.part / part).max(1), ..self }
     }
 }
 
@@ -96,6 +118,8 @@ pub struct PieceWriter {
     ready: VecDeque<Bytes>,
     ready_bytes: usize,
     upload: Option<(Key, Multipart)>,
+    /// Parts sent, and their bytes.
+    sent: (u64, u64),
 }
 
 impl PieceWriter {
@@ -108,7 +132,7 @@ impl PieceWriter {
         let counter = Counter::new(&spec.schema, &spec.timestamp).ok_or_else(no_time)?;
         let options = WriteOptions { row_group_bytes: spec.buffers.row_group, sorted_by: Some(spec.timestamp.clone()), metadata: spec.metadata.clone() };
         let writer = ParquetWriter::new(Vec::new(), Arc::clone(&spec.schema), options);
-        Ok(Self { spec, counter, writer, ready: VecDeque::new(), ready_bytes: 0, upload: None })
+        Ok(Self { spec, counter, writer, ready: VecDeque::new(), ready_bytes: 0, upload: None, sent: (0, 0) })
     }
 
     /// Adds rows.
@@ -145,7 +169,8 @@ impl PieceWriter {
         self.drain();
         if self.upload.is_none() && self.ready_bytes > self.spec.buffers.single {
             let key = self.name(self.spec.to_bound);
-            let upload = Multipart::start(&self.spec.target, &key, self.spec.buffers.in_flight);
+            let Buffers { part, in_flight, .. } = self.spec.buffers;
+            let upload = Multipart::start(&self.spec.target, &key, (part * in_flight) as u64);
             self.upload = Some((key, upload));
         }
         self.send_parts()
@@ -245,8 +270,19 @@ impl PieceWriter {
 
     fn send_parts(&mut self) -> Result<()> {
         // More than one part must be ready, because the last may be smaller but must not be empty.
-        while self.upload.is_some() && self.ready_bytes > self.spec.buffers.part {
-            let part = self.take(self.spec.buffers.part);
+        loop {
+            let Buffers { part, largest, .. } = self.spec.buffers;
+            let (parts, bytes) = self.sent;
+            let size = usize::try_from(part_after(bytes, part as u64, largest as u64)).unwrap_or(usize::MAX);
+            if self.upload.is_none() || self.ready_bytes <= size {
+                break;
+            }
+            if parts + 2 > MOST_PARTS {
+                let why = format!("{MOST_PARTS} parts are not enough for it: raise `memory_limit`, so that parts can be larger");
+                return Err(Error::local("cannot upload an object", why));
+            }
+            let part = self.take(size);
+            self.sent = (parts + 1, bytes + size as u64);
             if let Some((_, upload)) = &mut self.upload
                 && !upload.send(part)
             {

@@ -68,15 +68,22 @@ async fn look(store: &Arc<dyn ObjectStore>, tenant: Tenant, rules: &Rules) -> Re
         unreadable: Vec::new(),
         left_alone: left,
     };
+    let mut withheld = Vec::new();
     for file in spread(files.len(), FOOTERS).into_iter().filter_map(|i| files.get(i)) {
         match read(store, file).await {
             Ok(found) => seen.files.push(found),
             Err(Error::Input { key, reason, .. }) => seen.unreadable.push((key, reason)),
-            // It was compacted or removed meanwhile.
-            Err(Error::Gone(_)) => {}
+            // It was compacted, removed or written to meanwhile.
+            Err(Error::Gone(_) | Error::Changed(_)) => {}
+            Err(e @ Error::Withheld { .. }) => withheld.push((file.key.clone(), e)),
             Err(e) => return Err(e),
         }
     }
+    // Where nothing can be read, it is the credentials' fault, and not these files'.
+    if seen.files.is_empty() && !withheld.is_empty() {
+        return Err(withheld.swap_remove(0).1);
+    }
+    seen.unreadable.extend(withheld.into_iter().map(|(key, e)| (key, e.to_string())));
     Ok(seen)
 }
 

@@ -57,6 +57,8 @@ pub struct Sweeper<'a> {
     pub store_time: DateTime<Utc>,
     /// Where the store is a directory: it, for the files that a killed process was writing.
     pub directory: Option<&'a Directory>,
+    /// Where the archive is one.
+    pub archive: Option<&'a Directory>,
     /// The table that this run publishes, where it publishes.
     pub table: Option<&'a Followed>,
     /// What counts as an input.
@@ -72,6 +74,7 @@ impl Sweeper<'_> {
     /// Of the store, or of the commit. What was not deleted or forgotten is taken up by the next pass: the manifest remembers.
     pub async fn sweep(&self, receipts: &BTreeSet<Key>) -> Result<SweepReport> {
         let mut report = SweepReport::default();
+        let mut undeleted = None;
         // Three times at most: raising the floor is a commit, and only what lies below a committed floor may go; so is taking note of what a file under a retired name is.
         for _ in 0..3 {
             let (evidence, _) = discover::evidence(self.store, self.tenant, self.rules).await?;
@@ -87,7 +90,10 @@ impl Sweeper<'_> {
             }
             let mut listing = evidence.listing().to_vec();
             if !doomed.is_empty() {
-                report.deleted += self.delete(&doomed).await?;
+                let (deleted, failure) = self.delete(&doomed).await?;
+                report.deleted += deleted.len() as u64;
+                undeleted = undeleted.or(failure);
+                doomed = deleted;
                 listing = self.listing(head).await?;
             }
             let deleted: BTreeSet<&str> = doomed.iter().map(String::as_str).collect();
@@ -95,6 +101,9 @@ impl Sweeper<'_> {
             let mut unnamed: Vec<FileId> = orphans.map(|(id, _)| id).collect();
             if let Some(directory) = self.directory {
                 unnamed.extend(directory.sweep(self.tenant, head, self.rules)?);
+            }
+            if let Some(archive) = self.archive {
+                unnamed.extend(archive.sweep_archive(self.tenant, head)?);
             }
             let mut seen = Observed::since(head);
             seen.gone = self.gone(head, &listing, &doomed).await?;
@@ -122,7 +131,7 @@ impl Sweeper<'_> {
                 break;
             }
         }
-        Ok(report)
+        undeleted.map_or(Ok(report), Err)
     }
 
     /// What there is of the tenant, if nothing of it is somebody else's by now.
@@ -176,28 +185,35 @@ impl Sweeper<'_> {
         }
     }
 
-    /// Deletes in bulk, and one by one where a store knows no bulk delete.
-    async fn delete(&self, keys: &[Key]) -> Result<u64> {
-        let mut deleted = 0;
+    /// Deletes in bulk, and one by one where a store knows no bulk delete. One that is locked or denied keeps no other here: those that went, and why the first did not.
+    async fn delete(&self, keys: &[Key]) -> Result<(Vec<Key>, Option<Error>)> {
+        let (mut deleted, mut failure) = (Vec::new(), None);
         for chunk in keys.chunks(BULK) {
             let paths = chunk.iter().map(|k| path(k)).collect::<Result<Vec<_>>>()?;
             let gone = |r: &object_store::Result<_>| matches!(r, Ok(_) | Err(object_store::Error::NotFound { .. }));
             let replies: Vec<_> = self.store.delete_stream(stream::iter(paths.clone()).map(Ok).boxed()).collect().await;
             if replies.len() == paths.len() && replies.iter().all(gone) {
-                deleted += paths.len() as u64;
+                deleted.extend_from_slice(chunk);
                 continue;
             }
             if let Some(Err(e)) = replies.iter().find(|r| !gone(r)) {
                 tracing::warn!("a bulk delete did not go through, deleting one by one: {e}");
             }
-            for p in &paths {
+            for (key, p) in chunk.iter().zip(&paths) {
                 match self.store.delete(p).await {
-                    Ok(()) | Err(object_store::Error::NotFound { .. }) => deleted += 1,
-                    Err(e) => return Err(Error::store(format!("cannot delete `{p}`"), e)),
+                    Ok(()) | Err(object_store::Error::NotFound { .. }) => deleted.push(key.clone()),
+                    Err(e) => {
+                        let is_its_own = matches!(e, object_store::Error::PermissionDenied { .. });
+                        let e = Error::store(format!("cannot delete `{p}`"), e);
+                        if !is_its_own {
+                            return Err(e);
+                        }
+                        failure.get_or_insert(e);
+                    }
                 }
             }
         }
-        Ok(deleted)
+        Ok((deleted, failure))
     }
 
     /// Removes manifests that nobody needs any more.
@@ -208,7 +224,11 @@ impl Sweeper<'_> {
         let versions = discover::versions(self.store.as_ref(), self.tenant).await?;
         let old = sweep::prunable(head.version, &versions, self.store_time);
         let keys: Vec<Key> = old.iter().map(|v| names::manifest_key(self.tenant, *v)).collect();
-        if keys.is_empty() { Ok(0) } else { self.delete(&keys).await }
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let (deleted, failure) = self.delete(&keys).await?;
+        failure.map_or(Ok(deleted.len() as u64), Err)
     }
 }
 

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
 use super::discover::{self, Looked};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Unread};
 use crate::invariants::{Difference, is_kept};
 use crate::model::file::{Listed, RowStats, Snapshot};
 use crate::model::inputs::{Left, Rules};
@@ -240,8 +240,8 @@ impl Verifier {
             }
             Ok(()) if self.deep => {
                 let stats = self.stats(Arc::clone(archive), r.key.clone(), r.size).await;
-                if let Err(Error::Store { source, .. }) = &stats
-                    && format!("{source:?}").contains("InvalidObjectState")
+                if let Err(e) = &stats
+                    && e.unread().is_some_and(|(unread, _)| unread == Unread::Frozen)
                 {
                     let thaw = "nothing; `icepack restore --tenant TENANT --wait` thaws and reads it";
                     findings.add(Severity::Note, FindingKind::Frozen, &r.key, "it is frozen, its rows were not read", thaw);
@@ -348,7 +348,7 @@ fn compare(key: &str, said: &RowStats, read: Result<RowStats>, findings: &mut Fi
             Ok(())
         }
         // Compacted between the listing and the read.
-        Err(Error::Gone(_)) => Ok(()),
+        Err(Error::Gone(_) | Error::Changed(_)) => Ok(()),
         Err(e) => Err(e),
     }
 }

@@ -1,9 +1,13 @@
 //! What an object is stored with, and what proves it.
 
+use std::sync::Arc;
+
 use aws_sdk_s3::types::{ChecksumMode, ObjectLockMode};
+use chrono::{TimeDelta, Utc};
 use icepack::model::file::{Micros, Snapshot};
 use icepack::model::manifest::{ChecksumAlgorithm, ChecksumKind, Verified};
 use icepack::model::names::{self, FileId};
+use icepack::model::report::Status;
 use icepack::model::restore::{ColdState, Tier};
 use icepack::parquet_io::read_stats;
 use icepack::stage::archive::cold::{ColdStore, S3Cold};
@@ -210,10 +214,72 @@ async fn a_snapshot_is_copied_once_in_one_request_or_in_parts_and_found_again() 
         let again = target.copy(second.clone()).await.unwrap().unwrap();
         assert_eq!((again.key, again.checksum, second.requests.read().copy), (receipt.key, receipt.checksum, 0));
 
-        // Another file has come to that name: what is there is not what the manifest means.
-        let changed = Snapshot { etag: Some("\"00000000000000000000000000000000\"".into()), ..snapshot };
-        assert!(matches!(target.copy(copy_of(&changed)).await, Err(icepack::Error::Gone(_))));
+        // The bucket was copied, or a version brought back: its rows tell whether it is what the manifest means.
+        let changed = Snapshot { etag: Some("\"00000000000000000000000000000000\"".into()), ..snapshot.clone() };
+        assert_eq!(target.copy(copy_of(&changed)).await.unwrap(), None);
+        let gone = Snapshot { key: snapshot.key.replace("snapshot.", "nowhere."), ..snapshot };
+        assert!(matches!(target.copy(copy_of(&gone)).await, Err(icepack::Error::Gone(_))));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_of_a_bucket_that_was_copied_expire_by_their_rows() {
+    let Some(endpoint) = s3::endpoint() else { return };
+    let bucket = s3::bucket(&endpoint, "othertags").await;
+    let store = s3::store(&endpoint, &bucket, "hot");
+    let events = super::support::series(0, 60, Utc::now() - TimeDelta::days(40), TimeDelta::minutes(1));
+    for (i, part) in events.chunks(20).enumerate() {
+        super::support::put_events(&store, &format!("acme/{i}.parquet"), part).await;
+    }
+    let pass = async |ttl: Option<std::time::Duration>| {
+        let mut config = super::support::eager();
+        config.retention.set("acme", ttl);
+        config.archive = Some(Arc::new(archive(&endpoint, &endpoint, &bucket, options()).with_hot(&bucket, "hot")));
+        icepack::CompactionManager::new(Arc::clone(&store), config).run_pass(&icepack::run::Selection::all()).await.unwrap()
+    };
+    assert_eq!(pass(None).await.totals.files_written, 1);
+    let snapshot = super::support::tenant_keys(&store, "acme").await.pop().unwrap();
+    // The same bytes in parts of their own, as a tool that moves buckets puts them: another tag.
+    let bytes = super::support::get(&store, &snapshot).await;
+    let mut upload = store.put_multipart(&Path::from(snapshot.as_str())).await.unwrap();
+    upload.put_part(bytes.into()).await.unwrap();
+    upload.complete().await.unwrap();
+
+    let report = pass(Some(std::time::Duration::from_secs(30 * 86_400))).await;
+    let t = &report.totals;
+    assert_eq!((t.status, t.ledger.rows_archived, t.archived_objects, t.copied_objects), (Status::Done, 60, 1, 0), "{report:?}");
+    assert_eq!(super::support::archived(&s3::store(&endpoint, &bucket, "cold"), "acme").await, super::support::sorted(events));
+    assert_eq!(super::support::tenant_keys(&store, "acme").await, [] as [String; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_broke_off_before_its_commit_counts_in_the_class_it_has() {
+    let Some(endpoint) = s3::endpoint() else { return };
+    let bucket = s3::bucket(&endpoint, "classes").await;
+    for (before, after) in [(Some("GLACIER"), Some("STANDARD_IA")), (Some("STANDARD_IA"), None), (None, Some("GLACIER_IR"))] {
+        let snapshot = hot_snapshot(&endpoint, &bucket, &[rows(0, 100, 10)]).await;
+        let target = |class: Option<&str>| {
+            archive(&endpoint, &endpoint, &bucket, S3ArchiveOptions { storage_class: class.map(Into::into), ..options() }).with_hot(&bucket, "hot")
+        };
+        let first = target(before).copy(copy_of(&snapshot)).await.unwrap().unwrap();
+        // The setting was changed before the commit: the copy is the same, and says what it is.
+        let second = copy_of(&snapshot);
+        let again = target(after).copy(second.clone()).await.unwrap().unwrap();
+        assert_eq!((again.key, again.storage_class.as_deref(), second.requests.read().copy), (first.key, before, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_under_the_name_of_a_copy_and_is_none_keeps_nothing_from_the_archive() {
+    let Some(endpoint) = s3::endpoint() else { return };
+    let bucket = s3::bucket(&endpoint, "notacopy").await;
+    let target = archive(&endpoint, &endpoint, &bucket, options()).with_hot(&bucket, "hot");
+    let snapshot = hot_snapshot(&endpoint, &bucket, &[rows(0, 100, 10)]).await;
+    let made = target.copy(copy_of(&snapshot)).await.unwrap().unwrap();
+    // The snapshot was damaged when it was copied, and has been mended since.
+    let cold = s3::store(&endpoint, &bucket, "cold");
+    super::support::put(&cold, &made.key, vec![0; usize::try_from(made.size).unwrap()]).await;
+    assert_eq!(target.copy(copy_of(&snapshot)).await.unwrap(), None, "its rows go to an object of another name");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,7 +57,35 @@ async fn list() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn get() {
-    tried("denied-get", "s3:GetObject", "events-0001").await;
+    tried("denied-get", "s3:GetObject", "events-").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn get_of_one_file() {
+    tried("denied-get-of-one", "s3:GetObject", "events-0001").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_in_an_archive_class() {
+    let Some(endpoint) = s3::endpoint() else { return };
+    let bucket = s3::bucket(&endpoint, "iced").await;
+    let store = s3::store(&endpoint, &bucket, "prod");
+    for i in 0..4 {
+        let rows = support::series(i * 10, 10, DateTime::from_timestamp(1_700_000_000, 0).unwrap(), TimeDelta::hours(1));
+        let key = format!("acme/2026-01/events-{i:04}.parquet");
+        support::put_events(&store, &key, &rows).await;
+        if i == 1 {
+            let body = support::get(&store, &key).await;
+            let put = s3::client(&endpoint).put_object().bucket(&bucket).key(format!("prod/{key}")).storage_class("GLACIER".into());
+            put.body(body.into()).send().await.unwrap();
+        }
+    }
+    let mut envs = s3::environment(&endpoint);
+    envs.push(("ICEPACK_STORE", format!("s3://{bucket}/prod")));
+    check("iced-file", &job::run(&envs, ["--log-level", "error", "run"]), &[(&bucket, "events")]);
+    let frozen = "acme/2026-01/events-0001.parquet".to_owned();
+    let left = support::tenant_keys(&store, "acme").await;
+    assert!(left.len() == 2 && left.contains(&frozen), "the others are one snapshot: {left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

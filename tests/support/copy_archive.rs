@@ -38,7 +38,7 @@ impl CopyArchive {
     }
 
     /// The snapshot's bytes, if it still is what head says.
-    async fn source(&self, request: &CopyRequest) -> Result<Bytes> {
+    async fn source(&self, request: &CopyRequest) -> Result<Option<Bytes>> {
         let snapshot = &request.snapshot;
         let gone = || Error::Gone(snapshot.key.clone());
         let reply = match self.hot.get(&Path::from(snapshot.key.as_str())).await {
@@ -46,11 +46,11 @@ impl CopyArchive {
             reply => reply.map_err(|e| self.failed(e))?,
         };
         if (reply.meta.size, &reply.meta.e_tag) != (snapshot.size, &snapshot.etag) {
-            return Err(gone());
+            return Ok(None);
         }
         let size = reply.meta.size;
         let body = reply.bytes().await.map_err(|e| self.failed(e))?;
-        if body.len() as u64 == size { Ok(body) } else { Err(self.failed("half of the snapshot")) }
+        if body.len() as u64 == size { Ok(Some(body)) } else { Err(self.failed("half of the snapshot")) }
     }
 }
 
@@ -65,7 +65,7 @@ impl ArchiveTarget for CopyArchive {
     }
 
     async fn copy(&self, request: CopyRequest) -> Result<Option<Receipt>> {
-        let body = self.source(&request).await?;
+        let Some(body) = self.source(&request).await? else { return Ok(None) };
         let CopyRequest { tenant, run_id, snapshot, schema, .. } = request;
         let (from, to) = (snapshot.stats.min.unwrap_or(Micros(0)), snapshot.stats.max.unwrap_or(Micros(0)));
         let key = names::archive_key(&tenant, from, to, snapshot.id);

@@ -143,7 +143,8 @@ fn problems(t: &TenantReport) -> Vec<String> {
     let quarantined =
         t.quarantined.iter().map(|key| format!("{}: quarantined `{}`, which is left where it is; `icepack plan --explain` says why", t.tenant, one_line(key)));
     let set_aside = t.set_aside.iter().map(|said| format!("{}: set aside {}", t.tenant, one_line(said)));
-    error.chain(quarantined).chain(set_aside).collect()
+    let unread = t.unread.iter().map(|l| format!("{}: left `{}` where it is: {}", t.tenant, one_line(&l.key), one_line(&l.reason)));
+    error.chain(quarantined).chain(set_aside).chain(unread).collect()
 }
 
 /// The line on stderr for a pass that did not end well; none where it did. `detail` adds the first reason, for those who do not see the table.
@@ -173,6 +174,11 @@ pub fn verdict(report: &RunReport, detail: bool) -> Option<String> {
         let n = report.totals.set_aside.len();
         let more = if n > 1 { format!(", and {} more", n - 1) } else { String::new() };
         Some(format!("{} set aside: {first}{more}; give it another name, or delete it", plural(n as u64, "file")))
+    } else if report.totals.status == Status::Quarantined
+        && let Some(first) = report.totals.unread.first()
+    {
+        let left = plural(report.totals.unread.len() as u64, "file");
+        Some(format!("{left} left in place that could not be read: {}: {}", one_line(&first.key), one_line(&first.reason)))
     } else {
         None
     }
@@ -184,7 +190,7 @@ mod tests {
     use chrono::DateTime;
     use icepack::model::manifest::Ledger;
     use icepack::model::names::FileId;
-    use icepack::model::report::SCHEMA_VERSION;
+    use icepack::model::report::{LeftAlone, SCHEMA_VERSION};
 
     fn tenant(name: &str, status: Status) -> TenantReport {
         TenantReport { tenant: name.to_owned(), status, ..TenantReport::default() }
@@ -266,6 +272,12 @@ mod tests {
     #[test]
     fn errors_stand_below_the_table_a_line_each() {
         let failed = TenantReport { error: Some("cannot put x:\nno".to_owned()), ..tenant("globex", Status::Failed) };
+        let denied = LeftAlone { key: "acme/odd.parquet".to_owned(), reason: "AccessDenied: no".to_owned() };
+        let left = report(vec![TenantReport { unread: vec![denied.clone()], ..tenant("acme", Status::Quarantined) }]);
+        assert_eq!(verdict(&left, false).unwrap(), "1 file left in place that could not be read: acme/odd.parquet: AccessDenied: no");
+        assert!(run(&left, &[], Style::default()).contains("\nacme: left `acme/odd.parquet` where it is: AccessDenied: no"));
+        let growing = report(vec![TenantReport { unread: vec![denied], ..tenant("acme", Status::Done) }]);
+        assert_eq!((verdict(&growing, false), exit_code(&growing)), (None, 0));
         let held = TenantReport { quarantined: vec!["acme/bad.parquet".to_owned()], ..tenant("acme", Status::Quarantined) };
         let report = report(vec![failed, held]);
         let text = run(&report, &[], Style::default());

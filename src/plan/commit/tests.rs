@@ -208,7 +208,7 @@ fn no_path_crosses_a_tenant() {
     for key in ["other/a.parquet", "acme/../other/a.parquet", "acme.parquet", "_icepack/acme/a.parquet", "acme/a.txt"] {
         let edit = Edit { retire: vec![retire(key, 0)], ..Edit::new(id(1), id(2)) };
         assert_eq!(refused(&head, &edit, &Observed::since(&head)), Conflict::ForeignPath(key.into()));
-        let quarantined = Quarantined { key: key.into(), size: 0, etag: None, reason: String::new(), at: DateTime::UNIX_EPOCH };
+        let quarantined = Quarantined { key: key.into(), size: 0, etag: None, reason: String::new(), at: DateTime::UNIX_EPOCH, cause: None };
         let edit = Edit { quarantine: vec![quarantined], ..Edit::new(id(1), id(2)) };
         assert_eq!(refused(&head, &edit, &Observed::since(&head)), Conflict::ForeignPath(key.into()));
     }
@@ -288,7 +288,14 @@ fn an_archive_entry_is_settled_only_when_its_receipt_was_seen() {
 #[test]
 fn a_quarantined_file_has_one_entry_and_loses_it_when_it_is_read_after_all() {
     let first = head();
-    let bad = |reason: &str| Quarantined { key: "acme/a.parquet".into(), size: 1, etag: Some("e".into()), reason: reason.into(), at: DateTime::UNIX_EPOCH };
+    let bad = |reason: &str| Quarantined {
+        key: "acme/a.parquet".into(),
+        size: 1,
+        etag: Some("e".into()),
+        reason: reason.into(),
+        at: DateTime::UNIX_EPOCH,
+        cause: None,
+    };
     let edit = |reason: &str| Edit { quarantine: vec![bad(reason)], ..Edit::new(id(1), id(2)) };
     let head = apply(&first, &edit("one"), &Observed::since(&first), stamp(3)).unwrap();
     let head = apply(&head, &edit("two"), &Observed::since(&head), stamp(4)).unwrap();

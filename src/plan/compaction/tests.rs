@@ -4,9 +4,10 @@ use ulid::Ulid;
 use super::*;
 use crate::config::CompactionConfig;
 use crate::model::file::{Extent, RowStats};
-use crate::model::manifest::{Manifest, Quarantined, RetireReason, Retired, Stamp};
+use crate::model::manifest::{Contradiction, Manifest, Quarantined, RetireReason, Retired, Stamp};
 use crate::model::names::{FileId, Key, snapshot_key};
 use crate::model::policy::ArchivePolicy;
+use crate::model::schema::{Column, TableSchema};
 use crate::plan::retention::LeaveRule;
 
 const MIB: u64 = 1024 * 1024;
@@ -223,7 +224,8 @@ fn retired_quarantined_and_orphaned_files_are_left_alone_and_said_so() {
         reason: RetireReason::Compacted,
     };
     w.head.retired.push(retired("acme/a.parquet"));
-    let bad = |key: &str, etag: &str| Quarantined { key: key.into(), size: 1, etag: Some(etag.into()), reason: "bad".into(), at: at(0) };
+    let bad =
+        |key: &str, etag: &str| Quarantined { key: key.into(), size: 1, etag: Some(etag.into()), reason: "bad".into(), at: at(0), cause: Some(Cause::Damaged) };
     w.head.quarantined = vec![bad("acme/b.parquet", "e"), bad("acme/c.parquet", "old version")];
     let orphan = snapshot_key(&tenant(), micros(0), micros(1), FileId::floor_at(at(0)));
     w.raw.push(Listed { key: orphan, size: 1, etag: None, modified: at(-1) });
@@ -251,6 +253,34 @@ fn whole_snapshots_expire_and_overdue_ones_are_rewritten() {
     // Undated rows never expire, so the file that holds them does not go as a whole.
     w.head.snapshots[0].stats.undated = 1;
     assert!(w.plan().groups.iter().all(|g| g.kind == GroupKind::Merge));
+}
+
+#[test]
+fn a_sound_snapshot_that_fits_to_no_other_expires_all_the_same() {
+    let mut w = World::new();
+    w.policy.ttl = Some(Duration::from_secs(30 * 86_400));
+    let day = 24;
+    w.snapshot(MIB, -40 * day, -31 * day); // wholly past
+    w.snapshot(MIB, -40 * day, -1); // overdue by ten days
+    w.snapshot(MIB, -20 * day, -1);
+    w.snapshot(MIB, -20 * day, -1);
+    let text = TableSchema(vec![Column { name: "x".into(), kind: "Utf8".into(), nullable: true }]);
+    w.head.snapshots[3].schema = Some(text.id());
+    w.head.schemas.insert(text.id(), text);
+    let misfit = Cause::Misfit(Contradiction { column: "x".into(), kind: "Utf8".into(), oldest: None });
+    let notes: Vec<Quarantined> = w.head.snapshots[..3]
+        .iter()
+        .map(|s| Quarantined { key: s.key.clone(), size: s.size, etag: s.etag.clone(), reason: "misfit".into(), at: at(0), cause: Some(misfit.clone()) })
+        .collect();
+    w.head.quarantined = notes;
+    let kinds: Vec<_> = w.plan().groups.iter().map(|g| (g.kind, g.inputs.len(), g.inputs[0].key.clone())).collect();
+    let key = |n: usize| w.head.snapshots[n].key.clone();
+    assert_eq!(kinds, [(GroupKind::Expire, 1, key(0)), (GroupKind::Merge, 1, key(1))]);
+    assert!(reasons(&w.plan()).contains(&&SkipReason::Quarantined { reason: "misfit".into() }));
+
+    // What is damaged is not even tried.
+    w.head.quarantined.iter_mut().for_each(|q| q.cause = Some(Cause::Damaged));
+    assert_eq!(w.plan().groups.len(), 0);
 }
 
 /// Thirty days are kept, and what expires is archived in objects of at least 8 MiB.

@@ -181,7 +181,7 @@ fn quarantined_files_are_not_shown() {
     let mut w = World::new();
     let a = w.ingest("a");
     w.publish();
-    w.head.quarantined.push(Quarantined { key: a.clone(), size: 10, etag: Some(a.clone()), reason: "bad".into(), at: at(0) });
+    w.head.quarantined.push(Quarantined { key: a.clone(), size: 10, etag: Some(a.clone()), reason: "bad".into(), at: at(0), cause: None });
     w.head.version += 1;
     assert_eq!(w.publish(), [step(&[], &[&a], true)]);
 }

@@ -114,7 +114,7 @@ fn the_floor_rises_only_for_something_and_by_the_stores_clock() {
 fn what_was_seen_gone_is_forgotten_and_what_a_listing_misses_is_not() {
     let mut m = head(0);
     for key in ["acme/bad.parquet", "acme/mended.parquet", "acme/worse.parquet"] {
-        m.quarantined.push(Quarantined { key: key.into(), size: 1, etag: Some("e".into()), reason: String::new(), at: at(0) });
+        m.quarantined.push(Quarantined { key: key.into(), size: 1, etag: Some("e".into()), reason: String::new(), at: at(0), cause: None });
     }
     let listing = [listed("acme/b.parquet", "e"), listed("acme/bad.parquet", "e"), listed("acme/mended.parquet", "new")];
     let mended = ["acme/mended.parquet", "acme/worse.parquet"];
@@ -165,6 +165,17 @@ fn a_copy_of_a_live_snapshot_is_no_orphan() {
     assert_eq!(orphans(&m, &listing), []);
     assert_eq!(collectable(&evidence(m.clone(), &listing)), Vec::<Key>::new());
     assert_eq!(strays(&m, &listing), [(&listing[1], &live)]);
+}
+
+#[test]
+fn the_note_on_a_live_snapshot_is_forgotten_once_another_version_of_it_is_there() {
+    let mut m = head(0);
+    let live = m.snapshots[0].clone();
+    m.quarantined.push(Quarantined { key: live.key.clone(), size: 1, etag: Some("bad".into()), reason: String::new(), at: at(0), cause: None });
+    let noted = |listing: &[Listed]| forgettable(&m, listing).contains(&live.key);
+    assert!(!noted(&[listed(&live.key, "bad")]));
+    assert!(!noted(&[]), "that it is missing is no reason to take it for sound");
+    assert!(noted(&[listed(&live.key, "mended")]));
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn spec(target: &Target, request: &ArchiveRequest, first: &RecordBatch) -> Piece
         timestamp: request.timestamp_column.clone(),
         name: Box::new(move |from, to| names::archive_key(&tenant, from, to, id)),
         to_bound: request.to,
-        buffers: Buffers::within(request.budget),
+        buffers: Buffers::within(request.budget).expecting(request.source_bytes),
         metadata: Vec::new(),
     }
 }

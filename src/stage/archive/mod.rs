@@ -46,6 +46,8 @@ pub struct ArchiveRequest {
     pub timestamp_column: String,
     /// The files that held the rows.
     pub sources: Vec<Key>,
+    /// Bytes of those files: mostly more than what is archived of them.
+    pub source_bytes: u64,
     /// Bytes of memory that the target may take.
     pub budget: u64,
     /// Counts the requests.
@@ -56,7 +58,18 @@ impl ArchiveRequest {
     /// A request to archive rows of `tenant` that are from `from` to `to`, both in, as the object `id`; for trying a target out. Its run is `id` too, its
     /// column `timestamp`, it names no sources, and the target may take 64 MiB. The fields are public.
     pub fn new(tenant: Tenant, id: FileId, from: Micros, to: Micros) -> Self {
-        Self { tenant, run_id: id, id, from, to, timestamp_column: "timestamp".to_owned(), sources: Vec::new(), budget: 64 << 20, requests: Arc::default() }
+        Self {
+            tenant,
+            run_id: id,
+            id,
+            from,
+            to,
+            timestamp_column: "timestamp".to_owned(),
+            sources: Vec::new(),
+            source_bytes: 0,
+            budget: 64 << 20,
+            requests: Arc::default(),
+        }
     }
 
     /// The receipt of an object of `size` bytes that holds the rows of `stats`, under the name that `restore` and `verify` look for:

@@ -135,6 +135,7 @@ mod tests {
             to: Micros(1_700_000_100_000_000),
             timestamp_column: "timestamp".into(),
             sources: vec!["acme/x.parquet".into()],
+            source_bytes: 0,
             budget: 64 << 20,
             requests: Arc::default(),
         }

@@ -10,9 +10,10 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::open::{Opened, OpenedAll};
-use super::{BadInput, MergeError, MergeSpec};
+use super::{BadInput, Flaw, MergeError, MergeSpec, open};
 use crate::error::{Error, Result};
 use crate::model::file::Fingerprint;
+use crate::model::manifest::Contradiction;
 use crate::parquet_io::read::BATCH_BYTES;
 use crate::parquet_io::schema::{self, Misfit};
 use crate::parquet_io::source::Ident;
@@ -84,6 +85,8 @@ pub(super) struct Job {
     turns: Vec<(Arc<Ident>, SchemaRef)>,
     /// Inputs that made another one not fit.
     blamed: RefCell<Vec<BadInput>>,
+    /// The input that did not fit, where no other is to blame.
+    misfit: RefCell<Option<BadInput>>,
     stop: Stop,
     progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
     taken: Cell<(u64, Fingerprint)>,
@@ -121,6 +124,7 @@ impl Job {
             check_content: spec.check_content,
             turns: opened.turns.clone(),
             blamed: RefCell::default(),
+            misfit: RefCell::default(),
             rows_promised: opened.inputs.iter().map(|i| i.rows).sum(),
             runtime,
             stop,
@@ -145,6 +149,13 @@ impl Job {
     pub fn misfit(&self, misfit: Misfit, input: &Opened) -> Error {
         if let Some(column) = &misfit.column {
             self.blame(column, input);
+            if let Ok(field) = self.schema.field_with_name(column)
+                && schema::is_widened(&input.schema, &self.schema, column)
+            {
+                let Ident { key, size, etag } = Ident::clone(&input.file.ident);
+                let flaw = Flaw::Misfit(open::contradiction(field, input));
+                *self.misfit.borrow_mut() = Some(BadInput { key, size, etag, reason: misfit.reason.clone(), flaw });
+            }
         }
         input.file.ident.bad(misfit.reason)
     }
@@ -161,16 +172,24 @@ impl Job {
         let finer = after.iter().filter(|(_, s)| is_finer(s));
         self.blamed.borrow_mut().extend(finer.map(|(ident, own)| {
             let found = own.field_with_name(column).map_or_else(|e| e.to_string(), |f| f.data_type().to_string());
+            // As the one has it whose values do not fit: it is what stays.
+            let coarser = input.schema.field_with_name(column).map(|f| schema::canonical(f.data_type()).to_string()).unwrap_or_default();
+            let flaw = Flaw::Misfit(Contradiction { column: column.to_owned(), kind: coarser, oldest: None });
             let reason = format!("column `{column}` is {found}, which cannot hold the values of `{}`", input.file.ident.key);
             let Ident { key, size, etag } = Ident::clone(ident);
-            BadInput { key, size, etag, reason, undatable: false }
+            BadInput { key, size, etag, reason, flaw }
         }));
     }
 
     /// What `error` means, once who is to blame is known.
     pub fn verdict(&self, error: Error) -> MergeError {
         let blamed = self.blamed.take();
-        if matches!(error, Error::Input { .. }) && !blamed.is_empty() { MergeError::Bad(blamed) } else { error.into() }
+        let misfit = self.misfit.take();
+        match (&error, misfit) {
+            (Error::Input { .. }, _) if !blamed.is_empty() => MergeError::Bad(blamed),
+            (Error::Input { key, .. }, Some(misfit)) if *key == misfit.key => MergeError::Bad(vec![misfit]),
+            _ => error.into(),
+        }
     }
 
     /// Input rows were read, for the first and only time.

@@ -33,8 +33,9 @@ use object_store::ObjectStore;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Unread};
 use crate::model::file::{Fingerprint, Micros, SeenInput, Snapshot};
+use crate::model::manifest::Contradiction;
 use crate::model::names::{FileId, Key, Tenant};
 use crate::model::plan::PlannedInput;
 use crate::model::schema::TableSchema;
@@ -118,7 +119,7 @@ pub struct MergeOutcome {
     pub copied_bytes: u64,
 }
 
-/// A file that cannot be read as what it should be.
+/// A file that cannot be merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadInput {
     /// The file.
@@ -129,8 +130,37 @@ pub struct BadInput {
     pub etag: Option<String>,
     /// Why, in a sentence.
     pub reason: String,
-    /// Whether it is a file like any other but for the timestamp column: then the setting may be wrong, and not the file.
-    pub undatable: bool,
+    /// What is wrong, and so what becomes of it.
+    pub flaw: Flaw,
+}
+
+/// What keeps an input out of a merge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flaw {
+    /// Its bytes are not what they should be.
+    Damaged,
+    /// It is a file like any other but for the timestamp column: then the setting may be wrong, and not the file.
+    Undatable,
+    /// It contradicts other files, and is sound by itself.
+    Misfit(Contradiction),
+    /// Nothing is wrong with it: it could not be read now.
+    Unread(Unread),
+}
+
+impl BadInput {
+    /// What an error says of an input; none where it is about something else.
+    pub fn of(error: &Error) -> Option<Self> {
+        match error {
+            Error::Input { key, size, etag, reason } => {
+                Some(Self { key: key.clone(), size: *size, etag: etag.clone(), reason: reason.clone(), flaw: Flaw::Damaged })
+            }
+            Error::Gone(key) | Error::Changed(key) | Error::Withheld { key, .. } => {
+                let (unread, reason) = error.unread()?;
+                Some(Self { key: key.clone(), size: 0, etag: None, reason, flaw: Flaw::Unread(unread) })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Why nothing was merged.
@@ -146,10 +176,7 @@ pub enum MergeError {
 
 impl From<Error> for MergeError {
     fn from(error: Error) -> Self {
-        match error {
-            Error::Input { key, size, etag, reason } => Self::Bad(vec![BadInput { key, size, etag, reason, undatable: false }]),
-            other => Self::Failed(other),
-        }
+        BadInput::of(&error).map_or(Self::Failed(error), |bad| Self::Bad(vec![bad]))
     }
 }
 
@@ -169,8 +196,8 @@ impl Drop for Abandon {
 /// Snapshots that were complete by then stay, named by nobody.
 ///
 /// # Errors
-/// [`MergeError::Bad`] names every input that could not be read. [`Error::Gone`]: an input is not what was planned. [`Error::Refused`]: the
-/// books do not balance. [`Error::Stopped`]: `stop` was set.
+/// [`MergeError::Bad`] names every input that could not be read, or is not what was planned. [`Error::Refused`]: the books do not
+/// balance. [`Error::Stopped`]: `stop` was set.
 pub async fn merge(
     store: Arc<dyn ObjectStore>,
     spec: MergeSpec,

@@ -1,11 +1,12 @@
 //! The opening phase: fetch, check and profile every input, and unite their columns.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
@@ -17,14 +18,15 @@ use tokio::sync::Semaphore;
 
 use super::job::{Shares, Stop, temp_dir};
 use super::spill;
-use super::{BadInput, MergeError, MergeSpec};
-use crate::error::{Error, Result};
+use super::{BadInput, Flaw, MergeError, MergeSpec};
+use crate::error::{Error, Result, Unread};
 use crate::model::file::{Extent, Micros, SeenInput};
+use crate::model::manifest::Contradiction;
 use crate::model::plan::PlannedInput;
 use crate::model::same::Sameness;
 use crate::parquet_io::profile::Profile;
 use crate::parquet_io::read::{Closed, Input, TAIL, footer_len, read_tail};
-use crate::parquet_io::schema::UnionSchema;
+use crate::parquet_io::schema::{self, UnionSchema};
 use crate::parquet_io::source::{Disk, Ident, Remote, Source, Tail, fetch_end, short_body, store_error};
 use crate::stage::store;
 
@@ -132,17 +134,29 @@ pub(super) async fn open_all(store: &Arc<dyn ObjectStore>, spec: &MergeSpec, sha
     let mut fetched = stream::iter(fetches).buffer_unordered(spec.prefetch.max(1));
     let mut opened: Vec<(usize, Opened)> = Vec::with_capacity(spec.inputs.len());
     let mut bad: Vec<(usize, BadInput)> = Vec::new();
+    let mut denied: Option<(usize, Error)> = None;
     while let Some((i, result)) = fetched.next().await {
         match result {
             Ok(mut input) => {
                 share_schema(&mut input, opened.last().map(|(_, o)| o));
                 opened.push((i, input));
             }
-            Err(Error::Input { key, size, etag, reason }) => bad.push((i, BadInput { key, size, etag, reason, undatable: false })),
-            Err(e) => return Err(MergeError::Failed(e)),
+            Err(e) => match BadInput::of(&e) {
+                Some(b) => {
+                    if b.flaw == Flaw::Unread(Unread::Denied) && denied.as_ref().is_none_or(|(first, _)| i < *first) {
+                        denied = Some((i, e));
+                    }
+                    bad.push((i, b));
+                }
+                None => return Err(MergeError::Failed(e)),
+            },
         }
     }
     drop(fetched);
+    // Whether it is the file or the credentials, only the others tell.
+    if let Some((_, e)) = denied.filter(|_| opened.is_empty()) {
+        return Err(MergeError::Failed(e));
+    }
     opened.sort_by_key(|(i, _)| *i);
     let (schema, turns) = unite(spec, &mut opened, &mut bad);
     if !bad.is_empty() {
@@ -161,24 +175,62 @@ fn share_schema(input: &mut Opened, other: Option<&Opened>) {
     }
 }
 
-/// Snapshots first: their columns were united before, so where a raw file contradicts them, it is the raw file that does not fit.
+/// Snapshots first: their columns were united before, so where a raw file contradicts them, it is the raw file that does not fit. Within each, those that
+/// contradict the fewest go first: one odd file must not cast out all the others.
 fn unite(spec: &MergeSpec, opened: &mut [(usize, Opened)], bad: &mut Vec<(usize, BadInput)>) -> (SchemaRef, Vec<(Arc<Ident>, SchemaRef)>) {
     let mut union = UnionSchema::new(&spec.columns);
     let (snapshots, raw): (Vec<_>, Vec<_>) = opened.iter_mut().partition(|(_, o)| o.planned.is_snapshot());
     let mut turns: Vec<(Arc<Ident>, SchemaRef)> = Vec::new();
-    for (i, input) in snapshots.into_iter().chain(raw) {
+    for (i, input) in agreeing_first(snapshots).into_iter().chain(agreeing_first(raw)) {
         // Adding an equal schema again changes nothing.
         let known = turns.last().is_some_and(|(_, last)| Arc::ptr_eq(last, &input.schema));
         if let Err(reason) = if known { Ok(()) } else { union.add(&input.schema) } {
             let Ident { key, size, etag } = Ident::clone(&input.file.ident);
-            let undatable = union.dates(&input.schema).is_err();
-            bad.push((*i, BadInput { key, size, etag, reason, undatable }));
+            let (reason, flaw) = match union.contradicted(&input.schema) {
+                _ if union.dates(&input.schema).is_err() => (reason, Flaw::Undatable),
+                Some((field, why)) => (why, Flaw::Misfit(contradiction(&field, input))),
+                None => (reason, Flaw::Damaged),
+            };
+            bad.push((*i, BadInput { key, size, etag, reason, flaw }));
         } else {
             input.turn = turns.len();
             turns.push((Arc::clone(&input.file.ident), Arc::clone(&input.schema)));
         }
     }
-    (union.finish(), turns)
+    let schema = union.finish();
+    for (_, b) in bad {
+        // What it contradicts may have been widened by a file after it.
+        if let Flaw::Misfit(what) = &mut b.flaw
+            && let Ok(field) = schema.field_with_name(&what.column)
+        {
+            what.kind = field.data_type().to_string();
+        }
+    }
+    (schema, turns)
+}
+
+/// What `input` contradicts: the column as the others have it.
+pub(super) fn contradiction(theirs: &Field, input: &Opened) -> Contradiction {
+    let oldest = input.profile.map_or_else(|| input.planned.stats.and_then(|s| s.min), |p| p.min);
+    Contradiction { column: theirs.name().clone(), kind: schema::canonical(theirs.data_type()).to_string(), oldest }
+}
+
+/// Inputs by how many of their columns most of the others contradict, in their order where that is equal: mostly none does.
+fn agreeing_first(mut inputs: Vec<&mut (usize, Opened)>) -> Vec<&mut (usize, Opened)> {
+    let mut schemas: Vec<(SchemaRef, usize)> = Vec::new();
+    let mut places: HashMap<*const Schema, usize> = HashMap::new();
+    for (_, input) in &inputs {
+        let place = *places.entry(Arc::as_ptr(&input.schema)).or_insert_with(|| {
+            schemas.push((Arc::clone(&input.schema), 0));
+            schemas.len() - 1
+        });
+        schemas[place].1 += 1;
+    }
+    if schemas.len() > 1 {
+        let odd = schema::contradictions(&schemas);
+        inputs.sort_by_key(|(_, input)| places.get(&Arc::as_ptr(&input.schema)).and_then(|place| odd.get(*place)).copied());
+    }
+    inputs
 }
 
 /// An object's bytes, or its last ones.
@@ -228,7 +280,7 @@ impl Opener {
                 if Sameness::of(meta.e_tag.as_deref(), again.meta.e_tag.as_deref()).is_same() {
                     Ok((meta, Fetched::Tail(again.bytes, disk)))
                 } else {
-                    Err(Error::Gone(planned.key.clone()))
+                    Err(Error::Changed(planned.key.clone()))
                 }
             }
             // Where it is no footer at all, opening it says so.
@@ -318,7 +370,7 @@ fn same_version(planned: &PlannedInput, meta: &ObjectMeta) -> Result<()> {
     }
     // Where a tag is unknown, what was read has its own, and the commit asks for that one.
     let other_tag = Sameness::of(planned.etag.as_deref(), meta.e_tag.as_deref()).is_other();
-    if other_tag || meta.size != planned.size { Err(Error::Gone(planned.key.clone())) } else { Ok(()) }
+    if other_tag || meta.size != planned.size { Err(Error::Changed(planned.key.clone())) } else { Ok(()) }
 }
 
 fn check_snapshot(planned: &PlannedInput, input: &Input) -> Result<()> {

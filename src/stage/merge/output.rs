@@ -359,7 +359,7 @@ impl Output {
             timestamp: self.spec.columns.timestamp.clone(),
             name: Box::new(move |from, to| names::snapshot_key(&tenant, from, to, id)),
             to_bound: self.spec.latest,
-            buffers: self.spec.shares.buffers,
+            buffers: self.spec.shares.buffers.expecting(self.spec.target_file_size),
             metadata: Vec::new(),
         })?;
         Ok(Open { writer, id })

@@ -28,6 +28,13 @@ fn bad(result: Result<MergeOutcome, MergeError>) -> Vec<(String, String)> {
     }
 }
 
+fn faults(result: Result<MergeOutcome, MergeError>) -> Vec<(String, Flaw)> {
+    match result {
+        Err(MergeError::Bad(bad)) => bad.into_iter().map(|b| (b.key, b.flaw)).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn failed(result: Result<MergeOutcome, MergeError>) -> Error {
     match result {
         Err(MergeError::Failed(e)) => e,
@@ -310,9 +317,9 @@ async fn an_input_that_is_gone_or_changed_is_not_its_own_fault() {
     w.events("0", &span("a", T0..T0 + 10)).await;
     let planned = w.spec.inputs[0].clone();
     w.spec.inputs[0].key = "acme/nowhere.parquet".into();
-    assert!(matches!(failed(w.merge_into(None).await), Error::Gone(key) if key == "acme/nowhere.parquet"));
+    assert_eq!(faults(w.merge_into(None).await), [("acme/nowhere.parquet".to_owned(), Flaw::Unread(Unread::Gone))]);
     w.spec.inputs[0] = PlannedInput { etag: Some("\"other\"".into()), ..planned.clone() };
-    assert!(matches!(failed(w.merge_into(None).await), Error::Gone(_)));
+    assert_eq!(faults(w.merge_into(None).await), [(planned.key.clone(), Flaw::Unread(Unread::Changed))]);
     w.spec.inputs[0] = planned;
     w.store = Arc::new(Faulty::default().with(Op::Get, &[Fault::Transient]));
     assert!(matches!(failed(w.merge_into(None).await), Error::Store { .. }));

@@ -33,7 +33,7 @@ fn batch(from: i64, rows: i64) -> RecordBatch {
 }
 
 fn small() -> Buffers {
-    Buffers { row_group: 64 << 10, single: 256 << 10, part: 128 << 10, in_flight: 3 }
+    Buffers { row_group: 64 << 10, single: 256 << 10, part: 128 << 10, largest: 128 << 10, in_flight: 3 }
 }
 
 fn spec(store: Arc<dyn ObjectStore>, retry: RetryPolicy, buffers: Buffers) -> PieceSpec {
@@ -174,6 +174,38 @@ async fn a_piece_that_is_given_up_leaves_nothing() {
 
 #[test]
 fn buffers_follow_the_budget_between_their_bounds() {
-    assert_eq!(Buffers::within(0), Buffers { row_group: 1 << 20, single: 8 << 20, part: 8 << 20, in_flight: 1 });
-    assert_eq!(Buffers::within(512 << 20), Buffers { row_group: 16 << 20, single: 16 << 20, part: 8 << 20, in_flight: 4 });
+    assert_eq!(Buffers::within(0), Buffers { row_group: 1 << 20, single: 8 << 20, part: 8 << 20, largest: 8 << 20, in_flight: 1 });
+    assert_eq!(Buffers::within(512 << 20), Buffers { row_group: 16 << 20, single: 16 << 20, part: 8 << 20, largest: 128 << 20, in_flight: 4 });
+}
+
+/// Bytes that fit into one object, and those of its largest part.
+fn capacity(buffers: Buffers) -> (u64, u64) {
+    let (part, largest) = (buffers.part as u64, buffers.largest as u64);
+    (0..MOST_PARTS).fold((0, 0), |(sent, most), _| {
+        let next = part_after(sent, part, largest);
+        (sent + next, most.max(next))
+    })
+}
+
+#[test]
+fn parts_grow_so_that_ten_thousand_are_enough() {
+    const GIB: u64 = 1 << 30;
+    let (bytes, largest) = capacity(Buffers::within(64 * GIB));
+    assert!(bytes >= 5 << 40 && largest <= 5 * GIB, "S3's largest object in {bytes} bytes, and its largest part in {largest}");
+    let buffers = Buffers::within(256 << 20);
+    let (bytes, largest) = capacity(buffers);
+    assert!(bytes > 300 * GIB && largest == 64 << 20, "no more than a quarter of the budget: {bytes}, {largest}");
+    // R2 wants all parts but the last to be equal.
+    let first = (0..5_000).map(|n| part_after(n * (8 << 20), 8 << 20, largest));
+    assert!(first.into_iter().all(|size| size == 8 << 20));
+}
+
+#[test]
+fn an_object_of_known_size_is_sent_in_equal_parts() {
+    let buffers = Buffers::within(256 << 20);
+    assert_eq!(buffers.expecting(1 << 30), buffers);
+    let large = buffers.expecting(100 << 30);
+    assert_eq!((large.part, large.in_flight), (26 << 20, 1));
+    assert!((0..100 * 1024 / 26).all(|n| part_after(n * (26 << 20), 26 << 20, large.largest as u64) == 26 << 20));
+    assert_eq!(buffers.expecting(u64::MAX).part, 64 << 20, "no more than a quarter of the budget");
 }

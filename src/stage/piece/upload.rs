@@ -95,8 +95,8 @@ pub struct Multipart {
 }
 
 impl Multipart {
-    /// Starts an upload to `key`, with `in_flight` parts at once.
-    pub fn start(target: &Target, key: &str, in_flight: usize) -> Self {
+    /// Starts an upload to `key`, with parts of `in_flight` bytes together at once, or a single larger one.
+    pub fn start(target: &Target, key: &str, in_flight: u64) -> Self {
         // One part may wait here. The sender blocks on the next: that is the back-pressure that bounds memory.
         let (steps, receiver) = mpsc::channel(1);
         let (target, key, runtime) = (target.clone(), key.to_owned(), target.runtime.clone());
@@ -142,7 +142,7 @@ fn join(runtime: &Handle, task: JoinHandle<Result<Option<Done>>>) -> Result<Opti
     runtime.block_on(task).unwrap_or_else(|e| Err(Error::local("cannot finish an upload", e)))
 }
 
-async fn run(target: &Target, key: &str, in_flight: usize, mut steps: mpsc::Receiver<Step>) -> Result<Option<Done>> {
+async fn run(target: &Target, key: &str, in_flight: u64, mut steps: mpsc::Receiver<Step>) -> Result<Option<Done>> {
     let mut upload = target.destination.start(key).await?;
     match send_all(&mut *upload, in_flight, &mut steps).await {
         Ok(Some(size)) => match upload.complete(size).await {
@@ -164,23 +164,25 @@ async fn run(target: &Target, key: &str, in_flight: usize, mut steps: mpsc::Rece
 }
 
 /// Sends parts until the last; none where the sender has gone without one.
-async fn send_all(upload: &mut dyn Parts, in_flight: usize, steps: &mut mpsc::Receiver<Step>) -> Result<Option<u64>> {
+async fn send_all(upload: &mut dyn Parts, in_flight: u64, steps: &mut mpsc::Receiver<Step>) -> Result<Option<u64>> {
     let broke_off = |e| Error::local("cannot finish an upload", e);
-    let mut parts: JoinSet<Result<()>> = JoinSet::new();
-    let mut size = 0;
+    let mut parts: JoinSet<Result<u64>> = JoinSet::new();
+    let (mut size, mut under_way) = (0, 0);
     while let Some(step) = steps.recv().await {
         let (part, last) = match step {
             Step::Part(part) => (part, false),
             Step::Finish(part) => (part, true),
         };
-        while parts.len() >= in_flight {
-            if let Some(done) = parts.join_next().await {
-                done.map_err(broke_off)??;
-            }
+        let bytes = part.content_length() as u64;
+        while under_way + bytes > in_flight
+            && let Some(done) = parts.join_next().await
+        {
+            under_way -= done.map_err(broke_off)??;
         }
-        if part.content_length() > 0 {
-            size += part.content_length() as u64;
-            parts.spawn(upload.send(part));
+        if bytes > 0 {
+            (size, under_way) = (size + bytes, under_way + bytes);
+            let sent = upload.send(part);
+            parts.spawn(async move { sent.await.map(|()| bytes) });
         }
         if last {
             while let Some(done) = parts.join_next().await {

@@ -15,7 +15,7 @@ use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 
 use super::discover;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Unread};
 use crate::model::inputs::Rules as InputRules;
 use crate::model::manifest::Manifest;
 use crate::model::names::{Key, Tenant};
@@ -148,6 +148,10 @@ impl Publisher {
             match read {
                 Ok(file) => files.push(file),
                 Err(Error::Input { reason, .. }) => drop(unread.insert(key, reason)),
+                // A raw file that nobody can read now must not keep the tenant's other rows from the table.
+                Err(e) if wanted.get(&key).is_some_and(|w| w.rows.is_none()) && e.unread().is_some_and(|(why, _)| why != Unread::Gone) => {
+                    drop(unread.insert(key, e.to_string()));
+                }
                 Err(e) => return Err(e),
             }
         }
@@ -156,8 +160,10 @@ impl Publisher {
 
     async fn footer(&self, key: &str, wanted: Option<Wanted>) -> Result<Newcomer> {
         let (ident, tail) = fetch_footer(self.store.as_ref(), key, self.footer_limit).await?;
-        let Some(wanted) = wanted.filter(|w| w.size == ident.size) else { return Err(Error::Gone(key.to_owned())) };
-        let is_snapshot = wanted.rows.is_some();
+        let is_snapshot = wanted.is_some_and(|w| w.rows.is_some());
+        if wanted.is_none_or(|w| w.size != ident.size) {
+            return Err(if is_snapshot { Error::Gone(key.to_owned()) } else { Error::Changed(key.to_owned()) });
+        }
         let (limit, key) = (self.footer_limit, key.to_owned());
         let work = move || summarise(&tail, ident.size, limit).map_err(|why| ident.bad(why));
         let summary = tokio::task::spawn_blocking(work).await.map_err(|e| Error::local("cannot read a footer", e))??;

@@ -44,6 +44,8 @@ pub struct Copied {
     pub verified: Verified,
     /// The archive's checksum of all bytes, where it has one.
     pub checksum: Option<Checksum>,
+    /// Whether an earlier attempt had made it, by the settings of its time.
+    pub found: bool,
 }
 
 /// Why there is no copy.
@@ -51,7 +53,7 @@ pub struct Copied {
 pub enum NotCopied {
     /// Nothing went wrong: it cannot be done, or not be proved. The reason is for the log.
     Impossible(String),
-    /// The source is not there, or not of the size that it had: another run has taken it.
+    /// The source is not there.
     Gone,
     /// The server's word.
     Failed(S3Error),
@@ -84,9 +86,16 @@ impl S3Destination {
     /// # Errors
     /// `NotCopied`; nothing that counts has happened.
     pub async fn copy_from(&self, hot: &Bucket, snapshot: &Snapshot, key: &str, sizes: CopySizes) -> Result<Copied, NotCopied> {
-        let source = hot.head(&snapshot.key, &self.requests).await?.ok_or(NotCopied::Gone)?;
+        let source = match hot.head(&snapshot.key, &self.requests).await {
+            // What may be read of it, reading its rows tells.
+            Err(e) if e.kind == Kind::Denied => return Err(NotCopied::Impossible(format!("`{}` cannot be looked at: {e}", snapshot.key))),
+            found => found?.ok_or(NotCopied::Gone)?,
+        };
         if source.size != snapshot.size {
-            return Err(NotCopied::Gone);
+            return Err(NotCopied::Impossible(format!("`{}` does not have the size that was written", snapshot.key)));
+        }
+        if source.is_frozen() {
+            return Err(NotCopied::Impossible(format!("`{}` is in an archive class", snapshot.key)));
         }
         // A bucket that was copied has other tags: then its rows are read, which are compared with the manifest.
         if !Sameness::of(snapshot.etag.as_deref(), source.etag.as_deref()).is_same() {
@@ -95,34 +104,39 @@ impl S3Destination {
         }
         let proof = proof_of(&source, &self.attributes.encryption)
             .ok_or_else(|| NotCopied::Impossible(format!("the store shows no checksum of `{}`, so that a copy of it could not be proved", snapshot.key)))?;
-        if self.bucket.head(key, &self.requests).await?.is_none() {
+        let found = self.bucket.head(key, &self.requests).await?.is_some();
+        if !found {
             self.copy(hot, &source, snapshot, key, sizes).await?;
         }
         let stored = self.bucket.head(key, &self.requests).await?;
         let stored = stored.ok_or_else(|| S3Error::new(Kind::Permanent, format!("`{key}` is not there after it was copied")))?;
-        self.prove(&proof, stored, snapshot.size, key)
+        self.prove(&proof, stored, snapshot.size, key, found)
     }
 
-    fn prove(&self, proof: &Proof, stored: Stored, size: u64, key: &str) -> Result<Copied, NotCopied> {
-        let other = |why: String| NotCopied::Failed(S3Error::new(Kind::Permanent, format!("`{key}` is not a copy of the original: {why}")));
+    fn prove(&self, proof: &Proof, stored: Stored, size: u64, key: &str, found: bool) -> Result<Copied, NotCopied> {
+        let other = |why: String| {
+            let why = format!("`{key}` is not a copy of the original: {why}");
+            // Nothing is ever written over: what is there under that name stays, and counts for nothing.
+            if found { NotCopied::Impossible(why) } else { NotCopied::Failed(S3Error::new(Kind::Permanent, why)) }
+        };
         if stored.size != size {
             return Err(other(format!("it has {} bytes, the original {size}", stored.size)));
         }
         let shown = match proof {
-            Proof::Checksum(c) => stored.checksum(c.algorithm, ChecksumKind::FullObject).map(|found| (found.value.clone(), &c.value, Verified::Checksum)),
-            Proof::Tag(tag) => md5_tag(&stored).map(|found| (found, tag, Verified::Etag)),
+            Proof::Checksum(c) => stored.checksum(c.algorithm, ChecksumKind::FullObject).map(|sum| (sum.value.clone(), &c.value, Verified::Checksum)),
+            Proof::Tag(tag) => md5_tag(&stored).map(|sum| (sum, tag, Verified::Etag)),
         };
-        let Some((found, wanted, verified)) = shown else {
+        let Some((sum, wanted, verified)) = shown else {
             return Err(NotCopied::Impossible(format!("the archive shows no checksum of `{key}`, so that the copy cannot be proved")));
         };
-        if found != *wanted {
-            return Err(other(format!("its checksum is {found}, that of the original {wanted}")));
+        if sum != *wanted {
+            return Err(other(format!("its checksum is {sum}, that of the original {wanted}")));
         }
         let checksum = stored.checksum(self.algorithm, ChecksumKind::FullObject).cloned().or(match proof {
             Proof::Checksum(c) => Some(c.clone()),
             Proof::Tag(_) => None,
         });
-        Ok(Copied { stored, verified, checksum })
+        Ok(Copied { stored, verified, checksum, found })
     }
 
     async fn copy(&self, hot: &Bucket, source: &Stored, snapshot: &Snapshot, key: &str, sizes: CopySizes) -> Result<(), S3Error> {

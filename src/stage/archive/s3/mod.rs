@@ -178,6 +178,7 @@ impl S3Archive {
 
     fn copied(&self, request: CopyRequest, key: String, copied: copy::Copied) -> Receipt {
         let CopyRequest { tenant, run_id, snapshot, schema, timestamp_column, .. } = request;
+        let storage_class = if copied.found { copied.stored.class.clone() } else { self.options.storage_class.clone() };
         Receipt {
             format: RECEIPT_FORMAT,
             tenant,
@@ -185,7 +186,7 @@ impl S3Archive {
             id: snapshot.id,
             size: snapshot.size,
             etag: copied.stored.etag,
-            storage_class: self.options.storage_class.clone(),
+            storage_class,
             checksum: copied.checksum,
             verified: Some(copied.verified),
             schema,
@@ -230,7 +231,10 @@ impl ArchiveTarget for S3Archive {
         let destination = self.destination(self.object_attributes(request.run_id, &request.tenant, from, to), &request.requests);
         match destination.copy_from(hot, &request.snapshot, &key, self.options.copy).await {
             Ok(copied) => {
-                self.check_stored(&key, &copied.stored, request.snapshot.size)?;
+                // The copy of an earlier attempt has the class that was asked for then.
+                if !copied.found {
+                    self.check_stored(&key, &copied.stored, request.snapshot.size)?;
+                }
                 Ok(Some(self.copied(request, key, copied)))
             }
             Err(NotCopied::Impossible(why)) => {
