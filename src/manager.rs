@@ -329,7 +329,9 @@ impl CompactionManager {
     pub async fn live_views(&self, selection: &Selection) -> Result<Vec<LiveView>> {
         let tenants = self.selected(selection).await?;
         let looks = stream::iter(tenants).map(|tenant| async move {
-            let inventory = discover::live_inventory(&self.context.store, &tenant).await?;
+            let mut inventory = discover::live_inventory(&self.context.store, &tenant).await?;
+            // Readers ask for times by the column that dates a row now.
+            inventory.head.iter_mut().flat_map(|m| &mut m.snapshots).for_each(|s| s.stats = s.stats_by(&self.config().timestamp_column));
             Ok::<LiveView, Error>(live::view(&tenant, &inventory))
         });
         looks.buffered(LOOK_AT_ONCE).try_collect().await

@@ -12,6 +12,7 @@ mod shards;
 mod tenant;
 pub mod trace;
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +28,7 @@ use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
 use crate::model::estimate::Survey;
 use crate::model::inspect::{Failure, LastRun, PlanReport, StatusReport, TenantStatus};
-use crate::model::names::{FileId, Tenant};
+use crate::model::names::{FileId, Key, Tenant};
 use crate::model::plan::{Inventory, Plan};
 use crate::model::price::STANDARD;
 use crate::model::record::RunRecord;
@@ -42,7 +43,7 @@ use crate::progress::{Event, Progress};
 use crate::stage::counting::{Counters, CountingStore};
 use crate::stage::litter::Directory;
 use crate::stage::survey::Surveyor;
-use crate::stage::{discover, doctor, runs};
+use crate::stage::{dating, discover, doctor, runs};
 use look::{Found, LOOK_AT_ONCE, Look, Share};
 use memory::MemoryPool;
 pub(crate) use outcome::{Outcome, failed};
@@ -97,6 +98,9 @@ pub struct Passed {
     pub(crate) errors: Vec<Error>,
 }
 
+/// Columns that date snapshots, by their keys.
+type Dated = BTreeMap<Key, String>;
+
 /// The tenants of a pass.
 enum Which<'a> {
     Selected(&'a Selection),
@@ -127,22 +131,30 @@ impl Context {
         Ok(Found { tenants, refused, others })
     }
 
-    /// Inventory and plan of one tenant.
-    async fn look(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Result<(Inventory, Plan)> {
+    /// Inventory and plan of one tenant, and the columns that were found to date snapshots of which head does not say it. They are entered into the inventory's head.
+    async fn look(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Result<(Inventory, Plan, Dated)> {
         let listing = discover::inventory(store.as_ref(), tenant);
         let inventory = trace::stage(trace::discover(), listing, |span, found: &Inventory| {
             span.record("files", found.listing.len());
             span.record("bytes", found.listing.iter().map(|f| f.size).sum::<u64>());
         });
-        let inventory = inventory.await?;
+        let mut inventory = inventory.await?;
         tenant::refuse_lost_manifest(tenant, &inventory)?;
+        let dated = match &mut inventory.head {
+            Some(head) if !head.is_dated() => {
+                let found = dating::columns(store, head, self.config.memory_limit / 32).await?;
+                head.date(&found);
+                found
+            }
+            _ => Dated::new(),
+        };
         let policy = self.config.policy_for(tenant.as_str());
         let span = trace::plan();
         let plan = span.in_scope(|| compaction::plan(tenant, &inventory, &policy, self.clock.now()));
         span.record("groups", plan.groups.len());
         span.record("files", plan.groups.iter().map(|g| g.inputs.len()).sum::<usize>());
         span.record("bytes", plan.backlog());
-        Ok((inventory, plan))
+        Ok((inventory, plan, dated))
     }
 
     fn pricing(&self) -> Pricing<'_> {
@@ -185,7 +197,7 @@ impl Context {
     }
 
     async fn plan_one(&self, tenant: &Tenant, spread: bool) -> Result<Plan> {
-        let (inventory, mut plan) = self.look(&self.store, tenant).await?;
+        let (inventory, mut plan, _) = self.look(&self.store, tenant).await?;
         let survey = self.survey(&self.store, &plan).await;
         let policy = self.config.policy_for(tenant.as_str());
         plan.expiry = expiry::of(&plan, inventory.head.as_ref(), &survey, &policy);

@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
 
+#[path = "expiry/dated.rs"]
+mod dated;
 mod support;
 
 use std::collections::BTreeMap;

@@ -128,6 +128,10 @@ impl Hint {
         if head.is_none() && listing.iter().any(|f| names::is_output(&tenant, &f.key)) {
             return None;
         }
+        // What dates its snapshots is to be found out.
+        if head.as_ref().is_some_and(|m| !m.is_dated()) {
+            return None;
+        }
         let inventory = Inventory { head, listing };
         let idle = compaction::plan(&tenant, &inventory, policy, now).groups.is_empty() && !sweep::is_due(&inventory, now);
         idle.then_some(Idle { tenant, inventory })

@@ -94,9 +94,19 @@ impl GroupRun<'_> {
                 Ok(()) => break,
                 Err(MergeError::Failed(e)) => return Err(e),
                 Err(MergeError::Bad(bad)) => {
-                    self.refuse_wrong_column(&inputs, &bad).await?;
-                    self.quarantine(&bad, report).await?;
-                    inputs.retain(|i| !bad.iter().any(|b| b.key == i.key));
+                    let is_bad = |i: &PlannedInput| bad.iter().any(|b| b.key == i.key);
+                    let (rest, out): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|i| !is_bad(i));
+                    // A snapshot is sound whatever column dates a row now.
+                    let is_sound = |b: &BadInput| b.undatable && out.iter().any(|i| i.key == b.key && i.is_snapshot());
+                    let (sound, bad): (Vec<_>, Vec<_>) = bad.into_iter().partition(is_sound);
+                    for s in &sound {
+                        tracing::warn!(file = s.key, "left alone, its rows never expire: {}", s.reason);
+                    }
+                    if !bad.is_empty() {
+                        self.refuse_wrong_column(rest.len(), &bad).await?;
+                        self.quarantine(&bad, report).await?;
+                    }
+                    inputs = rest;
                 }
             }
         }
@@ -105,9 +115,12 @@ impl GroupRun<'_> {
 
     /// Where no file of a tenant has ever had the timestamp column, it is the setting that is wrong. Setting all of them aside would leave them so after it is
     /// corrected: they do not change by that.
-    async fn refuse_wrong_column(&self, inputs: &[PlannedInput], bad: &[BadInput]) -> Result<()> {
+    async fn refuse_wrong_column(&self, good: usize, bad: &[BadInput]) -> Result<()> {
+        let column = Some(self.policy.timestamp_column.as_str());
         match bad.first() {
-            Some(first) if bad.len() == inputs.len() && bad.iter().all(|b| b.undatable) && self.line.head().await.snapshots.is_empty() => {
+            Some(first)
+                if good == 0 && bad.iter().all(|b| b.undatable) && !self.line.head().await.snapshots.iter().any(|s| s.dated_by.as_deref() == column) =>
+            {
                 Err(Error::Usage(format!("no file of tenant `{}` can be dated, so none was set aside: in `{}`, {}", self.tenant, first.key, first.reason)))
             }
             _ => Ok(()),

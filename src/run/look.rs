@@ -7,7 +7,7 @@ use futures::{Stream, StreamExt, stream};
 use object_store::ObjectStore;
 use tracing::{Instrument, Span};
 
-use super::{Context, Outcome, Run, Selection, Spread, broke_off, trace};
+use super::{Context, Dated, Outcome, Run, Selection, Spread, broke_off, trace};
 use crate::error::Result;
 use crate::model::inspect::TenantStatus;
 use crate::model::manifest::Manifest;
@@ -55,6 +55,8 @@ pub(super) struct Work {
     pub tenant: Tenant,
     pub head: Option<Manifest>,
     pub plan: Plan,
+    /// What was found of its snapshots and is to be kept.
+    pub dated: Dated,
     /// Where the setting asks for one, and rows may expire.
     pub brake: Option<Brake>,
     /// Whether this shard sweeps the tenant.
@@ -175,11 +177,11 @@ impl Run {
             return Look::over(Outcome::of(report));
         }
         let found = match self.context.look(store, &tenant).await {
-            Ok((inventory, plan)) => self.context.brake(store, &inventory, &plan).await.map(|brake| (inventory, plan, brake)),
+            Ok((inventory, plan, dated)) => self.context.brake(store, &inventory, &plan).await.map(|brake| (inventory, plan, dated, brake)),
             Err(e) => Err(e),
         };
         match found {
-            Ok((inventory, plan, brake)) => {
+            Ok((inventory, plan, dated, brake)) => {
                 let standing = self.context.standing(&tenant, &inventory);
                 let found = self.context.is_home(&tenant).then(|| status::stock(&tenant, &inventory));
                 let (home, spread) = (self.context.is_home(&tenant), self.settle_spread(&plan, noted.contains(&tenant)).await);
@@ -189,11 +191,11 @@ impl Run {
                 let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant));
                 let sweep_due = home && (litter || sweep::is_due(&inventory, self.context.clock.now()));
                 let publishes = home && self.context.config.publish.is_some();
-                if plan.groups.is_empty() && !sweep_due && !publishes {
+                if plan.groups.is_empty() && !sweep_due && !publishes && dated.is_empty() {
                     return Look::idle(&tenant, &counters, standing, found);
                 }
                 let (head, span) = (inventory.head, Span::current());
-                Look::Work(Box::new(Work { tenant, head, plan, brake, home, sweep_due, counters, standing, found, span }))
+                Look::Work(Box::new(Work { tenant, head, plan, dated, brake, home, sweep_due, counters, standing, found, span }))
             }
             Err(e) => {
                 tracing::error!("{e}");
