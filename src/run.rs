@@ -17,13 +17,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 use tokio::task::JoinError;
 use tracing::Instrument;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, PassClock};
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
 use crate::model::estimate::Survey;
@@ -112,6 +112,8 @@ pub(crate) struct Run {
     pub context: Context,
     pub run_id: FileId,
     pub store_time: DateTime<Utc>,
+    /// The context's clock, by its own name.
+    pub time: Arc<PassClock>,
     pub memory: MemoryPool,
     started_ms: u64,
 }
@@ -261,7 +263,6 @@ impl Context {
     }
 
     async fn pass_as(&self, run_id: FileId, which: Which<'_>) -> Result<Passed> {
-        let started_at = self.clock.now();
         let started_ms = self.clock.monotonic_ms();
         let (counting, counters) = CountingStore::new(Arc::clone(&self.store));
         let mut context = Self { store: counting, ..self.clone() };
@@ -271,8 +272,14 @@ impl Context {
         }
         // Before anything else: a store that lets a second conditional create win would let two runs commit the same version.
         let store_time = trace::stage(trace::preflight(), doctor::preflight(&context.store, run_id), |_, _| {}).await?;
+        let time = Arc::new(PassClock::new(Arc::clone(&self.clock), store_time));
+        if let Some(ahead) = time.too_far() {
+            tracing::warn!("this machine's clock is {} the store's: no row expires before it is set (NTP)", apart(ahead));
+        }
+        context.clock = Arc::clone(&time) as _;
+        let started_at = time.now();
         let memory = MemoryPool::new(self.config.memory_limit);
-        let run = Arc::new(Run { context, run_id, store_time, memory, started_ms });
+        let run = Arc::new(Run { context, run_id, store_time, time, memory, started_ms });
         let found = match which {
             Which::Selected(selection) => run.context.share_of(selection).await,
             Which::One(tenant) => Ok(Share { alone: vec![tenant.clone()], ..Share::default() }),
@@ -364,6 +371,17 @@ impl Run {
         let limit = self.context.config.max_duration.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
         self.context.stop.is_stopped() || limit.is_some_and(|limit| elapsed >= limit)
     }
+}
+
+/// How far a clock is from another, in words.
+fn apart(ahead: TimeDelta) -> String {
+    let minutes = (ahead.abs().num_seconds() + 30) / 60;
+    let (amount, unit) = match minutes {
+        m if m >= 2 * 24 * 60 => ((m + 12 * 60) / (24 * 60), "days"),
+        m if m >= 2 * 60 => ((m + 30) / 60, "hours"),
+        m => (m, "minutes"),
+    };
+    format!("{amount} {unit} {}", if ahead < TimeDelta::zero() { "behind" } else { "ahead of" })
 }
 
 /// One tenant's panic is that tenant's failure.

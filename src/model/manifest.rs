@@ -169,7 +169,7 @@ pub struct Retired {
     pub etag: Option<String>,
     /// Rows it held.
     pub rows: u64,
-    /// By the clock of the run that retired it; `delete_delay` counts from here.
+    /// By the clock of the run that retired it, or by the store's where the two differed; `delete_delay` counts from here.
     pub at: DateTime<Utc>,
     /// Why.
     pub reason: RetireReason,

@@ -23,7 +23,8 @@ pub const KEEP_MANIFESTS_FOR: TimeDelta = TimeDelta::hours(24);
 pub fn deletable(head: &Manifest, listing: &[Listed], now: DateTime<Utc>, delete_delay: Duration) -> Vec<Key> {
     let listed: BTreeMap<&str, &Listed> = listing.iter().map(|f| (f.key.as_str(), f)).collect();
     let delay = TimeDelta::from_std(delete_delay).unwrap_or(TimeDelta::MAX);
-    let due = |at: DateTime<Utc>| at.checked_add_signed(delay).is_some_and(|t| t <= now);
+    // Without a delay it does not matter when.
+    let due = |at: DateTime<Utc>| delay.is_zero() || at.checked_add_signed(delay).is_some_and(|t| t <= now);
     let is_same = |key: &str, etag: &Option<String>| listed.get(key).is_some_and(|l| l.etag == *etag);
     // Live wins over retired, should a damaged manifest ever name a file as both.
     let live: BTreeSet<&str> = head.snapshots.iter().map(|s| s.key.as_str()).collect();

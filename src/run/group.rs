@@ -130,7 +130,7 @@ impl GroupRun<'_> {
     /// Snapshots of which every row has expired, with no archive to keep them: no byte is read.
     async fn drop_whole(&self, group: Group, report: &mut TenantReport) -> Result<()> {
         let mut edit = self.line.edit();
-        let at = self.run.context.clock.now();
+        let at = self.run.time.shared();
         for input in &group.inputs {
             let rows = input.stats.map_or(0, |s| s.rows);
             edit.retire.push(retired(input, rows, at));
@@ -188,7 +188,7 @@ impl GroupRun<'_> {
 
     async fn retire_copied(&self, copied: Vec<(&PlannedInput, Receipt)>, report: &mut TenantReport) -> Result<()> {
         let mut edit = self.line.edit();
-        let at = self.run.context.clock.now();
+        let at = self.run.time.shared();
         let bytes: u64 = copied.iter().map(|(_, receipt)| receipt.size).sum();
         for (input, receipt) in copied {
             let stats = input.stats.unwrap_or_default();
@@ -306,7 +306,7 @@ impl GroupRun<'_> {
         let has_archive = self.run.context.config.archive.is_some();
         check_archived(&outcome, archived.as_ref(), has_archive)?;
         let mut edit = self.line.edit();
-        let at = self.run.context.clock.now();
+        let at = self.run.time.shared();
         let kept: u64 = outcome.snapshots.iter().map(|s| s.stats.rows).sum();
         let reason = if kept == 0 && outcome.rows_expired > 0 { RetireReason::Expired } else { RetireReason::Compacted };
         for SeenInput { key, size, etag, rows } in outcome.inputs {
@@ -332,7 +332,7 @@ impl GroupRun<'_> {
     }
 
     async fn quarantine(&self, bad: &[BadInput], report: &mut TenantReport) -> Result<()> {
-        let at = self.run.context.clock.now();
+        let at = self.run.time.shared();
         let mut edit = self.line.edit();
         for b in bad {
             tracing::warn!(file = b.key, "quarantined, left in place: {}", b.reason);
