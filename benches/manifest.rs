@@ -25,7 +25,15 @@ fn snapshot(tenant: &Tenant, n: u64) -> Snapshot {
     let (from, to) = (Micros::from_datetime(at(n)), Micros::from_datetime(at(n + 1)));
     let id = FileId(Ulid::from_parts(u64::try_from(at(n).timestamp_millis()).unwrap_or(0), u128::from(n)));
     let stats = RowStats { rows: 1_000_000, min: Some(from), max: Some(to), ..RowStats::default() };
-    Snapshot { key: snapshot_key(tenant, from, to, id), id, size: 128 << 20, etag: Some(format!("\"{n:032x}\"")), schema: None, stats }
+    Snapshot {
+        key: snapshot_key(tenant, from, to, id),
+        id,
+        size: 128 << 20,
+        etag: Some(format!("\"{n:032x}\"")),
+        schema: None,
+        dated_by: Some("timestamp".into()),
+        stats,
+    }
 }
 
 fn manifest(tenant: &Tenant) -> Manifest {

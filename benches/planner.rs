@@ -30,7 +30,15 @@ fn inventory(tenant: &Tenant, files: i64, raw: i64) -> Inventory {
             let stats = RowStats { rows: 1, min: Some(from), max: Some(to), ..RowStats::default() };
             listed.key = snapshot_key(tenant, from, to, id);
             listed.size = 100 * MIB;
-            head.snapshots.push(Snapshot { key: listed.key.clone(), id, size: listed.size, etag: listed.etag.clone(), schema: None, stats });
+            head.snapshots.push(Snapshot {
+                key: listed.key.clone(),
+                id,
+                size: listed.size,
+                etag: listed.etag.clone(),
+                schema: None,
+                dated_by: Some("timestamp".into()),
+                stats,
+            });
         }
         listing.push(listed);
     }

@@ -137,7 +137,15 @@ async fn packed(tenants: usize, files: usize) -> Result<Shelf> {
             let id = FileId(Ulid::from_parts(1_700_000_000_000, (t * files + n) as u128));
             let stats = RowStats { rows: 1_000_000, min: Some(from), max: Some(to), ..RowStats::default() };
             let (path, meta) = file(&snapshot_key(&tenant, from, to, id), 128 << 20, now - hour);
-            head.snapshots.push(Snapshot { key: path.to_string(), id, size: meta.size, etag: meta.e_tag.clone(), schema: None, stats });
+            head.snapshots.push(Snapshot {
+                key: path.to_string(),
+                id,
+                size: meta.size,
+                etag: meta.e_tag.clone(),
+                schema: None,
+                dated_by: Some("timestamp".into()),
+                stats,
+            });
             listed.insert(path, meta);
         }
         let body = Bytes::from(serde_json::to_vec(&head).unwrap_or_default());

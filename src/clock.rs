@@ -4,6 +4,7 @@
 //! replayed from one seed.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,6 +22,84 @@ pub trait Clock: Send + Sync + Debug {
 
     /// A monotonic reading in milliseconds, for durations in reports.
     fn monotonic_ms(&self) -> u64;
+
+    /// How far this clock is ahead of a store whose time is `store`; negative where it is behind. A clock that does not tell the real time differs from nobody's.
+    fn ahead_of(&self, store: DateTime<Utc>) -> TimeDelta {
+        self.now().signed_duration_since(store)
+    }
+}
+
+/// What a clock and a store may differ by and still agree: stores tell time to the second, and replies take their time.
+pub const AGREE: TimeDelta = TimeDelta::seconds(60);
+
+/// Where they differ by more than this, nothing expires, and no id is minted that is further ahead of the store.
+pub const TOO_FAR: TimeDelta = TimeDelta::hours(1);
+
+/// The clock of a pass: that of the machine, held against the store's. Where the two differ, its time is the earlier one, so that a wrong clock makes nothing old.
+#[derive(Debug)]
+pub struct PassClock {
+    own: Arc<dyn Clock>,
+    /// What the store said …
+    store: DateTime<Utc>,
+    /// … at this reading of the own clock.
+    read_ms: u64,
+}
+
+impl PassClock {
+    /// Of a machine with the clock `own`, that has just heard the time of a store.
+    pub fn new(own: Arc<dyn Clock>, store: DateTime<Utc>) -> Self {
+        let read_ms = own.monotonic_ms();
+        Self { own, store, read_ms }
+    }
+
+    /// The store's time now.
+    fn store_now(&self) -> DateTime<Utc> {
+        let elapsed = i64::try_from(self.own.monotonic_ms().saturating_sub(self.read_ms)).unwrap_or(i64::MAX);
+        TimeDelta::try_milliseconds(elapsed).and_then(|e| self.store.checked_add_signed(e)).unwrap_or(self.store)
+    }
+
+    fn ahead(&self) -> TimeDelta {
+        self.own.ahead_of(self.store_now())
+    }
+
+    /// How far the machine's clock is ahead of the store's, where that is [`TOO_FAR`]; negative where it is behind.
+    pub fn too_far(&self) -> Option<TimeDelta> {
+        Some(self.ahead()).filter(|ahead| ahead.abs() > TOO_FAR)
+    }
+
+    /// The later of both times.
+    pub fn later(&self) -> DateTime<Utc> {
+        if self.ahead() < -AGREE { self.store_now() } else { self.own.now() }
+    }
+
+    /// The time that others count from: the store's where the two differ, for it is the same for every machine.
+    pub fn shared(&self) -> DateTime<Utc> {
+        if self.ahead().abs() > AGREE { self.store_now() } else { self.own.now() }
+    }
+}
+
+impl Clock for PassClock {
+    fn now(&self) -> DateTime<Utc> {
+        if self.ahead() > AGREE { self.store_now() } else { self.own.now() }
+    }
+
+    fn mint(&self, floor: FileId) -> FileId {
+        let id = self.own.mint(floor);
+        if self.ahead() <= TOO_FAR {
+            return id;
+        }
+        // No floor is above the store's time: what is minted far ahead of it would be above every floor for as long.
+        let most = self.store_now().checked_add_signed(TOO_FAR).map_or(u64::MAX, unix_ms);
+        above(floor, Ulid::from_parts(id.0.timestamp_ms().min(most), id.0.random()))
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        self.own.monotonic_ms()
+    }
+
+    fn ahead_of(&self, store: DateTime<Utc>) -> TimeDelta {
+        self.own.ahead_of(store)
+    }
 }
 
 /// The system's clock and its random source.
@@ -51,7 +130,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved, with ids counted from a seed: the same seed gives the same run.
+/// A clock that stands still until it is moved, with ids counted from a seed: the same seed gives the same run. It is not held against the time of a store.
 ///
 /// ```
 /// use chrono::{DateTime, TimeDelta};
@@ -103,6 +182,10 @@ impl Clock for ManualClock {
     fn monotonic_ms(&self) -> u64 {
         self.now_ms.load(Ordering::SeqCst)
     }
+
+    fn ahead_of(&self, _: DateTime<Utc>) -> TimeDelta {
+        TimeDelta::zero()
+    }
 }
 
 /// Lifts `id` over `floor`. A floor comes from the store's time: a machine whose clock is behind it would otherwise mint ids that are dead on arrival.
@@ -135,5 +218,66 @@ mod tests {
         let (a, b) = (ManualClock::new(at, 7), ManualClock::new(at, 7));
         assert_eq!(a.mint(FileId::NIL), b.mint(FileId::NIL));
         assert_ne!(a.mint(FileId::NIL), ManualClock::new(at, 8).mint(FileId::NIL));
+    }
+
+    /// A machine's clock that is wrong by some seconds, an hour of which has gone by.
+    fn wrong_by(seconds: i64) -> (PassClock, DateTime<Utc>) {
+        #[derive(Debug)]
+        struct Wrong(ManualClock);
+        impl Clock for Wrong {
+            fn now(&self) -> DateTime<Utc> {
+                self.0.now()
+            }
+            fn mint(&self, floor: FileId) -> FileId {
+                self.0.mint(floor)
+            }
+            fn monotonic_ms(&self) -> u64 {
+                self.0.monotonic_ms()
+            }
+        }
+        let began = DateTime::from_timestamp(1_777_000_000, 0).unwrap();
+        let own = Arc::new(Wrong(ManualClock::new(began + TimeDelta::seconds(seconds), 7)));
+        let pass = PassClock::new(Arc::clone(&own) as _, began);
+        own.0.advance(TimeDelta::hours(1));
+        (pass, began + TimeDelta::hours(1))
+    }
+
+    #[test]
+    fn the_earlier_time_counts_and_others_are_told_the_stores() {
+        for (by, now, later, shared, too_far) in [
+            (0, 0, 0, 0, false),
+            (60, 60, 60, 60, false),
+            (-60, -60, -60, -60, false),
+            (61, 0, 61, 0, false),
+            (-61, -61, 0, 0, false),
+            (3_600, 0, 3_600, 0, false),
+            (3_601, 0, 3_601, 0, true),
+            (-3_601, -3_601, 0, 0, true),
+        ] {
+            let (clock, store) = wrong_by(by);
+            let seconds = |at: DateTime<Utc>| (at - store).num_seconds();
+            assert_eq!((seconds(clock.now()), seconds(clock.later()), seconds(clock.shared())), (now, later, shared), "{by}");
+            assert_eq!(clock.too_far(), too_far.then(|| TimeDelta::seconds(by)), "{by}");
+        }
+    }
+
+    #[test]
+    fn no_id_is_minted_more_than_an_hour_ahead_of_the_store() {
+        for (by, minted) in [(0, 0), (3_600, 3_600), (3_601, 3_600), (400_000_000, 3_600), (-400_000_000, -400_000_000)] {
+            let (clock, store) = wrong_by(by);
+            assert_eq!((clock.mint(FileId::NIL).minted_at() - store).num_seconds(), minted, "{by}");
+        }
+        let (clock, store) = wrong_by(400_000_000);
+        let floor = FileId::floor_at(store + TimeDelta::hours(9));
+        assert!(clock.mint(floor) > floor, "a floor wins all the same");
+    }
+
+    #[test]
+    fn a_clock_that_is_moved_by_hand_is_right() {
+        let began = DateTime::from_timestamp(1_777_000_000, 0).unwrap();
+        let own = Arc::new(ManualClock::new(began, 7));
+        let pass = PassClock::new(Arc::clone(&own) as _, began + TimeDelta::days(400));
+        assert_eq!((pass.now(), pass.later(), pass.shared(), pass.too_far()), (began, began, began, None));
+        assert_eq!(pass.mint(FileId::NIL).minted_at(), began);
     }
 }

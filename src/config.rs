@@ -236,6 +236,7 @@ impl CompactionConfig {
     pub fn policy_for(&self, tenant: &str) -> Policy {
         let own = lookup(self.overrides.iter(), tenant).cloned().unwrap_or_default();
         Policy {
+            timestamp_column: self.timestamp_column.clone(),
             strategy: own.strategy.unwrap_or(self.strategy),
             min_files_to_compact: own.min_files_to_compact.unwrap_or(self.min_files_to_compact).max(1),
             small_file_threshold: own.small_file_threshold.unwrap_or(self.small_file_threshold),

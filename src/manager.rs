@@ -354,7 +354,9 @@ impl CompactionManager {
     pub async fn live_views(&self, selection: &Selection) -> Result<Vec<LiveView>> {
         let tenants = self.selected(selection).await?;
         let looks = stream::iter(tenants).map(|tenant| async move {
-            let found = discover::live_inventory(&self.context.store, &tenant, &self.config().input_rules()).await?;
+            let mut found = discover::live_inventory(&self.context.store, &tenant, &self.config().input_rules()).await?;
+            // Readers ask for times by the column that dates a row now.
+            found.inventory.head.iter_mut().flat_map(|m| &mut m.snapshots).for_each(|s| s.stats = s.stats_by(&self.config().timestamp_column));
             let view = live::view(&tenant, &found.inventory);
             let refused = found.left.refusal(&tenant).filter(|_| found.left.misleads());
             Ok::<LiveView, Error>(if refused.is_some() { LiveView { files: Vec::new(), refused, ..view } } else { view })

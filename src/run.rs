@@ -12,24 +12,25 @@ mod shards;
 mod tenant;
 pub mod trace;
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 use tokio::task::JoinError;
 use tracing::Instrument;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, PassClock};
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
 use crate::model::estimate::Survey;
 use crate::model::inputs::Left;
 use crate::model::inspect::{Failure, LastRun, PlanReport, StatusReport, TenantStatus};
 use crate::model::marker::Role;
-use crate::model::names::{DELTA_LOG, FileId, Tenant};
+use crate::model::names::{DELTA_LOG, FileId, Key, Tenant};
 use crate::model::plan::{Inventory, Plan};
 use crate::model::price::STANDARD;
 use crate::model::publish::Layout;
@@ -48,7 +49,7 @@ use crate::stage::counting::{Counters, CountingStore};
 use crate::stage::litter::Directory;
 use crate::stage::marker::Root;
 use crate::stage::survey::Surveyor;
-use crate::stage::{discover, doctor, runs};
+use crate::stage::{dating, discover, doctor, runs};
 use look::{Found, LOOK_AT_ONCE, Look, Share};
 use memory::MemoryPool;
 pub(crate) use outcome::{Outcome, failed};
@@ -109,6 +110,9 @@ pub struct Passed {
     pub(crate) errors: Vec<Error>,
 }
 
+/// Columns that date snapshots, by their keys.
+type Dated = BTreeMap<Key, String>;
+
 /// The tenants of a pass.
 enum Which<'a> {
     Selected(&'a Selection),
@@ -120,6 +124,8 @@ pub(crate) struct Run {
     pub context: Context,
     pub run_id: FileId,
     pub store_time: DateTime<Utc>,
+    /// The context's clock, by its own name.
+    pub time: Arc<PassClock>,
     pub memory: MemoryPool,
     started_ms: u64,
 }
@@ -176,16 +182,25 @@ impl Context {
         found.refused.extend(home.iter().map(|t| failed(t.as_str(), &why)));
     }
 
-    /// Inventory and plan of one tenant. Nothing is planned where something of it is somebody else's.
-    async fn look(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Result<(Inventory, Plan)> {
+    /// Inventory and plan of one tenant, and the columns that were found to date snapshots of which head does not say it. They are entered into the inventory's head.
+    /// Nothing is planned where something of the tenant is somebody else's.
+    async fn look(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Result<(Inventory, Plan, Dated)> {
         let rules = self.config.input_rules();
         let looking = trace::stage(trace::discover(), discover::evidence(store, tenant, &rules), |span, (found, _): &(Evidence, Left)| {
             span.record("files", found.listing().len());
             span.record("bytes", found.listing().iter().map(|f| f.size).sum::<u64>());
         });
         let (evidence, left_alone) = looking.await?;
-        let inventory = evidence.into_inventory();
+        let mut inventory = evidence.into_inventory();
         tenant::refuse_lost_manifest(tenant, &inventory)?;
+        let dated = match &mut inventory.head {
+            Some(head) if !head.is_dated() => {
+                let found = dating::columns(store, head, self.config.memory_limit / 32).await?;
+                head.date(&found);
+                found
+            }
+            _ => Dated::new(),
+        };
         let policy = self.config.policy_for(tenant.as_str());
         let span = trace::plan();
         let mut plan = span.in_scope(|| compaction::plan(tenant, &inventory, &policy, self.clock.now()));
@@ -193,7 +208,7 @@ impl Context {
         span.record("groups", plan.groups.len());
         span.record("files", plan.groups.iter().map(|g| g.inputs.len()).sum::<usize>());
         span.record("bytes", plan.backlog());
-        Ok((inventory, plan))
+        Ok((inventory, plan, dated))
     }
 
     fn pricing(&self) -> Pricing<'_> {
@@ -239,7 +254,7 @@ impl Context {
     }
 
     async fn plan_one(&self, tenant: &Tenant, spread: bool) -> Result<Plan> {
-        let (inventory, mut plan) = self.look(&self.store, tenant).await?;
+        let (inventory, mut plan, _) = self.look(&self.store, tenant).await?;
         let survey = self.survey(&self.store, &plan).await;
         let policy = self.config.policy_for(tenant.as_str());
         plan.expiry = expiry::of(&plan, inventory.head.as_ref(), &survey, &policy);
@@ -304,7 +319,6 @@ impl Context {
     }
 
     async fn pass_as(&self, run_id: FileId, which: Which<'_>) -> Result<Passed> {
-        let started_at = self.clock.now();
         let started_ms = self.clock.monotonic_ms();
         let (counting, counters) = CountingStore::new(Arc::clone(&self.store));
         let mut context = Self { store: counting, ..self.clone() };
@@ -319,8 +333,14 @@ impl Context {
         for root in unmarked {
             root.mark(self.clock.as_ref()).await?;
         }
+        let time = Arc::new(PassClock::new(Arc::clone(&self.clock), store_time));
+        if let Some(ahead) = time.too_far() {
+            tracing::warn!("this machine's clock is {} the store's: no row expires before it is set (NTP)", apart(ahead));
+        }
+        context.clock = Arc::clone(&time) as _;
+        let started_at = time.now();
         let memory = MemoryPool::new(self.config.memory_limit);
-        let run = Arc::new(Run { context, run_id, store_time, memory, started_ms });
+        let run = Arc::new(Run { context, run_id, store_time, time, memory, started_ms });
         let found = match which {
             Which::Selected(selection) => run.context.share_of(selection).await,
             Which::One(tenant) => Ok(Share { alone: vec![tenant.clone()], ..Share::default() }),
@@ -412,6 +432,17 @@ impl Run {
         let limit = self.context.config.max_duration.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
         self.context.stop.is_stopped() || limit.is_some_and(|limit| elapsed >= limit)
     }
+}
+
+/// How far a clock is from another, in words.
+fn apart(ahead: TimeDelta) -> String {
+    let minutes = (ahead.abs().num_seconds() + 30) / 60;
+    let (amount, unit) = match minutes {
+        m if m >= 2 * 24 * 60 => ((m + 12 * 60) / (24 * 60), "days"),
+        m if m >= 2 * 60 => ((m + 30) / 60, "hours"),
+        m => (m, "minutes"),
+    };
+    format!("{amount} {unit} {}", if ahead < TimeDelta::zero() { "behind" } else { "ahead of" })
 }
 
 /// One tenant's panic is that tenant's failure.

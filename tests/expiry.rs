@@ -2,6 +2,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
 
+#[path = "expiry/clocks.rs"]
+mod clocks;
+#[path = "expiry/dated.rs"]
+mod dated;
 mod support;
 
 use std::collections::BTreeMap;

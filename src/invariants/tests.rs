@@ -30,6 +30,7 @@ fn snapshot(n: u64, rows: u64) -> Snapshot {
         size: rows,
         etag: Some(format!("s{n}")),
         schema: None,
+        dated_by: Some("timestamp".into()),
         stats: stats(rows),
     }
 }

@@ -107,6 +107,17 @@ pub struct RowStats {
 }
 
 impl RowStats {
+    /// The same rows, with nothing known of their times.
+    #[must_use]
+    pub fn untimed(self) -> Self {
+        Self { undated: 0, min: None, max: None, ..self }
+    }
+
+    /// Whether nothing is known of the rows' times, as [`Self::untimed`] leaves it. Where times are known, each row is undated or within a range.
+    pub fn is_untimed(&self) -> bool {
+        self.min.is_none() && self.undated < self.rows
+    }
+
     /// The stats of both sets of rows together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
@@ -169,9 +180,19 @@ pub struct Snapshot {
     /// Its columns, among the manifest's schemas. None where an older version wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<SchemaId>,
+    /// The column by which its rows are sorted and that the times of `stats` are of; its type is in the schema. None where an older version wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dated_by: Option<String>,
     /// Its rows.
     #[serde(flatten)]
     pub stats: RowStats,
+}
+
+impl Snapshot {
+    /// What is known of its rows where `column` dates a row: of their times nothing, if another column dated them, or nobody knows which.
+    pub fn stats_by(&self, column: &str) -> RowStats {
+        if self.dated_by.as_deref() == Some(column) { self.stats } else { self.stats.untimed() }
+    }
 }
 
 /// An input that was really read: what the store showed at the read, and the rows that its footer promises.

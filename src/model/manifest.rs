@@ -86,6 +86,24 @@ impl Manifest {
         }
     }
 
+    /// Enters which columns date snapshots, where that is not known. A snapshot never changes, so what was found out of it once holds.
+    pub fn date(&mut self, columns: &BTreeMap<Key, String>) {
+        for s in self.snapshots.iter_mut().filter(|s| s.dated_by.is_none()) {
+            s.dated_by = columns.get(&s.key).cloned();
+        }
+    }
+
+    /// Whether a snapshot is known to have no timestamp `column`.
+    pub fn lacks_time(&self, s: &Snapshot, column: &str) -> bool {
+        let schema = s.schema.and_then(|id| self.schemas.get(&id));
+        schema.is_some_and(|schema| !schema.0.iter().any(|c| c.name == column && c.kind.starts_with("Timestamp(")))
+    }
+
+    /// Whether it is known of each snapshot which column dated it.
+    pub fn is_dated(&self) -> bool {
+        self.snapshots.iter().all(|s| s.dated_by.is_some())
+    }
+
     /// The keys of the files that head retired.
     pub fn retired_keys(&self) -> BTreeSet<&str> {
         self.retired.iter().map(|r| r.key.as_str()).collect()
@@ -157,7 +175,7 @@ pub struct Retired {
     /// The tag of a file of this name that was looked at since, and that is not known to be what was retired: it is set aside. Empty where it showed none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside: Option<String>,
-    /// By the clock of the run that retired it; `delete_delay` counts from here.
+    /// By the clock of the run that retired it, or by the store's where the two differed; `delete_delay` counts from here.
     pub at: DateTime<Utc>,
     /// Why.
     pub reason: RetireReason,
@@ -434,6 +452,9 @@ pub struct Edit {
     /// The schemas that they name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub schemas: BTreeMap<SchemaId, TableSchema>,
+    /// The columns that date snapshots of which head does not say it, by their keys.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dated: BTreeMap<Key, String>,
     /// Files whose rows are in `add`, in `archives`, or expired.
     pub retire: Vec<Retired>,
     /// Verified archive objects.
@@ -465,6 +486,7 @@ impl Edit {
             commit_id,
             add: Vec::new(),
             schemas: BTreeMap::new(),
+            dated: BTreeMap::new(),
             retire: Vec::new(),
             archives: Vec::new(),
             quarantine: Vec::new(),
@@ -481,6 +503,7 @@ impl Edit {
     /// Whether it would change anything.
     pub fn is_empty(&self) -> bool {
         self.add.is_empty()
+            && self.dated.is_empty()
             && self.retire.is_empty()
             && self.archives.is_empty()
             && self.quarantine.is_empty()

@@ -29,7 +29,8 @@ pub struct PlannedInput {
     pub size: u64,
     /// As listed (raw) or committed (snapshot).
     pub etag: Option<String>,
-    /// For snapshots: what head knows of its rows. None for raw files, whose rows nobody has read yet.
+    /// For snapshots: what head knows of its rows; nothing of their times ([`RowStats::untimed`]) where another column than the configured one dated them. None for
+    /// raw files, whose rows nobody has read yet.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stats: Option<RowStats>,
     /// For snapshots: its id.
@@ -41,6 +42,11 @@ impl PlannedInput {
     /// Whether head says that this is one of our sorted snapshots.
     pub fn is_snapshot(&self) -> bool {
         self.id.is_some()
+    }
+
+    /// Whether the times of its rows are known before it is read.
+    pub fn has_times(&self) -> bool {
+        self.stats.is_some_and(|s| !s.is_untimed())
     }
 }
 
@@ -89,6 +95,13 @@ pub enum Reason {
         /// Rows before this have expired.
         cutoff: Micros,
     },
+    /// Snapshots whose times are of another column than the one that dates a row now: they are read, and sorted by that.
+    Redated {
+        /// How many.
+        files: usize,
+        /// The column that dates a row now.
+        column: String,
+    },
     /// Every row of the snapshots is past the cutoff.
     Expired {
         /// Rows before this have expired.
@@ -112,6 +125,9 @@ impl fmt::Display for Reason {
             Self::RawAge { oldest_s } => write!(f, "a raw file is {} old", minutes(*oldest_s)),
             Self::Tier { files } => write!(f, "{files} snapshots of similar size"),
             Self::Overdue { oldest, cutoff } => write!(f, "oldest row {oldest} is overdue (cutoff {cutoff})"),
+            Self::Redated { files, column } => {
+                write!(f, "times are known by another column than `{column}`: {files} snapshot{}", if *files == 1 { "" } else { "s" })
+            }
             Self::Expired { cutoff } => write!(f, "every row is past the cutoff {cutoff}"),
             Self::ExpiredTogether { files: 1, cutoff } => write!(f, "every row is past the cutoff {cutoff}, and the slack is over"),
             Self::ExpiredTogether { files, cutoff } => write!(f, "every row of {files} small snapshots is past the cutoff {cutoff}: one archive object"),
@@ -175,6 +191,11 @@ pub enum SkipReason {
         /// Seconds after which they go as they are: what is left of the slack.
         at_most_s: u64,
     },
+    /// A snapshot that lacks the timestamp column.
+    Undatable {
+        /// The column that dates a row now.
+        column: String,
+    },
     /// Could not be read, now or earlier.
     Quarantined {
         /// Why.
@@ -213,6 +234,7 @@ impl fmt::Display for SkipReason {
                 minutes(*waited_s),
                 minutes(*at_most_s)
             ),
+            Self::Undatable { column } => write!(f, "has no timestamp column `{column}`: its rows cannot be dated by it, and never expire"),
             Self::Quarantined { reason } => write!(f, "quarantined: {reason}"),
             Self::Restoring => write!(f, "part of a restore that is not done: run the same `icepack restore` again, or wait for its hold to end"),
             Self::Retired => write!(f, "retired, waiting to be deleted"),

@@ -52,6 +52,8 @@ pub struct ArchivePolicy {
 /// One tenant's policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
+    /// The column that dates a row.
+    pub timestamp_column: String,
     /// Which files to take.
     pub strategy: CompactionStrategy,
     /// Fewer candidates than this are left alone.

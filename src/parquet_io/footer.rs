@@ -32,6 +32,27 @@ pub fn extents(tail: &Bytes, size: u64, limit: u64, timestamp: &str) -> Result<V
     })
 }
 
+/// The column by which the rows of a file are sorted, the oldest first, if its footer names one: the same for every row group.
+///
+/// # Errors
+/// As [`extents`].
+pub fn sorted_by(tail: &Bytes, size: u64, limit: u64) -> Result<Option<String>, String> {
+    let parsed = guard(|| parse_footer(tail, size, limit))?;
+    let metadata = parsed.footer.metadata();
+    let first = |group: &RowGroupMetaData| group.sorting_columns().and_then(|s| s.first()).filter(|s| !s.descending).map(|s| s.column_idx);
+    let mut named = metadata.row_groups().iter().map(first);
+    let Some(Some(leaf)) = named.next() else { return Ok(None) };
+    if !named.all(|other| other == Some(leaf)) {
+        return Ok(None);
+    }
+    let columns = metadata.file_metadata().schema_descr();
+    let path = usize::try_from(leaf).ok().and_then(|leaf| columns.columns().get(leaf)).map(|c| c.path().parts());
+    Ok(match path {
+        Some([name]) => Some(name.clone()),
+        _ => None,
+    })
+}
+
 /// The rows of a file, its columns and what they could be good for, from the footer at the end of `tail`.
 ///
 /// # Errors

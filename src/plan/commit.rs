@@ -168,6 +168,7 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
     next.committed_at = stamp.at;
     WRITER.clone_into(&mut next.writer);
     next.floor = edit.floor.unwrap_or(head.floor);
+    next.date(&edit.dated);
     next.snapshots.retain(|s| !retired.contains(s.key.as_str()));
     next.snapshots.extend(edit.add.iter().cloned());
     next.snapshots.sort_by_key(|s| (s.stats.min, s.id));

@@ -111,8 +111,10 @@ struct Candidate {
 pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> Plan {
     let holds = inventory.head.as_ref().map_or(&[][..], |m| &m.holds);
     let cutoff = retention::cutoff_held(policy, holds, now);
-    let (raws, mut snapshots, mut skipped) = sort_out(tenant, inventory, now);
-    let mut groups = Vec::new();
+    let (raws, snapshots, mut skipped) = sort_out(tenant, inventory, policy, now);
+    // Nothing may rest on times that are of another column: such snapshots are read first, and are like any other from the next pass on.
+    let (foreign, mut snapshots): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| !c.input.has_times());
+    let mut groups = redate(foreign, policy);
 
     let mut overdue: BTreeMap<String, Micros> = BTreeMap::new();
     if let Some(cutoff) = cutoff {
@@ -162,6 +164,15 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
     Plan { tenant: tenant.clone(), head_version, now, cutoff, groups, skipped, expiry: None, estimate: None, left_alone: Left::default() }
 }
 
+/// Snapshots that another column dated are profiled like raw files, and sorted anew. What has expired by the right column leaves on the way.
+fn redate(foreign: Vec<Candidate>, policy: &Policy) -> Vec<Group> {
+    let redated = |members: Vec<Candidate>| {
+        let reason = Reason::Redated { files: members.len(), column: policy.timestamp_column.clone() };
+        group(members, GroupKind::Merge, reason)
+    };
+    cut(foreign, policy).into_iter().map(redated).collect()
+}
+
 /// Snapshots of which every row has expired: as they are, or put together to objects that are worth it, or later.
 fn expire(whole: Vec<Candidate>, cutoff: Micros, policy: &Policy) -> (Vec<Group>, Vec<Skipped>) {
     let worth = policy.archive.map_or(0, |a| a.min_object_size);
@@ -201,7 +212,7 @@ fn skip(input: &PlannedInput, reason: SkipReason) -> Skipped {
 }
 
 /// Raw files (oldest first), live snapshots, and what is neither's to take.
-fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<Candidate>, Vec<Candidate>, Vec<Skipped>) {
+fn sort_out(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> (Vec<Candidate>, Vec<Candidate>, Vec<Skipped>) {
     let head = inventory.head.as_ref();
     let live: BTreeSet<&str> = head.iter().flat_map(|m| &m.snapshots).map(|s| s.key.as_str()).collect();
     let retired: BTreeSet<&str> = head.iter().flat_map(|m| &m.retired).map(|r| r.key.as_str()).collect();
@@ -245,7 +256,8 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<
     let mut snapshots = Vec::new();
     // Live snapshots come from head: a listing may lag, head does not.
     for s in head.iter().flat_map(|m| &m.snapshots) {
-        let candidate = snapshot_candidate(s, now);
+        let candidate = snapshot_candidate(s, policy, now);
+        let column = &policy.timestamp_column;
         let note = match shown.get(s.key.as_str()) {
             Some(tag) => held(&s.key, *tag),
             // That a listing does not show it says nothing of it.
@@ -254,6 +266,7 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<
         match note {
             Some(Quarantined { cause: Some(Cause::Misfit(_)), reason, .. }) => snapshots.push(Candidate { misfit: Some(reason.clone()), ..candidate }),
             Some(note) => skipped.push(skip(&candidate.input, SkipReason::Quarantined { reason: note.reason.clone() })),
+            None if head.is_some_and(|m| m.lacks_time(s, column)) => skipped.push(skip(&candidate.input, SkipReason::Undatable { column: column.clone() })),
             None => snapshots.push(candidate),
         }
     }
@@ -265,10 +278,11 @@ fn raw_candidate(f: &Listed, now: DateTime<Utc>) -> Candidate {
     Candidate { input, order: Micros::from_datetime(f.modified), age: age(f.modified, now), misfit: None }
 }
 
-fn snapshot_candidate(s: &Snapshot, now: DateTime<Utc>) -> Candidate {
-    let input = PlannedInput { key: s.key.clone(), size: s.size, etag: s.etag.clone(), stats: Some(s.stats), id: Some(s.id) };
+fn snapshot_candidate(s: &Snapshot, policy: &Policy, now: DateTime<Utc>) -> Candidate {
+    let stats = s.stats_by(&policy.timestamp_column);
+    let input = PlannedInput { key: s.key.clone(), size: s.size, etag: s.etag.clone(), stats: Some(stats), id: Some(s.id) };
     let minted = DateTime::from_timestamp_millis(i64::try_from(s.id.0.timestamp_ms()).unwrap_or(0)).unwrap_or_default();
-    Candidate { input, order: s.stats.max.unwrap_or(Micros(0)), age: age(minted, now), misfit: None }
+    Candidate { input, order: stats.max.unwrap_or(Micros(0)), age: age(minted, now), misfit: None }
 }
 
 fn age(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {

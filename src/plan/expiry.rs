@@ -20,7 +20,7 @@ pub fn of(plan: &Plan, head: Option<&Manifest>, survey: &Survey, policy: &Policy
     let snapshot_rows: u64 = head.iter().flat_map(|m| &m.snapshots).map(|s| s.stats.rows).sum();
     let mut expiry = Expiry {
         ttl_s: ttl.as_secs(),
-        rows: snapshot_rows.saturating_add(survey.rows()),
+        rows: snapshot_rows.saturating_add(survey.rows()).saturating_sub(snapshot_rows_of(plan, survey)),
         rows_expiring: 0,
         bytes_expiring: 0,
         percent: 0.0,
@@ -56,6 +56,12 @@ fn add(expiry: &mut Expiry, group: &Group, survey: &Survey, policy: &Policy, cut
     }
 }
 
+/// Rows of snapshots that were surveyed, which head has counted.
+fn snapshot_rows_of(plan: &Plan, survey: &Survey) -> u64 {
+    let snapshots = plan.groups.iter().flat_map(|g| &g.inputs).filter(|i| i.is_snapshot()).filter_map(|i| survey.files.get(&i.key));
+    snapshots.flatten().fold(0, |sum, e| sum.saturating_add(e.amount))
+}
+
 fn before(extents: &[Extent], cutoff: Micros) -> u64 {
     extents.iter().fold(0, |sum, e| sum.saturating_add(e.before(cutoff)))
 }
@@ -69,7 +75,7 @@ impl Known {
 
 /// None where nobody has read it.
 fn known(input: &PlannedInput, survey: &Survey, now: Micros) -> Option<Known> {
-    let rows = match input.stats {
+    let rows = match input.stats.filter(|_| input.has_times()) {
         Some(stats) => of_snapshot(&stats),
         None => survey.files.get(&input.key)?.clone(),
     };

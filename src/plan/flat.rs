@@ -140,6 +140,10 @@ impl Hint {
         if head.is_none() && listing.iter().any(|f| names::is_output(&tenant, &f.key)) {
             return None;
         }
+        // What dates its snapshots is to be found out.
+        if head.as_ref().is_some_and(|m| !m.is_dated()) {
+            return None;
+        }
         let inventory = Inventory { head, listing };
         // Head is no evidence, or the hint is older: either wants a look.
         if !evidence::unlisted(&inventory).is_empty() {

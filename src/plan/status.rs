@@ -28,7 +28,8 @@ pub fn of(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime
     let raw_keys: BTreeSet<&str> = raw.iter().map(|f| f.key.as_str()).collect();
     let oldest_raw = inventory.listing.iter().filter(|l| raw_keys.contains(l.key.as_str())).map(|l| l.modified).min();
     let totals = head.map(|m| m.totals).unwrap_or_default();
-    let oldest = snapshots.iter().filter_map(|s| s.stats.min).min();
+    let stats = || snapshots.iter().map(|s| s.stats_by(&policy.timestamp_column));
+    let oldest = stats().filter_map(|s| s.min).min();
     let oldest_kept = oldest.into_iter().chain(oldest_aside(quarantined, inventory)).min();
     TenantStatus {
         tenant: tenant.clone(),
@@ -42,7 +43,7 @@ pub fn of(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime
         snapshot_sizes: Sizes::of(snapshots.iter().map(|s| s.size)),
         snapshot_rows: snapshots.iter().map(|s| s.stats.rows).sum(),
         oldest,
-        newest: snapshots.iter().filter_map(|s| s.stats.max).max(),
+        newest: stats().filter_map(|s| s.max).max(),
         retired: retired.len() as u64,
         retired_bytes: retired.iter().map(|r| r.size).sum(),
         orphans: head.map_or(0, |m| sweep::orphans(m, &inventory.listing).len() as u64),

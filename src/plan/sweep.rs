@@ -69,7 +69,8 @@ pub fn contested(retired: &Retired, found: Option<&str>) -> String {
 pub fn deletable(evidence: &Evidence, now: DateTime<Utc>, delete_delay: Duration) -> Vec<Key> {
     let Some(head) = evidence.head() else { return Vec::new() };
     let delay = TimeDelta::from_std(delete_delay).unwrap_or(TimeDelta::MAX);
-    let due = |at: DateTime<Utc>| at.checked_add_signed(delay).is_some_and(|t| t <= now);
+    // Without a delay it does not matter when.
+    let due = |at: DateTime<Utc>| delay.is_zero() || at.checked_add_signed(delay).is_some_and(|t| t <= now);
     // Live wins over retired, should a damaged manifest ever name a file as both.
     let live: BTreeSet<&str> = head.snapshots.iter().map(|s| s.key.as_str()).collect();
     standings(head, evidence.listing())

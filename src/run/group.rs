@@ -98,14 +98,20 @@ impl GroupRun<'_> {
                 Ok(()) => break,
                 Err(MergeError::Failed(e)) => return Err(e),
                 Err(MergeError::Bad(bad)) => {
-                    let before = inputs.len();
-                    inputs.retain(|i| !bad.iter().any(|b| b.key == i.key));
-                    if inputs.len() == before {
+                    let (out, rest): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|i| bad.iter().any(|b| b.key == i.key));
+                    if out.is_empty() {
                         return Err(Error::local("cannot merge", format!("what is wrong is no input: {bad:?}")));
                     }
+                    inputs = rest;
                     let (unread, bad): (Vec<_>, Vec<_>) = bad.into_iter().partition(|b| matches!(b.flaw, Flaw::Unread(_)));
+                    // A snapshot is sound whatever column dates a row now.
+                    let is_sound = |b: &BadInput| b.flaw == Flaw::Undatable && out.iter().any(|i| i.key == b.key && i.is_snapshot());
+                    let (sound, bad): (Vec<_>, Vec<_>) = bad.into_iter().partition(is_sound);
+                    for s in &sound {
+                        tracing::warn!(file = s.key, "left alone, its rows never expire: {}", s.reason);
+                    }
                     if !bad.is_empty() {
-                        self.refuse_wrong_column(before - unread.len(), &bad).await?;
+                        self.refuse_wrong_column(inputs.len(), &bad).await?;
                         self.quarantine(&bad, report).await?;
                     }
                     self.leave_unread(&unread, report).await?;
@@ -160,9 +166,14 @@ impl GroupRun<'_> {
 
     /// Where no file of a tenant has ever had the timestamp column, it is the setting that is wrong. Setting all of them aside would leave them so after it is
     /// corrected: they do not change by that.
-    async fn refuse_wrong_column(&self, inputs: usize, bad: &[BadInput]) -> Result<()> {
+    async fn refuse_wrong_column(&self, good: usize, bad: &[BadInput]) -> Result<()> {
+        let column = Some(self.policy.timestamp_column.as_str());
         match bad.first() {
-            Some(first) if bad.len() == inputs && bad.iter().all(|b| b.flaw == Flaw::Undatable) && self.line.head().await.snapshots.is_empty() => {
+            Some(first)
+                if good == 0
+                    && bad.iter().all(|b| b.flaw == Flaw::Undatable)
+                    && !self.line.head().await.snapshots.iter().any(|s| s.dated_by.as_deref() == column) =>
+            {
                 Err(Error::Usage(format!("no file of tenant `{}` can be dated, so none was set aside: in `{}`, {}", self.tenant, first.key, first.reason)))
             }
             _ => Ok(()),
@@ -172,7 +183,7 @@ impl GroupRun<'_> {
     /// Snapshots of which every row has expired, with no archive to keep them: no byte is read.
     async fn drop_whole(&self, group: Group, report: &mut TenantReport) -> Result<()> {
         let mut edit = self.line.edit();
-        let at = self.run.context.clock.now();
+        let at = self.run.time.shared();
         for input in &group.inputs {
             let rows = input.stats.map_or(0, |s| s.rows);
             edit.retire.push(retired(input, rows, at));
@@ -240,7 +251,7 @@ impl GroupRun<'_> {
 
     async fn retire_copied(&self, copied: Vec<(&PlannedInput, Receipt)>, report: &mut TenantReport) -> Result<()> {
         let mut edit = self.line.edit();
-        let at = self.run.context.clock.now();
+        let at = self.run.time.shared();
         let bytes: u64 = copied.iter().map(|(_, receipt)| receipt.size).sum();
         for (input, receipt) in copied {
             let stats = input.stats.unwrap_or_default();
@@ -371,7 +382,7 @@ impl GroupRun<'_> {
         let has_archive = self.run.context.config.archive.is_some();
         check_archived(&outcome, archived.as_ref(), has_archive)?;
         let mut edit = self.line.edit();
-        let at = self.run.context.clock.now();
+        let at = self.run.time.shared();
         let kept: u64 = outcome.snapshots.iter().map(|s| s.stats.rows).sum();
         let reason = if kept == 0 && outcome.rows_expired > 0 { RetireReason::Expired } else { RetireReason::Compacted };
         for SeenInput { key, size, etag, rows, fingerprint } in outcome.inputs {
@@ -397,7 +408,7 @@ impl GroupRun<'_> {
     }
 
     async fn quarantine(&self, bad: &[BadInput], report: &mut TenantReport) -> Result<()> {
-        let at = self.run.context.clock.now();
+        let at = self.run.time.shared();
         let mut edit = self.line.edit();
         for b in bad {
             tracing::warn!(file = b.key, "quarantined, left in place: {}", b.reason);

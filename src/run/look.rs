@@ -7,18 +7,19 @@ use futures::{Stream, StreamExt, stream};
 use object_store::ObjectStore;
 use tracing::{Instrument, Span};
 
-use super::{Context, Outcome, Run, Selection, Spread, broke_off, trace};
-use crate::error::Result;
+use super::{Context, Dated, Outcome, Run, Selection, Spread, apart, broke_off, trace};
+use crate::error::{Error, Result};
+use crate::model::estimate::Expiry;
 use crate::model::inputs::Left;
 use crate::model::inspect::TenantStatus;
 use crate::model::manifest::Manifest;
 use crate::model::names::Tenant;
-use crate::model::plan::Plan;
+use crate::model::plan::{Inventory, Plan};
 use crate::model::report::{Status, TenantReport};
 use crate::model::stock::Stock;
 use crate::plan::brake::Brake;
 use crate::plan::flat::{self, Hint, Idle, Range};
-use crate::plan::{shard, status, sweep};
+use crate::plan::{compaction, expiry, shard, status, sweep};
 use crate::stage::counting::Counters;
 use crate::stage::discover;
 use crate::stage::flat::{Glimpse, glimpses};
@@ -58,6 +59,8 @@ pub(super) struct Work {
     pub tenant: Tenant,
     pub head: Option<Manifest>,
     pub plan: Plan,
+    /// What was found of its snapshots and is to be kept.
+    pub dated: Dated,
     /// Where the setting asks for one, and rows may expire.
     pub brake: Option<Brake>,
     /// Whether this shard sweeps the tenant.
@@ -145,7 +148,7 @@ impl Run {
     async fn glance(&self, glimpse: Glimpse, noted: &Spread) -> Look {
         let (store, counters) = self.counting();
         let tenant = match glimpse {
-            Glimpse::Hint(hint) if !flat::is_checked(hint.tenant(), self.run_id) && !self.context.stop.is_stopped() => {
+            Glimpse::Hint(hint) if !flat::is_checked(hint.tenant(), self.run_id) && !self.context.stop.is_stopped() && self.time.too_far().is_none() => {
                 let tenant = hint.tenant().clone();
                 if let Some(idle) = self.idle(&store, hint).await {
                     let policy = self.context.config.policy_for(tenant.as_str());
@@ -174,17 +177,41 @@ impl Run {
         trace::plan().in_scope(|| hint.idle(head, &policy, &self.context.config.input_rules(), self.context.clock.now()))
     }
 
+    /// The plan as it may be carried out, and its brake. Where machine and store tell times too far apart, no row of it expires.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where more rows would expire than may, or any by one of two clocks that differ.
+    async fn fit(&self, store: &Arc<dyn ObjectStore>, inventory: &Inventory, mut plan: Plan) -> Result<(Plan, Option<Brake>)> {
+        if let Some(ahead) = self.time.too_far() {
+            let policy = self.context.config.policy_for(plan.tenant.as_str());
+            let later = compaction::plan(&plan.tenant, inventory, &policy, self.time.later());
+            let survey = self.context.survey(store, &later).await;
+            let expiring = expiry::of(&later, inventory.head.as_ref(), &survey, &policy).filter(|e| e.rows_expiring > 0);
+            if let Some(Expiry { rows_expiring, rows, .. }) = expiring {
+                return Err(Error::Refused(format!(
+                    "this machine's clock is {} the store's, and {rows_expiring} of the {rows} rows of tenant `{}` would expire by one of them: nothing was done for this tenant; set the clock (NTP), then run again",
+                    apart(ahead),
+                    plan.tenant
+                )));
+            }
+            plan.cutoff = None;
+            plan.groups.retain(|g| !g.is_expiry());
+        }
+        let brake = self.context.brake(store, inventory, &plan).await?;
+        Ok((plan, brake))
+    }
+
     async fn look(&self, store: &Arc<dyn ObjectStore>, counters: Arc<Counters>, tenant: Tenant, noted: &Spread) -> Look {
         if self.context.stop.is_stopped() {
             let report = TenantReport { tenant: tenant.to_string(), status: Status::Stopped, ..TenantReport::default() };
             return Look::over(Outcome::of(report));
         }
         let found = match self.context.look(store, &tenant).await {
-            Ok((inventory, plan)) => self.context.brake(store, &inventory, &plan).await.map(|brake| (inventory, plan, brake)),
+            Ok((inventory, plan, dated)) => self.fit(store, &inventory, plan).await.map(|(plan, brake)| (inventory, plan, dated, brake)),
             Err(e) => Err(e),
         };
         match found {
-            Ok((inventory, plan, brake)) => {
+            Ok((inventory, plan, dated, brake)) => {
                 let standing = self.context.standing(&tenant, &inventory);
                 let found = self.context.is_home(&tenant).then(|| status::stock(&tenant, &inventory));
                 let (home, spread) = (self.context.is_home(&tenant), self.settle_spread(&plan, noted.contains(&tenant)).await);
@@ -195,11 +222,11 @@ impl Run {
                     || self.context.archive_directory.as_ref().is_some_and(|d| d.has_archive_litter(&tenant));
                 let sweep_due = home && (litter || sweep::is_due(&inventory, self.context.clock.now()));
                 let publishes = home && self.context.config.publish.is_some();
-                if plan.groups.is_empty() && !sweep_due && !publishes {
+                if plan.groups.is_empty() && !sweep_due && !publishes && dated.is_empty() {
                     return Look::idle(&tenant, plan.left_alone, &counters, standing, found);
                 }
                 let (head, span) = (inventory.head, Span::current());
-                Look::Work(Box::new(Work { tenant, head, plan, brake, home, sweep_due, counters, standing, found, span }))
+                Look::Work(Box::new(Work { tenant, head, plan, dated, brake, home, sweep_due, counters, standing, found, span }))
             }
             Err(e) => {
                 tracing::error!("{e}");

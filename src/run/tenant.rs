@@ -15,7 +15,7 @@ use super::publish::Publishing;
 use super::{Outcome, Run, failed, trace};
 use crate::error::{Error, Result};
 use crate::model::inspect::TenantStatus;
-use crate::model::manifest::{Ledger, Manifest};
+use crate::model::manifest::{Edit, Ledger, Manifest, Observed};
 use crate::model::names::{self, Key, Tenant};
 use crate::model::plan::{Group, Inventory};
 use crate::model::policy::Policy;
@@ -88,7 +88,7 @@ impl Run {
     }
 
     async fn work(&self, store: &Arc<dyn ObjectStore>, archive_requests: &Arc<Counters>, work: Work, report: &mut TenantReport) -> Result<()> {
-        let Work { tenant, head, plan, brake, home, sweep_due, .. } = work;
+        let Work { tenant, head, plan, dated, brake, home, sweep_due, .. } = work;
         // Another shard may be at this tenant, whatever this one knows of it.
         let shared = self.context.config.shard.is_part();
         let policy = self.context.config.policy_for(tenant.as_str());
@@ -105,6 +105,10 @@ impl Run {
             None => trace::stage(trace::commit(), committer.begin(), trace::committed).await?,
         };
         let line = Line::new(&committer, head, brake, shared);
+        if !dated.is_empty() {
+            let seen = Observed::since(&line.head().await);
+            line.commit(&Edit { dated, ..line.edit() }, seen).await?;
+        }
         let group_run =
             GroupRun { run: self, store, tenant: &tenant, policy: &policy, line, fetching: Arc::new(Semaphore::new(1)), cutoff: plan.cutoff, archive_requests };
         let failure = self.work_groups(&group_run, plan.groups, &mut publishing, report).await?;

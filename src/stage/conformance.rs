@@ -510,7 +510,9 @@ async fn skew(b: &Bench) -> Result<Finding> {
     match (time - before).num_seconds() {
         // Stores tell time to the second.
         s if s.abs() <= 60 => good("this machine and the store agree on the time"),
-        s => limited(format!("the store's clock is {s} s ahead of this machine's: rows expire by this machine's clock; set it (NTP)")),
+        s => limited(format!(
+            "the store's clock is {s} s ahead of this machine's: rows expire by the earlier of the two, and none where they differ by more than an hour; set it (NTP)"
+        )),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod commit;
 pub mod conformance;
 pub mod counting;
 pub mod credentials;
+pub mod dating;
 pub mod discover;
 pub mod doctor;
 pub mod flat;

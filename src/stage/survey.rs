@@ -29,11 +29,11 @@ impl Default for Surveyor {
 }
 
 impl Surveyor {
-    /// Surveys the raw files that `plan` takes, with one ranged GET each, two where a footer is long. What cannot be read is left out: the merge will say what
+    /// Surveys the files that `plan` takes and whose times nobody knows, with one ranged GET each, two where a footer is long. What cannot be read is left out: the merge will say what
     /// is wrong with it. `limit` is the memory in bytes for all footers that are read at once, by this plan and others.
     pub async fn survey(self: &Arc<Self>, store: &Arc<dyn ObjectStore>, plan: &Plan, timestamp: &str, limit: u64) -> Survey {
-        let raw: Vec<PlannedInput> = plan.groups.iter().flat_map(|g| &g.inputs).filter(|i| !i.is_snapshot()).cloned().collect();
-        let reads = raw.into_iter().map(|input| {
+        let unknown: Vec<PlannedInput> = plan.groups.iter().flat_map(|g| &g.inputs).filter(|i| !i.has_times()).cloned().collect();
+        let reads = unknown.into_iter().map(|input| {
             let (surveyor, store, timestamp) = (Arc::clone(self), Arc::clone(store), timestamp.to_owned());
             async move {
                 let _permit = surveyor.permits.acquire().await.ok()?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
+use super::dating;
 use super::discover::{self, Looked};
 use crate::error::{Error, Result, Unread};
 use crate::invariants::{Difference, is_kept};
@@ -23,6 +24,9 @@ use crate::words::plural;
 
 /// Objects looked at at once.
 const AT_ONCE: usize = 8;
+
+/// Bytes that a footer may take that is only asked for the column that dates its rows.
+const FOOTER: u64 = 16 << 20;
 
 /// What brings an object back that the store had.
 const BRING_BACK: &str = "bring it back from a backup, or from an older version of the object (`aws s3api list-object-versions` shows them), then `icepack verify --deep --tenant TENANT`";
@@ -164,7 +168,7 @@ impl Verifier {
     async fn rows(&self, snapshots: &[&Snapshot], findings: &mut Findings<'_>) -> Result<()> {
         let snapshots: Vec<Snapshot> = snapshots.iter().copied().cloned().collect();
         let reads = stream::iter(snapshots).map(|s| async move {
-            let stats = self.stats(Arc::clone(&self.store), s.key.clone(), s.size).await;
+            let stats = self.written(&s).await;
             (s, stats)
         });
         let mut reads = reads.buffered(AT_ONCE.min(2));
@@ -174,8 +178,17 @@ impl Verifier {
         Ok(())
     }
 
-    async fn stats(&self, store: Arc<dyn ObjectStore>, key: String, size: u64) -> Result<RowStats> {
-        read_stats(store, key, size, &self.timestamp_column).await
+    /// The rows of a snapshot, by the column that dated them when it was written.
+    async fn written(&self, s: &Snapshot) -> Result<RowStats> {
+        let column = match &s.dated_by {
+            None => dating::column(&self.store, &s.key, FOOTER).await?,
+            told => told.clone(),
+        };
+        let known = column.is_some();
+        let found = read_stats(Arc::clone(&self.store), s.key.clone(), s.size, column.as_deref().unwrap_or(&self.timestamp_column)).await?;
+        // Where nobody knows which column the times are of, their difference says nothing.
+        let same = RowStats { undated: s.stats.undated, min: s.stats.min, max: s.stats.max, ..found };
+        Ok(if known { found } else { same })
     }
 
     /// Compares archive objects, receipts and what head still has to say about them.
@@ -239,7 +252,8 @@ impl Verifier {
                 findings.add(Severity::Broken, FindingKind::Size, &r.key, format!("it has {size} bytes, the receipt says {}", r.size), BRING_BACK)
             }
             Ok(()) if self.deep => {
-                let stats = self.stats(Arc::clone(archive), r.key.clone(), r.size).await;
+                let column = r.timestamp_column.as_deref().unwrap_or(&self.timestamp_column);
+                let stats = read_stats(Arc::clone(archive), r.key.clone(), r.size, column).await;
                 if let Err(e) = &stats
                     && e.unread().is_some_and(|(unread, _)| unread == Unread::Frozen)
                 {

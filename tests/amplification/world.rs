@@ -170,7 +170,7 @@ impl World {
         let stats = RowStats { rows: size, min: Some(from), max: Some(to), ..RowStats::default() };
         let key = snapshot_key(&self.tenant, from, to, id);
         self.figures.written += size;
-        self.head.snapshots.push(Snapshot { key: key.clone(), id, size, etag: None, schema: None, stats });
+        self.head.snapshots.push(Snapshot { key: key.clone(), id, size, etag: None, schema: None, dated_by: Some("timestamp".into()), stats });
         self.rows.insert(key, rows);
     }
 

@@ -183,7 +183,7 @@ async fn hot_snapshot(endpoint: &str, bucket: &str, batches: &[arrow::array::Rec
     let key = names::snapshot_key(&acme(), Micros(super::START), Micros(super::START), id);
     let etag = store.put(&Path::from(key.as_str()), body.into()).await.unwrap().e_tag;
     let stats = read_stats(store, key.clone(), size, "timestamp").await.unwrap();
-    Snapshot { key, id, size, etag, schema: None, stats }
+    Snapshot { key, id, size, etag, schema: None, dated_by: Some("timestamp".into()), stats }
 }
 
 fn copy_of(snapshot: &Snapshot) -> CopyRequest {

@@ -51,6 +51,7 @@ pub fn snapshot(id: FileId, rows: &[Row]) -> Snapshot {
         size: rows.len() as u64,
         etag: Some(id.to_string()),
         schema: None,
+        dated_by: Some("timestamp".into()),
         stats: stats(rows),
     }
 }

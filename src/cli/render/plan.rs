@@ -125,6 +125,7 @@ fn short(reason: &SkipReason) -> String {
         SkipReason::ExpiredWaiting { have_bytes, need_bytes, at_most_s, .. } => {
             format!("expired, waiting for an archive object: {} of {}, at most {} more", size(*have_bytes), size(*need_bytes), about(*at_most_s))
         }
+        SkipReason::Undatable { column } => format!("without `{column}`, never expires"),
         SkipReason::Quarantined { .. } => "quarantined".to_owned(),
         SkipReason::Retired => "waiting to be deleted".to_owned(),
         SkipReason::SetAside { .. } => "set aside".to_owned(),

@@ -21,7 +21,15 @@ fn tenant() -> Tenant {
 
 fn snapshot(n: u64, rows: u64) -> Snapshot {
     let stats = RowStats { rows, min: Some(Micros(0)), max: Some(Micros(9)), ..RowStats::default() };
-    Snapshot { key: snapshot_key(&tenant(), Micros(0), Micros(9), id(n)), id: id(n), size: 10, etag: Some(format!("e{n}")), schema: None, stats }
+    Snapshot {
+        key: snapshot_key(&tenant(), Micros(0), Micros(9), id(n)),
+        id: id(n),
+        size: 10,
+        etag: Some(format!("e{n}")),
+        schema: None,
+        dated_by: Some("timestamp".into()),
+        stats,
+    }
 }
 
 fn retire(key: &str, rows: u64) -> Retired {

@@ -52,7 +52,7 @@ impl World {
         let id = FileId(Ulid::from_parts(u64::try_from(at(self.now).timestamp_millis()).unwrap(), u128::from(self.minted)));
         let stats = RowStats { rows: size, min: Some(micros(from)), max: Some(micros(to)), ..RowStats::default() };
         let key = snapshot_key(&tenant(), micros(from), micros(to), id);
-        self.head.snapshots.push(Snapshot { key, id, size, etag: None, schema: None, stats });
+        self.head.snapshots.push(Snapshot { key, id, size, etag: None, schema: None, dated_by: Some("timestamp".into()), stats });
         self
     }
 
@@ -468,4 +468,36 @@ fn small_snapshots_of_a_tenant_with_a_ttl_stay_within_a_part_of_it() {
     }
     w.settle();
     assert_eq!(w.head.snapshots.len(), 1);
+}
+
+/// However old or large a snapshot seems by another column: it is read first, and is in no other group, whatever the strategy.
+#[test]
+fn times_of_another_column_are_not_known() {
+    for strategy in [CompactionStrategy::SizeBased, CompactionStrategy::TimeBased, CompactionStrategy::FullCompaction] {
+        for archive in [None, Some(ArchivePolicy { min_object_size: 8 * MIB })] {
+            let mut w = World::new();
+            w.policy.strategy = strategy;
+            w.policy.archive = archive;
+            w.policy.ttl = Some(Duration::from_secs(30 * 24 * 3600));
+            w.snapshot(MIB, -24 * 90, -24 * 80).snapshot(200 * MIB, -24 * 70, -24 * 60).snapshot(MIB, -24, -1);
+            w.head.snapshots[0].dated_by = Some("created_at".into());
+            w.head.snapshots[1].dated_by = None;
+            let plan = w.plan();
+            let foreign: Vec<_> = w.head.snapshots[..2].iter().map(|s| s.key.clone()).collect();
+            let mut taken = Vec::new();
+            for group in &plan.groups {
+                assert_eq!((group.kind, &group.reason), (GroupKind::Merge, &Reason::Redated { files: group.inputs.len(), column: "timestamp".into() }));
+                assert!(group.inputs.iter().all(|i| !i.has_times()));
+                taken.extend(group.inputs.iter().map(|i| i.key.clone()));
+            }
+            taken.sort();
+            assert_eq!(taken, sorted(foreign));
+            assert_eq!(plan.skipped.iter().map(|s| &s.key).collect::<Vec<_>>(), [&w.head.snapshots[2].key], "{strategy:?}");
+        }
+    }
+}
+
+fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
+    items.sort();
+    items
 }

@@ -95,6 +95,7 @@ fn the_share_is_of_everything_that_is_known() {
         size: 1,
         etag: None,
         schema: None,
+        dated_by: Some("timestamp".into()),
         stats: RowStats { rows: 990, ..RowStats::default() },
     });
     let found = w.expiry();

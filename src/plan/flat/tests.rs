@@ -84,7 +84,7 @@ fn packed() -> (Manifest, Listed) {
     let id = FileId(Ulid::from_parts(1, 1));
     let key = snapshot_key(&head.tenant, at, at, id);
     let stats = RowStats { rows: 1, min: Some(at), max: Some(at), ..RowStats::default() };
-    head.snapshots.push(Snapshot { key: key.clone(), id, size: 100 << 20, etag: None, schema: None, stats });
+    head.snapshots.push(Snapshot { key: key.clone(), id, size: 100 << 20, etag: None, schema: None, dated_by: Some("timestamp".into()), stats });
     (head, Listed { key, size: 100 << 20, etag: None, modified: now() - TimeDelta::hours(1) })
 }
 

@@ -68,7 +68,7 @@ impl World {
         let key = names::snapshot_key(&tenant(), Micros(0), Micros(0), new);
         if rows > 0 {
             let stats = RowStats { rows, undated: 0, min: None, max: None, fingerprint: Fingerprint::default() };
-            self.head.snapshots.push(Snapshot { key: key.clone(), id: new, size: 10, etag: None, schema: None, stats });
+            self.head.snapshots.push(Snapshot { key: key.clone(), id: new, size: 10, etag: None, schema: None, dated_by: Some("timestamp".into()), stats });
             self.listed(&key);
         }
         key

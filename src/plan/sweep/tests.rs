@@ -27,7 +27,15 @@ fn listed(key: &str, etag: &str) -> Listed {
 fn head(floor: u64) -> Manifest {
     let mut m = Manifest::first(Tenant::parse("acme").unwrap(), Stamp { run_id: id(1), commit_id: id(1), at: at(0) });
     m.floor = id(floor);
-    m.snapshots.push(Snapshot { key: output(50 * HOUR), id: id(50 * HOUR), size: 1, etag: None, schema: None, stats: RowStats::default() });
+    m.snapshots.push(Snapshot {
+        key: output(50 * HOUR),
+        id: id(50 * HOUR),
+        size: 1,
+        etag: None,
+        schema: None,
+        dated_by: Some("timestamp".into()),
+        stats: RowStats::default(),
+    });
     for (key, when) in [("acme/a.parquet", 10 * HOUR), ("acme/b.parquet", 20 * HOUR)] {
         m.retired.push(Retired {
             key: key.into(),

@@ -42,7 +42,7 @@ pub(super) struct Opened {
     pub decoded_bytes: u64,
     /// An estimate of what an open reader holds.
     pub open_bytes: u64,
-    /// Of raw files; snapshots have stats.
+    /// Of files whose times the manifest does not know: raw ones, and snapshots that another column dated.
     pub profile: Option<Profile>,
     /// Its own.
     pub schema: SchemaRef,
@@ -318,7 +318,7 @@ impl Opener {
             held = heavy(input.widest(&self.timestamp) > much);
         }
         check_snapshot(&planned, &input)?;
-        let profile = if planned.stats.is_some() { None } else { input.profile(&self.timestamp, self.now)? };
+        let profile = if planned.has_times() { None } else { input.profile(&self.timestamp, self.now)? };
         let (rows, decoded_bytes, schema) = (input.rows(), input.decoded_bytes(), Arc::clone(input.schema()));
         let open_bytes = input.open_bytes(self.shares.batch);
         drop(held);

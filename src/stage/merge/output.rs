@@ -369,7 +369,16 @@ impl Output {
         let Some(Open { writer, id }) = self.open.take() else { return Ok(()) };
         let piece = writer.finish()?;
         self.period_end = None;
-        self.written.snapshots.push(Snapshot { key: piece.key, id, size: piece.size, etag: piece.etag, schema: Some(self.schema_id), stats: piece.stats });
+        let dated_by = Some(self.spec.columns.timestamp.clone());
+        self.written.snapshots.push(Snapshot {
+            key: piece.key,
+            id,
+            size: piece.size,
+            etag: piece.etag,
+            schema: Some(self.schema_id),
+            dated_by,
+            stats: piece.stats,
+        });
         Ok(())
     }
 }

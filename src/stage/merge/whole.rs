@@ -80,7 +80,7 @@ impl Rules {
         let stats = input.planned.stats.filter(|_| input.planned.is_snapshot())?;
         // What is much larger than it should be is to be cut.
         let fits = input.file.ident.size <= self.target_file_size.saturating_add(self.target_file_size / 2);
-        (stats.undated == 0 && fits && input.schema.fields() == self.schema.fields()).then_some(stats)
+        (stats.undated == 0 && !stats.is_untimed() && fits && input.schema.fields() == self.schema.fields()).then_some(stats)
     }
 
     /// Whether rows of a snapshot can be taken whole if nothing overlaps them.
