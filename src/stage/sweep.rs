@@ -63,7 +63,7 @@ impl Sweeper<'_> {
         for _ in 0..2 {
             let Some(head) = discover::head(self.store.as_ref(), self.tenant, 0).await? else { break };
             let mut listing = discover::list(self.store.as_ref(), self.tenant).await?;
-            let mut doomed = self.doomed(&head, &listing);
+            let mut doomed = self.doomed(&head, &listing, receipts);
             if !doomed.is_empty()
                 && let Some(log) = self.abandoned(&listing).await?
             {
@@ -103,9 +103,11 @@ impl Sweeper<'_> {
     }
 
     /// What may go now.
-    fn doomed(&self, head: &Manifest, listing: &[Listed]) -> Vec<Key> {
+    fn doomed(&self, head: &Manifest, listing: &[Listed], receipts: &BTreeSet<Key>) -> Vec<Key> {
         let now = self.clock.now();
-        let (retired, orphans) = (sweep::deletable(head, listing, now, self.policy.delete_delay), sweep::collectable(head, listing));
+        let (mut retired, orphans) = (sweep::deletable(head, listing, now, self.policy.delete_delay), sweep::collectable(head, listing));
+        let withheld = sweep::withheld(head, receipts);
+        retired.retain(|key| !withheld.contains(key.as_str()));
         let Some(Followed { readers, keep, .. }) = self.table else { return retired.into_iter().chain(orphans).collect() };
         let mut doomed = publish::unread(retired, head, readers, *keep, now);
         doomed.extend(publish::unnamed(orphans, readers, *keep, now));
