@@ -78,7 +78,7 @@ impl App<'_> {
         }
         let config = self.settings.compaction_config();
         Ok(Restorer {
-            archive: from.to_string(),
+            archive: from.canonical(),
             into: into.to_string(),
             destination: destination(into, &hot).await?,
             cold: self.cold(cold, connection).await?,

@@ -224,6 +224,8 @@ pub enum FindingKind {
     Books,
     /// Something in a tenant that is somebody else's.
     Foreign,
+    /// An archive holds fewer rows of a tenant than were moved to it, by its receipts.
+    Archived,
 }
 
 impl FindingKind {
@@ -246,6 +248,7 @@ impl FindingKind {
             Self::Manifest => "manifest lost",
             Self::Books => "books off",
             Self::Foreign => "not icepack's",
+            Self::Archived => "rows missing",
         }
     }
 }

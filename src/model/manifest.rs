@@ -57,8 +57,14 @@ pub struct Manifest {
     /// Rows that were restored and do not expire yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<Hold>,
+    /// Live snapshots of which every row was restored, and the holds that brought them. Of a snapshot that is not here, nothing is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub restored: BTreeMap<FileId, BTreeSet<FileId>>,
     /// Since version 1.
     pub totals: Totals,
+    /// Rows moved to each archive, by its name. What was moved before this was kept is in none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub archived: BTreeMap<String, u64>,
 }
 
 impl Manifest {
@@ -82,7 +88,9 @@ impl Manifest {
             archives: Vec::new(),
             quarantined: Vec::new(),
             holds: Vec::new(),
+            restored: BTreeMap::new(),
             totals: Totals::default(),
+            archived: BTreeMap::new(),
         }
     }
 
@@ -107,6 +115,25 @@ impl Manifest {
     /// The keys of the files that head retired.
     pub fn retired_keys(&self) -> BTreeSet<&str> {
         self.retired.iter().map(|r| r.key.as_str()).collect()
+    }
+
+    /// The holds that brought every row of these files. None where a file may hold others: of what is not known to be restored, nothing follows.
+    pub fn origin<'a>(&self, keys: impl IntoIterator<Item = &'a str>) -> Option<BTreeSet<FileId>> {
+        let mut holds = BTreeSet::new();
+        for key in keys {
+            if let names::FileKind::Snapshot(id) = names::classify(&self.tenant, key) {
+                holds.extend(self.restored.get(&id)?);
+            } else {
+                holds.insert(self.holds.iter().find(|h| h.brought(key))?.id);
+            }
+        }
+        Some(holds)
+    }
+
+    /// The archive objects whose rows these holds brought. None where that is not known of all of them.
+    pub fn objects(&self, holds: &BTreeSet<FileId>) -> Option<BTreeSet<FileId>> {
+        let brought = |id: &FileId| self.holds.iter().find(|h| h.id == *id)?.brings();
+        holds.iter().map(brought).try_fold(BTreeSet::new(), |all: BTreeSet<FileId>, some| Some(all.union(&some?).copied().collect()))
     }
 
     /// Whether every key lies where `tenant`'s keys must, and every output has the id that its name says.
@@ -291,6 +318,9 @@ pub struct Receipt {
     pub stats: RowStats,
     /// The files that held the rows.
     pub sources: Vec<Key>,
+    /// Archive objects that hold all of these rows too: they had been restored from there. Empty where that is not known.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub again_of: BTreeSet<FileId>,
     /// The run that wrote it.
     pub run_id: FileId,
     /// When.
@@ -319,6 +349,7 @@ impl Receipt {
             archive: archive.into(),
             stats,
             sources: Vec::new(),
+            again_of: BTreeSet::new(),
             run_id,
             at: id.minted_at(),
             writer: WRITER.to_owned(),
@@ -455,6 +486,9 @@ pub struct Edit {
     /// The columns that date snapshots of which head does not say it, by their keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub dated: BTreeMap<Key, String>,
+    /// The holds that brought back every row of `add`. Empty where that is not so, or not known.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub restored: BTreeSet<FileId>,
     /// Files whose rows are in `add`, in `archives`, or expired.
     pub retire: Vec<Retired>,
     /// Verified archive objects.
@@ -470,8 +504,14 @@ pub struct Edit {
     pub settle: Vec<Key>,
     /// A hold to begin, or one of head's to take the place of.
     pub hold: Option<Hold>,
+    /// Holds that are over, and whose rows the new hold knowingly brings once more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<FileId>,
     /// Holds that are over: their files need not be remembered any more.
     pub release: Vec<FileId>,
+    /// Every row that expired or was archived is older. None where that is not known, or nothing did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired_before: Option<Micros>,
     /// A higher floor.
     pub floor: Option<FileId>,
     /// The books of `add`, `retire` and `archives`.
@@ -487,6 +527,7 @@ impl Edit {
             add: Vec::new(),
             schemas: BTreeMap::new(),
             dated: BTreeMap::new(),
+            restored: BTreeSet::new(),
             retire: Vec::new(),
             archives: Vec::new(),
             quarantine: Vec::new(),
@@ -494,7 +535,9 @@ impl Edit {
             reread: Vec::new(),
             settle: Vec::new(),
             hold: None,
+            again: Vec::new(),
             release: Vec::new(),
+            expired_before: None,
             floor: None,
             ledger: Ledger::default(),
         }

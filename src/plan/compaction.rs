@@ -105,6 +105,8 @@ struct Candidate {
     age: Duration,
     /// Why it merges with no other: a sound snapshot that contradicts them. It expires all the same.
     misfit: Option<String>,
+    /// Whether a restore brought its rows. Such are merged among themselves: once they are with others, nobody can tell that the archive has them.
+    restored: bool,
 }
 
 /// Plans one tenant.
@@ -112,10 +114,25 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
     let holds = inventory.head.as_ref().map_or(&[][..], |m| &m.holds);
     let cutoff = retention::cutoff_held(policy, holds, now);
     let (raws, snapshots, mut skipped) = sort_out(tenant, inventory, policy, now);
+    let mut groups = Vec::new();
+    let (restored_raws, raws): (Vec<_>, Vec<_>) = raws.into_iter().partition(|c| c.restored);
+    let (restored, snapshots): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| c.restored);
+    for (raws, snapshots) in [(raws, snapshots), (restored_raws, restored)] {
+        let (more, left) = plan_together(raws, snapshots, cutoff, policy, now);
+        groups.extend(more);
+        skipped.extend(left);
+    }
+    skipped.sort_by(|a, b| a.key.cmp(&b.key));
+
+    let head_version = inventory.head.as_ref().map_or(0, |m| m.version);
+    Plan { tenant: tenant.clone(), head_version, now, cutoff, groups, skipped, expiry: None, estimate: None, left_alone: Left::default() }
+}
+
+/// The groups of files that may be merged with each other, and what is left of them.
+fn plan_together(raws: Vec<Candidate>, snapshots: Vec<Candidate>, cutoff: Option<Micros>, policy: &Policy, now: DateTime<Utc>) -> (Vec<Group>, Vec<Skipped>) {
     // Nothing may rest on times that are of another column: such snapshots are read first, and are like any other from the next pass on.
     let (foreign, mut snapshots): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| !c.input.has_times());
-    let mut groups = redate(foreign, policy);
-
+    let (mut groups, mut skipped) = (redate(foreign, policy), Vec::new());
     let mut overdue: BTreeMap<String, Micros> = BTreeMap::new();
     if let Some(cutoff) = cutoff {
         let (whole, rest): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| due(c, cutoff, policy) == Due::Whole);
@@ -158,10 +175,7 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
         groups.extend(pack(late, policy).into_iter().map(|m| group(m, GroupKind::Merge, Reason::Overdue { oldest, cutoff })));
     }
     skipped.extend(idle.into_iter().map(|c| skip(&c.input, SkipReason::Finished)));
-    skipped.sort_by(|a, b| a.key.cmp(&b.key));
-
-    let head_version = inventory.head.as_ref().map_or(0, |m| m.version);
-    Plan { tenant: tenant.clone(), head_version, now, cutoff, groups, skipped, expiry: None, estimate: None, left_alone: Left::default() }
+    (groups, skipped)
 }
 
 /// Snapshots that another column dated are profiled like raw files, and sorted anew. What has expired by the right column leaves on the way.
@@ -248,7 +262,8 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
         } else if let FileKind::Snapshot(_) = kind {
             skipped.push(skip(&candidate.input, SkipReason::Orphan));
         } else {
-            raws.push(candidate);
+            let restored = head.is_some_and(|m| m.origin([f.key.as_str()]).is_some());
+            raws.push(Candidate { restored, ..candidate });
         }
     }
     raws.sort_by(|a, b| (a.order, &a.input.key).cmp(&(b.order, &b.input.key)));
@@ -264,10 +279,12 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
             None => notes.get(s.key.as_str()).map(|(_, note)| *note),
         };
         match note {
-            Some(Quarantined { cause: Some(Cause::Misfit(_)), reason, .. }) => snapshots.push(Candidate { misfit: Some(reason.clone()), ..candidate }),
+            Some(Quarantined { cause: Some(Cause::Misfit(_)), reason, .. }) => {
+                snapshots.push(Candidate { misfit: Some(reason.clone()), restored: head.is_some_and(|m| m.restored.contains_key(&s.id)), ..candidate })
+            }
             Some(note) => skipped.push(skip(&candidate.input, SkipReason::Quarantined { reason: note.reason.clone() })),
             None if head.is_some_and(|m| m.lacks_time(s, column)) => skipped.push(skip(&candidate.input, SkipReason::Undatable { column: column.clone() })),
-            None => snapshots.push(candidate),
+            None => snapshots.push(Candidate { restored: head.is_some_and(|m| m.restored.contains_key(&s.id)), ..candidate }),
         }
     }
     (raws, snapshots, skipped)
@@ -275,14 +292,14 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
 
 fn raw_candidate(f: &Listed, now: DateTime<Utc>) -> Candidate {
     let input = PlannedInput { key: f.key.clone(), size: f.size, etag: f.etag.clone(), stats: None, id: None };
-    Candidate { input, order: Micros::from_datetime(f.modified), age: age(f.modified, now), misfit: None }
+    Candidate { input, order: Micros::from_datetime(f.modified), age: age(f.modified, now), misfit: None, restored: false }
 }
 
 fn snapshot_candidate(s: &Snapshot, policy: &Policy, now: DateTime<Utc>) -> Candidate {
     let stats = s.stats_by(&policy.timestamp_column);
     let input = PlannedInput { key: s.key.clone(), size: s.size, etag: s.etag.clone(), stats: Some(stats), id: Some(s.id) };
     let minted = DateTime::from_timestamp_millis(i64::try_from(s.id.0.timestamp_ms()).unwrap_or(0)).unwrap_or_default();
-    Candidate { input, order: stats.max.unwrap_or(Micros(0)), age: age(minted, now), misfit: None }
+    Candidate { input, order: stats.max.unwrap_or(Micros(0)), age: age(minted, now), misfit: None, restored: false }
 }
 
 fn age(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {

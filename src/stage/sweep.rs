@@ -79,7 +79,7 @@ impl Sweeper<'_> {
         for _ in 0..3 {
             let (evidence, _) = discover::evidence(self.store, self.tenant, self.rules).await?;
             let Some(head) = evidence.head() else { break };
-            let mut doomed = self.doomed(&evidence);
+            let mut doomed = self.doomed(&evidence, receipts);
             if !doomed.is_empty()
                 && let Some(log) = self.abandoned().await?
             {
@@ -141,11 +141,13 @@ impl Sweeper<'_> {
     }
 
     /// What may go now.
-    fn doomed(&self, evidence: &Evidence) -> Vec<Key> {
+    fn doomed(&self, evidence: &Evidence, receipts: &BTreeSet<Key>) -> Vec<Key> {
         let now = self.clock.now();
         // A retired file that is not to be looked at is neither deleted nor forgotten: forgotten, it would be raw once it is looked at again.
         let mut retired = sweep::deletable(evidence, now, self.policy.delete_delay);
         retired.retain(|key| !self.rules.exclude.takes(key));
+        let withheld = evidence.head().map(|head| sweep::withheld(head, receipts)).unwrap_or_default();
+        retired.retain(|key| !withheld.contains(key.as_str()));
         let orphans = sweep::collectable(evidence).into_iter().filter(|key| !self.rules.exclude.takes(key)).collect::<Vec<_>>();
         let (Some(Followed { readers, keep, .. }), Some(head)) = (self.table, evidence.head()) else { return retired.into_iter().chain(orphans).collect() };
         let mut doomed = publish::unread(retired, head, readers, *keep, now);
