@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::{Schema, TimeUnit};
 use bytes::{Buf, Bytes};
-use parquet::arrow::ArrowSchemaConverter;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
@@ -21,6 +20,7 @@ use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
+use super::leaf::parquet_schema;
 use super::read::{Closed, footer_bytes_of, guard, parse_footer};
 use super::schema::canonical;
 use super::source::Chunks;
@@ -56,7 +56,7 @@ impl Copyable {
 
     fn of(metadata: ParquetMetaData, file: &Closed, chunks: Chunks, schema: &Schema, timestamp: &str) -> Result<Self, String> {
         let written = metadata.file_metadata();
-        let table = ArrowSchemaConverter::new().convert(schema).map_err(|e| e.to_string())?;
+        let table = parquet_schema(schema).map_err(|e| e.to_string())?;
         if table.root_schema() != written.schema_descr().root_schema() {
             return Err("its columns are others than the snapshot's".to_owned());
         }

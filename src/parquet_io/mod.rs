@@ -3,7 +3,9 @@
 pub mod append;
 pub mod footer;
 pub mod hash;
+pub mod leaf;
 pub mod pages;
+mod pairs;
 pub mod profile;
 pub mod read;
 pub mod schema;

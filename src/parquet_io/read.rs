@@ -1,25 +1,29 @@
 //! One input: its footer, checked before it is believed, and its rows in batches of bounded size.
 
+mod exact;
 mod reader;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, ProjectionMask};
-use parquet::basic::Encoding;
+use parquet::basic::{Encoding, Type as Physical};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy, RowGroupMetaData};
+use parquet::schema::types::SchemaDescriptor;
 
 use super::pages::{self, Chunk};
 use super::source::{Chunks, Ident, Source};
 use super::thrift;
-use super::views;
+use super::{leaf, pairs, views};
 use crate::error::Result;
+use exact::Rule;
 pub use reader::Reader;
 
 /// The last bytes of a file that are fetched to find its footer: it is in them unless the file has very many row groups.
@@ -99,6 +103,8 @@ pub struct Input {
     decoded_bytes: u64,
     footer_bytes: u64,
     limit: u64,
+    refusal: Option<String>,
+    rules: Arc<[(usize, Rule)]>,
 }
 
 impl Input {
@@ -121,9 +127,14 @@ impl Input {
             (None, Source::Memory(bytes)) => bytes.clone(),
             (None, _) => read_tail(&ident, &source)?,
         };
-        let Parsed { footer, schema, rows, decoded_bytes, footer_bytes } =
+        let Parsed { footer, schema, rows, decoded_bytes, footer_bytes, refusal, rules } =
             guard(|| parse_footer(&tail, ident.size, limit)).map_err(|reason| ident.bad(reason))?;
-        Ok(Self { ident, source, footer, schema, rows, decoded_bytes, footer_bytes, limit })
+        Ok(Self { ident, source, footer, schema, rows, decoded_bytes, footer_bytes, limit, refusal, rules: rules.into() })
+    }
+
+    /// Why the rows of a file that is not ours would not come back as they are, in a sentence, where its types say so.
+    pub fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
     }
 
     /// Rows by the footer.
@@ -280,6 +291,8 @@ pub(super) struct Parsed {
     decoded_bytes: u64,
     /// What the footer itself takes.
     footer_bytes: u64,
+    refusal: Option<String>,
+    rules: Vec<(usize, Rule)>,
 }
 
 /// Reads the footer at the end of `tail`, for a file of `size` bytes, if it takes no more than `limit` bytes once it is parsed.
@@ -294,18 +307,49 @@ pub(super) fn parse_footer(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed
     // Nobody reads them, and a hostile footer can be made of them.
     options.set_column_stats_policy(ParquetStatisticsPolicy::SkipAll);
     options.set_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
-    let metadata = ParquetMetaDataReader::decode_metadata_with_options(footer, Some(&options)).map_err(|e| damaged(&e))?;
+    let decode = |options: &ParquetMetaDataOptions| ParquetMetaDataReader::decode_metadata_with_options(footer, Some(options)).map_err(|e| damaged(&e));
+    let metadata = decode(&options)?;
     let (rows, decoded_bytes) = check(&metadata, size).map_err(|e| damaged(&e))?;
     check_arrow_schema(&metadata)?;
+    let unreadable = |e: &dyn std::fmt::Display| format!("its schema cannot be read: {e}");
+    let columns = metadata.file_metadata().schema_descr_ptr();
+    let metadata = match without_intervals(&metadata).map_err(|e| unreadable(&e))? {
+        Some(plain) => decode(&options.clone().with_schema(Arc::new(plain)))?,
+        None => metadata,
+    };
     let metadata = Arc::new(metadata);
-    let open = |options| ArrowReaderMetadata::try_new(Arc::clone(&metadata), options).map_err(|e| format!("its schema cannot be read: {e}"));
+    let open = |options| ArrowReaderMetadata::try_new(Arc::clone(&metadata), options).map_err(|e| unreadable(&e));
     let own = open(ArrowReaderOptions::new())?;
-    let schema = views::plain(own.schema());
-    let footer = match views::of(&schema) {
+    let (kept, mut refusal) = leaf::survey(&columns, own.schema().fields())?;
+    let own_pairs = own.schema().metadata();
+    if own_pairs.contains_key(pairs::LEGACY_INT96) && columns.columns().iter().any(|c| c.physical_type() == Physical::INT96) {
+        refusal.get_or_insert_with(|| format!("its key `{}` says that its times are of an older calendar; the file is left alone", pairs::LEGACY_INT96));
+    }
+    let decoded = Arc::new(Schema::new_with_metadata(leaf::decoded(own.schema().fields(), &kept), own_pairs.clone()));
+    let plain = views::plain(&decoded);
+    let schema = Arc::new(Schema::new_with_metadata(leaf::noted(plain.fields(), &kept, &columns), pairs::own(own_pairs)));
+    let rules = exact::rules(&columns, decoded.fields());
+    let footer = match views::of(&plain) {
         Some(views) => open(ArrowReaderOptions::new().with_schema(views))?,
+        None if decoded != *own.schema() => open(ArrowReaderOptions::new().with_schema(decoded))?,
         None => own,
     };
-    Ok(Parsed { footer, schema, rows, decoded_bytes, footer_bytes })
+    Ok(Parsed { footer, schema, rows, decoded_bytes, footer_bytes, refusal, rules })
+}
+
+/// The schema to decode a file by that has intervals which its writer had not as an Arrow type.
+fn without_intervals(metadata: &ParquetMetaData) -> Result<Option<SchemaDescriptor>, ParquetError> {
+    let columns = metadata.file_metadata().schema_descr();
+    if !columns.columns().iter().any(|c| leaf::is_interval(c.self_type())) {
+        return Ok(None);
+    }
+    // It has been checked before.
+    let hints = arrow_schema(metadata).and_then(|message| {
+        let options = flatbuffers::VerifierOptions { max_tables: message.len() / 8 + 16, ..flatbuffers::VerifierOptions::default() };
+        let message = arrow_ipc::root_as_message_with_opts(&options, &message).ok()?;
+        arrow_ipc::convert::try_fb_to_schema(message.header_as_schema()?).ok()
+    });
+    leaf::without_intervals(columns, hints.as_ref())
 }
 
 /// The footer itself, without the trailer.
@@ -323,17 +367,23 @@ fn footer_cost(footer: &[u8]) -> Result<u64, String> {
 
 /// Writers in Arrow's tradition put their own schema beside Parquet's. Its encoding can name one field in a thousand places, each of which becomes a field.
 fn check_arrow_schema(metadata: &ParquetMetaData) -> Result<(), String> {
-    let pairs = metadata.file_metadata().key_value_metadata();
-    let Some(text) = pairs.iter().copied().flatten().find(|kv| kv.key == ARROW_SCHEMA_META_KEY).and_then(|kv| kv.value.as_ref()) else { return Ok(()) };
-    // What is no base64 is for the decoder to refuse.
-    let Ok(bytes) = BASE64_STANDARD.decode(text) else { return Ok(()) };
-    let message = if bytes.starts_with(&[0xff; 4]) { bytes.get(8..).unwrap_or_default() } else { &bytes };
+    let Some(message) = arrow_schema(metadata) else { return Ok(()) };
     // A table and what points to it have four bytes each, so one that is named once fits.
     let options = flatbuffers::VerifierOptions { max_tables: message.len() / 8 + 16, ..flatbuffers::VerifierOptions::default() };
-    match arrow_ipc::root_as_message_with_opts(&options, message) {
+    match arrow_ipc::root_as_message_with_opts(&options, &message) {
         Ok(_) => Ok(()),
         Err(e) => Err(format!("its Arrow schema cannot be read: {e}")),
     }
+}
+
+/// The message that holds the Arrow schema of a file. What is no base64 is for the decoder to refuse.
+fn arrow_schema(metadata: &ParquetMetaData) -> Option<Vec<u8>> {
+    let pairs = metadata.file_metadata().key_value_metadata()?;
+    let mut bytes = BASE64_STANDARD.decode(pairs.iter().find(|kv| kv.key == ARROW_SCHEMA_META_KEY)?.value.as_ref()?).ok()?;
+    if bytes.starts_with(&[0xff; 4]) {
+        bytes.drain(..bytes.len().min(8));
+    }
+    Some(bytes)
 }
 
 /// The rows and decoded bytes that a footer promises, if what it says can be true of a file of `size` bytes.

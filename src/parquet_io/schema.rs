@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Metadata, Schema, SchemaRef, TimeUnit};
 
-use parquet::arrow::ArrowSchemaConverter;
-
-use super::time;
+use super::{leaf, pairs, time};
 use crate::model::schema::{Column, TableSchema};
 
 /// The columns that mean something to the job.
@@ -25,7 +23,7 @@ pub struct Columns {
 const UTC: &str = "UTC";
 
 /// The one form of a type that differs only in layout: no dictionaries, run-ends, views or 64-bit offsets, zones as UTC, and the
-/// standard's names for the children of lists and maps. Metadata of nested fields is dropped.
+/// standard's names for the children of lists and maps.
 pub fn canonical(data_type: &DataType) -> DataType {
     use DataType as T;
     match data_type {
@@ -43,7 +41,7 @@ pub fn canonical(data_type: &DataType) -> DataType {
 }
 
 fn child(name: &str, field: &Field) -> FieldRef {
-    Arc::new(Field::new(name, canonical(field.data_type()), field.is_nullable()))
+    Arc::new(Field::new(name, canonical(field.data_type()), field.is_nullable()).with_metadata(field.metadata().clone()))
 }
 
 fn map_entries(entries: &FieldRef) -> FieldRef {
@@ -62,13 +60,15 @@ fn map_entries(entries: &FieldRef) -> FieldRef {
 pub struct UnionSchema {
     timestamp: String,
     columns: Vec<Field>,
+    /// Pairs of the files' own.
+    pairs: Metadata,
     files: usize,
 }
 
 impl UnionSchema {
     /// No file yet.
     pub fn new(columns: &Columns) -> Self {
-        Self { timestamp: columns.timestamp.clone(), columns: Vec::new(), files: 0 }
+        Self { timestamp: columns.timestamp.clone(), columns: Vec::new(), pairs: Metadata::new(), files: 0 }
     }
 
     /// Takes a file in. Where it does not fit to those before it, nothing changes.
@@ -76,11 +76,28 @@ impl UnionSchema {
     /// # Errors
     /// Why it does not fit, in a sentence.
     pub fn add(&mut self, schema: &Schema) -> Result<(), String> {
+        let mut own: HashMap<String, &str> = HashMap::with_capacity(schema.fields().len());
+        for field in schema.fields() {
+            let other = *own.entry(field.name().to_lowercase()).or_insert(field.name());
+            if other != field.name() {
+                return Err(differs_in_case(field.name(), other));
+            }
+        }
+        self.add_ours(schema)
+    }
+
+    /// As [`Self::add`], for a file of ours. One from before that rule may have two columns whose names differ only in case.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn add_ours(&mut self, schema: &Schema) -> Result<(), String> {
         let mut names = HashSet::with_capacity(schema.fields().len());
         if let Some(twice) = schema.fields().iter().find(|f| !names.insert(f.name())) {
             return Err(format!("it has two columns named `{}`", twice.name()));
         }
         self.dates(schema)?;
+        self.check_case(schema)?;
+        let pairs = if self.files == 0 { pairs::own(schema.metadata()) } else { pairs::joined(&self.pairs, &self.columns, schema)? };
         let mut columns = self.columns.clone();
         for field in &mut columns {
             match schema.field_with_name(field.name()) {
@@ -90,28 +107,42 @@ impl UnionSchema {
         }
         for field in schema.fields() {
             if !self.columns.iter().any(|c| c.name() == field.name()) {
-                // Metadata is dropped: field ids and the like of one file may contradict another's.
-                columns.push(Field::new(field.name(), canonical(field.data_type()), field.is_nullable() || self.files > 0));
+                let nullable = field.is_nullable() || self.files > 0;
+                columns.push(Field::new(field.name(), canonical(field.data_type()), nullable).with_metadata(field.metadata().clone()));
             }
         }
         // What cannot be written must not be read: it would fail every merge, and never be anybody's fault.
-        ArrowSchemaConverter::new().convert(&Schema::new(columns.clone())).map_err(|e| format!("its columns cannot be written: {e}"))?;
+        leaf::parquet_schema(&Schema::new(columns.clone())).map_err(|e| format!("its columns cannot be written: {e}"))?;
         self.columns = columns;
+        self.pairs = pairs;
         self.files += 1;
         Ok(())
     }
 
     /// The column of ours that a file's cannot be united with, and why in a sentence.
     pub fn contradicted(&self, schema: &Schema) -> Option<(Field, String)> {
-        self.columns.iter().find_map(|ours| {
-            let theirs = schema.field_with_name(ours.name()).ok()?;
-            unite(ours, theirs).err().map(|why| (ours.clone(), why))
+        self.columns.iter().find_map(|ours| match schema.field_with_name(ours.name()) {
+            Ok(theirs) => unite(ours, theirs).err().map(|why| (ours.clone(), why)),
+            Err(_) => {
+                let alike = schema.fields().iter().find(|f| f.name().to_lowercase() == ours.name().to_lowercase())?;
+                Some((ours.clone(), differs_in_case(alike.name(), ours.name())))
+            }
         })
     }
 
     /// The schema that every file's rows can be brought to.
     pub fn finish(&self) -> SchemaRef {
-        Arc::new(Schema::new(self.columns.clone()))
+        Arc::new(Schema::new_with_metadata(self.columns.clone(), self.pairs.clone()))
+    }
+
+    fn check_case(&self, schema: &Schema) -> Result<(), String> {
+        let exact: HashSet<&str> = self.columns.iter().map(|c| c.name().as_str()).collect();
+        let known: HashMap<String, &str> = self.columns.iter().map(|c| (c.name().to_lowercase(), c.name().as_str())).collect();
+        let unknown = schema.fields().iter().filter(|f| !exact.contains(f.name().as_str()));
+        match unknown.filter_map(|f| Some((f.name(), known.get(&f.name().to_lowercase())?))).next() {
+            Some((name, other)) => Err(differs_in_case(name, other)),
+            None => Ok(()),
+        }
     }
 
     /// Whether a file's rows have a date: the timestamp column, as a timestamp.
@@ -154,18 +185,20 @@ pub fn contradictions(schemas: &[(SchemaRef, usize)]) -> Vec<usize> {
     schemas.iter().map(|(schema, _)| schema.fields().iter().filter(odd).count()).collect()
 }
 
+/// Spark, Hive, Athena and DuckDB take such columns for one: they would find half of the values in each.
+fn differs_in_case(name: &str, other: &str) -> String {
+    format!("column `{name}` differs from `{other}` only in case, and many readers take the two for one: the file is left alone; rename the column")
+}
+
 fn unite(ours: &Field, theirs: &Field) -> Result<Field, String> {
-    let theirs_type = canonical(theirs.data_type());
-    let Some(data_type) = widen(ours.data_type(), &theirs_type) else {
-        return Err(format!(
-            "column `{}` is {theirs_type}, but {} in the tenant's other files: no type holds both without loss",
-            ours.name(),
-            ours.data_type()
-        ));
+    let theirs = theirs.clone().with_data_type(canonical(theirs.data_type()));
+    let Some(united) = widen_child(ours, &theirs) else {
+        let (theirs, before) = (leaf::told(&theirs), leaf::told(ours));
+        return Err(format!("column `{}` is {theirs}, but {before} in the files before it: no type holds both without loss", ours.name()));
     };
     // A column of nulls brings them along, whatever its schema says.
-    let null = ours.is_nullable() || theirs.is_nullable() || matches!((ours.data_type(), &theirs_type), (DataType::Null, _) | (_, DataType::Null));
-    Ok(Field::new(ours.name(), data_type, null))
+    let null = united.is_nullable() || matches!((ours.data_type(), theirs.data_type()), (DataType::Null, _) | (_, DataType::Null));
+    Ok(Field::clone(&united).with_nullable(null))
 }
 
 /// The type that holds the values of both without loss.
@@ -192,7 +225,8 @@ fn widen(a: &DataType, b: &DataType) -> Option<DataType> {
 }
 
 fn widen_child(a: &Field, b: &Field) -> Option<FieldRef> {
-    Some(Arc::new(Field::new(a.name(), widen(a.data_type(), b.data_type())?, a.is_nullable() || b.is_nullable())))
+    let data_type = widen(&leaf::beside(a, b), &leaf::beside(b, a))?;
+    Some(Arc::new(Field::new(a.name(), data_type, a.is_nullable() || b.is_nullable()).with_metadata(leaf::joined(a, b)?)))
 }
 
 fn finer(a: TimeUnit, b: TimeUnit) -> TimeUnit {

@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
+use parquet::arrow::add_encoded_arrow_schema_to_metadata;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn};
-use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
@@ -20,7 +20,7 @@ use parquet::file::writer::SerializedFileWriter;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 
 use super::append::{Groups, Incoming};
-use super::views;
+use super::{leaf, views};
 use crate::error::{Error, Result};
 use crate::model::file::Fingerprint;
 use columns::{Factory, Slice, leaves};
@@ -250,9 +250,9 @@ impl<W: Write + Send> ParquetWriter<W> {
 
 impl<W: Write + Send> Encoder<W> {
     fn new(sink: W, schema: &Schema, options: &WriteOptions, sample: &Sample) -> Result<Self> {
-        let descriptor = ArrowSchemaConverter::new().convert(schema).map_err(failed)?;
+        let descriptor = leaf::parquet_schema(schema).map_err(failed)?;
         let mut properties = properties(schema, &descriptor, options, sample);
-        add_encoded_arrow_schema_to_metadata(schema, &mut properties);
+        add_encoded_arrow_schema_to_metadata(&leaf::embedded(schema), &mut properties);
         let file = SerializedFileWriter::new(sink, descriptor.root_schema_ptr(), Arc::new(properties)).map_err(failed)?;
         let factory = Factory::of(&file, schema, options.row_group_bytes)?;
         Ok(Self {

@@ -95,6 +95,7 @@ impl Reader {
         let longest = chunks.iter().filter(|c| c.delta).map(|c| c.uncompressed.min(DELTA_PAGE)).max().unwrap_or(0);
         let group_rows = self.batch_rows.min((self.input.limit.min(MOST_DELTA) / longest.max(1)).max(BATCH_ROWS.start));
         if self.delivered == 0 {
+            self.check_exact()?;
             self.chunks.begin(chunks.iter().map(|c| c.range.clone()).collect())?;
         }
         self.chunks.account(chunks, self.input.limit);
@@ -111,6 +112,22 @@ impl Reader {
         match guard(build) {
             Ok(decoder) => self.decoder = Some(decoder),
             Err(reason) => return Err(self.blame(reason)),
+        }
+        Ok(())
+    }
+
+    /// Whether the decoder's types hold what is in the columns: it would not say where they do not.
+    fn check_exact(&self) -> Result<()> {
+        let metadata = self.input.metadata();
+        for (leaf, rule) in self.input.rules.iter().filter(|(leaf, _)| self.mask.leaf_included(*leaf)) {
+            let column = chunks(metadata.row_group(self.group), |i| i == *leaf).map_err(|reason| self.input.ident.bad(reason))?;
+            self.chunks.begin(column.iter().map(|c| c.range.clone()).collect())?;
+            self.chunks.account(column, self.input.limit);
+            match guard(|| rule.check(&self.chunks, metadata.row_group(self.group), *leaf).map_err(|e| e.to_string())) {
+                Ok(None) => {}
+                Ok(Some(reason)) => return Err(self.input.ident.bad(reason)),
+                Err(reason) => return Err(self.blame(reason)),
+            }
         }
         Ok(())
     }

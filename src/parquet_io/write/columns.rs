@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
-use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedFileWriter;
 
+use super::super::leaf::parquet_schema;
 use super::failed;
 use crate::error::Result;
 
@@ -44,7 +44,7 @@ impl Factory {
         let slice = |from: usize| {
             let fields = from..schema.fields().len().min(from + SLICE);
             let schema = Schema::new(schema.fields().get(fields.clone()).unwrap_or_default().to_vec());
-            let root = ArrowSchemaConverter::new().convert(&schema)?.root_schema_ptr();
+            let root = parquet_schema(&schema)?.root_schema_ptr();
             // Nothing is written to it: a factory takes its columns from a file.
             let like = SerializedFileWriter::new(std::io::sink(), root, Arc::clone(file.properties()))?;
             Ok(Slice { fields, factory: ArrowRowGroupWriterFactory::new(&like, Arc::new(schema)) })

@@ -39,7 +39,8 @@ impl Sample<'_> {
 pub(super) fn properties(schema: &Schema, descriptor: &SchemaDescriptor, options: &WriteOptions, sample: &Sample) -> WriterProperties {
     let leaf = |name: &str| descriptor.columns().iter().position(|c| c.path().parts() == [name]);
     let sorting = options.sorted_by.as_deref().and_then(leaf).and_then(|i| i32::try_from(i).ok());
-    let metadata: Vec<KeyValue> = options.metadata.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
+    let metadata = options.metadata.iter().map(|(k, v)| (k, v)).chain(schema.metadata().iter());
+    let metadata: Vec<KeyValue> = metadata.map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
     let mut builder = WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default()))

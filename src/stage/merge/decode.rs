@@ -12,6 +12,7 @@ use super::run::Chunk;
 use crate::error::{Error, Result};
 use crate::model::file::Fingerprint;
 use crate::parquet_io::hash;
+use crate::parquet_io::leaf::check_decimals;
 use crate::parquet_io::read::Reader;
 use crate::parquet_io::schema::{Misfit, adapt};
 
@@ -56,6 +57,9 @@ impl Decoder {
         let Some(batch) = self.reader.next_views()? else { return Ok(None) };
         let ident = &self.input.file.ident;
         let batch = if batch.schema_ref() == &self.schema { batch } else { adapt(&batch, &self.schema).map_err(Undecodable::Misfit)? };
+        if !self.input.planned.is_snapshot() {
+            check_decimals(&batch).map_err(|reason| ident.bad(reason))?;
+        }
         let chunk = Chunk::by(self.column, batch)?;
         if let Some(last) = &mut self.last {
             for &key in chunk.keys.iter() {

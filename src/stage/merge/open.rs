@@ -183,8 +183,9 @@ fn unite(spec: &MergeSpec, opened: &mut [(usize, Opened)], bad: &mut Vec<(usize,
     let mut turns: Vec<(Arc<Ident>, SchemaRef)> = Vec::new();
     for (i, input) in agreeing_first(snapshots).into_iter().chain(agreeing_first(raw)) {
         // Adding an equal schema again changes nothing.
+        let mut add = |schema| if input.planned.is_snapshot() { union.add_ours(schema) } else { union.add(schema) };
         let known = turns.last().is_some_and(|(_, last)| Arc::ptr_eq(last, &input.schema));
-        if let Err(reason) = if known { Ok(()) } else { union.add(&input.schema) } {
+        if let Err(reason) = if known { Ok(()) } else { add(&input.schema) } {
             let Ident { key, size, etag } = Ident::clone(&input.file.ident);
             let (reason, flaw) = match union.contradicted(&input.schema) {
                 _ if union.dates(&input.schema).is_err() => (reason, Flaw::Undatable),
@@ -318,6 +319,9 @@ impl Opener {
             held = heavy(input.widest(&self.timestamp) > much);
         }
         check_snapshot(&planned, &input)?;
+        if let Some(reason) = input.refusal().filter(|_| !planned.is_snapshot()) {
+            return Err(input.ident.bad(reason));
+        }
         let profile = if planned.has_times() { None } else { input.profile(&self.timestamp, self.now)? };
         let (rows, decoded_bytes, schema) = (input.rows(), input.decoded_bytes(), Arc::clone(input.schema()));
         let open_bytes = input.open_bytes(self.shares.batch);
