@@ -10,6 +10,8 @@ pub struct Survey {
     pub elements: u64,
     /// Column chunks of all row groups.
     pub chunks: u64,
+    /// Of them, those that are encrypted.
+    pub encrypted: u64,
     /// Structs of any kind.
     pub structs: u64,
 }
@@ -65,7 +67,11 @@ pub fn survey(footer: &[u8]) -> Result<Survey> {
                 }
                 scan.list(|scan| {
                     found.chunks += 1;
-                    scan.skip(Kind::Struct, 3)
+                    scan.fields(3, |scan, field, kind| {
+                        // How to get at the key.
+                        found.encrypted += u64::from((field, kind) == (8, Kind::Struct));
+                        scan.skip(kind, 4)
+                    })
                 })
             })
         }),
