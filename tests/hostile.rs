@@ -13,6 +13,8 @@ mod fuzzed;
 mod manifests;
 #[path = "hostile/names.rs"]
 mod names;
+#[path = "hostile/shapes.rs"]
+mod shapes;
 mod support;
 #[path = "hostile/targets.rs"]
 mod targets;

@@ -41,6 +41,27 @@ pub struct Account {
     limit: u64,
 }
 
+/// Why a page is not decompressed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The file contradicts itself.
+    Damaged(String),
+    /// The whole reason, which is another than that the file cannot be decoded.
+    Because(String),
+}
+
+impl From<&str> for Refusal {
+    fn from(why: &str) -> Self {
+        Self::Damaged(why.to_owned())
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self::Damaged(why)
+    }
+}
+
 /// A page header, and where its page begins.
 type Headed = (u64, Page);
 
@@ -113,21 +134,21 @@ impl Account {
     ///
     /// # Errors
     /// Why it must not be decompressed.
-    pub fn enter(&mut self, at: u64) -> Result<Option<(Page, Compression)>, String> {
+    pub fn enter(&mut self, at: u64) -> Result<Option<(Page, Compression)>, Refusal> {
         // A page of no bytes lies where the next column begins, so the header says whose it is.
         let Some((column, page)) = self.columns.iter().enumerate().find_map(|(i, c)| Some((i, c.headed(at)?))) else {
             let is_inside = self.columns.iter().any(|c| c.chunk.range.contains(&at));
-            return if is_inside { Err("a page without a header is wanted".to_owned()) } else { Ok(None) };
+            return if is_inside { Err("a page without a header is wanted".into()) } else { Ok(None) };
         };
         let (page, held) = (page?, &mut self.columns[column]);
         let compression = held.chunk.compression;
         let claimed = page.uncompressed;
         held.seen = held.seen.saturating_add(claimed);
         if held.seen > held.chunk.uncompressed.saturating_add(SMALL) {
-            return Err(format!("its pages claim {} bytes, and their column has {} by the footer", held.seen, held.chunk.uncompressed));
+            return Err(format!("its pages claim {} bytes, and their column has {} by the footer", held.seen, held.chunk.uncompressed).into());
         }
         if page.encoding == DELTA_BYTE_ARRAY && !held.chunk.delta {
-            return Err("a page is encoded otherwise than the footer says".to_owned());
+            return Err("a page is encoded otherwise than the footer says".into());
         }
         let values = if held.chunk.repeated { page.values * REPEATED } else { 0 };
         let bytes = claimed.max(page.compressed) + values;
@@ -138,7 +159,8 @@ impl Account {
         }
         let all: u64 = self.columns.iter().map(|c| c.page + c.dictionary).sum();
         if all > self.limit {
-            return Err(format!("its pages take {all} bytes at once, and there are {} for one file: raise `memory_limit`", self.limit));
+            let why = format!("its pages take {all} bytes at once, and there are {} for one file: raise `memory_limit`", self.limit);
+            return Err(Refusal::Because(why));
         }
         Ok(Some((page, compression)))
     }
@@ -148,10 +170,10 @@ impl Account {
 ///
 /// # Errors
 /// Where it is not.
-pub fn check_sum(page: &Page, at: u64, bytes: &[u8]) -> Result<(), String> {
+pub fn check_sum(page: &Page, at: u64, bytes: &[u8]) -> Result<(), Refusal> {
     match page.checksum {
         Some(sum) if crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, bytes) != u64::from(sum) => {
-            Err(format!("the page at byte {at} does not match its checksum: it was changed after it was written"))
+            Err(Refusal::Because(format!("the page at byte {at} does not match its checksum: it was changed after it was written")))
         }
         _ => Ok(()),
     }
@@ -162,7 +184,7 @@ pub fn check_sum(page: &Page, at: u64, bytes: &[u8]) -> Result<(), String> {
 ///
 /// # Errors
 /// Where it does not.
-pub fn check_inflation(compression: Compression, page: &Page, bytes: &Bytes, limit: u64) -> Result<(), String> {
+pub fn check_inflation(compression: Compression, page: &Page, bytes: &Bytes, limit: u64) -> Result<(), Refusal> {
     // The most that a byte of each can become.
     let most = match compression {
         Compression::GZIP(_) => 1_032,
@@ -185,7 +207,7 @@ pub fn check_inflation(compression: Compression, page: &Page, bytes: &Bytes, lim
     };
     match has {
         // What cannot be decompressed is for the decoder to say.
-        Ok(n) if n > want => Err(format!("a page claims {want} bytes and inflates to more")),
+        Ok(n) if n > want => Err(format!("a page claims {want} bytes and inflates to more").into()),
         _ => Ok(()),
     }
 }

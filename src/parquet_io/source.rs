@@ -13,7 +13,7 @@ use object_store::{GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectSto
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::pages::{Account, Chunk, check_inflation, check_sum};
+use super::pages::{Account, Chunk, Refusal, check_inflation, check_sum};
 use crate::error::{Error, Result};
 use crate::model::names::Key;
 
@@ -190,8 +190,8 @@ pub async fn fetch_footer(store: &dyn ObjectStore, key: &str, limit: u64) -> Res
     Ok((ident, tail))
 }
 
-/// An opened [`Source`], as the Parquet decoder wants it. Errors of the store or the disk are kept aside, because the decoder would hand them
-/// back as text, and they must not be taken for a damaged file.
+/// An opened [`Source`], as the Parquet decoder wants it. Errors of the store or the disk are kept aside, and why a sound page is not decompressed:
+/// the decoder would hand them back as text, and they must not be taken for a damaged file.
 #[derive(Clone)]
 pub struct Chunks(Arc<Inner>);
 
@@ -319,15 +319,21 @@ impl Chunks {
 
     /// A page, once it is known what it takes to decompress it.
     fn page(&self, at: u64, len: usize) -> parquet::errors::Result<Bytes> {
-        let damaged = |why: String| ParquetError::General(why);
+        let refuse = |why| match why {
+            Refusal::Damaged(why) => ParquetError::General(why),
+            Refusal::Because(why) => {
+                *lock(&self.0.fault) = Some(self.0.ident.bad(why.clone()));
+                ParquetError::General(why)
+            }
+        };
         let (found, limit) = {
             let mut pages = lock(&self.0.pages);
-            (pages.enter(at).map_err(damaged)?, pages.limit())
+            (pages.enter(at).map_err(refuse)?, pages.limit())
         };
         let bytes = self.read(at, len)?;
         if let Some((page, compression)) = found {
-            check_sum(&page, at, &bytes).map_err(damaged)?;
-            check_inflation(compression, &page, &bytes, limit).map_err(damaged)?;
+            check_sum(&page, at, &bytes).map_err(refuse)?;
+            check_inflation(compression, &page, &bytes, limit).map_err(refuse)?;
         }
         Ok(bytes)
     }
