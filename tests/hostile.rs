@@ -21,6 +21,8 @@ mod manifests;
 mod names;
 #[path = "hostile/roots.rs"]
 mod roots;
+#[path = "hostile/shapes.rs"]
+mod shapes;
 mod support;
 #[path = "hostile/targets.rs"]
 mod targets;

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 
 use bytes::Bytes;
+use crc_fast::CrcAlgorithm;
 use parquet::basic::Compression;
 
 use super::thrift::{self, Page};
@@ -40,39 +41,114 @@ pub struct Account {
     limit: u64,
 }
 
+/// Why a page is not decompressed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The file contradicts itself.
+    Damaged(String),
+    /// The whole reason, which is another than that the file cannot be decoded.
+    Because(String),
+}
+
+impl From<&str> for Refusal {
+    fn from(why: &str) -> Self {
+        Self::Damaged(why.to_owned())
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self::Damaged(why)
+    }
+}
+
+/// A page header, and where its page begins.
+type Headed = (u64, Page);
+
 #[derive(Debug)]
 struct Held {
     chunk: Chunk,
+    /// Where the header begins that is read, and its bytes as far as the decoder has taken them.
+    header: (u64, Vec<u8>),
+    /// The header of the dictionary. A decoder that skips rows takes that page only once a value needs it, after others that lie behind it.
+    dictionary_header: Option<Headed>,
     page: u64,
     dictionary: u64,
     /// All pages so far.
     seen: u64,
 }
 
+impl Held {
+    fn new(chunk: Chunk) -> Self {
+        Self { chunk, header: (0, Vec::new()), dictionary_header: None, page: 0, dictionary: 0, seen: 0 }
+    }
+
+    /// The header before the page at `at`, if it was read.
+    fn headed(&self, at: u64) -> Option<Result<Page, String>> {
+        let (start, bytes) = &self.header;
+        if !bytes.is_empty() && start + bytes.len() as u64 == at {
+            return Some(thrift::page(bytes).map(|(page, _)| page).map_err(|why| format!("a page header cannot be read: {why}")));
+        }
+        self.dictionary_header.filter(|(page, _)| *page == at).map(|(_, page)| Ok(page))
+    }
+
+    /// Makes room for the header at `start`. The page of the one before was read or skipped.
+    fn begin_header(&mut self, start: u64) {
+        let (old, bytes) = &mut self.header;
+        if let Ok((page, len)) = thrift::page(bytes)
+            && page.dictionary
+        {
+            self.dictionary_header = Some((*old + len as u64, page));
+        }
+        *old = start;
+        bytes.clear();
+    }
+}
+
 impl Account {
     /// For the columns of a row group, with so many bytes for all of them.
     pub fn new(chunks: impl IntoIterator<Item = Chunk>, limit: u64) -> Self {
-        Self { columns: chunks.into_iter().map(|chunk| Held { chunk, page: 0, dictionary: 0, seen: 0 }).collect(), limit }
+        Self { columns: chunks.into_iter().map(Held::new).collect(), limit }
     }
 
-    /// The column chunk that holds the byte at `at`.
-    pub fn chunk_at(&self, at: u64) -> Option<&Chunk> {
-        self.columns.iter().map(|c| &c.chunk).find(|c| c.range.contains(&at))
+    /// Bytes that all pages may take at once.
+    pub fn limit(&self) -> u64 {
+        self.limit
     }
 
-    /// Enters the page at `at`, which the header `page` comes before.
+    /// The decoder begins to read the header at `start`: of which column that is.
+    pub fn begin_header(&mut self, start: u64) -> Option<usize> {
+        let column = self.columns.iter().position(|c| c.chunk.range.contains(&start))?;
+        self.columns[column].begin_header(start);
+        Some(column)
+    }
+
+    /// It has taken so much more of the header of this column.
+    pub fn take_header(&mut self, column: usize, bytes: &[u8]) {
+        if let Some(held) = self.columns.get_mut(column) {
+            held.header.1.extend_from_slice(bytes);
+        }
+    }
+
+    /// Enters the page at `at`, whose header has been read, and says how it is compressed; none where no column of the row group at hand is there.
     ///
     /// # Errors
     /// Why it must not be decompressed.
-    pub fn enter(&mut self, at: u64, page: &Page) -> Result<(), String> {
-        let Some(held) = self.columns.iter_mut().find(|c| c.chunk.range.contains(&at)) else { return Ok(()) };
+    pub fn enter(&mut self, at: u64) -> Result<Option<(Page, Compression)>, Refusal> {
+        // A page of no bytes lies where the next column begins, so the header says whose it is.
+        let Some((column, page)) = self.columns.iter().enumerate().find_map(|(i, c)| Some((i, c.headed(at)?))) else {
+            let is_inside = self.columns.iter().any(|c| c.chunk.range.contains(&at));
+            return if is_inside { Err("a page without a header is wanted".into()) } else { Ok(None) };
+        };
+        let (page, held) = (page?, &mut self.columns[column]);
+        let compression = held.chunk.compression;
         let claimed = page.uncompressed;
         held.seen = held.seen.saturating_add(claimed);
         if held.seen > held.chunk.uncompressed.saturating_add(SMALL) {
-            return Err(format!("its pages claim {} bytes, and their column has {} by the footer", held.seen, held.chunk.uncompressed));
+            return Err(format!("its pages claim {} bytes, and their column has {} by the footer", held.seen, held.chunk.uncompressed).into());
         }
         if page.encoding == DELTA_BYTE_ARRAY && !held.chunk.delta {
-            return Err("a page is encoded otherwise than the footer says".to_owned());
+            return Err("a page is encoded otherwise than the footer says".into());
         }
         let values = if held.chunk.repeated { page.values * REPEATED } else { 0 };
         let bytes = claimed.max(page.compressed) + values;
@@ -83,9 +159,23 @@ impl Account {
         }
         let all: u64 = self.columns.iter().map(|c| c.page + c.dictionary).sum();
         if all > self.limit {
-            return Err(format!("its pages take {all} bytes at once, and there are {} for one file: raise `memory_limit`", self.limit));
+            let why = format!("its pages take {all} bytes at once, and there are {} for one file: raise `memory_limit`", self.limit);
+            return Err(Refusal::Because(why));
         }
-        Ok(())
+        Ok(Some((page, compression)))
+    }
+}
+
+/// Makes sure that a page is what its writer put there, where the header has a checksum.
+///
+/// # Errors
+/// Where it is not.
+pub fn check_sum(page: &Page, at: u64, bytes: &[u8]) -> Result<(), Refusal> {
+    match page.checksum {
+        Some(sum) if crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, bytes) != u64::from(sum) => {
+            Err(Refusal::Because(format!("the page at byte {at} does not match its checksum: it was changed after it was written")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -94,7 +184,7 @@ impl Account {
 ///
 /// # Errors
 /// Where it does not.
-pub fn check_inflation(compression: Compression, page: &Page, bytes: &Bytes, limit: u64) -> Result<(), String> {
+pub fn check_inflation(compression: Compression, page: &Page, bytes: &Bytes, limit: u64) -> Result<(), Refusal> {
     // The most that a byte of each can become.
     let most = match compression {
         Compression::GZIP(_) => 1_032,
@@ -117,7 +207,7 @@ pub fn check_inflation(compression: Compression, page: &Page, bytes: &Bytes, lim
     };
     match has {
         // What cannot be decompressed is for the decoder to say.
-        Ok(n) if n > want => Err(format!("a page claims {want} bytes and inflates to more")),
+        Ok(n) if n > want => Err(format!("a page claims {want} bytes and inflates to more").into()),
         _ => Ok(()),
     }
 }
@@ -150,3 +240,6 @@ pub fn largest(chunk: &[u8], repeated: bool) -> Option<u64> {
     }
     Some(dictionary + largest)
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use parquet::schema::types::SchemaDescriptor;
 
 use super::pages::{self, Chunk};
 use super::source::{Chunks, Ident, Source};
-use super::thrift;
+use super::thrift::{self, Survey};
 use super::{leaf, pairs, views};
 use crate::error::Result;
 use exact::Rule;
@@ -69,7 +69,7 @@ pub fn footer_len(tail: &[u8], size: u64) -> Result<u64, String> {
     };
     match &trailer[4..] {
         b"PAR1" => {}
-        b"PARE" => return Err("its footer is encrypted".to_owned()),
+        b"PARE" => return Err("its footer is encrypted, and icepack has no keys".to_owned()),
         _ => return Err("it is not a Parquet file, or was cut off: it does not end in PAR1".to_owned()),
     }
     let len = u64::from(u32::from_le_bytes([trailer[0], trailer[1], trailer[2], trailer[3]])) + TRAILER as u64;
@@ -299,7 +299,11 @@ pub(super) struct Parsed {
 pub(super) fn parse_footer(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed, String> {
     let damaged = |e: &dyn std::fmt::Display| format!("its footer is damaged: {e}");
     let footer = footer_bytes_of(tail, size)?;
-    let footer_bytes = footer_cost(footer).map_err(|e| damaged(&e))?;
+    let survey = thrift::survey(footer).map_err(|e| damaged(&e))?;
+    if survey.encrypted > 0 {
+        return Err("columns of it are encrypted, and icepack has no keys".to_owned());
+    }
+    let footer_bytes = footer_cost(&survey, footer);
     if footer_bytes > limit {
         return Err(format!("its footer would take about {footer_bytes} bytes, and there are {limit} for one file: raise `memory_limit`"));
     }
@@ -360,9 +364,8 @@ pub(super) fn footer_bytes_of(tail: &Bytes, size: u64) -> Result<&[u8], String> 
 }
 
 /// About what a footer takes once it is parsed, with the schemas that are made of it. Measured, and rounded up.
-fn footer_cost(footer: &[u8]) -> Result<u64, String> {
-    let found = thrift::survey(footer)?;
-    Ok(found.elements * 1_280 + found.chunks * 704 + found.structs * 64 + footer.len() as u64 * 2)
+fn footer_cost(found: &Survey, footer: &[u8]) -> u64 {
+    found.elements * 1_280 + found.chunks * 704 + found.structs * 64 + footer.len() as u64 * 2
 }
 
 /// Writers in Arrow's tradition put their own schema beside Parquet's. Its encoding can name one field in a thousand places, each of which becomes a field.

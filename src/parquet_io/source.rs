@@ -13,8 +13,7 @@ use object_store::{GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectSto
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::pages::{Account, Chunk, check_inflation};
-use super::thrift::{self, Page};
+use super::pages::{Account, Chunk, Refusal, check_inflation, check_sum};
 use crate::error::{Error, Result};
 use crate::model::names::Key;
 
@@ -203,8 +202,8 @@ pub async fn fetch_footer(store: &dyn ObjectStore, key: &str, limit: u64) -> Res
     Ok((ident, tail))
 }
 
-/// An opened [`Source`], as the Parquet decoder wants it. Errors of the store or the disk are kept aside, because the decoder would hand them
-/// back as text, and they must not be taken for a damaged file.
+/// An opened [`Source`], as the Parquet decoder wants it. Errors of the store or the disk are kept aside, and why a sound page is not decompressed:
+/// the decoder would hand them back as text, and they must not be taken for a damaged file.
 #[derive(Clone)]
 pub struct Chunks(Arc<Inner>);
 
@@ -212,26 +211,8 @@ struct Inner {
     ident: Arc<Ident>,
     origin: Origin,
     fault: Mutex<Option<Error>>,
-    pages: Mutex<Pages>,
-}
-
-/// The row group at hand: what its pages take, and what the headers said that were read and whose pages were not.
-#[derive(Default)]
-struct Pages {
-    account: Account,
-    limit: u64,
-    /// By where they begin, as far as the decoder has taken them.
-    headers: Vec<(u64, Vec<u8>)>,
-}
-
-impl Pages {
-    /// The header that ends at `at`, and forgets those of the column that come before it: their pages were skipped.
-    fn header(&mut self, column: &Range<u64>, at: u64) -> Result<Page, String> {
-        let found = self.headers.iter().position(|(start, bytes)| start + bytes.len() as u64 == at).ok_or("a page without a header is wanted")?;
-        let page = thrift::page(&self.headers[found].1);
-        self.headers.retain(|(start, _)| !(column.contains(start) && *start < at));
-        page.map(|(page, _)| page).map_err(|why| format!("a page header cannot be read: {why}"))
-    }
+    /// Of the row group at hand.
+    pages: Mutex<Account>,
 }
 
 enum Origin {
@@ -274,7 +255,7 @@ impl Chunks {
 
     /// A decoder begins to read these column chunks. Their pages may take `limit` bytes at once.
     pub fn account(&self, columns: Vec<Chunk>, limit: u64) {
-        *lock(&self.0.pages) = Pages { account: Account::new(columns, limit), limit, headers: Vec::new() };
+        *lock(&self.0.pages) = Account::new(columns, limit);
     }
 
     /// The column chunks that are read next: whatever was held for those before them is dropped.
@@ -350,22 +331,21 @@ impl Chunks {
 
     /// A page, once it is known what it takes to decompress it.
     fn page(&self, at: u64, len: usize) -> parquet::errors::Result<Bytes> {
-        let damaged = |why: String| ParquetError::General(why);
-        let found = {
-            let mut pages = lock(&self.0.pages);
-            let column = pages.account.chunk_at(at).map(|c| (c.range.clone(), c.compression));
-            match column {
-                Some((range, compression)) => {
-                    let page = pages.header(&range, at).map_err(damaged)?;
-                    pages.account.enter(at, &page).map_err(damaged)?;
-                    Some((compression, page, pages.limit))
-                }
-                None => None,
+        let refuse = |why| match why {
+            Refusal::Damaged(why) => ParquetError::General(why),
+            Refusal::Because(why) => {
+                *lock(&self.0.fault) = Some(self.0.ident.bad(why.clone()));
+                ParquetError::General(why)
             }
         };
+        let (found, limit) = {
+            let mut pages = lock(&self.0.pages);
+            (pages.enter(at).map_err(refuse)?, pages.limit())
+        };
         let bytes = self.read(at, len)?;
-        if let Some((compression, page, limit)) = found {
-            check_inflation(compression, &page, &bytes, limit).map_err(damaged)?;
+        if let Some((page, compression)) = found {
+            check_sum(&page, at, &bytes).map_err(refuse)?;
+            check_inflation(compression, &page, &bytes, limit).map_err(refuse)?;
         }
         Ok(bytes)
     }
@@ -415,8 +395,7 @@ impl ChunkReader for Chunks {
     type T = HeaderReader;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<HeaderReader> {
-        lock(&self.0.pages).headers.retain(|(at, _)| *at != start);
-        Ok(HeaderReader { chunks: self.clone(), at: start, buffer: Bytes::new(), start })
+        Ok(HeaderReader { chunks: self.clone(), at: start, buffer: Bytes::new(), column: None, has_begun: false })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
@@ -429,7 +408,10 @@ pub struct HeaderReader {
     chunks: Chunks,
     at: u64,
     buffer: Bytes,
-    start: u64,
+    /// Of the account.
+    column: Option<usize>,
+    /// A decoder that knows the header already asks for a reader and takes nothing from it.
+    has_begun: bool,
 }
 
 /// Most page headers fit; longer ones (with statistics) take another round.
@@ -437,6 +419,10 @@ const HEADER: u64 = 512;
 
 impl Read for HeaderReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if !self.has_begun {
+            self.column = lock(&self.chunks.0.pages).begin_header(self.at);
+            self.has_begun = true;
+        }
         if self.buffer.is_empty() {
             let left = self.chunks.rest_of_chunk(self.at).min(HEADER);
             if left == 0 {
@@ -447,10 +433,8 @@ impl Read for HeaderReader {
         }
         let n = out.len().min(self.buffer.len());
         out[..n].copy_from_slice(&self.buffer.split_to(n));
-        let mut pages = lock(&self.chunks.0.pages);
-        match pages.headers.iter_mut().find(|(start, _)| *start == self.start) {
-            Some((_, taken)) => taken.extend_from_slice(&out[..n]),
-            None => pages.headers.push((self.start, out[..n].to_vec())),
+        if let Some(column) = self.column {
+            lock(&self.chunks.0.pages).take_header(column, &out[..n]);
         }
         Ok(n)
     }

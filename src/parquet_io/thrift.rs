@@ -10,6 +10,8 @@ pub struct Survey {
     pub elements: u64,
     /// Column chunks of all row groups.
     pub chunks: u64,
+    /// Of them, those that are encrypted.
+    pub encrypted: u64,
     /// Structs of any kind.
     pub structs: u64,
 }
@@ -31,6 +33,8 @@ pub struct Page {
     pub values: u64,
     /// Of the values, by Parquet's number.
     pub encoding: i64,
+    /// CRC-32 of its bytes in the file, where the writer gave one.
+    pub checksum: Option<u32>,
 }
 
 type Result<T> = std::result::Result<T, String>;
@@ -63,7 +67,11 @@ pub fn survey(footer: &[u8]) -> Result<Survey> {
                 }
                 scan.list(|scan| {
                     found.chunks += 1;
-                    scan.skip(Kind::Struct, 3)
+                    scan.fields(3, |scan, field, kind| {
+                        // How to get at the key.
+                        found.encrypted += u64::from((field, kind) == (8, Kind::Struct));
+                        scan.skip(kind, 4)
+                    })
                 })
             })
         }),
@@ -100,6 +108,8 @@ pub fn page(bytes: &[u8]) -> Result<(Page, usize)> {
             (1, Kind::Int) => page.dictionary = scan.int()? == 2,
             (2, Kind::Int) => page.uncompressed = natural(scan.int()?)?,
             (3, Kind::Int) => page.compressed = natural(scan.int()?)?,
+            // A signed number in the file, whose bits are the sum.
+            (4, Kind::Int) => page.checksum = u32::try_from(scan.int()? & i64::from(u32::MAX)).ok(),
             // Values are the first field of every kind's own header.
             (5 | 7 | 8, Kind::Struct) => scan.fields(1, |scan, inner, kind| {
                 match (inner, kind) {
@@ -275,10 +285,12 @@ mod tests {
 
     #[test]
     fn a_page_header_is_read() {
-        // DATA_PAGE_V2, 1000 bytes from 100, 7 values, 3 + 2 bytes of levels, not compressed.
-        let header =
-            [0x15, 0x06, 0x15, 0xd0, 0x0f, 0x15, 0xc8, 0x01, 0x5c, 0x15, 0x0e, 0x15, 0x00, 0x15, 0x0e, 0x15, 0x00, 0x15, 0x06, 0x15, 0x04, 0x12, 0x00, 0x00];
-        let want = Page { dictionary: false, uncompressed: 1_000, compressed: 100, levels: 5, plain: true, values: 7, encoding: 0 };
+        // DATA_PAGE_V2, 1000 bytes from 100, a checksum of all ones, 7 values, 3 + 2 bytes of levels, not compressed.
+        let header = [
+            0x15, 0x06, 0x15, 0xd0, 0x0f, 0x15, 0xc8, 0x01, 0x15, 0x01, 0x4c, 0x15, 0x0e, 0x15, 0x00, 0x15, 0x0e, 0x15, 0x00, 0x15, 0x06, 0x15, 0x04, 0x12,
+            0x00, 0x00,
+        ];
+        let want = Page { dictionary: false, uncompressed: 1_000, compressed: 100, levels: 5, plain: true, values: 7, encoding: 0, checksum: Some(u32::MAX) };
         assert_eq!(page(&[&header[..], b"the page"].concat()), Ok((want, header.len())));
         for cut in 0..header.len() {
             assert!(page(&header[..cut]).is_err(), "{cut}");

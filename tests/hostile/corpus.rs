@@ -11,6 +11,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding};
 use parquet::file::properties::WriterProperties;
 
+#[derive(Clone)]
 pub struct Case {
     pub name: String,
     pub bytes: Vec<u8>,
