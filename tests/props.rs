@@ -349,6 +349,20 @@ fn naive_and_zoned_times_do_not_mix_and_the_later_file_is_set_aside() {
     });
 }
 
+/// Spark's timestamps of 96 bits: what is read as 64 bits of nanoseconds wraps, and a decoder that wraps agrees with itself.
+#[test]
+fn the_oracle_does_not_share_the_decoder_under_test() {
+    let write = "import datetime as d, io, sys, pyarrow as pa, pyarrow.parquet as pq\n\
+        out = io.BytesIO()\n\
+        pq.write_table(pa.table({'timestamp': pa.array([d.datetime(9999, 12, 31)], pa.timestamp('us'))}), out, use_deprecated_int96_timestamps=True)\n\
+        sys.stdout.buffer.write(out.getvalue())";
+    let file = support::job::python().args(["-c", write]).output().unwrap();
+    assert!(file.status.success(), "{}", support::job::text(&file.stderr));
+    let seen: Vec<_> = read(file.stdout.into()).into_iter().map(|row| row.at).collect();
+    let midnight: DateTime<Utc> = "9999-12-31T00:00:00Z".parse().unwrap();
+    assert_eq!(seen, [Some(i128::from(midnight.timestamp()) * 1_000_000_000)]);
+}
+
 /// A world of one file whose events are `at` these times.
 fn one_file(at: impl Iterator<Item = At>) -> World {
     let events = at.zip(0..).map(|(at, id)| Event { id: Some(id), at, content: 0 }).collect();
