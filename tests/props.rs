@@ -353,8 +353,9 @@ fn naive_and_zoned_times_do_not_mix_and_the_later_file_is_set_aside() {
 #[test]
 fn the_oracle_does_not_share_the_decoder_under_test() {
     let write = "import datetime as d, io, sys, pyarrow as pa, pyarrow.parquet as pq\n\
+        table = pa.table({'timestamp': pa.array([d.datetime(9999, 12, 31)], pa.timestamp('us'))})\n\
         out = io.BytesIO()\n\
-        pq.write_table(pa.table({'timestamp': pa.array([d.datetime(9999, 12, 31)], pa.timestamp('us'))}), out, use_deprecated_int96_timestamps=True)\n\
+        pq.write_table(table, out, use_deprecated_int96_timestamps=True, store_schema=False)\n\
         sys.stdout.buffer.write(out.getvalue())";
     let file = support::job::python().args(["-c", write]).output().unwrap();
     assert!(file.status.success(), "{}", support::job::text(&file.stderr));
