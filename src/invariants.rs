@@ -13,6 +13,7 @@ use crate::model::file::Listed;
 use crate::model::manifest::{Manifest, Receipt};
 use crate::model::names::{self, FileId, FileKind, Key, Tenant};
 use crate::model::plan::Inventory;
+use crate::model::same::Sameness;
 use crate::plan::{commit, live, sweep};
 
 /// An object, and the rows it holds as far as the caller knows them.
@@ -97,7 +98,7 @@ pub enum Difference {
     Tag,
 }
 
-/// Whether an object is there as it was written. An unknown tag matches any.
+/// Whether an object is there as it was written. An unknown tag contradicts nothing, and proves nothing either: only its rows do.
 ///
 /// # Errors
 /// How it differs.
@@ -105,7 +106,7 @@ pub fn is_kept(size: u64, etag: Option<&str>, found: Option<(u64, Option<&str>)>
     match found {
         None => Err(Difference::Missing),
         Some((found, _)) if found != size => Err(Difference::Size(found)),
-        Some((_, found)) if etag.is_some() && found != etag => Err(Difference::Tag),
+        Some((_, found)) if Sameness::of(etag, found).is_other() => Err(Difference::Tag),
         Some(_) => Ok(()),
     }
 }
@@ -234,14 +235,13 @@ impl<R: Ord + Clone + fmt::Display> World<R> {
             return Ok(());
         }
         let line = self.lineage();
-        let retired: BTreeMap<(&str, &Option<String>), ()> = line.iter().flat_map(|m| &m.retired).map(|r| ((r.key.as_str(), &r.etag), ())).collect();
+        let retired: BTreeSet<(&str, Option<&str>)> = line.iter().flat_map(|m| &m.retired).map(|r| (r.key.as_str(), r.etag.as_deref())).collect();
         let floor = self.head().map_or(FileId::NIL, |m| m.floor);
         let top = self.head().map_or(0, |m| m.version);
         for d in &self.deletions {
-            let was_retired = match &d.etag {
-                Some(_) => retired.contains_key(&(d.key.as_str(), &d.etag)),
-                None => retired.keys().any(|(key, _)| *key == d.key),
-            };
+            // Where the watcher does not know the tag, the name has to do.
+            let is_it = |tag: Option<&str>| !Sameness::of(tag, d.etag.as_deref()).is_other();
+            let was_retired = retired.iter().any(|(key, tag)| *key == d.key && is_it(*tag));
             let may = match names::classify(&self.tenant, &d.key) {
                 FileKind::Raw => was_retired,
                 FileKind::Snapshot(id) => was_retired || id < floor,
@@ -311,7 +311,9 @@ impl<R: Ord + Clone + fmt::Display> World<R> {
         if let Some((_, f)) = sweep::orphans(head, &listing).first() {
             return broken("I6", format!("orphan `{}` is still there", f.key));
         }
-        if let Some(r) = head.retired.first() {
+        let standings = sweep::standings(head, &listing);
+        // What somebody wrote under a retired name is his, and stays.
+        if let Some((r, _)) = standings.iter().find(|(_, standing)| !matches!(standing, sweep::Standing::SetAside(_))) {
             return broken("I6", format!("`{}` is still waiting to be deleted or forgotten", r.key));
         }
         match head.archives.first() {

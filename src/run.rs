@@ -35,6 +35,7 @@ use crate::model::report::{Requests, RunReport, SCHEMA_VERSION};
 use crate::model::shard::Shard;
 use crate::model::stock::Stock;
 use crate::plan::brake::Brake;
+use crate::plan::evidence::Evidence;
 use crate::plan::flat::Range;
 use crate::plan::money::{self, Pricing};
 use crate::plan::{compaction, expiry, shard, status};
@@ -129,12 +130,11 @@ impl Context {
 
     /// Inventory and plan of one tenant.
     async fn look(&self, store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Result<(Inventory, Plan)> {
-        let listing = discover::inventory(store.as_ref(), tenant);
-        let inventory = trace::stage(trace::discover(), listing, |span, found: &Inventory| {
-            span.record("files", found.listing.len());
-            span.record("bytes", found.listing.iter().map(|f| f.size).sum::<u64>());
+        let evidence = trace::stage(trace::discover(), discover::evidence(store, tenant), |span, found: &Evidence| {
+            span.record("files", found.listing().len());
+            span.record("bytes", found.listing().iter().map(|f| f.size).sum::<u64>());
         });
-        let inventory = inventory.await?;
+        let inventory = evidence.await?.into_inventory();
         tenant::refuse_lost_manifest(tenant, &inventory)?;
         let policy = self.config.policy_for(tenant.as_str());
         let span = trace::plan();

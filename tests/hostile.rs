@@ -5,6 +5,8 @@
 
 #[path = "hostile/corpus.rs"]
 mod corpus;
+#[path = "hostile/evidence.rs"]
+mod evidence;
 #[path = "hostile/forge.rs"]
 mod forge;
 #[path = "hostile/fuzzed.rs"]

@@ -65,7 +65,7 @@ fn describe(s: &State, action: &Action) -> String {
 }
 
 /// What an honest model must get to, or it proves less than it seems to.
-const MUST_REACH: [&str; 32] = [
+const MUST_REACH: [&str; 35] = [
     "head is another manifest than the one listed",
     "committed",
     "committed after a rebase",
@@ -98,6 +98,9 @@ const MUST_REACH: [&str; 32] = [
     "a restore is done",
     "a restore was done before",
     "a restore overlaps another",
+    "a file under a retired name is looked at",
+    "head is read again, for a snapshot of it is gone",
+    "a head that is older than the store is refused",
 ];
 
 #[test]
@@ -151,6 +154,9 @@ fn mutants() -> Vec<Mutant> {
         (None, Some(Fault::ReadsOnce), w::reader),
         (None, Some(Fault::LooksOnce), w::birth),
         (None, Some(Fault::TrustsVersionNumbers), w::revived_head),
+        (None, Some(Fault::BelievesListings), w::late_listing),
+        (None, Some(Fault::TakesTagsForFiles), w::touched),
+        (None, Some(Fault::BelievesHead), w::old_head_of_what_is_gone),
     ]
 }
 

@@ -137,7 +137,7 @@ impl Lab {
         Some(serde_json::from_slice(&get(&self.hot, &last).await).unwrap())
     }
 
-    /// The rows of the files that a reader would read: head's snapshots, then the raw files that it has not retired. Found without icepack.
+    /// The rows of the files that a reader would read: head's snapshots, then the raw files that it has not retired, whatever tag they show. Found without icepack.
     async fn live(&self) -> (Vec<Vec<Row>>, Bag) {
         let head = self.head().await;
         let (live, gone): (Vec<String>, BTreeSet<String>) =

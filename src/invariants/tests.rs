@@ -58,7 +58,16 @@ fn receipt(n: u64, rows: u64) -> Receipt {
 }
 
 fn retired(key: &str, tag: &str, rows: u64) -> Retired {
-    Retired { key: key.into(), size: rows, etag: Some(tag.into()), rows, at: DateTime::UNIX_EPOCH, reason: RetireReason::Compacted }
+    Retired {
+        key: key.into(),
+        size: rows,
+        etag: Some(tag.into()),
+        rows,
+        fingerprint: None,
+        set_aside: None,
+        at: DateTime::UNIX_EPOCH,
+        reason: RetireReason::Compacted,
+    }
 }
 
 fn manifest(version: u64) -> Manifest {
@@ -167,7 +176,10 @@ fn i2_names_the_object_that_is_missing_or_altered() {
         .contains("Missing")
     );
     assert!(i2(&|w| w.hot.get_mut(&key).unwrap().size = 1).contains("Size(1)"));
-    assert!(i2(&|w| w.hot.get_mut(&key).unwrap().etag = None).contains("Tag"));
+    assert!(i2(&|w| w.hot.get_mut(&key).unwrap().etag = Some("another".into())).contains("Tag"));
+    let mut untagged = world();
+    untagged.hot.get_mut(&key).unwrap().etag = None;
+    assert_eq!(untagged.i2_head_names_what_exists(), Ok(()), "an unknown tag contradicts nothing");
     assert!(
         i2(&|w| {
             w.cold.as_mut().unwrap().remove(&receipt(30, 1).key);

@@ -25,6 +25,7 @@ fn tenant(name: &str, raw_age: Option<u64>, quarantined: u64) -> TenantStatus {
         retired_bytes: 0,
         orphans: 0,
         quarantined,
+        set_aside: 0,
         rows_archived: 0,
         rows_expired: 0,
         ttl_s: None,

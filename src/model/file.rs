@@ -185,6 +185,8 @@ pub struct SeenInput {
     pub etag: Option<String>,
     /// Rows by the footer.
     pub rows: u64,
+    /// Of those rows, as they were read; of a snapshot as the manifest says. None where content is not checked.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 #[cfg(test)]

@@ -48,6 +48,9 @@ pub struct TenantStatus {
     pub orphans: u64,
     /// Files that could not be read.
     pub quarantined: u64,
+    /// Files under the names of compacted ones that are not known to be those: neither read nor deleted.
+    #[serde(default)]
+    pub set_aside: u64,
     /// Rows archived so far.
     pub rows_archived: u64,
     /// Rows dropped by policy so far.
@@ -203,6 +206,8 @@ pub enum FindingKind {
     Misplaced,
     /// A raw file that could not be read.
     Quarantined,
+    /// A file under the name of a compacted one that does not show its tag.
+    SetAside,
     /// A tenant with snapshots and no manifest, or with one that cannot be believed.
     Manifest,
     /// A tenant's rows do not add up.
@@ -225,6 +230,7 @@ impl FindingKind {
             Self::ReceiptDue => "receipt due",
             Self::Misplaced => "misplaced",
             Self::Quarantined => "quarantined",
+            Self::SetAside => "set aside",
             Self::Manifest => "manifest lost",
             Self::Books => "books off",
         }

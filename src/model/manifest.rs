@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::file::{RowStats, Snapshot};
+use super::file::{Fingerprint, RowStats, Snapshot};
 use super::hold::Hold;
 use super::names::{self, FileId, Key, Tenant};
 use super::schema::{SchemaId, TableSchema};
 
-/// The newest manifest format that this version knows. One that holds restored rows is of format 2: a program that does not know holds would let them
-/// expire. Any other is of format 1.
-pub const FORMAT: u32 = 2;
+/// The manifest format that this version writes; it reads 1 and 2 too. A program that does not know format 3 would take a file with a retired name for a new one, or
+/// act on a manifest that is older than the data.
+pub const FORMAT: u32 = 3;
 
 /// The format of receipts.
 pub const RECEIPT_FORMAT: u32 = 1;
@@ -66,8 +66,8 @@ impl Manifest {
     /// manifest, never garbage.
     pub fn first(tenant: Tenant, commit: Stamp) -> Self {
         Self {
-            format: 1,
-            min_reader: 1,
+            format: FORMAT,
+            min_reader: FORMAT,
             tenant,
             version: 1,
             commit_id: commit.commit_id,
@@ -147,14 +147,46 @@ pub struct Retired {
     pub key: Key,
     /// Bytes.
     pub size: u64,
-    /// The tag that was read. A file of this name with another tag is another file and is not deleted.
+    /// The tag that was read. A file of this name that does not show it is not deleted, and is no new file either.
     pub etag: Option<String>,
     /// Rows it held.
     pub rows: u64,
+    /// Of those rows. None where an older version retired it: then nothing but the tag tells what it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    /// The tag of a file of this name that was looked at since, and that is not known to be what was retired: it is set aside. Empty where it showed none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<String>,
     /// By the clock of the run that retired it; `delete_delay` counts from here.
     pub at: DateTime<Utc>,
     /// Why.
     pub reason: RetireReason,
+}
+
+impl Retired {
+    /// Takes in what was found under its name: where it has the very rows that were retired, it is that file, copied or touched, and goes as that would have; else it is
+    /// somebody's, and is set aside.
+    pub(crate) fn settle(&mut self, found: &Reread) {
+        match &found.etag {
+            Some(etag) if found.content.is_some() && found.content == self.fingerprint.map(|f| (self.rows, f)) => {
+                (self.etag, self.size, self.set_aside) = (Some(etag.clone()), found.size, None);
+            }
+            etag => self.set_aside = Some(etag.clone().unwrap_or_default()),
+        }
+    }
+}
+
+/// What was found under the name of a retired file that does not show the tag that was retired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reread {
+    /// Relative to the store's root.
+    pub key: Key,
+    /// Bytes.
+    pub size: u64,
+    /// As the read showed it.
+    pub etag: Option<String>,
+    /// Its rows and their fingerprint. None where they could not be read, or there is nothing to compare them with.
+    pub content: Option<(u64, Fingerprint)>,
 }
 
 /// A file that could not be read.
@@ -381,8 +413,11 @@ pub struct Edit {
     pub archives: Vec<Receipt>,
     /// Files that could not be read.
     pub quarantine: Vec<Quarantined>,
-    /// Retired or quarantined files that are gone, or quarantined ones that changed: head need not remember them.
+    /// Retired files that were seen gone, and quarantined ones that are gone or changed: head need not remember them.
     pub forget: Vec<Key>,
+    /// What was found under the names of retired files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reread: Vec<Reread>,
     /// Archive objects whose receipts are written.
     pub settle: Vec<Key>,
     /// A hold to begin, or one of head's to take the place of.
@@ -407,6 +442,7 @@ impl Edit {
             archives: Vec::new(),
             quarantine: Vec::new(),
             forget: Vec::new(),
+            reread: Vec::new(),
             settle: Vec::new(),
             hold: None,
             release: Vec::new(),
@@ -422,6 +458,7 @@ impl Edit {
             && self.archives.is_empty()
             && self.quarantine.is_empty()
             && self.forget.is_empty()
+            && self.reread.is_empty()
             && self.settle.is_empty()
             && self.hold.is_none()
             && self.release.is_empty()
@@ -438,6 +475,8 @@ pub struct Observed {
     pub present: BTreeMap<Key, Option<String>>,
     /// A complete listing of the tenant, if one was taken: key → tag.
     pub listing: Option<BTreeMap<Key, Option<String>>>,
+    /// Files that were seen gone: this run deleted them, or asked for each and was told that it is not there. A listing that does not show a file is no such proof.
+    pub gone: BTreeSet<Key>,
     /// Receipts that were seen to be stored, by the key of their archive object.
     pub receipts: BTreeSet<Key>,
 }

@@ -13,6 +13,7 @@ pub mod publish;
 pub mod record;
 pub mod report;
 pub mod restore;
+pub mod same;
 pub mod sample;
 pub mod schema;
 pub mod shard;

@@ -183,6 +183,16 @@ pub enum SkipReason {
     Restoring,
     /// Waiting to be deleted.
     Retired,
+    /// Has the name of a file that was compacted, and is not known to be that file.
+    SetAside {
+        /// Both sides, in a sentence.
+        reason: String,
+    },
+    /// Has the id of a live snapshot, and lies elsewhere.
+    Stray {
+        /// Where that snapshot is.
+        of: Key,
+    },
     /// An output that no manifest names: left over from a run that did not finish, or in flight.
     Orphan,
 }
@@ -205,6 +215,8 @@ impl fmt::Display for SkipReason {
             Self::Quarantined { reason } => write!(f, "quarantined: {reason}"),
             Self::Restoring => write!(f, "part of a restore that is not done: run the same `icepack restore` again, or wait for its hold to end"),
             Self::Retired => write!(f, "retired, waiting to be deleted"),
+            Self::SetAside { reason } => write!(f, "set aside: {reason}; give it another name to have it read, or delete it"),
+            Self::Stray { of } => write!(f, "a copy of the live snapshot `{of}`: neither read nor deleted"),
             Self::Orphan => write!(f, "not in the manifest: from an unfinished run, collected once the floor passes it"),
         }
     }

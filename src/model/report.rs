@@ -59,7 +59,7 @@ pub enum Status {
     Done,
     /// The deadline or a signal came first; the rest waits for the next pass.
     Stopped,
-    /// Done, but files were quarantined by this pass.
+    /// Done, but files were quarantined or set aside by this pass.
     Quarantined,
     /// Lost to a concurrent run; nothing is harmed, the next pass takes it up.
     Conflict,
@@ -114,6 +114,9 @@ pub struct TenantReport {
     pub requests: Requests,
     /// Files quarantined by this pass.
     pub quarantined: Vec<Key>,
+    /// Files under the names of compacted ones that this pass found to be others, each with a sentence: neither read nor deleted.
+    #[serde(default)]
+    pub set_aside: Vec<String>,
     /// Files deleted: retired inputs and orphans.
     pub files_deleted: u64,
     /// Rows with the same id and time but other content: all kept.
@@ -156,6 +159,7 @@ impl TenantReport {
         self.ledger = self.ledger.plus(o.ledger);
         self.requests = self.requests.plus(o.requests);
         self.quarantined.extend(o.quarantined.iter().cloned());
+        self.set_aside.extend(o.set_aside.iter().cloned());
         self.files_deleted += o.files_deleted;
         self.id_conflicts += o.id_conflicts;
         self.implausible += o.implausible;

@@ -230,6 +230,9 @@ fn state(t: &TenantStatus) -> Option<String> {
     if t.quarantined > 0 {
         said.push("quarantine");
     }
+    if t.set_aside > 0 {
+        said.push("set aside");
+    }
     if t.overdue_s.is_some_and(|s| s > 0) {
         said.push("overdue");
     }

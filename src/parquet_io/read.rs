@@ -33,7 +33,7 @@ const MAX_ROWS: u64 = 1 << 40;
 const MAX_BYTES: u64 = 1 << 50;
 
 /// For files that this process or an earlier one wrote, which need not be doubted.
-const UNLIMITED: u64 = u64::MAX;
+pub(super) const UNLIMITED: u64 = u64::MAX;
 
 /// The end of every Parquet file: the footer's length in four bytes, and a magic word.
 const TRAILER: usize = 8;

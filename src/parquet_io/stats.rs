@@ -9,7 +9,7 @@ use object_store::path::Path;
 use tokio::runtime::Handle;
 
 use super::hash;
-use super::read::{Input, footer_len};
+use super::read::{Input, UNLIMITED, footer_len};
 use super::schema::canonical;
 use super::source::{Ident, Remote, Source, fetch_tail};
 use super::time::{self, ceil_micros, first_not_before, floor_micros};
@@ -80,6 +80,15 @@ where
     T: Send + 'static,
     F: FnOnce(&Input) -> Result<T> + Send + 'static,
 {
+    scan_within(store, key, size, UNLIMITED, work).await
+}
+
+/// As [`scan`], for anybody's file: its footer and its pages may take `limit` bytes.
+async fn scan_within<T, F>(store: Arc<dyn ObjectStore>, key: String, size: u64, limit: u64, work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce(&Input) -> Result<T> + Send + 'static,
+{
     let path = Path::parse(&key).map_err(|e| Error::Refused(format!("`{key}` is not a plain key: {e}")))?;
     let (meta, mut tail) = fetch_tail(store.as_ref(), &path, &key, super::read::TAIL).await?;
     let ident = Ident { key, size: meta.size, etag: meta.e_tag.clone() };
@@ -87,11 +96,14 @@ where
         return Err(ident.bad(format!("it has {} bytes, and {size} are expected", meta.size)));
     }
     let need = footer_len(&tail, size).map_err(|why| ident.bad(why))?;
+    if need > limit {
+        return Err(ident.bad(format!("its footer has {need} bytes, and {limit} may be read")));
+    }
     if need > tail.len() as u64 {
         tail = fetch_tail(store.as_ref(), &path, &ident.key, need).await?.1;
     }
     let source = Source::Remote(Remote { store, path, etag: meta.e_tag, window: WINDOW, runtime: Handle::current() });
-    let read = move || work(&Input::open(ident, source, Some(tail))?);
+    let read = move || work(&Input::open_within(ident, source, Some(tail), limit)?);
     tokio::task::spawn_blocking(read).await.map_err(|e| Error::local("cannot read a file back", e))?
 }
 
@@ -110,6 +122,27 @@ pub async fn read_stats(store: Arc<dyn ObjectStore>, key: String, size: u64, tim
         Ok(*counter.stats())
     };
     scan(store, key, size, count).await
+}
+
+/// The fingerprint of a file that may be anybody's and should hold `rows` rows, and the tag that it showed. Where its footer speaks of more or fewer, nothing is decoded, and
+/// there is no fingerprint. `limit` is the memory in bytes for its footer, and for its pages at any one time.
+///
+/// # Errors
+/// As [`scan`].
+pub async fn read_content(store: Arc<dyn ObjectStore>, key: String, size: u64, rows: u64, limit: u64) -> Result<(Option<Fingerprint>, Option<String>)> {
+    let read = move |input: &Input| {
+        let etag = input.ident.etag.clone();
+        if input.rows() != rows {
+            return Ok((None, etag));
+        }
+        let (mut sum, mut scratch) = (Fingerprint::default(), Vec::new());
+        let mut reader = input.reader(None)?;
+        while let Some(batch) = reader.next_batch()? {
+            sum = sum.plus(hash::fingerprint(&batch, &mut scratch).map_err(|why| input.ident.bad(why))?);
+        }
+        Ok((Some(sum), etag))
+    };
+    scan_within(store, key, size, limit, read).await
 }
 
 /// Counts the rows of `input`.

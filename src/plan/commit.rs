@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::manifest::{Edit, Manifest, Observed, Receipt, Stamp, Totals, WRITER};
+use crate::model::manifest::{Edit, FORMAT, Manifest, Observed, Receipt, Stamp, Totals, WRITER};
 use crate::model::names::{self, FileId, FileKind, Key};
+use crate::model::same::Sameness;
 
 /// Why an edit does not fit a head.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub enum Conflict {
     AlreadyRetired(Key),
     /// A raw file to retire was not seen after head was read: it may have been compacted, deleted and forgotten.
     NotSeen(Key),
-    /// A raw file shows another tag than the one that was read: it is another file.
+    /// A raw file does not show the tag that was read: it is another file, or may be.
     Changed(Key),
     /// An output's id is below the floor: the collector may delete it at any time.
     BelowFloor(Key),
@@ -35,7 +36,7 @@ pub enum Conflict {
     AlreadyLive(Key),
     /// The floor may only rise.
     FloorFell,
-    /// A file to forget is not retired or quarantined, or still listed, or no listing was taken after head.
+    /// A file to forget is not retired or quarantined, or was not seen to be gone after head was read.
     NotForgettable(Key),
     /// An archive entry to settle is not in head, or its receipt was not seen.
     NotSettled(Key),
@@ -85,7 +86,7 @@ impl fmt::Display for Conflict {
             Self::NotLive(k) => write!(f, "snapshot `{k}` is no longer live"),
             Self::AlreadyRetired(k) => write!(f, "`{k}` is already compacted"),
             Self::NotSeen(k) => write!(f, "`{k}` is gone"),
-            Self::Changed(k) => write!(f, "`{k}` was replaced"),
+            Self::Changed(k) => write!(f, "`{k}` was replaced, or the store shows no ETag of it"),
             Self::BelowFloor(k) => write!(f, "output `{k}` took longer than the orphan grace and fell below the floor"),
             Self::AlreadyLive(k) => write!(f, "output `{k}` is already live"),
             Self::FloorFell => write!(f, "another run raised the floor higher"),
@@ -174,6 +175,9 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
     let named: BTreeSet<_> = next.snapshots.iter().filter_map(|s| s.schema).collect();
     next.schemas.retain(|id, _| named.contains(id));
     next.retired.retain(|r| !forgotten.contains(r.key.as_str()));
+    for found in &edit.reread {
+        next.retired.iter_mut().filter(|r| r.key == found.key).for_each(|r| r.settle(found));
+    }
     next.retired.extend(edit.retire.iter().cloned());
     next.archives.retain(|a| !settled.contains(a.key.as_str()));
     // A receipt is filed from head, maybe by a later run: what it says is settled here, so that it is the same each time.
@@ -188,9 +192,7 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
     next.holds.iter_mut().filter(|h| edit.release.contains(&h.id)).for_each(|h| h.files.clear());
     next.holds.extend(edit.hold.clone());
     next.totals = totals(head, edit);
-    // A program that does not know holds would let their rows expire: it must not act on such a manifest.
-    next.format = if next.holds.is_empty() { 1 } else { 2 };
-    next.min_reader = next.format;
+    (next.format, next.min_reader) = (FORMAT, FORMAT);
     next
 }
 
@@ -224,8 +226,8 @@ fn check_retired(head: &Manifest, edit: &Edit, seen: &Observed, found: &mut Vec<
         let listed = seen.listing.as_ref().and_then(|l| l.get(&r.key));
         match seen.present.get(&r.key).or(listed) {
             None => found.push(Conflict::NotSeen(r.key.clone())),
-            Some(etag) if *etag != r.etag => found.push(Conflict::Changed(r.key.clone())),
-            Some(_) => {}
+            Some(etag) if Sameness::of(r.etag.as_deref(), etag.as_deref()).is_same() => {}
+            Some(_) => found.push(Conflict::Changed(r.key.clone())),
         }
     }
 }
@@ -248,15 +250,21 @@ fn check_added(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
 }
 
 fn check_forgotten(head: &Manifest, edit: &Edit, seen: &Observed, found: &mut Vec<Conflict>) {
-    let retired: BTreeMap<&str, &Option<String>> = head.retired.iter().map(|r| (r.key.as_str(), &r.etag)).collect();
-    let quarantined: BTreeMap<&str, &Option<String>> = head.quarantined.iter().map(|q| (q.key.as_str(), &q.etag)).collect();
-    let gone = |key: &str| {
-        let ours = retired.get(key).or_else(|| quarantined.get(key))?;
-        // Forgetting a retired file that is still there would make it raw again, and its rows live twice.
-        // Another file of the same name is a new raw file, and the old one is gone all the same.
-        Some(seen.listing.as_ref()?.get(key) != Some(*ours))
+    let retired: BTreeMap<&str, Option<&str>> = head.retired.iter().map(|r| (r.key.as_str(), r.etag.as_deref())).collect();
+    let quarantined: BTreeMap<&str, Option<&str>> = head.quarantined.iter().map(|q| (q.key.as_str(), q.etag.as_deref())).collect();
+    let sameness = |ours: &Option<&str>, key: &str| {
+        let listed = seen.listing.as_ref()?.get(key)?;
+        Some(Sameness::of(*ours, listed.as_deref()))
     };
-    let present = edit.forget.iter().filter(|key| gone(key) != Some(true));
+    let may_go = |key: &str| match (retired.get(key), quarantined.get(key)) {
+        // Forgetting a retired file that is still there would make it raw again, and its rows live twice. A listing may be late, and another tag may be a copy's:
+        // neither says that it has gone. A listing that shows it after it was deleted says that it has not.
+        (Some(ours), _) => seen.gone.contains(key) && sameness(ours, key) != Some(Sameness::Same),
+        // It is only tried again.
+        (None, Some(ours)) => seen.listing.is_some() && sameness(ours, key).is_none_or(Sameness::is_other),
+        (None, None) => false,
+    };
+    let present = edit.forget.iter().filter(|key| !may_go(key));
     found.extend(present.cloned().map(Conflict::NotForgettable));
     let unsettled: BTreeSet<&str> = head.archives.iter().map(|a| a.key.as_str()).collect();
     let unseen = edit.settle.iter().filter(|key| !unsettled.contains(key.as_str()) || !seen.receipts.contains(*key));

@@ -10,10 +10,12 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 
 use super::retention::{self, Due};
+use super::sweep;
 use crate::model::file::{Listed, Micros, Snapshot};
-use crate::model::names::{self, FileKind, Tenant};
+use crate::model::names::{self, FileKind, Key, Tenant};
 use crate::model::plan::{Group, GroupKind, Inventory, Plan, PlannedInput, Reason, SkipReason, Skipped};
 use crate::model::policy::{CompactionStrategy, Policy};
+use crate::model::same::Sameness;
 
 /// A snapshot joins a merge whose inputs together are at least this many times its size.
 pub const GROWTH: u64 = 4;
@@ -189,6 +191,8 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<
     let head = inventory.head.as_ref();
     let live: BTreeSet<&str> = head.iter().flat_map(|m| &m.snapshots).map(|s| s.key.as_str()).collect();
     let retired: BTreeSet<&str> = head.iter().flat_map(|m| &m.retired).map(|r| r.key.as_str()).collect();
+    let aside: BTreeMap<Key, String> = head.iter().flat_map(|m| sweep::set_aside(m, &inventory.listing)).collect();
+    let strays: BTreeMap<&str, &Key> = head.iter().flat_map(|m| sweep::strays(m, &inventory.listing)).map(|(f, of)| (f.key.as_str(), of)).collect();
     let quarantined: BTreeMap<&str, (&Option<String>, &str)> =
         head.iter().flat_map(|m| &m.quarantined).map(|q| (q.key.as_str(), (&q.etag, q.reason.as_str()))).collect();
 
@@ -204,12 +208,16 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<
             continue;
         }
         let candidate = raw_candidate(f, now);
-        if retired.contains(f.key.as_str()) {
+        if let Some(why) = aside.get(&f.key) {
+            skipped.push(skip(&candidate.input, SkipReason::SetAside { reason: why.clone() }));
+        } else if let Some(of) = strays.get(f.key.as_str()) {
+            skipped.push(skip(&candidate.input, SkipReason::Stray { of: (*of).clone() }));
+        } else if retired.contains(f.key.as_str()) {
             skipped.push(skip(&candidate.input, SkipReason::Retired));
         } else if restoring.contains(f.key.as_str()) {
             skipped.push(skip(&candidate.input, SkipReason::Restoring));
         } else if let Some((etag, reason)) = quarantined.get(f.key.as_str())
-            && **etag == f.etag
+            && Sameness::of(etag.as_deref(), f.etag.as_deref()).is_same()
         {
             skipped.push(skip(&candidate.input, SkipReason::Quarantined { reason: (*reason).to_owned() }));
         } else if let FileKind::Snapshot(_) = kind {

@@ -7,7 +7,7 @@
 use chrono::{DateTime, Utc};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{compaction, status, sweep};
+use super::{compaction, evidence, status, sweep};
 use crate::model::file::Listed;
 use crate::model::inspect::TenantStatus;
 use crate::model::manifest::Manifest;
@@ -129,6 +129,10 @@ impl Hint {
             return None;
         }
         let inventory = Inventory { head, listing };
+        // Head is no evidence, or the hint is older: either wants a look.
+        if !evidence::unlisted(&inventory).is_empty() {
+            return None;
+        }
         let idle = compaction::plan(&tenant, &inventory, policy, now).groups.is_empty() && !sweep::is_due(&inventory, now);
         idle.then_some(Idle { tenant, inventory })
     }

@@ -10,8 +10,8 @@ use crate::model::plan::Inventory;
 /// Head's snapshots, and the raw files of the listing that head has not retired. The listing must have been taken after head was read, and head must still be
 /// head afterwards: between the two a file may be compacted and deleted.
 pub fn view(tenant: &Tenant, inventory: &Inventory) -> LiveView {
-    // A file that was replaced after it was retired is another file, and unread.
-    let retired: BTreeSet<(&str, &Option<String>)> = inventory.head.iter().flat_map(|m| &m.retired).map(|r| (r.key.as_str(), &r.etag)).collect();
+    // By name, whatever tag it shows: that alone does not make a new file.
+    let retired: BTreeSet<&str> = inventory.head.iter().flat_map(|m| &m.retired).map(|r| r.key.as_str()).collect();
     let snapshots = inventory.head.iter().flat_map(|m| &m.snapshots).map(|s| LiveFile {
         key: s.key.clone(),
         size: s.size,
@@ -20,11 +20,14 @@ pub fn view(tenant: &Tenant, inventory: &Inventory) -> LiveView {
         to: s.stats.max,
         undated: s.stats.undated,
     });
-    let raw = inventory
-        .listing
-        .iter()
-        .filter(|f| names::classify(tenant, &f.key) == FileKind::Raw && !retired.contains(&(f.key.as_str(), &f.etag)))
-        .map(|f| LiveFile { key: f.key.clone(), size: f.size, rows: None, from: None, to: None, undated: 0 });
+    let raw = inventory.listing.iter().filter(|f| names::classify(tenant, &f.key) == FileKind::Raw && !retired.contains(f.key.as_str())).map(|f| LiveFile {
+        key: f.key.clone(),
+        size: f.size,
+        rows: None,
+        from: None,
+        to: None,
+        undated: 0,
+    });
     LiveView { tenant: tenant.clone(), version: inventory.head.as_ref().map_or(0, |m| m.version), files: snapshots.chain(raw).collect() }
 }
 

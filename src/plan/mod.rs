@@ -3,6 +3,7 @@
 pub mod brake;
 pub mod commit;
 pub mod compaction;
+pub mod evidence;
 pub mod expiry;
 pub mod flat;
 pub mod live;

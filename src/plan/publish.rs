@@ -13,6 +13,7 @@ use crate::model::manifest::{Manifest, Totals};
 use crate::model::names::{self, FileKind, Key, Tenant};
 use crate::model::plan::Inventory;
 use crate::model::publish::{Published, PublishedFile, Readers};
+use crate::model::same::Sameness;
 
 /// A file that a table ought to name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,11 +78,12 @@ pub fn wanted(tenant: &Tenant, inventory: &Inventory) -> Result<BTreeMap<Key, Wa
         let found = listed.get(s.key.as_str()).ok_or_else(|| Obstacle::Missing(s.key.clone()))?;
         files.insert(s.key.clone(), Wanted { size: s.size, modified: found.modified.timestamp_millis(), rows: Some(s.stats.rows) });
     }
-    let retired = head.iter().flat_map(|m| &m.retired).map(|r| (r.key.as_str(), &r.etag));
-    let quarantined = head.iter().flat_map(|m| &m.quarantined).map(|q| (q.key.as_str(), &q.etag));
-    let unwanted: BTreeSet<(&str, &Option<String>)> = retired.chain(quarantined).collect();
+    let retired: BTreeSet<&str> = head.iter().flat_map(|m| &m.retired).map(|r| r.key.as_str()).collect();
+    let quarantined: BTreeMap<&str, Option<&str>> = head.iter().flat_map(|m| &m.quarantined).map(|q| (q.key.as_str(), q.etag.as_deref())).collect();
+    // Nobody could read what is not known to be another file.
+    let readable = |f: &Listed| quarantined.get(f.key.as_str()).is_none_or(|known| Sameness::of(*known, f.etag.as_deref()).is_other());
     for f in &inventory.listing {
-        if names::classify(tenant, &f.key) == FileKind::Raw && !unwanted.contains(&(f.key.as_str(), &f.etag)) {
+        if names::classify(tenant, &f.key) == FileKind::Raw && !retired.contains(f.key.as_str()) && readable(f) {
             files.insert(f.key.clone(), Wanted { size: f.size, modified: f.modified.timestamp_millis(), rows: None });
         }
     }

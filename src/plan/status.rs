@@ -44,6 +44,7 @@ pub fn of(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime
         retired_bytes: retired.iter().map(|r| r.size).sum(),
         orphans: head.map_or(0, |m| sweep::orphans(m, &inventory.listing).len() as u64),
         quarantined: quarantined.len() as u64,
+        set_aside: head.map_or(0, |m| sweep::set_aside(m, &inventory.listing).len() as u64),
         rows_archived: totals.rows_archived,
         rows_expired: totals.rows_expired,
         ttl_s: policy.ttl.map(|t| t.as_secs()),

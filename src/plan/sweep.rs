@@ -1,4 +1,4 @@
-//! What may be deleted or forgotten, from a committed head and a listing taken after it. Nothing here knows what this run did.
+//! What may be deleted or forgotten, from a committed head that the store agrees with, and a listing taken after it. Nothing here knows what this run did.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -6,9 +6,11 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::file::Listed;
-use crate::model::manifest::Manifest;
+use crate::model::manifest::{Manifest, Retired};
 use crate::model::names::{self, FileId, FileKind, Key};
 use crate::model::plan::Inventory;
+use crate::model::same::{Sameness, plain, shown};
+use crate::plan::evidence::Evidence;
 
 /// Manifests below the newest this many may be pruned.
 pub const KEEP_MANIFESTS: u64 = 16;
@@ -16,61 +18,125 @@ pub const KEEP_MANIFESTS: u64 = 16;
 /// Manifests younger than this are never pruned.
 pub const KEEP_MANIFESTS_FOR: TimeDelta = TimeDelta::hours(24);
 
+/// How a retired file stands by a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing<'a> {
+    /// It is there, as it was retired.
+    Waiting,
+    /// The listing does not show it. Whether it is gone, only the store can say: a listing may be late.
+    Unlisted,
+    /// A file of its name does not show its tag, and nobody has looked at it: a copy of it, or another file.
+    Unsettled(&'a Listed),
+    /// A file of its name was looked at under the tag that it shows, and is not known to be what was retired. It is left alone.
+    SetAside(&'a Listed),
+}
+
+/// How each retired file of `head` stands by `listing`. Whatever it is, a file under a retired name is no input, and not live: one name is written once, and a tag alone does
+/// not make a new file. A store that was copied shows other tags everywhere.
+pub fn standings<'a>(head: &'a Manifest, listing: &'a [Listed]) -> Vec<(&'a Retired, Standing<'a>)> {
+    let listed: BTreeMap<&str, &Listed> = listing.iter().map(|f| (f.key.as_str(), f)).collect();
+    let standing = |r: &Retired| match listed.get(r.key.as_str()) {
+        None => Standing::Unlisted,
+        Some(f) if Sameness::of(r.etag.as_deref(), f.etag.as_deref()).is_same() => Standing::Waiting,
+        Some(f) if r.set_aside.as_deref().is_some_and(|tag| plain(tag) == f.etag.as_deref().and_then(plain)) => Standing::SetAside(f),
+        Some(f) => Standing::Unsettled(f),
+    };
+    head.retired.iter().map(|r| (r, standing(r))).collect()
+}
+
+/// The files that lie under retired names and are left alone, with a sentence on each.
+pub fn set_aside(head: &Manifest, listing: &[Listed]) -> Vec<(Key, String)> {
+    let aside = standings(head, listing).into_iter().filter_map(|(r, standing)| match standing {
+        Standing::SetAside(f) => Some((r.key.clone(), contested(r, f.etag.as_deref()))),
+        Standing::Unsettled(_) | Standing::Waiting | Standing::Unlisted => None,
+    });
+    aside.collect()
+}
+
+/// Why a file that shows `found` is neither taken in nor deleted.
+pub fn contested(retired: &Retired, found: Option<&str>) -> String {
+    let (ours, found) = (shown(retired.etag.as_deref()), shown(found));
+    let unproved = if retired.fingerprint.is_some() { "" } else { ", and of the rows of the first nothing is known" };
+    format!(
+        "a file of this name was compacted on {} (ETag {ours}), this one has ETag {found}{unproved}: it is neither read nor deleted",
+        retired.at.format("%Y-%m-%d")
+    )
+}
+
 /// The retired files that may be deleted now: `head` lists them, `delete_delay` has passed, and the listing shows the very version that was retired.
 ///
-/// `head` must have been read afresh from the store. Rows of these files are in a snapshot or an archive that a committed head named, so
-/// deleting them is right for ever after, however stale `head` has become.
-pub fn deletable(head: &Manifest, listing: &[Listed], now: DateTime<Utc>, delete_delay: Duration) -> Vec<Key> {
-    let listed: BTreeMap<&str, &Listed> = listing.iter().map(|f| (f.key.as_str(), f)).collect();
+/// Rows of these files are in a snapshot or an archive that a committed head named, so deleting them is right for ever after, however stale head has become.
+pub fn deletable(evidence: &Evidence, now: DateTime<Utc>, delete_delay: Duration) -> Vec<Key> {
+    let Some(head) = evidence.head() else { return Vec::new() };
     let delay = TimeDelta::from_std(delete_delay).unwrap_or(TimeDelta::MAX);
     let due = |at: DateTime<Utc>| at.checked_add_signed(delay).is_some_and(|t| t <= now);
-    let is_same = |key: &str, etag: &Option<String>| listed.get(key).is_some_and(|l| l.etag == *etag);
     // Live wins over retired, should a damaged manifest ever name a file as both.
     let live: BTreeSet<&str> = head.snapshots.iter().map(|s| s.key.as_str()).collect();
-    head.retired
-        .iter()
-        .filter(|r| due(r.at) && is_same(&r.key, &r.etag) && !live.contains(r.key.as_str()))
-        .filter(|r| names::classify(&head.tenant, &r.key) != FileKind::Other)
-        .map(|r| r.key.clone())
+    standings(head, evidence.listing())
+        .into_iter()
+        .filter(|(r, standing)| *standing == Standing::Waiting && due(r.at) && !live.contains(r.key.as_str()))
+        .filter(|(r, _)| names::classify(&head.tenant, &r.key) != FileKind::Other)
+        .map(|(r, _)| r.key.clone())
         .collect()
 }
 
-/// The outputs in the listing that `head` does not name, whatever their age.
+/// The outputs in the listing that `head` does not name, whatever their age. A file with the id of a live snapshot is none: somebody moved or copied it.
 pub fn orphans<'a>(head: &Manifest, listing: &'a [Listed]) -> Vec<(FileId, &'a Listed)> {
-    let named: BTreeSet<&str> = head.snapshots.iter().map(|s| s.key.as_str()).chain(head.retired_keys()).collect();
-    listing
-        .iter()
-        .filter_map(|f| match names::classify(&head.tenant, &f.key) {
-            FileKind::Snapshot(id) if !named.contains(f.key.as_str()) => Some((id, f)),
-            _ => None,
-        })
-        .collect()
+    let live: BTreeSet<FileId> = head.snapshots.iter().map(|s| s.id).collect();
+    unnamed(head, listing).filter(|(id, _)| !live.contains(id)).collect()
 }
 
-/// The orphans that may be deleted: their ids are below the floor of a committed `head`, so no run can ever commit them.
-pub fn collectable(head: &Manifest, listing: &[Listed]) -> Vec<Key> {
-    orphans(head, listing).into_iter().filter(|(id, _)| *id < head.floor).map(|(_, f)| f.key.clone()).collect()
+/// Files that have the id of a live snapshot and lie elsewhere, with the name that head knows.
+pub fn strays<'a>(head: &'a Manifest, listing: &'a [Listed]) -> Vec<(&'a Listed, &'a Key)> {
+    let live: BTreeMap<FileId, &Key> = head.snapshots.iter().map(|s| (s.id, &s.key)).collect();
+    unnamed(head, listing).filter_map(|(id, f)| Some((f, *live.get(&id)?))).collect()
+}
+
+fn unnamed<'a>(head: &Manifest, listing: &'a [Listed]) -> impl Iterator<Item = (FileId, &'a Listed)> {
+    let named: BTreeSet<Key> = head.snapshots.iter().map(|s| &s.key).chain(head.retired.iter().map(|r| &r.key)).cloned().collect();
+    let tenant = head.tenant.clone();
+    listing.iter().filter_map(move |f| match names::classify(&tenant, &f.key) {
+        FileKind::Snapshot(id) if !named.contains(f.key.as_str()) => Some((id, f)),
+        _ => None,
+    })
+}
+
+/// The orphans that may be deleted: their ids are below the floor of a committed head, so no run can ever commit them.
+pub fn collectable(evidence: &Evidence) -> Vec<Key> {
+    let Some(head) = evidence.head() else { return Vec::new() };
+    orphans(head, evidence.listing()).into_iter().filter(|(id, _)| *id < head.floor).map(|(_, f)| f.key.clone()).collect()
 }
 
 /// The floor to commit so that those of `orphans` that are older than `grace` become collectable; none if that would change nothing.
 ///
 /// `store_time` is the store's own clock (the time it gave to an object just written), so that a machine with a fast clock cannot cut off everybody else's work.
-pub fn next_floor(head: &Manifest, orphans: &[FileId], store_time: DateTime<Utc>, grace: Duration) -> Option<FileId> {
+pub fn next_floor(evidence: &Evidence, orphans: &[FileId], store_time: DateTime<Utc>, grace: Duration) -> Option<FileId> {
+    let head = evidence.head()?;
     let grace = TimeDelta::from_std(grace).ok()?;
     let floor = FileId::floor_at(store_time.checked_sub_signed(grace)?);
     let gains = orphans.iter().any(|id| *id >= head.floor && *id < floor);
     (floor > head.floor && gains).then_some(floor)
 }
 
-/// Retired or quarantined files that a listing taken after `head` shows no more, or shows as another version.
-pub fn forgettable(head: &Manifest, listing: &[Listed]) -> Vec<Key> {
-    let listed: BTreeMap<&str, &Listed> = listing.iter().map(|f| (f.key.as_str(), f)).collect();
-    let gone = |key: &str, etag: &Option<String>| listed.get(key).is_none_or(|l| l.etag != *etag);
-    let retired = head.retired.iter().filter(|r| gone(&r.key, &r.etag)).map(|r| &r.key);
+/// What head need not remember: retired files that were seen `gone` and that the listing does not show as they were retired, and quarantined ones that the listing does not show, or
+/// shows as another version.
+pub fn forgettable(head: &Manifest, listing: &[Listed], gone: &BTreeSet<Key>) -> Vec<Key> {
+    let retired = standings(head, listing).into_iter().filter(|(r, standing)| gone.contains(&r.key) && *standing != Standing::Waiting).map(|(r, _)| &r.key);
+    retired.chain(released(head, listing)).cloned().collect()
+}
+
+/// Quarantined files that are gone or changed.
+fn released<'a>(head: &'a Manifest, listing: &[Listed]) -> impl Iterator<Item = &'a Key> {
+    let listed: BTreeMap<&str, Option<&str>> = listing.iter().map(|f| (f.key.as_str(), f.etag.as_deref())).collect();
+    let changed: Vec<&Key> = head
+        .quarantined
+        .iter()
+        .filter(|q| listed.get(q.key.as_str()).is_none_or(|found| Sameness::of(q.etag.as_deref(), *found).is_other()))
+        .map(|q| &q.key)
+        .collect();
     // A damaged snapshot stays in head, and so does the note of why it is left alone.
     let live: BTreeSet<&str> = head.snapshots.iter().map(|s| s.key.as_str()).collect();
-    let quarantined = head.quarantined.iter().filter(|q| gone(&q.key, &q.etag) && !live.contains(q.key.as_str())).map(|q| &q.key);
-    retired.chain(quarantined).cloned().collect()
+    changed.into_iter().filter(move |key| !live.contains(key.as_str()))
 }
 
 /// The holds that are over, and whose files are still remembered.
@@ -93,10 +159,10 @@ pub fn prunable_beyond(keep: u64, head_version: u64, versions: &[(u64, DateTime<
 /// Whether a sweep could find anything to do. Saves an idle tenant the requests.
 pub fn is_due(inventory: &Inventory, now: DateTime<Utc>) -> bool {
     let Inventory { head: Some(head), listing } = inventory else { return false };
-    !head.retired.is_empty()
+    standings(head, listing).iter().any(|(_, standing)| !matches!(standing, Standing::SetAside(_)))
         || !head.archives.is_empty()
         || !releasable(head, now).is_empty()
-        || !forgettable(head, listing).is_empty()
+        || released(head, listing).next().is_some()
         || !orphans(head, listing).is_empty()
 }
 

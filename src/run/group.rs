@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use object_store::ObjectStore;
+use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
@@ -19,14 +19,17 @@ use crate::model::names::{FileId, FileKind, Tenant, classify};
 use crate::model::plan::{Group, GroupKind, PlannedInput};
 use crate::model::policy::Policy;
 use crate::model::report::{Status, TenantReport};
+use crate::model::same::Sameness;
 use crate::model::stock::Sizes;
 use crate::parquet_io::Columns;
+use crate::parquet_io::source::store_error;
 use crate::plan::compaction::{MIN_PIECE, Period};
 use crate::plan::retention::LeaveRule;
 use crate::progress::Event;
 use crate::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest};
 use crate::stage::counting::Counters;
 use crate::stage::merge::{self, BadInput, ExpiredBatch, MergeError, MergeOutcome, MergeSpec};
+use crate::stage::store::path;
 
 /// Batches of expired rows on their way to the archive.
 const EXPIRED_IN_FLIGHT: usize = 4;
@@ -228,10 +231,21 @@ impl GroupRun<'_> {
         if self.run.context.stop.is_stopped() {
             return Err(Error::Stopped.into());
         }
+        self.check_unchanged(&outcome.inputs).await?;
         let (edit, seen) = self.edit(outcome, archived, Observed::since(&head), report)?;
         self.line.commit(&edit, seen).await?;
         count(report, self.tenant, &edit);
         Ok(())
+    }
+
+    /// In a directory a file can be written over while it is read: what was read may then be half of either. An object of a bucket is read under its tag.
+    async fn check_unchanged(&self, inputs: &[SeenInput]) -> Result<()> {
+        if self.run.context.directory.is_none() {
+            return Ok(());
+        }
+        let raw = inputs.iter().filter(|i| classify(self.tenant, &i.key) == FileKind::Raw).cloned();
+        let looks = stream::iter(raw.collect::<Vec<_>>()).map(|input| unchanged(Arc::clone(self.store), input));
+        looks.buffer_unordered(PREFETCH).try_collect::<()>().await
     }
 
     fn spec(&self, inputs: &[PlannedInput], leave: Option<LeaveRule>, budget: u64) -> MergeSpec {
@@ -296,10 +310,10 @@ impl GroupRun<'_> {
         let at = self.run.context.clock.now();
         let kept: u64 = outcome.snapshots.iter().map(|s| s.stats.rows).sum();
         let reason = if kept == 0 && outcome.rows_expired > 0 { RetireReason::Expired } else { RetireReason::Compacted };
-        for SeenInput { key, size, etag, rows } in outcome.inputs {
+        for SeenInput { key, size, etag, rows, fingerprint } in outcome.inputs {
             seen.present.insert(key.clone(), etag.clone());
             edit.ledger.rows_in += rows;
-            edit.retire.push(Retired { key, size, etag, rows, at, reason });
+            edit.retire.push(Retired { key, size, etag, rows, fingerprint, set_aside: None, at, reason });
         }
         edit.ledger = Ledger {
             rows_kept: kept,
@@ -331,6 +345,12 @@ impl GroupRun<'_> {
         report.status = report.status.max(Status::Quarantined);
         Ok(())
     }
+}
+
+/// Whether a file is still the one that was read.
+async fn unchanged(store: Arc<dyn ObjectStore>, input: SeenInput) -> Result<()> {
+    let now = store.head(&path(&input.key)?).await.map_err(|e| store_error(&input.key, e))?;
+    if Sameness::of(input.etag.as_deref(), now.e_tag.as_deref()).is_same() { Ok(()) } else { Err(Error::Gone(input.key)) }
 }
 
 /// A call to the archive under way.
@@ -376,7 +396,8 @@ fn check_archived(outcome: &MergeOutcome, archived: Option<&Receipt>, has_archiv
 
 /// A snapshot of which every row has expired.
 fn retired(input: &PlannedInput, rows: u64, at: DateTime<Utc>) -> Retired {
-    Retired { key: input.key.clone(), size: input.size, etag: input.etag.clone(), rows, at, reason: RetireReason::Expired }
+    let fingerprint = input.stats.map(|s| s.fingerprint);
+    Retired { key: input.key.clone(), size: input.size, etag: input.etag.clone(), rows, fingerprint, set_aside: None, at, reason: RetireReason::Expired }
 }
 
 fn count(report: &mut TenantReport, tenant: &Tenant, edit: &Edit) {

@@ -24,7 +24,7 @@ use crate::progress::Event;
 use crate::stage::commit::Committer;
 use crate::stage::counting::Counters;
 use crate::stage::discover;
-use crate::stage::sweep::Sweeper;
+use crate::stage::sweep::{SweepReport, Sweeper};
 
 /// Groups of a tenant on their way at once: while one is merged, the next is fetched, and the last is uploaded.
 const GROUPS_AT_ONCE: usize = 2;
@@ -110,8 +110,8 @@ impl Run {
         let failure = self.work_groups(&group_run, plan.groups, &mut publishing, report).await?;
         // A spread tenant is swept by its home alone.
         if home && (groups > 0 || sweep_due) {
-            let swept = trace::stage(trace::sweep(), self.clean_up(store, &tenant, &policy, &committer, &mut publishing), |span, swept| {
-                _ = span.record("files_deleted", swept)
+            let swept = trace::stage(trace::sweep(), self.clean_up(store, &tenant, &policy, &committer, &mut publishing), |span, swept: &SweepReport| {
+                _ = span.record("files_deleted", swept.deleted)
             });
             match swept.await {
                 Err(e @ Error::Conflict(_)) if shared => {
@@ -119,11 +119,15 @@ impl Run {
                     report.conflicts += 1;
                 }
                 swept => {
-                    let deleted = swept?;
+                    let SweepReport { deleted, set_aside, .. } = swept?;
                     report.files_deleted += deleted;
                     if deleted > 0 {
                         report.status = report.status.max(Status::Done);
                     }
+                    if !set_aside.is_empty() {
+                        report.status = report.status.max(Status::Quarantined);
+                    }
+                    report.set_aside.extend(set_aside);
                 }
             }
         }
@@ -173,7 +177,7 @@ impl Run {
         Ok(failure)
     }
 
-    /// Receipts first, then deletions: what the archive needs to explain itself is in place before the hot copy goes. The files deleted.
+    /// Receipts first, then deletions: what the archive needs to explain itself is in place before the hot copy goes.
     async fn clean_up(
         &self,
         store: &Arc<dyn ObjectStore>,
@@ -181,17 +185,18 @@ impl Run {
         policy: &Policy,
         committer: &Committer,
         publishing: &mut Publishing<'_>,
-    ) -> Result<u64> {
+    ) -> Result<SweepReport> {
         let receipts = match discover::head(store.as_ref(), tenant, 0).await? {
             Some(head) if !head.archives.is_empty() => trace::stage(trace::receipts(head.archives.len()), self.file_receipts(&head), |_, _| {}).await?,
             _ => BTreeSet::new(),
         };
         // What is not published may be what readers see for good: nothing goes before it is.
-        let Some(table) = publishing.table().await else { return Ok(0) };
+        let Some(table) = publishing.table().await else { return Ok(SweepReport::default()) };
         let clock = self.context.clock.as_ref();
         let directory = self.context.directory.as_ref();
-        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time: self.store_time, directory, table: table.as_ref() };
-        Ok(sweeper.sweep(&receipts).await?.deleted)
+        let (store_time, file_limit) = (self.store_time, self.memory.total() / 8);
+        let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time, directory, table: table.as_ref(), file_limit };
+        sweeper.sweep(&receipts).await
     }
 
     /// Writes the receipts that a committed head still owes, from head, not from memory.

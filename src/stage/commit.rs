@@ -154,6 +154,8 @@ impl Committer {
         if !edit.forget.is_empty() {
             let listing = discover::list(self.store.as_ref(), &self.tenant).await?;
             seen.listing = Some(listing.into_iter().map(|f| (f.key, f.etag)).collect());
+            let there = discover::present(&self.store, edit.forget.clone()).await?;
+            seen.gone = edit.forget.iter().filter(|key| !there.contains(*key)).cloned().collect();
         }
         let raw: Vec<Key> = edit.retire.iter().map(|r| r.key.clone()).filter(|k| names::classify(&self.tenant, k) == FileKind::Raw).collect();
         let checks = stream::iter(raw).map(|key| tag_of(Arc::clone(&self.store), key));

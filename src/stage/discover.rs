@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
@@ -12,12 +12,17 @@ use super::store::path;
 use crate::error::{Error, Result};
 use crate::model::file::Listed;
 use crate::model::manifest::{FORMAT, Manifest, Receipt};
-use crate::model::names::{self, STATE_DIR, Tenant, TenantError};
+use crate::model::names::{self, Key, STATE_DIR, Tenant, TenantError};
 use crate::model::plan::Inventory;
+use crate::model::same::Sameness;
 use crate::parquet_io::source::short_body;
+use crate::plan::evidence::{self, Evidence};
 
 /// How often a reader starts over because head changed under it.
 const LIVE_TRIES: usize = 20;
+
+/// Objects asked for at once.
+const HEADS_AT_ONCE: usize = 16;
 
 /// Folders of [`STATE_DIR`] that are not a tenant's.
 const NOT_TENANTS: [&str; 1] = ["runs"];
@@ -200,8 +205,7 @@ pub async fn head(store: &dyn ObjectStore, tenant: &Tenant, at_least: u64) -> Re
         if let Some((manifest, found)) = read_tagged(store, tenant, newest).await? {
             // Another manifest may stand under this number by now: pruned in between, then put again by a run that slept. That one is in nobody's line,
             // and deleting what it "retired" would lose rows. The tag tells (each manifest has its own commit id); and what is still the highest number was never pruned.
-            let same = tag.is_some() && tag == found;
-            if same || versions(store, tenant).await?.iter().all(|(v, _)| *v <= newest) {
+            if Sameness::of(tag.as_deref(), found.as_deref()).is_same() || versions(store, tenant).await?.iter().all(|(v, _)| *v <= newest) {
                 return Ok(Some(manifest));
             }
         }
@@ -223,6 +227,47 @@ pub async fn inventory(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Inven
         listing = list(store, tenant).await?;
     }
     Ok(Inventory { head: newest, listing })
+}
+
+/// Head and a listing that it can be believed by: each snapshot that head names was seen.
+///
+/// # Errors
+/// As [`inventory`]; [`Error::Refused`] where a snapshot is not in the store, and head is head all the same.
+pub async fn evidence(store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Result<Evidence> {
+    for _ in 0..LIVE_TRIES {
+        let found = inventory(store.as_ref(), tenant).await?;
+        let unlisted: Vec<Key> = evidence::unlisted(&found).into_iter().map(|s| s.key.clone()).collect();
+        // A listing may be late, an answer about one object is not.
+        let seen = present(store, unlisted).await?;
+        let version = found.head.as_ref().map(|m| (m.version, m.commit_id));
+        let missing = match Evidence::new(found, &seen) {
+            Ok(evidence) => return Ok(evidence),
+            Err(missing) => missing,
+        };
+        // Another run may have merged and deleted them since head was read.
+        if head(store.as_ref(), tenant, 0).await?.map(|m| (m.version, m.commit_id)) == version {
+            return Err(Error::Refused(evidence::refusal(tenant, version.map_or(0, |(v, _)| v), &missing)));
+        }
+    }
+    Err(Error::Conflict(format!("tenant `{tenant}` was committed to all the time: no consistent view could be taken")))
+}
+
+/// Those of `keys` that are there. Each is asked for.
+///
+/// # Errors
+/// [`Error::Store`] where the answer is neither yes nor no.
+pub async fn present(store: &Arc<dyn ObjectStore>, keys: Vec<Key>) -> Result<BTreeSet<Key>> {
+    let asked = stream::iter(keys).map(|key| is_there(Arc::clone(store), key));
+    let found: Vec<Option<Key>> = asked.buffer_unordered(HEADS_AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+async fn is_there(store: Arc<dyn ObjectStore>, key: Key) -> Result<Option<Key>> {
+    match store.head(&path(&key)?).await {
+        Ok(_) => Ok(Some(key)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(e) => Err(Error::store(format!("cannot look for `{key}`"), e)),
+    }
 }
 
 /// An inventory of which head is still head after the listing: what a reader may take for the live view.

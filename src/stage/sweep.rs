@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::commit::Committer;
@@ -13,20 +13,28 @@ use super::{discover, store::path};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::model::file::Listed;
-use crate::model::manifest::{Manifest, Observed};
+use crate::model::manifest::{Manifest, Observed, Reread, Retired};
 use crate::model::names::{self, FileId, Key, Tenant};
 use crate::model::policy::Policy;
 use crate::model::publish::Followed;
+use crate::parquet_io::stats::read_content;
+use crate::plan::evidence::Evidence;
+use crate::plan::sweep::Standing;
 use crate::plan::{publish, sweep};
 
 /// Keys in a bulk delete.
 const BULK: usize = 1000;
 
+/// Files under retired names that are read at once.
+const READS_AT_ONCE: usize = 2;
+
 /// What a sweep did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SweepReport {
     /// Files deleted.
     pub deleted: u64,
+    /// Files that lie under retired names and were found to be others, each with a sentence.
+    pub set_aside: Vec<String>,
     /// Manifests pruned.
     pub pruned: u64,
 }
@@ -50,6 +58,8 @@ pub struct Sweeper<'a> {
     pub directory: Option<&'a Directory>,
     /// The table that this run publishes, where it publishes.
     pub table: Option<&'a Followed>,
+    /// Bytes of memory for a file that may be anybody's.
+    pub file_limit: u64,
 }
 
 impl Sweeper<'_> {
@@ -59,43 +69,53 @@ impl Sweeper<'_> {
     /// Of the store, or of the commit. What was not deleted or forgotten is taken up by the next pass: the manifest remembers.
     pub async fn sweep(&self, receipts: &BTreeSet<Key>) -> Result<SweepReport> {
         let mut report = SweepReport::default();
-        // Twice at most: raising the floor is a commit, and only what lies below a committed floor may go.
-        for _ in 0..2 {
-            let Some(head) = discover::head(self.store.as_ref(), self.tenant, 0).await? else { break };
-            let mut listing = discover::list(self.store.as_ref(), self.tenant).await?;
-            let mut doomed = self.doomed(&head, &listing);
+        // Three times at most: raising the floor is a commit, and only what lies below a committed floor may go; so is taking note of what a file under a retired name is.
+        for _ in 0..3 {
+            let evidence = discover::evidence(self.store, self.tenant).await?;
+            let Some(head) = evidence.head() else { break };
+            let mut doomed = self.doomed(&evidence);
             if !doomed.is_empty()
-                && let Some(log) = self.abandoned(&listing).await?
+                && let Some(log) = self.abandoned(evidence.listing()).await?
             {
                 tracing::warn!(
                     "`{log}` is the log of a Delta table that this run does not publish: nothing is deleted. Set `publish.delta` and its layout, or remove that folder"
                 );
                 doomed.clear();
             }
+            let mut listing = evidence.listing().to_vec();
             if !doomed.is_empty() {
                 report.deleted += self.delete(&doomed).await?;
                 listing = discover::list(self.store.as_ref(), self.tenant).await?;
             }
-            let mut unnamed: Vec<FileId> = sweep::orphans(&head, &listing).into_iter().map(|(id, _)| id).collect();
+            let deleted: BTreeSet<&str> = doomed.iter().map(String::as_str).collect();
+            let orphans = sweep::orphans(head, evidence.listing()).into_iter().filter(|(_, f)| !deleted.contains(f.key.as_str()));
+            let mut unnamed: Vec<FileId> = orphans.map(|(id, _)| id).collect();
             if let Some(directory) = self.directory {
-                unnamed.extend(directory.sweep(self.tenant, &head)?);
+                unnamed.extend(directory.sweep(self.tenant, head)?);
             }
+            let mut seen = Observed::since(head);
+            seen.gone = self.gone(head, &listing, &doomed).await?;
             let mut edit = self.committer.edit();
-            edit.forget = sweep::forgettable(&head, &listing);
-            edit.floor = sweep::next_floor(&head, &unnamed, self.store_time, self.policy.orphan_grace);
-            edit.release = sweep::releasable(&head, self.clock.now());
+            edit.reread = self.reread(head, &listing).await?;
+            edit.forget = sweep::forgettable(head, &listing, &seen.gone);
+            edit.floor = sweep::next_floor(&evidence, &unnamed, self.store_time, self.policy.orphan_grace);
+            edit.release = sweep::releasable(head, self.clock.now());
             edit.settle = head.archives.iter().map(|a| a.key.clone()).filter(|k| receipts.contains(k)).collect();
             if edit.is_empty() {
-                report.pruned = self.prune(&head).await?;
+                report.pruned = self.prune(head).await?;
                 break;
             }
-            let mut seen = Observed::since(&head);
-            seen.listing = Some(listing.into_iter().map(|f| (f.key, f.etag)).collect());
+            seen.listing = Some(listing.iter().map(|f| (f.key.clone(), f.etag.clone())).collect());
             seen.receipts.clone_from(receipts);
-            let raised = edit.floor.is_some();
-            let head = self.committer.commit(head, &edit, seen).await?;
-            if !raised {
-                report.pruned = self.prune(&head).await?;
+            let again = edit.floor.is_some() || !edit.reread.is_empty();
+            let newer = self.committer.commit(head.clone(), &edit, seen).await?;
+            let looked: BTreeSet<&str> = edit.reread.iter().map(|r| r.key.as_str()).collect();
+            for (key, why) in sweep::set_aside(&newer, &listing).into_iter().filter(|(key, _)| looked.contains(key.as_str())) {
+                tracing::warn!(file = key, "set aside, left in place: {why}");
+                report.set_aside.push(format!("{key}: {why}"));
+            }
+            if !again {
+                report.pruned = self.prune(&newer).await?;
                 break;
             }
         }
@@ -103,13 +123,32 @@ impl Sweeper<'_> {
     }
 
     /// What may go now.
-    fn doomed(&self, head: &Manifest, listing: &[Listed]) -> Vec<Key> {
+    fn doomed(&self, evidence: &Evidence) -> Vec<Key> {
         let now = self.clock.now();
-        let (retired, orphans) = (sweep::deletable(head, listing, now, self.policy.delete_delay), sweep::collectable(head, listing));
-        let Some(Followed { readers, keep, .. }) = self.table else { return retired.into_iter().chain(orphans).collect() };
+        let (retired, orphans) = (sweep::deletable(evidence, now, self.policy.delete_delay), sweep::collectable(evidence));
+        let (Some(Followed { readers, keep, .. }), Some(head)) = (self.table, evidence.head()) else { return retired.into_iter().chain(orphans).collect() };
         let mut doomed = publish::unread(retired, head, readers, *keep, now);
         doomed.extend(publish::unnamed(orphans, readers, *keep, now));
         doomed
+    }
+
+    /// The retired files that are gone for certain: this sweep has deleted them, or the store says so of each. A listing that does not show one may be late.
+    async fn gone(&self, head: &Manifest, listing: &[Listed], deleted: &[Key]) -> Result<BTreeSet<Key>> {
+        let deleted: BTreeSet<&Key> = deleted.iter().collect();
+        let unlisted = sweep::standings(head, listing).into_iter().filter(|(_, standing)| *standing == Standing::Unlisted).map(|(r, _)| &r.key);
+        let ask: Vec<Key> = unlisted.filter(|key| !deleted.contains(key)).cloned().collect();
+        let there = discover::present(self.store, ask.clone()).await?;
+        Ok(ask.into_iter().filter(|key| !there.contains(key)).chain(deleted.into_iter().cloned()).collect())
+    }
+
+    /// Looks at the files that lie under retired names and do not show the tags that were retired: a copy of a store changes every tag.
+    async fn reread(&self, head: &Manifest, listing: &[Listed]) -> Result<Vec<Reread>> {
+        let unsettled = sweep::standings(head, listing).into_iter().filter_map(|(r, standing)| match standing {
+            Standing::Unsettled(f) => Some((r.clone(), f.clone())),
+            _ => None,
+        });
+        let reads = stream::iter(unsettled.collect::<Vec<_>>()).map(|(r, f)| look_again(Arc::clone(self.store), r, f, self.file_limit));
+        Ok(reads.buffered(READS_AT_ONCE).try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
     }
 
     /// A table with files of this tenant that this run does not publish: its readers would find less and less.
@@ -163,5 +202,21 @@ impl Sweeper<'_> {
         let old = sweep::prunable(head.version, &versions, self.store_time);
         let keys: Vec<Key> = old.iter().map(|v| names::manifest_key(self.tenant, *v)).collect();
         if keys.is_empty() { Ok(0) } else { self.delete(&keys).await }
+    }
+}
+
+/// What lies under the name of `retired`; none where it changed or went away just now.
+async fn look_again(store: Arc<dyn ObjectStore>, retired: Retired, found: Listed, limit: u64) -> Result<Option<Reread>> {
+    let Listed { key, size, etag, .. } = found;
+    // With nothing to compare them with, its rows say nothing.
+    let read = match retired.fingerprint {
+        Some(_) => read_content(store, key.clone(), size, retired.rows, limit).await,
+        None => Ok((None, etag)),
+    };
+    match read {
+        Ok((fingerprint, etag)) => Ok(Some(Reread { key, size, etag, content: fingerprint.map(|print| (retired.rows, print)) })),
+        Err(Error::Input { etag, .. }) => Ok(Some(Reread { key, size, etag, content: None })),
+        Err(Error::Gone(_)) => Ok(None),
+        Err(e) => Err(e),
     }
 }

@@ -12,9 +12,11 @@ use crate::invariants::{Difference, is_kept};
 use crate::model::file::{Listed, RowStats, Snapshot};
 use crate::model::inspect::{Finding, FindingKind, Severity, VerifyReport};
 use crate::model::manifest::{Manifest, Receipt};
-use crate::model::names::{self, Tenant};
+use crate::model::names::{self, Key, Tenant};
 use crate::model::report::SCHEMA_VERSION;
+use crate::model::same::shown;
 use crate::parquet_io::read_stats;
+use crate::plan::sweep::Standing;
 use crate::plan::{commit, sweep};
 
 /// Objects looked at at once.
@@ -88,17 +90,25 @@ impl Verifier {
     async fn hot(&self, head: &Manifest, listing: &[Listed], findings: &mut Findings<'_>) -> Result<()> {
         findings.report.snapshots += head.snapshots.len() as u64;
         let listed: BTreeMap<&str, &Listed> = listing.iter().map(|f| (f.key.as_str(), f)).collect();
+        let unlisted = head.snapshots.iter().map(|s| &s.key).filter(|key| !listed.contains_key(key.as_str())).cloned().collect();
+        let late = discover::present(&self.store, unlisted).await?;
+        let strays: BTreeMap<&Key, &Listed> = sweep::strays(head, listing).into_iter().map(|(f, of)| (of, f)).collect();
         let mut readable = Vec::new();
+        let mut is_whole = true;
         for s in &head.snapshots {
-            let found = listed.get(s.key.as_str()).map(|l| (l.size, l.etag.as_deref()));
+            let found = listed.get(s.key.as_str()).map(|l| (l.size, l.etag.as_deref())).or_else(|| late.contains(&s.key).then_some((s.size, None)));
             match is_kept(s.size, s.etag.as_deref(), found) {
-                Err(Difference::Missing) => findings.add(
-                    Severity::Broken,
-                    FindingKind::Missing,
-                    &s.key,
-                    format!("{} rows are missing: the manifest names this snapshot, the store does not have it", s.stats.rows),
-                    &format!("look for lifecycle rules or scripts that delete in this prefix; {BRING_BACK}"),
-                ),
+                Err(Difference::Missing) => {
+                    is_whole = false;
+                    let mend = match strays.get(&s.key) {
+                        Some(f) => format!("move `{}` back to this name, then `icepack verify --tenant TENANT`", f.key),
+                        None => format!(
+                            "if an older `_icepack/` was brought back, bring back the newest; else look for lifecycle rules or scripts that delete in this prefix; {BRING_BACK}"
+                        ),
+                    };
+                    let what = format!("{} rows are missing: the manifest names this snapshot, the store does not have it", s.stats.rows);
+                    findings.add(Severity::Broken, FindingKind::Missing, &s.key, what, &mend);
+                }
                 Err(Difference::Size(bytes)) => findings.add(
                     Severity::Broken,
                     FindingKind::Size,
@@ -137,14 +147,8 @@ impl Verifier {
                 "mend or replace the file, or move it away, then `icepack run --tenant TENANT`",
             );
         }
-        for (id, f) in sweep::orphans(head, listing) {
-            let when = if id < head.floor {
-                "nothing: the next pass deletes it, as `icepack run --tenant TENANT` does"
-            } else {
-                "nothing: `icepack run --tenant TENANT` deletes it once it is older than sweep.orphan_grace, unless a run under way commits it"
-            };
-            findings.add(Severity::Note, FindingKind::Orphan, &f.key, "no manifest names it: left by a run that did not finish, or under way", when);
-        }
+        orphans(head, listing, is_whole, findings);
+        retired(head, listing, findings);
         if self.deep {
             self.rows(&readable, findings).await?;
         }
@@ -250,6 +254,56 @@ impl Verifier {
 fn quoted(name: &str) -> String {
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.=,@".contains(&b)) && !name.starts_with('-');
     if plain { name.to_owned() } else { format!("'{}'", name.replace('\'', "'\\''")) }
+}
+
+/// Outputs that head does not name. Where head is not whole, it is no evidence that they are of no use.
+fn orphans(head: &Manifest, listing: &[Listed], is_whole: bool, findings: &mut Findings<'_>) {
+    for (id, f) in sweep::orphans(head, listing) {
+        let left = "no manifest names it: left by a run that did not finish, or under way";
+        let (severity, what, mend) = if !is_whole {
+            let what = "the manifest names files that are missing, and not this one: it may hold the only copy of its rows";
+            (Severity::Warning, what, "do not delete it: first mend what is missing, then `icepack verify --tenant TENANT`")
+        } else if id > head.commit_id {
+            let what = "no manifest names it, and it is younger than the newest manifest: left by a run that did not finish, under way, or the manifest is an older one";
+            let mend = "if an older `_icepack/` was brought back, bring back the newest before any pass, or give this file a name without `snapshot.`; else nothing: `icepack run --tenant TENANT` deletes it once it is older than sweep.orphan_grace, unless a run under way commits it";
+            (Severity::Warning, what, mend)
+        } else if id < head.floor {
+            (Severity::Note, left, "nothing: the next pass deletes it, as `icepack run --tenant TENANT` does")
+        } else {
+            let mend = "nothing: `icepack run --tenant TENANT` deletes it once it is older than sweep.orphan_grace, unless a run under way commits it";
+            (Severity::Note, left, mend)
+        };
+        findings.add(severity, FindingKind::Orphan, &f.key, what, mend);
+    }
+    for (f, of) in sweep::strays(head, listing) {
+        let what = format!("it has the name of the live snapshot `{of}`, and lies elsewhere: no pass reads or deletes it");
+        let mend = if is_whole { "delete it if nobody wants it" } else { "if it was moved, move it back, then `icepack verify --tenant TENANT`" };
+        findings.add(Severity::Warning, FindingKind::Orphan, &f.key, what, mend);
+    }
+}
+
+/// Files under the names of compacted ones that do not show their tags.
+fn retired(head: &Manifest, listing: &[Listed], findings: &mut Findings<'_>) {
+    for (r, standing) in sweep::standings(head, listing) {
+        match standing {
+            Standing::Waiting | Standing::Unlisted => {}
+            Standing::Unsettled(f) => {
+                let what =
+                    format!("it was compacted with ETag {} and has {} now: copied, or written again", shown(r.etag.as_deref()), shown(f.etag.as_deref()));
+                findings.add(
+                    Severity::Note,
+                    FindingKind::SetAside,
+                    &r.key,
+                    what,
+                    "nothing: `icepack run --tenant TENANT` compares its rows with those that were compacted",
+                );
+            }
+            Standing::SetAside(f) => {
+                let mend = "give it another name to have it read by `icepack run --tenant TENANT`, or delete it if its rows are not wanted";
+                findings.add(Severity::Warning, FindingKind::SetAside, &r.key, sweep::contested(r, f.etag.as_deref()), mend);
+            }
+        }
+    }
 }
 
 fn no_manifest(tenant: &Tenant, listing: &[Listed], findings: &mut Findings<'_>) {

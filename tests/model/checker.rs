@@ -60,6 +60,12 @@ pub enum Fault {
     ReadsOnce,
     /// Releases holds of restores that are not done.
     ReleasesUndone,
+    /// Takes a retired file for gone that a listing does not show.
+    BelievesListings,
+    /// And one that shows another tag.
+    TakesTagsForFiles,
+    /// Collects by a head that names what is not there.
+    BelievesHead,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +158,7 @@ impl Model {
             Action::Tick => s.time += 1,
             Action::Touch(key) => {
                 s.touches -= 1;
-                let tag = format!("touched with {} left", s.touches);
+                let tag = format!("{TOUCHED}, {} left", s.touches);
                 s.change(|w| drop(w.hot.entry(key.clone()).and_modify(|o| o.etag = Some(tag))));
             }
             Action::Land(i) => {

@@ -94,6 +94,7 @@ impl Model {
             },
             At::ListFiles => {
                 c.seen.0.listing = Some(listing(s, how).into_iter().map(|f| (f.key, f.etag)).collect());
+                c.seen.0.gone = c.wish.0.forget.iter().filter(|key| !s.world.hot.contains_key(*key)).cloned().collect();
                 return self.look(s, p, c);
             }
             At::Look { mut todo } => {
@@ -191,12 +192,18 @@ impl Model {
         if !c.wish.0.settle.is_empty() {
             self.reached("an archive entry is settled");
         }
-        if c.wish.0.floor.is_none() || sweep.round > 0 {
+        let (raised, settled) = (c.wish.0.floor.is_some(), !c.wish.0.reread.is_empty());
+        if (!raised && !settled) || sweep.round > 1 {
             s.procs[p].pc = Pc::ListForPruning { version: c.next.version };
             return;
         }
-        self.reached("the floor is raised");
-        sweep.round = 1;
+        if raised {
+            self.reached("the floor is raised");
+        }
+        if settled {
+            self.reached("a file under a retired name is looked at");
+        }
+        sweep.round += 1;
         s.procs[p].pc = Pc::list(sweep);
     }
 }

@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use icepack::CompactionConfig;
 use icepack::invariants::{Deletion, Object};
-use icepack::model::file::Micros;
-use icepack::model::manifest::{Edit, Ledger, Observed, RetireReason, Retired};
+use icepack::model::file::{Fingerprint, Listed, Micros};
+use icepack::model::hold::Hold;
+use icepack::model::manifest::{Edit, Ledger, Observed, Reread, RetireReason, Retired};
 use icepack::model::names::{FileId, FileKind, Key, classify, manifest_key};
 use icepack::model::plan::Inventory;
 use icepack::model::policy::Policy;
+use icepack::plan::evidence::Evidence;
 use icepack::plan::retention::{Due, cutoff_held, due};
+use icepack::plan::sweep::Standing;
 use icepack::plan::{live, sweep};
 
 use crate::checker::{Fault, How, Model, Phase, Takes};
@@ -130,13 +133,18 @@ impl Model {
     /// The live view that the listing shows, as far as this process takes it.
     fn plan(&self, s: &mut State, p: usize, head: Option<Head>, how: How) {
         let Phase::Compact(takes) = self.phase(s, p) else { return };
-        let inventory = Inventory { head: head.as_ref().map(|m| m.0.as_ref().clone()), listing: listing(s, how) };
+        let inventory = inventory(head.as_ref(), &listing(s, how));
+        if let Some(head) = head.as_ref().filter(|head| self.believed(s, head, &inventory.listing).is_none()) {
+            return self.disbelieved(s, p, head, Sweep::default());
+        }
         if head.is_none() && inventory.listing.iter().any(|f| classify(&tenant(), &f.key) != FileKind::Raw) {
             s.procs[p].pc = Pc::LookAgain;
             return;
         }
         let view = live::view(&tenant(), &inventory).files;
-        s.procs[p].cutoff = cutoff_held(&POLICY, head.as_ref().map_or(&[], |m| &m.holds), at(s.time)).unwrap_or(Micros(0));
+        // Time passes, and nothing comes of age: the cutoff moves by holds alone.
+        let holds: Vec<Hold> = head.iter().flat_map(|m| &m.holds).filter(|h| h.is_active(at(s.time))).cloned().collect();
+        s.procs[p].cutoff = cutoff_held(&POLICY, &holds, at(0)).unwrap_or(Micros(0));
         let is_raw = |key: &str| classify(&tenant(), key) == FileKind::Raw;
         let is_theirs = |key: &str| head.as_ref().is_some_and(|m| m.holds.iter().any(|h| !h.done && h.files.iter().any(|f| f == key)));
         let mut todo: Vec<Key> = view.into_iter().map(|f| f.key).filter(|key| !is_theirs(key)).collect();
@@ -166,7 +174,7 @@ impl Model {
         let cutoff = s.procs[p].cutoff;
         for old in head.snapshots.iter().filter(|s| due(&s.stats, cutoff, &POLICY) == Due::Whole) {
             let (key, size, etag, rows) = (old.key.clone(), old.size, old.etag.clone(), old.stats.rows);
-            edit.retire.push(Retired { key, size, etag, rows, at: at(0), reason: RetireReason::Expired });
+            edit.retire.push(Retired { key, size, etag, rows, fingerprint: None, set_aside: None, at: at(0), reason: RetireReason::Expired });
             edit.ledger.rows_in += rows;
             edit.ledger.rows_expired += rows;
         }
@@ -206,7 +214,16 @@ impl Model {
         let (old, mut kept): (Vec<Row>, Vec<Row>) = distinct.iter().copied().partition(|row| time_of(*row) < s.procs[p].cutoff);
         for (key, o) in taken {
             seen.present.insert(key.clone(), o.etag.clone());
-            edit.retire.push(Retired { key: key.clone(), size: o.size, etag: o.etag.clone(), rows: o.size, at: at(0), reason: RetireReason::Compacted });
+            edit.retire.push(Retired {
+                key: key.clone(),
+                size: o.size,
+                etag: o.etag.clone(),
+                rows: o.size,
+                fingerprint: Some(print_of(&o.rows)),
+                set_aside: None,
+                at: at(0),
+                reason: RetireReason::Compacted,
+            });
         }
         if self.fault == Some(Fault::LosesARow) {
             kept.pop();
@@ -255,11 +272,12 @@ impl Model {
 
     fn sweep_list(&self, s: &mut State, p: usize, head: Head, sweep: Sweep, how: How) {
         let listing = listing(s, how);
-        let mut todo = sweep::deletable(&head, &listing, at(s.time), Duration::ZERO);
+        let Some(evidence) = self.believed(s, &head, &listing) else { return self.disbelieved(s, p, &head, sweep) };
+        let mut todo = sweep::deletable(&evidence, at(s.time), Duration::ZERO);
         if self.fault == Some(Fault::CollectsWithoutFloor) {
             todo.extend(sweep::orphans(&head, &listing).into_iter().map(|(_, f)| f.key.clone()));
         } else {
-            todo.extend(sweep::collectable(&head, &listing));
+            todo.extend(sweep::collectable(&evidence));
         }
         if self.fault == Some(Fault::ForgetsUnseen) && !todo.is_empty() {
             // The deletes were sent and got no reply: taken for done.
@@ -273,8 +291,51 @@ impl Model {
         s.procs[p].pc = Pc::Delete { head, todo, sweep };
     }
 
-    fn delete(&self, s: &mut State, p: usize, head: Head, mut todo: Vec<Key>, sweep: Sweep) {
+    /// A snapshot of head is not there: another run has merged it since, or head is older than the store.
+    fn disbelieved(&self, s: &mut State, p: usize, head: &Head, sweep: Sweep) {
+        if s.newest().0 != head.version {
+            self.reached("head is read again, for a snapshot of it is gone");
+            s.procs[p].pc = Pc::list(sweep);
+            return;
+        }
+        self.reached("a head that is older than the store is refused");
+        if self.head_is_old {
+            return self.end(s, p);
+        }
+        s.broken = Some("an honest run is told that head is older than the store");
+    }
+
+    /// Head, if each of its snapshots is there: in the listing, or when it is asked for.
+    fn believed(&self, s: &State, head: &Head, listing: &[Listed]) -> Option<Evidence> {
+        let named = || head.snapshots.iter().map(|s| s.key.clone()).collect();
+        let seen = if self.fault == Some(Fault::BelievesHead) { named() } else { s.world.hot.keys().cloned().collect() };
+        Evidence::new(inventory(Some(head), listing), &seen).ok()
+    }
+
+    /// The retired files that are gone for certain: deleted here, or asked for.
+    fn gone(&self, s: &State, head: &Head, listing: &[Listed], sweep: &Sweep) -> BTreeSet<Key> {
+        let standings = sweep::standings(head, listing).into_iter();
+        let is_gone = |r: &Retired, standing| match self.fault {
+            Some(Fault::BelievesListings) => standing == Standing::Unlisted,
+            Some(Fault::TakesTagsForFiles) => matches!(standing, Standing::Unlisted | Standing::Unsettled(_)),
+            _ => standing == Standing::Unlisted && !s.world.hot.contains_key(&r.key),
+        };
+        standings.filter(|(r, standing)| is_gone(r, *standing)).map(|(r, _)| r.key.clone()).chain(sweep.deleted.iter().cloned()).collect()
+    }
+
+    /// What lies under the names of retired files.
+    fn reread(&self, s: &State, head: &Head, listing: &[Listed]) -> Vec<Reread> {
+        if self.fault == Some(Fault::TakesTagsForFiles) {
+            return Vec::new();
+        }
+        let unsettled = sweep::standings(head, listing).into_iter().filter(|(_, standing)| matches!(standing, Standing::Unsettled(_)));
+        let found = unsettled.filter_map(|(r, _)| Some((r.key.clone(), s.world.hot.get(&r.key)?)));
+        found.map(|(key, o)| Reread { key, size: o.size, etag: o.etag.clone(), content: Some((o.size, print_of(&o.rows))) }).collect()
+    }
+
+    fn delete(&self, s: &mut State, p: usize, head: Head, mut todo: Vec<Key>, mut sweep: Sweep) {
         let key = todo.remove(0);
+        sweep.deleted.insert(key.clone());
         if matches!(classify(&tenant(), &key), FileKind::Snapshot(_)) && !head.retired_keys().contains(key.as_str()) {
             self.reached("an orphan is collected");
         }
@@ -282,11 +343,16 @@ impl Model {
         s.procs[p].pc = if todo.is_empty() { Pc::ListAgain { head, sweep } } else { Pc::Delete { head, todo, sweep } };
     }
 
-    fn forget(&self, s: &mut State, p: usize, head: Head, sweep: Sweep, listing: Vec<icepack::model::file::Listed>) {
+    fn forget(&self, s: &mut State, p: usize, head: Head, sweep: Sweep, listing: Vec<Listed>) {
+        // It was believed before anything was deleted, and still is.
+        let named = head.snapshots.iter().map(|s| s.key.clone()).collect();
+        let Ok(evidence) = Evidence::new(inventory(Some(&head), &listing), &named) else { return self.end(s, p) };
+        let gone = self.gone(s, &head, &listing, &sweep);
         let unnamed: Vec<FileId> = sweep::orphans(&head, &listing).into_iter().map(|(id, _)| id).collect();
         let mut edit = Edit::new(name(p as u64), name(Self::seed(s, p) + 6 + u64::from(sweep.round)));
-        edit.forget = sweep::forgettable(&head, &listing);
-        edit.floor = sweep::next_floor(&head, &unnamed, at(s.procs[p].began), GRACE);
+        edit.reread = self.reread(s, &head, &listing);
+        edit.forget = sweep::forgettable(&head, &listing, &gone);
+        edit.floor = sweep::next_floor(&evidence, &unnamed, at(s.procs[p].began), GRACE);
         edit.release = sweep::releasable(&head, at(s.time));
         edit.settle = head.archives.iter().map(|a| a.key.clone()).filter(|k| sweep.filed.contains(k)).collect();
         if self.fault == Some(Fault::ReleasesUndone) {
@@ -299,7 +365,8 @@ impl Model {
             s.procs[p].pc = Pc::ListForPruning { version: head.version };
             return;
         }
-        let seen = Observed { listing: Some(tags(&listing)), receipts: sweep.filed.clone(), ..Observed::since(&head) };
+        let seen = Observed { listing: Some(tags(&listing)), gone, receipts: sweep.filed.clone(), ..Observed::since(&head) };
+        let sweep = Sweep { deleted: BTreeSet::new(), ..sweep };
         self.begin_commit(s, p, head, Wish::new(edit), Seen(seen), Then::sweep(sweep));
     }
 
@@ -328,7 +395,7 @@ impl Model {
 }
 
 /// The tenant's files, as a listing shows them: a late one misses an entry that is there.
-pub fn listing(s: &mut State, how: How) -> Vec<icepack::model::file::Listed> {
+pub fn listing(s: &mut State, how: How) -> Vec<Listed> {
     let mut listing = s.world.listing();
     if let How::Misses(i) = how {
         s.late -= 1;
@@ -339,7 +406,15 @@ pub fn listing(s: &mut State, how: How) -> Vec<icepack::model::file::Listed> {
 
 static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy { ttl: (at(0) - cutoff()).to_std().ok(), ..CompactionConfig::default().policy_for("t") });
 
-fn tags(listing: &[icepack::model::file::Listed]) -> BTreeMap<Key, Option<String>> {
+fn inventory(head: Option<&Head>, listing: &[Listed]) -> Inventory {
+    Inventory { head: head.map(|m| m.0.as_ref().clone()), listing: listing.to_vec() }
+}
+
+fn print_of(rows: &[Row]) -> Fingerprint {
+    Fingerprint(rows.iter().map(|row| u128::from(*row) * u128::from(*row)).sum())
+}
+
+fn tags(listing: &[Listed]) -> BTreeMap<Key, Option<String>> {
     listing.iter().map(|f| (f.key.clone(), f.etag.clone())).collect()
 }
 
@@ -368,7 +443,9 @@ fn file_receipt(s: &mut State, p: usize, head: Head, mut todo: Vec<Key>, mut swe
 fn delete(s: &mut State, key: &Key) {
     s.change(|w| {
         if let Some(o) = w.hot.remove(key) {
-            w.deletions.insert(Deletion { key: key.clone(), etag: o.etag });
+            // What was copied onto itself is what it was.
+            let etag = o.etag.filter(|tag| !tag.starts_with(TOUCHED));
+            w.deletions.insert(Deletion { key: key.clone(), etag });
         }
     });
 }

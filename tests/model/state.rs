@@ -109,7 +109,7 @@ fn hash_manifest(m: &Manifest, h: &mut impl Hasher) {
     }
     0_u8.hash(h);
     for r in &m.retired {
-        (&r.key, &r.etag).hash(h);
+        (&r.key, &r.etag, &r.set_aside).hash(h);
     }
     1_u8.hash(h);
     m.archives.iter().for_each(|a| a.key.hash(h));
@@ -117,6 +117,9 @@ fn hash_manifest(m: &Manifest, h: &mut impl Hasher) {
         (hold.id, hold.done, hold.oldest, hold.until, &hold.files).hash(h);
     }
 }
+
+/// How tags begin that are those of the same bytes once more.
+pub const TOUCHED: &str = "touched";
 
 /// An edit, hashed once.
 #[derive(Clone, Debug)]
@@ -142,7 +145,7 @@ pub struct Seen(pub Observed);
 
 impl Hash for Seen {
     fn hash<H: Hasher>(&self, h: &mut H) {
-        (self.0.head_version, &self.0.present, &self.0.listing, &self.0.receipts).hash(h);
+        (self.0.head_version, &self.0.present, &self.0.listing, &self.0.gone, &self.0.receipts).hash(h);
     }
 }
 
@@ -256,6 +259,8 @@ pub struct Newest(pub u64, pub FileId);
 pub struct Sweep {
     pub round: u8,
     pub filed: BTreeSet<Key>,
+    /// What this round has deleted.
+    pub deleted: BTreeSet<Key>,
 }
 
 /// Where a process stands: each variant names the request that comes next.

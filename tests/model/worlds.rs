@@ -198,6 +198,7 @@ pub fn late_listing() -> Model {
 fn old_head(named: bool) -> Model {
     let mut w = if named { with_snapshots(world(&[], false), [1, 2]) } else { world(&[], false) };
     w.hot.clear();
+    ingest(&mut w, A, "first".into(), &[3]);
     let mut m = Model::new(with_orphan(w, 0, &[1, 2]), vec![vec![RAW, Phase::Sweep], vec![Phase::Sweep]]);
     m.head_is_old = true;
     m.start.time = 3;
@@ -230,6 +231,9 @@ pub fn small() -> Vec<(&'static str, Model)> {
         ("birth", birth()),
         ("a restore", restore()),
         ("restores that overlap", restores_that_overlap()),
+        ("a file is touched", touched()),
+        ("a late listing", late_listing()),
+        ("an old head", old_head_of_what_is_gone()),
     ]
 }
 
@@ -238,9 +242,6 @@ pub fn not_yet() -> Vec<(&'static str, Model)> {
         ("two restores of the same", restore_twice()),
         ("a restore and expiry", restore_and_expiry()),
         ("a restore after a hold", restore_after_a_hold()),
-        ("a file is touched", touched()),
-        ("a late listing", late_listing()),
-        ("an old head of what is gone", old_head_of_what_is_gone()),
         ("an old head of nothing", old_head_of_nothing()),
     ]
 }

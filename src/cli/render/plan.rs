@@ -125,6 +125,8 @@ fn short(reason: &SkipReason) -> String {
         }
         SkipReason::Quarantined { .. } => "quarantined".to_owned(),
         SkipReason::Retired => "waiting to be deleted".to_owned(),
+        SkipReason::SetAside { .. } => "set aside".to_owned(),
+        SkipReason::Stray { .. } => "copies of snapshots".to_owned(),
         SkipReason::Restoring => "part of a restore that is not done".to_owned(),
         SkipReason::Orphan => "left over from an unfinished run".to_owned(),
     }

@@ -141,7 +141,8 @@ fn problems(t: &TenantReport) -> Vec<String> {
     let error = t.error.iter().map(|e| format!("{}: {}", t.tenant, one_line(e)));
     let quarantined =
         t.quarantined.iter().map(|key| format!("{}: quarantined `{}`, which is left where it is; `icepack plan --explain` says why", t.tenant, one_line(key)));
-    error.chain(quarantined).collect()
+    let set_aside = t.set_aside.iter().map(|said| format!("{}: set aside {}", t.tenant, one_line(said)));
+    error.chain(quarantined).chain(set_aside).collect()
 }
 
 /// The line on stderr for a pass that did not end well; none where it did. `detail` adds the first reason, for those who do not see the table.
@@ -167,6 +168,10 @@ pub fn verdict(report: &RunReport, detail: bool) -> Option<String> {
             "{} quarantined and left in place: {first}{more}; `icepack plan --explain` says why: repair, replace or remove",
             plural(quarantined.len() as u64, "file")
         ))
+    } else if let Some(first) = report.totals.set_aside.first() {
+        let n = report.totals.set_aside.len();
+        let more = if n > 1 { format!(", and {} more", n - 1) } else { String::new() };
+        Some(format!("{} set aside: {first}{more}; give it another name, or delete it", plural(n as u64, "file")))
     } else {
         None
     }

@@ -77,6 +77,10 @@ fn advice(report: &StatusReport) -> Vec<String> {
     if quarantined > 0 {
         lines.push(format!("{} in quarantine: `icepack plan --explain` says why", plural(quarantined, "file")));
     }
+    let set_aside: u64 = report.tenants.iter().map(|t| t.set_aside).sum();
+    if set_aside > 0 {
+        lines.push(format!("{} set aside, under the names of compacted ones: `icepack plan --explain` says why", plural(set_aside, "file")));
+    }
     let retired: u64 = report.tenants.iter().map(|t| t.retired).sum();
     if retired > 0 {
         let bytes: u64 = report.tenants.iter().map(|t| t.retired_bytes).sum();
@@ -111,6 +115,7 @@ mod tests {
             retired_bytes: 0,
             orphans: 0,
             quarantined: 0,
+            set_aside: 0,
             rows_archived: 0,
             rows_expired: 0,
             ttl_s: None,

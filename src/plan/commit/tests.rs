@@ -2,9 +2,9 @@ use chrono::DateTime;
 use ulid::Ulid;
 
 use super::*;
-use crate::model::file::{Micros, RowStats, Snapshot};
+use crate::model::file::{Fingerprint, Micros, RowStats, Snapshot};
 use crate::model::hold::{Hold, Restored};
-use crate::model::manifest::{Ledger, Quarantined, Receipt, RetireReason, Retired};
+use crate::model::manifest::{Ledger, Quarantined, Receipt, Reread, RetireReason, Retired};
 use crate::model::names::{FileId, Tenant, snapshot_key};
 
 fn id(n: u64) -> FileId {
@@ -25,7 +25,16 @@ fn snapshot(n: u64, rows: u64) -> Snapshot {
 }
 
 fn retire(key: &str, rows: u64) -> Retired {
-    Retired { key: key.to_owned(), size: 1, etag: Some("e".into()), rows, at: DateTime::UNIX_EPOCH, reason: RetireReason::Compacted }
+    Retired {
+        key: key.to_owned(),
+        size: 1,
+        etag: Some("e".into()),
+        rows,
+        fingerprint: None,
+        set_aside: None,
+        at: DateTime::UNIX_EPOCH,
+        reason: RetireReason::Compacted,
+    }
 }
 
 fn head() -> Manifest {
@@ -130,21 +139,67 @@ fn the_floor_only_rises() {
 }
 
 #[test]
-fn a_retired_file_is_forgotten_only_when_a_listing_after_head_shows_it_no_more() {
+fn a_retired_file_is_forgotten_only_when_it_was_seen_gone_after_head() {
     let first = head();
     let (edit, seen) = compaction(&first, 20);
     let head = apply(&first, &edit, &seen, stamp(120)).unwrap();
-    let forget = Edit { forget: vec!["acme/a.parquet".into()], ..Edit::new(id(1), id(2)) };
-    let no = Conflict::NotForgettable("acme/a.parquet".into());
-    assert_eq!(refused(&head, &forget, &Observed::since(&head)), no, "without a listing");
-    let listed = |etag: &str| Observed { listing: Some([("acme/a.parquet".to_owned(), Some(etag.to_owned()))].into()), ..Observed::since(&head) };
+    let key = "acme/a.parquet".to_owned();
+    let forget = Edit { forget: vec![key.clone()], ..Edit::new(id(1), id(2)) };
+    let no = Conflict::NotForgettable(key.clone());
+    assert_eq!(refused(&head, &forget, &Observed::since(&head)), no, "nobody has looked");
+    let listed = |etag: &str| Observed { listing: Some([(key.clone(), Some(etag.to_owned()))].into()), ..Observed::since(&head) };
     assert_eq!(refused(&head, &forget, &listed("e")), no, "still there");
-    assert!(apply(&head, &forget, &listed("replaced"), stamp(121)).is_ok(), "another file of that name");
+    assert_eq!(refused(&head, &forget, &listed("copied")), no, "another tag does not make another file");
     let empty = Observed { listing: Some(BTreeMap::new()), ..Observed::since(&head) };
-    let next = apply(&head, &forget, &empty, stamp(121)).unwrap();
+    assert_eq!(refused(&head, &forget, &empty), no, "a listing may be late");
+    let gone = |seen: Observed| Observed { gone: [key.clone()].into(), ..seen };
+    assert_eq!(refused(&head, &forget, &gone(listed("e"))), no, "it was not deleted after all");
+    assert!(apply(&head, &forget, &gone(listed("new")), stamp(121)).is_ok(), "another has come since");
+    let next = apply(&head, &forget, &gone(empty.clone()), stamp(121)).unwrap();
     assert_eq!(next.retired.len(), 1);
     let unknown = Edit { forget: vec!["acme/z.parquet".into()], ..forget };
-    assert!(matches!(refused(&head, &unknown, &empty), Conflict::NotForgettable(_)));
+    let all = Observed { gone: ["acme/z.parquet".to_owned()].into(), ..empty };
+    assert!(matches!(refused(&head, &unknown, &all), Conflict::NotForgettable(_)));
+}
+
+#[test]
+fn a_file_under_a_retired_name_is_what_was_retired_only_if_its_rows_are() {
+    let first = head();
+    let (mut edit, seen) = compaction(&first, 20);
+    let print = Fingerprint(7);
+    edit.retire.iter_mut().for_each(|r| r.fingerprint = Some(print));
+    let head = apply(&first, &edit, &seen, stamp(120)).unwrap();
+    let Retired { key, rows, .. } = head.retired[0].clone();
+    let after = |head: &Manifest, etag: Option<&str>, content| {
+        let found = Reread { key: key.clone(), size: 99, etag: etag.map(str::to_owned), content };
+        let edit = Edit { reread: vec![found], ..Edit::new(id(1), id(2)) };
+        let r = apply(head, &edit, &Observed::since(head), stamp(121)).unwrap().retired[0].clone();
+        (r.etag.unwrap(), r.size, r.set_aside)
+    };
+    let aside = |tag: &str| ("e".to_owned(), 1, Some(tag.to_owned()));
+    assert_eq!(after(&head, Some("copied"), Some((rows, print))), ("copied".to_owned(), 99, None), "a copy");
+    assert_eq!(after(&head, Some("f"), Some((rows, Fingerprint(8)))), aside("f"), "other rows");
+    assert_eq!(after(&head, Some("f"), Some((rows + 1, print))), aside("f"), "more rows");
+    assert_eq!(after(&head, Some("f"), None), aside("f"), "unreadable");
+    assert_eq!(after(&head, None, Some((rows, print))), aside(""), "without a tag it could not be told from the next");
+    let mut old = head.clone();
+    old.retired[0].fingerprint = None;
+    assert_eq!(after(&old, Some("f"), Some((rows, print))), aside("f"), "nothing is known of what was retired");
+    // What is in no retired list is nobody's business here.
+    let edit = Edit { reread: vec![Reread { key: "acme/z.parquet".into(), size: 1, etag: Some("f".into()), content: None }], ..Edit::new(id(1), id(2)) };
+    assert_eq!(apply(&head, &edit, &Observed::since(&head), stamp(121)).unwrap().retired, head.retired);
+}
+
+#[test]
+fn a_raw_file_without_a_known_tag_is_not_retired() {
+    let first = head();
+    let (edit, seen) = compaction(&first, 20);
+    for (ours, found) in [(None, Some("e")), (Some("e"), None), (None, None)] {
+        let (mut edit, mut seen) = (edit.clone(), seen.clone());
+        edit.retire[0].etag = ours.map(str::to_owned);
+        *seen.present.get_mut(&edit.retire[0].key).unwrap() = found.map(str::to_owned);
+        assert!(matches!(refused(&first, &edit, &seen), Conflict::Changed(_)), "{ours:?} {found:?}");
+    }
 }
 
 #[test]
@@ -260,11 +315,10 @@ fn hold(n: u64, done: bool) -> Hold {
 #[test]
 fn a_restore_is_recorded_once_and_its_files_stay_until_it_is_done() {
     let head = Manifest::first(tenant(), stamp(100));
-    assert_eq!((head.format, head.min_reader), (1, 1));
+    assert_eq!((head.format, head.min_reader), (3, 3));
     let seen = Observed::since(&head);
     let begin = Edit { hold: Some(hold(30, false)), ..Edit::new(id(1), id(2)) };
     let head = apply(&head, &begin, &seen, stamp(101)).unwrap();
-    assert_eq!((head.format, head.min_reader), (2, 2), "a program that does not know holds must not act on this");
 
     let mut seen = Observed::since(&head);
     let twice = Edit { hold: Some(hold(31, false)), ..Edit::new(id(1), id(3)) };

@@ -212,7 +212,16 @@ fn retired_quarantined_and_orphaned_files_are_left_alone_and_said_so() {
     for n in ["a", "b", "c", "d", "e"] {
         w.raw(n, MIB, -1);
     }
-    let retired = |key: &str| Retired { key: key.into(), size: 1, etag: Some("e".into()), rows: 1, at: at(0), reason: RetireReason::Compacted };
+    let retired = |key: &str| Retired {
+        key: key.into(),
+        size: 1,
+        etag: Some("e".into()),
+        rows: 1,
+        fingerprint: None,
+        set_aside: None,
+        at: at(0),
+        reason: RetireReason::Compacted,
+    };
     w.head.retired.push(retired("acme/a.parquet"));
     let bad = |key: &str, etag: &str| Quarantined { key: key.into(), size: 1, etag: Some(etag.into()), reason: "bad".into(), at: at(0) };
     w.head.quarantined = vec![bad("acme/b.parquet", "e"), bad("acme/c.parquet", "old version")];

@@ -109,7 +109,16 @@ fn whatever_may_need_something_is_not_idle() {
     let (head, file) = packed();
     assert!(idle(1, vec![file.clone(), raw(1), raw(2), raw(3)], Some(head.clone())).is_none(), "files to merge");
     let mut retiring = head.clone();
-    retiring.retired.push(Retired { key: raw(1).key, size: 1_000, etag: raw(1).etag, rows: 1, at: now(), reason: RetireReason::Compacted });
+    retiring.retired.push(Retired {
+        key: raw(1).key,
+        size: 1_000,
+        etag: raw(1).etag,
+        rows: 1,
+        fingerprint: None,
+        set_aside: None,
+        at: now(),
+        reason: RetireReason::Compacted,
+    });
     assert!(idle(1, vec![file.clone(), raw(1)], Some(retiring)).is_none(), "files to delete");
     let mut orphan = file.clone();
     orphan.key = orphan.key.replace(&FileId(Ulid::from_parts(1, 1)).to_string(), &FileId(Ulid::from_parts(1, 2)).to_string());

@@ -29,22 +29,42 @@ fn head(floor: u64) -> Manifest {
     m.floor = id(floor);
     m.snapshots.push(Snapshot { key: output(50 * HOUR), id: id(50 * HOUR), size: 1, etag: None, schema: None, stats: RowStats::default() });
     for (key, when) in [("acme/a.parquet", 10 * HOUR), ("acme/b.parquet", 20 * HOUR)] {
-        m.retired.push(Retired { key: key.into(), size: 1, etag: Some("e".into()), rows: 1, at: at(when), reason: RetireReason::Compacted });
+        m.retired.push(Retired {
+            key: key.into(),
+            size: 1,
+            etag: Some("e".into()),
+            rows: 1,
+            fingerprint: None,
+            set_aside: None,
+            at: at(when),
+            reason: RetireReason::Compacted,
+        });
     }
     m
+}
+
+/// Head and a listing; head's snapshot is there.
+fn evidence(head: Manifest, listing: &[Listed]) -> Evidence {
+    let mut listing = listing.to_vec();
+    if !listing.iter().any(|f| f.key == output(50 * HOUR)) {
+        listing.push(listed(&output(50 * HOUR), "e"));
+    }
+    Evidence::new(Inventory { head: Some(head), listing }, &BTreeSet::new()).unwrap()
 }
 
 #[test]
 fn only_what_head_retired_and_the_listing_shows_unchanged_is_deleted() {
     let listing = [listed("acme/a.parquet", "e"), listed("acme/b.parquet", "replaced"), listed("acme/c.parquet", "e"), listed(&output(50 * HOUR), "e")];
-    assert_eq!(deletable(&head(0), &listing, at(30 * HOUR), Duration::ZERO), ["acme/a.parquet"]);
-    assert_eq!(deletable(&head(0), &[], at(30 * HOUR), Duration::ZERO), Vec::<Key>::new());
+    assert_eq!(deletable(&evidence(head(0), &listing), at(30 * HOUR), Duration::ZERO), ["acme/a.parquet"]);
+    assert_eq!(deletable(&evidence(head(0), &[]), at(30 * HOUR), Duration::ZERO), Vec::<Key>::new());
+    let untagged = Listed { etag: None, ..listed("acme/a.parquet", "") };
+    assert_eq!(deletable(&evidence(head(0), &[untagged]), at(30 * HOUR), Duration::ZERO), Vec::<Key>::new(), "an unknown tag is no proof");
 }
 
 #[test]
 fn the_delete_delay_counts_from_the_commit() {
     let listing = [listed("acme/a.parquet", "e"), listed("acme/b.parquet", "e")];
-    let due = |now, hours: u64| deletable(&head(0), &listing, at(now), Duration::from_secs(hours * 3600));
+    let due = |now, hours: u64| deletable(&evidence(head(0), &listing), at(now), Duration::from_secs(hours * 3600));
     assert_eq!(due(21 * HOUR, 11), ["acme/a.parquet"]);
     assert_eq!(due(20 * HOUR, 11), Vec::<Key>::new());
     assert_eq!(due(31 * HOUR, 11), ["acme/a.parquet", "acme/b.parquet"]);
@@ -54,10 +74,19 @@ fn the_delete_delay_counts_from_the_commit() {
 fn a_damaged_manifest_cannot_make_us_delete_what_is_live_or_not_ours() {
     let mut m = head(0);
     for key in [output(50 * HOUR), "other/x.parquet".into(), "acme/notes.txt".into(), "_icepack/acme/manifest/1.json".into()] {
-        m.retired.push(Retired { key, size: 1, etag: Some("e".into()), rows: 1, at: at(0), reason: RetireReason::Compacted });
+        m.retired.push(Retired {
+            key,
+            size: 1,
+            etag: Some("e".into()),
+            rows: 1,
+            fingerprint: None,
+            set_aside: None,
+            at: at(0),
+            reason: RetireReason::Compacted,
+        });
     }
     let listing: Vec<_> = m.retired.iter().map(|r| listed(&r.key, "e")).collect();
-    assert_eq!(deletable(&m, &listing, at(90 * HOUR), Duration::ZERO), ["acme/a.parquet", "acme/b.parquet"]);
+    assert_eq!(deletable(&evidence(m.clone(), &listing), at(90 * HOUR), Duration::ZERO), ["acme/a.parquet", "acme/b.parquet"]);
 }
 
 #[test]
@@ -65,30 +94,77 @@ fn orphans_wait_for_a_committed_floor() {
     let (old, new) = (output(10 * HOUR), output(40 * HOUR));
     let listing = [listed(&old, "e"), listed(&new, "e"), listed(&output(50 * HOUR), "e"), listed("acme/raw.parquet", "e")];
     assert_eq!(orphans(&head(0), &listing).len(), 2);
-    assert_eq!(collectable(&head(0), &listing), Vec::<Key>::new());
-    assert_eq!(collectable(&head(20 * HOUR), &listing), [old]);
+    assert_eq!(collectable(&evidence(head(0), &listing)), Vec::<Key>::new());
+    assert_eq!(collectable(&evidence(head(20 * HOUR), &listing)), [old]);
     // Live outputs are below the floor too, and stay.
-    assert_eq!(collectable(&head(60 * HOUR), &listing).len(), 2);
+    assert_eq!(collectable(&evidence(head(60 * HOUR), &listing)).len(), 2);
 }
 
 #[test]
 fn the_floor_rises_only_for_something_and_by_the_stores_clock() {
     let orphans = [id(10 * HOUR)];
     let grace = Duration::from_secs(24 * 3600);
-    assert_eq!(next_floor(&head(0), &orphans, at(30 * HOUR), grace), None, "too young");
-    assert_eq!(next_floor(&head(0), &orphans, at(35 * HOUR), grace), Some(FileId::floor_at(at(11 * HOUR))));
-    assert_eq!(next_floor(&head(0), &[], at(90 * HOUR), grace), None, "no orphan");
-    assert_eq!(next_floor(&head(20 * HOUR), &orphans, at(35 * HOUR), grace), None, "it never falls");
+    assert_eq!(next_floor(&evidence(head(0), &[]), &orphans, at(30 * HOUR), grace), None, "too young");
+    assert_eq!(next_floor(&evidence(head(0), &[]), &orphans, at(35 * HOUR), grace), Some(FileId::floor_at(at(11 * HOUR))));
+    assert_eq!(next_floor(&evidence(head(0), &[]), &[], at(90 * HOUR), grace), None, "no orphan");
+    assert_eq!(next_floor(&evidence(head(20 * HOUR), &[]), &orphans, at(35 * HOUR), grace), None, "it never falls");
 }
 
 #[test]
-fn what_is_gone_or_replaced_is_forgotten() {
+fn what_was_seen_gone_is_forgotten_and_what_a_listing_misses_is_not() {
     let mut m = head(0);
     for key in ["acme/bad.parquet", "acme/mended.parquet", "acme/worse.parquet"] {
         m.quarantined.push(Quarantined { key: key.into(), size: 1, etag: Some("e".into()), reason: String::new(), at: at(0) });
     }
     let listing = [listed("acme/b.parquet", "e"), listed("acme/bad.parquet", "e"), listed("acme/mended.parquet", "new")];
-    assert_eq!(forgettable(&m, &listing), ["acme/a.parquet", "acme/mended.parquet", "acme/worse.parquet"]);
+    let mended = ["acme/mended.parquet", "acme/worse.parquet"];
+    assert_eq!(forgettable(&m, &listing, &BTreeSet::new()), mended, "the listing may be late");
+    let gone = ["acme/a.parquet".to_owned(), "acme/b.parquet".to_owned()].into();
+    assert_eq!(
+        forgettable(&m, &listing, &gone),
+        [&["acme/a.parquet"], mended.as_slice()].concat(),
+        "what is listed as it was retired was not deleted after all"
+    );
+    let listing = [listed("acme/b.parquet", "new")];
+    assert!(forgettable(&m, &listing, &gone).contains(&"acme/b.parquet".to_owned()), "deleted, and another has come since");
+    assert!(!forgettable(&m, &listing, &BTreeSet::new()).contains(&"acme/b.parquet".to_owned()), "another tag alone says nothing");
+}
+
+#[test]
+fn a_file_under_a_retired_name_is_looked_at_once_under_each_tag() {
+    let stands = |m: &Manifest, etag: Option<&str>| {
+        let listing = [Listed { etag: etag.map(str::to_owned), ..listed("acme/a.parquet", "") }];
+        match standings(m, &listing)[0].1 {
+            Standing::Waiting => "waiting",
+            Standing::Unlisted => "unlisted",
+            Standing::Unsettled(_) => "unsettled",
+            Standing::SetAside(_) => "set aside",
+        }
+    };
+    let mut m = head(0);
+    assert_eq!([stands(&m, Some("e")), stands(&m, Some("f")), stands(&m, None)], ["waiting", "unsettled", "unsettled"]);
+    m.retired[0].set_aside = Some("f".into());
+    assert_eq!([stands(&m, Some("e")), stands(&m, Some("f")), stands(&m, Some("g")), stands(&m, None)], ["waiting", "set aside", "unsettled", "unsettled"]);
+    m.retired[0].set_aside = Some(String::new());
+    assert_eq!([stands(&m, Some("f")), stands(&m, None)], ["unsettled", "set aside"]);
+    assert_eq!(standings(&m, &[])[0].1, Standing::Unlisted);
+
+    // A pass has nothing to do about what is set aside; about everything else it has.
+    m.retired.truncate(1);
+    let due = |listing: &[Listed]| is_due(&Inventory { head: Some(m.clone()), listing: listing.to_vec() }, at(90 * HOUR));
+    assert!(!due(&[Listed { etag: None, ..listed("acme/a.parquet", "") }]));
+    assert!(due(&[listed("acme/a.parquet", "f")]) && due(&[listed("acme/a.parquet", "e")]) && due(&[]));
+}
+
+#[test]
+fn a_copy_of_a_live_snapshot_is_no_orphan() {
+    let (live, moved) = (output(50 * HOUR), output(50 * HOUR).replace("acme/1970-01/", "acme/elsewhere/"));
+    assert_ne!(live, moved);
+    let listing = [listed(&live, "e"), listed(&moved, "e")];
+    let m = head(60 * HOUR);
+    assert_eq!(orphans(&m, &listing), []);
+    assert_eq!(collectable(&evidence(m.clone(), &listing)), Vec::<Key>::new());
+    assert_eq!(strays(&m, &listing), [(&listing[1], &live)]);
 }
 
 #[test]

@@ -87,6 +87,8 @@ pub(super) struct Job {
     stop: Stop,
     progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
     taken: Cell<(u64, Fingerprint)>,
+    /// What was read of each input, by turn.
+    read: RefCell<Vec<Fingerprint>>,
     spill_dir: PathBuf,
     /// Made when it is first needed; removed with the job, whatever happens.
     temp: RefCell<Option<TempDir>>,
@@ -124,6 +126,7 @@ impl Job {
             stop,
             progress,
             taken: Cell::default(),
+            read: RefCell::new(vec![Fingerprint::default(); opened.turns.len()]),
             spill_dir: spec.spill_dir.clone(),
             temp: RefCell::default(),
             spilled: Cell::new(0),
@@ -175,6 +178,18 @@ impl Job {
         let (r, f) = self.taken.get();
         self.taken.set((r + rows, f.plus(fingerprint)));
         (self.progress)(bytes, rows);
+    }
+
+    /// Rows of the input of `turn` were read.
+    pub fn read_of(&self, turn: usize, fingerprint: Fingerprint) {
+        if let Some(sum) = self.read.borrow_mut().get_mut(turn) {
+            *sum = sum.plus(fingerprint);
+        }
+    }
+
+    /// The fingerprint of all that was read of the input of `turn`; none where content is not checked.
+    pub fn print_of(&self, turn: usize) -> Option<Fingerprint> {
+        self.read.borrow().get(turn).copied().filter(|_| self.check_content)
     }
 
     /// Input rows read so far, and their fingerprint where content is checked.

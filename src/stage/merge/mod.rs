@@ -208,7 +208,7 @@ fn blocking(
     on_progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
     parts: OutputParts,
 ) -> Result<MergeOutcome, MergeError> {
-    let inputs = opened.inputs.iter().map(open::Opened::seen).collect();
+    let mut inputs: Vec<(usize, SeenInput)> = opened.inputs.iter().map(|o| (o.turn, o.seen())).collect();
     let schema = described(&opened.schema);
     let job = Job::new(&opened, spec, shares, stop.clone(), parts.runtime.clone(), on_progress)?;
     let cutoff = leaving(spec, &opened);
@@ -234,6 +234,10 @@ fn blocking(
     let merged = runs.and_then(|runs| output::beside(output, |steps| whole::merge(&job, &rules, runs, steps)));
     let written = merged.map_err(|e| job.verdict(e))?;
     balance(&job, &written, spec.check_content)?;
+    for (turn, input) in &mut inputs {
+        input.fingerprint = input.fingerprint.or_else(|| job.print_of(*turn));
+    }
+    let inputs = inputs.into_iter().map(|(_, input)| input).collect();
     let (copied_runs, copied_bytes) = job.copies();
     Ok(MergeOutcome {
         snapshots: written.snapshots,

@@ -21,6 +21,7 @@ use super::{BadInput, MergeError, MergeSpec};
 use crate::error::{Error, Result};
 use crate::model::file::{Extent, Micros, SeenInput};
 use crate::model::plan::PlannedInput;
+use crate::model::same::Sameness;
 use crate::parquet_io::profile::Profile;
 use crate::parquet_io::read::{Closed, Input, TAIL, footer_len, read_tail};
 use crate::parquet_io::schema::UnionSchema;
@@ -48,10 +49,16 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// What the read showed.
+    /// What the read showed. The fingerprint of a raw file comes once it has been read.
     pub fn seen(&self) -> SeenInput {
         let ident = &self.file.ident;
-        SeenInput { key: ident.key.clone(), size: ident.size, etag: ident.etag.clone(), rows: self.rows }
+        SeenInput {
+            key: ident.key.clone(),
+            size: ident.size,
+            etag: ident.etag.clone(),
+            rows: self.rows,
+            fingerprint: self.planned.stats.map(|s| s.fingerprint),
+        }
     }
 
     /// Its bytes, and the time of its dated rows.
@@ -218,7 +225,11 @@ impl Opener {
         match footer_len(&bytes, meta.size) {
             Ok(need) if need > bytes.len() as u64 => {
                 let again = fetch_end(self.store.as_ref(), path, &planned.key, need).await?;
-                if again.meta.e_tag == meta.e_tag { Ok((meta, Fetched::Tail(again.bytes, disk))) } else { Err(Error::Gone(planned.key.clone())) }
+                if Sameness::of(meta.e_tag.as_deref(), again.meta.e_tag.as_deref()).is_same() {
+                    Ok((meta, Fetched::Tail(again.bytes, disk)))
+                } else {
+                    Err(Error::Gone(planned.key.clone()))
+                }
             }
             // Where it is no footer at all, opening it says so.
             _ => Ok((meta, Fetched::Tail(bytes, disk))),
@@ -305,7 +316,8 @@ fn same_version(planned: &PlannedInput, meta: &ObjectMeta) -> Result<()> {
         let ident = Ident { key: planned.key.clone(), size: meta.size, etag: meta.e_tag.clone() };
         return Err(ident.bad(format!("it has {} bytes, and the manifest says {}", meta.size, planned.size)));
     }
-    let other_tag = matches!((&planned.etag, &meta.e_tag), (Some(a), Some(b)) if a != b);
+    // Where a tag is unknown, what was read has its own, and the commit asks for that one.
+    let other_tag = Sameness::of(planned.etag.as_deref(), meta.e_tag.as_deref()).is_other();
     if other_tag || meta.size != planned.size { Err(Error::Gone(planned.key.clone())) } else { Ok(()) }
 }
 

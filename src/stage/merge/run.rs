@@ -194,6 +194,7 @@ impl InputFeed {
         })?;
         let Some(Decoded { chunk, fingerprint }) = decoded else { return self.end(job).map(|()| None) };
         self.fingerprint = self.fingerprint.plus(fingerprint);
+        job.read_of(self.input.turn, fingerprint);
         let rows = chunk.batch.num_rows() as u64;
         self.rows += rows;
         let (bytes, all) = self.extent();

@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use crate::error::{Error, Result};
 use crate::model::manifest::Checksum;
+use crate::model::same::plain;
 use crate::stage::retry::{RetryPolicy, retry};
 use crate::stage::store;
 
@@ -197,6 +198,11 @@ async fn abandon(key: &str, upload: &mut dyn Parts) {
     }
 }
 
+/// A tag that says something: some stores answer an empty one to the completion of an upload.
+fn known(etag: Option<String>) -> Option<String> {
+    etag.filter(|tag| plain(tag).is_some())
+}
+
 /// A store of object_store's.
 #[derive(Debug, Clone)]
 pub struct StoreDestination {
@@ -215,7 +221,7 @@ impl StoreDestination {
             .await
             .map_err(|e| Error::store(format!("cannot check `{key}` after writing it"), e))?;
         if meta.size == size {
-            return Ok(Done { size, etag: meta.e_tag, checksum: None });
+            return Ok(Done { size, etag: known(meta.e_tag), checksum: None });
         }
         Err(Error::Local {
             action: format!("cannot trust `{key}` after writing it"),
@@ -235,8 +241,10 @@ impl Destination for StoreDestination {
                 self.store.put_opts(&path, payload.clone(), options)
             };
             match retry(&self.retry, &format!("put {key}"), put).await {
-                Ok(result) if result.e_tag.is_some() => return Ok(Done { size, etag: result.e_tag, checksum: None }),
-                Ok(_) => return self.confirm(key, &path, size).await,
+                Ok(result) => match known(result.e_tag) {
+                    Some(etag) => return Ok(Done { size, etag: Some(etag), checksum: None }),
+                    None => return self.confirm(key, &path, size).await,
+                },
                 // Our id is in the name, so it is our own: an attempt whose reply was lost, tried again by the client.
                 Err(object_store::Error::AlreadyExists { .. }) => match self.confirm(key, &path, size).await {
                     // Some stores say "conflict" while an earlier attempt is still being settled.
@@ -279,7 +287,7 @@ impl Parts for StoreParts {
         // the reply may have been lost, not the object.
         let seen = self.destination.confirm(&self.key, &self.path, size).await;
         match (result, seen) {
-            (Ok(result), Ok(seen)) => Ok(Done { etag: seen.etag.or(result.e_tag), ..seen }),
+            (Ok(result), Ok(seen)) => Ok(Done { etag: seen.etag.or(known(result.e_tag)), ..seen }),
             // Who sweeps may have raised the floor above it already.
             (Ok(_), Err(Error::Store { source: object_store::Error::NotFound { .. }, .. })) => {
                 Err(Error::Conflict(format!("`{}` is gone since it was written, as an output that no manifest names", self.key)))

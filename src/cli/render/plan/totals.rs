@@ -51,7 +51,7 @@ impl Totals {
     pub fn of(plan: &Plan) -> Self {
         let is_raw = |key: &str| classify(&plan.tenant, key) == FileKind::Raw;
         let taken = plan.groups.iter().flat_map(|g| &g.inputs).filter(|i| !i.is_snapshot()).map(|i| i.size);
-        let left = plan.skipped.iter().filter(|s| is_raw(&s.key) && s.reason != SkipReason::Retired).map(|s| s.size);
+        let left = plan.skipped.iter().filter(|s| is_raw(&s.key) && !matches!(s.reason, SkipReason::Retired | SkipReason::SetAside { .. })).map(|s| s.size);
         let raw: Vec<u64> = taken.chain(left).collect();
         Self {
             tenants: 1,
