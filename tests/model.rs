@@ -65,7 +65,7 @@ fn describe(s: &State, action: &Action) -> String {
 }
 
 /// What an honest model must get to, or it proves less than it seems to.
-const MUST_REACH: [&str; 35] = [
+const MUST_REACH: [&str; 37] = [
     "head is another manifest than the one listed",
     "committed",
     "committed after a rebase",
@@ -98,6 +98,8 @@ const MUST_REACH: [&str; 35] = [
     "a restore is done",
     "a restore was done before",
     "a restore overlaps another",
+    "a restore goes on where another broke off",
+    "a restore finds a file written",
     "a file under a retired name is looked at",
     "head is read again, for a snapshot of it is gone",
     "a head that is older than the store is refused",
@@ -145,6 +147,7 @@ fn mutants() -> Vec<Mutant> {
         (Some(Check::Held), None, w::restore),
         (Some(Check::AlreadyRestored), None, w::restores_that_overlap),
         (Some(Check::HoldGone), Some(Fault::ReleasesUndone), w::restore),
+        (Some(Check::NotForgettable), Some(Fault::ForgetsHeld), w::restore_twice),
         (None, Some(Fault::SkipsSupersededCheck), w::revival),
         (None, Some(Fault::DeletesFromMemory), w::revival),
         (None, Some(Fault::CollectsWithoutFloor), w::floor),

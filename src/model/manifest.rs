@@ -91,6 +91,11 @@ impl Manifest {
         self.retired.iter().map(|r| r.key.as_str()).collect()
     }
 
+    /// The keys of the files that restores brought, or are to bring, as long as their holds name them.
+    pub fn held_keys(&self) -> BTreeSet<&str> {
+        self.holds.iter().flat_map(|h| &h.files).map(String::as_str).collect()
+    }
+
     /// Whether every key lies where `tenant`'s keys must, and every output has the id that its name says.
     ///
     /// # Errors

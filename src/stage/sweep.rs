@@ -69,7 +69,8 @@ impl Sweeper<'_> {
     /// Of the store, or of the commit. What was not deleted or forgotten is taken up by the next pass: the manifest remembers.
     pub async fn sweep(&self, receipts: &BTreeSet<Key>) -> Result<SweepReport> {
         let mut report = SweepReport::default();
-        // Three times at most: raising the floor is a commit, and only what lies below a committed floor may go; so is taking note of what a file under a retired name is.
+        // Three times at most: raising the floor is a commit, and only what lies below a committed floor may go; so is taking note of what a file under a retired name is. What a
+        // hold named may be forgotten once it is released.
         for _ in 0..3 {
             let evidence = discover::evidence(self.store, self.tenant).await?;
             let Some(head) = evidence.head() else { break };
@@ -107,7 +108,7 @@ impl Sweeper<'_> {
             }
             seen.listing = Some(listing.iter().map(|f| (f.key.clone(), f.etag.clone())).collect());
             seen.receipts.clone_from(receipts);
-            let again = edit.floor.is_some() || !edit.reread.is_empty();
+            let again = edit.floor.is_some() || !edit.reread.is_empty() || !edit.release.is_empty();
             let newer = self.committer.commit(head.clone(), &edit, seen).await?;
             let looked: BTreeSet<&str> = edit.reread.iter().map(|r| r.key.as_str()).collect();
             for (key, why) in sweep::set_aside(&newer, &listing).into_iter().filter(|(key, _)| looked.contains(key.as_str())) {

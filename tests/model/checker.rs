@@ -64,6 +64,8 @@ pub enum Fault {
     BelievesListings,
     /// And one that shows another tag.
     TakesTagsForFiles,
+    /// Forgets a file that a hold names once it is gone.
+    ForgetsHeld,
     /// Collects by a head that names what is not there.
     BelievesHead,
 }
@@ -195,7 +197,7 @@ impl Model {
         let (w, once) = if self.source.is_empty() {
             (s.world.as_ref(), true)
         } else {
-            (restored, with) = (self.restored_once(s) && self.can_be_finished(s), self.with_restored(s));
+            (restored, with) = (self.restored_once(s) && self.can_be_finished(s) && self.undone_is_left_alone(s), self.with_restored(s));
             (&with, restored)
         };
         let held = [w.i1_every_row_once(), w.i2_head_names_what_exists(), w.i3_only_the_dead_are_deleted(), w.i4_no_commit_is_lost(), w.i5_no_path_crosses()];

@@ -193,7 +193,7 @@ impl Model {
             self.reached("an archive entry is settled");
         }
         let (raised, settled) = (c.wish.0.floor.is_some(), !c.wish.0.reread.is_empty());
-        if (!raised && !settled) || sweep.round > 1 {
+        if (!raised && !settled && c.wish.0.release.is_empty()) || sweep.round > 1 {
             s.procs[p].pc = Pc::ListForPruning { version: c.next.version };
             return;
         }

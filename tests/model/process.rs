@@ -347,11 +347,16 @@ impl Model {
         // It was believed before anything was deleted, and still is.
         let named = head.snapshots.iter().map(|s| s.key.clone()).collect();
         let Ok(evidence) = Evidence::new(inventory(Some(&head), &listing), &named) else { return self.end(s, p) };
-        let gone = self.gone(s, &head, &listing, &sweep);
+        let mut gone = self.gone(s, &head, &listing, &sweep);
         let unnamed: Vec<FileId> = sweep::orphans(&head, &listing).into_iter().map(|(id, _)| id).collect();
         let mut edit = Edit::new(name(p as u64), name(Self::seed(s, p) + 6 + u64::from(sweep.round)));
         edit.reread = self.reread(s, &head, &listing);
         edit.forget = sweep::forgettable(&head, &listing, &gone);
+        if self.fault == Some(Fault::ForgetsHeld) {
+            let held = sweep::standings(&head, &listing).into_iter().filter(|(r, standing)| *standing == Standing::Held && !s.world.hot.contains_key(&r.key));
+            edit.forget.extend(held.map(|(r, _)| r.key.clone()));
+            gone.extend(edit.forget.iter().cloned());
+        }
         edit.floor = sweep::next_floor(&evidence, &unnamed, at(s.procs[p].began), GRACE);
         edit.release = sweep::releasable(&head, at(s.time));
         edit.settle = head.archives.iter().map(|a| a.key.clone()).filter(|k| sweep.filed.contains(k)).collect();

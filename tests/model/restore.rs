@@ -121,7 +121,7 @@ impl Model {
         if absent {
             let rows: Vec<Row> = self.rows_of(&file).filter(|row| self.request(s, p).takes(*row)).collect();
             // A directory dates what it holds: the same bytes from another process have another tag.
-            let tag = format!("copied by {p} in {}", s.procs[p].phase);
+            let tag = format!("{TOUCHED} by {p} in {}", s.procs[p].phase);
             s.change(|w| drop(w.hot.insert(file, object(tag, &rows))));
         } else {
             self.reached("a restore finds a file written");
@@ -174,6 +174,13 @@ impl Model {
                 _ => live + cold <= 1,
             }
         })
+    }
+
+    /// Until a restore is done, nobody takes its files: it would write them again, for nothing.
+    pub fn undone_is_left_alone(&self, s: &State) -> bool {
+        let Some(head) = s.world.head() else { return true };
+        let retired = head.retired_keys();
+        head.holds.iter().filter(|h| !h.done).flat_map(|h| &h.files).all(|key| !retired.contains(key.as_str()))
     }
 
     /// The world as the other invariants are to judge it: they know nothing of rows that come from elsewhere.

@@ -230,6 +230,7 @@ pub fn small() -> Vec<(&'static str, Model)> {
         ("groups", groups()),
         ("birth", birth()),
         ("a restore", restore()),
+        ("two restores of the same", restore_twice()),
         ("restores that overlap", restores_that_overlap()),
         ("a file is touched", touched()),
         ("a late listing", late_listing()),
@@ -238,12 +239,7 @@ pub fn small() -> Vec<(&'static str, Model)> {
 }
 
 pub fn not_yet() -> Vec<(&'static str, Model)> {
-    vec![
-        ("two restores of the same", restore_twice()),
-        ("a restore and expiry", restore_and_expiry()),
-        ("a restore after a hold", restore_after_a_hold()),
-        ("an old head of nothing", old_head_of_nothing()),
-    ]
+    vec![("a restore and expiry", restore_and_expiry()), ("a restore after a hold", restore_after_a_hold()), ("an old head of nothing", old_head_of_nothing())]
 }
 
 /// Everything at once: minutes, and gigabytes.
