@@ -5,14 +5,26 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use icepack::clock::{Clock, SystemClock};
+use icepack::error::Error;
 use icepack::model::inspect::Health;
+use icepack::run::Selection;
 use icepack::stage::conformance::{Bench, PROBES};
+use icepack::stage::doctor::preflight;
+use icepack::{CompactionConfig, CompactionManager};
 use object_store::local::LocalFileSystem;
-use support::{Store, job, s3, servers};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use support::{Store, job, memory, s3, servers};
 
 /// Every check is good, but for those that are named here as limited; nothing is left in the store.
 async fn conforms(name: &str, store: Store, limited: &[&str]) {
@@ -103,4 +115,115 @@ async fn a_gateway_that_ignores_conditions_is_refused_and_left_as_it_was() {
     let (health, detail) = Bench::examine(&store, &clock, race).await;
     println!("{:12} {:28} {health:?}: {detail}", "juicefs", race.name);
     assert_eq!(health, Health::Unsafe, "{detail}");
+}
+
+/// What a store's replies make of an ETag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tags {
+    /// Listings show none.
+    Unlisted,
+    /// Listings show another: a hash of their own, say.
+    Relisted,
+    /// The reply to a PUT has an empty one, as that of some servers to the completion of an upload.
+    EmptyInPut,
+}
+
+/// A store in memory that differs from others in its ETags alone.
+#[derive(Debug, Clone)]
+struct Tagged(Store, Tags);
+
+impl fmt::Display for Tagged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the store of the test")
+    }
+}
+
+impl Tagged {
+    fn shown(tags: Tags, meta: ObjectMeta) -> ObjectMeta {
+        match tags {
+            Tags::Unlisted => ObjectMeta { e_tag: None, ..meta },
+            Tags::Relisted => ObjectMeta { e_tag: meta.e_tag.map(|tag| format!("{tag}-list")), ..meta },
+            Tags::EmptyInPut => meta,
+        }
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Tagged {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        let done = self.0.put_opts(location, payload, opts).await?;
+        Ok(if self.1 == Tags::EmptyInPut { PutResult { e_tag: Some(String::new()), ..done } } else { done })
+    }
+
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.0.put_multipart_opts(location, opts).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.0.get_opts(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.0.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let tags = self.1;
+        self.0.list(prefix).map(move |meta| meta.map(|m| Self::shown(tags, m))).boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.0.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.0.copy_opts(from, to, options).await
+    }
+}
+
+/// Where a listing cannot tell a file that waits to be deleted from a new one of its name, nothing is begun.
+#[tokio::test]
+async fn a_store_whose_listings_show_no_tags_or_others_is_refused() {
+    for tags in [Tags::Unlisted, Tags::Relisted] {
+        let inner = memory();
+        support::seed(&inner, "acme", 4, 10, Utc::now() - TimeDelta::minutes(1)).await;
+        let before = contents(&inner).await;
+        let store: Store = Arc::new(Tagged(Arc::clone(&inner), tags));
+        let refused = CompactionManager::new(Arc::clone(&store), CompactionConfig::default()).run_pass(&Selection::all()).await;
+        let Err(Error::Refused(why)) = refused else { panic!("{tags:?}: {refused:?}") };
+        assert!(why.contains("in GET and") && why.contains("in a listing: a file that waits to be deleted"), "{why}");
+        assert_eq!(contents(&inner).await, before, "{tags:?}");
+
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let probe = PROBES.iter().find(|p| p.name == "list after put").unwrap();
+        let (health, detail) = Bench::examine(&store, &clock, probe).await;
+        assert_eq!(health, Health::Unsafe, "{detail}");
+        assert!(detail.ends_with("a pass refuses to run there"), "{detail}");
+    }
+}
+
+/// An empty ETag says as much as none: it is neither the same nor another.
+#[tokio::test]
+async fn an_empty_tag_in_the_reply_to_a_put_does_no_harm() {
+    let inner = memory();
+    let store: Store = Arc::new(Tagged(Arc::clone(&inner), Tags::EmptyInPut));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    preflight(&store, clock.mint(icepack::model::names::FileId::NIL)).await.unwrap();
+    for name in ["list after put", "multipart"] {
+        let probe = PROBES.iter().find(|p| p.name == name).unwrap();
+        let (health, detail) = Bench::examine(&store, &clock, probe).await;
+        assert_eq!(health, Health::Good, "{name}: {detail}");
+    }
+    let rows = support::seed(&inner, "acme", 4, 10, Utc::now() - TimeDelta::minutes(1)).await;
+    let manager = CompactionManager::new(Arc::clone(&store), support::eager());
+    for _ in 0..2 {
+        manager.run_pass(&Selection::all()).await.unwrap();
+    }
+    assert_eq!(support::live(&inner, "acme").await, support::sorted(rows));
+    let [snapshot] = support::tenant_keys(&inner, "acme").await.try_into().unwrap();
+    let manifests: Vec<_> = support::keys(&inner).await.into_iter().filter(|k| k.starts_with("_icepack/acme/manifest/")).collect();
+    let head: serde_json::Value = serde_json::from_slice(&support::get(&inner, manifests.last().unwrap()).await).unwrap();
+    assert_eq!(head["snapshots"][0]["key"], snapshot);
+    assert_ne!(head["snapshots"][0]["etag"].as_str(), Some(""), "the store is asked for the tag");
+    assert!(head["snapshots"][0]["etag"].is_string(), "{head}");
 }

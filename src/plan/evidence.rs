@@ -6,10 +6,16 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::sweep;
 use crate::model::file::{Listed, Snapshot};
 use crate::model::manifest::Manifest;
 use crate::model::names::{Key, Tenant};
 use crate::model::plan::Inventory;
+
+/// Runners' clocks may differ by so much before the order of their ids says something.
+const MARGIN: TimeDelta = TimeDelta::hours(2);
 
 /// Head and a listing taken after it was read, of which each snapshot was seen to be there.
 #[derive(Debug, Clone)]
@@ -48,6 +54,29 @@ pub fn unlisted(inventory: &Inventory) -> Vec<&Snapshot> {
     head.snapshots.iter().filter(|s| !listed.contains(s.key.as_str())).collect()
 }
 
+/// Outputs that head does not name and that contradict it: minted after head's commit by their ids, and written long before head's object by the store's clock. So somebody put head
+/// again, after them: it is an older one, and may not know of the commit that they belong to. `put_at` is the store's time of head's object.
+///
+/// What a run leaves that broke off is younger than head both ways. A copy that keeps times hides this; then only a missing snapshot tells.
+pub fn overtaken(inventory: &Inventory, put_at: DateTime<Utc>) -> Vec<Key> {
+    let younger = younger(inventory);
+    younger.into_iter().filter(|f| f.modified.checked_add_signed(MARGIN).is_some_and(|t| t < put_at)).map(|f| f.key.clone()).collect()
+}
+
+/// Outputs that head does not name, with ids minted after its commit.
+pub fn younger(inventory: &Inventory) -> Vec<&Listed> {
+    let Some(head) = &inventory.head else { return Vec::new() };
+    sweep::orphans(head, &inventory.listing).into_iter().filter(|(id, _)| *id > head.commit_id).map(|(_, f)| f).collect()
+}
+
+/// Why nothing is done to a tenant whose head was put again after `overtaken` were written.
+pub fn refusal_of_older(tenant: &Tenant, version: u64, overtaken: &[Key]) -> String {
+    let (n, first) = (overtaken.len(), overtaken.first().map_or("", String::as_str));
+    format!(
+        "version {version} of the manifest of tenant `{tenant}` was put into the store after {n} of its snapshots were written, first `{first}`, and does not know them. Either it is an older manifest that was brought back, or a runner's clock is hours wrong. Nothing of the tenant was changed. Bring back the newest manifest: `icepack verify --tenant {tenant}` lists the files, and the runbook has the steps"
+    )
+}
+
 /// Why nothing is done to a tenant of which `missing` are not there, and what to do.
 pub fn refusal(tenant: &Tenant, version: u64, missing: &[Key]) -> String {
     let first = missing.first().map_or("", String::as_str);
@@ -59,8 +88,6 @@ pub fn refusal(tenant: &Tenant, version: u64, missing: &[Key]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
-
     use super::*;
     use crate::model::file::{Micros, RowStats};
     use crate::model::manifest::Stamp;
@@ -85,5 +112,20 @@ mod tests {
         let key = late.head.as_ref().unwrap().snapshots[1].key.clone();
         assert_eq!(Evidence::new(late.clone(), &nothing).unwrap_err(), [key.clone()]);
         assert!(Evidence::new(late, &[key].into()).is_ok(), "the listing was late");
+    }
+
+    #[test]
+    fn an_output_that_is_younger_than_head_by_its_id_and_older_by_the_store_contradicts_it() {
+        let hour = |n: i64| DateTime::UNIX_EPOCH + TimeDelta::hours(n);
+        // Head's commit is of the first millisecond, and so is what it names; the output is of the third.
+        let mut found = inventory(&[1], &[1, 3]);
+        found.listing[1].modified = hour(10);
+        let orphan = found.listing[1].key.clone();
+        assert_eq!(overtaken(&found, hour(13)), [orphan]);
+        assert_eq!(overtaken(&found, hour(12)), Vec::<Key>::new(), "clocks differ");
+        assert_eq!(overtaken(&found, hour(9)), Vec::<Key>::new(), "left by a run that broke off since");
+        // What came before head by its id is an orphan like any other.
+        let known = Inventory { head: found.head.clone().map(|m| Manifest { commit_id: FileId(ulid::Ulid::from_parts(4, 1)), ..m }), ..found };
+        assert_eq!(overtaken(&known, hour(13)), Vec::<Key>::new());
     }
 }

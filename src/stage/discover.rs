@@ -232,7 +232,7 @@ pub async fn inventory(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Inven
 /// Head and a listing that it can be believed by: each snapshot that head names was seen.
 ///
 /// # Errors
-/// As [`inventory`]; [`Error::Refused`] where a snapshot is not in the store, and head is head all the same.
+/// As [`inventory`]; [`Error::Refused`] where a snapshot is not in the store, or head was put again after outputs that it does not know, and head is head all the same.
 pub async fn evidence(store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Result<Evidence> {
     for _ in 0..LIVE_TRIES {
         let found = inventory(store.as_ref(), tenant).await?;
@@ -240,13 +240,15 @@ pub async fn evidence(store: &Arc<dyn ObjectStore>, tenant: &Tenant) -> Result<E
         // A listing may be late, an answer about one object is not.
         let seen = present(store, unlisted).await?;
         let version = found.head.as_ref().map(|m| (m.version, m.commit_id));
-        let missing = match Evidence::new(found, &seen) {
-            Ok(evidence) => return Ok(evidence),
-            Err(missing) => missing,
+        let overtaken = overtaken(store.as_ref(), tenant, &found).await?;
+        let why = match Evidence::new(found, &seen) {
+            Ok(evidence) if overtaken.is_empty() => return Ok(evidence),
+            Ok(_) => evidence::refusal_of_older(tenant, version.map_or(0, |(v, _)| v), &overtaken),
+            Err(missing) => evidence::refusal(tenant, version.map_or(0, |(v, _)| v), &missing),
         };
         // Another run may have merged and deleted them since head was read.
         if head(store.as_ref(), tenant, 0).await?.map(|m| (m.version, m.commit_id)) == version {
-            return Err(Error::Refused(evidence::refusal(tenant, version.map_or(0, |(v, _)| v), &missing)));
+            return Err(Error::Refused(why));
         }
     }
     Err(Error::Conflict(format!("tenant `{tenant}` was committed to all the time: no consistent view could be taken")))
@@ -260,6 +262,13 @@ pub async fn present(store: &Arc<dyn ObjectStore>, keys: Vec<Key>) -> Result<BTr
     let asked = stream::iter(keys).map(|key| is_there(Arc::clone(store), key));
     let found: Vec<Option<Key>> = asked.buffer_unordered(HEADS_AT_ONCE).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
+}
+
+/// Outputs that say that head is an older manifest. The store is asked for head's time only where there are some that could.
+async fn overtaken(store: &dyn ObjectStore, tenant: &Tenant, found: &Inventory) -> Result<Vec<Key>> {
+    let Some(head) = found.head.as_ref().filter(|_| !evidence::younger(found).is_empty()) else { return Ok(Vec::new()) };
+    let put_at = versions(store, tenant).await?.into_iter().find(|(version, _)| *version == head.version).map(|(_, at)| at);
+    Ok(put_at.map_or_else(Vec::new, |at| evidence::overtaken(found, at)))
 }
 
 async fn is_there(store: Arc<dyn ObjectStore>, key: Key) -> Result<Option<Key>> {

@@ -121,6 +121,39 @@ async fn an_older_manifest_that_is_brought_back_deletes_nothing() {
     assert_eq!(rows(&store).await, sorted(all));
 }
 
+/// The same one pass ago: each snapshot that the older manifest names is still there, so that only the order of things tells.
+#[tokio::test]
+async fn an_older_manifest_whose_snapshots_are_all_there_deletes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let store = dir.path();
+    let mut all = deliver(store, "first", 0);
+    run(store, 0, &[AT_ONCE]);
+    let (older, newest) = (store.join("_icepack/acme/manifest/00000000000000000001.json"), store.join("_icepack/acme/manifest"));
+    all.sort();
+    assert_eq!(rows(store).await, all);
+    let first = std::fs::read(&older).unwrap();
+    let kept = files(&newest);
+    std::fs::remove_dir_all(&newest).unwrap();
+    std::fs::create_dir_all(&newest).unwrap();
+    // A day later the older manifest is brought back.
+    let [snapshot] = data(store).try_into().unwrap();
+    let yesterday = std::time::SystemTime::now() - Duration::from_secs(86_400);
+    std::fs::File::options().write(true).open(store.join(&snapshot)).unwrap().set_modified(yesterday).unwrap();
+    std::fs::write(&older, first).unwrap();
+
+    let before = files(store);
+    let said = error(&run(store, 5, &[AT_ONCE]));
+    assert!(said.contains(&snapshot) && said.contains("an older manifest that was brought back"), "{said}");
+    assert_eq!(files(store), before, "nothing is changed");
+
+    // Touched, the snapshot has another tag than it was written with, and its rows are what counts.
+    for (name, bytes) in kept {
+        std::fs::write(newest.join(name), bytes).unwrap();
+    }
+    run(store, 0, &[AT_ONCE]);
+    assert_eq!(rows(store).await, all);
+}
+
 #[tokio::test]
 async fn a_snapshot_that_was_moved_within_its_tenant_is_not_deleted() {
     let dir = TempDir::new().unwrap();
