@@ -48,7 +48,7 @@ fn edit(head: &Manifest) -> Edit {
     let mut merged = snapshot(&head.tenant, SNAPSHOTS);
     for s in head.snapshots.iter().take(4) {
         let (key, size, etag, rows) = (s.key.clone(), s.size, s.etag.clone(), s.stats.rows);
-        edit.retire.push(Retired { key, size, etag, rows, at: at(0), reason: RetireReason::Compacted });
+        edit.retire.push(Retired { key, size, etag, rows, fingerprint: None, set_aside: None, at: at(0), reason: RetireReason::Compacted });
         edit.ledger = edit.ledger.plus(Ledger { rows_in: rows, rows_kept: rows, ..Ledger::default() });
     }
     merged.stats.rows = edit.ledger.rows_kept;

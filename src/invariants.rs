@@ -312,8 +312,8 @@ impl<R: Ord + Clone + fmt::Display> World<R> {
             return broken("I6", format!("orphan `{}` is still there", f.key));
         }
         let standings = sweep::standings(head, &listing);
-        // What somebody wrote under a retired name is his, and stays.
-        if let Some((r, _)) = standings.iter().find(|(_, standing)| !matches!(standing, sweep::Standing::SetAside(_))) {
+        // What somebody wrote under a retired name is his, and stays; what a hold names is remembered as long as that is so.
+        if let Some((r, _)) = standings.iter().find(|(_, standing)| !matches!(standing, sweep::Standing::SetAside(_) | sweep::Standing::Held)) {
             return broken("I6", format!("`{}` is still waiting to be deleted or forgotten", r.key));
         }
         match head.archives.first() {

@@ -137,7 +137,7 @@ impl Lab {
         Some(serde_json::from_slice(&get(&self.hot, &last).await).unwrap())
     }
 
-    /// The rows of the files that a reader would read: head's snapshots, then the raw files that it has not retired. Found without icepack.
+    /// The rows of the files that a reader would read: head's snapshots, then the raw files that it has not retired, whatever tag they show. Found without icepack.
     async fn live(&self) -> (Vec<Vec<Row>>, Bag) {
         let head = self.head().await;
         let (live, gone): (Vec<String>, BTreeSet<String>) =
@@ -347,6 +347,21 @@ fn naive_and_zoned_times_do_not_mix_and_the_later_file_is_set_aside() {
         assert_eq!(head.quarantined.len(), 1);
         assert!(head.quarantined[0].reason.contains("no type holds both"), "{}", head.quarantined[0].reason);
     });
+}
+
+/// Spark's timestamps of 96 bits: what is read as 64 bits of nanoseconds wraps, and a decoder that wraps agrees with itself.
+#[test]
+fn the_oracle_does_not_share_the_decoder_under_test() {
+    let write = "import datetime as d, io, sys, pyarrow as pa, pyarrow.parquet as pq\n\
+        table = pa.table({'timestamp': pa.array([d.datetime(9999, 12, 31)], pa.timestamp('us'))})\n\
+        out = io.BytesIO()\n\
+        pq.write_table(table, out, use_deprecated_int96_timestamps=True, store_schema=False)\n\
+        sys.stdout.buffer.write(out.getvalue())";
+    let file = support::job::python().args(["-c", write]).output().unwrap();
+    assert!(file.status.success(), "{}", support::job::text(&file.stderr));
+    let seen: Vec<_> = read(file.stdout.into()).into_iter().map(|row| row.at).collect();
+    let midnight: DateTime<Utc> = "9999-12-31T00:00:00Z".parse().unwrap();
+    assert_eq!(seen, [Some(i128::from(midnight.timestamp()) * 1_000_000_000)]);
 }
 
 /// A world of one file whose events are `at` these times.

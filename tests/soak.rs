@@ -1,5 +1,5 @@
-//! Four passes of the real binary at once, killed at random, while files keep arriving and somebody keeps reading; on a good network and on a bad one.
-//! At every moment each row is there, once. `ICEPACK_SOAK_ROUNDS=60` makes it long.
+//! Four passes of the real binary at once, whole or a shard each, killed at random, while files keep arriving, somebody keeps reading, and rows are brought back
+//! from the archive; on a directory, on a good network and on a bad one. At every moment each row is there, once. `ICEPACK_SOAK=long` makes it long.
 
 #![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
 
@@ -7,18 +7,20 @@ mod support;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use fastrand::Rng;
 use icepack::model::names::Tenant;
 use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 use object_store::ObjectStoreExt;
+use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use support::proxy::{Fate, Proxy};
 use support::{Event, Store, job, put, s3, servers, tenant_keys};
@@ -28,6 +30,12 @@ const PASSES: usize = 4;
 
 /// Rounds where nobody asks for more: enough to see the machinery work in a minute.
 const ROUNDS: usize = 8;
+
+/// And where somebody does.
+const LONG: usize = 60;
+
+/// The time that a restore asks for, of the twenty days that expired rows are spread over.
+const RESTORED: TimeDelta = TimeDelta::days(3);
 
 const TENANTS: [&str; 3] = ["acme", "globex", "system"];
 
@@ -48,6 +56,38 @@ static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |v| v.parse().unwrap_or_else(|e| panic!("{name}={v}: {e}")))
+}
+
+fn rounds() -> usize {
+    let default = match std::env::var("ICEPACK_SOAK").as_deref() {
+        Ok("long") => LONG,
+        Ok(other) => panic!("ICEPACK_SOAK={other}: only `long` is known"),
+        Err(_) => ROUNDS,
+    };
+    setting("ICEPACK_SOAK_ROUNDS", default as u64) as usize
+}
+
+/// A restore of some expired rows, back as a tenant of its own.
+#[derive(Clone)]
+struct Restore {
+    of: &'static str,
+    into: String,
+    from: DateTime<Utc>,
+    /// What the archive had when it began.
+    least: HashSet<Event>,
+    done: bool,
+}
+
+impl Restore {
+    fn args(&self) -> Vec<String> {
+        let time = |t: DateTime<Utc>| t.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        let (from, to) = (time(self.from), time(self.from + RESTORED));
+        ["restore", "--tenant", self.of, "--as", &self.into, "--from", &from, "--to", &to].map(str::to_owned).to_vec()
+    }
+
+    fn takes(&self, e: &Event) -> bool {
+        (self.from.timestamp_micros()..(self.from + RESTORED).timestamp_micros()).contains(&e.at)
+    }
 }
 
 /// A raw file as it was written.
@@ -71,13 +111,18 @@ struct Figures {
     ends: Mutex<BTreeMap<String, usize>>,
     /// What passes said that failed.
     failures: Mutex<BTreeMap<String, usize>>,
+    /// How restores ended.
+    restores: Mutex<BTreeMap<String, usize>>,
 }
 
 /// The world: stores as the test sees them, never through the bad network, and the job's own way to them.
 struct Soak {
     name: &'static str,
     bad_network: bool,
-    endpoint: String,
+    /// How the stores are reached by somebody else.
+    access: Vec<(&'static str, String)>,
+    /// Where the store is a directory, files are renamed into it.
+    directory: Option<PathBuf>,
     hot: Store,
     cold: Store,
     /// Of the job, on a good network.
@@ -86,6 +131,7 @@ struct Soak {
     arrivals: Mutex<Arrivals>,
     /// Archive objects never change, so they are read once.
     archived: tokio::sync::Mutex<HashMap<String, Vec<Event>>>,
+    restores: Mutex<Vec<Restore>>,
     /// A copy of every raw file, for the count at the end.
     copies: tempfile::TempDir,
     /// How many files have arrived.
@@ -98,24 +144,41 @@ struct Soak {
 }
 
 impl Soak {
-    async fn new(name: &'static str, endpoint: &str, bad_network: bool) -> Self {
+    async fn on_s3(name: &'static str, endpoint: &str, bad_network: bool) -> Self {
         let (hot, cold) = (s3::bucket(endpoint, "soak-hot").await, s3::bucket(endpoint, "soak-cold").await);
+        let stores = (s3::store(endpoint, &hot, "events"), s3::store(endpoint, &cold, "frozen"));
+        Self { bad_network, ..Self::new(name, stores, s3::environment(endpoint), (format!("s3://{hot}/events"), format!("s3://{cold}/frozen"))) }
+    }
+
+    fn in_directory(name: &'static str, root: &std::path::Path) -> Self {
+        let [hot, cold] = ["hot", "cold"].map(|part| root.join(part));
+        let open = |path: &PathBuf| {
+            std::fs::create_dir(path).unwrap();
+            Arc::new(LocalFileSystem::new_with_prefix(path).unwrap()) as Store
+        };
+        let (stores, names) = ((open(&hot), open(&cold)), (hot.display().to_string(), cold.display().to_string()));
+        Self { directory: Some(hot), ..Self::new(name, stores, Vec::new(), names) }
+    }
+
+    fn new(name: &'static str, (hot, cold): (Store, Store), access: Vec<(&'static str, String)>, names: (String, String)) -> Self {
         let settings = [
-            ("ICEPACK_STORE", format!("s3://{hot}/events")),
-            ("ICEPACK_ARCHIVE_URL", format!("s3://{cold}/frozen")),
+            ("ICEPACK_STORE", names.0),
+            ("ICEPACK_ARCHIVE_URL", names.1),
             ("ICEPACK_RETENTION_DEFAULT_TTL", "30d".to_owned()),
             ("ICEPACK_SWEEP_ORPHAN_GRACE", "0s".to_owned()),
         ];
         Self {
             name,
-            bad_network,
-            endpoint: endpoint.to_owned(),
-            hot: s3::store(endpoint, &hot, "events"),
-            cold: s3::store(endpoint, &cold, "frozen"),
-            envs: [s3::environment(endpoint), settings.to_vec()].concat(),
-            cutoff: Utc::now() - TTL,
+            bad_network: false,
+            directory: None,
+            hot,
+            cold,
+            envs: [access.clone(), settings.to_vec()].concat(),
+            access,
+            cutoff: (Utc::now() - TTL).trunc_subsecs(0),
             arrivals: Mutex::default(),
             archived: tokio::sync::Mutex::default(),
+            restores: Mutex::default(),
             copies: tempfile::tempdir().unwrap(),
             count: tokio::sync::watch::Sender::new(0),
             allowed: tokio::sync::watch::Sender::new(MOST),
@@ -137,8 +200,22 @@ impl Soak {
         let body = support::parquet(&support::batch(&file.rows));
         std::fs::write(self.copies.path().join(format!("{n:06}.parquet")), &body).unwrap();
         self.arrivals.lock().unwrap().begun.push(Arc::clone(&file));
-        put(&self.hot, &format!("{}/2026-01/events-{n:06}.parquet", file.tenant), body).await;
+        self.write(file.tenant, n, body).await;
         self.arrivals.lock().unwrap().done.push(file);
+    }
+
+    /// Puts an object, or writes a hidden file and renames it.
+    async fn write(&self, tenant: &str, n: usize, body: Vec<u8>) {
+        let Some(root) = &self.directory else { return put(&self.hot, &format!("{tenant}/2026-01/events-{n:06}.parquet"), body).await };
+        let folder = root.join(tenant).join("2026-01");
+        std::fs::create_dir_all(&folder).unwrap();
+        let hidden = folder.join(format!(".events-{n:06}.tmp"));
+        let (half, rest) = body.split_at(body.len() / 2);
+        let mut file = std::fs::File::create(&hidden).unwrap();
+        file.write_all(half).unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        file.write_all(rest).unwrap();
+        std::fs::rename(&hidden, folder.join(format!("events-{n:06}.parquet"))).unwrap();
     }
 
     /// The rows of a tenant's live view; none where a file of it was compacted away before it could be read.
@@ -156,20 +233,28 @@ impl Soak {
         Some(rows)
     }
 
+    /// The rows of a tenant's archive objects; of those alone that have a receipt, or of all.
+    async fn archived(&self, tenant: &str, vouched: bool) -> HashSet<Event> {
+        let keys = tenant_keys(&self.cold, tenant).await;
+        let counts = |k: &&String| k.ends_with(".parquet") && (!vouched || keys.contains(&k.replace(".parquet", ".receipt.json")));
+        let (mut known, mut rows) = (self.archived.lock().await, HashSet::new());
+        for key in keys.iter().filter(counts) {
+            if let Entry::Vacant(place) = known.entry(key.clone()) {
+                let rows = support::read(&self.cold, key).await;
+                place.insert(rows);
+            }
+            rows.extend(known[key].iter().cloned());
+        }
+        rows
+    }
+
     /// Each row that has arrived is live once, or where it may expire, in the archive. Whether a view could be had.
     async fn check(&self, tenant: &str, when: &str) -> bool {
         let of_tenant = |files: &[Arc<File>]| files.iter().filter(|f| f.tenant == tenant).cloned().collect::<Vec<_>>();
         let done = of_tenant(&self.arrivals.lock().unwrap().done);
         let Some(live) = self.live(tenant).await else { return false };
         // In this order: a row is in the archive before it is no longer live.
-        let mut archived = self.archived.lock().await;
-        for key in tenant_keys(&self.cold, tenant).await.into_iter().filter(|k| k.ends_with(".parquet")) {
-            if let Entry::Vacant(place) = archived.entry(key) {
-                let rows = support::read(&self.cold, place.key()).await;
-                place.insert(rows);
-            }
-        }
-        let cold = archived.iter().filter(|(k, _)| k.starts_with(&format!("{tenant}/"))).flat_map(|(_, rows)| rows).collect::<HashSet<_>>();
+        let cold = self.archived(tenant, false).await;
         let begun = of_tenant(&self.arrivals.lock().unwrap().begun);
         let known: HashSet<_> = begun.iter().flat_map(|f| &f.rows).collect();
         let counts = support::counted(&live);
@@ -190,11 +275,11 @@ impl Soak {
         true
     }
 
-    /// A pass that is killed after `life`, unless it ends before. How it ended.
-    async fn pass(&self, envs: &[(&'static str, String)], life: Option<Duration>) -> String {
+    /// A process that is killed after `life`, unless it ends before. How it ended.
+    async fn job(&self, envs: &[(&'static str, String)], args: &[String], life: Option<Duration>) -> String {
         let stderr = tempfile::NamedTempFile::new().unwrap();
         let mut command = job::icepack(envs);
-        command.arg("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr.reopen().unwrap());
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr.reopen().unwrap());
         let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();
         let lifetime = async {
             match life {
@@ -266,9 +351,20 @@ impl Soak {
             self.allowed.send_replace(arrived + MOST);
             let enough = arrived + FILES;
             count.wait_for(|n| *n >= enough).await.unwrap();
-            let lives: Vec<_> = (0..PASSES).map(|_| (rng.u32(0..3) > 0).then(|| whole.mul_f64(rng.f64() * 1.5))).collect();
+            let life = |rng: &mut Rng, whole: Duration| (rng.u32(0..3) > 0).then(|| whole.mul_f64(rng.f64() * 1.5));
+            let lives: Vec<_> = (0..PASSES).map(|_| life(&mut rng, whole)).collect();
+            // Whole passes, which take each other's work, and shards, which should not.
+            let sharded = rng.bool();
+            let passes: Vec<_> = (0..PASSES).map(|i| self.pass_of(&envs, sharded.then_some(i), &mut rng)).collect();
+            let restore = round.is_multiple_of(2).then(|| (rng.usize(0..TENANTS.len()), rng.i64(0..17), life(&mut rng, whole)));
             let began = Instant::now();
-            let ends = futures::future::join_all(lives.iter().map(|life| self.pass(&envs, *life))).await;
+            let passes = futures::future::join_all(passes.iter().zip(&lives).map(|((envs, args), life)| self.job(envs, args, *life)));
+            let (ends, restored) = tokio::join!(passes, async {
+                match restore {
+                    Some((tenant, day, life)) => Some(self.begin_restore(round, TENANTS[tenant], day, &envs, life).await),
+                    None => None,
+                }
+            });
             if lives.contains(&None) {
                 whole = (whole + began.elapsed()) / 2;
             }
@@ -278,9 +374,55 @@ impl Soak {
             for tenant in TENANTS {
                 assert!(self.check(tenant, &format!("after round {round}")).await, "nobody deletes, and a file of the live view is gone");
             }
+            if let Some(restore) = restored {
+                self.finish_restore(restore).await;
+            }
+            let restores = self.restores.lock().unwrap().clone();
+            for restore in restores {
+                self.check_restore(&restore, &format!("after round {round}")).await;
+            }
         }
         self.over.store(true, Ordering::SeqCst);
         self.allowed.send_replace(usize::MAX);
+    }
+
+    /// The environment and arguments of a pass: of any strategy, and of a shard where it is one's.
+    fn pass_of(&self, envs: &[(&'static str, String)], shard: Option<usize>, rng: &mut Rng) -> (Vec<(&'static str, String)>, Vec<String>) {
+        let strategy = ["size", "size", "full", "time"][rng.usize(0..4)];
+        let envs = [envs.to_vec(), vec![("ICEPACK_COMPACTION_STRATEGY", strategy.to_owned())]].concat();
+        let shard = shard.map(|i| ["--shard".to_owned(), format!("{i}/{PASSES}")]);
+        (envs, std::iter::once("run".to_owned()).chain(shard.into_iter().flatten()).collect())
+    }
+
+    /// Rows come back while passes run, by a process that may be killed.
+    async fn begin_restore(&self, round: usize, of: &'static str, day: i64, envs: &[(&'static str, String)], life: Option<Duration>) -> Restore {
+        let from = self.cutoff + TTL - TimeDelta::days(60 - day);
+        let mut restore = Restore { of, into: format!("back-{round}"), from, least: HashSet::new(), done: false };
+        restore.least = self.archived(of, true).await.into_iter().filter(|e| restore.takes(e)).collect();
+        let end = self.job(envs, &restore.args(), life).await;
+        *self.figures.restores.lock().unwrap().entry(end).or_default() += 1;
+        restore
+    }
+
+    /// The same command again brings what is still missing, and nothing twice.
+    async fn finish_restore(&self, restore: Restore) {
+        self.check_restore(&restore, "after a restore that may have been killed").await;
+        job::expect(&self.envs, 0, restore.args());
+        let restore = Restore { done: true, ..restore };
+        self.check_restore(&restore, "after a restore").await;
+        self.restores.lock().unwrap().push(restore);
+    }
+
+    /// Each row that was restored is live once, as long as it is held, and none is that was not asked for.
+    async fn check_restore(&self, restore: &Restore, when: &str) {
+        let Restore { of, into, least, .. } = restore;
+        let live = self.live(into).await.expect("nobody deletes, and a file of the live view is gone");
+        let cold = self.archived(of, false).await;
+        let counts = support::counted(&live);
+        let doubled = counts.values().filter(|n| **n > 1).count();
+        let strange = live.iter().filter(|e| !restore.takes(e) || !cold.contains(e)).count();
+        let missing = if restore.done { least.iter().filter(|e| !counts.contains_key(e)).count() } else { 0 };
+        assert_eq!((missing, doubled, strange), (0, 0, 0), "{}: {when}: {into}, rows of {of}: missing, live twice, not asked for", self.name);
     }
 
     /// Clean passes until there is nothing to do: every object is live, every expired row in the archive. Then somebody else counts.
@@ -293,7 +435,8 @@ impl Soak {
             let report = job::json(&envs, 0, ["--json", "run"]);
             let live = job::expect(&self.envs, 0, ["ls"]);
             let mut keys = Vec::new();
-            for tenant in TENANTS {
+            let back: Vec<String> = self.restores.lock().unwrap().iter().map(|r| r.into.clone()).collect();
+            for tenant in TENANTS.into_iter().chain(back.iter().map(String::as_str)) {
                 keys.extend(tenant_keys(&self.hot, tenant).await);
             }
             let dead: Vec<_> = keys.iter().filter(|k| !live.lines().any(|l| l.ends_with(*k))).collect();
@@ -309,41 +452,58 @@ impl Soak {
         for tenant in TENANTS {
             assert!(self.check(tenant, "at the end").await);
         }
+        let restores = self.restores.lock().unwrap().clone();
+        for restore in &restores {
+            self.check_restore(restore, "at the end").await;
+        }
         format!("{clean} clean passes; {}", self.count().await)
     }
 
-    /// Without any of icepack's code: what `ls` names and what has a receipt is what arrived.
+    /// Without any of icepack's code: what `ls` names and what has a receipt is what arrived, and all of the archive can be brought back.
     async fn count(&self) -> String {
         let list = |name: &str, lines: Vec<String>| -> PathBuf {
             let path = self.copies.path().join(name);
             std::fs::write(&path, lines.join("\n")).unwrap();
             path
         };
+        let is_back = |line: &str| self.restores.lock().unwrap().iter().any(|r| line.contains(&format!("/{}/", r.into)));
         let bucket = self.envs.iter().find(|(k, _)| *k == "ICEPACK_ARCHIVE_URL").unwrap().1.clone();
         let cold = support::keys(&self.cold).await;
         let counts = cold.iter().filter(|k| k.ends_with(".parquet") && cold.contains(&k.replace(".parquet", ".receipt.json")));
-        let live = list("live.txt", job::expect(&self.envs, 0, ["ls"]).lines().map(str::to_owned).collect());
+        let live = list("live.txt", job::expect(&self.envs, 0, ["ls"]).lines().filter(|l| !is_back(l)).map(str::to_owned).collect());
         let archive = list("archive.txt", counts.map(|k| format!("{bucket}/{k}")).collect());
         let (cutoff, text) = (self.cutoff.to_rfc3339(), |p: &PathBuf| p.display().to_string());
         let ingested = self.copies.path().display().to_string();
-        let args = ["--ingested", &ingested, "--live", &text(&live), "--archive", &text(&archive), "--ttl-cutoff", &cutoff];
-        let out = job::check_rows(&s3::environment(&self.endpoint), &args);
-        let (stdout, stderr) = (job::text(&out.stdout), job::text(&out.stderr));
-        assert!(out.status.success(), "{}: {stdout}{stderr}", self.name);
-        stdout.trim().to_owned()
+        let check = |args: &[&str]| {
+            let out = job::check_rows(&self.access, args);
+            let (stdout, stderr) = (job::text(&out.stdout), job::text(&out.stderr));
+            assert!(out.status.success(), "{}: {stdout}{stderr}", self.name);
+            stdout.trim().to_owned()
+        };
+        let counted = check(&["--ingested", &ingested, "--live", &text(&live), "--archive", &text(&archive), "--ttl-cutoff", &cutoff]);
+        let back = tempfile::tempdir().unwrap();
+        let into = back.path().display().to_string();
+        job::expect(&self.envs, 0, ["restore", "--tenant", "*", "--into", &into]);
+        let none = list("none.txt", Vec::new());
+        let restored = check(&["--ingested", &text(&archive), "--live", &into, "--archive", &text(&none)]);
+        format!("{counted}; all of it restored: {restored}")
     }
 }
 
-async fn soak(name: &'static str, bad_network: bool) {
-    let Some(endpoint) = servers::fastest() else { return };
+/// On a server, or in a directory.
+async fn soak(name: &'static str, endpoint: Option<&str>, bad_network: bool) {
     let _alone = ALONE.lock().await;
-    let (rounds, seed) = (setting("ICEPACK_SOAK_ROUNDS", ROUNDS as u64) as usize, setting("ICEPACK_SOAK_SEED", 1));
+    let (rounds, seed) = (rounds(), setting("ICEPACK_SOAK_SEED", 1));
     let mut rng = Rng::with_seed(seed);
-    let world = Arc::new(Soak::new(name, &endpoint, bad_network).await);
+    let root = tempfile::tempdir().unwrap();
+    let world = Arc::new(match endpoint {
+        Some(endpoint) => Soak::on_s3(name, endpoint, bad_network).await,
+        None => Soak::in_directory(name, root.path()),
+    });
     let mut envs = world.envs.clone();
     let mut proxy = None;
-    if bad_network {
-        let started = Proxy::start(&endpoint, seed).await;
+    if let Some(endpoint) = endpoint.filter(|_| bad_network) {
+        let started = Proxy::start(endpoint, seed).await;
         // The first of two that name the same variable would win in a list; an environment takes the last.
         envs.push(("AWS_ENDPOINT_URL", started.endpoint.clone()));
         proxy = Some(started);
@@ -356,6 +516,7 @@ async fn soak(name: &'static str, bad_network: bool) {
     let end = world.settle().await;
     let (views, restarted) = (world.figures.views.load(Ordering::SeqCst), world.figures.restarted.load(Ordering::SeqCst));
     println!("{name}, seed {seed}: {rounds} rounds of {PASSES} passes: {:?}; {files} files of {ROWS} rows", world.figures.ends.lock().unwrap());
+    println!("{name}: restores: {:?}, each finished by the same command", world.figures.restores.lock().unwrap());
     println!("{name}: {views} views read, {restarted} begun anew because a file was compacted meanwhile; no row missing, none twice");
     if let Some(proxy) = proxy {
         let tally = proxy.tally();
@@ -368,10 +529,17 @@ async fn soak(name: &'static str, bad_network: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_passes_lose_and_double_nothing() {
-    soak("good network", false).await;
+    let Some(endpoint) = servers::fastest() else { return };
+    soak("good network", Some(&endpoint), false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nor_do_they_on_a_bad_network() {
-    soak("bad network", true).await;
+    let Some(endpoint) = servers::fastest() else { return };
+    soak("bad network", Some(&endpoint), true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_in_a_directory_that_files_are_renamed_into() {
+    soak("directory", None, false).await;
 }

@@ -136,6 +136,11 @@ impl Manifest {
         holds.iter().map(brought).try_fold(BTreeSet::new(), |all: BTreeSet<FileId>, some| Some(all.union(&some?).copied().collect()))
     }
 
+    /// The keys of the files that restores brought, or are to bring, as long as their holds name them.
+    pub fn held_keys(&self) -> BTreeSet<&str> {
+        self.holds.iter().flat_map(|h| &h.files).map(String::as_str).collect()
+    }
+
     /// Whether every key lies where `tenant`'s keys must, and every output has the id that its name says.
     ///
     /// # Errors

@@ -283,7 +283,10 @@ fn check_forgotten(head: &Manifest, edit: &Edit, seen: &Observed, found: &mut Ve
         let listed = seen.listing.as_ref()?.get(key)?;
         Some(Sameness::of(*ours, listed.as_deref()))
     };
+    let held = head.held_keys();
     let may_go = |key: &str| match (retired.get(key), quarantined.get(key)) {
+        // The same restore may be run twice at once, and the slower one still write this file: it is then a copy of what was retired.
+        (Some(_), _) if held.contains(key) => false,
         // Forgetting a retired file that is still there would make it raw again, and its rows live twice. A listing may be late, and another tag may be a copy's:
         // neither says that it has gone. A listing that shows it after it was deleted says that it has not.
         (Some(ours), _) => seen.gone.contains(key) && sameness(ours, key) != Some(Sameness::Same),

@@ -98,7 +98,8 @@ mod tests {
         let id = |n: u64| FileId(ulid::Ulid::from_parts(n, 1));
         let key = |n: u64| snapshot_key(&tenant, Micros(0), Micros(0), id(n));
         let mut head = Manifest::first(tenant.clone(), Stamp { run_id: id(1), commit_id: id(1), at: DateTime::UNIX_EPOCH });
-        head.snapshots = live.iter().map(|n| Snapshot { key: key(*n), id: id(*n), size: 1, etag: None, schema: None, stats: RowStats::default() }).collect();
+        head.snapshots =
+            live.iter().map(|n| Snapshot { key: key(*n), id: id(*n), size: 1, etag: None, schema: None, stats: RowStats::default(), dated_by: None }).collect();
         let listing = listed.iter().map(|n| Listed { key: key(*n), size: 1, etag: None, modified: DateTime::UNIX_EPOCH }).collect();
         Inventory { head: Some(head), listing }
     }

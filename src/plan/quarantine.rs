@@ -44,7 +44,7 @@ mod tests {
         for kind in kinds {
             let schema = TableSchema(vec![Column { name: "x".into(), kind: (*kind).into(), nullable: true }]);
             let key = snapshot_key(&tenant, Micros(0), Micros(0), id);
-            head.snapshots.push(Snapshot { key, id, size: 1, etag: None, schema: Some(schema.id()), stats: RowStats::default() });
+            head.snapshots.push(Snapshot { key, id, size: 1, etag: None, schema: Some(schema.id()), stats: RowStats::default(), dated_by: None });
             head.schemas.insert(schema.id(), schema);
         }
         head

@@ -25,6 +25,8 @@ pub enum Standing<'a> {
     Waiting,
     /// The listing does not show it. Whether it is gone, only the store can say: a listing may be late.
     Unlisted,
+    /// The listing does not show it, and a hold names it: a second process of that restore may still be writing it.
+    Held,
     /// A file of its name does not show its tag, and nobody has looked at it: a copy of it, or another file.
     Unsettled(&'a Listed),
     /// A file of its name was looked at under the tag that it shows, and is not known to be what was retired. It is left alone.
@@ -35,7 +37,9 @@ pub enum Standing<'a> {
 /// not make a new file. A store that was copied shows other tags everywhere.
 pub fn standings<'a>(head: &'a Manifest, listing: &'a [Listed]) -> Vec<(&'a Retired, Standing<'a>)> {
     let listed: BTreeMap<&str, &Listed> = listing.iter().map(|f| (f.key.as_str(), f)).collect();
+    let held = head.held_keys();
     let standing = |r: &Retired| match listed.get(r.key.as_str()) {
+        None if held.contains(r.key.as_str()) => Standing::Held,
         None => Standing::Unlisted,
         Some(f) if Sameness::of(r.etag.as_deref(), f.etag.as_deref()).is_same() => Standing::Waiting,
         Some(f) if r.set_aside.as_deref().is_some_and(|tag| plain(tag) == f.etag.as_deref().and_then(plain)) => Standing::SetAside(f),
@@ -48,7 +52,7 @@ pub fn standings<'a>(head: &'a Manifest, listing: &'a [Listed]) -> Vec<(&'a Reti
 pub fn set_aside(head: &Manifest, listing: &[Listed]) -> Vec<(Key, String)> {
     let aside = standings(head, listing).into_iter().filter_map(|(r, standing)| match standing {
         Standing::SetAside(f) => Some((r.key.clone(), contested(r, f.etag.as_deref()))),
-        Standing::Unsettled(_) | Standing::Waiting | Standing::Unlisted => None,
+        Standing::Unsettled(_) | Standing::Waiting | Standing::Unlisted | Standing::Held => None,
     });
     aside.collect()
 }
@@ -129,10 +133,12 @@ pub fn next_floor(evidence: &Evidence, orphans: &[FileId], store_time: DateTime<
     (floor > head.floor && gains).then_some(floor)
 }
 
-/// What head need not remember: retired files that were seen `gone` and that the listing does not show as they were retired, and quarantined ones that the listing does not show, or
+/// What head need not remember: retired files that were seen `gone`, that the listing does not show as they were retired and that no hold names, and quarantined ones that the listing does not show, or
 /// shows as another version.
 pub fn forgettable(head: &Manifest, listing: &[Listed], gone: &BTreeSet<Key>) -> Vec<Key> {
-    let retired = standings(head, listing).into_iter().filter(|(r, standing)| gone.contains(&r.key) && *standing != Standing::Waiting).map(|(r, _)| &r.key);
+    let held = head.held_keys();
+    let may_go = |r: &Retired, standing| gone.contains(&r.key) && standing != Standing::Waiting && !held.contains(r.key.as_str());
+    let retired = standings(head, listing).into_iter().filter(|(r, standing)| may_go(r, *standing)).map(|(r, _)| &r.key);
     retired.chain(released(head, listing)).cloned().collect()
 }
 
@@ -170,7 +176,7 @@ pub fn prunable_beyond(keep: u64, head_version: u64, versions: &[(u64, DateTime<
 /// Whether a sweep could find anything to do. Saves an idle tenant the requests.
 pub fn is_due(inventory: &Inventory, now: DateTime<Utc>) -> bool {
     let Inventory { head: Some(head), listing } = inventory else { return false };
-    standings(head, listing).iter().any(|(_, standing)| !matches!(standing, Standing::SetAside(_)))
+    standings(head, listing).iter().any(|(_, standing)| !matches!(standing, Standing::SetAside(_) | Standing::Held))
         || !head.archives.is_empty()
         || !releasable(head, now).is_empty()
         || released(head, listing).next().is_some()

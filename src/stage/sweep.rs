@@ -75,7 +75,8 @@ impl Sweeper<'_> {
     pub async fn sweep(&self, receipts: &BTreeSet<Key>) -> Result<SweepReport> {
         let mut report = SweepReport::default();
         let mut undeleted = None;
-        // Three times at most: raising the floor is a commit, and only what lies below a committed floor may go; so is taking note of what a file under a retired name is.
+        // Three times at most: raising the floor is a commit, and only what lies below a committed floor may go; so is taking note of what a file under a retired name is. What a
+        // hold named may be forgotten once it is released.
         for _ in 0..3 {
             let (evidence, _) = discover::evidence(self.store, self.tenant, self.rules).await?;
             let Some(head) = evidence.head() else { break };
@@ -119,7 +120,7 @@ impl Sweeper<'_> {
             }
             seen.listing = Some(listing.iter().map(|f| (f.key.clone(), f.etag.clone())).collect());
             seen.receipts.clone_from(receipts);
-            let again = edit.floor.is_some() || !edit.reread.is_empty();
+            let again = edit.floor.is_some() || !edit.reread.is_empty() || !edit.release.is_empty();
             let newer = self.committer.commit(head.clone(), &edit, seen).await?;
             let looked: BTreeSet<&str> = edit.reread.iter().map(|r| r.key.as_str()).collect();
             for (key, why) in sweep::set_aside(&newer, &listing).into_iter().filter(|(key, _)| looked.contains(key.as_str())) {

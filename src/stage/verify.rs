@@ -342,7 +342,7 @@ fn orphans(head: &Manifest, listing: &[Listed], is_whole: bool, findings: &mut F
 fn retired(head: &Manifest, listing: &[Listed], findings: &mut Findings<'_>) {
     for (r, standing) in sweep::standings(head, listing) {
         match standing {
-            Standing::Waiting | Standing::Unlisted => {}
+            Standing::Waiting | Standing::Unlisted | Standing::Held => {}
             Standing::Unsettled(f) => {
                 let what =
                     format!("it was compacted with ETag {} and has {} now: copied, or written again", shown(r.etag.as_deref()), shown(f.etag.as_deref()));

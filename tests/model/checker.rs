@@ -5,11 +5,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use icepack::invariants::Ingested;
+use icepack::model::manifest::Receipt;
+use icepack::model::names::{FileKind, Key, classify};
 use icepack::plan::commit::Check;
 use stateright::{Model as StateMachine, Property};
 
 use crate::committer::put;
-use crate::process::OLD;
+use crate::restore::Request;
 use crate::state::*;
 
 /// What a process does in one go.
@@ -18,6 +20,7 @@ pub enum Phase {
     Compact(Takes),
     Sweep,
     Read,
+    Restore(Request),
 }
 
 /// Which files a compaction takes.
@@ -55,6 +58,16 @@ pub enum Fault {
     LooksOnce,
     /// A reader that does not look whether head is still head.
     ReadsOnce,
+    /// Releases holds of restores that are not done.
+    ReleasesUndone,
+    /// Takes a retired file for gone that a listing does not show.
+    BelievesListings,
+    /// And one that shows another tag.
+    TakesTagsForFiles,
+    /// Forgets a file that a hold names once it is gone.
+    ForgetsHeld,
+    /// Collects by a head that names what is not there.
+    BelievesHead,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +75,8 @@ pub enum How {
     Well,
     LoseReply,
     Fail,
+    /// A listing without the entry of that number.
+    Misses(u8),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +85,8 @@ pub enum Action {
     /// The ingester writes its next file.
     Arrive,
     Tick,
+    /// A file is copied onto itself: the same bytes under another tag.
+    Touch(Key),
     /// A put that nobody heard of again takes effect.
     Land(usize),
 }
@@ -79,6 +96,10 @@ pub struct Model {
     pub scripts: Vec<Vec<Phase>>,
     pub arrivals: Vec<(&'static str, Vec<Row>)>,
     pub max_time: u8,
+    /// What the archive of another tenant holds, for restores.
+    pub source: Vec<(Receipt, Vec<Row>)>,
+    /// Head is older than the store: nothing may follow from it.
+    pub head_is_old: bool,
     /// Manifests kept by the pruner.
     pub keep: u64,
     pub off: Option<Check>,
@@ -90,13 +111,20 @@ pub struct Model {
 
 impl Model {
     pub fn new(world: W, scripts: Vec<Vec<Phase>>) -> Self {
-        let start = State::new(world, scripts.len());
+        let mut start = State::new(world, scripts.len());
+        for (proc, script) in start.procs.iter_mut().zip(&scripts) {
+            if matches!(script.first(), Some(Phase::Restore(_))) {
+                proc.pc = Pc::HeadOfRestore { newest: None, thawed: false };
+            }
+        }
         let verdicts = (0..16).map(|_| Mutex::default()).collect();
         Self {
             start,
             scripts,
             arrivals: Vec::new(),
             max_time: 0,
+            source: Vec::new(),
+            head_is_old: false,
             keep: 16,
             off: None,
             fault: None,
@@ -130,6 +158,11 @@ impl Model {
             Action::Step(p, how) => self.step(&mut s, *p, *how),
             Action::Arrive => self.arrive(&mut s),
             Action::Tick => s.time += 1,
+            Action::Touch(key) => {
+                s.touches -= 1;
+                let tag = format!("{TOUCHED}, {} left", s.touches);
+                s.change(|w| drop(w.hot.entry(key.clone()).and_modify(|o| o.etag = Some(tag))));
+            }
             Action::Land(i) => {
                 let next = s.in_flight.remove(*i);
                 put(self, &mut s, &next);
@@ -140,19 +173,35 @@ impl Model {
 
     /// One bit for each invariant that holds. Many states share a world.
     fn verdict(&self, s: &State) -> u8 {
-        let shard = &self.verdicts[(s.world_hash % 16) as usize];
-        if let Some(v) = shard.lock().unwrap().get(&s.world_hash) {
+        // Of restored rows more is asked while they are held.
+        let key = if self.source.is_empty() { s.world_hash } else { s.hash_of_restored() };
+        let shard = &self.verdicts[(key % 16) as usize];
+        if let Some(v) = shard.lock().unwrap().get(&key) {
             return *v;
         }
-        let w = &s.world;
-        let held = [w.i1_every_row_once(), w.i2_head_names_what_exists(), w.i3_only_the_dead_are_deleted(), w.i4_no_commit_is_lost(), w.i5_no_path_crosses()];
-        let mut v = held.iter().enumerate().fold(0, |v, (i, h)| v | u8::from(h.is_ok()) << i);
+        let mut v = self.invariants(s);
         // Passes after a fault need not mend what a fault broke.
-        if v != 0b1_1111 || self.off.is_some() || self.fault.is_some() || self.converges(s) {
+        if v != 0b1_1111 || self.off.is_some() || self.fault.is_some() || self.head_is_old || self.converges(s) {
             v |= 0b10_0000;
         }
-        shard.lock().unwrap().insert(s.world_hash, v);
+        shard.lock().unwrap().insert(key, v);
         v
+    }
+
+    /// I1 to I5, a bit each.
+    fn invariants(&self, s: &State) -> u8 {
+        if self.head_is_old {
+            return if s.world.deletions.is_empty() { 0b1_1111 } else { 0b1_1110 };
+        }
+        let (restored, with);
+        let (w, once) = if self.source.is_empty() {
+            (s.world.as_ref(), true)
+        } else {
+            (restored, with) = (self.restored_once(s) && self.can_be_finished(s) && self.undone_is_left_alone(s), self.with_restored(s));
+            (&with, restored)
+        };
+        let held = [w.i1_every_row_once(), w.i2_head_names_what_exists(), w.i3_only_the_dead_are_deleted(), w.i4_no_commit_is_lost(), w.i5_no_path_crosses()];
+        held.iter().enumerate().fold(0, |v, (i, h)| v | u8::from(h.is_ok() && (i > 0 || once)) << i)
     }
 
     fn holds(&self, s: &State, bit: u8) -> bool {
@@ -167,17 +216,17 @@ impl Model {
     /// Everybody crashes, everything in flight is lost, a day passes, and a pass runs alone: then another finds nothing to do.
     fn converges(&self, s: &State) -> bool {
         let script = vec![Phase::Compact(Takes::Raw), Phase::Sweep];
-        let clean = Self { keep: self.keep, ..Self::new(s.world.as_ref().clone(), vec![script]) };
+        let clean = Self { keep: self.keep, source: self.source.clone(), ..Self::new(s.world.as_ref().clone(), vec![script]) };
         let pass = |world: &W| {
-            let mut now = State { time: 50, ..State::new(world.clone(), 1) };
+            let mut now = State { time: 50, brought: s.brought.clone(), ..State::new(world.clone(), 1) };
             while !matches!(now.procs[0].pc, Pc::Done) {
                 clean.step(&mut now, 0, How::Well);
             }
-            now.world
+            now
         };
         let first = pass(&s.world);
-        let second = pass(&first);
-        second.check().and_then(|()| second.i6_at_rest(&first)).is_ok()
+        let second = pass(&first.world);
+        clean.invariants(&second) == 0b1_1111 && second.world.i6_at_rest(&first.world).is_ok()
     }
 }
 
@@ -210,9 +259,13 @@ impl StateMachine for Model {
             let at = match &proc.pc {
                 Pc::Commit(c) => &c.at,
                 Pc::Begin { at, .. } => at,
+                Pc::List { .. } | Pc::SweepList { .. } | Pc::ListAgain { .. } => &At::ListFiles,
                 _ => continue,
             };
             match at {
+                At::ListFiles if s.late > 0 => {
+                    actions.extend((0..s.world.hot.len()).filter_map(|i| Some(Action::Step(p, How::Misses(u8::try_from(i).ok()?)))));
+                }
                 At::Put if s.timeouts > 0 => actions.push(Action::Step(p, How::LoseReply)),
                 At::ReadBack if s.failures > 0 => actions.push(Action::Step(p, How::Fail)),
                 _ => {}
@@ -220,6 +273,10 @@ impl StateMachine for Model {
         }
         if self.may_arrive(s) {
             actions.push(Action::Arrive);
+        }
+        if s.touches > 0 {
+            let raw = s.world.hot.keys().filter(|key| classify(&tenant(), key) == FileKind::Raw);
+            actions.extend(raw.cloned().map(Action::Touch));
         }
         if s.time < self.max_time {
             actions.push(Action::Tick);

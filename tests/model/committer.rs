@@ -7,7 +7,7 @@ use icepack::model::names::{FileKind, Key, classify};
 use icepack::plan::commit::{Conflict, apply, apply_without};
 
 use crate::checker::{Fault, How, Model};
-use crate::process::put_rows;
+use crate::process::{listing, put_rows};
 use crate::state::*;
 
 impl Model {
@@ -19,12 +19,11 @@ impl Model {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    pub fn begin_commit(&self, s: &mut State, p: usize, head: Head, wish: Wish, seen: Seen, sweep: Option<Sweep>, late: Vec<(Key, Vec<Row>, Where)>) {
+    pub fn begin_commit(&self, s: &mut State, p: usize, head: Head, wish: Wish, seen: Seen, then: Then) {
         match self.apply(&head, &wish, &seen) {
             Ok(next) => {
                 let next = Head(Arc::new(next));
-                s.procs[p].pc = Pc::Commit(Box::new(Commit { head, wish, seen, next, at: At::Put, rebased: false, sweep, late }));
+                s.procs[p].pc = Pc::Commit(Box::new(Commit { head, wish, seen, next, at: At::Put, rebased: false, then }));
             }
             Err(c) => self.conflict(s, p, &c),
         }
@@ -44,8 +43,9 @@ impl Model {
             Conflict::NotForgettable(_) => "conflict: not forgettable",
             Conflict::NotSettled(_) => "conflict: not settled",
             Conflict::Books(_) => "conflict: books",
-            // Restores are not part of these worlds: `plan/commit/tests.rs` and `tests/restore.rs` have them.
-            Conflict::Held(_) | Conflict::AlreadyRestored(_) | Conflict::HoldGone(_) => "conflict: holds",
+            Conflict::Held(_) => "conflict: held",
+            Conflict::AlreadyRestored(_) => "conflict: already restored",
+            Conflict::HoldGone(_) => "conflict: a hold is gone",
         });
         if c.is_internal() && self.fault.is_none() {
             s.broken = Some("an honest edit is refused as a bug");
@@ -93,7 +93,7 @@ impl Model {
                 Some(head) => return self.rebase(s, p, Commit { head, ..c }),
             },
             At::ListFiles => {
-                c.seen.0.listing = Some(s.world.listing().into_iter().map(|f| (f.key, f.etag)).collect());
+                c.seen.0.listing = Some(listing(s, how).into_iter().map(|f| (f.key, f.etag)).collect());
                 c.seen.0.gone = c.wish.0.forget.iter().filter(|key| !s.world.hot.contains_key(*key)).cloned().collect();
                 return self.look(s, p, c);
             }
@@ -179,23 +179,31 @@ impl Model {
         s.change(|w| {
             w.reported.insert(id);
         });
-        for late in c.late {
+        for late in c.then.late {
             put_rows(s, late, &c.wish.0);
         }
-        let Some(mut sweep) = c.sweep else { return self.next_group(s, p, c.next) };
+        if let Some(hold) = c.then.restoring {
+            return self.held(s, p, c.next, hold);
+        }
+        let Some(mut sweep) = c.then.sweep else { return self.next_group(s, p, c.next) };
         if !c.wish.0.forget.is_empty() {
             self.reached("a deleted file is forgotten");
         }
         if !c.wish.0.settle.is_empty() {
             self.reached("an archive entry is settled");
         }
-        if c.wish.0.floor.is_none() || sweep.round > 0 {
+        let (raised, settled) = (c.wish.0.floor.is_some(), !c.wish.0.reread.is_empty());
+        if (!raised && !settled && c.wish.0.release.is_empty()) || sweep.round > 1 {
             s.procs[p].pc = Pc::ListForPruning { version: c.next.version };
             return;
         }
-        self.reached("the floor is raised");
-        sweep.round = 1;
-        sweep.deleted.clear();
+        if raised {
+            self.reached("the floor is raised");
+        }
+        if settled {
+            self.reached("a file under a retired name is looked at");
+        }
+        sweep.round += 1;
         s.procs[p].pc = Pc::list(sweep);
     }
 }
@@ -276,6 +284,9 @@ pub fn put(model: &Model, s: &mut State, next: &Head) -> bool {
     }
     if s.world.manifests.last_key_value().is_some_and(|(v, _)| *v > next.version) {
         model.reached("a pruned version number is revived");
+    }
+    if next.version == s.newest().0 + 1 {
+        model.note_restored(s, next);
     }
     s.change(|w| {
         w.history.push(Arc::clone(&next.0));

@@ -3,15 +3,20 @@
 //! There is no crash: a process that crashed is one that is never scheduled again, and every state is judged as if everybody had.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use icepack::CompactionConfig;
 use icepack::invariants::{Deletion, Object};
-use icepack::model::file::Micros;
-use icepack::model::manifest::{Edit, Ledger, Observed, RetireReason, Retired};
+use icepack::model::file::{Fingerprint, Listed, Micros};
+use icepack::model::hold::Hold;
+use icepack::model::manifest::{Edit, Ledger, Observed, Reread, RetireReason, Retired};
 use icepack::model::names::{FileId, FileKind, Key, classify, manifest_key};
 use icepack::model::plan::Inventory;
+use icepack::model::policy::Policy;
 use icepack::plan::evidence::Evidence;
+use icepack::plan::retention::{Due, cutoff_held, due};
+use icepack::plan::sweep::Standing;
 use icepack::plan::{live, sweep};
 
 use crate::checker::{Fault, How, Model, Phase, Takes};
@@ -19,9 +24,6 @@ use crate::state::*;
 
 /// As long as a tick.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
-
-/// Rows from here on are past the cutoff.
-pub const OLD: Row = 100;
 
 impl Model {
     /// One request of process `p`.
@@ -37,17 +39,19 @@ impl Model {
             Pc::GetHead { newest: Newest(0, _), .. } if !matches!(self.phase(s, p), Phase::Compact(_)) => self.end(s, p),
             Pc::GetHead { newest: Newest(0, _), .. } => s.procs[p].pc = Pc::List { head: None },
             Pc::GetHead { newest, sweep } => s.procs[p].pc = self.got_head(s, p, newest, sweep),
-            Pc::List { head } => self.plan(s, p, head),
+            Pc::HeadOfRestore { newest, thawed } => self.head_of_restore(s, p, newest, thawed),
+            Pc::Copy { head, hold, todo, absent } => self.copy(s, p, head, hold, todo, absent),
+            Pc::List { head } => self.plan(s, p, head, how),
             Pc::LookAgain => self.look_again(s, p),
             Pc::Begin { todo, first, at } => self.begin(s, p, todo, first, at, how),
             Pc::Fetch { head, todo, taken } => self.fetch(s, p, head, todo, taken),
             Pc::Upload { head, wish, seen, rows, commit_first } => self.upload(s, p, head, wish, seen, rows, commit_first),
             Pc::Commit(c) => self.commit(s, p, *c, how),
             Pc::FileReceipts { head, todo, sweep } => file_receipt(s, p, head, todo, sweep),
-            Pc::SweepList { head, sweep } => self.sweep_list(s, p, head, sweep),
+            Pc::SweepList { head, sweep } => self.sweep_list(s, p, head, sweep, how),
             Pc::Delete { head, todo, sweep } => self.delete(s, p, head, todo, sweep),
             Pc::ListAgain { head, sweep } => {
-                let listing = s.world.listing();
+                let listing = listing(s, how);
                 self.forget(s, p, head, sweep, listing);
             }
             Pc::ListForPruning { version } => {
@@ -90,8 +94,13 @@ impl Model {
         let proc = &mut s.procs[p];
         proc.phase += 1;
         proc.began = 0;
+        proc.cutoff = Micros(0);
         proc.later.clear();
-        proc.pc = if proc.phase < self.scripts[p].len() { Pc::list(Sweep::default()) } else { Pc::Done };
+        proc.pc = match self.scripts[p].get(proc.phase) {
+            Some(Phase::Restore(_)) => Pc::HeadOfRestore { newest: None, thawed: false },
+            Some(_) => Pc::list(Sweep::default()),
+            None => Pc::Done,
+        };
     }
 
     /// The manifest that was listed; none if it was pruned between the listing and the read. Its number alone does not tell: a run that slept may have put
@@ -110,6 +119,7 @@ impl Model {
         match self.phase(s, p) {
             Phase::Compact(_) => Pc::List { head: Some(head) },
             Phase::Read => Pc::ReadList { head },
+            Phase::Restore(_) => Pc::Done,
             Phase::Sweep => {
                 let todo: Vec<Key> = head.archives.iter().map(|a| a.key.clone()).collect();
                 if sweep.round > 0 || !sweep.filed.is_empty() || todo.is_empty() || self.fault == Some(Fault::SettlesUnfiled) {
@@ -121,16 +131,23 @@ impl Model {
     }
 
     /// The live view that the listing shows, as far as this process takes it.
-    fn plan(&self, s: &mut State, p: usize, head: Option<Head>) {
+    fn plan(&self, s: &mut State, p: usize, head: Option<Head>, how: How) {
         let Phase::Compact(takes) = self.phase(s, p) else { return };
-        let inventory = Inventory { head: head.as_ref().map(|m| m.0.as_ref().clone()), listing: s.world.listing() };
+        let inventory = inventory(head.as_ref(), &listing(s, how));
+        if let Some(head) = head.as_ref().filter(|head| self.believed(s, head, &inventory.listing).is_none()) {
+            return self.disbelieved(s, p, head, Sweep::default());
+        }
         if head.is_none() && inventory.listing.iter().any(|f| classify(&tenant(), &f.key) != FileKind::Raw) {
             s.procs[p].pc = Pc::LookAgain;
             return;
         }
         let view = live::view(&tenant(), &inventory).files;
+        // Time passes, and nothing comes of age: the cutoff moves by holds alone.
+        let holds: Vec<Hold> = head.iter().flat_map(|m| &m.holds).filter(|h| h.is_active(at(s.time))).cloned().collect();
+        s.procs[p].cutoff = cutoff_held(&POLICY, &holds, at(0)).unwrap_or(Micros(0));
         let is_raw = |key: &str| classify(&tenant(), key) == FileKind::Raw;
-        let mut todo: Vec<Key> = view.into_iter().map(|f| f.key).collect();
+        let is_theirs = |key: &str| head.as_ref().is_some_and(|m| m.holds.iter().any(|h| !h.done && h.files.iter().any(|f| f == key)));
+        let mut todo: Vec<Key> = view.into_iter().map(|f| f.key).filter(|key| !is_theirs(key)).collect();
         match takes {
             Takes::Raw | Takes::Each => todo.retain(|k| is_raw(k)),
             Takes::Only(name) => todo.retain(|k| k == name),
@@ -154,7 +171,8 @@ impl Model {
     fn drop_whole(&self, s: &mut State, p: usize, head: Option<Head>) {
         let Some(head) = head else { return self.end(s, p) };
         let mut edit = Edit::new(name(p as u64), name(Self::seed(s, p)));
-        for old in head.snapshots.iter().filter(|s| s.stats.min >= Some(Micros(i64::from(OLD)))) {
+        let cutoff = s.procs[p].cutoff;
+        for old in head.snapshots.iter().filter(|s| due(&s.stats, cutoff, &POLICY) == Due::Whole) {
             let (key, size, etag, rows) = (old.key.clone(), old.size, old.etag.clone(), old.stats.rows);
             edit.retire.push(Retired { key, size, etag, rows, fingerprint: None, set_aside: None, at: at(0), reason: RetireReason::Expired });
             edit.ledger.rows_in += rows;
@@ -165,7 +183,7 @@ impl Model {
         }
         self.reached("a whole snapshot is dropped unread");
         let seen = Seen(Observed::since(&head));
-        self.begin_commit(s, p, head, Wish::new(edit), seen, None, Vec::new());
+        self.begin_commit(s, p, head, Wish::new(edit), seen, Then::default());
     }
 
     fn fetch(&self, s: &mut State, p: usize, head: Head, mut todo: Vec<Key>, mut taken: Vec<(Key, Object<Row>)>) {
@@ -193,7 +211,7 @@ impl Model {
         let mut seen = Observed::since(&head);
         let all: Vec<Row> = taken.iter().flat_map(|(_, o)| o.rows.clone()).collect();
         let distinct: BTreeSet<Row> = all.iter().copied().collect();
-        let (old, mut kept): (Vec<Row>, Vec<Row>) = distinct.iter().copied().partition(|row| *row >= OLD);
+        let (old, mut kept): (Vec<Row>, Vec<Row>) = distinct.iter().copied().partition(|row| time_of(*row) < s.procs[p].cutoff);
         for (key, o) in taken {
             seen.present.insert(key.clone(), o.etag.clone());
             edit.retire.push(Retired {
@@ -201,7 +219,7 @@ impl Model {
                 size: o.size,
                 etag: o.etag.clone(),
                 rows: o.size,
-                fingerprint: None,
+                fingerprint: Some(print_of(&o.rows)),
                 set_aside: None,
                 at: at(0),
                 reason: RetireReason::Compacted,
@@ -233,7 +251,7 @@ impl Model {
         }
         let (wish, seen) = (Wish::new(edit), Seen(seen));
         if rows.is_empty() {
-            return self.begin_commit(s, p, head, wish, seen, None, Vec::new());
+            return self.begin_commit(s, p, head, wish, seen, Then::default());
         }
         s.procs[p].pc = Pc::Upload { head, wish, seen, rows, commit_first: self.fault == Some(Fault::CommitsBeforeArchive) };
     }
@@ -247,14 +265,14 @@ impl Model {
             put_rows(s, rows.remove(0), &wish.0);
         }
         if rows.is_empty() {
-            return self.begin_commit(s, p, head, wish, seen, None, late);
+            return self.begin_commit(s, p, head, wish, seen, Then { late, ..Then::default() });
         }
         s.procs[p].pc = Pc::Upload { head, wish, seen, rows, commit_first };
     }
 
-    fn sweep_list(&self, s: &mut State, p: usize, head: Head, sweep: Sweep) {
-        let listing = s.world.listing();
-        let Some(evidence) = believed(s, &head, &listing) else { return self.disbelieved(s, p, &head, sweep) };
+    fn sweep_list(&self, s: &mut State, p: usize, head: Head, sweep: Sweep, how: How) {
+        let listing = listing(s, how);
+        let Some(evidence) = self.believed(s, &head, &listing) else { return self.disbelieved(s, p, &head, sweep) };
         let mut todo = sweep::deletable(&evidence, at(s.time), Duration::ZERO);
         if self.fault == Some(Fault::CollectsWithoutFloor) {
             todo.extend(sweep::orphans(&head, &listing).into_iter().map(|(_, f)| f.key.clone()));
@@ -265,7 +283,7 @@ impl Model {
             // The deletes were sent and got no reply: taken for done.
             let edit = Edit { forget: head.retired.iter().map(|r| r.key.clone()).collect(), ..Edit::new(name(p as u64), name(Self::seed(s, p) + 5)) };
             let seen = Observed { listing: Some(tags(&listing)), ..Observed::since(&head) };
-            return self.begin_commit(s, p, head, Wish::new(edit), Seen(seen), Some(sweep), Vec::new());
+            return self.begin_commit(s, p, head, Wish::new(edit), Seen(seen), Then::sweep(sweep));
         }
         if todo.is_empty() {
             return self.forget(s, p, head, sweep, listing);
@@ -280,7 +298,39 @@ impl Model {
             s.procs[p].pc = Pc::list(sweep);
             return;
         }
+        self.reached("a head that is older than the store is refused");
+        if self.head_is_old {
+            return self.end(s, p);
+        }
         s.broken = Some("an honest run is told that head is older than the store");
+    }
+
+    /// Head, if each of its snapshots is there: in the listing, or when it is asked for.
+    fn believed(&self, s: &State, head: &Head, listing: &[Listed]) -> Option<Evidence> {
+        let named = || head.snapshots.iter().map(|s| s.key.clone()).collect();
+        let seen = if self.fault == Some(Fault::BelievesHead) { named() } else { s.world.hot.keys().cloned().collect() };
+        Evidence::new(inventory(Some(head), listing), &seen).ok()
+    }
+
+    /// The retired files that are gone for certain: deleted here, or asked for.
+    fn gone(&self, s: &State, head: &Head, listing: &[Listed], sweep: &Sweep) -> BTreeSet<Key> {
+        let standings = sweep::standings(head, listing).into_iter();
+        let is_gone = |r: &Retired, standing| match self.fault {
+            Some(Fault::BelievesListings) => standing == Standing::Unlisted,
+            Some(Fault::TakesTagsForFiles) => matches!(standing, Standing::Unlisted | Standing::Unsettled(_)),
+            _ => standing == Standing::Unlisted && !s.world.hot.contains_key(&r.key),
+        };
+        standings.filter(|(r, standing)| is_gone(r, *standing)).map(|(r, _)| r.key.clone()).chain(sweep.deleted.iter().cloned()).collect()
+    }
+
+    /// What lies under the names of retired files.
+    fn reread(&self, s: &State, head: &Head, listing: &[Listed]) -> Vec<Reread> {
+        if self.fault == Some(Fault::TakesTagsForFiles) {
+            return Vec::new();
+        }
+        let unsettled = sweep::standings(head, listing).into_iter().filter(|(_, standing)| matches!(standing, Standing::Unsettled(_)));
+        let found = unsettled.filter_map(|(r, _)| Some((r.key.clone(), s.world.hot.get(&r.key)?)));
+        found.map(|(key, o)| Reread { key, size: o.size, etag: o.etag.clone(), content: Some((o.size, print_of(&o.rows))) }).collect()
     }
 
     fn delete(&self, s: &mut State, p: usize, head: Head, mut todo: Vec<Key>, mut sweep: Sweep) {
@@ -293,16 +343,26 @@ impl Model {
         s.procs[p].pc = if todo.is_empty() { Pc::ListAgain { head, sweep } } else { Pc::Delete { head, todo, sweep } };
     }
 
-    fn forget(&self, s: &mut State, p: usize, head: Head, sweep: Sweep, listing: Vec<icepack::model::file::Listed>) {
-        let Some(evidence) = believed(s, &head, &listing) else { return self.disbelieved(s, p, &head, sweep) };
-        // What a listing does not show is asked for.
-        let mut gone: BTreeSet<Key> = head.retired_keys().into_iter().filter(|key| !s.world.hot.contains_key(*key)).map(str::to_owned).collect();
-        gone.extend(sweep.deleted.iter().cloned());
+    fn forget(&self, s: &mut State, p: usize, head: Head, sweep: Sweep, listing: Vec<Listed>) {
+        // It was believed before anything was deleted, and still is.
+        let named = head.snapshots.iter().map(|s| s.key.clone()).collect();
+        let Ok(evidence) = Evidence::new(inventory(Some(&head), &listing), &named) else { return self.end(s, p) };
+        let mut gone = self.gone(s, &head, &listing, &sweep);
         let unnamed: Vec<FileId> = sweep::orphans(&head, &listing).into_iter().map(|(id, _)| id).collect();
         let mut edit = Edit::new(name(p as u64), name(Self::seed(s, p) + 6 + u64::from(sweep.round)));
+        edit.reread = self.reread(s, &head, &listing);
         edit.forget = sweep::forgettable(&head, &listing, &gone);
+        if self.fault == Some(Fault::ForgetsHeld) {
+            let held = sweep::standings(&head, &listing).into_iter().filter(|(r, standing)| *standing == Standing::Held && !s.world.hot.contains_key(&r.key));
+            edit.forget.extend(held.map(|(r, _)| r.key.clone()));
+            gone.extend(edit.forget.iter().cloned());
+        }
         edit.floor = sweep::next_floor(&evidence, &unnamed, at(s.procs[p].began), GRACE);
+        edit.release = sweep::releasable(&head, at(s.time));
         edit.settle = head.archives.iter().map(|a| a.key.clone()).filter(|k| sweep.filed.contains(k)).collect();
+        if self.fault == Some(Fault::ReleasesUndone) {
+            edit.release = head.holds.iter().filter(|h| !h.files.is_empty()).map(|h| h.id).collect();
+        }
         if self.fault == Some(Fault::SettlesUnfiled) {
             edit.settle = head.archives.iter().map(|a| a.key.clone()).collect();
         }
@@ -311,7 +371,8 @@ impl Model {
             return;
         }
         let seen = Observed { listing: Some(tags(&listing)), gone, receipts: sweep.filed.clone(), ..Observed::since(&head) };
-        self.begin_commit(s, p, head, Wish::new(edit), Seen(seen), Some(sweep), Vec::new());
+        let sweep = Sweep { deleted: BTreeSet::new(), ..sweep };
+        self.begin_commit(s, p, head, Wish::new(edit), Seen(seen), Then::sweep(sweep));
     }
 
     fn prune(&self, s: &mut State, p: usize, mut todo: Vec<u64>) {
@@ -338,13 +399,27 @@ impl Model {
     }
 }
 
-/// Head, if each of its snapshots is there: in the listing, or when it is asked for.
-fn believed(s: &State, head: &Head, listing: &[icepack::model::file::Listed]) -> Option<Evidence> {
-    let inventory = Inventory { head: Some(head.0.as_ref().clone()), listing: listing.to_vec() };
-    Evidence::new(inventory, &s.world.hot.keys().cloned().collect()).ok()
+/// The tenant's files, as a listing shows them: a late one misses an entry that is there.
+pub fn listing(s: &mut State, how: How) -> Vec<Listed> {
+    let mut listing = s.world.listing();
+    if let How::Misses(i) = how {
+        s.late -= 1;
+        listing.remove(usize::from(i));
+    }
+    listing
 }
 
-fn tags(listing: &[icepack::model::file::Listed]) -> BTreeMap<Key, Option<String>> {
+static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy { ttl: (at(0) - cutoff()).to_std().ok(), ..CompactionConfig::default().policy_for("t") });
+
+fn inventory(head: Option<&Head>, listing: &[Listed]) -> Inventory {
+    Inventory { head: head.map(|m| m.0.as_ref().clone()), listing: listing.to_vec() }
+}
+
+fn print_of(rows: &[Row]) -> Fingerprint {
+    Fingerprint(rows.iter().map(|row| u128::from(*row) * u128::from(*row)).sum())
+}
+
+fn tags(listing: &[Listed]) -> BTreeMap<Key, Option<String>> {
     listing.iter().map(|f| (f.key.clone(), f.etag.clone())).collect()
 }
 
@@ -373,7 +448,9 @@ fn file_receipt(s: &mut State, p: usize, head: Head, mut todo: Vec<Key>, mut swe
 fn delete(s: &mut State, key: &Key) {
     s.change(|w| {
         if let Some(o) = w.hot.remove(key) {
-            w.deletions.insert(Deletion { key: key.clone(), etag: o.etag });
+            // What was copied onto itself is what it was.
+            let etag = o.etag.filter(|tag| !tag.starts_with(TOUCHED));
+            w.deletions.insert(Deletion { key: key.clone(), etag });
         }
     });
 }

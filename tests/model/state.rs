@@ -1,7 +1,7 @@
 //! What the checker's states are made of: the world as `icepack::invariants` sees it, and where every process stands.
 
-use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use icepack::clock::{Clock, ManualClock};
 use icepack::invariants::{Object, World};
 use icepack::model::file::{Micros, RowStats, Snapshot};
+use icepack::model::hold::Hold;
 use icepack::model::manifest::{Edit, Manifest, Observed, Receipt};
 use icepack::model::names::{FileId, Key, Tenant, archive_key, snapshot_key};
 use ulid::Ulid;
@@ -21,9 +22,26 @@ pub fn tenant() -> Tenant {
     Tenant::parse("t").unwrap()
 }
 
+/// A day before tick 0.
+const BEGINNING: DateTime<Utc> = DateTime::from_timestamp_nanos(1_600_000_000_000_000_000);
+
 /// One tick is a day: as long as the grace of an orphan.
 pub fn at(tick: u8) -> DateTime<Utc> {
-    DateTime::UNIX_EPOCH + TimeDelta::days(i64::from(tick) + 1)
+    BEGINNING + TimeDelta::days(i64::from(tick) + 1)
+}
+
+/// Rows from here on are past the cutoff.
+pub const OLD: Row = 100;
+
+/// Where the cutoff lies in time: the same at every tick, so that nothing expires while a world is searched but by its holds.
+pub fn cutoff() -> DateTime<Utc> {
+    BEGINNING - TimeDelta::days(1_000)
+}
+
+/// When a row happened.
+pub fn time_of(row: Row) -> Micros {
+    let from = cutoff() + TimeDelta::days(if row >= OLD { -500 } else { 500 });
+    Micros(Micros::from_datetime(from).0 + i64::from(row))
 }
 
 /// An id as a run mints it: by the clock, above the floor.
@@ -37,7 +55,8 @@ pub fn name(seed: u64) -> FileId {
 }
 
 fn stats(rows: &[Row]) -> RowStats {
-    RowStats { rows: rows.len() as u64, min: rows.iter().min().map(|row| Micros(i64::from(*row))), ..RowStats::default() }
+    let times = || rows.iter().copied().map(time_of);
+    RowStats { rows: rows.len() as u64, min: times().min(), max: times().max(), ..RowStats::default() }
 }
 
 pub fn object(tag: String, rows: &[Row]) -> Object<Row> {
@@ -57,8 +76,12 @@ pub fn snapshot(id: FileId, rows: &[Row]) -> Snapshot {
 }
 
 pub fn receipt(id: FileId, rows: &[Row]) -> Receipt {
-    let key = archive_key(&tenant(), Micros(0), Micros(0), id);
-    let mut receipt = Receipt::new(tenant(), id, key, rows.len() as u64, stats(rows), "", FileId::NIL);
+    receipt_of(tenant(), id, rows)
+}
+
+pub fn receipt_of(tenant: Tenant, id: FileId, rows: &[Row]) -> Receipt {
+    let key = archive_key(&tenant, Micros(0), Micros(0), id);
+    let mut receipt = Receipt::new(tenant, id, key, rows.len() as u64, stats(rows), "", FileId::NIL);
     (receipt.etag, receipt.at) = (Some(id.to_string()), DateTime::UNIX_EPOCH);
     receipt
 }
@@ -87,11 +110,17 @@ fn hash_manifest(m: &Manifest, h: &mut impl Hasher) {
     }
     0_u8.hash(h);
     for r in &m.retired {
-        (&r.key, &r.etag).hash(h);
+        (&r.key, &r.etag, &r.set_aside).hash(h);
     }
     1_u8.hash(h);
     m.archives.iter().for_each(|a| a.key.hash(h));
+    for hold in &m.holds {
+        (hold.id, hold.done, hold.oldest, hold.until, &hold.files).hash(h);
+    }
 }
+
+/// How tags begin that are those of the same bytes once more.
+pub const TOUCHED: &str = "touched";
 
 /// An edit, hashed once.
 #[derive(Clone, Debug)]
@@ -142,7 +171,13 @@ pub struct State {
     pub timeouts: u8,
     /// How many reads may still fail.
     pub failures: u8,
+    /// How many listings may still miss an entry.
+    pub late: u8,
+    /// How many files may still be copied onto themselves.
+    pub touches: u8,
     pub arrived: usize,
+    /// The rows that a restore is done with, and until when they are held.
+    pub brought: BTreeMap<Row, DateTime<Utc>>,
     /// What a process found that must never be.
     pub broken: Option<&'static str>,
 }
@@ -150,6 +185,7 @@ pub struct State {
 impl Hash for State {
     fn hash<H: Hasher>(&self, h: &mut H) {
         (self.world_hash, &self.procs, &self.in_flight, self.time, self.timeouts, self.failures, self.arrived, self.broken).hash(h);
+        (self.late, self.touches, &self.brought).hash(h);
     }
 }
 
@@ -168,8 +204,28 @@ impl PartialEq for State {
 impl State {
     pub fn new(world: W, procs: usize) -> Self {
         let world_hash = hash_world(&world);
-        let procs = vec![Proc { phase: 0, began: 0, later: Vec::new(), pc: Pc::list(Sweep::default()) }; procs];
-        Self { world: Arc::new(world), world_hash, procs, in_flight: Vec::new(), time: 0, timeouts: 0, failures: 0, arrived: 0, broken: None }
+        let procs = vec![Proc { phase: 0, began: 0, cutoff: Micros(0), later: Vec::new(), pc: Pc::list(Sweep::default()) }; procs];
+        Self {
+            world: Arc::new(world),
+            world_hash,
+            procs,
+            in_flight: Vec::new(),
+            time: 0,
+            timeouts: 0,
+            failures: 0,
+            late: 0,
+            touches: 0,
+            arrived: 0,
+            brought: BTreeMap::new(),
+            broken: None,
+        }
+    }
+
+    /// Of the world, and of what is asked of it at this time.
+    pub fn hash_of_restored(&self) -> u64 {
+        let mut h = DefaultHasher::new();
+        (self.world_hash, self.time, &self.brought).hash(&mut h);
+        h.finish()
     }
 
     pub fn newest(&self) -> Newest {
@@ -188,6 +244,8 @@ pub struct Proc {
     pub phase: usize,
     /// The store's time when the phase began.
     pub began: u8,
+    /// Rows before this expire, by the head that the plan was made of.
+    pub cutoff: Micros,
     /// Groups that were planned and not begun, a file each.
     pub later: Vec<Key>,
     pub pc: Pc,
@@ -246,6 +304,18 @@ pub enum Pc {
         todo: Vec<Key>,
         sweep: Sweep,
     },
+    /// A restore looks for a hold once, thaws, and looks again.
+    HeadOfRestore {
+        newest: Option<Newest>,
+        thawed: bool,
+    },
+    /// It looks for a file, and then puts it.
+    Copy {
+        head: Head,
+        hold: Held,
+        todo: Vec<Key>,
+        absent: bool,
+    },
     SweepList {
         head: Head,
         sweep: Sweep,
@@ -292,6 +362,16 @@ pub enum Where {
     Cold,
 }
 
+/// A hold as its restore knows it.
+#[derive(Clone, Debug)]
+pub struct Held(pub Hold);
+
+impl Hash for Held {
+    fn hash<H: Hasher>(&self, h: &mut H) {
+        (self.0.id, self.0.done, self.0.until, &self.0.files).hash(h);
+    }
+}
+
 /// A commit under way.
 #[derive(Clone, Debug, Hash)]
 pub struct Commit {
@@ -301,10 +381,24 @@ pub struct Commit {
     pub next: Head,
     pub at: At,
     pub rebased: bool,
+    pub then: Then,
+}
+
+/// What follows a commit.
+#[derive(Clone, Debug, Hash, Default)]
+pub struct Then {
     /// A sweep's; none for a compaction.
     pub sweep: Option<Sweep>,
+    /// The hold that a restore committed.
+    pub restoring: Option<Held>,
     /// A mutant's uploads that come after the commit.
     pub late: Vec<(Key, Vec<Row>, Where)>,
+}
+
+impl Then {
+    pub fn sweep(sweep: Sweep) -> Self {
+        Self { sweep: Some(sweep), ..Self::default() }
+    }
 }
 
 #[derive(Clone, Debug, Hash)]

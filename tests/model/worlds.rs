@@ -7,6 +7,7 @@ use icepack::model::manifest::{Manifest, Stamp, Totals};
 use icepack::model::names::FileId;
 
 use crate::checker::{Model, Phase, Takes, ingest};
+use crate::restore::{Request, archived};
 use crate::state::*;
 
 const RAW: Phase = Phase::Compact(Takes::Raw);
@@ -145,6 +146,75 @@ pub fn name_again_under_two_sweepers() -> Model {
     m
 }
 
+const RESTORE: Phase = Phase::Restore(Request { from: None, days: 1 });
+
+/// A tenant that rows of another's archive are restored to. Those of `row` are past this tenant's cutoff, or not.
+fn restores(row: Row, archives: bool, scripts: Vec<Vec<Phase>>) -> Model {
+    Model { source: vec![archived(1, &[row])], ..Model::new(world(&[], archives), scripts) }
+}
+
+/// A restore, and a run that has read head before it began. It may break off anywhere: the same command must be able to finish it.
+pub fn restore() -> Model {
+    restores(51, false, vec![vec![RESTORE, RESTORE], vec![RAW, Phase::Sweep]])
+}
+
+/// Two restores of the same rows at once, a run, and a sweeper.
+pub fn restore_twice() -> Model {
+    restores(51, false, vec![vec![RESTORE], vec![RESTORE], vec![RAW, Phase::Sweep]])
+}
+
+/// Two restores of ranges that overlap.
+pub fn restores_that_overlap() -> Model {
+    let part = Phase::Restore(Request { from: Some(52), days: 1 });
+    Model { source: vec![archived(1, &[51, 52])], ..Model::new(world(&[], false), vec![vec![RESTORE], vec![part], vec![RAW]]) }
+}
+
+/// A run that has read head before a restore began, and archives what is past the cutoff by that head.
+pub fn restore_and_expiry() -> Model {
+    restores(201, true, vec![vec![RESTORE], vec![RAW], vec![Phase::Sweep]])
+}
+
+/// A hold that is over, and a restore of another range.
+pub fn restore_after_a_hold() -> Model {
+    let part = Phase::Restore(Request { from: Some(201), days: 1 });
+    Model { max_time: 2, ..restores(201, true, vec![vec![RESTORE], vec![Phase::Sweep], vec![part]]) }
+}
+
+/// Files are copied onto themselves while they wait to be deleted.
+pub fn touched() -> Model {
+    let mut m = Model::new(world(&[(A, &[1])], false), vec![vec![RAW], vec![RAW], vec![Phase::Sweep]]);
+    m.start.touches = 1;
+    m
+}
+
+/// A listing that misses a file which is there.
+pub fn late_listing() -> Model {
+    let mut m = Model::new(world(&[(A, &[1])], false), vec![vec![RAW], vec![RAW], vec![Phase::Sweep]]);
+    m.start.late = 1;
+    m
+}
+
+/// `_icepack/` was lost and brought back from a backup that is older than the last merge.
+fn old_head(named: bool) -> Model {
+    let mut w = if named { with_snapshots(world(&[], false), [1, 2]) } else { world(&[], false) };
+    w.hot.clear();
+    ingest(&mut w, A, "first".into(), &[3]);
+    let mut m = Model::new(with_orphan(w, 0, &[1, 2]), vec![vec![RAW, Phase::Sweep], vec![Phase::Sweep]]);
+    m.head_is_old = true;
+    m.start.time = 3;
+    m
+}
+
+/// It names snapshots that are gone.
+pub fn old_head_of_what_is_gone() -> Model {
+    old_head(true)
+}
+
+/// It names nothing that is gone: what was merged were raw files.
+pub fn old_head_of_nothing() -> Model {
+    old_head(false)
+}
+
 pub fn small() -> Vec<(&'static str, Model)> {
     vec![
         ("same inputs", same_inputs()),
@@ -159,7 +229,17 @@ pub fn small() -> Vec<(&'static str, Model)> {
         ("expiry", expiry()),
         ("groups", groups()),
         ("birth", birth()),
+        ("a restore", restore()),
+        ("two restores of the same", restore_twice()),
+        ("restores that overlap", restores_that_overlap()),
+        ("a file is touched", touched()),
+        ("a late listing", late_listing()),
+        ("an old head", old_head_of_what_is_gone()),
     ]
+}
+
+pub fn not_yet() -> Vec<(&'static str, Model)> {
+    vec![("a restore and expiry", restore_and_expiry()), ("a restore after a hold", restore_after_a_hold()), ("an old head of nothing", old_head_of_nothing())]
 }
 
 /// Everything at once: minutes, and gigabytes.

@@ -1,12 +1,19 @@
 //! Rows as plain text, whatever columns and layouts they came in, and what a naive compactor makes of them: concatenate, drop exact copies, filter.
+//!
+//! What goes in is taken from memory. What came out is read by pyarrow: the decoder under test would not see what it changes itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{ChildStdin, ChildStdout, Stdio};
+use std::sync::{LazyLock, Mutex};
 
 use arrow::array::types::*;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, TimeUnit};
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::job;
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,21 +61,50 @@ pub fn is_expired(row: &Row, cutoff: i128) -> bool {
     row.at.is_some_and(|at| at >= Y2000 && at < cutoff)
 }
 
-/// The rows of a Parquet file in the order of the file, by the parquet crate.
+/// Python, which reads for us as long as we run.
+struct Reader {
+    ask: ChildStdin,
+    answer: BufReader<ChildStdout>,
+    /// Most files are read again and again.
+    known: HashMap<Bytes, Vec<Row>>,
+}
+
+static READER: LazyLock<Mutex<Reader>> = LazyLock::new(|| {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/read_rows.py");
+    // It ends with its input, when this process does.
+    let child = job::python().arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    Mutex::new(Reader { ask: child.stdin.unwrap(), answer: BufReader::new(child.stdout.unwrap()), known: HashMap::new() })
+});
+
+/// The rows of a Parquet file in the order of the file, by pyarrow.
 pub fn read(bytes: Bytes) -> Vec<Row> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
-    reader.flat_map(|batch| rows(&batch.unwrap())).collect()
+    let mut reader = READER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(rows) = reader.known.get(&bytes) {
+        return rows.clone();
+    }
+    writeln!(reader.ask, "{}", bytes.len()).unwrap();
+    reader.ask.write_all(&bytes).unwrap();
+    reader.ask.flush().unwrap();
+    let mut line = String::new();
+    reader.answer.read_line(&mut line).unwrap();
+    let values: Vec<BTreeMap<String, String>> = serde_json::from_str(&line).unwrap_or_else(|e| panic!("pyarrow cannot read a file: {e}: {line}"));
+    let rows: Vec<Row> = values.into_iter().map(row).collect();
+    if reader.known.len() > 10_000 {
+        reader.known.clear();
+    }
+    reader.known.insert(bytes, rows.clone());
+    rows
+}
+
+fn row(values: BTreeMap<String, String>) -> Row {
+    let at = values.get("timestamp").map(|t| t.strip_prefix("t:").unwrap().parse().unwrap());
+    Row { at, has_id: values.contains_key("event_id"), values }
 }
 
 pub fn rows(batch: &RecordBatch) -> Vec<Row> {
     let schema = batch.schema();
-    let row = |i: usize| {
-        let columns = schema.fields().iter().zip(batch.columns());
-        let values: BTreeMap<String, String> = columns.filter_map(|(f, a)| Some((f.name().clone(), text(a.as_ref(), i)?))).collect();
-        let at = values.get("timestamp").map(|t| t.strip_prefix("t:").unwrap().parse().unwrap());
-        Row { at, has_id: values.contains_key("event_id"), values }
-    };
-    (0..batch.num_rows()).map(row).collect()
+    let values = |i: usize| schema.fields().iter().zip(batch.columns()).filter_map(|(f, a)| Some((f.name().clone(), text(a.as_ref(), i)?))).collect();
+    (0..batch.num_rows()).map(|i| row(values(i))).collect()
 }
 
 /// A value as text that depends on what it is and not on how it is laid out; none for null.
@@ -112,20 +148,25 @@ fn text(a: &dyn Array, i: usize) -> Option<String> {
         T::LargeList(_) => list(a.as_list::<i64>().value(i).as_ref()),
         T::Map(..) => {
             let entries = a.as_map().value(i);
-            let pair = |n| format!("{:?}={:?}", text(entries.column(0).as_ref(), n), text(entries.column(1).as_ref(), n));
+            let pair = |n| format!("{}={}", quoted(entries.column(0).as_ref(), n), quoted(entries.column(1).as_ref(), n));
             format!("<{}>", (0..entries.len()).map(pair).collect::<Vec<_>>().join(","))
         }
         T::Struct(fields) => {
             let a = a.as_struct();
-            let field = |(f, c): (&arrow::datatypes::FieldRef, &arrow::array::ArrayRef)| format!("{}={:?}", f.name(), text(c.as_ref(), i));
+            let field = |(f, c): (&arrow::datatypes::FieldRef, &arrow::array::ArrayRef)| format!("{}={}", f.name(), quoted(c.as_ref(), i));
             format!("{{{}}}", fields.iter().zip(a.columns()).map(field).collect::<Vec<_>>().join(","))
         }
         other => panic!("the oracle knows no {other}"),
     })
 }
 
+/// A value within another, as JSON.
+fn quoted(a: &dyn Array, i: usize) -> String {
+    serde_json::to_string(&text(a, i)).unwrap()
+}
+
 fn list(items: &dyn Array) -> String {
-    format!("[{}]", (0..items.len()).map(|i| format!("{:?}", text(items, i))).collect::<Vec<_>>().join(","))
+    format!("[{}]", (0..items.len()).map(|i| quoted(items, i)).collect::<Vec<_>>().join(","))
 }
 
 fn nanos(a: &dyn Array, i: usize, unit: TimeUnit) -> i128 {

@@ -369,8 +369,8 @@ fn text(row: &Event) -> String {
 /// Head's snapshots, and the raw files that head has not retired.
 fn live_keys(seen: &Tenancy) -> BTreeSet<String> {
     let head = seen.head();
-    let retired: BTreeSet<(&String, &Option<String>)> = head.iter().flat_map(|h| &h.retired).map(|r| (&r.key, &r.etag)).collect();
-    let raw = seen.hot.iter().filter(|(key, o)| names::classify(&seen.tenant, key) == FileKind::Raw && !retired.contains(&(*key, &o.etag)));
+    let retired: BTreeSet<&String> = head.iter().flat_map(|h| &h.retired).map(|r| &r.key).collect();
+    let raw = seen.hot.iter().filter(|(key, _)| names::classify(&seen.tenant, key) == FileKind::Raw && !retired.contains(key));
     head.iter().flat_map(|h| &h.snapshots).map(|s| s.key.clone()).chain(raw.map(|(key, _)| key.clone())).collect()
 }
 

@@ -129,7 +129,16 @@ fn what_head_names_stays_whatever_it_is_called() {
     let retired = ["acme/country=de/a.parquet", "acme/_temporary/b.parquet", "acme/lake/c.parquet"];
     head.retired = retired
         .iter()
-        .map(|key| Retired { key: (*key).to_owned(), size: 1, etag: None, rows: 1, at: DateTime::UNIX_EPOCH, reason: RetireReason::Compacted })
+        .map(|key| Retired {
+            key: (*key).to_owned(),
+            size: 1,
+            etag: None,
+            rows: 1,
+            fingerprint: None,
+            set_aside: None,
+            at: DateTime::UNIX_EPOCH,
+            reason: RetireReason::Compacted,
+        })
         .collect();
     let listing: Vec<Listed> = retired.iter().chain(&["acme/d.parquet", "acme/_temporary/e.parquet", "acme/lake/f.parquet"]).map(|key| file(key, 1)).collect();
     let rules = Rules { exclude: Exclude::parse(["acme/lake/**"]).unwrap(), own_log: false };

@@ -351,7 +351,12 @@ fn a_restore_is_recorded_once_and_its_files_stay_until_it_is_done() {
     let head = apply(&head, &done, &seen, stamp(105)).unwrap();
     let mut seen = Observed::since(&head);
     seen.present.insert(key.clone(), take.retire[0].etag.clone());
-    assert!(apply(&head, &take, &seen, stamp(106)).is_ok());
+    let taken = apply(&head, &take, &seen, stamp(106)).unwrap();
+    let forget = Edit { forget: vec![key.clone()], ..Edit::new(id(1), id(9)) };
+    let gone = |head: &Manifest| Observed { listing: Some(BTreeMap::new()), gone: [key.clone()].into(), ..Observed::since(head) };
+    assert_eq!(apply(&taken, &forget, &gone(&taken), stamp(107)), Err(Conflict::NotForgettable(key.clone())), "it may be written once more");
+    let released = apply(&taken, &Edit { release: vec![id(30)], ..Edit::new(id(1), id(10)) }, &Observed::since(&taken), stamp(107)).unwrap();
+    assert!(apply(&released, &forget, &gone(&released), stamp(108)).is_ok());
     let head = apply(&head, &Edit { release: vec![id(30)], ..Edit::new(id(1), id(7)) }, &seen, stamp(107)).unwrap();
     assert_eq!((head.holds.len(), head.holds[0].files.len()), (1, 0), "that it was restored is remembered");
     let again = Edit { hold: Some(hold(31, false)), ..Edit::new(id(1), id(8)) };

@@ -3,6 +3,7 @@ use ulid::Ulid;
 
 use super::*;
 use crate::model::file::{Micros, RowStats, Snapshot};
+use crate::model::hold::Restored;
 use crate::model::manifest::{Manifest, Quarantined, Receipt, RetireReason, Retired, Stamp};
 use crate::model::names::{Tenant, snapshot_key};
 
@@ -164,6 +165,7 @@ fn a_file_under_a_retired_name_is_looked_at_once_under_each_tag() {
         match standings(m, &listing)[0].1 {
             Standing::Waiting => "waiting",
             Standing::Unlisted => "unlisted",
+            Standing::Held => "held",
             Standing::Unsettled(_) => "unsettled",
             Standing::SetAside(_) => "set aside",
         }
@@ -183,6 +185,30 @@ fn a_file_under_a_retired_name_is_looked_at_once_under_each_tag() {
     assert!(due(&[listed("acme/a.parquet", "f")]) && due(&[listed("acme/a.parquet", "e")]) && due(&[]));
 }
 
+/// The same restore may run twice at once. What the slower one writes last is no new file, though the first was merged and deleted meanwhile.
+#[test]
+fn a_file_that_a_hold_names_is_remembered() {
+    let mut m = head(0);
+    m.retired.truncate(1);
+    let restored = Restored { archive: "s3://cold".into(), tenant: m.tenant.clone(), from: None, to: None };
+    let files = vec!["acme/a.parquet".to_owned()];
+    m.holds = vec![
+        serde_json::from_value(serde_json::json!({
+            "id": id(9), "restored": restored, "oldest": Micros(1), "until": at(80 * HOUR), "files": files, "done": true
+        }))
+        .unwrap(),
+    ];
+    let gone: BTreeSet<Key> = files.into_iter().collect();
+    let due = |m: &Manifest, listing: &[Listed]| is_due(&Inventory { head: Some(m.clone()), listing: listing.to_vec() }, at(70 * HOUR));
+    assert_eq!(standings(&m, &[])[0].1, Standing::Held);
+    assert_eq!(forgettable(&m, &[], &gone), Vec::<Key>::new());
+    assert_eq!(forgettable(&m, &[listed("acme/a.parquet", "another")], &gone), Vec::<Key>::new(), "it is looked at, and then deleted");
+    assert!(!due(&m, &[]), "nothing is to be done about it");
+    assert!(due(&m, &[listed("acme/a.parquet", "e")]), "until it is written again");
+    m.holds[0].files.clear();
+    assert_eq!(forgettable(&m, &[], &gone), ["acme/a.parquet"]);
+}
+
 #[test]
 fn a_copy_of_a_live_snapshot_is_no_orphan() {
     let (live, moved) = (output(50 * HOUR), output(50 * HOUR).replace("acme/1970-01/", "acme/elsewhere/"));
@@ -199,7 +225,7 @@ fn the_note_on_a_live_snapshot_is_forgotten_once_another_version_of_it_is_there(
     let mut m = head(0);
     let live = m.snapshots[0].clone();
     m.quarantined.push(Quarantined { key: live.key.clone(), size: 1, etag: Some("bad".into()), reason: String::new(), at: at(0), cause: None });
-    let noted = |listing: &[Listed]| forgettable(&m, listing).contains(&live.key);
+    let noted = |listing: &[Listed]| forgettable(&m, listing, &BTreeSet::new()).contains(&live.key);
     assert!(!noted(&[listed(&live.key, "bad")]));
     assert!(!noted(&[]), "that it is missing is no reason to take it for sound");
     assert!(noted(&[listed(&live.key, "mended")]));
