@@ -194,7 +194,7 @@ fn unite(ours: &Field, theirs: &Field) -> Result<Field, String> {
     let theirs = theirs.clone().with_data_type(canonical(theirs.data_type()));
     let Some(united) = widen_child(ours, &theirs) else {
         let (theirs, before) = (leaf::told(&theirs), leaf::told(ours));
-        return Err(format!("column `{}` is {theirs}, but {before} in the files before it: no type holds both without loss", ours.name()));
+        return Err(format!("column `{}` is {theirs}, but {before} in the tenant's other files: no type holds both without loss", ours.name()));
     };
     // A column of nulls brings them along, whatever its schema says.
     let null = united.is_nullable() || matches!((ours.data_type(), theirs.data_type()), (DataType::Null, _) | (_, DataType::Null));

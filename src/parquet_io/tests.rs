@@ -263,7 +263,7 @@ async fn a_remote_file_reads_like_memory_in_few_requests_and_only_its_own_versio
         if window == 1 {
             store.put(&path, "another".into()).await.unwrap();
             let changed = tokio::task::spawn_blocking(move || rows(&input)).await.unwrap();
-            assert!(matches!(changed, Err(Error::Gone(_))));
+            assert!(matches!(changed, Err(Error::Changed(_))));
         }
     }
 }

@@ -222,7 +222,7 @@ fn types_that_differ_become_what_both_are_or_do_not_unite() {
     }
     let geometry = |crs: Option<&str>| logical("x", Physical::BYTE_ARRAY, LogicalType::geometry(crs.map(Into::into)));
     let plain = leaf("x", Physical::BYTE_ARRAY, |t| t);
-    let no = |theirs: &str, ours: &str| Err(format!("column `x` is {theirs}, but {ours} in the files before it: no type holds both without loss"));
+    let no = |theirs: &str, ours: &str| Err(format!("column `x` is {theirs}, but {ours} in the tenant's other files: no type holds both without loss"));
     assert_eq!(united(geometry(None), geometry(Some("srid:1"))), no("GEOMETRY(srid:1)", "GEOMETRY(OGC:CRS84)"));
     assert_eq!(united(geometry(None), plain), no("Binary", "GEOMETRY(OGC:CRS84)"));
     let (interval, twelve) = (fixed("x", 12, None, ConvertedType::INTERVAL), fixed("x", 12, None, ConvertedType::NONE));

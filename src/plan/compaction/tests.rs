@@ -52,13 +52,13 @@ impl World {
         let id = FileId(Ulid::from_parts(u64::try_from(at(self.now).timestamp_millis()).unwrap(), u128::from(self.minted)));
         let stats = RowStats { rows: size, min: Some(micros(from)), max: Some(micros(to)), ..RowStats::default() };
         let key = snapshot_key(&tenant(), micros(from), micros(to), id);
-        self.head.snapshots.push(Snapshot { key, id, size, etag: None, schema: None, dated_by: Some("timestamp".into()), stats });
+        self.head.snapshots.push(Snapshot { key, id, size, etag: Some("s".into()), schema: None, dated_by: Some("timestamp".into()), stats });
         self
     }
 
     fn plan(&self) -> Plan {
         let mut listing = self.raw.clone();
-        listing.extend(self.head.snapshots.iter().map(|s| Listed { key: s.key.clone(), size: s.size, etag: None, modified: at(0) }));
+        listing.extend(self.head.snapshots.iter().map(|s| Listed { key: s.key.clone(), size: s.size, etag: s.etag.clone(), modified: at(0) }));
         plan(&tenant(), &Inventory { head: Some(self.head.clone()), listing }, &self.policy, at(self.now))
     }
 
