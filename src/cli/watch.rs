@@ -165,6 +165,7 @@ async fn pass(app: &mut App<'_>, job: &Job, face: &Face, served: bool, passes: &
     match report {
         Ok(report) => {
             passes.made(began);
+            app.say_kept(report.tenants.iter().map(|t| t.tenant.as_str()));
             if let Some(verdict) = render::run::verdict(&report, true) {
                 tracing::error!(run_id = %report.run_id, "{verdict}");
             }
