@@ -264,7 +264,7 @@ impl CompactionManager {
     /// # Errors
     /// [`Error::Store`] where the records cannot be read.
     pub async fn last_run(&self) -> Result<Option<RunRecord>> {
-        runs::last(self.context.store.as_ref(), self.config().shard).await
+        runs::last(self.context.store.as_ref(), self.config().shard, self.context.clock.now()).await
     }
 
     /// What all passes did that the store has a record of, whichever process made them; [`Self::stats`] knows only this manager's.
@@ -280,7 +280,7 @@ impl CompactionManager {
     /// # Errors
     /// As [`Self::last_run`].
     pub async fn recent_runs(&self, most: usize) -> Result<Vec<RunRecord>> {
-        runs::recent(self.context.store.as_ref(), most).await
+        runs::recent(self.context.store.as_ref(), most, self.context.clock.now()).await
     }
 
     /// What this manager's passes did so far.
@@ -333,7 +333,7 @@ impl CompactionManager {
     /// As [`Self::status`].
     pub async fn overview(&self, selection: &Selection) -> Result<Overview> {
         let StatusReport { schema_version, tenants, failures, .. } = self.context.status(selection).await?;
-        let runs = runs::recent(self.context.store.as_ref(), RUNS_SHOWN).await?;
+        let runs = runs::recent(self.context.store.as_ref(), RUNS_SHOWN, self.context.clock.now()).await?;
         Ok(Overview { schema_version, at: self.context.clock.now(), tenants, failures, runs })
     }
 

@@ -274,7 +274,7 @@ impl Context {
             Ok(TenantStatus { left_alone: found.left, ..status::of(&tenant, &found.inventory, &policy, self.clock.now()) })
         });
         let (tenants, failures) = settle(looks).await;
-        let runs = runs::summary(self.store.as_ref()).await?;
+        let runs = runs::summary(self.store.as_ref(), self.clock.now()).await?;
         let short = |record: Option<RunRecord>| record.as_ref().map(LastRun::from);
         let (last_run, last_success, last_failure) = (short(runs.last), short(runs.success), short(runs.failure));
         Ok(StatusReport { schema_version: SCHEMA_VERSION, tenants, failures, last_run, last_success, last_failure })
@@ -338,7 +338,7 @@ impl Context {
             tracing::warn!("this machine's clock is {} the store's: no row expires before it is set (NTP)", apart(ahead));
         }
         context.clock = Arc::clone(&time) as _;
-        let started_at = time.now();
+        let started_at = time.shared();
         let memory = MemoryPool::new(self.config.memory_limit);
         let run = Arc::new(Run { context, run_id, store_time, time, memory, started_ms });
         let found = match which {

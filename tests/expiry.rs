@@ -6,6 +6,8 @@
 mod clocks;
 #[path = "expiry/dated.rs"]
 mod dated;
+#[path = "expiry/owner.rs"]
+mod owner;
 mod support;
 
 use std::collections::BTreeMap;

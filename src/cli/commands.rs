@@ -99,6 +99,7 @@ impl App<'_> {
             }
             passed => passed?,
         };
+        self.say_kept(report.tenants.iter().map(|t| t.tenant.as_str()));
         if self.global.json {
             self.out.json(&report)?;
         } else {
@@ -120,6 +121,7 @@ impl App<'_> {
         {
             return Err(Error::Usage(format!("--explain: no tenant that is planned here is called `{name}`; `icepack status` lists them")));
         }
+        self.say_kept(report.plans.iter().map(|p| p.tenant.as_str()));
         if self.global.json {
             self.out.json(&render::plan::document(&report))?;
         } else {
@@ -220,6 +222,11 @@ impl App<'_> {
             self.out.line(&render::config::table(&self.settings, self.out.style))?;
         }
         Ok(0)
+    }
+
+    /// Says of which of these tenants rows are kept for want of a word of the owner.
+    pub fn say_kept<'t>(&self, tenants: impl Iterator<Item = &'t str>) {
+        tenants.filter_map(|t| self.settings.kept(t)).for_each(|why| tracing::warn!("{why}"));
     }
 
     pub fn selection(&self) -> Result<Selection> {

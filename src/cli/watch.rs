@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use icepack::metrics::{self, deliver::Targets};
 use icepack::page::Labels;
-use icepack::plan::schedule;
+use icepack::plan::schedule::{self, Passes};
 use icepack::run::Selection;
 use icepack::watch::{Face, serve};
 use icepack::{CompactionManager, Error, Result};
@@ -57,14 +57,14 @@ pub async fn watch(app: &mut App<'_>, args: &WatchArgs) -> Result<u8> {
             face.show_metrics(metrics::render(&record, None, job.targets.most_tenants));
         }
     }
-    let mut luck = app.luck();
+    let (mut luck, mut passes) = (app.luck(), Passes::default());
     loop {
-        let due = job.due(app, &face, luck).await;
+        let due = job.due(app, &face, luck, &mut passes).await;
         let ended = if app.clock.now() < due {
             wait(app, due, &mut wishes).await
         } else {
             luck = app.luck();
-            let ended = pass(app, &job, &face, args.listen.is_some(), &mut wishes).await?;
+            let ended = pass(app, &job, &face, args.listen.is_some(), &mut passes, &mut wishes).await?;
             if let Some(traces) = &app.traces {
                 traces.flush();
             }
@@ -95,12 +95,22 @@ impl Job {
     }
 
     /// When the next pass begins. Where the store does not say, it is asked again soon.
-    async fn due(&self, app: &App<'_>, face: &Face, luck: f64) -> DateTime<Utc> {
+    async fn due(&self, app: &App<'_>, face: &Face, luck: f64, passes: &mut Passes) -> DateTime<Utc> {
         let interval = self.manager.config().interval();
         match self.manager.last_run().await {
             Ok(last) => {
                 face.beat();
-                schedule::next_pass(last.map(|r| r.report.started_at), interval, luck, app.clock.now())
+                if let Some((record, claimed)) = last.as_ref().and_then(|r| Some((r, r.claimed?)))
+                    && passes.is_news(record.report.run_id)
+                {
+                    tracing::warn!(
+                        "the last pass is recorded as one of {claimed}, of a machine whose clock is ahead; it counts as one of {}, when the store got it",
+                        record.report.started_at
+                    );
+                }
+                let now = app.clock.now();
+                let began = passes.last(last.map(|r| (r.report.run_id, r.report.started_at)), now);
+                schedule::next_pass(began, interval, luck, now)
             }
             Err(e) => {
                 tracing::error!("when the last pass was is not known, asking again soon: {e}");
@@ -126,7 +136,8 @@ async fn wait(app: &App<'_>, due: DateTime<Utc>, wishes: &mut Service) -> Ended 
 }
 
 /// One pass. Told to end, it stops where nothing is half done.
-async fn pass(app: &mut App<'_>, job: &Job, face: &Face, served: bool, wishes: &mut Service) -> Result<Ended> {
+async fn pass(app: &mut App<'_>, job: &Job, face: &Face, served: bool, passes: &mut Passes, wishes: &mut Service) -> Result<Ended> {
+    let began = app.clock.now();
     let work = work(job, face, served);
     tokio::pin!(work);
     let mut ended = Ended::ByItself;
@@ -153,6 +164,8 @@ async fn pass(app: &mut App<'_>, job: &Job, face: &Face, served: bool, wishes: &
     };
     match report {
         Ok(report) => {
+            passes.made(began);
+            app.say_kept(report.tenants.iter().map(|t| t.tenant.as_str()));
             if let Some(verdict) = render::run::verdict(&report, true) {
                 tracing::error!(run_id = %report.run_id, "{verdict}");
             }

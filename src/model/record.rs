@@ -99,9 +99,20 @@ pub struct RunRecord {
     /// When the last pass of this shard began that did all it could; this one, if it did.
     #[serde(default)]
     pub last_success: Option<DateTime<Utc>>,
+    /// When it says itself that it began, where that is in the future: a machine made it whose clock was ahead. It counts as begun when the store got it.
+    #[serde(skip)]
+    pub claimed: Option<DateTime<Utc>>,
 }
 
 impl RunRecord {
+    /// As one of a machine whose clock was ahead, which the store got at `written`.
+    #[must_use]
+    pub fn as_of(mut self, written: DateTime<Utc>) -> Self {
+        self.claimed = Some(std::mem::replace(&mut self.report.started_at, written));
+        self.last_success = self.last_success.map(|at| at.min(written));
+        self
+    }
+
     /// The record of `report`, which follows `before`.
     pub fn of(report: &RunReport, error: Option<String>, shard: Shard, before: Option<&Self>) -> Self {
         let success = is_success(report, error.as_deref());
@@ -116,6 +127,7 @@ impl RunRecord {
             statuses,
             sums: before.map(|b| b.sums).unwrap_or_default().plus(report, success),
             last_success: if success { Some(report.started_at) } else { before.and_then(|b| b.last_success) },
+            claimed: None,
         }
     }
 

@@ -38,6 +38,8 @@ pub struct Draft {
     pub retention: RetentionConfig,
     pub slack: Duration,
     pub allow_short_ttl: bool,
+    /// Whether rows may be dropped without an archive by a TTL that nobody wrote.
+    pub drop: bool,
     pub max_expire_percent: u8,
     pub archive: ArchiveDraft,
     pub delete_delay: Duration,
@@ -77,6 +79,7 @@ impl Default for Draft {
             retention: c.retention,
             slack: c.slack,
             allow_short_ttl: false,
+            drop: false,
             max_expire_percent: c.max_expire_percent,
             archive: ArchiveDraft::default(),
             delete_delay: c.delete_delay,
@@ -220,6 +223,7 @@ pub const KEYS: &[Key] = &[
     Key { path: "retention.default_ttl", set: |d, v| put(&mut d.retention.default_ttl, ttl(v)), show: |d| Shown::ttl(d.retention.default_ttl) },
     Key { path: "retention.slack", set: |d, v| put(&mut d.slack, duration(v)), show: |d| Shown::duration(d.slack) },
     Key { path: "retention.allow_short_ttl", set: |d, v| put(&mut d.allow_short_ttl, boolean(v)), show: |d| Shown::boolean(d.allow_short_ttl) },
+    Key { path: "retention.drop", set: |d, v| put(&mut d.drop, boolean(v)), show: |d| Shown::boolean(d.drop) },
     Key {
         path: "retention.max_expire_percent",
         set: |d, v| put(&mut d.max_expire_percent, percent(v)),

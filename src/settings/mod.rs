@@ -25,7 +25,7 @@ use crate::stage::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions
 use crate::stage::credentials::Connection;
 use crate::stage::retry::RetryPolicy;
 use crate::stage::store::Location;
-use crate::{CompactionConfig, Error, Result};
+use crate::{CompactionConfig, Error, Result, RetentionConfig};
 
 pub use env::Environment;
 use keys::Draft;
@@ -252,7 +252,7 @@ impl Settings {
         let d = &self.draft;
         let mut config = CompactionConfig {
             compaction_interval_seconds: d.interval.as_secs().max(1),
-            retention: d.retention.clone(),
+            retention: self.retention(),
             timestamp_column: d.timestamp_column.clone(),
             id_column: d.id_column.clone(),
             slack: d.slack,
@@ -281,6 +281,40 @@ impl Settings {
         config.max_file_size = c.max_file_size.unwrap_or(config.max_file_size);
         config.max_raw_age = c.max_raw_age.unwrap_or(config.max_raw_age);
         config
+    }
+
+    /// How long rows are kept. Without an archive, rows go for good: a TTL that is built in, and that nobody wrote down, makes none go earlier than the owner's own would.
+    fn retention(&self) -> RetentionConfig {
+        let mut retention = self.draft.retention.clone();
+        for (tenant, built_in) in self.unheeded() {
+            retention.per_tenant_ttl.remove(&tenant);
+            let owners = retention.ttl_for(&tenant);
+            retention.set(tenant, owners.map(|ttl| ttl.max(built_in)));
+        }
+        retention
+    }
+
+    /// The built-in TTLs that drop nothing by themselves.
+    fn unheeded(&self) -> Vec<(String, Duration)> {
+        let d = &self.draft;
+        if d.archive.url.is_some() || d.drop {
+            return Vec::new();
+        }
+        let built_in = RetentionConfig::default().per_tenant_ttl.into_iter().filter_map(|(tenant, ttl)| Some((tenant, ttl?)));
+        built_in.filter(|(tenant, _)| self.source(&keys::tenant_ttl_path(tenant)) == Source::Default).collect()
+    }
+
+    /// Why a tenant's rows are kept although a TTL is built in for it, and what to set; none where that is not so.
+    pub fn kept(&self, tenant: &str) -> Option<String> {
+        let (_, ttl) = self.unheeded().into_iter().find(|(name, _)| name == tenant)?;
+        if self.retention().ttl_for(tenant).is_some() {
+            return None;
+        }
+        let ttl = show_duration(ttl);
+        Some(format!(
+            "tenant `{tenant}` keeps its rows: a TTL of {ttl} is built in for it, but there is no archive, and the configuration does not say that they may be dropped; set {} to \"{ttl}\" or \"forever\", archive.url, or retention.drop = true",
+            keys::tenant_ttl_path(tenant)
+        ))
     }
 
     /// Where metrics go. Each shard has a group of its own in a Pushgateway.

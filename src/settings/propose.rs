@@ -45,7 +45,7 @@ pub fn propose(sample: &Sample, store: &str, archive: Option<&str>, now: DateTim
     time_column(&mut p, &files);
     id_column(&mut p, &files);
     compaction(&mut p.toml, sample);
-    retention(&mut p, sample, &files, now);
+    retention(&mut p, sample, &files, archive, now);
     archiving(&mut p.toml, archive);
     p
 }
@@ -169,7 +169,7 @@ fn gap(first: DateTime<Utc>, last: DateTime<Utc>, files: usize) -> Option<u64> {
     span.checked_div(files.checked_sub(1)? as u64).filter(|_| span > 0)
 }
 
-fn retention(p: &mut Proposal, sample: &Sample, files: &[&FileSample], now: DateTime<Utc>) {
+fn retention(p: &mut Proposal, sample: &Sample, files: &[&FileSample], archive: Option<&str>, now: DateTime<Utc>) {
     p.toml.push_str("[retention]\n");
     let spans = spans(files);
     let oldest = p.timestamp_column.as_ref().and_then(|name| spans.get(name)).map(|(from, _)| *from);
@@ -180,7 +180,11 @@ fn retention(p: &mut Proposal, sample: &Sample, files: &[&FileSample], now: Date
     p.toml.push_str("# default_ttl = \"forever\"         # or \"90d\"\n");
     say(&mut p.toml, "A pass that would expire more than this share of a tenant's rows is refused until somebody has looked.");
     p.toml.push_str("max_expire_percent = 60\n\n[retention.tenants]\n");
-    if sample.tenants.iter().any(|t| t.as_str() == "system") {
+    let has_system = sample.tenants.iter().any(|t| t.as_str() == "system");
+    if has_system && archive.is_none() {
+        say(&mut p.toml, "There is a tenant of this name. Without an archive its rows are kept; by this line they are dropped after 30 days.");
+        p.toml.push_str("# system = \"30d\"\n");
+    } else if has_system {
         say(&mut p.toml, "There is a tenant of this name. Its rows expire after 30 days unless you say otherwise; \"forever\" keeps them.");
         p.toml.push_str("system = \"30d\"\n");
         p.open_questions.push("rows of tenant `system` expire after 30 days unless [retention.tenants] says otherwise".to_owned());
@@ -309,7 +313,11 @@ mod tests {
 
     #[test]
     fn a_tenant_called_system_is_told_about() {
-        let p = proposed(&sample(&["system"], vec![file(&[("timestamp", ColumnKind::Time)])]));
+        let sample = sample(&["system"], vec![file(&[("timestamp", ColumnKind::Time)])]);
+        let p = proposed(&sample);
         assert!(p.toml.contains("\nsystem = \"30d\"\n") && p.open_questions.iter().any(|q| q.contains("system")), "{}", p.toml);
+        // Nothing is dropped that the owner has not said.
+        let p = propose(&sample, "s3://b", None, at(31).to_datetime());
+        assert!(p.toml.contains("\n# system = \"30d\"\n") && !p.open_questions.iter().any(|q| q.contains("system")), "{}", p.toml);
     }
 }

@@ -41,6 +41,11 @@ const ENTRIES: &[Entry] = &[
     ("retention.default_ttl", "duration, forever", "How long rows are kept, by their own time; `[retention.tenants]` says otherwise for a name or a glob"),
     ("retention.slack", "duration", "How long a row may be overdue before its file is rewritten for its sake alone"),
     ("retention.allow_short_ttl", "true, false", "A TTL under an hour is refused without it"),
+    (
+        "retention.drop",
+        "true, false",
+        "Whether rows may be dropped without an archive by the built-in 30 days of tenant `system` alone; a TTL that is written down needs no such word",
+    ),
     ("retention.max_expire_percent", "percent", "A pass that would expire more of a tenant's rows is refused for that tenant; 100 is off"),
     ("archive.url", "address", "Where expired rows go before they are dropped; never the store nor inside it. Unset: they are dropped"),
     ("archive.storage_class", "text", "Of archive objects: STANDARD_IA, ONEZONE_IA, GLACIER_IR, GLACIER, DEEP_ARCHIVE, or any other that the store has"),
@@ -102,7 +107,7 @@ A name or a glob; a name beats a glob, a longer glob a shorter one.
 
 ```toml
 [retention.tenants]
-system = \"30d\"                  # the default of this one tenant, out of the box
+system = \"30d\"                  # built in for this one tenant, where there is an archive
 \"eu-*\" = \"400d\"
 audit = \"forever\"
 

@@ -159,10 +159,34 @@ fn tenants_have_their_own_rules() {
 #[test]
 fn without_a_file_the_defaults_are_the_library_s() {
     let settings = Settings::resolve(&layers("", &[], &[])).unwrap();
-    let (ours, default) = (settings.compaction_config(), CompactionConfig::default());
+    let (mut ours, default) = (settings.compaction_config(), CompactionConfig::default());
+    // But for what is built in for one tenant: without an archive and a word of the owner, nothing of it is dropped.
+    assert_eq!(ours.retention.ttl_for("system"), None);
+    ours.retention.set("system", default.retention.ttl_for("system"));
     assert_eq!(format!("{ours:?}"), format!("{default:?}"));
     assert!(settings.store().unwrap_err().to_string().contains("--store"));
     assert!(settings.all().iter().all(|(_, _, source)| *source == Source::Default));
+}
+
+#[test]
+fn what_is_built_in_for_a_tenant_drops_no_row_by_itself() {
+    let archive = "[archive]\nurl = \"/cold\"\n";
+    for (file, ttl, said) in [
+        ("", None, true),
+        ("[retention]\ndefault_ttl = \"forever\"", None, true),
+        ("[retention]\ndefault_ttl = \"10d\"", Some(30), false),
+        ("[retention]\ndefault_ttl = \"90d\"", Some(90), false),
+        ("[retention.tenants]\n\"s*\" = \"90d\"", Some(90), false),
+        ("[retention.tenants]\nsystem = \"10d\"", Some(10), false),
+        ("[retention.tenants]\nsystem = \"forever\"", None, false),
+        ("[retention]\ndrop = true", Some(30), false),
+        (archive, Some(30), false),
+    ] {
+        let settings = from_file(file);
+        let found = settings.compaction_config().retention.ttl_for("system");
+        assert_eq!((found, settings.kept("system").is_some()), (ttl.map(|d| Duration::from_secs(d * 86_400)), said), "{file}");
+        assert_eq!(settings.kept("acme"), None);
+    }
 }
 
 #[test]
@@ -194,7 +218,7 @@ fn example(path: &str) -> &'static str {
         "timestamp_column" | "id_column" | "spill_dir" => "name",
         "concurrency" | "compaction.min_files_to_compact" => "5",
         "compaction.strategy" => "full",
-        "retention.allow_short_ttl" => "true",
+        "retention.allow_short_ttl" | "retention.drop" => "true",
         "archive.verify" => "readback",
         "archive.checksum" => "sha256",
         "archive.endpoint" => "http://127.0.0.1:9000",

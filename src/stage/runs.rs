@@ -1,5 +1,6 @@
 //! Records of passes: `_icepack/runs/<time>-<id>.json`, so that a short-lived process knows what the passes before it did.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
@@ -35,7 +36,8 @@ fn is_record(key: &str) -> bool {
 /// # Errors
 /// [`Error::Store`]; the pass itself is not harmed.
 pub async fn record(store: &dyn ObjectStore, report: &RunReport, error: Option<String>, shard: Shard) -> Result<RunRecord> {
-    let keys = list(store).await?;
+    let now = report.started_at + TimeDelta::milliseconds(i64::try_from(report.duration_ms).unwrap_or(0));
+    let keys = list(store, now).await?;
     let before = newest(store, &keys, |r| r.shard == shard).await;
     // A network that failed for a moment must not cost this record too: its sums begin anew, as after a restart.
     let before = before.inspect_err(|e| tracing::warn!("the sums of earlier passes cannot be carried on: {e}")).unwrap_or_default();
@@ -53,12 +55,12 @@ pub async fn record(store: &dyn ObjectStore, report: &RunReport, error: Option<S
 }
 
 /// Deletes the oldest of `keys`, so that with the one just written [`KEEP`] are left.
-async fn drop_old(store: &dyn ObjectStore, keys: &[Key]) -> Result<()> {
+async fn drop_old(store: &dyn ObjectStore, keys: &[Entry]) -> Result<()> {
     let old = &keys[..(keys.len() + 1).saturating_sub(KEEP)];
     if old.is_empty() {
         return Ok(());
     }
-    let paths = old.iter().map(|k| path(k)).collect::<Result<Vec<_>>>()?;
+    let paths = old.iter().map(|e| path(&e.key)).collect::<Result<Vec<_>>>()?;
     let replies: Vec<_> = store.delete_stream(stream::iter(paths).map(Ok).boxed()).collect().await;
     let failed = replies.into_iter().filter_map(Result::err).find(|e| !matches!(e, object_store::Error::NotFound { .. }));
     if let Some(e) = failed {
@@ -67,24 +69,56 @@ async fn drop_old(store: &dyn ObjectStore, keys: &[Key]) -> Result<()> {
     Ok(())
 }
 
-/// The records' keys, the oldest first.
-async fn list(store: &dyn ObjectStore) -> Result<Vec<Key>> {
+/// A record that is listed.
+#[derive(Debug, Clone)]
+struct Entry {
+    key: Key,
+    /// The store's time of its writing, where its name is of the future: a machine made it whose clock was ahead.
+    written: Option<DateTime<Utc>>,
+}
+
+impl Entry {
+    fn of(key: Key, written: DateTime<Utc>, now: &str) -> Self {
+        let is_early = begun(&key) > now;
+        Self { key, written: is_early.then_some(written) }
+    }
+
+    /// When the pass began as far as that can be believed, as in the name of a record.
+    fn time(&self) -> String {
+        self.written.map_or_else(|| begun(&self.key).to_owned(), format_iso_basic)
+    }
+}
+
+/// The time in the name of a record.
+fn begun(key: &str) -> &str {
+    key.rsplit('/').next().and_then(|name| name.get(..18)).unwrap_or_default()
+}
+
+/// The records, the oldest first. One that says of itself that it is later than `now` has its place by the store's time: else it would be the newest for years, and
+/// what comes after it would be passed over.
+async fn list(store: &dyn ObjectStore, now: DateTime<Utc>) -> Result<Vec<Entry>> {
     let metas: Vec<_> = store.list(Some(&path(&dir())?)).try_collect().await.map_err(|e| Error::store("cannot list the run records", e))?;
-    let mut keys: Vec<Key> = metas.into_iter().map(|m| m.location.as_ref().to_owned()).filter(|k| is_record(k)).collect();
-    keys.sort();
-    Ok(keys)
+    let now = format_iso_basic(now);
+    let records = metas.into_iter().filter(|m| is_record(m.location.as_ref()));
+    let mut entries: Vec<Entry> = records.map(|m| Entry::of(m.location.as_ref().to_owned(), m.last_modified, &now)).collect();
+    entries.sort_by_cached_key(|e| (e.time(), e.key.clone()));
+    Ok(entries)
 }
 
 /// One record; none where another run dropped it in between, or where it cannot be understood.
-async fn read(store: &dyn ObjectStore, key: &str) -> Result<Option<RunRecord>> {
+async fn read(store: &dyn ObjectStore, entry: &Entry) -> Result<Option<RunRecord>> {
+    let key = entry.key.as_str();
     let reply = match store.get(&path(key)?).await {
         Ok(reply) => reply,
         Err(object_store::Error::NotFound { .. }) => return Ok(None),
         Err(e) => return Err(Error::store(format!("cannot read the run record `{key}`"), e)),
     };
     let body = reply.bytes().await.map_err(|e| Error::store(format!("cannot read the run record `{key}`"), e))?;
-    match serde_json::from_slice(&body) {
-        Ok(record) => Ok(Some(record)),
+    match serde_json::from_slice::<RunRecord>(&body) {
+        Ok(record) => Ok(Some(match entry.written {
+            Some(written) => record.as_of(written),
+            None => record,
+        })),
         Err(e) => {
             tracing::warn!("the run record `{key}` cannot be read and is passed over: {e}");
             Ok(None)
@@ -93,7 +127,7 @@ async fn read(store: &dyn ObjectStore, key: &str) -> Result<Option<RunRecord>> {
 }
 
 /// The newest of `keys` that can be read and that `wanted` takes. One request where it is the last.
-async fn newest(store: &dyn ObjectStore, keys: &[Key], wanted: impl Fn(&RunRecord) -> bool) -> Result<Option<RunRecord>> {
+async fn newest(store: &dyn ObjectStore, keys: &[Entry], wanted: impl Fn(&RunRecord) -> bool) -> Result<Option<RunRecord>> {
     let mut ahead = 1;
     let mut left = keys;
     while let Some(from) = left.len().checked_sub(1).map(|last| (last + 1).saturating_sub(ahead)) {
@@ -107,26 +141,26 @@ async fn newest(store: &dyn ObjectStore, keys: &[Key], wanted: impl Fn(&RunRecor
     Ok(None)
 }
 
-async fn read_all(store: &dyn ObjectStore, keys: &[Key]) -> Result<Vec<RunRecord>> {
-    let reads: Vec<_> = keys.iter().map(|key| read(store, key)).collect();
+async fn read_all(store: &dyn ObjectStore, keys: &[Entry]) -> Result<Vec<RunRecord>> {
+    let reads: Vec<_> = keys.iter().map(|entry| read(store, entry)).collect();
     let reads = stream::iter(reads).buffered(AT_ONCE);
     Ok(reads.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
 }
 
-/// The newest record of a shard that can be read; none where no pass of it was recorded.
+/// The newest record of a shard that can be read at `now`; none where no pass of it was recorded.
 ///
 /// # Errors
 /// [`Error::Store`] where the records cannot be listed or fetched.
-pub async fn last(store: &dyn ObjectStore, shard: Shard) -> Result<Option<RunRecord>> {
-    newest(store, &list(store).await?, |r| r.shard == shard).await
+pub async fn last(store: &dyn ObjectStore, shard: Shard, now: DateTime<Utc>) -> Result<Option<RunRecord>> {
+    newest(store, &list(store, now).await?, |r| r.shard == shard).await
 }
 
-/// The records of the last passes, the oldest first: `most` at most.
+/// The records of the last passes before `now`, the oldest first: `most` at most.
 ///
 /// # Errors
 /// [`Error::Store`] where the records cannot be listed or fetched.
-pub async fn recent(store: &dyn ObjectStore, most: usize) -> Result<Vec<RunRecord>> {
-    let keys = list(store).await?;
+pub async fn recent(store: &dyn ObjectStore, most: usize, now: DateTime<Utc>) -> Result<Vec<RunRecord>> {
+    let keys = list(store, now).await?;
     read_all(store, &keys[keys.len().saturating_sub(most)..]).await
 }
 
@@ -144,12 +178,12 @@ pub struct Summary {
 /// Records among which [`summary`] looks for a failure: older ones say nothing about how things are.
 pub const RECENT: usize = 24;
 
-/// Looks through the records.
+/// Looks through the records, at `now`.
 ///
 /// # Errors
 /// [`Error::Store`] where the records cannot be listed or fetched.
-pub async fn summary(store: &dyn ObjectStore) -> Result<Summary> {
-    let keys = list(store).await?;
+pub async fn summary(store: &dyn ObjectStore, now: DateTime<Utc>) -> Result<Summary> {
+    let keys = list(store, now).await?;
     let older = keys.len().saturating_sub(RECENT);
     let recent = read_all(store, &keys[older..]).await?;
     let find = |good: bool| recent.iter().rev().find(|r| r.is_success() == good).cloned();

@@ -132,6 +132,33 @@ async fn the_next_pass_is_timed_from_the_record_of_whoever_made_the_last_one() {
     assert_eq!(support::tenant_keys(&world.store, "globex").await.len(), 3, "no pass was due");
 }
 
+/// A machine whose clock was ahead by years left a record. It is one pass like any other: the next is due an interval after it was written.
+#[tokio::test]
+async fn a_record_of_the_future_holds_up_nobody() {
+    let world = World::new();
+    world.seed("acme", 3, 10, Utc::now()).await;
+    job::expect(&world.envs(), 0, ["run"]);
+    let folder = world.hot().join("_icepack/runs");
+    let record = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    json["started_at"] = "2096-11-29T00:00:00Z".into();
+    std::fs::write(folder.join(format!("2096-11-29T000000Z-{}.json", json["run_id"].as_str().unwrap())), json.to_string()).unwrap();
+    std::fs::remove_file(record).unwrap();
+    world.seed("globex", 3, 10, Utc::now()).await;
+
+    let mut watcher = Watcher::start(&world.envs(), &["--interval", "1s", "--listen", "127.0.0.1:0"]);
+    let address = watcher.address();
+    eventually("three passes", || async { std::fs::read_dir(&folder).unwrap().count() >= 4 }).await;
+    // Its sums go on.
+    assert!(get(&address, "/metrics").await.1.contains("icepack_rows_total{fate=\"kept\"} 60\n"));
+    watcher.signal("TERM");
+    assert_eq!(watcher.ended().await.1, Some(0));
+    let said: Vec<String> = watcher.lines.iter().filter(|l| l.contains("of a machine whose clock is ahead")).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    let status = job::json(&world.envs(), 0, ["status", "--json"]);
+    assert!(status["last_run"]["started_at"].as_str().unwrap() < "2090", "{}", status["last_run"]);
+}
+
 #[tokio::test]
 async fn told_to_end_in_the_middle_of_a_pass_it_does_so_soon_and_nothing_is_lost() {
     let world = World::new();

@@ -27,9 +27,9 @@ async fn two_hundred_records_stay_and_the_sums_go_on() {
     for n in 0..230 {
         recorded(&store, n, Status::Done, Shard::WHOLE).await;
     }
-    let keys = list(&store).await.unwrap();
+    let keys = list(&store, at(1_000)).await.unwrap();
     assert_eq!(keys.len(), KEEP);
-    let last = last(&store, Shard::WHOLE).await.unwrap().unwrap();
+    let last = last(&store, Shard::WHOLE, at(1_000)).await.unwrap().unwrap();
     assert_eq!((last.sums.passes, last.sums.files_compacted, last.report.started_at), (230, 230, at(229)));
 }
 
@@ -44,10 +44,10 @@ async fn each_shard_has_its_own_last_pass_and_sums() {
     for n in 40..60 {
         recorded(&store, n, Status::Done, shards[0]).await;
     }
-    let third = last(&store, shards[3]).await.unwrap().unwrap();
+    let third = last(&store, shards[3], at(1_000)).await.unwrap().unwrap();
     assert_eq!((third.report.started_at, third.sums.passes), (at(39), 10));
-    assert_eq!(last(&store, shards[0]).await.unwrap().unwrap().sums.passes, 30);
-    assert!(last(&store, Shard::WHOLE).await.unwrap().is_none());
+    assert_eq!(last(&store, shards[0], at(1_000)).await.unwrap().unwrap().sums.passes, 30);
+    assert!(last(&store, Shard::WHOLE, at(1_000)).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn the_summary_finds_a_success_behind_many_failures() {
     for n in 1..100 {
         recorded(&store, n, Status::Failed, Shard::WHOLE).await;
     }
-    let found = summary(&store).await.unwrap();
+    let found = summary(&store, at(1_000)).await.unwrap();
     assert_eq!(found.last.unwrap().report.started_at, at(99));
     assert_eq!(found.failure.unwrap().report.started_at, at(99));
     assert_eq!(found.success.unwrap().report.started_at, at(0));
@@ -69,6 +69,27 @@ async fn a_damaged_record_is_passed_over() {
     recorded(store.as_ref(), 0, Status::Done, Shard::WHOLE).await;
     let broken = key(&pass(1, Status::Done));
     store.put(&path(&broken).unwrap(), PutPayload::from_static(b"{")).await.unwrap();
-    assert_eq!(last(store.as_ref(), Shard::WHOLE).await.unwrap().unwrap().report.started_at, at(0));
+    assert_eq!(last(store.as_ref(), Shard::WHOLE, at(1_000)).await.unwrap().unwrap().report.started_at, at(0));
     assert_eq!(recorded(store.as_ref(), 2, Status::Done, Shard::WHOLE).await.sums.passes, 2);
+}
+
+#[tokio::test]
+async fn a_record_of_the_future_has_its_place_by_the_stores_time() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let now = || DateTime::<Utc>::from(std::time::SystemTime::now());
+    let minutes = |of: DateTime<Utc>| usize::try_from((of - at(0)).num_minutes()).unwrap();
+    let ahead = minutes(now()) + 5_000_000;
+    recorded(store.as_ref(), ahead, Status::Done, Shard::WHOLE).await;
+    let written = now();
+    let found = last(store.as_ref(), Shard::WHOLE, now()).await.unwrap().unwrap();
+    assert_eq!(found.claimed, Some(at(ahead)));
+    assert!(found.report.started_at <= written && found.last_success.unwrap() <= written, "{:?}", found.report.started_at);
+    // The next one carries its sums on, and is the newest.
+    let next = minutes(now()) + 1;
+    let record = recorded(store.as_ref(), next, Status::Done, Shard::WHOLE).await;
+    assert_eq!((record.sums.passes, record.claimed), (2, None));
+    let found = last(store.as_ref(), Shard::WHOLE, at(next + 1)).await.unwrap().unwrap();
+    assert_eq!((found.report.started_at, found.sums.passes, found.claimed), (at(next), 2, None));
+    let both = recent(store.as_ref(), 2, at(next + 1)).await.unwrap();
+    assert_eq!(both.iter().map(|r| r.claimed.is_some()).collect::<Vec<_>>(), [true, false]);
 }
