@@ -9,6 +9,8 @@ use parquet::basic::Encoding;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
+mod leaves;
+
 use super::read::{Input, TAIL};
 use super::source::{Ident, Source};
 use super::write::{ParquetWriter, WriteOptions};

@@ -108,9 +108,12 @@ SQL = {
 }
 
 
-def put(store, tenant, name, table, **options):
+def put(store, tenant, name, table, pairs=None, **options):
     os.makedirs(f"{store}/{tenant}", exist_ok=True)
-    pq.write_table(table, f"{store}/{tenant}/{name}.parquet", **options)
+    with pq.ParquetWriter(f"{store}/{tenant}/{name}.parquet", table.schema, **options) as writer:
+        writer.write_table(table)
+        if pairs:
+            writer.add_key_value_metadata(pairs)
 
 
 def times(count, file):
@@ -134,7 +137,8 @@ def odd(store):
         one = times(1, file)
         put(store, "int96-nanos", f"f{file}", pa.table({"timestamp": one, "x": raw(pa.timestamp("ns"), [1])}), **int96)
         put(store, "one-file", f"f{file}", pa.table({"timestamp": one, "userId": [1], "userid": [2]}))
-        put(store, "spark", f"f{file}", pa.table({"timestamp": one, "x": raw(pa.timestamp("us"), [1])}, metadata={"org.apache.spark.legacyINT96": ""}), **int96)
+        spark = pa.table({"timestamp": one, "x": raw(pa.timestamp("us"), [1])})
+        put(store, "spark", f"f{file}", spark, pairs={"org.apache.spark.legacyINT96": ""}, **int96)
         put(store, "two-files", f"a{file}", pa.table({"timestamp": one, "userId": [1]}))
         put(store, "two-files", f"b{file}", pa.table({"timestamp": one, "userid": [2]}))
 
@@ -200,7 +204,7 @@ def tell(store):
             found["types"].append([[f.name, str(f.type)] for f in table.schema if f.name != "timestamp"])
             rows = zip(*[flat(table.column(c)) for c in sorted(table.column_names)])
             found["pyarrow"].update(json.dumps(canon(row)) for row in rows)
-            if "x" in table.column_names and not tenant.startswith(WIDE):
+            if "x" in table.column_names and WIDE not in tenant:
                 found["duckdb"].update(json.dumps(row) for row in by_duckdb(path))
         distinct = lambda lists: [json.loads(text) for text in sorted({json.dumps(one) for one in lists})]
         told[tenant] = {**found, "leaves": distinct(found["leaves"]), "types": distinct(found["types"])}
