@@ -194,6 +194,7 @@ fn example(path: &str) -> &'static str {
         "timestamp_column" | "id_column" | "spill_dir" => "name",
         "concurrency" | "compaction.min_files_to_compact" => "5",
         "compaction.strategy" => "full",
+        "encodings" => "delta",
         "retention.allow_short_ttl" => "true",
         "archive.verify" => "readback",
         "archive.checksum" => "sha256",
@@ -221,7 +222,7 @@ fn example(path: &str) -> &'static str {
 #[test]
 fn every_scalar_key_has_its_variable() {
     let paths = keys::scalar_paths();
-    assert_eq!(paths.len(), 84);
+    assert_eq!(paths.len(), 85);
     let env: Vec<(String, String)> = paths.iter().map(|p| (keys::env_name(p), example(p).to_owned())).collect();
     let given = Layers { env: Environment::new(env), ..Layers::default() };
     let settings = Settings::resolve(&given).unwrap();
