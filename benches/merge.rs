@@ -98,6 +98,7 @@ impl Bench {
             cutoff: None,
             leave: None,
             target_file_size: 128 * MIB,
+            encodings: icepack::Encodings::Plain,
             cut: Period::Month,
             min_piece: MIN_PIECE,
             budget: 64 * MIB,

@@ -9,7 +9,7 @@ use globset::{Glob, GlobSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::inputs::{Exclude, Rules};
-use crate::model::policy::{ArchivePolicy, CompactionStrategy, Policy};
+use crate::model::policy::{ArchivePolicy, CompactionStrategy, Encodings, Policy};
 use crate::model::price::Prices;
 use crate::model::publish::{Layout, Publish};
 use crate::model::shard::Shard;
@@ -127,6 +127,8 @@ pub struct CompactionConfig {
     pub timestamp_column: String,
     /// The column that identifies a row. Where a file has none, nothing is taken for a duplicate.
     pub id_column: String,
+    /// How snapshots are encoded.
+    pub encodings: Encodings,
     /// A raw file is compacted at this age, whatever the counts.
     pub max_raw_age: Duration,
     /// How long a row may be overdue before its file is rewritten for its sake alone.
@@ -179,6 +181,7 @@ impl Default for CompactionConfig {
             archive: None,
             timestamp_column: "timestamp".to_owned(),
             id_column: "event_id".to_owned(),
+            encodings: Encodings::default(),
             max_raw_age: DAY,
             slack: DAY,
             archive_min_object_size: 8 * MIB,

@@ -59,6 +59,6 @@ pub use config::{CompactionConfig, CompactionOverrides, RetentionConfig};
 pub use error::{Error, Result};
 pub use manager::{CompactionManager, CompactionResult, CompactionStats};
 pub use model::names::format_iso_basic;
-pub use model::policy::CompactionStrategy;
+pub use model::policy::{CompactionStrategy, Encodings};
 pub use stage::archive::ArchiveTarget;
 pub use task::CompactionTask;

@@ -42,6 +42,17 @@ impl std::str::FromStr for CompactionStrategy {
     }
 }
 
+/// How values are encoded in the files that are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encodings {
+    /// Dictionaries and plain values: what every reader knows.
+    #[default]
+    Plain,
+    /// Also deltas, of format 2.4 (2013). Smaller; Athena's and Impala's older versions and fastparquet cannot read them.
+    Delta,
+}
+
 /// What the archive asks of the objects that it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchivePolicy {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::{Schema, TimeUnit};
 use bytes::{Buf, Bytes};
+use parquet::basic::Encoding;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
@@ -177,6 +178,12 @@ impl Groups {
     /// The bytes of one of them.
     pub fn bytes(&self, group: usize) -> u64 {
         self.row_group(group).map_or(0, |g| u64::try_from(g.compressed_size()).unwrap_or(0))
+    }
+
+    /// Whether any of their columns is encoded as deltas.
+    pub fn has_deltas(&self) -> bool {
+        let is_delta = |e| matches!(e, Encoding::DELTA_BINARY_PACKED | Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY);
+        self.all().iter().flat_map(RowGroupMetaData::columns).any(|c| c.encodings().any(is_delta))
     }
 
     /// The bytes of the largest.

@@ -16,6 +16,7 @@ use super::source::{Ident, Source};
 use super::write::{ParquetWriter, WriteOptions};
 use crate::error::Error;
 use crate::model::file::{Fingerprint, Micros};
+use crate::model::policy::Encodings;
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -86,7 +87,7 @@ fn what_is_written_is_read_back() {
 #[test]
 fn the_footer_tells_readers_of_the_order_and_the_encodings_fit_the_data() {
     use parquet::file::reader::{FileReader, SerializedFileReader};
-    let options = WriteOptions { metadata: vec![("icepack.run".into(), "r".into())], row_group_bytes: 40_000, ..sorted() };
+    let options = WriteOptions { metadata: vec![("icepack.run".into(), "r".into())], row_group_bytes: 40_000, encodings: Encodings::Delta, ..sorted() };
     let bytes = file(&[batch(0, 8_000), batch(8_000, 8_000), batch(16_000, 8_000)], options.clone());
     let reader = SerializedFileReader::new(bytes.clone()).unwrap();
     let meta = reader.metadata();
@@ -105,6 +106,15 @@ fn the_footer_tells_readers_of_the_order_and_the_encodings_fit_the_data() {
     let kv = meta.file_metadata().key_value_metadata().unwrap();
     assert!(kv.iter().any(|k| k.key == "icepack.run"));
     assert_eq!(bytes, file(&[batch(0, 8_000), batch(8_000, 8_000), batch(16_000, 8_000)], options));
+}
+
+#[test]
+fn by_default_there_is_no_encoding_that_an_old_reader_does_not_know() {
+    let bytes = file(&[batch(0, 8_000)], sorted());
+    let footer = SerializedFileReader::new(bytes).unwrap().metadata().clone();
+    let encodings: Vec<Vec<Encoding>> = footer.row_group(0).columns().iter().map(|c| c.encodings().collect()).collect();
+    let (plain, dictionary) = (vec![Encoding::PLAIN, Encoding::RLE], vec![Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY]);
+    assert_eq!(encodings, [plain.clone(), dictionary.clone(), plain, dictionary]);
 }
 
 #[test]

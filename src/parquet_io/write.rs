@@ -23,6 +23,7 @@ use super::append::{Groups, Incoming};
 use super::{leaf, views};
 use crate::error::{Error, Result};
 use crate::model::file::Fingerprint;
+use crate::model::policy::Encodings;
 use columns::{Factory, Slice, leaves};
 use encoding::{Sample, properties};
 use prints::Prints;
@@ -54,13 +55,15 @@ pub struct WriteOptions {
     pub row_group_bytes: usize,
     /// Names of columns that the rows are in the order of, nulls first, ascending.
     pub sorted_by: Option<String>,
+    /// How values are encoded.
+    pub encodings: Encodings,
     /// Put into the footer.
     pub metadata: Vec<(String, String)>,
 }
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { row_group_bytes: 16 << 20, sorted_by: None, metadata: Vec::new() }
+        Self { row_group_bytes: 16 << 20, sorted_by: None, encodings: Encodings::default(), metadata: Vec::new() }
     }
 }
 

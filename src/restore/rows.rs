@@ -10,6 +10,7 @@ use super::Restorer;
 use crate::error::{Error, Result};
 use crate::model::file::{Micros, RowStats};
 use crate::model::manifest::Receipt;
+use crate::model::policy::Encodings;
 use crate::model::restore::Wanted;
 use crate::parquet_io::read::Input;
 use crate::parquet_io::read_stats;
@@ -57,6 +58,7 @@ impl Copying<'_> {
                 name: Box::new(move |_, _| file.clone()),
                 to_bound,
                 buffers: Buffers::within(budget),
+                encodings: Encodings::Plain,
                 metadata: Vec::new(),
             })
         };

@@ -337,6 +337,7 @@ impl GroupRun<'_> {
             cutoff: self.cutoff,
             leave,
             target_file_size: self.policy.target_file_size,
+            encodings: config.encodings,
             cut: Period::of(self.policy),
             min_piece: MIN_PIECE.min(self.policy.target_file_size),
             budget,

@@ -15,7 +15,7 @@ use crate::model::publish::Layout;
 use crate::stage::archive::s3::Verify;
 use crate::stage::credentials::Connection;
 use crate::stage::retry::RetryPolicy;
-use crate::{CompactionConfig, CompactionOverrides, RetentionConfig};
+use crate::{CompactionConfig, CompactionOverrides, Encodings, RetentionConfig};
 
 use super::value::{
     Raw, Shown, boolean, count, duration, endpoint, list, natural, one_of, path, percent, price, size, some_duration, some_size, text, ttl, web_address,
@@ -27,6 +27,7 @@ pub struct Draft {
     pub store: Option<String>,
     pub timestamp_column: String,
     pub id_column: String,
+    pub encodings: Encodings,
     pub memory_limit: u64,
     pub spill_dir: Option<PathBuf>,
     pub max_duration: Option<Duration>,
@@ -63,6 +64,7 @@ impl Default for Draft {
             store: None,
             timestamp_column: c.timestamp_column.clone(),
             id_column: c.id_column.clone(),
+            encodings: c.encodings,
             memory_limit: c.memory_limit,
             spill_dir: c.spill_dir.clone(),
             max_duration: c.max_duration,
@@ -163,6 +165,7 @@ impl Default for ArchiveDraft {
 const VERIFY: [(&str, Verify); 2] = [("checksum", Verify::Checksum), ("readback", Verify::Readback)];
 const CHECKSUMS: [(&str, ChecksumAlgorithm); 2] = [("crc64nvme", ChecksumAlgorithm::Crc64Nvme), ("sha256", ChecksumAlgorithm::Sha256)];
 const LAYOUTS: [(&str, Layout); 2] = [("per-tenant", Layout::PerTenant), ("shared", Layout::Shared)];
+const ENCODINGS: [(&str, Encodings); 2] = [("plain", Encodings::Plain), ("delta", Encodings::Delta)];
 const ENCRYPTION: [(&str, &str); 2] = [("AES256", "AES256"), ("aws:kms", "aws:kms")];
 const LOCK_MODES: [(&str, &str); 2] = [("GOVERNANCE", "GOVERNANCE"), ("COMPLIANCE", "COMPLIANCE")];
 
@@ -205,6 +208,7 @@ pub const KEYS: &[Key] = &[
     Key { path: "store", set: |d, v| put_some(&mut d.store, text(v)), show: |d| Shown::text(d.store.as_deref()) },
     Key { path: "timestamp_column", set: |d, v| put(&mut d.timestamp_column, text(v)), show: |d| Shown::text(Some(&d.timestamp_column)) },
     Key { path: "id_column", set: |d, v| put(&mut d.id_column, text(v)), show: |d| Shown::text(Some(&d.id_column)) },
+    Key { path: "encodings", set: |d, v| put(&mut d.encodings, one_of(v, &ENCODINGS)), show: |d| Shown::name_of(&d.encodings, &ENCODINGS) },
     Key { path: "memory_limit", set: |d, v| put(&mut d.memory_limit, some_size(v)), show: |d| Shown::size(d.memory_limit) },
     Key {
         path: "spill_dir",

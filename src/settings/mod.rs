@@ -255,6 +255,7 @@ impl Settings {
             retention: self.retention(),
             timestamp_column: d.timestamp_column.clone(),
             id_column: d.id_column.clone(),
+            encodings: d.encodings,
             slack: d.slack,
             archive_min_object_size: d.archive.min_object_size,
             plan_for_archive: d.archive.url.is_some(),

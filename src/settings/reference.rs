@@ -17,6 +17,11 @@ const ENTRIES: &[Entry] = &[
         "text",
         "The column that identifies a row. Of rows with the same id, time and content one is kept; where a file has no such column, nothing is a duplicate",
     ),
+    (
+        "encodings",
+        "plain, delta",
+        "How snapshots are encoded: as every reader knows it; or smaller, with deltas, which fastparquet and older versions of Athena and Impala cannot read",
+    ),
     ("memory_limit", "size", "For the whole process, whatever the data"),
     ("spill_dir", "path", "Where what does not fit into memory goes; unset: the system's temporary directory"),
     ("max_duration", "duration", "No group is begun after this long; the rest waits for the next pass"),

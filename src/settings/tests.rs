@@ -218,6 +218,7 @@ fn example(path: &str) -> &'static str {
         "timestamp_column" | "id_column" | "spill_dir" => "name",
         "concurrency" | "compaction.min_files_to_compact" => "5",
         "compaction.strategy" => "full",
+        "encodings" => "delta",
         "retention.allow_short_ttl" | "retention.drop" => "true",
         "archive.verify" => "readback",
         "archive.checksum" => "sha256",

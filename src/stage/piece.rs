@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::model::file::{Micros, RowStats};
 use crate::model::manifest::Checksum;
 use crate::model::names::Key;
+use crate::model::policy::Encodings;
 use crate::parquet_io::append::{Groups, Incoming};
 use crate::parquet_io::stats::Counter;
 use crate::parquet_io::write::{ParquetWriter, WriteOptions};
@@ -90,6 +91,8 @@ pub struct PieceSpec {
     pub to_bound: Micros,
     /// Memory.
     pub buffers: Buffers,
+    /// How its values are encoded.
+    pub encodings: Encodings,
     /// For the footer.
     pub metadata: Vec<(String, String)>,
 }
@@ -130,7 +133,12 @@ impl PieceWriter {
     pub fn begin(spec: PieceSpec) -> Result<Self> {
         let no_time = || Error::local("cannot write rows", format!("they have no timestamp column `{}`", spec.timestamp));
         let counter = Counter::new(&spec.schema, &spec.timestamp).ok_or_else(no_time)?;
-        let options = WriteOptions { row_group_bytes: spec.buffers.row_group, sorted_by: Some(spec.timestamp.clone()), metadata: spec.metadata.clone() };
+        let options = WriteOptions {
+            row_group_bytes: spec.buffers.row_group,
+            sorted_by: Some(spec.timestamp.clone()),
+            encodings: spec.encodings,
+            metadata: spec.metadata.clone(),
+        };
         let writer = ParquetWriter::new(Vec::new(), Arc::clone(&spec.schema), options);
         Ok(Self { spec, counter, writer, ready: VecDeque::new(), ready_bytes: 0, upload: None, sent: (0, 0) })
     }

@@ -74,11 +74,10 @@ fn every_type_comes_back_from_merges_the_archive_and_a_restore() {
     script("make", &store);
     let before = tell(&store);
     assert_eq!(before.len(), 65);
-    let copies: Vec<(std::path::PathBuf, Vec<u8>)> = before
-        .keys()
-        .flat_map(|tenant| (0..3).map(|i| store.join(tenant).join(format!("f{i}.parquet"))))
-        .map(|path| (path.with_file_name(format!("again-{}", path.file_name().unwrap().to_str().unwrap())), std::fs::read(&path).unwrap()))
-        .collect();
+    let raw: Vec<std::path::PathBuf> =
+        before.keys().flat_map(|tenant| ["f0", "f1", "f2"].map(|name| store.join(tenant).join(format!("{name}.parquet")))).collect();
+    let again = |path: &Path| path.with_file_name(format!("again-{}", path.file_name().unwrap().to_str().unwrap()));
+    let copies: Vec<_> = raw.iter().map(|path| (again(path), std::fs::read(path).unwrap())).collect();
 
     let ran = pass(&store);
     assert_eq!((ran.code, ran.json["totals"]["files_deleted"].as_u64()), (Some(0), Some(3 * 65)), "{}", ran.stderr);

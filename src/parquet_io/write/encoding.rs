@@ -12,6 +12,7 @@ use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{CREATED_BY, SAMPLE_ROWS, WriteOptions};
+use crate::model::policy::Encodings;
 
 /// Events are ids, digests and text that is made from templates. Level 1 finds as much in them as level 3 does (measured: 2 % more, since the faster
 /// search does not stop at short matches in random digits), in half the time. Below zero strings are not even packed to fewer bits: three fifths more bytes for a tenth less time.
@@ -29,7 +30,7 @@ impl Sample<'_> {
     /// Whether the values of a column hardly repeat.
     fn is_unique(&self, column: usize, name: &str) -> bool {
         match self.like.and_then(|group| group.columns().iter().find(|c| c.column_path().parts() == [name])) {
-            Some(chunk) => chunk.encodings().any(|e| matches!(e, Encoding::DELTA_BINARY_PACKED | Encoding::DELTA_LENGTH_BYTE_ARRAY)),
+            Some(chunk) => !chunk.encodings().any(|e| matches!(e, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY)),
             None => distinct_ratio(self.rows, column) > UNIQUE,
         }
     }
@@ -49,7 +50,8 @@ pub(super) fn properties(schema: &Schema, descriptor: &SchemaDescriptor, options
         .set_key_value_metadata((!metadata.is_empty()).then_some(metadata))
         .set_sorting_columns(sorting.map(|column_idx| vec![SortingColumn { column_idx, descending: false, nulls_first: true }]));
     for (i, field) in schema.fields().iter().enumerate() {
-        builder = encode(builder, ColumnPath::new(vec![field.name().clone()]), field.data_type(), || sample.is_unique(i, field.name()));
+        let path = ColumnPath::new(vec![field.name().clone()]);
+        builder = encode(builder, options.encodings, path, field.data_type(), || sample.is_unique(i, field.name()));
     }
     builder.build()
 }
@@ -62,17 +64,23 @@ pub(super) fn properties(schema: &Schema, descriptor: &SchemaDescriptor, options
 /// - Strings that hardly repeat (ids, payloads): a dictionary would only be built to be thrown away. Lengths apart from bytes, so that zstd sees
 ///   the text in one piece.
 ///
-/// Nested columns keep the defaults.
-fn encode(builder: WriterPropertiesBuilder, path: ColumnPath, data_type: &DataType, is_unique: impl Fn() -> bool) -> WriterPropertiesBuilder {
+/// Where all readers are to know the encoding, plain values stand for deltas and lengths. Nested columns keep the defaults.
+fn encode(
+    builder: WriterPropertiesBuilder,
+    encodings: Encodings,
+    path: ColumnPath,
+    data_type: &DataType,
+    is_unique: impl Fn() -> bool,
+) -> WriterPropertiesBuilder {
     use DataType as T;
-    let plain =
-        |builder: WriterPropertiesBuilder, encoding| builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path.clone(), encoding);
-    match data_type {
-        T::Timestamp(..) => plain(builder, Encoding::DELTA_BINARY_PACKED),
-        T::Int32 | T::Int64 | T::UInt32 | T::UInt64 if is_unique() => plain(builder, Encoding::DELTA_BINARY_PACKED),
-        T::Utf8 | T::Binary if is_unique() => plain(builder, Encoding::DELTA_LENGTH_BYTE_ARRAY),
-        _ => builder,
-    }
+    let delta = match data_type {
+        T::Timestamp(..) => Encoding::DELTA_BINARY_PACKED,
+        T::Int32 | T::Int64 | T::UInt32 | T::UInt64 if is_unique() => Encoding::DELTA_BINARY_PACKED,
+        T::Utf8 | T::Binary if is_unique() => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+        _ => return builder,
+    };
+    let encoding = if encodings == Encodings::Delta { delta } else { Encoding::PLAIN };
+    builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, encoding)
 }
 
 /// Above this share of distinct values in the sample, a value is taken to hardly repeat. High, because the sample is small: of ten thousand

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::{ArchiveRequest, BatchStream, failed};
 use crate::error::{Error, Result};
 use crate::model::names;
+use crate::model::policy::Encodings;
 use crate::model::schema::TableSchema;
 use crate::parquet_io::schema::described;
 use crate::stage::piece::upload::Target;
@@ -88,6 +89,8 @@ fn spec(target: &Target, request: &ArchiveRequest, first: &RecordBatch) -> Piece
         name: Box::new(move |from, to| names::archive_key(&tenant, from, to, id)),
         to_bound: request.to,
         buffers: Buffers::within(request.budget).expecting(request.source_bytes),
+        // It is read to be restored, and paid for by its bytes.
+        encodings: Encodings::Delta,
         metadata: Vec::new(),
     }
 }

@@ -38,6 +38,7 @@ use crate::model::file::{Fingerprint, Micros, SeenInput, Snapshot};
 use crate::model::manifest::Contradiction;
 use crate::model::names::{FileId, Key, Tenant};
 use crate::model::plan::PlannedInput;
+use crate::model::policy::Encodings;
 use crate::model::schema::TableSchema;
 use crate::parquet_io::Columns;
 use crate::parquet_io::schema::described;
@@ -63,6 +64,8 @@ pub struct MergeSpec {
     pub leave: Option<LeaveRule>,
     /// Bytes at which a snapshot ends.
     pub target_file_size: u64,
+    /// How snapshots are encoded.
+    pub encodings: Encodings,
     /// Snapshots also end with the month or the day, …
     pub cut: Period,
     /// … once they have this many bytes.
@@ -249,6 +252,7 @@ fn blocking(
         cutoff,
         latest: opened.latest,
         target_file_size: spec.target_file_size,
+        encodings: spec.encodings,
         cut: spec.cut,
         min_piece: spec.min_piece,
         shares,

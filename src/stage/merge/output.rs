@@ -18,6 +18,7 @@ use super::whole::Whole;
 use crate::error::{Error, Result};
 use crate::model::file::{Fingerprint, Micros, Snapshot};
 use crate::model::names::{self, FileId, Tenant};
+use crate::model::policy::Encodings;
 use crate::model::schema::SchemaId;
 use crate::parquet_io::Columns;
 use crate::parquet_io::hash;
@@ -43,6 +44,7 @@ pub(super) struct OutputSpec {
     /// No dated row is later.
     pub latest: Micros,
     pub target_file_size: u64,
+    pub encodings: Encodings,
     pub cut: Period,
     pub min_piece: u64,
     pub shares: Shares,
@@ -360,6 +362,7 @@ impl Output {
             name: Box::new(move |from, to| names::snapshot_key(&tenant, from, to, id)),
             to_bound: self.spec.latest,
             buffers: self.spec.shares.buffers.expecting(self.spec.target_file_size),
+            encodings: self.spec.encodings,
             metadata: Vec::new(),
         })?;
         Ok(Open { writer, id })

@@ -20,6 +20,7 @@ use super::pieces::overlapped;
 use super::run::{From, Piece, Run};
 use crate::error::{Error, Result};
 use crate::model::file::{Fingerprint, Micros, RowStats};
+use crate::model::policy::Encodings;
 use crate::parquet_io::append::{Copyable, Groups, Incoming, Windows};
 use crate::parquet_io::time::{ceil_micros, floor_micros};
 use crate::plan::compaction::Period;
@@ -37,6 +38,8 @@ pub(super) struct Rules {
     /// Dated rows before this leave.
     cutoff: Option<Micros>,
     target_file_size: u64,
+    /// Of the snapshots that are made.
+    encodings: Encodings,
     /// Snapshots may end with the month or the day.
     cut: Period,
     /// Bytes of the row groups that the encoder makes.
@@ -54,6 +57,7 @@ impl Rules {
             now: spec.now,
             cutoff,
             target_file_size: spec.target_file_size,
+            encodings: spec.encodings,
             cut: spec.cut,
             row_group: shares.buffers.row_group as u64,
             room: 2 * shares.buffers.row_group as u64 + shares.runs / 2,
@@ -97,6 +101,9 @@ impl Rules {
         let span = groups.span().map(|(min, max, unit): (i64, i64, TimeUnit)| (Some(floor_micros(min, unit)), Some(ceil_micros(max, unit))));
         if groups.rows() != stats.rows || span != Some((stats.min, stats.max)) {
             return Some("its footer does not agree with the manifest");
+        }
+        if self.encodings == Encodings::Plain && groups.has_deltas() {
+            return Some("its encodings are not to be written any more");
         }
         // The encoder would make larger ones of them. Not all that fall short of its size are small: where rows compress well, its own do too.
         if bytes < count * (self.row_group / 16) {

@@ -100,6 +100,7 @@ impl World {
             cutoff: None,
             leave: None,
             target_file_size: 128 << 20,
+            encodings: crate::model::policy::Encodings::Plain,
             cut: Period::Month,
             min_piece: u64::MAX,
             budget: 64 << 20,

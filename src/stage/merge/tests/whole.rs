@@ -9,6 +9,7 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use super::*;
 use crate::model::file::Snapshot;
 use crate::model::names::FileId;
+use crate::model::policy::Encodings;
 
 /// Row groups of 1 MiB, and requests of 256 KiB.
 const BUDGET: u64 = 4 << 20;
@@ -254,7 +255,7 @@ async fn snapshots_end_near_the_target() {
         assert_eq!(w.read(&out.snapshots).await, naive(&files));
     }
     // Too large, and to be cut.
-    w.spec.target_file_size = size / 2;
+    w.spec.target_file_size = size / 3;
     let out = w.merge().await;
     assert_eq!(out.copied_runs, 0);
     assert!(out.snapshots.len() > 5);
@@ -359,4 +360,24 @@ async fn a_copy_that_cannot_be_written_says_why() {
     w.store = Arc::new(Arc::into_inner(store).unwrap().with(Op::Put, &[Fault::Refused]).with(Op::Start, &[Fault::Refused]));
     let e = failed(w.merge_into(None).await);
     assert!(e.to_string().contains("AccessDenied") || format!("{e:?}").contains("PermissionDenied"), "{e:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn encodings_that_are_not_to_be_written_are_not_copied() {
+    let files = pair();
+    for (before, now, copied) in [
+        (Encodings::Plain, Encodings::Plain, 2),
+        (Encodings::Delta, Encodings::Delta, 2),
+        (Encodings::Plain, Encodings::Delta, 2),
+        (Encodings::Delta, Encodings::Plain, 0),
+    ] {
+        let mut w = world();
+        w.spec.encodings = before;
+        let inputs = snapshots(&mut w, &pair_tables(&files)).await;
+        w.take(&inputs);
+        w.spec.encodings = now;
+        let out = w.merge().await;
+        assert_eq!(out.copied_runs, copied, "{before:?} {now:?}");
+        assert_eq!(w.read(&out.snapshots).await, naive(&files));
+    }
 }
