@@ -247,7 +247,7 @@ fn example(path: &str) -> &'static str {
 #[test]
 fn every_scalar_key_has_its_variable() {
     let paths = keys::scalar_paths();
-    assert_eq!(paths.len(), 85);
+    assert_eq!(paths.len(), 87);
     let env: Vec<(String, String)> = paths.iter().map(|p| (keys::env_name(p), example(p).to_owned())).collect();
     let given = Layers { env: Environment::new(env), ..Layers::default() };
     let settings = Settings::resolve(&given).unwrap();

@@ -145,7 +145,7 @@ fn done(report: &RunReport, tenant: &str) -> (Status, u64, u64) {
 fn left(report: &RunReport) -> Vec<(String, String)> {
     let json = serde_json::to_value(&report.totals).unwrap();
     let text = |v: &Value| v.as_str().unwrap().to_owned();
-    json["left_alone"].as_array().map(|all| all.iter().map(|l| (text(&l["key"]), text(&l["reason"]))).collect()).unwrap_or_default()
+    json["unread"].as_array().map(|all| all.iter().map(|l| (text(&l["key"]), text(&l["reason"]))).collect()).unwrap_or_default()
 }
 
 async fn head(store: &Store, tenant: &str) -> Manifest {
