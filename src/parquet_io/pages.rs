@@ -145,10 +145,11 @@ impl Account {
         let claimed = page.uncompressed;
         held.seen = held.seen.saturating_add(claimed);
         if held.seen > held.chunk.uncompressed.saturating_add(SMALL) {
-            return Err(format!("its pages claim {} bytes, and their column has {} by the footer", held.seen, held.chunk.uncompressed).into());
+            let (seen, footer) = (held.seen, held.chunk.uncompressed);
+            return Err(Refusal::Because(format!("its pages claim {seen} bytes, and their column has {footer} by the footer: write it anew")));
         }
         if page.encoding == DELTA_BYTE_ARRAY && !held.chunk.delta {
-            return Err("a page is encoded otherwise than the footer says".into());
+            return Err(Refusal::Because("a page is encoded otherwise than the footer says: write it anew".to_owned()));
         }
         let values = if held.chunk.repeated { page.values * REPEATED } else { 0 };
         let bytes = claimed.max(page.compressed) + values;

@@ -5,6 +5,7 @@ use arrow::compute::concat_batches;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 
+use crate::error::Error;
 use crate::parquet_io::read::Input;
 use crate::parquet_io::source::{Ident, Source};
 
@@ -14,22 +15,42 @@ fn telemetry(columns: i64, rows: i64) -> RecordBatch {
     RecordBatch::try_from_iter((0..columns).map(column)).unwrap()
 }
 
+fn open(bytes: &Bytes, limit: u64) -> Result<Input, Error> {
+    let ident = Ident { key: "t/x.parquet".into(), size: bytes.len() as u64, etag: None };
+    Input::open_within(ident, Source::Memory(bytes.clone()), None, limit)
+}
+
+fn written(rows: &RecordBatch) -> Bytes {
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), None).unwrap();
+    writer.write(rows).unwrap();
+    writer.into_inner().unwrap().into()
+}
+
+fn rows(input: &Input, batch_bytes: u64) -> Result<Vec<RecordBatch>, Error> {
+    let mut reader = input.reader_of(None, batch_bytes)?;
+    let mut rows = Vec::new();
+    while let Some(batch) = reader.next_batch()? {
+        rows.push(batch);
+    }
+    Ok(rows)
+}
+
 #[test]
 fn a_dictionary_is_read_once_a_value_needs_it() {
     let want = telemetry(80, 20_000);
-    let mut writer = ArrowWriter::try_new(Vec::new(), want.schema(), None).unwrap();
-    writer.write(&want).unwrap();
-    let bytes: Bytes = writer.into_inner().unwrap().into();
+    let bytes = written(&want);
     // Batches are larger than the footer lets expect, so the decoder begins anew behind the first, and skips to there.
     for batch_bytes in [1 << 20, 256 << 10, 64 << 10] {
-        let ident = Ident { key: "t/x.parquet".into(), size: bytes.len() as u64, etag: None };
-        let input = Input::open_within(ident, Source::Memory(bytes.clone()), None, 16 << 20).unwrap();
-        let mut reader = input.reader_of(None, batch_bytes).unwrap();
-        let mut got = Vec::new();
-        while let Some(batch) = reader.next_batch().unwrap_or_else(|e| panic!("{batch_bytes}: {e}")) {
-            got.push(batch);
-        }
+        let got = rows(&open(&bytes, 16 << 20).unwrap(), batch_bytes).unwrap_or_else(|e| panic!("{batch_bytes}: {e}"));
         assert!(got.len() > 3, "{batch_bytes}: {}", got.len());
         assert_eq!(concat_batches(&want.schema(), &got).unwrap(), want, "{batch_bytes}");
     }
+}
+
+#[test]
+fn a_page_that_is_too_large_is_not_called_damaged() {
+    let bytes = written(&telemetry(80, 20_000));
+    let input = open(&bytes, 300 << 10).unwrap();
+    let Err(Error::Input { reason, .. }) = rows(&input, 1 << 20) else { panic!("it was read") };
+    assert!(reason.starts_with("its pages take ") && reason.ends_with("raise `memory_limit`"), "{reason}");
 }
