@@ -280,6 +280,7 @@ fn a_whole_life() {
 #[test]
 fn json_has_the_documented_fields() {
     let dir = demo();
+    std::fs::write(dir.path().join("icepack.toml"), "[retention]\ndrop = true\n").unwrap();
     let store = ["--store", "data"];
     let with = |args: &[&'static str]| [args, &store].concat();
     let has = |value: &Value, names: &[&str]| names.iter().for_each(|n| assert!(value.get(n).is_some(), "{n} is missing in {value}"));

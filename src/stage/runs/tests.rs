@@ -76,7 +76,7 @@ async fn a_damaged_record_is_passed_over() {
 #[tokio::test]
 async fn a_record_of_the_future_has_its_place_by_the_stores_time() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let now = || DateTime::<Utc>::from(std::time::SystemTime::now());
+    let now = || crate::clock::Clock::now(&crate::clock::SystemClock::default());
     let minutes = |of: DateTime<Utc>| usize::try_from((of - at(0)).num_minutes()).unwrap();
     let ahead = minutes(now()) + 5_000_000;
     recorded(store.as_ref(), ahead, Status::Done, Shard::WHOLE).await;
