@@ -45,7 +45,11 @@ impl Model {
             Conflict::NotSettled(_) => "conflict: not settled",
             Conflict::Books(_) => "conflict: books",
             // Restores are not part of these worlds: `plan/commit/tests.rs` and `tests/restore.rs` have them.
-            Conflict::Held(_) | Conflict::AlreadyRestored(_) | Conflict::HoldGone(_) => "conflict: holds",
+            Conflict::Held(_) => "conflict: held",
+            Conflict::AlreadyRestored(_) => "conflict: already restored",
+            Conflict::HoldGone(_) => "conflict: a hold is gone",
+            Conflict::StillHeld(_) => "conflict: still held",
+            Conflict::NotRestored(_) => "conflict: not restored",
         });
         if c.is_internal() && self.fault.is_none() {
             s.broken = Some("an honest edit is refused as a bug");
