@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
 
+#[path = "support/copy_archive.rs"]
+mod copy_archive;
 mod support;
 
 #[path = "archive/faults.rs"]

@@ -13,7 +13,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use icepack::model::manifest::Receipt;
+use icepack::model::names::Tenant;
 use icepack::model::report::Status;
+use icepack::restore::RestoreRequest;
 use icepack::run::Selection;
 use icepack::stage::archive::cold::PlainCold;
 use icepack::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream, ObjectArchive, ObjectArchiveOptions};
@@ -25,6 +27,8 @@ use object_store::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::copy_archive::CopyArchive;
 
 use super::restore::{clock, cold, everything, now, restore, restorer};
 use super::support::job::{self, text};
@@ -234,7 +238,7 @@ async fn a_pass_that_read_head_before_a_restore_does_not_expire_its_rows() {
     }
 }
 
-/// Finding the same row in two objects: restored into its own tenant, expired again, archived again.
+/// Restored into its own tenant, expired again, and archived again beside rows that never were.
 #[tokio::test]
 async fn rows_that_were_archived_twice_come_back_once() {
     let place = Place::archived().await;
@@ -259,6 +263,27 @@ async fn rows_that_were_archived_twice_come_back_once() {
     assert_eq!((report["tenants"][0]["status"].as_str(), report["tenants"][0]["rows"].as_u64()), (Some("done"), Some(60)), "{report}");
     let rescued = Arc::new(LocalFileSystem::new_with_prefix(place.at().join("rescued")).unwrap()) as Store;
     assert_eq!(live(&rescued, "restored-acme").await, all);
+}
+
+#[tokio::test]
+async fn rows_that_were_archived_again_by_a_copy_come_back_once() {
+    let (cold, rows) = cold().await;
+    let (back, clock) = (memory(), clock(2));
+    let into = RestoreRequest { into: Some(Tenant::parse("acme").unwrap()), ..everything() };
+    assert_eq!(restore(&cold, &back, &clock, &into).await.unwrap().rows, 300);
+    let target = ObjectArchive::new(Arc::clone(&cold), "memory://cold", ObjectArchiveOptions::default());
+    let archive = CopyArchive { rows: target, hot: Arc::clone(&back), cold: Arc::clone(&cold), copies: Arc::default() };
+    let mut config = CompactionConfig { archive: Some(Arc::new(archive)), archive_min_object_size: 0, min_files_to_compact: 1, ..eager() };
+    config.retention.set("acme", Some(Duration::from_secs(30 * 86_400)));
+    let manager = CompactionManager::new(Arc::clone(&back), config).with_clock(clock.clone());
+    assert_eq!(manager.run_pass(&Selection::all()).await.unwrap().totals.ledger.rows_kept, 300, "they are held");
+    clock.advance(TimeDelta::days(11));
+    let report = manager.run_pass(&Selection::all()).await.unwrap();
+    assert_eq!((report.totals.ledger.rows_archived, report.totals.copied_objects), (300, 1), "{report:?}");
+    assert_eq!((archived(&cold, "acme").await.len(), live(&back, "acme").await.len()), (600, 0));
+    let rescued = memory();
+    assert_eq!(restore(&cold, &rescued, &clock, &everything()).await.unwrap().rows, 300);
+    assert_eq!(live(&rescued, "restored-acme").await, rows);
 }
 
 /// An archive that never gets to write a receipt, as if the process had been killed after its commit.
@@ -337,7 +362,7 @@ async fn nothing_that_was_archived_is_deleted_while_its_receipt_is_owed() {
     assert_eq!(archived(&place.cold, "acme").await, place.rows);
 }
 
-/// One place per restore: the library knows archives by whatever name it was given.
+/// The library knows archives by whatever name it was given.
 #[tokio::test]
 async fn another_name_for_the_archive_makes_no_second_copy() {
     let (cold, rows) = cold().await;
