@@ -371,7 +371,7 @@ fn with_variants(plain: SchemaDescriptor, schema: &Schema) -> Result<SchemaDescr
     Ok(SchemaDescriptor::new(group(root, columns, None)?))
 }
 
-/// The Arrow schema that goes into a file of rows of `schema`. What is noted of its leaves is in the file itself, and its pairs are beside it.
+/// The Arrow schema that goes into a file of rows of `schema`. What is noted of its leaves is in the file itself. The pairs are in both: pyarrow looks here alone.
 pub(super) fn embedded(schema: &Schema) -> Schema {
     let mut without = |field: &FieldRef| {
         if !field.metadata().contains_key(KEY) {
@@ -382,7 +382,7 @@ pub(super) fn embedded(schema: &Schema) -> Schema {
         Arc::new(Field::clone(field).with_metadata(metadata))
     };
     let leaves = map_all(schema.fields(), &mut without);
-    Schema::new(leaves.iter().map(without).collect::<Vec<_>>())
+    Schema::new_with_metadata(leaves.iter().map(without).collect::<Vec<_>>(), schema.metadata().clone())
 }
 
 /// The schema to decode a file by where it has intervals: as bytes, but for those that its writer had as an Arrow type, of which `hints` tells.

@@ -73,20 +73,20 @@ fn every_type_comes_back_from_merges_the_archive_and_a_restore() {
     }
     script("make", &store);
     let before = tell(&store);
-    assert_eq!(before.len(), 65);
+    assert_eq!(before.len(), 66);
     let raw: Vec<std::path::PathBuf> =
         before.keys().flat_map(|tenant| ["f0", "f1", "f2"].map(|name| store.join(tenant).join(format!("{name}.parquet")))).collect();
     let again = |path: &Path| path.with_file_name(format!("again-{}", path.file_name().unwrap().to_str().unwrap()));
     let copies: Vec<_> = raw.iter().map(|path| (again(path), std::fs::read(path).unwrap())).collect();
 
     let ran = pass(&store);
-    assert_eq!((ran.code, ran.json["totals"]["files_deleted"].as_u64()), (Some(0), Some(3 * 65)), "{}", ran.stderr);
+    assert_eq!((ran.code, ran.json["totals"]["files_deleted"].as_u64()), (Some(0), Some(3 * 66)), "{}", ran.stderr);
     same(&tell(&store), &expected(&before, 1, ""));
 
     // A snapshot is an input like any other.
     copies.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
     let ran = pass(&store);
-    assert_eq!((ran.code, ran.json["totals"]["files_deleted"].as_u64()), (Some(0), Some(4 * 65)), "{}", ran.stderr);
+    assert_eq!((ran.code, ran.json["totals"]["files_deleted"].as_u64()), (Some(0), Some(4 * 66)), "{}", ran.stderr);
     same(&tell(&store), &expected(&before, 2, ""));
 
     let (store, cold, back) = (store.to_str().unwrap(), cold.to_str().unwrap(), back.to_str().unwrap());

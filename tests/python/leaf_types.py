@@ -124,6 +124,10 @@ def make(store):
     for tenant, values, options in columns():
         for file in range(3):
             put(store, tenant, f"f{file}", pa.table({"timestamp": times(len(values), file), "x": values}), **options)
+    for file in range(3):
+        # As pandas says which column is the index.
+        named = pa.table({"timestamp": times(2, file), "x": ["a", "b"]}, metadata={"pandas": '{"index_columns": ["x"]}', "file": str(file)})
+        put(store, "pairs", f"f{file}", named)
     for tenant, sql in SQL.items():
         os.makedirs(f"{store}/{tenant}")
         for file in range(3):
@@ -196,18 +200,19 @@ def tell(store):
         files = sorted(glob.glob(f"{store}/{tenant}/**/*.parquet", recursive=True))
         if tenant == "_icepack" or not files:
             continue
-        found = {"leaves": [], "types": [], "pyarrow": collections.Counter(), "duckdb": collections.Counter()}
+        found = {"leaves": [], "types": [], "pairs": [], "pyarrow": collections.Counter(), "duckdb": collections.Counter()}
         for path in files:
             micros = {"coerce_int96_timestamp_unit": "us"}
             table = pq.ParquetFile(path, **micros).read()
             found["leaves"].append(leaves(path))
             found["types"].append([[f.name, str(f.type)] for f in table.schema if f.name != "timestamp"])
+            found["pairs"].append((table.schema.metadata or {}).get(b"pandas", b"").decode())
             rows = zip(*[flat(table.column(c)) for c in sorted(table.column_names)])
             found["pyarrow"].update(json.dumps(canon(row)) for row in rows)
             if "x" in table.column_names and WIDE not in tenant:
                 found["duckdb"].update(json.dumps(row) for row in by_duckdb(path))
         distinct = lambda lists: [json.loads(text) for text in sorted({json.dumps(one) for one in lists})]
-        told[tenant] = {**found, "leaves": distinct(found["leaves"]), "types": distinct(found["types"])}
+        told[tenant] = {**found, "leaves": distinct(found["leaves"]), "types": distinct(found["types"]), "pairs": distinct(found["pairs"])}
     print(json.dumps(told, sort_keys=True))
 
 
