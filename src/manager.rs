@@ -344,6 +344,7 @@ impl CompactionManager {
         let verifier = Verifier {
             store: Arc::clone(&self.context.store),
             archive: self.archive_store.clone(),
+            place: self.config().archive.as_ref().map(|archive| archive.description()),
             timestamp_column: self.config().timestamp_column.clone(),
             deep,
         };

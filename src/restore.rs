@@ -6,6 +6,7 @@
 
 mod rows;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +19,10 @@ use crate::error::{Error, Result};
 use crate::model::file::Micros;
 use crate::model::hold::{Hold, Restored};
 use crate::model::manifest::{Manifest, Observed, Receipt};
-use crate::model::names::{FileId, Tenant};
+use crate::model::names::{FileId, Key, Tenant};
 use crate::model::price::{Prices, STANDARD};
 use crate::model::report::SCHEMA_VERSION;
-use crate::model::restore::{ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore, Tier};
+use crate::model::restore::{ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore, Tier, Wanted};
 use crate::plan::restore::{self as plan, Standing};
 use crate::run::{Selection, StopHandle};
 use crate::stage::archive::cold::{ColdObject, ColdStore, receipts};
@@ -89,6 +90,9 @@ struct Part<'a> {
     restorer: &'a Restorer,
     request: &'a RestoreRequest,
     run_id: FileId,
+    /// Of every object of the tenant.
+    all: Vec<Receipt>,
+    /// Of those whose rows are wanted.
     receipts: Vec<Receipt>,
     report: &'a mut TenantRestore,
 }
@@ -155,11 +159,12 @@ impl Restorer {
             cost: 0.0,
         };
         let found = receipts(self.cold.reader().as_ref(), &tenant).await;
-        let receipts = match found {
-            Ok(all) => plan::select(all, request.from, request.to),
+        let all = match found {
+            Ok(found) => found.into_receipts(&tenant),
             Err(e) => return Ok(failed(report, &e)),
         };
-        let part = Part { restorer: self, request, run_id, receipts, report: &mut report };
+        let receipts = plan::select(plan::distinct(all.clone()), request.from, request.to);
+        let part = Part { restorer: self, request, run_id, all, receipts, report: &mut report };
         match part.run(&tenant).await {
             Ok(()) => Ok(report),
             Err(e) => Ok(failed(report, &e)),
@@ -183,10 +188,10 @@ impl Part<'_> {
             self.report.status = RestoreStatus::Planned;
             return Ok(());
         }
-        let restored = Restored { archive: self.restorer.archive.clone(), tenant: tenant.clone(), from: self.request.from, to: self.request.to };
+        let asked = Restored { archive: self.restorer.archive.clone(), tenant: tenant.clone(), from: self.request.from, to: self.request.to };
         let head = discover::head(self.restorer.store.as_ref(), &self.report.into, 0).await?;
         // Known before anything is thawed, which costs money.
-        if self.is_known(head.as_ref(), &restored)? {
+        if self.stand(head.as_ref(), &asked)?.is_none() {
             return Ok(());
         }
         self.thaw().await?;
@@ -194,7 +199,7 @@ impl Part<'_> {
             self.report.status = RestoreStatus::Thawing;
             return Ok(());
         }
-        let (head, hold) = self.begin(restored).await?;
+        let Some((head, hold)) = self.begin(asked).await? else { return Ok(()) };
         self.copy(&hold).await?;
         self.finish(head, hold).await
     }
@@ -219,19 +224,60 @@ impl Part<'_> {
         }
     }
 
-    /// Whether the rows are there already, by the holds of the tenant that they go to.
-    fn is_known(&mut self, head: Option<&Manifest>, restored: &Restored) -> Result<bool> {
-        let Some(head) = head else { return Ok(false) };
-        match plan::standing(head, restored, self.restorer.clock.now()) {
-            Standing::New | Standing::Begun(_) => Ok(false),
-            Standing::Over(_) if self.request.again => Ok(false),
+    /// What there is to do, by the holds of the tenant that the rows go to. None where they are there already.
+    fn stand(&mut self, head: Option<&Manifest>, asked: &Restored) -> Result<Option<Turn>> {
+        let Some(head) = head else { return Ok(Some(Turn::Begin(Vec::new()))) };
+        match plan::standing(head, asked, self.receipts.clone(), self.request.again, self.restorer.clock.now()) {
+            Standing::New(todo, again) => {
+                self.narrow(todo);
+                Ok(Some(Turn::Begin(again)))
+            }
+            Standing::Begun(hold) => {
+                self.resume(&hold)?;
+                Ok(Some(Turn::GoOn(hold)))
+            }
             Standing::Overlaps(hold) => Err(overlapping(&self.report.into, &hold)),
             Standing::Done(hold) | Standing::Over(hold) => {
                 self.report.status = RestoreStatus::Already;
                 (self.report.hold, self.report.held_until) = (Some(hold.id), Some(hold.until));
-                Ok(true)
+                Ok(None)
             }
         }
+    }
+
+    /// Leaves out the objects whose rows were brought back before.
+    fn narrow(&mut self, todo: Vec<Receipt>) {
+        let before = self.receipts.len() - todo.len();
+        if before > 0 {
+            tracing::info!(tenant = %self.report.tenant, objects = before, "were restored before, and are left out");
+            self.report.objects.retain(|o| todo.iter().any(|r| r.key == o.key));
+            self.report.cost = self.report.objects.iter().filter_map(|o| o.cost).sum();
+        }
+        self.receipts = todo;
+    }
+
+    /// An attempt that broke off had chosen its objects: it goes on with the same, whatever the archive has got since.
+    fn resume(&mut self, hold: &Hold) -> Result<()> {
+        let chosen = hold.brings().unwrap_or_default();
+        let newer = self.receipts.iter().filter(|r| !chosen.contains(&r.id)).count();
+        if newer > 0 {
+            tracing::warn!(tenant = %self.report.tenant, objects = newer, "were archived after this restore began, and are not part of it: run the same command once more when this is done");
+        }
+        self.receipts = plan::select(self.all.iter().filter(|r| chosen.contains(&r.id)).cloned().collect(), None, None);
+        let files: BTreeSet<Key> = self.files(hold.id).into_iter().map(|w| w.file).collect();
+        let lost: Vec<&str> = hold.files.iter().map(String::as_str).filter(|f| !files.contains(*f)).collect();
+        match lost.first() {
+            None => Ok(()),
+            Some(first) => Err(Error::Refused(format!(
+                "a restore that broke off cannot go on: the receipts of {} of its {} archive objects are not there any more, the first for `{first}`; bring them back from older versions",
+                lost.len(),
+                hold.files.len()
+            ))),
+        }
+    }
+
+    fn files(&self, hold: FileId) -> Vec<Wanted> {
+        plan::files(&self.report.into, hold, &self.receipts, self.request.from)
     }
 
     async fn thaw(&mut self) -> Result<()> {
@@ -278,8 +324,8 @@ impl Part<'_> {
         Ok(())
     }
 
-    /// Commits the hold, or finds the one of an earlier attempt.
-    async fn begin(&mut self, restored: Restored) -> Result<(Manifest, Hold)> {
+    /// Commits the hold, or finds the one of an earlier attempt. None where another one was quicker.
+    async fn begin(&mut self, asked: Restored) -> Result<Option<(Manifest, Hold)>> {
         let Restorer { store, clock, .. } = self.restorer;
         let into = self.report.into.clone();
         let committer = Committer::new(Arc::clone(store), into.clone(), Arc::clone(clock), self.run_id);
@@ -287,18 +333,28 @@ impl Part<'_> {
             Some(head) => head,
             None => committer.begin().await?,
         };
-        let now = clock.now();
-        if let Standing::Begun(hold) = plan::standing(&head, &restored, now) {
-            tracing::info!(tenant = %into, hold = %hold.id, "going on with a restore that broke off");
-            return Ok((head, hold));
-        }
+        let again = match self.stand(Some(&head), &asked)? {
+            None => return Ok(None),
+            Some(Turn::GoOn(hold)) => {
+                tracing::info!(tenant = %into, hold = %hold.id, "going on with a restore that broke off");
+                return Ok(Some((head, hold)));
+            }
+            Some(Turn::Begin(again)) => again,
+        };
         let id = clock.mint(FileId::NIL);
-        let files = plan::files(&into, id, &self.receipts, self.request.from).into_iter().map(|w| w.file).collect();
-        let hold = Hold { id, restored, oldest: plan::oldest(&self.receipts, self.request.from), until: self.until(now), files, done: false };
+        let hold = Hold {
+            id,
+            restored: asked,
+            oldest: plan::oldest(&self.receipts, self.request.from),
+            until: self.until(clock.now()),
+            objects: self.receipts.iter().map(|r| r.id).collect(),
+            files: self.files(id).into_iter().map(|w| w.file).collect(),
+            done: false,
+        };
         let mut edit = committer.edit();
-        edit.hold = Some(hold.clone());
+        (edit.hold, edit.again) = (Some(hold.clone()), again);
         let seen = Observed::since(&head);
-        Ok((committer.commit(head, &edit, seen).await?, hold))
+        Ok(Some((committer.commit(head, &edit, seen).await?, hold)))
     }
 
     fn until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
@@ -306,13 +362,7 @@ impl Part<'_> {
     }
 
     async fn copy(&mut self, hold: &Hold) -> Result<()> {
-        let wanted = plan::files(&self.report.into, hold.id, &self.receipts, self.request.from);
-        // An archive that got more objects since the restore began: they are another restore's.
-        let (wanted, newer): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|w| hold.files.contains(&w.file));
-        if !newer.is_empty() {
-            tracing::warn!(tenant = %self.report.tenant, objects = newer.len(), "were archived after this restore began, and are not part of it: restore their time range once this is done");
-        }
-        for w in wanted {
+        for w in self.files(hold.id) {
             if self.restorer.stop.is_stopped() {
                 return Err(Error::Stopped);
             }
@@ -343,13 +393,21 @@ impl Part<'_> {
     }
 }
 
+/// How a restore goes on.
+enum Turn {
+    /// With a hold of its own; these, which are over, brought rows that it knowingly brings again.
+    Begin(Vec<FileId>),
+    /// With the hold of an attempt that broke off.
+    GoOn(Hold),
+}
+
 /// Two restores of one row would make two rows of it.
 fn overlapping(into: &Tenant, hold: &Hold) -> Error {
     let at = |t: Option<Micros>, none: &str| t.map_or_else(|| none.to_owned(), |t| t.to_string());
     let (from, to) = (at(hold.restored.from, "the beginning"), at(hold.restored.to, "the end"));
     let state = if hold.done { "were restored before" } else { "are being restored: finish that first, by the same command" };
     Error::Usage(format!(
-        "rows of {} from {from} to {to} {state}, into tenant {into}; restore what lies outside that range, or use --as to bring all of it back as another tenant",
+        "rows of {} from {from} to {to} {state}, into tenant {into}; restore what lies outside that range, or use --as to bring all of it back as another tenant; once its hold is over, --again brings the rows once more",
         hold.restored.tenant
     ))
 }

@@ -8,6 +8,8 @@ mod support;
 mod faults;
 #[path = "archive/objects.rs"]
 mod objects;
+#[path = "archive/once.rs"]
+mod once;
 #[path = "archive/restore.rs"]
 mod restore;
 #[path = "archive/year.rs"]

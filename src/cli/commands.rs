@@ -280,7 +280,7 @@ impl App<'_> {
 
     /// What writes to the archive `cold`.
     async fn archive_target(&self, hot: &Location, cold: &OpenStore) -> Result<Arc<dyn ArchiveTarget>> {
-        let url = cold.location.to_string();
+        let url = cold.location.canonical();
         let Location::S3 { bucket, prefix } = &cold.location else {
             let options = self.settings.object_archive_options(&cold.location);
             return Ok(Arc::new(ObjectArchive::new(Arc::clone(&cold.store), url, options)));

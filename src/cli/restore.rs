@@ -69,7 +69,7 @@ impl App<'_> {
         let hot = if dry_run { hot.unwrap_or(OpenStore { store: Arc::clone(&cold.store), location: into.clone() }) } else { hot? };
         let config = self.settings.compaction_config();
         Ok(Restorer {
-            archive: from.to_string(),
+            archive: from.canonical(),
             into: into.to_string(),
             destination: destination(into, &hot).await?,
             cold: self.cold(cold, connection).await?,

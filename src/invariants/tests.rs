@@ -51,6 +51,7 @@ fn receipt(n: u64, rows: u64) -> Receipt {
         archive: String::new(),
         stats: stats(rows),
         sources: vec!["acme/old.parquet".into()],
+        again_of: Default::default(),
         run_id: id(1),
         at: DateTime::UNIX_EPOCH,
         writer: WRITER.into(),

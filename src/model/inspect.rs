@@ -212,6 +212,8 @@ pub enum FindingKind {
     Manifest,
     /// A tenant's rows do not add up.
     Books,
+    /// An archive holds fewer rows of a tenant than were moved to it, by its receipts.
+    Archived,
 }
 
 impl FindingKind {
@@ -233,6 +235,7 @@ impl FindingKind {
             Self::SetAside => "set aside",
             Self::Manifest => "manifest lost",
             Self::Books => "books off",
+            Self::Archived => "rows missing",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::file::{Fingerprint, RowStats, Snapshot};
+use super::file::{Fingerprint, Micros, RowStats, Snapshot};
 use super::hold::Hold;
 use super::names::{self, FileId, Key, Tenant};
 use super::schema::{SchemaId, TableSchema};
@@ -57,8 +57,14 @@ pub struct Manifest {
     /// Rows that were restored and do not expire yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<Hold>,
+    /// Live snapshots of which every row was restored, and the holds that brought them. Of a snapshot that is not here, nothing is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub restored: BTreeMap<FileId, BTreeSet<FileId>>,
     /// Since version 1.
     pub totals: Totals,
+    /// Rows moved to each archive, by its name. What was moved before this was kept is in none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub archived: BTreeMap<String, u64>,
 }
 
 impl Manifest {
@@ -82,7 +88,9 @@ impl Manifest {
             archives: Vec::new(),
             quarantined: Vec::new(),
             holds: Vec::new(),
+            restored: BTreeMap::new(),
             totals: Totals::default(),
+            archived: BTreeMap::new(),
         }
     }
 
@@ -94,6 +102,25 @@ impl Manifest {
     /// The keys of the files that restores brought, or are to bring, as long as their holds name them.
     pub fn held_keys(&self) -> BTreeSet<&str> {
         self.holds.iter().flat_map(|h| &h.files).map(String::as_str).collect()
+    }
+
+    /// The holds that brought every row of these files. None where a file may hold others: of what is not known to be restored, nothing follows.
+    pub fn origin<'a>(&self, keys: impl IntoIterator<Item = &'a str>) -> Option<BTreeSet<FileId>> {
+        let mut holds = BTreeSet::new();
+        for key in keys {
+            if let names::FileKind::Snapshot(id) = names::classify(&self.tenant, key) {
+                holds.extend(self.restored.get(&id)?);
+            } else {
+                holds.insert(self.holds.iter().find(|h| h.brought(key))?.id);
+            }
+        }
+        Some(holds)
+    }
+
+    /// The archive objects whose rows these holds brought. None where that is not known of all of them.
+    pub fn objects(&self, holds: &BTreeSet<FileId>) -> Option<BTreeSet<FileId>> {
+        let brought = |id: &FileId| self.holds.iter().find(|h| h.id == *id)?.brings();
+        holds.iter().map(brought).try_fold(BTreeSet::new(), |all: BTreeSet<FileId>, some| Some(all.union(&some?).copied().collect()))
     }
 
     /// Whether every key lies where `tenant`'s keys must, and every output has the id that its name says.
@@ -251,6 +278,9 @@ pub struct Receipt {
     pub stats: RowStats,
     /// The files that held the rows.
     pub sources: Vec<Key>,
+    /// Archive objects that hold all of these rows too: they had been restored from there. Empty where that is not known.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub again_of: BTreeSet<FileId>,
     /// The run that wrote it.
     pub run_id: FileId,
     /// When.
@@ -279,6 +309,7 @@ impl Receipt {
             archive: archive.into(),
             stats,
             sources: Vec::new(),
+            again_of: BTreeSet::new(),
             run_id,
             at: id.minted_at(),
             writer: WRITER.to_owned(),
@@ -412,6 +443,9 @@ pub struct Edit {
     /// The schemas that they name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub schemas: BTreeMap<SchemaId, TableSchema>,
+    /// The holds that brought back every row of `add`. Empty where that is not so, or not known.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub restored: BTreeSet<FileId>,
     /// Files whose rows are in `add`, in `archives`, or expired.
     pub retire: Vec<Retired>,
     /// Verified archive objects.
@@ -427,8 +461,14 @@ pub struct Edit {
     pub settle: Vec<Key>,
     /// A hold to begin, or one of head's to take the place of.
     pub hold: Option<Hold>,
+    /// Holds that are over, and whose rows the new hold knowingly brings once more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<FileId>,
     /// Holds that are over: their files need not be remembered any more.
     pub release: Vec<FileId>,
+    /// Every row that expired or was archived is older. None where that is not known, or nothing did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired_before: Option<Micros>,
     /// A higher floor.
     pub floor: Option<FileId>,
     /// The books of `add`, `retire` and `archives`.
@@ -443,6 +483,7 @@ impl Edit {
             commit_id,
             add: Vec::new(),
             schemas: BTreeMap::new(),
+            restored: BTreeSet::new(),
             retire: Vec::new(),
             archives: Vec::new(),
             quarantine: Vec::new(),
@@ -450,7 +491,9 @@ impl Edit {
             reread: Vec::new(),
             settle: Vec::new(),
             hold: None,
+            again: Vec::new(),
             release: Vec::new(),
+            expired_before: None,
             floor: None,
             ledger: Ledger::default(),
         }

@@ -193,6 +193,14 @@ pub fn restored_key(tenant: &Tenant, whose: &Tenant, from: Micros, archived: Fil
     format!("{tenant}/{}/restored.{whose}.{archived}.{hold}.parquet", from.to_datetime().format("%Y-%m"))
 }
 
+/// Whose rows, of which archive object, and by which hold, the name of a file says that a restore wrote. Only with that hold in head is it more than a name.
+pub fn parse_restored_key(key: &str) -> Option<(&str, FileId, FileId)> {
+    let name = key.rsplit('/').next()?.strip_prefix("restored.")?.strip_suffix(".parquet")?;
+    let (rest, hold) = name.rsplit_once('.')?;
+    let (whose, archived) = rest.rsplit_once('.')?;
+    Some((whose, archived.parse().ok()?, hold.parse().ok()?))
+}
+
 /// The key of the receipt of an archive object.
 pub fn receipt_key(archive_key: &str) -> Key {
     let stem = archive_key.strip_suffix(".parquet").unwrap_or(archive_key);
@@ -344,6 +352,19 @@ mod tests {
         assert!(good > 200 && good < seen - 200, "{good} of {seen}");
         for bad in ["", "2024-02-29T235959", "2023-02-29T000000Z", "2024-02-29T2359599Z", "+2024-2-29T235959Z", "２024-02-29T2359Z"] {
             assert!(!is_iso_basic(bad) && !is_iso_basic_by_chrono(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn restored_names_round_trip_and_nothing_else_is_one() {
+        let (object, hold): (FileId, FileId) = ("01J8Z0000000000000000000ZZ".parse().unwrap(), "01J8Z0000000000000000000ZY".parse().unwrap());
+        for whose in ["acme", "a.b"] {
+            let key = restored_key(&tenant("back"), &tenant(whose), Micros(0), object, hold);
+            assert_eq!(parse_restored_key(&key), Some((whose, object, hold)));
+        }
+        for other in ["back/x.parquet", "back/restored.acme.parquet", "back/restored.acme.01J8Z0000000000000000000ZZ.parquet", "back/restored.acme.x.y.parquet"]
+        {
+            assert_eq!(parse_restored_key(other), None, "{other}");
         }
     }
 

@@ -6,6 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use chrono::{DateTime, Utc};
+
+use crate::model::hold::Hold;
 use crate::model::manifest::{Edit, FORMAT, Manifest, Observed, Receipt, Stamp, Totals, WRITER};
 use crate::model::names::{self, FileId, FileKind, Key};
 use crate::model::same::Sameness;
@@ -44,8 +47,12 @@ pub enum Conflict {
     Held(Key),
     /// A hold to begin is of rows that another restore brings or brought back: they would live twice.
     AlreadyRestored(FileId),
-    /// A hold to end is not in head, or its restore is not done.
+    /// A hold to end is not in head, or brings other rows there, or its restore is not done.
     HoldGone(FileId),
+    /// Rows would expire that a hold may have brought back: it was committed after the cutoff was made.
+    StillHeld(FileId),
+    /// A snapshot or an archive object is said to hold restored rows alone, and a file that went into it held others, as far as head knows.
+    NotRestored(Key),
     /// The books do not balance.
     Books(String),
 }
@@ -73,6 +80,8 @@ impl Conflict {
             Self::Held(_) => Check::Held,
             Self::AlreadyRestored(_) => Check::AlreadyRestored,
             Self::HoldGone(_) => Check::HoldGone,
+            Self::StillHeld(_) => Check::StillHeld,
+            Self::NotRestored(_) => Check::NotRestored,
             Self::Books(_) => Check::Books,
         }
     }
@@ -95,6 +104,8 @@ impl fmt::Display for Conflict {
             Self::Held(k) => write!(f, "`{k}` belongs to a restore that is under way"),
             Self::AlreadyRestored(id) => write!(f, "another restore of some of these rows is under way or done (hold {id})"),
             Self::HoldGone(id) => write!(f, "the hold {id} of a restore is gone, or not done"),
+            Self::StillHeld(id) => write!(f, "rows would expire that a restore has brought back meanwhile (hold {id})"),
+            Self::NotRestored(k) => write!(f, "`{k}` is not known to hold only restored rows"),
             Self::Books(why) => write!(f, "the books do not balance: {why}"),
         }
     }
@@ -118,6 +129,8 @@ pub enum Check {
     Held,
     AlreadyRestored,
     HoldGone,
+    StillHeld,
+    NotRestored,
     Books,
 }
 
@@ -126,7 +139,7 @@ pub enum Check {
 /// # Errors
 /// The first reason why the edit does not fit; nothing is ever applied in part.
 pub fn apply(head: &Manifest, edit: &Edit, seen: &Observed, stamp: Stamp) -> Result<Manifest, Conflict> {
-    conflicts(head, edit, seen).into_iter().next().map_or_else(|| Ok(next(head, edit, stamp)), Err)
+    conflicts(head, edit, seen, stamp.at).into_iter().next().map_or_else(|| Ok(next(head, edit, stamp)), Err)
 }
 
 /// [`apply`] with one check taken out. Only for the tests that show that the model checker notices: a check whose removal nothing notices is either
@@ -136,11 +149,11 @@ pub fn apply(head: &Manifest, edit: &Edit, seen: &Observed, stamp: Stamp) -> Res
 /// As [`apply`], but for `off`.
 #[doc(hidden)]
 pub fn apply_without(off: Check, head: &Manifest, edit: &Edit, seen: &Observed, stamp: Stamp) -> Result<Manifest, Conflict> {
-    conflicts(head, edit, seen).into_iter().find(|c| c.check() != off).map_or_else(|| Ok(next(head, edit, stamp)), Err)
+    conflicts(head, edit, seen, stamp.at).into_iter().find(|c| c.check() != off).map_or_else(|| Ok(next(head, edit, stamp)), Err)
 }
 
 /// Every reason why the edit does not fit.
-fn conflicts(head: &Manifest, edit: &Edit, seen: &Observed) -> Vec<Conflict> {
+fn conflicts(head: &Manifest, edit: &Edit, seen: &Observed, at: DateTime<Utc>) -> Vec<Conflict> {
     let mut found = Vec::new();
     if seen.head_version != head.version {
         found.push(Conflict::StaleObservation { seen_after: seen.head_version, head: head.version });
@@ -150,6 +163,8 @@ fn conflicts(head: &Manifest, edit: &Edit, seen: &Observed) -> Vec<Conflict> {
     check_added(head, edit, &mut found);
     check_forgotten(head, edit, seen, &mut found);
     check_holds(head, edit, &mut found);
+    check_expired(head, edit, at, &mut found);
+    check_origins(head, edit, &mut found);
     check_books(head, edit, &mut found);
     found
 }
@@ -188,10 +203,21 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
         !forgotten.contains(key) && !retired.contains(key) && !quarantined.contains(key)
     });
     next.quarantined.extend(edit.quarantine.iter().cloned());
-    next.holds.retain(|h| edit.hold.as_ref().is_none_or(|new| new.id != h.id && new.restored != h.restored));
-    next.holds.iter_mut().filter(|h| edit.release.contains(&h.id)).for_each(|h| h.files.clear());
+    // None is ever forgotten: what was brought back is known by them, and where a snapshot's rows came from.
+    next.holds.retain(|h| edit.hold.as_ref().is_none_or(|new| new.id != h.id));
+    for hold in next.holds.iter_mut().filter(|h| edit.release.contains(&h.id)) {
+        // An older version knew the objects by the names of the files alone.
+        hold.objects = hold.brings().unwrap_or_default();
+        hold.files.clear();
+    }
     next.holds.extend(edit.hold.clone());
+    let live: BTreeSet<FileId> = next.snapshots.iter().map(|s| s.id).collect();
+    next.restored.extend(edit.add.iter().filter(|_| !edit.restored.is_empty()).map(|s| (s.id, edit.restored.clone())));
+    next.restored.retain(|id, _| live.contains(id));
     next.totals = totals(head, edit);
+    for a in &edit.archives {
+        *next.archived.entry(a.archive.clone()).or_default() += a.stats.rows;
+    }
     (next.format, next.min_reader) = (FORMAT, FORMAT);
     next
 }
@@ -281,12 +307,40 @@ fn check_holds(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
     found.extend(edit.release.iter().filter(|id| !find(**id).is_some_and(|h| h.done)).map(|id| Conflict::HoldGone(*id)));
     let Some(hold) = &edit.hold else { return };
     found.extend(hold.files.iter().filter(|key| names::classify(&head.tenant, key) != FileKind::Raw).cloned().map(Conflict::ForeignPath));
-    if hold.done && find(hold.id).is_none() {
-        found.push(Conflict::HoldGone(hold.id));
+    match find(hold.id) {
+        // What it brings was compared with the others when it began, and theirs with it since.
+        Some(begun) if begun.restored == hold.restored && begun.objects == hold.objects => {}
+        Some(_) => found.push(Conflict::HoldGone(hold.id)),
+        None if hold.done => found.push(Conflict::HoldGone(hold.id)),
+        None => {
+            let is_meant = |h: &Hold| h.done && edit.again.contains(&h.id);
+            found.extend(head.holds.iter().filter(|h| h.overlaps(hold) && !is_meant(h)).map(|h| Conflict::AlreadyRestored(h.id)));
+        }
     }
-    found.extend(
-        head.holds.iter().filter(|h| h.id != hold.id && h.restored.overlaps(&hold.restored) && !h.files.is_empty()).map(|h| Conflict::AlreadyRestored(h.id)),
-    );
+}
+
+/// A cutoff is made from the holds of the head that was planned from. A restore that was committed since may have brought back rows that are older.
+fn check_expired(head: &Manifest, edit: &Edit, at: DateTime<Utc>, found: &mut Vec<Conflict>) {
+    if edit.ledger.rows_archived + edit.ledger.rows_expired == 0 {
+        return;
+    }
+    let is_touched = |h: &&Hold| h.is_active(at) && edit.expired_before.is_none_or(|before| before > h.oldest);
+    found.extend(head.holds.iter().filter(is_touched).map(|h| Conflict::StillHeld(h.id)));
+}
+
+/// Who says that rows are in the archive already says that they need not be restored from here: that must be so of every file that they came from.
+fn check_origins(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
+    let retired: BTreeSet<&str> = edit.retire.iter().map(|r| r.key.as_str()).collect();
+    if !edit.restored.is_empty() && head.origin(retired.iter().copied()).as_ref() != Some(&edit.restored) {
+        found.extend(edit.add.iter().map(|s| Conflict::NotRestored(s.key.clone())));
+    }
+    for a in edit.archives.iter().filter(|a| !a.again_of.is_empty()) {
+        let is_retired = !a.sources.is_empty() && a.sources.iter().all(|key| retired.contains(key.as_str()));
+        let objects = head.origin(a.sources.iter().map(String::as_str)).and_then(|holds| head.objects(&holds));
+        if !is_retired || objects.as_ref() != Some(&a.again_of) {
+            found.push(Conflict::NotRestored(a.key.clone()));
+        }
+    }
 }
 
 /// Every row that goes in comes out, and what the ledger says is what the files say.

@@ -101,15 +101,38 @@ struct Candidate {
     /// Its place in time, as far as known before it is read: a raw file's last write, a snapshot's newest row.
     order: Micros,
     age: Duration,
+    /// Whether a restore brought its rows. Such are merged among themselves: once they are with others, nobody can tell that the archive has them.
+    restored: bool,
 }
 
 /// Plans one tenant.
 pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> Plan {
     let holds = inventory.head.as_ref().map_or(&[][..], |m| &m.holds);
     let cutoff = retention::cutoff_held(policy, holds, now);
-    let (raws, mut snapshots, mut skipped) = sort_out(tenant, inventory, now);
+    let (raws, snapshots, mut skipped) = sort_out(tenant, inventory, now);
     let mut groups = Vec::new();
+    let (restored_raws, raws): (Vec<_>, Vec<_>) = raws.into_iter().partition(|c| c.restored);
+    let (restored, snapshots): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| c.restored);
+    for (raws, snapshots) in [(raws, snapshots), (restored_raws, restored)] {
+        let (more, left) = plan_together(raws, snapshots, cutoff, policy, now);
+        groups.extend(more);
+        skipped.extend(left);
+    }
+    skipped.sort_by(|a, b| a.key.cmp(&b.key));
 
+    let head_version = inventory.head.as_ref().map_or(0, |m| m.version);
+    Plan { tenant: tenant.clone(), head_version, now, cutoff, groups, skipped, expiry: None, estimate: None }
+}
+
+/// The groups of files that may be merged with each other, and what is left of them.
+fn plan_together(
+    raws: Vec<Candidate>,
+    mut snapshots: Vec<Candidate>,
+    cutoff: Option<Micros>,
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> (Vec<Group>, Vec<Skipped>) {
+    let (mut groups, mut skipped) = (Vec::new(), Vec::new());
     let mut overdue: BTreeMap<String, Micros> = BTreeMap::new();
     if let Some(cutoff) = cutoff {
         let (whole, rest): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| due(c, cutoff, policy) == Due::Whole);
@@ -142,10 +165,7 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
         groups.extend(pack(late, policy).into_iter().map(|m| group(m, GroupKind::Merge, Reason::Overdue { oldest, cutoff })));
     }
     skipped.extend(idle.into_iter().map(|c| skip(&c.input, SkipReason::Finished)));
-    skipped.sort_by(|a, b| a.key.cmp(&b.key));
-
-    let head_version = inventory.head.as_ref().map_or(0, |m| m.version);
-    Plan { tenant: tenant.clone(), head_version, now, cutoff, groups, skipped, expiry: None, estimate: None }
+    (groups, skipped)
 }
 
 /// Snapshots of which every row has expired: as they are, or put together to objects that are worth it, or later.
@@ -223,7 +243,8 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<
         } else if let FileKind::Snapshot(_) = kind {
             skipped.push(skip(&candidate.input, SkipReason::Orphan));
         } else {
-            raws.push(candidate);
+            let restored = head.is_some_and(|m| m.origin([f.key.as_str()]).is_some());
+            raws.push(Candidate { restored, ..candidate });
         }
     }
     raws.sort_by(|a, b| (a.order, &a.input.key).cmp(&(b.order, &b.input.key)));
@@ -234,7 +255,7 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<
         let candidate = snapshot_candidate(s, now);
         match quarantined.get(s.key.as_str()) {
             Some((_, reason)) => skipped.push(skip(&candidate.input, SkipReason::Quarantined { reason: (*reason).to_owned() })),
-            None => snapshots.push(candidate),
+            None => snapshots.push(Candidate { restored: head.is_some_and(|m| m.restored.contains_key(&s.id)), ..candidate }),
         }
     }
     (raws, snapshots, skipped)
@@ -242,13 +263,13 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, now: DateTime<Utc>) -> (Vec<
 
 fn raw_candidate(f: &Listed, now: DateTime<Utc>) -> Candidate {
     let input = PlannedInput { key: f.key.clone(), size: f.size, etag: f.etag.clone(), stats: None, id: None };
-    Candidate { input, order: Micros::from_datetime(f.modified), age: age(f.modified, now) }
+    Candidate { input, order: Micros::from_datetime(f.modified), age: age(f.modified, now), restored: false }
 }
 
 fn snapshot_candidate(s: &Snapshot, now: DateTime<Utc>) -> Candidate {
     let input = PlannedInput { key: s.key.clone(), size: s.size, etag: s.etag.clone(), stats: Some(s.stats), id: Some(s.id) };
     let minted = DateTime::from_timestamp_millis(i64::try_from(s.id.0.timestamp_ms()).unwrap_or(0)).unwrap_or_default();
-    Candidate { input, order: s.stats.max.unwrap_or(Micros(0)), age: age(minted, now) }
+    Candidate { input, order: s.stats.max.unwrap_or(Micros(0)), age: age(minted, now), restored: false }
 }
 
 fn age(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {

@@ -1,5 +1,7 @@
 //! Which archive objects a restore reads, what it calls the files that it writes, and how long thawing takes. Pure.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
 use crate::model::file::Micros;
@@ -18,31 +20,87 @@ pub fn select(mut receipts: Vec<Receipt>, from: Option<Micros>, to: Option<Micro
     receipts
 }
 
-/// What a restore of `receipts` into `tenant` has to do with the holds of its head.
+/// `receipts` without those of which every row is in others that are there too: rows that were restored, expired again and were archived again. A receipt that
+/// refers to one that is not there stays, and so do any that refer to each other: a row may come twice then, and none is missing.
+pub fn distinct(receipts: Vec<Receipt>) -> Vec<Receipt> {
+    let mut known: BTreeSet<FileId> = receipts.iter().filter(|r| r.again_of.is_empty()).map(|r| r.id).collect();
+    let (mut kept, mut repeated): (Vec<_>, Vec<_>) = receipts.into_iter().partition(|r| r.again_of.is_empty());
+    loop {
+        let (found, rest): (Vec<_>, Vec<_>) = repeated.into_iter().partition(|r| r.again_of.is_subset(&known));
+        repeated = rest;
+        if !found.is_empty() {
+            known.extend(found.iter().map(|r| r.id));
+            continue;
+        }
+        // Of those that refer to what is not there, the oldest: others may be repetitions of it.
+        let Some(first) = (0..repeated.len()).min_by_key(|i| repeated[*i].id) else { return kept };
+        let first = repeated.swap_remove(first);
+        known.insert(first.id);
+        kept.push(first);
+    }
+}
+
+/// What a restore has to do with the holds of the head that it goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// It is new.
-    New,
+    /// These objects' rows are to be brought; of holds that are over, those whose rows are knowingly brought once more.
+    New(Vec<Receipt>, Vec<FileId>),
     /// An earlier attempt broke off: it goes on with that hold.
     Begun(Hold),
-    /// It was done, and the rows are held.
+    /// All of it was done, and rows are held.
     Done(Hold),
-    /// It was done, and its hold is over: the rows may still live.
+    /// All of it was done, and the holds are over: the rows may still live.
     Over(Hold),
-    /// Some of its rows were, or are being, brought back by a restore of another range.
+    /// Some rows of an object, and not all that are asked for, were or are being brought back by a restore of another range.
     Overlaps(Hold),
 }
 
-/// Finds the same restore among the holds of `head`.
-pub fn standing(head: &Manifest, restored: &Restored, now: DateTime<Utc>) -> Standing {
-    let same = head.holds.iter().find(|h| h.restored == *restored);
-    let overlapping = || head.holds.iter().find(|h| h.restored.overlaps(restored) && !h.files.is_empty());
-    match same.cloned() {
-        None => overlapping().map_or(Standing::New, |h| Standing::Overlaps(h.clone())),
-        Some(hold) if !hold.done => Standing::Begun(hold),
-        Some(hold) if hold.is_active(now) => Standing::Done(hold),
-        Some(hold) => Standing::Over(hold),
+/// How the restore `asked`, of the objects `wanted`, stands in `head`. With `again`, what holds that are over brought is brought once more.
+pub fn standing(head: &Manifest, asked: &Restored, wanted: Vec<Receipt>, again: bool, now: DateTime<Utc>) -> Standing {
+    let same_range = |h: &&Hold| h.restored.tenant == asked.tenant && (h.restored.from, h.restored.to) == (asked.from, asked.to);
+    let begun = head.holds.iter().filter(|h| !h.done).filter(same_range).find(|h| wanted.iter().any(|r| touch(h, r).is_some()));
+    if let Some(hold) = begun {
+        return Standing::Begun(hold.clone());
     }
+    let meant: Vec<&Hold> = head.holds.iter().filter(|h| again && !h.is_active(now)).collect();
+    let others: Vec<&Hold> = head.holds.iter().filter(|h| !meant.contains(h) && h.restored.meets(asked)).collect();
+    let (mut todo, mut done) = (Vec::new(), Vec::new());
+    for r in wanted {
+        let touching: Vec<(&Hold, Touch)> = others.iter().filter_map(|h| Some((*h, touch(h, &r)?))).collect();
+        let is_whole = |(h, touch): &&(&Hold, Touch)| {
+            let span = r.stats.min.zip(r.stats.max);
+            *touch == Touch::Whole && h.done && span.is_some_and(|span| h.restored.takes((asked.from, asked.to), span))
+        };
+        match (touching.first(), touching.iter().find(is_whole)) {
+            (None, _) => todo.push(r),
+            (_, Some((hold, _))) => done.push(*hold),
+            (Some((hold, _)), None) => return Standing::Overlaps((*hold).clone()),
+        }
+    }
+    // The one that lasts longest speaks for all.
+    match done.into_iter().max_by_key(|h| h.until) {
+        Some(hold) if todo.is_empty() && hold.is_active(now) => Standing::Done(hold.clone()),
+        Some(hold) if todo.is_empty() => Standing::Over(hold.clone()),
+        _ => Standing::New(todo, meant.into_iter().map(|h| h.id).collect()),
+    }
+}
+
+/// How much of an object's rows a hold may have brought, as far as ids tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Touch {
+    /// All within its range.
+    Whole,
+    /// Some.
+    Part,
+}
+
+fn touch(hold: &Hold, receipt: &Receipt) -> Option<Touch> {
+    // An older version forgot what it had brought: it may have been anything in its range.
+    let Some(brought) = hold.brings() else { return Some(Touch::Whole) };
+    if brought.contains(&receipt.id) || (!receipt.again_of.is_empty() && receipt.again_of.is_subset(&brought)) {
+        return Some(Touch::Whole);
+    }
+    (!receipt.again_of.is_disjoint(&brought)).then_some(Touch::Part)
 }
 
 /// The files that the rows of `receipts` go to. Their names are the same each time that this hold's restore is tried, and no other's.
@@ -124,6 +182,7 @@ mod tests {
             archive: "s3://cold".into(),
             stats: RowStats { rows: 1, min: Some(Micros(min)), max: Some(Micros(max)), ..RowStats::default() },
             sources: Vec::new(),
+            again_of: Default::default(),
             run_id: id(1),
             at: DateTime::UNIX_EPOCH,
             timestamp_column: None,
@@ -141,38 +200,65 @@ mod tests {
         assert_eq!(chosen(None, Some(0)), []);
     }
 
+    fn ids(of: &[u64]) -> BTreeSet<FileId> {
+        of.iter().map(|n| id(*n)).collect()
+    }
+
     #[test]
-    fn the_same_restore_is_recognised_as_long_as_it_matters() {
-        let restored = Restored { archive: "s3://cold".into(), tenant: acme(), from: None, to: None };
+    fn a_restore_brings_what_no_other_has_brought() {
         let now = DateTime::UNIX_EPOCH + TimeDelta::days(10);
-        let hold = |done, days| Hold {
+        let asked = |from: Option<i64>, to: Option<i64>| Restored { archive: "s3://cold".into(), tenant: acme(), from: from.map(Micros), to: to.map(Micros) };
+        let hold = |done, days, objects: &[u64], restored| Hold {
             id: id(9),
-            restored: restored.clone(),
+            restored,
             oldest: Micros(0),
             until: DateTime::UNIX_EPOCH + TimeDelta::days(days),
+            objects: ids(objects),
             files: Vec::new(),
             done,
         };
-        let mut head = Manifest::first(acme(), crate::model::manifest::Stamp { run_id: id(1), commit_id: id(1), at: now });
-        assert_eq!(standing(&head, &restored, now), Standing::New);
-        for (hold, wanted) in [
-            (hold(false, 5), Standing::Begun(hold(false, 5))),
-            (hold(true, 11), Standing::Done(hold(true, 11))),
-            (hold(true, 5), Standing::Over(hold(true, 5))),
-        ] {
-            head.holds = vec![hold];
-            assert_eq!(standing(&head, &restored, now), wanted);
-        }
-        let later =
-            |files: Vec<String>| Hold { restored: Restored { from: Some(Micros(10)), to: Some(Micros(20)), ..restored.clone() }, files, ..hold(true, 11) };
-        let of = |from: i64, to: i64| Restored { from: Some(Micros(from)), to: Some(Micros(to)), ..restored.clone() };
-        head.holds = vec![later(vec!["acme/x.parquet".into()])];
-        assert_eq!(standing(&head, &of(0, 10), now), Standing::New);
-        assert_eq!(standing(&head, &of(20, 30), now), Standing::New);
-        assert_eq!(standing(&head, &of(19, 30), now), Standing::Overlaps(head.holds[0].clone()));
-        assert_eq!(standing(&head, &restored, now), Standing::Overlaps(head.holds[0].clone()));
-        head.holds = vec![later(Vec::new())];
-        assert_eq!(standing(&head, &restored, now), Standing::New, "a hold that is over is in nobody's way");
+        let stands = |holds: &[Hold], restored: &Restored, again| {
+            let mut head = Manifest::first(acme(), crate::model::manifest::Stamp { run_id: id(1), commit_id: id(1), at: now });
+            head.holds = holds.to_vec();
+            standing(&head, restored, vec![receipt(1, 0, 10), receipt(2, 10, 20)], again, now)
+        };
+        let new = |of: &[u64], again: &[u64]| {
+            let all = [receipt(1, 0, 10), receipt(2, 10, 20)];
+            Standing::New(all.into_iter().filter(|r| of.contains(&r.id.0.timestamp_ms())).collect(), again.iter().map(|n| id(*n)).collect())
+        };
+        let all = asked(None, None);
+        assert_eq!(stands(&[], &all, false), new(&[1, 2], &[]));
+        let begun = hold(false, 5, &[1], all.clone());
+        assert_eq!(stands(std::slice::from_ref(&begun), &all, false), Standing::Begun(begun.clone()));
+        assert_eq!(stands(std::slice::from_ref(&begun), &asked(Some(5), None), false), Standing::Overlaps(begun));
+        let (done, over) = (hold(true, 11, &[1, 2], all.clone()), hold(true, 5, &[1, 2], all.clone()));
+        assert_eq!(stands(std::slice::from_ref(&done), &all, false), Standing::Done(done.clone()));
+        assert_eq!(stands(std::slice::from_ref(&done), &all, true), Standing::Done(done.clone()), "while it is held, it is there");
+        assert_eq!(stands(std::slice::from_ref(&over), &all, false), Standing::Over(over.clone()));
+        assert_eq!(stands(std::slice::from_ref(&over), &asked(Some(5), None), false), Standing::Over(over.clone()), "a part of it is over, too");
+        assert_eq!(stands(std::slice::from_ref(&over), &all, true), new(&[1, 2], &[9]));
+        let moved = Hold { restored: Restored { archive: "s3://moved".into(), ..all.clone() }, ..done };
+        assert_eq!(stands(std::slice::from_ref(&moved), &all, false), Standing::Done(moved), "ids tell, not names");
+        assert_eq!(stands(&[hold(true, 5, &[2], all.clone())], &all, false), new(&[1], &[]), "the archive has got another object since");
+        // A range that cuts an object in two.
+        let late = hold(true, 11, &[2], asked(Some(15), None));
+        assert_eq!(stands(std::slice::from_ref(&late), &all, false), Standing::Overlaps(late.clone()));
+        assert_eq!(stands(std::slice::from_ref(&late), &asked(None, Some(15)), false), new(&[1, 2], &[]));
+        assert_eq!(stands(std::slice::from_ref(&late), &asked(Some(15), Some(30)), false), new(&[1], &[]), "object 2 is there as far as it is asked for");
+        let forgotten = hold(true, 5, &[], all.clone());
+        assert_eq!(stands(std::slice::from_ref(&forgotten), &all, false), Standing::Over(forgotten), "an older version did not say what it brought");
+    }
+
+    #[test]
+    fn of_rows_that_are_in_two_objects_one_is_taken() {
+        let again = |n: u64, of: &[u64]| Receipt { again_of: ids(of), ..receipt(n, 0, 10) };
+        let kept = |all: Vec<Receipt>| distinct(all).into_iter().map(|r| r.id.0.timestamp_ms()).collect::<BTreeSet<_>>();
+        assert_eq!(kept(vec![again(3, &[1, 2]), receipt(1, 0, 10), receipt(2, 0, 10)]), BTreeSet::from([1, 2]));
+        assert_eq!(kept(vec![again(3, &[1, 2]), receipt(1, 0, 10)]), BTreeSet::from([1, 3]), "it may hold rows of one that is gone");
+        assert_eq!(kept(vec![again(4, &[3]), again(3, &[1]), receipt(1, 0, 10)]), BTreeSet::from([1]), "twice over");
+        assert_eq!(kept(vec![again(4, &[3]), again(3, &[1])]), BTreeSet::from([3]), "the first is gone, the second has the rows of the third");
+        assert_eq!(kept(vec![again(3, &[4]), again(4, &[3])]), BTreeSet::from([3]), "no receipt is like that; rows stay all the same");
+        assert_eq!(kept(vec![again(3, &[3])]), BTreeSet::from([3]));
     }
 
     #[test]

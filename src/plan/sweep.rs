@@ -84,6 +84,16 @@ pub fn deletable(evidence: &Evidence, now: DateTime<Utc>, delete_delay: Duration
         .collect()
 }
 
+/// The retired files that must wait, because rows of theirs are in an archive object that nobody finds: `head` owes its receipt, and it is not among those `filed`.
+/// Where a receipt does not say which files held its rows, all wait.
+pub fn withheld<'a>(head: &'a Manifest, filed: &BTreeSet<Key>) -> BTreeSet<&'a str> {
+    let owed = || head.archives.iter().filter(|a| !filed.contains(&a.key));
+    if owed().any(|a| a.sources.is_empty()) {
+        return head.retired_keys();
+    }
+    owed().flat_map(|a| &a.sources).map(String::as_str).collect()
+}
+
 /// The outputs in the listing that `head` does not name, whatever their age. A file with the id of a live snapshot is none: somebody moved or copied it.
 pub fn orphans<'a>(head: &Manifest, listing: &'a [Listed]) -> Vec<(FileId, &'a Listed)> {
     let live: BTreeSet<FileId> = head.snapshots.iter().map(|s| s.id).collect();

@@ -1,5 +1,6 @@
 //! One group: merge, archive, commit. If anything fails, nothing has happened but some orphans.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -15,7 +16,7 @@ use super::{Run, trace};
 use crate::error::{Error, Result};
 use crate::model::file::{Fingerprint, Micros, SeenInput};
 use crate::model::manifest::{Edit, Ledger, Manifest, Observed, Quarantined, Receipt, RetireReason, Retired};
-use crate::model::names::{FileId, FileKind, Tenant, classify};
+use crate::model::names::{FileId, FileKind, Key, Tenant, classify};
 use crate::model::plan::{Group, GroupKind, PlannedInput};
 use crate::model::policy::Policy;
 use crate::model::report::{Status, TenantReport};
@@ -127,6 +128,7 @@ impl GroupRun<'_> {
             edit.ledger.rows_in += rows;
             edit.ledger.rows_expired += rows;
         }
+        edit.expired_before = self.cutoff;
         let seen = Observed::since(&self.line.head().await);
         self.line.commit(&edit, seen).await?;
         count(report, self.tenant, &edit);
@@ -146,7 +148,10 @@ impl GroupRun<'_> {
             let (mut copied, mut by_rows) = (Vec::new(), Vec::new());
             for (input, receipt) in chunk.iter().zip(copies) {
                 match receipt {
-                    Some(receipt) => copied.push((input, Receipt { archive: archive.description(), ..receipt })),
+                    Some(receipt) => {
+                        let sources = vec![input.key.clone()];
+                        copied.push((input, Receipt { archive: archive.description(), again_of: again_of(&head, &sources), sources, ..receipt }));
+                    }
                     None => by_rows.push(input.clone()),
                 }
             }
@@ -193,6 +198,7 @@ impl GroupRun<'_> {
             edit.ledger.rows_archived += stats.rows;
             edit.archives.push(receipt);
         }
+        edit.expired_before = self.cutoff;
         let seen = Observed::since(&self.line.head().await);
         self.line.commit(&edit, seen).await?;
         count(report, self.tenant, &edit);
@@ -210,7 +216,7 @@ impl GroupRun<'_> {
         // A part of the share encodes what expires.
         let for_archive = if archive.is_some() { share.bytes / 4 } else { 0 };
         let spec = self.spec(inputs, leave, share.bytes - for_archive);
-        let task = archive.map(|a| self.begin_archive(a, inputs, for_archive));
+        let task = archive.map(|a| self.begin_archive(a, inputs, &head, for_archive));
         let (sink, task) = task.map_or((None, None), |(sink, task)| (Some(sink), Some(task)));
 
         let span = trace::merge(inputs.len(), bytes);
@@ -232,7 +238,7 @@ impl GroupRun<'_> {
             return Err(Error::Stopped.into());
         }
         self.check_unchanged(&outcome.inputs).await?;
-        let (edit, seen) = self.edit(outcome, archived, Observed::since(&head), report)?;
+        let (edit, seen) = self.edit(outcome, archived, &head, report)?;
         self.line.commit(&edit, seen).await?;
         count(report, self.tenant, &edit);
         Ok(())
@@ -281,29 +287,38 @@ impl GroupRun<'_> {
     }
 
     /// Starts a task that calls the archive once the first expired row arrives, and never if none does.
-    fn begin_archive(&self, target: &Arc<dyn ArchiveTarget>, inputs: &[PlannedInput], budget: u64) -> (mpsc::Sender<ExpiredBatch>, ArchiveTask) {
+    fn begin_archive(
+        &self,
+        target: &Arc<dyn ArchiveTarget>,
+        inputs: &[PlannedInput],
+        head: &Manifest,
+        budget: u64,
+    ) -> (mpsc::Sender<ExpiredBatch>, ArchiveTask) {
         let (sink, mut batches) = mpsc::channel::<ExpiredBatch>(EXPIRED_IN_FLIGHT);
         let (merged, merge_done) = oneshot::channel();
         let target = Arc::clone(target);
         let (tenant, run_id) = (self.tenant.clone(), self.run.run_id);
         let id = self.run.context.clock.mint(FileId::NIL);
         let timestamp_column = self.run.context.config.timestamp_column.clone();
-        let sources = inputs.iter().map(|i| i.key.clone()).collect();
+        let sources: Vec<Key> = inputs.iter().map(|i| i.key.clone()).collect();
+        let again_of = again_of(head, &sources);
         let requests = Arc::clone(self.archive_requests);
         let task = async move {
             let Some(first) = batches.recv().await else { return Ok(None) };
-            let request = ArchiveRequest { tenant, run_id, id, from: first.from, to: first.to_bound, timestamp_column, sources, budget, requests };
+            let request =
+                ArchiveRequest { tenant, run_id, id, from: first.from, to: first.to_bound, timestamp_column, sources: sources.clone(), budget, requests };
             tracing::info!(archive = target.description(), "archiving expired rows");
             let archiving = target.archive(request, expired_rows(first, batches, merge_done));
             let receipt = trace::stage(trace::archive("rows"), archiving, |span, receipt| trace::archived(span, [receipt])).await?;
-            Ok(Some(Receipt { archive: target.description(), ..receipt }))
+            Ok(Some(Receipt { archive: target.description(), sources, again_of, ..receipt }))
         };
         let handle = tokio::spawn(task.in_current_span());
         (sink, ArchiveTask { handle, merged })
     }
 
     /// What the merge and the archive did, as an edit, with the proof that the inputs were there.
-    fn edit(&self, outcome: MergeOutcome, archived: Option<Receipt>, mut seen: Observed, report: &mut TenantReport) -> Result<(Edit, Observed)> {
+    fn edit(&self, outcome: MergeOutcome, archived: Option<Receipt>, head: &Manifest, report: &mut TenantReport) -> Result<(Edit, Observed)> {
+        let mut seen = Observed::since(head);
         let has_archive = self.run.context.config.archive.is_some();
         check_archived(&outcome, archived.as_ref(), has_archive)?;
         let mut edit = self.line.edit();
@@ -325,6 +340,8 @@ impl GroupRun<'_> {
         if !outcome.snapshots.is_empty() {
             edit.schemas.insert(outcome.schema.id(), outcome.schema);
         }
+        edit.restored = head.origin(edit.retire.iter().map(|r| r.key.as_str())).unwrap_or_default();
+        edit.expired_before = self.cutoff;
         edit.add = outcome.snapshots;
         edit.archives = archived.into_iter().collect();
         report.id_conflicts += outcome.id_conflicts;
@@ -377,6 +394,11 @@ fn expired_rows(first: ExpiredBatch, rest: mpsc::Receiver<ExpiredBatch>, merged:
     let rows: BoxStream<'static, _> = stream::unfold(rest, |mut rest| async move { rest.recv().await.map(|b| (Ok(b.batch), rest)) }).boxed();
     let end = stream::once(merged).filter_map(|ended| async move { ended.err().map(|_| Err(Error::Stopped)) });
     stream::once(async move { Ok(first.batch) }).chain(rows).chain(end).boxed()
+}
+
+/// The archive objects that hold every row of these files already, as far as head knows.
+fn again_of(head: &Manifest, sources: &[Key]) -> BTreeSet<FileId> {
+    head.origin(sources.iter().map(String::as_str)).and_then(|holds| head.objects(&holds)).unwrap_or_default()
 }
 
 /// Nothing that expired may be retired unless the archive holds exactly that.

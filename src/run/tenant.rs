@@ -24,6 +24,7 @@ use crate::progress::Event;
 use crate::stage::commit::Committer;
 use crate::stage::counting::Counters;
 use crate::stage::discover;
+use crate::stage::store::is_same_place;
 use crate::stage::sweep::{SweepReport, Sweeper};
 
 /// Groups of a tenant on their way at once: while one is merged, the next is fetched, and the last is uploaded.
@@ -107,10 +108,10 @@ impl Run {
         let line = Line::new(&committer, head, brake, shared);
         let group_run =
             GroupRun { run: self, store, tenant: &tenant, policy: &policy, line, fetching: Arc::new(Semaphore::new(1)), cutoff: plan.cutoff, archive_requests };
-        let failure = self.work_groups(&group_run, plan.groups, &mut publishing, report).await?;
+        let mut failure = self.work_groups(&group_run, plan.groups, &mut publishing, report).await?;
         // A spread tenant is swept by its home alone.
         if home && (groups > 0 || sweep_due) {
-            let swept = trace::stage(trace::sweep(), self.clean_up(store, &tenant, &policy, &committer, &mut publishing), |span, swept: &SweepReport| {
+            let swept = trace::stage(trace::sweep(), self.clean_up(store, &tenant, &policy, &committer, &mut publishing), |span, (swept, _)| {
                 _ = span.record("files_deleted", swept.deleted)
             });
             match swept.await {
@@ -119,7 +120,8 @@ impl Run {
                     report.conflicts += 1;
                 }
                 swept => {
-                    let SweepReport { deleted, set_aside, .. } = swept?;
+                    let (SweepReport { deleted, set_aside, .. }, owed) = swept?;
+                    failure = failure.or(owed);
                     report.files_deleted += deleted;
                     if deleted > 0 {
                         report.status = report.status.max(Status::Done);
@@ -177,7 +179,8 @@ impl Run {
         Ok(failure)
     }
 
-    /// Receipts first, then deletions: what the archive needs to explain itself is in place before the hot copy goes.
+    /// Receipts first, then deletions: what the archive needs to explain itself is in place before the hot copy goes. What was done, and what is to be done about
+    /// receipts that could not be written.
     async fn clean_up(
         &self,
         store: &Arc<dyn ObjectStore>,
@@ -185,37 +188,43 @@ impl Run {
         policy: &Policy,
         committer: &Committer,
         publishing: &mut Publishing<'_>,
-    ) -> Result<SweepReport> {
-        let receipts = match discover::head(store.as_ref(), tenant, 0).await? {
+    ) -> Result<(SweepReport, Option<Error>)> {
+        let (receipts, owed) = match discover::head(store.as_ref(), tenant, 0).await? {
             Some(head) if !head.archives.is_empty() => trace::stage(trace::receipts(head.archives.len()), self.file_receipts(&head), |_, _| {}).await?,
-            _ => BTreeSet::new(),
+            _ => Default::default(),
         };
         // What is not published may be what readers see for good: nothing goes before it is.
-        let Some(table) = publishing.table().await else { return Ok(SweepReport::default()) };
+        let Some(table) = publishing.table().await else { return Ok((SweepReport::default(), owed)) };
         let clock = self.context.clock.as_ref();
         let directory = self.context.directory.as_ref();
         let (store_time, file_limit) = (self.store_time, self.memory.total() / 8);
         let sweeper = Sweeper { store, tenant, policy, clock, committer, store_time, directory, table: table.as_ref(), file_limit };
-        sweeper.sweep(&receipts).await
+        Ok((sweeper.sweep(&receipts).await?, owed))
     }
 
-    /// Writes the receipts that a committed head still owes, from head, not from memory.
-    async fn file_receipts(&self, head: &Manifest) -> Result<BTreeSet<Key>> {
+    /// Writes the receipts that a committed head still owes, from head, not from memory. Those written, and what is to be done about others.
+    async fn file_receipts(&self, head: &Manifest) -> Result<(BTreeSet<Key>, Option<Error>)> {
         let mut filed = BTreeSet::new();
-        let Some(archive) = &self.context.config.archive else {
-            tracing::warn!("{} archive objects have no receipt yet, and no archive is configured to write it to", head.archives.len());
-            return Ok(filed);
-        };
-        let name = archive.description();
+        let archive = self.context.config.archive.as_ref();
+        let name = archive.map(|a| a.description());
+        let mut left = Vec::new();
         for receipt in &head.archives {
-            if receipt.archive != name {
-                tracing::warn!(object = receipt.key, "its receipt is still to be written, to {}: run once with that archive configured", receipt.archive);
-                continue;
+            match archive {
+                Some(archive) if name.as_deref().is_some_and(|name| is_same_place(&receipt.archive, name)) => {
+                    archive.file_receipt(receipt).await?;
+                    filed.insert(receipt.key.clone());
+                }
+                _ => left.push(receipt.archive.as_str()),
             }
-            archive.file_receipt(receipt).await?;
-            filed.insert(receipt.key.clone());
         }
-        Ok(filed)
+        let owed = left.first().map(|first| {
+            let objects = if left.len() == 1 { "1 archive object".to_owned() } else { format!("{} archive objects", left.len()) };
+            Error::local(
+                format!("the receipts of {objects} are still to be written to `{first}`"),
+                "what was archived there is not deleted; run once with that archive configured (`--archive`)",
+            )
+        });
+        Ok((filed, owed))
     }
 }
 

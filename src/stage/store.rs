@@ -101,6 +101,23 @@ impl Location {
         }
     }
 
+    /// The one name of the place, whatever it was called: links, `..`, slashes at the end and what a URL needs no more are resolved. It goes into receipts and
+    /// holds.
+    pub fn canonical(&self) -> String {
+        match self {
+            Self::Directory(path) => real(path).display().to_string(),
+            Self::Cloud { url, .. } => {
+                let mut url = url.clone();
+                url.set_query(None);
+                url.set_fragment(None);
+                let path = percent_decode_str(url.path()).decode_utf8_lossy().trim_matches('/').to_owned();
+                url.set_path(&path);
+                url.as_str().trim_end_matches('/').to_owned()
+            }
+            Self::S3 { .. } | Self::Memory => self.to_string(),
+        }
+    }
+
     /// Whether one of the two holds, or is, the other, so that what the job does in one would touch the other.
     pub fn overlaps(&self, other: &Self) -> bool {
         let within = |a: &str, b: &str| a.is_empty() || b.is_empty() || a == b || a.starts_with(&format!("{b}/")) || b.starts_with(&format!("{a}/"));
@@ -124,6 +141,12 @@ impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.display(""))
     }
+}
+
+/// Whether two names that archives gave themselves are of one place. Older versions wrote them down as they were spelled.
+pub fn is_same_place(a: &str, b: &str) -> bool {
+    let canonical = |name: &str| Location::parse(name).ok().filter(|l| *l != Location::Memory).map(|l| l.canonical());
+    a == b || canonical(a).is_some_and(|a| canonical(b) == Some(a))
 }
 
 fn absolute(path: &FsPath) -> PathBuf {
@@ -289,6 +312,28 @@ mod tests {
         assert_eq!(at("s3://b/p").display("acme/x.parquet"), "s3://b/p/acme/x.parquet");
         assert_eq!(at("s3://b").display("acme/x.parquet"), "s3://b/acme/x.parquet");
         assert_eq!(at("/data/").display("acme/x.parquet"), "/data/acme/x.parquet");
+    }
+
+    #[test]
+    fn a_place_has_one_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("cold")).unwrap();
+        std::os::unix::fs::symlink(root.join("cold"), root.join("link")).unwrap();
+        let within = |name: &str| format!("{}/{name}", root.display());
+        for name in ["cold", "cold/", "hot/../cold", "link", "link/", "./cold"] {
+            assert_eq!(at(&within(name)).canonical(), within("cold"), "{name}");
+            assert!(is_same_place(&within(name), &within("cold")), "{name}");
+        }
+        assert_eq!(at(&format!("file://{}", within("cold/"))).canonical(), within("cold"));
+        for (a, b) in [("s3://b/p", "s3a://b/p/"), ("gs://b/p", "gs://b/%70/?x=1"), ("az://c/a%20b/", "az://c/a b")] {
+            assert_eq!(at(a).canonical(), at(b).canonical(), "{a} {b}");
+            assert!(is_same_place(a, b), "{a} {b}");
+        }
+        for (a, b) in [("s3://b/p", "s3://b/q"), ("memory://a", "memory://b"), ("az://c/p", "gs://c/p"), ("/cold", "s3://cold")] {
+            assert!(!is_same_place(a, b), "{a} {b}");
+        }
+        assert!(is_same_place("memory://a", "memory://a"));
     }
 
     #[test]

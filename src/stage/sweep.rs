@@ -74,7 +74,7 @@ impl Sweeper<'_> {
         for _ in 0..3 {
             let evidence = discover::evidence(self.store, self.tenant).await?;
             let Some(head) = evidence.head() else { break };
-            let mut doomed = self.doomed(&evidence);
+            let mut doomed = self.doomed(&evidence, receipts);
             if !doomed.is_empty()
                 && let Some(log) = self.abandoned(evidence.listing()).await?
             {
@@ -124,10 +124,13 @@ impl Sweeper<'_> {
     }
 
     /// What may go now.
-    fn doomed(&self, evidence: &Evidence) -> Vec<Key> {
+    fn doomed(&self, evidence: &Evidence, receipts: &BTreeSet<Key>) -> Vec<Key> {
         let now = self.clock.now();
-        let (retired, orphans) = (sweep::deletable(evidence, now, self.policy.delete_delay), sweep::collectable(evidence));
-        let (Some(Followed { readers, keep, .. }), Some(head)) = (self.table, evidence.head()) else { return retired.into_iter().chain(orphans).collect() };
+        let Some(head) = evidence.head() else { return Vec::new() };
+        let (mut retired, orphans) = (sweep::deletable(evidence, now, self.policy.delete_delay), sweep::collectable(evidence));
+        let withheld = sweep::withheld(head, receipts);
+        retired.retain(|key| !withheld.contains(key.as_str()));
+        let Some(Followed { readers, keep, .. }) = self.table else { return retired.into_iter().chain(orphans).collect() };
         let mut doomed = publish::unread(retired, head, readers, *keep, now);
         doomed.extend(publish::unnamed(orphans, readers, *keep, now));
         doomed

@@ -7,6 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
 use super::discover;
+use super::store::is_same_place;
 use crate::error::{Error, Result};
 use crate::invariants::{Difference, is_kept};
 use crate::model::file::{Listed, RowStats, Snapshot};
@@ -32,6 +33,8 @@ pub struct Verifier {
     pub store: Arc<dyn ObjectStore>,
     /// The cold one, if it is to be looked at too.
     pub archive: Option<Arc<dyn ObjectStore>>,
+    /// As receipts call it, where that is known.
+    pub place: Option<String>,
     /// The column that dates a row.
     pub timestamp_column: String,
     /// Whether every row is read back.
@@ -185,11 +188,12 @@ impl Verifier {
             Ok::<_, Error>((key, receipt))
         });
         let receipts: Vec<_> = reads.buffered(AT_ONCE).try_collect().await?;
-        let mut counted = BTreeSet::new();
+        let (mut counted, mut rows) = (BTreeSet::new(), 0);
         for (key, receipt) in &receipts {
             match receipt {
                 Ok(r) if r.is_of(tenant) && r.receipt_key() == *key => {
                     counted.insert(r.key.as_str());
+                    rows += r.stats.rows;
                     self.archived(archive, r, &objects, findings).await?;
                 }
                 Ok(r) => {
@@ -203,9 +207,13 @@ impl Verifier {
         }
         for r in head.map_or(&[][..], |m| &m.archives) {
             if counted.insert(&r.key) {
+                rows += r.stats.rows;
                 findings.add(Severity::Note, FindingKind::ReceiptDue, &r.key, "its receipt is not written yet", "`icepack run --tenant TENANT` writes it");
                 self.archived(archive, r, &objects, findings).await?;
             }
+        }
+        if let Some(head) = head {
+            self.balance(head, rows, findings);
         }
         for key in objects.keys().filter(|k| !counted.contains(*k)) {
             findings.add(
@@ -217,6 +225,26 @@ impl Verifier {
             );
         }
         Ok(())
+    }
+
+    /// Holds the rows that this archive has, by its receipts and what head owes it, against those that were moved to it. It may be one of several.
+    fn balance(&self, head: &Manifest, rows: u64, findings: &mut Findings<'_>) {
+        let is_this = |place: &str| self.place.as_deref().is_some_and(|this| is_same_place(place, this));
+        let (here, elsewhere): (Vec<_>, Vec<_>) = head.archived.iter().partition(|(place, _)| is_this(place));
+        let sum = |places: &[(&String, &u64)]| places.iter().map(|(_, rows)| **rows).sum::<u64>();
+        let (here, elsewhere, all) = (sum(&here), sum(&elsewhere), head.totals.rows_archived);
+        let name = self.place.as_deref().unwrap_or("this archive");
+        let tenant = findings.tenant.to_string();
+        let mut add = |severity, of: u64, where_else: &str| {
+            let what = format!("{} of {of} archived rows are missing from `{name}`: its receipts hold {rows}{where_else}", of - rows);
+            findings.add(severity, FindingKind::Archived, &tenant, what, &format!("look for lifecycle rules that delete in the archive; {BRING_BACK}"));
+        };
+        if rows < here {
+            add(Severity::Broken, here, "");
+        } else if self.place.is_some() && rows < all.saturating_sub(elsewhere) {
+            // Older versions did not count by archive: where there was only this one, rows are missing.
+            add(Severity::Warning, all - elsewhere, "; those of an archive that was used before are not among them");
+        }
     }
 
     async fn archived(&self, archive: &Arc<dyn ObjectStore>, r: &Receipt, objects: &BTreeMap<&str, u64>, findings: &mut Findings<'_>) -> Result<()> {

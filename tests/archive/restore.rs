@@ -25,12 +25,12 @@ use super::support::{Event, Store, archived, eager, keys, live, memory, put_even
 
 const ARCHIVE: &str = "memory://cold";
 
-fn now() -> DateTime<Utc> {
+pub fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_790_000_000, 0).unwrap()
 }
 
 /// An archive with rows of `acme` in three objects, and those rows.
-async fn cold() -> (Store, Vec<Event>) {
+pub async fn cold() -> (Store, Vec<Event>) {
     let (hot, cold) = (memory(), memory());
     let clock = Arc::new(ManualClock::new(now(), 1));
     for n in 0..3 {
@@ -50,7 +50,7 @@ async fn cold() -> (Store, Vec<Event>) {
     (cold, rows)
 }
 
-fn restorer(cold: Arc<dyn ColdStore>, store: &Store, clock: &Arc<ManualClock>) -> Restorer {
+pub fn restorer(cold: Arc<dyn ColdStore>, store: &Store, clock: &Arc<ManualClock>) -> Restorer {
     Restorer {
         cold,
         archive: ARCHIVE.into(),
@@ -65,7 +65,7 @@ fn restorer(cold: Arc<dyn ColdStore>, store: &Store, clock: &Arc<ManualClock>) -
     }
 }
 
-fn everything() -> RestoreRequest {
+pub fn everything() -> RestoreRequest {
     RestoreRequest {
         selection: Selection::all(),
         from: None,
@@ -80,11 +80,11 @@ fn everything() -> RestoreRequest {
     }
 }
 
-async fn restore(cold: &Store, store: &Store, clock: &Arc<ManualClock>, request: &RestoreRequest) -> icepack::Result<TenantRestore> {
+pub async fn restore(cold: &Store, store: &Store, clock: &Arc<ManualClock>, request: &RestoreRequest) -> icepack::Result<TenantRestore> {
     Ok(restorer(Arc::new(PlainCold(Arc::clone(cold))), store, clock).run(request).await?.tenants.remove(0))
 }
 
-fn clock(seed: u64) -> Arc<ManualClock> {
+pub fn clock(seed: u64) -> Arc<ManualClock> {
     Arc::new(ManualClock::new(now(), seed))
 }
 

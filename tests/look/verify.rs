@@ -213,8 +213,23 @@ async fn an_archive_object_without_a_receipt() {
     let world = World::compacted().await;
     let (object, receipt) = (cold_key(&world, ".parquet").await, cold_key(&world, ".receipt.json").await);
     let bytes = remove(&world.cold, &receipt).await;
-    world.finds(false, FindingKind::NoReceipt, Severity::Warning, &object).await;
+    let found = world.verify(false).await;
+    let what: Vec<_> = found.iter().map(|f| (f.kind, f.severity, f.key.as_str())).collect();
+    assert_eq!(what, [(FindingKind::Archived, Severity::Broken, "acme"), (FindingKind::NoReceipt, Severity::Warning, &object)], "{found:#?}");
     put(&world.cold, &receipt, bytes).await;
+    world.clean().await;
+}
+
+#[tokio::test]
+async fn archived_rows_of_which_object_and_receipt_are_gone() {
+    let world = World::compacted().await;
+    let (object, receipt) = (cold_key(&world, ".parquet").await, cold_key(&world, ".receipt.json").await);
+    let rows = super::support::read(&world.cold, &object).await.len();
+    let (object_bytes, receipt_bytes) = (remove(&world.cold, &object).await, remove(&world.cold, &receipt).await);
+    let found = world.finds(false, FindingKind::Archived, Severity::Broken, "acme").await;
+    assert_eq!(found.what, format!("{rows} of {rows} archived rows are missing from `memory://cold`: its receipts hold 0"));
+    put(&world.cold, &object, object_bytes).await;
+    put(&world.cold, &receipt, receipt_bytes).await;
     world.clean().await;
 }
 

@@ -46,6 +46,8 @@ impl Model {
             Conflict::Held(_) => "conflict: held",
             Conflict::AlreadyRestored(_) => "conflict: already restored",
             Conflict::HoldGone(_) => "conflict: a hold is gone",
+            Conflict::StillHeld(_) => "conflict: still held",
+            Conflict::NotRestored(_) => "conflict: not restored",
         });
         if c.is_internal() && self.fault.is_none() {
             s.broken = Some("an honest edit is refused as a bug");

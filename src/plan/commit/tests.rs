@@ -238,6 +238,7 @@ fn receipt(rows: u64) -> Receipt {
         archive: String::new(),
         stats: RowStats { rows, ..RowStats::default() },
         sources: vec!["acme/a.parquet".into()],
+        again_of: Default::default(),
         run_id: id(1),
         at: DateTime::UNIX_EPOCH,
         writer: WRITER.into(),
@@ -309,7 +310,7 @@ fn a_manifest_survives_its_json() {
 fn hold(n: u64, done: bool) -> Hold {
     let restored = Restored { archive: "s3://cold".into(), tenant: tenant(), from: None, to: Some(Micros(9)) };
     let files = vec![format!("acme/2026-01/restored.acme.{}.{}.parquet", id(1), id(n))];
-    Hold { id: id(n), restored, oldest: Micros(5), until: DateTime::UNIX_EPOCH, files, done }
+    Hold { id: id(n), restored, oldest: Micros(5), until: DateTime::UNIX_EPOCH, objects: BTreeSet::from([id(1)]), files, done }
 }
 
 #[test]
@@ -344,8 +345,102 @@ fn a_restore_is_recorded_once_and_its_files_stay_until_it_is_done() {
     let head = apply(&head, &Edit { release: vec![id(30)], ..Edit::new(id(1), id(7)) }, &seen, stamp(107)).unwrap();
     assert_eq!((head.holds.len(), head.holds[0].files.len()), (1, 0), "that it was restored is remembered");
     let again = Edit { hold: Some(hold(31, false)), ..Edit::new(id(1), id(8)) };
+    assert_eq!(apply(&head, &again, &Observed::since(&head), stamp(108)), Err(Conflict::AlreadyRestored(id(30))), "also once it is over");
+    let again = Edit { again: vec![id(30)], ..again };
     let head = apply(&head, &again, &Observed::since(&head), stamp(108)).unwrap();
-    assert_eq!(head.holds, [hold(31, false)]);
+    assert_eq!(head.holds.iter().map(|h| (h.id, h.done)).collect::<Vec<_>>(), [(id(30), true), (id(31), false)]);
+    let third = Edit { hold: Some(hold(32, false)), again: vec![id(30)], ..Edit::new(id(1), id(9)) };
+    assert_eq!(apply(&head, &third, &Observed::since(&head), stamp(109)), Err(Conflict::AlreadyRestored(id(31))), "of that one it did not know");
+    let other = Edit { hold: Some(Hold { objects: BTreeSet::from([id(2)]), ..hold(31, true) }), ..Edit::new(id(1), id(10)) };
+    assert_eq!(apply(&head, &other, &Observed::since(&head), stamp(110)), Err(Conflict::HoldGone(id(31))), "a restore ends as it began");
+}
+
+/// Head with this hold.
+fn with(hold: Hold) -> Manifest {
+    Manifest { holds: vec![hold], ..Manifest::first(tenant(), stamp(100)) }
+}
+
+#[test]
+fn the_same_rows_are_known_by_the_ids_of_their_objects_and_their_times() {
+    let refused = |old: Hold, new: Hold| {
+        let head = with(old);
+        apply(&head, &Edit { hold: Some(new), ..Edit::new(id(1), id(2)) }, &Observed::since(&head), stamp(101)).err()
+    };
+    let again = Some(Conflict::AlreadyRestored(id(30)));
+    let of = |n: u64, objects: &[u64], archive: &str, from: Option<i64>, to: Option<i64>| Hold {
+        objects: objects.iter().map(|n| id(*n)).collect(),
+        restored: Restored { archive: archive.into(), tenant: tenant(), from: from.map(Micros), to: to.map(Micros) },
+        ..hold(n, false)
+    };
+    let old = Hold { done: true, files: Vec::new(), ..of(30, &[1, 2], "s3://cold", Some(0), Some(9)) };
+    assert_eq!(refused(old.clone(), of(31, &[2, 3], "s3://moved", Some(8), None)), again, "whatever the archive is called");
+    assert_eq!(refused(old.clone(), of(31, &[2, 3], "s3://cold", Some(9), None)), None, "later rows of the same object");
+    assert_eq!(refused(old.clone(), of(31, &[3], "s3://cold", None, None)), None, "another object");
+    let theirs = Restored { tenant: Tenant::parse("globex").unwrap(), ..old.restored.clone() };
+    assert_eq!(refused(old.clone(), Hold { restored: theirs, ..of(31, &[1], "", None, None) }), None, "another tenant's rows");
+    let forgotten = Hold { objects: BTreeSet::new(), ..old };
+    assert_eq!(refused(forgotten.clone(), of(31, &[3], "s3://moved", Some(8), None)), again, "an older version forgot what it brought");
+    let remembered = Hold { files: hold(30, true).files, ..forgotten };
+    assert_eq!(refused(remembered.clone(), of(31, &[3], "s3://cold", Some(8), None)), None, "by the names of its files");
+    assert_eq!(refused(remembered.clone(), of(31, &[1], "s3://cold", Some(8), None)), again);
+    let head = with(remembered);
+    let head = apply(&head, &Edit { release: vec![id(30)], ..Edit::new(id(1), id(3)) }, &Observed::since(&head), stamp(101)).unwrap();
+    assert_eq!((head.holds[0].files.len(), &head.holds[0].objects), (0, &BTreeSet::from([id(1)])), "the files go, what they held is kept");
+}
+
+#[test]
+fn what_a_restore_brought_back_meanwhile_does_not_expire() {
+    let at = |ms: i64| DateTime::from_timestamp_millis(ms).unwrap();
+    let expire = |hold: Hold, before: Option<i64>| {
+        let mut head = with(hold);
+        head.snapshots.push(snapshot(20, 3));
+        let mut edit = Edit { retire: vec![retire(&snapshot(20, 3).key, 3)], expired_before: before.map(Micros), ..Edit::new(id(1), id(2)) };
+        edit.ledger = Ledger { rows_in: 3, rows_expired: 3, ..Ledger::default() };
+        apply(&head, &edit, &Observed::since(&head), Stamp { at: at(200), ..stamp(101) }).err()
+    };
+    let until = |ms: i64, done| Hold { until: at(ms), ..hold(30, done) };
+    let held = Some(Conflict::StillHeld(id(30)));
+    assert_eq!(expire(until(201, true), Some(6)), held);
+    assert_eq!(expire(until(201, true), Some(5)), None, "all that expired is older than what was brought back");
+    assert_eq!(expire(until(201, true), None), held, "nobody knows what expired");
+    assert_eq!(expire(until(200, true), Some(6)), None, "it is over");
+    assert_eq!(expire(until(0, false), Some(6)), held, "one that is not done is never over");
+}
+
+#[test]
+fn only_what_is_known_to_be_restored_is_called_so() {
+    let mut head = with(hold(30, true));
+    head.snapshots = vec![snapshot(20, 3), snapshot(21, 3)];
+    head.restored = BTreeMap::from([(id(20), BTreeSet::from([id(30)]))]);
+    let raw = hold(30, true).files.remove(0);
+    let mut seen = Observed::since(&head);
+    seen.present.insert(raw.clone(), retire(&raw, 3).etag);
+    let merge = |keys: [&str; 2], holds: &[u64]| {
+        let retire = keys.iter().map(|key| retire(key, 3)).collect();
+        let mut edit = Edit { retire, add: vec![snapshot(40, 6)], restored: holds.iter().map(|n| id(*n)).collect(), ..Edit::new(id(1), id(2)) };
+        edit.ledger = Ledger { rows_in: 6, rows_kept: 6, ..Ledger::default() };
+        apply(&head, &edit, &seen, stamp(101))
+    };
+    let (restored, own) = (snapshot(20, 3).key, snapshot(21, 3).key);
+    assert_eq!(merge([&restored, &raw], &[30]).unwrap().restored, BTreeMap::from([(id(40), BTreeSet::from([id(30)]))]));
+    let no = Err(Conflict::NotRestored(snapshot(40, 6).key));
+    assert_eq!(merge([&restored, &own], &[30]), no, "half of its rows are in no archive");
+    assert_eq!(merge([&restored, &raw], &[30, 31]), no);
+    assert_eq!(merge([&restored, &own], &[]).unwrap().restored, head.restored.clone().into_iter().filter(|(n, _)| *n != id(20)).collect());
+
+    let archive = |keys: [&str; 2], again_of: &[u64]| {
+        let again_of = again_of.iter().map(|n| id(*n)).collect();
+        let sources = keys.iter().map(|key| (*key).to_owned()).collect();
+        let mut edit = Edit { retire: keys.iter().map(|key| retire(key, 3)).collect(), expired_before: Some(Micros(9)), ..Edit::new(id(1), id(2)) };
+        edit.archives = vec![Receipt { again_of, sources, ..receipt(6) }];
+        edit.ledger = Ledger { rows_in: 6, rows_archived: 6, ..Ledger::default() };
+        apply(&head, &edit, &seen, stamp(101)).err()
+    };
+    let no = Some(Conflict::NotRestored(receipt(6).key));
+    assert_eq!(archive([&restored, &raw], &[1]), None);
+    assert_eq!(archive([&restored, &own], &[]), None, "nothing is said, nothing follows");
+    assert_eq!(archive([&restored, &own], &[1]), no);
+    assert_eq!(archive([&restored, &raw], &[1, 2]), no);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use ulid::Ulid;
 use super::*;
 use crate::model::file::{Micros, RowStats, Snapshot};
 use crate::model::hold::Restored;
-use crate::model::manifest::{Manifest, Quarantined, RetireReason, Retired, Stamp};
+use crate::model::manifest::{Manifest, Quarantined, Receipt, RetireReason, Retired, Stamp};
 use crate::model::names::{Tenant, snapshot_key};
 
 const HOUR: u64 = 3_600_000;
@@ -60,6 +60,25 @@ fn only_what_head_retired_and_the_listing_shows_unchanged_is_deleted() {
     assert_eq!(deletable(&evidence(head(0), &[]), at(30 * HOUR), Duration::ZERO), Vec::<Key>::new());
     let untagged = Listed { etag: None, ..listed("acme/a.parquet", "") };
     assert_eq!(deletable(&evidence(head(0), &[untagged]), at(30 * HOUR), Duration::ZERO), Vec::<Key>::new(), "an unknown tag is no proof");
+}
+
+#[test]
+fn files_whose_rows_are_in_an_object_without_a_receipt_wait() {
+    let receipt = |n: u64, sources: &[&str]| {
+        let (tenant, stats) = (Tenant::parse("acme").unwrap(), RowStats::default());
+        let key = crate::model::names::archive_key(&tenant, Micros(0), Micros(0), id(n));
+        Receipt { sources: sources.iter().map(|s| (*s).to_owned()).collect(), ..Receipt::new(tenant, id(n), key, 1, stats, "s3://cold", id(1)) }
+    };
+    let (first, second) = (receipt(1, &["acme/a.parquet"]), receipt(2, &["acme/b.parquet"]));
+    let owing = Manifest { archives: vec![first.clone(), second.clone()], ..head(0) };
+    let filed = |of: &[&Receipt]| of.iter().map(|r| r.key.clone()).collect::<BTreeSet<_>>();
+    assert_eq!(withheld(&owing, &filed(&[])), BTreeSet::from(["acme/a.parquet", "acme/b.parquet"]));
+    assert_eq!(withheld(&owing, &filed(&[&first])), BTreeSet::from(["acme/b.parquet"]));
+    assert_eq!(withheld(&owing, &filed(&[&first, &second])), BTreeSet::new());
+    let silent = receipt(3, &[]);
+    let owing = Manifest { archives: vec![silent.clone()], ..head(0) };
+    assert_eq!(withheld(&owing, &filed(&[])), owing.retired_keys(), "any of them may be its source");
+    assert_eq!(withheld(&owing, &filed(&[&silent])), BTreeSet::new());
 }
 
 #[test]

@@ -194,6 +194,7 @@ impl S3Archive {
             archive: self.url.clone(),
             stats: snapshot.stats,
             sources: vec![snapshot.key],
+            again_of: Default::default(),
             run_id,
             at: run_id.minted_at(),
             writer: WRITER.to_owned(),
