@@ -161,10 +161,29 @@ async fn the_manifest_is_lost_damaged_or_of_a_newer_icepack() {
     let good = std::fs::read_to_string(&head).unwrap();
     std::fs::write(&head, &good[..good.len() / 2]).unwrap();
     world.check("damaged-manifest", &world.run(&[]));
-    std::fs::write(&head, good.replacen("\"min_reader\":1", "\"min_reader\":99", 1)).unwrap();
+    std::fs::write(&head, good.replacen("\"min_reader\":3", "\"min_reader\":99", 1)).unwrap();
     world.check("newer-manifest", &world.run(&[]));
     std::fs::remove_dir_all(Path::new(&world.path("hot")).join("_icepack/acme")).unwrap();
     world.check("lost-manifest", &world.run(&[]));
+}
+
+#[tokio::test]
+async fn a_snapshot_was_moved_or_a_name_is_used_again() {
+    let world = World::new();
+    support::seed(&world.store, "acme", 3, 10, Utc::now()).await;
+    assert_eq!(world.run(&[("ICEPACK_SWEEP_DELETE_DELAY", "7d".into())]).status.code(), Some(0));
+    let key = support::tenant_keys(&world.store, "acme").await.into_iter().find(|k| k.contains("/snapshot.")).unwrap();
+    let (snapshot, elsewhere) = (Path::new(&world.path("hot")).join(&key), Path::new(&world.path("hot")).join("moved"));
+    std::fs::rename(&snapshot, &elsewhere).unwrap();
+    check("missing-snapshot", &world.run(&[]), &[(&key, "acme/…/snapshot.….parquet")]);
+    std::fs::rename(&elsewhere, &snapshot).unwrap();
+
+    support::put_events(&world.store, "acme/2026-01/events-0001.parquet", &support::series(700, 5, Utc::now(), TimeDelta::seconds(1))).await;
+    let out = world.run(&[]);
+    let said = job::text(&out.stderr);
+    let after = |mark: &str, end: char| said.split(mark).nth(1).and_then(|rest| rest.split(end).next()).unwrap_or_default().to_owned();
+    let (on, ours, found) = (after("compacted on ", ' '), after("(ETag ", ')'), after("has ETag ", ':'));
+    check("set-aside", &out, &[(&on, "DAY"), (&ours, "TAG"), (&found, "OTHER")]);
 }
 
 #[tokio::test]

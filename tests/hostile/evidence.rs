@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use icepack::model::manifest::Receipt;
+use icepack::run::Selection;
+use icepack::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream, ObjectArchive, ObjectArchiveOptions};
+use icepack::{CompactionConfig, CompactionManager};
 use object_store::local::LocalFileSystem;
 
 use super::*;
@@ -114,7 +119,16 @@ async fn an_older_manifest_that_is_brought_back_deletes_nothing() {
     let [("missing", "broken", _), ("orphan", "warning", mend)] = mends.as_slice() else { panic!("{mends:#?}") };
     assert!(!mend.contains("nothing") && mend.contains("do not delete it"), "{mend}");
 
-    // The way on: the newest manifest.
+    // The way on where there is no newer one: what holds the rows becomes a raw file, and the tenant begins anew.
+    let anew = dir.path().join("anew");
+    copy(&store, &anew);
+    std::fs::rename(anew.join("_icepack/acme"), anew.join("_old")).unwrap();
+    let [snapshot] = data(&anew).try_into().unwrap();
+    std::fs::rename(anew.join(snapshot), anew.join("acme/found.parquet")).unwrap();
+    run(&anew, 0, &[AT_ONCE]);
+    assert_eq!(rows(&anew).await, sorted(all.clone()));
+
+    // Else: the newest manifest.
     std::fs::remove_dir_all(store.join("_icepack")).unwrap();
     std::fs::rename(&newest, store.join("_icepack")).unwrap();
     run(&store, 0, &[AT_ONCE]);
@@ -243,6 +257,21 @@ fn head(store: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(versions.last().unwrap()).unwrap()).unwrap()
 }
 
+/// A snapshot of a copied store has another tag than its manifest says. Where it expires as a whole, not a byte of it is read before.
+#[tokio::test]
+async fn a_snapshot_of_a_copied_store_that_expires_is_deleted() {
+    let dir = TempDir::new().unwrap();
+    let (store, other) = (dir.path().join("store"), dir.path().join("other"));
+    deliver(&store, "first", 0);
+    run(&store, 0, &[AT_ONCE]);
+    copy(&store, &other);
+    let expires = [AT_ONCE, ("ICEPACK_RETENTION_DEFAULT_TTL", "1s"), ("ICEPACK_RETENTION_ALLOW_SHORT_TTL", "true"), ("ICEPACK_RETENTION_SLACK", "0s")];
+    let report = run(&other, 0, &expires);
+    assert_eq!(report["totals"]["ledger"]["rows_expired"], 60, "{report}");
+    assert_eq!(data(&other), Vec::<String>::new());
+    assert_eq!(head(&other)["retired"], serde_json::json!([]));
+}
+
 /// A name is written once. Whoever writes it again while the first file waits to be deleted has written something that nobody can place: it is neither taken in nor deleted.
 #[tokio::test]
 async fn other_rows_under_a_retired_name_are_set_aside_and_said() {
@@ -318,4 +347,59 @@ async fn a_retired_file_of_which_nothing_is_known_stays_under_another_tag() {
     let left: Vec<_> = data(store).into_iter().filter(|name| !is_snapshot(name)).collect();
     assert_eq!(left, ["acme/data-0.parquet"], "the others show the tags that were retired, and go");
     assert_eq!((head(store)["format"].as_u64(), head(store)["min_reader"].as_u64()), (Some(3), Some(3)));
+}
+
+/// An archive that is called in the middle of the merge, and then has a writer write a file over.
+#[derive(Debug)]
+struct Overwriter {
+    archive: ObjectArchive,
+    file: PathBuf,
+    body: std::sync::Mutex<Option<Vec<u8>>>,
+}
+
+#[async_trait]
+impl ArchiveTarget for Overwriter {
+    fn description(&self) -> String {
+        "a writer who writes over".into()
+    }
+
+    async fn archive(&self, request: ArchiveRequest, rows: BatchStream) -> icepack::Result<Receipt> {
+        if let Some(body) = self.body.lock().unwrap().take() {
+            std::fs::write(&self.file, body).unwrap();
+        }
+        self.archive.archive(request, rows).await
+    }
+
+    async fn file_receipt(&self, receipt: &Receipt) -> icepack::Result<()> {
+        self.archive.file_receipt(receipt).await
+    }
+}
+
+/// What was read of a file that is written over meanwhile is not what lies there: it must not be committed as if it were.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_written_over_while_it_is_merged_is_read_again() {
+    let dir = TempDir::new().unwrap();
+    let store = dir.path();
+    let mut kept = deliver(store, "data", 0);
+    kept.retain(|e| !(20..40).any(|n| e.id == format!("event-{n:06}")));
+    std::fs::write(store.join("acme/old.parquet"), parquet(&batch(&series(900, 5, Utc::now() - TimeDelta::days(40), TimeDelta::seconds(1))))).unwrap();
+    let over = series(500, 20, Utc::now() - TimeDelta::hours(1), TimeDelta::seconds(10));
+    kept.extend(over.clone());
+    let cold = support::memory();
+    let archive = Overwriter {
+        archive: ObjectArchive::new(Arc::clone(&cold), "memory://cold", ObjectArchiveOptions::default()),
+        file: store.join("acme/data-1.parquet"),
+        body: std::sync::Mutex::new(Some(parquet(&batch(&over)))),
+    };
+    let mut config =
+        CompactionConfig { archive: Some(Arc::new(archive)), archive_min_object_size: 0, orphan_grace: Duration::ZERO, ..CompactionConfig::default() };
+    config.retention.set("acme", Some(Duration::from_secs(30 * 86_400)));
+    let hot: Store = Arc::new(LocalFileSystem::new_with_prefix(store).unwrap());
+    let manager = CompactionManager::new(Arc::clone(&hot), config).with_directory(store);
+    for _ in 0..4 {
+        // Files of a pass that was overtaken wait for the next, and may be too few for it then.
+        manager.run_pass(&Selection::all()).await.unwrap();
+    }
+    let live: Vec<Event> = live(&hot, "acme").await.into_iter().filter(|e| !e.id.starts_with("event-0009")).collect();
+    assert_eq!(live, sorted(kept));
 }

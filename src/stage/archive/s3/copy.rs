@@ -13,7 +13,6 @@ use super::error::{Kind, S3Error};
 use super::upload::{Encryption, S3Destination, Upload, sdk, with_attributes};
 use crate::model::file::Snapshot;
 use crate::model::manifest::{Checksum, ChecksumAlgorithm, ChecksumKind, Verified};
-use crate::model::same::{Sameness, plain, shown};
 use crate::stage::counting::Kind as Request;
 use crate::stage::retry::retry;
 
@@ -51,7 +50,7 @@ pub struct Copied {
 pub enum NotCopied {
     /// Nothing went wrong: it cannot be done, or not be proved. The reason is for the log.
     Impossible(String),
-    /// The source is not there, or not of the size that it had: another run has taken it.
+    /// The source is not what it was: another run has taken it.
     Gone,
     /// The server's word.
     Failed(S3Error),
@@ -85,13 +84,8 @@ impl S3Destination {
     /// `NotCopied`; nothing that counts has happened.
     pub async fn copy_from(&self, hot: &Bucket, snapshot: &Snapshot, key: &str, sizes: CopySizes) -> Result<Copied, NotCopied> {
         let source = hot.head(&snapshot.key, &self.requests).await?.ok_or(NotCopied::Gone)?;
-        if source.size != snapshot.size {
+        if source.size != snapshot.size || unquoted(source.etag.as_deref()) != unquoted(snapshot.etag.as_deref()) {
             return Err(NotCopied::Gone);
-        }
-        // A bucket that was copied has other tags: then its rows are read, which are compared with the manifest.
-        if !Sameness::of(snapshot.etag.as_deref(), source.etag.as_deref()).is_same() {
-            let (found, ours) = (shown(source.etag.as_deref()), shown(snapshot.etag.as_deref()));
-            return Err(NotCopied::Impossible(format!("`{}` has ETag {found}, and {ours} was written", snapshot.key)));
         }
         let proof = proof_of(&source, &self.attributes.encryption)
             .ok_or_else(|| NotCopied::Impossible(format!("the store shows no checksum of `{}`, so that a copy of it could not be proved", snapshot.key)))?;
@@ -204,9 +198,13 @@ fn proof_of(source: &Stored, target: &Encryption) -> Option<Proof> {
 
 /// The tag, where it is an MD5 of the bytes.
 fn md5_tag(stored: &Stored) -> Option<String> {
-    let tag = stored.etag.as_deref().and_then(plain)?;
+    let tag = unquoted(stored.etag.as_deref())?;
     let md5 = tag.len() == 32 && tag.bytes().all(|b| b.is_ascii_hexdigit());
     (md5 && !stored.kms).then(|| tag.to_owned())
+}
+
+fn unquoted(etag: Option<&str>) -> Option<&str> {
+    etag.map(|e| e.trim_start_matches("W/").trim_matches('"'))
 }
 
 #[cfg(test)]
