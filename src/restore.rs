@@ -191,8 +191,11 @@ impl Part<'_> {
         let asked = Restored { archive: self.restorer.archive.clone(), tenant: tenant.clone(), from: self.request.from, to: self.request.to };
         let head = discover::head(self.restorer.store.as_ref(), &self.report.into, 0).await?;
         // Known before anything is thawed, which costs money.
-        if self.stand(head.as_ref(), &asked)?.is_none() {
-            return Ok(());
+        match self.stand(head.as_ref(), &asked)? {
+            None => return Ok(()),
+            // Its objects may be others than those that would be chosen today.
+            Some(Turn::GoOn(_)) => self.look().await?,
+            Some(Turn::Begin(_)) => {}
         }
         self.thaw().await?;
         if !self.await_thaw().await? {

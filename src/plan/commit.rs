@@ -331,13 +331,15 @@ fn check_expired(head: &Manifest, edit: &Edit, at: DateTime<Utc>, found: &mut Ve
 /// Who says that rows are in the archive already says that they need not be restored from here: that must be so of every file that they came from.
 fn check_origins(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
     let retired: BTreeSet<&str> = edit.retire.iter().map(|r| r.key.as_str()).collect();
-    if !edit.restored.is_empty() && head.origin(retired.iter().copied()).as_ref() != Some(&edit.restored) {
+    let holds = |keys: BTreeSet<&str>| if keys.is_empty() { None } else { head.origin(keys) };
+    if !edit.restored.is_empty() && !holds(retired.clone()).is_some_and(|holds| holds.is_subset(&edit.restored)) {
         found.extend(edit.add.iter().map(|s| Conflict::NotRestored(s.key.clone())));
     }
     for a in edit.archives.iter().filter(|a| !a.again_of.is_empty()) {
-        let is_retired = !a.sources.is_empty() && a.sources.iter().all(|key| retired.contains(key.as_str()));
-        let objects = head.origin(a.sources.iter().map(String::as_str)).and_then(|holds| head.objects(&holds));
-        if !is_retired || objects.as_ref() != Some(&a.again_of) {
+        // A source that is not retired has given no row.
+        let sources = a.sources.iter().map(String::as_str).filter(|key| retired.contains(key)).collect();
+        let objects = holds(sources).and_then(|holds| head.objects(&holds));
+        if !objects.is_some_and(|objects| objects.is_subset(&a.again_of)) {
             found.push(Conflict::NotRestored(a.key.clone()));
         }
     }

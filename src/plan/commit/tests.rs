@@ -425,7 +425,7 @@ fn only_what_is_known_to_be_restored_is_called_so() {
     assert_eq!(merge([&restored, &raw], &[30]).unwrap().restored, BTreeMap::from([(id(40), BTreeSet::from([id(30)]))]));
     let no = Err(Conflict::NotRestored(snapshot(40, 6).key));
     assert_eq!(merge([&restored, &own], &[30]), no, "half of its rows are in no archive");
-    assert_eq!(merge([&restored, &raw], &[30, 31]), no);
+    assert_eq!(merge([&restored, &raw], &[31]), no, "by another");
     assert_eq!(merge([&restored, &own], &[]).unwrap().restored, head.restored.clone().into_iter().filter(|(n, _)| *n != id(20)).collect());
 
     let archive = |keys: [&str; 2], again_of: &[u64]| {
@@ -440,7 +440,15 @@ fn only_what_is_known_to_be_restored_is_called_so() {
     assert_eq!(archive([&restored, &raw], &[1]), None);
     assert_eq!(archive([&restored, &own], &[]), None, "nothing is said, nothing follows");
     assert_eq!(archive([&restored, &own], &[1]), no);
-    assert_eq!(archive([&restored, &raw], &[1, 2]), no);
+    assert_eq!(archive([&restored, &raw], &[2]), no);
+    let unsaid = |sources: Vec<String>| {
+        let mut edit = Edit { retire: vec![retire(&own, 3)], expired_before: Some(Micros(9)), ..Edit::new(id(1), id(2)) };
+        edit.archives = vec![Receipt { again_of: BTreeSet::from([id(1)]), sources, ..receipt(3) }];
+        edit.ledger = Ledger { rows_in: 3, rows_archived: 3, ..Ledger::default() };
+        apply(&head, &edit, &seen, stamp(101)).err()
+    };
+    assert_eq!(unsaid(Vec::new()), no, "a receipt that does not say where its rows are from");
+    assert_eq!(unsaid(vec![restored]), no, "that one is not retired: the rows are from elsewhere");
 }
 
 #[test]
