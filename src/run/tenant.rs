@@ -184,8 +184,8 @@ impl Run {
         Ok(failure)
     }
 
-    /// Receipts first, then deletions: what the archive needs to explain itself is in place before the hot copy goes. The files deleted, and
-    /// what is to be done about receipts that could not be written.
+    /// Receipts first, then deletions: what the archive needs to explain itself is in place before the hot copy goes. What was done, and what is to be done about
+    /// receipts that could not be written.
     async fn clean_up(
         &self,
         store: &Arc<dyn ObjectStore>,

@@ -66,6 +66,10 @@ pub enum Fault {
     TakesTagsForFiles,
     /// Forgets a file that a hold names once it is gone.
     ForgetsHeld,
+    /// Looks for a restore among those alone that are still held.
+    ForgetsWhatWasBrought,
+    /// Says of an archive object that its rows are in the archive already, where some came from there.
+    ClaimsRestored,
     /// Collects by a head that names what is not there.
     BelievesHead,
 }
@@ -197,7 +201,8 @@ impl Model {
         let (w, once) = if self.source.is_empty() {
             (s.world.as_ref(), true)
         } else {
-            (restored, with) = (self.restored_once(s) && self.can_be_finished(s) && self.undone_is_left_alone(s), self.with_restored(s));
+            (restored, with) =
+                (self.restored_once(s) && self.can_be_finished(s) && self.undone_is_left_alone(s) && self.all_can_be_restored(s), self.with_restored(s));
             (&with, restored)
         };
         let held = [w.i1_every_row_once(), w.i2_head_names_what_exists(), w.i3_only_the_dead_are_deleted(), w.i4_no_commit_is_lost(), w.i5_no_path_crosses()];

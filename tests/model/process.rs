@@ -14,7 +14,7 @@ use icepack::model::manifest::{Edit, Ledger, Observed, Reread, RetireReason, Ret
 use icepack::model::names::{FileId, FileKind, Key, classify, manifest_key};
 use icepack::model::plan::Inventory;
 use icepack::model::policy::Policy;
-use icepack::plan::evidence::Evidence;
+use icepack::plan::evidence::{self, Evidence};
 use icepack::plan::retention::{Due, cutoff_held, due};
 use icepack::plan::sweep::Standing;
 use icepack::plan::{live, sweep};
@@ -181,6 +181,7 @@ impl Model {
         if edit.is_empty() {
             return self.end(s, p);
         }
+        edit.expired_before = Some(cutoff);
         self.reached("a whole snapshot is dropped unread");
         let seen = Seen(Observed::since(&head));
         self.begin_commit(s, p, head, Wish::new(edit), seen, Then::default());
@@ -236,7 +237,14 @@ impl Model {
         let mut rows = Vec::new();
         let archives = s.world.cold.is_some();
         if archives && !old.is_empty() {
-            edit.archives.push(receipt(mint(s.time, seed + 1, FileId::NIL), &old));
+            let sources: Vec<Key> = taken.iter().map(|(key, _)| key.clone()).collect();
+            let mut again_of = head.origin(sources.iter().map(String::as_str)).and_then(|holds| head.objects(&holds)).unwrap_or_default();
+            if self.fault == Some(Fault::ClaimsRestored) {
+                again_of = head.holds.iter().flat_map(|h| h.objects.clone()).collect();
+            }
+            let mut taken_over = receipt(mint(s.time, seed + 1, FileId::NIL), &old);
+            (taken_over.sources, taken_over.again_of) = (sources, again_of);
+            edit.archives.push(taken_over);
             rows.push((edit.archives[0].key.clone(), old.clone(), Where::Cold));
         }
         if !kept.is_empty() {
@@ -249,6 +257,8 @@ impl Model {
         if rows_deduplicated > 0 {
             self.reached("a redelivered row is met and dropped");
         }
+        edit.restored = head.origin(edit.retire.iter().map(|r| r.key.as_str())).unwrap_or_default();
+        edit.expired_before = Some(s.procs[p].cutoff);
         let (wish, seen) = (Wish::new(edit), Seen(seen));
         if rows.is_empty() {
             return self.begin_commit(s, p, head, wish, seen, Then::default());
@@ -274,6 +284,8 @@ impl Model {
         let listing = listing(s, how);
         let Some(evidence) = self.believed(s, &head, &listing) else { return self.disbelieved(s, p, &head, sweep) };
         let mut todo = sweep::deletable(&evidence, at(s.time), Duration::ZERO);
+        let withheld = sweep::withheld(&head, &sweep.filed);
+        todo.retain(|key| !withheld.contains(key.as_str()));
         if self.fault == Some(Fault::CollectsWithoutFloor) {
             todo.extend(sweep::orphans(&head, &listing).into_iter().map(|(_, f)| f.key.clone()));
         } else {
@@ -307,9 +319,16 @@ impl Model {
 
     /// Head, if each of its snapshots is there: in the listing, or when it is asked for.
     fn believed(&self, s: &State, head: &Head, listing: &[Listed]) -> Option<Evidence> {
-        let named = || head.snapshots.iter().map(|s| s.key.clone()).collect();
-        let seen = if self.fault == Some(Fault::BelievesHead) { named() } else { s.world.hot.keys().cloned().collect() };
-        Evidence::new(inventory(Some(head), listing), &seen).ok()
+        let found = inventory(Some(head), listing);
+        if self.fault == Some(Fault::BelievesHead) {
+            let named = head.snapshots.iter().map(|s| s.key.clone()).collect();
+            return Evidence::new(found, &named).ok();
+        }
+        // Brought back after all that is listed was written.
+        if self.head_is_old && !evidence::overtaken(&found, at(100)).is_empty() {
+            return None;
+        }
+        Evidence::new(found, &s.world.hot.keys().cloned().collect()).ok()
     }
 
     /// The retired files that are gone for certain: deleted here, or asked for.

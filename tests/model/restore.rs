@@ -1,6 +1,8 @@
 //! `restore::Part`, one request a step: **look → thaw → look → hold → copy → done**. The archive that it reads is another tenant's and never changes, so that
 //! reading it is no step.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use icepack::invariants::{Ingested, Object};
 use icepack::model::hold::{Hold, Restored};
 use icepack::model::manifest::{Edit, Observed, Receipt};
@@ -9,7 +11,7 @@ use icepack::model::plan::Inventory;
 use icepack::plan::live;
 use icepack::plan::restore::{self as plan, Standing};
 
-use crate::checker::{Model, Phase};
+use crate::checker::{Fault, Model, Phase};
 use crate::state::*;
 
 /// What a restore asks for.
@@ -58,15 +60,18 @@ impl Model {
             return;
         };
         let request = self.request(s, p);
-        match plan::standing(&head, &request.restored(), at(s.time)) {
-            Standing::New | Standing::Begun(_) if !thawed => s.procs[p].pc = Pc::HeadOfRestore { newest: None, thawed: true },
+        let mut seen = head.0.as_ref().clone();
+        if self.fault == Some(Fault::ForgetsWhatWasBrought) {
+            seen.holds.retain(|h| !h.files.is_empty());
+        }
+        match plan::standing(&seen, &request.restored(), self.receipts(request), false, at(s.time)) {
+            Standing::New(..) | Standing::Begun(_) if !thawed => s.procs[p].pc = Pc::HeadOfRestore { newest: None, thawed: true },
+            Standing::New(todo, _) => self.begin_hold(s, p, head, &todo),
             Standing::Begun(hold) => {
                 self.reached("a restore goes on where another broke off");
                 self.begin_copies(s, p, head, hold);
             }
-            // Only the first look asks for more.
-            _ if thawed => self.begin_hold(s, p, head, request),
-            Standing::New | Standing::Done(_) | Standing::Over(_) => {
+            Standing::Done(_) | Standing::Over(_) => {
                 self.reached("a restore was done before");
                 self.end(s, p);
             }
@@ -77,12 +82,12 @@ impl Model {
         }
     }
 
-    fn begin_hold(&self, s: &mut State, p: usize, head: Head, request: Request) {
-        let (id, receipts) = (mint(s.time, Self::seed(s, p), FileId::NIL), self.receipts(request));
+    fn begin_hold(&self, s: &mut State, p: usize, head: Head, todo: &[Receipt]) {
+        let (request, id) = (self.request(s, p), mint(s.time, Self::seed(s, p), FileId::NIL));
         let from = request.restored().from;
-        let files = plan::files(&tenant(), id, &receipts, from).into_iter().map(|w| w.file).collect();
-        let oldest = plan::oldest(&receipts, from);
-        let hold = Hold { id, restored: request.restored(), oldest, until: at(s.time + request.days), files, done: false };
+        let files = plan::files(&tenant(), id, todo, from).into_iter().map(|w| w.file).collect();
+        let (oldest, objects) = (plan::oldest(todo, from), todo.iter().map(|r| r.id).collect());
+        let hold = Hold { id, restored: request.restored(), oldest, until: at(s.time + request.days), objects, files, done: false };
         self.commit_hold(s, p, head, hold);
     }
 
@@ -104,8 +109,10 @@ impl Model {
 
     fn begin_copies(&self, s: &mut State, p: usize, head: Head, hold: Hold) {
         let request = self.request(s, p);
-        let wanted = plan::files(&tenant(), hold.id, &self.receipts(request), request.restored().from);
-        let todo: Vec<Key> = wanted.into_iter().map(|w| w.file).filter(|file| hold.files.contains(file)).collect();
+        let chosen: Vec<Receipt> = self.receipts(request).into_iter().filter(|r| hold.objects.contains(&r.id)).collect();
+        let todo: Vec<Key> = plan::files(&tenant(), hold.id, &chosen, request.restored().from).into_iter().map(|w| w.file).collect();
+        // What released holds forget is only what their files were.
+        let todo: Vec<Key> = todo.into_iter().filter(|file| hold.files.contains(file)).collect();
         if todo.is_empty() {
             return self.finish(s, p, head, hold);
         }
@@ -148,14 +155,9 @@ impl Model {
         let new: Vec<&Hold> = next.holds.iter().filter(|h| h.done && !was_done(h.id)).collect();
         for hold in new {
             let takes = |row: &Row| hold.restored.from.is_none_or(|from| time_of(*row) >= from);
-            let rows: Vec<Row> = self.source.iter().filter(|(r, _)| self.receipts_of(hold).contains(&r.id)).flat_map(|(_, rows)| rows).copied().collect();
+            let rows: Vec<Row> = self.source.iter().filter(|(r, _)| hold.objects.contains(&r.id)).flat_map(|(_, rows)| rows).copied().collect();
             s.brought.extend(rows.into_iter().filter(takes).map(|row| (row, hold.until)));
         }
-    }
-
-    /// All that a restore promised, whatever files its hold still names.
-    fn receipts_of(&self, hold: &Hold) -> Vec<FileId> {
-        plan::select(self.source.iter().map(|(r, _)| r.clone()).collect(), hold.restored.from, hold.restored.to).into_iter().map(|r| r.id).collect()
     }
 
     /// I1 for rows that come from the other tenant's archive: never twice; once a restore is done with them, there, and live as long as they are held.
@@ -174,6 +176,20 @@ impl Model {
                 _ => live + cold <= 1,
             }
         })
+    }
+
+    /// What a restore of everything would read has every archived row: an object is left out only where others hold its rows.
+    pub fn all_can_be_restored(&self, s: &State) -> bool {
+        let w = &s.world;
+        let own = w.head().into_iter().flat_map(|m| &m.archives).chain(w.receipts.values());
+        let own: BTreeMap<FileId, Receipt> = own.map(|r| (r.id, r.clone())).collect();
+        let all: Vec<Receipt> = own.into_values().chain(self.source.iter().map(|(r, _)| r.clone())).collect();
+        let rows = |r: &Receipt| -> Vec<Row> {
+            let source = self.source.iter().filter(|(of, _)| of.id == r.id).flat_map(|(_, rows)| rows.clone());
+            source.chain(w.cold.iter().flat_map(|cold| cold.get(&r.key)).flat_map(|o| o.rows.clone())).collect()
+        };
+        let kept: BTreeSet<Row> = plan::distinct(all.clone()).iter().flat_map(rows).collect();
+        all.iter().flat_map(rows).all(|row| kept.contains(&row))
     }
 
     /// Until a restore is done, nobody takes its files: it would write them again, for nothing.

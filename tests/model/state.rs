@@ -113,9 +113,10 @@ fn hash_manifest(m: &Manifest, h: &mut impl Hasher) {
         (&r.key, &r.etag, &r.set_aside).hash(h);
     }
     1_u8.hash(h);
-    m.archives.iter().for_each(|a| a.key.hash(h));
+    m.archives.iter().for_each(|a| (&a.key, &a.again_of).hash(h));
+    m.restored.hash(h);
     for hold in &m.holds {
-        (hold.id, hold.done, hold.oldest, hold.until, &hold.files).hash(h);
+        (hold.id, hold.done, hold.oldest, hold.until, &hold.files, &hold.objects).hash(h);
     }
 }
 
@@ -154,7 +155,7 @@ fn hash_world(w: &W) -> u64 {
     let mut h = DefaultHasher::new();
     w.hot.hash(&mut h);
     w.manifests.values().for_each(|m| hash_manifest(m, &mut h));
-    (&w.cold, w.receipts.keys().collect::<Vec<_>>(), &w.oracle, &w.deletions, &w.reported).hash(&mut h);
+    (&w.cold, w.receipts.values().map(|r| (&r.key, &r.again_of)).collect::<Vec<_>>(), &w.oracle, &w.deletions, &w.reported).hash(&mut h);
     w.history.iter().for_each(|m| (m.version, m.commit_id, m.parent).hash(&mut h));
     h.finish()
 }

@@ -180,6 +180,13 @@ pub fn restore_after_a_hold() -> Model {
     Model { max_time: 2, ..restores(201, true, vec![vec![RESTORE], vec![Phase::Sweep], vec![part]]) }
 }
 
+/// A hold that ends at once, and rows that expire beside others that were never archived.
+pub fn restored_and_old() -> Model {
+    let briefly = Phase::Restore(Request { from: None, days: 0 });
+    let scripts = vec![vec![briefly], vec![RAW, Phase::Sweep]];
+    Model { source: vec![archived(1, &[201])], ..Model::new(world(&[(A, &[101])], true), scripts) }
+}
+
 /// Files are copied onto themselves while they wait to be deleted.
 pub fn touched() -> Model {
     let mut m = Model::new(world(&[(A, &[1])], false), vec![vec![RAW], vec![RAW], vec![Phase::Sweep]]);
@@ -234,12 +241,12 @@ pub fn small() -> Vec<(&'static str, Model)> {
         ("restores that overlap", restores_that_overlap()),
         ("a file is touched", touched()),
         ("a late listing", late_listing()),
+        ("a restore and expiry", restore_and_expiry()),
+        ("a restore after a hold", restore_after_a_hold()),
+        ("restored and old", restored_and_old()),
         ("an old head", old_head_of_what_is_gone()),
+        ("and all it names is there", old_head_of_nothing()),
     ]
-}
-
-pub fn not_yet() -> Vec<(&'static str, Model)> {
-    vec![("a restore and expiry", restore_and_expiry()), ("a restore after a hold", restore_after_a_hold()), ("an old head of nothing", old_head_of_nothing())]
 }
 
 /// Everything at once: minutes, and gigabytes.
