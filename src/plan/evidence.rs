@@ -111,7 +111,7 @@ mod tests {
         assert!(Evidence::new(Inventory { head: None, listing: Vec::new() }, &nothing).is_ok());
         let late = inventory(&[1, 2], &[1, 3]);
         let key = late.head.as_ref().unwrap().snapshots[1].key.clone();
-        assert_eq!(Evidence::new(late.clone(), &nothing).unwrap_err(), [key.clone()]);
+        assert_eq!(Evidence::new(late.clone(), &nothing).unwrap_err(), std::slice::from_ref(&key));
         assert!(Evidence::new(late, &[key].into()).is_ok(), "the listing was late");
     }
 
