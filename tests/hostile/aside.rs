@@ -44,11 +44,11 @@ struct Odd {
     taken: AtomicBool,
 }
 
-impl Odd {
-    fn new(inner: &Store, within: impl Into<String>, fate: Fate) -> Store {
-        Arc::new(Self { inner: Arc::clone(inner), within: within.into(), fate, taken: AtomicBool::new(false) })
-    }
+fn odd(inner: &Store, within: impl Into<String>, fate: Fate) -> Store {
+    Arc::new(Odd { inner: Arc::clone(inner), within: within.into(), fate, taken: AtomicBool::new(false) })
+}
 
+impl Odd {
     fn refused(location: &Path, code: &str) -> object_store::Error {
         let source = format!("<Error><Code>{code}</Code><Message>no</Message></Error>").into();
         object_store::Error::PermissionDenied { path: location.to_string(), source }
@@ -157,7 +157,7 @@ async fn head(store: &Store, tenant: &str) -> Manifest {
 async fn a_file_that_its_writer_still_appends_to_is_left_to_the_next_pass() {
     let (store, _) = seeded().await;
     for _ in 0..3 {
-        let report = run_on(&Odd::new(&store, "acme/odd", Fate::Grows), CompactionConfig { min_files_to_compact: 1, ..eager() }).await;
+        let report = run_on(&odd(&store, "acme/odd", Fate::Grows), CompactionConfig { min_files_to_compact: 1, ..eager() }).await;
         let why =
             "it changed between the listing and the read, so something still writes to it: it is left as it is, and taken by a pass that finds it unchanged";
         assert_eq!(left(&report), [("acme/odd.parquet".to_owned(), why.to_owned())]);
@@ -172,7 +172,7 @@ async fn a_file_that_its_writer_still_appends_to_is_left_to_the_next_pass() {
 #[tokio::test]
 async fn a_file_that_is_listed_and_not_there_costs_its_neighbours_nothing() {
     let (store, _) = seeded().await;
-    let report = run_on(&Odd::new(&store, "acme/odd", Fate::Gone), eager()).await;
+    let report = run_on(&odd(&store, "acme/odd", Fate::Gone), eager()).await;
     assert_eq!((done(&report, "acme"), done(&report, "globex")), ((Status::Done, 4, 40), (Status::Done, 5, 50)), "{report:?}");
     assert_eq!(left(&report), [("acme/odd.parquet".to_owned(), "the listing shows it, and it is not there: it was deleted or moved meanwhile".to_owned())]);
 }
@@ -184,8 +184,8 @@ async fn a_file_that_the_store_does_not_give_is_set_aside_by_its_own_cause() {
         (Fate::Frozen, "InvalidObjectState: no; the object is in an archive class and must be restored before it can be read"),
     ] {
         let (store, _) = seeded().await;
-        let odd = Odd::new(&store, "acme/odd", fate);
-        let report = run_on(&odd, eager()).await;
+        let store_of_one = odd(&store, "acme/odd", fate);
+        let report = run_on(&store_of_one, eager()).await;
         assert_eq!((done(&report, "acme"), done(&report, "globex")), ((Status::Quarantined, 4, 40), (Status::Done, 5, 50)), "{report:?}");
         let found = left(&report);
         assert!(found.len() == 1 && found[0].0 == "acme/odd.parquet" && found[0].1.starts_with(says), "{found:?}");
@@ -200,10 +200,10 @@ async fn a_file_that_the_store_does_not_give_is_set_aside_by_its_own_cause() {
 #[tokio::test]
 async fn a_snapshot_is_not_rewritten_in_each_pass_for_a_file_that_cannot_be_read() {
     let (store, _) = seeded().await;
-    let odd = Odd::new(&store, "acme/odd", Fate::Frozen);
-    run_on(&odd, eager()).await;
+    let store_of_one = odd(&store, "acme/odd", Fate::Frozen);
+    run_on(&store_of_one, eager()).await;
     let before = tenant_keys(&store, "acme").await;
-    let report = run_on(&odd, CompactionConfig { min_files_to_compact: 1, ..eager() }).await;
+    let report = run_on(&store_of_one, CompactionConfig { min_files_to_compact: 1, ..eager() }).await;
     assert_eq!(done(&report, "acme"), (Status::Quarantined, 0, 0), "{report:?}");
     assert_eq!((tenant_keys(&store, "acme").await, left(&report).len()), (before, 1));
 }
@@ -216,7 +216,7 @@ async fn where_nothing_can_be_read_it_is_the_credentials_and_not_the_files() {
         put(&store, &to, get(&store, &key).await).await;
         store.delete(&Path::from(key)).await.unwrap();
     }
-    let report = run_on(&Odd::new(&store, "acme/2026-01/", Fate::Denied), eager()).await;
+    let report = run_on(&odd(&store, "acme/2026-01/", Fate::Denied), eager()).await;
     assert_eq!((done(&report, "acme"), done(&report, "globex").0), ((Status::Failed, 0, 0), Status::Done), "{report:?}");
     let error = report.tenants[0].error.clone().unwrap();
     assert!(error.starts_with("cannot read `acme/") && error.contains("AccessDenied: no; the credentials lack a permission"), "{error}");
@@ -226,7 +226,7 @@ async fn where_nothing_can_be_read_it_is_the_credentials_and_not_the_files() {
 #[tokio::test]
 async fn a_file_that_another_run_took_is_lost_to_it() {
     let (store, rows) = seeded().await;
-    let report = run_on(&Odd::new(&store, "acme/odd", Fate::Taken), eager()).await;
+    let report = run_on(&odd(&store, "acme/odd", Fate::Taken), eager()).await;
     assert_eq!(done(&report, "acme"), (Status::Conflict, 0, 0), "{report:?}");
     assert_eq!((live(&store, "acme").await, left(&report)), (sorted(rows), Vec::new()));
 }
@@ -240,7 +240,7 @@ async fn a_live_snapshot_that_is_not_there_is_for_a_person() {
         put_events(&store, &format!("acme/more-{i}.parquet"), part).await;
     }
     let before = tenant_keys(&store, "acme").await;
-    let report = run_on(&Odd::new(&store, snapshot, Fate::Gone), CompactionConfig { min_files_to_compact: 1, ..eager() }).await;
+    let report = run_on(&odd(&store, snapshot, Fate::Gone), CompactionConfig { min_files_to_compact: 1, ..eager() }).await;
     assert_eq!(done(&report, "acme").0, Status::Refused, "{report:?}");
     assert_eq!(tenant_keys(&store, "acme").await, before, "nothing was deleted");
 }
@@ -368,9 +368,9 @@ async fn what_is_set_aside_past_its_ttl_is_overdue() {
 #[tokio::test]
 async fn a_file_that_may_not_be_deleted_keeps_no_other() {
     let (store, rows) = seeded().await;
-    let odd = Odd::new(&store, "acme/good-1", Fate::Locked);
+    let store_of_one = odd(&store, "acme/good-1", Fate::Locked);
     for _ in 0..2 {
-        let report = run_on(&odd, eager()).await;
+        let report = run_on(&store_of_one, eager()).await;
         assert_eq!(report.tenants[0].status, Status::Failed);
         let error = report.tenants[0].error.clone().unwrap();
         assert!(error.starts_with("cannot delete `acme/good-1.parquet`: AccessDenied: no; "), "{error}");
@@ -389,7 +389,7 @@ async fn a_table_has_the_other_rows_while_one_file_cannot_be_read() {
         let (store, _) = seeded().await;
         // Large enough that nothing is merged: the files are published as they are.
         let config = CompactionConfig { min_files_to_compact: 100, publish: Some(Publish { layout: Layout::PerTenant, keep: Duration::ZERO }), ..eager() };
-        let report = run_on(&Odd::new(&store, "acme/odd", fate), config).await;
+        let report = run_on(&odd(&store, "acme/odd", fate), config).await;
         assert!(report.totals.status <= Status::Done && report.totals.error.is_none(), "{fate:?}: {report:?}");
         let published = report.tenants[0].published.clone().unwrap();
         assert_eq!((published.left_out.len(), published.table_version), (1, 1), "{published:?}");
