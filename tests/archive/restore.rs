@@ -21,7 +21,7 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use super::support::crash_store::{CrashStore, Death, Life};
-use super::support::{Event, Store, archived, eager, keys, live, memory, put_events, seed, series, sorted};
+use super::support::{Event, Store, archived, eager, get, keys, live, memory, put, put_events, seed, series, sorted};
 
 const ARCHIVE: &str = "memory://cold";
 
@@ -302,4 +302,37 @@ async fn rows_come_back_into_a_tenant_that_lives() {
     let result = CompactionManager::new(Arc::clone(&back), config).with_clock(clock).compact().await.unwrap();
     assert_eq!((result.files_compacted, result.ledger.rows_expired), (7, 0));
     assert_eq!(live(&back, "acme").await, sorted([rows, own].concat()));
+}
+
+/// Somebody takes a restore for dead and begins it again: both find a file absent, and the slower one writes it when a pass has merged and deleted the other's.
+#[tokio::test]
+async fn a_file_that_a_second_process_writes_last_doubles_nothing() {
+    let (cold, rows) = cold().await;
+    let (back, clock) = (memory(), clock(2));
+    let done = restore(&cold, &back, &clock, &everything()).await.unwrap();
+    assert_eq!((done.status, done.rows, done.files.len()), (RestoreStatus::Done, 300, 3));
+    let mut in_hand = Vec::new();
+    for file in &done.files {
+        in_hand.push((file, get(&back, file).await));
+    }
+    let pass = async || {
+        let config = CompactionConfig { min_files_to_compact: 1, ..eager() };
+        let result = CompactionManager::new(Arc::clone(&back), config).with_clock(clock.clone()).compact().await.unwrap();
+        assert_eq!(result.errors.len(), 0, "{:?}", result.errors);
+        keys(&back).await.into_iter().filter(|k| k.contains("/restored.")).count()
+    };
+    assert_eq!(pass().await, 0, "merged and deleted");
+    for (file, body) in in_hand {
+        put(&back, file, body).await;
+        assert_eq!(live(&back, "restored-acme").await, rows);
+    }
+    assert_eq!(pass().await, 0, "copies of what was merged");
+    assert_eq!(live(&back, "restored-acme").await, rows);
+    // Once the hold is over nothing of it has to be remembered.
+    clock.advance(TimeDelta::days(11));
+    pass().await;
+    let newest = keys(&back).await.into_iter().rfind(|k| k.starts_with("_icepack/restored-acme/manifest/")).unwrap();
+    let head: icepack::model::manifest::Manifest = serde_json::from_slice(&get(&back, &newest).await).unwrap();
+    assert_eq!((head.retired.len(), head.holds[0].files.len()), (0, 0));
+    assert_eq!(live(&back, "restored-acme").await, rows);
 }
