@@ -332,7 +332,7 @@ fn a_reader_that_leaves_is_no_failure() {
     let tenant = dir.path().join("data/acme");
     std::fs::create_dir_all(&tenant).unwrap();
     for n in 0..3_000 {
-        std::fs::write(tenant.join(format!("a-file-with-quite-a-long-name-{n}.parquet")), "").unwrap();
+        std::fs::write(tenant.join(format!("a-file-with-quite-a-long-name-{n}.parquet")), "x").unwrap();
     }
     let mut child = command(dir.path(), &["ls", "--store", "data"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
