@@ -15,7 +15,7 @@ use super::sweep;
 use crate::model::file::{Listed, Micros, Snapshot};
 use crate::model::inputs::Left;
 use crate::model::manifest::{Cause, Manifest, Quarantined};
-use crate::model::names::{self, FileKind, Key, Tenant};
+use crate::model::names::{self, FileId, FileKind, Key, Tenant};
 use crate::model::plan::{Group, GroupKind, Inventory, Plan, PlannedInput, Reason, SkipReason, Skipped};
 use crate::model::policy::{CompactionStrategy, Policy};
 
@@ -231,7 +231,7 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
     let live: BTreeSet<&str> = head.iter().flat_map(|m| &m.snapshots).map(|s| s.key.as_str()).collect();
     let retired: BTreeSet<&str> = head.iter().flat_map(|m| &m.retired).map(|r| r.key.as_str()).collect();
     let aside: BTreeMap<Key, String> = head.iter().flat_map(|m| sweep::set_aside(m, &inventory.listing)).collect();
-    let strays: BTreeMap<&str, &Key> = head.iter().flat_map(|m| sweep::strays(m, &inventory.listing)).map(|(f, of)| (f.key.as_str(), of)).collect();
+    let named: BTreeMap<FileId, &Key> = head.iter().flat_map(|m| &m.snapshots).map(|s| (s.id, &s.key)).collect();
     let notes: BTreeMap<&str, (&Manifest, &Quarantined)> = head.iter().flat_map(|m| m.quarantined.iter().map(move |q| (q.key.as_str(), (*m, q)))).collect();
     // The note on a file that holds as the listing shows it.
     let held = |key: &str, shown: Option<&str>| notes.get(key).filter(|(head, note)| quarantine::holds(note, shown, head)).map(|(_, note)| *note);
@@ -251,7 +251,10 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
         let candidate = raw_candidate(f, now);
         if let Some(why) = aside.get(&f.key) {
             skipped.push(skip(&candidate.input, SkipReason::SetAside { reason: why.clone() }));
-        } else if let Some(of) = strays.get(f.key.as_str()) {
+        } else if let FileKind::Snapshot(id) = kind
+            && let Some(of) = named.get(&id)
+            && !retired.contains(f.key.as_str())
+        {
             skipped.push(skip(&candidate.input, SkipReason::Stray { of: (*of).clone() }));
         } else if retired.contains(f.key.as_str()) {
             skipped.push(skip(&candidate.input, SkipReason::Retired));

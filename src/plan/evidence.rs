@@ -50,7 +50,9 @@ impl Evidence {
 /// The snapshots that head names and the listing does not show.
 pub fn unlisted(inventory: &Inventory) -> Vec<&Snapshot> {
     let Some(head) = &inventory.head else { return Vec::new() };
-    let listed: BTreeSet<&str> = inventory.listing.iter().map(|f| f.key.as_str()).collect();
+    // There are many more files than snapshots.
+    let named: BTreeSet<&str> = head.snapshots.iter().map(|s| s.key.as_str()).collect();
+    let listed: BTreeSet<&str> = inventory.listing.iter().map(|f| f.key.as_str()).filter(|key| named.contains(key)).collect();
     head.snapshots.iter().filter(|s| !listed.contains(s.key.as_str())).collect()
 }
 

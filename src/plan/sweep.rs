@@ -36,7 +36,8 @@ pub enum Standing<'a> {
 /// How each retired file of `head` stands by `listing`. Whatever it is, a file under a retired name is no input, and not live: one name is written once, and a tag alone does
 /// not make a new file. A store that was copied shows other tags everywhere.
 pub fn standings<'a>(head: &'a Manifest, listing: &'a [Listed]) -> Vec<(&'a Retired, Standing<'a>)> {
-    let listed: BTreeMap<&str, &Listed> = listing.iter().map(|f| (f.key.as_str(), f)).collect();
+    let retired = head.retired_keys();
+    let listed: BTreeMap<&str, &Listed> = listing.iter().filter(|f| retired.contains(f.key.as_str())).map(|f| (f.key.as_str(), f)).collect();
     let held = head.held_keys();
     let standing = |r: &Retired| match listed.get(r.key.as_str()) {
         None if held.contains(r.key.as_str()) => Standing::Held,

@@ -139,7 +139,7 @@ struct Created {
 /// The listing must tell the versions of a file apart as GET does. A listing that does not show it yet says nothing.
 async fn check_tags(store: &Arc<dyn ObjectStore>, key: &Path, created: &Created) -> Result<()> {
     let dir = path(&folder())?;
-    let found: Vec<ObjectMeta> = store.list(Some(&dir)).try_collect().await.map_err(|e| Error::store(format!("cannot list `{dir}` in {store}"), e))?;
+    let found: Vec<ObjectMeta> = store.list(Some(&dir)).try_collect().await.map_err(|e| Error::store(format!("cannot list {store}"), e))?;
     let Some(listed) = found.into_iter().find(|m| m.location == *key) else { return Ok(()) };
     match tag_fault(created.put.as_deref(), created.got.as_deref(), listed.e_tag.as_deref()) {
         None => Ok(()),
