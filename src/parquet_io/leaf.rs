@@ -282,8 +282,7 @@ pub(super) fn joined(a: &Field, b: &Field) -> Option<Metadata> {
     if x != y && (x.is_some_and(|k| k.is_meaning()) || y.is_some_and(|k| k.is_meaning())) {
         return None;
     }
-    let same = |key: &&str| a.metadata().get(*key) == b.metadata().get(*key);
-    let extended = EXTENSION.iter().all(|key| same(&key));
+    let extended = EXTENSION.iter().all(|key| a.metadata().get(key) == b.metadata().get(key));
     let mut both = a.metadata().clone();
     both.retain(|key, value| b.metadata().get(key) == Some(&*value) && (extended || !EXTENSION.contains(&key.as_str())));
     Some(both)
