@@ -331,7 +331,7 @@ impl CompactionManager {
         let looks = stream::iter(tenants).map(|tenant| async move {
             let found = discover::live_inventory(&self.context.store, &tenant, &self.config().input_rules()).await?;
             let view = live::view(&tenant, &found.inventory);
-            let refused = found.left.refusal(&tenant).filter(|_| found.left.misleads());
+            let refused = found.left.refusal(&tenant).filter(|_| found.left.misleads(found.inventory.head.is_some()));
             Ok::<LiveView, Error>(if refused.is_some() { LiveView { files: Vec::new(), refused, ..view } } else { view })
         });
         looks.buffered(LOOK_AT_ONCE).try_collect().await

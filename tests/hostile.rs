@@ -9,6 +9,8 @@ mod corpus;
 mod forge;
 #[path = "hostile/fuzzed.rs"]
 mod fuzzed;
+#[path = "hostile/inputs.rs"]
+mod inputs;
 #[path = "hostile/manifests.rs"]
 mod manifests;
 #[path = "hostile/names.rs"]

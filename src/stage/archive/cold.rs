@@ -53,7 +53,7 @@ pub trait ColdStore: Send + Sync + Debug {
 /// # Errors
 /// Of the store; [`Error::Refused`] where a receipt cannot be read or is not where it should be: its rows must not be left out without a word.
 pub async fn receipts(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<Receipt>> {
-    let listing = discover::list(store, tenant).await?;
+    let listing = discover::archived(store, tenant).await?;
     let keys = listing.into_iter().map(|f| f.key).filter(|key| key.ends_with(".receipt.json"));
     let reads = stream::iter(keys).map(|key| async move {
         let unusable =
