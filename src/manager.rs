@@ -358,7 +358,7 @@ impl CompactionManager {
             // Readers ask for times by the column that dates a row now.
             found.inventory.head.iter_mut().flat_map(|m| &mut m.snapshots).for_each(|s| s.stats = s.stats_by(&self.config().timestamp_column));
             let view = live::view(&tenant, &found.inventory);
-            let refused = found.left.refusal(&tenant).filter(|_| found.left.misleads());
+            let refused = found.left.refusal(&tenant).filter(|_| found.left.misleads(found.inventory.head.is_some()));
             Ok::<LiveView, Error>(if refused.is_some() { LiveView { files: Vec::new(), refused, ..view } } else { view })
         });
         looks.buffered(LOOK_AT_ONCE).try_collect().await

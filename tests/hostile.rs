@@ -13,6 +13,8 @@ mod evidence;
 mod forge;
 #[path = "hostile/fuzzed.rs"]
 mod fuzzed;
+#[path = "hostile/inputs.rs"]
+mod inputs;
 #[path = "hostile/leaves.rs"]
 mod leaves;
 #[path = "hostile/manifests.rs"]

@@ -55,7 +55,9 @@ pub enum Ignored {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Foreign {
-    /// A Delta table's log that this run does not publish.
+    /// The log of a table of the whole tenant, which this run does not publish.
+    UnpublishedTable,
+    /// A Delta table's log elsewhere in the tenant.
     DeltaTable,
     /// An Iceberg table's metadata.
     IcebergTable,
@@ -100,7 +102,8 @@ impl Foreign {
     /// What it is, in words.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::DeltaTable => "a Delta table that this run does not publish",
+            Self::UnpublishedTable => "a Delta table that this run does not publish",
+            Self::DeltaTable => "a Delta table",
             Self::IcebergTable => "an Iceberg table",
             Self::HudiTable => "a Hudi table",
             Self::SparkSink => "a Spark streaming sink",
@@ -155,6 +158,11 @@ fn placeholder(key: &str) -> Option<(&str, Odd, String)> {
 /// Whether `key` stands for an entry that has no plain key: no store may be asked for it.
 pub fn is_placeholder(key: &str) -> bool {
     placeholder(key).is_some()
+}
+
+/// Whether `key` stands for a folder in the root that has no name.
+pub fn is_unnamed_folder(key: &str) -> bool {
+    placeholder(key).is_some_and(|(folder, odd, rest)| folder.is_empty() && odd == Odd::Key && rest == "/")
 }
 
 /// The name of the link that `key` stands for, in the root of a store.
@@ -252,7 +260,7 @@ impl Rules {
         for (depth, folder) in folders().enumerate() {
             // The first hidden segment decides: what lies deeper is part of it.
             match state_folder(folder) {
-                Some(Foreign::DeltaTable) if self.own_log && depth == 0 => return Input::Ours,
+                Some(Foreign::DeltaTable) if depth == 0 => return if self.own_log { Input::Ours } else { Input::Foreign(Foreign::UnpublishedTable) },
                 Some(whose) => return Input::Foreign(whose),
                 None if is_hidden(folder) => return Input::Ignored(Ignored::Hidden),
                 None => {}
@@ -470,9 +478,14 @@ impl Left {
         ))
     }
 
-    /// Whether readers of the files would not get what their owner means: rows that a table has deleted, or another store's. Partition folders are read as ever.
-    pub fn misleads(&self) -> bool {
-        self.foreign.keys().any(|whose| *whose != Foreign::Partition)
+    /// Whether readers of the files would not get what their owner means: rows that a table has deleted, or another store's. Partition folders are read as ever, and
+    /// a table of the whole tenant follows its head, where there is one.
+    pub fn misleads(&self, has_head: bool) -> bool {
+        self.foreign.keys().any(|whose| match whose {
+            Foreign::Partition => false,
+            Foreign::UnpublishedTable => !has_head,
+            _ => true,
+        })
     }
 }
 

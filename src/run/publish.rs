@@ -82,13 +82,24 @@ impl<'a> Publishing<'a> {
 }
 
 impl Publishing<'_> {
+    /// Ends the tenant's part where its table is somebody else's: rows that it has deleted would live on in a snapshot.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn refusal(&mut self) -> Result<()> {
+        match self.failure.take_if(|e| matches!(e, Error::Refused(_))) {
+            Some(refused) => Err(refused),
+            None => Ok(()),
+        }
+    }
+
     /// What kept the tenant from being published, if anything did.
     pub fn into_result(self) -> Result<()> {
         let tenant = self.tenant;
         match self.failure {
             None => Ok(()),
             // Others publish: they bring the table on.
-            Some(e @ Error::Conflict(_)) => Err(e),
+            Some(e @ (Error::Conflict(_) | Error::Refused(_))) => Err(e),
             Some(e) => Err(Error::local(format!("the table of tenant `{tenant}` is behind, so nothing of it is deleted"), e)),
         }
     }

@@ -98,6 +98,7 @@ impl Run {
         if home {
             // Before they are merged: readers see rows come once, and then move.
             publishing.publish(report).await;
+            publishing.refusal()?;
         }
         let groups = plan.groups.len();
         let head = match head {

@@ -24,6 +24,8 @@ const LIVE_TRIES: usize = 20;
 
 /// Objects asked for at once.
 const HEADS_AT_ONCE: usize = 16;
+/// Odd keys in the root that are counted at most.
+const ODD_KEYS: usize = 100;
 
 /// Folders of [`STATE_DIR`] that are not a tenant's.
 const NOT_TENANTS: [&str; 1] = ["runs"];
@@ -46,7 +48,10 @@ pub struct Tenants {
 /// # Errors
 /// [`Error::Store`] where the root cannot be listed.
 pub async fn tenants(store: &dyn ObjectStore) -> Result<Tenants> {
-    let (root, files) = list_folders(store, None).await?;
+    let (root, mut files) = list_folders(store, None).await?;
+    if files.iter().any(|f| inputs::is_unnamed_folder(&f.key)) {
+        name_odd_keys(store, &mut files).await?;
+    }
     let mut found = Tenants { root: files, ..Tenants::default() };
     let mut names = BTreeSet::new();
     for name in root {
@@ -97,6 +102,19 @@ async fn list_folders(store: &dyn ObjectStore, below: Option<&Path>) -> Result<(
     Ok((folders, listing.objects.into_iter().map(listed).chain(odd).collect()))
 }
 
+/// Keys in the root that begin with a slash are listed as a folder without a name: puts the first of them in its place. They come before every tenant's.
+async fn name_odd_keys(store: &dyn ObjectStore, files: &mut Vec<Listed>) -> Result<()> {
+    let is_odd = |key: &str| inputs::is_placeholder(key) && !key.contains('/');
+    let before = Path::parse(".~").map_err(|e| Error::local("cannot list the root", e))?;
+    let odd = store.list_with_offset(None, &before).try_take_while(|m| std::future::ready(Ok(is_odd(m.location.as_ref())))).take(ODD_KEYS);
+    let odd: Vec<Listed> = odd.map_ok(listed).try_collect().await.map_err(|e| Error::store(format!("cannot list {store}"), e))?;
+    if !odd.is_empty() {
+        files.retain(|f| !inputs::is_unnamed_folder(&f.key));
+        files.extend(odd);
+    }
+    Ok(())
+}
+
 /// Everything under a tenant.
 ///
 /// # Errors
@@ -107,6 +125,16 @@ pub async fn list(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<Listed
     let mut files = files.map_err(|e| Error::store(format!("cannot list {store}/{tenant}"), e))?;
     // Stores order keys differently around `/`.
     files.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(files)
+}
+
+/// Everything under a tenant of an archive, but for what has no plain key.
+///
+/// # Errors
+/// As [`list`].
+pub async fn archived(archive: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<Listed>> {
+    let mut files = list(archive, tenant).await?;
+    files.retain(|f| !inputs::is_placeholder(&f.key));
     Ok(files)
 }
 

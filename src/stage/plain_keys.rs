@@ -120,7 +120,7 @@ fn placeholder(key: &str, is_folder: bool) -> Option<String> {
         good += segment.len() + 1;
     }
     let end = if is_folder { "/" } else { "" };
-    Some(format!("{}{}{end}", escaped(&key[..good]), Odd::Key.segment(key[good..].as_bytes())))
+    Some(format!("{}{}{end}", escaped(&key[..good]), Odd::Key.segment(&key.as_bytes()[good..])))
 }
 
 /// A text as XML wants it.

@@ -198,7 +198,7 @@ impl Verifier {
     async fn cold(&self, head: Option<&Manifest>, findings: &mut Findings<'_>) -> Result<()> {
         let Some(archive) = &self.archive else { return Ok(()) };
         let tenant = findings.tenant;
-        let listing = discover::list(archive.as_ref(), tenant).await?;
+        let listing = discover::archived(archive.as_ref(), tenant).await?;
         let objects: BTreeMap<&str, u64> = listing.iter().filter(|f| f.key.ends_with(".parquet")).map(|f| (f.key.as_str(), f.size)).collect();
         let keys: Vec<_> = listing.iter().filter(|f| f.key.ends_with(".receipt.json")).map(|f| f.key.clone()).collect();
         let reads = stream::iter(keys).map(|key| async move {

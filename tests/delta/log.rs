@@ -42,6 +42,11 @@ fn named(version: &Version) -> Vec<String> {
     version.files.keys().cloned().collect()
 }
 
+/// But for the records of passes.
+fn without_runs(keys: Vec<String>) -> Vec<String> {
+    keys.into_iter().filter(|k| !k.starts_with("_icepack/runs/")).collect()
+}
+
 async fn live_keys(store: &Store, tenant: &str) -> Vec<String> {
     let views = CompactionManager::new(Arc::clone(store), CompactionConfig::default()).live_views(&Selection::all()).await.unwrap();
     let mut keys: Vec<String> = views.into_iter().filter(|v| v.tenant.as_str() == tenant).flat_map(|v| v.files).map(|f| f.key).collect();
@@ -118,8 +123,11 @@ async fn a_table_that_nobody_follows_is_not_pulled_away() {
     let store = memory();
     seed(&store, "acme", 4, 10, Utc::now()).await;
     clean_pass(&store, publishing(Layout::PerTenant, Duration::from_secs(3600))).await;
-    let report = clean_pass(&store, eager()).await;
-    assert_eq!(of(&report, "acme").files_deleted, 0, "the table's readers would fail");
+    let before = keys(&store).await;
+    let report = pass(&store, eager()).await;
+    assert_eq!((of(&report, "acme").status, of(&report, "acme").files_deleted), (Status::Refused, 0), "the table's readers would fail");
+    assert!(of(&report, "acme").error.as_ref().unwrap().contains("a Delta table that this run does not publish"), "{report:?}");
+    assert_eq!(without_runs(keys(&store).await), without_runs(before));
     for key in tenant_keys(&store, "acme").await.into_iter().filter(|k| k.contains("/_delta_log/")) {
         store.delete(&Path::from(key)).await.unwrap();
     }
@@ -246,11 +254,24 @@ async fn somebody_else_s_table_is_left_alone() {
         "\n"
     );
     put(&store, "acme/_delta_log/00000000000000000000.json", foreign).await;
+    let before = keys(&store).await;
     let report = pass(&store, at_once()).await;
     let acme = of(&report, "acme");
     assert!(acme.error.as_ref().unwrap().contains("icepack did not make"), "{acme:?}");
-    assert_eq!((acme.files_compacted, acme.files_deleted), (4, 0));
+    assert_eq!((acme.status, acme.files_compacted, acme.files_deleted), (Status::Refused, 0, 0), "rows that it has deleted would be in a snapshot");
     assert_eq!(versions(&store, "acme").await.len(), 1);
+    assert_eq!(without_runs(keys(&store).await), before);
+
+    // The same in the root, for all tenants: published or not.
+    let store = memory();
+    seed(&store, "acme", 4, 10, Utc::now()).await;
+    put(&store, "_delta_log/00000000000000000000.json", foreign).await;
+    let before = keys(&store).await;
+    for config in [publishing(Layout::Shared, Duration::ZERO), eager(), publishing(Layout::PerTenant, Duration::ZERO)] {
+        let report = pass(&store, config).await;
+        assert_eq!((of(&report, "acme").status, of(&report, "acme").files_compacted), (Status::Refused, 0), "{report:?}");
+        assert_eq!(without_runs(keys(&store).await), before);
+    }
 }
 
 #[tokio::test]

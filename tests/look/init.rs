@@ -73,7 +73,7 @@ async fn what_cannot_be_read_is_told_and_the_rest_is_looked_at() {
     let store = memory();
     put(&store, "acme/bad.parquet", "no Parquet at all, but longer than a trailer").await;
     put(&store, "acme/good.parquet", parquet(&two_times())).await;
-    let found = sample(&store).await.unwrap();
+    let found = sample(&store, &icepack::model::inputs::Rules::default()).await.unwrap();
     let acme = &found.looked_at[0];
     assert_eq!((acme.files.len(), acme.unreadable.len(), acme.files[0].rows), (1, 1, 2), "{acme:?}");
     assert_eq!(acme.files[0].spans.keys().collect::<Vec<_>>(), ["created_at", "updated_at"]);

@@ -106,7 +106,7 @@ async fn nobody_who_only_looks_writes() {
     manager.verify(&all, true).await.unwrap();
     let overview = manager.overview(&all).await.unwrap();
     assert!(page::html(&overview, &Labels::default()).unwrap().contains("globex"));
-    assert_eq!(sample(&hot).await.unwrap().tenants.len(), 3);
+    assert_eq!(sample(&hot, &icepack::model::inputs::Rules::default()).await.unwrap().tenants.len(), 3);
 
     assert_eq!(tried.load(Ordering::SeqCst), 0);
     assert_eq!((keys(&world.hot).await, keys(&world.cold).await), before);

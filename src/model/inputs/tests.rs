@@ -67,9 +67,9 @@ fn every_entry_has_one_answer() {
         (odd("acme/_delta_log/", Odd::Key, ""), ignored(Empty)),
         (odd("acme/", Odd::Link, "x.parquet"), ignored(Link)),
         (odd("acme/", Odd::Link, "globex"), ignored(Link)),
-        (odd("acme/", Odd::Link, "_delta_log"), Input::Foreign(DeltaTable)),
+        (odd("acme/", Odd::Link, "_delta_log"), Input::Foreign(UnpublishedTable)),
         // Somebody else's.
-        ("acme/_delta_log/00000000000000000000.json".into(), Input::Foreign(DeltaTable)),
+        ("acme/_delta_log/00000000000000000000.json".into(), Input::Foreign(UnpublishedTable)),
         ("acme/sales/orders/_delta_log/00000000000000000010.checkpoint.parquet".into(), Input::Foreign(DeltaTable)),
         ("acme/t/metadata/v1.metadata.json".into(), Input::Foreign(IcebergTable)),
         ("acme/metadata/00001-a.metadata.json".into(), Input::Foreign(IcebergTable)),
@@ -159,10 +159,13 @@ fn a_refusal_names_what_was_found_and_the_way_on() {
     let left = Rules::default().sort(&acme(), None, listing.to_vec()).left;
     assert_eq!(
         left.refusal(&acme()).unwrap(),
-        "tenant `acme` holds what is not icepack's: a Delta table that this run does not publish (`acme/t/_delta_log/0.json`, `acme/t/_delta_log/1.json`, \
+        "tenant `acme` holds what is not icepack's: a Delta table (`acme/t/_delta_log/0.json`, `acme/t/_delta_log/1.json`, \
          `acme/t/_delta_log/2.json` and 1 more). Nothing of the tenant is touched. Move it out of the tenant's folder, or name it in `exclude`, as in exclude = [\"acme/t/**\"]"
     );
-    assert!(left.misleads());
+    assert!(left.misleads(true));
+    let own = |key| Rules::default().sort(&acme(), None, vec![file(key, 1)]).left;
+    let table = own("acme/_delta_log/0.json");
+    assert!(table.misleads(false) && !table.misleads(true) && !own("acme/k=v/x.parquet").misleads(false));
     for (key, glob) in [
         ("acme/_delta_log/0.json", "acme/**"),
         ("acme/a/t/metadata/v1.metadata.json", "acme/a/t/**"),

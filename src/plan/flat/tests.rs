@@ -126,6 +126,9 @@ fn whatever_may_need_something_is_not_idle() {
     assert!(idle(0, vec![file.clone()], None).is_none(), "a lost manifest");
     assert!(idle(2, vec![file.clone()], Some(head.clone())).is_none(), "another manifest than the one listed");
     assert!(idle(1, vec![file.clone()], None).is_none(), "a manifest that was pruned");
+    for foreign in ["acme/t/_delta_log/00000000000000000000.json", "acme/country=de/x.parquet"] {
+        assert!(idle(1, vec![file.clone(), Listed { key: foreign.into(), ..raw(1) }], Some(head.clone())).is_none(), "somebody else's: {foreign}");
+    }
     let mut policy = CompactionConfig::default().policy_for("acme");
     policy.ttl = Some(Duration::from_secs(60));
     assert!(Hint::new(tenant("acme"), 1, vec![file]).idle(Some(head), &policy, &Rules::default(), now()).is_none(), "rows to expire");

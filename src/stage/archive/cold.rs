@@ -77,7 +77,7 @@ impl Archived {
 /// # Errors
 /// Of the store; [`Error::Refused`] where a receipt cannot be read or is not where it should be: its rows must not be left out without a word.
 pub async fn receipts(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Archived> {
-    let listing = discover::list(store, tenant).await?;
+    let listing = discover::archived(store, tenant).await?;
     let (keys, others): (Vec<Key>, Vec<Key>) = listing.into_iter().map(|f| f.key).partition(|key| key.ends_with(".receipt.json"));
     let listed: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
     let is_object = |key: &str| key.rsplit('/').next().is_some_and(|name| name.starts_with("archive.") && name.ends_with(".parquet"));

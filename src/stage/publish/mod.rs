@@ -63,18 +63,22 @@ impl Publisher {
     /// The table and what its readers need.
     ///
     /// # Errors
-    /// [`Error::Store`]; [`Error::Local`] where the table is not one of ours.
+    /// [`Error::Store`]; [`Error::Refused`] where the table is not one of ours.
     pub async fn followed(&self) -> Result<Followed> {
         let log = log::fetch(&self.store, &self.place.log()).await?;
         let place = self.place.clone();
-        let readers = self.blocking(move || Table::open(place, log)?.readers()).await?;
+        let known = move || {
+            let table = Table::open(place, log)?;
+            table.foreign().map_or_else(|| table.readers().map(Ok), |why| Ok(Err(why)))
+        };
+        let readers = self.blocking(known).await?.map_err(|why| self.refused(&why))?;
         Ok(Followed { readers, keep: self.publish.keep, log: self.place.log() })
     }
 
     /// Brings the table to the live view, from whatever it shows.
     ///
     /// # Errors
-    /// [`Error::Store`]; [`Error::Local`] where what is live cannot be published, with what to do; [`Error::Conflict`] where others publish without pause.
+    /// [`Error::Store`]; [`Error::Refused`] where the table is not one of ours; [`Error::Local`] where what is live cannot be published, with what to do; [`Error::Conflict`] where others publish without pause.
     pub async fn publish(&self) -> Result<PublishReport> {
         let mut report = PublishReport::default();
         for _ in 0..MAX_ROUNDS {
@@ -99,6 +103,10 @@ impl Publisher {
         done.map_err(|why| self.failed(why))
     }
 
+    fn refused(&self, why: &str) -> Error {
+        Error::Refused(format!("tenant `{}` cannot be published: {why}. Nothing of the tenant is touched", self.place.tenant))
+    }
+
     fn failed(&self, why: impl std::fmt::Display) -> Error {
         Error::local(format!("cannot publish `{}`", self.place.tenant), why)
     }
@@ -109,10 +117,13 @@ impl Publisher {
         let place = self.place.clone();
         let known = move || {
             let table = Table::open(place, log)?;
+            if let Some(why) = table.foreign() {
+                return Ok(Err(why));
+            }
             let (published, columns) = (table.published()?, table.columns()?);
-            Ok((table, published, columns))
+            Ok(Ok((table, published, columns)))
         };
-        let (table, published, columns) = self.blocking(known).await?;
+        let (table, published, columns) = self.blocking(known).await?.map_err(|why| self.refused(&why))?;
         let (inventory, _) = discover::live_inventory(&self.store, &self.place.tenant, &self.rules).await?.own(&self.place.tenant)?;
         let mut wanted = plan::wanted(&self.place.tenant, &inventory).map_err(|e| self.failed(e))?;
         let (files, unread) = self.footers(&wanted, &published).await?;

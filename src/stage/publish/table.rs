@@ -124,7 +124,7 @@ impl Table {
     /// The table of which `log` is the log from its last checkpoint on. Blocks, and must not be called from a runtime's thread.
     ///
     /// # Errors
-    /// Why it is not a table of ours, in a sentence.
+    /// Why it cannot be read, in a sentence.
     pub fn open(place: Place, log: Vec<LogFile>) -> Result<Self> {
         let threads = Threads::new()?;
         let runtime = threads.runtime()?;
@@ -143,19 +143,16 @@ impl Table {
         let executor = Arc::new(TokioMultiThreadExecutor::new(runtime.handle().clone()));
         let engine = DefaultEngineBuilder::new(store).with_task_executor(executor).build();
         let snapshot = if is_new { None } else { Some(Snapshot::builder_for(ROOT).build(&engine).map_err(text)?) };
-        let table = Self { place, files, engine, snapshot, checkpoint, threads };
-        table.check_owner()?;
-        Ok(table)
+        Ok(Self { place, files, engine, snapshot, checkpoint, threads })
     }
 
-    /// Somebody else's table has files that we know nothing about, and its columns mean what they say.
-    fn check_owner(&self) -> Result<()> {
-        let Some(snapshot) = &self.snapshot else { return Ok(()) };
-        let found = snapshot.table_configuration().metadata().configuration().get(OWNER);
+    /// Why it is not a table of ours, in a sentence. Somebody else's has files that we know nothing about, and its columns mean what they say.
+    pub fn foreign(&self) -> Option<String> {
+        let found = self.snapshot.as_ref()?.table_configuration().metadata().configuration().get(OWNER);
         match found {
-            Some(layout) if *layout == self.place.layout.to_string() => Ok(()),
-            Some(layout) => Err(format!("`{}` is the log of a table of layout {layout}", self.place.log())),
-            None => Err(format!("`{}` is the log of a table that icepack did not make; move it away", self.place.log())),
+            Some(layout) if *layout == self.place.layout.to_string() => None,
+            Some(layout) => Some(format!("`{}` is the log of a table of layout {layout}", self.place.log())),
+            None => Some(format!("`{}` is the log of a table that icepack did not make; move it away", self.place.log())),
         }
     }
 
