@@ -44,7 +44,6 @@ impl Model {
             Conflict::NotForgettable(_) => "conflict: not forgettable",
             Conflict::NotSettled(_) => "conflict: not settled",
             Conflict::Books(_) => "conflict: books",
-            // Restores are not part of these worlds: `plan/commit/tests.rs` and `tests/restore.rs` have them.
             Conflict::Held(_) => "conflict: held",
             Conflict::AlreadyRestored(_) => "conflict: already restored",
             Conflict::HoldGone(_) => "conflict: a hold is gone",
