@@ -22,7 +22,7 @@ use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use recorder::{Kind, Log, PAGE, Recorder, is_below};
-use support::{Event, Store, keys, live, put_events, series, sorted};
+use support::{Event, Store, keys, live, mark, put_events, series, sorted};
 
 const TENANT: &str = "acme";
 const MANIFESTS: &str = "_icepack/acme/manifest";
@@ -88,6 +88,10 @@ impl World {
 
     async fn put(&mut self, n: usize, events: Vec<Event>) {
         let store: Store = self.store.clone();
+        if n == 0 {
+            // As the pass before has left it.
+            mark(&store).await;
+        }
         put_events(&store, &format!("{TENANT}/2026-01/events-{n:06}.parquet"), &events).await;
         self.rows.extend(events);
     }
@@ -301,4 +305,21 @@ async fn a_large_output_is_uploaded_in_parts() {
     assert_eq!([Kind::Put, Kind::Start, Kind::Part, Kind::Complete].map(of), [0, 1, size.div_ceil(PART), 1]);
     let tenant = Tenant::parse(TENANT).unwrap();
     assert!(matches!(names::classify(&tenant, output), FileKind::Snapshot(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_pass_of_a_store_looks_around_and_marks_it() {
+    let mut world = World::new();
+    world.arrive(3, 10).await;
+    let marker = Path::from(icepack::model::marker::Role::Store.marker_key());
+    world.store.delete(&marker).await.unwrap();
+    let first = world.pass().await;
+    assert!(world.keys().await.contains(marker.as_ref()));
+    let of = |kind, below: &str| first.log.count(kind, below);
+    let archive = icepack::model::marker::Role::Archive.marker_key();
+    assert_eq!((of(Kind::Get, marker.as_ref()), of(Kind::Get, &archive), of(Kind::Put, marker.as_ref())), (1, 1, 1));
+    // Its folders once more, and of the tenant whether it is a store.
+    assert_eq!((of(Kind::Folders, ""), of(Kind::List, &format!("{TENANT}/_icepack"))), (FOLDERS + 1, 1));
+    let again = world.pass().await.log;
+    assert_eq!((again.count(Kind::Get, marker.as_ref()), again.count(Kind::Get, &archive), again.count(Kind::Put, marker.as_ref())), (1, 0, 0));
 }

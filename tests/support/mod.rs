@@ -17,7 +17,8 @@ use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, TimestampMicroseco
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
-use icepack::model::names::Tenant;
+use icepack::model::marker::{Marker, Role};
+use icepack::model::names::{FileId, Tenant};
 use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 use object_store::path::Path;
@@ -96,6 +97,12 @@ pub async fn seed(store: &Store, tenant: &str, files: usize, rows: usize, end: D
         put_events(store, &format!("{tenant}/2026-01/events-{i:04}.parquet"), events).await;
     }
     all
+}
+
+/// Says that `store` is one, as its first pass would.
+pub async fn mark(store: &Store) {
+    let marker = Marker::new(Role::Store, FileId::NIL, Utc::now());
+    put(store, &Role::Store.marker_key(), serde_json::to_vec(&marker).unwrap()).await;
 }
 
 /// Every key in the store, in order.
