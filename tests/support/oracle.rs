@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::{LazyLock, Mutex};
 
 use arrow::array::types::*;
@@ -63,6 +63,7 @@ pub fn is_expired(row: &Row, cutoff: i128) -> bool {
 
 /// Python, which reads for us as long as we run.
 struct Reader {
+    _python: Child,
     ask: ChildStdin,
     answer: BufReader<ChildStdout>,
     /// Most files are read again and again.
@@ -72,8 +73,9 @@ struct Reader {
 static READER: LazyLock<Mutex<Reader>> = LazyLock::new(|| {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/read_rows.py");
     // It ends with its input, when this process does.
-    let child = job::python().arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    Mutex::new(Reader { ask: child.stdin.unwrap(), answer: BufReader::new(child.stdout.unwrap()), known: HashMap::new() })
+    let mut python = job::python().arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (ask, answer) = (python.stdin.take().unwrap(), BufReader::new(python.stdout.take().unwrap()));
+    Mutex::new(Reader { _python: python, ask, answer, known: HashMap::new() })
 });
 
 /// The rows of a Parquet file in the order of the file, by pyarrow.
