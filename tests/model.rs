@@ -145,6 +145,7 @@ fn mutants() -> Vec<Mutant> {
         (Some(Check::NotSettled), Some(Fault::SettlesUnfiled), w::retention),
         (Some(Check::Books), Some(Fault::LosesARow), w::same_inputs),
         (Some(Check::ForeignPath), Some(Fault::CrossesTenants), w::same_inputs),
+        (Some(Check::AlreadyLive), Some(Fault::NamesTwice), w::two_files),
         (Some(Check::Held), None, w::restore),
         (Some(Check::AlreadyRestored), None, w::restores_that_overlap),
         (Some(Check::HoldGone), Some(Fault::ReleasesUndone), w::restore),

@@ -209,7 +209,7 @@ impl Soak {
         let Some(root) = &self.directory else { return put(&self.hot, &format!("{tenant}/2026-01/events-{n:06}.parquet"), body).await };
         let folder = root.join(tenant).join("2026-01");
         std::fs::create_dir_all(&folder).unwrap();
-        let hidden = folder.join(format!(".events-{n:06}.tmp"));
+        let hidden = folder.join(format!(".events-{n:06}.parquet"));
         let (half, rest) = body.split_at(body.len() / 2);
         let mut file = std::fs::File::create(&hidden).unwrap();
         file.write_all(half).unwrap();

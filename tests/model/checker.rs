@@ -43,6 +43,8 @@ pub enum Fault {
     /// The same, and lies about it.
     ClaimsOldSightings,
     LosesARow,
+    /// Names an output twice, with half of its rows each time.
+    NamesTwice,
     CrossesTenants,
     /// Takes a delete that got no reply for done.
     ForgetsUnseen,

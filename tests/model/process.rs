@@ -251,6 +251,10 @@ impl Model {
             edit.add.push(snapshot(mint(s.time, seed, head.floor), &kept));
             rows.push((edit.add[0].key.clone(), kept.clone(), Where::Hot));
         }
+        if self.fault == Some(Fault::NamesTwice) && kept.len() == 2 {
+            edit.add[0].stats.rows = 1;
+            edit.add.push(edit.add[0].clone());
+        }
         let (rows_archived, rows_expired) = if archives { (old.len() as u64, 0) } else { (0, old.len() as u64) };
         let rows_deduplicated = (all.len() - distinct.len()) as u64;
         edit.ledger = Ledger { rows_in: all.len() as u64, rows_kept: kept.len() as u64, rows_archived, rows_expired, rows_deduplicated };

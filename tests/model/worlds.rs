@@ -81,6 +81,11 @@ pub fn revival() -> Model {
     m
 }
 
+/// One run that takes two files into one.
+pub fn two_files() -> Model {
+    Model::new(world(&[(A, &[1]), (B, &[2])], false), vec![vec![RAW]])
+}
+
 /// The same, and a sweeper that stalls between listing the manifests and reading the newest.
 pub fn revived_head() -> Model {
     let scripts = vec![vec![Phase::Compact(Takes::Only(A))], vec![Phase::Compact(Takes::Only(B))], vec![Phase::Sweep], vec![Phase::Sweep]];

@@ -63,8 +63,7 @@ pub fn is_expired(row: &Row, cutoff: i128) -> bool {
 
 /// Python, which reads for us as long as we run.
 struct Reader {
-    /// It ends with its input, when this process does.
-    _process: Child,
+    _python: Child,
     ask: ChildStdin,
     answer: BufReader<ChildStdout>,
     /// Most files are read again and again.
@@ -73,9 +72,10 @@ struct Reader {
 
 static READER: LazyLock<Mutex<Reader>> = LazyLock::new(|| {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/read_rows.py");
-    let mut process = job::python().arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (ask, answer) = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
-    Mutex::new(Reader { _process: process, ask, answer, known: HashMap::new() })
+    // It ends with its input, when this process does.
+    let mut python = job::python().arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (ask, answer) = (python.stdin.take().unwrap(), BufReader::new(python.stdout.take().unwrap()));
+    Mutex::new(Reader { _python: python, ask, answer, known: HashMap::new() })
 });
 
 /// The rows of a Parquet file in the order of the file, by pyarrow.
