@@ -170,16 +170,26 @@ impl Context {
 
     /// Refuses every tenant where the store as a whole is somebody else's table.
     fn refuse_root_table(&self, found: &mut Found) {
-        let is_ours = self.config.publish.is_some_and(|p| p.layout == Layout::Shared);
-        if is_ours || !found.others.iter().any(|name| name == DELTA_LOG) || !self.config.input_rules().sees_root_log() {
+        if !self.minds_root_log() || !found.others.iter().any(|name| name == DELTA_LOG) {
             return;
         }
-        let why = Error::Refused(format!(
-            "`{DELTA_LOG}` in the root of the store is the log of a Delta table that this run does not publish. Nothing is touched. Set `publish.delta` and its layout, remove that folder, or name it in `exclude`, as in exclude = [\"{DELTA_LOG}/**\"]"
-        ));
+        let why = root_table();
         let (home, others): (Vec<_>, Vec<_>) = std::mem::take(&mut found.tenants).into_iter().partition(|t| self.is_home(t));
         drop(others);
         found.refused.extend(home.iter().map(|t| failed(t.as_str(), &why)));
+    }
+
+    /// Whether the log of a table in the root of the store would be somebody else's.
+    fn minds_root_log(&self) -> bool {
+        !self.config.publish.is_some_and(|p| p.layout == Layout::Shared) && self.config.input_rules().sees_root_log()
+    }
+
+    /// A tenant that was named, where the root was not listed to find it.
+    async fn alone(&self, tenant: &Tenant) -> Result<Share> {
+        if self.minds_root_log() && discover::has_root_log(self.store.as_ref()).await? {
+            return Err(root_table());
+        }
+        Ok(Share { alone: vec![tenant.clone()], ..Share::default() })
     }
 
     /// Inventory and plan of one tenant, and the columns that were found to date snapshots of which head does not say it. They are entered into the inventory's head.
@@ -343,7 +353,7 @@ impl Context {
         let run = Arc::new(Run { context, run_id, store_time, time, memory, started_ms });
         let found = match which {
             Which::Selected(selection) => run.context.share_of(selection).await,
-            Which::One(tenant) => Ok(Share { alone: vec![tenant.clone()], ..Share::default() }),
+            Which::One(tenant) => run.context.alone(tenant).await,
         };
         let share = match found {
             Ok(found) => found,
@@ -379,6 +389,13 @@ impl Context {
         let record = run.record(&report, None).await;
         Ok(Passed { report, record, standings, errors: errors.into_iter().flatten().collect() })
     }
+}
+
+/// Why a store whose root is a table is left alone.
+fn root_table() -> Error {
+    Error::Refused(format!(
+        "`{DELTA_LOG}` in the root of the store is the log of a Delta table that this run does not publish. Nothing is touched. Set `publish.delta` and its layout, remove that folder, or name it in `exclude`, as in exclude = [\"{DELTA_LOG}/**\"]"
+    ))
 }
 
 impl Run {

@@ -115,6 +115,18 @@ async fn name_odd_keys(store: &dyn ObjectStore, files: &mut Vec<Listed>) -> Resu
     Ok(())
 }
 
+/// Whether the root of a store has the log of a Delta table.
+///
+/// # Errors
+/// [`Error::Store`] where it cannot be listed.
+pub async fn has_root_log(store: &dyn ObjectStore) -> Result<bool> {
+    match store.list(Some(&path(names::DELTA_LOG)?)).try_next().await {
+        Ok(found) => Ok(found.is_some()),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(e) => Err(Error::store(format!("cannot list `{}`", names::DELTA_LOG), e)),
+    }
+}
+
 /// Everything under a tenant.
 ///
 /// # Errors

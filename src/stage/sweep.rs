@@ -180,12 +180,7 @@ impl Sweeper<'_> {
         if self.table.is_some_and(|t| t.log == names::DELTA_LOG) || !self.rules.sees_root_log() {
             return Ok(None);
         }
-        let first = self.store.list(Some(&path(names::DELTA_LOG)?)).next().await;
-        match first.transpose() {
-            Ok(found) => Ok(found.map(|_| names::DELTA_LOG.to_owned())),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(e) => Err(Error::store(format!("cannot list `{}`", names::DELTA_LOG), e)),
-        }
+        Ok(discover::has_root_log(self.store.as_ref()).await?.then(|| names::DELTA_LOG.to_owned()))
     }
 
     /// Deletes in bulk, and one by one where a store knows no bulk delete. One that is locked or denied keeps no other here: those that went, and why the first did not.

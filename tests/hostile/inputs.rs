@@ -404,3 +404,15 @@ async fn a_key_that_is_no_path_stops_nobody_on_s3() {
     let json = job::json(&envs, 0, ["run", "--json", "--store", &store]);
     assert_eq!(json["totals"]["status"], "idle", "{json}");
 }
+
+#[tokio::test]
+async fn a_tenant_that_is_named_is_refused_for_a_table_in_the_root_too() {
+    let store: crate::support::Store = std::sync::Arc::new(object_store::memory::InMemory::new());
+    crate::support::seed(&store, "acme", 3, 10, Utc::now()).await;
+    crate::support::put(&store, "_delta_log/00000000000000000000.json", "{}").await;
+    let before = crate::support::tenant_keys(&store, "acme").await;
+    let manager = icepack::CompactionManager::new(store.clone(), icepack::CompactionConfig::default());
+    let error = manager.compact_tenant("acme").await.unwrap_err();
+    assert!(error.exit_code() == 5 && error.to_string().contains("`_delta_log` in the root of the store"), "{error}");
+    assert_eq!(crate::support::tenant_keys(&store, "acme").await, before);
+}
