@@ -343,6 +343,9 @@ impl Context {
         for root in unmarked {
             root.mark(self.clock.as_ref()).await?;
         }
+        for (directory, role) in [(&self.directory, Role::Store), (&self.archive_directory, Role::Archive)] {
+            directory.as_ref().map_or(Ok(()), |d| d.sweep_markers(role))?;
+        }
         let time = Arc::new(PassClock::new(Arc::clone(&self.clock), store_time));
         if let Some(ahead) = time.too_far() {
             tracing::warn!("this machine's clock is {} the store's: no row expires before it is set (NTP)", apart(ahead));

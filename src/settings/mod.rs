@@ -376,6 +376,10 @@ impl Settings {
 
     /// Every setting: path, value, origin.
     pub fn all(&self) -> Vec<(String, Shown, Source)> {
-        keys::show_all(&self.draft).into_iter().map(|(path, shown)| (path.clone(), shown, self.source(&path))).collect()
+        // What is built in and not heeded is shown as it holds.
+        let kept: BTreeMap<String, Shown> =
+            self.unheeded().into_iter().map(|(tenant, _)| (keys::tenant_ttl_path(&tenant), Shown::ttl(self.retention().ttl_for(&tenant)))).collect();
+        let all = keys::show_all(&self.draft).into_iter();
+        all.map(|(path, shown)| (path.clone(), kept.get(&path).cloned().unwrap_or(shown), self.source(&path))).collect()
     }
 }

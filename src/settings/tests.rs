@@ -200,7 +200,7 @@ fn a_flag_beats_the_environment_beats_the_file_key_by_key() {
     assert_eq!(shown("memory_limit"), ("2GiB".into(), "environment ICEPACK_MEMORY_LIMIT".into()));
     assert_eq!(shown("compaction.min_files_to_compact"), ("7".into(), "icepack.toml:4".into()));
     assert_eq!(shown("sweep.orphan_grace"), ("1d".into(), "default".into()));
-    assert_eq!(shown("retention.tenants.system"), ("30d".into(), "default".into()));
+    assert_eq!(shown("retention.tenants.system"), ("forever".into(), "default".into()), "without an archive nothing is dropped by what is built in");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
+use super::local;
 use super::store::path;
 use crate::error::{Error, Result};
 use crate::model::file::Listed;
@@ -336,6 +337,25 @@ pub async fn present(store: &Arc<dyn ObjectStore>, keys: Vec<Key>) -> Result<BTr
     let asked = stream::iter(keys).map(|key| is_there(Arc::clone(store), key));
     let found: Vec<Option<Key>> = asked.buffer_unordered(HEADS_AT_ONCE).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
+}
+
+/// Those of `keys` that are gone for certain. Each is asked for; of what lies behind a link by now nothing is known.
+///
+/// # Errors
+/// As [`present`].
+pub async fn gone(store: &Arc<dyn ObjectStore>, keys: Vec<Key>) -> Result<BTreeSet<Key>> {
+    let asked = stream::iter(keys).map(|key| {
+        let store = Arc::clone(store);
+        async move {
+            match is_there(store, key.clone()).await {
+                Ok(found) => Ok(found.is_none().then_some(key)),
+                Err(Error::Store { source, .. }) if local::is_behind_link(&source) => Ok(None),
+                Err(e) => Err(e),
+            }
+        }
+    });
+    let gone: Vec<Option<Key>> = asked.buffer_unordered(HEADS_AT_ONCE).try_collect().await?;
+    Ok(gone.into_iter().flatten().collect())
 }
 
 /// Outputs that say that head is an older manifest. The store is asked for head's time only where there are some that could.

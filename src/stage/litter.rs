@@ -9,6 +9,7 @@ use super::local::link_on_the_way;
 use crate::error::{Error, Result};
 use crate::model::inputs::Rules;
 use crate::model::manifest::Manifest;
+use crate::model::marker::Role;
 use crate::model::names::{self, FileId, FileKind, Tenant};
 
 /// The directory of a store, or of an archive.
@@ -57,6 +58,26 @@ impl Directory {
             }
         }
         Ok(pending)
+    }
+
+    /// Removes the half-written markers of `role` once the marker is there. Whoever is still writing one finds it.
+    ///
+    /// # Errors
+    /// As [`Self::sweep`].
+    pub fn sweep_markers(&self, role: Role) -> Result<()> {
+        let marker = self.0.join(role.marker_key());
+        let Some((folder, name)) = marker.parent().zip(marker.file_name().and_then(|n| n.to_str())) else { return Ok(()) };
+        if !marker.is_file() || link_on_the_way(&self.0, &role.marker_key()).is_some() {
+            return Ok(());
+        }
+        let entries = std::fs::read_dir(folder).map_err(|e| Error::local(format!("cannot read `{}`", folder.display()), e))?;
+        for entry in entries.flatten() {
+            let is_staged = entry.file_name().to_str().and_then(|n| n.strip_prefix(name)).is_some_and(|rest| rest.starts_with('#'));
+            if is_staged {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the archive in this directory has half-written files of a tenant's.

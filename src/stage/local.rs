@@ -73,8 +73,17 @@ pub fn link_on_the_way(root: &FsPath, key: &str) -> Option<PathBuf> {
 
 fn check(root: &FsPath, key: &Path) -> Result<()> {
     let Some(link) = link_on_the_way(root, key.as_ref()) else { return Ok(()) };
-    let why = format!("`{key}` lies behind the link `{}`: links are not followed, move the files themselves here", link.display());
-    Err(Error::Generic { store: "directory", source: why.into() })
+    let why = BehindLink(format!("`{key}` lies behind the link `{}`: links are not followed, move the files themselves here", link.display()));
+    Err(Error::Generic { store: "directory", source: Box::new(why) })
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct BehindLink(String);
+
+/// Whether a key was not looked at because a link is on its way: then nothing is known of it.
+pub fn is_behind_link(error: &Error) -> bool {
+    matches!(error, Error::Generic { source, .. } if source.is::<BehindLink>())
 }
 
 /// What a walk meets.

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::model::inputs::Exclude;
 use crate::model::marker::{Marker, Role};
 use crate::model::names::{FileId, STATE_DIR};
+use crate::parquet_io::source::short_body;
 
 /// Keys of an unmarked store that are looked at for archive objects: one page of a listing.
 const SAMPLE: usize = 1_000;
@@ -72,8 +73,8 @@ impl Root {
         let put = self.store.put_opts(&path(&key)?, json.into(), PutOptions::from(PutMode::Create)).await;
         match put {
             Ok(_) => Ok(()),
-            // Another run was first, or our own reply was lost and the put was tried again. Either way, what is there decides.
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => self.read(self.role).await.map(drop),
+            // Another run was first, or our own reply was lost. Either way, what is there decides.
+            Err(_) if self.read(self.role).await? => Ok(()),
             Err(e @ (object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. })) if self.role == Role::Archive => {
                 tracing::warn!("the archive {} could not be marked as one, so that a mistaken `--store` is noticed later: {e}", self.store);
                 Ok(())
@@ -86,11 +87,17 @@ impl Root {
     async fn read(&self, role: Role) -> Result<bool> {
         let key = role.marker_key();
         let what = || format!("cannot read the marker `{key}` of {}", self.store);
-        let body = match self.store.get(&path(&key)?).await {
-            Ok(found) => found.bytes().await.map_err(|e| Error::store(what(), e))?,
+        let found = match self.store.get(&path(&key)?).await {
+            Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Ok(false),
             Err(e) => return Err(Error::store(what(), e)),
         };
+        let size = found.meta.size;
+        let body = found.bytes().await.map_err(|e| Error::store(what(), e))?;
+        // Half a body is the network's doing: it must not be called a damaged marker.
+        if body.len() as u64 != size {
+            return Err(short_body(&key, body.len(), size));
+        }
         match serde_json::from_slice::<Marker>(&body) {
             Ok(marker) if marker.kind == role => Ok(true),
             Ok(marker) => Err(Error::Refused(format!(
@@ -175,7 +182,10 @@ impl Root {
     async fn first_state(&self, store: &Arc<dyn ObjectStore>, folder: Option<&str>) -> Result<Option<String>> {
         let dir = folder.map_or_else(|| STATE_DIR.to_owned(), |folder| format!("{folder}/{STATE_DIR}"));
         let probes = format!("{dir}/_probe/");
-        let is_state = |m: &ObjectMeta| !m.location.as_ref().starts_with(&probes);
+        // A run that began with this one may have marked the place just now.
+        let own = folder.is_none() && Arc::ptr_eq(store, &self.store);
+        let marker = self.role.marker_key();
+        let is_state = |m: &ObjectMeta| !m.location.as_ref().starts_with(&probes) && !(own && m.location.as_ref() == marker);
         let mut keys = store.list(Some(&path(&dir)?)).try_filter(|m| std::future::ready(is_state(m)));
         match keys.try_next().await {
             Ok(first) => Ok(first.map(|m| m.location.into())),

@@ -161,8 +161,8 @@ impl Sweeper<'_> {
         let deleted: BTreeSet<&Key> = deleted.iter().collect();
         let unlisted = sweep::standings(head, listing).into_iter().filter(|(_, standing)| *standing == Standing::Unlisted).map(|(r, _)| &r.key);
         let ask: Vec<Key> = unlisted.filter(|key| !deleted.contains(key)).cloned().collect();
-        let there = discover::present(self.store, ask.clone()).await?;
-        Ok(ask.into_iter().filter(|key| !there.contains(key)).chain(deleted.into_iter().cloned()).collect())
+        let gone = discover::gone(self.store, ask).await?;
+        Ok(gone.into_iter().chain(deleted.into_iter().cloned()).collect())
     }
 
     /// Looks at the files that lie under retired names and do not show the tags that were retired: a copy of a store changes every tag.

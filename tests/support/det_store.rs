@@ -66,6 +66,11 @@ impl Clock for ProcessClock {
     fn monotonic_ms(&self) -> u64 {
         self.time.0.load(Ordering::SeqCst).cast_unsigned()
     }
+
+    // A directory tells the real time, and this clock does not.
+    fn ahead_of(&self, _: DateTime<Utc>) -> TimeDelta {
+        TimeDelta::zero()
+    }
 }
 
 type Times = Arc<Mutex<HashMap<Path, DateTime<Utc>>>>;

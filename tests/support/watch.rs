@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 use futures::TryStreamExt;
 use icepack::invariants::{Deletion, World};
 use icepack::model::manifest::{Manifest, Receipt};
+use icepack::model::marker::Role;
 use icepack::model::names::{self, FileKind, Tenant};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
@@ -154,6 +155,13 @@ impl Watch {
     }
 
     fn check_name(&self, side: Side, key: &str) {
+        let role = match side {
+            Side::Hot => Role::Store,
+            Side::Cold => Role::Archive,
+        };
+        if key == role.marker_key() {
+            return;
+        }
         let tenant = key.split('/').next().and_then(|name| Tenant::parse(name).ok());
         let ours = tenant.is_some_and(|tenant| match side {
             Side::Hot => matches!(names::classify(&tenant, key), FileKind::Snapshot(_)),
