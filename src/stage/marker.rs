@@ -185,7 +185,10 @@ impl Root {
         // A run that began with this one may have marked the place just now.
         let own = folder.is_none() && Arc::ptr_eq(store, &self.store);
         let marker = self.role.marker_key();
-        let is_state = |m: &ObjectMeta| !m.location.as_ref().starts_with(&probes) && !(own && m.location.as_ref() == marker);
+        let is_state = |m: &ObjectMeta| {
+            let key = m.location.as_ref();
+            !(key.starts_with(&probes) || own && key == marker)
+        };
         let mut keys = store.list(Some(&path(&dir)?)).try_filter(|m| std::future::ready(is_state(m)));
         match keys.try_next().await {
             Ok(first) => Ok(first.map(|m| m.location.into())),
