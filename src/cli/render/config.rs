@@ -52,7 +52,7 @@ mod tests {
         let line = |start: &str| text.lines().find(|l| l.starts_with(start)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(line("store "), "store /data some.toml:2");
         assert_eq!(line("memory_limit "), "memory_limit 1GiB environment ICEPACK_MEMORY_LIMIT");
-        assert_eq!(line("retention.tenants.system "), "retention.tenants.system 30d default");
+        assert_eq!(line("retention.tenants.system "), "retention.tenants.system forever default", "it is built in, and there is no archive");
     }
 
     #[test]
