@@ -43,8 +43,9 @@ fn named(version: &Version) -> Vec<String> {
 }
 
 /// But for the records of passes.
+/// Without what each pass leaves in a store: its record, and the store's marker.
 fn without_runs(keys: Vec<String>) -> Vec<String> {
-    keys.into_iter().filter(|k| !k.starts_with("_icepack/runs/")).collect()
+    keys.into_iter().filter(|k| !k.starts_with("_icepack/runs/") && k != "_icepack/store.json").collect()
 }
 
 async fn live_keys(store: &Store, tenant: &str) -> Vec<String> {
