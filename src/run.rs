@@ -45,7 +45,6 @@ use crate::plan::money::{self, Pricing};
 use crate::plan::{compaction, expiry, shard, status};
 use crate::progress::{Event, Progress};
 use crate::stage::counting::{Counters, CountingStore};
-
 use crate::stage::litter::Directory;
 use crate::stage::marker::Root;
 use crate::stage::survey::Surveyor;

@@ -21,7 +21,7 @@ pub enum Input {
     Raw,
     /// Of our own table; nobody else's business.
     Ours,
-    /// Left alone.
+    /// Left alone, and counted by its reason.
     Ignored(Ignored),
     /// Part of what is somebody else's: the whole tenant is left alone.
     Foreign(Foreign),
@@ -126,7 +126,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 /// What a placeholder stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Odd {
-    /// A link.
+    /// A link in a directory, wherever it leads.
     Link,
     /// A key that is not plain.
     Key,

@@ -283,6 +283,12 @@ pub(super) fn named(stem: &str) -> Option<Named<'_>> {
     dated_name("snapshot.", stem).map(|(whose, id)| Named::Snapshot(whose, id))
 }
 
+/// Whether a key is that of an archive object, whichever tenant's.
+pub fn is_archive_object(key: &str) -> bool {
+    let stem = key.rsplit('/').next().and_then(|name| name.strip_suffix(".parquet"));
+    stem.and_then(named) == Some(Named::ArchiveObject)
+}
+
 /// The id in the name of an archive object of `tenant`, or of its receipt.
 pub fn parse_archive_name(tenant: &Tenant, name: &str) -> Option<FileId> {
     let stem = name.strip_suffix(".receipt.json").or_else(|| name.strip_suffix(".parquet"))?;

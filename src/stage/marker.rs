@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::model::inputs::Exclude;
 use crate::model::marker::{Marker, Role};
-use crate::model::names::{FileId, STATE_DIR};
+use crate::model::names::{self, FileId, STATE_DIR};
 use crate::parquet_io::source::short_body;
 
 /// Keys of an unmarked store that are looked at for archive objects: one page of a listing.
@@ -126,7 +126,7 @@ impl Root {
         let sample: Vec<ObjectMeta> =
             self.store.list(None).take(SAMPLE).take_while(|m| std::future::ready(m.is_ok())).filter_map(|m| async { m.ok() }).collect().await;
         let (of_archive, others): (Vec<_>, Vec<_>) =
-            sample.iter().map(|m| m.location.as_ref()).filter(|k| k.ends_with(".parquet")).partition(|k| is_archive_object(k));
+            sample.iter().map(|m| m.location.as_ref()).filter(|k| k.ends_with(".parquet")).partition(|k| names::is_archive_object(k));
         match of_archive.first() {
             Some(first) if others.is_empty() => Err(self.mistaken(Role::Archive, format!("all its Parquet files are archive objects, as `{first}`"))),
             _ => Ok(()),
@@ -196,12 +196,6 @@ impl Root {
             Err(e) => Err(Error::store(format!("cannot list `{dir}` of {store}"), e)),
         }
     }
-}
-
-/// `…/archive.<tenant>.<from>-<to>.<id>.parquet`, whichever tenant's.
-fn is_archive_object(key: &str) -> bool {
-    let stem = key.rsplit('/').next().and_then(|name| name.strip_prefix("archive.")?.strip_suffix(".parquet"));
-    stem.and_then(|stem| stem.rsplit_once('.')).is_some_and(|(_, id)| id.parse::<FileId>().is_ok())
 }
 
 fn article(role: Role) -> &'static str {
