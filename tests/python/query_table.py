@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
 
+from leave import leave
 from read_table import storage_options
 
 table, sql = sys.argv[1:]
@@ -25,3 +26,4 @@ try:
 except pl.exceptions.PolarsError as e:
     answer["polars"] = f"{type(e).__name__}: {e}"
 print(json.dumps(answer, default=str))
+leave()

@@ -35,6 +35,8 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import TableNotFoundError
 
+from leave import leave
+
 COLUMNS = ["event_id", "timestamp"]
 
 
@@ -195,4 +197,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -19,6 +19,7 @@ ENGINES = ("datafusion", "duckdb", "polars", "deltalake", "pyarrow")
 PRELUDE = f"""
 import sys
 sys.path.insert(0, {str(here)!r})
+from leave import leave
 from read_table import storage_options
 table_url = lambda tenant: {tables!r} + "/" + tenant
 try:
@@ -43,7 +44,7 @@ with tempfile.TemporaryDirectory() as folder:
         if name in left_out:
             continue
         script = folder / "example.py"
-        script.write_text(PRELUDE + block)
+        script.write_text(PRELUDE + block + "leave()\n")
         done = subprocess.run([sys.executable, script], cwd=folder, capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"this example fails:\n{block}\n{done.stderr}")
