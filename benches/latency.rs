@@ -1,8 +1,13 @@
-//! A pass over a store that is far away: every request takes 30 ms, and all replies together come at 100 MB/s.
+//! A pass over a store that is far away: every request takes 30 ms, and all replies together come
+//! at 100 MB/s.
 //!
-//! Prints the time of the pass beside the larger of what its CPU work and its bytes alone would take.
+//! Prints the time of the pass beside the larger of what its CPU work and its bytes alone would
+//! take.
 
-#![allow(clippy::disallowed_methods, reason = "a benchmark measures with the real clock")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a benchmark measures with the real clock"
+)]
 
 use std::fmt;
 use std::ops::Range;
@@ -18,8 +23,9 @@ use icepack::{CompactionConfig, CompactionManager};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result, UploadPart,
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    UploadPart,
 };
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
@@ -70,7 +76,11 @@ struct FarUpload {
 #[async_trait]
 impl MultipartUpload for FarUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let (up, bytes, part) = (self.up.clone(), data.content_length(), self.inner.put_part(data));
+        let (up, bytes, part) = (
+            self.up.clone(),
+            data.content_length(),
+            self.inner.put_part(data),
+        );
         Box::pin(async move {
             tokio::time::sleep(LATENCY).await;
             up.carry(bytes).await;
@@ -90,15 +100,27 @@ impl MultipartUpload for FarUpload {
 
 #[async_trait]
 impl ObjectStore for Far {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
         tokio::time::sleep(LATENCY).await;
         self.up.carry(payload.content_length()).await;
         self.inner.put_opts(location, payload, options).await
     }
 
-    async fn put_multipart_opts(&self, location: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         tokio::time::sleep(LATENCY).await;
-        Ok(Box::new(FarUpload { inner: self.inner.put_multipart_opts(location, options).await?, up: self.up.clone() }))
+        Ok(Box::new(FarUpload {
+            inner: self.inner.put_multipart_opts(location, options).await?,
+            up: self.up.clone(),
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -107,11 +129,23 @@ impl ObjectStore for Far {
             return self.inner.get_opts(location, options).await;
         }
         let reply = self.inner.get_opts(location, options).await?;
-        let (meta, range, attributes, extensions) = (reply.meta.clone(), reply.range.clone(), reply.attributes.clone(), reply.extensions.clone());
+        let (meta, range, attributes, extensions) = (
+            reply.meta.clone(),
+            reply.range.clone(),
+            reply.attributes.clone(),
+            reply.extensions.clone(),
+        );
         let bytes = reply.bytes().await?;
         self.down.carry(bytes.len()).await;
-        let payload = GetResultPayload::Stream(futures::stream::once(async move { Ok(bytes) }).boxed());
-        Ok(GetResult { payload, meta, range, attributes, extensions })
+        let payload =
+            GetResultPayload::Stream(futures::stream::once(async move { Ok(bytes) }).boxed());
+        Ok(GetResult {
+            payload,
+            meta,
+            range,
+            attributes,
+            extensions,
+        })
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
@@ -119,24 +153,36 @@ impl ObjectStore for Far {
         self.inner.get_ranges(location, ranges).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         // As S3 does it: a thousand in a request.
         let inner = Arc::clone(&self.inner);
         let batches = locations.chunks(1_000).then(move |batch| {
             let inner = Arc::clone(&inner);
             async move {
                 tokio::time::sleep(LATENCY).await;
-                futures::stream::iter(inner.delete_stream(futures::stream::iter(batch).boxed()).collect::<Vec<_>>().await)
+                futures::stream::iter(
+                    inner
+                        .delete_stream(futures::stream::iter(batch).boxed())
+                        .collect::<Vec<_>>()
+                        .await,
+                )
             }
         });
         batches.flatten().boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let pages = self.inner.list(prefix).chunks(1_000).then(|page| async move {
-            tokio::time::sleep(LATENCY).await;
-            futures::stream::iter(page)
-        });
+        let pages = self
+            .inner
+            .list(prefix)
+            .chunks(1_000)
+            .then(|page| async move {
+                tokio::time::sleep(LATENCY).await;
+                futures::stream::iter(page)
+            });
         pages.flatten().boxed()
     }
 
@@ -159,18 +205,34 @@ fn events(i: usize, files: usize) -> Vec<u8> {
     let base = 1_772_323_200_000_000 + slot * i as i64;
     let mut times: Vec<i64> = (0..ROWS).map(|_| base + rng.i64(0..slot * 3 / 2)).collect();
     times.sort_unstable();
-    let ids: Vec<String> = (0..ROWS).map(|_| format!("{:032x}", rng.u128(..))).collect();
-    let payloads = ids.iter().map(|id| format!(r#"{{"amount_cents":{},"currency":"EUR","session":"{}","note":"{}"}}"#, rng.u32(..), &id[..13], &id[13..]));
+    let ids: Vec<String> = (0..ROWS)
+        .map(|_| format!("{:032x}", rng.u128(..)))
+        .collect();
+    let payloads = ids.iter().map(|id| {
+        format!(
+            r#"{{"amount_cents":{},"currency":"EUR","session":"{}","note":"{}"}}"#,
+            rng.u32(..),
+            &id[..13],
+            &id[13..]
+        )
+    });
     let payloads: ArrayRef = Arc::new(StringArray::from_iter_values(payloads.collect::<Vec<_>>()));
-    let kinds: ArrayRef = Arc::new(StringArray::from_iter_values(times.iter().map(|t| format!("order.{}", t % 10))));
+    let kinds: ArrayRef = Arc::new(StringArray::from_iter_values(
+        times.iter().map(|t| format!("order.{}", t % 10)),
+    ));
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("event_id", Arc::new(StringArray::from_iter_values(&ids))),
         ("event_type", kinds),
         ("payload", payloads),
-        ("timestamp", Arc::new(TimestampMicrosecondArray::from(times))),
+        (
+            "timestamp",
+            Arc::new(TimestampMicrosecondArray::from(times)),
+        ),
     ];
     let batch = RecordBatch::try_from_iter(columns).unwrap();
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .build();
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.into_inner().unwrap()
@@ -179,9 +241,15 @@ fn events(i: usize, files: usize) -> Vec<u8> {
 /// CPU seconds of this process so far.
 fn cpu() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = text[text.rfind(')').unwrap()..].split_whitespace().collect();
+    let fields: Vec<&str> = text[text.rfind(')').unwrap()..]
+        .split_whitespace()
+        .collect();
     // utime and stime, in hundredths of a second on Linux.
-    fields[12..14].iter().map(|f| f.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+    fields[12..14]
+        .iter()
+        .map(|f| f.parse::<f64>().unwrap())
+        .sum::<f64>()
+        / 100.0
 }
 
 async fn total(store: &InMemory, name: &str) -> (usize, u64) {
@@ -192,7 +260,10 @@ async fn total(store: &InMemory, name: &str) -> (usize, u64) {
 
 fn main() {
     let files: usize = std::env::var("ICEPACK_BENCH_FILES").map_or(2_000, |n| n.parse().unwrap());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let near = Arc::new(InMemory::new());
         for i in 0..files {
@@ -200,15 +271,27 @@ fn main() {
             near.put(&path, events(i, files).into()).await.unwrap();
         }
         let (_, bytes_in) = total(&near, "events-").await;
-        let far = Far { inner: Arc::clone(&near), down: Wire::new(), up: Wire::new() };
+        let far = Far {
+            inner: Arc::clone(&near),
+            down: Wire::new(),
+            up: Wire::new(),
+        };
         let manager = CompactionManager::new(Arc::new(far), CompactionConfig::default());
         let (wall, before) = (Instant::now(), cpu());
         let report = manager.compact().await.unwrap();
         let (wall, cpu) = (wall.elapsed().as_secs_f64(), cpu() - before);
         let (_, bytes_out) = total(&near, "snapshot.").await;
         let wire = bytes_in.max(bytes_out) as f64 / BYTES_PER_SECOND;
-        println!("{files} files, {:.1} MB in, {:.1} MB out; 30 ms a request, 100 MB/s each way", bytes_in as f64 / 1e6, bytes_out as f64 / 1e6);
-        println!("wall {wall:.2} s; CPU {cpu:.2} s; bytes over bandwidth {wire:.2} s; wall ÷ the larger {:.2}", wall / cpu.max(wire));
+        println!(
+            "{files} files, {:.1} MB in, {:.1} MB out; 30 ms a request, 100 MB/s each way",
+            bytes_in as f64 / 1e6,
+            bytes_out as f64 / 1e6
+        );
+        println!(
+            "wall {wall:.2} s; CPU {cpu:.2} s; bytes over bandwidth {wire:.2} s; wall ÷ the \
+             larger {:.2}",
+            wall / cpu.max(wire)
+        );
         println!("{report:?}");
     });
 }

@@ -20,14 +20,37 @@ fn at(hour: i64) -> DateTime<Utc> {
 
 /// So many files, `raw` in a hundred of them raw and the others finished snapshots.
 fn inventory(tenant: &Tenant, files: i64, raw: i64) -> Inventory {
-    let mut head = Manifest::first(tenant.clone(), Stamp { run_id: FileId::NIL, commit_id: FileId::NIL, at: at(0) });
+    let mut head = Manifest::first(
+        tenant.clone(),
+        Stamp {
+            run_id: FileId::NIL,
+            commit_id: FileId::NIL,
+            at: at(0),
+        },
+    );
     let mut listing = Vec::new();
     for n in 0..files {
-        let mut listed = Listed { key: format!("acme/2024-10/{n:012}.parquet"), size: MIB, etag: Some(format!("\"{n:032x}\"")), modified: at(n) };
+        let mut listed = Listed {
+            key: format!("acme/2024-10/{n:012}.parquet"),
+            size: MIB,
+            etag: Some(format!("\"{n:032x}\"")),
+            modified: at(n),
+        };
         if n % 100 >= raw {
-            let (from, to) = (Micros::from_datetime(at(n)), Micros::from_datetime(at(n + 1)));
-            let id = FileId(Ulid::from_parts(u64::try_from(at(n).timestamp_millis()).unwrap_or(0), u128::from(n.unsigned_abs())));
-            let stats = RowStats { rows: 1, min: Some(from), max: Some(to), ..RowStats::default() };
+            let (from, to) = (
+                Micros::from_datetime(at(n)),
+                Micros::from_datetime(at(n + 1)),
+            );
+            let id = FileId(Ulid::from_parts(
+                u64::try_from(at(n).timestamp_millis()).unwrap_or(0),
+                u128::from(n.unsigned_abs()),
+            ));
+            let stats = RowStats {
+                rows: 1,
+                min: Some(from),
+                max: Some(to),
+                ..RowStats::default()
+            };
             listed.key = snapshot_key(tenant, from, to, id);
             listed.size = 100 * MIB;
             head.snapshots.push(Snapshot {
@@ -42,18 +65,29 @@ fn inventory(tenant: &Tenant, files: i64, raw: i64) -> Inventory {
         }
         listing.push(listed);
     }
-    Inventory { head: Some(head), listing }
+    Inventory {
+        head: Some(head),
+        listing,
+    }
 }
 
 fn plan(c: &mut Criterion) {
-    let Ok(tenant) = Tenant::parse("acme") else { return };
+    let Ok(tenant) = Tenant::parse("acme") else {
+        return;
+    };
     let policy = CompactionConfig::default().policy_for("acme");
     let mut group = c.benchmark_group("plan");
     for files in [10_000_u32, 100_000] {
-        for (what, raw) in [("raw files", 100), ("finished snapshots", 0), ("half and half", 50)] {
+        for (what, raw) in [
+            ("raw files", 100),
+            ("finished snapshots", 0),
+            ("half and half", 50),
+        ] {
             let inventory = inventory(&tenant, i64::from(files), raw);
             group.throughput(Throughput::Elements(u64::from(files)));
-            group.bench_function(BenchmarkId::new(what, files), |b| b.iter(|| compaction::plan(&tenant, black_box(&inventory), &policy, at(200_000))));
+            group.bench_function(BenchmarkId::new(what, files), |b| {
+                b.iter(|| compaction::plan(&tenant, black_box(&inventory), &policy, at(200_000)))
+            });
         }
     }
     group.finish();

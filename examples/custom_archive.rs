@@ -1,7 +1,8 @@
-//! An archive of one's own: expired rows go to files in a directory, and each is noted in a ledger there. `cargo run --example custom_archive`
+//! An archive of one's own: expired rows go to files in a directory, and each is noted in a ledger
+//! there. `cargo run --example custom_archive`
 //!
-//! What the job relies on is in the documentation of [`ArchiveTarget`]: a receipt is returned only once the rows are where they would survive a power cut, and have
-//! been read back.
+//! What the job relies on is in the documentation of [`ArchiveTarget`]: a receipt is returned only
+//! once the rows are where they would survive a power cut, and have been read back.
 
 use std::fs::File;
 use std::io::Write;
@@ -30,11 +31,19 @@ struct Shelf {
 
 impl Shelf {
     fn failed(&self, why: impl std::fmt::Display) -> Error {
-        Error::Archive { target: self.description(), why: why.to_string() }
+        Error::Archive {
+            target: self.description(),
+            why: why.to_string(),
+        }
     }
 
-    /// Puts a file there as a whole and for good, or not at all. One that is there already is taken for ours: its name has an id that nobody else mints.
-    fn put(&self, key: &str, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> std::io::Result<()> {
+    /// Puts a file there as a whole and for good, or not at all. One that is there already is taken
+    /// for ours: its name has an id that nobody else mints.
+    fn put(
+        &self,
+        key: &str,
+        write: impl FnOnce(&mut File) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
         let path = self.directory.join(key);
         let folder = path.parent().unwrap_or(&self.directory);
         std::fs::create_dir_all(folder)?;
@@ -55,28 +64,54 @@ impl ArchiveTarget for Shelf {
         format!("shelf {}", self.directory.display())
     }
 
-    async fn archive(&self, request: ArchiveRequest, mut rows: BatchStream) -> Result<Receipt, Error> {
+    async fn archive(
+        &self,
+        request: ArchiveRequest,
+        mut rows: BatchStream,
+    ) -> Result<Receipt, Error> {
         let (mut counter, mut writer) = (None, None);
         while let Some(batch) = rows.next().await {
-            // An error here means that the merge failed: what was sent so far is not all, so there must be no receipt.
+            // An error here means that the merge failed: what was sent so far is not all, so there
+            // must be no receipt.
             let batch = batch?;
-            let counter = counter.get_or_insert_with(|| Counter::new(&batch.schema(), &request.timestamp_column));
-            counter.as_mut().ok_or_else(|| self.failed("no timestamps"))?.add(&batch).map_err(|e| self.failed(e))?;
+            let counter = counter
+                .get_or_insert_with(|| Counter::new(&batch.schema(), &request.timestamp_column));
+            counter
+                .as_mut()
+                .ok_or_else(|| self.failed("no timestamps"))?
+                .add(&batch)
+                .map_err(|e| self.failed(e))?;
             if writer.is_none() {
-                writer = Some(ArrowWriter::try_new(Vec::new(), batch.schema(), None).map_err(|e| self.failed(e))?);
+                writer = Some(
+                    ArrowWriter::try_new(Vec::new(), batch.schema(), None)
+                        .map_err(|e| self.failed(e))?,
+                );
             }
             if let Some(writer) = &mut writer {
                 writer.write(&batch).map_err(|e| self.failed(e))?;
             }
         }
-        let (Some(Some(counter)), Some(writer)) = (counter, writer) else { return Err(self.failed("no rows")) };
+        let (Some(Some(counter)), Some(writer)) = (counter, writer) else {
+            return Err(self.failed("no rows"));
+        };
         // A real one would write as it goes: `request.budget` says how many bytes it may hold.
         let bytes = writer.into_inner().map_err(|e| self.failed(e))?;
         let mut receipt = request.receipt(self.description(), bytes.len() as u64, *counter.stats());
-        self.put(&receipt.key, |file| file.write_all(&bytes)).map_err(|e| self.failed(e))?;
+        self.put(&receipt.key, |file| file.write_all(&bytes))
+            .map_err(|e| self.failed(e))?;
 
-        let shelf = Arc::new(LocalFileSystem::new_with_prefix(&self.directory).map_err(|e| self.failed(e))?);
-        if read_stats(shelf, receipt.key.clone(), receipt.size, &request.timestamp_column).await? != receipt.stats {
+        let shelf = Arc::new(
+            LocalFileSystem::new_with_prefix(&self.directory).map_err(|e| self.failed(e))?,
+        );
+        if read_stats(
+            shelf,
+            receipt.key.clone(),
+            receipt.size,
+            &request.timestamp_column,
+        )
+        .await?
+            != receipt.stats
+        {
             return Err(self.failed(format!("`{}` does not hold what was written", receipt.key)));
         }
         receipt.verified = Some(Verified::Readback);
@@ -86,10 +121,19 @@ impl ArchiveTarget for Shelf {
     /// After the commit: from now on the object counts.
     async fn file_receipt(&self, receipt: &Receipt) -> Result<(), Error> {
         let json = serde_json::to_vec_pretty(receipt).map_err(|e| self.failed(e))?;
-        self.put(&receipt.receipt_key(), |file| file.write_all(&json)).map_err(|e| self.failed(e))?;
-        let ledger = File::options().append(true).create(true).open(self.directory.join("ledger.csv"));
-        let line = format!("{},{},{}\n", receipt.tenant, receipt.key, receipt.stats.rows);
-        ledger.and_then(|mut ledger| ledger.write_all(line.as_bytes())).map_err(|e| self.failed(e))
+        self.put(&receipt.receipt_key(), |file| file.write_all(&json))
+            .map_err(|e| self.failed(e))?;
+        let ledger = File::options()
+            .append(true)
+            .create(true)
+            .open(self.directory.join("ledger.csv"));
+        let line = format!(
+            "{},{},{}\n",
+            receipt.tenant, receipt.key, receipt.stats.rows
+        );
+        ledger
+            .and_then(|mut ledger| ledger.write_all(line.as_bytes()))
+            .map_err(|e| self.failed(e))
     }
 }
 
@@ -97,20 +141,40 @@ impl ArchiveTarget for Shelf {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
     let result = archive_old_rows(directory.path()).await?;
-    println!("{} rows archived, {} kept", result.ledger.rows_archived, result.ledger.rows_kept);
-    print!("{}", std::fs::read_to_string(directory.path().join("ledger.csv"))?);
+    println!(
+        "{} rows archived, {} kept",
+        result.ledger.rows_archived, result.ledger.rows_kept
+    );
+    print!(
+        "{}",
+        std::fs::read_to_string(directory.path().join("ledger.csv"))?
+    );
     Ok(())
 }
 
 /// Three files of a tenant whose rows are kept for 30 days, and are older.
-pub async fn archive_old_rows(shelf: &Path) -> Result<CompactionResult, Box<dyn std::error::Error>> {
+pub async fn archive_old_rows(
+    shelf: &Path,
+) -> Result<CompactionResult, Box<dyn std::error::Error>> {
     let store = Arc::new(InMemory::new());
     for file in 0..3 {
-        store.put(&format!("acme/{file}.parquet").into(), old_events(file * 10)?.into()).await?;
+        store
+            .put(
+                &format!("acme/{file}.parquet").into(),
+                old_events(file * 10)?.into(),
+            )
+            .await?;
     }
-    let archive = Arc::new(Shelf { directory: shelf.to_owned() });
-    let mut config = CompactionConfig { archive: Some(archive), ..CompactionConfig::default() };
-    config.retention.set("acme", Some(Duration::from_secs(30 * 86_400)));
+    let archive = Arc::new(Shelf {
+        directory: shelf.to_owned(),
+    });
+    let mut config = CompactionConfig {
+        archive: Some(archive),
+        ..CompactionConfig::default()
+    };
+    config
+        .retention
+        .set("acme", Some(Duration::from_secs(30 * 86_400)));
     Ok(CompactionManager::new(store, config).compact().await?)
 }
 
@@ -118,8 +182,12 @@ pub async fn archive_old_rows(shelf: &Path) -> Result<CompactionResult, Box<dyn 
 fn old_events(first: i64) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     #[allow(clippy::disallowed_methods, reason = "an example of the real time")]
     let then = Utc::now().timestamp_micros() - 90 * 86_400_000_000;
-    let ids = Arc::new(StringArray::from_iter_values((first..first + 10).map(|n| format!("event-{n}")))) as ArrayRef;
-    let times = Arc::new(TimestampMicrosecondArray::from_iter_values((first..first + 10).map(|n| then + n))) as ArrayRef;
+    let ids = Arc::new(StringArray::from_iter_values(
+        (first..first + 10).map(|n| format!("event-{n}")),
+    )) as ArrayRef;
+    let times = Arc::new(TimestampMicrosecondArray::from_iter_values(
+        (first..first + 10).map(|n| then + n),
+    )) as ArrayRef;
     let rows = RecordBatch::try_from_iter([("event_id", ids), ("timestamp", times)])?;
     let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), None)?;
     writer.write(&rows)?;

@@ -1,4 +1,5 @@
-//! The job inside a service: a task that makes a pass when one is due, watched and stopped with the service. `cargo run --example embedded`
+//! The job inside a service: a task that makes a pass when one is due, watched and stopped with the
+//! service. `cargo run --example embedded`
 //!
 //! Several services may do this on one store: commits are conditional, so two at once are safe.
 
@@ -13,7 +14,8 @@ use object_store::memory::InMemory;
 use parquet::arrow::ArrowWriter;
 use tokio::sync::Notify;
 
-/// What the service does with what it hears. It must not block: it is called from the tasks that do the work.
+/// What the service does with what it hears. It must not block: it is called from the tasks that do
+/// the work.
 struct Ears {
     done: Arc<Notify>,
 }
@@ -21,7 +23,9 @@ struct Ears {
 impl Progress for Ears {
     fn on(&self, event: Event<'_>) {
         match event {
-            Event::Planned { tenants, bytes } => println!("{tenants} tenants have something to do, {bytes} bytes"),
+            Event::Planned { tenants, bytes } => {
+                println!("{tenants} tenants have something to do, {bytes} bytes")
+            }
             Event::TenantDone { report } => {
                 println!("{}: {}", report.tenant, report.status.as_str());
                 self.done.notify_one();
@@ -34,7 +38,10 @@ impl Progress for Ears {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("{} passes compacted something", serve().await?.total_compactions);
+    println!(
+        "{} passes compacted something",
+        serve().await?.total_compactions
+    );
     Ok(())
 }
 
@@ -43,16 +50,31 @@ pub async fn serve() -> Result<CompactionStats, Box<dyn std::error::Error>> {
     // The service's own store: anything that object_store opens.
     let store = Arc::new(InMemory::new());
     for file in 0..3 {
-        store.put(&format!("acme/{file}.parquet").into(), events(file * 10)?.into()).await?;
+        store
+            .put(
+                &format!("acme/{file}.parquet").into(),
+                events(file * 10)?.into(),
+            )
+            .await?;
     }
-    let config = CompactionConfig { compaction_interval_seconds: 3600, max_duration: Some(Duration::from_secs(1800)), ..CompactionConfig::default() };
+    let config = CompactionConfig {
+        compaction_interval_seconds: 3600,
+        max_duration: Some(Duration::from_secs(1800)),
+        ..CompactionConfig::default()
+    };
     let done = Arc::new(Notify::new());
-    let manager = Arc::new(CompactionManager::new(store, config).with_progress(Arc::new(Ears { done: Arc::clone(&done) })));
+    let manager = Arc::new(
+        CompactionManager::new(store, config).with_progress(Arc::new(Ears {
+            done: Arc::clone(&done),
+        })),
+    );
 
-    // Looks every second whether a pass is due; the store remembers when the last one was, whoever made it.
+    // Looks every second whether a pass is due; the store remembers when the last one was, whoever
+    // made it.
     let task = tokio::spawn(CompactionTask::new(Arc::clone(&manager), 1).run());
 
-    // Here the service does what it is for, until it is told to end; this one has seen enough when a tenant is done.
+    // Here the service does what it is for, until it is told to end; this one has seen enough when
+    // a tenant is done.
     done.notified().await;
 
     // The task ends at the next safe point, and nothing is half-committed.
@@ -65,8 +87,12 @@ pub async fn serve() -> Result<CompactionStats, Box<dyn std::error::Error>> {
 
 /// Ten events, a minute apart.
 fn events(first: i64) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    let ids = Arc::new(StringArray::from_iter_values((first..first + 10).map(|n| format!("event-{n}")))) as ArrayRef;
-    let times = Arc::new(TimestampMicrosecondArray::from_iter_values((first..first + 10).map(|n| 1_760_000_000_000_000 + n * 60_000_000))) as ArrayRef;
+    let ids = Arc::new(StringArray::from_iter_values(
+        (first..first + 10).map(|n| format!("event-{n}")),
+    )) as ArrayRef;
+    let times = Arc::new(TimestampMicrosecondArray::from_iter_values(
+        (first..first + 10).map(|n| 1_760_000_000_000_000 + n * 60_000_000),
+    )) as ArrayRef;
     let rows = RecordBatch::try_from_iter([("event_id", ids), ("timestamp", times)])?;
     let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), None)?;
     writer.write(&rows)?;

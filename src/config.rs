@@ -34,13 +34,17 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub struct RetentionConfig {
     /// For tenants without an entry of their own. None keeps for ever.
     pub default_ttl: Option<Duration>,
-    /// By a tenant's name or a glob (`eu-*`). `None` as a value is an explicit "for ever". A name beats a glob, a longer glob a shorter one.
+    /// By a tenant's name or a glob (`eu-*`). `None` as a value is an explicit "for ever". A name
+    /// beats a glob, a longer glob a shorter one.
     pub per_tenant_ttl: HashMap<String, Option<Duration>>,
 }
 
 impl Default for RetentionConfig {
     fn default() -> Self {
-        Self { default_ttl: None, per_tenant_ttl: HashMap::from([("system".to_owned(), Some(30 * DAY))]) }
+        Self {
+            default_ttl: None,
+            per_tenant_ttl: HashMap::from([("system".to_owned(), Some(30 * DAY))]),
+        }
     }
 }
 
@@ -57,7 +61,10 @@ impl RetentionConfig {
 }
 
 /// The entry for `tenant`: by its name, else by the longest glob that matches.
-fn lookup<'a, V>(entries: impl Iterator<Item = (&'a String, &'a V)>, tenant: &str) -> Option<&'a V> {
+fn lookup<'a, V>(
+    entries: impl Iterator<Item = (&'a String, &'a V)>,
+    tenant: &str,
+) -> Option<&'a V> {
     let mut best: Option<(&String, &V)> = None;
     for (pattern, value) in entries {
         if pattern == tenant {
@@ -133,11 +140,14 @@ pub struct CompactionConfig {
     pub max_raw_age: Duration,
     /// How long a row may be overdue before its file is rewritten for its sake alone.
     pub slack: Duration,
-    /// Bytes that make an archive object worth it: expired rows wait for one another until they have so many, or the slack is over.
+    /// Bytes that make an archive object worth it: expired rows wait for one another until they
+    /// have so many, or the slack is over.
     pub archive_min_object_size: u64,
-    /// Plans are made as for an archive although `archive` is none. For who only looks; a pass is refused.
+    /// Plans are made as for an archive although `archive` is none. For who only looks; a pass is
+    /// refused.
     pub plan_for_archive: bool,
-    /// A pass that would expire more than this percentage of a tenant's rows is refused for that tenant; 100 refuses none.
+    /// A pass that would expire more than this percentage of a tenant's rows is refused for that
+    /// tenant; 100 refuses none.
     pub max_expire_percent: u8,
     /// What plans reckon with.
     pub prices: Prices,
@@ -159,7 +169,8 @@ pub struct CompactionConfig {
     pub spill_dir: Option<PathBuf>,
     /// By a tenant's name or a glob.
     pub overrides: BTreeMap<String, CompactionOverrides>,
-    /// Keeps Delta tables that show the live view. Only with the cargo feature `delta`; without it, a pass is refused.
+    /// Keeps Delta tables that show the live view. Only with the cargo feature `delta`; without
+    /// it, a pass is refused.
     pub publish: Option<Publish>,
     /// The part of the work that is this job's own, where several share it.
     pub shard: Shard,
@@ -209,14 +220,19 @@ const ENV_INTERVAL: &str = "ALLSOURCE_SNAPSHOT_INTERVAL_SECONDS";
 const ENV_SYSTEM_DAYS: &str = "ALLSOURCE_RETENTION_SYSTEM_DAYS";
 
 impl CompactionConfig {
-    /// The defaults, with `ALLSOURCE_SNAPSHOT_INTERVAL_SECONDS` and `ALLSOURCE_RETENTION_SYSTEM_DAYS` on top. Empty counts as unset; what
-    /// does not parse is warned about and left at its default: a typo must not keep a service from booting.
+    /// The defaults, with `ALLSOURCE_SNAPSHOT_INTERVAL_SECONDS` and
+    /// `ALLSOURCE_RETENTION_SYSTEM_DAYS` on top. Empty counts as unset; what does not parse is
+    /// warned about and left at its default: a typo must not keep a service from booting.
     pub fn from_env() -> Self {
         let get = |name| std::env::var(name).ok();
-        Self::from_env_vars(get(ENV_INTERVAL).as_deref(), get(ENV_SYSTEM_DAYS).as_deref())
+        Self::from_env_vars(
+            get(ENV_INTERVAL).as_deref(),
+            get(ENV_SYSTEM_DAYS).as_deref(),
+        )
     }
 
-    /// [`Self::from_env`] with the values as arguments: seconds between passes, days that tenant `system` is kept (0: for ever).
+    /// [`Self::from_env`] with the values as arguments: seconds between passes, days that tenant
+    /// `system` is kept (0: for ever).
     pub fn from_env_vars(interval: Option<&str>, system_days: Option<&str>) -> Self {
         let mut config = Self::default();
         if let Some(seconds) = parse_env(ENV_INTERVAL, interval) {
@@ -237,18 +253,27 @@ impl CompactionConfig {
 
     /// What holds for one tenant.
     pub fn policy_for(&self, tenant: &str) -> Policy {
-        let own = lookup(self.overrides.iter(), tenant).cloned().unwrap_or_default();
+        let own = lookup(self.overrides.iter(), tenant)
+            .cloned()
+            .unwrap_or_default();
         Policy {
             timestamp_column: self.timestamp_column.clone(),
             strategy: own.strategy.unwrap_or(self.strategy),
-            min_files_to_compact: own.min_files_to_compact.unwrap_or(self.min_files_to_compact).max(1),
-            small_file_threshold: own.small_file_threshold.unwrap_or(self.small_file_threshold),
+            min_files_to_compact: own
+                .min_files_to_compact
+                .unwrap_or(self.min_files_to_compact)
+                .max(1),
+            small_file_threshold: own
+                .small_file_threshold
+                .unwrap_or(self.small_file_threshold),
             target_file_size: own.target_file_size.unwrap_or(self.target_file_size).max(1),
             max_file_size: own.max_file_size.unwrap_or(self.max_file_size),
             max_raw_age: own.max_raw_age.unwrap_or(self.max_raw_age),
             ttl: self.retention.ttl_for(tenant),
             slack: self.slack,
-            archive: (self.archive.is_some() || self.plan_for_archive).then_some(ArchivePolicy { min_object_size: self.archive_min_object_size }),
+            archive: (self.archive.is_some() || self.plan_for_archive).then_some(ArchivePolicy {
+                min_object_size: self.archive_min_object_size,
+            }),
             max_expire_percent: self.max_expire_percent.clamp(1, 100),
             delete_delay: self.delete_delay,
             orphan_grace: self.orphan_grace,
@@ -257,7 +282,10 @@ impl CompactionConfig {
 
     /// What counts as an input.
     pub fn input_rules(&self) -> Rules {
-        Rules { exclude: self.exclude.clone(), own_log: self.publish.is_some_and(|p| p.layout == Layout::PerTenant) }
+        Rules {
+            exclude: self.exclude.clone(),
+            own_log: self.publish.is_some_and(|p| p.layout == Layout::PerTenant),
+        }
     }
 
     /// The time between two passes.

@@ -9,7 +9,8 @@ use crate::model::names::Key;
 /// The result of most of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong, by what it means for the run. Its text says what failed, on which path, why, and what to do next; docs/errors.md has all of them.
+/// Everything that can go wrong, by what it means for the run. Its text says what failed, on which
+/// path, why, and what to do next; docs/errors.md has all of them.
 ///
 /// ```
 /// let error = icepack::Error::store("cannot list s3://events/prod", object_store::Error::NotImplemented { operation: "list".into(), implementer: "x".into() });
@@ -47,14 +48,21 @@ pub enum Error {
     },
 
     /// A file that the listing showed is not there.
-    #[error("`{0}` is listed and not there: it was deleted or moved meanwhile; the next pass plans anew")]
+    #[error(
+        "`{0}` is listed and not there: it was deleted or moved meanwhile; the next pass plans \
+         anew"
+    )]
     Gone(Key),
 
     /// A file is not the one that was listed: it grew, or another one came to its name.
-    #[error("`{0}` changed between the listing and the read: something still writes to it; it is taken once it no longer changes")]
+    #[error(
+        "`{0}` changed between the listing and the read: something still writes to it; it is \
+         taken once it no longer changes"
+    )]
     Changed(Key),
 
-    /// The store has a file and does not give it: access is denied, or it is in a class that must be thawed first.
+    /// The store has a file and does not give it: access is denied, or it is in a class that must
+    /// be thawed first.
     #[error("cannot read `{key}`: {}", said::by(source))]
     Withheld {
         /// The file.
@@ -69,7 +77,10 @@ pub enum Error {
     Conflict(String),
 
     /// Whether a commit happened cannot be found out. Nothing is deleted.
-    #[error("it is not known whether version {version} of tenant `{tenant}` was committed: {why}; nothing was deleted, run again when the store answers")]
+    #[error(
+        "it is not known whether version {version} of tenant `{tenant}` was committed: {why}; \
+         nothing was deleted, run again when the store answers"
+    )]
     Unknown {
         /// Whose.
         tenant: String,
@@ -122,24 +133,38 @@ pub enum Unread {
 impl Error {
     /// A store's error, with what was being done.
     pub fn store(action: impl Into<String>, source: object_store::Error) -> Self {
-        Self::Store { action: action.into(), source }
+        Self::Store {
+            action: action.into(),
+            source,
+        }
     }
 
     /// An error of this machine rather than of a store or an input.
     pub fn local(action: impl Into<String>, why: impl std::fmt::Display) -> Self {
-        Self::Local { action: action.into(), why: why.to_string() }
+        Self::Local {
+            action: action.into(),
+            why: why.to_string(),
+        }
     }
 
-    /// Why a file was not read, where nothing is wrong with its bytes and no other file need suffer for it.
+    /// Why a file was not read, where nothing is wrong with its bytes and no other file need suffer
+    /// for it.
     pub(crate) fn unread(&self) -> Option<(Unread, String)> {
         Some(match self {
-            Self::Gone(_) => (Unread::Gone, "the listing shows it, and it is not there: it was deleted or moved meanwhile".to_owned()),
-            Self::Changed(_) => (
-                Unread::Changed,
-                "it changed between the listing and the read, so something still writes to it: it is left as it is, and taken by a pass that finds it unchanged"
+            Self::Gone(_) => (
+                Unread::Gone,
+                "the listing shows it, and it is not there: it was deleted or moved meanwhile"
                     .to_owned(),
             ),
-            Self::Withheld { source, .. } if chain(source).contains("InvalidObjectState") => (Unread::Frozen, said::by(source)),
+            Self::Changed(_) => (
+                Unread::Changed,
+                "it changed between the listing and the read, so something still writes to it: it \
+                 is left as it is, and taken by a pass that finds it unchanged"
+                    .to_owned(),
+            ),
+            Self::Withheld { source, .. } if chain(source).contains("InvalidObjectState") => {
+                (Unread::Frozen, said::by(source))
+            }
             Self::Withheld { source, .. } => (Unread::Denied, said::by(source)),
             _ => return None,
         })

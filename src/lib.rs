@@ -1,7 +1,10 @@
-//! icepack packs the small Parquet files of a bucket into few sorted snapshots, tenant by tenant, and puts old rows on ice.
+//! icepack packs the small Parquet files of a bucket into few sorted snapshots, tenant by tenant,
+//! and puts old rows on ice.
 //!
-//! One pass is **discover → plan → merge → archive → commit → sweep**. State is a chain of manifests, each created with a conditional put; files are
-//! deleted only because a committed manifest says that their rows are elsewhere. `docs/architecture.md` has the protocol and its invariants.
+//! One pass is **discover → plan → merge → archive → commit → sweep**. State is a chain of
+//! manifests, each created with a conditional put; files are deleted only because a committed
+//! manifest says that their rows are elsewhere. `docs/architecture.md` has the protocol and its
+//! invariants.
 //!
 //! ```
 //! # tokio_test(async {
@@ -19,22 +22,37 @@
 //! # }
 //! ```
 //!
-//! `examples/` has three programs: `compact_directory`, `custom_archive` (an [`ArchiveTarget`] of one's own) and `embedded` (a task in a service).
+//! `examples/` has three programs: `compact_directory`, `custom_archive` (an [`ArchiveTarget`] of
+//! one's own) and `embedded` (a task in a service).
 //!
 //! # Units and shapes
 //!
-//! Sizes are bytes, durations in reports milliseconds, times in files and manifests microseconds since 1970 in UTC ([`model::file::Micros`]). A key is relative to
-//! the store's root, without a leading slash; its first segment is the tenant. What `--json` prints is the serde form of [`model::report`] and [`model::inspect`].
+//! Sizes are bytes, durations in reports milliseconds, times in files and manifests microseconds
+//! since 1970 in UTC ([`model::file::Micros`]). A key is relative to the store's root, without a
+//! leading slash; its first segment is the tenant. What `--json` prints is the serde form of
+//! [`model::report`] and [`model::inspect`].
 //!
 //! # What stays
 //!
-//! The names at the root of the crate, [`run`], [`progress`], [`model`] and the [`ArchiveTarget`] trait are meant to stay. The other modules are public for the binary and
-//! for tests, and move with them. Types marked `non_exhaustive` are made by the library alone, or by their `new`. Configurations and options are not: make them as
-//! `CompactionConfig { memory_limit: 1 << 30, ..CompactionConfig::default() }`, for they gain fields too. Reports gain fields, and events and errors kinds, without that being a breaking change.
+//! The names at the root of the crate, [`run`], [`progress`], [`model`] and the [`ArchiveTarget`]
+//! trait are meant to stay. The other modules are public for the binary and for tests, and move
+//! with them. Types marked `non_exhaustive` are made by the library alone, or by their `new`.
+//! Configurations and options are not: make them as `CompactionConfig { memory_limit: 1 << 30,
+//! ..CompactionConfig::default() }`, for they gain fields too. Reports gain fields, and events and
+//! errors kinds, without that being a breaking change.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
-#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo, clippy::unimplemented))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::todo,
+        clippy::unimplemented
+    )
+)]
 
 pub mod clock;
 pub mod config;

@@ -1,7 +1,16 @@
 //! The `icepack` binary: a thin face over the library.
 
 #![deny(unsafe_code)]
-#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo, clippy::unimplemented))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::todo,
+        clippy::unimplemented
+    )
+)]
 
 mod cli;
 
@@ -14,9 +23,11 @@ fn main() -> ExitCode {
 
 /// What glibc's allocator is told.
 ///
-/// It gives every thread a heap of its own, up to eight for each processor, and what one frees does not serve another: measured, half as much memory again as is in use. Two
-/// are as fast here, and let `memory_limit` hold. And it gives the blocks that files are read into back to the system, to be cleared and mapped again for the next file: a tenth of the time of a pass.
-/// Up to so many bytes they are kept.
+/// It gives every thread a heap of its own, up to eight for each processor, and what one frees does
+/// not serve another: measured, half as much memory again as is in use. Two are as fast here, and
+/// let `memory_limit` hold. And it gives the blocks that files are read into back to the system, to
+/// be cleared and mapped again for the next file: a tenth of the time of a pass. Up to so many
+/// bytes they are kept.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)]
 fn tune_allocator() {

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Clock, SystemClock};
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
-use crate::model::inspect::{DoctorReport, LiveView, Overview, PlanReport, StatusReport, VerifyReport};
+use crate::model::inspect::{
+    DoctorReport, LiveView, Overview, PlanReport, StatusReport, VerifyReport,
+};
 use crate::model::manifest::Ledger;
 use crate::model::names::Tenant;
 use crate::model::record::RunRecord;
@@ -53,7 +55,10 @@ pub struct CompactionResult {
 
 impl CompactionResult {
     fn of(report: &TenantReport, tenants: &[TenantReport]) -> Self {
-        let errors = tenants.iter().filter_map(|t| Some((t.tenant.clone(), t.error.clone()?))).collect();
+        let errors = tenants
+            .iter()
+            .filter_map(|t| Some((t.tenant.clone(), t.error.clone()?)))
+            .collect();
         Self {
             files_compacted: report.files_compacted,
             bytes_before: report.bytes_before,
@@ -124,7 +129,10 @@ pub struct CompactionManager {
 
 impl std::fmt::Debug for CompactionManager {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CompactionManager").field("store", &self.context.store).field("config", &self.context.config).finish_non_exhaustive()
+        f.debug_struct("CompactionManager")
+            .field("store", &self.context.store)
+            .field("config", &self.context.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -144,7 +152,12 @@ impl CompactionManager {
             archive_root: None,
             archive_directory: None,
         };
-        Self { context, archive_store: None, archive_class: None, stats: Mutex::default() }
+        Self {
+            context,
+            archive_store: None,
+            archive_class: None,
+            stats: Mutex::default(),
+        }
     }
 
     /// Takes time and ids from `clock`.
@@ -161,21 +174,24 @@ impl CompactionManager {
         self
     }
 
-    /// The directory that the store is, so that the half-written files of a killed process can be removed from it.
+    /// The directory that the store is, so that the half-written files of a killed process can be
+    /// removed from it.
     #[must_use]
     pub fn with_directory(mut self, root: impl Into<std::path::PathBuf>) -> Self {
         self.context.directory = Some(Directory::new(root));
         self
     }
 
-    /// The places that hold the store, so that a store inside another one is noticed: [`crate::stage::store::OpenStore::enclosing`].
+    /// The places that hold the store, so that a store inside another one is noticed:
+    /// [`crate::stage::store::OpenStore::enclosing`].
     #[must_use]
     pub fn with_enclosing(mut self, enclosing: Vec<Arc<dyn ObjectStore>>) -> Self {
         self.context.enclosing = enclosing;
         self
     }
 
-    /// The root of the archive, so that a place that is none is refused, and one that is new is marked.
+    /// The root of the archive, so that a place that is none is refused, and one that is new is
+    /// marked.
     #[must_use]
     pub fn with_archive_root(mut self, root: Root) -> Self {
         self.context.archive_root = Some(root);
@@ -189,9 +205,14 @@ impl CompactionManager {
         self
     }
 
-    /// The store behind the archive, and the class that objects are put in, so that `verify` and `doctor` can look at it.
+    /// The store behind the archive, and the class that objects are put in, so that `verify` and
+    /// `doctor` can look at it.
     #[must_use]
-    pub fn with_archive_store(mut self, store: Arc<dyn ObjectStore>, storage_class: Option<String>) -> Self {
+    pub fn with_archive_store(
+        mut self,
+        store: Arc<dyn ObjectStore>,
+        storage_class: Option<String>,
+    ) -> Self {
         self.archive_store = Some(store);
         self.archive_class = storage_class;
         self
@@ -212,13 +233,20 @@ impl CompactionManager {
     /// # Errors
     /// [`Error::Store`] where the root cannot be listed.
     pub async fn discover_tenants(&self) -> Result<Vec<String>> {
-        Ok(discover::tenants(self.context.store.as_ref()).await?.tenants.into_iter().map(String::from).collect())
+        Ok(discover::tenants(self.context.store.as_ref())
+            .await?
+            .tenants
+            .into_iter()
+            .map(String::from)
+            .collect())
     }
 
-    /// One pass over every tenant. A tenant's error is logged and in the result; the others are done all the same.
+    /// One pass over every tenant. A tenant's error is logged and in the result; the others are
+    /// done all the same.
     ///
     /// # Errors
-    /// What keeps the pass from beginning: the store cannot be reached, or breaks a promise that safety rests on.
+    /// What keeps the pass from beginning: the store cannot be reached, or breaks a promise that
+    /// safety rests on.
     pub async fn compact(&self) -> Result<CompactionResult> {
         let report = self.run_pass(&Selection::all()).await?;
         Ok(CompactionResult::of(&report.totals, &report.tenants))
@@ -246,7 +274,8 @@ impl CompactionManager {
         }
     }
 
-    /// Whether a pass is due: never when `auto_compact` is off, always when none was ever recorded in the store, else once the interval has passed.
+    /// Whether a pass is due: never when `auto_compact` is off, always when none was ever recorded
+    /// in the store, else once the interval has passed.
     ///
     /// # Errors
     /// [`Error::Store`] where the records cannot be read.
@@ -254,25 +283,43 @@ impl CompactionManager {
         if !self.config().auto_compact {
             return Ok(false);
         }
-        let Some(last) = self.last_run().await? else { return Ok(true) };
+        let Some(last) = self.last_run().await? else {
+            return Ok(true);
+        };
         let interval = TimeDelta::from_std(self.config().interval()).unwrap_or(TimeDelta::MAX);
-        Ok(self.context.clock.now().signed_duration_since(last.report.started_at) >= interval)
+        Ok(self
+            .context
+            .clock
+            .now()
+            .signed_duration_since(last.report.started_at)
+            >= interval)
     }
 
-    /// The last pass that the store has a record of, whichever process made it: of this manager's shard, where there are several.
+    /// The last pass that the store has a record of, whichever process made it: of this manager's
+    /// shard, where there are several.
     ///
     /// # Errors
     /// [`Error::Store`] where the records cannot be read.
     pub async fn last_run(&self) -> Result<Option<RunRecord>> {
-        runs::last(self.context.store.as_ref(), self.config().shard, self.context.clock.now()).await
+        runs::last(
+            self.context.store.as_ref(),
+            self.config().shard,
+            self.context.clock.now(),
+        )
+        .await
     }
 
-    /// What all passes did that the store has a record of, whichever process made them; [`Self::stats`] knows only this manager's.
+    /// What all passes did that the store has a record of, whichever process made them;
+    /// [`Self::stats`] knows only this manager's.
     ///
     /// # Errors
     /// As [`Self::last_run`].
     pub async fn stats_of_all_runs(&self) -> Result<CompactionStats> {
-        Ok(self.last_run().await?.map(|r| CompactionStats::from(&r)).unwrap_or_default())
+        Ok(self
+            .last_run()
+            .await?
+            .map(|r| CompactionStats::from(&r))
+            .unwrap_or_default())
     }
 
     /// The records of the last passes, the oldest first: `most` at most, of the 200 that are kept.
@@ -296,12 +343,16 @@ impl CompactionManager {
         Ok(self.passed(&self.context, selection).await?.report)
     }
 
-    /// As [`Self::run_pass`], and how the tenants stand after it, for [`crate::metrics`]: costs a look at each tenant that was worked on.
+    /// As [`Self::run_pass`], and how the tenants stand after it, for [`crate::metrics`]: costs a
+    /// look at each tenant that was worked on.
     ///
     /// # Errors
     /// As [`Self::compact`].
     pub async fn run_observed(&self, selection: &Selection) -> Result<Passed> {
-        let context = Context { observe: true, ..self.context.clone() };
+        let context = Context {
+            observe: true,
+            ..self.context.clone()
+        };
         self.passed(&context, selection).await
     }
 
@@ -322,23 +373,41 @@ impl CompactionManager {
     /// How the tenants stand.
     ///
     /// # Errors
-    /// [`Error::Store`] where the root or the run records cannot be read. A tenant's own error is in the report.
+    /// [`Error::Store`] where the root or the run records cannot be read. A tenant's own error is
+    /// in the report.
     pub async fn status(&self, selection: &Selection) -> Result<StatusReport> {
         self.context.status(selection).await
     }
 
-    /// How the tenants stand and what the last passes did: what [`crate::page::html`] draws. Costs a look at each tenant, and a GET for each record.
+    /// How the tenants stand and what the last passes did: what [`crate::page::html`] draws. Costs
+    /// a look at each tenant, and a GET for each record.
     ///
     /// # Errors
     /// As [`Self::status`].
     pub async fn overview(&self, selection: &Selection) -> Result<Overview> {
-        let StatusReport { schema_version, tenants, failures, .. } = self.context.status(selection).await?;
-        let runs = runs::recent(self.context.store.as_ref(), RUNS_SHOWN, self.context.clock.now()).await?;
-        Ok(Overview { schema_version, at: self.context.clock.now(), tenants, failures, runs })
+        let StatusReport {
+            schema_version,
+            tenants,
+            failures,
+            ..
+        } = self.context.status(selection).await?;
+        let runs = runs::recent(
+            self.context.store.as_ref(),
+            RUNS_SHOWN,
+            self.context.clock.now(),
+        )
+        .await?;
+        Ok(Overview {
+            schema_version,
+            at: self.context.clock.now(),
+            tenants,
+            failures,
+            runs,
+        })
     }
 
-    /// Draws the report of all tenants and puts it into the store, as [`crate::page::KEY`]. It takes the place of the one before: nothing reads it but
-    /// people.
+    /// Draws the report of all tenants and puts it into the store, as [`crate::page::KEY`]. It
+    /// takes the place of the one before: nothing reads it but people.
     ///
     /// # Errors
     /// As [`Self::overview`], and where it cannot be put.
@@ -347,19 +416,41 @@ impl CompactionManager {
         html::page(self.context.store.as_ref(), page::KEY, html).await
     }
 
-    /// What a reader should read, by tenant: every row once, at one version. Of a tenant with somebody else's state, no files and why.
+    /// What a reader should read, by tenant: every row once, at one version. Of a tenant with
+    /// somebody else's state, no files and why.
     ///
     /// # Errors
     /// Of the store; [`Error::Conflict`] where a tenant is committed to without pause.
     pub async fn live_views(&self, selection: &Selection) -> Result<Vec<LiveView>> {
         let tenants = self.selected(selection).await?;
         let looks = stream::iter(tenants).map(|tenant| async move {
-            let mut found = discover::live_inventory(&self.context.store, &tenant, &self.config().input_rules()).await?;
+            let mut found = discover::live_inventory(
+                &self.context.store,
+                &tenant,
+                &self.config().input_rules(),
+            )
+            .await?;
             // Readers ask for times by the column that dates a row now.
-            found.inventory.head.iter_mut().flat_map(|m| &mut m.snapshots).for_each(|s| s.stats = s.stats_by(&self.config().timestamp_column));
+            found
+                .inventory
+                .head
+                .iter_mut()
+                .flat_map(|m| &mut m.snapshots)
+                .for_each(|s| s.stats = s.stats_by(&self.config().timestamp_column));
             let view = live::view(&tenant, &found.inventory);
-            let refused = found.left.refusal(&tenant).filter(|_| found.left.misleads(found.inventory.head.is_some()));
-            Ok::<LiveView, Error>(if refused.is_some() { LiveView { files: Vec::new(), refused, ..view } } else { view })
+            let refused = found
+                .left
+                .refusal(&tenant)
+                .filter(|_| found.left.misleads(found.inventory.head.is_some()));
+            Ok::<LiveView, Error>(if refused.is_some() {
+                LiveView {
+                    files: Vec::new(),
+                    refused,
+                    ..view
+                }
+            } else {
+                view
+            })
         });
         looks.buffered(LOOK_AT_ONCE).try_collect().await
     }
@@ -373,7 +464,11 @@ impl CompactionManager {
         let verifier = Verifier {
             store: Arc::clone(&self.context.store),
             archive: self.archive_store.clone(),
-            place: self.config().archive.as_ref().map(|archive| archive.description()),
+            place: self
+                .config()
+                .archive
+                .as_ref()
+                .map(|archive| archive.description()),
             timestamp_column: self.config().timestamp_column.clone(),
             deep,
             rules: self.config().input_rules(),
@@ -381,7 +476,8 @@ impl CompactionManager {
         verifier.verify(&tenants).await
     }
 
-    /// Whether store and archive keep the promises that safety rests on. Writes and removes probes under `_icepack/_probe/`.
+    /// Whether store and archive keep the promises that safety rests on. Writes and removes probes
+    /// under `_icepack/_probe/`.
     ///
     /// # Errors
     /// None: what fails is in the report.
@@ -412,6 +508,8 @@ impl CompactionManager {
         stats.total_bytes_after += t.bytes_after;
         stats.total_events_compacted += t.events_compacted;
         stats.last_compaction_duration_ms = report.duration_ms;
-        stats.space_saved_bytes = stats.total_bytes_before.saturating_sub(stats.total_bytes_after);
+        stats.space_saved_bytes = stats
+            .total_bytes_before
+            .saturating_sub(stats.total_bytes_after);
     }
 }

@@ -1,8 +1,10 @@
-//! Archived rows back: **select → thaw → hold → copy → done**. All it needs is the archive: objects and receipts.
+//! Archived rows back: **select → thaw → hold → copy → done**. All it needs is the archive: objects
+//! and receipts.
 //!
-//! The rows come back as raw files of a tenant, compared with the receipts on the way. A hold in that tenant's manifest is committed first: it names the
-//! files, keeps passes from taking them before all are there, and keeps their rows from expiring at once. So a restore that breaks off is gone on with by the same
-//! command, and one that was done is recognised.
+//! The rows come back as raw files of a tenant, compared with the receipts on the way. A hold in
+//! that tenant's manifest is committed first: it names the files, keeps passes from taking them
+//! before all are there, and keeps their rows from expiring at once. So a restore that breaks off
+//! is gone on with by the same command, and one that was done is recognised.
 
 mod rows;
 
@@ -22,7 +24,9 @@ use crate::model::manifest::{Manifest, Observed, Receipt};
 use crate::model::names::{FileId, Key, Tenant};
 use crate::model::price::{Prices, STANDARD};
 use crate::model::report::SCHEMA_VERSION;
-use crate::model::restore::{ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore, Tier, Wanted};
+use crate::model::restore::{
+    ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore, Tier, Wanted,
+};
 use crate::plan::restore::{self as plan, Standing};
 use crate::run::{Selection, StopHandle};
 use crate::stage::archive::cold::{ColdObject, ColdStore, receipts};
@@ -44,7 +48,8 @@ pub struct RestoreRequest {
     pub from: Option<Micros>,
     /// Every row is older.
     pub to: Option<Micros>,
-    /// The tenant that they come back as, where it is one tenant's; else each comes back as `restored-<tenant>`.
+    /// The tenant that they come back as, where it is one tenant's; else each comes back as
+    /// `restored-<tenant>`.
     pub into: Option<Tenant>,
     /// How objects are thawed.
     pub tier: Tier,
@@ -117,22 +122,33 @@ impl Restorer {
             to: request.to,
             tier: request.tier,
             currency: self.prices.currency.clone(),
-            prices: format!("{}, {}, {}", self.prices.region, self.prices.date, self.prices.source),
+            prices: format!(
+                "{}, {}, {}",
+                self.prices.region, self.prices.date, self.prices.source
+            ),
             tenants: Vec::new(),
         };
         for tenant in tenants {
-            report.tenants.push(self.tenant(tenant, request, run_id).await?);
+            report
+                .tenants
+                .push(self.tenant(tenant, request, run_id).await?);
         }
         Ok(report)
     }
 
     async fn tenants(&self, request: &RestoreRequest) -> Result<Vec<Tenant>> {
         let reader = self.cold.reader();
-        let found: Vec<Tenant> = discover::tenants(reader.as_ref()).await?.tenants.into_iter().filter(|t| request.selection.takes(t)).collect();
+        let found: Vec<Tenant> = discover::tenants(reader.as_ref())
+            .await?
+            .tenants
+            .into_iter()
+            .filter(|t| request.selection.takes(t))
+            .collect();
         if request.into.is_some() && found.len() > 1 {
             let names: Vec<&str> = found.iter().map(Tenant::as_str).collect();
             return Err(Error::Usage(format!(
-                "--as names one tenant, and {} are restored ({}): their rows would be mixed; restore them one by one",
+                "--as names one tenant, and {} are restored ({}): their rows would be mixed; \
+                 restore them one by one",
                 found.len(),
                 names.join(", ")
             )));
@@ -140,10 +156,16 @@ impl Restorer {
         Ok(found)
     }
 
-    async fn tenant(&self, tenant: Tenant, request: &RestoreRequest, run_id: FileId) -> Result<TenantRestore> {
+    async fn tenant(
+        &self,
+        tenant: Tenant,
+        request: &RestoreRequest,
+        run_id: FileId,
+    ) -> Result<TenantRestore> {
         let into = match &request.into {
             Some(into) => into.clone(),
-            None => Tenant::parse(&format!("restored-{tenant}")).map_err(|e| Error::Usage(format!("--as is needed: {e}")))?,
+            None => Tenant::parse(&format!("restored-{tenant}"))
+                .map_err(|e| Error::Usage(format!("--as is needed: {e}")))?,
         };
         let mut report = TenantRestore {
             tenant: tenant.clone(),
@@ -164,7 +186,14 @@ impl Restorer {
             Err(e) => return Ok(failed(report, &e)),
         };
         let receipts = plan::select(plan::distinct(all.clone()), request.from, request.to);
-        let part = Part { restorer: self, request, run_id, all, receipts, report: &mut report };
+        let part = Part {
+            restorer: self,
+            request,
+            run_id,
+            all,
+            receipts,
+            report: &mut report,
+        };
         match part.run(&tenant).await {
             Ok(()) => Ok(report),
             Err(e) => Ok(failed(report, &e)),
@@ -174,8 +203,16 @@ impl Restorer {
 
 fn failed(report: TenantRestore, e: &Error) -> TenantRestore {
     tracing::error!(tenant = %report.tenant, "restore: {e}");
-    let status = if matches!(e, Error::Refused(_)) { RestoreStatus::Refused } else { RestoreStatus::Failed };
-    TenantRestore { status, error: Some(e.to_string()), ..report }
+    let status = if matches!(e, Error::Refused(_)) {
+        RestoreStatus::Refused
+    } else {
+        RestoreStatus::Failed
+    };
+    TenantRestore {
+        status,
+        error: Some(e.to_string()),
+        ..report
+    }
 }
 
 impl Part<'_> {
@@ -188,7 +225,12 @@ impl Part<'_> {
             self.report.status = RestoreStatus::Planned;
             return Ok(());
         }
-        let asked = Restored { archive: self.restorer.archive.clone(), tenant: tenant.clone(), from: self.request.from, to: self.request.to };
+        let asked = Restored {
+            archive: self.restorer.archive.clone(),
+            tenant: tenant.clone(),
+            from: self.request.from,
+            to: self.request.to,
+        };
         let head = discover::head(self.restorer.store.as_ref(), &self.report.into, 0).await?;
         // Known before anything is thawed, which costs money.
         match self.stand(head.as_ref(), &asked)? {
@@ -202,7 +244,9 @@ impl Part<'_> {
             self.report.status = RestoreStatus::Thawing;
             return Ok(());
         }
-        let Some((head, hold)) = self.begin(asked).await? else { return Ok(()) };
+        let Some((head, hold)) = self.begin(asked).await? else {
+            return Ok(());
+        };
         self.copy(&hold).await?;
         self.finish(head, hold).await
     }
@@ -212,25 +256,42 @@ impl Part<'_> {
         let (cold, now) = (&self.restorer.cold, self.restorer.clock.now());
         let looks = stream::iter(&self.receipts).map(|r| cold.look(&r.key, now));
         let seen: Vec<_> = looks.buffered(AT_ONCE).try_collect().await?;
-        let priced = |(r, seen): (&Receipt, ColdObject)| object(r, seen, self.request, &self.restorer.prices);
+        let priced = |(r, seen): (&Receipt, ColdObject)| {
+            object(r, seen, self.request, &self.restorer.prices)
+        };
         self.report.objects = self.receipts.iter().zip(seen).map(priced).collect();
         // What is thawed already is paid for, and not counted again by a later look.
         if self.report.cost == 0.0 {
             self.report.cost = self.report.objects.iter().filter_map(|o| o.cost).sum();
         }
-        match self.report.objects.iter().find(|o| o.state == ColdState::Missing) {
+        match self
+            .report
+            .objects
+            .iter()
+            .find(|o| o.state == ColdState::Missing)
+        {
             Some(o) => Err(Error::Refused(format!(
-                "the archive object `{}` ({} rows) is not there, though its receipt is: bring it back from an older version; look for lifecycle rules that delete in the archive",
+                "the archive object `{}` ({} rows) is not there, though its receipt is: bring it \
+                 back from an older version; look for lifecycle rules that delete in the archive",
                 o.key, o.rows
             ))),
             None => Ok(()),
         }
     }
 
-    /// What there is to do, by the holds of the tenant that the rows go to. None where they are there already.
+    /// What there is to do, by the holds of the tenant that the rows go to. None where they are
+    /// there already.
     fn stand(&mut self, head: Option<&Manifest>, asked: &Restored) -> Result<Option<Turn>> {
-        let Some(head) = head else { return Ok(Some(Turn::Begin(Vec::new()))) };
-        match plan::standing(head, asked, self.receipts.clone(), self.request.again, self.restorer.clock.now()) {
+        let Some(head) = head else {
+            return Ok(Some(Turn::Begin(Vec::new())));
+        };
+        match plan::standing(
+            head,
+            asked,
+            self.receipts.clone(),
+            self.request.again,
+            self.restorer.clock.now(),
+        ) {
             Standing::New(todo, again) => {
                 self.narrow(todo);
                 Ok(Some(Turn::Begin(again)))
@@ -253,26 +314,48 @@ impl Part<'_> {
         let before = self.receipts.len() - todo.len();
         if before > 0 {
             tracing::info!(tenant = %self.report.tenant, objects = before, "were restored before, and are left out");
-            self.report.objects.retain(|o| todo.iter().any(|r| r.key == o.key));
+            self.report
+                .objects
+                .retain(|o| todo.iter().any(|r| r.key == o.key));
             self.report.cost = self.report.objects.iter().filter_map(|o| o.cost).sum();
         }
         self.receipts = todo;
     }
 
-    /// An attempt that broke off had chosen its objects: it goes on with the same, whatever the archive has got since.
+    /// An attempt that broke off had chosen its objects: it goes on with the same, whatever the
+    /// archive has got since.
     fn resume(&mut self, hold: &Hold) -> Result<()> {
         let chosen = hold.brings().unwrap_or_default();
-        let newer = self.receipts.iter().filter(|r| !chosen.contains(&r.id)).count();
+        let newer = self
+            .receipts
+            .iter()
+            .filter(|r| !chosen.contains(&r.id))
+            .count();
         if newer > 0 {
             tracing::warn!(tenant = %self.report.tenant, objects = newer, "were archived after this restore began, and are not part of it: run the same command once more when this is done");
         }
-        self.receipts = plan::select(self.all.iter().filter(|r| chosen.contains(&r.id)).cloned().collect(), None, None);
+        self.receipts = plan::select(
+            self.all
+                .iter()
+                .filter(|r| chosen.contains(&r.id))
+                .cloned()
+                .collect(),
+            None,
+            None,
+        );
         let files: BTreeSet<Key> = self.files(hold.id).into_iter().map(|w| w.file).collect();
-        let lost: Vec<&str> = hold.files.iter().map(String::as_str).filter(|f| !files.contains(*f)).collect();
+        let lost: Vec<&str> = hold
+            .files
+            .iter()
+            .map(String::as_str)
+            .filter(|f| !files.contains(*f))
+            .collect();
         match lost.first() {
             None => Ok(()),
             Some(first) => Err(Error::Refused(format!(
-                "a restore that broke off cannot go on: the receipts of {} of its {} archive objects are not there any more, the first for `{first}`; bring them back from older versions",
+                "a restore that broke off cannot go on: the receipts of {} of its {} archive \
+                 objects are not there any more, the first for `{first}`; bring them back from \
+                 older versions",
                 lost.len(),
                 hold.files.len()
             ))),
@@ -284,7 +367,12 @@ impl Part<'_> {
     }
 
     async fn thaw(&mut self) -> Result<()> {
-        let frozen: Vec<_> = self.report.objects.iter_mut().filter(|o| o.state == ColdState::Frozen).collect();
+        let frozen: Vec<_> = self
+            .report
+            .objects
+            .iter_mut()
+            .filter(|o| o.state == ColdState::Frozen)
+            .collect();
         if frozen.is_empty() {
             return Ok(());
         }
@@ -302,12 +390,19 @@ impl Part<'_> {
     /// Whether everything can be read: now, or once it was waited for.
     async fn await_thaw(&mut self) -> Result<bool> {
         loop {
-            let waiting = |objects: &[RestoreObject]| objects.iter().filter(|o| !matches!(o.state, ColdState::Readable { .. })).count();
+            let waiting = |objects: &[RestoreObject]| {
+                objects
+                    .iter()
+                    .filter(|o| !matches!(o.state, ColdState::Readable { .. }))
+                    .count()
+            };
             if waiting(&self.report.objects) > 0 {
                 self.look().await?;
             }
             let left = waiting(&self.report.objects);
-            let Some(poll) = self.request.wait.filter(|_| left > 0) else { return Ok(left == 0) };
+            let Some(poll) = self.request.wait.filter(|_| left > 0) else {
+                return Ok(left == 0);
+            };
             tracing::info!(tenant = %self.report.tenant, left, of = self.report.objects.len(), "waiting for objects to be thawed");
             self.pause(poll).await?;
         }
@@ -327,11 +422,17 @@ impl Part<'_> {
         Ok(())
     }
 
-    /// Commits the hold, or finds the one of an earlier attempt. None where another one was quicker.
+    /// Commits the hold, or finds the one of an earlier attempt. None where another one was
+    /// quicker.
     async fn begin(&mut self, asked: Restored) -> Result<Option<(Manifest, Hold)>> {
         let Restorer { store, clock, .. } = self.restorer;
         let into = self.report.into.clone();
-        let committer = Committer::new(Arc::clone(store), into.clone(), Arc::clone(clock), self.run_id);
+        let committer = Committer::new(
+            Arc::clone(store),
+            into.clone(),
+            Arc::clone(clock),
+            self.run_id,
+        );
         let head = match discover::head(store.as_ref(), &into, 0).await? {
             Some(head) => head,
             None => committer.begin().await?,
@@ -361,7 +462,10 @@ impl Part<'_> {
     }
 
     fn until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        TimeDelta::from_std(self.request.hold).ok().and_then(|hold| now.checked_add_signed(hold)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+        TimeDelta::from_std(self.request.hold)
+            .ok()
+            .and_then(|hold| now.checked_add_signed(hold))
+            .unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
     async fn copy(&mut self, hold: &Hold) -> Result<()> {
@@ -370,7 +474,14 @@ impl Part<'_> {
                 return Err(Error::Stopped);
             }
             let (from, to) = (self.request.from, self.request.to);
-            let written = Copying { restorer: self.restorer, wanted: &w, from, to }.run().await?;
+            let written = Copying {
+                restorer: self.restorer,
+                wanted: &w,
+                from,
+                to,
+            }
+            .run()
+            .await?;
             if let Some((rows, bytes)) = written {
                 tracing::info!(tenant = %self.report.into, file = w.file, rows, "restored");
                 self.report.rows += rows;
@@ -384,11 +495,20 @@ impl Part<'_> {
     /// Commits that everything is there.
     async fn finish(&mut self, head: Manifest, hold: Hold) -> Result<()> {
         let Restorer { store, clock, .. } = self.restorer;
-        let committer = Committer::new(Arc::clone(store), self.report.into.clone(), Arc::clone(clock), self.run_id);
+        let committer = Committer::new(
+            Arc::clone(store),
+            self.report.into.clone(),
+            Arc::clone(clock),
+            self.run_id,
+        );
         let mut edit = committer.edit();
         let until = self.until(clock.now());
         (self.report.hold, self.report.held_until) = (Some(hold.id), Some(until));
-        edit.hold = Some(Hold { done: true, until, ..hold });
+        edit.hold = Some(Hold {
+            done: true,
+            until,
+            ..hold
+        });
         let seen = Observed::since(&head);
         committer.commit(head, &edit, seen).await?;
         self.report.status = RestoreStatus::Done;
@@ -407,16 +527,33 @@ enum Turn {
 /// Two restores of one row would make two rows of it.
 fn overlapping(into: &Tenant, hold: &Hold) -> Error {
     let at = |t: Option<Micros>, none: &str| t.map_or_else(|| none.to_owned(), |t| t.to_string());
-    let (from, to) = (at(hold.restored.from, "the beginning"), at(hold.restored.to, "the end"));
-    let state = if hold.done { "were restored before" } else { "are being restored: finish that first, by the same command" };
+    let (from, to) = (
+        at(hold.restored.from, "the beginning"),
+        at(hold.restored.to, "the end"),
+    );
+    let state = if hold.done {
+        "were restored before"
+    } else {
+        "are being restored: finish that first, by the same command"
+    };
     Error::Usage(format!(
-        "rows of {} from {from} to {to} {state}, into tenant {into}; restore what lies outside that range, or use --as to bring all of it back as another tenant; once its hold is over, --again brings the rows once more",
+        "rows of {} from {from} to {to} {state}, into tenant {into}; restore what lies outside \
+         that range, or use --as to bring all of it back as another tenant; once its hold is \
+         over, --again brings the rows once more",
         hold.restored.tenant
     ))
 }
 
-fn object(receipt: &Receipt, seen: ColdObject, request: &RestoreRequest, prices: &Prices) -> RestoreObject {
-    let ColdObject { storage_class, state } = seen;
+fn object(
+    receipt: &Receipt,
+    seen: ColdObject,
+    request: &RestoreRequest,
+    prices: &Prices,
+) -> RestoreObject {
+    let ColdObject {
+        storage_class,
+        state,
+    } = seen;
     let class = storage_class.as_deref().unwrap_or(STANDARD);
     let tier = plan::tier_for(class, request.tier);
     let frozen = matches!(state, ColdState::Frozen | ColdState::Thawing);
@@ -428,7 +565,12 @@ fn object(receipt: &Receipt, seen: ColdObject, request: &RestoreRequest, prices:
         to: receipt.stats.max,
         state,
         thaw_minutes: plan::thaw_minutes(class, tier).filter(|_| frozen),
-        cost: plan::cost(prices, class, receipt.size, frozen.then_some((tier, request.days))),
+        cost: plan::cost(
+            prices,
+            class,
+            receipt.size,
+            frozen.then_some((tier, request.days)),
+        ),
         storage_class,
     }
 }

@@ -26,10 +26,14 @@ pub struct CompactionTask {
 impl CompactionTask {
     /// A task that looks every `seconds`.
     pub fn new(manager: Arc<CompactionManager>, seconds: u64) -> Self {
-        Self { manager, every: Duration::from_secs(seconds.max(1)) }
+        Self {
+            manager,
+            every: Duration::from_secs(seconds.max(1)),
+        }
     }
 
-    /// Runs for ever, or until the manager's stop handle is used. A pass that fails is logged and the loop goes on.
+    /// Runs for ever, or until the manager's stop handle is used. A pass that fails is logged and
+    /// the loop goes on.
     pub async fn run(self) {
         let stop = self.manager.stop_handle();
         let mut ticks = tokio::time::interval(self.every);

@@ -70,15 +70,27 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        assert_eq!([0, 12, 999, 1_000, 1_234_567].map(count), ["0", "12", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 12, 999, 1_000, 1_234_567].map(count),
+            ["0", "12", "999", "1,000", "1,234,567"]
+        );
         assert_eq!(plural(1, "file"), "1 file");
         assert_eq!(plural(2_000, "file"), "2,000 files");
     }
 
     #[test]
     fn times_are_short() {
-        assert_eq!([7, 4_250, 200_000, 7_500_000].map(took), ["7ms", "4.2s", "3m 20s", "2h 5m"]);
-        assert_eq!([5, 725, 3_725, 100_000].map(about), ["5s", "12m 5s", "1h 2m", "1d 3h"]);
-        assert_eq!(row_time(Some(Micros(1_777_297_507_000_000))), "2026-04-27 13:45");
+        assert_eq!(
+            [7, 4_250, 200_000, 7_500_000].map(took),
+            ["7ms", "4.2s", "3m 20s", "2h 5m"]
+        );
+        assert_eq!(
+            [5, 725, 3_725, 100_000].map(about),
+            ["5s", "12m 5s", "1h 2m", "1d 3h"]
+        );
+        assert_eq!(
+            row_time(Some(Micros(1_777_297_507_000_000))),
+            "2026-04-27 13:45"
+        );
     }
 }

@@ -1,6 +1,10 @@
-//! The cold tier on a real S3 server: classes, checksums, faults, locks, keys, copies, and everything back again.
+//! The cold tier on a real S3 server: classes, checksums, faults, locks, keys, copies, and
+//! everything back again.
 
-#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make worlds of the real time"
+)]
 
 #[path = "support/copy_archive.rs"]
 mod copy_archive;
@@ -39,12 +43,19 @@ const START: i64 = 1_700_000_000_000_000;
 pub fn rows(from: i64, count: i64, payload: usize) -> RecordBatch {
     let mut rng = fastrand::Rng::with_seed(from.cast_unsigned());
     let time = DataType::Timestamp(TimeUnit::Microsecond, None);
-    let schema =
-        Schema::new(vec![Field::new("event_id", DataType::Int64, false), Field::new("timestamp", time, false), Field::new("payload", DataType::Utf8, false)]);
-    let texts: Vec<String> = (0..count).map(|_| (0..payload).map(|_| rng.alphanumeric()).collect()).collect();
+    let schema = Schema::new(vec![
+        Field::new("event_id", DataType::Int64, false),
+        Field::new("timestamp", time, false),
+        Field::new("payload", DataType::Utf8, false),
+    ]);
+    let texts: Vec<String> = (0..count)
+        .map(|_| (0..payload).map(|_| rng.alphanumeric()).collect())
+        .collect();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(from..from + count)),
-        Arc::new(TimestampMicrosecondArray::from_iter_values((from..from + count).map(|i| START + i * 1_000_000))),
+        Arc::new(TimestampMicrosecondArray::from_iter_values(
+            (from..from + count).map(|i| START + i * 1_000_000),
+        )),
         Arc::new(StringArray::from(texts)),
     ];
     RecordBatch::try_new(Arc::new(schema), columns).unwrap()
@@ -60,29 +71,47 @@ pub fn acme() -> Tenant {
 
 pub fn request() -> ArchiveRequest {
     let id = FileId(ulid::Ulid::generate());
-    let mut request = ArchiveRequest::new(acme(), id, Micros(START), Micros(START + 1_000_000_000_000));
+    let mut request =
+        ArchiveRequest::new(acme(), id, Micros(START), Micros(START + 1_000_000_000_000));
     request.sources = vec!["acme/x.parquet".into()];
     request
 }
 
 pub fn quick() -> RetryPolicy {
-    RetryPolicy { initial: Duration::from_millis(5), factor: 2.0, max_interval: Duration::from_millis(100), max_elapsed: Duration::from_secs(60) }
+    RetryPolicy {
+        initial: Duration::from_millis(5),
+        factor: 2.0,
+        max_interval: Duration::from_millis(100),
+        max_elapsed: Duration::from_secs(60),
+    }
 }
 
 pub fn options() -> S3ArchiveOptions {
-    S3ArchiveOptions { tagging: true, retry: quick(), ..S3ArchiveOptions::default() }
+    S3ArchiveOptions {
+        tagging: true,
+        retry: quick(),
+        ..S3ArchiveOptions::default()
+    }
 }
 
-/// An archive in `bucket` below `cold`, through `endpoint`; what reads rows back goes to `server` itself.
+/// An archive in `bucket` below `cold`, through `endpoint`; what reads rows back goes to `server`
+/// itself.
 pub fn archive(endpoint: &str, server: &str, bucket: &str, options: S3ArchiveOptions) -> S3Archive {
     let reader = s3::store(server, bucket, "cold");
-    let bucket = Bucket { client: s3::client_without_retries(endpoint), name: bucket.to_owned(), prefix: "cold".into(), retry: options.retry };
+    let bucket = Bucket {
+        client: s3::client_without_retries(endpoint),
+        name: bucket.to_owned(),
+        prefix: "cold".into(),
+        retry: options.retry,
+    };
     S3Archive::new(bucket, reader, "s3://cold", options)
 }
 
-/// Holds a stored receipt against `docs/receipt.schema.json`, as far as that goes: types, constants, choices, required and unknown fields.
+/// Holds a stored receipt against `docs/receipt.schema.json`, as far as that goes: types,
+/// constants, choices, required and unknown fields.
 pub fn check_receipt(receipt: &serde_json::Value) {
-    let schema: serde_json::Value = serde_json::from_str(include_str!("../docs/receipt.schema.json")).unwrap();
+    let schema: serde_json::Value =
+        serde_json::from_str(include_str!("../docs/receipt.schema.json")).unwrap();
     let mut wrong = Vec::new();
     check("receipt", receipt, &schema, &mut wrong);
     assert_eq!(wrong, [] as [String; 0], "{receipt}");
@@ -97,19 +126,36 @@ fn check(at: &str, value: &serde_json::Value, schema: &serde_json::Value, wrong:
         serde_json::Value::Array(_) => "array",
         serde_json::Value::Object(_) => "object",
     };
-    let types = schema["type"].as_array().cloned().unwrap_or_else(|| vec![schema["type"].clone()]);
+    let types = schema["type"]
+        .as_array()
+        .cloned()
+        .unwrap_or_else(|| vec![schema["type"].clone()]);
     if !schema["type"].is_null() && !types.iter().any(|t| t == kind) {
         wrong.push(format!("{at} is {kind}"));
     }
-    if !schema["const"].is_null() && schema["const"] != *value || schema["enum"].as_array().is_some_and(|all| !all.contains(value)) {
+    if !schema["const"].is_null() && schema["const"] != *value
+        || schema["enum"]
+            .as_array()
+            .is_some_and(|all| !all.contains(value))
+    {
         wrong.push(format!("{at} is {value}"));
     }
     for item in value.as_array().into_iter().flatten() {
         check(&format!("{at}[]"), item, &schema["items"], wrong);
     }
-    let Some(fields) = value.as_object() else { return };
-    let required = schema["required"].as_array().into_iter().flatten().filter_map(|r| r.as_str());
-    wrong.extend(required.filter(|r| !fields.contains_key(*r)).map(|r| format!("{at} lacks {r}")));
+    let Some(fields) = value.as_object() else {
+        return;
+    };
+    let required = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|r| r.as_str());
+    wrong.extend(
+        required
+            .filter(|r| !fields.contains_key(*r))
+            .map(|r| format!("{at} lacks {r}")),
+    );
     for (name, field) in fields {
         match &schema["properties"][name] {
             serde_json::Value::Null => wrong.push(format!("{at}.{name} is unknown")),

@@ -1,6 +1,10 @@
-//! What icepack needs of a store, asked of every kind of store that can be had here, and of one that must be refused.
+//! What icepack needs of a store, asked of every kind of store that can be had here, and of one
+//! that must be refused.
 
-#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make worlds of the real time"
+)]
 
 mod support;
 
@@ -22,7 +26,8 @@ use icepack::{CompactionConfig, CompactionManager};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use support::{Store, job, memory, s3, servers};
 
@@ -33,13 +38,24 @@ async fn conforms(name: &str, store: Store, limited: &[&str]) {
     for probe in &PROBES {
         let (health, detail) = Bench::examine(&store, &clock, probe).await;
         println!("{name:12} {:28} {health:?}: {detail}", probe.name);
-        let wanted = if limited.contains(&probe.name) { Health::Limited } else { Health::Good };
+        let wanted = if limited.contains(&probe.name) {
+            Health::Limited
+        } else {
+            Health::Good
+        };
         if health != wanted {
-            faults.push(format!("{}: {health:?} and not {wanted:?}: {detail}", probe.name));
+            faults.push(format!(
+                "{}: {health:?} and not {wanted:?}: {detail}",
+                probe.name
+            ));
         }
     }
     assert_eq!(faults, Vec::<String>::new(), "{name}");
-    assert_eq!(support::keys(&store).await, Vec::<String>::new(), "{name}: a check left something");
+    assert_eq!(
+        support::keys(&store).await,
+        Vec::<String>::new(),
+        "{name}: a check left something"
+    );
 }
 
 #[tokio::test]
@@ -51,26 +67,55 @@ async fn memory_conforms() {
 #[tokio::test]
 async fn a_directory_conforms() {
     let dir = tempfile::tempdir().unwrap();
-    let store = LocalFileSystem::new_with_prefix(dir.path()).unwrap().with_fsync(true);
+    let store = LocalFileSystem::new_with_prefix(dir.path())
+        .unwrap()
+        .with_fsync(true);
     conforms("directory", Arc::new(store), &[]).await;
 }
 
 #[tokio::test]
 async fn localstack_conforms() {
-    let Some(endpoint) = s3::endpoint() else { return };
-    conforms("s3", s3::store(&endpoint, &s3::bucket(&endpoint, "conformance").await, "root"), &[]).await;
+    let Some(endpoint) = s3::endpoint() else {
+        return;
+    };
+    conforms(
+        "s3",
+        s3::store(
+            &endpoint,
+            &s3::bucket(&endpoint, "conformance").await,
+            "root",
+        ),
+        &[],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn seaweedfs_conforms() {
-    let Some(endpoint) = servers::seaweedfs() else { return };
-    conforms("seaweedfs", s3::store(&endpoint, &s3::bucket(&endpoint, "conformance").await, "root"), &[]).await;
+    let Some(endpoint) = servers::seaweedfs() else {
+        return;
+    };
+    conforms(
+        "seaweedfs",
+        s3::store(
+            &endpoint,
+            &s3::bucket(&endpoint, "conformance").await,
+            "root",
+        ),
+        &[],
+    )
+    .await;
 }
 
-/// Every object, with its bytes. The gateway shows folders as objects of their own, so that of `_icepack/` its empty folder of probes stays.
+/// Every object, with its bytes. The gateway shows folders as objects of their own, so that of
+/// `_icepack/` its empty folder of probes stays.
 async fn contents(store: &Store) -> BTreeMap<String, bytes::Bytes> {
     let mut found = BTreeMap::new();
-    for key in support::keys(store).await.into_iter().filter(|k| k != "_icepack/_probe") {
+    for key in support::keys(store)
+        .await
+        .into_iter()
+        .filter(|k| k != "_icepack/_probe")
+    {
         let body = support::get(store, &key).await;
         found.insert(key, body);
     }
@@ -79,13 +124,28 @@ async fn contents(store: &Store) -> BTreeMap<String, bytes::Bytes> {
 
 #[tokio::test]
 async fn a_gateway_that_ignores_conditions_is_refused_and_left_as_it_was() {
-    let Some(endpoint) = servers::juicefs() else { return };
-    let (hot, cold) = (s3::bucket(&endpoint, "refused-hot").await, s3::bucket(&endpoint, "refused-cold").await);
-    let (store, archive) = (s3::store(&endpoint, &hot, "events"), s3::store(&endpoint, &cold, "frozen"));
+    let Some(endpoint) = servers::juicefs() else {
+        return;
+    };
+    let (hot, cold) = (
+        s3::bucket(&endpoint, "refused-hot").await,
+        s3::bucket(&endpoint, "refused-cold").await,
+    );
+    let (store, archive) = (
+        s3::store(&endpoint, &hot, "events"),
+        s3::store(&endpoint, &cold, "frozen"),
+    );
     // Rows to compact, and rows to expire.
     for tenant in ["acme", "globex"] {
         support::seed(&store, tenant, 6, 10, Utc::now() - TimeDelta::minutes(1)).await;
-        support::seed(&store, &format!("{tenant}/old"), 3, 10, Utc::now() - TimeDelta::days(90)).await;
+        support::seed(
+            &store,
+            &format!("{tenant}/old"),
+            3,
+            10,
+            Utc::now() - TimeDelta::days(90),
+        )
+        .await;
     }
     let before = contents(&store).await;
     assert_eq!(before.len(), 18);
@@ -100,16 +160,24 @@ async fn a_gateway_that_ignores_conditions_is_refused_and_left_as_it_was() {
     let stderr = job::text(&run.stderr);
     assert_eq!(run.status.code(), Some(5), "{stderr}");
     assert!(stderr.contains("ignores If-None-Match"), "{stderr}");
-    assert_eq!(contents(&store).await, before, "not a byte is written, under a tenant or anywhere");
+    assert_eq!(
+        contents(&store).await,
+        before,
+        "not a byte is written, under a tenant or anywhere"
+    );
     assert_eq!(support::keys(&archive).await, Vec::<String>::new());
 
     let report = job::json(&envs, 5, ["--json", "doctor"]);
     let checks = report["checks"].as_array().unwrap();
-    let create = checks.iter().find(|c| c["name"] == "conditional create").unwrap();
+    let create = checks
+        .iter()
+        .find(|c| c["name"] == "conditional create")
+        .unwrap();
     assert_eq!(create["health"], "unsafe", "{report}");
     assert_eq!(contents(&store).await, before);
 
-    // That was one create after the other. Servers that are right then, and wrong when raced, are known too; the race finds this one as well.
+    // That was one create after the other. Servers that are right then, and wrong when raced, are
+    // known too; the race finds this one as well.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let race = PROBES.iter().find(|p| p.name == "raced create").unwrap();
     let (health, detail) = Bench::examine(&store, &clock, race).await;
@@ -141,8 +209,14 @@ impl fmt::Display for Tagged {
 impl Tagged {
     fn shown(tags: Tags, meta: ObjectMeta) -> ObjectMeta {
         match tags {
-            Tags::Unlisted => ObjectMeta { e_tag: None, ..meta },
-            Tags::Relisted => ObjectMeta { e_tag: meta.e_tag.map(|tag| format!("{tag}-list")), ..meta },
+            Tags::Unlisted => ObjectMeta {
+                e_tag: None,
+                ..meta
+            },
+            Tags::Relisted => ObjectMeta {
+                e_tag: meta.e_tag.map(|tag| format!("{tag}-list")),
+                ..meta
+            },
             Tags::EmptyInPut => meta,
         }
     }
@@ -150,12 +224,28 @@ impl Tagged {
 
 #[async_trait]
 impl ObjectStore for Tagged {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         let done = self.0.put_opts(location, payload, opts).await?;
-        Ok(if self.1 == Tags::EmptyInPut { PutResult { e_tag: Some(String::new()), ..done } } else { done })
+        Ok(if self.1 == Tags::EmptyInPut {
+            PutResult {
+                e_tag: Some(String::new()),
+                ..done
+            }
+        } else {
+            done
+        })
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.0.put_multipart_opts(location, opts).await
     }
 
@@ -163,13 +253,19 @@ impl ObjectStore for Tagged {
         self.0.get_opts(location, options).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.0.delete_stream(locations)
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let tags = self.1;
-        self.0.list(prefix).map(move |meta| meta.map(|m| Self::shown(tags, m))).boxed()
+        self.0
+            .list(prefix)
+            .map(move |meta| meta.map(|m| Self::shown(tags, m)))
+            .boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -181,7 +277,8 @@ impl ObjectStore for Tagged {
     }
 }
 
-/// Where a listing cannot tell a file that waits to be deleted from a new one of its name, nothing is begun.
+/// Where a listing cannot tell a file that waits to be deleted from a new one of its name, nothing
+/// is begun.
 #[tokio::test]
 async fn a_store_whose_listings_show_no_tags_or_others_is_refused() {
     for tags in [Tags::Unlisted, Tags::Relisted] {
@@ -189,9 +286,17 @@ async fn a_store_whose_listings_show_no_tags_or_others_is_refused() {
         support::seed(&inner, "acme", 4, 10, Utc::now() - TimeDelta::minutes(1)).await;
         let before = contents(&inner).await;
         let store: Store = Arc::new(Tagged(Arc::clone(&inner), tags));
-        let refused = CompactionManager::new(Arc::clone(&store), CompactionConfig::default()).run_pass(&Selection::all()).await;
-        let Err(Error::Refused(why)) = refused else { panic!("{tags:?}: {refused:?}") };
-        assert!(why.contains("in GET and") && why.contains("in a listing: a file that waits to be deleted"), "{why}");
+        let refused = CompactionManager::new(Arc::clone(&store), CompactionConfig::default())
+            .run_pass(&Selection::all())
+            .await;
+        let Err(Error::Refused(why)) = refused else {
+            panic!("{tags:?}: {refused:?}")
+        };
+        assert!(
+            why.contains("in GET and")
+                && why.contains("in a listing: a file that waits to be deleted"),
+            "{why}"
+        );
         assert_eq!(contents(&inner).await, before, "{tags:?}");
 
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
@@ -208,7 +313,9 @@ async fn an_empty_tag_in_the_reply_to_a_put_does_no_harm() {
     let inner = memory();
     let store: Store = Arc::new(Tagged(Arc::clone(&inner), Tags::EmptyInPut));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    preflight(&store, clock.mint(icepack::model::names::FileId::NIL)).await.unwrap();
+    preflight(&store, clock.mint(icepack::model::names::FileId::NIL))
+        .await
+        .unwrap();
     for name in ["list after put", "multipart"] {
         let probe = PROBES.iter().find(|p| p.name == name).unwrap();
         let (health, detail) = Bench::examine(&store, &clock, probe).await;
@@ -220,10 +327,22 @@ async fn an_empty_tag_in_the_reply_to_a_put_does_no_harm() {
         manager.run_pass(&Selection::all()).await.unwrap();
     }
     assert_eq!(support::live(&inner, "acme").await, support::sorted(rows));
-    let [snapshot] = support::tenant_keys(&inner, "acme").await.try_into().unwrap();
-    let manifests: Vec<_> = support::keys(&inner).await.into_iter().filter(|k| k.starts_with("_icepack/acme/manifest/")).collect();
-    let head: serde_json::Value = serde_json::from_slice(&support::get(&inner, manifests.last().unwrap()).await).unwrap();
+    let [snapshot] = support::tenant_keys(&inner, "acme")
+        .await
+        .try_into()
+        .unwrap();
+    let manifests: Vec<_> = support::keys(&inner)
+        .await
+        .into_iter()
+        .filter(|k| k.starts_with("_icepack/acme/manifest/"))
+        .collect();
+    let head: serde_json::Value =
+        serde_json::from_slice(&support::get(&inner, manifests.last().unwrap()).await).unwrap();
     assert_eq!(head["snapshots"][0]["key"], snapshot);
-    assert_ne!(head["snapshots"][0]["etag"].as_str(), Some(""), "the store is asked for the tag");
+    assert_ne!(
+        head["snapshots"][0]["etag"].as_str(),
+        Some(""),
+        "the store is asked for the tag"
+    );
     assert!(head["snapshots"][0]["etag"].is_string(), "{head}");
 }

@@ -1,6 +1,9 @@
 //! Snapshots that are copied into larger ones, through the binary, and read by other programs.
 
-#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make worlds of the real time"
+)]
 
 mod support;
 
@@ -15,7 +18,12 @@ use support::{Event, batch, event, job, parquet};
 fn events(count: usize, first: DateTime<Utc>) -> Vec<Event> {
     let mut rng = Rng::with_seed(7);
     let text = |rng: &mut Rng| (0..600).map(|_| rng.alphanumeric()).collect();
-    (0..count).map(|n| Event { payload: text(&mut rng), ..event(n, first + TimeDelta::seconds(n as i64)) }).collect()
+    (0..count)
+        .map(|n| Event {
+            payload: text(&mut rng),
+            ..event(n, first + TimeDelta::seconds(n as i64))
+        })
+        .collect()
 }
 
 struct Place {
@@ -29,10 +37,21 @@ impl Place {
 
     /// A pass with snapshots of about `target`. What it logs.
     fn pass(&self, target: &str) -> String {
-        let config = format!("[compaction]\nmin_files_to_compact = 1\nsmall_file_threshold = \"1MiB\"\ntarget_file_size = \"{target}\"\n");
+        let config = format!(
+            "[compaction]\nmin_files_to_compact = 1\nsmall_file_threshold = \
+             \"1MiB\"\ntarget_file_size = \"{target}\"\n"
+        );
         fs::write(self.path("icepack.toml"), config).unwrap();
         let store = self.path("data");
-        let args = ["run", "--config", &text(&self.path("icepack.toml")), "--store", &text(&store), "--log-level", "debug"];
+        let args = [
+            "run",
+            "--config",
+            &text(&self.path("icepack.toml")),
+            "--store",
+            &text(&store),
+            "--log-level",
+            "debug",
+        ];
         let out = job::run(&[], args);
         let log = job::text(&out.stderr);
         assert!(out.status.success(), "{}{log}", job::text(&out.stdout));
@@ -40,7 +59,10 @@ impl Place {
     }
 
     fn live(&self) -> Vec<String> {
-        job::expect(&[], 0, ["ls", "--store", &text(&self.path("data"))]).lines().map(str::to_owned).collect()
+        job::expect(&[], 0, ["ls", "--store", &text(&self.path("data"))])
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -53,7 +75,9 @@ fn other_programs_read_what_was_copied() {
     if std::env::var_os("ICEPACK_TEST_PYTHON").is_none() {
         return;
     }
-    let place = Place { dir: tempfile::tempdir().unwrap() };
+    let place = Place {
+        dir: tempfile::tempdir().unwrap(),
+    };
     fs::create_dir_all(place.path("data/acme")).unwrap();
     fs::create_dir_all(place.path("in")).unwrap();
     // Within one month, whenever that is.
@@ -70,18 +94,46 @@ fn other_programs_read_what_was_copied() {
     assert!(small.len() >= 4, "{small:?}");
 
     let log = place.pass("64MiB");
-    assert_eq!(log.matches("copied without decoding").count(), small.len(), "{log}");
+    assert_eq!(
+        log.matches("copied without decoding").count(),
+        small.len(),
+        "{log}"
+    );
     let large = place.live();
     assert_eq!(large.len(), 1, "{large:?}");
 
     let list = place.path("live.txt");
     fs::write(&list, large.join("\n")).unwrap();
     fs::write(place.path("none.txt"), "").unwrap();
-    let out = job::check_rows(&[], &["--ingested", &text(&place.path("in")), "--live", &text(&list), "--archive", &text(&place.path("none.txt"))]);
-    assert!(out.status.success(), "{}{}", job::text(&out.stdout), job::text(&out.stderr));
+    let out = job::check_rows(
+        &[],
+        &[
+            "--ingested",
+            &text(&place.path("in")),
+            "--live",
+            &text(&list),
+            "--archive",
+            &text(&place.path("none.txt")),
+        ],
+    );
+    assert!(
+        out.status.success(),
+        "{}{}",
+        job::text(&out.stdout),
+        job::text(&out.stderr)
+    );
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/check_filters.py");
     let out = job::python().arg(script).args(&large).output().unwrap();
-    assert!(out.status.success(), "{}{}", job::text(&out.stdout), job::text(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{}{}",
+        job::text(&out.stdout),
+        job::text(&out.stderr)
+    );
     // Every row, against the manifest's fingerprint.
-    job::expect(&[], 0, ["verify", "--deep", "--store", &text(&place.path("data"))]);
+    job::expect(
+        &[],
+        0,
+        ["verify", "--deep", "--store", &text(&place.path("data"))],
+    );
 }

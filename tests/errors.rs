@@ -1,6 +1,10 @@
-//! Every error that a user can cause, caused: through the real binary, and what it says is read. docs/errors.md is the table of them.
+//! Every error that a user can cause, caused: through the real binary, and what it says is read.
+//! docs/errors.md is the table of them.
 
-#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make worlds of the real time"
+)]
 
 #[path = "errors/denied.rs"]
 mod denied;

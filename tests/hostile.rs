@@ -1,7 +1,10 @@
-//! Hostile input: broken Parquet, names that are paths, manifests that lie. No panic, bounded memory, nothing deleted that must not be, and the
-//! neighbours are compacted.
+//! Hostile input: broken Parquet, names that are paths, manifests that lie. No panic, bounded
+//! memory, nothing deleted that must not be, and the neighbours are compacted.
 
-#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make worlds of the real time"
+)]
 
 #[path = "hostile/aside.rs"]
 mod aside;
@@ -45,8 +48,17 @@ use tempfile::TempDir;
 fn neighbours(dir: &Path, tenant: &str) {
     std::fs::create_dir_all(dir.join(tenant)).unwrap();
     for i in 0..3 {
-        let events = series(i * 20, 20, Utc::now() - TimeDelta::hours(1), TimeDelta::seconds(10));
-        std::fs::write(dir.join(tenant).join(format!("good-{i}.parquet")), parquet(&batch(&events))).unwrap();
+        let events = series(
+            i * 20,
+            20,
+            Utc::now() - TimeDelta::hours(1),
+            TimeDelta::seconds(10),
+        );
+        std::fs::write(
+            dir.join(tenant).join(format!("good-{i}.parquet")),
+            parquet(&batch(&events)),
+        )
+        .unwrap();
     }
 }
 
@@ -67,14 +79,35 @@ struct Ran {
 fn pass(store: &Path) -> Ran {
     let limit = format!("{LIMIT_MIB}MiB");
     let mut command = job::icepack(&[]);
-    command.args(["run", "--json", "--strategy", "full", "--memory-limit", &limit, "--store"]).arg(store);
+    command
+        .args([
+            "run",
+            "--json",
+            "--strategy",
+            "full",
+            "--memory-limit",
+            &limit,
+            "--store",
+        ])
+        .arg(store);
     let started = Instant::now();
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;
     let code = loop {
         let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let high = text.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        let high = text.lines().find_map(|l| {
+            l.strip_prefix("VmHWM:")?
+                .trim()
+                .strip_suffix(" kB")?
+                .parse::<u64>()
+                .ok()
+        });
         peak = high.unwrap_or(0).div_ceil(1_024).max(peak);
         if let Some(status) = child.try_wait().unwrap() {
             break status.code();
@@ -88,7 +121,13 @@ fn pass(store: &Path) -> Ran {
     };
     let out = child.wait_with_output().unwrap();
     let json = serde_json::from_slice(&out.stdout).unwrap_or_default();
-    Ran { code, json, stderr: job::text(&out.stderr), peak, took: started.elapsed() }
+    Ran {
+        code,
+        json,
+        stderr: job::text(&out.stderr),
+        peak,
+        took: started.elapsed(),
+    }
 }
 
 /// What is wrong with how the job deals with `case`; none where all is well.
@@ -99,8 +138,20 @@ fn check(case: &Case) -> Result<String, String> {
     let bad = dir.path().join("acme/z-bad.parquet");
     std::fs::write(&bad, &case.bytes).unwrap();
     let ran = pass(dir.path());
-    let outcome = format!("{}: exit {:?}, {} MiB, {} ms: {}", case.name, ran.code, ran.peak, ran.took.as_millis(), reason(dir.path()));
-    let fail = |what: &str| Err(format!("{outcome}\n  {what}\n  {}", ran.stderr.lines().take(5).collect::<Vec<_>>().join("\n  ")));
+    let outcome = format!(
+        "{}: exit {:?}, {} MiB, {} ms: {}",
+        case.name,
+        ran.code,
+        ran.peak,
+        ran.took.as_millis(),
+        reason(dir.path())
+    );
+    let fail = |what: &str| {
+        Err(format!(
+            "{outcome}\n  {what}\n  {}",
+            ran.stderr.lines().take(5).collect::<Vec<_>>().join("\n  ")
+        ))
+    };
     if ran.peak > LIMIT_MIB {
         return fail("it took more memory than it may");
     }
@@ -108,7 +159,11 @@ fn check(case: &Case) -> Result<String, String> {
         return fail("a panic got out");
     }
     let Some(why) = case.why else {
-        return if ran.code == Some(0) && ran.json["totals"]["files_compacted"] == 4 { Ok(outcome) } else { fail("it was not read") };
+        return if ran.code == Some(0) && ran.json["totals"]["files_compacted"] == 4 {
+            Ok(outcome)
+        } else {
+            fail("it was not read")
+        };
     };
     if ran.code != Some(3) {
         return fail("exit 3 is wanted");
@@ -132,17 +187,38 @@ fn check(case: &Case) -> Result<String, String> {
 /// Why `acme/z-bad.parquet` was quarantined.
 fn reason(store: &Path) -> String {
     let dir = store.join("_icepack/acme/manifest");
-    let mut versions: Vec<_> = std::fs::read_dir(dir).map(|d| d.map(|e| e.unwrap().path()).collect()).unwrap_or_default();
+    let mut versions: Vec<_> = std::fs::read_dir(dir)
+        .map(|d| d.map(|e| e.unwrap().path()).collect())
+        .unwrap_or_default();
     versions.sort();
-    let head: Value = versions.last().map(|p| serde_json::from_slice(&std::fs::read(p).unwrap()).unwrap()).unwrap_or_default();
-    head["quarantined"][0]["reason"].as_str().unwrap_or("not quarantined").to_owned()
+    let head: Value = versions
+        .last()
+        .map(|p| serde_json::from_slice(&std::fs::read(p).unwrap()).unwrap())
+        .unwrap_or_default();
+    head["quarantined"][0]["reason"]
+        .as_str()
+        .unwrap_or("not quarantined")
+        .to_owned()
 }
 
 fn check_all(cases: &[Case]) {
     let results: Vec<_> = cases.iter().map(check).collect();
     let failures: Vec<_> = results.iter().filter_map(|r| r.as_ref().err()).collect();
-    results.iter().flatten().for_each(|outcome| println!("{outcome}"));
-    assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), cases.len(), failures.iter().map(|f| f.as_str()).collect::<Vec<_>>().join("\n"));
+    results
+        .iter()
+        .flatten()
+        .for_each(|outcome| println!("{outcome}"));
+    assert!(
+        failures.is_empty(),
+        "{} of {} cases:\n{}",
+        failures.len(),
+        cases.len(),
+        failures
+            .iter()
+            .map(|f| f.as_str())
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
 }
 
 #[test]
@@ -167,6 +243,10 @@ fn what_is_large_and_honest_is_read_within_the_limit() {
 
 #[test]
 fn honest_pages_of_every_codec_are_read() {
-    let cases = corpus::CODECS.map(|codec| Case { name: format!("{codec:?}"), bytes: corpus::honest(codec).bytes(), why: None });
+    let cases = corpus::CODECS.map(|codec| Case {
+        name: format!("{codec:?}"),
+        bytes: corpus::honest(codec).bytes(),
+        why: None,
+    });
     check_all(&cases);
 }

@@ -1,6 +1,10 @@
-//! What the commands that only look find, show and write: `plan`, `status`, `ls`, `verify`, `report`, `init`.
+//! What the commands that only look find, show and write: `plan`, `status`, `ls`, `verify`,
+//! `report`, `init`.
 
-#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make worlds of the real time"
+)]
 
 #[path = "look/init.rs"]
 mod init;
@@ -33,33 +37,61 @@ struct World {
 }
 
 impl World {
-    /// Tenant `acme` keeps its rows for thirty days and has some that are older, in an archive by now; tenant `globex` keeps them for ever.
+    /// Tenant `acme` keeps its rows for thirty days and has some that are older, in an archive by
+    /// now; tenant `globex` keeps them for ever.
     async fn compacted() -> Self {
         let (hot, cold) = (memory(), memory());
         let mut config = eager();
         config.retention.set("acme", Some(DAY * 30));
         config.archive_min_object_size = 0;
-        config.archive = Some(Arc::new(ObjectArchive::new(Arc::clone(&cold), "memory://cold", ObjectArchiveOptions::default())));
+        config.archive = Some(Arc::new(ObjectArchive::new(
+            Arc::clone(&cold),
+            "memory://cold",
+            ObjectArchiveOptions::default(),
+        )));
         let world = Self { hot, cold, config };
         seed(&world.hot, "acme", 4, 30, Utc::now() - TimeDelta::days(28)).await;
         seed(&world.hot, "globex", 4, 10, Utc::now() - TimeDelta::days(1)).await;
-        let report = world.manager(&world.hot).run_pass(&Selection::all()).await.unwrap();
-        assert!(report.totals.ledger.rows_archived > 0 && report.totals.files_written >= 2, "{report:?}");
+        let report = world
+            .manager(&world.hot)
+            .run_pass(&Selection::all())
+            .await
+            .unwrap();
+        assert!(
+            report.totals.ledger.rows_archived > 0 && report.totals.files_written >= 2,
+            "{report:?}"
+        );
         world
     }
 
     fn manager(&self, hot: &Store) -> CompactionManager {
-        CompactionManager::new(Arc::clone(hot), self.config.clone()).with_archive_store(Arc::clone(&self.cold), None)
+        CompactionManager::new(Arc::clone(hot), self.config.clone())
+            .with_archive_store(Arc::clone(&self.cold), None)
     }
 
-    /// Something for every kind of decision: small files, too few of them, expired ones, one in quarantine, one left over.
+    /// Something for every kind of decision: small files, too few of them, expired ones, one in
+    /// quarantine, one left over.
     async fn untidy(&self) {
         seed(&self.hot, "acme", 5, 10, Utc::now() - TimeDelta::days(40)).await;
         quarantine_one(&self.hot).await;
-        let report = self.manager(&self.hot).run_pass(&Selection::parse(vec!["globex".to_owned()]).unwrap()).await.unwrap();
+        let report = self
+            .manager(&self.hot)
+            .run_pass(&Selection::parse(vec!["globex".to_owned()]).unwrap())
+            .await
+            .unwrap();
         assert_eq!(report.totals.quarantined, ["globex/bad.parquet"]);
-        put_events(&self.hot, "globex/new.parquet", &series(900, 5, Utc::now(), TimeDelta::seconds(1))).await;
-        put_events(&self.hot, "umbrella/one.parquet", &series(0, 5, Utc::now(), TimeDelta::seconds(1))).await;
+        put_events(
+            &self.hot,
+            "globex/new.parquet",
+            &series(900, 5, Utc::now(), TimeDelta::seconds(1)),
+        )
+        .await;
+        put_events(
+            &self.hot,
+            "umbrella/one.parquet",
+            &series(0, 5, Utc::now(), TimeDelta::seconds(1)),
+        )
+        .await;
     }
 }
 
@@ -67,6 +99,11 @@ impl World {
 async fn quarantine_one(hot: &Store) {
     put(hot, "globex/bad.parquet", "no Parquet").await;
     for n in 0..3 {
-        put_events(hot, &format!("globex/more-{n}.parquet"), &series(700 + n, 1, Utc::now(), TimeDelta::seconds(1))).await;
+        put_events(
+            hot,
+            &format!("globex/more-{n}.parquet"),
+            &series(700 + n, 1, Utc::now(), TimeDelta::seconds(1)),
+        )
+        .await;
     }
 }

@@ -1,6 +1,10 @@
-//! What an operator relies on: run records, metrics, `watch`, shards, logs, traces. One program, because each is short and all need the binary.
+//! What an operator relies on: run records, metrics, `watch`, shards, logs, traces. One program,
+//! because each is short and all need the binary.
 
-#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make worlds of the real time"
+)]
 
 mod support;
 

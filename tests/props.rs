@@ -1,6 +1,10 @@
-//! Whole passes over random worlds against a naive compactor. `PROPTEST_CASES` sets the number of cases, for all properties together.
+//! Whole passes over random worlds against a naive compactor. `PROPTEST_CASES` sets the number of
+//! cases, for all properties together.
 
-#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make worlds of the real time"
+)]
 
 #[path = "support/copy_archive.rs"]
 mod copy_archive;
@@ -21,7 +25,9 @@ use icepack::clock::{Clock, ManualClock};
 use icepack::model::manifest::{Ledger, Manifest, Receipt};
 use icepack::model::report::{RunReport, Status};
 use icepack::run::Selection;
-use icepack::stage::archive::{ArchiveRequest, BatchStream, CopyRequest, ObjectArchive, ObjectArchiveOptions};
+use icepack::stage::archive::{
+    ArchiveRequest, BatchStream, CopyRequest, ObjectArchive, ObjectArchiveOptions,
+};
 use icepack::{ArchiveTarget, CompactionConfig, CompactionManager, CompactionStrategy, Result};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -81,9 +87,22 @@ struct Lab {
 impl Lab {
     fn new(world: &World, start: DateTime<Utc>) -> Self {
         let (hot, cold) = (memory(), memory());
-        let rows = ObjectArchive::new(Arc::clone(&cold), "memory://cold", ObjectArchiveOptions::default());
-        let inner = CopyArchive { rows, hot: Arc::clone(&hot), cold: Arc::clone(&cold), copies: Arc::new(Copies::default()) };
-        let archive = Arc::new(Counted { inner, copies: world.copies, calls: AtomicU64::new(0) });
+        let rows = ObjectArchive::new(
+            Arc::clone(&cold),
+            "memory://cold",
+            ObjectArchiveOptions::default(),
+        );
+        let inner = CopyArchive {
+            rows,
+            hot: Arc::clone(&hot),
+            cold: Arc::clone(&cold),
+            copies: Arc::new(Copies::default()),
+        };
+        let archive = Arc::new(Counted {
+            inner,
+            copies: world.copies,
+            calls: AtomicU64::new(0),
+        });
         let spill = tempfile::tempdir().unwrap();
         let mut config = CompactionConfig {
             min_files_to_compact: world.min_files,
@@ -92,14 +111,32 @@ impl Lab {
             strategy: world.strategy,
             memory_limit: world.memory,
             spill_dir: Some(spill.path().to_owned()),
-            delete_delay: if world.delete_delay { Duration::from_secs(7_200) } else { Duration::ZERO },
-            archive: world.archive.map(|_| archive.clone() as Arc<dyn ArchiveTarget>),
+            delete_delay: if world.delete_delay {
+                Duration::from_secs(7_200)
+            } else {
+                Duration::ZERO
+            },
+            archive: world
+                .archive
+                .map(|_| archive.clone() as Arc<dyn ArchiveTarget>),
             archive_min_object_size: world.archive.unwrap_or(0),
             ..CompactionConfig::default()
         };
         config.retention.set("acme", world.ttl);
         let clock = Arc::new(ManualClock::new(start, 7));
-        Self { world: world.clone(), hot, cold, archive, clock, config, spill, ingested: Bag::new(), files: 0, ledger: Ledger::default(), latest_cutoff: None }
+        Self {
+            world: world.clone(),
+            hot,
+            cold,
+            archive,
+            clock,
+            config,
+            spill,
+            ingested: Bag::new(),
+            files: 0,
+            ledger: Ledger::default(),
+            latest_cutoff: None,
+        }
     }
 
     fn cutoff(&self) -> Option<i128> {
@@ -111,13 +148,19 @@ impl Lab {
         for file in files {
             let batch = file.batch(self.clock.now(), &self.world);
             self.ingested = sum(&self.ingested, &bag(rows(&batch)));
-            put(&self.hot, &format!("acme/2026-01/part-{:04}.parquet", self.files), file.parquet(&batch)).await;
+            put(
+                &self.hot,
+                &format!("acme/2026-01/part-{:04}.parquet", self.files),
+                file.parquet(&batch),
+            )
+            .await;
             self.files += 1;
         }
     }
 
     async fn pass(&mut self) -> RunReport {
-        let manager = CompactionManager::new(Arc::clone(&self.hot), self.config.clone()).with_clock(self.clock.clone());
+        let manager = CompactionManager::new(Arc::clone(&self.hot), self.config.clone())
+            .with_clock(self.clock.clone());
         let before = self.archive.calls.load(Ordering::SeqCst);
         let report = manager.run_pass(&Selection::all()).await.unwrap();
         self.latest_cutoff = self.cutoff().or(self.latest_cutoff);
@@ -126,22 +169,41 @@ impl Lab {
         assert!(report.totals.status <= Status::Done, "{report:?}");
         assert!(report.totals.ledger.balances());
         let called = self.archive.calls.load(Ordering::SeqCst) - before;
-        assert_eq!(called > 0, report.totals.ledger.rows_archived > 0, "the archive is called for rows that expired and not otherwise");
-        assert!(std::fs::read_dir(self.spill.path()).unwrap().next().is_none(), "something was left in the spill directory");
+        assert_eq!(
+            called > 0,
+            report.totals.ledger.rows_archived > 0,
+            "the archive is called for rows that expired and not otherwise"
+        );
+        assert!(
+            std::fs::read_dir(self.spill.path())
+                .unwrap()
+                .next()
+                .is_none(),
+            "something was left in the spill directory"
+        );
         report
     }
 
     async fn head(&self) -> Option<Manifest> {
         let dir = "_icepack/acme/manifest/";
-        let last = keys(&self.hot).await.into_iter().rfind(|k| k.starts_with(dir))?;
+        let last = keys(&self.hot)
+            .await
+            .into_iter()
+            .rfind(|k| k.starts_with(dir))?;
         Some(serde_json::from_slice(&get(&self.hot, &last).await).unwrap())
     }
 
-    /// The rows of the files that a reader would read: head's snapshots, then the raw files that it has not retired, whatever tag they show. Found without icepack.
+    /// The rows of the files that a reader would read: head's snapshots, then the raw files that it
+    /// has not retired, whatever tag they show. Found without icepack.
     async fn live(&self) -> (Vec<Vec<Row>>, Bag) {
         let head = self.head().await;
         let (live, gone): (Vec<String>, BTreeSet<String>) =
-            head.map_or_else(Default::default, |h| (h.snapshots.iter().map(|s| s.key.clone()).collect(), h.retired.iter().map(|r| r.key.clone()).collect()));
+            head.map_or_else(Default::default, |h| {
+                (
+                    h.snapshots.iter().map(|s| s.key.clone()).collect(),
+                    h.retired.iter().map(|r| r.key.clone()).collect(),
+                )
+            });
         let mut snapshots = Vec::new();
         for key in &live {
             snapshots.push(read(get(&self.hot, key).await));
@@ -160,7 +222,10 @@ impl Lab {
         let all = keys(&self.cold).await;
         let mut rows = Bag::new();
         for key in all.iter().filter(|k| k.ends_with(".parquet")) {
-            assert!(all.contains(&key.replace(".parquet", ".receipt.json")), "`{key}` has no receipt");
+            assert!(
+                all.contains(&key.replace(".parquet", ".receipt.json")),
+                "`{key}` has no receipt"
+            );
             let read = read(get(&self.cold, key).await);
             assert!(read.is_sorted_by_key(|r| r.at), "`{key}` is not sorted");
             rows = sum(&rows, &bag(read));
@@ -181,17 +246,31 @@ impl Lab {
         // Nothing was made up or doubled, …
         for (row, n) in &there {
             let came = self.ingested.get(row).copied().unwrap_or(0);
-            assert!(*n <= came, "a row is there {n} times, and came {came} times: {row:?}");
+            assert!(
+                *n <= came,
+                "a row is there {n} times, and came {came} times: {row:?}"
+            );
         }
-        // … and what is missing was the copy of one that is there, or expired with no archive to go to.
+        // … and what is missing was the copy of one that is there, or expired with no archive to go
+        // to.
         for (row, came) in &self.ingested {
             let n = there.get(row).copied().unwrap_or(0);
-            let may_expire = self.world.archive.is_none() && self.latest_cutoff.is_some_and(|cutoff| is_expired(row, cutoff));
+            let may_expire = self.world.archive.is_none()
+                && self
+                    .latest_cutoff
+                    .is_some_and(|cutoff| is_expired(row, cutoff));
             let needed = if row.has_id { 1 } else { *came };
-            assert!(n >= needed || may_expire, "lost: {row:?} is there {n} times of {came}");
+            assert!(
+                n >= needed || may_expire,
+                "lost: {row:?} is there {n} times of {came}"
+            );
         }
         for row in archived.keys() {
-            assert!(self.latest_cutoff.is_some_and(|cutoff| is_expired(row, cutoff)), "archived before its time: {row:?}");
+            assert!(
+                self.latest_cutoff
+                    .is_some_and(|cutoff| is_expired(row, cutoff)),
+                "archived before its time: {row:?}"
+            );
         }
         let gone = total(&self.ingested) - total(&there);
         let l = self.ledger;
@@ -202,10 +281,19 @@ impl Lab {
             return;
         };
         let t = head.totals;
-        assert_eq!((t.rows_archived, t.rows_expired, t.rows_deduplicated), (l.rows_archived, l.rows_expired, l.rows_deduplicated));
+        assert_eq!(
+            (t.rows_archived, t.rows_expired, t.rows_deduplicated),
+            (l.rows_archived, l.rows_expired, l.rows_deduplicated)
+        );
         assert_eq!(t.rows_ingested, total(&self.ingested) - total(&raw));
-        assert_eq!(t.rows_ingested, total(&kept) + t.rows_archived + t.rows_expired + t.rows_deduplicated);
-        assert_eq!(head.snapshots.iter().map(|s| s.stats.rows).sum::<u64>(), total(&kept));
+        assert_eq!(
+            t.rows_ingested,
+            total(&kept) + t.rows_archived + t.rows_expired + t.rows_deduplicated
+        );
+        assert_eq!(
+            head.snapshots.iter().map(|s| s.stats.rows).sum::<u64>(),
+            total(&kept)
+        );
     }
 
     /// Every object, hot and cold.
@@ -226,15 +314,33 @@ fn now() -> DateTime<Utc> {
 }
 
 /// Runs a property over a share of the cases.
-fn property<F: Future<Output = ()>>(parts: u32, worlds: impl Strategy<Value = World>, check: impl Fn(World) -> F) {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|v| v.parse().ok()).unwrap_or(200_u32);
-    let config = Config { cases: (cases / parts).max(1), failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+fn property<F: Future<Output = ()>>(
+    parts: u32,
+    worlds: impl Strategy<Value = World>,
+    check: impl Fn(World) -> F,
+) {
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(200_u32);
+    let config = Config {
+        cases: (cases / parts).max(1),
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..Config::default()
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     let run = |world| {
         runtime.block_on(check(world));
         Ok(())
     };
-    TestRunner::new(config).run(&worlds, run).unwrap_or_else(|e| panic!("{e}"));
+    TestRunner::new(config)
+        .run(&worlds, run)
+        .unwrap_or_else(|e| panic!("{e}"));
 }
 
 #[test]
@@ -250,14 +356,31 @@ fn no_pass_loses_or_doubles_a_row_and_the_books_say_so() {
             lab.check().await;
             // Deleting may wait; then there is nothing left to do, however often.
             for _ in 0..2 {
-                let objects = lab.objects().await.into_keys().filter(|k| k.ends_with(".parquet")).collect::<Vec<_>>();
+                let objects = lab
+                    .objects()
+                    .await
+                    .into_keys()
+                    .filter(|k| k.ends_with(".parquet"))
+                    .collect::<Vec<_>>();
                 let again = lab.pass().await;
-                assert_eq!(again.totals.ledger, Ledger::default(), "a second pass found work: {again:?}");
+                assert_eq!(
+                    again.totals.ledger,
+                    Ledger::default(),
+                    "a second pass found work: {again:?}"
+                );
                 assert_eq!(again.totals.files_deleted, 0);
-                assert_eq!(objects, lab.objects().await.into_keys().filter(|k| k.ends_with(".parquet")).collect::<Vec<_>>());
+                assert_eq!(
+                    objects,
+                    lab.objects()
+                        .await
+                        .into_keys()
+                        .filter(|k| k.ends_with(".parquet"))
+                        .collect::<Vec<_>>()
+                );
             }
         }
-        // In the end the retired files go, and are forgotten. What ages or expires meanwhile is retired in its turn.
+        // In the end the retired files go, and are forgotten. What ages or expires meanwhile is
+        // retired in its turn.
         lab.world.ttl = None;
         lab.config.retention.set("acme", None);
         for _ in 0..4 {
@@ -265,8 +388,16 @@ fn no_pass_loses_or_doubles_a_row_and_the_books_say_so() {
             lab.pass().await;
         }
         lab.check().await;
-        assert!(lab.head().await.is_none_or(|h| h.retired.is_empty() && h.archives.is_empty()), "something stays retired");
-        copied_here.fetch_add(lab.archive.inner.copies.made.load(Ordering::Relaxed), Ordering::Relaxed);
+        assert!(
+            lab.head()
+                .await
+                .is_none_or(|h| h.retired.is_empty() && h.archives.is_empty()),
+            "something stays retired"
+        );
+        copied_here.fetch_add(
+            lab.archive.inner.copies.made.load(Ordering::Relaxed),
+            Ordering::Relaxed,
+        );
     });
     println!("{} snapshots archived by copies", copied.into_inner());
 }
@@ -282,7 +413,10 @@ fn one_full_pass_is_the_naive_compactor() {
         let report = lab.pass().await;
         lab.check().await;
         let wanted = without_copies(&lab.ingested);
-        let expired = |row: &Row| lab.latest_cutoff.is_some_and(|cutoff| is_expired(row, cutoff));
+        let expired = |row: &Row| {
+            lab.latest_cutoff
+                .is_some_and(|cutoff| is_expired(row, cutoff))
+        };
         let (gone, kept): (Bag, Bag) = wanted.into_iter().partition(|(row, _)| expired(row));
         let (snapshots, raw) = lab.live().await;
         assert!(raw.is_empty());
@@ -291,10 +425,27 @@ fn one_full_pass_is_the_naive_compactor() {
         assert_eq!(total(&lab.ingested), report.totals.ledger.rows_in);
         assert_eq!(bag(all), kept);
         let archived = lab.archived().await;
-        assert_eq!(archived, if world.archive.is_some() { gone.clone() } else { Bag::new() });
+        assert_eq!(
+            archived,
+            if world.archive.is_some() {
+                gone.clone()
+            } else {
+                Bag::new()
+            }
+        );
         let l = report.totals.ledger;
-        assert_eq!(if world.archive.is_some() { l.rows_archived } else { l.rows_expired }, total(&gone));
-        assert_eq!(l.rows_deduplicated, total(&lab.ingested) - total(&gone) - total(&kept));
+        assert_eq!(
+            if world.archive.is_some() {
+                l.rows_archived
+            } else {
+                l.rows_expired
+            },
+            total(&gone)
+        );
+        assert_eq!(
+            l.rows_deduplicated,
+            total(&lab.ingested) - total(&gone) - total(&kept)
+        );
     });
 }
 
@@ -335,52 +486,95 @@ fn naive_and_zoned_times_do_not_mix_and_the_later_file_is_set_aside() {
         let other = other_zone(&files[0].batch(lab.clock.now(), &world));
         let bytes = files[0].parquet(&other);
         put(&lab.hot, "acme/2026-01/zzz-other.parquet", bytes.clone()).await;
-        let manager = CompactionManager::new(Arc::clone(&lab.hot), lab.config.clone()).with_clock(lab.clock.clone());
+        let manager = CompactionManager::new(Arc::clone(&lab.hot), lab.config.clone())
+            .with_clock(lab.clock.clone());
         let report = manager.run_pass(&Selection::all()).await.unwrap();
-        assert_eq!(report.totals.quarantined, ["acme/2026-01/zzz-other.parquet"]);
+        assert_eq!(
+            report.totals.quarantined,
+            ["acme/2026-01/zzz-other.parquet"]
+        );
         assert_eq!(report.totals.status, Status::Quarantined);
         assert_eq!(get(&lab.hot, "acme/2026-01/zzz-other.parquet").await, bytes);
         assert_eq!(report.totals.ledger.rows_in, total(&lab.ingested));
-        // Where the others were empty, or all of their rows expired, nothing is left that it contradicts.
+        // Where the others were empty, or all of their rows expired, nothing is left that it
+        // contradicts.
         let is_alone = lab.head().await.unwrap().snapshots.is_empty();
         let again = manager.run_pass(&Selection::all()).await.unwrap();
         let expected = if is_alone { Status::Done } else { Status::Idle };
-        assert_eq!((again.totals.status, again.totals.quarantined.len()), (expected, 0));
+        assert_eq!(
+            (again.totals.status, again.totals.quarantined.len()),
+            (expected, 0)
+        );
         let head = lab.head().await.unwrap();
         if is_alone {
             assert_eq!(head.quarantined, []);
             return;
         }
         assert_eq!(head.quarantined.len(), 1);
-        assert!(head.quarantined[0].reason.contains("no type holds both"), "{}", head.quarantined[0].reason);
+        assert!(
+            head.quarantined[0].reason.contains("no type holds both"),
+            "{}",
+            head.quarantined[0].reason
+        );
     });
 }
 
-/// Spark's timestamps of 96 bits: what is read as 64 bits of nanoseconds wraps, and a decoder that wraps agrees with itself.
+/// Spark's timestamps of 96 bits: what is read as 64 bits of nanoseconds wraps, and a decoder that
+/// wraps agrees with itself.
 #[test]
 fn the_oracle_does_not_share_the_decoder_under_test() {
-    let write = "import datetime as d, io, sys, pyarrow as pa, pyarrow.parquet as pq\n\
-        table = pa.table({'timestamp': pa.array([d.datetime(9999, 12, 31)], pa.timestamp('us'))})\n\
-        out = io.BytesIO()\n\
-        pq.write_table(table, out, use_deprecated_int96_timestamps=True, store_schema=False)\n\
-        sys.stdout.buffer.write(out.getvalue())";
+    let write = "import datetime as d, io, sys, pyarrow as pa, pyarrow.parquet as pq\ntable = \
+                 pa.table({'timestamp': pa.array([d.datetime(9999, 12, 31)], \
+                 pa.timestamp('us'))})\nout = io.BytesIO()\npq.write_table(table, out, \
+                 use_deprecated_int96_timestamps=True, \
+                 store_schema=False)\nsys.stdout.buffer.write(out.getvalue())";
     let file = support::job::python().args(["-c", write]).output().unwrap();
-    assert!(file.status.success(), "{}", support::job::text(&file.stderr));
-    let seen: Vec<_> = read(file.stdout.into()).into_iter().map(|row| row.at).collect();
+    assert!(
+        file.status.success(),
+        "{}",
+        support::job::text(&file.stderr)
+    );
+    let seen: Vec<_> = read(file.stdout.into())
+        .into_iter()
+        .map(|row| row.at)
+        .collect();
     let midnight: DateTime<Utc> = "9999-12-31T00:00:00Z".parse().unwrap();
-    assert_eq!(seen, [Some(i128::from(midnight.timestamp()) * 1_000_000_000)]);
+    assert_eq!(
+        seen,
+        [Some(i128::from(midnight.timestamp()) * 1_000_000_000)]
+    );
 }
 
 /// A world of one file whose events are `at` these times.
 fn one_file(at: impl Iterator<Item = At>) -> World {
-    let events = at.zip(0..).map(|(at, id)| Event { id: Some(id), at, content: 0 }).collect();
-    let shape =
-        Shape { unit: TimeUnit::Nanosecond, zone: 0, text: 0, number: 0, columns: 0x400, reversed: false, in_order: true, group_rows: 9, codec: 0, v2: false };
+    let events = at
+        .zip(0..)
+        .map(|(at, id)| Event {
+            id: Some(id),
+            at,
+            content: 0,
+        })
+        .collect();
+    let shape = Shape {
+        unit: TimeUnit::Nanosecond,
+        zone: 0,
+        text: 0,
+        number: 0,
+        columns: 0x400,
+        reversed: false,
+        in_order: true,
+        group_rows: 9,
+        codec: 0,
+        v2: false,
+    };
     World {
         zoned: false,
         floats: false,
         padding: 0,
-        steps: vec![Step { files: vec![File { events, shape }], hours: 0 }],
+        steps: vec![Step {
+            files: vec![File { events, shape }],
+            hours: 0,
+        }],
         ttl: None,
         archive: None,
         copies: false,
@@ -402,16 +596,28 @@ async fn settles(world: World) {
     lab.check().await;
 }
 
-/// Days that look worth a file until they are compressed: cut by the estimate, they came out the same from every pass.
+/// Days that look worth a file until they are compressed: cut by the estimate, they came out the
+/// same from every pass.
 #[tokio::test]
 async fn rows_that_compress_well_are_not_rewritten_for_ever() {
     let days = one_file((1..9).map(|day| At::FromNow(-day * DAY, 0)));
-    settles(World { padding: 40_000, ttl: Some(Duration::from_secs(90 * 86_400)), ..days }).await;
+    settles(World {
+        padding: 40_000,
+        ttl: Some(Duration::from_secs(90 * 86_400)),
+        ..days
+    })
+    .await;
 }
 
-/// Snapshots that meet within a microsecond: rounded to microseconds they overlap, and a full compaction took that for a reason.
+/// Snapshots that meet within a microsecond: rounded to microseconds they overlap, and a full
+/// compaction took that for a reason.
 #[tokio::test]
 async fn nanoseconds_are_not_rewritten_for_ever() {
     let moment = one_file((0..60).map(|_| At::FromNow(-9, 123_456_789)));
-    settles(World { strategy: CompactionStrategy::FullCompaction, target: 1, ..moment }).await;
+    settles(World {
+        strategy: CompactionStrategy::FullCompaction,
+        target: 1,
+        ..moment
+    })
+    .await;
 }

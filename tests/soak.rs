@@ -1,7 +1,12 @@
-//! Four passes of the real binary at once, whole or a shard each, killed at random, while files keep arriving, somebody keeps reading, and rows are brought back
-//! from the archive; on a directory, on a good network and on a bad one. At every moment each row is there, once. `ICEPACK_SOAK=long` makes it long.
+//! Four passes of the real binary at once, whole or a shard each, killed at random, while files
+//! keep arriving, somebody keeps reading, and rows are brought back from the archive; on a
+//! directory, on a good network and on a bad one. At every moment each row is there, once.
+//! `ICEPACK_SOAK=long` makes it long.
 
-#![allow(clippy::disallowed_methods, reason = "tests make worlds of the real time")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make worlds of the real time"
+)]
 
 mod support;
 
@@ -42,20 +47,24 @@ const TENANTS: [&str; 3] = ["acme", "globex", "system"];
 /// Raw files that arrive before a round, at least; as many again while it lasts, or more.
 const FILES: usize = 12;
 
-/// Files of a round, at most: where passes are slow, more would only make the next round slower, without end.
+/// Files of a round, at most: where passes are slow, more would only make the next round slower,
+/// without end.
 const MOST: usize = 5 * FILES;
 
 /// Rows of a raw file.
 const ROWS: usize = 120;
 
-/// Rows are older or newer than this by ten days and more, so that no row expires while the test runs.
+/// Rows are older or newer than this by ten days and more, so that no row expires while the test
+/// runs.
 const TTL: TimeDelta = TimeDelta::days(30);
 
 /// One at a time: they would take each other's processors, and kills be spread over longer passes.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |v| v.parse().unwrap_or_else(|e| panic!("{name}={v}: {e}")))
+    std::env::var(name).map_or(default, |v| {
+        v.parse().unwrap_or_else(|e| panic!("{name}={v}: {e}"))
+    })
 }
 
 fn rounds() -> usize {
@@ -82,7 +91,11 @@ impl Restore {
     fn args(&self) -> Vec<String> {
         let time = |t: DateTime<Utc>| t.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let (from, to) = (time(self.from), time(self.from + RESTORED));
-        ["restore", "--tenant", self.of, "--as", &self.into, "--from", &from, "--to", &to].map(str::to_owned).to_vec()
+        [
+            "restore", "--tenant", self.of, "--as", &self.into, "--from", &from, "--to", &to,
+        ]
+        .map(str::to_owned)
+        .to_vec()
     }
 
     fn takes(&self, e: &Event) -> bool {
@@ -115,7 +128,8 @@ struct Figures {
     restores: Mutex<BTreeMap<String, usize>>,
 }
 
-/// The world: stores as the test sees them, never through the bad network, and the job's own way to them.
+/// The world: stores as the test sees them, never through the bad network, and the job's own way to
+/// them.
 struct Soak {
     name: &'static str,
     bad_network: bool,
@@ -145,9 +159,23 @@ struct Soak {
 
 impl Soak {
     async fn on_s3(name: &'static str, endpoint: &str, bad_network: bool) -> Self {
-        let (hot, cold) = (s3::bucket(endpoint, "soak-hot").await, s3::bucket(endpoint, "soak-cold").await);
-        let stores = (s3::store(endpoint, &hot, "events"), s3::store(endpoint, &cold, "frozen"));
-        Self { bad_network, ..Self::new(name, stores, s3::environment(endpoint), (format!("s3://{hot}/events"), format!("s3://{cold}/frozen"))) }
+        let (hot, cold) = (
+            s3::bucket(endpoint, "soak-hot").await,
+            s3::bucket(endpoint, "soak-cold").await,
+        );
+        let stores = (
+            s3::store(endpoint, &hot, "events"),
+            s3::store(endpoint, &cold, "frozen"),
+        );
+        Self {
+            bad_network,
+            ..Self::new(
+                name,
+                stores,
+                s3::environment(endpoint),
+                (format!("s3://{hot}/events"), format!("s3://{cold}/frozen")),
+            )
+        }
     }
 
     fn in_directory(name: &'static str, root: &std::path::Path) -> Self {
@@ -156,11 +184,22 @@ impl Soak {
             std::fs::create_dir(path).unwrap();
             Arc::new(LocalFileSystem::new_with_prefix(path).unwrap()) as Store
         };
-        let (stores, names) = ((open(&hot), open(&cold)), (hot.display().to_string(), cold.display().to_string()));
-        Self { directory: Some(hot), ..Self::new(name, stores, Vec::new(), names) }
+        let (stores, names) = (
+            (open(&hot), open(&cold)),
+            (hot.display().to_string(), cold.display().to_string()),
+        );
+        Self {
+            directory: Some(hot),
+            ..Self::new(name, stores, Vec::new(), names)
+        }
     }
 
-    fn new(name: &'static str, (hot, cold): (Store, Store), access: Vec<(&'static str, String)>, names: (String, String)) -> Self {
+    fn new(
+        name: &'static str,
+        (hot, cold): (Store, Store),
+        access: Vec<(&'static str, String)>,
+        names: (String, String),
+    ) -> Self {
         let settings = [
             ("ICEPACK_STORE", names.0),
             ("ICEPACK_ARCHIVE_URL", names.1),
@@ -187,16 +226,28 @@ impl Soak {
         }
     }
 
-    /// Puts the `n`-th file: rows to keep, rows to expire, or both. Where it begins in time is drawn, so that files overlap.
+    /// Puts the `n`-th file: rows to keep, rows to expire, or both. Where it begins in time is
+    /// drawn, so that files overlap.
     async fn ingest(&self, n: usize, rng: &mut Rng) {
         let now = self.cutoff + TTL;
         let new = |rng: &mut Rng| now - TimeDelta::seconds(rng.i64(3_600..15 * 86_400));
         let old = |rng: &mut Rng| now - TimeDelta::seconds(rng.i64(40 * 86_400..60 * 86_400));
         let kind = rng.u32(0..10);
-        let at = |i: usize, rng: &mut Rng| if kind == 0 || (kind < 6 && i.is_multiple_of(2)) { old(rng) } else { new(rng) };
-        let mut rows: Vec<_> = (0..ROWS).map(|i| support::event(n * ROWS + i, at(i, rng))).collect();
+        let at = |i: usize, rng: &mut Rng| {
+            if kind == 0 || (kind < 6 && i.is_multiple_of(2)) {
+                old(rng)
+            } else {
+                new(rng)
+            }
+        };
+        let mut rows: Vec<_> = (0..ROWS)
+            .map(|i| support::event(n * ROWS + i, at(i, rng)))
+            .collect();
         rows.sort();
-        let file = Arc::new(File { tenant: TENANTS[rng.usize(0..TENANTS.len())], rows });
+        let file = Arc::new(File {
+            tenant: TENANTS[rng.usize(0..TENANTS.len())],
+            rows,
+        });
         let body = support::parquet(&support::batch(&file.rows));
         std::fs::write(self.copies.path().join(format!("{n:06}.parquet")), &body).unwrap();
         self.arrivals.lock().unwrap().begun.push(Arc::clone(&file));
@@ -206,7 +257,14 @@ impl Soak {
 
     /// Puts an object, or writes a hidden file and renames it.
     async fn write(&self, tenant: &str, n: usize, body: Vec<u8>) {
-        let Some(root) = &self.directory else { return put(&self.hot, &format!("{tenant}/2026-01/events-{n:06}.parquet"), body).await };
+        let Some(root) = &self.directory else {
+            return put(
+                &self.hot,
+                &format!("{tenant}/2026-01/events-{n:06}.parquet"),
+                body,
+            )
+            .await;
+        };
         let folder = root.join(tenant).join("2026-01");
         std::fs::create_dir_all(&folder).unwrap();
         let hidden = folder.join(format!(".events-{n:06}.parquet"));
@@ -218,12 +276,17 @@ impl Soak {
         std::fs::rename(&hidden, folder.join(format!("events-{n:06}.parquet"))).unwrap();
     }
 
-    /// The rows of a tenant's live view; none where a file of it was compacted away before it could be read.
+    /// The rows of a tenant's live view; none where a file of it was compacted away before it could
+    /// be read.
     async fn live(&self, tenant: &str) -> Option<Vec<Event>> {
         let manager = CompactionManager::new(Arc::clone(&self.hot), CompactionConfig::default());
         let views = manager.live_views(&Selection::all()).await.unwrap();
         let mut rows = Vec::new();
-        for file in views.into_iter().filter(|v| v.tenant == Tenant::parse(tenant).unwrap()).flat_map(|v| v.files) {
+        for file in views
+            .into_iter()
+            .filter(|v| v.tenant == Tenant::parse(tenant).unwrap())
+            .flat_map(|v| v.files)
+        {
             match self.hot.get(&Path::parse(&file.key).unwrap()).await {
                 Ok(reply) => rows.extend(support::decode(reply.bytes().await.unwrap())),
                 Err(object_store::Error::NotFound { .. }) => return None,
@@ -236,7 +299,10 @@ impl Soak {
     /// The rows of a tenant's archive objects; of those alone that have a receipt, or of all.
     async fn archived(&self, tenant: &str, vouched: bool) -> HashSet<Event> {
         let keys = tenant_keys(&self.cold, tenant).await;
-        let counts = |k: &&String| k.ends_with(".parquet") && (!vouched || keys.contains(&k.replace(".parquet", ".receipt.json")));
+        let counts = |k: &&String| {
+            k.ends_with(".parquet")
+                && (!vouched || keys.contains(&k.replace(".parquet", ".receipt.json")))
+        };
         let (mut known, mut rows) = (self.archived.lock().await, HashSet::new());
         for key in keys.iter().filter(counts) {
             if let Entry::Vacant(place) = known.entry(key.clone()) {
@@ -248,11 +314,20 @@ impl Soak {
         rows
     }
 
-    /// Each row that has arrived is live once, or where it may expire, in the archive. Whether a view could be had.
+    /// Each row that has arrived is live once, or where it may expire, in the archive. Whether a
+    /// view could be had.
     async fn check(&self, tenant: &str, when: &str) -> bool {
-        let of_tenant = |files: &[Arc<File>]| files.iter().filter(|f| f.tenant == tenant).cloned().collect::<Vec<_>>();
+        let of_tenant = |files: &[Arc<File>]| {
+            files
+                .iter()
+                .filter(|f| f.tenant == tenant)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         let done = of_tenant(&self.arrivals.lock().unwrap().done);
-        let Some(live) = self.live(tenant).await else { return false };
+        let Some(live) = self.live(tenant).await else {
+            return false;
+        };
         // In this order: a row is in the archive before it is no longer live.
         let cold = self.archived(tenant, false).await;
         let begun = of_tenant(&self.arrivals.lock().unwrap().begun);
@@ -261,7 +336,9 @@ impl Soak {
         let times = |e: &Event| counts.get(e).copied().unwrap_or(0);
         let cutoff = self.cutoff.timestamp_micros();
         let arrived = || done.iter().flat_map(|f| &f.rows);
-        let missing = arrived().filter(|e| times(e) == 0 && (e.at >= cutoff || !cold.contains(e))).count();
+        let missing = arrived()
+            .filter(|e| times(e) == 0 && (e.at >= cutoff || !cold.contains(e)))
+            .count();
         let doubled = counts.values().filter(|n| **n > 1).count();
         let strange = live.iter().filter(|e| !known.contains(e)).count();
         let early = cold.iter().filter(|e| e.at >= cutoff).count();
@@ -276,11 +353,23 @@ impl Soak {
     }
 
     /// A process that is killed after `life`, unless it ends before. How it ended.
-    async fn job(&self, envs: &[(&'static str, String)], args: &[String], life: Option<Duration>) -> String {
+    async fn job(
+        &self,
+        envs: &[(&'static str, String)],
+        args: &[String],
+        life: Option<Duration>,
+    ) -> String {
         let stderr = tempfile::NamedTempFile::new().unwrap();
         let mut command = job::icepack(envs);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr.reopen().unwrap());
-        let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr.reopen().unwrap());
+        let mut child = tokio::process::Command::from(command)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
         let lifetime = async {
             match life {
                 Some(life) => tokio::time::sleep(life).await,
@@ -301,15 +390,26 @@ impl Soak {
                     panic!("{}: exit {code}: {said}", self.name);
                 }
                 if matches!(code, 1 | 3) {
-                    let last = said.lines().rfind(|l| l.starts_with("icepack: ")).unwrap_or(&said).to_owned();
-                    *self.figures.failures.lock().unwrap().entry(last).or_default() += 1;
+                    let last = said
+                        .lines()
+                        .rfind(|l| l.starts_with("icepack: "))
+                        .unwrap_or(&said)
+                        .to_owned();
+                    *self
+                        .figures
+                        .failures
+                        .lock()
+                        .unwrap()
+                        .entry(last)
+                        .or_default() += 1;
                 }
                 format!("exit {code}")
             }
         }
     }
 
-    /// Done, or lost to another run. On a bad network it may also fail; but never say that a person is needed, or that it was called wrongly.
+    /// Done, or lost to another run. On a bad network it may also fail; but never say that a person
+    /// is needed, or that it was called wrongly.
     fn may_end_with(&self, code: i32) -> bool {
         matches!(code, 0 | 4) || (self.bad_network && matches!(code, 1 | 3))
     }
@@ -342,7 +442,12 @@ impl Soak {
         }
     }
 
-    async fn keep_killing(self: Arc<Self>, envs: Vec<(&'static str, String)>, rounds: usize, mut rng: Rng) {
+    async fn keep_killing(
+        self: Arc<Self>,
+        envs: Vec<(&'static str, String)>,
+        rounds: usize,
+        mut rng: Rng,
+    ) {
         // What a pass takes here, as far as seen: kills are spread over that and somewhat more.
         let mut whole = Duration::from_millis(200);
         let mut count = self.count.subscribe();
@@ -351,17 +456,35 @@ impl Soak {
             self.allowed.send_replace(arrived + MOST);
             let enough = arrived + FILES;
             count.wait_for(|n| *n >= enough).await.unwrap();
-            let life = |rng: &mut Rng, whole: Duration| (rng.u32(0..3) > 0).then(|| whole.mul_f64(rng.f64() * 1.5));
+            let life = |rng: &mut Rng, whole: Duration| {
+                (rng.u32(0..3) > 0).then(|| whole.mul_f64(rng.f64() * 1.5))
+            };
             let lives: Vec<_> = (0..PASSES).map(|_| life(&mut rng, whole)).collect();
             // Whole passes, which take each other's work, and shards, which should not.
             let sharded = rng.bool();
-            let passes: Vec<_> = (0..PASSES).map(|i| self.pass_of(&envs, sharded.then_some(i), &mut rng)).collect();
-            let restore = round.is_multiple_of(2).then(|| (rng.usize(0..TENANTS.len()), rng.i64(0..17), life(&mut rng, whole)));
+            let passes: Vec<_> = (0..PASSES)
+                .map(|i| self.pass_of(&envs, sharded.then_some(i), &mut rng))
+                .collect();
+            let restore = round.is_multiple_of(2).then(|| {
+                (
+                    rng.usize(0..TENANTS.len()),
+                    rng.i64(0..17),
+                    life(&mut rng, whole),
+                )
+            });
             let began = Instant::now();
-            let passes = futures::future::join_all(passes.iter().zip(&lives).map(|((envs, args), life)| self.job(envs, args, *life)));
+            let passes = futures::future::join_all(
+                passes
+                    .iter()
+                    .zip(&lives)
+                    .map(|((envs, args), life)| self.job(envs, args, *life)),
+            );
             let (ends, restored) = tokio::join!(passes, async {
                 match restore {
-                    Some((tenant, day, life)) => Some(self.begin_restore(round, TENANTS[tenant], day, &envs, life).await),
+                    Some((tenant, day, life)) => Some(
+                        self.begin_restore(round, TENANTS[tenant], day, &envs, life)
+                            .await,
+                    ),
                     None => None,
                 }
             });
@@ -372,14 +495,18 @@ impl Soak {
                 *self.figures.ends.lock().unwrap().entry(end).or_default() += 1;
             }
             for tenant in TENANTS {
-                assert!(self.check(tenant, &format!("after round {round}")).await, "nobody deletes, and a file of the live view is gone");
+                assert!(
+                    self.check(tenant, &format!("after round {round}")).await,
+                    "nobody deletes, and a file of the live view is gone"
+                );
             }
             if let Some(restore) = restored {
                 self.finish_restore(restore).await;
             }
             let restores = self.restores.lock().unwrap().clone();
             for restore in restores {
-                self.check_restore(&restore, &format!("after round {round}")).await;
+                self.check_restore(&restore, &format!("after round {round}"))
+                    .await;
             }
         }
         self.over.store(true, Ordering::SeqCst);
@@ -387,68 +514,156 @@ impl Soak {
     }
 
     /// The environment and arguments of a pass: of any strategy, and of a shard where it is one's.
-    fn pass_of(&self, envs: &[(&'static str, String)], shard: Option<usize>, rng: &mut Rng) -> (Vec<(&'static str, String)>, Vec<String>) {
+    fn pass_of(
+        &self,
+        envs: &[(&'static str, String)],
+        shard: Option<usize>,
+        rng: &mut Rng,
+    ) -> (Vec<(&'static str, String)>, Vec<String>) {
         let strategy = ["size", "size", "full", "time"][rng.usize(0..4)];
-        let envs = [envs.to_vec(), vec![("ICEPACK_COMPACTION_STRATEGY", strategy.to_owned())]].concat();
+        let envs = [
+            envs.to_vec(),
+            vec![("ICEPACK_COMPACTION_STRATEGY", strategy.to_owned())],
+        ]
+        .concat();
         let shard = shard.map(|i| ["--shard".to_owned(), format!("{i}/{PASSES}")]);
-        (envs, std::iter::once("run".to_owned()).chain(shard.into_iter().flatten()).collect())
+        (
+            envs,
+            std::iter::once("run".to_owned())
+                .chain(shard.into_iter().flatten())
+                .collect(),
+        )
     }
 
     /// Rows come back while passes run, by a process that may be killed.
-    async fn begin_restore(&self, round: usize, of: &'static str, day: i64, envs: &[(&'static str, String)], life: Option<Duration>) -> Restore {
+    async fn begin_restore(
+        &self,
+        round: usize,
+        of: &'static str,
+        day: i64,
+        envs: &[(&'static str, String)],
+        life: Option<Duration>,
+    ) -> Restore {
         let from = self.cutoff + TTL - TimeDelta::days(60 - day);
-        let mut restore = Restore { of, into: format!("back-{round}"), from, least: HashSet::new(), done: false };
-        restore.least = self.archived(of, true).await.into_iter().filter(|e| restore.takes(e)).collect();
+        let mut restore = Restore {
+            of,
+            into: format!("back-{round}"),
+            from,
+            least: HashSet::new(),
+            done: false,
+        };
+        restore.least = self
+            .archived(of, true)
+            .await
+            .into_iter()
+            .filter(|e| restore.takes(e))
+            .collect();
         let end = self.job(envs, &restore.args(), life).await;
-        *self.figures.restores.lock().unwrap().entry(end).or_default() += 1;
+        *self
+            .figures
+            .restores
+            .lock()
+            .unwrap()
+            .entry(end)
+            .or_default() += 1;
         restore
     }
 
     /// The same command again brings what is still missing, and nothing twice.
     async fn finish_restore(&self, restore: Restore) {
-        self.check_restore(&restore, "after a restore that may have been killed").await;
+        self.check_restore(&restore, "after a restore that may have been killed")
+            .await;
         job::expect(&self.envs, 0, restore.args());
-        let restore = Restore { done: true, ..restore };
+        let restore = Restore {
+            done: true,
+            ..restore
+        };
         self.check_restore(&restore, "after a restore").await;
         self.restores.lock().unwrap().push(restore);
     }
 
-    /// Each row that was restored is live once, as long as it is held, and none is that was not asked for.
+    /// Each row that was restored is live once, as long as it is held, and none is that was not
+    /// asked for.
     async fn check_restore(&self, restore: &Restore, when: &str) {
-        let Restore { of, into, least, .. } = restore;
-        let live = self.live(into).await.expect("nobody deletes, and a file of the live view is gone");
+        let Restore {
+            of, into, least, ..
+        } = restore;
+        let live = self
+            .live(into)
+            .await
+            .expect("nobody deletes, and a file of the live view is gone");
         let cold = self.archived(of, false).await;
         let counts = support::counted(&live);
         let doubled = counts.values().filter(|n| **n > 1).count();
-        let strange = live.iter().filter(|e| !restore.takes(e) || !cold.contains(e)).count();
-        let missing = if restore.done { least.iter().filter(|e| !counts.contains_key(e)).count() } else { 0 };
-        assert_eq!((missing, doubled, strange), (0, 0, 0), "{}: {when}: {into}, rows of {of}: missing, live twice, not asked for", self.name);
+        let strange = live
+            .iter()
+            .filter(|e| !restore.takes(e) || !cold.contains(e))
+            .count();
+        let missing = if restore.done {
+            least.iter().filter(|e| !counts.contains_key(e)).count()
+        } else {
+            0
+        };
+        assert_eq!(
+            (missing, doubled, strange),
+            (0, 0, 0),
+            "{}: {when}: {into}, rows of {of}: missing, live twice, not asked for",
+            self.name
+        );
     }
 
-    /// Clean passes until there is nothing to do: every object is live, every expired row in the archive. Then somebody else counts.
+    /// Clean passes until there is nothing to do: every object is live, every expired row in the
+    /// archive. Then somebody else counts.
     async fn settle(&self) -> String {
         let mut clean = 0;
-        // Raw files that are too few to be worth a merge would wait for a day, with their expired rows.
-        let envs = [self.envs.clone(), vec![("ICEPACK_COMPACTION_MAX_RAW_AGE", "1ms".into())]].concat();
+        // Raw files that are too few to be worth a merge would wait for a day, with their expired
+        // rows.
+        let envs = [
+            self.envs.clone(),
+            vec![("ICEPACK_COMPACTION_MAX_RAW_AGE", "1ms".into())],
+        ]
+        .concat();
         loop {
             clean += 1;
             let report = job::json(&envs, 0, ["--json", "run"]);
             let live = job::expect(&self.envs, 0, ["ls"]);
             let mut keys = Vec::new();
-            let back: Vec<String> = self.restores.lock().unwrap().iter().map(|r| r.into.clone()).collect();
+            let back: Vec<String> = self
+                .restores
+                .lock()
+                .unwrap()
+                .iter()
+                .map(|r| r.into.clone())
+                .collect();
             for tenant in TENANTS.into_iter().chain(back.iter().map(String::as_str)) {
                 keys.extend(tenant_keys(&self.hot, tenant).await);
             }
-            let dead: Vec<_> = keys.iter().filter(|k| !live.lines().any(|l| l.ends_with(*k))).collect();
+            let dead: Vec<_> = keys
+                .iter()
+                .filter(|k| !live.lines().any(|l| l.ends_with(*k)))
+                .collect();
             let packed = live.lines().all(|l| l.contains("/snapshot."));
             if report["totals"]["files_compacted"] == 0 && packed && dead.is_empty() {
                 break;
             }
-            // Files are of an age, and orphans may go, once the store's clock, which may tell seconds only, has gone on.
-            assert!(clean < 50, "{}: passes do not come to rest: {dead:?}", self.name);
+            // Files are of an age, and orphans may go, once the store's clock, which may tell
+            // seconds only, has gone on.
+            assert!(
+                clean < 50,
+                "{}: passes do not come to rest: {dead:?}",
+                self.name
+            );
         }
         let verified = job::json(&self.envs, 0, ["--json", "verify", "--deep"]);
-        assert!(verified["findings"].as_array().unwrap().iter().all(|f| f["severity"] != "broken"), "{}: {verified}", self.name);
+        assert!(
+            verified["findings"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|f| f["severity"] != "broken"),
+            "{}: {verified}",
+            self.name
+        );
         for tenant in TENANTS {
             assert!(self.check(tenant, "at the end").await);
         }
@@ -459,20 +674,47 @@ impl Soak {
         format!("{clean} clean passes; {}", self.count().await)
     }
 
-    /// Without any of icepack's code: what `ls` names and what has a receipt is what arrived, and all of the archive can be brought back.
+    /// Without any of icepack's code: what `ls` names and what has a receipt is what arrived, and
+    /// all of the archive can be brought back.
     async fn count(&self) -> String {
         let list = |name: &str, lines: Vec<String>| -> PathBuf {
             let path = self.copies.path().join(name);
             std::fs::write(&path, lines.join("\n")).unwrap();
             path
         };
-        let is_back = |line: &str| self.restores.lock().unwrap().iter().any(|r| line.contains(&format!("/{}/", r.into)));
-        let bucket = self.envs.iter().find(|(k, _)| *k == "ICEPACK_ARCHIVE_URL").unwrap().1.clone();
+        let is_back = |line: &str| {
+            self.restores
+                .lock()
+                .unwrap()
+                .iter()
+                .any(|r| line.contains(&format!("/{}/", r.into)))
+        };
+        let bucket = self
+            .envs
+            .iter()
+            .find(|(k, _)| *k == "ICEPACK_ARCHIVE_URL")
+            .unwrap()
+            .1
+            .clone();
         let cold = support::keys(&self.cold).await;
-        let counts = cold.iter().filter(|k| k.ends_with(".parquet") && cold.contains(&k.replace(".parquet", ".receipt.json")));
-        let live = list("live.txt", job::expect(&self.envs, 0, ["ls"]).lines().filter(|l| !is_back(l)).map(str::to_owned).collect());
-        let archive = list("archive.txt", counts.map(|k| format!("{bucket}/{k}")).collect());
-        let (cutoff, text) = (self.cutoff.to_rfc3339(), |p: &PathBuf| p.display().to_string());
+        let counts = cold.iter().filter(|k| {
+            k.ends_with(".parquet") && cold.contains(&k.replace(".parquet", ".receipt.json"))
+        });
+        let live = list(
+            "live.txt",
+            job::expect(&self.envs, 0, ["ls"])
+                .lines()
+                .filter(|l| !is_back(l))
+                .map(str::to_owned)
+                .collect(),
+        );
+        let archive = list(
+            "archive.txt",
+            counts.map(|k| format!("{bucket}/{k}")).collect(),
+        );
+        let (cutoff, text) = (self.cutoff.to_rfc3339(), |p: &PathBuf| {
+            p.display().to_string()
+        });
         let ingested = self.copies.path().display().to_string();
         let check = |args: &[&str]| {
             let out = job::check_rows(&self.access, args);
@@ -480,12 +722,28 @@ impl Soak {
             assert!(out.status.success(), "{}: {stdout}{stderr}", self.name);
             stdout.trim().to_owned()
         };
-        let counted = check(&["--ingested", &ingested, "--live", &text(&live), "--archive", &text(&archive), "--ttl-cutoff", &cutoff]);
+        let counted = check(&[
+            "--ingested",
+            &ingested,
+            "--live",
+            &text(&live),
+            "--archive",
+            &text(&archive),
+            "--ttl-cutoff",
+            &cutoff,
+        ]);
         let back = tempfile::tempdir().unwrap();
         let into = back.path().display().to_string();
         job::expect(&self.envs, 0, ["restore", "--tenant", "*", "--into", &into]);
         let none = list("none.txt", Vec::new());
-        let restored = check(&["--ingested", &text(&archive), "--live", &into, "--archive", &text(&none)]);
+        let restored = check(&[
+            "--ingested",
+            &text(&archive),
+            "--live",
+            &into,
+            "--archive",
+            &text(&none),
+        ]);
         format!("{counted}; all of it restored: {restored}")
     }
 }
@@ -504,38 +762,65 @@ async fn soak(name: &'static str, endpoint: Option<&str>, bad_network: bool) {
     let mut proxy = None;
     if let Some(endpoint) = endpoint.filter(|_| bad_network) {
         let started = Proxy::start(endpoint, seed).await;
-        // The first of two that name the same variable would win in a list; an environment takes the last.
+        // The first of two that name the same variable would win in a list; an environment takes
+        // the last.
         envs.push(("AWS_ENDPOINT_URL", started.endpoint.clone()));
         proxy = Some(started);
     }
     let began = Instant::now();
-    let (ingester, reader) = (tokio::spawn(Arc::clone(&world).keep_ingesting(rng.fork())), tokio::spawn(Arc::clone(&world).keep_reading()));
+    let (ingester, reader) = (
+        tokio::spawn(Arc::clone(&world).keep_ingesting(rng.fork())),
+        tokio::spawn(Arc::clone(&world).keep_reading()),
+    );
     let killer = tokio::spawn(Arc::clone(&world).keep_killing(envs, rounds, rng));
     // The first that fails ends the test.
     let (files, (), ()) = tokio::try_join!(ingester, reader, killer).unwrap();
     let end = world.settle().await;
-    let (views, restarted) = (world.figures.views.load(Ordering::SeqCst), world.figures.restarted.load(Ordering::SeqCst));
-    println!("{name}, seed {seed}: {rounds} rounds of {PASSES} passes: {:?}; {files} files of {ROWS} rows", world.figures.ends.lock().unwrap());
-    println!("{name}: restores: {:?}, each finished by the same command", world.figures.restores.lock().unwrap());
-    println!("{name}: {views} views read, {restarted} begun anew because a file was compacted meanwhile; no row missing, none twice");
+    let (views, restarted) = (
+        world.figures.views.load(Ordering::SeqCst),
+        world.figures.restarted.load(Ordering::SeqCst),
+    );
+    println!(
+        "{name}, seed {seed}: {rounds} rounds of {PASSES} passes: {:?}; {files} files of {ROWS} \
+         rows",
+        world.figures.ends.lock().unwrap()
+    );
+    println!(
+        "{name}: restores: {:?}, each finished by the same command",
+        world.figures.restores.lock().unwrap()
+    );
+    println!(
+        "{name}: {views} views read, {restarted} begun anew because a file was compacted \
+         meanwhile; no row missing, none twice"
+    );
     if let Some(proxy) = proxy {
         let tally = proxy.tally();
-        assert!(tally.keys().any(|f| *f != Fate::Carried), "the bad network was a good one: {tally:?}");
+        assert!(
+            tally.keys().any(|f| *f != Fate::Carried),
+            "the bad network was a good one: {tally:?}"
+        );
         println!("{name}: requests: {tally:?}");
-        println!("{name}: failures: {:#?}", world.figures.failures.lock().unwrap());
+        println!(
+            "{name}: failures: {:#?}",
+            world.figures.failures.lock().unwrap()
+        );
     }
     println!("{name}: {end}; {} s in all", began.elapsed().as_secs());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_passes_lose_and_double_nothing() {
-    let Some(endpoint) = servers::fastest() else { return };
+    let Some(endpoint) = servers::fastest() else {
+        return;
+    };
     soak("good network", Some(&endpoint), false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nor_do_they_on_a_bad_network() {
-    let Some(endpoint) = servers::fastest() else { return };
+    let Some(endpoint) = servers::fastest() else {
+        return;
+    };
     soak("bad network", Some(&endpoint), true).await;
 }
 

@@ -1,4 +1,5 @@
-//! The command line as typed: read and checked for form only. What it means is for [`icepack::settings`].
+//! The command line as typed: read and checked for form only. What it means is for
+//! [`icepack::settings`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -51,7 +52,13 @@ pub struct Global {
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<String>,
     /// Colours [default: on a terminal without NO_COLOR]
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true
+    )]
     pub color: ColorChoice,
     /// No bars, and of the logs only warnings and errors
     #[arg(short, long, global = true)]
@@ -81,7 +88,8 @@ pub enum Command {
     /// What a pass would do, and why (the same as run --dry-run)
     #[command(after_help = examples::PLAN)]
     Plan(PlanArgs),
-    /// Passes at an interval, until a signal; timed from the last pass that the store has a record of
+    /// Passes at an interval, until a signal; timed from the last pass that the store has a record
+    /// of
     #[command(after_help = examples::WATCH)]
     Watch(WatchArgs),
     /// Tenant by tenant: files, rows, time range, what waits
@@ -139,13 +147,16 @@ pub struct PassFlags {
     /// Begin nothing new after this long, like 50m
     #[arg(long, value_name = "DURATION")]
     pub max_duration: Option<String>,
-    /// Refuse a tenant where the pass would expire more than this share of its rows; 100 refuses none
+    /// Refuse a tenant where the pass would expire more than this share of its rows; 100 refuses
+    /// none
     #[arg(long, value_name = "PERCENT")]
     pub max_expire_percent: Option<String>,
-    /// Only shard i of n, counted from 0 [default: from JOB_COMPLETION_INDEX and JOB_COMPLETIONS, or AWS Batch's, else 0/1]
+    /// Only shard i of n, counted from 0 [default: from JOB_COMPLETION_INDEX and JOB_COMPLETIONS,
+    /// or AWS Batch's, else 0/1]
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// With --dry-run: the reason for every single file, of this tenant (a name or a glob) or of all
+    /// With --dry-run: the reason for every single file, of this tenant (a name or a glob) or of
+    /// all
     #[arg(long, value_name = "TENANT", num_args = 0..=1, default_missing_value = "*")]
     pub explain: Option<String>,
 }
@@ -213,7 +224,8 @@ pub struct WatchArgs {
 
 #[derive(Debug, Args)]
 pub struct LsArgs {
-    /// Leave out files without rows at or after this time: 2026-04-27 (midnight, UTC) or 2026-04-27T13:45:07Z
+    /// Leave out files without rows at or after this time: 2026-04-27 (midnight, UTC) or
+    /// 2026-04-27T13:45:07Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub from: Option<DateTime<Utc>>,
     /// Leave out files without rows before this time
@@ -276,7 +288,8 @@ pub struct DemoArgs {
     /// Events per file of the first tenant; the others have fewer, in proportion
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub rows: u32,
-    /// Only these: names of the usual ones (acme, globex, initech, system, umbrella), or NAME=FILESxROWS
+    /// Only these: names of the usual ones (acme, globex, initech, system, umbrella), or
+    /// NAME=FILESxROWS
     #[arg(long = "tenants", value_name = "NAMES", value_delimiter = ',')]
     pub demo_tenants: Vec<String>,
     /// Days before the end that the events spread over; tenant system always has 60
@@ -297,18 +310,26 @@ impl Cli {
     /// The settings that flags give.
     pub fn flag_values(&self) -> Vec<FlagValue> {
         let mut values = Vec::new();
-        let mut add = |flag, path, value: &Option<String>| values.extend(value.clone().map(|value| FlagValue { flag, path, value }));
+        let mut add = |flag, path, value: &Option<String>| {
+            values.extend(value.clone().map(|value| FlagValue { flag, path, value }))
+        };
         add("--store", "store", &self.global.store);
         add("--archive", "archive.url", &self.global.archive);
         if let Some(pass) = self.pass() {
             add("--strategy", "compaction.strategy", &pass.strategy);
             add("--memory-limit", "memory_limit", &pass.memory_limit);
             add("--max-duration", "max_duration", &pass.max_duration);
-            add("--max-expire-percent", "retention.max_expire_percent", &pass.max_expire_percent);
+            add(
+                "--max-expire-percent",
+                "retention.max_expire_percent",
+                &pass.max_expire_percent,
+            );
         }
         match &self.command {
             Command::Watch(args) => add("--interval", "interval", &args.interval),
-            Command::Run(args) if args.report => add("--report", "report", &Some("true".to_owned())),
+            Command::Run(args) if args.report => {
+                add("--report", "report", &Some("true".to_owned()))
+            }
             _ => {}
         }
         values
@@ -319,7 +340,9 @@ impl Cli {
     /// # Errors
     /// [`icepack::Error::Usage`] where the environment does not say it in full.
     pub fn shard(&self, variable: impl Fn(&str) -> Option<String>) -> icepack::Result<Shard> {
-        self.pass().map_or(Ok(Shard::WHOLE), |pass| shard::resolve(pass.shard, variable))
+        self.pass().map_or(Ok(Shard::WHOLE), |pass| {
+            shard::resolve(pass.shard, variable)
+        })
     }
 
     fn pass(&self) -> Option<&PassFlags> {
@@ -337,20 +360,44 @@ impl Cli {
     /// What is wrong, in a sentence.
     pub fn check(&self) -> Result<(), String> {
         match &self.command {
-            Command::Run(args) if args.pass.explain.is_some() && !args.dry_run => Err("--explain goes with --dry-run: say `icepack plan --explain`".to_owned()),
-            Command::Watch(args) if args.pass.explain.is_some() => Err("--explain goes with a plan: say `icepack plan --explain`".to_owned()),
-            Command::Restore(_) if self.global.tenants.is_empty() => {
-                Err("say whose rows are to be restored: --tenant NAME, or --tenant '*' for everybody's".to_owned())
+            Command::Run(args) if args.pass.explain.is_some() && !args.dry_run => {
+                Err("--explain goes with --dry-run: say `icepack plan --explain`".to_owned())
             }
-            Command::Restore(RestoreArgs { as_tenant: Some(name), .. }) => Tenant::parse(name).map(drop).map_err(|e| format!("--as: {e}")),
-            Command::Restore(RestoreArgs { from: Some(from), to: Some(to), .. }) if from >= to => {
-                Err(format!("--from {from} is not before --to {to}: no row can match"))
+            Command::Watch(args) if args.pass.explain.is_some() => {
+                Err("--explain goes with a plan: say `icepack plan --explain`".to_owned())
             }
-            Command::Ls(LsArgs { from: Some(from), to: Some(to) }) if from >= to => Err(format!("--from {from} is not before --to {to}: no file can match")),
-            Command::Report(args) if args.publish && !self.global.tenants.is_empty() => {
-                Err("--publish goes without --tenant: the report in the store is of every tenant".to_owned())
-            }
-            Command::Demo(_) if !self.global.tenants.is_empty() => Err("--tenant chooses among tenants that exist: demo takes --tenants NAME,NAME".to_owned()),
+            Command::Restore(_) if self.global.tenants.is_empty() => Err("say whose rows are to \
+                                                                          be restored: --tenant \
+                                                                          NAME, or --tenant '*' \
+                                                                          for everybody's"
+                .to_owned()),
+            Command::Restore(RestoreArgs {
+                as_tenant: Some(name),
+                ..
+            }) => Tenant::parse(name)
+                .map(drop)
+                .map_err(|e| format!("--as: {e}")),
+            Command::Restore(RestoreArgs {
+                from: Some(from),
+                to: Some(to),
+                ..
+            }) if from >= to => Err(format!(
+                "--from {from} is not before --to {to}: no row can match"
+            )),
+            Command::Ls(LsArgs {
+                from: Some(from),
+                to: Some(to),
+            }) if from >= to => Err(format!(
+                "--from {from} is not before --to {to}: no file can match"
+            )),
+            Command::Report(args) if args.publish && !self.global.tenants.is_empty() => Err(
+                "--publish goes without --tenant: the report in the store is of every tenant"
+                    .to_owned(),
+            ),
+            Command::Demo(_) if !self.global.tenants.is_empty() => Err("--tenant chooses among \
+                                                                        tenants that exist: demo \
+                                                                        takes --tenants NAME,NAME"
+                .to_owned()),
             _ => Ok(()),
         }
     }
@@ -361,7 +408,8 @@ fn time(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
     }
-    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| "use a day like 2026-04-27 or a time like 2026-04-27T13:45:07Z".to_owned())?;
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d")
+        .map_err(|_| "use a day like 2026-04-27 or a time like 2026-04-27T13:45:07Z".to_owned())?;
     Ok(day.and_time(NaiveTime::MIN).and_utc())
 }
 
@@ -373,7 +421,10 @@ fn hold(text: &str) -> Result<Duration, String> {
 /// clap's complaint in one line: its first paragraph and its tips.
 pub fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
-    let lines = text.lines().map(str::trim).take_while(|l| !l.starts_with("Usage:") && !l.starts_with("For more information"));
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .take_while(|l| !l.starts_with("Usage:") && !l.starts_with("For more information"));
     let mut parts: Vec<String> = Vec::new();
     for line in lines.filter(|l| !l.is_empty()) {
         let line = line.strip_prefix("error: ").unwrap_or(line);
@@ -402,9 +453,21 @@ mod tests {
 
     #[test]
     fn global_flags_go_before_and_after_the_command() {
-        for args in [["--store", "/d", "--json", "-q", "run"], ["run", "--store", "/d", "--json", "-q"], ["--store", "/d", "run", "--json", "-q"]] {
+        for args in [
+            ["--store", "/d", "--json", "-q", "run"],
+            ["run", "--store", "/d", "--json", "-q"],
+            ["--store", "/d", "run", "--json", "-q"],
+        ] {
             let cli = parse(&args).unwrap();
-            assert_eq!((cli.global.store.as_deref(), cli.global.json, cli.global.quiet), (Some("/d"), true, true), "{args:?}");
+            assert_eq!(
+                (
+                    cli.global.store.as_deref(),
+                    cli.global.json,
+                    cli.global.quiet
+                ),
+                (Some("/d"), true, true),
+                "{args:?}"
+            );
         }
         let cli = parse(&["config", "show", "--json"]).unwrap();
         assert!(cli.global.json);
@@ -412,44 +475,124 @@ mod tests {
 
     #[test]
     fn tenants_add_up() {
-        assert_eq!(parse(&["--tenant", "a", "--tenant", "b*", "status"]).unwrap().global.tenants, ["a", "b*"]);
-        assert_eq!(parse(&["status", "--tenant", "a", "--tenant", "b*"]).unwrap().global.tenants, ["a", "b*"]);
+        assert_eq!(
+            parse(&["--tenant", "a", "--tenant", "b*", "status"])
+                .unwrap()
+                .global
+                .tenants,
+            ["a", "b*"]
+        );
+        assert_eq!(
+            parse(&["status", "--tenant", "a", "--tenant", "b*"])
+                .unwrap()
+                .global
+                .tenants,
+            ["a", "b*"]
+        );
     }
 
     #[test]
     fn flags_that_are_settings_are_handed_on() {
-        let cli =
-            parse(&["run", "--strategy", "full", "--memory-limit", "1GiB", "--max-duration", "5m", "--archive", "/c", "--max-expire-percent", "60"]).unwrap();
+        let cli = parse(&[
+            "run",
+            "--strategy",
+            "full",
+            "--memory-limit",
+            "1GiB",
+            "--max-duration",
+            "5m",
+            "--archive",
+            "/c",
+            "--max-expire-percent",
+            "60",
+        ])
+        .unwrap();
         let paths: Vec<_> = cli.flag_values().iter().map(|f| f.path).collect();
-        assert_eq!(paths, ["archive.url", "compaction.strategy", "memory_limit", "max_duration", "retention.max_expire_percent"]);
-        assert_eq!(parse(&["plan", "--strategy", "full"]).unwrap().flag_values().len(), 1);
-        let cli = parse(&["watch", "--interval", "15m", "--listen", "127.0.0.1:0", "--max-duration", "5m"]).unwrap();
-        assert_eq!(cli.flag_values().iter().map(|f| f.path).collect::<Vec<_>>(), ["max_duration", "interval"]);
+        assert_eq!(
+            paths,
+            [
+                "archive.url",
+                "compaction.strategy",
+                "memory_limit",
+                "max_duration",
+                "retention.max_expire_percent"
+            ]
+        );
+        assert_eq!(
+            parse(&["plan", "--strategy", "full"])
+                .unwrap()
+                .flag_values()
+                .len(),
+            1
+        );
+        let cli = parse(&[
+            "watch",
+            "--interval",
+            "15m",
+            "--listen",
+            "127.0.0.1:0",
+            "--max-duration",
+            "5m",
+        ])
+        .unwrap();
+        assert_eq!(
+            cli.flag_values().iter().map(|f| f.path).collect::<Vec<_>>(),
+            ["max_duration", "interval"]
+        );
         assert!(parse(&["watch", "--explain"]).is_err());
     }
 
     #[test]
     fn times_are_days_or_instants() {
-        assert_eq!(time("2026-04-27").unwrap().to_rfc3339(), "2026-04-27T00:00:00+00:00");
-        assert_eq!(time("2026-04-27T15:45:07+02:00").unwrap().to_rfc3339(), "2026-04-27T13:45:07+00:00");
+        assert_eq!(
+            time("2026-04-27").unwrap().to_rfc3339(),
+            "2026-04-27T00:00:00+00:00"
+        );
+        assert_eq!(
+            time("2026-04-27T15:45:07+02:00").unwrap().to_rfc3339(),
+            "2026-04-27T13:45:07+00:00"
+        );
         assert!(time("yesterday").is_err());
     }
 
     #[test]
     fn what_does_not_go_together_is_said() {
-        assert!(parse(&["run", "--explain"]).unwrap_err().contains("plan --explain"));
+        assert!(
+            parse(&["run", "--explain"])
+                .unwrap_err()
+                .contains("plan --explain")
+        );
         assert!(parse(&["run", "--dry-run", "--explain"]).is_ok());
-        assert!(parse(&["ls", "--from", "2026-05-01", "--to", "2026-04-01"]).unwrap_err().contains("is not before"));
-        assert!(parse(&["demo", "--tenant", "acme"]).unwrap_err().contains("--tenants"));
+        assert!(
+            parse(&["ls", "--from", "2026-05-01", "--to", "2026-04-01"])
+                .unwrap_err()
+                .contains("is not before")
+        );
+        assert!(
+            parse(&["demo", "--tenant", "acme"])
+                .unwrap_err()
+                .contains("--tenants")
+        );
     }
 
     #[test]
     fn a_usage_error_is_one_line_with_a_tip() {
         let text = parse(&["run", "--stratgy", "full"]).unwrap_err();
-        assert_eq!(text, "unexpected argument '--stratgy' found (a similar argument exists: '--strategy'); `icepack --help` says what there is");
+        assert_eq!(
+            text,
+            "unexpected argument '--stratgy' found (a similar argument exists: '--strategy'); \
+             `icepack --help` says what there is"
+        );
         let text = parse(&["statsu"]).unwrap_err();
-        assert!(text.starts_with("unrecognized subcommand 'statsu' (") && text.contains("status"), "{text}");
-        for args in [&["ls", "--from", "soon"][..], &["--color", "red", "run"], &["demo", "--files", "0"]] {
+        assert!(
+            text.starts_with("unrecognized subcommand 'statsu' (") && text.contains("status"),
+            "{text}"
+        );
+        for args in [
+            &["ls", "--from", "soon"][..],
+            &["--color", "red", "run"],
+            &["demo", "--files", "0"],
+        ] {
             assert!(!parse(args).unwrap_err().contains('\n'), "{args:?}");
         }
     }

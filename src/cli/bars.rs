@@ -17,7 +17,11 @@ const TICK: Duration = Duration::from_millis(200);
 /// The place where bars are drawn: stderr, or nowhere.
 pub fn canvas(wanted: bool) -> MultiProgress {
     let shown = wanted && std::io::stderr().is_terminal();
-    MultiProgress::with_draw_target(if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() })
+    MultiProgress::with_draw_target(if shown {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    })
 }
 
 /// Draws what a pass reports.
@@ -33,7 +37,12 @@ impl Bars {
     pub fn new(canvas: MultiProgress) -> Self {
         let rows = Arc::new(AtomicU64::new(0));
         let total = ProgressBar::hidden().with_style(total_style(&rows));
-        Self { canvas, total, rows, tenants: Mutex::new(BTreeMap::new()) }
+        Self {
+            canvas,
+            total,
+            rows,
+            tenants: Mutex::new(BTreeMap::new()),
+        }
     }
 
     /// Takes the bars off the screen.
@@ -54,13 +63,19 @@ impl Bars {
             return;
         }
         self.total.set_length(bytes);
-        self.total.set_message(if tenants == 1 { "1 tenant".to_owned() } else { format!("{tenants} tenants") });
+        self.total.set_message(if tenants == 1 {
+            "1 tenant".to_owned()
+        } else {
+            format!("{tenants} tenants")
+        });
         self.canvas.add(self.total.clone());
         self.total.enable_steady_tick(TICK);
     }
 
     fn started(&self, tenant: &str, bytes: u64) {
-        let bar = ProgressBar::new(bytes).with_style(tenant_style()).with_message(tenant.to_owned());
+        let bar = ProgressBar::new(bytes)
+            .with_style(tenant_style())
+            .with_message(tenant.to_owned());
         let bar = self.canvas.insert_before(&self.total, bar);
         self.tenants().insert(tenant.to_owned(), bar);
     }
@@ -71,7 +86,11 @@ impl Progress for Bars {
         match event {
             Event::Planned { tenants, bytes } => self.planned(tenants, bytes),
             Event::TenantStarted { tenant, bytes } => self.started(tenant, bytes),
-            Event::BytesDone { tenant, bytes, rows } => {
+            Event::BytesDone {
+                tenant,
+                bytes,
+                rows,
+            } => {
                 self.rows.fetch_add(rows, Ordering::Relaxed);
                 self.total.inc(bytes);
                 if let Some(bar) = self.tenants().get(tenant) {
@@ -93,11 +112,16 @@ fn total_style(rows: &Arc<AtomicU64>) -> ProgressStyle {
     let rows = Arc::clone(rows);
     let per_second = move |state: &ProgressState, out: &mut dyn fmt::Write| {
         let seconds = state.elapsed().as_secs_f64();
-        let rate = if seconds > 0.0 { rows.load(Ordering::Relaxed) as f64 / seconds } else { 0.0 };
+        let rate = if seconds > 0.0 {
+            rows.load(Ordering::Relaxed) as f64 / seconds
+        } else {
+            0.0
+        };
         // Nothing to be done about a terminal that cannot be written to.
         let _ = write!(out, "{} rows/s", count(rate as u64));
     };
-    style("{msg:16!} [{bar:30}] {binary_bytes}/{binary_total_bytes}  {rows}  ETA {eta}").with_key("rows", per_second)
+    style("{msg:16!} [{bar:30}] {binary_bytes}/{binary_total_bytes}  {rows}  ETA {eta}")
+        .with_key("rows", per_second)
 }
 
 fn tenant_style() -> ProgressStyle {
@@ -106,11 +130,17 @@ fn tenant_style() -> ProgressStyle {
 
 /// A bar that counts files, for `demo`.
 pub fn files(canvas: &MultiProgress, len: u64) -> ProgressBar {
-    canvas.add(ProgressBar::new(len).with_style(style("{msg:16!} [{bar:30}] {pos}/{len} files  ETA {eta}")).with_message("writing"))
+    canvas.add(
+        ProgressBar::new(len)
+            .with_style(style("{msg:16!} [{bar:30}] {pos}/{len} files  ETA {eta}"))
+            .with_message("writing"),
+    )
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
 }
 
 #[cfg(test)]
@@ -120,18 +150,41 @@ mod tests {
 
     #[test]
     fn templates_are_valid() {
-        assert!(ProgressStyle::with_template("{msg:16!} [{bar:30}] {binary_bytes}/{binary_total_bytes}  {rows}  ETA {eta}").is_ok());
+        assert!(
+            ProgressStyle::with_template(
+                "{msg:16!} [{bar:30}] {binary_bytes}/{binary_total_bytes}  {rows}  ETA {eta}"
+            )
+            .is_ok()
+        );
     }
 
     #[test]
     fn a_tenant_s_bar_comes_and_goes() {
         let bars = Bars::new(MultiProgress::with_draw_target(ProgressDrawTarget::hidden()));
-        bars.on(Event::Planned { tenants: 1, bytes: 100 });
-        bars.on(Event::TenantStarted { tenant: "acme", bytes: 100 });
-        bars.on(Event::BytesDone { tenant: "acme", bytes: 60, rows: 6 });
-        assert_eq!((bars.total.position(), bars.rows.load(Ordering::Relaxed)), (60, 6));
+        bars.on(Event::Planned {
+            tenants: 1,
+            bytes: 100,
+        });
+        bars.on(Event::TenantStarted {
+            tenant: "acme",
+            bytes: 100,
+        });
+        bars.on(Event::BytesDone {
+            tenant: "acme",
+            bytes: 60,
+            rows: 6,
+        });
+        assert_eq!(
+            (bars.total.position(), bars.rows.load(Ordering::Relaxed)),
+            (60, 6)
+        );
         assert_eq!(bars.tenants().len(), 1);
-        bars.on(Event::TenantDone { report: &TenantReport { tenant: "acme".to_owned(), ..TenantReport::default() } });
+        bars.on(Event::TenantDone {
+            report: &TenantReport {
+                tenant: "acme".to_owned(),
+                ..TenantReport::default()
+            },
+        });
         assert!(bars.tenants().is_empty());
     }
 }

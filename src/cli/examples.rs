@@ -8,16 +8,19 @@ Try it:
   icepack status --store ./data
 
 On your own data: `icepack init --store URL` looks at a store and writes an icepack.toml for it.
-Settings come from flags, ICEPACK_* variables, icepack.toml and defaults, in this order; `icepack config show` lists them.
+Settings come from flags, ICEPACK_* variables, icepack.toml and defaults, in this order; `icepack \
+                       config show` lists them.
 Credentials come from the AWS chain: environment, profile, web identity, container, instance.
-Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 some tenants failed or files were quarantined, 4 lost to a concurrent run, 5 refused for safety.";
+Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 some tenants failed or files were \
+                       quarantined, 4 lost to a concurrent run, 5 refused for safety.";
 
 pub const RUN: &str = "\
 Examples:
   icepack run --store s3://events/prod --archive s3://events-cold/prod
   icepack run --tenant acme --tenant 'eu-*'        only these
   icepack run --max-duration 50m                   leave what is left to the next pass
-  icepack run --report                             and put the report into the store, as _icepack/report.html
+  icepack run --report                             and put the report into the store, as \
+                       _icepack/report.html
   icepack run --json | jq .totals.ledger";
 
 pub const PLAN: &str = "\
@@ -44,15 +47,18 @@ Examples:
 
 pub const VERIFY: &str = "\
 Examples:
-  icepack verify                                   names, sizes and tags, with two listings a tenant
+  icepack verify                                   names, sizes and tags, with two listings a \
+                          tenant
   icepack verify --deep --tenant acme              reads every row back
 Exit code 1 where data is missing or damaged; each finding says what mends it.";
 
 pub const RESTORE: &str = "\
 Examples:
-  icepack restore --tenant acme --from 2026-01-01 --to 2026-02-01 --dry-run      what it would read, how long thawing takes
+  icepack restore --tenant acme --from 2026-01-01 --to 2026-02-01 --dry-run      what it would \
+                           read, how long thawing takes
   icepack restore --tenant acme --from 2026-01-01 --to 2026-02-01 --wait
-  icepack restore --archive s3://events-cold/prod --into ./rescued --tenant '*'  everything, without the store that it came from";
+  icepack restore --archive s3://events-cold/prod --into ./rescued --tenant '*'  everything, \
+                           without the store that it came from";
 
 pub const DOCTOR: &str = "\
 Examples:
@@ -62,7 +68,8 @@ Exit code 5 where the store breaks a promise that safety rests on, 1 where somet
 pub const REPORT: &str = "\
 Examples:
   icepack report --out report.html
-  icepack report --publish                         into the store, as _icepack/report.html, as `run --report` does after a pass
+  icepack report --publish                         into the store, as _icepack/report.html, as \
+                          `run --report` does after a pass
   icepack report --json                            what the page is drawn from";
 
 pub const INIT: &str = "\

@@ -26,14 +26,33 @@ impl App<'_> {
         }
         let location = self.settings.store()?;
         let store = self.open(&location, OpenOptions::default()).await?;
-        Root { role: Role::Store, store: Arc::clone(&store.store), enclosing: store.enclosing, exclude: self.settings.compaction_config().exclude }
-            .check()
-            .await?;
-        let sample = sample(&store.store, &self.settings.compaction_config().input_rules()).await?;
+        Root {
+            role: Role::Store,
+            store: Arc::clone(&store.store),
+            enclosing: store.enclosing,
+            exclude: self.settings.compaction_config().exclude,
+        }
+        .check()
+        .await?;
+        let sample = sample(
+            &store.store,
+            &self.settings.compaction_config().input_rules(),
+        )
+        .await?;
         let archive = self.settings.archive()?.map(|a| a.to_string());
-        let proposal = propose(&sample, &location.to_string(), archive.as_deref(), self.clock.now());
+        let proposal = propose(
+            &sample,
+            &location.to_string(),
+            archive.as_deref(),
+            self.clock.now(),
+        );
         if self.global.json {
-            let Proposal { toml, open_questions, timestamp_column, id_column } = &proposal;
+            let Proposal {
+                toml,
+                open_questions,
+                timestamp_column,
+                id_column,
+            } = &proposal;
             self.out.json(&json!({
                 "schema_version": SCHEMA_VERSION, "sample": sample, "toml": toml, "open_questions": open_questions,
                 "timestamp_column": timestamp_column, "id_column": id_column
@@ -45,10 +64,17 @@ impl App<'_> {
             return Ok(0);
         }
         create(&args.out, &proposal.toml)?;
-        let unreadable: Vec<_> = sample.looked_at.iter().flat_map(|t| &t.unreadable).collect();
-        self.out.line(&said(args, &proposal, sample.tenants.len()))?;
+        let unreadable: Vec<_> = sample
+            .looked_at
+            .iter()
+            .flat_map(|t| &t.unreadable)
+            .collect();
+        self.out
+            .line(&said(args, &proposal, sample.tenants.len()))?;
         for (key, why) in unreadable {
-            self.out.line(&super::output::one_line(&format!("could not be read: `{key}`: {why}")))?;
+            self.out.line(&super::output::one_line(&format!(
+                "could not be read: `{key}`: {why}"
+            )))?;
         }
         self.out.flush()?;
         for question in &proposal.open_questions {
@@ -59,7 +85,11 @@ impl App<'_> {
 }
 
 fn exists(path: &Path) -> Error {
-    Error::Usage(format!("`{}` is there already and is not touched: name another file with --out, or print with --out -", path.display()))
+    Error::Usage(format!(
+        "`{}` is there already and is not touched: name another file with --out, or print with \
+         --out -",
+        path.display()
+    ))
 }
 
 /// Never in the place of another file, whoever made it meanwhile.
@@ -68,13 +98,21 @@ fn create(path: &Path, text: &str) -> Result<()> {
         std::io::ErrorKind::AlreadyExists => exists(path),
         _ => Error::local(format!("cannot write `{}`", path.display()), e),
     };
-    let mut file = FileOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
+    let mut file = FileOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)
 }
 
 fn said(args: &InitArgs, proposal: &Proposal, tenants: usize) -> String {
     let or_open = |name: &Option<String>| name.clone().unwrap_or_else(|| "none found".to_owned());
-    let config = if args.out == Path::new(icepack::settings::DEFAULT_FILE) { String::new() } else { format!(" --config {}", args.out.display()) };
+    let config = if args.out == Path::new(icepack::settings::DEFAULT_FILE) {
+        String::new()
+    } else {
+        format!(" --config {}", args.out.display())
+    };
     let lines = [
         format!(
             "wrote {}: {tenants} tenants, time of a row: {}, its id: {}",
@@ -84,7 +122,10 @@ fn said(args: &InitArgs, proposal: &Proposal, tenants: usize) -> String {
         ),
         "next:".to_owned(),
         format!("  icepack{config} config show     what holds, and where it came from"),
-        format!("  icepack{config} doctor          is the store safe to use? writes and removes small probes"),
+        format!(
+            "  icepack{config} doctor          is the store safe to use? writes and removes small \
+             probes"
+        ),
         format!("  icepack{config} plan            what a pass would do; nothing is written"),
         format!("  icepack{config} run"),
     ];

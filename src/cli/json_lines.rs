@@ -1,4 +1,5 @@
-//! Logs as JSON: one flat object a line, so that `run_id` and `tenant` are where a query looks for them, whatever spans an event is in.
+//! Logs as JSON: one flat object a line, so that `run_id` and `tenant` are where a query looks for
+//! them, whatever spans an event is in.
 
 use std::fmt;
 
@@ -10,7 +11,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Writes `timestamp`, `level` and `message`, the fields of the spans from the outermost, and the event's own, which win. The spans' fields must be written as JSON.
+/// Writes `timestamp`, `level` and `message`, the fields of the spans from the outermost, and the
+/// event's own, which win. The spans' fields must be written as JSON.
 pub struct JsonLines;
 
 impl<S, N> FormatEvent<S, N> for JsonLines
@@ -18,11 +20,22 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let mut line = Map::new();
-        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+        for span in context
+            .event_scope()
+            .into_iter()
+            .flat_map(|scope| scope.from_root())
+        {
             let extensions = span.extensions();
-            let fields = extensions.get::<FormattedFields<N>>().and_then(|f| serde_json::from_str(&f.fields).ok());
+            let fields = extensions
+                .get::<FormattedFields<N>>()
+                .and_then(|f| serde_json::from_str(&f.fields).ok());
             if let Some(Value::Object(fields)) = fields {
                 line.extend(fields);
             }
@@ -31,7 +44,10 @@ where
         let mut time = String::new();
         SystemTime.format_time(&mut Writer::new(&mut time))?;
         line.insert("timestamp".to_owned(), time.into());
-        line.insert("level".to_owned(), event.metadata().level().to_string().into());
+        line.insert(
+            "level".to_owned(),
+            event.metadata().level().to_string().into(),
+        );
         writeln!(writer, "{}", Value::Object(line))
     }
 }

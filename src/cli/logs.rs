@@ -28,23 +28,46 @@ pub fn format(global: &Global, env: &Environment) -> Result<LogFormat> {
         (Some(format), _) => Ok(format),
         (None, None | Some("text")) => Ok(LogFormat::Text),
         (None, Some("json")) => Ok(LogFormat::Json),
-        (None, Some(other)) => Err(Error::Usage(format!("environment ICEPACK_LOG_FORMAT: `{other}` is not a log format: use text or json"))),
+        (None, Some(other)) => Err(Error::Usage(format!(
+            "environment ICEPACK_LOG_FORMAT: `{other}` is not a log format: use text or json"
+        ))),
     }
 }
 
-/// Starts logging. Lines are written between the redraws of `bars`; `spans` takes the spans to wherever traces go.
+/// Starts logging. Lines are written between the redraws of `bars`; `spans` takes the spans to
+/// wherever traces go.
 ///
 /// # Errors
 /// [`Error::Usage`] where the level is none.
-pub fn start(global: &Global, env: &Environment, bars: &MultiProgress, spans: Option<Spans<Registry>>) -> Result<()> {
+pub fn start(
+    global: &Global,
+    env: &Environment,
+    bars: &MultiProgress,
+    spans: Option<Spans<Registry>>,
+) -> Result<()> {
     // Spans that are for traces alone would make every line longer.
     let filter = filter(global, env)?.and(filter_fn(|metadata| metadata.target() != trace::TARGET));
-    let layer = tracing_subscriber::fmt::layer().with_writer(BetweenBars { bars: bars.clone() }).with_target(false);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(BetweenBars { bars: bars.clone() })
+        .with_target(false);
     let lines = match format(global, env)? {
-        LogFormat::Text => layer.compact().with_ansi(use_color(global.color, io::stderr().is_terminal())).with_filter(filter).boxed(),
-        LogFormat::Json => layer.with_ansi(false).fmt_fields(JsonFields::new()).event_format(JsonLines).with_filter(filter).boxed(),
+        LogFormat::Text => layer
+            .compact()
+            .with_ansi(use_color(global.color, io::stderr().is_terminal()))
+            .with_filter(filter)
+            .boxed(),
+        LogFormat::Json => layer
+            .with_ansi(false)
+            .fmt_fields(JsonFields::new())
+            .event_format(JsonLines)
+            .with_filter(filter)
+            .boxed(),
     };
-    tracing_subscriber::registry().with(spans).with(lines).try_init().map_err(|e| Error::local("cannot start logging", e))
+    tracing_subscriber::registry()
+        .with(spans)
+        .with(lines)
+        .try_init()
+        .map_err(|e| Error::local("cannot start logging", e))
 }
 
 fn filter(global: &Global, env: &Environment) -> Result<EnvFilter> {
@@ -54,15 +77,26 @@ fn filter(global: &Global, env: &Environment) -> Result<EnvFilter> {
         (None, Some(level)) => (level, "environment ICEPACK_LOG"),
         (None, None) => ("info", "default"),
     };
-    let plain = ["off", "error", "warn", "info", "debug", "trace"].iter().any(|l| given.eq_ignore_ascii_case(l));
-    // A bare word that is no level would be taken for the name of a module, and everything be silent.
+    let plain = ["off", "error", "warn", "info", "debug", "trace"]
+        .iter()
+        .any(|l| given.eq_ignore_ascii_case(l));
+    // A bare word that is no level would be taken for the name of a module, and everything be
+    // silent.
     let wrong = !plain && !given.contains(['=', ',']);
-    // A plain level is about this program; the libraries below it are silent unless something is wrong. A certificate that is not trusted is told by the
-    // request that failed, and the verifier says so once more for each attempt.
-    let directives = if plain { format!("warn,rustls_platform_verifier=off,icepack={given}") } else { given.to_owned() };
+    // A plain level is about this program; the libraries below it are silent unless something is
+    // wrong. A certificate that is not trusted is told by the request that failed, and the
+    // verifier says so once more for each attempt.
+    let directives = if plain {
+        format!("warn,rustls_platform_verifier=off,icepack={given}")
+    } else {
+        given.to_owned()
+    };
     match EnvFilter::try_new(directives) {
         Ok(filter) if !wrong => Ok(filter),
-        _ => Err(Error::Usage(format!("{from}: `{given}` is not a log level: use error, warn, info, debug, trace, or a filter like icepack=debug"))),
+        _ => Err(Error::Usage(format!(
+            "{from}: `{given}` is not a log level: use error, warn, info, debug, trace, or a \
+             filter like icepack=debug"
+        ))),
     }
 }
 
@@ -96,7 +130,9 @@ impl Write for BetweenBars {
 
 /// One event, one line: servers answer in documents of several, and stores' errors quote them.
 fn flatten(event: &[u8]) -> Cow<'_, [u8]> {
-    let Some((end, text)) = event.split_last().filter(|(_, text)| text.contains(&b'\n')) else { return Cow::Borrowed(event) };
+    let Some((end, text)) = event.split_last().filter(|(_, text)| text.contains(&b'\n')) else {
+        return Cow::Borrowed(event);
+    };
     let flat = text.iter().map(|b| if *b == b'\n' { b' ' } else { *b });
     Cow::Owned(flat.chain([*end]).collect())
 }
@@ -108,7 +144,11 @@ mod tests {
     use clap::Parser;
 
     fn env(pairs: &[(&str, &str)]) -> Environment {
-        Environment::new(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+        Environment::new(
+            pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
+        )
     }
 
     fn directives(args: &[&str], vars: &[(&str, &str)]) -> Result<String> {
@@ -122,9 +162,15 @@ mod tests {
         let plain = |level: &str| format!("rustls_platform_verifier=off,icepack={level},warn");
         assert_eq!(directives(&[], &[]).unwrap(), plain("info"));
         assert_eq!(directives(&[], &debug).unwrap(), plain("debug"));
-        assert_eq!(directives(&["--log-level", "error"], &debug).unwrap(), plain("error"));
+        assert_eq!(
+            directives(&["--log-level", "error"], &debug).unwrap(),
+            plain("error")
+        );
         assert_eq!(directives(&["-q"], &debug).unwrap(), plain("warn"));
-        assert_eq!(directives(&["--log-level", "icepack=trace,hyper=debug"], &[]).unwrap(), "icepack=trace,hyper=debug");
+        assert_eq!(
+            directives(&["--log-level", "icepack=trace,hyper=debug"], &[]).unwrap(),
+            "icepack=trace,hyper=debug"
+        );
         assert!(directives(&["--log-level", "loud"], &[]).is_err());
     }
 
@@ -139,7 +185,10 @@ mod tests {
     fn the_format_is_text_or_json() {
         let cli = Cli::parse_from(["icepack", "status"]);
         assert_eq!(format(&cli.global, &env(&[])).unwrap(), LogFormat::Text);
-        assert_eq!(format(&cli.global, &env(&[("ICEPACK_LOG_FORMAT", "json")])).unwrap(), LogFormat::Json);
+        assert_eq!(
+            format(&cli.global, &env(&[("ICEPACK_LOG_FORMAT", "json")])).unwrap(),
+            LogFormat::Json
+        );
         assert!(format(&cli.global, &env(&[("ICEPACK_LOG_FORMAT", "xml")])).is_err());
     }
 }

@@ -14,12 +14,21 @@ use super::output::Output;
 /// # Errors
 /// [`Error::Local`] where they cannot be written.
 pub fn man(out: &mut Output, dir: &Path) -> Result<u8> {
-    let failed = |e: std::io::Error| Error::local(format!("cannot write man pages into `{}`", dir.display()), e);
+    let failed = |e: std::io::Error| {
+        Error::local(
+            format!("cannot write man pages into `{}`", dir.display()),
+            e,
+        )
+    };
     std::fs::create_dir_all(dir).map_err(failed)?;
     let mut command = Cli::command().disable_help_flag(true);
     command.build();
     clap_mangen::generate_to(command, dir).map_err(failed)?;
-    out.line(&format!("man pages are in {}; try: man -l {}", dir.display(), dir.join("icepack.1").display()))?;
+    out.line(&format!(
+        "man pages are in {}; try: man -l {}",
+        dir.display(),
+        dir.join("icepack.1").display()
+    ))?;
     out.flush().map(|()| 0)
 }
 

@@ -1,4 +1,5 @@
-//! The command line: parse, resolve settings, call the library, render. Everything that decides anything is in the library.
+//! The command line: parse, resolve settings, call the library, render. Everything that decides
+//! anything is in the library.
 
 mod args;
 mod bars;
@@ -46,7 +47,9 @@ pub fn main() -> ExitCode {
 /// The command line, or the exit code after help, version or a complaint.
 fn parse(typed: &[OsString]) -> Result<Cli, u8> {
     let command = Cli::command().color(help_color(typed));
-    let parsed = command.try_get_matches_from(typed).and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    let parsed = command
+        .try_get_matches_from(typed)
+        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
     match parsed {
         Ok(cli) => match cli.check().and_then(|()| all_tenants_arrived(&cli, typed)) {
             Ok(()) => Ok(cli),
@@ -55,7 +58,10 @@ fn parse(typed: &[OsString]) -> Result<Cli, u8> {
                 Err(USAGE)
             }
         },
-        Err(e) if !e.use_stderr() || e.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+        Err(e)
+            if !e.use_stderr()
+                || e.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
+        {
             // Help that nobody reads to the end is no failure.
             let _ = e.print();
             Err(if e.use_stderr() { USAGE } else { 0 })
@@ -70,7 +76,13 @@ fn parse(typed: &[OsString]) -> Result<Cli, u8> {
 /// `--color` is wanted before the rest is understood: for help and its colours.
 fn help_color(typed: &[OsString]) -> clap::ColorChoice {
     let mut words = typed.iter().filter_map(|a| a.to_str());
-    let value = words.find_map(|word| if word == "--color" { Some(None) } else { word.strip_prefix("--color=").map(Some) });
+    let value = words.find_map(|word| {
+        if word == "--color" {
+            Some(None)
+        } else {
+            word.strip_prefix("--color=").map(Some)
+        }
+    });
     match value.and_then(|v| v.or_else(|| words.next())) {
         Some("always") => clap::ColorChoice::Always,
         Some("never") => clap::ColorChoice::Never,
@@ -78,15 +90,24 @@ fn help_color(typed: &[OsString]) -> clap::ColorChoice {
     }
 }
 
-/// clap forgets the values before a command's name where there are some behind it. A tenant left out without a word would be a bad surprise.
+/// clap forgets the values before a command's name where there are some behind it. A tenant left
+/// out without a word would be a bad surprise.
 fn all_tenants_arrived(cli: &Cli, typed: &[OsString]) -> Result<(), String> {
     let words = typed.iter().filter_map(|a| a.to_str());
-    let given = words.filter(|w| *w == "--tenant" || w.starts_with("--tenant=")).count();
-    if given <= cli.global.tenants.len() { Ok(()) } else { Err("--tenant stands before and behind the command: put all of them behind it".to_owned()) }
+    let given = words
+        .filter(|w| *w == "--tenant" || w.starts_with("--tenant="))
+        .count();
+    if given <= cli.global.tenants.len() {
+        Ok(())
+    } else {
+        Err("--tenant stands before and behind the command: put all of them behind it".to_owned())
+    }
 }
 
 fn start(cli: &Cli) -> u8 {
-    let json_logs = Environment::of_process().and_then(|env| logs::format(&cli.global, &env)).is_ok_and(|f| f == LogFormat::Json);
+    let json_logs = Environment::of_process()
+        .and_then(|env| logs::format(&cli.global, &env))
+        .is_ok_and(|f| f == LogFormat::Json);
     let mut logging = false;
     match prepare_and_run(cli, &mut logging) {
         Ok(code) => code,
@@ -107,24 +128,44 @@ fn report_error(e: &Error, as_log: bool) {
 }
 
 fn prepare_and_run(cli: &Cli, logging: &mut bool) -> Result<u8> {
-    // They are about the program alone: no configuration, however wrong, keeps anybody from reading its manual.
+    // They are about the program alone: no configuration, however wrong, keeps anybody from reading
+    // its manual.
     match &cli.command {
         Command::Man(args) => return manual::man(&mut Output::new(cli.global.color), &args.out),
-        Command::Completions(args) => return manual::completions(&mut Output::new(cli.global.color), args.shell),
+        Command::Completions(args) => {
+            return manual::completions(&mut Output::new(cli.global.color), args.shell);
+        }
         _ => {}
     }
     let env = Environment::of_process()?;
     let format = logs::format(&cli.global, &env)?;
-    let canvas = bars::canvas(!cli.global.quiet && format == LogFormat::Text && draws_bars(&cli.command));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| Error::local("cannot start the runtime", e))?;
-    let traces = if makes_passes(&cli.command) { Traces::start(runtime.handle()) } else { Ok(None) };
-    logs::start(&cli.global, &env, &canvas, traces.as_ref().ok().and_then(|t| Some(t.as_ref()?.layer())))?;
+    let canvas =
+        bars::canvas(!cli.global.quiet && format == LogFormat::Text && draws_bars(&cli.command));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::local("cannot start the runtime", e))?;
+    let traces = if makes_passes(&cli.command) {
+        Traces::start(runtime.handle())
+    } else {
+        Ok(None)
+    };
+    logs::start(
+        &cli.global,
+        &env,
+        &canvas,
+        traces.as_ref().ok().and_then(|t| Some(t.as_ref()?.layer())),
+    )?;
     *logging = true;
     let traces = traces.unwrap_or_else(|why| {
         tracing::warn!("{why}");
         None
     });
-    let settings = Settings::resolve(&Layers::read(cli.global.config.clone(), env, cli.flag_values())?)?;
+    let settings = Settings::resolve(&Layers::read(
+        cli.global.config.clone(),
+        env,
+        cli.flag_values(),
+    )?)?;
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }
@@ -146,7 +187,11 @@ fn prepare_and_run(cli: &Cli, logging: &mut bool) -> Result<u8> {
         runtime.block_on(commands::execute(&mut app, &cli.command))
     };
     if let Some(traces) = &app.traces {
-        let limit = if matches!(cli.command, Command::Watch(_)) { otel::LAST_WORD_OF_SERVICE } else { otel::LAST_WORD };
+        let limit = if matches!(cli.command, Command::Watch(_)) {
+            otel::LAST_WORD_OF_SERVICE
+        } else {
+            otel::LAST_WORD
+        };
         runtime.block_on(traces.finish(limit));
     }
     // A thread that still waits for a disk or a socket must not hold up the exit.

@@ -11,7 +11,8 @@ use super::args::ColorChoice;
 pub struct Style {
     /// Whether ANSI colours are used.
     pub color: bool,
-    /// Columns of the terminal; none where there is no terminal and lines may be as long as they are.
+    /// Columns of the terminal; none where there is no terminal and lines may be as long as they
+    /// are.
     pub width: Option<u16>,
 }
 
@@ -30,8 +31,15 @@ impl Output {
         let color = use_color(color, terminal);
         // It looks at NO_COLOR by itself, whatever the flag says.
         crossterm::style::force_color_output(color);
-        let style = Style { color, width: if terminal { terminal_width() } else { None } };
-        Self { out: io::BufWriter::new(io::stdout()), closed: false, style }
+        let style = Style {
+            color,
+            width: if terminal { terminal_width() } else { None },
+        };
+        Self {
+            out: io::BufWriter::new(io::stdout()),
+            closed: false,
+            style,
+        }
     }
 
     /// Whether a person is likely to be looking at it.
@@ -49,7 +57,10 @@ impl Output {
     /// # Errors
     /// [`Error::Local`] where stdout cannot be written, as on a full disk.
     pub fn line(&mut self, text: &str) -> Result<()> {
-        self.settle(|out| out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")))
+        self.settle(|out| {
+            out.write_all(text.as_bytes())
+                .and_then(|()| out.write_all(b"\n"))
+        })
     }
 
     /// A JSON document.
@@ -57,7 +68,8 @@ impl Output {
     /// # Errors
     /// As for [`Self::line`].
     pub fn json(&mut self, document: &impl serde::Serialize) -> Result<()> {
-        let text = serde_json::to_string_pretty(document).map_err(|e| Error::local("cannot write the result as JSON", e))?;
+        let text = serde_json::to_string_pretty(document)
+            .map_err(|e| Error::local("cannot write the result as JSON", e))?;
         self.line(&text)
     }
 
@@ -69,7 +81,10 @@ impl Output {
         self.settle(Write::flush)
     }
 
-    fn settle(&mut self, write: impl FnOnce(&mut io::BufWriter<io::Stdout>) -> io::Result<()>) -> Result<()> {
+    fn settle(
+        &mut self,
+        write: impl FnOnce(&mut io::BufWriter<io::Stdout>) -> io::Result<()>,
+    ) -> Result<()> {
         if self.closed {
             return Ok(());
         }
@@ -93,19 +108,33 @@ pub fn use_color(choice: ColorChoice, terminal: bool) -> bool {
     match choice {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
-        ColorChoice::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && std::env::var_os("TERM").is_none_or(|t| t != "dumb"),
+        ColorChoice::Auto => {
+            terminal
+                && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+                && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+        }
     }
 }
 
 /// comfy-table asks the terminal; a table of its own is the way to ask it.
 fn terminal_width() -> Option<u16> {
-    comfy_table::Table::new().set_content_arrangement(comfy_table::ContentArrangement::Dynamic).width()
+    comfy_table::Table::new()
+        .set_content_arrangement(comfy_table::ContentArrangement::Dynamic)
+        .width()
 }
 
-/// The text without line breaks and control characters: keys and servers' messages must not be able to move the cursor or fake a line.
+/// The text without line breaks and control characters: keys and servers' messages must not be able
+/// to move the cursor or fake a line.
 pub fn one_line(text: &str) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if clean.contains("  ") { clean.split_whitespace().collect::<Vec<_>>().join(" ") } else { clean }
+    let clean: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if clean.contains("  ") {
+        clean.split_whitespace().collect::<Vec<_>>().join(" ")
+    } else {
+        clean
+    }
 }
 
 #[cfg(test)]

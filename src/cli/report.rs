@@ -14,10 +14,16 @@ const STDOUT: &str = "-";
 
 impl App<'_> {
     pub(super) async fn report(&mut self, args: &ReportArgs) -> Result<u8> {
-        let (manager, labels) = (self.looking_manager().await?, self.settings.report_labels()?);
+        let (manager, labels) = (
+            self.looking_manager().await?,
+            self.settings.report_labels()?,
+        );
         if args.publish {
             manager.publish_report(&labels).await?;
-            self.out.line(&format!("the report is {}", self.settings.store()?.display(page::KEY)))?;
+            self.out.line(&format!(
+                "the report is {}",
+                self.settings.store()?.display(page::KEY)
+            ))?;
             return Ok(0);
         }
         let overview = manager.overview(&self.selection()?).await?;
@@ -29,7 +35,8 @@ impl App<'_> {
         match args.out.as_deref() {
             Some(path) if path != Path::new(STDOUT) => {
                 replace(path, &html)?;
-                self.out.line(&format!("the report is in {}", path.display()))?;
+                self.out
+                    .line(&format!("the report is in {}", path.display()))?;
             }
             _ => self.out.line(html.trim_end())?,
         }
@@ -39,15 +46,26 @@ impl App<'_> {
 
 /// Writes the page whole or not at all. A file that is not such a page was named by mistake.
 fn replace(path: &Path, html: &str) -> Result<()> {
-    let failed = |e: &dyn std::fmt::Display| Error::local(format!("cannot write the report to `{}`", path.display()), e);
+    let failed = |e: &dyn std::fmt::Display| {
+        Error::local(
+            format!("cannot write the report to `{}`", path.display()),
+            e,
+        )
+    };
     match std::fs::read(path) {
         Ok(old) if !old.starts_with(page::MARK.as_bytes()) => {
-            return Err(Error::Usage(format!("--out: `{}` is there, and not a report of icepack: name another file", path.display())));
+            return Err(Error::Usage(format!(
+                "--out: `{}` is there, and not a report of icepack: name another file",
+                path.display()
+            )));
         }
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(&e)),
         _ => {}
     }
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(|e| failed(&e))?;
     file.write_all(html.as_bytes()).map_err(|e| failed(&e))?;
     open_to_all(file.path()).map_err(|e| failed(&e))?;
@@ -66,10 +84,13 @@ fn open_to_all(_: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Puts the report into the store after a pass, where that is wanted. The pass is over and not harmed by a report that cannot be written.
+/// Puts the report into the store after a pass, where that is wanted. The pass is over and not
+/// harmed by a report that cannot be written.
 pub async fn after_pass(manager: &CompactionManager, labels: Option<&Labels>) {
     // Of several shards, one is enough.
-    let Some(labels) = labels.filter(|_| manager.config().shard.index == 0) else { return };
+    let Some(labels) = labels.filter(|_| manager.config().shard.index == 0) else {
+        return;
+    };
     match manager.publish_report(labels).await {
         Ok(()) => tracing::info!(key = page::KEY, "the report was written"),
         Err(e) => tracing::warn!("the pass is over, but its report could not be written: {e}"),

@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: the first asks the pass to stop where nothing is half done, the second ends the process.
+//! Ctrl-C and SIGTERM: the first asks the pass to stop where nothing is half done, the second ends
+//! the process.
 
 use icepack::run::StopHandle;
 use icepack::{Error, Result};
@@ -9,10 +10,13 @@ const INTERRUPTED: i32 = 130;
 /// Hands the first signal to `stop`.
 pub fn watch(stop: StopHandle) {
     tokio::spawn(async move {
-        let Some(mut signals) = Signals::listen() else { return };
+        let Some(mut signals) = Signals::listen() else {
+            return;
+        };
         signals.next().await;
         tracing::warn!(
-            "stopping at the next safe point; a second signal ends the process at once, which loses nothing but leaves files for a later pass to collect"
+            "stopping at the next safe point; a second signal ends the process at once, which \
+             loses nothing but leaves files for a later pass to collect"
         );
         stop.stop();
         signals.next().await;
@@ -40,12 +44,14 @@ impl Service {
     /// From now on signals do nothing but what [`Self::next`] tells.
     ///
     /// # Errors
-    /// [`Error::Local`] where the system does not allow it: a service that cannot be ended in order does not begin.
+    /// [`Error::Local`] where the system does not allow it: a service that cannot be ended in order
+    /// does not begin.
     pub fn listen() -> Result<Self> {
         let failed = |e: &dyn std::fmt::Display| Error::local("cannot listen for signals", e);
         let end = Signals::listen().ok_or_else(|| failed(&"see above"))?;
         #[cfg(unix)]
-        let reload = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map_err(|e| failed(&e))?;
+        let reload = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
+            .map_err(|e| failed(&e))?;
         Ok(Self {
             end,
             #[cfg(unix)]
@@ -78,8 +84,17 @@ struct Signals {
 impl Signals {
     fn listen() -> Option<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let listening = signal(SignalKind::interrupt()).and_then(|interrupt| Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? }));
-        listening.inspect_err(|e| tracing::warn!("cannot listen for signals ({e}): a signal ends the run at once")).ok()
+        let listening = signal(SignalKind::interrupt()).and_then(|interrupt| {
+            Ok(Self {
+                interrupt,
+                terminate: signal(SignalKind::terminate())?,
+            })
+        });
+        listening
+            .inspect_err(|e| {
+                tracing::warn!("cannot listen for signals ({e}): a signal ends the run at once")
+            })
+            .ok()
     }
 
     async fn next(&mut self) {

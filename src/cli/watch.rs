@@ -1,4 +1,5 @@
-//! `icepack watch`: passes at an interval, timed from the last pass that the store has a record of, so that several watchers share it.
+//! `icepack watch`: passes at an interval, timed from the last pass that the store has a record of,
+//! so that several watchers share it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use super::commands::App;
 use super::signals::{Service, Wish};
 use super::{render, report};
 
-/// A pass that was asked to stop gets so long. Then it is dropped, which loses nothing: what it has not committed did not happen.
+/// A pass that was asked to stop gets so long. Then it is dropped, which loses nothing: what it has
+/// not committed did not happen.
 const GRACE: Duration = Duration::from_secs(8);
 
 /// Between two tries to reach a store that does not answer, where the interval is longer.
@@ -49,7 +51,10 @@ enum Ended {
 /// What keeps it from beginning. A pass that fails is logged, and the next one tried in time.
 pub async fn watch(app: &mut App<'_>, args: &WatchArgs) -> Result<u8> {
     let mut wishes = Service::listen()?;
-    let face = Face::new(Arc::clone(&app.clock), app.settings.compaction_config().interval());
+    let face = Face::new(
+        Arc::clone(&app.clock),
+        app.settings.compaction_config().interval(),
+    );
     let mut job = Job::make(app, &face).await?;
     if let Some(address) = args.listen {
         listen(address, &face).await?;
@@ -64,7 +69,15 @@ pub async fn watch(app: &mut App<'_>, args: &WatchArgs) -> Result<u8> {
             wait(app, due, &mut wishes).await
         } else {
             luck = app.luck();
-            let ended = pass(app, &job, &face, args.listen.is_some(), &mut passes, &mut wishes).await?;
+            let ended = pass(
+                app,
+                &job,
+                &face,
+                args.listen.is_some(),
+                &mut passes,
+                &mut wishes,
+            )
+            .await?;
             if let Some(traces) = &app.traces {
                 traces.flush();
             }
@@ -79,7 +92,11 @@ pub async fn watch(app: &mut App<'_>, args: &WatchArgs) -> Result<u8> {
 }
 
 async fn listen(address: SocketAddr, face: &Arc<Face>) -> Result<()> {
-    let listener = TcpListener::bind(address).await.map_err(|e| Error::Usage(format!("--listen: cannot listen on {address}: {e}; choose another port")))?;
+    let listener = TcpListener::bind(address).await.map_err(|e| {
+        Error::Usage(format!(
+            "--listen: cannot listen on {address}: {e}; choose another port"
+        ))
+    })?;
     let address = listener.local_addr().unwrap_or(address);
     tracing::info!(%address, "serving /healthz and /metrics");
     tokio::spawn(serve(listener, Arc::clone(face)));
@@ -88,14 +105,28 @@ async fn listen(address: SocketAddr, face: &Arc<Face>) -> Result<()> {
 
 impl Job {
     async fn make(app: &App<'_>, face: &Arc<Face>) -> Result<Self> {
-        let manager = app.writing_manager().await?.with_progress(Arc::clone(face) as _);
+        let manager = app
+            .writing_manager()
+            .await?
+            .with_progress(Arc::clone(face) as _);
         face.set_interval(manager.config().interval());
         let targets = app.settings.metrics(manager.config().shard)?;
-        Ok(Self { selection: app.selection()?, targets, labels: app.settings.pass_report()?, manager })
+        Ok(Self {
+            selection: app.selection()?,
+            targets,
+            labels: app.settings.pass_report()?,
+            manager,
+        })
     }
 
     /// When the next pass begins. Where the store does not say, it is asked again soon.
-    async fn due(&self, app: &App<'_>, face: &Face, luck: f64, passes: &mut Passes) -> DateTime<Utc> {
+    async fn due(
+        &self,
+        app: &App<'_>,
+        face: &Face,
+        luck: f64,
+        passes: &mut Passes,
+    ) -> DateTime<Utc> {
         let interval = self.manager.config().interval();
         match self.manager.last_run().await {
             Ok(last) => {
@@ -104,7 +135,8 @@ impl Job {
                     && passes.is_news(record.report.run_id)
                 {
                     tracing::warn!(
-                        "the last pass is recorded as one of {claimed}, of a machine whose clock is ahead; it counts as one of {}, when the store got it",
+                        "the last pass is recorded as one of {claimed}, of a machine whose clock \
+                         is ahead; it counts as one of {}, when the store got it",
                         record.report.started_at
                     );
                 }
@@ -136,7 +168,14 @@ async fn wait(app: &App<'_>, due: DateTime<Utc>, wishes: &mut Service) -> Ended 
 }
 
 /// One pass. Told to end, it stops where nothing is half done.
-async fn pass(app: &mut App<'_>, job: &Job, face: &Face, served: bool, passes: &mut Passes, wishes: &mut Service) -> Result<Ended> {
+async fn pass(
+    app: &mut App<'_>,
+    job: &Job,
+    face: &Face,
+    served: bool,
+    passes: &mut Passes,
+    wishes: &mut Service,
+) -> Result<Ended> {
     let began = app.clock.now();
     let work = work(job, face, served);
     tokio::pin!(work);
@@ -170,7 +209,8 @@ async fn pass(app: &mut App<'_>, job: &Job, face: &Face, served: bool, passes: &
                 tracing::error!(run_id = %report.run_id, "{verdict}");
             }
             if app.global.json {
-                let line = serde_json::to_string(&report).map_err(|e| Error::local("cannot write the result as JSON", e))?;
+                let line = serde_json::to_string(&report)
+                    .map_err(|e| Error::local("cannot write the result as JSON", e))?;
                 app.out.line(&line)?;
                 app.out.flush()?;
             }
@@ -209,12 +249,17 @@ async fn work(job: &Job, face: &Face, served: bool) -> Result<icepack::model::re
 async fn reload(app: &mut App<'_>, job: &mut Job, face: &Arc<Face>) {
     let old = match app.resolve() {
         Ok(new) => std::mem::replace(&mut app.settings, new),
-        Err(e) => return tracing::error!("the configuration is not taken over, the old one stays: {e}"),
+        Err(e) => {
+            return tracing::error!("the configuration is not taken over, the old one stays: {e}");
+        }
     };
     match Job::make(app, face).await {
         Ok(new) => {
             *job = new;
-            app.settings.warnings().iter().for_each(|w| tracing::warn!("{w}"));
+            app.settings
+                .warnings()
+                .iter()
+                .for_each(|w| tracing::warn!("{w}"));
             tracing::info!("the configuration was re-read");
         }
         Err(e) => {

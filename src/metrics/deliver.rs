@@ -56,10 +56,21 @@ impl Targets {
 /// # Errors
 /// [`Error::Local`].
 pub fn write_file(file: &Path, text: &str) -> Result<()> {
-    let failed = |e: &dyn fmt::Display| Error::local(format!("cannot write the metrics to `{}`", file.display()), format!("{e}; check metrics.file"));
-    let directory = file.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |e: &dyn fmt::Display| {
+        Error::local(
+            format!("cannot write the metrics to `{}`", file.display()),
+            format!("{e}; check metrics.file"),
+        )
+    };
+    let directory = file
+        .parent()
+        .filter(|d| !d.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     if !directory.is_dir() {
-        return Err(failed(&format_args!("there is no directory `{}`", directory.display())));
+        return Err(failed(&format_args!(
+            "there is no directory `{}`",
+            directory.display()
+        )));
     }
     let mut builder = tempfile::Builder::new();
     // The collector, which is another user, reads what ends in .prom.
@@ -67,7 +78,9 @@ pub fn write_file(file: &Path, text: &str) -> Result<()> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
     let mut temporary = builder.tempfile_in(directory).map_err(|e| failed(&e))?;
-    temporary.write_all(text.as_bytes()).map_err(|e| failed(&e))?;
+    temporary
+        .write_all(text.as_bytes())
+        .map_err(|e| failed(&e))?;
     temporary.persist(file).map_err(|e| failed(&e.error))?;
     Ok(())
 }
@@ -83,14 +96,23 @@ pub struct Push {
 
 impl fmt::Debug for Push {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Push").field("url", &shown(&self.url)).field("job", &self.job).field("instance", &self.instance).finish()
+        f.debug_struct("Push")
+            .field("url", &shown(&self.url))
+            .field("job", &self.job)
+            .field("instance", &self.instance)
+            .finish()
     }
 }
 
 impl Push {
     /// To the group of `job`, `instance` and, where there are several, `shard`.
     pub fn new(url: Url, job: &str, instance: &str, shard: Shard) -> Self {
-        Self { url, job: job.to_owned(), instance: instance.to_owned(), shard }
+        Self {
+            url,
+            job: job.to_owned(),
+            instance: instance.to_owned(),
+            shard,
+        }
     }
 
     /// Replaces the group.
@@ -98,24 +120,50 @@ impl Push {
     /// # Errors
     /// [`Error::Local`].
     pub async fn put(&self, text: &str) -> Result<()> {
-        let failed = |why: String| Error::local(format!("cannot push the metrics to {}", shown(&self.url)), format!("{why}; check metrics.pushgateway"));
+        let failed = |why: String| {
+            Error::local(
+                format!("cannot push the metrics to {}", shown(&self.url)),
+                format!("{why}; check metrics.pushgateway"),
+            )
+        };
         install_crypto();
-        let client = reqwest::Client::builder().timeout(TIMEOUT).build().map_err(|e| failed(e.to_string()))?;
-        let request = client.put(self.group()).header("content-type", "text/plain; version=0.0.4").body(text.to_owned());
+        let client = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .build()
+            .map_err(|e| failed(e.to_string()))?;
+        let request = client
+            .put(self.group())
+            .header("content-type", "text/plain; version=0.0.4")
+            .body(text.to_owned());
         // An error's own text would repeat the URL, and with it a password.
-        let reply = request.send().await.map_err(|e| failed(cause(&e.without_url())))?;
+        let reply = request
+            .send()
+            .await
+            .map_err(|e| failed(cause(&e.without_url())))?;
         let status = reply.status();
         if status.is_success() {
             return Ok(());
         }
         let why = reply.text().await.unwrap_or_default();
-        Err(failed(format!("it answered {status}: {}", why.trim().chars().take(300).collect::<String>())))
+        Err(failed(format!(
+            "it answered {status}: {}",
+            why.trim().chars().take(300).collect::<String>()
+        )))
     }
 
     fn group(&self) -> Url {
         let mut url = self.url.clone();
-        let shard = if self.shard.is_part() { format!("/shard/{}-of-{}", self.shard.index, self.shard.count) } else { String::new() };
-        let path = format!("{}/metrics/{}/{}{shard}", url.path().trim_end_matches('/'), label("job", &self.job), label("instance", &self.instance));
+        let shard = if self.shard.is_part() {
+            format!("/shard/{}-of-{}", self.shard.index, self.shard.count)
+        } else {
+            String::new()
+        };
+        let path = format!(
+            "{}/metrics/{}/{}{shard}",
+            url.path().trim_end_matches('/'),
+            label("job", &self.job),
+            label("instance", &self.instance)
+        );
         url.set_path(&path);
         url
     }
@@ -123,12 +171,19 @@ impl Push {
 
 /// A label of the group in the URL's path; what a path cannot hold as it is goes in as base64.
 fn label(name: &str, value: &str) -> String {
-    let plain = !value.is_empty() && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) && !value.starts_with('.');
+    let plain = !value.is_empty()
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        && !value.starts_with('.');
     if plain {
         return format!("{name}/{value}");
     }
     let encoded = URL_SAFE_NO_PAD.encode(value);
-    format!("{name}@base64/{}", if encoded.is_empty() { "=" } else { &encoded })
+    format!(
+        "{name}@base64/{}",
+        if encoded.is_empty() { "=" } else { &encoded }
+    )
 }
 
 /// The URL without its password.
@@ -142,7 +197,10 @@ pub fn shown(url: &Url) -> String {
 
 /// The innermost cause: those around it say that it was a request.
 fn cause(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |e| e.source()).last().map(ToString::to_string).unwrap_or_default()
+    std::iter::successors(Some(error), |e| e.source())
+        .last()
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -156,10 +214,22 @@ mod tests {
     #[test]
     fn the_group_is_in_the_path() {
         let group = |url, instance, shard| push(url, instance, shard).group().to_string();
-        assert_eq!(group("http://gate:9091", "prod", Shard::WHOLE), "http://gate:9091/metrics/job/icepack/instance/prod");
-        assert_eq!(group("http://gate/below/", "prod", Shard::new(1, 4).unwrap()), "http://gate/below/metrics/job/icepack/instance/prod/shard/1-of-4");
-        assert_eq!(group("http://gate", "s3://b/p", Shard::WHOLE), "http://gate/metrics/job/icepack/instance@base64/czM6Ly9iL3A");
-        assert_eq!(group("http://gate", "", Shard::WHOLE), "http://gate/metrics/job/icepack/instance@base64/=");
+        assert_eq!(
+            group("http://gate:9091", "prod", Shard::WHOLE),
+            "http://gate:9091/metrics/job/icepack/instance/prod"
+        );
+        assert_eq!(
+            group("http://gate/below/", "prod", Shard::new(1, 4).unwrap()),
+            "http://gate/below/metrics/job/icepack/instance/prod/shard/1-of-4"
+        );
+        assert_eq!(
+            group("http://gate", "s3://b/p", Shard::WHOLE),
+            "http://gate/metrics/job/icepack/instance@base64/czM6Ly9iL3A"
+        );
+        assert_eq!(
+            group("http://gate", "", Shard::WHOLE),
+            "http://gate/metrics/job/icepack/instance@base64/="
+        );
     }
 
     #[test]
@@ -173,7 +243,11 @@ mod tests {
     async fn a_push_that_fails_says_where_and_not_the_password() {
         let push = push("http://me:hunter2@127.0.0.1:1", "prod", Shard::WHOLE);
         let text = push.put("").await.unwrap_err().to_string();
-        assert!(text.starts_with("cannot push the metrics to http://me:***@127.0.0.1:1/: ") && text.ends_with("check metrics.pushgateway"), "{text}");
+        assert!(
+            text.starts_with("cannot push the metrics to http://me:***@127.0.0.1:1/: ")
+                && text.ends_with("check metrics.pushgateway"),
+            "{text}"
+        );
         assert!(!text.contains("hunter2"), "{text}");
     }
 
@@ -186,8 +260,18 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "new");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         #[cfg(unix)]
-        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions()) & 0o777, 0o644);
-        let text = write_file(&dir.path().join("none/x.prom"), "").unwrap_err().to_string();
-        assert!(text.contains("none/x.prom") && text.ends_with("check metrics.file"), "{text}");
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(
+                &std::fs::metadata(&file).unwrap().permissions()
+            ) & 0o777,
+            0o644
+        );
+        let text = write_file(&dir.path().join("none/x.prom"), "")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.contains("none/x.prom") && text.ends_with("check metrics.file"),
+            "{text}"
+        );
     }
 }

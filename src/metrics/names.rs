@@ -1,4 +1,5 @@
-//! The metrics' names. Alert rules, dashboards and people's own queries rest on them: a name that is here stays.
+//! The metrics' names. Alert rules, dashboards and people's own queries rest on them: a name that
+//! is here stays.
 
 /// How a metric moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -35,11 +35,33 @@ fn tenant(name: &str, raw_age: Option<u64>, quarantined: u64) -> TenantStatus {
 }
 
 fn record() -> RunRecord {
-    let ledger = Ledger { rows_in: 10, rows_kept: 6, rows_archived: 3, rows_deduplicated: 1, ..Ledger::default() };
-    let acme = TenantReport { tenant: "acme".into(), status: Status::Done, ledger, conflicts: 2, ..TenantReport::default() };
-    let mut totals = TenantReport { status: Status::Failed, ..TenantReport::default() };
+    let ledger = Ledger {
+        rows_in: 10,
+        rows_kept: 6,
+        rows_archived: 3,
+        rows_deduplicated: 1,
+        ..Ledger::default()
+    };
+    let acme = TenantReport {
+        tenant: "acme".into(),
+        status: Status::Done,
+        ledger,
+        conflicts: 2,
+        ..TenantReport::default()
+    };
+    let mut totals = TenantReport {
+        status: Status::Failed,
+        ..TenantReport::default()
+    };
     totals.add(&acme);
-    let tenants = vec![acme, TenantReport { tenant: "bad".into(), status: Status::Failed, ..TenantReport::default() }];
+    let tenants = vec![
+        acme,
+        TenantReport {
+            tenant: "bad".into(),
+            status: Status::Failed,
+            ..TenantReport::default()
+        },
+    ];
     let started_at = DateTime::from_timestamp(1_777_000_000, 0).unwrap();
     let report = RunReport {
         schema_version: SCHEMA_VERSION,
@@ -55,21 +77,46 @@ fn record() -> RunRecord {
 }
 
 fn lines(text: &str, name: &str) -> Vec<String> {
-    text.lines().filter(|l| l.starts_with(&format!("{name} ")) || l.starts_with(&format!("{name}{{"))).map(str::to_owned).collect()
+    text.lines()
+        .filter(|l| l.starts_with(&format!("{name} ")) || l.starts_with(&format!("{name}{{")))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
 fn every_metric_is_written_once_with_its_unit() {
     let text = render(&record(), Some(&[]), 10);
     for family in names::ALL {
-        assert_eq!(text.matches(&format!("# TYPE {} ", family.name)).count(), 1, "{}", family.name);
-        assert_eq!(family.name.ends_with("_total"), family.kind == names::Kind::Counter, "{}", family.name);
+        assert_eq!(
+            text.matches(&format!("# TYPE {} ", family.name)).count(),
+            1,
+            "{}",
+            family.name
+        );
+        assert_eq!(
+            family.name.ends_with("_total"),
+            family.kind == names::Kind::Counter,
+            "{}",
+            family.name
+        );
     }
     assert_eq!(text.matches("# TYPE").count(), names::ALL.len());
-    assert_eq!(lines(&text, "icepack_run_duration_seconds"), ["icepack_run_duration_seconds 1.5"]);
-    assert_eq!(lines(&text, "icepack_last_run_timestamp_seconds"), ["icepack_last_run_timestamp_seconds 1777000000"]);
-    assert_eq!(lines(&text, "icepack_conflicts_total"), ["icepack_conflicts_total 2"]);
-    assert_eq!(lines(&text, "icepack_tenants_failed"), ["icepack_tenants_failed 1"]);
+    assert_eq!(
+        lines(&text, "icepack_run_duration_seconds"),
+        ["icepack_run_duration_seconds 1.5"]
+    );
+    assert_eq!(
+        lines(&text, "icepack_last_run_timestamp_seconds"),
+        ["icepack_last_run_timestamp_seconds 1777000000"]
+    );
+    assert_eq!(
+        lines(&text, "icepack_conflicts_total"),
+        ["icepack_conflicts_total 2"]
+    );
+    assert_eq!(
+        lines(&text, "icepack_tenants_failed"),
+        ["icepack_tenants_failed 1"]
+    );
     assert_eq!(
         lines(&text, "icepack_rows_total"),
         [
@@ -83,33 +130,73 @@ fn every_metric_is_written_once_with_its_unit() {
 
 #[test]
 fn a_failed_pass_keeps_the_time_of_the_last_success() {
-    assert_eq!(lines(&render(&record(), Some(&[]), 10), "icepack_last_success_timestamp_seconds"), Vec::<String>::new(), "there was none");
-    let good = RunRecord { last_success: DateTime::from_timestamp(1_776_000_000, 0), ..record() };
+    assert_eq!(
+        lines(
+            &render(&record(), Some(&[]), 10),
+            "icepack_last_success_timestamp_seconds"
+        ),
+        Vec::<String>::new(),
+        "there was none"
+    );
+    let good = RunRecord {
+        last_success: DateTime::from_timestamp(1_776_000_000, 0),
+        ..record()
+    };
     let text = render(&good, Some(&[]), 10);
-    assert_eq!(lines(&text, "icepack_last_success_timestamp_seconds"), ["icepack_last_success_timestamp_seconds 1776000000"]);
-    assert_eq!(lines(&text, "icepack_last_run_success"), ["icepack_last_run_success 0"]);
+    assert_eq!(
+        lines(&text, "icepack_last_success_timestamp_seconds"),
+        ["icepack_last_success_timestamp_seconds 1776000000"]
+    );
+    assert_eq!(
+        lines(&text, "icepack_last_run_success"),
+        ["icepack_last_run_success 0"]
+    );
 }
 
 #[test]
 fn only_the_worst_tenants_have_samples_of_their_own() {
-    let tenants: Vec<_> = (0..100).map(|n| tenant(&format!("t{n:02}"), Some(n), 1)).collect();
+    let tenants: Vec<_> = (0..100)
+        .map(|n| tenant(&format!("t{n:02}"), Some(n), 1))
+        .collect();
     let text = render(&record(), Some(&tenants), 3);
     let ages = lines(&text, "icepack_oldest_uncompacted_file_age_seconds");
     let expected = [("t99", 99), ("t98", 98), ("t97", 97), ("_other", 96)];
-    assert_eq!(ages, expected.map(|(t, age)| format!("icepack_oldest_uncompacted_file_age_seconds{{tenant=\"{t}\"}} {age}")), "of the others the highest");
-    assert_eq!(lines(&text, "icepack_quarantined_files").last().unwrap(), "icepack_quarantined_files{tenant=\"_other\"} 97", "of the others the sum");
-    assert!(text.len() < 10_000, "the size does not follow the number of tenants");
-    assert!(Tenant::parse(OTHERS).is_err(), "it could be a tenant's name");
+    assert_eq!(
+        ages,
+        expected.map(|(t, age)| format!(
+            "icepack_oldest_uncompacted_file_age_seconds{{tenant=\"{t}\"}} {age}"
+        )),
+        "of the others the highest"
+    );
+    assert_eq!(
+        lines(&text, "icepack_quarantined_files").last().unwrap(),
+        "icepack_quarantined_files{tenant=\"_other\"} 97",
+        "of the others the sum"
+    );
+    assert!(
+        text.len() < 10_000,
+        "the size does not follow the number of tenants"
+    );
+    assert!(
+        Tenant::parse(OTHERS).is_err(),
+        "it could be a tenant's name"
+    );
 }
 
 #[test]
 fn a_metric_with_nothing_to_tell_is_there_all_the_same() {
     let text = render(&record(), Some(&[tenant("acme", None, 0)]), 10);
-    assert_eq!(lines(&text, "icepack_quarantined_files"), ["icepack_quarantined_files{tenant=\"_other\"} 0"]);
+    assert_eq!(
+        lines(&text, "icepack_quarantined_files"),
+        ["icepack_quarantined_files{tenant=\"_other\"} 0"]
+    );
 }
 
 #[test]
 fn what_is_not_known_of_tenants_is_not_said() {
     let text = render(&record(), None, 10);
-    assert!(text.contains("icepack_runs_total") && !text.contains("tenant="), "{text}");
+    assert!(
+        text.contains("icepack_runs_total") && !text.contains("tenant="),
+        "{text}"
+    );
 }

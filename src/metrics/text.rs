@@ -1,4 +1,5 @@
-//! Prometheus's text format, version 0.0.4: the one that the textfile collector and the Pushgateway read.
+//! Prometheus's text format, version 0.0.4: the one that the textfile collector and the Pushgateway
+//! read.
 
 use std::fmt::{Display, Write};
 
@@ -16,8 +17,15 @@ impl Text {
             Kind::Counter => "counter",
         };
         // Writing to a String cannot fail.
-        let _ = write!(self.0, "# HELP {0} {1}\n# TYPE {0} {kind}\n", family.name, family.help);
-        Samples { text: &mut self.0, name: family.name }
+        let _ = write!(
+            self.0,
+            "# HELP {0} {1}\n# TYPE {0} {kind}\n",
+            family.name, family.help
+        );
+        Samples {
+            text: &mut self.0,
+            name: family.name,
+        }
     }
 
     /// The document.
@@ -35,8 +43,15 @@ pub struct Samples<'a> {
 impl Samples<'_> {
     /// One sample.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
-        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
+            .collect();
+        let labels = if labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", labels.join(","))
+        };
         let _ = writeln!(self.text, "{}{labels} {value}", self.name);
     }
 
@@ -49,7 +64,10 @@ impl Samples<'_> {
 }
 
 fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -59,7 +77,15 @@ mod tests {
     #[test]
     fn a_label_cannot_break_out() {
         let mut text = Text::default();
-        text.family(&Family { name: "m", kind: Kind::Gauge, help: "h" }).sample(&[("tenant", "a\"b\\c\nd")], 1.5);
-        assert_eq!(text.finish(), "# HELP m h\n# TYPE m gauge\nm{tenant=\"a\\\"b\\\\c\\nd\"} 1.5\n");
+        text.family(&Family {
+            name: "m",
+            kind: Kind::Gauge,
+            help: "h",
+        })
+        .sample(&[("tenant", "a\"b\\c\nd")], 1.5);
+        assert_eq!(
+            text.finish(),
+            "# HELP m h\n# TYPE m gauge\nm{tenant=\"a\\\"b\\\\c\\nd\"} 1.5\n"
+        );
     }
 }

@@ -9,8 +9,8 @@ use super::file::Extent;
 use super::names::Key;
 use super::report::Requests;
 
-/// The rows of raw files by their times, as the footers tell: for each file that could be read, its row groups. Nothing is decided by it that could not be
-/// wrong: a footer may lie.
+/// The rows of raw files by their times, as the footers tell: for each file that could be read, its
+/// row groups. Nothing is decided by it that could not be wrong: a footer may lie.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
     /// By key.
@@ -20,7 +20,10 @@ pub struct Survey {
 impl Survey {
     /// Rows of all files.
     pub fn rows(&self) -> u64 {
-        self.files.values().flatten().fold(0, |sum, e| sum.saturating_add(e.amount))
+        self.files
+            .values()
+            .flatten()
+            .fold(0, |sum, e| sum.saturating_add(e.amount))
     }
 }
 
@@ -31,7 +34,8 @@ pub struct Expiry {
     pub ttl_s: u64,
     /// The tenant's rows: those of its snapshots, and of the raw files that the pass takes.
     pub rows: u64,
-    /// Those of them that would expire. Exact where whole files do; within a file rows count as spread evenly over its time.
+    /// Those of them that would expire. Exact where whole files do; within a file rows count as
+    /// spread evenly over its time.
     pub rows_expiring: u64,
     /// About their bytes, as they are stored now.
     pub bytes_expiring: u64,
@@ -39,7 +43,8 @@ pub struct Expiry {
     pub percent: f64,
     /// More than this is refused; 100 is off.
     pub max_percent: u8,
-    /// Raw files that the pass takes and whose rows or times are not known: their footers could not be read, or have no statistics.
+    /// Raw files that the pass takes and whose rows or times are not known: their footers could
+    /// not be read, or have no statistics.
     pub files_unknown: u64,
     /// Bytes of each archive object that would be written; empty without an archive.
     pub object_bytes: Vec<u64>,
@@ -62,7 +67,8 @@ pub fn exceeds(part: u64, whole: u64, percent: u8) -> bool {
 pub struct Estimate {
     /// About so many requests, to store and archive.
     pub requests: Requests,
-    /// About so many snapshots would be written. Cuts between months or days, where a piece is worth a file, add some.
+    /// About so many snapshots would be written. Cuts between months or days, where a piece is
+    /// worth a file, add some.
     #[serde(default)]
     pub outputs: u64,
     /// The archive objects that would be written, without their receipts.
@@ -172,25 +178,72 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = |bytes: &u64| bytesize::ByteSize(*bytes);
         match self {
-            Self::SmallObjects { of: 1, under_bytes, smallest_bytes, .. } => {
-                write!(f, "an archive object of {} is under {}: raise retention.slack, so that more rows go together", size(smallest_bytes), size(under_bytes))
+            Self::SmallObjects {
+                of: 1,
+                under_bytes,
+                smallest_bytes,
+                ..
+            } => {
+                write!(
+                    f,
+                    "an archive object of {} is under {}: raise retention.slack, so that more \
+                     rows go together",
+                    size(smallest_bytes),
+                    size(under_bytes)
+                )
             }
-            Self::SmallObjects { objects, of, under_bytes, smallest_bytes } => write!(
+            Self::SmallObjects {
+                objects,
+                of,
+                under_bytes,
+                smallest_bytes,
+            } => write!(
                 f,
-                "{objects} of {of} archive objects would be under {} (the smallest {}): raise retention.slack, so that more rows go together",
+                "{objects} of {of} archive objects would be under {} (the smallest {}): raise \
+                 retention.slack, so that more rows go together",
                 size(under_bytes),
                 size(smallest_bytes)
             ),
-            Self::Overhead { storage_class, bytes_per_object, percent } => {
-                write!(f, "{storage_class} adds {} to each object, here {percent:.0}% of their bytes: fewer, larger objects cost less", size(bytes_per_object))
+            Self::Overhead {
+                storage_class,
+                bytes_per_object,
+                percent,
+            } => {
+                write!(
+                    f,
+                    "{storage_class} adds {} to each object, here {percent:.0}% of their bytes: \
+                     fewer, larger objects cost less",
+                    size(bytes_per_object)
+                )
             }
-            Self::MinimumDuration { storage_class, days, amount, currency } => {
-                write!(f, "{storage_class} bills at least {days} days, here {}, however soon an object is deleted", Amount(*amount, currency))
+            Self::MinimumDuration {
+                storage_class,
+                days,
+                amount,
+                currency,
+            } => {
+                write!(
+                    f,
+                    "{storage_class} bills at least {days} days, here {}, however soon an object \
+                     is deleted",
+                    Amount(*amount, currency)
+                )
             }
-            Self::CostsMore { more_per_month, currency } => {
-                write!(f, "the archive would cost {} a month more than keeping these rows where they are", Amount(*more_per_month, currency))
+            Self::CostsMore {
+                more_per_month,
+                currency,
+            } => {
+                write!(
+                    f,
+                    "the archive would cost {} a month more than keeping these rows where they are",
+                    Amount(*more_per_month, currency)
+                )
             }
-            Self::NoPrice { storage_class } => write!(f, "there is no price for {storage_class}, so that nothing is said of what the archive costs"),
+            Self::NoPrice { storage_class } => write!(
+                f,
+                "there is no price for {storage_class}, so that nothing is said of what the \
+                 archive costs"
+            ),
         }
     }
 }
@@ -214,10 +267,19 @@ impl fmt::Display for Amount<'_> {
             0.0 => "0".to_owned(),
             _ if tiny => "0.000001".to_owned(),
             // Two digits that say something.
-            a if a < 0.095 => format!("{a:.*}", (2..8).find(|n| a >= 0.95 / 10_f64.powi(*n)).map_or(7, |n| usize::try_from(n + 1).unwrap_or(7))),
+            a if a < 0.095 => format!(
+                "{a:.*}",
+                (2..8)
+                    .find(|n| a >= 0.95 / 10_f64.powi(*n))
+                    .map_or(7, |n| usize::try_from(n + 1).unwrap_or(7))
+            ),
             a => format!("{a:.2}"),
         };
-        if currency == "USD" { write!(f, "{sign}${digits}") } else { write!(f, "{sign}{digits} {currency}") }
+        if currency == "USD" {
+            write!(f, "{sign}${digits}")
+        } else {
+            write!(f, "{sign}{digits} {currency}")
+        }
     }
 }
 

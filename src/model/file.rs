@@ -15,7 +15,8 @@ use super::schema::SchemaId;
 pub struct Micros(pub i64);
 
 impl Micros {
-    /// 2000-01-01T00:00:00Z. A row from before it was dated by a broken clock or a default value; it never expires.
+    /// 2000-01-01T00:00:00Z. A row from before it was dated by a broken clock or a default value;
+    /// it never expires.
     pub const EPOCH_2000: Self = Self(946_684_800_000_000);
 
     /// The microsecond that holds `time`.
@@ -25,7 +26,11 @@ impl Micros {
 
     /// As a time; values beyond chrono's range come back as its ends.
     pub fn to_datetime(self) -> DateTime<Utc> {
-        DateTime::from_timestamp_micros(self.0).unwrap_or(if self.0 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC })
+        DateTime::from_timestamp_micros(self.0).unwrap_or(if self.0 < 0 {
+            DateTime::<Utc>::MIN_UTC
+        } else {
+            DateTime::<Utc>::MAX_UTC
+        })
     }
 }
 
@@ -50,8 +55,9 @@ pub struct Listed {
 
 /// An order-independent hash of a set of rows: the wrapping sum of a 128-bit hash of each row.
 ///
-/// Sums of parts add up to the sum of the whole, so it can be checked across a merge that reorders and splits. It guards against
-/// accidents (a lost, doubled or altered row), not against somebody who may choose the rows.
+/// Sums of parts add up to the sum of the whole, so it can be checked across a merge that reorders
+/// and splits. It guards against accidents (a lost, doubled or altered row), not against somebody
+/// who may choose the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Fingerprint(pub u128);
 
@@ -73,9 +79,13 @@ impl FromStr for Fingerprint {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         if s.len() != 32 {
-            return Err(format!("`{s}` is not a fingerprint: 32 hex digits expected"));
+            return Err(format!(
+                "`{s}` is not a fingerprint: 32 hex digits expected"
+            ));
         }
-        u128::from_str_radix(s, 16).map(Self).map_err(|e| format!("`{s}` is not a fingerprint: {e}"))
+        u128::from_str_radix(s, 16)
+            .map(Self)
+            .map_err(|e| format!("`{s}` is not a fingerprint: {e}"))
     }
 }
 
@@ -87,7 +97,9 @@ impl Serialize for Fingerprint {
 
 impl<'de> Deserialize<'de> for Fingerprint {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(d)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -110,10 +122,16 @@ impl RowStats {
     /// The same rows, with nothing known of their times.
     #[must_use]
     pub fn untimed(self) -> Self {
-        Self { undated: 0, min: None, max: None, ..self }
+        Self {
+            undated: 0,
+            min: None,
+            max: None,
+            ..self
+        }
     }
 
-    /// Whether nothing is known of the rows' times, as [`Self::untimed`] leaves it. Where times are known, each row is undated or within a range.
+    /// Whether nothing is known of the rows' times, as [`Self::untimed`] leaves it. Where times are
+    /// known, each row is undated or within a range.
     pub fn is_untimed(&self) -> bool {
         self.min.is_none() && self.undated < self.rows
     }
@@ -121,10 +139,11 @@ impl RowStats {
     /// The stats of both sets of rows together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
-        let pick = |a: Option<Micros>, b: Option<Micros>, f: fn(Micros, Micros) -> Micros| match (a, b) {
-            (Some(a), Some(b)) => Some(f(a, b)),
-            (a, b) => a.or(b),
-        };
+        let pick =
+            |a: Option<Micros>, b: Option<Micros>, f: fn(Micros, Micros) -> Micros| match (a, b) {
+                (Some(a), Some(b)) => Some(f(a, b)),
+                (a, b) => a.or(b),
+            };
         Self {
             rows: self.rows + other.rows,
             undated: self.undated + other.undated,
@@ -145,20 +164,31 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// As far as it lies until `now`: a date beyond it is a mistake, and would stretch the span over nothing.
+    /// As far as it lies until `now`: a date beyond it is a mistake, and would stretch the span
+    /// over nothing.
     #[must_use]
     pub fn until(self, now: Micros) -> Self {
-        Self { span: self.span.map(|(min, max)| (min, max.min(now).max(min))), ..self }
+        Self {
+            span: self.span.map(|(min, max)| (min, max.min(now).max(min))),
+            ..self
+        }
     }
 
-    /// How much of it lies before `cutoff`: exact where all or nothing does, in between as if it were spread evenly.
+    /// How much of it lies before `cutoff`: exact where all or nothing does, in between as if it
+    /// were spread evenly.
     pub fn before(self, cutoff: Micros) -> u64 {
-        let Some((min, max)) = self.span else { return 0 };
+        let Some((min, max)) = self.span else {
+            return 0;
+        };
         if max < cutoff {
             return self.amount;
         }
-        // Here min <= cutoff <= max, so that neither difference is negative, and the quotient is at most the amount.
-        let (past, whole) = (i128::from(cutoff.0) - i128::from(min.0), i128::from(max.0) - i128::from(min.0));
+        // Here min <= cutoff <= max, so that neither difference is negative, and the quotient is at
+        // most the amount.
+        let (past, whole) = (
+            i128::from(cutoff.0) - i128::from(min.0),
+            i128::from(max.0) - i128::from(min.0),
+        );
         if past <= 0 || whole <= 0 {
             return 0;
         }
@@ -180,7 +210,8 @@ pub struct Snapshot {
     /// Its columns, among the manifest's schemas. None where an older version wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<SchemaId>,
-    /// The column by which its rows are sorted and that the times of `stats` are of; its type is in the schema. None where an older version wrote it.
+    /// The column by which its rows are sorted and that the times of `stats` are of; its type is
+    /// in the schema. None where an older version wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dated_by: Option<String>,
     /// Its rows.
@@ -189,13 +220,19 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What is known of its rows where `column` dates a row: of their times nothing, if another column dated them, or nobody knows which.
+    /// What is known of its rows where `column` dates a row: of their times nothing, if another
+    /// column dated them, or nobody knows which.
     pub fn stats_by(&self, column: &str) -> RowStats {
-        if self.dated_by.as_deref() == Some(column) { self.stats } else { self.stats.untimed() }
+        if self.dated_by.as_deref() == Some(column) {
+            self.stats
+        } else {
+            self.stats.untimed()
+        }
     }
 }
 
-/// An input that was really read: what the store showed at the read, and the rows that its footer promises.
+/// An input that was really read: what the store showed at the read, and the rows that its footer
+/// promises.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenInput {
     /// Relative to the store's root.
@@ -206,7 +243,8 @@ pub struct SeenInput {
     pub etag: Option<String>,
     /// Rows by the footer.
     pub rows: u64,
-    /// Of those rows, as they were read; of a snapshot as the manifest says. None where content is not checked.
+    /// Of those rows, as they were read; of a snapshot as the manifest says. None where content is
+    /// not checked.
     pub fingerprint: Option<Fingerprint>,
 }
 
@@ -215,7 +253,10 @@ mod tests {
     use super::*;
 
     fn extent(amount: u64, min: i64, max: i64) -> Extent {
-        Extent { amount, span: Some((Micros(min), Micros(max))) }
+        Extent {
+            amount,
+            span: Some((Micros(min), Micros(max))),
+        }
     }
 
     #[test]
@@ -231,14 +272,34 @@ mod tests {
             (u64::MAX, 0, 400, u64::MAX / 4),
             (7, i64::MIN, i64::MAX, 3),
         ] {
-            assert_eq!(extent(amount, min, max).before(Micros(100)), expected, "{amount} from {min} to {max}");
+            assert_eq!(
+                extent(amount, min, max).before(Micros(100)),
+                expected,
+                "{amount} from {min} to {max}"
+            );
         }
-        assert_eq!(Extent { amount: 100, span: None }.before(Micros(100)), 0, "undated rows never expire");
+        assert_eq!(
+            Extent {
+                amount: 100,
+                span: None
+            }
+            .before(Micros(100)),
+            0,
+            "undated rows never expire"
+        );
     }
 
     #[test]
     fn dates_beyond_now_do_not_stretch_a_span() {
-        assert_eq!(extent(100, 0, i64::MAX).until(Micros(200)).before(Micros(100)), 50);
-        assert_eq!(extent(100, 300, 400).until(Micros(200)).before(Micros(100)), 0);
+        assert_eq!(
+            extent(100, 0, i64::MAX)
+                .until(Micros(200))
+                .before(Micros(100)),
+            50
+        );
+        assert_eq!(
+            extent(100, 300, 400).until(Micros(200)).before(Micros(100)),
+            0
+        );
     }
 }

@@ -1,6 +1,8 @@
-//! What a listed entry of a tenant is: one table for the planner, the live view, the sweep and everybody who looks.
+//! What a listed entry of a tenant is: one table for the planner, the live view, the sweep and
+//! everybody who looks.
 //!
-//! Which *paths* a manifest may name is another question, and [`super::names::classify`]'s: an old manifest may name files that would not be taken today.
+//! Which *paths* a manifest may name is another question, and [`super::names::classify`]'s: an old
+//! manifest may name files that would not be taken today.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +34,8 @@ pub enum Input {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Ignored {
-    /// A segment below the tenant starts with `_` or `.`: every engine leaves it out, and jobs keep there what is not committed.
+    /// A segment below the tenant starts with `_` or `.`: every engine leaves it out, and jobs keep
+    /// there what is not committed.
     Hidden,
     /// No byte in it, or the marker of a folder.
     Empty,
@@ -40,7 +43,8 @@ pub enum Ignored {
     OtherSuffix,
     /// Not called `.parquet`.
     NotParquet,
-    /// Its key has an empty, `.` or `..` segment, a control character, or is not UTF-8: no path means it and nothing else.
+    /// Its key has an empty, `.` or `..` segment, a control character, or is not UTF-8: no path
+    /// means it and nothing else.
     NotPlain,
     /// A link in a directory. What lies behind it may be anybody's.
     Link,
@@ -111,13 +115,17 @@ impl Foreign {
             Self::Snapshot => "a snapshot of another tenant",
             Self::ArchiveObject => "an object of an icepack archive",
             Self::Receipt => "a receipt of an icepack archive",
-            Self::Partition => "a partition folder, whose values are in its name and in no file: merging would lose them",
+            Self::Partition => {
+                "a partition folder, whose values are in its name and in no file: merging would \
+                 lose them"
+            }
         }
     }
 }
 
-/// What a listing puts in the place of an entry that no plain key names: a hidden segment, followed by the kind of entry and the rest of its name.
-/// So it is never an input, even to who does not know of it, and no store is asked for it.
+/// What a listing puts in the place of an entry that no plain key names: a hidden segment, followed
+/// by the kind of entry and the rest of its name. So it is never an input, even to who does not
+/// know of it, and no store is asked for it.
 const PLACEHOLDER: &str = ".icepack-left.";
 
 /// What stands for itself in a placeholder.
@@ -140,10 +148,15 @@ impl Odd {
         }
     }
 
-    /// The segment that a listing shows in the place of `rest`, the end of a key from its first segment on that is not plain. An empty rest is that of a key which
-    /// ends with a slash: the marker of a folder.
+    /// The segment that a listing shows in the place of `rest`, the end of a key from its first
+    /// segment on that is not plain. An empty rest is that of a key which ends with a slash:
+    /// the marker of a folder.
     pub fn segment(self, rest: &[u8]) -> String {
-        format!("{PLACEHOLDER}{}{}", self.word(), percent_encode(rest, ESCAPED))
+        format!(
+            "{PLACEHOLDER}{}{}",
+            self.word(),
+            percent_encode(rest, ESCAPED)
+        )
     }
 }
 
@@ -151,8 +164,14 @@ impl Odd {
 fn placeholder(key: &str) -> Option<(&str, Odd, String)> {
     let at = key.rfind('/').map_or(0, |slash| slash + 1);
     let told = key[at..].strip_prefix(PLACEHOLDER)?;
-    let (odd, rest) = [Odd::Link, Odd::Key].into_iter().find_map(|odd| Some((odd, told.strip_prefix(odd.word())?)))?;
-    Some((&key[..at], odd, percent_decode_str(rest).decode_utf8_lossy().into_owned()))
+    let (odd, rest) = [Odd::Link, Odd::Key]
+        .into_iter()
+        .find_map(|odd| Some((odd, told.strip_prefix(odd.word())?)))?;
+    Some((
+        &key[..at],
+        odd,
+        percent_decode_str(rest).decode_utf8_lossy().into_owned(),
+    ))
 }
 
 /// Whether `key` stands for an entry that has no plain key: no store may be asked for it.
@@ -162,20 +181,26 @@ pub fn is_placeholder(key: &str) -> bool {
 
 /// Whether `key` stands for a folder in the root that has no name.
 pub fn is_unnamed_folder(key: &str) -> bool {
-    placeholder(key).is_some_and(|(folder, odd, rest)| folder.is_empty() && odd == Odd::Key && rest == "/")
+    placeholder(key)
+        .is_some_and(|(folder, odd, rest)| folder.is_empty() && odd == Odd::Key && rest == "/")
 }
 
 /// The name of the link that `key` stands for, in the root of a store.
 pub fn link(key: &str) -> Option<String> {
-    placeholder(key).and_then(|(folder, odd, rest)| (folder.is_empty() && odd == Odd::Link).then_some(rest))
+    placeholder(key)
+        .and_then(|(folder, odd, rest)| (folder.is_empty() && odd == Odd::Link).then_some(rest))
 }
 
 /// A listed key as people know it.
 pub fn shown(key: &str) -> String {
-    placeholder(key).map_or_else(|| key.to_owned(), |(folder, _, rest)| format!("{folder}{rest}"))
+    placeholder(key).map_or_else(
+        || key.to_owned(),
+        |(folder, _, rest)| format!("{folder}{rest}"),
+    )
 }
 
-/// Keys that are not looked at, as globs on keys relative to the root of the store. `*` stays within a segment, `**` does not.
+/// Keys that are not looked at, as globs on keys relative to the root of the store. `*` stays
+/// within a segment, `**` does not.
 ///
 /// ```
 /// use icepack::model::inputs::Exclude;
@@ -205,14 +230,22 @@ impl Exclude {
         for pattern in patterns {
             let pattern = pattern.as_ref();
             if pattern.is_empty() || pattern.starts_with('/') || pattern.len() > LONGEST_GLOB {
-                return Err(format!("`{pattern}` excludes nothing: write keys as they are below the store, like \"acme/lake/**\""));
+                return Err(format!(
+                    "`{pattern}` excludes nothing: write keys as they are below the store, like \
+                     \"acme/lake/**\""
+                ));
             }
             let glob = GlobBuilder::new(pattern).literal_separator(true).build();
             builder.add(glob.map_err(|e| format!("`{pattern}` is not a glob: {}", e.kind()))?);
             kept.push(pattern.to_owned());
         }
-        let globs = builder.build().map_err(|e| format!("these globs are too large: {}", e.kind()))?;
-        Ok(Self { patterns: kept, globs })
+        let globs = builder
+            .build()
+            .map_err(|e| format!("these globs are too large: {}", e.kind()))?;
+        Ok(Self {
+            patterns: kept,
+            globs,
+        })
     }
 
     /// Whether `key` is not looked at.
@@ -260,13 +293,21 @@ impl Rules {
         for (depth, folder) in folders().enumerate() {
             // The first hidden segment decides: what lies deeper is part of it.
             match state_folder(folder) {
-                Some(Foreign::DeltaTable) if depth == 0 => return if self.own_log { Input::Ours } else { Input::Foreign(Foreign::UnpublishedTable) },
+                Some(Foreign::DeltaTable) if depth == 0 => {
+                    return if self.own_log {
+                        Input::Ours
+                    } else {
+                        Input::Foreign(Foreign::UnpublishedTable)
+                    };
+                }
                 Some(whose) => return Input::Foreign(whose),
                 None if is_hidden(folder) => return Input::Ignored(Ignored::Hidden),
                 None => {}
             }
         }
-        if folders().next_back() == Some("metadata") && (name.ends_with(".metadata.json") || name.ends_with(".metadata.json.gz")) {
+        if folders().next_back() == Some("metadata")
+            && (name.ends_with(".metadata.json") || name.ends_with(".metadata.json.gz"))
+        {
             return Input::Foreign(Foreign::IcebergTable);
         }
         if is_hidden(name) {
@@ -275,10 +316,16 @@ impl Rules {
         if name.ends_with(".receipt.json") {
             return Input::Foreign(Foreign::Receipt);
         }
-        let Some(stem) = name.strip_suffix(".parquet") else { return Input::Ignored(other_suffix(name)) };
+        let Some(stem) = name.strip_suffix(".parquet") else {
+            return Input::Ignored(other_suffix(name));
+        };
         let foreign = match names::named(stem) {
             Some(names::Named::Snapshot(whose, id)) if whose == tenant.as_str() => {
-                return if size == 0 { Input::Ignored(Ignored::Empty) } else { Input::Snapshot(id) };
+                return if size == 0 {
+                    Input::Ignored(Ignored::Empty)
+                } else {
+                    Input::Snapshot(id)
+                };
             }
             Some(names::Named::Snapshot(..)) => Some(Foreign::Snapshot),
             Some(names::Named::ArchiveObject) => Some(Foreign::ArchiveObject),
@@ -315,10 +362,18 @@ impl Rules {
 
     /// Sorts a listing of `tenant` that was taken after `head` was read.
     ///
-    /// What head names stays, whatever it is called: live snapshots are head's, and a retired file that was forgotten would come back as a raw one.
+    /// What head names stays, whatever it is called: live snapshots are head's, and a retired file
+    /// that was forgotten would come back as a raw one.
     pub fn sort(&self, tenant: &Tenant, head: Option<&Manifest>, listing: Vec<Listed>) -> Sorted {
-        let named: BTreeSet<&str> =
-            head.iter().flat_map(|m| m.snapshots.iter().map(|s| s.key.as_str()).chain(m.retired.iter().map(|r| r.key.as_str()))).collect();
+        let named: BTreeSet<&str> = head
+            .iter()
+            .flat_map(|m| {
+                m.snapshots
+                    .iter()
+                    .map(|s| s.key.as_str())
+                    .chain(m.retired.iter().map(|r| r.key.as_str()))
+            })
+            .collect();
         let mut sorted = Sorted::default();
         for f in listing {
             if named.contains(f.key.as_str()) {
@@ -328,7 +383,12 @@ impl Rules {
             match self.input(tenant, &f.key, f.size) {
                 Input::Snapshot(_) | Input::Raw => sorted.listing.push(f),
                 Input::Ours => {}
-                Input::Ignored(why) => sorted.left.ignored.entry(why).or_default().add(&f, why.is_notable()),
+                Input::Ignored(why) => sorted
+                    .left
+                    .ignored
+                    .entry(why)
+                    .or_default()
+                    .add(&f, why.is_notable()),
                 Input::Foreign(whose) => {
                     sorted.left.foreign.entry(whose).or_default().add(&f, true);
                     // It is read by its path as ever: only merging would harm it.
@@ -383,8 +443,14 @@ fn state_folder(folder: &str) -> Option<Foreign> {
 }
 
 fn other_suffix(name: &str) -> Ignored {
-    let suffix = name.rsplit_once('.').map(|(_, suffix)| suffix.to_ascii_lowercase());
-    if matches!(suffix.as_deref(), Some("parquet" | "parq" | "pq")) { Ignored::OtherSuffix } else { Ignored::NotParquet }
+    let suffix = name
+        .rsplit_once('.')
+        .map(|(_, suffix)| suffix.to_ascii_lowercase());
+    if matches!(suffix.as_deref(), Some("parquet" | "parq" | "pq")) {
+        Ignored::OtherSuffix
+    } else {
+        Ignored::NotParquet
+    }
 }
 
 /// A listing, sorted.
@@ -434,7 +500,13 @@ impl Seen {
     fn plus(&mut self, other: &Self) {
         self.files += other.files;
         self.bytes += other.bytes;
-        self.names.extend(other.names.iter().take(NAMES.saturating_sub(self.names.len())).cloned());
+        self.names.extend(
+            other
+                .names
+                .iter()
+                .take(NAMES.saturating_sub(self.names.len()))
+                .cloned(),
+        );
     }
 
     /// `` (`a`, `b` and 3 more)``, or nothing where no name was kept.
@@ -442,9 +514,17 @@ impl Seen {
         if self.names.is_empty() {
             return String::new();
         }
-        let names: Vec<String> = self.names.iter().map(|n| format!("`{}`", n.escape_debug())).collect();
+        let names: Vec<String> = self
+            .names
+            .iter()
+            .map(|n| format!("`{}`", n.escape_debug()))
+            .collect();
         let more = self.files.saturating_sub(names.len() as u64);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
         format!(" ({}{more})", names.join(", "))
     }
 }
@@ -457,29 +537,45 @@ impl Left {
 
     /// Adds what another listing left.
     pub fn add(&mut self, other: &Self) {
-        other.ignored.iter().for_each(|(why, seen)| self.ignored.entry(*why).or_default().plus(seen));
-        other.foreign.iter().for_each(|(whose, seen)| self.foreign.entry(*whose).or_default().plus(seen));
+        other
+            .ignored
+            .iter()
+            .for_each(|(why, seen)| self.ignored.entry(*why).or_default().plus(seen));
+        other
+            .foreign
+            .iter()
+            .for_each(|(whose, seen)| self.foreign.entry(*whose).or_default().plus(seen));
     }
 
     /// What is left alone and why, in a line without its end; none where nothing is.
     pub fn ignored_line(&self) -> Option<String> {
-        let kinds: Vec<String> = self.ignored.iter().map(|(why, seen)| format!("{} {}{}", seen.files, why.as_str(), seen.named())).collect();
+        let kinds: Vec<String> = self
+            .ignored
+            .iter()
+            .map(|(why, seen)| format!("{} {}{}", seen.files, why.as_str(), seen.named()))
+            .collect();
         (!kinds.is_empty()).then(|| kinds.join(", "))
     }
 
     /// Why nothing of `tenant` may be touched; none where nothing of it is somebody else's.
     pub fn refusal(&self, tenant: &Tenant) -> Option<String> {
-        let found: Vec<String> = self.foreign.iter().map(|(whose, seen)| format!("{}{}", whose.as_str(), seen.named())).collect();
+        let found: Vec<String> = self
+            .foreign
+            .iter()
+            .map(|(whose, seen)| format!("{}{}", whose.as_str(), seen.named()))
+            .collect();
         let name = self.foreign.values().flat_map(|seen| &seen.names).next()?;
         Some(format!(
-            "tenant `{tenant}` holds what is not icepack's: {}. Nothing of the tenant is touched. Move it out of the tenant's folder, or name it in `exclude`, as in exclude = [{:?}]",
+            "tenant `{tenant}` holds what is not icepack's: {}. Nothing of the tenant is touched. \
+             Move it out of the tenant's folder, or name it in `exclude`, as in exclude = [{:?}]",
             found.join("; "),
             proposed_glob(name)
         ))
     }
 
-    /// Whether readers of the files would not get what their owner means: rows that a table has deleted, or another store's. Partition folders are read as ever, and
-    /// a table of the whole tenant follows its head, where there is one.
+    /// Whether readers of the files would not get what their owner means: rows that a table has
+    /// deleted, or another store's. Partition folders are read as ever, and a table of the
+    /// whole tenant follows its head, where there is one.
     pub fn misleads(&self, has_head: bool) -> bool {
         self.foreign.keys().any(|whose| match whose {
             Foreign::Partition => false,
@@ -493,7 +589,11 @@ impl Left {
 pub fn proposed_glob(key: &str) -> String {
     let mut folders: Vec<&str> = key.split('/').collect();
     folders.pop();
-    if let Some(at) = folders.iter().position(|f| state_folder(f).is_some() || *f == "metadata" || is_partition(f)).filter(|at| *at > 0) {
+    if let Some(at) = folders
+        .iter()
+        .position(|f| state_folder(f).is_some() || *f == "metadata" || is_partition(f))
+        .filter(|at| *at > 0)
+    {
         folders.truncate(at);
     }
     format!("{}/**", folders.join("/"))

@@ -49,7 +49,8 @@ pub struct TenantStatus {
     pub orphans: u64,
     /// Files that could not be read.
     pub quarantined: u64,
-    /// Files under the names of compacted ones that are not known to be those: neither read nor deleted.
+    /// Files under the names of compacted ones that are not known to be those: neither read nor
+    /// deleted.
     #[serde(default)]
     pub set_aside: u64,
     /// Rows archived so far.
@@ -58,7 +59,8 @@ pub struct TenantStatus {
     pub rows_expired: u64,
     /// Seconds; none keeps for ever.
     pub ttl_s: Option<u64>,
-    /// How long the oldest expired row of a snapshot, or of a file that is set aside, has been overdue, in seconds.
+    /// How long the oldest expired row of a snapshot, or of a file that is set aside, has been
+    /// overdue, in seconds.
     pub overdue_s: Option<u64>,
     /// What is no input.
     #[serde(default, skip_serializing_if = "Left::is_empty")]
@@ -80,8 +82,18 @@ pub struct LastRun {
 
 impl From<&RunRecord> for LastRun {
     fn from(r: &RunRecord) -> Self {
-        let RunReport { started_at, duration_ms, ref totals, .. } = r.report;
-        Self { started_at, duration_ms, status: totals.status, error: r.error.clone().or_else(|| totals.error.clone()) }
+        let RunReport {
+            started_at,
+            duration_ms,
+            ref totals,
+            ..
+        } = r.report;
+        Self {
+            started_at,
+            duration_ms,
+            status: totals.status,
+            error: r.error.clone().or_else(|| totals.error.clone()),
+        }
     }
 }
 
@@ -161,7 +173,8 @@ pub struct LiveFile {
     pub undated: u64,
 }
 
-/// What a reader should read: head's snapshots and the raw files that head has not retired. Every row is in it once.
+/// What a reader should read: head's snapshots and the raw files that head has not retired. Every
+/// row is in it once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveView {
     /// Whose.
@@ -170,7 +183,8 @@ pub struct LiveView {
     pub version: u64,
     /// In time order as far as known.
     pub files: Vec<LiveFile>,
-    /// Why its files are not told: something in its folder is somebody else's, and says otherwise what of them is live.
+    /// Why its files are not told: something in its folder is somebody else's, and says otherwise
+    /// what of them is live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }

@@ -10,8 +10,9 @@ use super::hold::Hold;
 use super::names::{self, FileId, Key, Tenant};
 use super::schema::{SchemaId, TableSchema};
 
-/// The manifest format that this version writes; it reads 1 and 2 too. A program that does not know format 3 would take a file with a retired name for a new one, or
-/// act on a manifest that is older than the data.
+/// The manifest format that this version writes; it reads 1 and 2 too. A program that does not know
+/// format 3 would take a file with a retired name for a new one, or act on a manifest that is older
+/// than the data.
 pub const FORMAT: u32 = 3;
 
 /// The format of receipts.
@@ -41,7 +42,8 @@ pub struct Manifest {
     pub committed_at: DateTime<Utc>,
     /// [`WRITER`].
     pub writer: String,
-    /// An output whose id is below this and that this manifest does not name is dead for ever. Only rises.
+    /// An output whose id is below this and that this manifest does not name is dead for ever.
+    /// Only rises.
     pub floor: FileId,
     /// The live snapshots.
     pub snapshots: Vec<Snapshot>,
@@ -57,7 +59,8 @@ pub struct Manifest {
     /// Rows that were restored and do not expire yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<Hold>,
-    /// Live snapshots of which every row was restored, and the holds that brought them. Of a snapshot that is not here, nothing is known.
+    /// Live snapshots of which every row was restored, and the holds that brought them. Of a
+    /// snapshot that is not here, nothing is known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restored: BTreeMap<FileId, BTreeSet<FileId>>,
     /// Since version 1.
@@ -68,8 +71,8 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Version 1: nothing compacted yet. It is committed before the first output is written, so that outputs without any manifest mean a lost
-    /// manifest, never garbage.
+    /// Version 1: nothing compacted yet. It is committed before the first output is written, so
+    /// that outputs without any manifest mean a lost manifest, never garbage.
     pub fn first(tenant: Tenant, commit: Stamp) -> Self {
         Self {
             format: FORMAT,
@@ -94,7 +97,8 @@ impl Manifest {
         }
     }
 
-    /// Enters which columns date snapshots, where that is not known. A snapshot never changes, so what was found out of it once holds.
+    /// Enters which columns date snapshots, where that is not known. A snapshot never changes, so
+    /// what was found out of it once holds.
     pub fn date(&mut self, columns: &BTreeMap<Key, String>) {
         for s in self.snapshots.iter_mut().filter(|s| s.dated_by.is_none()) {
             s.dated_by = columns.get(&s.key).cloned();
@@ -104,7 +108,12 @@ impl Manifest {
     /// Whether a snapshot is known to have no timestamp `column`.
     pub fn lacks_time(&self, s: &Snapshot, column: &str) -> bool {
         let schema = s.schema.and_then(|id| self.schemas.get(&id));
-        schema.is_some_and(|schema| !schema.0.iter().any(|c| c.name == column && c.kind.starts_with("Timestamp(")))
+        schema.is_some_and(|schema| {
+            !schema
+                .0
+                .iter()
+                .any(|c| c.name == column && c.kind.starts_with("Timestamp("))
+        })
     }
 
     /// Whether it is known of each snapshot which column dated it.
@@ -117,7 +126,8 @@ impl Manifest {
         self.retired.iter().map(|r| r.key.as_str()).collect()
     }
 
-    /// The holds that brought every row of these files. None where a file may hold others: of what is not known to be restored, nothing follows.
+    /// The holds that brought every row of these files. None where a file may hold others: of what
+    /// is not known to be restored, nothing follows.
     pub fn origin<'a>(&self, keys: impl IntoIterator<Item = &'a str>) -> Option<BTreeSet<FileId>> {
         let mut holds = BTreeSet::new();
         for key in keys {
@@ -130,18 +140,30 @@ impl Manifest {
         Some(holds)
     }
 
-    /// The archive objects whose rows these holds brought. None where that is not known of all of them.
+    /// The archive objects whose rows these holds brought. None where that is not known of all of
+    /// them.
     pub fn objects(&self, holds: &BTreeSet<FileId>) -> Option<BTreeSet<FileId>> {
         let brought = |id: &FileId| self.holds.iter().find(|h| h.id == *id)?.brings();
-        holds.iter().map(brought).try_fold(BTreeSet::new(), |all: BTreeSet<FileId>, some| Some(all.union(&some?).copied().collect()))
+        holds
+            .iter()
+            .map(brought)
+            .try_fold(BTreeSet::new(), |all: BTreeSet<FileId>, some| {
+                Some(all.union(&some?).copied().collect())
+            })
     }
 
-    /// The keys of the files that restores brought, or are to bring, as long as their holds name them.
+    /// The keys of the files that restores brought, or are to bring, as long as their holds name
+    /// them.
     pub fn held_keys(&self) -> BTreeSet<&str> {
-        self.holds.iter().flat_map(|h| &h.files).map(String::as_str).collect()
+        self.holds
+            .iter()
+            .flat_map(|h| &h.files)
+            .map(String::as_str)
+            .collect()
     }
 
-    /// Whether every key lies where `tenant`'s keys must, and every output has the id that its name says.
+    /// Whether every key lies where `tenant`'s keys must, and every output has the id that its name
+    /// says.
     ///
     /// # Errors
     /// The first key that does not, in a sentence.
@@ -149,17 +171,33 @@ impl Manifest {
         let tenant = &self.tenant;
         for s in &self.snapshots {
             if names::classify(tenant, &s.key) != names::FileKind::Snapshot(s.id) {
-                return Err(format!("snapshot `{}` is not a snapshot of tenant `{tenant}` with id {}", s.key, s.id));
+                return Err(format!(
+                    "snapshot `{}` is not a snapshot of tenant `{tenant}` with id {}",
+                    s.key, s.id
+                ));
             }
         }
-        let files = self.retired.iter().map(|r| &r.key).chain(self.quarantined.iter().map(|q| &q.key));
+        let files = self
+            .retired
+            .iter()
+            .map(|r| &r.key)
+            .chain(self.quarantined.iter().map(|q| &q.key));
         for key in files {
             if names::classify(tenant, key) == names::FileKind::Other {
-                return Err(format!("`{key}` is not a Parquet file of tenant `{tenant}`"));
+                return Err(format!(
+                    "`{key}` is not a Parquet file of tenant `{tenant}`"
+                ));
             }
         }
-        if let Some(key) = self.holds.iter().flat_map(|h| &h.files).find(|key| names::classify(tenant, key) != names::FileKind::Raw) {
-            return Err(format!("restored file `{key}` is not a raw file of tenant `{tenant}`"));
+        if let Some(key) = self
+            .holds
+            .iter()
+            .flat_map(|h| &h.files)
+            .find(|key| names::classify(tenant, key) != names::FileKind::Raw)
+        {
+            return Err(format!(
+                "restored file `{key}` is not a raw file of tenant `{tenant}`"
+            ));
         }
         if let Some(a) = self.archives.iter().find(|a| !a.is_of(tenant)) {
             return Err(format!("archive `{}` is not of tenant `{tenant}`", a.key));
@@ -197,28 +235,36 @@ pub struct Retired {
     pub key: Key,
     /// Bytes.
     pub size: u64,
-    /// The tag that was read. A file of this name that does not show it is not deleted, and is no new file either.
+    /// The tag that was read. A file of this name that does not show it is not deleted, and is no
+    /// new file either.
     pub etag: Option<String>,
     /// Rows it held.
     pub rows: u64,
-    /// Of those rows. None where an older version retired it: then nothing but the tag tells what it was.
+    /// Of those rows. None where an older version retired it: then nothing but the tag tells what
+    /// it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
-    /// The tag of a file of this name that was looked at since, and that is not known to be what was retired: it is set aside. Empty where it showed none.
+    /// The tag of a file of this name that was looked at since, and that is not known to be what
+    /// was retired: it is set aside. Empty where it showed none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside: Option<String>,
-    /// By the clock of the run that retired it, or by the store's where the two differed; `delete_delay` counts from here.
+    /// By the clock of the run that retired it, or by the store's where the two differed;
+    /// `delete_delay` counts from here.
     pub at: DateTime<Utc>,
     /// Why.
     pub reason: RetireReason,
 }
 
 impl Retired {
-    /// Takes in what was found under its name: where it has the very rows that were retired, it is that file, copied or touched, and goes as that would have; else it is
-    /// somebody's, and is set aside.
+    /// Takes in what was found under its name: where it has the very rows that were retired, it is
+    /// that file, copied or touched, and goes as that would have; else it is somebody's, and is
+    /// set aside.
     pub(crate) fn settle(&mut self, found: &Reread) {
         match &found.etag {
-            Some(etag) if found.content.is_some() && found.content == self.fingerprint.map(|f| (self.rows, f)) => {
+            Some(etag)
+                if found.content.is_some()
+                    && found.content == self.fingerprint.map(|f| (self.rows, f)) =>
+            {
                 (self.etag, self.size, self.set_aside) = (Some(etag.clone()), found.size, None);
             }
             etag => self.set_aside = Some(etag.clone().unwrap_or_default()),
@@ -235,7 +281,8 @@ pub struct Reread {
     pub size: u64,
     /// As the read showed it.
     pub etag: Option<String>,
-    /// Its rows and their fingerprint. None where they could not be read, or there is nothing to compare them with.
+    /// Its rows and their fingerprint. None where they could not be read, or there is nothing to
+    /// compare them with.
     pub content: Option<(u64, Fingerprint)>,
 }
 
@@ -264,7 +311,8 @@ pub struct Quarantined {
 pub enum Cause {
     /// It cannot be read as what it should be: it is tried again once it changes.
     Damaged,
-    /// It is sound and contradicts other files of its tenant: it is tried again once it changes, or once none of them is left.
+    /// It is sound and contradicts other files of its tenant: it is tried again once it changes, or
+    /// once none of them is left.
     Misfit(Contradiction),
 }
 
@@ -281,8 +329,8 @@ pub struct Contradiction {
     pub oldest: Option<Micros>,
 }
 
-/// The marker that makes an archive object count, and all that `restore` needs to know of it. Stored beside the object as JSON once the
-/// commit that names it has succeeded.
+/// The marker that makes an archive object count, and all that `restore` needs to know of it.
+/// Stored beside the object as JSON once the commit that names it has succeeded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Receipt {
@@ -300,7 +348,8 @@ pub struct Receipt {
     pub etag: Option<String>,
     /// The class that was asked for when the object was made; none is the store's default.
     pub storage_class: Option<String>,
-    /// Of all its bytes, as the archive computed and returned it. None where the archive returns none, and the rows were read back instead.
+    /// Of all its bytes, as the archive computed and returned it. None where the archive returns
+    /// none, and the rows were read back instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<Checksum>,
     /// How it was proved that the archive holds the rows.
@@ -323,7 +372,8 @@ pub struct Receipt {
     pub stats: RowStats,
     /// The files that held the rows.
     pub sources: Vec<Key>,
-    /// Archive objects that hold all of these rows too: they had been restored from there. Empty where that is not known.
+    /// Archive objects that hold all of these rows too: they had been restored from there. Empty
+    /// where that is not known.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub again_of: BTreeSet<FileId>,
     /// The run that wrote it.
@@ -335,9 +385,19 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// What is always known of an object: `tenant`'s object `id` at `key` below the archive's root, with `size` bytes and the rows of `stats`, in `archive`
-    /// ([`crate::ArchiveTarget::description`]), by the run `run_id`. Its time is that of `id`. The rest is none.
-    pub fn new(tenant: Tenant, id: FileId, key: Key, size: u64, stats: RowStats, archive: impl Into<String>, run_id: FileId) -> Self {
+    /// What is always known of an object: `tenant`'s object `id` at `key` below the archive's root,
+    /// with `size` bytes and the rows of `stats`, in `archive`
+    /// ([`crate::ArchiveTarget::description`]), by the run `run_id`. Its time is that of `id`. The
+    /// rest is none.
+    pub fn new(
+        tenant: Tenant,
+        id: FileId,
+        key: Key,
+        size: u64,
+        stats: RowStats,
+        archive: impl Into<String>,
+        run_id: FileId,
+    ) -> Self {
         Self {
             format: RECEIPT_FORMAT,
             tenant,
@@ -414,7 +474,8 @@ pub enum ChecksumKind {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Verified {
-    /// The archive computed the checksum of what it holds, and it is the one of what was sent or copied.
+    /// The archive computed the checksum of what it holds, and it is the one of what was sent or
+    /// copied.
     Checksum,
     /// Every row was read back and counted.
     Readback,
@@ -422,7 +483,8 @@ pub enum Verified {
     Etag,
 }
 
-/// The books of one edit, a pass or a tenant's whole life: every row that went in is kept, archived, expired or was a duplicate.
+/// The books of one edit, a pass or a tenant's whole life: every row that went in is kept,
+/// archived, expired or was a duplicate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Ledger {
     /// Rows of all inputs, by their footers.
@@ -440,7 +502,10 @@ pub struct Ledger {
 impl Ledger {
     /// Whether no row is missing and none is too many.
     pub fn balances(&self) -> bool {
-        let out = u128::from(self.rows_kept) + u128::from(self.rows_archived) + u128::from(self.rows_expired) + u128::from(self.rows_deduplicated);
+        let out = u128::from(self.rows_kept)
+            + u128::from(self.rows_archived)
+            + u128::from(self.rows_expired)
+            + u128::from(self.rows_deduplicated);
         u128::from(self.rows_in) == out
     }
 
@@ -460,7 +525,8 @@ impl Ledger {
 /// What a tenant has seen since its first manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
-    /// Rows of raw files taken in. Equals live + archived + expired + deduplicated at every version.
+    /// Rows of raw files taken in. Equals live + archived + expired + deduplicated at every
+    /// version.
     pub rows_ingested: u64,
     /// Rows moved to the archive.
     pub rows_archived: u64,
@@ -500,7 +566,8 @@ pub struct Edit {
     pub archives: Vec<Receipt>,
     /// Files that could not be read.
     pub quarantine: Vec<Quarantined>,
-    /// Retired files that were seen gone, and quarantined ones that are gone or changed: head need not remember them.
+    /// Retired files that were seen gone, and quarantined ones that are gone or changed: head need
+    /// not remember them.
     pub forget: Vec<Key>,
     /// What was found under the names of retired files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -514,7 +581,8 @@ pub struct Edit {
     pub again: Vec<FileId>,
     /// Holds that are over: their files need not be remembered any more.
     pub release: Vec<FileId>,
-    /// Every row that expired or was archived is older. None where that is not known, or nothing did.
+    /// Every row that expired or was archived is older. None where that is not known, or nothing
+    /// did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired_before: Option<Micros>,
     /// A higher floor.
@@ -573,7 +641,8 @@ pub struct Observed {
     pub present: BTreeMap<Key, Option<String>>,
     /// A complete listing of the tenant, if one was taken: key → tag.
     pub listing: Option<BTreeMap<Key, Option<String>>>,
-    /// Files that were seen gone: this run deleted them, or asked for each and was told that it is not there. A listing that does not show a file is no such proof.
+    /// Files that were seen gone: this run deleted them, or asked for each and was told that it is
+    /// not there. A listing that does not show a file is no such proof.
     pub gone: BTreeSet<Key>,
     /// Receipts that were seen to be stored, by the key of their archive object.
     pub receipts: BTreeSet<Key>,
@@ -582,6 +651,9 @@ pub struct Observed {
 impl Observed {
     /// Nothing seen yet since `head` was read.
     pub fn since(head: &Manifest) -> Self {
-        Self { head_version: head.version, ..Self::default() }
+        Self {
+            head_version: head.version,
+            ..Self::default()
+        }
     }
 }

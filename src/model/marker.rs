@@ -11,7 +11,8 @@ use super::names::{FileId, Key, STATE_DIR};
 /// The format of markers that this version writes.
 const MARKER_FORMAT: u32 = 1;
 
-/// What icepack uses a place for. A place has one role for ever: passes delete from a store, and never from an archive.
+/// What icepack uses a place for. A place has one role for ever: passes delete from a store, and
+/// never from an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -68,6 +69,12 @@ pub struct Marker {
 impl Marker {
     /// The marker of a place that has none yet.
     pub fn new(kind: Role, id: FileId, created_at: DateTime<Utc>) -> Self {
-        Self { format: MARKER_FORMAT, kind, id, created_at, writer: WRITER.to_owned() }
+        Self {
+            format: MARKER_FORMAT,
+            kind,
+            id,
+            created_at,
+            writer: WRITER.to_owned(),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Names: tenants, ids, and the keys of everything that icepack writes.
 //!
-//! Every key that the job reads, writes or deletes for a tenant is made or recognised here, so that no path can cross
-//! from one tenant to another (invariant I5).
+//! Every key that the job reads, writes or deletes for a tenant is made or recognised here, so that
+//! no path can cross from one tenant to another (invariant I5).
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,13 +12,16 @@ use ulid::Ulid;
 
 use super::file::Micros;
 
-/// The folder below the store's root that holds icepack's own state. Its leading `_` keeps it from being a tenant.
+/// The folder below the store's root that holds icepack's own state. Its leading `_` keeps it from
+/// being a tenant.
 pub const STATE_DIR: &str = "_icepack";
 
-/// The folder of a Delta table's log. What lies in one is never a raw file: its checkpoints are Parquet files too.
+/// The folder of a Delta table's log. What lies in one is never a raw file: its checkpoints are
+/// Parquet files too.
 pub const DELTA_LOG: &str = "_delta_log";
 
-/// A key relative to the root of its store, as the store spells it: no leading slash, `/` between segments.
+/// A key relative to the root of its store, as the store spells it: no leading slash, `/` between
+/// segments.
 pub type Key = String;
 
 /// A tenant's name: the first segment of its files' keys.
@@ -37,12 +40,16 @@ pub enum TenantError {
     #[error("`{0}` cannot be a tenant's name: {1}; rename the prefix to have it compacted")]
     Unsafe(String, &'static str),
     /// A link in a directory.
-    #[error("`{0}` is a link, and what lies behind it may be somebody else's, so it is left alone; name its real place with --store, or move it here")]
+    #[error(
+        "`{0}` is a link, and what lies behind it may be somebody else's, so it is left alone; \
+         name its real place with --store, or move it here"
+    )]
     Link(String),
 }
 
 impl Tenant {
-    /// Checks a name: not hidden, one path segment, nothing that a store, a URL or a glob would read otherwise.
+    /// Checks a name: not hidden, one path segment, nothing that a store, a URL or a glob would
+    /// read otherwise.
     pub fn parse(name: &str) -> Result<Self, TenantError> {
         let bad = |why| Err(TenantError::Unsafe(name.to_owned(), why));
         if name.starts_with('.') || name.starts_with('_') {
@@ -54,7 +61,13 @@ impl Tenant {
         if name.len() > 200 {
             return bad("it is longer than 200 bytes");
         }
-        if name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\' | '%' | '#' | '?' | '*' | '[' | ']' | '{' | '}')) {
+        if name.chars().any(|c| {
+            c.is_control()
+                || matches!(
+                    c,
+                    '/' | '\\' | '%' | '#' | '?' | '*' | '[' | ']' | '{' | '}'
+                )
+        }) {
             return bad("it has one of / \\ % # ? * [ ] { } or a control character");
         }
         Ok(Self(name.to_owned()))
@@ -67,15 +80,20 @@ impl Tenant {
 
     /// Whether `key` lies under this tenant.
     pub fn owns(&self, key: &str) -> bool {
-        key.strip_prefix(self.as_str()).and_then(|rest| rest.strip_prefix('/')).is_some_and(is_plain)
+        key.strip_prefix(self.as_str())
+            .and_then(|rest| rest.strip_prefix('/'))
+            .is_some_and(is_plain)
     }
 }
 
 /// A relative key without empty, `.` or `..` segments.
 fn is_plain(key: &str) -> bool {
     // Decoding characters is the slow part, and few keys need it.
-    let has_control = |part: &str| part.bytes().any(|b| !(b' '..=b'~').contains(&b)) && part.chars().any(char::is_control);
-    key.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && !has_control(part))
+    let has_control = |part: &str| {
+        part.bytes().any(|b| !(b' '..=b'~').contains(&b)) && part.chars().any(char::is_control)
+    };
+    key.split('/')
+        .all(|part| !part.is_empty() && part != "." && part != ".." && !has_control(part))
 }
 
 impl fmt::Display for Tenant {
@@ -114,12 +132,19 @@ impl FileId {
 
     /// The lowest id of the millisecond of `time`.
     pub fn floor_at(time: DateTime<Utc>) -> Self {
-        Self(Ulid::from_parts(u64::try_from(time.timestamp_millis()).unwrap_or(0), 0))
+        Self(Ulid::from_parts(
+            u64::try_from(time.timestamp_millis()).unwrap_or(0),
+            0,
+        ))
     }
 
-    /// When it was minted, to the millisecond: by the clock of whoever did, or later where another's floor was.
+    /// When it was minted, to the millisecond: by the clock of whoever did, or later where
+    /// another's floor was.
     pub fn minted_at(self) -> DateTime<Utc> {
-        i64::try_from(self.0.timestamp_ms()).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default()
+        i64::try_from(self.0.timestamp_ms())
+            .ok()
+            .and_then(DateTime::from_timestamp_millis)
+            .unwrap_or_default()
     }
 }
 
@@ -133,8 +158,13 @@ impl FromStr for FileId {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         let id = Ulid::from_string(s).map_err(|e| format!("`{s}` is not an id: {e}"))?;
-        // The text form is unique: a lower-case or aliased spelling of an id would be a second name for one file.
-        if id.to_string() == s { Ok(Self(id)) } else { Err(format!("`{s}` is not an id in its canonical form")) }
+        // The text form is unique: a lower-case or aliased spelling of an id would be a second name
+        // for one file.
+        if id.to_string() == s {
+            Ok(Self(id))
+        } else {
+            Err(format!("`{s}` is not an id in its canonical form"))
+        }
     }
 }
 
@@ -146,13 +176,16 @@ impl Serialize for FileId {
 
 impl<'de> Deserialize<'de> for FileId {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(d)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
 const ISO_BASIC: &str = "%Y-%m-%dT%H%M%SZ";
 
-/// A time as it stands in file names: `2026-04-27T134507Z`, UTC, to the second, without characters that file systems or URLs reserve.
+/// A time as it stands in file names: `2026-04-27T134507Z`, UTC, to the second, without characters
+/// that file systems or URLs reserve.
 ///
 /// ```
 /// let time = chrono::DateTime::from_timestamp(1_777_297_507, 0).unwrap();
@@ -162,7 +195,8 @@ pub fn format_iso_basic(time: DateTime<Utc>) -> String {
     time.format(ISO_BASIC).to_string()
 }
 
-/// Whether `text` is a time as [`format_iso_basic`] writes it. By hand, because a head may name a hundred thousand files, and chrono takes microseconds for each.
+/// Whether `text` is a time as [`format_iso_basic`] writes it. By hand, because a head may name a
+/// hundred thousand files, and chrono takes microseconds for each.
 fn is_iso_basic(text: &str) -> bool {
     let bytes = text.as_bytes();
     let shape = |(i, b): (usize, &u8)| match i {
@@ -174,10 +208,18 @@ fn is_iso_basic(text: &str) -> bool {
     if bytes.len() != 18 || !bytes.iter().enumerate().all(shape) {
         return false;
     }
-    let number = |from: usize, to: usize| bytes[from..to].iter().fold(0, |n, b| n * 10 + u32::from(b - b'0'));
+    let number = |from: usize, to: usize| {
+        bytes[from..to]
+            .iter()
+            .fold(0, |n, b| n * 10 + u32::from(b - b'0'))
+    };
     let (hour, minute, second) = (number(11, 13), number(13, 15), number(15, 17));
     // Second 60 is a leap second.
-    let date = NaiveDate::from_ymd_opt(i32::try_from(number(0, 4)).unwrap_or(0), number(5, 7), number(8, 10));
+    let date = NaiveDate::from_ymd_opt(
+        i32::try_from(number(0, 4)).unwrap_or(0),
+        number(5, 7),
+        number(8, 10),
+    );
     date.is_some() && hour < 24 && minute < 60 && second <= 60
 }
 
@@ -191,14 +233,29 @@ pub fn archive_key(tenant: &Tenant, from: Micros, to: Micros, id: FileId) -> Key
     dated_key(tenant, "archive", from, to, id)
 }
 
-/// `<tenant>/<yyyy-mm>/restored.<whose>.<archive id>.<hold id>.parquet`: a raw file of `tenant` with rows that were `whose`, the first of them at `from`.
-pub fn restored_key(tenant: &Tenant, whose: &Tenant, from: Micros, archived: FileId, hold: FileId) -> Key {
-    format!("{tenant}/{}/restored.{whose}.{archived}.{hold}.parquet", from.to_datetime().format("%Y-%m"))
+/// `<tenant>/<yyyy-mm>/restored.<whose>.<archive id>.<hold id>.parquet`: a raw file of `tenant`
+/// with rows that were `whose`, the first of them at `from`.
+pub fn restored_key(
+    tenant: &Tenant,
+    whose: &Tenant,
+    from: Micros,
+    archived: FileId,
+    hold: FileId,
+) -> Key {
+    format!(
+        "{tenant}/{}/restored.{whose}.{archived}.{hold}.parquet",
+        from.to_datetime().format("%Y-%m")
+    )
 }
 
-/// Whose rows, of which archive object, and by which hold, the name of a file says that a restore wrote. Only with that hold in head is it more than a name.
+/// Whose rows, of which archive object, and by which hold, the name of a file says that a restore
+/// wrote. Only with that hold in head is it more than a name.
 pub fn parse_restored_key(key: &str) -> Option<(&str, FileId, FileId)> {
-    let name = key.rsplit('/').next()?.strip_prefix("restored.")?.strip_suffix(".parquet")?;
+    let name = key
+        .rsplit('/')
+        .next()?
+        .strip_prefix("restored.")?
+        .strip_suffix(".parquet")?;
     let (rest, hold) = name.rsplit_once('.')?;
     let (whose, archived) = rest.rsplit_once('.')?;
     Some((whose, archived.parse().ok()?, hold.parse().ok()?))
@@ -213,7 +270,11 @@ pub fn receipt_key(archive_key: &str) -> Key {
 fn dated_key(tenant: &Tenant, kind: &str, from: Micros, to: Micros, id: FileId) -> Key {
     let (from, to) = (from.to_datetime(), to.to_datetime());
     let month = from.format("%Y-%m");
-    format!("{tenant}/{month}/{kind}.{tenant}.{}-{}.{id}.parquet", format_iso_basic(from), format_iso_basic(to))
+    format!(
+        "{tenant}/{month}/{kind}.{tenant}.{}-{}.{id}.parquet",
+        format_iso_basic(from),
+        format_iso_basic(to)
+    )
 }
 
 /// `_icepack/<tenant>/manifest/`
@@ -228,7 +289,10 @@ pub fn manifest_key(tenant: &Tenant, version: u64) -> Key {
 
 /// The version in a manifest's key, if it is one of `tenant`'s.
 pub fn parse_manifest_key(tenant: &Tenant, key: &str) -> Option<u64> {
-    let digits = key.strip_prefix(&manifest_dir(tenant))?.strip_prefix('/')?.strip_suffix(".json")?;
+    let digits = key
+        .strip_prefix(&manifest_dir(tenant))?
+        .strip_prefix('/')?
+        .strip_suffix(".json")?;
     if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
@@ -248,10 +312,17 @@ pub enum FileKind {
 
 /// Sorts a key of `tenant` into snapshot, raw or other.
 ///
-/// A name that starts with `snapshot.` but has no id of ours is what the local-disk compactor wrote: it is in no manifest, so
-/// taking it for a snapshot would hide its rows. It is an input like any raw file.
+/// A name that starts with `snapshot.` but has no id of ours is what the local-disk compactor
+/// wrote: it is in no manifest, so taking it for a snapshot would hide its rows. It is an input
+/// like any raw file.
 pub fn classify(tenant: &Tenant, key: &str) -> FileKind {
-    let Some(name) = key.rsplit('/').next().and_then(|n| n.strip_suffix(".parquet")) else { return FileKind::Other };
+    let Some(name) = key
+        .rsplit('/')
+        .next()
+        .and_then(|n| n.strip_suffix(".parquet"))
+    else {
+        return FileKind::Other;
+    };
     if !tenant.owns(key) || name.is_empty() || key.split('/').any(|part| part == DELTA_LOG) {
         return FileKind::Other;
     }
@@ -278,20 +349,30 @@ pub(super) enum Named<'a> {
 /// What the name of a file without its `.parquet` says; none where it is not one of ours.
 pub(super) fn named(stem: &str) -> Option<Named<'_>> {
     if let Some(rest) = stem.strip_prefix("archive.") {
-        return rest.rsplit_once('.')?.1.parse::<FileId>().ok().map(|_| Named::ArchiveObject);
+        return rest
+            .rsplit_once('.')?
+            .1
+            .parse::<FileId>()
+            .ok()
+            .map(|_| Named::ArchiveObject);
     }
     dated_name("snapshot.", stem).map(|(whose, id)| Named::Snapshot(whose, id))
 }
 
 /// Whether a key is that of an archive object, whichever tenant's.
 pub fn is_archive_object(key: &str) -> bool {
-    let stem = key.rsplit('/').next().and_then(|name| name.strip_suffix(".parquet"));
+    let stem = key
+        .rsplit('/')
+        .next()
+        .and_then(|name| name.strip_suffix(".parquet"));
     stem.and_then(named) == Some(Named::ArchiveObject)
 }
 
 /// The id in the name of an archive object of `tenant`, or of its receipt.
 pub fn parse_archive_name(tenant: &Tenant, name: &str) -> Option<FileId> {
-    let stem = name.strip_suffix(".receipt.json").or_else(|| name.strip_suffix(".parquet"))?;
+    let stem = name
+        .strip_suffix(".receipt.json")
+        .or_else(|| name.strip_suffix(".parquet"))?;
     dated_name("archive.", stem).and_then(|(whose, id)| (whose == tenant.as_str()).then_some(id))
 }
 
@@ -307,13 +388,21 @@ fn parse_snapshot_name(tenant: &Tenant, stem: &str) -> Option<FileId> {
 fn dated_name<'a>(kind: &str, stem: &'a str) -> Option<(&'a str, FileId)> {
     let (rest, id) = stem.strip_prefix(kind)?.rsplit_once('.')?;
     let (whose, span) = rest.rsplit_once('.')?;
-    if is_span(span) { id.parse().ok().map(|id| (whose, id)) } else { None }
+    if is_span(span) {
+        id.parse().ok().map(|id| (whose, id))
+    } else {
+        None
+    }
 }
 
 /// `<from>-<to>`
 fn is_span(span: &str) -> bool {
     // Two times of 18 characters with a dash between them; the times hold dashes of their own.
-    if span.len() != 37 || !span.is_char_boundary(18) || !span.is_char_boundary(19) || &span[18..19] != "-" {
+    if span.len() != 37
+        || !span.is_char_boundary(18)
+        || !span.is_char_boundary(19)
+        || &span[18..19] != "-"
+    {
         return false;
     }
     is_iso_basic(&span[..18]) && is_iso_basic(&span[19..])
@@ -329,7 +418,10 @@ mod tests {
 
     #[test]
     fn tenants_that_could_be_paths_are_refused() {
-        for name in ["", ".", "..", "..%2f", "_icepack", "__system", ".hidden", "a/b", "a\\b", "a%2fb", "a\nb", "a*"] {
+        for name in [
+            "", ".", "..", "..%2f", "_icepack", "__system", ".hidden", "a/b", "a\\b", "a%2fb",
+            "a\nb", "a*",
+        ] {
             assert!(Tenant::parse(name).is_err(), "{name}");
         }
         for name in ["acme", "system", "a.b", "a-b_c", "Ünï", "a b", "a=1"] {
@@ -341,7 +433,15 @@ mod tests {
     fn a_tenant_owns_only_what_is_below_it() {
         let acme = tenant("acme");
         assert!(acme.owns("acme/2026-04/x.parquet"));
-        for key in ["acme", "acme/", "acmee/x", "other/acme/x", "acme/../other/x", "acme//x", "acme/./x"] {
+        for key in [
+            "acme",
+            "acme/",
+            "acmee/x",
+            "other/acme/x",
+            "acme/../other/x",
+            "acme//x",
+            "acme/./x",
+        ] {
             assert!(!acme.owns(key), "{key}");
         }
     }
@@ -354,26 +454,38 @@ mod tests {
             let from = Micros::from_datetime(DateTime::from_timestamp(1_777_297_507, 5).unwrap());
             let key = snapshot_key(&t, from, Micros(from.0 + 1_000_000), id);
             assert_eq!(classify(&t, &key), FileKind::Snapshot(id), "{key}");
-            assert!(key.starts_with(&format!("{name}/2026-04/snapshot.{name}.2026-04-27T134507Z-2026-04-27T134508Z.")));
+            assert!(key.starts_with(&format!(
+                "{name}/2026-04/snapshot.{name}.2026-04-27T134507Z-2026-04-27T134508Z."
+            )));
         }
         let acme = tenant("acme");
         for raw in [
             "acme/x.parquet",
             "acme/snapshot.acme.2026-04-27T134507Z-2026-04-27T134508Z.parquet",
-            "acme/snapshot.other.2026-04-27T134507Z-2026-04-27T134508Z.01J8Z0000000000000000000ZZ.parquet",
-            "acme/snapshot.acme.2026-04-27T134507Z-2026-04-27T134508Z.01j8z0000000000000000000zz.parquet",
-            "acme/snapshot.acme.2026-13-27T134507Z-2026-04-27T134508Z.01J8Z0000000000000000000ZZ.parquet",
+            "acme/snapshot.other.2026-04-27T134507Z-2026-04-27T134508Z.01J8Z0000000000000000000ZZ.\
+             parquet",
+            "acme/snapshot.acme.2026-04-27T134507Z-2026-04-27T134508Z.01j8z0000000000000000000zz.\
+             parquet",
+            "acme/snapshot.acme.2026-13-27T134507Z-2026-04-27T134508Z.01J8Z0000000000000000000ZZ.\
+             parquet",
         ] {
             assert_eq!(classify(&acme, raw), FileKind::Raw, "{raw}");
         }
-        for other in ["acme/x.txt", "acme/.parquet", "acmee/x.parquet", "acme/x.parquet.tmp", "acme/_delta_log/00000000000000000010.checkpoint.parquet"] {
+        for other in [
+            "acme/x.txt",
+            "acme/.parquet",
+            "acmee/x.parquet",
+            "acme/x.parquet.tmp",
+            "acme/_delta_log/00000000000000000010.checkpoint.parquet",
+        ] {
             assert_eq!(classify(&acme, other), FileKind::Other, "{other}");
         }
     }
 
     /// What chrono reads and writes back the same.
     fn is_iso_basic_by_chrono(text: &str) -> bool {
-        chrono::NaiveDateTime::parse_from_str(text, ISO_BASIC).is_ok_and(|time| format_iso_basic(time.and_utc()) == text)
+        chrono::NaiveDateTime::parse_from_str(text, ISO_BASIC)
+            .is_ok_and(|time| format_iso_basic(time.and_utc()) == text)
     }
 
     #[test]
@@ -388,27 +500,43 @@ mod tests {
                 assert_eq!(is_iso_basic(&text), is_iso_basic_by_chrono(&text), "{text}");
             }
             for n in 0..100 {
-                let Some(rest) = time.get(i + 2..) else { continue };
+                let Some(rest) = time.get(i + 2..) else {
+                    continue;
+                };
                 let text = format!("{}{n:02}{rest}", &time[..i]);
                 assert_eq!(is_iso_basic(&text), is_iso_basic_by_chrono(&text), "{text}");
                 (seen, good) = (seen + 1, good + i32::from(is_iso_basic(&text)));
             }
         }
         assert!(good > 200 && good < seen - 200, "{good} of {seen}");
-        for bad in ["", "2024-02-29T235959", "2023-02-29T000000Z", "2024-02-29T2359599Z", "+2024-2-29T235959Z", "２024-02-29T2359Z"] {
+        for bad in [
+            "",
+            "2024-02-29T235959",
+            "2023-02-29T000000Z",
+            "2024-02-29T2359599Z",
+            "+2024-2-29T235959Z",
+            "２024-02-29T2359Z",
+        ] {
             assert!(!is_iso_basic(bad) && !is_iso_basic_by_chrono(bad), "{bad}");
         }
     }
 
     #[test]
     fn restored_names_round_trip_and_nothing_else_is_one() {
-        let (object, hold): (FileId, FileId) = ("01J8Z0000000000000000000ZZ".parse().unwrap(), "01J8Z0000000000000000000ZY".parse().unwrap());
+        let (object, hold): (FileId, FileId) = (
+            "01J8Z0000000000000000000ZZ".parse().unwrap(),
+            "01J8Z0000000000000000000ZY".parse().unwrap(),
+        );
         for whose in ["acme", "a.b"] {
             let key = restored_key(&tenant("back"), &tenant(whose), Micros(0), object, hold);
             assert_eq!(parse_restored_key(&key), Some((whose, object, hold)));
         }
-        for other in ["back/x.parquet", "back/restored.acme.parquet", "back/restored.acme.01J8Z0000000000000000000ZZ.parquet", "back/restored.acme.x.y.parquet"]
-        {
+        for other in [
+            "back/x.parquet",
+            "back/restored.acme.parquet",
+            "back/restored.acme.01J8Z0000000000000000000ZZ.parquet",
+            "back/restored.acme.x.y.parquet",
+        ] {
             assert_eq!(parse_restored_key(other), None, "{other}");
         }
     }
@@ -416,9 +544,16 @@ mod tests {
     #[test]
     fn manifest_keys_round_trip() {
         let t = tenant("acme");
-        assert_eq!(manifest_key(&t, 12), "_icepack/acme/manifest/00000000000000000012.json");
+        assert_eq!(
+            manifest_key(&t, 12),
+            "_icepack/acme/manifest/00000000000000000012.json"
+        );
         assert_eq!(parse_manifest_key(&t, &manifest_key(&t, 12)), Some(12));
-        for key in ["_icepack/acme/manifest/12.json", "_icepack/other/manifest/00000000000000000012.json", "_icepack/acme/manifest/+0000000000000000012.json"] {
+        for key in [
+            "_icepack/acme/manifest/12.json",
+            "_icepack/other/manifest/00000000000000000012.json",
+            "_icepack/acme/manifest/+0000000000000000012.json",
+        ] {
             assert_eq!(parse_manifest_key(&t, key), None, "{key}");
         }
     }

@@ -1,4 +1,5 @@
-//! What a pass decides to do, before it does anything: serialisable, printed by `plan`, executed by `run`.
+//! What a pass decides to do, before it does anything: serialisable, printed by `plan`, executed by
+//! `run`.
 
 use std::fmt;
 
@@ -29,8 +30,9 @@ pub struct PlannedInput {
     pub size: u64,
     /// As listed (raw) or committed (snapshot).
     pub etag: Option<String>,
-    /// For snapshots: what head knows of its rows; nothing of their times ([`RowStats::untimed`]) where another column than the configured one dated them. None for
-    /// raw files, whose rows nobody has read yet.
+    /// For snapshots: what head knows of its rows; nothing of their times ([`RowStats::untimed`])
+    /// where another column than the configured one dated them. None for raw files, whose rows
+    /// nobody has read yet.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stats: Option<RowStats>,
     /// For snapshots: its id.
@@ -95,7 +97,8 @@ pub enum Reason {
         /// Rows before this have expired.
         cutoff: Micros,
     },
-    /// Snapshots whose times are of another column than the one that dates a row now: they are read, and sorted by that.
+    /// Snapshots whose times are of another column than the one that dates a row now: they are
+    /// read, and sorted by that.
     Redated {
         /// How many.
         files: usize,
@@ -107,7 +110,8 @@ pub enum Reason {
         /// Rows before this have expired.
         cutoff: Micros,
     },
-    /// Every row of the snapshots is past the cutoff, and each is too small for an archive object of its own.
+    /// Every row of the snapshots is past the cutoff, and each is too small for an archive object
+    /// of its own.
     ExpiredTogether {
         /// How many snapshots.
         files: usize,
@@ -119,18 +123,33 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SmallFiles { files, threshold } => write!(f, "{files} files under {}", bytesize::ByteSize(*threshold)),
+            Self::SmallFiles { files, threshold } => {
+                write!(f, "{files} files under {}", bytesize::ByteSize(*threshold))
+            }
             Self::OldFiles { files } => write!(f, "{files} files older than 24h"),
             Self::Everything => write!(f, "strategy full takes everything"),
             Self::RawAge { oldest_s } => write!(f, "a raw file is {} old", minutes(*oldest_s)),
             Self::Tier { files } => write!(f, "{files} snapshots of similar size"),
-            Self::Overdue { oldest, cutoff } => write!(f, "oldest row {oldest} is overdue (cutoff {cutoff})"),
+            Self::Overdue { oldest, cutoff } => {
+                write!(f, "oldest row {oldest} is overdue (cutoff {cutoff})")
+            }
             Self::Redated { files, column } => {
-                write!(f, "times are known by another column than `{column}`: {files} snapshot{}", if *files == 1 { "" } else { "s" })
+                write!(
+                    f,
+                    "times are known by another column than `{column}`: {files} snapshot{}",
+                    if *files == 1 { "" } else { "s" }
+                )
             }
             Self::Expired { cutoff } => write!(f, "every row is past the cutoff {cutoff}"),
-            Self::ExpiredTogether { files: 1, cutoff } => write!(f, "every row is past the cutoff {cutoff}, and the slack is over"),
-            Self::ExpiredTogether { files, cutoff } => write!(f, "every row of {files} small snapshots is past the cutoff {cutoff}: one archive object"),
+            Self::ExpiredTogether { files: 1, cutoff } => write!(
+                f,
+                "every row is past the cutoff {cutoff}, and the slack is over"
+            ),
+            Self::ExpiredTogether { files, cutoff } => write!(
+                f,
+                "every row of {files} small snapshots is past the cutoff {cutoff}: one archive \
+                 object"
+            ),
         }
     }
 }
@@ -226,7 +245,12 @@ impl fmt::Display for SkipReason {
             Self::Large => write!(f, "not a small file"),
             Self::Young => write!(f, "younger than 24h"),
             Self::Finished => write!(f, "needs nothing"),
-            Self::ExpiredWaiting { have_bytes, need_bytes, waited_s, at_most_s } => write!(
+            Self::ExpiredWaiting {
+                have_bytes,
+                need_bytes,
+                waited_s,
+                at_most_s,
+            } => write!(
                 f,
                 "expired, and not worth an archive object yet: {} of {}, for {}, at most {} more",
                 bytesize::ByteSize(*have_bytes),
@@ -234,13 +258,30 @@ impl fmt::Display for SkipReason {
                 minutes(*waited_s),
                 minutes(*at_most_s)
             ),
-            Self::Undatable { column } => write!(f, "has no timestamp column `{column}`: its rows cannot be dated by it, and never expire"),
+            Self::Undatable { column } => write!(
+                f,
+                "has no timestamp column `{column}`: its rows cannot be dated by it, and never \
+                 expire"
+            ),
             Self::Quarantined { reason } => write!(f, "quarantined: {reason}"),
-            Self::Restoring => write!(f, "part of a restore that is not done: run the same `icepack restore` again, or wait for its hold to end"),
+            Self::Restoring => write!(
+                f,
+                "part of a restore that is not done: run the same `icepack restore` again, or \
+                 wait for its hold to end"
+            ),
             Self::Retired => write!(f, "retired, waiting to be deleted"),
-            Self::SetAside { reason } => write!(f, "set aside: {reason}; give it another name to have it read, or delete it"),
-            Self::Stray { of } => write!(f, "a copy of the live snapshot `{of}`: neither read nor deleted"),
-            Self::Orphan => write!(f, "not in the manifest: from an unfinished run, collected once the floor passes it"),
+            Self::SetAside { reason } => write!(
+                f,
+                "set aside: {reason}; give it another name to have it read, or delete it"
+            ),
+            Self::Stray { of } => write!(
+                f,
+                "a copy of the live snapshot `{of}`: neither read nor deleted"
+            ),
+            Self::Orphan => write!(
+                f,
+                "not in the manifest: from an unfinished run, collected once the floor passes it"
+            ),
         }
     }
 }

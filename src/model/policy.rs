@@ -37,7 +37,9 @@ impl std::str::FromStr for CompactionStrategy {
             "size" | "sizebased" => Ok(Self::SizeBased),
             "time" | "timebased" => Ok(Self::TimeBased),
             "full" | "fullcompaction" => Ok(Self::FullCompaction),
-            other => Err(format!("`{other}` is not a strategy: use size, time or full")),
+            other => Err(format!(
+                "`{other}` is not a strategy: use size, time or full"
+            )),
         }
     }
 }
@@ -49,14 +51,16 @@ pub enum Encodings {
     /// Dictionaries and plain values: what every reader knows.
     #[default]
     Plain,
-    /// Also deltas, of format 2.4 (2013). Smaller; Athena's and Impala's older versions and fastparquet cannot read them.
+    /// Also deltas, of format 2.4 (2013). Smaller; Athena's and Impala's older versions and
+    /// fastparquet cannot read them.
     Delta,
 }
 
 /// What the archive asks of the objects that it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchivePolicy {
-    /// Bytes that make an object worth it. Expired rows wait for one another until they have so many, or the slack is over.
+    /// Bytes that make an object worth it. Expired rows wait for one another until they have so
+    /// many, or the slack is over.
     pub min_object_size: u64,
 }
 
@@ -83,7 +87,8 @@ pub struct Policy {
     pub slack: Duration,
     /// Where rows are archived when they expire. Without it they are dropped.
     pub archive: Option<ArchivePolicy>,
-    /// A pass that would expire more than this percentage of the rows is refused; 100 refuses none.
+    /// A pass that would expire more than this percentage of the rows is refused; 100 refuses
+    /// none.
     pub max_expire_percent: u8,
     /// Retired files are kept this long for readers that still have their names.
     pub delete_delay: Duration,

@@ -1,4 +1,5 @@
-//! What storage costs, by class. Amounts are in the table's currency; a GB is 2^30 bytes, as AWS bills it.
+//! What storage costs, by class. Amounts are in the table's currency; a GB is 2^30 bytes, as AWS
+//! bills it.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,14 @@ use serde::{Deserialize, Serialize};
 pub const STANDARD: &str = "STANDARD";
 
 /// The classes that have prices.
-pub const CLASSES: [&str; 6] = [STANDARD, "STANDARD_IA", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"];
+pub const CLASSES: [&str; 6] = [
+    STANDARD,
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "GLACIER_IR",
+    "GLACIER",
+    "DEEP_ARCHIVE",
+];
 
 /// One class.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -43,9 +51,17 @@ pub struct Prices {
 }
 
 impl Default for Prices {
-    /// AWS's list prices of us-east-1, first tier. They may have changed since, and contracts have prices of their own: `[prices]` takes what holds for you.
+    /// AWS's list prices of us-east-1, first tier. They may have changed since, and contracts have
+    /// prices of their own: `[prices]` takes what holds for you.
     fn default() -> Self {
-        let row = |storage, put, get, retrieval, retrieval_bulk, minimum_days| ClassPrice { storage, put, get, retrieval, retrieval_bulk, minimum_days };
+        let row = |storage, put, get, retrieval, retrieval_bulk, minimum_days| ClassPrice {
+            storage,
+            put,
+            get,
+            retrieval,
+            retrieval_bulk,
+            minimum_days,
+        };
         let rows = [
             row(0.023, 0.005, 0.0004, 0.0, 0.0, 0),
             row(0.0125, 0.01, 0.001, 0.01, 0.01, 30),

@@ -39,7 +39,9 @@ impl FromStr for Layout {
         match s {
             "per-tenant" => Ok(Self::PerTenant),
             "shared" => Ok(Self::Shared),
-            other => Err(format!("`{other}` is not a layout: use per-tenant or shared")),
+            other => Err(format!(
+                "`{other}` is not a layout: use per-tenant or shared"
+            )),
         }
     }
 }
@@ -63,7 +65,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// What comes before a path in the table, to make it a key of the store: empty, or ending in `/`.
+    /// What comes before a path in the table, to make it a key of the store: empty, or ending in
+    /// `/`.
     pub fn prefix(&self) -> String {
         match self.layout {
             Layout::PerTenant => format!("{}/", self.tenant),
@@ -104,7 +107,8 @@ pub struct Published {
 pub struct Readers {
     /// What the newest version says.
     pub published: Published,
-    /// Files that it names no more, by when they were taken out. Those that were longer ago than `remembered` may be missing.
+    /// Files that it names no more, by when they were taken out. Those that were longer ago than
+    /// `remembered` may be missing.
     pub removed: BTreeMap<Key, DateTime<Utc>>,
     /// How far back `removed` goes.
     pub remembered: Duration,

@@ -1,4 +1,5 @@
-//! A pass as `_icepack/runs/` keeps it: its report, shortened to what a file of a bounded size can hold, and the sums of all passes so far.
+//! A pass as `_icepack/runs/` keeps it: its report, shortened to what a file of a bounded size can
+//! hold, and the sums of all passes so far.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,8 @@ use super::report::{Requests, RunReport, Status, TenantReport};
 use super::shard::Shard;
 use super::stock::Sizes;
 
-/// Tenants whose part of a pass is kept: the worst first, then those that moved most. The idle are only counted.
+/// Tenants whose part of a pass is kept: the worst first, then those that moved most. The idle are
+/// only counted.
 const KEEP_TENANTS: usize = 200;
 
 /// Names of quarantined files kept for each of them.
@@ -19,7 +21,8 @@ const KEEP_QUARANTINED: usize = 5;
 /// Characters of an error kept.
 const KEEP_ERROR: usize = 500;
 
-/// What passes did together since the first record. Each record carries its predecessor's sums on, so that a job that lives for a minute has counters that only rise.
+/// What passes did together since the first record. Each record carries its predecessor's sums on,
+/// so that a job that lives for a minute has counters that only rise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sums {
@@ -99,7 +102,8 @@ pub struct RunRecord {
     /// When the last pass of this shard began that did all it could; this one, if it did.
     #[serde(default)]
     pub last_success: Option<DateTime<Utc>>,
-    /// When it says itself that it began, where that is in the future: a machine made it whose clock was ahead. It counts as begun when the store got it.
+    /// When it says itself that it began, where that is in the future: a machine made it whose
+    /// clock was ahead. It counts as begun when the store got it.
     #[serde(skip)]
     pub claimed: Option<DateTime<Utc>>,
 }
@@ -114,7 +118,12 @@ impl RunRecord {
     }
 
     /// The record of `report`, which follows `before`.
-    pub fn of(report: &RunReport, error: Option<String>, shard: Shard, before: Option<&Self>) -> Self {
+    pub fn of(
+        report: &RunReport,
+        error: Option<String>,
+        shard: Shard,
+        before: Option<&Self>,
+    ) -> Self {
         let success = is_success(report, error.as_deref());
         let mut statuses = BTreeMap::new();
         for tenant in &report.tenants {
@@ -125,13 +134,21 @@ impl RunRecord {
             error: error.map(|e| cut(&e)),
             shard,
             statuses,
-            sums: before.map(|b| b.sums).unwrap_or_default().plus(report, success),
-            last_success: if success { Some(report.started_at) } else { before.and_then(|b| b.last_success) },
+            sums: before
+                .map(|b| b.sums)
+                .unwrap_or_default()
+                .plus(report, success),
+            last_success: if success {
+                Some(report.started_at)
+            } else {
+                before.and_then(|b| b.last_success)
+            },
             claimed: None,
         }
     }
 
-    /// Whether the pass did all it could: no tenant failed or was refused. What was lost to a concurrent run, that run has done.
+    /// Whether the pass did all it could: no tenant failed or was refused. What was lost to a
+    /// concurrent run, that run has done.
     pub fn is_success(&self) -> bool {
         is_success(&self.report, self.error.as_deref())
     }
@@ -147,26 +164,54 @@ fn is_success(report: &RunReport, error: Option<&str>) -> bool {
 }
 
 fn shortened(report: &RunReport) -> RunReport {
-    let mut tenants: Vec<&TenantReport> = report.tenants.iter().filter(|t| t.status != Status::Idle || t.error.is_some()).collect();
+    let mut tenants: Vec<&TenantReport> = report
+        .tenants
+        .iter()
+        .filter(|t| t.status != Status::Idle || t.error.is_some())
+        .collect();
     tenants.sort_by_key(|t| (std::cmp::Reverse((t.status, t.bytes_before)), &t.tenant));
     tenants.truncate(KEEP_TENANTS);
     tenants.sort_by_key(|t| &t.tenant);
-    let RunReport { schema_version, run_id, started_at, duration_ms, requests, found, .. } = *report;
+    let RunReport {
+        schema_version,
+        run_id,
+        started_at,
+        duration_ms,
+        requests,
+        found,
+        ..
+    } = *report;
     let tenants = tenants.into_iter().map(shortened_tenant).collect();
-    RunReport { schema_version, run_id, started_at, duration_ms, tenants, totals: shortened_tenant(&report.totals), requests, found }
+    RunReport {
+        schema_version,
+        run_id,
+        started_at,
+        duration_ms,
+        tenants,
+        totals: shortened_tenant(&report.totals),
+        requests,
+        found,
+    }
 }
 
 fn shortened_tenant(t: &TenantReport) -> TenantReport {
     let mut short = t.clone();
     short.quarantined.truncate(KEEP_QUARANTINED);
     short.unread.truncate(KEEP_QUARANTINED);
-    short.unread.iter_mut().for_each(|l| l.reason = cut(&l.reason));
+    short
+        .unread
+        .iter_mut()
+        .for_each(|l| l.reason = cut(&l.reason));
     short.error = t.error.as_deref().map(cut);
     short
 }
 
 fn cut(text: &str) -> String {
-    if text.chars().nth(KEEP_ERROR).is_none() { text.to_owned() } else { text.chars().take(KEEP_ERROR).chain(['…']).collect() }
+    if text.chars().nth(KEEP_ERROR).is_none() {
+        text.to_owned()
+    } else {
+        text.chars().take(KEEP_ERROR).chain(['…']).collect()
+    }
 }
 
 #[cfg(test)]
@@ -176,37 +221,104 @@ mod tests {
     use crate::model::report::SCHEMA_VERSION;
 
     fn report(at_s: i64, tenants: Vec<TenantReport>) -> RunReport {
-        let mut totals = TenantReport { tenant: "total".into(), ..TenantReport::default() };
+        let mut totals = TenantReport {
+            tenant: "total".into(),
+            ..TenantReport::default()
+        };
         for t in &tenants {
             totals.add(t);
             totals.status = totals.status.max(t.status);
         }
         let started_at = DateTime::from_timestamp(at_s, 0).unwrap();
-        RunReport { schema_version: SCHEMA_VERSION, run_id: FileId::NIL, started_at, duration_ms: 7, tenants, requests: totals.requests, totals, found: None }
+        RunReport {
+            schema_version: SCHEMA_VERSION,
+            run_id: FileId::NIL,
+            started_at,
+            duration_ms: 7,
+            tenants,
+            requests: totals.requests,
+            totals,
+            found: None,
+        }
     }
 
     fn tenant(n: usize, status: Status) -> TenantReport {
-        let ledger = Ledger { rows_in: 10, rows_kept: 10, ..Ledger::default() };
-        TenantReport { tenant: format!("t{n:05}"), status, ledger, files_compacted: 2, bytes_before: n as u64, ..TenantReport::default() }
+        let ledger = Ledger {
+            rows_in: 10,
+            rows_kept: 10,
+            ..Ledger::default()
+        };
+        TenantReport {
+            tenant: format!("t{n:05}"),
+            status,
+            ledger,
+            files_compacted: 2,
+            bytes_before: n as u64,
+            ..TenantReport::default()
+        }
     }
 
     #[test]
     fn sums_and_the_last_success_are_carried_on() {
-        let first = RunRecord::of(&report(100, vec![tenant(1, Status::Done)]), None, Shard::WHOLE, None);
-        let second = RunRecord::of(&report(200, vec![tenant(1, Status::Failed)]), None, Shard::WHOLE, Some(&first));
-        let third = RunRecord::of(&report(300, vec![]), Some("no store".into()), Shard::WHOLE, Some(&second));
-        assert_eq!((first.sums.passes, third.sums.passes, third.sums.passes_failed), (1, 1, 2));
-        assert_eq!((third.sums.files_compacted, third.sums.ledger.rows_in, third.sums.duration_ms), (4, 20, 21));
+        let first = RunRecord::of(
+            &report(100, vec![tenant(1, Status::Done)]),
+            None,
+            Shard::WHOLE,
+            None,
+        );
+        let second = RunRecord::of(
+            &report(200, vec![tenant(1, Status::Failed)]),
+            None,
+            Shard::WHOLE,
+            Some(&first),
+        );
+        let third = RunRecord::of(
+            &report(300, vec![]),
+            Some("no store".into()),
+            Shard::WHOLE,
+            Some(&second),
+        );
+        assert_eq!(
+            (
+                first.sums.passes,
+                third.sums.passes,
+                third.sums.passes_failed
+            ),
+            (1, 1, 2)
+        );
+        assert_eq!(
+            (
+                third.sums.files_compacted,
+                third.sums.ledger.rows_in,
+                third.sums.duration_ms
+            ),
+            (4, 20, 21)
+        );
         assert_eq!(third.last_success, DateTime::from_timestamp(100, 0));
         assert!(first.is_success() && !second.is_success() && !third.is_success());
     }
 
     #[test]
     fn a_record_of_an_older_version_is_read() {
-        let new = RunRecord::of(&report(100, vec![tenant(1, Status::Done)]), None, Shard::WHOLE, None);
+        let new = RunRecord::of(
+            &report(100, vec![tenant(1, Status::Done)]),
+            None,
+            Shard::WHOLE,
+            None,
+        );
         let mut old = serde_json::to_value(&new).unwrap();
-        for (at, name) in [("", "found"), ("/totals", "raw_sizes"), ("/tenants/0", "raw_sizes"), ("/sums", "raw_sizes")] {
-            let removed = old.pointer_mut(at).unwrap().as_object_mut().unwrap().remove(name);
+        for (at, name) in [
+            ("", "found"),
+            ("/totals", "raw_sizes"),
+            ("/tenants/0", "raw_sizes"),
+            ("/sums", "raw_sizes"),
+        ] {
+            let removed = old
+                .pointer_mut(at)
+                .unwrap()
+                .as_object_mut()
+                .unwrap()
+                .remove(name);
             assert!(removed.is_some(), "{at} {name}");
         }
         assert_eq!(serde_json::from_value::<RunRecord>(old).unwrap(), new);
@@ -215,24 +327,73 @@ mod tests {
     #[test]
     fn a_record_of_very_many_tenants_stays_small_and_keeps_the_worst() {
         let long = "x".repeat(5_000);
-        let mut tenants: Vec<_> = (0..20_000).map(|n| tenant(n, if n % 2 == 0 { Status::Idle } else { Status::Done })).collect();
-        tenants[7] = TenantReport { error: Some(long.clone()), quarantined: vec![long; 50], ..tenant(7, Status::Failed) };
+        let mut tenants: Vec<_> = (0..20_000)
+            .map(|n| {
+                tenant(
+                    n,
+                    if n % 2 == 0 {
+                        Status::Idle
+                    } else {
+                        Status::Done
+                    },
+                )
+            })
+            .collect();
+        tenants[7] = TenantReport {
+            error: Some(long.clone()),
+            quarantined: vec![long; 50],
+            ..tenant(7, Status::Failed)
+        };
         let record = RunRecord::of(&report(1, tenants), None, Shard::WHOLE, None);
         let body = serde_json::to_vec(&record).unwrap();
         assert!(body.len() < 300_000, "{}", body.len());
         assert_eq!(record.report.tenants.len(), 200);
-        assert!(record.report.tenants.iter().any(|t| t.status == Status::Failed));
-        assert!(record.report.tenants.iter().all(|t| t.status != Status::Idle));
-        assert_eq!((record.ended(Status::Idle), record.ended(Status::Done), record.ended(Status::Failed)), (10_000, 9_999, 1));
-        assert_eq!(record.report.totals.ledger.rows_in, 200_000, "totals are of all");
+        assert!(
+            record
+                .report
+                .tenants
+                .iter()
+                .any(|t| t.status == Status::Failed)
+        );
+        assert!(
+            record
+                .report
+                .tenants
+                .iter()
+                .all(|t| t.status != Status::Idle)
+        );
+        assert_eq!(
+            (
+                record.ended(Status::Idle),
+                record.ended(Status::Done),
+                record.ended(Status::Failed)
+            ),
+            (10_000, 9_999, 1)
+        );
+        assert_eq!(
+            record.report.totals.ledger.rows_in, 200_000,
+            "totals are of all"
+        );
     }
 
     #[test]
     fn a_record_reads_back_and_so_does_one_of_the_first_version() {
-        let record = RunRecord::of(&report(1, vec![tenant(1, Status::Done)]), None, Shard::WHOLE, None);
-        assert_eq!(serde_json::from_slice::<RunRecord>(&serde_json::to_vec(&record).unwrap()).unwrap(), record);
+        let record = RunRecord::of(
+            &report(1, vec![tenant(1, Status::Done)]),
+            None,
+            Shard::WHOLE,
+            None,
+        );
+        assert_eq!(
+            serde_json::from_slice::<RunRecord>(&serde_json::to_vec(&record).unwrap()).unwrap(),
+            record
+        );
         // Before there were records, the report itself was kept.
-        let old: RunRecord = serde_json::from_slice(&serde_json::to_vec(&record.report).unwrap()).unwrap();
-        assert_eq!((old.report.started_at, old.sums, old.shard), (record.report.started_at, Sums::default(), Shard::WHOLE));
+        let old: RunRecord =
+            serde_json::from_slice(&serde_json::to_vec(&record.report).unwrap()).unwrap();
+        assert_eq!(
+            (old.report.started_at, old.sums, old.shard),
+            (record.report.started_at, Sums::default(), Shard::WHOLE)
+        );
     }
 }

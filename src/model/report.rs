@@ -50,7 +50,9 @@ impl Requests {
 }
 
 /// How a tenant's pass ended. The order is that of badness.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Nothing to do.
@@ -60,7 +62,8 @@ pub enum Status {
     Done,
     /// The deadline or a signal came first; the rest waits for the next pass.
     Stopped,
-    /// Done, but this pass quarantined files, set files aside, or left files that the store did not let it read.
+    /// Done, but this pass quarantined files, set files aside, or left files that the store did not
+    /// let it read.
     Quarantined,
     /// Lost to a concurrent run; nothing is harmed, the next pass takes it up.
     Conflict,
@@ -85,8 +88,9 @@ impl Status {
     }
 }
 
-/// An input that nothing is wrong with and that could not be read: it was gone, it was being written to, or the store did not give it. Nothing is remembered of
-/// it: the next pass tries again.
+/// An input that nothing is wrong with and that could not be read: it was gone, it was being
+/// written to, or the store did not give it. Nothing is remembered of it: the next pass tries
+/// again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftAlone {
     /// Relative to the store's root.
@@ -125,7 +129,8 @@ pub struct TenantReport {
     pub requests: Requests,
     /// Files quarantined by this pass.
     pub quarantined: Vec<Key>,
-    /// Files under the names of compacted ones that this pass found to be others, each with a sentence: neither read nor deleted.
+    /// Files under the names of compacted ones that this pass found to be others, each with a
+    /// sentence: neither read nor deleted.
     #[serde(default)]
     pub set_aside: Vec<String>,
     /// Inputs that this pass could not read and left where they are.
@@ -209,7 +214,8 @@ pub struct RunReport {
     pub totals: TenantReport,
     /// All requests, those for no tenant in particular among them.
     pub requests: Requests,
-    /// What its tenants held when it began with them; none of a pass over some tenants only, or of one that was stopped.
+    /// What its tenants held when it began with them; none of a pass over some tenants only, or of
+    /// one that was stopped.
     #[serde(default)]
     pub found: Option<Stock>,
 }

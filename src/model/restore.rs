@@ -40,7 +40,9 @@ impl std::str::FromStr for Tier {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         let all = [Self::Expedited, Self::Standard, Self::Bulk];
-        all.into_iter().find(|t| t.name().eq_ignore_ascii_case(s)).ok_or_else(|| format!("`{s}` is not a tier: use Bulk, Standard or Expedited"))
+        all.into_iter()
+            .find(|t| t.name().eq_ignore_ascii_case(s))
+            .ok_or_else(|| format!("`{s}` is not a tier: use Bulk, Standard or Expedited"))
     }
 }
 
@@ -81,8 +83,8 @@ pub struct RestoreObject {
     pub state: ColdState,
     /// How long thawing takes, in minutes: from, to. None where it need not be thawed.
     pub thaw_minutes: Option<(u32, u32)>,
-    /// What reading it costs, in the currency of the price list: the retrieval, the request, and the thawed copy for as long as it is kept. None where the
-    /// list has no price for it.
+    /// What reading it costs, in the currency of the price list: the retrieval, the request, and
+    /// the thawed copy for as long as it is kept. None where the list has no price for it.
     pub cost: Option<f64>,
 }
 
@@ -102,7 +104,8 @@ pub enum RestoreStatus {
     Already,
     /// It broke off; the same command again goes on.
     Failed,
-    /// The archive does not hold what its receipts say, or the store is not safe: a person is needed.
+    /// The archive does not hold what its receipts say, or the store is not safe: a person is
+    /// needed.
     Refused,
 }
 

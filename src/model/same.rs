@@ -2,12 +2,14 @@
 
 /// What two version tags say of two sightings under one name.
 ///
-/// An unknown tag is evidence of nothing: neither that a file is the one that was read, nor that it is another. So there is no way to ask for less than all three.
+/// An unknown tag is evidence of nothing: neither that a file is the one that was read, nor that it
+/// is another. So there is no way to ask for less than all three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sameness {
     /// Both tags are known, and they are equal: the same version of the same object.
     Same,
-    /// Both tags are known, and they differ: the object was written again, by whomever. A copy of the same bytes may well have another tag.
+    /// Both tags are known, and they differ: the object was written again, by whomever. A copy of
+    /// the same bytes may well have another tag.
     Other,
     /// One of them is not known.
     Unknown,
@@ -34,7 +36,8 @@ impl Sameness {
     }
 }
 
-/// A tag without what clients put around it; none where nothing is left. Some stores answer an empty tag where they know none.
+/// A tag without what clients put around it; none where nothing is left. Some stores answer an
+/// empty tag where they know none.
 pub fn plain(tag: &str) -> Option<&str> {
     let tag = tag.trim_start_matches("W/").trim_matches('"');
     (!tag.is_empty()).then_some(tag)

@@ -1,4 +1,5 @@
-//! A file's columns, as receipts and manifests tell them: for people and for tools that look before they read.
+//! A file's columns, as receipts and manifests tell them: for people and for tools that look before
+//! they read.
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,12 +25,20 @@ pub struct Column {
 pub struct TableSchema(pub Vec<Column>);
 
 impl TableSchema {
-    /// What a manifest calls it. Equal schemas have equal ids; the other way round it is a hash, and nothing but the text of a receipt rests on it.
+    /// What a manifest calls it. Equal schemas have equal ids; the other way round it is a hash,
+    /// and nothing but the text of a receipt rests on it.
     pub fn id(&self) -> SchemaId {
         let mut text = String::new();
         for c in &self.0 {
             // Lengths, so that no name can pass for the border between two columns.
-            text.push_str(&format!("{}:{}{}:{}{}", c.name.len(), c.name, c.kind.len(), c.kind, u8::from(c.nullable)));
+            text.push_str(&format!(
+                "{}:{}{}:{}{}",
+                c.name.len(),
+                c.name,
+                c.kind.len(),
+                c.kind,
+                u8::from(c.nullable)
+            ));
         }
         SchemaId(xxh3_64(text.as_bytes()))
     }
@@ -48,8 +57,16 @@ impl fmt::Display for SchemaId {
 impl FromStr for SchemaId {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        let id = u64::from_str_radix(s, 16).map(Self).map_err(|e| format!("`{s}` is not a schema's id: {e}"))?;
-        if id.to_string() == s { Ok(id) } else { Err(format!("`{s}` is not a schema's id: 16 hex digits expected")) }
+        let id = u64::from_str_radix(s, 16)
+            .map(Self)
+            .map_err(|e| format!("`{s}` is not a schema's id: {e}"))?;
+        if id.to_string() == s {
+            Ok(id)
+        } else {
+            Err(format!(
+                "`{s}` is not a schema's id: 16 hex digits expected"
+            ))
+        }
     }
 }
 
@@ -61,7 +78,9 @@ impl Serialize for SchemaId {
 
 impl<'de> Deserialize<'de> for SchemaId {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(d)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -70,7 +89,11 @@ mod tests {
     use super::*;
 
     fn column(name: &str, kind: &str) -> Column {
-        Column { name: name.into(), kind: kind.into(), nullable: false }
+        Column {
+            name: name.into(),
+            kind: kind.into(),
+            nullable: false,
+        }
     }
 
     #[test]
@@ -81,6 +104,8 @@ mod tests {
         assert_ne!(a.id(), swapped.id());
         assert_ne!(a.id(), glued.id());
         assert_eq!(a.id().to_string().parse(), Ok(a.id()));
-        assert!("1".parse::<SchemaId>().is_err() && "+000000000000001".parse::<SchemaId>().is_err());
+        assert!(
+            "1".parse::<SchemaId>().is_err() && "+000000000000001".parse::<SchemaId>().is_err()
+        );
     }
 }

@@ -29,7 +29,10 @@ impl Shard {
         match count {
             0 => Err("there must be at least one shard".to_owned()),
             _ if count > MOST => Err(format!("{count} shards are too many: {MOST} are the most")),
-            _ if index >= count => Err(format!("shards are counted from 0, so the last of {count} is {}", count - 1)),
+            _ if index >= count => Err(format!(
+                "shards are counted from 0, so the last of {count} is {}",
+                count - 1
+            )),
             _ => Ok(Self { index, count }),
         }
     }
@@ -57,8 +60,11 @@ impl FromStr for Shard {
 
     /// `2/8`: the third of eight.
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
-        let (index, count) = parts.ok_or_else(|| format!("`{text}` is not a shard: use i/n, from 0/n"))?;
+        let parts = text
+            .split_once('/')
+            .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        let (index, count) =
+            parts.ok_or_else(|| format!("`{text}` is not a shard: use i/n, from 0/n"))?;
         Self::new(index, count).map_err(|why| format!("`{text}` is not a shard: {why}"))
     }
 }
@@ -71,10 +77,29 @@ mod tests {
     fn a_shard_is_one_that_exists() {
         assert_eq!("2/8".parse(), Ok(Shard { index: 2, count: 8 }));
         assert_eq!("0/1".parse(), Ok(Shard::WHOLE));
-        for wrong in ["", "1", "8/8", "0/0", "-1/4", "1/", "a/b", "1/2/3", "1/4294967296", "0/10001"] {
+        for wrong in [
+            "",
+            "1",
+            "8/8",
+            "0/0",
+            "-1/4",
+            "1/",
+            "a/b",
+            "1/2/3",
+            "1/4294967296",
+            "0/10001",
+        ] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }
-        assert!("8/8".parse::<Shard>().unwrap_err().contains("the last of 8 is 7"));
-        assert_eq!(Shard::new(2, 8).unwrap().to_string().parse(), Ok(Shard { index: 2, count: 8 }));
+        assert!(
+            "8/8"
+                .parse::<Shard>()
+                .unwrap_err()
+                .contains("the last of 8 is 7")
+        );
+        assert_eq!(
+            Shard::new(2, 8).unwrap().to_string().parse(),
+            Ok(Shard { index: 2, count: 8 })
+        );
     }
 }

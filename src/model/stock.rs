@@ -5,9 +5,20 @@ use serde::{Deserialize, Serialize};
 const KIB: u64 = 1 << 10;
 
 /// Where the classes of [`Sizes`] end; the last class has no end.
-pub const BOUNDS: [u64; 9] = [16 * KIB, 64 * KIB, 256 * KIB, KIB * KIB, 4 * KIB * KIB, 16 * KIB * KIB, 64 * KIB * KIB, 256 * KIB * KIB, KIB * KIB * KIB];
+pub const BOUNDS: [u64; 9] = [
+    16 * KIB,
+    64 * KIB,
+    256 * KIB,
+    KIB * KIB,
+    4 * KIB * KIB,
+    16 * KIB * KIB,
+    64 * KIB * KIB,
+    256 * KIB * KIB,
+    KIB * KIB * KIB,
+];
 
-/// Files counted by their size, in classes of powers of four: under 16 KiB, under 64 KiB, …, under 1 GiB, and the rest.
+/// Files counted by their size, in classes of powers of four: under 16 KiB, under 64 KiB, …, under
+/// 1 GiB, and the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Sizes([u64; BOUNDS.len() + 1]);
@@ -17,7 +28,10 @@ impl Sizes {
     pub fn of(files: impl IntoIterator<Item = u64>) -> Self {
         let mut sizes = Self::default();
         for bytes in files {
-            let class = BOUNDS.iter().position(|end| bytes < *end).unwrap_or(BOUNDS.len());
+            let class = BOUNDS
+                .iter()
+                .position(|end| bytes < *end)
+                .unwrap_or(BOUNDS.len());
             if let Some(count) = sizes.0.get_mut(class) {
                 *count += 1;
             }
@@ -87,6 +101,9 @@ mod tests {
     fn json_is_a_list() {
         let json = serde_json::to_string(&Sizes::of([1])).unwrap();
         assert_eq!(json, "[1,0,0,0,0,0,0,0,0,0]");
-        assert_eq!(serde_json::from_str::<Sizes>(&json).unwrap(), Sizes::of([1]));
+        assert_eq!(
+            serde_json::from_str::<Sizes>(&json).unwrap(),
+            Sizes::of([1])
+        );
     }
 }

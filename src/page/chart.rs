@@ -1,4 +1,5 @@
-//! Charts as SVG: plain figures from numbers. Colours come from the page's style, so that they follow light and dark.
+//! Charts as SVG: plain figures from numbers. Colours come from the page's style, so that they
+//! follow light and dark.
 
 use std::fmt::Write;
 
@@ -48,7 +49,10 @@ pub fn class(index: usize) -> String {
         b if b >= 1 << 20 => format!("{} MiB", b >> 20),
         b => format!("{} KiB", b >> 10),
     };
-    let (from, to) = (index.checked_sub(1).and_then(|i| BOUNDS.get(i)), BOUNDS.get(index));
+    let (from, to) = (
+        index.checked_sub(1).and_then(|i| BOUNDS.get(i)),
+        BOUNDS.get(index),
+    );
     match (from, to) {
         (None, Some(to)) => format!("<{}", short(*to)),
         (Some(from), Some(_)) => format!("{}+", short(*from)),
@@ -58,7 +62,14 @@ pub fn class(index: usize) -> String {
 
 /// Files by size, before and after: two bars for each class, with their numbers on them.
 pub fn histogram(before: &Sizes, after: &Sizes) -> String {
-    let most = before.counts().iter().chain(after.counts()).copied().max().unwrap_or(0).max(1);
+    let most = before
+        .counts()
+        .iter()
+        .chain(after.counts())
+        .copied()
+        .max()
+        .unwrap_or(0)
+        .max(1);
     let classes = before.counts().len();
     let step = (WIDTH - RIGHT) / to_f64(classes as u64);
     let bar = (step / 2.0 - 5.0).min(26.0);
@@ -66,11 +77,28 @@ pub fn histogram(before: &Sizes, after: &Sizes) -> String {
     line(&mut svg, "axis", 0.0, HEIGHT - BOTTOM, WIDTH - RIGHT);
     for (i, (b, a)) in before.counts().iter().zip(after.counts()).enumerate() {
         let middle = step * (to_f64(i as u64) + 0.5);
-        for (n, class_name, x, what) in [(*b, "raw", middle - bar - 1.0, "before"), (*a, "packed", middle + 1.0, "now")] {
-            column(&mut svg, class_name, x, bar, share(n, most), &format!("{}: {} {what}", class(i), count(n)));
+        for (n, class_name, x, what) in [
+            (*b, "raw", middle - bar - 1.0, "before"),
+            (*a, "packed", middle + 1.0, "now"),
+        ] {
+            column(
+                &mut svg,
+                class_name,
+                x,
+                bar,
+                share(n, most),
+                &format!("{}: {} {what}", class(i), count(n)),
+            );
             if n > 0 {
                 let y = HEIGHT - BOTTOM - height(share(n, most)) - 5.0;
-                text(&mut svg, "value", "middle", x + bar / 2.0, y, &short_count(n));
+                text(
+                    &mut svg,
+                    "value",
+                    "middle",
+                    x + bar / 2.0,
+                    y,
+                    &short_count(n),
+                );
             }
         }
         text(&mut svg, "tick", "middle", middle, HEIGHT - 10.0, &class(i));
@@ -80,30 +108,84 @@ pub fn histogram(before: &Sizes, after: &Sizes) -> String {
 
 /// Two lines over time.
 pub fn lines(title: &str, points: &[Point], unit: Unit) -> String {
-    let most = points.iter().map(|p| p.raw.max(p.packed)).max().unwrap_or(0);
+    let most = points
+        .iter()
+        .map(|p| p.raw.max(p.packed))
+        .max()
+        .unwrap_or(0);
     let step = nice_step(most, unit);
     let top = step.saturating_mul(most.div_ceil(step)).max(step);
     let mut svg = open(title);
     for mark in (0..=top / step).map(|i| i * step) {
         let y = HEIGHT - BOTTOM - height(share(mark, top));
-        line(&mut svg, if mark == 0 { "axis" } else { "grid" }, LEFT, y, WIDTH - RIGHT);
-        text(&mut svg, "tick", "end", LEFT - 8.0, y + 4.0, &unit.show(mark));
+        line(
+            &mut svg,
+            if mark == 0 { "axis" } else { "grid" },
+            LEFT,
+            y,
+            WIDTH - RIGHT,
+        );
+        text(
+            &mut svg,
+            "tick",
+            "end",
+            LEFT - 8.0,
+            y + 4.0,
+            &unit.show(mark),
+        );
     }
-    let (Some(first), Some(last)) = (points.first(), points.last()) else { return svg + "</svg>" };
+    let (Some(first), Some(last)) = (points.first(), points.last()) else {
+        return svg + "</svg>";
+    };
     let span = (last.at - first.at).num_milliseconds().max(1) as f64;
-    let x = |p: &Point| LEFT + (WIDTH - LEFT - RIGHT) * ((p.at - first.at).num_milliseconds() as f64 / span);
-    for (class_name, what, pick) in [("raw", "raw files", raw as fn(&Point) -> u64), ("packed", "snapshots", packed)] {
+    let x = |p: &Point| {
+        LEFT + (WIDTH - LEFT - RIGHT) * ((p.at - first.at).num_milliseconds() as f64 / span)
+    };
+    for (class_name, what, pick) in [
+        ("raw", "raw files", raw as fn(&Point) -> u64),
+        ("packed", "snapshots", packed),
+    ] {
         let y = |p: &Point| HEIGHT - BOTTOM - height(share(pick(p), top));
-        let path: Vec<String> = points.iter().map(|p| format!("{:.1},{:.1}", x(p), y(p))).collect();
-        let _ = write!(svg, r#"<polyline class="line {class_name}" points="{}"/>"#, path.join(" "));
+        let path: Vec<String> = points
+            .iter()
+            .map(|p| format!("{:.1},{:.1}", x(p), y(p)))
+            .collect();
+        let _ = write!(
+            svg,
+            r#"<polyline class="line {class_name}" points="{}"/>"#,
+            path.join(" ")
+        );
         for p in points {
             let said = format!("{}: {} of {what}", minute(p.at), unit.show(pick(p)));
-            let said = if unit == Unit::Files { said.replace(" of ", " ") } else { said };
-            let _ = write!(svg, r#"<circle class="dot {class_name}" cx="{:.1}" cy="{:.1}" r="3"><title>{said}</title></circle>"#, x(p), y(p));
+            let said = if unit == Unit::Files {
+                said.replace(" of ", " ")
+            } else {
+                said
+            };
+            let _ = write!(
+                svg,
+                r#"<circle class="dot {class_name}" cx="{:.1}" cy="{:.1}" r="3"><title>{said}</title></circle>"#,
+                x(p),
+                y(p)
+            );
         }
     }
-    text(&mut svg, "tick", "start", LEFT, HEIGHT - 8.0, &minute(first.at));
-    text(&mut svg, "tick", "end", WIDTH - RIGHT, HEIGHT - 8.0, &minute(last.at));
+    text(
+        &mut svg,
+        "tick",
+        "start",
+        LEFT,
+        HEIGHT - 8.0,
+        &minute(first.at),
+    );
+    text(
+        &mut svg,
+        "tick",
+        "end",
+        WIDTH - RIGHT,
+        HEIGHT - 8.0,
+        &minute(last.at),
+    );
     svg + "</svg>"
 }
 
@@ -121,12 +203,18 @@ fn open(title: &str) -> String {
 }
 
 fn line(svg: &mut String, class: &str, x: f64, y: f64, to: f64) {
-    let _ = write!(svg, r#"<line class="{class}" x1="{x:.1}" x2="{to:.1}" y1="{y:.1}" y2="{y:.1}"/>"#);
+    let _ = write!(
+        svg,
+        r#"<line class="{class}" x1="{x:.1}" x2="{to:.1}" y1="{y:.1}" y2="{y:.1}"/>"#
+    );
 }
 
 fn text(svg: &mut String, class: &str, anchor: &str, x: f64, y: f64, said: &str) {
     let said = said.replace('<', "&lt;");
-    let _ = write!(svg, r#"<text class="{class}" text-anchor="{anchor}" x="{x:.1}" y="{y:.1}">{said}</text>"#);
+    let _ = write!(
+        svg,
+        r#"<text class="{class}" text-anchor="{anchor}" x="{x:.1}" y="{y:.1}">{said}</text>"#
+    );
 }
 
 /// A column on the axis, round at its top. What is there can be seen, however small its share.
@@ -169,14 +257,19 @@ fn short_count(n: u64) -> String {
     }
 }
 
-/// A round distance between lines, so that there are three to six of them: 1, 2 or 5 times a power of ten, or of two where bytes are counted.
+/// A round distance between lines, so that there are three to six of them: 1, 2 or 5 times a power
+/// of ten, or of two where bytes are counted.
 fn nice_step(most: u64, unit: Unit) -> u64 {
     let wanted = most.div_ceil(5).max(1);
     if unit == Unit::Bytes {
         return wanted.checked_next_power_of_two().unwrap_or(u64::MAX);
     }
     let power = 10_u64.pow(wanted.ilog10());
-    [1, 2, 5, 10].map(|n| power.saturating_mul(n)).into_iter().find(|step| *step >= wanted).unwrap_or(wanted)
+    [1, 2, 5, 10]
+        .map(|n| power.saturating_mul(n))
+        .into_iter()
+        .find(|step| *step >= wanted)
+        .unwrap_or(wanted)
 }
 
 #[cfg(test)]
@@ -184,39 +277,68 @@ mod tests {
     use super::*;
 
     fn point(at: i64, raw: u64, packed: u64) -> Point {
-        Point { at: DateTime::from_timestamp(at, 0).unwrap(), raw, packed }
+        Point {
+            at: DateTime::from_timestamp(at, 0).unwrap(),
+            raw,
+            packed,
+        }
     }
 
     #[test]
     fn lines_are_apart_by_round_numbers() {
         let files = [0, 1, 4, 5, 7, 40, 100, 1_234].map(|n| nice_step(n, Unit::Files));
         assert_eq!(files, [1, 1, 1, 1, 2, 10, 20, 500]);
-        assert_eq!([3, 5 << 20, u64::MAX].map(|n| nice_step(n, Unit::Bytes)), [1, 1 << 20, 1 << 62]);
+        assert_eq!(
+            [3, 5 << 20, u64::MAX].map(|n| nice_step(n, Unit::Bytes)),
+            [1, 1 << 20, 1 << 62]
+        );
     }
 
     #[test]
     fn every_class_has_a_name() {
         let names: Vec<String> = (0..10).map(class).collect();
-        assert_eq!(names, ["<16 KiB", "16 KiB+", "64 KiB+", "256 KiB+", "1 MiB+", "4 MiB+", "16 MiB+", "64 MiB+", "256 MiB+", "≥1 GiB"]);
+        assert_eq!(
+            names,
+            [
+                "<16 KiB", "16 KiB+", "64 KiB+", "256 KiB+", "1 MiB+", "4 MiB+", "16 MiB+",
+                "64 MiB+", "256 MiB+", "≥1 GiB"
+            ]
+        );
     }
 
     #[test]
     fn a_bar_for_each_class_that_has_files_and_its_number_on_it() {
         let svg = histogram(&Sizes::of([1, 2, 3, 1 << 20]), &Sizes::of([200 << 20]));
         assert_eq!(svg.matches("<path").count(), 3, "{svg}");
-        assert!(svg.contains("&lt;16 KiB: 3 before") && svg.contains("64 MiB+: 1 now"), "{svg}");
+        assert!(
+            svg.contains("&lt;16 KiB: 3 before") && svg.contains("64 MiB+: 1 now"),
+            "{svg}"
+        );
         // One of three files is still a third of the height.
-        assert!(histogram(&Sizes::default(), &Sizes::default()).matches("<path").next().is_none());
+        assert!(
+            histogram(&Sizes::default(), &Sizes::default())
+                .matches("<path")
+                .next()
+                .is_none()
+        );
     }
 
     #[test]
     fn points_stay_inside_the_picture() {
-        for points in [vec![], vec![point(0, 5, 1)], vec![point(0, 5, 1), point(10, 0, 9)], vec![point(5, 0, 0), point(5, 0, 0)]] {
+        for points in [
+            vec![],
+            vec![point(0, 5, 1)],
+            vec![point(0, 5, 1), point(10, 0, 9)],
+            vec![point(5, 0, 0), point(5, 0, 0)],
+        ] {
             let svg = lines("Files", &points, Unit::Files);
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
             assert_eq!(svg.matches("<circle").count(), points.len() * 2);
         }
         let svg = lines("Files", &[point(0, 5, 1), point(10, 0, 9)], Unit::Files);
-        assert!(svg.contains(r#"cx="76.0" cy="119.0""#), "five of ten is half way up: {svg}");
+        assert!(
+            svg.contains(r#"cx="76.0" cy="119.0""#),
+            "five of ten is half way up: {svg}"
+        );
     }
 }

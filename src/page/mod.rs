@@ -1,6 +1,8 @@
-//! The report as one HTML page that needs nothing else: no network, no other file. Pure: from what was looked at to text.
+//! The report as one HTML page that needs nothing else: no network, no other file. Pure: from what
+//! was looked at to text.
 //!
-//! The one style and the one script are allowed by their hashes; whatever else might get in, as from a tenant's name, is escaped and would not run.
+//! The one style and the one script are allowed by their hashes; whatever else might get in, as
+//! from a tenant's name, is escaped and would not run.
 
 mod chart;
 mod view;
@@ -60,7 +62,9 @@ pub fn html(overview: &Overview, labels: &Labels) -> Result<String> {
         version: env!("CARGO_PKG_VERSION"),
         v: View::of(overview, labels.archive.is_some()),
     };
-    let body = page.render().map_err(|e| Error::local("cannot draw the report", e))?;
+    let body = page
+        .render()
+        .map_err(|e| Error::local("cannot draw the report", e))?;
     Ok(format!("{MARK}{body}"))
 }
 

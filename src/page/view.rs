@@ -11,7 +11,8 @@ use crate::model::shard::Shard;
 use crate::model::stock::{Sizes, Stock};
 use crate::words::{about, count, minute, plural, row_time, size, took};
 
-/// Tenants in the table: those that need a look first, then the largest. A page of a hundred thousand rows is no use to anybody.
+/// Tenants in the table: those that need a look first, then the largest. A page of a hundred
+/// thousand rows is no use to anybody.
 const MOST_TENANTS: usize = 2_000;
 
 /// Passes in the table.
@@ -25,16 +26,35 @@ pub(super) struct Cell {
 
 impl Cell {
     fn number(n: u64) -> Self {
-        Self { text: count(n), key: n.into() }
+        Self {
+            text: count(n),
+            key: n.into(),
+        }
     }
 
     fn bytes(n: u64) -> Self {
-        Self { text: size(n), key: n.into() }
+        Self {
+            text: size(n),
+            key: n.into(),
+        }
     }
 
     /// Nothing is shown for none, which sorts below everything.
-    fn maybe<T>(value: Option<T>, show: impl FnOnce(&T) -> String, key: impl FnOnce(&T) -> i128) -> Self {
-        value.map_or(Self { text: String::new(), key: -1 }, |v| Self { text: show(&v), key: key(&v) })
+    fn maybe<T>(
+        value: Option<T>,
+        show: impl FnOnce(&T) -> String,
+        key: impl FnOnce(&T) -> i128,
+    ) -> Self {
+        value.map_or(
+            Self {
+                text: String::new(),
+                key: -1,
+            },
+            |v| Self {
+                text: show(&v),
+                key: key(&v),
+            },
+        )
     }
 
     fn time(at: Option<Micros>) -> Self {
@@ -113,11 +133,20 @@ const TENANT_COLUMNS: [&str; 15] = [
 
 impl View {
     pub fn of(o: &Overview, has_archive: bool) -> Self {
-        let before = sums(&o.runs, |r| r.sums.raw_sizes).fold(Sizes::default(), Sizes::plus).plus(all_sizes(o, |t| t.raw_sizes));
+        let before = sums(&o.runs, |r| r.sums.raw_sizes)
+            .fold(Sizes::default(), Sizes::plus)
+            .plus(all_sizes(o, |t| t.raw_sizes));
         let now = all_sizes(o, |t| t.snapshot_sizes.plus(t.raw_sizes));
         let points = points(o);
         let chart = |title, unit, pick: fn(&Stock) -> (u64, u64)| {
-            let drawn: Vec<Point> = points.iter().map(|(at, stock)| Point { at: *at, raw: pick(stock).0, packed: pick(stock).1 }).collect();
+            let drawn: Vec<Point> = points
+                .iter()
+                .map(|(at, stock)| Point {
+                    at: *at,
+                    raw: pick(stock).0,
+                    packed: pick(stock).1,
+                })
+                .collect();
             (drawn.len() > 1).then(|| chart::lines(title, &drawn, unit))
         };
         let (tenants, left_out) = tenants(o);
@@ -126,15 +155,34 @@ impl View {
             tiles: tiles(o),
             failures: o.failures.clone(),
             histogram: chart::histogram(&before, &now),
-            sizes: (0..before.counts().len()).map(|i| size_row(i, &before, &now)).collect(),
-            sizes_note: format!("{} before, {} now", plural(before.total(), "file"), count(now.total())),
-            files_over_time: chart("Files over time", Unit::Files, |s| (s.raw_files, s.snapshots)),
-            bytes_over_time: chart("Bytes over time", Unit::Bytes, |s| (s.raw_bytes, s.snapshot_bytes)),
-            points: points.iter().rev().take(MOST_RUNS).map(|(at, s)| point_row(&minute(*at), s)).collect(),
+            sizes: (0..before.counts().len())
+                .map(|i| size_row(i, &before, &now))
+                .collect(),
+            sizes_note: format!(
+                "{} before, {} now",
+                plural(before.total(), "file"),
+                count(now.total())
+            ),
+            files_over_time: chart("Files over time", Unit::Files, |s| {
+                (s.raw_files, s.snapshots)
+            }),
+            bytes_over_time: chart("Bytes over time", Unit::Bytes, |s| {
+                (s.raw_bytes, s.snapshot_bytes)
+            }),
+            points: points
+                .iter()
+                .rev()
+                .take(MOST_RUNS)
+                .map(|(at, s)| point_row(&minute(*at), s))
+                .collect(),
             tenant_columns: TENANT_COLUMNS.to_vec(),
             tenants,
-            tenants_left_out: (left_out > 0)
-                .then(|| format!("{} more, smaller and in order, are left out: `icepack status` has them all", plural(left_out, "tenant"))),
+            tenants_left_out: (left_out > 0).then(|| {
+                format!(
+                    "{} more, smaller and in order, are left out: `icepack status` has them all",
+                    plural(left_out, "tenant")
+                )
+            }),
             keeping: keeping(o, has_archive),
             runs: o.runs.iter().rev().take(MOST_RUNS).map(run).collect(),
         }
@@ -155,68 +203,149 @@ fn shard(s: Shard) -> (u32, u32) {
 }
 
 fn all_sizes(o: &Overview, pick: impl Fn(&TenantStatus) -> Sizes) -> Sizes {
-    o.tenants.iter().map(pick).fold(Sizes::default(), Sizes::plus)
+    o.tenants
+        .iter()
+        .map(pick)
+        .fold(Sizes::default(), Sizes::plus)
 }
 
-/// What was in the store when each pass began, and what is there now. Of shards, each pass changes its own part of the sum.
+/// What was in the store when each pass began, and what is there now. Of shards, each pass changes
+/// its own part of the sum.
 fn points(o: &Overview) -> Vec<(chrono::DateTime<chrono::Utc>, Stock)> {
     let newest = o.runs.last().map(|r| r.shard.count);
     let mut parts: BTreeMap<(u32, u32), Stock> = BTreeMap::new();
     let mut points = Vec::new();
-    // Passes with another number of shards divided the tenants otherwise, and would be counted twice.
+    // Passes with another number of shards divided the tenants otherwise, and would be counted
+    // twice.
     for run in o.runs.iter().filter(|r| Some(r.shard.count) == newest) {
-        let Some(found) = run.report.found else { continue };
+        let Some(found) = run.report.found else {
+            continue;
+        };
         parts.insert(shard(run.shard), found);
         if parts.len() == usize::try_from(run.shard.count).unwrap_or(usize::MAX) {
-            points.push((run.report.started_at, parts.values().copied().fold(Stock::default(), Stock::plus)));
+            points.push((
+                run.report.started_at,
+                parts.values().copied().fold(Stock::default(), Stock::plus),
+            ));
         }
     }
-    points.push((o.at, o.tenants.iter().map(held).fold(Stock::default(), Stock::plus)));
+    points.push((
+        o.at,
+        o.tenants
+            .iter()
+            .map(held)
+            .fold(Stock::default(), Stock::plus),
+    ));
     points
 }
 
 fn held(t: &TenantStatus) -> Stock {
-    Stock { tenants: 1, raw_files: t.raw_files, raw_bytes: t.raw_bytes, snapshots: t.snapshots, snapshot_bytes: t.snapshot_bytes }
+    Stock {
+        tenants: 1,
+        raw_files: t.raw_files,
+        raw_bytes: t.raw_bytes,
+        snapshots: t.snapshots,
+        snapshot_bytes: t.snapshot_bytes,
+    }
 }
 
 fn size_row(index: usize, before: &Sizes, now: &Sizes) -> Figures {
     let at = |s: &Sizes| count(s.counts().get(index).copied().unwrap_or_default());
-    Figures { name: chart::class(index), cells: vec![at(before), at(now)] }
+    Figures {
+        name: chart::class(index),
+        cells: vec![at(before), at(now)],
+    }
 }
 
 fn point_row(name: &str, s: &Stock) -> Figures {
-    Figures { name: name.to_owned(), cells: vec![count(s.raw_files), size(s.raw_bytes), count(s.snapshots), size(s.snapshot_bytes)] }
+    Figures {
+        name: name.to_owned(),
+        cells: vec![
+            count(s.raw_files),
+            size(s.raw_bytes),
+            count(s.snapshots),
+            size(s.snapshot_bytes),
+        ],
+    }
 }
 
 fn tiles(o: &Overview) -> Vec<Tile> {
-    let now = o.tenants.iter().map(held).fold(Stock::default(), Stock::plus);
+    let now = o
+        .tenants
+        .iter()
+        .map(held)
+        .fold(Stock::default(), Stock::plus);
     let sum = |pick: fn(&TenantStatus) -> u64| o.tenants.iter().map(pick).sum::<u64>();
     let odd = o.tenants.iter().filter(|t| !is_fine(t)).count() + o.failures.len();
     let last = o.runs.last();
-    let ended = last.map_or("none yet".to_owned(), |r| r.report.totals.status.as_str().to_owned());
+    let ended = last.map_or("none yet".to_owned(), |r| {
+        r.report.totals.status.as_str().to_owned()
+    });
     vec![
         Tile {
             name: "tenants",
             value: count(now.tenants),
-            note: if odd == 0 { "all in order".to_owned() } else { format!("{} to look at", count(odd as u64)) },
+            note: if odd == 0 {
+                "all in order".to_owned()
+            } else {
+                format!("{} to look at", count(odd as u64))
+            },
         },
-        Tile { name: "snapshots", value: count(now.snapshots), note: size(now.snapshot_bytes) },
-        Tile { name: "raw files waiting", value: count(now.raw_files), note: size(now.raw_bytes) },
-        Tile { name: "rows in snapshots", value: count(sum(|t| t.snapshot_rows)), note: format!("{} archived", count(sum(|t| t.rows_archived))) },
-        Tile { name: "last pass", value: ended, note: last.map_or(String::new(), |r| minute(r.report.started_at)) },
+        Tile {
+            name: "snapshots",
+            value: count(now.snapshots),
+            note: size(now.snapshot_bytes),
+        },
+        Tile {
+            name: "raw files waiting",
+            value: count(now.raw_files),
+            note: size(now.raw_bytes),
+        },
+        Tile {
+            name: "rows in snapshots",
+            value: count(sum(|t| t.snapshot_rows)),
+            note: format!("{} archived", count(sum(|t| t.rows_archived))),
+        },
+        Tile {
+            name: "last pass",
+            value: ended,
+            note: last.map_or(String::new(), |r| minute(r.report.started_at)),
+        },
     ]
 }
 
 fn keeping(o: &Overview, has_archive: bool) -> Vec<Tile> {
     let sum = |pick: fn(&TenantStatus) -> u64| o.tenants.iter().map(pick).sum::<u64>();
-    let some = |pick: fn(&TenantStatus) -> bool| count(o.tenants.iter().filter(|t| pick(t)).count() as u64);
+    let some = |pick: fn(&TenantStatus) -> bool| {
+        count(o.tenants.iter().filter(|t| pick(t)).count() as u64)
+    };
     let archived: u64 = sums(&o.runs, |r| r.sums.archived_bytes).sum();
-    let fate = if has_archive { "expired rows are archived first" } else { "expired rows are dropped: there is no archive" };
+    let fate = if has_archive {
+        "expired rows are archived first"
+    } else {
+        "expired rows are dropped: there is no archive"
+    };
     vec![
-        Tile { name: "tenants whose rows expire", value: some(|t| t.ttl_s.is_some()), note: fate.to_owned() },
-        Tile { name: "tenants overdue", value: some(|t| t.overdue_s.is_some_and(|s| s > 0)), note: "rows past their time and still there".to_owned() },
-        Tile { name: "rows archived", value: count(sum(|t| t.rows_archived)), note: format!("{} by the passes on record", size(archived)) },
-        Tile { name: "rows dropped by policy", value: count(sum(|t| t.rows_expired)), note: "without an archive".to_owned() },
+        Tile {
+            name: "tenants whose rows expire",
+            value: some(|t| t.ttl_s.is_some()),
+            note: fate.to_owned(),
+        },
+        Tile {
+            name: "tenants overdue",
+            value: some(|t| t.overdue_s.is_some_and(|s| s > 0)),
+            note: "rows past their time and still there".to_owned(),
+        },
+        Tile {
+            name: "rows archived",
+            value: count(sum(|t| t.rows_archived)),
+            note: format!("{} by the passes on record", size(archived)),
+        },
+        Tile {
+            name: "rows dropped by policy",
+            value: count(sum(|t| t.rows_expired)),
+            note: "without an archive".to_owned(),
+        },
     ]
 }
 
@@ -242,7 +371,12 @@ fn state(t: &TenantStatus) -> Option<String> {
 fn tenants(o: &Overview) -> (Vec<TenantRow>, u64) {
     let mut all: Vec<&TenantStatus> = o.tenants.iter().collect();
     if all.len() > MOST_TENANTS {
-        all.sort_by_key(|t| (is_fine(t), std::cmp::Reverse(t.raw_bytes + t.snapshot_bytes)));
+        all.sort_by_key(|t| {
+            (
+                is_fine(t),
+                std::cmp::Reverse(t.raw_bytes + t.snapshot_bytes),
+            )
+        });
         all.truncate(MOST_TENANTS);
         all.sort_by(|a, b| a.tenant.cmp(&b.tenant));
     }
@@ -266,7 +400,13 @@ fn tenant(t: &TenantStatus) -> TenantRow {
             Cell::time(t.oldest),
             Cell::time(t.newest),
             // For ever is longer than any time.
-            t.ttl_s.map_or(Cell { text: "ever".to_owned(), key: i128::MAX }, |s| Cell::seconds(Some(s))),
+            t.ttl_s.map_or(
+                Cell {
+                    text: "ever".to_owned(),
+                    key: i128::MAX,
+                },
+                |s| Cell::seconds(Some(s)),
+            ),
             Cell::seconds(t.overdue_s.filter(|s| *s > 0)),
             Cell::number(t.rows_archived),
             Cell::number(t.rows_expired),
@@ -279,7 +419,11 @@ fn tenant(t: &TenantStatus) -> TenantRow {
 
 fn run(r: &RunRecord) -> RunRow {
     let (t, l) = (&r.report.totals, &r.report.totals.ledger);
-    let status = if r.error.is_some() { t.status.max(Status::Failed) } else { t.status };
+    let status = if r.error.is_some() {
+        t.status.max(Status::Failed)
+    } else {
+        t.status
+    };
     RunRow {
         started: minute(r.report.started_at),
         status: status.as_str(),
@@ -297,6 +441,10 @@ fn run(r: &RunRecord) -> RunRow {
             count(l.rows_deduplicated),
         ],
         balances: l.balances(),
-        error: r.error.clone().or_else(|| t.error.clone()).unwrap_or_default(),
+        error: r
+            .error
+            .clone()
+            .or_else(|| t.error.clone())
+            .unwrap_or_default(),
     }
 }

@@ -1,7 +1,9 @@
-//! Row groups copied from one file to another of the same columns, byte for byte: neither decompressed nor decoded.
+//! Row groups copied from one file to another of the same columns, byte for byte: neither
+//! decompressed nor decoded.
 //!
-//! What describes them in the footer (statistics, encodings, the index of pages) is copied too, with its offsets moved. Only what this crate wrote is
-//! copied, and only where the footer leaves no doubt of what it would become; anything else is decoded, which finds what is wrong with it.
+//! What describes them in the footer (statistics, encodings, the index of pages) is copied too,
+//! with its offsets moved. Only what this crate wrote is copied, and only where the footer leaves
+//! no doubt of what it would become; anything else is decoded, which finds what is wrong with it.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -14,8 +16,8 @@ use parquet::basic::Encoding;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
-    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy, RowGroupMetaData,
-    SortingColumn,
+    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions,
+    ParquetMetaDataReader, ParquetStatisticsPolicy, RowGroupMetaData, SortingColumn,
 };
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::reader::{ChunkReader, Length};
@@ -41,8 +43,9 @@ pub struct Copyable {
 }
 
 impl Copyable {
-    /// Looks at the footer and at the index of pages of `file`, which must be sorted by its column `timestamp` and have the columns of `schema`.
-    /// The inner error says why it has to be decoded, in a sentence.
+    /// Looks at the footer and at the index of pages of `file`, which must be sorted by its column
+    /// `timestamp` and have the columns of `schema`. The inner error says why it has to be
+    /// decoded, in a sentence.
     ///
     /// # Errors
     /// The store's or the disk's.
@@ -55,20 +58,44 @@ impl Copyable {
         Ok(metadata.and_then(|metadata| Self::of(metadata, file, chunks, schema, timestamp)))
     }
 
-    fn of(metadata: ParquetMetaData, file: &Closed, chunks: Chunks, schema: &Schema, timestamp: &str) -> Result<Self, String> {
+    fn of(
+        metadata: ParquetMetaData,
+        file: &Closed,
+        chunks: Chunks,
+        schema: &Schema,
+        timestamp: &str,
+    ) -> Result<Self, String> {
         let written = metadata.file_metadata();
         let table = parquet_schema(schema).map_err(|e| e.to_string())?;
         if table.root_schema() != written.schema_descr().root_schema() {
             return Err("its columns are others than the snapshot's".to_owned());
         }
-        let leaf = table.columns().iter().position(|c| c.path().parts() == [timestamp]).ok_or("it has no timestamps")?;
-        let unit = schema.field_with_name(timestamp).ok().and_then(|f| time::unit_of(&canonical(f.data_type()))).ok_or("it has no timestamps")?;
+        let leaf = table
+            .columns()
+            .iter()
+            .position(|c| c.path().parts() == [timestamp])
+            .ok_or("it has no timestamps")?;
+        let unit = schema
+            .field_with_name(timestamp)
+            .ok()
+            .and_then(|f| time::unit_of(&canonical(f.data_type())))
+            .ok_or("it has no timestamps")?;
         let (prints, within) = (prints::of(&metadata), 0..metadata.num_row_groups());
-        let groups = Groups { metadata, leaf, unit, prints, within };
+        let groups = Groups {
+            metadata,
+            leaf,
+            unit,
+            prints,
+            within,
+        };
         let body = groups.body(file.ident.size)?;
         groups.check_order()?;
         groups.check_index()?;
-        Ok(Self { groups, chunks, body })
+        Ok(Self {
+            groups,
+            chunks,
+            body,
+        })
     }
 
     /// Its row groups.
@@ -88,8 +115,21 @@ impl Copyable {
     pub fn start(self, window: u64) -> (Groups, Windows, SyncSender<Bytes>, Incoming) {
         // Without a queue: while one window is written, the next is fetched, and no third is held.
         let (sender, receiver) = sync_channel(0);
-        let windows = Windows { chunks: self.chunks, left: self.body, window: window.max(1) };
-        (self.groups, windows, sender, Incoming(Arc::new(Mutex::new(Held { receiver, bytes: Bytes::new(), is_cut_off: false }))))
+        let windows = Windows {
+            chunks: self.chunks,
+            left: self.body,
+            window: window.max(1),
+        };
+        (
+            self.groups,
+            windows,
+            sender,
+            Incoming(Arc::new(Mutex::new(Held {
+                receiver,
+                bytes: Bytes::new(),
+                is_cut_off: false,
+            }))),
+        )
     }
 }
 
@@ -103,32 +143,56 @@ fn metadata(file: &Closed, chunks: &Chunks, tail: &Bytes) -> Result<ParquetMetaD
     options.set_encoding_stats_policy(ParquetStatisticsPolicy::KeepAll);
     // As a mask they could not be written again.
     options.set_encoding_stats_as_mask(false);
-    let metadata = ParquetMetaDataReader::decode_metadata_with_options(footer_bytes_of(tail, size)?, Some(&options)).map_err(|e| e.to_string())?;
-    if !metadata.file_metadata().created_by().is_some_and(|name| name.starts_with(CREATED_BY_US)) {
+    let metadata = ParquetMetaDataReader::decode_metadata_with_options(
+        footer_bytes_of(tail, size)?,
+        Some(&options),
+    )
+    .map_err(|e| e.to_string())?;
+    if !metadata
+        .file_metadata()
+        .created_by()
+        .is_some_and(|name| name.starts_with(CREATED_BY_US))
+    {
         return Err("another program wrote it".to_owned());
     }
     check_index_size(&metadata, size, file.limit())?;
-    let mut reader = ParquetMetaDataReader::new_with_metadata(metadata).with_page_index_policy(PageIndexPolicy::Required);
-    reader.read_page_indexes(chunks).map_err(|e| format!("its index of pages cannot be read: {e}"))?;
+    let mut reader = ParquetMetaDataReader::new_with_metadata(metadata)
+        .with_page_index_policy(PageIndexPolicy::Required);
+    reader
+        .read_page_indexes(chunks)
+        .map_err(|e| format!("its index of pages cannot be read: {e}"))?;
     reader.finish().map_err(|e| e.to_string())
 }
 
 /// The index is read in one piece.
 fn check_index_size(metadata: &ParquetMetaData, size: u64, limit: u64) -> Result<(), String> {
     let (mut from, mut to) = (u64::MAX, 0);
-    for column in metadata.row_groups().iter().flat_map(RowGroupMetaData::columns) {
+    for column in metadata
+        .row_groups()
+        .iter()
+        .flat_map(RowGroupMetaData::columns)
+    {
         let place = |offset: Option<i64>, length: Option<i32>| {
             let start = u64::try_from(offset?).ok()?;
             Some(start..start.checked_add(u64::try_from(length?).ok()?)?)
         };
-        let ranges = [place(column.column_index_offset(), column.column_index_length()), place(column.offset_index_offset(), column.offset_index_length())];
+        let ranges = [
+            place(column.column_index_offset(), column.column_index_length()),
+            place(column.offset_index_offset(), column.offset_index_length()),
+        ];
         for range in ranges {
-            let range = range.filter(|r| r.end <= size).ok_or("it has no index of pages")?;
+            let range = range
+                .filter(|r| r.end <= size)
+                .ok_or("it has no index of pages")?;
             (from, to) = (range.start.min(from), range.end.max(to));
         }
     }
     let cost = to.saturating_sub(from).saturating_mul(INDEX_COST);
-    if cost > limit { Err(format!("its index of pages would take about {cost} bytes")) } else { Ok(()) }
+    if cost > limit {
+        Err(format!("its index of pages would take about {cost} bytes"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Row groups of a file that is copied, one after the other.
@@ -150,7 +214,10 @@ impl Groups {
     }
 
     fn all(&self) -> &[RowGroupMetaData] {
-        self.metadata.row_groups().get(self.within.clone()).unwrap_or_default()
+        self.metadata
+            .row_groups()
+            .get(self.within.clone())
+            .unwrap_or_default()
     }
 
     /// Whether there are none.
@@ -168,22 +235,42 @@ impl Groups {
         let own = self.row_group(group)?;
         let (min, max) = self.times(own).ok()?;
         let (min, max) = (floor_micros(min, self.unit), ceil_micros(max, self.unit));
-        Some(RowStats { rows: rows(own), undated: 0, min: Some(min), max: Some(max), fingerprint: self.fingerprint(group)? })
+        Some(RowStats {
+            rows: rows(own),
+            undated: 0,
+            min: Some(min),
+            max: Some(max),
+            fingerprint: self.fingerprint(group)?,
+        })
     }
 
     pub(super) fn fingerprint(&self, group: usize) -> Option<Fingerprint> {
-        self.prints.as_ref()?.get(self.within.start + group).copied()
+        self.prints
+            .as_ref()?
+            .get(self.within.start + group)
+            .copied()
     }
 
     /// The bytes of one of them.
     pub fn bytes(&self, group: usize) -> u64 {
-        self.row_group(group).map_or(0, |g| u64::try_from(g.compressed_size()).unwrap_or(0))
+        self.row_group(group)
+            .map_or(0, |g| u64::try_from(g.compressed_size()).unwrap_or(0))
     }
 
     /// Whether any of their columns is encoded as deltas.
     pub fn has_deltas(&self) -> bool {
-        let is_delta = |e| matches!(e, Encoding::DELTA_BINARY_PACKED | Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY);
-        self.all().iter().flat_map(RowGroupMetaData::columns).any(|c| c.encodings().any(is_delta))
+        let is_delta = |e| {
+            matches!(
+                e,
+                Encoding::DELTA_BINARY_PACKED
+                    | Encoding::DELTA_LENGTH_BYTE_ARRAY
+                    | Encoding::DELTA_BYTE_ARRAY
+            )
+        };
+        self.all()
+            .iter()
+            .flat_map(RowGroupMetaData::columns)
+            .any(|c| c.encodings().any(is_delta))
     }
 
     /// The bytes of the largest.
@@ -194,7 +281,11 @@ impl Groups {
     /// The first and the last time, and its unit.
     pub fn span(&self) -> Option<(i64, i64, TimeUnit)> {
         let (first, last) = (self.all().first()?, self.all().last()?);
-        Some((self.times(first).ok()?.0, self.times(last).ok()?.1, self.unit))
+        Some((
+            self.times(first).ok()?.0,
+            self.times(last).ok()?.1,
+            self.unit,
+        ))
     }
 
     pub(super) fn row_group(&self, group: usize) -> Option<&RowGroupMetaData> {
@@ -203,8 +294,12 @@ impl Groups {
 
     /// What describes the columns of a row group, as if they had just been written.
     pub(super) fn columns(&self, group: usize) -> Vec<ColumnCloseResult> {
-        let index = self.metadata.page_index_for_row_group(self.within.start + group);
-        let Some(group) = self.row_group(group) else { return Vec::new() };
+        let index = self
+            .metadata
+            .page_index_for_row_group(self.within.start + group);
+        let Some(group) = self.row_group(group) else {
+            return Vec::new();
+        };
         let closed = |(leaf, column): (usize, &ColumnChunkMetaData)| ColumnCloseResult {
             bytes_written: u64::try_from(column.compressed_size()).unwrap_or(0),
             rows_written: rows(group),
@@ -216,11 +311,14 @@ impl Groups {
         group.columns().iter().enumerate().map(closed).collect()
     }
 
-    /// Where their bytes are: one stretch, column after column, so that they can be read from front to back.
+    /// Where their bytes are: one stretch, column after column, so that they can be read from front
+    /// to back.
     fn body(&self, size: u64) -> Result<Range<u64>, String> {
         let mut body: Option<Range<u64>> = None;
         for column in self.all().iter().flat_map(RowGroupMetaData::columns) {
-            let range = place(column).filter(|r| r.start < r.end && r.end <= size).ok_or("a column of it lies outside the file")?;
+            let range = place(column)
+                .filter(|r| r.start < r.end && r.end <= size)
+                .ok_or("a column of it lies outside the file")?;
             if column.bloom_filter_offset().is_some() || column.file_path().is_some() {
                 return Err("it has parts that would not be copied".to_owned());
             }
@@ -235,7 +333,13 @@ impl Groups {
 
     /// Row groups that say they are sorted, and whose times agree with that.
     fn check_order(&self) -> Result<(), String> {
-        let sorted = i32::try_from(self.leaf).ok().map(|column_idx| vec![SortingColumn { column_idx, descending: false, nulls_first: true }]);
+        let sorted = i32::try_from(self.leaf).ok().map(|column_idx| {
+            vec![SortingColumn {
+                column_idx,
+                descending: false,
+                nulls_first: true,
+            }]
+        });
         let mut last = i64::MIN;
         for group in self.metadata.row_groups() {
             if sorted.is_none() || group.sorting_columns() != sorted.as_ref() {
@@ -252,8 +356,14 @@ impl Groups {
 
     /// The first and the last time of a row group without rows that have none.
     fn times(&self, group: &RowGroupMetaData) -> Result<(i64, i64), String> {
-        let found = match group.columns().get(self.leaf).and_then(ColumnChunkMetaData::statistics) {
-            Some(Statistics::Int64(s)) if s.null_count_opt() == Some(0) && s.min_is_exact() && s.max_is_exact() => {
+        let found = match group
+            .columns()
+            .get(self.leaf)
+            .and_then(ColumnChunkMetaData::statistics)
+        {
+            Some(Statistics::Int64(s))
+                if s.null_count_opt() == Some(0) && s.min_is_exact() && s.max_is_exact() =>
+            {
                 s.min_opt().copied().zip(s.max_opt().copied())
             }
             _ => None,
@@ -266,7 +376,11 @@ impl Groups {
         for (i, group) in self.metadata.row_groups().iter().enumerate() {
             let index = self.metadata.page_index_for_row_group(i);
             for (leaf, column) in group.columns().iter().enumerate() {
-                let (Some(_), Some(pages), Some(place)) = (index.column_index(leaf), index.offset_index(leaf), place(column)) else {
+                let (Some(_), Some(pages), Some(place)) = (
+                    index.column_index(leaf),
+                    index.offset_index(leaf),
+                    place(column),
+                ) else {
                     return Err("it has no index of pages".to_owned());
                 };
                 if !is_within(pages, &place, group.num_rows()) {
@@ -284,15 +398,23 @@ fn rows(group: &RowGroupMetaData) -> u64 {
 
 /// Where a column's bytes are.
 fn place(column: &ColumnChunkMetaData) -> Option<Range<u64>> {
-    let start = u64::try_from(column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset())).ok()?;
+    let start = u64::try_from(
+        column
+            .dictionary_page_offset()
+            .unwrap_or_else(|| column.data_page_offset()),
+    )
+    .ok()?;
     Some(start..start.checked_add(u64::try_from(column.compressed_size()).ok()?)?)
 }
 
 fn is_within(pages: &OffsetIndexMetaData, column: &Range<u64>, rows: i64) -> bool {
     let (mut at, mut row) = (column.start, -1);
     pages.page_locations().iter().all(|page| {
-        let range = u64::try_from(page.offset).ok().zip(u64::try_from(page.compressed_page_size).ok());
-        let fits = range.is_some_and(|(start, len)| at <= start && start.saturating_add(len) <= column.end)
+        let range = u64::try_from(page.offset)
+            .ok()
+            .zip(u64::try_from(page.compressed_page_size).ok());
+        let fits = range
+            .is_some_and(|(start, len)| at <= start && start.saturating_add(len) <= column.end)
             && row < page.first_row_index
             && page.first_row_index < rows;
         at = range.map_or(u64::MAX, |(start, len)| start.saturating_add(len));
@@ -317,7 +439,10 @@ impl Windows {
         if self.left.is_empty() {
             return Ok(None);
         }
-        let end = self.left.end.min(self.left.start.saturating_add(self.window));
+        let end = self
+            .left
+            .end
+            .min(self.left.start.saturating_add(self.window));
         let bytes = self.chunks.range(self.left.start..end)?;
         self.left.start = end;
         Ok(Some(bytes))
@@ -335,7 +460,8 @@ struct Held {
 }
 
 impl Incoming {
-    /// Whether more bytes were wanted than came: whoever should have sent them has failed, or was stopped.
+    /// Whether more bytes were wanted than came: whoever should have sent them has failed, or was
+    /// stopped.
     pub fn is_cut_off(&self) -> bool {
         self.held().is_cut_off
     }
@@ -378,6 +504,8 @@ impl ChunkReader for Incoming {
     }
 
     fn get_bytes(&self, _start: u64, _length: usize) -> parquet::errors::Result<Bytes> {
-        Err(ParquetError::General("a column that is being copied can only be read once".to_owned()))
+        Err(ParquetError::General(
+            "a column that is being copied can only be read once".to_owned(),
+        ))
     }
 }

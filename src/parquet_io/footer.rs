@@ -1,7 +1,9 @@
 //! What a footer says of the times in a file, without reading a row.
 
 use bytes::Bytes;
-use parquet::file::metadata::{ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy, RowGroupMetaData};
+use parquet::file::metadata::{
+    ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy, RowGroupMetaData,
+};
 use parquet::file::statistics::Statistics;
 
 use super::read::{footer_bytes_of, guard, parse_footer};
@@ -11,55 +13,106 @@ use crate::model::file::{Extent, Micros};
 use crate::model::sample::ColumnKind;
 use arrow::datatypes::{DataType, TimeUnit};
 
-/// The rows of each row group and their times, by the statistics of the column `timestamp`, from the footer at the end of `tail`. Where there are
-/// none, rows have no span. The footer may take `limit` bytes once it is parsed.
+/// The rows of each row group and their times, by the statistics of the column `timestamp`, from
+/// the footer at the end of `tail`. Where there are none, rows have no span. The footer may take
+/// `limit` bytes once it is parsed.
 ///
 /// # Errors
 /// Why it is not a footer that can be believed, in a sentence.
-pub fn extents(tail: &Bytes, size: u64, limit: u64, timestamp: &str) -> Result<Vec<Extent>, String> {
+pub fn extents(
+    tail: &Bytes,
+    size: u64,
+    limit: u64,
+    timestamp: &str,
+) -> Result<Vec<Extent>, String> {
     guard(|| {
         let parsed = parse_footer(tail, size, limit)?;
         let columns = parsed.footer.metadata().file_metadata().schema_descr();
-        let leaf = columns.columns().iter().position(|c| c.path().parts() == [timestamp]);
-        let unit = parsed.schema.field_with_name(timestamp).ok().and_then(|f| time::unit_of(&canonical(f.data_type())));
-        let Some((leaf, unit)) = leaf.zip(unit) else { return Ok(vec![Extent { amount: parsed.rows, span: None }]) };
+        let leaf = columns
+            .columns()
+            .iter()
+            .position(|c| c.path().parts() == [timestamp]);
+        let unit = parsed
+            .schema
+            .field_with_name(timestamp)
+            .ok()
+            .and_then(|f| time::unit_of(&canonical(f.data_type())));
+        let Some((leaf, unit)) = leaf.zip(unit) else {
+            return Ok(vec![Extent {
+                amount: parsed.rows,
+                span: None,
+            }]);
+        };
         let mut options = ParquetMetaDataOptions::default();
         // Of this one column alone: a hostile footer can be made of statistics.
         options.set_column_stats_policy(ParquetStatisticsPolicy::skip_except(&[leaf]));
         options.set_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
-        let metadata = ParquetMetaDataReader::decode_metadata_with_options(footer_bytes_of(tail, size)?, Some(&options)).map_err(|e| e.to_string())?;
-        Ok(metadata.row_groups().iter().flat_map(|group| of_group(group, leaf, unit)).collect())
+        let metadata = ParquetMetaDataReader::decode_metadata_with_options(
+            footer_bytes_of(tail, size)?,
+            Some(&options),
+        )
+        .map_err(|e| e.to_string())?;
+        Ok(metadata
+            .row_groups()
+            .iter()
+            .flat_map(|group| of_group(group, leaf, unit))
+            .collect())
     })
 }
 
-/// The column by which the rows of a file are sorted, the oldest first, if its footer names one: the same for every row group.
+/// The column by which the rows of a file are sorted, the oldest first, if its footer names one:
+/// the same for every row group.
 ///
 /// # Errors
 /// As [`extents`].
 pub fn sorted_by(tail: &Bytes, size: u64, limit: u64) -> Result<Option<String>, String> {
     let parsed = guard(|| parse_footer(tail, size, limit))?;
     let metadata = parsed.footer.metadata();
-    let first = |group: &RowGroupMetaData| group.sorting_columns().and_then(|s| s.first()).filter(|s| !s.descending).map(|s| s.column_idx);
+    let first = |group: &RowGroupMetaData| {
+        group
+            .sorting_columns()
+            .and_then(|s| s.first())
+            .filter(|s| !s.descending)
+            .map(|s| s.column_idx)
+    };
     let mut named = metadata.row_groups().iter().map(first);
-    let Some(Some(leaf)) = named.next() else { return Ok(None) };
+    let Some(Some(leaf)) = named.next() else {
+        return Ok(None);
+    };
     if !named.all(|other| other == Some(leaf)) {
         return Ok(None);
     }
     let columns = metadata.file_metadata().schema_descr();
-    let path = usize::try_from(leaf).ok().and_then(|leaf| columns.columns().get(leaf)).map(|c| c.path().parts());
+    let path = usize::try_from(leaf)
+        .ok()
+        .and_then(|leaf| columns.columns().get(leaf))
+        .map(|c| c.path().parts());
     Ok(match path {
         Some([name]) => Some(name.clone()),
         _ => None,
     })
 }
 
-/// The rows of a file, its columns and what they could be good for, from the footer at the end of `tail`.
+/// The rows of a file, its columns and what they could be good for, from the footer at the end of
+/// `tail`.
 ///
 /// # Errors
 /// As [`extents`].
-pub fn columns(tail: &Bytes, size: u64, limit: u64) -> Result<(u64, Vec<(String, ColumnKind)>), String> {
+pub fn columns(
+    tail: &Bytes,
+    size: u64,
+    limit: u64,
+) -> Result<(u64, Vec<(String, ColumnKind)>), String> {
     let parsed = guard(|| parse_footer(tail, size, limit))?;
-    Ok((parsed.rows, parsed.schema.fields().iter().map(|f| (f.name().clone(), kind(f.data_type()))).collect()))
+    Ok((
+        parsed.rows,
+        parsed
+            .schema
+            .fields()
+            .iter()
+            .map(|f| (f.name().clone(), kind(f.data_type())))
+            .collect(),
+    ))
 }
 
 fn kind(data: &DataType) -> ColumnKind {
@@ -81,12 +134,31 @@ fn kind(data: &DataType) -> ColumnKind {
 /// The dated rows of a row group, and those without a time.
 fn of_group(group: &RowGroupMetaData, leaf: usize, unit: TimeUnit) -> [Extent; 2] {
     let rows = u64::try_from(group.num_rows()).unwrap_or(0);
-    let Some(Statistics::Int64(found)) = group.columns().get(leaf).and_then(|c| c.statistics()) else {
-        return [Extent { amount: rows, span: None }, Extent::default()];
+    let Some(Statistics::Int64(found)) = group.columns().get(leaf).and_then(|c| c.statistics())
+    else {
+        return [
+            Extent {
+                amount: rows,
+                span: None,
+            },
+            Extent::default(),
+        ];
     };
     let nulls = found.null_count_opt().unwrap_or(0).min(rows);
-    let span = found.min_opt().zip(found.max_opt()).and_then(|(min, max)| dated(floor_micros(*min, unit), ceil_micros(*max, unit)));
-    [Extent { amount: rows - nulls, span }, Extent { amount: nulls, span: None }]
+    let span = found
+        .min_opt()
+        .zip(found.max_opt())
+        .and_then(|(min, max)| dated(floor_micros(*min, unit), ceil_micros(*max, unit)));
+    [
+        Extent {
+            amount: rows - nulls,
+            span,
+        },
+        Extent {
+            amount: nulls,
+            span: None,
+        },
+    ]
 }
 
 /// From the first to the last dated row.
@@ -94,8 +166,13 @@ fn dated(min: Micros, max: Micros) -> Option<(Micros, Micros)> {
     if max < Micros::EPOCH_2000 || max < min {
         return None;
     }
-    // Some rows are from before 2000, and nobody knows how many, nor when the others begin: as if all were as new as the newest, which expires too few.
-    Some(if min < Micros::EPOCH_2000 { (max, max) } else { (min, max) })
+    // Some rows are from before 2000, and nobody knows how many, nor when the others begin: as if
+    // all were as new as the newest, which expires too few.
+    Some(if min < Micros::EPOCH_2000 {
+        (max, max)
+    } else {
+        (min, max)
+    })
 }
 
 #[cfg(test)]
@@ -113,37 +190,78 @@ mod tests {
     fn file(times: Vec<Option<i64>>, statistics: EnabledStatistics) -> Bytes {
         let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..times.len() as i64));
         let times: ArrayRef = Arc::new(TimestampMillisecondArray::from(times));
-        let batch = RecordBatch::try_from_iter_with_nullable([("n", numbers, false), ("timestamp", times, true)]).unwrap();
-        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(4)).set_statistics_enabled(statistics).build();
+        let batch = RecordBatch::try_from_iter_with_nullable([
+            ("n", numbers, false),
+            ("timestamp", times, true),
+        ])
+        .unwrap();
+        let properties = WriterProperties::builder()
+            .set_max_row_group_row_count(Some(4))
+            .set_statistics_enabled(statistics)
+            .build();
         let mut w = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
         w.write(&batch).unwrap();
         w.into_inner().unwrap().into()
     }
 
     fn known(bytes: &Bytes, timestamp: &str) -> Vec<Extent> {
-        extents(bytes, bytes.len() as u64, u64::MAX, timestamp).unwrap().into_iter().filter(|e| e.amount > 0).collect()
+        extents(bytes, bytes.len() as u64, u64::MAX, timestamp)
+            .unwrap()
+            .into_iter()
+            .filter(|e| e.amount > 0)
+            .collect()
     }
 
     fn extent(amount: u64, span: Option<(i64, i64)>) -> Extent {
-        Extent { amount, span: span.map(|(a, b)| (Micros((T + a) * 1_000), Micros((T + b) * 1_000))) }
+        Extent {
+            amount,
+            span: span.map(|(a, b)| (Micros((T + a) * 1_000), Micros((T + b) * 1_000))),
+        }
     }
 
     #[test]
     fn each_row_group_has_its_rows_and_times() {
-        let times = vec![Some(T + 3), None, Some(T), Some(T + 1), Some(T + 10), Some(T + 12)];
-        assert_eq!(known(&file(times, EnabledStatistics::Chunk), "timestamp"), [extent(3, Some((0, 3))), extent(1, None), extent(2, Some((10, 12)))]);
+        let times = vec![
+            Some(T + 3),
+            None,
+            Some(T),
+            Some(T + 1),
+            Some(T + 10),
+            Some(T + 12),
+        ];
+        assert_eq!(
+            known(&file(times, EnabledStatistics::Chunk), "timestamp"),
+            [
+                extent(3, Some((0, 3))),
+                extent(1, None),
+                extent(2, Some((10, 12)))
+            ]
+        );
     }
 
     #[test]
     fn what_is_not_dated_has_no_span() {
         let old = vec![Some(0), Some(5)];
-        assert_eq!(known(&file(old, EnabledStatistics::Chunk), "timestamp"), [extent(2, None)]);
+        assert_eq!(
+            known(&file(old, EnabledStatistics::Chunk), "timestamp"),
+            [extent(2, None)]
+        );
         let mixed = vec![Some(0), Some(T)];
-        assert_eq!(known(&file(mixed, EnabledStatistics::Chunk), "timestamp"), [extent(2, Some((0, 0)))]);
+        assert_eq!(
+            known(&file(mixed, EnabledStatistics::Chunk), "timestamp"),
+            [extent(2, Some((0, 0)))]
+        );
         let times = vec![Some(T), Some(T + 1)];
-        assert_eq!(known(&file(times.clone(), EnabledStatistics::None), "timestamp"), [extent(2, None)]);
+        assert_eq!(
+            known(&file(times.clone(), EnabledStatistics::None), "timestamp"),
+            [extent(2, None)]
+        );
         for other in ["n", "no_such_column"] {
-            assert_eq!(known(&file(times.clone(), EnabledStatistics::Chunk), other), [extent(2, None)], "{other}");
+            assert_eq!(
+                known(&file(times.clone(), EnabledStatistics::Chunk), other),
+                [extent(2, None)],
+                "{other}"
+            );
         }
     }
 
@@ -151,13 +269,26 @@ mod tests {
     fn columns_are_known_by_what_they_could_be() {
         let bytes = file(vec![Some(T)], EnabledStatistics::Chunk);
         let (rows, columns) = columns(&bytes, bytes.len() as u64, u64::MAX).unwrap();
-        assert_eq!((rows, columns), (1, vec![("n".to_owned(), ColumnKind::Integer), ("timestamp".to_owned(), ColumnKind::Time)]));
+        assert_eq!(
+            (rows, columns),
+            (
+                1,
+                vec![
+                    ("n".to_owned(), ColumnKind::Integer),
+                    ("timestamp".to_owned(), ColumnKind::Time)
+                ]
+            )
+        );
     }
 
     #[test]
     fn what_is_no_footer_is_an_error() {
         let good = file(vec![Some(T)], EnabledStatistics::Chunk);
         assert!(extents(&good.slice(..20), 20, u64::MAX, "timestamp").is_err());
-        assert!(extents(&good, good.len() as u64, 10, "timestamp").unwrap_err().contains("memory_limit"));
+        assert!(
+            extents(&good, good.len() as u64, 10, "timestamp")
+                .unwrap_err()
+                .contains("memory_limit")
+        );
     }
 }

@@ -1,15 +1,21 @@
-//! The fingerprint of rows: what a merge must conserve, whatever it does to order, files and column types.
+//! The fingerprint of rows: what a merge must conserve, whatever it does to order, files and column
+//! types.
 //!
 //! The definition is persisted in manifests, so it never changes (there is a golden test):
 //!
-//! - A row's hash is `mix(Σ value hashes)`, over its columns, each value seeded by its column's name. The sum makes it independent of the
-//!   order of columns; the `mix` after it ties the values to one row: swapping values between two rows changes the sum over rows.
+//! - A row's hash is `mix(Σ value hashes)`, over its columns, each value seeded by its column's
+//!   name. The sum makes it independent of the order of columns; the `mix` after it ties the values
+//!   to one row: swapping values between two rows changes the sum over rows.
 //! - A null adds nothing, so that a column that is absent and one that is all null are the same.
-//! - Values count, not layouts: integers by number whatever their width, floats as doubles, times as nanoseconds whatever their unit or zone,
-//!   strings as bytes, dictionaries by what they stand for. A lossless widening changes nothing; an integer that became a double is still itself.
+//! - Values count, not layouts: integers by number whatever their width, floats as doubles, times
+//!   as nanoseconds whatever their unit or zone, strings as bytes, dictionaries by what they stand
+//!   for. A lossless widening changes nothing; an integer that became a double is still itself.
 
 use arrow::array::types::*;
-use arrow::array::{Array, AsArray, FixedSizeListArray, GenericListArray, MapArray, OffsetSizeTrait, RecordBatch, StructArray};
+use arrow::array::{
+    Array, AsArray, FixedSizeListArray, GenericListArray, MapArray, OffsetSizeTrait, RecordBatch,
+    StructArray,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
@@ -48,7 +54,8 @@ fn number(value: i128, seed: u64) -> u128 {
 }
 
 fn float(value: f64, seed: u64) -> u128 {
-    // Integers of up to 32 bits may have been widened to doubles. A negative zero is not the integer 0.
+    // Integers of up to 32 bits may have been widened to doubles. A negative zero is not the
+    // integer 0.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if value.fract() == 0.0 && value.abs() <= EXACT && !(value == 0.0 && value.is_sign_negative()) {
         #[allow(clippy::cast_possible_truncation)]
@@ -69,7 +76,11 @@ pub fn row_hashes(batch: &RecordBatch, out: &mut Vec<u128>) -> Result<(), String
     out.clear();
     out.resize(batch.num_rows(), 0);
     for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-        add(column, xxh3_64_with_seed(field.name().as_bytes(), COLUMN), out)?;
+        add(
+            column,
+            xxh3_64_with_seed(field.name().as_bytes(), COLUMN),
+            out,
+        )?;
     }
     for hash in out {
         *hash = mix(*hash, ROW);
@@ -94,8 +105,13 @@ pub fn sum(hashes: &[u128]) -> Fingerprint {
 /// Adds `hash(i)` to `acc[i]` for every row that is not null.
 fn each(array: &dyn Array, acc: &mut [u128], mut hash: impl FnMut(usize) -> u128) {
     match array.nulls().filter(|n| n.null_count() > 0) {
-        None => acc.iter_mut().enumerate().for_each(|(i, a)| *a = a.wrapping_add(hash(i))),
-        Some(nulls) => nulls.valid_indices().for_each(|i| acc[i] = acc[i].wrapping_add(hash(i))),
+        None => acc
+            .iter_mut()
+            .enumerate()
+            .for_each(|(i, a)| *a = a.wrapping_add(hash(i))),
+        Some(nulls) => nulls
+            .valid_indices()
+            .for_each(|i| acc[i] = acc[i].wrapping_add(hash(i))),
     }
 }
 
@@ -133,15 +149,21 @@ fn add(array: &dyn Array, seed: u64, acc: &mut [u128]) -> Result<(), String> {
         }
         T::Utf8 => {
             let a = array.as_string::<i32>();
-            each(array, acc, |i| xxh3_128_with_seed(a.value(i).as_bytes(), bytes));
+            each(array, acc, |i| {
+                xxh3_128_with_seed(a.value(i).as_bytes(), bytes)
+            });
         }
         T::LargeUtf8 => {
             let a = array.as_string::<i64>();
-            each(array, acc, |i| xxh3_128_with_seed(a.value(i).as_bytes(), bytes));
+            each(array, acc, |i| {
+                xxh3_128_with_seed(a.value(i).as_bytes(), bytes)
+            });
         }
         T::Utf8View => {
             let a = array.as_string_view();
-            each(array, acc, |i| xxh3_128_with_seed(a.value(i).as_bytes(), bytes));
+            each(array, acc, |i| {
+                xxh3_128_with_seed(a.value(i).as_bytes(), bytes)
+            });
         }
         T::Binary => {
             let a = array.as_binary::<i32>();
@@ -159,8 +181,17 @@ fn add(array: &dyn Array, seed: u64, acc: &mut [u128]) -> Result<(), String> {
             let a = array.as_fixed_size_binary();
             each(array, acc, |i| xxh3_128_with_seed(a.value(i), bytes));
         }
-        T::Timestamp(..) | T::Date32 | T::Date64 | T::Time32(_) | T::Time64(_) | T::Duration(_) | T::Interval(_) => add_temporal(array, seed, acc),
-        T::Decimal32(_, scale) | T::Decimal64(_, scale) | T::Decimal128(_, scale) | T::Decimal256(_, scale) => add_decimal(array, *scale, seed, acc),
+        T::Timestamp(..)
+        | T::Date32
+        | T::Date64
+        | T::Time32(_)
+        | T::Time64(_)
+        | T::Duration(_)
+        | T::Interval(_) => add_temporal(array, seed, acc),
+        T::Decimal32(_, scale)
+        | T::Decimal64(_, scale)
+        | T::Decimal128(_, scale)
+        | T::Decimal256(_, scale) => add_decimal(array, *scale, seed, acc),
         T::List(_) => add_list(array.as_list::<i32>(), seed, acc)?,
         T::LargeList(_) => add_list(array.as_list::<i64>(), seed, acc)?,
         T::FixedSizeList(..) => add_fixed_list(array.as_fixed_size_list(), seed, acc)?,
@@ -195,27 +226,54 @@ fn add_temporal(array: &dyn Array, seed: u64, acc: &mut [u128]) {
     }
     match array.data_type() {
         T::Timestamp(TimeUnit::Second, _) => ticks!(TimestampSecondType, TimeUnit::Second, stamp),
-        T::Timestamp(TimeUnit::Millisecond, _) => ticks!(TimestampMillisecondType, TimeUnit::Millisecond, stamp),
-        T::Timestamp(TimeUnit::Microsecond, _) => ticks!(TimestampMicrosecondType, TimeUnit::Microsecond, stamp),
-        T::Timestamp(TimeUnit::Nanosecond, _) => ticks!(TimestampNanosecondType, TimeUnit::Nanosecond, stamp),
+        T::Timestamp(TimeUnit::Millisecond, _) => {
+            ticks!(TimestampMillisecondType, TimeUnit::Millisecond, stamp)
+        }
+        T::Timestamp(TimeUnit::Microsecond, _) => {
+            ticks!(TimestampMicrosecondType, TimeUnit::Microsecond, stamp)
+        }
+        T::Timestamp(TimeUnit::Nanosecond, _) => {
+            ticks!(TimestampNanosecondType, TimeUnit::Nanosecond, stamp)
+        }
         T::Time32(TimeUnit::Second) => ticks!(Time32SecondType, TimeUnit::Second, clock),
         T::Time32(_) => ticks!(Time32MillisecondType, TimeUnit::Millisecond, clock),
-        T::Time64(TimeUnit::Microsecond) => ticks!(Time64MicrosecondType, TimeUnit::Microsecond, clock),
+        T::Time64(TimeUnit::Microsecond) => {
+            ticks!(Time64MicrosecondType, TimeUnit::Microsecond, clock)
+        }
         T::Time64(_) => ticks!(Time64NanosecondType, TimeUnit::Nanosecond, clock),
         T::Duration(TimeUnit::Second) => ticks!(DurationSecondType, TimeUnit::Second, span),
-        T::Duration(TimeUnit::Millisecond) => ticks!(DurationMillisecondType, TimeUnit::Millisecond, span),
-        T::Duration(TimeUnit::Microsecond) => ticks!(DurationMicrosecondType, TimeUnit::Microsecond, span),
-        T::Duration(TimeUnit::Nanosecond) => ticks!(DurationNanosecondType, TimeUnit::Nanosecond, span),
-        T::Date32 => primitive!(array, acc, Date32Type, |v| number(i128::from(v) * 86_400_000, date)),
+        T::Duration(TimeUnit::Millisecond) => {
+            ticks!(DurationMillisecondType, TimeUnit::Millisecond, span)
+        }
+        T::Duration(TimeUnit::Microsecond) => {
+            ticks!(DurationMicrosecondType, TimeUnit::Microsecond, span)
+        }
+        T::Duration(TimeUnit::Nanosecond) => {
+            ticks!(DurationNanosecondType, TimeUnit::Nanosecond, span)
+        }
+        T::Date32 => primitive!(array, acc, Date32Type, |v| number(
+            i128::from(v) * 86_400_000,
+            date
+        )),
         T::Date64 => primitive!(array, acc, Date64Type, |v| number(v.into(), date)),
-        T::Interval(IntervalUnit::YearMonth) => primitive!(array, acc, IntervalYearMonthType, |v| number(v.into(), interval)),
+        T::Interval(IntervalUnit::YearMonth) => {
+            primitive!(array, acc, IntervalYearMonthType, |v| number(
+                v.into(),
+                interval
+            ))
+        }
         T::Interval(IntervalUnit::DayTime) => {
-            primitive!(array, acc, IntervalDayTimeType, |v| number((i128::from(v.days) << 32) ^ i128::from(v.milliseconds), interval.wrapping_add(1)));
+            primitive!(array, acc, IntervalDayTimeType, |v| number(
+                (i128::from(v.days) << 32) ^ i128::from(v.milliseconds),
+                interval.wrapping_add(1)
+            ));
         }
         T::Interval(IntervalUnit::MonthDayNano) => {
             let seed = interval.wrapping_add(2);
             primitive!(array, acc, IntervalMonthDayNanoType, |v| {
-                let parts = (i128::from(v.months) << 96) ^ (i128::from(v.days) << 64) ^ i128::from(v.nanoseconds);
+                let parts = (i128::from(v.months) << 96)
+                    ^ (i128::from(v.days) << 64)
+                    ^ i128::from(v.nanoseconds);
                 number(parts, seed)
             });
         }
@@ -224,10 +282,15 @@ fn add_temporal(array: &dyn Array, seed: u64, acc: &mut [u128]) {
 }
 
 fn add_decimal(array: &dyn Array, scale: i8, seed: u64, acc: &mut [u128]) {
-    let seed = seeded(seed, Family::Decimal).wrapping_add(u64::from(scale.unsigned_abs()) * 2 + u64::from(scale < 0));
+    let seed = seeded(seed, Family::Decimal)
+        .wrapping_add(u64::from(scale.unsigned_abs()) * 2 + u64::from(scale < 0));
     match array.data_type() {
-        DataType::Decimal32(..) => primitive!(array, acc, Decimal32Type, |v| number(v.into(), seed)),
-        DataType::Decimal64(..) => primitive!(array, acc, Decimal64Type, |v| number(v.into(), seed)),
+        DataType::Decimal32(..) => {
+            primitive!(array, acc, Decimal32Type, |v| number(v.into(), seed))
+        }
+        DataType::Decimal64(..) => {
+            primitive!(array, acc, Decimal64Type, |v| number(v.into(), seed))
+        }
         DataType::Decimal128(..) => primitive!(array, acc, Decimal128Type, |v| number(v, seed)),
         DataType::Decimal256(..) => {
             primitive!(array, acc, Decimal256Type, |v| match v.to_i128() {
@@ -244,22 +307,38 @@ fn elements(array: &dyn Array, seed: u64) -> Result<Vec<u128>, String> {
     let mut hashes = vec![0; array.len()];
     add(array, seed, &mut hashes)?;
     if let Some(nulls) = array.logical_nulls() {
-        hashes.iter_mut().zip(nulls.iter()).for_each(|(h, valid)| *h = if valid { *h } else { NULL_ELEMENT });
+        hashes
+            .iter_mut()
+            .zip(nulls.iter())
+            .for_each(|(h, valid)| *h = if valid { *h } else { NULL_ELEMENT });
     }
     Ok(hashes)
 }
 
 /// The hash of a list: its length, and its elements in order.
 fn sequence(elements: &[u128], seed: u64) -> u128 {
-    elements.iter().fold(number(elements.len() as i128, seed), |h, e| mix(h.wrapping_add(*e), seed))
+    elements
+        .iter()
+        .fold(number(elements.len() as i128, seed), |h, e| {
+            mix(h.wrapping_add(*e), seed)
+        })
 }
 
-fn add_list<O: OffsetSizeTrait>(array: &GenericListArray<O>, seed: u64, acc: &mut [u128]) -> Result<(), String> {
+fn add_list<O: OffsetSizeTrait>(
+    array: &GenericListArray<O>,
+    seed: u64,
+    acc: &mut [u128],
+) -> Result<(), String> {
     let seed = seeded(seed, Family::List);
     let offsets = array.value_offsets();
     let (first, last) = (offsets[0].as_usize(), offsets[array.len()].as_usize());
     let hashes = elements(&array.values().slice(first, last - first), seed)?;
-    each(array, acc, |i| sequence(&hashes[offsets[i].as_usize() - first..offsets[i + 1].as_usize() - first], seed));
+    each(array, acc, |i| {
+        sequence(
+            &hashes[offsets[i].as_usize() - first..offsets[i + 1].as_usize() - first],
+            seed,
+        )
+    });
     Ok(())
 }
 
@@ -268,7 +347,9 @@ fn add_fixed_list(array: &FixedSizeListArray, seed: u64, acc: &mut [u128]) -> Re
     let width = usize::try_from(array.value_length()).unwrap_or(0);
     let start = array.value_offset_at(0);
     let hashes = elements(&array.values().slice(start, width * array.len()), seed)?;
-    each(array, acc, |i| sequence(&hashes[i * width..(i + 1) * width], seed));
+    each(array, acc, |i| {
+        sequence(&hashes[i * width..(i + 1) * width], seed)
+    });
     Ok(())
 }
 
@@ -276,7 +357,11 @@ fn add_struct(array: &StructArray, seed: u64, acc: &mut [u128]) -> Result<(), St
     let seed = seeded(seed, Family::Struct);
     let mut fields = vec![0; array.len()];
     for (field, column) in array.fields().iter().zip(array.columns()) {
-        add(column, xxh3_64_with_seed(field.name().as_bytes(), seed), &mut fields)?;
+        add(
+            column,
+            xxh3_64_with_seed(field.name().as_bytes(), seed),
+            &mut fields,
+        )?;
     }
     each(array, acc, |i| mix(fields[i], seed));
     Ok(())
@@ -285,11 +370,24 @@ fn add_struct(array: &StructArray, seed: u64, acc: &mut [u128]) -> Result<(), St
 fn add_map(array: &MapArray, seed: u64, acc: &mut [u128]) -> Result<(), String> {
     let seed = seeded(seed, Family::List);
     let offsets = array.value_offsets();
-    let (first, last) = (usize::try_from(offsets[0]).unwrap_or(0), usize::try_from(offsets[array.len()]).unwrap_or(0));
+    let (first, last) = (
+        usize::try_from(offsets[0]).unwrap_or(0),
+        usize::try_from(offsets[array.len()]).unwrap_or(0),
+    );
     // Writers name the two columns differently; what they are is fixed by their place.
-    let keys = elements(&array.keys().slice(first, last - first), xxh3_64_with_seed(b"key", seed))?;
-    let values = elements(&array.values().slice(first, last - first), xxh3_64_with_seed(b"value", seed))?;
-    let entries: Vec<u128> = keys.iter().zip(&values).map(|(k, v)| mix(mix(*k, seed).wrapping_add(*v), seed)).collect();
+    let keys = elements(
+        &array.keys().slice(first, last - first),
+        xxh3_64_with_seed(b"key", seed),
+    )?;
+    let values = elements(
+        &array.values().slice(first, last - first),
+        xxh3_64_with_seed(b"value", seed),
+    )?;
+    let entries: Vec<u128> = keys
+        .iter()
+        .zip(&values)
+        .map(|(k, v)| mix(mix(*k, seed).wrapping_add(*v), seed))
+        .collect();
     let at = |i: usize| usize::try_from(offsets[i]).unwrap_or(first) - first;
     each(array, acc, |i| sequence(&entries[at(i)..at(i + 1)], seed));
     Ok(())
@@ -303,8 +401,15 @@ mod tests {
     use std::sync::Arc;
 
     fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
-        let fields: Vec<_> = columns.iter().map(|(n, a)| Field::new(*n, a.data_type().clone(), true)).collect();
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, a)| a).collect()).unwrap()
+        let fields: Vec<_> = columns
+            .iter()
+            .map(|(n, a)| Field::new(*n, a.data_type().clone(), true))
+            .collect();
+        RecordBatch::try_new(
+            Arc::new(Schema::new(fields)),
+            columns.into_iter().map(|(_, a)| a).collect(),
+        )
+        .unwrap()
     }
 
     fn hashes(columns: Vec<(&str, ArrayRef)>) -> Vec<u128> {
@@ -320,28 +425,58 @@ mod tests {
     fn events() -> Vec<(&'static str, ArrayRef)> {
         vec![
             ("event_id", strings(&[Some("a"), Some("b"), None])),
-            ("timestamp", Arc::new(TimestampMicrosecondArray::from(vec![Some(1_000), Some(-2_000), None]))),
+            (
+                "timestamp",
+                Arc::new(TimestampMicrosecondArray::from(vec![
+                    Some(1_000),
+                    Some(-2_000),
+                    None,
+                ])),
+            ),
             ("version", Arc::new(UInt64Array::from(vec![1, u64::MAX, 3]))),
-            ("score", Arc::new(Float64Array::from(vec![0.5, -0.0, f64::NAN]))),
+            (
+                "score",
+                Arc::new(Float64Array::from(vec![0.5, -0.0, f64::NAN])),
+            ),
         ]
     }
 
     #[test]
     fn the_definition_never_changes() {
-        let got: Vec<String> = hashes(events()).iter().map(|h| format!("{h:032x}")).collect();
+        let got: Vec<String> = hashes(events())
+            .iter()
+            .map(|h| format!("{h:032x}"))
+            .collect();
         assert_eq!(got, GOLDEN);
         let mut nested = ListBuilder::new(Int32Builder::new());
         nested.append_value([Some(1), None]);
         nested.append_null();
-        let s = StructArray::from(vec![(Arc::new(Field::new("x", DataType::Boolean, true)), Arc::new(BooleanArray::from(vec![Some(true), None])) as ArrayRef)]);
-        let d = Decimal128Array::from(vec![12_345, -1]).with_precision_and_scale(10, 2).unwrap();
-        let got = hashes(vec![("l", Arc::new(nested.finish())), ("s", Arc::new(s)), ("d", Arc::new(d)), ("day", Arc::new(Date32Array::from(vec![1, 2])))]);
+        let s = StructArray::from(vec![(
+            Arc::new(Field::new("x", DataType::Boolean, true)),
+            Arc::new(BooleanArray::from(vec![Some(true), None])) as ArrayRef,
+        )]);
+        let d = Decimal128Array::from(vec![12_345, -1])
+            .with_precision_and_scale(10, 2)
+            .unwrap();
+        let got = hashes(vec![
+            ("l", Arc::new(nested.finish())),
+            ("s", Arc::new(s)),
+            ("d", Arc::new(d)),
+            ("day", Arc::new(Date32Array::from(vec![1, 2]))),
+        ]);
         let got: Vec<String> = got.iter().map(|h| format!("{h:032x}")).collect();
         assert_eq!(got, GOLDEN_NESTED);
     }
 
-    const GOLDEN: [&str; 3] = ["b015e03eb7108fc27da680555686d0e1", "596202300ddb402dfebc3799e8c9fd16", "2163bf9da1dab3eaf7b08e03f756096b"];
-    const GOLDEN_NESTED: [&str; 2] = ["a6f8e7a23ab5e9c4f226228cb20f2823", "e138f6e7eaccdb3c0d0ad860131578c6"];
+    const GOLDEN: [&str; 3] = [
+        "b015e03eb7108fc27da680555686d0e1",
+        "596202300ddb402dfebc3799e8c9fd16",
+        "2163bf9da1dab3eaf7b08e03f756096b",
+    ];
+    const GOLDEN_NESTED: [&str; 2] = [
+        "a6f8e7a23ab5e9c4f226228cb20f2823",
+        "e138f6e7eaccdb3c0d0ad860131578c6",
+    ];
 
     #[test]
     fn the_order_of_columns_and_rows_does_not_matter_to_the_sum() {
@@ -352,7 +487,9 @@ mod tests {
         let b = batch(events());
         let (x, y) = (b.slice(0, 1), b.slice(1, 2));
         let mut scratch = Vec::new();
-        let parts = fingerprint(&y, &mut scratch).unwrap().plus(fingerprint(&x, &mut scratch).unwrap());
+        let parts = fingerprint(&y, &mut scratch)
+            .unwrap()
+            .plus(fingerprint(&x, &mut scratch).unwrap());
         assert_eq!(parts, sum(&plain));
     }
 
@@ -374,18 +511,28 @@ mod tests {
             Arc::new(Float64Array::from(vec![-1.0, 7.0])),
         ];
         for pair in ints.windows(2) {
-            assert_eq!(hashes(vec![("x", pair[0].clone())]), hashes(vec![("x", pair[1].clone())]));
+            assert_eq!(
+                hashes(vec![("x", pair[0].clone())]),
+                hashes(vec![("x", pair[1].clone())])
+            );
         }
         let times: [ArrayRef; 4] = [
             Arc::new(TimestampSecondArray::from(vec![-3, 5])),
             Arc::new(TimestampMillisecondArray::from(vec![-3_000, 5_000]).with_timezone("+02:00")),
             Arc::new(TimestampMicrosecondArray::from(vec![-3_000_000, 5_000_000])),
-            Arc::new(TimestampNanosecondArray::from(vec![-3_000_000_000, 5_000_000_000])),
+            Arc::new(TimestampNanosecondArray::from(vec![
+                -3_000_000_000,
+                5_000_000_000,
+            ])),
         ];
         for pair in times.windows(2) {
-            assert_eq!(hashes(vec![("x", pair[0].clone())]), hashes(vec![("x", pair[1].clone())]));
+            assert_eq!(
+                hashes(vec![("x", pair[0].clone())]),
+                hashes(vec![("x", pair[1].clone())])
+            );
         }
-        let dict: DictionaryArray<arrow::datatypes::Int8Type> = vec![Some("p"), None].into_iter().collect();
+        let dict: DictionaryArray<arrow::datatypes::Int8Type> =
+            vec![Some("p"), None].into_iter().collect();
         let texts: [ArrayRef; 5] = [
             strings(&[Some("p"), None]),
             Arc::new(LargeStringArray::from(vec![Some("p"), None])),
@@ -394,7 +541,10 @@ mod tests {
             Arc::new(dict),
         ];
         for pair in texts.windows(2) {
-            assert_eq!(hashes(vec![("x", pair[0].clone())]), hashes(vec![("x", pair[1].clone())]));
+            assert_eq!(
+                hashes(vec![("x", pair[0].clone())]),
+                hashes(vec![("x", pair[1].clone())])
+            );
         }
     }
 
@@ -424,8 +574,14 @@ mod tests {
             rows.iter().for_each(|r| b.append_value(r.iter().copied()));
             x(Arc::new(b.finish()))
         };
-        let all =
-            [lists(&[&[Some(1), Some(2)]]), lists(&[&[Some(2), Some(1)]]), lists(&[&[]]), lists(&[&[None]]), lists(&[&[None, None]]), lists(&[&[Some(0)]])];
+        let all = [
+            lists(&[&[Some(1), Some(2)]]),
+            lists(&[&[Some(2), Some(1)]]),
+            lists(&[&[]]),
+            lists(&[&[None]]),
+            lists(&[&[None, None]]),
+            lists(&[&[Some(0)]]),
+        ];
         for (i, a) in all.iter().enumerate() {
             assert!(!all[..i].contains(a), "{i}");
         }
@@ -433,7 +589,12 @@ mod tests {
 
     #[test]
     fn swapping_values_between_rows_changes_the_sum() {
-        let of = |a: [&str; 2], b: [&str; 2]| sum(&hashes(vec![("a", strings(&[Some(a[0]), Some(a[1])])), ("b", strings(&[Some(b[0]), Some(b[1])]))]));
+        let of = |a: [&str; 2], b: [&str; 2]| {
+            sum(&hashes(vec![
+                ("a", strings(&[Some(a[0]), Some(a[1])])),
+                ("b", strings(&[Some(b[0]), Some(b[1])])),
+            ]))
+        };
         assert_ne!(of(["1", "2"], ["x", "y"]), of(["1", "2"], ["y", "x"]));
         assert_eq!(of(["1", "2"], ["x", "y"]), of(["2", "1"], ["y", "x"]));
     }
@@ -448,9 +609,18 @@ mod tests {
             map.values().append_value(i);
             map.append(i % 2 == 0).unwrap();
         }
-        let fixed =
-            FixedSizeListArray::try_new(Arc::new(Field::new("f", DataType::Int32, true)), 2, Arc::new(Int32Array::from_iter_values(0..12)), None).unwrap();
-        let b = batch(vec![("l", Arc::new(list.finish())), ("m", Arc::new(map.finish())), ("f", Arc::new(fixed))]);
+        let fixed = FixedSizeListArray::try_new(
+            Arc::new(Field::new("f", DataType::Int32, true)),
+            2,
+            Arc::new(Int32Array::from_iter_values(0..12)),
+            None,
+        )
+        .unwrap();
+        let b = batch(vec![
+            ("l", Arc::new(list.finish())),
+            ("m", Arc::new(map.finish())),
+            ("f", Arc::new(fixed)),
+        ]);
         let (mut whole, mut part) = (Vec::new(), Vec::new());
         row_hashes(&b, &mut whole).unwrap();
         row_hashes(&b.slice(2, 3), &mut part).unwrap();

@@ -1,12 +1,16 @@
 //! The closed table of leaf types that come back as they were.
 //!
-//! Parquet knows more types than Arrow: text may be JSON, sixteen bytes a UUID, bytes a geometry. What Arrow has no type for is noted in the metadata of the field,
-//! goes along with it through a merge, and is written again. A leaf that is not in the table is refused by name: its file is left alone.
+//! Parquet knows more types than Arrow: text may be JSON, sixteen bytes a UUID, bytes a geometry.
+//! What Arrow has no type for is noted in the metadata of the field, goes along with it through a
+//! merge, and is written again. A leaf that is not in the table is refused by name: its file is
+//! left alone.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Fields, Metadata, Schema, TimeUnit};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Fields, Metadata, Schema, TimeUnit,
+};
 use parquet::arrow::{ArrowSchemaConverter, PARQUET_FIELD_ID_META_KEY};
 use parquet::basic::{ConvertedType, EdgeInterpolationAlgorithm, LogicalType, Type as Physical};
 use parquet::errors::ParquetError;
@@ -28,13 +32,15 @@ pub(super) enum Kept {
     Json,
     Bson,
     Enum,
-    /// Twelve bytes: months, days and milliseconds. As an Arrow interval it would lose one or the other.
+    /// Twelve bytes: months, days and milliseconds. As an Arrow interval it would lose one or the
+    /// other.
     Interval,
     /// A time of day that is adjusted to UTC.
     UtcTime,
     /// Milliseconds to Arrow, and a day in the file.
     Date,
-    /// A time of no zone and any year, as Hive and Spark wrote it. It is read as microseconds and never written.
+    /// A time of no zone and any year, as Hive and Spark wrote it. It is read as microseconds and
+    /// never written.
     Int96,
     Geometry {
         crs: Option<String>,
@@ -52,7 +58,10 @@ pub(super) enum Kept {
 impl Kept {
     /// Whether the values mean something else without it, or with another of its kind.
     fn is_meaning(&self) -> bool {
-        matches!(self, Self::Interval | Self::Geometry { .. } | Self::Geography { .. } | Self::Variant { .. })
+        matches!(
+            self,
+            Self::Interval | Self::Geometry { .. } | Self::Geography { .. } | Self::Variant { .. }
+        )
     }
 
     fn logical(&self, leaf: &Type) -> Option<LogicalType> {
@@ -68,7 +77,8 @@ impl Kept {
             },
             Self::Geometry { crs } => LogicalType::geometry(crs.clone()),
             Self::Geography { crs, algorithm } => {
-                let known = |name: &String| ALGORITHMS.iter().find(|(n, _)| n == name).map(|(_, a)| *a);
+                let known =
+                    |name: &String| ALGORITHMS.iter().find(|(n, _)| n == name).map(|(_, a)| *a);
                 LogicalType::geography(crs.clone(), algorithm.as_ref().and_then(known))
             }
             Self::Variant { version } => LogicalType::variant(*version),
@@ -85,33 +95,79 @@ const ALGORITHMS: [(&str, EdgeInterpolationAlgorithm); 5] = [
     ("KARNEY", EdgeInterpolationAlgorithm::KARNEY),
 ];
 
-/// The table: what there is to be noted of a leaf that is read as `arrow`; or the name of a type that is not in it.
+/// The table: what there is to be noted of a leaf that is read as `arrow`; or the name of a type
+/// that is not in it.
 fn of(leaf: &ColumnDescriptor, arrow: &DataType) -> Result<Option<Kept>, String> {
     use {ConvertedType as C, LogicalType as L, Physical as P};
-    let (physical, logical, converted) = (leaf.physical_type(), leaf.logical_type_ref(), leaf.converted_type());
+    let (physical, logical, converted) = (
+        leaf.physical_type(),
+        leaf.logical_type_ref(),
+        leaf.converted_type(),
+    );
     Ok(match (physical, logical, converted) {
         (_, Some(L::Unknown), _) => None,
         (P::BOOLEAN | P::FLOAT | P::DOUBLE, None, C::NONE) => None,
-        (P::INT32, Some(L::Date), _) | (P::INT32, None, C::DATE) => matches!(arrow, DataType::Date64).then_some(Kept::Date),
-        (P::INT32 | P::INT64, Some(L::Time(time)), _) => time.is_adjusted_to_u_t_c.then_some(Kept::UtcTime),
+        (P::INT32, Some(L::Date), _) | (P::INT32, None, C::DATE) => {
+            matches!(arrow, DataType::Date64).then_some(Kept::Date)
+        }
+        (P::INT32 | P::INT64, Some(L::Time(time)), _) => {
+            time.is_adjusted_to_u_t_c.then_some(Kept::UtcTime)
+        }
         (P::INT32, None, C::TIME_MILLIS) | (P::INT64, None, C::TIME_MICROS) => Some(Kept::UtcTime),
-        (P::INT32 | P::INT64, Some(L::Integer(_) | L::Decimal(_)), _) | (P::INT64, Some(L::Timestamp(_)), _) => None,
-        (P::INT32, None, C::NONE | C::INT_8 | C::INT_16 | C::INT_32 | C::UINT_8 | C::UINT_16 | C::UINT_32 | C::DECIMAL) => None,
-        (P::INT64, None, C::NONE | C::INT_64 | C::UINT_64 | C::TIMESTAMP_MILLIS | C::TIMESTAMP_MICROS | C::DECIMAL) => None,
+        (P::INT32 | P::INT64, Some(L::Integer(_) | L::Decimal(_)), _)
+        | (P::INT64, Some(L::Timestamp(_)), _) => None,
+        (
+            P::INT32,
+            None,
+            C::NONE
+            | C::INT_8
+            | C::INT_16
+            | C::INT_32
+            | C::UINT_8
+            | C::UINT_16
+            | C::UINT_32
+            | C::DECIMAL,
+        ) => None,
+        (
+            P::INT64,
+            None,
+            C::NONE
+            | C::INT_64
+            | C::UINT_64
+            | C::TIMESTAMP_MILLIS
+            | C::TIMESTAMP_MICROS
+            | C::DECIMAL,
+        ) => None,
         (P::INT96, None, C::NONE) => Some(Kept::Int96),
-        (P::BYTE_ARRAY, Some(L::String | L::Decimal(_)), _) | (P::BYTE_ARRAY, None, C::NONE | C::UTF8 | C::DECIMAL) => None,
+        (P::BYTE_ARRAY, Some(L::String | L::Decimal(_)), _)
+        | (P::BYTE_ARRAY, None, C::NONE | C::UTF8 | C::DECIMAL) => None,
         (P::BYTE_ARRAY, Some(L::Json), _) | (P::BYTE_ARRAY, None, C::JSON) => Some(Kept::Json),
         (P::BYTE_ARRAY, Some(L::Bson), _) | (P::BYTE_ARRAY, None, C::BSON) => Some(Kept::Bson),
         (P::BYTE_ARRAY, Some(L::Enum), _) | (P::BYTE_ARRAY, None, C::ENUM) => Some(Kept::Enum),
         (P::BYTE_ARRAY, Some(L::Geometry(g)), _) => Some(Kept::Geometry { crs: g.crs.clone() }),
         (P::BYTE_ARRAY, Some(L::Geography(g)), _) => {
-            let name = |a: &EdgeInterpolationAlgorithm| ALGORITHMS.iter().find(|(_, known)| known == a).map(|(name, _)| (*name).to_owned());
-            let algorithm = g.algorithm.as_ref().map(|a| name(a).ok_or_else(|| format!("GEOGRAPHY with the edges {a:?}"))).transpose()?;
-            Some(Kept::Geography { crs: g.crs.clone(), algorithm })
+            let name = |a: &EdgeInterpolationAlgorithm| {
+                ALGORITHMS
+                    .iter()
+                    .find(|(_, known)| known == a)
+                    .map(|(name, _)| (*name).to_owned())
+            };
+            let algorithm = g
+                .algorithm
+                .as_ref()
+                .map(|a| name(a).ok_or_else(|| format!("GEOGRAPHY with the edges {a:?}")))
+                .transpose()?;
+            Some(Kept::Geography {
+                crs: g.crs.clone(),
+                algorithm,
+            })
         }
         (P::FIXED_LEN_BYTE_ARRAY, Some(L::Uuid), _) => Some(Kept::Uuid),
-        (P::FIXED_LEN_BYTE_ARRAY, Some(L::Float16 | L::Decimal(_)), _) | (P::FIXED_LEN_BYTE_ARRAY, None, C::NONE | C::DECIMAL) => None,
-        (P::FIXED_LEN_BYTE_ARRAY, None, C::INTERVAL) => matches!(arrow, DataType::FixedSizeBinary(_)).then_some(Kept::Interval),
+        (P::FIXED_LEN_BYTE_ARRAY, Some(L::Float16 | L::Decimal(_)), _)
+        | (P::FIXED_LEN_BYTE_ARRAY, None, C::NONE | C::DECIMAL) => None,
+        (P::FIXED_LEN_BYTE_ARRAY, None, C::INTERVAL) => {
+            matches!(arrow, DataType::FixedSizeBinary(_)).then_some(Kept::Interval)
+        }
         (_, Some(logical), _) => return Err(named(logical, Some(physical))),
         (_, None, converted) => return Err(format!("{physical} annotated {converted}")),
     })
@@ -121,20 +177,35 @@ fn named(logical: &LogicalType, of: Option<Physical>) -> String {
     match (logical, of) {
         (LogicalType::Variant(_), _) => "VARIANT".to_owned(),
         (LogicalType::File, _) => "FILE".to_owned(),
-        (LogicalType::_Unknown { field_id }, _) => format!("a type that is not known here (logical type {field_id})"),
+        (LogicalType::_Unknown { field_id }, _) => {
+            format!("a type that is not known here (logical type {field_id})")
+        }
         (other, Some(physical)) => format!("{physical} annotated {other:?}"),
         (other, None) => format!("a group annotated {other:?}"),
     }
 }
 
-/// What is noted of each leaf of a file that is read with `fields`; and why its rows must not be merged, if one is not in the table.
-pub(super) fn survey(descriptor: &SchemaDescriptor, fields: &Fields) -> Result<(Vec<Option<Kept>>, Option<String>), String> {
+/// What is noted of each leaf of a file that is read with `fields`; and why its rows must not be
+/// merged, if one is not in the table.
+pub(super) fn survey(
+    descriptor: &SchemaDescriptor,
+    fields: &Fields,
+) -> Result<(Vec<Option<Kept>>, Option<String>), String> {
     let arrow = types(fields);
     if arrow.len() != descriptor.num_columns() {
-        return Err(format!("it has {} columns, and {} of them can be read", descriptor.num_columns(), arrow.len()));
+        return Err(format!(
+            "it has {} columns, and {} of them can be read",
+            descriptor.num_columns(),
+            arrow.len()
+        ));
     }
-    let left_alone = |name: String, what: String| format!("column `{name}` is {what}: icepack cannot keep it unchanged; the file is left alone");
-    let mut refusal = group_refusal(descriptor.root_schema(), &mut Vec::new()).map(|(name, what)| left_alone(name, what));
+    let left_alone = |name: String, what: String| {
+        format!(
+            "column `{name}` is {what}: icepack cannot keep it unchanged; the file is left alone"
+        )
+    };
+    let mut refusal = group_refusal(descriptor.root_schema(), &mut Vec::new())
+        .map(|(name, what)| left_alone(name, what));
     let mut noted = |(leaf, arrow): (&Arc<ColumnDescriptor>, &DataType)| match of(leaf, arrow) {
         Ok(kept) => kept,
         Err(what) => {
@@ -142,7 +213,12 @@ pub(super) fn survey(descriptor: &SchemaDescriptor, fields: &Fields) -> Result<(
             None
         }
     };
-    let kept = descriptor.columns().iter().zip(&arrow).map(&mut noted).collect();
+    let kept = descriptor
+        .columns()
+        .iter()
+        .zip(&arrow)
+        .map(&mut noted)
+        .collect();
     Ok((kept, refusal))
 }
 
@@ -164,7 +240,8 @@ fn group_refusal<'a>(group: &'a Type, path: &mut Vec<&'a str>) -> Option<(String
     None
 }
 
-/// `field` with each of its leaves replaced. There are as many as Parquet has, and in the same order.
+/// `field` with each of its leaves replaced. There are as many as Parquet has, and in the same
+/// order.
 fn map_leaves(field: &FieldRef, each: &mut dyn FnMut(&FieldRef) -> FieldRef) -> FieldRef {
     use DataType as T;
     let data_type = match field.data_type() {
@@ -177,7 +254,11 @@ fn map_leaves(field: &FieldRef, each: &mut dyn FnMut(&FieldRef) -> FieldRef) -> 
         T::Struct(fields) => T::Struct(map_all(fields, each)),
         _ => return each(field),
     };
-    if data_type == *field.data_type() { Arc::clone(field) } else { Arc::new(Field::clone(field).with_data_type(data_type)) }
+    if data_type == *field.data_type() {
+        Arc::clone(field)
+    } else {
+        Arc::new(Field::clone(field).with_data_type(data_type))
+    }
 }
 
 fn map_all(fields: &Fields, each: &mut dyn FnMut(&FieldRef) -> FieldRef) -> Fields {
@@ -194,7 +275,8 @@ pub(super) fn types(fields: &Fields) -> Vec<DataType> {
     found
 }
 
-/// How INT96 is read: years 1 and 9999 are far outside of what nanoseconds hold. Readers take it for an instant, whatever it says of a zone: nothing.
+/// How INT96 is read: years 1 and 9999 are far outside of what nanoseconds hold. Readers take it
+/// for an instant, whatever it says of a zone: nothing.
 fn int96() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
@@ -209,14 +291,22 @@ pub(super) fn decoded(fields: &Fields, kept: &[Option<Kept>]) -> Fields {
 }
 
 /// `fields` with what they are in Parquet.
-pub(super) fn noted(fields: &Fields, kept: &[Option<Kept>], descriptor: &SchemaDescriptor) -> Fields {
+pub(super) fn noted(
+    fields: &Fields,
+    kept: &[Option<Kept>],
+    descriptor: &SchemaDescriptor,
+) -> Fields {
     let mut kept = kept.iter();
     let with = |field: &FieldRef, key: &str, value: String| {
         let mut metadata = field.metadata().clone();
         metadata.insert(key, value);
         Arc::new(Field::clone(field).with_metadata(metadata))
     };
-    let noted = map_all(fields, &mut |leaf| match kept.next().and_then(Option::as_ref).and_then(|k| serde_json::to_string(k).ok()) {
+    let noted = map_all(fields, &mut |leaf| match kept
+        .next()
+        .and_then(Option::as_ref)
+        .and_then(|k| serde_json::to_string(k).ok())
+    {
         Some(note) => with(leaf, KEY, note),
         None => Arc::clone(leaf),
     });
@@ -232,7 +322,9 @@ pub(super) fn noted(fields: &Fields, kept: &[Option<Kept>], descriptor: &SchemaD
             field = with(&field, PARQUET_FIELD_ID_META_KEY, info.id().to_string());
         }
         match info.logical_type_ref() {
-            Some(LogicalType::Variant(v)) => match serde_json::to_string(&Kept::Variant { version: v.specification_version }) {
+            Some(LogicalType::Variant(v)) => match serde_json::to_string(&Kept::Variant {
+                version: v.specification_version,
+            }) {
                 Ok(note) => with(&field, KEY, note),
                 Err(_) => field,
             },
@@ -249,9 +341,15 @@ fn note(field: &Field) -> Option<Kept> {
 /// What a field is, for people.
 pub(super) fn told(field: &Field) -> String {
     match note(field) {
-        Some(Kept::Geometry { crs }) => format!("GEOMETRY({})", crs.as_deref().unwrap_or("OGC:CRS84")),
+        Some(Kept::Geometry { crs }) => {
+            format!("GEOMETRY({})", crs.as_deref().unwrap_or("OGC:CRS84"))
+        }
         Some(Kept::Geography { crs, algorithm }) => {
-            format!("GEOGRAPHY({}, {})", crs.as_deref().unwrap_or("OGC:CRS84"), algorithm.as_deref().unwrap_or("SPHERICAL"))
+            format!(
+                "GEOGRAPHY({}, {})",
+                crs.as_deref().unwrap_or("OGC:CRS84"),
+                algorithm.as_deref().unwrap_or("SPHERICAL")
+            )
         }
         Some(Kept::Interval) => "INTERVAL".to_owned(),
         Some(Kept::Variant { .. }) => format!("VARIANT of {}", field.data_type()),
@@ -259,15 +357,19 @@ pub(super) fn told(field: &Field) -> String {
     }
 }
 
-/// The type of `field` where it is to be united with `other`. INT96 says nothing of a zone, and takes the other's.
+/// The type of `field` where it is to be united with `other`. INT96 says nothing of a zone, and
+/// takes the other's.
 pub(super) fn beside(field: &Field, other: &Field) -> DataType {
     match (note(field), other.data_type()) {
-        (Some(Kept::Int96), DataType::Timestamp(_, zone)) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
+        (Some(Kept::Int96), DataType::Timestamp(_, zone)) => {
+            DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
+        }
         _ => field.data_type().clone(),
     }
 }
 
-/// The metadata of two fields that become one: what both say. None where one would mean something else without its own.
+/// The metadata of two fields that become one: what both say. None where one would mean something
+/// else without its own.
 pub(super) fn joined(a: &Field, b: &Field) -> Option<Metadata> {
     match (a.data_type(), b.data_type()) {
         (DataType::Null, _) => return Some(b.metadata().clone()),
@@ -275,16 +377,22 @@ pub(super) fn joined(a: &Field, b: &Field) -> Option<Metadata> {
         _ => {}
     }
     let (x, y) = (note(a), note(b));
-    if matches!(x, Some(Kept::Variant { .. })) && canonical(a.data_type()) != canonical(b.data_type()) {
+    if matches!(x, Some(Kept::Variant { .. }))
+        && canonical(a.data_type()) != canonical(b.data_type())
+    {
         // A number of another width is another value to a variant.
         return None;
     }
     if x != y && (x.is_some_and(|k| k.is_meaning()) || y.is_some_and(|k| k.is_meaning())) {
         return None;
     }
-    let extended = EXTENSION.iter().all(|key| a.metadata().get(key) == b.metadata().get(key));
+    let extended = EXTENSION
+        .iter()
+        .all(|key| a.metadata().get(key) == b.metadata().get(key));
     let mut both = a.metadata().clone();
-    both.retain(|key, value| b.metadata().get(key) == Some(&*value) && (extended || !EXTENSION.contains(&key.as_str())));
+    both.retain(|key, value| {
+        b.metadata().get(key) == Some(&*value) && (extended || !EXTENSION.contains(&key.as_str()))
+    });
     Some(both)
 }
 
@@ -297,29 +405,60 @@ fn rebuilt(tree: &TypePtr, at: &mut usize, other: Other<'_>) -> Result<TypePtr, 
         *at += 1;
         return Ok(other(leaf, tree)?.map_or_else(|| Arc::clone(tree), Arc::new));
     }
-    let fields = tree.get_fields().iter().map(|f| rebuilt(f, at, other)).collect::<Result<_, _>>()?;
-    group(tree, fields, tree.get_basic_info().logical_type_ref().cloned())
+    let fields = tree
+        .get_fields()
+        .iter()
+        .map(|f| rebuilt(f, at, other))
+        .collect::<Result<_, _>>()?;
+    group(
+        tree,
+        fields,
+        tree.get_basic_info().logical_type_ref().cloned(),
+    )
 }
 
-fn group(like: &Type, fields: Vec<TypePtr>, logical: Option<LogicalType>) -> Result<TypePtr, ParquetError> {
+fn group(
+    like: &Type,
+    fields: Vec<TypePtr>,
+    logical: Option<LogicalType>,
+) -> Result<TypePtr, ParquetError> {
     let info = like.get_basic_info();
     let id = info.has_id().then(|| info.id());
-    let mut group = Type::group_type_builder(like.name()).with_fields(fields).with_converted_type(info.converted_type()).with_logical_type(logical).with_id(id);
+    let mut group = Type::group_type_builder(like.name())
+        .with_fields(fields)
+        .with_converted_type(info.converted_type())
+        .with_logical_type(logical)
+        .with_id(id);
     if info.has_repetition() {
         group = group.with_repetition(info.repetition());
     }
     group.build().map(Arc::new)
 }
 
-fn with_leaves(schema: &SchemaDescriptor, other: Other<'_>) -> Result<SchemaDescriptor, ParquetError> {
-    Ok(SchemaDescriptor::new(rebuilt(&schema.root_schema_ptr(), &mut 0, other)?))
+fn with_leaves(
+    schema: &SchemaDescriptor,
+    other: Other<'_>,
+) -> Result<SchemaDescriptor, ParquetError> {
+    Ok(SchemaDescriptor::new(rebuilt(
+        &schema.root_schema_ptr(),
+        &mut 0,
+        other,
+    )?))
 }
 
 /// A leaf of the same place and bytes, annotated otherwise.
-fn annotated(leaf: &Type, physical: Physical, length: i32, logical: Option<LogicalType>, converted: ConvertedType) -> Result<Type, ParquetError> {
+fn annotated(
+    leaf: &Type,
+    physical: Physical,
+    length: i32,
+    logical: Option<LogicalType>,
+    converted: ConvertedType,
+) -> Result<Type, ParquetError> {
     let info = leaf.get_basic_info();
-    let builder =
-        Type::primitive_type_builder(leaf.name(), physical).with_repetition(info.repetition()).with_length(length).with_id(info.has_id().then(|| info.id()));
+    let builder = Type::primitive_type_builder(leaf.name(), physical)
+        .with_repetition(info.repetition())
+        .with_length(length)
+        .with_id(info.has_id().then(|| info.id()));
     match logical {
         Some(_) => builder.with_logical_type(logical).build(),
         None => builder.with_converted_type(converted).build(),
@@ -333,7 +472,8 @@ fn length(leaf: &Type) -> i32 {
     }
 }
 
-/// The Parquet schema of a file of rows of `schema`: the one place that says how a column is written.
+/// The Parquet schema of a file of rows of `schema`: the one place that says how a column is
+/// written.
 pub(super) fn parquet_schema(schema: &Schema) -> Result<SchemaDescriptor, ParquetError> {
     let plain = ArrowSchemaConverter::new().convert(schema)?;
     let mut kept = Vec::new();
@@ -346,31 +486,67 @@ pub(super) fn parquet_schema(schema: &Schema) -> Result<SchemaDescriptor, Parque
         return Ok(plain);
     }
     with_leaves(&plain, &|i, leaf| {
-        let Some(kept) = kept.get(i).and_then(Option::as_ref) else { return Ok(None) };
+        let Some(kept) = kept.get(i).and_then(Option::as_ref) else {
+            return Ok(None);
+        };
         match kept {
             Kept::Int96 => Ok(None),
-            Kept::Interval => annotated(leaf, Physical::FIXED_LEN_BYTE_ARRAY, 12, None, ConvertedType::INTERVAL).map(Some),
-            Kept::Date => annotated(leaf, Physical::INT32, -1, Some(LogicalType::Date), ConvertedType::NONE).map(Some),
-            _ => annotated(leaf, leaf.get_physical_type(), length(leaf), kept.logical(leaf), ConvertedType::NONE).map(Some),
+            Kept::Interval => annotated(
+                leaf,
+                Physical::FIXED_LEN_BYTE_ARRAY,
+                12,
+                None,
+                ConvertedType::INTERVAL,
+            )
+            .map(Some),
+            Kept::Date => annotated(
+                leaf,
+                Physical::INT32,
+                -1,
+                Some(LogicalType::Date),
+                ConvertedType::NONE,
+            )
+            .map(Some),
+            _ => annotated(
+                leaf,
+                leaf.get_physical_type(),
+                length(leaf),
+                kept.logical(leaf),
+                ConvertedType::NONE,
+            )
+            .map(Some),
         }
     })
 }
 
-fn with_variants(plain: SchemaDescriptor, schema: &Schema) -> Result<SchemaDescriptor, ParquetError> {
+fn with_variants(
+    plain: SchemaDescriptor,
+    schema: &Schema,
+) -> Result<SchemaDescriptor, ParquetError> {
     let is_variant = |f: &FieldRef| matches!(note(f), Some(Kept::Variant { .. }));
     if !schema.fields().iter().any(is_variant) {
         return Ok(plain);
     }
     let root = plain.root_schema();
     let column = |(parquet, field): (&TypePtr, &FieldRef)| match note(field) {
-        Some(kept @ Kept::Variant { .. }) if parquet.is_group() => group(parquet, parquet.get_fields().to_vec(), kept.logical(parquet)),
+        Some(kept @ Kept::Variant { .. }) if parquet.is_group() => group(
+            parquet,
+            parquet.get_fields().to_vec(),
+            kept.logical(parquet),
+        ),
         _ => Ok(Arc::clone(parquet)),
     };
-    let columns = root.get_fields().iter().zip(schema.fields()).map(column).collect::<Result<_, _>>()?;
+    let columns = root
+        .get_fields()
+        .iter()
+        .zip(schema.fields())
+        .map(column)
+        .collect::<Result<_, _>>()?;
     Ok(SchemaDescriptor::new(group(root, columns, None)?))
 }
 
-/// The Arrow schema that goes into a file of rows of `schema`. What is noted of its leaves is in the file itself. The pairs are in both: pyarrow looks here alone.
+/// The Arrow schema that goes into a file of rows of `schema`. What is noted of its leaves is in
+/// the file itself. The pairs are in both: pyarrow looks here alone.
 pub(super) fn embedded(schema: &Schema) -> Schema {
     let mut without = |field: &FieldRef| {
         if !field.metadata().contains_key(KEY) {
@@ -381,31 +557,69 @@ pub(super) fn embedded(schema: &Schema) -> Schema {
         Arc::new(Field::clone(field).with_metadata(metadata))
     };
     let leaves = map_all(schema.fields(), &mut without);
-    Schema::new_with_metadata(leaves.iter().map(without).collect::<Vec<_>>(), schema.metadata().clone())
+    Schema::new_with_metadata(
+        leaves.iter().map(without).collect::<Vec<_>>(),
+        schema.metadata().clone(),
+    )
 }
 
-/// The schema to decode a file by where it has intervals: as bytes, but for those that its writer had as an Arrow type, of which `hints` tells.
-pub(super) fn without_intervals(schema: &SchemaDescriptor, hints: Option<&Schema>) -> Result<Option<SchemaDescriptor>, ParquetError> {
-    let hints = hints.map(|h| types(h.fields())).filter(|h| h.len() == schema.num_columns()).unwrap_or_default();
-    let is_bytes = |i: usize, leaf: &Type| is_interval(leaf) && !matches!(hints.get(i), Some(DataType::Interval(_)));
-    if !schema.columns().iter().enumerate().any(|(i, c)| is_bytes(i, c.self_type())) {
+/// The schema to decode a file by where it has intervals: as bytes, but for those that its writer
+/// had as an Arrow type, of which `hints` tells.
+pub(super) fn without_intervals(
+    schema: &SchemaDescriptor,
+    hints: Option<&Schema>,
+) -> Result<Option<SchemaDescriptor>, ParquetError> {
+    let hints = hints
+        .map(|h| types(h.fields()))
+        .filter(|h| h.len() == schema.num_columns())
+        .unwrap_or_default();
+    let is_bytes = |i: usize, leaf: &Type| {
+        is_interval(leaf) && !matches!(hints.get(i), Some(DataType::Interval(_)))
+    };
+    if !schema
+        .columns()
+        .iter()
+        .enumerate()
+        .any(|(i, c)| is_bytes(i, c.self_type()))
+    {
         return Ok(None);
     }
-    let plain =
-        |i: usize, leaf: &Type| is_bytes(i, leaf).then(|| annotated(leaf, Physical::FIXED_LEN_BYTE_ARRAY, length(leaf), None, ConvertedType::NONE)).transpose();
+    let plain = |i: usize, leaf: &Type| {
+        is_bytes(i, leaf)
+            .then(|| {
+                annotated(
+                    leaf,
+                    Physical::FIXED_LEN_BYTE_ARRAY,
+                    length(leaf),
+                    None,
+                    ConvertedType::NONE,
+                )
+            })
+            .transpose()
+    };
     with_leaves(schema, &plain).map(Some)
 }
 
-/// Whether all decimals of `batch` fit into as many bytes as their precision is written in. In the file they came from there may have been more.
+/// Whether all decimals of `batch` fit into as many bytes as their precision is written in. In the
+/// file they came from there may have been more.
 ///
 /// # Errors
 /// The column with one that does not, in a sentence.
 pub fn check_decimals(batch: &RecordBatch) -> Result<(), String> {
-    match batch.schema_ref().fields().iter().zip(batch.columns()).find(|(_, array)| !decimals_fit(array)) {
+    match batch
+        .schema_ref()
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .find(|(_, array)| !decimals_fit(array))
+    {
         None => Ok(()),
         Some((field, _)) => {
             let what = "holds decimals with more digits than its type has";
-            Err(format!("column `{}` {what}: icepack cannot keep it unchanged; the file is left alone", field.name()))
+            Err(format!(
+                "column `{}` {what}: icepack cannot keep it unchanged; the file is left alone",
+                field.name()
+            ))
         }
     }
 }
@@ -413,15 +627,34 @@ pub fn check_decimals(batch: &RecordBatch) -> Result<(), String> {
 fn decimals_fit(array: &dyn Array) -> bool {
     use DataType as T;
     match array.data_type() {
-        T::Decimal128(..=9, _) => array.as_primitive::<Decimal128Type>().iter().flatten().all(|v| i32::try_from(v).is_ok()),
-        T::Decimal128(..=18, _) => array.as_primitive::<Decimal128Type>().iter().flatten().all(|v| i64::try_from(v).is_ok()),
-        T::Decimal128(p, _) => array.as_primitive::<Decimal128Type>().validate_decimal_precision(*p).is_ok(),
-        T::Decimal256(p, _) => array.as_primitive::<Decimal256Type>().validate_decimal_precision(*p).is_ok(),
+        T::Decimal128(..=9, _) => array
+            .as_primitive::<Decimal128Type>()
+            .iter()
+            .flatten()
+            .all(|v| i32::try_from(v).is_ok()),
+        T::Decimal128(..=18, _) => array
+            .as_primitive::<Decimal128Type>()
+            .iter()
+            .flatten()
+            .all(|v| i64::try_from(v).is_ok()),
+        T::Decimal128(p, _) => array
+            .as_primitive::<Decimal128Type>()
+            .validate_decimal_precision(*p)
+            .is_ok(),
+        T::Decimal256(p, _) => array
+            .as_primitive::<Decimal256Type>()
+            .validate_decimal_precision(*p)
+            .is_ok(),
         T::List(_) => decimals_fit(array.as_list::<i32>().values()),
         T::LargeList(_) => decimals_fit(array.as_list::<i64>().values()),
         T::FixedSizeList(..) => decimals_fit(array.as_fixed_size_list().values()),
         T::Struct(_) => array.as_struct().columns().iter().all(|a| decimals_fit(a)),
-        T::Map(..) => array.as_map().entries().columns().iter().all(|a| decimals_fit(a)),
+        T::Map(..) => array
+            .as_map()
+            .entries()
+            .columns()
+            .iter()
+            .all(|a| decimals_fit(a)),
         T::Dictionary(..) => decimals_fit(array.as_any_dictionary().values()),
         _ => true,
     }

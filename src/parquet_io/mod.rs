@@ -1,4 +1,5 @@
-//! Parquet in and out, below the stages: columns united by name, rows fingerprinted, files read and written in bounded memory.
+//! Parquet in and out, below the stages: columns united by name, rows fingerprinted, files read and
+//! written in bounded memory.
 
 pub mod append;
 pub mod footer;

@@ -1,4 +1,5 @@
-//! Key-value pairs in a footer that are not ours: what all files of a merge say goes on, unless the rows would mean something else without the rest.
+//! Key-value pairs in a footer that are not ours: what all files of a merge say goes on, unless the
+//! rows would mean something else without the rest.
 
 use std::collections::BTreeMap;
 
@@ -26,17 +27,27 @@ pub(super) fn own(metadata: &Metadata) -> Metadata {
 ///
 /// # Errors
 /// Why rows of both would not mean what they mean now, in a sentence.
-pub(super) fn joined(ours: &Metadata, columns: &[Field], file: &Schema) -> Result<Metadata, String> {
+pub(super) fn joined(
+    ours: &Metadata,
+    columns: &[Field],
+    file: &Schema,
+) -> Result<Metadata, String> {
     let theirs = own(file.metadata());
     if ours.get(LEGACY_TIMES) != theirs.get(LEGACY_TIMES) {
-        return Err(format!("its key `{LEGACY_TIMES}` says how its times are meant, and the files before it say otherwise"));
+        return Err(format!(
+            "its key `{LEGACY_TIMES}` says how its times are meant, and the files before it say \
+             otherwise"
+        ));
     }
     let mut joined = ours.clone();
     joined.retain(|key, value| theirs.get(key) == Some(&*value));
     let has_column = |name: &str| columns.iter().any(|c| c.name() == name);
     let geo = match (ours.get(GEO), theirs.get(GEO)) {
         (None, None) => None,
-        (Some(a), Some(b)) => Some(both(a, b).ok_or("its key `geo` says other things of a geometry than the files before it")?),
+        (Some(a), Some(b)) => Some(
+            both(a, b)
+                .ok_or("its key `geo` says other things of a geometry than the files before it")?,
+        ),
         (Some(a), None) => Some(alone(a, &|name| file.column_with_name(name).is_some())?),
         (None, Some(b)) => Some(alone(b, &has_column)?),
     };
@@ -46,10 +57,20 @@ pub(super) fn joined(ours: &Metadata, columns: &[Field], file: &Schema) -> Resul
 
 /// What one file says, where the others have none of its geometries.
 fn alone(geo: &str, has_column: &dyn Fn(&str) -> bool) -> Result<String, String> {
-    let other = || "its key `geo` is missing in other files with the same geometries, or they in it".to_owned();
-    let parsed: Value = serde_json::from_str(geo).map_err(|e| format!("its key `geo` cannot be read: {e}"))?;
-    let columns = parsed.get("columns").and_then(Value::as_object).ok_or_else(other)?;
-    if columns.keys().any(|name| has_column(name)) { Err(other()) } else { Ok(geo.to_owned()) }
+    let other = || {
+        "its key `geo` is missing in other files with the same geometries, or they in it".to_owned()
+    };
+    let parsed: Value =
+        serde_json::from_str(geo).map_err(|e| format!("its key `geo` cannot be read: {e}"))?;
+    let columns = parsed
+        .get("columns")
+        .and_then(Value::as_object)
+        .ok_or_else(other)?;
+    if columns.keys().any(|name| has_column(name)) {
+        Err(other())
+    } else {
+        Ok(geo.to_owned())
+    }
 }
 
 /// What two files say. Bounds and kinds of geometries are of a file's own rows; both are optional.
@@ -57,7 +78,8 @@ fn both(a: &str, b: &str) -> Option<String> {
     if a == b {
         return Some(a.to_owned());
     }
-    let (mut x, mut y): (Value, Value) = (serde_json::from_str(a).ok()?, serde_json::from_str(b).ok()?);
+    let (mut x, mut y): (Value, Value) =
+        (serde_json::from_str(a).ok()?, serde_json::from_str(b).ok()?);
     let (kinds, others) = (take_own(&mut x)?, take_own(&mut y)?);
     if x != y {
         return None;
@@ -65,7 +87,10 @@ fn both(a: &str, b: &str) -> Option<String> {
     for (name, column) in x.get_mut("columns")?.as_object_mut()? {
         // An empty list stands for any.
         let known = kinds.get(name).filter(|k| others.get(name) == Some(*k));
-        column.as_object_mut()?.insert("geometry_types".to_owned(), known.cloned().unwrap_or_else(|| Value::Array(Vec::new())));
+        column.as_object_mut()?.insert(
+            "geometry_types".to_owned(),
+            known.cloned().unwrap_or_else(|| Value::Array(Vec::new())),
+        );
     }
     serde_json::to_string(&x).ok()
 }
@@ -76,7 +101,12 @@ fn take_own(geo: &mut Value) -> Option<BTreeMap<String, Value>> {
     for (name, column) in geo.get_mut("columns")?.as_object_mut()? {
         let column = column.as_object_mut()?;
         column.remove("bbox");
-        kinds.insert(name.clone(), column.remove("geometry_types").unwrap_or_else(|| Value::Array(Vec::new())));
+        kinds.insert(
+            name.clone(),
+            column
+                .remove("geometry_types")
+                .unwrap_or_else(|| Value::Array(Vec::new())),
+        );
     }
     Some(kinds)
 }
@@ -90,23 +120,46 @@ mod tests {
     const GEOMETRY: &str = r#"{"columns":{"g":{"bbox":[0,1],"encoding":"WKB","geometry_types":["Point"]}},"primary_column":"g","version":"1.1.0"}"#;
 
     fn file(columns: &[&str], pairs: &[(&str, &str)]) -> Schema {
-        let fields: Vec<Field> = columns.iter().map(|c| Field::new(*c, DataType::Binary, true)).collect();
+        let fields: Vec<Field> = columns
+            .iter()
+            .map(|c| Field::new(*c, DataType::Binary, true))
+            .collect();
         Schema::new_with_metadata(fields, pairs.iter().copied().collect::<Metadata>())
     }
 
     fn join(a: &Schema, b: &Schema) -> Result<BTreeMap<String, String>, String> {
         let columns: Vec<Field> = a.fields().iter().map(|f| Field::clone(f)).collect();
-        joined(&own(a.metadata()), &columns, b).map(|found| found.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
+        joined(&own(a.metadata()), &columns, b)
+            .map(|found| found.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]
     fn what_all_say_goes_on_and_ours_does_not() {
-        let a = file(&[], &[("x", "1"), ("y", "1"), ("icepack.run", "r"), (ARROW_SCHEMA_META_KEY, "s")]);
-        let b = file(&[], &[("x", "1"), ("y", "2"), ("icepack.run", "r"), (ARROW_SCHEMA_META_KEY, "s")]);
+        let a = file(
+            &[],
+            &[
+                ("x", "1"),
+                ("y", "1"),
+                ("icepack.run", "r"),
+                (ARROW_SCHEMA_META_KEY, "s"),
+            ],
+        );
+        let b = file(
+            &[],
+            &[
+                ("x", "1"),
+                ("y", "2"),
+                ("icepack.run", "r"),
+                (ARROW_SCHEMA_META_KEY, "s"),
+            ],
+        );
         assert_eq!(join(&a, &b).unwrap(), pairs(&[("x", "1")]));
     }
 
@@ -114,27 +167,58 @@ mod tests {
     fn geometries_of_one_kind_go_together_without_their_bounds() {
         let other = GEOMETRY.replace("[0,1]", "[5,7]");
         let want = r#"{"columns":{"g":{"encoding":"WKB","geometry_types":["Point"]}},"primary_column":"g","version":"1.1.0"}"#;
-        assert_eq!(join(&file(&["g"], &[(GEO, GEOMETRY)]), &file(&["g"], &[(GEO, &other)])).unwrap(), pairs(&[(GEO, want)]));
+        assert_eq!(
+            join(
+                &file(&["g"], &[(GEO, GEOMETRY)]),
+                &file(&["g"], &[(GEO, &other)])
+            )
+            .unwrap(),
+            pairs(&[(GEO, want)])
+        );
         let want = want.replace("[\"Point\"]", "[]");
-        assert_eq!(join(&file(&["g"], &[(GEO, GEOMETRY)]), &file(&["g"], &[(GEO, &other.replace("Point", "Polygon"))])).unwrap(), pairs(&[(GEO, &want)]));
+        assert_eq!(
+            join(
+                &file(&["g"], &[(GEO, GEOMETRY)]),
+                &file(&["g"], &[(GEO, &other.replace("Point", "Polygon"))])
+            )
+            .unwrap(),
+            pairs(&[(GEO, &want)])
+        );
     }
 
     #[test]
     fn geometries_that_would_mean_something_else_do_not_go_together() {
         let with = file(&["g"], &[(GEO, GEOMETRY)]);
         let crs = GEOMETRY.replace("\"encoding\"", "\"crs\":null,\"encoding\"");
-        assert_eq!(join(&with, &file(&["g"], &[(GEO, &crs)])).unwrap_err(), "its key `geo` says other things of a geometry than the files before it");
-        let missing = "its key `geo` is missing in other files with the same geometries, or they in it";
+        assert_eq!(
+            join(&with, &file(&["g"], &[(GEO, &crs)])).unwrap_err(),
+            "its key `geo` says other things of a geometry than the files before it"
+        );
+        let missing =
+            "its key `geo` is missing in other files with the same geometries, or they in it";
         assert_eq!(join(&with, &file(&["g"], &[])).unwrap_err(), missing);
         assert_eq!(join(&file(&["g"], &[]), &with).unwrap_err(), missing);
-        assert_eq!(join(&with, &file(&["a"], &[])).unwrap(), pairs(&[(GEO, GEOMETRY)]));
-        assert_eq!(join(&file(&["a"], &[]), &with).unwrap(), pairs(&[(GEO, GEOMETRY)]));
+        assert_eq!(
+            join(&with, &file(&["a"], &[])).unwrap(),
+            pairs(&[(GEO, GEOMETRY)])
+        );
+        assert_eq!(
+            join(&file(&["a"], &[]), &with).unwrap(),
+            pairs(&[(GEO, GEOMETRY)])
+        );
     }
 
     #[test]
     fn times_of_two_calendars_do_not_go_together() {
-        let why = "its key `org.apache.spark.legacyDateTime` says how its times are meant, and the files before it say otherwise";
-        assert_eq!(join(&file(&[], &[(LEGACY_TIMES, "")]), &file(&[], &[])).unwrap_err(), why);
-        assert_eq!(join(&file(&[], &[]), &file(&[], &[(LEGACY_TIMES, "")])).unwrap_err(), why);
+        let why = "its key `org.apache.spark.legacyDateTime` says how its times are meant, and \
+                   the files before it say otherwise";
+        assert_eq!(
+            join(&file(&[], &[(LEGACY_TIMES, "")]), &file(&[], &[])).unwrap_err(),
+            why
+        );
+        assert_eq!(
+            join(&file(&[], &[]), &file(&[], &[(LEGACY_TIMES, "")])).unwrap_err(),
+            why
+        );
     }
 }

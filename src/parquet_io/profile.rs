@@ -1,4 +1,5 @@
-//! What a merge must know of a file before it opens it: the range of its times, and whether they are in order.
+//! What a merge must know of a file before it opens it: the range of its times, and whether they
+//! are in order.
 
 use arrow::datatypes::TimeUnit;
 
@@ -28,22 +29,41 @@ pub struct Profile {
 }
 
 impl Input {
-    /// Reads the column `timestamp` and nothing else. None where the file has no such column, or it is not a timestamp.
+    /// Reads the column `timestamp` and nothing else. None where the file has no such column, or it
+    /// is not a timestamp.
     ///
     /// # Errors
     /// As [`super::read::Reader::next_batch`].
     pub fn profile(&self, timestamp: &str, now: Micros) -> Result<Option<Profile>> {
-        let Ok(field) = self.schema().field_with_name(timestamp) else { return Ok(None) };
+        let Ok(field) = self.schema().field_with_name(timestamp) else {
+            return Ok(None);
+        };
         let plain = canonical(field.data_type());
-        let Some(unit) = time::unit_of(&plain) else { return Ok(None) };
-        let (dated, later) = (first_not_before(Micros::EPOCH_2000, unit), last_not_after(now, unit));
-        let mut found = Profile { unit, keys: None, min: None, max: None, undated: 0, future: 0, sorted: true };
+        let Some(unit) = time::unit_of(&plain) else {
+            return Ok(None);
+        };
+        let (dated, later) = (
+            first_not_before(Micros::EPOCH_2000, unit),
+            last_not_after(now, unit),
+        );
+        let mut found = Profile {
+            unit,
+            keys: None,
+            min: None,
+            max: None,
+            undated: 0,
+            future: 0,
+            sorted: true,
+        };
         let mut reader = self.reader(Some(timestamp))?;
         let mut last = i64::MIN;
         let mut span: Option<(i64, i64)> = None;
         while let Some(batch) = reader.next_batch()? {
-            let column = arrow::compute::cast(batch.column(0), &plain).map_err(|e| self.ident.bad(e.to_string()))?;
-            let Some(keys) = time::keys(&column) else { return Ok(None) };
+            let column = arrow::compute::cast(batch.column(0), &plain)
+                .map_err(|e| self.ident.bad(e.to_string()))?;
+            let Some(keys) = time::keys(&column) else {
+                return Ok(None);
+            };
             for &key in keys.iter() {
                 found.sorted &= last <= key;
                 last = key;
@@ -52,7 +72,11 @@ impl Input {
                 if key >= dated {
                     span = Some(span.map_or((key, key), |(a, b)| (a.min(key), b.max(key))));
                 }
-                found.keys = Some(found.keys.map_or((key, key), |(a, b)| (a.min(key), b.max(key))));
+                found.keys = Some(
+                    found
+                        .keys
+                        .map_or((key, key), |(a, b)| (a.min(key), b.max(key))),
+                );
             }
         }
         found.min = span.map(|(min, _)| floor_micros(min, unit));

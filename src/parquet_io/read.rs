@@ -15,7 +15,10 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, ProjectionMask};
 use parquet::basic::{Encoding, Type as Physical};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy, RowGroupMetaData};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader,
+    ParquetStatisticsPolicy, RowGroupMetaData,
+};
 use parquet::schema::types::SchemaDescriptor;
 
 use super::pages::{self, Chunk};
@@ -26,10 +29,12 @@ use crate::error::Result;
 use exact::Rule;
 pub use reader::Reader;
 
-/// The last bytes of a file that are fetched to find its footer: it is in them unless the file has very many row groups.
+/// The last bytes of a file that are fetched to find its footer: it is in them unless the file has
+/// very many row groups.
 pub const TAIL: u64 = 128 << 10;
 
-/// No footer of a sane file is longer, and a larger one would not fit into the memory that the job is given.
+/// No footer of a sane file is longer, and a larger one would not fit into the memory that the job
+/// is given.
 const MAX_FOOTER: u64 = 64 << 20;
 
 /// More rows, or bytes, than these are no file's: sums of such numbers overflow.
@@ -47,12 +52,18 @@ pub const BATCH_BYTES: u64 = 1 << 20;
 /// Rows of a batch, at most and at least.
 const BATCH_ROWS: Range<u64> = 16..8_192;
 
-/// Runs `f`, a piece of decoding. The parquet crate checks much, but not everything: damaged or hostile files can make it panic. A panic is the
-/// file's fault, and only its own.
+/// Runs `f`, a piece of decoding. The parquet crate checks much, but not everything: damaged or
+/// hostile files can make it panic. A panic is the file's fault, and only its own.
 pub(super) fn guard<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(format!("the decoder panicked: {}", text.unwrap_or("no message")))
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(format!(
+            "the decoder panicked: {}",
+            text.unwrap_or("no message")
+        ))
     })
 }
 
@@ -64,20 +75,35 @@ pub fn footer_len(tail: &[u8], size: u64) -> Result<u64, String> {
     if size == 0 {
         return Err("it is empty (0 bytes)".to_owned());
     }
-    let Some(trailer) = tail.last_chunk::<TRAILER>().filter(|_| size > TRAILER as u64) else {
-        return Err(format!("it is too short to be a Parquet file ({size} bytes)"));
+    let Some(trailer) = tail
+        .last_chunk::<TRAILER>()
+        .filter(|_| size > TRAILER as u64)
+    else {
+        return Err(format!(
+            "it is too short to be a Parquet file ({size} bytes)"
+        ));
     };
     match &trailer[4..] {
         b"PAR1" => {}
         b"PARE" => return Err("its footer is encrypted, and icepack has no keys".to_owned()),
-        _ => return Err("it is not a Parquet file, or was cut off: it does not end in PAR1".to_owned()),
+        _ => {
+            return Err(
+                "it is not a Parquet file, or was cut off: it does not end in PAR1".to_owned(),
+            );
+        }
     }
-    let len = u64::from(u32::from_le_bytes([trailer[0], trailer[1], trailer[2], trailer[3]])) + TRAILER as u64;
+    let len = u64::from(u32::from_le_bytes([
+        trailer[0], trailer[1], trailer[2], trailer[3],
+    ])) + TRAILER as u64;
     if len > size {
-        return Err(format!("its footer claims {len} bytes, and the file has {size}"));
+        return Err(format!(
+            "its footer claims {len} bytes, and the file has {size}"
+        ));
     }
     if len > MAX_FOOTER {
-        return Err(format!("its footer has {len} bytes, more than the {MAX_FOOTER} that are read"));
+        return Err(format!(
+            "its footer has {len} bytes, more than the {MAX_FOOTER} that are read"
+        ));
     }
     Ok(len)
 }
@@ -108,31 +134,58 @@ pub struct Input {
 }
 
 impl Input {
-    /// Opens a file that is one of ours. `tail` holds at least as many of its last bytes as [`footer_len`] says; sources that are at hand need none.
+    /// Opens a file that is one of ours. `tail` holds at least as many of its last bytes as
+    /// [`footer_len`] says; sources that are at hand need none.
     ///
     /// # Errors
-    /// [`Error::Input`](crate::error::Error::Input) where the footer is not that of a readable file.
+    /// [`Error::Input`](crate::error::Error::Input) where the footer is not that of a readable
+    /// file.
     pub fn open(ident: Ident, source: Source, tail: Option<Bytes>) -> Result<Self> {
         Self::open_within(ident, source, tail, UNLIMITED)
     }
 
-    /// As [`Self::open`], for anybody's file: neither its footer nor the pages that are held at once may take more than `limit` bytes.
+    /// As [`Self::open`], for anybody's file: neither its footer nor the pages that are held at
+    /// once may take more than `limit` bytes.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_within(ident: Ident, source: Source, tail: Option<Bytes>, limit: u64) -> Result<Self> {
+    pub fn open_within(
+        ident: Ident,
+        source: Source,
+        tail: Option<Bytes>,
+        limit: u64,
+    ) -> Result<Self> {
         let ident = Arc::new(ident);
         let tail = match (tail, &source) {
             (Some(tail), _) => tail,
             (None, Source::Memory(bytes)) => bytes.clone(),
             (None, _) => read_tail(&ident, &source)?,
         };
-        let Parsed { footer, schema, rows, decoded_bytes, footer_bytes, refusal, rules } =
-            guard(|| parse_footer(&tail, ident.size, limit)).map_err(|reason| ident.bad(reason))?;
-        Ok(Self { ident, source, footer, schema, rows, decoded_bytes, footer_bytes, limit, refusal, rules: rules.into() })
+        let Parsed {
+            footer,
+            schema,
+            rows,
+            decoded_bytes,
+            footer_bytes,
+            refusal,
+            rules,
+        } = guard(|| parse_footer(&tail, ident.size, limit)).map_err(|reason| ident.bad(reason))?;
+        Ok(Self {
+            ident,
+            source,
+            footer,
+            schema,
+            rows,
+            decoded_bytes,
+            footer_bytes,
+            limit,
+            refusal,
+            rules: rules.into(),
+        })
     }
 
-    /// Why the rows of a file that is not ours would not come back as they are, in a sentence, where its types say so.
+    /// Why the rows of a file that is not ours would not come back as they are, in a sentence,
+    /// where its types say so.
     pub fn refusal(&self) -> Option<&str> {
         self.refusal.as_deref()
     }
@@ -152,31 +205,47 @@ impl Input {
         self.decoded_bytes.max(self.rows * 16)
     }
 
-    /// An estimate of the bytes that a [`Reader`] with batches of `batch_bytes` holds: a page of every column, two batches of up to twice that,
-    /// and what is fetched ahead.
+    /// An estimate of the bytes that a [`Reader`] with batches of `batch_bytes` holds: a page of
+    /// every column, two batches of up to twice that, and what is fetched ahead.
     pub fn open_bytes(&self, batch_bytes: u64) -> u64 {
         // Of each column's chunk, at most so many bytes; of the row group that has most.
         let of_each = |bytes: fn(&ColumnChunkMetaData) -> i64, most: u64| {
             let chunk = |c: &ColumnChunkMetaData| u64::try_from(bytes(c)).unwrap_or(most).min(most);
-            self.metadata().row_groups().iter().map(|g| g.columns().iter().map(chunk).sum()).max().unwrap_or(0_u64)
+            self.metadata()
+                .row_groups()
+                .iter()
+                .map(|g| g.columns().iter().map(chunk).sum())
+                .max()
+                .unwrap_or(0_u64)
         };
         let fetched = match &self.source {
             Source::Memory(_) => 0,
-            Source::Local(_) | Source::Disk(_) => of_each(ColumnChunkMetaData::compressed_size, 64 << 10),
+            Source::Local(_) | Source::Disk(_) => {
+                of_each(ColumnChunkMetaData::compressed_size, 64 << 10)
+            }
             Source::Remote(r) => r.window,
         };
-        let pages = self.held_bytes().unwrap_or_else(|| of_each(ColumnChunkMetaData::uncompressed_size, 1 << 20)) + 4 * batch_bytes;
+        let pages = self
+            .held_bytes()
+            .unwrap_or_else(|| of_each(ColumnChunkMetaData::uncompressed_size, 1 << 20))
+            + 4 * batch_bytes;
         self.decoded_bytes().min(pages) + self.footer_bytes + fetched
     }
 
-    /// The most bytes that pages take at once, where the file is at hand and its page headers can be looked at.
+    /// The most bytes that pages take at once, where the file is at hand and its page headers can
+    /// be looked at.
     fn held_bytes(&self) -> Option<u64> {
-        let Source::Memory(bytes) = &self.source else { return None };
+        let Source::Memory(bytes) = &self.source else {
+            return None;
+        };
         let mut most = 0;
         for group in self.metadata().row_groups() {
             let mut held = 0_u64;
             for chunk in chunks(group, |_| true).ok()? {
-                let bytes = bytes.get(usize::try_from(chunk.range.start).ok()?..usize::try_from(chunk.range.end).ok()?)?;
+                let bytes = bytes.get(
+                    usize::try_from(chunk.range.start).ok()?
+                        ..usize::try_from(chunk.range.end).ok()?,
+                )?;
                 held = held.saturating_add(pages::largest(bytes, chunk.repeated)?);
             }
             most = held.max(most);
@@ -188,13 +257,27 @@ impl Input {
     pub fn widest(&self, column: &str) -> u64 {
         let roots = self.footer.parquet_schema();
         let named = |leaf: usize| roots.get_column_root(leaf).name() == column;
-        let chunks = self.metadata().row_groups().iter().flat_map(|g| g.columns().iter().enumerate().filter(|(leaf, _)| named(*leaf)));
-        chunks.map(|(_, c)| u64::try_from(c.uncompressed_size()).unwrap_or(0)).max().unwrap_or(0)
+        let chunks = self.metadata().row_groups().iter().flat_map(|g| {
+            g.columns()
+                .iter()
+                .enumerate()
+                .filter(|(leaf, _)| named(*leaf))
+        });
+        chunks
+            .map(|(_, c)| u64::try_from(c.uncompressed_size()).unwrap_or(0))
+            .max()
+            .unwrap_or(0)
     }
 
-    /// What is worth keeping of the file until its turn comes. A parsed footer takes many times its bytes, and there may be thousands of files.
+    /// What is worth keeping of the file until its turn comes. A parsed footer takes many times its
+    /// bytes, and there may be thousands of files.
     pub fn close(self, source: Source, tail: Option<Bytes>) -> Closed {
-        Closed { ident: self.ident, source, tail, limit: self.limit }
+        Closed {
+            ident: self.ident,
+            source,
+            tail,
+            limit: self.limit,
+        }
     }
 
     /// Reads the rows in file order, of all columns or only of the one named.
@@ -215,9 +298,19 @@ impl Input {
             None => ProjectionMask::all(),
             Some(name) => ProjectionMask::roots(schema, self.schema().index_of(name)),
         };
-        let wide = if only.is_some() { 16 } else { self.decoded_bytes() / self.rows.max(1) };
+        let wide = if only.is_some() {
+            16
+        } else {
+            self.decoded_bytes() / self.rows.max(1)
+        };
         let batch_rows = (batch_bytes / wide.max(1)).clamp(BATCH_ROWS.start, BATCH_ROWS.end);
-        Ok(Reader::new(self.clone(), Chunks::open(Arc::clone(&self.ident), &self.source)?, mask, batch_rows, batch_bytes))
+        Ok(Reader::new(
+            self.clone(),
+            Chunks::open(Arc::clone(&self.ident), &self.source)?,
+            mask,
+            batch_rows,
+            batch_bytes,
+        ))
     }
 
     fn metadata(&self) -> &ParquetMetaData {
@@ -246,7 +339,12 @@ impl Closed {
     /// # Errors
     /// As [`Input::open`].
     pub fn open(&self) -> Result<Input> {
-        Input::open_within(Ident::clone(&self.ident), self.source.clone(), self.tail.clone(), self.limit)
+        Input::open_within(
+            Ident::clone(&self.ident),
+            self.source.clone(),
+            self.tail.clone(),
+            self.limit,
+        )
     }
 
     /// Bytes that its footer may take.
@@ -268,19 +366,34 @@ impl Closed {
 /// The footer of a file that is at hand, with its trailer; or what is there where it has none.
 ///
 /// # Errors
-/// [`Error::Input`](crate::error::Error::Input) where it is not the end of a Parquet file; else the disk's or the store's.
+/// [`Error::Input`](crate::error::Error::Input) where it is not the end of a Parquet file; else the
+/// disk's or the store's.
 pub fn read_tail(ident: &Arc<Ident>, source: &Source) -> Result<Bytes> {
     use parquet::file::reader::ChunkReader;
     let chunks = Chunks::open(Arc::clone(ident), source)?;
     // A request costs more than the bytes, and a read of a local file less.
-    let first = if matches!(source, Source::Remote(_)) { TAIL } else { TRAILER as u64 };
+    let first = if matches!(source, Source::Remote(_)) {
+        TAIL
+    } else {
+        TRAILER as u64
+    };
     let read = |want: u64| {
         let want = want.min(ident.size);
-        chunks.get_bytes(ident.size - want, usize::try_from(want).unwrap_or(0)).map_err(|e| chunks.take_fault().unwrap_or_else(|| ident.bad(e.to_string())))
+        chunks
+            .get_bytes(ident.size - want, usize::try_from(want).unwrap_or(0))
+            .map_err(|e| {
+                chunks
+                    .take_fault()
+                    .unwrap_or_else(|| ident.bad(e.to_string()))
+            })
     };
     let tail = read(first)?;
     let need = footer_len(&tail, ident.size).map_err(|reason| ident.bad(reason))?;
-    if need > tail.len() as u64 { read(need) } else { Ok(tail) }
+    if need > tail.len() as u64 {
+        read(need)
+    } else {
+        Ok(tail)
+    }
 }
 
 /// A footer that has been checked.
@@ -295,7 +408,8 @@ pub(super) struct Parsed {
     rules: Vec<(usize, Rule)>,
 }
 
-/// Reads the footer at the end of `tail`, for a file of `size` bytes, if it takes no more than `limit` bytes once it is parsed.
+/// Reads the footer at the end of `tail`, for a file of `size` bytes, if it takes no more than
+/// `limit` bytes once it is parsed.
 pub(super) fn parse_footer(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed, String> {
     let damaged = |e: &dyn std::fmt::Display| format!("its footer is damaged: {e}");
     let footer = footer_bytes_of(tail, size)?;
@@ -305,13 +419,19 @@ pub(super) fn parse_footer(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed
     }
     let footer_bytes = footer_cost(&survey, footer);
     if footer_bytes > limit {
-        return Err(format!("its footer would take about {footer_bytes} bytes, and there are {limit} for one file: raise `memory_limit`"));
+        return Err(format!(
+            "its footer would take about {footer_bytes} bytes, and there are {limit} for one \
+             file: raise `memory_limit`"
+        ));
     }
     let mut options = ParquetMetaDataOptions::default();
     // Nobody reads them, and a hostile footer can be made of them.
     options.set_column_stats_policy(ParquetStatisticsPolicy::SkipAll);
     options.set_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
-    let decode = |options: &ParquetMetaDataOptions| ParquetMetaDataReader::decode_metadata_with_options(footer, Some(options)).map_err(|e| damaged(&e));
+    let decode = |options: &ParquetMetaDataOptions| {
+        ParquetMetaDataReader::decode_metadata_with_options(footer, Some(options))
+            .map_err(|e| damaged(&e))
+    };
     let metadata = decode(&options)?;
     let (rows, decoded_bytes) = check(&metadata, size).map_err(|e| damaged(&e))?;
     check_arrow_schema(&metadata)?;
@@ -322,34 +442,67 @@ pub(super) fn parse_footer(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed
         None => metadata,
     };
     let metadata = Arc::new(metadata);
-    let open = |options| ArrowReaderMetadata::try_new(Arc::clone(&metadata), options).map_err(|e| unreadable(&e));
+    let open = |options| {
+        ArrowReaderMetadata::try_new(Arc::clone(&metadata), options).map_err(|e| unreadable(&e))
+    };
     let own = open(ArrowReaderOptions::new())?;
     let (kept, mut refusal) = leaf::survey(&columns, own.schema().fields())?;
     let own_pairs = own.schema().metadata();
-    if own_pairs.contains_key(pairs::LEGACY_INT96) && columns.columns().iter().any(|c| c.physical_type() == Physical::INT96) {
-        refusal.get_or_insert_with(|| format!("its key `{}` says that its times are of an older calendar; the file is left alone", pairs::LEGACY_INT96));
+    if own_pairs.contains_key(pairs::LEGACY_INT96)
+        && columns
+            .columns()
+            .iter()
+            .any(|c| c.physical_type() == Physical::INT96)
+    {
+        refusal.get_or_insert_with(|| {
+            format!(
+                "its key `{}` says that its times are of an older calendar; the file is left alone",
+                pairs::LEGACY_INT96
+            )
+        });
     }
-    let decoded = Arc::new(Schema::new_with_metadata(leaf::decoded(own.schema().fields(), &kept), own_pairs.clone()));
+    let decoded = Arc::new(Schema::new_with_metadata(
+        leaf::decoded(own.schema().fields(), &kept),
+        own_pairs.clone(),
+    ));
     let plain = views::plain(&decoded);
-    let schema = Arc::new(Schema::new_with_metadata(leaf::noted(plain.fields(), &kept, &columns), pairs::own(own_pairs)));
+    let schema = Arc::new(Schema::new_with_metadata(
+        leaf::noted(plain.fields(), &kept, &columns),
+        pairs::own(own_pairs),
+    ));
     let rules = exact::rules(&columns, decoded.fields());
     let footer = match views::of(&plain) {
         Some(views) => open(ArrowReaderOptions::new().with_schema(views))?,
         None if decoded != *own.schema() => open(ArrowReaderOptions::new().with_schema(decoded))?,
         None => own,
     };
-    Ok(Parsed { footer, schema, rows, decoded_bytes, footer_bytes, refusal, rules })
+    Ok(Parsed {
+        footer,
+        schema,
+        rows,
+        decoded_bytes,
+        footer_bytes,
+        refusal,
+        rules,
+    })
 }
 
 /// The schema to decode a file by that has intervals which its writer had not as an Arrow type.
 fn without_intervals(metadata: &ParquetMetaData) -> Result<Option<SchemaDescriptor>, ParquetError> {
     let columns = metadata.file_metadata().schema_descr();
-    if !columns.columns().iter().any(|c| leaf::is_interval(c.self_type())) {
+    if !columns
+        .columns()
+        .iter()
+        .any(|c| leaf::is_interval(c.self_type()))
+    {
         return Ok(None);
     }
     // It has been checked before.
     let hints = arrow_schema(metadata).and_then(|message| {
-        let options = flatbuffers::VerifierOptions { max_tables: message.len() / 8 + 16, ..flatbuffers::VerifierOptions::default() };
+        let options = flatbuffers::VerifierOptions {
+            max_tables: message.len() / 8 + 16,
+            ..flatbuffers::VerifierOptions::default()
+        };
         let message = arrow_ipc::root_as_message_with_opts(&options, &message).ok()?;
         arrow_ipc::convert::try_fb_to_schema(message.header_as_schema()?).ok()
     });
@@ -359,46 +512,71 @@ fn without_intervals(metadata: &ParquetMetaData) -> Result<Option<SchemaDescript
 /// The footer itself, without the trailer.
 pub(super) fn footer_bytes_of(tail: &Bytes, size: u64) -> Result<&[u8], String> {
     let len = usize::try_from(footer_len(tail, size)?).map_err(|e| e.to_string())?;
-    let start = tail.len().checked_sub(len).ok_or("its footer is longer than what was read of it")?;
+    let start = tail
+        .len()
+        .checked_sub(len)
+        .ok_or("its footer is longer than what was read of it")?;
     Ok(&tail[start..tail.len() - TRAILER])
 }
 
-/// About what a footer takes once it is parsed, with the schemas that are made of it. Measured, and rounded up.
+/// About what a footer takes once it is parsed, with the schemas that are made of it. Measured, and
+/// rounded up.
 fn footer_cost(found: &Survey, footer: &[u8]) -> u64 {
     found.elements * 1_280 + found.chunks * 704 + found.structs * 64 + footer.len() as u64 * 2
 }
 
-/// Writers in Arrow's tradition put their own schema beside Parquet's. Its encoding can name one field in a thousand places, each of which becomes a field.
+/// Writers in Arrow's tradition put their own schema beside Parquet's. Its encoding can name one
+/// field in a thousand places, each of which becomes a field.
 fn check_arrow_schema(metadata: &ParquetMetaData) -> Result<(), String> {
-    let Some(message) = arrow_schema(metadata) else { return Ok(()) };
+    let Some(message) = arrow_schema(metadata) else {
+        return Ok(());
+    };
     // A table and what points to it have four bytes each, so one that is named once fits.
-    let options = flatbuffers::VerifierOptions { max_tables: message.len() / 8 + 16, ..flatbuffers::VerifierOptions::default() };
+    let options = flatbuffers::VerifierOptions {
+        max_tables: message.len() / 8 + 16,
+        ..flatbuffers::VerifierOptions::default()
+    };
     match arrow_ipc::root_as_message_with_opts(&options, &message) {
         Ok(_) => Ok(()),
         Err(e) => Err(format!("its Arrow schema cannot be read: {e}")),
     }
 }
 
-/// The message that holds the Arrow schema of a file. What is no base64 is for the decoder to refuse.
+/// The message that holds the Arrow schema of a file. What is no base64 is for the decoder to
+/// refuse.
 fn arrow_schema(metadata: &ParquetMetaData) -> Option<Vec<u8>> {
     let pairs = metadata.file_metadata().key_value_metadata()?;
-    let mut bytes = BASE64_STANDARD.decode(pairs.iter().find(|kv| kv.key == ARROW_SCHEMA_META_KEY)?.value.as_ref()?).ok()?;
+    let mut bytes = BASE64_STANDARD
+        .decode(
+            pairs
+                .iter()
+                .find(|kv| kv.key == ARROW_SCHEMA_META_KEY)?
+                .value
+                .as_ref()?,
+        )
+        .ok()?;
     if bytes.starts_with(&[0xff; 4]) {
         bytes.drain(..bytes.len().min(8));
     }
     Some(bytes)
 }
 
-/// The rows and decoded bytes that a footer promises, if what it says can be true of a file of `size` bytes.
+/// The rows and decoded bytes that a footer promises, if what it says can be true of a file of
+/// `size` bytes.
 fn check(metadata: &ParquetMetaData, size: u64) -> Result<(u64, u64), String> {
     let natural = |n: i64, what: &str| u64::try_from(n).map_err(|_| format!("{what} is {n}"));
     let columns = metadata.file_metadata().schema_descr().num_columns();
     let (mut rows, mut decoded) = (0u64, 0u64);
     for (i, group) in metadata.row_groups().iter().enumerate() {
         if group.num_columns() != columns {
-            return Err(format!("row group {i} has {} columns, and the schema has {columns}", group.num_columns()));
+            return Err(format!(
+                "row group {i} has {} columns, and the schema has {columns}",
+                group.num_columns()
+            ));
         }
-        rows = rows.checked_add(natural(group.num_rows(), "a row count")?).ok_or("the row counts overflow")?;
+        rows = rows
+            .checked_add(natural(group.num_rows(), "a row count")?)
+            .ok_or("the row counts overflow")?;
         for chunk in chunks(group, |_| true)? {
             if chunk.range.end > size {
                 return Err(format!("a column of row group {i} lies outside the file"));
@@ -406,7 +584,9 @@ fn check(metadata: &ParquetMetaData, size: u64) -> Result<(u64, u64), String> {
         }
         for column in group.columns() {
             // What a dictionary unfolds to is only known where the writer says so.
-            let bytes = column.uncompressed_size().max(column.unencoded_byte_array_data_bytes().unwrap_or(0));
+            let bytes = column
+                .uncompressed_size()
+                .max(column.unencoded_byte_array_data_bytes().unwrap_or(0));
             decoded = decoded.saturating_add(natural(bytes, "a column's size")?);
         }
     }
@@ -422,9 +602,19 @@ fn check(metadata: &ParquetMetaData, size: u64) -> Result<(u64, u64), String> {
 
 fn chunks(group: &RowGroupMetaData, wanted: impl Fn(usize) -> bool) -> Result<Vec<Chunk>, String> {
     let mut chunks = Vec::with_capacity(group.num_columns());
-    for (i, column) in group.columns().iter().enumerate().filter(|(i, _)| wanted(*i)) {
-        let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
-        let range = u64::try_from(start).ok().zip(u64::try_from(column.compressed_size()).ok()).and_then(|(start, len)| Some(start..start.checked_add(len)?));
+    for (i, column) in group
+        .columns()
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| wanted(*i))
+    {
+        let start = column
+            .dictionary_page_offset()
+            .unwrap_or_else(|| column.data_page_offset());
+        let range = u64::try_from(start)
+            .ok()
+            .zip(u64::try_from(column.compressed_size()).ok())
+            .and_then(|(start, len)| Some(start..start.checked_add(len)?));
         chunks.push(Chunk {
             range: range.ok_or_else(|| format!("column {i} has a negative place or size"))?,
             uncompressed: u64::try_from(column.uncompressed_size()).unwrap_or(0),

@@ -1,4 +1,5 @@
-//! Columns united by name: what several files have in common, and each file's rows brought to it without loss.
+//! Columns united by name: what several files have in common, and each file's rows brought to it
+//! without loss.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,11 +20,12 @@ pub struct Columns {
     pub id: String,
 }
 
-/// The zone that every zoned timestamp is written with. The instants stay; only their display zone was another.
+/// The zone that every zoned timestamp is written with. The instants stay; only their display zone
+/// was another.
 const UTC: &str = "UTC";
 
-/// The one form of a type that differs only in layout: no dictionaries, run-ends, views or 64-bit offsets, zones as UTC, and the
-/// standard's names for the children of lists and maps.
+/// The one form of a type that differs only in layout: no dictionaries, run-ends, views or 64-bit
+/// offsets, zones as UTC, and the standard's names for the children of lists and maps.
 pub fn canonical(data_type: &DataType) -> DataType {
     use DataType as T;
     match data_type {
@@ -31,7 +33,9 @@ pub fn canonical(data_type: &DataType) -> DataType {
         T::RunEndEncoded(_, value) => canonical(value.data_type()),
         T::LargeUtf8 | T::Utf8View => T::Utf8,
         T::LargeBinary | T::BinaryView => T::Binary,
-        T::List(f) | T::LargeList(f) | T::ListView(f) | T::LargeListView(f) => T::List(child("element", f)),
+        T::List(f) | T::LargeList(f) | T::ListView(f) | T::LargeListView(f) => {
+            T::List(child("element", f))
+        }
         T::FixedSizeList(f, n) => T::FixedSizeList(child("element", f), *n),
         T::Struct(fields) => T::Struct(fields.iter().map(|f| child(f.name(), f)).collect()),
         T::Map(entries, sorted) => T::Map(map_entries(entries), *sorted),
@@ -41,13 +45,20 @@ pub fn canonical(data_type: &DataType) -> DataType {
 }
 
 fn child(name: &str, field: &Field) -> FieldRef {
-    Arc::new(Field::new(name, canonical(field.data_type()), field.is_nullable()).with_metadata(field.metadata().clone()))
+    Arc::new(
+        Field::new(name, canonical(field.data_type()), field.is_nullable())
+            .with_metadata(field.metadata().clone()),
+    )
 }
 
 fn map_entries(entries: &FieldRef) -> FieldRef {
     let data_type = match canonical(entries.data_type()) {
         DataType::Struct(fields) if fields.len() == 2 => {
-            let named: Fields = fields.iter().zip(["key", "value"]).map(|(f, name)| child(name, f)).collect();
+            let named: Fields = fields
+                .iter()
+                .zip(["key", "value"])
+                .map(|(f, name)| child(name, f))
+                .collect();
             DataType::Struct(named)
         }
         other => other,
@@ -68,7 +79,12 @@ pub struct UnionSchema {
 impl UnionSchema {
     /// No file yet.
     pub fn new(columns: &Columns) -> Self {
-        Self { timestamp: columns.timestamp.clone(), columns: Vec::new(), pairs: Metadata::new(), files: 0 }
+        Self {
+            timestamp: columns.timestamp.clone(),
+            columns: Vec::new(),
+            pairs: Metadata::new(),
+            files: 0,
+        }
     }
 
     /// Takes a file in. Where it does not fit to those before it, nothing changes.
@@ -78,7 +94,9 @@ impl UnionSchema {
     pub fn add(&mut self, schema: &Schema) -> Result<(), String> {
         let mut own: HashMap<String, &str> = HashMap::with_capacity(schema.fields().len());
         for field in schema.fields() {
-            let other = *own.entry(field.name().to_lowercase()).or_insert(field.name());
+            let other = *own
+                .entry(field.name().to_lowercase())
+                .or_insert(field.name());
             if other != field.name() {
                 return Err(differs_in_case(field.name(), other));
             }
@@ -86,7 +104,8 @@ impl UnionSchema {
         self.add_ours(schema)
     }
 
-    /// As [`Self::add`], for a file of ours. One from before that rule may have two columns whose names differ only in case.
+    /// As [`Self::add`], for a file of ours. One from before that rule may have two columns whose
+    /// names differ only in case.
     ///
     /// # Errors
     /// As [`Self::add`].
@@ -97,7 +116,11 @@ impl UnionSchema {
         }
         self.dates(schema)?;
         self.check_case(schema)?;
-        let pairs = if self.files == 0 { pairs::own(schema.metadata()) } else { pairs::joined(&self.pairs, &self.columns, schema)? };
+        let pairs = if self.files == 0 {
+            pairs::own(schema.metadata())
+        } else {
+            pairs::joined(&self.pairs, &self.columns, schema)?
+        };
         let mut columns = self.columns.clone();
         for field in &mut columns {
             match schema.field_with_name(field.name()) {
@@ -108,11 +131,16 @@ impl UnionSchema {
         for field in schema.fields() {
             if !self.columns.iter().any(|c| c.name() == field.name()) {
                 let nullable = field.is_nullable() || self.files > 0;
-                columns.push(Field::new(field.name(), canonical(field.data_type()), nullable).with_metadata(field.metadata().clone()));
+                columns.push(
+                    Field::new(field.name(), canonical(field.data_type()), nullable)
+                        .with_metadata(field.metadata().clone()),
+                );
             }
         }
-        // What cannot be written must not be read: it would fail every merge, and never be anybody's fault.
-        leaf::parquet_schema(&Schema::new(columns.clone())).map_err(|e| format!("its columns cannot be written: {e}"))?;
+        // What cannot be written must not be read: it would fail every merge, and never be
+        // anybody's fault.
+        leaf::parquet_schema(&Schema::new(columns.clone()))
+            .map_err(|e| format!("its columns cannot be written: {e}"))?;
         self.columns = columns;
         self.pairs = pairs;
         self.files += 1;
@@ -121,25 +149,43 @@ impl UnionSchema {
 
     /// The column of ours that a file's cannot be united with, and why in a sentence.
     pub fn contradicted(&self, schema: &Schema) -> Option<(Field, String)> {
-        self.columns.iter().find_map(|ours| match schema.field_with_name(ours.name()) {
-            Ok(theirs) => unite(ours, theirs).err().map(|why| (ours.clone(), why)),
-            Err(_) => {
-                let alike = schema.fields().iter().find(|f| f.name().to_lowercase() == ours.name().to_lowercase())?;
-                Some((ours.clone(), differs_in_case(alike.name(), ours.name())))
-            }
-        })
+        self.columns
+            .iter()
+            .find_map(|ours| match schema.field_with_name(ours.name()) {
+                Ok(theirs) => unite(ours, theirs).err().map(|why| (ours.clone(), why)),
+                Err(_) => {
+                    let alike = schema
+                        .fields()
+                        .iter()
+                        .find(|f| f.name().to_lowercase() == ours.name().to_lowercase())?;
+                    Some((ours.clone(), differs_in_case(alike.name(), ours.name())))
+                }
+            })
     }
 
     /// The schema that every file's rows can be brought to.
     pub fn finish(&self) -> SchemaRef {
-        Arc::new(Schema::new_with_metadata(self.columns.clone(), self.pairs.clone()))
+        Arc::new(Schema::new_with_metadata(
+            self.columns.clone(),
+            self.pairs.clone(),
+        ))
     }
 
     fn check_case(&self, schema: &Schema) -> Result<(), String> {
         let exact: HashSet<&str> = self.columns.iter().map(|c| c.name().as_str()).collect();
-        let known: HashMap<String, &str> = self.columns.iter().map(|c| (c.name().to_lowercase(), c.name().as_str())).collect();
-        let unknown = schema.fields().iter().filter(|f| !exact.contains(f.name().as_str()));
-        match unknown.filter_map(|f| Some((f.name(), known.get(&f.name().to_lowercase())?))).next() {
+        let known: HashMap<String, &str> = self
+            .columns
+            .iter()
+            .map(|c| (c.name().to_lowercase(), c.name().as_str()))
+            .collect();
+        let unknown = schema
+            .fields()
+            .iter()
+            .filter(|f| !exact.contains(f.name().as_str()));
+        match unknown
+            .filter_map(|f| Some((f.name(), known.get(&f.name().to_lowercase())?)))
+            .next()
+        {
             Some((name, other)) => Err(differs_in_case(name, other)),
             None => Ok(()),
         }
@@ -157,21 +203,36 @@ impl UnionSchema {
             Err(_) => format!("there is no column `{name}`"),
         };
         let is_time = |f: &&FieldRef| time::unit_of(&canonical(f.data_type())).is_some();
-        let candidates: Vec<String> = schema.fields().iter().filter(is_time).map(|f| format!("`{}`", f.name())).collect();
+        let candidates: Vec<String> = schema
+            .fields()
+            .iter()
+            .filter(is_time)
+            .map(|f| format!("`{}`", f.name()))
+            .collect();
         Err(if candidates.is_empty() {
-            format!("{found}, and no other column is one either: set `timestamp_column` to the column that dates a row")
+            format!(
+                "{found}, and no other column is one either: set `timestamp_column` to the column \
+                 that dates a row"
+            )
         } else {
-            format!("{found}: set `timestamp_column` to one of its timestamps ({})", candidates.join(", "))
+            format!(
+                "{found}: set `timestamp_column` to one of its timestamps ({})",
+                candidates.join(", ")
+            )
         })
     }
 }
 
-/// Of each schema, with the number of files that have it: how many of its columns cannot be united with the type that most files have there.
+/// Of each schema, with the number of files that have it: how many of its columns cannot be united
+/// with the type that most files have there.
 pub fn contradictions(schemas: &[(SchemaRef, usize)]) -> Vec<usize> {
     let mut votes: HashMap<&str, Vec<(DataType, usize)>> = HashMap::new();
     for (schema, files) in schemas {
         for field in schema.fields() {
-            let (kind, types) = (canonical(field.data_type()), votes.entry(field.name()).or_default());
+            let (kind, types) = (
+                canonical(field.data_type()),
+                votes.entry(field.name()).or_default(),
+            );
             match types.iter_mut().find(|(known, _)| *known == kind) {
                 Some((_, n)) => *n += files,
                 None => types.push((kind, *files)),
@@ -179,25 +240,53 @@ pub fn contradictions(schemas: &[(SchemaRef, usize)]) -> Vec<usize> {
         }
     }
     // Of equally many, the first.
-    let most = |types: &Vec<(DataType, usize)>| types.iter().rev().max_by_key(|(_, n)| *n).map(|(kind, _)| kind.clone());
-    let preferred: HashMap<&str, DataType> = votes.iter().filter_map(|(name, types)| Some((*name, most(types)?))).collect();
-    let odd = |field: &&FieldRef| preferred.get(field.name().as_str()).is_some_and(|kind| widen(kind, &canonical(field.data_type())).is_none());
-    schemas.iter().map(|(schema, _)| schema.fields().iter().filter(odd).count()).collect()
+    let most = |types: &Vec<(DataType, usize)>| {
+        types
+            .iter()
+            .rev()
+            .max_by_key(|(_, n)| *n)
+            .map(|(kind, _)| kind.clone())
+    };
+    let preferred: HashMap<&str, DataType> = votes
+        .iter()
+        .filter_map(|(name, types)| Some((*name, most(types)?)))
+        .collect();
+    let odd = |field: &&FieldRef| {
+        preferred
+            .get(field.name().as_str())
+            .is_some_and(|kind| widen(kind, &canonical(field.data_type())).is_none())
+    };
+    schemas
+        .iter()
+        .map(|(schema, _)| schema.fields().iter().filter(odd).count())
+        .collect()
 }
 
-/// Spark, Hive, Athena and DuckDB take such columns for one: they would find half of the values in each.
+/// Spark, Hive, Athena and DuckDB take such columns for one: they would find half of the values in
+/// each.
 fn differs_in_case(name: &str, other: &str) -> String {
-    format!("column `{name}` differs from `{other}` only in case, and many readers take the two for one: the file is left alone; rename the column")
+    format!(
+        "column `{name}` differs from `{other}` only in case, and many readers take the two for \
+         one: the file is left alone; rename the column"
+    )
 }
 
 fn unite(ours: &Field, theirs: &Field) -> Result<Field, String> {
     let theirs = theirs.clone().with_data_type(canonical(theirs.data_type()));
     let Some(united) = widen_child(ours, &theirs) else {
         let (theirs, before) = (leaf::told(&theirs), leaf::told(ours));
-        return Err(format!("column `{}` is {theirs}, but {before} in the tenant's other files: no type holds both without loss", ours.name()));
+        return Err(format!(
+            "column `{}` is {theirs}, but {before} in the tenant's other files: no type holds \
+             both without loss",
+            ours.name()
+        ));
     };
     // A column of nulls brings them along, whatever its schema says.
-    let null = united.is_nullable() || matches!((ours.data_type(), theirs.data_type()), (DataType::Null, _) | (_, DataType::Null));
+    let null = united.is_nullable()
+        || matches!(
+            (ours.data_type(), theirs.data_type()),
+            (DataType::Null, _) | (_, DataType::Null)
+        );
     Ok(Field::clone(&united).with_nullable(null))
 }
 
@@ -212,12 +301,26 @@ fn widen(a: &DataType, b: &DataType) -> Option<DataType> {
     }
     match (a, b) {
         (T::Null, other) | (other, T::Null) => Some(other.clone()),
-        (T::Timestamp(x, zone), T::Timestamp(y, other)) if zone == other => Some(T::Timestamp(finer(*x, *y), zone.clone())),
+        (T::Timestamp(x, zone), T::Timestamp(y, other)) if zone == other => {
+            Some(T::Timestamp(finer(*x, *y), zone.clone()))
+        }
         (T::List(x), T::List(y)) => Some(T::List(widen_child(x, y)?)),
-        (T::FixedSizeList(x, n), T::FixedSizeList(y, m)) if n == m => Some(T::FixedSizeList(widen_child(x, y)?, *n)),
+        (T::FixedSizeList(x, n), T::FixedSizeList(y, m)) if n == m => {
+            Some(T::FixedSizeList(widen_child(x, y)?, *n))
+        }
         (T::Map(x, s), T::Map(y, t)) if s == t => Some(T::Map(widen_child(x, y)?, *s)),
         (T::Struct(x), T::Struct(y)) if x.len() == y.len() => {
-            let fields: Option<Fields> = x.iter().zip(y.iter()).map(|(f, g)| if f.name() == g.name() { widen_child(f, g) } else { None }).collect();
+            let fields: Option<Fields> = x
+                .iter()
+                .zip(y.iter())
+                .map(|(f, g)| {
+                    if f.name() == g.name() {
+                        widen_child(f, g)
+                    } else {
+                        None
+                    }
+                })
+                .collect();
             Some(T::Struct(fields?))
         }
         _ => None,
@@ -226,11 +329,18 @@ fn widen(a: &DataType, b: &DataType) -> Option<DataType> {
 
 fn widen_child(a: &Field, b: &Field) -> Option<FieldRef> {
     let data_type = widen(&leaf::beside(a, b), &leaf::beside(b, a))?;
-    Some(Arc::new(Field::new(a.name(), data_type, a.is_nullable() || b.is_nullable()).with_metadata(leaf::joined(a, b)?)))
+    Some(Arc::new(
+        Field::new(a.name(), data_type, a.is_nullable() || b.is_nullable())
+            .with_metadata(leaf::joined(a, b)?),
+    ))
 }
 
 fn finer(a: TimeUnit, b: TimeUnit) -> TimeUnit {
-    if time::per_second(a) >= time::per_second(b) { a } else { b }
+    if time::per_second(a) >= time::per_second(b) {
+        a
+    } else {
+        b
+    }
 }
 
 /// A numeric type by kind and bits.
@@ -270,10 +380,19 @@ impl Number {
                 32 => T::UInt32,
                 _ => T::UInt64,
             }),
-            (Self::Signed(s), Self::Unsigned(u)) | (Self::Unsigned(u), Self::Signed(s)) => signed(s.max(u.saturating_mul(2))),
-            (Self::Float(a), Self::Float(b)) => Some(if a.max(b) == 32 { T::Float32 } else { T::Float64 }),
+            (Self::Signed(s), Self::Unsigned(u)) | (Self::Unsigned(u), Self::Signed(s)) => {
+                signed(s.max(u.saturating_mul(2)))
+            }
+            (Self::Float(a), Self::Float(b)) => Some(if a.max(b) == 32 {
+                T::Float32
+            } else {
+                T::Float64
+            }),
             // A double holds every integer of 32 bits, and not every one of 64.
-            (Self::Float(_), Self::Signed(n) | Self::Unsigned(n)) | (Self::Signed(n) | Self::Unsigned(n), Self::Float(_)) => (n <= 32).then_some(T::Float64),
+            (Self::Float(_), Self::Signed(n) | Self::Unsigned(n))
+            | (Self::Signed(n) | Self::Unsigned(n), Self::Float(_)) => {
+                (n <= 32).then_some(T::Float64)
+            }
         }
     }
 }
@@ -300,12 +419,16 @@ pub struct Misfit {
 
 /// The columns of `schema` as manifests and receipts tell them.
 pub fn described(schema: &Schema) -> TableSchema {
-    let column = |f: &FieldRef| Column { name: f.name().clone(), kind: f.data_type().to_string(), nullable: f.is_nullable() };
+    let column = |f: &FieldRef| Column {
+        name: f.name().clone(),
+        kind: f.data_type().to_string(),
+        nullable: f.is_nullable(),
+    };
     TableSchema(schema.fields().iter().map(column).collect())
 }
 
-/// Brings a batch to `target`, a schema that [`UnionSchema`] made with the batch's own among others: columns reordered, widened, and nulls
-/// where the file has no such column.
+/// Brings a batch to `target`, a schema that [`UnionSchema`] made with the batch's own among
+/// others: columns reordered, widened, and nulls where the file has no such column.
 ///
 /// # Errors
 /// A value that the target cannot hold: a time that overflows a finer unit.
@@ -319,10 +442,14 @@ pub fn adapt(batch: &RecordBatch, target: &SchemaRef) -> Result<RecordBatch, Mis
         });
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(Arc::clone(target), columns, &options).map_err(|e| Misfit { column: None, reason: e.to_string() })
+    RecordBatch::try_new_with_options(Arc::clone(target), columns, &options).map_err(|e| Misfit {
+        column: None,
+        reason: e.to_string(),
+    })
 }
 
-/// Whether the column of this name must be cast, rather than taken over, to get from `from` to `target`.
+/// Whether the column of this name must be cast, rather than taken over, to get from `from` to
+/// `target`.
 pub fn is_widened(from: &Schema, target: &Schema, column: &str) -> bool {
     match (from.field_with_name(column), target.field_with_name(column)) {
         (Ok(a), Ok(b)) => canonical(a.data_type()) != canonical(b.data_type()),
@@ -335,9 +462,18 @@ fn recast(array: &ArrayRef, field: &Field) -> Result<ArrayRef, Misfit> {
         return Ok(Arc::clone(array));
     }
     // Not `safe`: that would turn what does not fit into null.
-    let strict = CastOptions { safe: false, ..CastOptions::default() };
-    cast_with_options(array, field.data_type(), &strict)
-        .map_err(|e| Misfit { column: Some(field.name().clone()), reason: format!("column `{}` does not fit into {}: {e}", field.name(), field.data_type()) })
+    let strict = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    cast_with_options(array, field.data_type(), &strict).map_err(|e| Misfit {
+        column: Some(field.name().clone()),
+        reason: format!(
+            "column `{}` does not fit into {}: {e}",
+            field.name(),
+            field.data_type()
+        ),
+    })
 }
 
 #[cfg(test)]
@@ -347,7 +483,10 @@ mod tests {
     use arrow::datatypes::*;
 
     fn columns() -> Columns {
-        Columns { timestamp: "timestamp".into(), id: "event_id".into() }
+        Columns {
+            timestamp: "timestamp".into(),
+            id: "event_id".into(),
+        }
     }
 
     fn ts(unit: TimeUnit, zone: Option<&str>) -> DataType {
@@ -355,7 +494,11 @@ mod tests {
     }
 
     fn schema(fields: &[(&str, DataType)]) -> Schema {
-        let mut all = vec![Field::new("timestamp", ts(TimeUnit::Microsecond, None), false)];
+        let mut all = vec![Field::new(
+            "timestamp",
+            ts(TimeUnit::Microsecond, None),
+            false,
+        )];
         all.extend(fields.iter().map(|(n, t)| Field::new(*n, t.clone(), false)));
         Schema::new(all)
     }
@@ -375,8 +518,16 @@ mod tests {
 
     #[test]
     fn columns_appear_in_the_order_they_are_first_seen() {
-        let u = union(&[schema(&[("a", DataType::Int32)]), schema(&[("b", DataType::Utf8), ("a", DataType::Int32)])]).unwrap();
-        let names: Vec<_> = u.fields().iter().map(|f| (f.name().as_str(), f.is_nullable())).collect();
+        let u = union(&[
+            schema(&[("a", DataType::Int32)]),
+            schema(&[("b", DataType::Utf8), ("a", DataType::Int32)]),
+        ])
+        .unwrap();
+        let names: Vec<_> = u
+            .fields()
+            .iter()
+            .map(|f| (f.name().as_str(), f.is_nullable()))
+            .collect();
         assert_eq!(names, [("timestamp", false), ("a", false), ("b", true)]);
         let u = union(&[schema(&[("a", DataType::Int32)]), schema(&[])]).unwrap();
         assert!(u.field(1).is_nullable());
@@ -396,38 +547,79 @@ mod tests {
         assert_eq!(united(Null, Utf8), Some(Utf8));
         assert_eq!(united(Utf8, Binary), None);
         assert_eq!(united(Date32, Date64), None);
-        assert_eq!(united(ts(TimeUnit::Second, None), ts(TimeUnit::Nanosecond, None)), Some(ts(TimeUnit::Nanosecond, None)));
-        assert_eq!(united(ts(TimeUnit::Second, None), ts(TimeUnit::Second, Some("Z"))), None);
+        assert_eq!(
+            united(ts(TimeUnit::Second, None), ts(TimeUnit::Nanosecond, None)),
+            Some(ts(TimeUnit::Nanosecond, None))
+        );
+        assert_eq!(
+            united(ts(TimeUnit::Second, None), ts(TimeUnit::Second, Some("Z"))),
+            None
+        );
     }
 
     #[test]
     fn layouts_of_one_type_are_one_type() {
         use DataType::*;
         assert_eq!(united(LargeUtf8, Utf8View), Some(Utf8));
-        assert_eq!(united(Dictionary(Int32.into(), Utf8.into()), Utf8), Some(Utf8));
         assert_eq!(
-            united(ts(TimeUnit::Millisecond, Some("+00:00")), ts(TimeUnit::Microsecond, Some("Europe/Berlin"))),
+            united(Dictionary(Int32.into(), Utf8.into()), Utf8),
+            Some(Utf8)
+        );
+        assert_eq!(
+            united(
+                ts(TimeUnit::Millisecond, Some("+00:00")),
+                ts(TimeUnit::Microsecond, Some("Europe/Berlin"))
+            ),
             Some(ts(TimeUnit::Microsecond, Some("UTC")))
         );
         let list = |name: &str, t: DataType, null| List(Arc::new(Field::new(name, t, null)));
-        assert_eq!(united(list("item", LargeUtf8, false), LargeList(Arc::new(Field::new("array", Utf8, true)))), Some(list("element", Utf8, true)));
+        assert_eq!(
+            united(
+                list("item", LargeUtf8, false),
+                LargeList(Arc::new(Field::new("array", Utf8, true)))
+            ),
+            Some(list("element", Utf8, true))
+        );
         let pair = |a: &str, null| Struct(vec![Field::new(a, Utf8, null)].into());
-        assert_eq!(united(pair("a", false), pair("a", true)), Some(pair("a", true)));
+        assert_eq!(
+            united(pair("a", false), pair("a", true)),
+            Some(pair("a", true))
+        );
         assert_eq!(united(pair("a", false), pair("b", false)), None);
     }
 
     #[test]
     fn a_file_without_a_usable_timestamp_says_which_setting_to_change() {
-        let s = Schema::new(vec![Field::new("ts", ts(TimeUnit::Second, None), false), Field::new("x", DataType::Utf8, false)]);
-        assert_eq!(union(&[s]).unwrap_err(), "there is no column `timestamp`: set `timestamp_column` to one of its timestamps (`ts`)");
+        let s = Schema::new(vec![
+            Field::new("ts", ts(TimeUnit::Second, None), false),
+            Field::new("x", DataType::Utf8, false),
+        ]);
+        assert_eq!(
+            union(&[s]).unwrap_err(),
+            "there is no column `timestamp`: set `timestamp_column` to one of its timestamps \
+             (`ts`)"
+        );
         let s = Schema::new(vec![Field::new("timestamp", DataType::Int64, false)]);
         assert_eq!(
             union(&[s]).unwrap_err(),
-            "column `timestamp` is Int64, not a timestamp, and no other column is one either: set `timestamp_column` to the column that dates a row"
+            "column `timestamp` is Int64, not a timestamp, and no other column is one either: set \
+             `timestamp_column` to the column that dates a row"
         );
-        assert!(union(&[schema(&[("x", DataType::Utf8), ("x", DataType::Utf8)])]).unwrap_err().contains("two columns named `x`"));
-        let text = union(&[schema(&[("x", DataType::Utf8)]), schema(&[("x", DataType::Int32)])]).unwrap_err();
-        assert_eq!(text, "column `x` is Int32, but Utf8 in the tenant's other files: no type holds both without loss");
+        assert!(
+            union(&[schema(&[("x", DataType::Utf8), ("x", DataType::Utf8)])])
+                .unwrap_err()
+                .contains("two columns named `x`")
+        );
+        let text = union(&[
+            schema(&[("x", DataType::Utf8)]),
+            schema(&[("x", DataType::Int32)]),
+        ])
+        .unwrap_err();
+        assert_eq!(
+            text,
+            "column `x` is Int32, but Utf8 in the tenant's other files: no type holds both \
+             without loss"
+        );
     }
 
     #[test]
@@ -435,7 +627,8 @@ mod tests {
         let mut u = UnionSchema::new(&columns());
         u.add(&schema(&[("x", DataType::Utf8)])).unwrap();
         let before = u.finish();
-        u.add(&schema(&[("y", DataType::Utf8), ("x", DataType::Int32)])).unwrap_err();
+        u.add(&schema(&[("y", DataType::Utf8), ("x", DataType::Int32)]))
+            .unwrap_err();
         assert_eq!(u.finish(), before);
     }
 
@@ -444,7 +637,11 @@ mod tests {
         let a = Schema::new(vec![
             Field::new("n", DataType::Int32, false),
             Field::new("timestamp", ts(TimeUnit::Second, Some("+02:00")), true),
-            Field::new("d", DataType::Dictionary(DataType::Int8.into(), DataType::Utf8.into()), false),
+            Field::new(
+                "d",
+                DataType::Dictionary(DataType::Int8.into(), DataType::Utf8.into()),
+                false,
+            ),
         ]);
         let b = Schema::new(vec![
             Field::new("timestamp", ts(TimeUnit::Microsecond, Some("UTC")), false),
@@ -455,36 +652,83 @@ mod tests {
         let dict: DictionaryArray<Int8Type> = vec!["p", "q"].into_iter().collect();
         let batch = RecordBatch::try_new(
             Arc::new(a),
-            vec![Arc::new(Int32Array::from(vec![1, 2])), Arc::new(TimestampSecondArray::from(vec![Some(5), None]).with_timezone("+02:00")), Arc::new(dict)],
+            vec![
+                Arc::new(Int32Array::from(vec![1, 2])),
+                Arc::new(TimestampSecondArray::from(vec![Some(5), None]).with_timezone("+02:00")),
+                Arc::new(dict),
+            ],
         )
         .unwrap();
         let got = adapt(&batch, &target).unwrap();
         assert_eq!(got.schema(), target);
-        assert_eq!(got.column(0).as_primitive::<TimestampMicrosecondType>().value(0), 5_000_000);
+        assert_eq!(
+            got.column(0)
+                .as_primitive::<TimestampMicrosecondType>()
+                .value(0),
+            5_000_000
+        );
         assert!(got.column(0).is_null(1));
         assert_eq!(got.column(1).as_primitive::<Int64Type>().values(), &[1, 2]);
         assert_eq!(got.column_by_name("extra").unwrap().null_count(), 2);
-        assert_eq!(got.column_by_name("d").unwrap().as_string::<i32>().value(1), "q");
+        assert_eq!(
+            got.column_by_name("d").unwrap().as_string::<i32>().value(1),
+            "q"
+        );
     }
 
     #[test]
     fn a_time_that_does_not_fit_is_an_error_and_not_a_null() {
-        let a = Schema::new(vec![Field::new("timestamp", ts(TimeUnit::Second, None), false)]);
-        let b = Schema::new(vec![Field::new("timestamp", ts(TimeUnit::Nanosecond, None), false)]);
+        let a = Schema::new(vec![Field::new(
+            "timestamp",
+            ts(TimeUnit::Second, None),
+            false,
+        )]);
+        let b = Schema::new(vec![Field::new(
+            "timestamp",
+            ts(TimeUnit::Nanosecond, None),
+            false,
+        )]);
         let target = union(&[a.clone(), b]).unwrap();
-        let batch = RecordBatch::try_new(Arc::new(a), vec![Arc::new(TimestampSecondArray::from(vec![i64::MAX / 1_000]))]).unwrap();
-        assert!(adapt(&batch, &target).unwrap_err().reason.contains("column `timestamp` does not fit"));
+        let batch = RecordBatch::try_new(
+            Arc::new(a),
+            vec![Arc::new(TimestampSecondArray::from(vec![i64::MAX / 1_000]))],
+        )
+        .unwrap();
+        assert!(
+            adapt(&batch, &target)
+                .unwrap_err()
+                .reason
+                .contains("column `timestamp` does not fit")
+        );
     }
 
     #[test]
     fn nested_columns_are_cast_along() {
         let inner = |name: &str, t| Arc::new(Field::new(name, t, true));
         let a = schema(&[("l", DataType::LargeList(inner("item", DataType::Int32)))]);
-        let target = union(&[a.clone(), schema(&[("l", DataType::List(inner("element", DataType::Int64)))])]).unwrap();
+        let target = union(&[
+            a.clone(),
+            schema(&[("l", DataType::List(inner("element", DataType::Int64)))]),
+        ])
+        .unwrap();
         let mut list = LargeListBuilder::new(Int32Builder::new());
         list.append_value([Some(1), None]);
-        let batch = RecordBatch::try_new(Arc::new(a), vec![Arc::new(TimestampMicrosecondArray::from(vec![1])), Arc::new(list.finish())]).unwrap();
+        let batch = RecordBatch::try_new(
+            Arc::new(a),
+            vec![
+                Arc::new(TimestampMicrosecondArray::from(vec![1])),
+                Arc::new(list.finish()),
+            ],
+        )
+        .unwrap();
         let got = adapt(&batch, &target).unwrap();
-        assert_eq!(got.column(1).as_list::<i32>().value(0).as_primitive::<Int64Type>().value(0), 1);
+        assert_eq!(
+            got.column(1)
+                .as_list::<i32>()
+                .value(0)
+                .as_primitive::<Int64Type>()
+                .value(0),
+            1
+        );
     }
 }

@@ -9,7 +9,9 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{
+    GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt,
+};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
@@ -29,9 +31,15 @@ pub struct Ident {
 }
 
 impl Ident {
-    /// The file is not what it should be: it will be quarantined. Never for what the network or the disk did.
+    /// The file is not what it should be: it will be quarantined. Never for what the network or the
+    /// disk did.
     pub fn bad(&self, reason: impl Into<String>) -> Error {
-        Error::Input { key: self.key.clone(), size: self.size, etag: self.etag.clone(), reason: reason.into() }
+        Error::Input {
+            key: self.key.clone(),
+            size: self.size,
+            etag: self.etag.clone(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -50,7 +58,8 @@ pub struct Remote {
     pub runtime: tokio::runtime::Handle,
 }
 
-/// An object of a store that is a directory: read where it lies, neither held in memory nor copied. Pinned to the file that the store opened.
+/// An object of a store that is a directory: read where it lies, neither held in memory nor copied.
+/// Pinned to the file that the store opened.
 #[derive(Debug, Clone)]
 pub struct Disk {
     path: PathBuf,
@@ -82,8 +91,13 @@ impl Version {
 impl Disk {
     /// The file behind a store's reply; none where the store is no directory.
     pub fn behind(payload: &GetResultPayload) -> Option<Self> {
-        let GetResultPayload::File(file, path) = payload else { return None };
-        Some(Self { path: path.clone(), version: Version::of(&file.metadata().ok()?) })
+        let GetResultPayload::File(file, path) = payload else {
+            return None;
+        };
+        Some(Self {
+            path: path.clone(),
+            version: Version::of(&file.metadata().ok()?),
+        })
     }
 
     /// Opens it again. Another run may have compacted it meanwhile, or its writer replaced it.
@@ -93,11 +107,21 @@ impl Disk {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::Gone(key.clone())),
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(Error::Withheld { key: key.clone(), source: object_store::Error::Generic { store: "directory", source: e.into() } });
+                return Err(Error::Withheld {
+                    key: key.clone(),
+                    source: object_store::Error::Generic {
+                        store: "directory",
+                        source: e.into(),
+                    },
+                });
             }
             Err(e) => return Err(failed(e)),
         };
-        if Version::of(&file.metadata().map_err(failed)?) == self.version { Ok(file) } else { Err(Error::Changed(key.clone())) }
+        if Version::of(&file.metadata().map_err(failed)?) == self.version {
+            Ok(file)
+        } else {
+            Err(Error::Changed(key.clone()))
+        }
     }
 }
 
@@ -119,7 +143,10 @@ pub fn store_error(key: &str, source: object_store::Error) -> Error {
     match source {
         object_store::Error::NotFound { .. } => Error::Gone(key.to_owned()),
         object_store::Error::Precondition { .. } => Error::Changed(key.to_owned()),
-        source if is_withheld(&source) => Error::Withheld { key: key.to_owned(), source },
+        source if is_withheld(&source) => Error::Withheld {
+            key: key.to_owned(),
+            source,
+        },
         other => Error::store(format!("cannot read `{key}`"), other),
     }
 }
@@ -128,13 +155,22 @@ pub fn store_error(key: &str, source: object_store::Error) -> Error {
 fn is_withheld(error: &object_store::Error) -> bool {
     let mut causes = std::iter::successors(std::error::Error::source(error), |e| e.source());
     matches!(error, object_store::Error::PermissionDenied { .. })
-        || causes.any(|e| e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied))
+        || causes.any(|e| {
+            e.downcast_ref::<io::Error>()
+                .is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
+        })
 }
 
 /// A body that ended early: the network's doing, not the file's.
 pub fn short_body(key: &str, got: usize, want: u64) -> Error {
     let source = format!("the reply ended after {got} of {want} bytes").into();
-    Error::store(format!("cannot read `{key}`"), object_store::Error::Generic { store: "icepack", source })
+    Error::store(
+        format!("cannot read `{key}`"),
+        object_store::Error::Generic {
+            store: "icepack",
+            source,
+        },
+    )
 }
 
 /// The last bytes of an object, and what the store says of it.
@@ -151,7 +187,12 @@ pub struct Tail {
 ///
 /// # Errors
 /// The store's; [`Error::Gone`] where it is not there.
-pub async fn fetch_tail(store: &dyn ObjectStore, path: &Path, key: &str, len: u64) -> Result<(ObjectMeta, Bytes)> {
+pub async fn fetch_tail(
+    store: &dyn ObjectStore,
+    path: &Path,
+    key: &str,
+    len: u64,
+) -> Result<(ObjectMeta, Bytes)> {
     let Tail { meta, bytes, .. } = fetch_end(store, path, key, len).await?;
     Ok((meta, bytes))
 }
@@ -162,36 +203,72 @@ pub async fn fetch_tail(store: &dyn ObjectStore, path: &Path, key: &str, len: u6
 /// As [`fetch_tail`].
 pub async fn fetch_end(store: &dyn ObjectStore, path: &Path, key: &str, len: u64) -> Result<Tail> {
     let failed = |e| store_error(key, e);
-    let options = GetOptions { range: Some(GetRange::Suffix(len)), ..GetOptions::default() };
+    let options = GetOptions {
+        range: Some(GetRange::Suffix(len)),
+        ..GetOptions::default()
+    };
     let reply = match store.get_opts(path, options).await {
         Ok(reply) => reply,
-        Err(e @ (object_store::Error::NotFound { .. } | object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. })) => {
+        Err(
+            e @ (object_store::Error::NotFound { .. }
+            | object_store::Error::PermissionDenied { .. }
+            | object_store::Error::Unauthenticated { .. }),
+        ) => {
             return Err(failed(e));
         }
-        // An empty object has no last bytes, and Azure knows no suffix ranges: ask for the size first.
+        // An empty object has no last bytes, and Azure knows no suffix ranges: ask for the size
+        // first.
         Err(_) => {
             let meta = store.head(path).await.map_err(failed)?;
             if meta.size == 0 {
-                return Ok(Tail { meta, bytes: Bytes::new(), disk: None });
+                return Ok(Tail {
+                    meta,
+                    bytes: Bytes::new(),
+                    disk: None,
+                });
             }
             let range = Some(GetRange::Bounded(meta.size.saturating_sub(len)..meta.size));
-            store.get_opts(path, GetOptions { range, if_match: meta.e_tag, ..GetOptions::default() }).await.map_err(failed)?
+            store
+                .get_opts(
+                    path,
+                    GetOptions {
+                        range,
+                        if_match: meta.e_tag,
+                        ..GetOptions::default()
+                    },
+                )
+                .await
+                .map_err(failed)?
         }
     };
     let (meta, disk) = (reply.meta.clone(), Disk::behind(&reply.payload));
     let bytes = reply.bytes().await.map_err(failed)?;
     let want = len.min(meta.size);
-    if bytes.len() as u64 == want { Ok(Tail { meta, bytes, disk }) } else { Err(short_body(key, bytes.len(), want)) }
+    if bytes.len() as u64 == want {
+        Ok(Tail { meta, bytes, disk })
+    } else {
+        Err(short_body(key, bytes.len(), want))
+    }
 }
 
-/// The end of a file with its whole footer, if that has no more than `limit` bytes: one ranged GET, two where it is long.
+/// The end of a file with its whole footer, if that has no more than `limit` bytes: one ranged GET,
+/// two where it is long.
 ///
 /// # Errors
 /// As [`fetch_tail`]; [`Error::Input`] where there is no footer, or too long a one.
-pub async fn fetch_footer(store: &dyn ObjectStore, key: &str, limit: u64) -> Result<(Ident, Bytes)> {
-    let path = Path::parse(key).map_err(|e| Error::Refused(format!("`{key}` is not a plain key: {e}")))?;
+pub async fn fetch_footer(
+    store: &dyn ObjectStore,
+    key: &str,
+    limit: u64,
+) -> Result<(Ident, Bytes)> {
+    let path =
+        Path::parse(key).map_err(|e| Error::Refused(format!("`{key}` is not a plain key: {e}")))?;
     let (meta, mut tail) = fetch_tail(store, &path, key, super::read::TAIL).await?;
-    let ident = Ident { key: key.to_owned(), size: meta.size, etag: meta.e_tag };
+    let ident = Ident {
+        key: key.to_owned(),
+        size: meta.size,
+        etag: meta.e_tag,
+    };
     let need = super::read::footer_len(&tail, ident.size).map_err(|why| ident.bad(why))?;
     if need > limit {
         return Err(ident.bad("its footer is too long to be looked at beforehand"));
@@ -202,8 +279,9 @@ pub async fn fetch_footer(store: &dyn ObjectStore, key: &str, limit: u64) -> Res
     Ok((ident, tail))
 }
 
-/// An opened [`Source`], as the Parquet decoder wants it. Errors of the store or the disk are kept aside, and why a sound page is not decompressed:
-/// the decoder would hand them back as text, and they must not be taken for a damaged file.
+/// An opened [`Source`], as the Parquet decoder wants it. Errors of the store or the disk are kept
+/// aside, and why a sound page is not decompressed: the decoder would hand them back as text, and
+/// they must not be taken for a damaged file.
 #[derive(Clone)]
 pub struct Chunks(Arc<Inner>);
 
@@ -235,17 +313,26 @@ impl Chunks {
     /// Opens `source`.
     ///
     /// # Errors
-    /// [`Error::Local`] where the local file is gone; [`Error::Gone`] or [`Error::Changed`] where that was an object of a directory.
+    /// [`Error::Local`] where the local file is gone; [`Error::Gone`] or [`Error::Changed`] where
+    /// that was an object of a directory.
     pub fn open(ident: Arc<Ident>, source: &Source) -> Result<Self> {
         let origin = match source {
             Source::Memory(bytes) => Origin::Memory(bytes.clone()),
-            Source::Local(path) => {
-                Origin::Local(Mutex::new(File::open(path).map_err(|e| Error::local(format!("cannot open the spilled file `{}`", path.display()), e))?))
-            }
+            Source::Local(path) => Origin::Local(Mutex::new(File::open(path).map_err(|e| {
+                Error::local(
+                    format!("cannot open the spilled file `{}`", path.display()),
+                    e,
+                )
+            })?)),
             Source::Disk(disk) => Origin::Local(Mutex::new(disk.open(&ident.key)?)),
             Source::Remote(remote) => Origin::Remote(remote.clone(), Mutex::default()),
         };
-        Ok(Self(Arc::new(Inner { ident, origin, fault: Mutex::new(None), pages: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            ident,
+            origin,
+            fault: Mutex::new(None),
+            pages: Mutex::default(),
+        })))
     }
 
     /// What went wrong below the decoder, if it was that.
@@ -263,13 +350,20 @@ impl Chunks {
     /// # Errors
     /// The store's.
     pub fn begin(&self, mut chunks: Vec<Range<u64>>) -> Result<()> {
-        let Origin::Remote(remote, windows) = &self.0.origin else { return Ok(()) };
+        let Origin::Remote(remote, windows) = &self.0.origin else {
+            return Ok(());
+        };
         chunks.retain(|c| !c.is_empty());
         chunks.sort_by_key(|c| c.start);
-        let span = chunks.first().map_or(0, |c| c.start)..chunks.iter().map(|c| c.end).max().unwrap_or(0);
+        let span =
+            chunks.first().map_or(0, |c| c.start)..chunks.iter().map(|c| c.end).max().unwrap_or(0);
         let wanted: u64 = chunks.iter().map(|c| c.end - c.start).sum();
         let mut windows = lock(windows);
-        *windows = Windows { ahead: (remote.window / chunks.len().max(1) as u64).max(64 << 10), chunks, held: Vec::new() };
+        *windows = Windows {
+            ahead: (remote.window / chunks.len().max(1) as u64).max(64 << 10),
+            chunks,
+            held: Vec::new(),
+        };
         // One request for all of it, where it fits and is mostly what is wanted.
         let whole = span.end - span.start;
         if whole > 0 && whole <= remote.window && whole / 2 <= wanted {
@@ -281,24 +375,58 @@ impl Chunks {
 
     fn fetch(&self, remote: &Remote, range: Range<u64>) -> Result<Bytes> {
         let key = &self.0.ident.key;
-        let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), if_match: remote.etag.clone(), ..GetOptions::default() };
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range.clone())),
+            if_match: remote.etag.clone(),
+            ..GetOptions::default()
+        };
         let want = range.end - range.start;
-        let get = async { remote.store.get_opts(&remote.path, options).await?.bytes().await };
-        let bytes = remote.runtime.block_on(get).map_err(|e| store_error(key, e))?;
-        if bytes.len() as u64 == want { Ok(bytes) } else { Err(short_body(key, bytes.len(), want)) }
+        let get = async {
+            remote
+                .store
+                .get_opts(&remote.path, options)
+                .await?
+                .bytes()
+                .await
+        };
+        let bytes = remote
+            .runtime
+            .block_on(get)
+            .map_err(|e| store_error(key, e))?;
+        if bytes.len() as u64 == want {
+            Ok(bytes)
+        } else {
+            Err(short_body(key, bytes.len(), want))
+        }
     }
 
-    fn remote(&self, remote: &Remote, windows: &Mutex<Windows>, at: u64, len: u64) -> Result<Bytes> {
+    fn remote(
+        &self,
+        remote: &Remote,
+        windows: &Mutex<Windows>,
+        at: u64,
+        len: u64,
+    ) -> Result<Bytes> {
         let mut windows = lock(windows);
-        let held = windows.held.iter().find(|(start, b)| *start <= at && at + len <= start + b.len() as u64);
+        let held = windows
+            .held
+            .iter()
+            .find(|(start, b)| *start <= at && at + len <= start + b.len() as u64);
         if let Some((start, bytes)) = held {
             let from = usize::try_from(at - start).unwrap_or(usize::MAX);
             return Ok(bytes.slice(from..from + usize::try_from(len).unwrap_or(usize::MAX)));
         }
-        let chunk = windows.chunks.iter().find(|c| c.contains(&at)).cloned().unwrap_or(at..at + len);
+        let chunk = windows
+            .chunks
+            .iter()
+            .find(|c| c.contains(&at))
+            .cloned()
+            .unwrap_or(at..at + len);
         let end = (at + len).max(chunk.end.min(at + windows.ahead));
         // The decoder reads a chunk from front to back: what is held of it lies behind.
-        windows.held.retain(|(start, b)| !(chunk.start <= *start && start + b.len() as u64 <= chunk.end));
+        windows
+            .held
+            .retain(|(start, b)| !(chunk.start <= *start && start + b.len() as u64 <= chunk.end));
         let bytes = self.fetch(remote, at..end)?;
         let part = bytes.slice(..usize::try_from(len).unwrap_or(bytes.len()));
         windows.held.push((at, bytes));
@@ -313,17 +441,26 @@ impl Chunks {
         match &self.0.origin {
             Origin::Remote(remote, _) => self.fetch(remote, range),
             _ => {
-                let len = usize::try_from(range.end - range.start).map_err(|e| Error::local("cannot read a file", e))?;
+                let len = usize::try_from(range.end - range.start)
+                    .map_err(|e| Error::local("cannot read a file", e))?;
                 let read = self.read(range.start, len);
-                read.map_err(|e| self.take_fault().unwrap_or_else(|| self.0.ident.bad(e.to_string())))
+                read.map_err(|e| {
+                    self.take_fault()
+                        .unwrap_or_else(|| self.0.ident.bad(e.to_string()))
+                })
             }
         }
     }
 
-    /// Bytes from `at` to where its column chunk ends: reading on would ask the store for another column's bytes.
+    /// Bytes from `at` to where its column chunk ends: reading on would ask the store for another
+    /// column's bytes.
     fn rest_of_chunk(&self, at: u64) -> u64 {
         let end = match &self.0.origin {
-            Origin::Remote(_, windows) => lock(windows).chunks.iter().find(|c| c.contains(&at)).map(|c| c.end),
+            Origin::Remote(_, windows) => lock(windows)
+                .chunks
+                .iter()
+                .find(|c| c.contains(&at))
+                .map(|c| c.end),
             _ => None,
         };
         end.unwrap_or(self.0.ident.size).saturating_sub(at)
@@ -351,17 +488,22 @@ impl Chunks {
     }
 
     fn read(&self, at: u64, len: usize) -> parquet::errors::Result<Bytes> {
-        // A range that the file does not have comes from damaged metadata: the decoder's error, not a fault.
+        // A range that the file does not have comes from damaged metadata: the decoder's error, not
+        // a fault.
         let size = self.0.ident.size;
         if at.checked_add(len as u64).is_none_or(|end| end > size) {
-            return Err(ParquetError::EOF(format!("{len} bytes at {at} are wanted, and the file has {size}")));
+            return Err(ParquetError::EOF(format!(
+                "{len} bytes at {at} are wanted, and the file has {size}"
+            )));
         }
         let bytes = match &self.0.origin {
             Origin::Memory(bytes) => {
                 let from = usize::try_from(at).unwrap_or(usize::MAX);
                 Ok(bytes.slice(from..from + len))
             }
-            Origin::Local(file) => read_at(file, at, len).map_err(|e| Error::local(format!("cannot read the file of `{}`", self.0.ident.key), e)),
+            Origin::Local(file) => read_at(file, at, len).map_err(|e| {
+                Error::local(format!("cannot read the file of `{}`", self.0.ident.key), e)
+            }),
             Origin::Remote(remote, windows) => self.remote(remote, windows, at, len as u64),
         };
         bytes.map_err(|e| {
@@ -377,7 +519,11 @@ fn read_at(file: &Mutex<File>, at: u64, len: usize) -> io::Result<Bytes> {
     file.seek(SeekFrom::Start(at))?;
     let mut buffer = Vec::with_capacity(len);
     (&mut *file).take(len as u64).read_to_end(&mut buffer)?;
-    if buffer.len() == len { Ok(buffer.into()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    if buffer.len() == len {
+        Ok(buffer.into())
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
 }
 
 /// A panic of the decoder while it held the lock leaves nothing half-done behind these.
@@ -395,7 +541,13 @@ impl ChunkReader for Chunks {
     type T = HeaderReader;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<HeaderReader> {
-        Ok(HeaderReader { chunks: self.clone(), at: start, buffer: Bytes::new(), column: None, has_begun: false })
+        Ok(HeaderReader {
+            chunks: self.clone(),
+            at: start,
+            buffer: Bytes::new(),
+            column: None,
+            has_begun: false,
+        })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
@@ -428,7 +580,10 @@ impl Read for HeaderReader {
             if left == 0 {
                 return Ok(0);
             }
-            self.buffer = self.chunks.read(self.at, usize::try_from(left).unwrap_or(0)).map_err(io::Error::other)?;
+            self.buffer = self
+                .chunks
+                .read(self.at, usize::try_from(left).unwrap_or(0))
+                .map_err(io::Error::other)?;
             self.at += left;
         }
         let n = out.len().min(self.buffer.len());

@@ -33,7 +33,12 @@ impl Counter {
     pub fn new(schema: &Schema, timestamp: &str) -> Option<Self> {
         let column = schema.index_of(timestamp).ok()?;
         let unit = time::unit_of(&canonical(schema.field(column).data_type()))?;
-        Some(Self { column, unit, stats: RowStats::default(), scratch: Vec::new() })
+        Some(Self {
+            column,
+            unit,
+            stats: RowStats::default(),
+            scratch: Vec::new(),
+        })
     }
 
     /// Adds rows. Gives their own fingerprint.
@@ -41,11 +46,19 @@ impl Counter {
     /// # Errors
     /// Where they have another schema, in a sentence.
     pub fn add(&mut self, batch: &RecordBatch) -> Result<Fingerprint, String> {
-        let column = batch.columns().get(self.column).ok_or("the timestamp column is missing")?;
-        let plain = arrow::compute::cast(column, &canonical(column.data_type())).map_err(|e| e.to_string())?;
+        let column = batch
+            .columns()
+            .get(self.column)
+            .ok_or("the timestamp column is missing")?;
+        let plain = arrow::compute::cast(column, &canonical(column.data_type()))
+            .map_err(|e| e.to_string())?;
         let keys = time::keys(&plain).ok_or("the timestamp column holds no timestamps")?;
         let dated = first_not_before(Micros::EPOCH_2000, self.unit);
-        let mut more = RowStats { rows: batch.num_rows() as u64, fingerprint: hash::fingerprint(batch, &mut self.scratch)?, ..RowStats::default() };
+        let mut more = RowStats {
+            rows: batch.num_rows() as u64,
+            fingerprint: hash::fingerprint(batch, &mut self.scratch)?,
+            ..RowStats::default()
+        };
         let mut span: Option<(i64, i64)> = None;
         for &key in keys.iter() {
             if key < dated {
@@ -71,10 +84,12 @@ impl Counter {
     }
 }
 
-/// Opens a whole object for reading, in bounded memory. Must be called within a tokio runtime; `work` runs on a blocking thread.
+/// Opens a whole object for reading, in bounded memory. Must be called within a tokio runtime;
+/// `work` runs on a blocking thread.
 ///
 /// # Errors
-/// [`Error::Input`] where it is not a Parquet file of `size` bytes; [`Error::Gone`] where it is not there; and those of `work`.
+/// [`Error::Input`] where it is not a Parquet file of `size` bytes; [`Error::Gone`] where it is not
+/// there; and those of `work`.
 pub async fn scan<T, F>(store: Arc<dyn ObjectStore>, key: String, size: u64, work: F) -> Result<T>
 where
     T: Send + 'static,
@@ -84,34 +99,63 @@ where
 }
 
 /// As [`scan`], for anybody's file: its footer and its pages may take `limit` bytes.
-async fn scan_within<T, F>(store: Arc<dyn ObjectStore>, key: String, size: u64, limit: u64, work: F) -> Result<T>
+async fn scan_within<T, F>(
+    store: Arc<dyn ObjectStore>,
+    key: String,
+    size: u64,
+    limit: u64,
+    work: F,
+) -> Result<T>
 where
     T: Send + 'static,
     F: FnOnce(&Input) -> Result<T> + Send + 'static,
 {
-    let path = Path::parse(&key).map_err(|e| Error::Refused(format!("`{key}` is not a plain key: {e}")))?;
+    let path = Path::parse(&key)
+        .map_err(|e| Error::Refused(format!("`{key}` is not a plain key: {e}")))?;
     let (meta, mut tail) = fetch_tail(store.as_ref(), &path, &key, super::read::TAIL).await?;
-    let ident = Ident { key, size: meta.size, etag: meta.e_tag.clone() };
+    let ident = Ident {
+        key,
+        size: meta.size,
+        etag: meta.e_tag.clone(),
+    };
     if meta.size != size {
-        return Err(ident.bad(format!("it has {} bytes, and {size} are expected", meta.size)));
+        return Err(ident.bad(format!(
+            "it has {} bytes, and {size} are expected",
+            meta.size
+        )));
     }
     let need = footer_len(&tail, size).map_err(|why| ident.bad(why))?;
     if need > limit {
-        return Err(ident.bad(format!("its footer has {need} bytes, and {limit} may be read")));
+        return Err(ident.bad(format!(
+            "its footer has {need} bytes, and {limit} may be read"
+        )));
     }
     if need > tail.len() as u64 {
         tail = fetch_tail(store.as_ref(), &path, &ident.key, need).await?.1;
     }
-    let source = Source::Remote(Remote { store, path, etag: meta.e_tag, window: WINDOW, runtime: Handle::current() });
+    let source = Source::Remote(Remote {
+        store,
+        path,
+        etag: meta.e_tag,
+        window: WINDOW,
+        runtime: Handle::current(),
+    });
     let read = move || work(&Input::open_within(ident, source, Some(tail), limit)?);
-    tokio::task::spawn_blocking(read).await.map_err(|e| Error::local("cannot read a file back", e))?
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|e| Error::local("cannot read a file back", e))?
 }
 
 /// Reads a whole object back and counts its rows.
 ///
 /// # Errors
 /// As [`scan`]; [`Error::Input`] also where it has no timestamp column `timestamp`.
-pub async fn read_stats(store: Arc<dyn ObjectStore>, key: String, size: u64, timestamp: &str) -> Result<RowStats> {
+pub async fn read_stats(
+    store: Arc<dyn ObjectStore>,
+    key: String,
+    size: u64,
+    timestamp: &str,
+) -> Result<RowStats> {
     let timestamp = timestamp.to_owned();
     let count = move |input: &Input| {
         let mut counter = counter_of(input, &timestamp)?;
@@ -124,12 +168,19 @@ pub async fn read_stats(store: Arc<dyn ObjectStore>, key: String, size: u64, tim
     scan(store, key, size, count).await
 }
 
-/// The fingerprint of a file that may be anybody's and should hold `rows` rows, and the tag that it showed. Where its footer speaks of more or fewer, nothing is decoded, and
-/// there is no fingerprint. `limit` is the memory in bytes for its footer, and for its pages at any one time.
+/// The fingerprint of a file that may be anybody's and should hold `rows` rows, and the tag that it
+/// showed. Where its footer speaks of more or fewer, nothing is decoded, and there is no
+/// fingerprint. `limit` is the memory in bytes for its footer, and for its pages at any one time.
 ///
 /// # Errors
 /// As [`scan`].
-pub async fn read_content(store: Arc<dyn ObjectStore>, key: String, size: u64, rows: u64, limit: u64) -> Result<(Option<Fingerprint>, Option<String>)> {
+pub async fn read_content(
+    store: Arc<dyn ObjectStore>,
+    key: String,
+    size: u64,
+    rows: u64,
+    limit: u64,
+) -> Result<(Option<Fingerprint>, Option<String>)> {
     let read = move |input: &Input| {
         let etag = input.ident.etag.clone();
         if input.rows() != rows {
@@ -138,7 +189,8 @@ pub async fn read_content(store: Arc<dyn ObjectStore>, key: String, size: u64, r
         let (mut sum, mut scratch) = (Fingerprint::default(), Vec::new());
         let mut reader = input.reader(None)?;
         while let Some(batch) = reader.next_batch()? {
-            sum = sum.plus(hash::fingerprint(&batch, &mut scratch).map_err(|why| input.ident.bad(why))?);
+            sum = sum
+                .plus(hash::fingerprint(&batch, &mut scratch).map_err(|why| input.ident.bad(why))?);
         }
         Ok((Some(sum), etag))
     };
@@ -150,5 +202,9 @@ pub async fn read_content(store: Arc<dyn ObjectStore>, key: String, size: u64, r
 /// # Errors
 /// [`Error::Input`] where it has no timestamp column `timestamp`.
 pub fn counter_of(input: &Input, timestamp: &str) -> Result<Counter> {
-    Counter::new(input.schema(), timestamp).ok_or_else(|| input.ident.bad(format!("it has no timestamp column `{timestamp}`")))
+    Counter::new(input.schema(), timestamp).ok_or_else(|| {
+        input
+            .ident
+            .bad(format!("it has no timestamp column `{timestamp}`"))
+    })
 }

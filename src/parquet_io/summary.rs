@@ -1,4 +1,5 @@
-//! What a footer says of a whole file, for those who look before they read: its columns, its rows, and the bounds of its values.
+//! What a footer says of a whole file, for those who look before they read: its columns, its rows,
+//! and the bounds of its values.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +7,9 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDate};
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy};
+use parquet::file::metadata::{
+    ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy,
+};
 use parquet::file::statistics::Statistics;
 use serde::Serialize;
 
@@ -52,7 +55,8 @@ pub struct Summary {
     pub beyond: Vec<String>,
 }
 
-/// Summarises the file of `size` bytes that ends in `tail`, whose footer may take `limit` bytes once it is parsed.
+/// Summarises the file of `size` bytes that ends in `tail`, whose footer may take `limit` bytes
+/// once it is parsed.
 ///
 /// # Errors
 /// Why it is not a footer that can be believed, in a sentence.
@@ -64,16 +68,31 @@ pub fn summarise(tail: &Bytes, size: u64, limit: u64) -> Result<Summary, String>
             .columns()
             .iter()
             .enumerate()
-            .filter_map(|(i, c)| Some((i, c.path().parts().first()?.clone())).filter(|_| c.path().parts().len() == 1))
+            .filter_map(|(i, c)| {
+                Some((i, c.path().parts().first()?.clone())).filter(|_| c.path().parts().len() == 1)
+            })
             .take(COLUMNS)
             .collect();
         let mut options = ParquetMetaDataOptions::default();
-        options.set_column_stats_policy(ParquetStatisticsPolicy::skip_except(&flat.iter().map(|(i, _)| *i).collect::<Vec<_>>()));
+        options.set_column_stats_policy(ParquetStatisticsPolicy::skip_except(
+            &flat.iter().map(|(i, _)| *i).collect::<Vec<_>>(),
+        ));
         options.set_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
-        let metadata = ParquetMetaDataReader::decode_metadata_with_options(footer_bytes_of(tail, size)?, Some(&options)).map_err(|e| e.to_string())?;
-        let mut summary = Summary { rows: parsed.rows, schema: parsed.schema, ranges: BTreeMap::new(), beyond: Vec::new() };
+        let metadata = ParquetMetaDataReader::decode_metadata_with_options(
+            footer_bytes_of(tail, size)?,
+            Some(&options),
+        )
+        .map_err(|e| e.to_string())?;
+        let mut summary = Summary {
+            rows: parsed.rows,
+            schema: parsed.schema,
+            ranges: BTreeMap::new(),
+            beyond: Vec::new(),
+        };
         for (leaf, name) in flat {
-            let Ok(field) = summary.schema.field_with_name(&name) else { continue };
+            let Ok(field) = summary.schema.field_with_name(&name) else {
+                continue;
+            };
             let kind = canonical(field.data_type());
             if kind == DataType::UInt64 && is_beyond(&metadata, leaf) {
                 summary.beyond.push(name);
@@ -85,24 +104,47 @@ pub fn summarise(tail: &Bytes, size: u64, limit: u64) -> Result<Summary, String>
     })
 }
 
-fn statistics(metadata: &ParquetMetaData, leaf: usize) -> impl Iterator<Item = Option<&Statistics>> {
-    metadata.row_groups().iter().filter(|g| g.num_rows() > 0).map(move |g| g.columns().get(leaf).and_then(|c| c.statistics()))
+fn statistics(
+    metadata: &ParquetMetaData,
+    leaf: usize,
+) -> impl Iterator<Item = Option<&Statistics>> {
+    metadata
+        .row_groups()
+        .iter()
+        .filter(|g| g.num_rows() > 0)
+        .map(move |g| g.columns().get(leaf).and_then(|c| c.statistics()))
 }
 
 /// Unsigned numbers stand in signed ones, and those that are too large look negative.
 fn is_beyond(metadata: &ParquetMetaData, leaf: usize) -> bool {
-    statistics(metadata, leaf).any(|s| matches!(s, Some(Statistics::Int64(v)) if v.max_opt().is_some_and(|max| *max < 0)))
+    statistics(metadata, leaf)
+        .any(|s| matches!(s, Some(Statistics::Int64(v)) if v.max_opt().is_some_and(|max| *max < 0)))
 }
 
 fn range(metadata: &ParquetMetaData, leaf: usize, kind: &DataType) -> Range {
-    let nulls = statistics(metadata, leaf).map(|s| s?.null_count_opt()).sum();
+    let nulls = statistics(metadata, leaf)
+        .map(|s| s?.null_count_opt())
+        .sum();
     let mut all: Option<(Bound, Bound)> = None;
-    for (group, found) in metadata.row_groups().iter().filter(|g| g.num_rows() > 0).zip(statistics(metadata, leaf)) {
+    for (group, found) in metadata
+        .row_groups()
+        .iter()
+        .filter(|g| g.num_rows() > 0)
+        .zip(statistics(metadata, leaf))
+    {
         // A row group of nulls has no bounds, and takes none away.
-        if found.and_then(Statistics::null_count_opt).is_some_and(|n| i64::try_from(n) == Ok(group.num_rows())) {
+        if found
+            .and_then(Statistics::null_count_opt)
+            .is_some_and(|n| i64::try_from(n) == Ok(group.num_rows()))
+        {
             continue;
         }
-        let Some((min, max)) = found.and_then(|s| bounds(s, kind)) else { return Range { nulls, bounds: None } };
+        let Some((min, max)) = found.and_then(|s| bounds(s, kind)) else {
+            return Range {
+                nulls,
+                bounds: None,
+            };
+        };
         all = Some(match all {
             None => (min, max),
             Some((a, b)) => (a.min(min), b.max(max)),
@@ -114,16 +156,33 @@ fn range(metadata: &ParquetMetaData, leaf: usize, kind: &DataType) -> Range {
 fn bounds(found: &Statistics, kind: &DataType) -> Option<(Bound, Bound)> {
     use DataType as T;
     match (found, kind) {
-        (Statistics::Int32(v), T::Int8 | T::Int16 | T::Int32 | T::UInt8 | T::UInt16) => both(*v.min_opt()?, *v.max_opt()?, |n| Some(Bound::Number(n.into()))),
-        (Statistics::Int32(v), T::UInt32) => both(*v.min_opt()?, *v.max_opt()?, |n| Some(Bound::Number(n.cast_unsigned().into()))),
-        (Statistics::Int64(v), T::Int64 | T::UInt64) => both(*v.min_opt()?, *v.max_opt()?, |n| Some(Bound::Number(n))),
-        (Statistics::Int32(v), T::Date32) => both(*v.min_opt()?, *v.max_opt()?, |days| Some(Bound::Text(NaiveDate::from_epoch_days(days)?.to_string()))),
+        (Statistics::Int32(v), T::Int8 | T::Int16 | T::Int32 | T::UInt8 | T::UInt16) => {
+            both(*v.min_opt()?, *v.max_opt()?, |n| {
+                Some(Bound::Number(n.into()))
+            })
+        }
+        (Statistics::Int32(v), T::UInt32) => both(*v.min_opt()?, *v.max_opt()?, |n| {
+            Some(Bound::Number(n.cast_unsigned().into()))
+        }),
+        (Statistics::Int64(v), T::Int64 | T::UInt64) => {
+            both(*v.min_opt()?, *v.max_opt()?, |n| Some(Bound::Number(n)))
+        }
+        (Statistics::Int32(v), T::Date32) => both(*v.min_opt()?, *v.max_opt()?, |days| {
+            Some(Bound::Text(NaiveDate::from_epoch_days(days)?.to_string()))
+        }),
         (Statistics::Int64(v), T::Timestamp(unit, zone)) => {
-            let (min, max) = (floor_micros(*v.min_opt()?, *unit).0, ceil_micros(*v.max_opt()?, *unit).0);
+            let (min, max) = (
+                floor_micros(*v.min_opt()?, *unit).0,
+                ceil_micros(*v.max_opt()?, *unit).0,
+            );
             both(min, max, |micros| instant(micros, zone.is_some()))
         }
         (Statistics::ByteArray(v), T::Utf8) if found.min_is_exact() && found.max_is_exact() => {
-            both(v.min_opt()?, v.max_opt()?, |b| Some(Bound::Text(b.as_utf8().ok().filter(|t| t.len() <= TEXT)?.to_owned())))
+            both(v.min_opt()?, v.max_opt()?, |b| {
+                Some(Bound::Text(
+                    b.as_utf8().ok().filter(|t| t.len() <= TEXT)?.to_owned(),
+                ))
+            })
         }
         _ => None,
     }
@@ -134,22 +193,36 @@ fn both<V>(min: V, max: V, f: impl Fn(V) -> Option<Bound>) -> Option<(Bound, Bou
 }
 
 fn instant(micros: i64, zoned: bool) -> Option<Bound> {
-    let text = DateTime::from_timestamp_micros(micros)?.format("%Y-%m-%dT%H:%M:%S%.6f").to_string();
+    let text = DateTime::from_timestamp_micros(micros)?
+        .format("%Y-%m-%dT%H:%M:%S%.6f")
+        .to_string();
     // A year of five digits has a sign, and sorts before the others.
-    (text.len() == "2026-01-02T03:04:05.678901".len()).then(|| Bound::Text(if zoned { text + "Z" } else { text }))
+    (text.len() == "2026-01-02T03:04:05.678901".len())
+        .then(|| Bound::Text(if zoned { text + "Z" } else { text }))
 }
 
-/// The type that Delta knows for an Arrow type; none where it knows none. Numbers without a sign become the next larger with one, and of 64 bits stay in 64.
+/// The type that Delta knows for an Arrow type; none where it knows none. Numbers without a sign
+/// become the next larger with one, and of 64 bits stay in 64.
 pub fn publishable(data_type: &DataType) -> Option<DataType> {
     use DataType as T;
     Some(match canonical(data_type) {
-        t @ (T::Boolean | T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::Float32 | T::Float64 | T::Utf8 | T::Binary) => t,
+        t @ (T::Boolean
+        | T::Int8
+        | T::Int16
+        | T::Int32
+        | T::Int64
+        | T::Float32
+        | T::Float64
+        | T::Utf8
+        | T::Binary) => t,
         T::UInt8 => T::Int16,
         T::UInt16 => T::Int32,
         T::UInt32 | T::UInt64 => T::Int64,
         T::Date32 | T::Date64 => T::Date32,
         T::Timestamp(_, zone) => T::Timestamp(TimeUnit::Microsecond, zone),
-        T::Decimal32(p, s) | T::Decimal64(p, s) | T::Decimal128(p, s) if s >= 0 => T::Decimal128(p, s),
+        T::Decimal32(p, s) | T::Decimal64(p, s) | T::Decimal128(p, s) if s >= 0 => {
+            T::Decimal128(p, s)
+        }
         T::List(f) => T::List(child(&f)?),
         T::Struct(fields) => T::Struct(fields.iter().map(child).collect::<Option<_>>()?),
         T::Map(entries, sorted) => T::Map(Arc::new(map_entries(&entries)?), sorted),
@@ -159,21 +232,38 @@ pub fn publishable(data_type: &DataType) -> Option<DataType> {
 
 /// Every value may be null some day, and a table can only be told beforehand.
 fn child(field: &FieldRef) -> Option<FieldRef> {
-    Some(Arc::new(Field::new(field.name(), publishable(field.data_type())?, true)))
+    Some(Arc::new(Field::new(
+        field.name(),
+        publishable(field.data_type())?,
+        true,
+    )))
 }
 
 fn map_entries(entries: &Field) -> Option<Field> {
-    let DataType::Struct(fields) = entries.data_type() else { return None };
+    let DataType::Struct(fields) = entries.data_type() else {
+        return None;
+    };
     let [key, value] = fields.iter().collect::<Vec<_>>().try_into().ok()?;
-    let fields = vec![Field::new("key", publishable(key.data_type())?, false), Field::new("value", publishable(value.data_type())?, true)];
-    Some(Field::new("key_value", DataType::Struct(fields.into()), false))
+    let fields = vec![
+        Field::new("key", publishable(key.data_type())?, false),
+        Field::new("value", publishable(value.data_type())?, true),
+    ];
+    Some(Field::new(
+        "key_value",
+        DataType::Struct(fields.into()),
+        false,
+    ))
 }
 
-/// Whether readers of a table find the values of a file's column in the table's: the same type, or a narrower number.
+/// Whether readers of a table find the values of a file's column in the table's: the same type, or
+/// a narrower number.
 pub fn holds(table: &DataType, file: &DataType) -> bool {
     use DataType as T;
     match (table, file) {
-        (T::Int16 | T::Int32 | T::Int64, T::Int8) | (T::Int32 | T::Int64, T::Int16) | (T::Int64, T::Int32) | (T::Float64, T::Float32) => true,
+        (T::Int16 | T::Int32 | T::Int64, T::Int8)
+        | (T::Int32 | T::Int64, T::Int16)
+        | (T::Int64, T::Int32)
+        | (T::Float64, T::Float32) => true,
         _ => same(table, file),
     }
 }
@@ -182,8 +272,15 @@ pub fn holds(table: &DataType, file: &DataType) -> bool {
 fn same(a: &DataType, b: &DataType) -> bool {
     use DataType as T;
     match (a, b) {
-        (T::List(x), T::List(y)) | (T::Map(x, _), T::Map(y, _)) => same(x.data_type(), y.data_type()),
-        (T::Struct(x), T::Struct(y)) => x.len() == y.len() && x.iter().zip(y).all(|(f, g)| f.name() == g.name() && same(f.data_type(), g.data_type())),
+        (T::List(x), T::List(y)) | (T::Map(x, _), T::Map(y, _)) => {
+            same(x.data_type(), y.data_type())
+        }
+        (T::Struct(x), T::Struct(y)) => {
+            x.len() == y.len()
+                && x.iter()
+                    .zip(y)
+                    .all(|(f, g)| f.name() == g.name() && same(f.data_type(), g.data_type()))
+        }
         _ => a == b,
     }
 }

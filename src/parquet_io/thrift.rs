@@ -1,4 +1,5 @@
-//! Looks through Thrift's compact encoding without building anything from it: what a footer or a page header would cost is known before it is believed.
+//! Looks through Thrift's compact encoding without building anything from it: what a footer or a
+//! page header would cost is known before it is believed.
 
 /// Deeper than any schema or footer is; the decoders behind this recurse.
 const DEEPEST: usize = 64;
@@ -81,7 +82,8 @@ pub fn survey(footer: &[u8]) -> Result<Survey> {
     Ok(found)
 }
 
-/// Follows the schema's tree, which is written depth first, each node with the number of its children.
+/// Follows the schema's tree, which is written depth first, each node with the number of its
+/// children.
 fn nest(open: &mut Vec<i64>, children: i64) -> Result<()> {
     if let Some(left) = open.last_mut() {
         *left -= 1;
@@ -92,7 +94,13 @@ fn nest(open: &mut Vec<i64>, children: i64) -> Result<()> {
     while open.last().is_some_and(|left| *left <= 0) {
         open.pop();
     }
-    if open.len() > DEEPEST { Err(format!("its schema is nested more than {DEEPEST} levels deep")) } else { Ok(()) }
+    if open.len() > DEEPEST {
+        Err(format!(
+            "its schema is nested more than {DEEPEST} levels deep"
+        ))
+    } else {
+        Ok(())
+    }
 }
 
 /// Reads the page header that `bytes` begin with, and says how long it is.
@@ -103,7 +111,8 @@ pub fn page(bytes: &[u8]) -> Result<(Page, usize)> {
     let mut page = Page::default();
     let mut scan = Scan::new(bytes);
     scan.fields(0, |scan, field, kind| {
-        let natural = |n: i64| u64::try_from(n).map_err(|_| "a page header has a negative size".to_owned());
+        let natural =
+            |n: i64| u64::try_from(n).map_err(|_| "a page header has a negative size".to_owned());
         match (field, kind) {
             (1, Kind::Int) => page.dictionary = scan.int()? == 2,
             (2, Kind::Int) => page.uncompressed = natural(scan.int()?)?,
@@ -170,7 +179,10 @@ struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, structs: 0 }
+        Self {
+            rest: bytes,
+            structs: 0,
+        }
     }
 
     fn byte(&mut self) -> Result<u8> {
@@ -180,7 +192,10 @@ impl<'a> Scan<'a> {
     }
 
     fn bytes(&mut self, n: u64) -> Result<()> {
-        let n = usize::try_from(n).ok().filter(|n| *n <= self.rest.len()).ok_or("it ends early")?;
+        let n = usize::try_from(n)
+            .ok()
+            .filter(|n| *n <= self.rest.len())
+            .ok_or("it ends early")?;
         self.rest = &self.rest[n..];
         Ok(())
     }
@@ -203,7 +218,11 @@ impl<'a> Scan<'a> {
     }
 
     /// Calls `on` for every field of a struct, which must take its value.
-    fn fields(&mut self, depth: usize, mut on: impl FnMut(&mut Self, i64, Kind) -> Result<()>) -> Result<()> {
+    fn fields(
+        &mut self,
+        depth: usize,
+        mut on: impl FnMut(&mut Self, i64, Kind) -> Result<()>,
+    ) -> Result<()> {
         if depth > DEEPEST {
             return Err(format!("it is nested more than {DEEPEST} levels deep"));
         }
@@ -214,19 +233,37 @@ impl<'a> Scan<'a> {
             if header == 0 {
                 return Ok(());
             }
-            id = if header >> 4 == 0 { self.int()? } else { id.saturating_add(i64::from(header >> 4)) };
+            id = if header >> 4 == 0 {
+                self.int()?
+            } else {
+                id.saturating_add(i64::from(header >> 4))
+            };
             on(self, id, Kind::of(header & 0xf)?)?;
         }
     }
 
     fn list_header(&mut self) -> Result<(u64, Kind)> {
         let header = self.byte()?;
-        let size = if header >> 4 == 15 { self.varint()? } else { u64::from(header >> 4) };
+        let size = if header >> 4 == 15 {
+            self.varint()?
+        } else {
+            u64::from(header >> 4)
+        };
         // Every element has a byte at least, but for an empty list's.
         if size > self.rest.len() as u64 {
-            return Err(format!("it has a list of {size} elements in {} bytes", self.rest.len()));
+            return Err(format!(
+                "it has a list of {size} elements in {} bytes",
+                self.rest.len()
+            ));
         }
-        Ok((size, if size == 0 { Kind::Byte } else { Kind::of(header & 0xf)? }))
+        Ok((
+            size,
+            if size == 0 {
+                Kind::Byte
+            } else {
+                Kind::of(header & 0xf)?
+            },
+        ))
     }
 
     /// Calls `on` for every element of a list of structs, which must take it.
@@ -273,7 +310,9 @@ impl<'a> Scan<'a> {
     fn element(&mut self, kind: Kind, depth: usize) -> Result<()> {
         match kind {
             Kind::True | Kind::False => self.bytes(1),
-            Kind::List | Kind::Map if depth >= DEEPEST => Err(format!("it is nested more than {DEEPEST} levels deep")),
+            Kind::List | Kind::Map if depth >= DEEPEST => {
+                Err(format!("it is nested more than {DEEPEST} levels deep"))
+            }
             _ => self.skip(kind, depth + 1),
         }
     }
@@ -285,13 +324,26 @@ mod tests {
 
     #[test]
     fn a_page_header_is_read() {
-        // DATA_PAGE_V2, 1000 bytes from 100, a checksum of all ones, 7 values, 3 + 2 bytes of levels, not compressed.
+        // DATA_PAGE_V2, 1000 bytes from 100, a checksum of all ones, 7 values, 3 + 2 bytes of
+        // levels, not compressed.
         let header = [
-            0x15, 0x06, 0x15, 0xd0, 0x0f, 0x15, 0xc8, 0x01, 0x15, 0x01, 0x4c, 0x15, 0x0e, 0x15, 0x00, 0x15, 0x0e, 0x15, 0x00, 0x15, 0x06, 0x15, 0x04, 0x12,
-            0x00, 0x00,
+            0x15, 0x06, 0x15, 0xd0, 0x0f, 0x15, 0xc8, 0x01, 0x15, 0x01, 0x4c, 0x15, 0x0e, 0x15,
+            0x00, 0x15, 0x0e, 0x15, 0x00, 0x15, 0x06, 0x15, 0x04, 0x12, 0x00, 0x00,
         ];
-        let want = Page { dictionary: false, uncompressed: 1_000, compressed: 100, levels: 5, plain: true, values: 7, encoding: 0, checksum: Some(u32::MAX) };
-        assert_eq!(page(&[&header[..], b"the page"].concat()), Ok((want, header.len())));
+        let want = Page {
+            dictionary: false,
+            uncompressed: 1_000,
+            compressed: 100,
+            levels: 5,
+            plain: true,
+            values: 7,
+            encoding: 0,
+            checksum: Some(u32::MAX),
+        };
+        assert_eq!(
+            page(&[&header[..], b"the page"].concat()),
+            Ok((want, header.len()))
+        );
         for cut in 0..header.len() {
             assert!(page(&header[..cut]).is_err(), "{cut}");
         }
@@ -310,8 +362,16 @@ mod tests {
     #[test]
     fn lists_cannot_be_longer_than_their_bytes() {
         // Field 2, a list of 2^31 structs.
-        assert!(survey(&[0x29, 0xfc, 0x80, 0x80, 0x80, 0x80, 0x08, 0x00]).unwrap_err().contains("2147483648"));
+        assert!(
+            survey(&[0x29, 0xfc, 0x80, 0x80, 0x80, 0x80, 0x08, 0x00])
+                .unwrap_err()
+                .contains("2147483648")
+        );
         // Lists of lists of lists…
-        assert!(survey(&[&[0x19][..], &[0x19; 10_000]].concat()).unwrap_err().contains("deep"));
+        assert!(
+            survey(&[&[0x19][..], &[0x19; 10_000]].concat())
+                .unwrap_err()
+                .contains("deep")
+        );
     }
 }

@@ -1,9 +1,11 @@
-//! Timestamps of any unit against microseconds, rounded so that nothing expires or falls out of a range by rounding.
+//! Timestamps of any unit against microseconds, rounded so that nothing expires or falls out of a
+//! range by rounding.
 
 use arrow::array::{Array, AsArray, PrimitiveArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    ArrowPrimitiveType, DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType,
 };
 
 use crate::model::file::Micros;
@@ -26,7 +28,8 @@ pub fn ceil_micros(value: i64, unit: TimeUnit) -> Micros {
     }
 }
 
-/// The smallest value of `unit` that is not before `at`: a value is before `at` exactly when it is less than this.
+/// The smallest value of `unit` that is not before `at`: a value is before `at` exactly when it is
+/// less than this.
 pub fn first_not_before(at: Micros, unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::Second => ceil_div(at.0, 1_000_000),
@@ -46,7 +49,8 @@ pub fn last_not_after(at: Micros, unit: TimeUnit) -> i64 {
     }
 }
 
-/// `value` of unit `from` in the finer or equal unit `to`; values that do not fit come back as the ends of i64, which keeps the order.
+/// `value` of unit `from` in the finer or equal unit `to`; values that do not fit come back as the
+/// ends of i64, which keeps the order.
 pub fn refine(value: i64, from: TimeUnit, to: TimeUnit) -> i64 {
     value.saturating_mul((per_second(to) / per_second(from)).max(1))
 }
@@ -73,14 +77,21 @@ pub fn unit_of(data_type: &DataType) -> Option<TimeUnit> {
     }
 }
 
-/// The sort key of every row: the timestamp's number, null as `i64::MIN`, so that nulls come first. None if `array` is not a timestamp.
+/// The sort key of every row: the timestamp's number, null as `i64::MIN`, so that nulls come first.
+/// None if `array` is not a timestamp.
 ///
-/// A real timestamp of `i64::MIN` sorts among the nulls. Both are undated, so nothing else follows from it.
+/// A real timestamp of `i64::MIN` sorts among the nulls. Both are undated, so nothing else follows
+/// from it.
 pub fn keys(array: &dyn Array) -> Option<ScalarBuffer<i64>> {
     fn of<T: ArrowPrimitiveType<Native = i64>>(a: &PrimitiveArray<T>) -> ScalarBuffer<i64> {
         match a.nulls().filter(|n| n.null_count() > 0) {
             None => a.values().clone(),
-            Some(nulls) => a.values().iter().zip(nulls.iter()).map(|(v, valid)| if valid { *v } else { i64::MIN }).collect(),
+            Some(nulls) => a
+                .values()
+                .iter()
+                .zip(nulls.iter())
+                .map(|(v, valid)| if valid { *v } else { i64::MIN })
+                .collect(),
         }
     }
     Some(match unit_of(array.data_type())? {
@@ -105,12 +116,25 @@ mod tests {
 
     #[test]
     fn no_row_at_or_after_the_cutoff_counts_as_before_it() {
-        for unit in [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond] {
-            for cutoff in [-1_500_001, -1, 0, 1, 999, 1_000, 1_001, 1_500_000, 2_000_000] {
+        for unit in [
+            TimeUnit::Second,
+            TimeUnit::Millisecond,
+            TimeUnit::Microsecond,
+            TimeUnit::Nanosecond,
+        ] {
+            for cutoff in [
+                -1_500_001, -1, 0, 1, 999, 1_000, 1_001, 1_500_000, 2_000_000,
+            ] {
                 let bound = first_not_before(Micros(cutoff), unit);
                 let nanos = |v: i64| i128::from(v) * i128::from(1_000_000_000 / per_second(unit));
-                assert!(nanos(bound) >= i128::from(cutoff) * 1_000, "{unit:?} {cutoff}");
-                assert!(nanos(bound - 1) < i128::from(cutoff) * 1_000, "{unit:?} {cutoff}");
+                assert!(
+                    nanos(bound) >= i128::from(cutoff) * 1_000,
+                    "{unit:?} {cutoff}"
+                );
+                assert!(
+                    nanos(bound - 1) < i128::from(cutoff) * 1_000,
+                    "{unit:?} {cutoff}"
+                );
             }
         }
     }

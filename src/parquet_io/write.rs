@@ -1,4 +1,5 @@
-//! The encoder: rows in time order to Parquet, columns encoded in parallel, memory bounded by one row group.
+//! The encoder: rows in time order to Parquet, columns encoded in parallel, memory bounded by one
+//! row group.
 
 mod columns;
 mod encoding;
@@ -17,7 +18,9 @@ use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::writer::SerializedFileWriter;
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use rayon::iter::{
+    IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator,
+};
 
 use super::append::{Groups, Incoming};
 use super::{leaf, views};
@@ -28,7 +31,8 @@ use columns::{Factory, Slice, leaves};
 use encoding::{Sample, properties};
 use prints::Prints;
 
-/// The form `<name> version <version>` is what other readers parse: they distrust the statistics of a writer whose version they cannot read.
+/// The form `<name> version <version>` is what other readers parse: they distrust the statistics of
+/// a writer whose version they cannot read.
 const CREATED_BY: &str = concat!("icepack version ", env!("CARGO_PKG_VERSION"));
 
 /// What every version's begins with.
@@ -63,7 +67,12 @@ pub struct WriteOptions {
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { row_group_bytes: 16 << 20, sorted_by: None, encodings: Encodings::default(), metadata: Vec::new() }
+        Self {
+            row_group_bytes: 16 << 20,
+            sorted_by: None,
+            encodings: Encodings::default(),
+            metadata: Vec::new(),
+        }
     }
 }
 
@@ -92,7 +101,8 @@ struct Encoder<W: Write + Send> {
     /// Rows that wait to be encoded, and their bytes.
     waiting: Vec<RecordBatch>,
     waiting_bytes: usize,
-    /// Bytes handed out for the open row group, and of rows to one of the file, as far as is known.
+    /// Bytes handed out for the open row group, and of rows to one of the file, as far as is
+    /// known.
     handed_bytes: usize,
     compressed: usize,
     group: usize,
@@ -106,7 +116,8 @@ enum Columns {
     /// Encoding, on other threads.
     Busy {
         done: Receiver<Result<Vec<ArrowColumnWriter>, ParquetError>>,
-        /// What they held before, and what may have been added: an estimate that does not depend on how far they are.
+        /// What they held before, and what may have been added: an estimate that does not depend
+        /// on how far they are.
         bytes: usize,
     },
     Idle(Vec<ArrowColumnWriter>),
@@ -130,7 +141,10 @@ impl Columns {
         match self {
             Self::None => 0,
             Self::Busy { bytes, .. } => *bytes,
-            Self::Idle(columns) => columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum(),
+            Self::Idle(columns) => columns
+                .iter()
+                .map(ArrowColumnWriter::get_estimated_total_bytes)
+                .sum(),
         }
     }
 }
@@ -142,7 +156,14 @@ fn failed(e: impl std::fmt::Display) -> Error {
 impl<W: Write + Send> ParquetWriter<W> {
     /// A file of rows of `schema`. Nothing is written yet.
     pub fn new(sink: W, schema: SchemaRef, options: WriteOptions) -> Self {
-        Self { schema, options, state: State::Sampling { sink, rows: Vec::new() } }
+        Self {
+            schema,
+            options,
+            state: State::Sampling {
+                sink,
+                rows: Vec::new(),
+            },
+        }
     }
 
     /// Adds rows. Their fingerprint goes into the footer with that of their row group.
@@ -161,9 +182,18 @@ impl<W: Write + Send> ParquetWriter<W> {
                 rows.push((batch.clone(), fingerprint));
                 let count: usize = rows.iter().map(|(b, _)| b.num_rows()).sum();
                 let bytes: usize = rows.iter().map(|(b, _)| sliced_bytes(b)).sum();
-                if count >= SAMPLE_ROWS || bytes >= SAMPLE_BYTES { self.begin(None) } else { Ok(()) }
+                if count >= SAMPLE_ROWS || bytes >= SAMPLE_BYTES {
+                    self.begin(None)
+                } else {
+                    Ok(())
+                }
             }
-            State::Writing(encoder) => encoder.write(batch, fingerprint, &self.schema, self.options.row_group_bytes),
+            State::Writing(encoder) => encoder.write(
+                batch,
+                fingerprint,
+                &self.schema,
+                self.options.row_group_bytes,
+            ),
             State::Broken => Err(failed("an earlier write failed")),
         }
     }
@@ -171,13 +201,16 @@ impl<W: Write + Send> ParquetWriter<W> {
     /// Bytes that the file would have if it ended now, roughly.
     pub fn written_estimate(&self) -> u64 {
         match &self.state {
-            State::Sampling { rows, .. } => (rows.iter().map(|(b, _)| sliced_bytes(b)).sum::<usize>() / COMPRESSED) as u64,
+            State::Sampling { rows, .. } => {
+                (rows.iter().map(|(b, _)| sliced_bytes(b)).sum::<usize>() / COMPRESSED) as u64
+            }
             State::Writing(e) => e.file.bytes_written() as u64 + e.pending_bytes() as u64,
             State::Broken => 0,
         }
     }
 
-    /// Ends the row group, and says how many bytes there are: exactly, but for the footer. The estimate counts what is not yet compressed.
+    /// Ends the row group, and says how many bytes there are: exactly, but for the footer. The
+    /// estimate counts what is not yet compressed.
     ///
     /// # Errors
     /// Where the sink fails.
@@ -185,12 +218,15 @@ impl<W: Write + Send> ParquetWriter<W> {
         if matches!(self.state, State::Sampling { .. }) {
             self.begin(None)?;
         }
-        let State::Writing(encoder) = &mut self.state else { return Err(failed("an earlier write failed")) };
+        let State::Writing(encoder) = &mut self.state else {
+            return Err(failed("an earlier write failed"));
+        };
         encoder.flush(&self.schema)?;
         Ok(encoder.file.bytes_written() as u64)
     }
 
-    /// Ends the row group, and copies one of another file behind it, whose columns must be the same; `bytes` delivers it.
+    /// Ends the row group, and copies one of another file behind it, whose columns must be the
+    /// same; `bytes` delivers it.
     ///
     /// # Errors
     /// Of other columns than the file's, where there are too few bytes, or where the sink fails.
@@ -202,7 +238,9 @@ impl<W: Write + Send> ParquetWriter<W> {
             State::Sampling { .. } => self.begin(None)?,
             _ => {}
         }
-        let State::Writing(encoder) = &mut self.state else { return Err(failed("an earlier write failed")) };
+        let State::Writing(encoder) = &mut self.state else {
+            return Err(failed("an earlier write failed"));
+        };
         encoder.flush(&self.schema)?;
         encoder.append(from.columns(group), from.fingerprint(group), bytes)
     }
@@ -237,11 +275,24 @@ impl<W: Write + Send> ParquetWriter<W> {
     }
 
     fn begin(&mut self, like: Option<&RowGroupMetaData>) -> Result<()> {
-        let State::Sampling { sink, rows } = std::mem::replace(&mut self.state, State::Broken) else { return Err(failed("an earlier write failed")) };
+        let State::Sampling { sink, rows } = std::mem::replace(&mut self.state, State::Broken)
+        else {
+            return Err(failed("an earlier write failed"));
+        };
         let (rows, prints): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
-        let mut encoder = Encoder::new(sink, &self.schema, &self.options, &Sample { rows: &rows, like })?;
+        let mut encoder = Encoder::new(
+            sink,
+            &self.schema,
+            &self.options,
+            &Sample { rows: &rows, like },
+        )?;
         for (batch, fingerprint) in rows.iter().zip(prints) {
-            encoder.write(batch, fingerprint, &self.schema, self.options.row_group_bytes)?;
+            encoder.write(
+                batch,
+                fingerprint,
+                &self.schema,
+                self.options.row_group_bytes,
+            )?;
         }
         // Says what rows of this kind become.
         encoder.encode(&self.schema)?;
@@ -256,7 +307,9 @@ impl<W: Write + Send> Encoder<W> {
         let descriptor = leaf::parquet_schema(schema).map_err(failed)?;
         let mut properties = properties(schema, &descriptor, options, sample);
         add_encoded_arrow_schema_to_metadata(&leaf::embedded(schema), &mut properties);
-        let file = SerializedFileWriter::new(sink, descriptor.root_schema_ptr(), Arc::new(properties)).map_err(failed)?;
+        let file =
+            SerializedFileWriter::new(sink, descriptor.root_schema_ptr(), Arc::new(properties))
+                .map_err(failed)?;
         let factory = Factory::of(&file, schema, options.row_group_bytes)?;
         Ok(Self {
             file,
@@ -276,35 +329,55 @@ impl<W: Write + Send> Encoder<W> {
         self.columns.bytes() + self.waiting_bytes / self.compressed
     }
 
-    fn write(&mut self, batch: &RecordBatch, fingerprint: Fingerprint, schema: &Schema, group_bytes: usize) -> Result<()> {
+    fn write(
+        &mut self,
+        batch: &RecordBatch,
+        fingerprint: Fingerprint,
+        schema: &Schema,
+        group_bytes: usize,
+    ) -> Result<()> {
         self.prints.add(fingerprint);
         self.group_rows += batch.num_rows();
         self.waiting_bytes += sliced_bytes(batch);
         self.waiting.push(batch.clone());
         let full = self.group_rows >= GROUP_ROWS;
         if let Factory::Slices(_) = self.factory {
-            return if full || self.waiting_bytes >= group_bytes * COMPRESSED { self.flush(schema) } else { Ok(()) };
+            return if full || self.waiting_bytes >= group_bytes * COMPRESSED {
+                self.flush(schema)
+            } else {
+                Ok(())
+            };
         }
         if !full && self.waiting_bytes < group_bytes / STEPS {
             return Ok(());
         }
-        // Where a row group ends must not depend on which thread is faster: it is asked only when all that was handed out is encoded.
+        // Where a row group ends must not depend on which thread is faster: it is asked only when
+        // all that was handed out is encoded.
         self.rest()?;
-        if full || self.pending_bytes() >= group_bytes { self.flush(schema) } else { self.encode(schema) }
+        if full || self.pending_bytes() >= group_bytes {
+            self.flush(schema)
+        } else {
+            self.encode(schema)
+        }
     }
 
     /// Waits until all that was handed out is encoded.
     fn rest(&mut self) -> Result<()> {
-        let Some(columns) = self.columns.settle()? else { return Ok(()) };
+        let Some(columns) = self.columns.settle()? else {
+            return Ok(());
+        };
         self.columns = Columns::Idle(columns);
         self.compressed = (self.handed_bytes / self.columns.bytes().max(1)).max(1);
         Ok(())
     }
 
-    /// Hands the rows that wait to other threads, column by column. They are several batches: a column that ends a page takes much longer than
-    /// its neighbours then, and over some pages this evens out.
+    /// Hands the rows that wait to other threads, column by column. They are several batches: a
+    /// column that ends a page takes much longer than its neighbours then, and over some pages
+    /// this evens out.
     fn encode(&mut self, schema: &Schema) -> Result<()> {
-        let Factory::Whole(factory) = &self.factory else { return Ok(()) };
+        let Factory::Whole(factory) = &self.factory else {
+            return Ok(());
+        };
         if self.waiting.is_empty() {
             return Ok(());
         }
@@ -312,16 +385,32 @@ impl<W: Write + Send> Encoder<W> {
             Some(columns) => columns,
             None => factory.create_column_writers(self.group).map_err(failed)?,
         };
-        let leaves = leaves(schema, 0..schema.fields().len(), &self.waiting, columns.len())?;
+        let leaves = leaves(
+            schema,
+            0..schema.fields().len(),
+            &self.waiting,
+            columns.len(),
+        )?;
         self.waiting.clear();
-        let before: usize = columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
+        let before: usize = columns
+            .iter()
+            .map(ArrowColumnWriter::get_estimated_total_bytes)
+            .sum();
         let more = std::mem::take(&mut self.waiting_bytes);
         self.handed_bytes += more;
         let bytes = before + more / self.compressed;
         let (sender, done) = sync_channel(1);
         rayon::spawn(move || {
-            let write = |(column, leaves): (&mut ArrowColumnWriter, Vec<ArrowLeafColumn>)| leaves.iter().try_for_each(|leaf| column.write(leaf));
-            let work = || columns.par_iter_mut().zip(leaves.into_par_iter()).try_for_each(write).map(|()| columns);
+            let write = |(column, leaves): (&mut ArrowColumnWriter, Vec<ArrowLeafColumn>)| {
+                leaves.iter().try_for_each(|leaf| column.write(leaf))
+            };
+            let work = || {
+                columns
+                    .par_iter_mut()
+                    .zip(leaves.into_par_iter())
+                    .try_for_each(write)
+                    .map(|()| columns)
+            };
             // A panic would end the process here. Without an answer, the other side knows.
             if let Ok(result) = catch_unwind(AssertUnwindSafe(work)) {
                 let _ = sender.send(result);
@@ -331,7 +420,12 @@ impl<W: Write + Send> Encoder<W> {
         Ok(())
     }
 
-    fn append(&mut self, columns: Vec<ColumnCloseResult>, fingerprint: Option<Fingerprint>, bytes: &Incoming) -> Result<()> {
+    fn append(
+        &mut self,
+        columns: Vec<ColumnCloseResult>,
+        fingerprint: Option<Fingerprint>,
+        bytes: &Incoming,
+    ) -> Result<()> {
         let mut group = self.file.next_row_group().map_err(failed)?;
         for column in columns {
             group.append_column(bytes, column).map_err(failed)?;
@@ -347,8 +441,14 @@ impl<W: Write + Send> Encoder<W> {
             return self.flush_slices(schema);
         }
         self.encode(schema)?;
-        let Some(columns) = self.columns.settle()? else { return Ok(()) };
-        let chunks: Vec<ArrowColumnChunk> = columns.into_par_iter().map(ArrowColumnWriter::close).collect::<Result<_, ParquetError>>().map_err(failed)?;
+        let Some(columns) = self.columns.settle()? else {
+            return Ok(());
+        };
+        let chunks: Vec<ArrowColumnChunk> = columns
+            .into_par_iter()
+            .map(ArrowColumnWriter::close)
+            .collect::<Result<_, ParquetError>>()
+            .map_err(failed)?;
         let mut group = self.file.next_row_group().map_err(failed)?;
         for chunk in chunks {
             chunk.append_to_row_group(&mut group).map_err(failed)?;
@@ -360,7 +460,9 @@ impl<W: Write + Send> Encoder<W> {
     }
 
     fn flush_slices(&mut self, schema: &Schema) -> Result<()> {
-        let Factory::Slices(slices) = &self.factory else { return Ok(()) };
+        let Factory::Slices(slices) = &self.factory else {
+            return Ok(());
+        };
         if self.waiting.is_empty() {
             return Ok(());
         }
@@ -373,8 +475,12 @@ impl<W: Write + Send> Encoder<W> {
                 leaves.iter().try_for_each(|leaf| column.write(leaf))?;
                 column.close()
             };
-            let chunks: Vec<ArrowColumnChunk> =
-                columns.into_par_iter().zip(leaves.into_par_iter()).map(write).collect::<Result<_, ParquetError>>().map_err(failed)?;
+            let chunks: Vec<ArrowColumnChunk> = columns
+                .into_par_iter()
+                .zip(leaves.into_par_iter())
+                .map(write)
+                .collect::<Result<_, ParquetError>>()
+                .map_err(failed)?;
             for chunk in chunks {
                 encoded += usize::try_from(chunk.close().bytes_written).unwrap_or(0);
                 chunk.append_to_row_group(&mut group).map_err(failed)?;
@@ -397,5 +503,9 @@ impl<W: Write + Send> Encoder<W> {
 
 /// The bytes of a batch's rows, also where it is a slice of larger buffers or points into pages.
 pub fn sliced_bytes(batch: &RecordBatch) -> usize {
-    batch.columns().iter().map(|c| views::sliced_bytes(c.as_ref())).sum()
+    batch
+        .columns()
+        .iter()
+        .map(|c| views::sliced_bytes(c.as_ref()))
+        .sum()
 }

@@ -1,6 +1,8 @@
-//! The brake: a pass that would expire more of a tenant than it may is refused. A wrong TTL, clock or timestamp is found out this way before rows are gone.
+//! The brake: a pass that would expire more of a tenant than it may is refused. A wrong TTL, clock
+//! or timestamp is found out this way before rows are gone.
 //!
-//! It works twice: on the plan, before anything is written for the tenant, by what footers and manifests promise; and before each commit, by what was really read.
+//! It works twice: on the plan, before anything is written for the tenant, by what footers and
+//! manifests promise; and before each commit, by what was really read.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -33,7 +35,11 @@ impl Brake {
     /// # Errors
     /// [`Error::Refused`] where it would expire more than it may.
     pub fn on(plan: &Plan, expiry: &Expiry, survey: &Survey) -> Result<Self> {
-        let raw = plan.groups.iter().flat_map(|g| &g.inputs).filter(|i| !i.is_snapshot());
+        let raw = plan
+            .groups
+            .iter()
+            .flat_map(|g| &g.inputs)
+            .filter(|i| !i.is_snapshot());
         let brake = Self {
             tenant: plan.tenant.clone(),
             cutoff: plan.cutoff,
@@ -41,10 +47,17 @@ impl Brake {
             max_percent: expiry.max_percent,
             rows: expiry.rows,
             expired: 0,
-            unknown: raw.map(|i| i.key.clone()).filter(|key| !survey.files.contains_key(key)).collect(),
+            unknown: raw
+                .map(|i| i.key.clone())
+                .filter(|key| !survey.files.contains_key(key))
+                .collect(),
         };
         if expiry.is_too_much() {
-            return Err(brake.refusal("about ", expiry.rows_expiring, "nothing was done for this tenant"));
+            return Err(brake.refusal(
+                "about ",
+                expiry.rows_expiring,
+                "nothing was done for this tenant",
+            ));
         }
         Ok(brake)
     }
@@ -54,9 +67,17 @@ impl Brake {
     /// # Errors
     /// [`Error::Refused`] where that would be more than this pass may.
     pub fn take(&mut self, edit: &Edit) -> Result<()> {
-        let unknown = edit.retire.iter().filter(|r| self.unknown.remove(&r.key)).map(|r| r.rows).sum::<u64>();
+        let unknown = edit
+            .retire
+            .iter()
+            .filter(|r| self.unknown.remove(&r.key))
+            .map(|r| r.rows)
+            .sum::<u64>();
         self.rows = self.rows.saturating_add(unknown);
-        self.expired = self.expired.saturating_add(edit.ledger.rows_archived).saturating_add(edit.ledger.rows_expired);
+        self.expired = self
+            .expired
+            .saturating_add(edit.ledger.rows_archived)
+            .saturating_add(edit.ledger.rows_expired);
         if exceeds(self.expired, self.rows, self.max_percent) {
             return Err(self.refusal("", self.expired, "the files of this group stay as they are"));
         }
@@ -65,9 +86,14 @@ impl Brake {
 
     fn refusal(&self, about: &str, expiring: u64, state: &str) -> Error {
         let share = (u128::from(expiring) * 100).div_ceil(u128::from(self.rows.max(1)));
-        let cutoff = self.cutoff.map_or_else(String::new, |c| format!(" before {}", c.to_datetime().format("%Y-%m-%d %H:%M:%SZ")));
+        let cutoff = self.cutoff.map_or_else(String::new, |c| {
+            format!(" before {}", c.to_datetime().format("%Y-%m-%d %H:%M:%SZ"))
+        });
         Error::Refused(format!(
-            "this pass would expire {about}{expiring} of the {} rows ({share}%) of tenant `{tenant}`, those{cutoff} (ttl {}), and retention.max_expire_percent is {}: {state}; look with `icepack plan --tenant {tenant}`, and if that is meant, run once with `--max-expire-percent 100`, or raise the setting",
+            "this pass would expire {about}{expiring} of the {} rows ({share}%) of tenant \
+             `{tenant}`, those{cutoff} (ttl {}), and retention.max_expire_percent is {}: {state}; \
+             look with `icepack plan --tenant {tenant}`, and if that is meant, run once with \
+             `--max-expire-percent 100`, or raise the setting",
             self.rows,
             days(self.ttl),
             self.max_percent,
@@ -116,10 +142,19 @@ mod tests {
 
     #[test]
     fn just_as_much_as_is_allowed_passes_and_a_row_more_does_not() {
-        for (rows, expiring, percent, fine) in
-            [(100, 60, 60, true), (100, 61, 60, false), (100, 100, 100, true), (0, 0, 1, true), (1_000, 11, 1, false), (u64::MAX, u64::MAX, 99, false)]
-        {
-            assert_eq!(brake(rows, expiring, percent).is_ok(), fine, "{expiring} of {rows}, {percent}% allowed");
+        for (rows, expiring, percent, fine) in [
+            (100, 60, 60, true),
+            (100, 61, 60, false),
+            (100, 100, 100, true),
+            (0, 0, 1, true),
+            (1_000, 11, 1, false),
+            (u64::MAX, u64::MAX, 99, false),
+        ] {
+            assert_eq!(
+                brake(rows, expiring, percent).is_ok(),
+                fine,
+                "{expiring} of {rows}, {percent}% allowed"
+            );
         }
     }
 
@@ -129,9 +164,25 @@ mod tests {
         assert_eq!(error.exit_code(), 5);
         assert_eq!(
             error.to_string(),
-            "refused: this pass would expire about 61 of the 100 rows (61%) of tenant `acme`, those before 2026-04-27 13:45:07Z (ttl 30d), and retention.max_expire_percent is 60: nothing was done for this tenant; look with `icepack plan --tenant acme`, and if that is meant, run once with `--max-expire-percent 100`, or raise the setting"
+            "refused: this pass would expire about 61 of the 100 rows (61%) of tenant `acme`, \
+             those before 2026-04-27 13:45:07Z (ttl 30d), and retention.max_expire_percent is 60: \
+             nothing was done for this tenant; look with `icepack plan --tenant acme`, and if \
+             that is meant, run once with `--max-expire-percent 100`, or raise the setting"
         );
-        assert!(brake(1_000, 601, 60).unwrap_err().to_string().contains("(61%)"), "never shown as what would have passed");
-        assert_eq!([days(Duration::from_secs(86_400)), days(Duration::from_secs(7_200)), days(Duration::from_secs(90))], ["1d", "2h", "90s"]);
+        assert!(
+            brake(1_000, 601, 60)
+                .unwrap_err()
+                .to_string()
+                .contains("(61%)"),
+            "never shown as what would have passed"
+        );
+        assert_eq!(
+            [
+                days(Duration::from_secs(86_400)),
+                days(Duration::from_secs(7_200)),
+                days(Duration::from_secs(90))
+            ],
+            ["1d", "2h", "90s"]
+        );
     }
 }

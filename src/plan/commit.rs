@@ -1,7 +1,8 @@
 //! The one function that changes a manifest.
 //!
-//! The job, the property tests and the model checker all commit through [`apply`]. Each refusal names the race it closes; taking any one
-//! of them out loses or doubles rows (`docs/architecture.md` has the traces).
+//! The job, the property tests and the model checker all commit through [`apply`]. Each refusal
+//! names the race it closes; taking any one of them out loses or doubles rows
+//! (`docs/architecture.md` has the traces).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -29,7 +30,8 @@ pub enum Conflict {
     NotLive(Key),
     /// A file to retire is retired already: its rows are in a snapshot.
     AlreadyRetired(Key),
-    /// A raw file to retire was not seen after head was read: it may have been compacted, deleted and forgotten.
+    /// A raw file to retire was not seen after head was read: it may have been compacted, deleted
+    /// and forgotten.
     NotSeen(Key),
     /// A raw file does not show the tag that was read: it is another file, or may be.
     Changed(Key),
@@ -39,27 +41,33 @@ pub enum Conflict {
     AlreadyLive(Key),
     /// The floor may only rise.
     FloorFell,
-    /// A file to forget is not retired or quarantined, or was not seen to be gone after head was read.
+    /// A file to forget is not retired or quarantined, or was not seen to be gone after head was
+    /// read.
     NotForgettable(Key),
     /// An archive entry to settle is not in head, or its receipt was not seen.
     NotSettled(Key),
-    /// A file to retire belongs to a restore that is not done: were it gone, the restore would write its rows again.
+    /// A file to retire belongs to a restore that is not done: were it gone, the restore would
+    /// write its rows again.
     Held(Key),
-    /// A hold to begin is of rows that another restore brings or brought back: they would live twice.
+    /// A hold to begin is of rows that another restore brings or brought back: they would live
+    /// twice.
     AlreadyRestored(FileId),
     /// A hold to end is not in head, or brings other rows there, or its restore is not done.
     HoldGone(FileId),
-    /// Rows would expire that a hold may have brought back: it was committed after the cutoff was made.
+    /// Rows would expire that a hold may have brought back: it was committed after the cutoff was
+    /// made.
     StillHeld(FileId),
-    /// A snapshot or an archive object is said to hold restored rows alone, and a file that went into it held others, as far as head knows.
+    /// A snapshot or an archive object is said to hold restored rows alone, and a file that went
+    /// into it held others, as far as head knows.
     NotRestored(Key),
     /// The books do not balance.
     Books(String),
 }
 
 impl Conflict {
-    /// Whether the edit contradicts itself rather than the head: no other run is at fault, trying again is useless. A floor below head's is not that: two sweeps
-    /// that began at different times wish for different floors, and the higher one may be committed first.
+    /// Whether the edit contradicts itself rather than the head: no other run is at fault, trying
+    /// again is useless. A floor below head's is not that: two sweeps that began at different
+    /// times wish for different floors, and the higher one may be committed first.
     pub fn is_internal(&self) -> bool {
         matches!(self, Self::ForeignPath(_) | Self::Books(_))
     }
@@ -90,21 +98,33 @@ impl Conflict {
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::StaleObservation { seen_after, head } => write!(f, "inputs were seen after version {seen_after}, but head is {head}"),
+            Self::StaleObservation { seen_after, head } => write!(
+                f,
+                "inputs were seen after version {seen_after}, but head is {head}"
+            ),
             Self::ForeignPath(k) => write!(f, "`{k}` is not a path of this tenant"),
             Self::NotLive(k) => write!(f, "snapshot `{k}` is no longer live"),
             Self::AlreadyRetired(k) => write!(f, "`{k}` is already compacted"),
             Self::NotSeen(k) => write!(f, "`{k}` is gone"),
             Self::Changed(k) => write!(f, "`{k}` was replaced, or the store shows no ETag of it"),
-            Self::BelowFloor(k) => write!(f, "output `{k}` took longer than the orphan grace and fell below the floor"),
+            Self::BelowFloor(k) => write!(
+                f,
+                "output `{k}` took longer than the orphan grace and fell below the floor"
+            ),
             Self::AlreadyLive(k) => write!(f, "output `{k}` is already live"),
             Self::FloorFell => write!(f, "another run raised the floor higher"),
             Self::NotForgettable(k) => write!(f, "`{k}` cannot be forgotten"),
             Self::NotSettled(k) => write!(f, "the receipt of `{k}` was not seen"),
             Self::Held(k) => write!(f, "`{k}` belongs to a restore that is under way"),
-            Self::AlreadyRestored(id) => write!(f, "another restore of some of these rows is under way or done (hold {id})"),
+            Self::AlreadyRestored(id) => write!(
+                f,
+                "another restore of some of these rows is under way or done (hold {id})"
+            ),
             Self::HoldGone(id) => write!(f, "the hold {id} of a restore is gone, or not done"),
-            Self::StillHeld(id) => write!(f, "rows would expire that a restore has brought back meanwhile (hold {id})"),
+            Self::StillHeld(id) => write!(
+                f,
+                "rows would expire that a restore has brought back meanwhile (hold {id})"
+            ),
             Self::NotRestored(k) => write!(f, "`{k}` is not known to hold only restored rows"),
             Self::Books(why) => write!(f, "the books do not balance: {why}"),
         }
@@ -138,25 +158,46 @@ pub enum Check {
 ///
 /// # Errors
 /// The first reason why the edit does not fit; nothing is ever applied in part.
-pub fn apply(head: &Manifest, edit: &Edit, seen: &Observed, stamp: Stamp) -> Result<Manifest, Conflict> {
-    conflicts(head, edit, seen, stamp.at).into_iter().next().map_or_else(|| Ok(next(head, edit, stamp)), Err)
+pub fn apply(
+    head: &Manifest,
+    edit: &Edit,
+    seen: &Observed,
+    stamp: Stamp,
+) -> Result<Manifest, Conflict> {
+    conflicts(head, edit, seen, stamp.at)
+        .into_iter()
+        .next()
+        .map_or_else(|| Ok(next(head, edit, stamp)), Err)
 }
 
-/// [`apply`] with one check taken out. Only for the tests that show that the model checker notices: a check whose removal nothing notices is either
-/// superfluous or untested. The job never calls it, and a test searches the sources for that.
+/// [`apply`] with one check taken out. Only for the tests that show that the model checker notices:
+/// a check whose removal nothing notices is either superfluous or untested. The job never calls it,
+/// and a test searches the sources for that.
 ///
 /// # Errors
 /// As [`apply`], but for `off`.
 #[doc(hidden)]
-pub fn apply_without(off: Check, head: &Manifest, edit: &Edit, seen: &Observed, stamp: Stamp) -> Result<Manifest, Conflict> {
-    conflicts(head, edit, seen, stamp.at).into_iter().find(|c| c.check() != off).map_or_else(|| Ok(next(head, edit, stamp)), Err)
+pub fn apply_without(
+    off: Check,
+    head: &Manifest,
+    edit: &Edit,
+    seen: &Observed,
+    stamp: Stamp,
+) -> Result<Manifest, Conflict> {
+    conflicts(head, edit, seen, stamp.at)
+        .into_iter()
+        .find(|c| c.check() != off)
+        .map_or_else(|| Ok(next(head, edit, stamp)), Err)
 }
 
 /// Every reason why the edit does not fit.
 fn conflicts(head: &Manifest, edit: &Edit, seen: &Observed, at: DateTime<Utc>) -> Vec<Conflict> {
     let mut found = Vec::new();
     if seen.head_version != head.version {
-        found.push(Conflict::StaleObservation { seen_after: seen.head_version, head: head.version });
+        found.push(Conflict::StaleObservation {
+            seen_after: seen.head_version,
+            head: head.version,
+        });
     }
     check_paths(head, edit, &mut found);
     check_retired(head, edit, seen, &mut found);
@@ -187,33 +228,55 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
     next.snapshots.retain(|s| !retired.contains(s.key.as_str()));
     next.snapshots.extend(edit.add.iter().cloned());
     next.snapshots.sort_by_key(|s| (s.stats.min, s.id));
-    next.schemas.extend(edit.schemas.iter().map(|(id, schema)| (*id, schema.clone())));
+    next.schemas.extend(
+        edit.schemas
+            .iter()
+            .map(|(id, schema)| (*id, schema.clone())),
+    );
     let named: BTreeSet<_> = next.snapshots.iter().filter_map(|s| s.schema).collect();
     next.schemas.retain(|id, _| named.contains(id));
     next.retired.retain(|r| !forgotten.contains(r.key.as_str()));
     for found in &edit.reread {
-        next.retired.iter_mut().filter(|r| r.key == found.key).for_each(|r| r.settle(found));
+        next.retired
+            .iter_mut()
+            .filter(|r| r.key == found.key)
+            .for_each(|r| r.settle(found));
     }
     next.retired.extend(edit.retire.iter().cloned());
     next.archives.retain(|a| !settled.contains(a.key.as_str()));
-    // A receipt is filed from head, maybe by a later run: what it says is settled here, so that it is the same each time.
-    next.archives.extend(edit.archives.iter().map(|a| Receipt { manifest_version: Some(next.version), ..a.clone() }));
+    // A receipt is filed from head, maybe by a later run: what it says is settled here, so that it
+    // is the same each time.
+    next.archives.extend(edit.archives.iter().map(|a| Receipt {
+        manifest_version: Some(next.version),
+        ..a.clone()
+    }));
     // A file that was read after all, or read again and found bad again, has one entry at most.
     next.quarantined.retain(|q| {
         let key = q.key.as_str();
         !forgotten.contains(key) && !retired.contains(key) && !quarantined.contains(key)
     });
     next.quarantined.extend(edit.quarantine.iter().cloned());
-    // None is ever forgotten: what was brought back is known by them, and where a snapshot's rows came from.
-    next.holds.retain(|h| edit.hold.as_ref().is_none_or(|new| new.id != h.id));
-    for hold in next.holds.iter_mut().filter(|h| edit.release.contains(&h.id)) {
+    // None is ever forgotten: what was brought back is known by them, and where a snapshot's rows
+    // came from.
+    next.holds
+        .retain(|h| edit.hold.as_ref().is_none_or(|new| new.id != h.id));
+    for hold in next
+        .holds
+        .iter_mut()
+        .filter(|h| edit.release.contains(&h.id))
+    {
         // An older version knew the objects by the names of the files alone.
         hold.objects = hold.brings().unwrap_or_default();
         hold.files.clear();
     }
     next.holds.extend(edit.hold.clone());
     let live: BTreeSet<FileId> = next.snapshots.iter().map(|s| s.id).collect();
-    next.restored.extend(edit.add.iter().filter(|_| !edit.restored.is_empty()).map(|s| (s.id, edit.restored.clone())));
+    next.restored.extend(
+        edit.add
+            .iter()
+            .filter(|_| !edit.restored.is_empty())
+            .map(|s| (s.id, edit.restored.clone())),
+    );
     next.restored.retain(|id, _| live.contains(id));
     next.totals = totals(head, edit);
     for a in &edit.archives {
@@ -225,11 +288,29 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
 
 fn check_paths(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
     let tenant = &head.tenant;
-    let added = edit.add.iter().filter(|s| names::classify(tenant, &s.key) != FileKind::Snapshot(s.id)).map(|s| &s.key);
-    let files = edit.retire.iter().map(|r| &r.key).chain(edit.quarantine.iter().map(|q| &q.key));
+    let added = edit
+        .add
+        .iter()
+        .filter(|s| names::classify(tenant, &s.key) != FileKind::Snapshot(s.id))
+        .map(|s| &s.key);
+    let files = edit
+        .retire
+        .iter()
+        .map(|r| &r.key)
+        .chain(edit.quarantine.iter().map(|q| &q.key));
     let files = files.filter(|key| names::classify(tenant, key) == FileKind::Other);
-    let archives = edit.archives.iter().filter(|a| !a.is_of(tenant)).map(|a| &a.key);
-    found.extend(added.chain(files).chain(archives).cloned().map(Conflict::ForeignPath));
+    let archives = edit
+        .archives
+        .iter()
+        .filter(|a| !a.is_of(tenant))
+        .map(|a| &a.key);
+    found.extend(
+        added
+            .chain(files)
+            .chain(archives)
+            .cloned()
+            .map(Conflict::ForeignPath),
+    );
 }
 
 /// A row must leave its file for exactly one snapshot or archive.
@@ -248,8 +329,9 @@ fn check_retired(head: &Manifest, edit: &Edit, seen: &Observed, found: &mut Vec<
             found.push(Conflict::NotLive(r.key.clone()));
             continue;
         }
-        // A raw file that is in nobody's retired list may be new, or it may have been compacted, deleted and forgotten since we read it. Only
-        // its existence after head was read tells the two apart.
+        // A raw file that is in nobody's retired list may be new, or it may have been compacted,
+        // deleted and forgotten since we read it. Only its existence after head was read
+        // tells the two apart.
         let listed = seen.listing.as_ref().and_then(|l| l.get(&r.key));
         match seen.present.get(&r.key).or(listed) {
             None => found.push(Conflict::NotSeen(r.key.clone())),
@@ -265,7 +347,12 @@ fn check_added(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
     if floor < head.floor {
         found.push(Conflict::FloorFell);
     }
-    let mut names: BTreeSet<&str> = head.snapshots.iter().map(|s| s.key.as_str()).chain(head.retired_keys()).collect();
+    let mut names: BTreeSet<&str> = head
+        .snapshots
+        .iter()
+        .map(|s| s.key.as_str())
+        .chain(head.retired_keys())
+        .collect();
     for s in &edit.add {
         if s.id < floor {
             found.push(Conflict::BelowFloor(s.key.clone()));
@@ -277,37 +364,74 @@ fn check_added(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
 }
 
 fn check_forgotten(head: &Manifest, edit: &Edit, seen: &Observed, found: &mut Vec<Conflict>) {
-    let retired: BTreeMap<&str, Option<&str>> = head.retired.iter().map(|r| (r.key.as_str(), r.etag.as_deref())).collect();
-    let quarantined: BTreeMap<&str, Option<&str>> = head.quarantined.iter().map(|q| (q.key.as_str(), q.etag.as_deref())).collect();
+    let retired: BTreeMap<&str, Option<&str>> = head
+        .retired
+        .iter()
+        .map(|r| (r.key.as_str(), r.etag.as_deref()))
+        .collect();
+    let quarantined: BTreeMap<&str, Option<&str>> = head
+        .quarantined
+        .iter()
+        .map(|q| (q.key.as_str(), q.etag.as_deref()))
+        .collect();
     let sameness = |ours: &Option<&str>, key: &str| {
         let listed = seen.listing.as_ref()?.get(key)?;
         Some(Sameness::of(*ours, listed.as_deref()))
     };
     let held = head.held_keys();
     let may_go = |key: &str| match (retired.get(key), quarantined.get(key)) {
-        // The same restore may be run twice at once, and the slower one still write this file: it is then a copy of what was retired.
+        // The same restore may be run twice at once, and the slower one still write this file: it
+        // is then a copy of what was retired.
         (Some(_), _) if held.contains(key) => false,
-        // Forgetting a retired file that is still there would make it raw again, and its rows live twice. A listing may be late, and another tag may be a copy's:
-        // neither says that it has gone. A listing that shows it after it was deleted says that it has not.
+        // Forgetting a retired file that is still there would make it raw again, and its rows live
+        // twice. A listing may be late, and another tag may be a copy's: neither says that
+        // it has gone. A listing that shows it after it was deleted says that it has not.
         (Some(ours), _) => seen.gone.contains(key) && sameness(ours, key) != Some(Sameness::Same),
         // It is only tried again.
-        (None, Some(ours)) => seen.listing.is_some() && sameness(ours, key).is_none_or(Sameness::is_other),
+        (None, Some(ours)) => {
+            seen.listing.is_some() && sameness(ours, key).is_none_or(Sameness::is_other)
+        }
         (None, None) => false,
     };
     let present = edit.forget.iter().filter(|key| !may_go(key));
     found.extend(present.cloned().map(Conflict::NotForgettable));
     let unsettled: BTreeSet<&str> = head.archives.iter().map(|a| a.key.as_str()).collect();
-    let unseen = edit.settle.iter().filter(|key| !unsettled.contains(key.as_str()) || !seen.receipts.contains(*key));
+    let unseen = edit
+        .settle
+        .iter()
+        .filter(|key| !unsettled.contains(key.as_str()) || !seen.receipts.contains(*key));
     found.extend(unseen.cloned().map(Conflict::NotSettled));
 }
 
 fn check_holds(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
-    let under_way: BTreeSet<&str> = head.holds.iter().filter(|h| !h.done).flat_map(|h| &h.files).map(String::as_str).collect();
-    found.extend(edit.retire.iter().filter(|r| under_way.contains(r.key.as_str())).map(|r| Conflict::Held(r.key.clone())));
+    let under_way: BTreeSet<&str> = head
+        .holds
+        .iter()
+        .filter(|h| !h.done)
+        .flat_map(|h| &h.files)
+        .map(String::as_str)
+        .collect();
+    found.extend(
+        edit.retire
+            .iter()
+            .filter(|r| under_way.contains(r.key.as_str()))
+            .map(|r| Conflict::Held(r.key.clone())),
+    );
     let find = |id: FileId| head.holds.iter().find(|h| h.id == id);
-    found.extend(edit.release.iter().filter(|id| !find(**id).is_some_and(|h| h.done)).map(|id| Conflict::HoldGone(*id)));
+    found.extend(
+        edit.release
+            .iter()
+            .filter(|id| !find(**id).is_some_and(|h| h.done))
+            .map(|id| Conflict::HoldGone(*id)),
+    );
     let Some(hold) = &edit.hold else { return };
-    found.extend(hold.files.iter().filter(|key| names::classify(&head.tenant, key) != FileKind::Raw).cloned().map(Conflict::ForeignPath));
+    found.extend(
+        hold.files
+            .iter()
+            .filter(|key| names::classify(&head.tenant, key) != FileKind::Raw)
+            .cloned()
+            .map(Conflict::ForeignPath),
+    );
     match find(hold.id) {
         // What it brings was compared with the others when it began, and theirs with it since.
         Some(begun) if begun.restored == hold.restored && begun.objects == hold.objects => {}
@@ -315,30 +439,60 @@ fn check_holds(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
         None if hold.done => found.push(Conflict::HoldGone(hold.id)),
         None => {
             let is_meant = |h: &Hold| h.done && edit.again.contains(&h.id);
-            found.extend(head.holds.iter().filter(|h| h.overlaps(hold) && !is_meant(h)).map(|h| Conflict::AlreadyRestored(h.id)));
+            found.extend(
+                head.holds
+                    .iter()
+                    .filter(|h| h.overlaps(hold) && !is_meant(h))
+                    .map(|h| Conflict::AlreadyRestored(h.id)),
+            );
         }
     }
 }
 
-/// A cutoff is made from the holds of the head that was planned from. A restore that was committed since may have brought back rows that are older.
+/// A cutoff is made from the holds of the head that was planned from. A restore that was committed
+/// since may have brought back rows that are older.
 fn check_expired(head: &Manifest, edit: &Edit, at: DateTime<Utc>, found: &mut Vec<Conflict>) {
     if edit.ledger.rows_archived + edit.ledger.rows_expired == 0 {
         return;
     }
-    let is_touched = |h: &&Hold| h.is_active(at) && edit.expired_before.is_none_or(|before| before > h.oldest);
-    found.extend(head.holds.iter().filter(is_touched).map(|h| Conflict::StillHeld(h.id)));
+    let is_touched =
+        |h: &&Hold| h.is_active(at) && edit.expired_before.is_none_or(|before| before > h.oldest);
+    found.extend(
+        head.holds
+            .iter()
+            .filter(is_touched)
+            .map(|h| Conflict::StillHeld(h.id)),
+    );
 }
 
-/// Who says that rows are in the archive already says that they need not be restored from here: that must be so of every file that they came from.
+/// Who says that rows are in the archive already says that they need not be restored from here:
+/// that must be so of every file that they came from.
 fn check_origins(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
     let retired: BTreeSet<&str> = edit.retire.iter().map(|r| r.key.as_str()).collect();
-    let holds = |keys: BTreeSet<&str>| if keys.is_empty() { None } else { head.origin(keys) };
-    if !edit.restored.is_empty() && !holds(retired.clone()).is_some_and(|holds| holds.is_subset(&edit.restored)) {
-        found.extend(edit.add.iter().map(|s| Conflict::NotRestored(s.key.clone())));
+    let holds = |keys: BTreeSet<&str>| {
+        if keys.is_empty() {
+            None
+        } else {
+            head.origin(keys)
+        }
+    };
+    if !edit.restored.is_empty()
+        && !holds(retired.clone()).is_some_and(|holds| holds.is_subset(&edit.restored))
+    {
+        found.extend(
+            edit.add
+                .iter()
+                .map(|s| Conflict::NotRestored(s.key.clone())),
+        );
     }
     for a in edit.archives.iter().filter(|a| !a.again_of.is_empty()) {
         // A source that is not retired has given no row.
-        let sources = a.sources.iter().map(String::as_str).filter(|key| retired.contains(key)).collect();
+        let sources = a
+            .sources
+            .iter()
+            .map(String::as_str)
+            .filter(|key| retired.contains(key))
+            .collect();
         let objects = holds(sources).and_then(|holds| head.objects(&holds));
         if !objects.is_some_and(|objects| objects.is_subset(&a.again_of)) {
             found.push(Conflict::NotRestored(a.key.clone()));
@@ -357,27 +511,48 @@ fn check_books(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
     let added: u64 = edit.add.iter().map(|s| s.stats.rows).sum();
     let archived: u64 = edit.archives.iter().map(|a| a.stats.rows).sum();
     if retired != ledger.rows_in {
-        bad(format!("{retired} rows retired, {} rows read", ledger.rows_in));
+        bad(format!(
+            "{retired} rows retired, {} rows read",
+            ledger.rows_in
+        ));
     }
     if added != ledger.rows_kept {
-        bad(format!("{added} rows in new snapshots, {} rows kept", ledger.rows_kept));
+        bad(format!(
+            "{added} rows in new snapshots, {} rows kept",
+            ledger.rows_kept
+        ));
     }
     if archived != ledger.rows_archived {
-        bad(format!("{archived} rows in archive objects, {} rows archived", ledger.rows_archived));
+        bad(format!(
+            "{archived} rows in archive objects, {} rows archived",
+            ledger.rows_archived
+        ));
     }
-    let rows: BTreeMap<&str, u64> = head.snapshots.iter().map(|s| (s.key.as_str(), s.stats.rows)).collect();
+    let rows: BTreeMap<&str, u64> = head
+        .snapshots
+        .iter()
+        .map(|s| (s.key.as_str(), s.stats.rows))
+        .collect();
     for r in &edit.retire {
         if let Some(rows) = rows.get(r.key.as_str())
             && *rows != r.rows
         {
-            bad(format!("snapshot `{}` has {rows} rows in head, {} rows were read", r.key, r.rows));
+            bad(format!(
+                "snapshot `{}` has {rows} rows in head, {} rows were read",
+                r.key, r.rows
+            ));
         }
     }
 }
 
 fn totals(head: &Manifest, edit: &Edit) -> Totals {
     let live: BTreeSet<&str> = head.snapshots.iter().map(|s| s.key.as_str()).collect();
-    let ingested: u64 = edit.retire.iter().filter(|r| !live.contains(r.key.as_str())).map(|r| r.rows).sum();
+    let ingested: u64 = edit
+        .retire
+        .iter()
+        .filter(|r| !live.contains(r.key.as_str()))
+        .map(|r| r.rows)
+        .sum();
     Totals {
         rows_ingested: head.totals.rows_ingested + ingested,
         rows_archived: head.totals.rows_archived + edit.ledger.rows_archived,
@@ -389,10 +564,12 @@ fn totals(head: &Manifest, edit: &Edit) -> Totals {
     }
 }
 
-/// Whether the lifetime books of a manifest balance: ingested = live + archived + expired + deduplicated.
+/// Whether the lifetime books of a manifest balance: ingested = live + archived + expired +
+/// deduplicated.
 pub fn totals_balance(m: &Manifest) -> bool {
     let live: u64 = m.snapshots.iter().map(|s| s.stats.rows).sum();
-    m.totals.rows_ingested == live + m.totals.rows_archived + m.totals.rows_expired + m.totals.rows_deduplicated
+    m.totals.rows_ingested
+        == live + m.totals.rows_archived + m.totals.rows_expired + m.totals.rows_deduplicated
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Which files go together. Pure: listing, head, policy and the time go in, a [`Plan`] comes out.
 //!
-//! Raw files are taken by the strategy. Snapshots join by one rule that bounds write amplification: a snapshot is rewritten only into a file at
-//! least [`GROWTH`] times its size, so a byte moves O(log size) times before its file is finished; a finished file is left alone. Once its period is over,
-//! [`CLOSED_GROWTH`] is enough, and after a quiet day nothing more is waited for, so that a period leaves few files. `tests/amplification.rs` simulates ninety days of it.
+//! Raw files are taken by the strategy. Snapshots join by one rule that bounds write amplification:
+//! a snapshot is rewritten only into a file at least [`GROWTH`] times its size, so a byte moves
+//! O(log size) times before its file is finished; a finished file is left alone. Once its period is
+//! over, [`CLOSED_GROWTH`] is enough, and after a quiet day nothing more is waited for, so that a
+//! period leaves few files. `tests/amplification.rs` simulates ninety days of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,23 +18,28 @@ use crate::model::file::{Listed, Micros, Snapshot};
 use crate::model::inputs::Left;
 use crate::model::manifest::{Cause, Manifest, Quarantined};
 use crate::model::names::{self, FileId, FileKind, Key, Tenant};
-use crate::model::plan::{Group, GroupKind, Inventory, Plan, PlannedInput, Reason, SkipReason, Skipped};
+use crate::model::plan::{
+    Group, GroupKind, Inventory, Plan, PlannedInput, Reason, SkipReason, Skipped,
+};
 use crate::model::policy::{CompactionStrategy, Policy};
 
 /// A snapshot joins a merge whose inputs together are at least this many times its size.
 pub const GROWTH: u64 = 4;
 
-/// The same where no more files are to be expected. With [`GROWTH`], three files of one size would stay in every day for ever; with this, none of what is
-/// left is as big as half of the rest, and a byte still moves O(log size) times.
+/// The same where no more files are to be expected. With [`GROWTH`], three files of one size would
+/// stay in every day for ever; with this, none of what is left is as big as half of the rest, and a
+/// byte still moves O(log size) times.
 pub const CLOSED_GROWTH: u64 = 2;
 
-/// Small snapshots merge within this part of a TTL. A file is rewritten each day from when its first rows expire until its last do; without this bound, all
-/// that a trickling tenant has would be in one small file, which is rewritten every day. More parts would be more files.
+/// Small snapshots merge within this part of a TTL. A file is rewritten each day from when its
+/// first rows expire until its last do; without this bound, all that a trickling tenant has would
+/// be in one small file, which is rewritten every day. More parts would be more files.
 const SPANS_IN_TTL: u32 = 4;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// A piece of output is cut at a month's or day's end once it has this many bytes, so a snapshot at least this big stays within its period.
+/// A piece of output is cut at a month's or day's end once it has this many bytes, so a snapshot at
+/// least this big stays within its period.
 pub const MIN_PIECE: u64 = 8 * 1024 * 1024;
 
 /// What strategy `time` calls old.
@@ -53,7 +60,11 @@ pub enum Period {
 impl Period {
     /// Days for tenants with a TTL, months for others.
     pub fn of(policy: &Policy) -> Self {
-        if policy.ttl.is_some() { Self::Day } else { Self::Month }
+        if policy.ttl.is_some() {
+            Self::Day
+        } else {
+            Self::Month
+        }
     }
 
     /// The number of the period that holds `at`.
@@ -82,17 +93,30 @@ enum Home {
 impl Home {
     fn of(c: &Candidate, policy: &Policy, now: Micros) -> Self {
         if c.input.size >= MIN_PIECE {
-            // Big enough to have been cut at its period's end: merged with others, the same cut would be made again, for ever.
+            // Big enough to have been cut at its period's end: merged with others, the same cut
+            // would be made again, for ever.
             let period = Period::of(policy);
             let own = period.number(c.order);
-            return if own == period.number(now) { Self::Open } else { Self::Period(own) };
+            return if own == period.number(now) {
+                Self::Open
+            } else {
+                Self::Period(own)
+            };
         }
-        let Some(ttl) = policy.ttl else { return Self::Open };
+        let Some(ttl) = policy.ttl else {
+            return Self::Open;
+        };
         let days = (ttl / SPANS_IN_TTL).as_secs() / (24 * 3600);
-        let span = i64::try_from(days.max(1)).unwrap_or(i64::MAX).saturating_mul(DAY_MICROS);
+        let span = i64::try_from(days.max(1))
+            .unwrap_or(i64::MAX)
+            .saturating_mul(DAY_MICROS);
         // A date in the future is a mistake, and must not keep the file apart from its like.
         let own = c.order.min(now).0.div_euclid(span);
-        if own == now.0.div_euclid(span) { Self::Open } else { Self::Span(own) }
+        if own == now.0.div_euclid(span) {
+            Self::Open
+        } else {
+            Self::Span(own)
+        }
     }
 }
 
@@ -100,12 +124,15 @@ impl Home {
 #[derive(Debug, Clone)]
 struct Candidate {
     input: PlannedInput,
-    /// Its place in time, as far as known before it is read: a raw file's last write, a snapshot's newest row.
+    /// Its place in time, as far as known before it is read: a raw file's last write, a snapshot's
+    /// newest row.
     order: Micros,
     age: Duration,
-    /// Why it merges with no other: a sound snapshot that contradicts them. It expires all the same.
+    /// Why it merges with no other: a sound snapshot that contradicts them. It expires all the
+    /// same.
     misfit: Option<String>,
-    /// Whether a restore brought its rows. Such are merged among themselves: once they are with others, nobody can tell that the archive has them.
+    /// Whether a restore brought its rows. Such are merged among themselves: once they are with
+    /// others, nobody can tell that the archive has them.
     restored: bool,
 }
 
@@ -125,20 +152,44 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
     skipped.sort_by(|a, b| a.key.cmp(&b.key));
 
     let head_version = inventory.head.as_ref().map_or(0, |m| m.version);
-    Plan { tenant: tenant.clone(), head_version, now, cutoff, groups, skipped, expiry: None, estimate: None, left_alone: Left::default() }
+    Plan {
+        tenant: tenant.clone(),
+        head_version,
+        now,
+        cutoff,
+        groups,
+        skipped,
+        expiry: None,
+        estimate: None,
+        left_alone: Left::default(),
+    }
 }
 
 /// The groups of files that may be merged with each other, and what is left of them.
-fn plan_together(raws: Vec<Candidate>, snapshots: Vec<Candidate>, cutoff: Option<Micros>, policy: &Policy, now: DateTime<Utc>) -> (Vec<Group>, Vec<Skipped>) {
-    // Nothing may rest on times that are of another column: such snapshots are read first, and are like any other from the next pass on.
-    let (foreign, mut snapshots): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| !c.input.has_times());
+fn plan_together(
+    raws: Vec<Candidate>,
+    snapshots: Vec<Candidate>,
+    cutoff: Option<Micros>,
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> (Vec<Group>, Vec<Skipped>) {
+    // Nothing may rest on times that are of another column: such snapshots are read first, and are
+    // like any other from the next pass on.
+    let (foreign, mut snapshots): (Vec<_>, Vec<_>) =
+        snapshots.into_iter().partition(|c| !c.input.has_times());
     let (mut groups, mut skipped) = (redate(foreign, policy), Vec::new());
     let mut overdue: BTreeMap<String, Micros> = BTreeMap::new();
     if let Some(cutoff) = cutoff {
-        let (whole, rest): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| due(c, cutoff, policy) == Due::Whole);
+        let (whole, rest): (Vec<_>, Vec<_>) = snapshots
+            .into_iter()
+            .partition(|c| due(c, cutoff, policy) == Due::Whole);
         snapshots = rest;
         let (whole, apart): (Vec<_>, Vec<_>) = whole.into_iter().partition(|c| c.misfit.is_none());
-        groups.extend(apart.into_iter().map(|c| group(vec![c], GroupKind::Expire, Reason::Expired { cutoff })));
+        groups.extend(
+            apart
+                .into_iter()
+                .map(|c| group(vec![c], GroupKind::Expire, Reason::Expired { cutoff })),
+        );
         let (expiring, waiting) = expire(whole, cutoff, policy);
         groups.extend(expiring);
         skipped.extend(waiting);
@@ -152,8 +203,20 @@ fn plan_together(raws: Vec<Candidate>, snapshots: Vec<Candidate>, cutoff: Option
     // What fits to no other is rewritten by itself where a part of it has expired.
     for c in snapshots.extract_if(.., |c| c.misfit.is_some()) {
         match (overdue.get(&c.input.key), cutoff, &c.misfit) {
-            (Some(oldest), Some(cutoff), _) => groups.push(group(vec![c.clone()], GroupKind::Merge, Reason::Overdue { oldest: *oldest, cutoff })),
-            (_, _, why) => skipped.push(skip(&c.input, SkipReason::Quarantined { reason: why.clone().unwrap_or_default() })),
+            (Some(oldest), Some(cutoff), _) => groups.push(group(
+                vec![c.clone()],
+                GroupKind::Merge,
+                Reason::Overdue {
+                    oldest: *oldest,
+                    cutoff,
+                },
+            )),
+            (_, _, why) => skipped.push(skip(
+                &c.input,
+                SkipReason::Quarantined {
+                    reason: why.clone().unwrap_or_default(),
+                },
+            )),
         }
     }
 
@@ -162,82 +225,173 @@ fn plan_together(raws: Vec<Candidate>, snapshots: Vec<Candidate>, cutoff: Option
     let merges = with_snapshots(taken, reason, &mut snapshots, policy, now);
     for (members, reason) in merges {
         // A snapshot that packing left alone would be rewritten for nothing.
-        let (alone, packed): (Vec<_>, Vec<_>) = pack(members, policy).into_iter().partition(|m| matches!(m.as_slice(), [one] if one.input.is_snapshot()));
+        let (alone, packed): (Vec<_>, Vec<_>) = pack(members, policy)
+            .into_iter()
+            .partition(|m| matches!(m.as_slice(), [one] if one.input.is_snapshot()));
         snapshots.extend(alone.into_iter().flatten());
-        groups.extend(packed.into_iter().map(|m| group(m, GroupKind::Merge, reason.clone())));
+        groups.extend(
+            packed
+                .into_iter()
+                .map(|m| group(m, GroupKind::Merge, reason.clone())),
+        );
     }
 
     // What is overdue and in no merge yet is rewritten for its own sake.
-    let (late, idle): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| overdue.contains_key(&c.input.key));
+    let (late, idle): (Vec<_>, Vec<_>) = snapshots
+        .into_iter()
+        .partition(|c| overdue.contains_key(&c.input.key));
     if let Some(cutoff) = cutoff
-        && let Some(oldest) = late.iter().filter_map(|c| overdue.get(&c.input.key)).min().copied()
+        && let Some(oldest) = late
+            .iter()
+            .filter_map(|c| overdue.get(&c.input.key))
+            .min()
+            .copied()
     {
-        groups.extend(pack(late, policy).into_iter().map(|m| group(m, GroupKind::Merge, Reason::Overdue { oldest, cutoff })));
+        groups.extend(
+            pack(late, policy)
+                .into_iter()
+                .map(|m| group(m, GroupKind::Merge, Reason::Overdue { oldest, cutoff })),
+        );
     }
-    skipped.extend(idle.into_iter().map(|c| skip(&c.input, SkipReason::Finished)));
+    skipped.extend(
+        idle.into_iter()
+            .map(|c| skip(&c.input, SkipReason::Finished)),
+    );
     (groups, skipped)
 }
 
-/// Snapshots that another column dated are profiled like raw files, and sorted anew. What has expired by the right column leaves on the way.
+/// Snapshots that another column dated are profiled like raw files, and sorted anew. What has
+/// expired by the right column leaves on the way.
 fn redate(foreign: Vec<Candidate>, policy: &Policy) -> Vec<Group> {
     let redated = |members: Vec<Candidate>| {
-        let reason = Reason::Redated { files: members.len(), column: policy.timestamp_column.clone() };
+        let reason = Reason::Redated {
+            files: members.len(),
+            column: policy.timestamp_column.clone(),
+        };
         group(members, GroupKind::Merge, reason)
     };
     cut(foreign, policy).into_iter().map(redated).collect()
 }
 
-/// Snapshots of which every row has expired: as they are, or put together to objects that are worth it, or later.
+/// Snapshots of which every row has expired: as they are, or put together to objects that are worth
+/// it, or later.
 fn expire(whole: Vec<Candidate>, cutoff: Micros, policy: &Policy) -> (Vec<Group>, Vec<Skipped>) {
     let worth = policy.archive.map_or(0, |a| a.min_object_size);
     let (large, small): (Vec<_>, Vec<_>) = whole.into_iter().partition(|c| c.input.size >= worth);
-    let as_they_are = large.chunks(EXPIRE_AT_ONCE).map(|chunk| group(chunk.to_vec(), GroupKind::Expire, Reason::Expired { cutoff }));
+    let as_they_are = large.chunks(EXPIRE_AT_ONCE).map(|chunk| {
+        group(
+            chunk.to_vec(),
+            GroupKind::Expire,
+            Reason::Expired { cutoff },
+        )
+    });
     let mut groups: Vec<Group> = as_they_are.collect();
-    let Some(oldest) = small.iter().filter_map(|c| c.input.stats?.min).min() else { return (groups, Vec::new()) };
+    let Some(oldest) = small.iter().filter_map(|c| c.input.stats?.min).min() else {
+        return (groups, Vec::new());
+    };
     let have: u64 = small.iter().map(|c| c.input.size).sum();
     if have >= worth || retention::is_overdue(oldest, cutoff, policy.slack) {
         let together = |members: Vec<Candidate>| {
             let files = members.len();
-            group(members, GroupKind::Merge, Reason::ExpiredTogether { files, cutoff })
+            group(
+                members,
+                GroupKind::Merge,
+                Reason::ExpiredTogether { files, cutoff },
+            )
         };
         groups.extend(cut(small, policy).into_iter().map(together));
         return (groups, Vec::new());
     }
-    let waited = Duration::from_micros(u64::try_from(cutoff.0.saturating_sub(oldest.0)).unwrap_or(0));
+    let waited =
+        Duration::from_micros(u64::try_from(cutoff.0.saturating_sub(oldest.0)).unwrap_or(0));
     let reason = SkipReason::ExpiredWaiting {
         have_bytes: have,
         need_bytes: worth,
         waited_s: waited.as_secs(),
         at_most_s: policy.slack.saturating_sub(waited).as_secs(),
     };
-    (groups, small.iter().map(|c| skip(&c.input, reason.clone())).collect())
+    (
+        groups,
+        small
+            .iter()
+            .map(|c| skip(&c.input, reason.clone()))
+            .collect(),
+    )
 }
 
 fn due(c: &Candidate, cutoff: Micros, policy: &Policy) -> Due {
-    c.input.stats.map_or(Due::Nothing, |stats| retention::due(&stats, cutoff, policy))
+    c.input
+        .stats
+        .map_or(Due::Nothing, |stats| retention::due(&stats, cutoff, policy))
 }
 
 fn group(members: Vec<Candidate>, kind: GroupKind, reason: Reason) -> Group {
-    Group { inputs: members.into_iter().map(|c| c.input).collect(), kind, reason }
+    Group {
+        inputs: members.into_iter().map(|c| c.input).collect(),
+        kind,
+        reason,
+    }
 }
 
 fn skip(input: &PlannedInput, reason: SkipReason) -> Skipped {
-    Skipped { key: input.key.clone(), size: input.size, reason }
+    Skipped {
+        key: input.key.clone(),
+        size: input.size,
+        reason,
+    }
 }
 
 /// Raw files (oldest first), live snapshots, and what is neither's to take.
-fn sort_out(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> (Vec<Candidate>, Vec<Candidate>, Vec<Skipped>) {
+fn sort_out(
+    tenant: &Tenant,
+    inventory: &Inventory,
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> (Vec<Candidate>, Vec<Candidate>, Vec<Skipped>) {
     let head = inventory.head.as_ref();
-    let live: BTreeSet<&str> = head.iter().flat_map(|m| &m.snapshots).map(|s| s.key.as_str()).collect();
-    let retired: BTreeSet<&str> = head.iter().flat_map(|m| &m.retired).map(|r| r.key.as_str()).collect();
-    let aside: BTreeMap<Key, String> = head.iter().flat_map(|m| sweep::set_aside(m, &inventory.listing)).collect();
-    let named: BTreeMap<FileId, &Key> = head.iter().flat_map(|m| &m.snapshots).map(|s| (s.id, &s.key)).collect();
-    let notes: BTreeMap<&str, (&Manifest, &Quarantined)> = head.iter().flat_map(|m| m.quarantined.iter().map(move |q| (q.key.as_str(), (*m, q)))).collect();
+    let live: BTreeSet<&str> = head
+        .iter()
+        .flat_map(|m| &m.snapshots)
+        .map(|s| s.key.as_str())
+        .collect();
+    let retired: BTreeSet<&str> = head
+        .iter()
+        .flat_map(|m| &m.retired)
+        .map(|r| r.key.as_str())
+        .collect();
+    let aside: BTreeMap<Key, String> = head
+        .iter()
+        .flat_map(|m| sweep::set_aside(m, &inventory.listing))
+        .collect();
+    let named: BTreeMap<FileId, &Key> = head
+        .iter()
+        .flat_map(|m| &m.snapshots)
+        .map(|s| (s.id, &s.key))
+        .collect();
+    let notes: BTreeMap<&str, (&Manifest, &Quarantined)> = head
+        .iter()
+        .flat_map(|m| m.quarantined.iter().map(move |q| (q.key.as_str(), (*m, q))))
+        .collect();
     // The note on a file that holds as the listing shows it.
-    let held = |key: &str, shown: Option<&str>| notes.get(key).filter(|(head, note)| quarantine::holds(note, shown, head)).map(|(_, note)| *note);
-    let shown: BTreeMap<&str, Option<&str>> = inventory.listing.iter().map(|f| (f.key.as_str(), f.etag.as_deref())).collect();
+    let held = |key: &str, shown: Option<&str>| {
+        notes
+            .get(key)
+            .filter(|(head, note)| quarantine::holds(note, shown, head))
+            .map(|(_, note)| *note)
+    };
+    let shown: BTreeMap<&str, Option<&str>> = inventory
+        .listing
+        .iter()
+        .map(|f| (f.key.as_str(), f.etag.as_deref()))
+        .collect();
 
-    let restoring: BTreeSet<&str> = head.iter().flat_map(|m| &m.holds).filter(|h| !h.done).flat_map(|h| &h.files).map(String::as_str).collect();
+    let restoring: BTreeSet<&str> = head
+        .iter()
+        .flat_map(|m| &m.holds)
+        .filter(|h| !h.done)
+        .flat_map(|h| &h.files)
+        .map(String::as_str)
+        .collect();
 
     let (mut raws, mut skipped) = (Vec::new(), Vec::new());
     for f in &inventory.listing {
@@ -250,23 +404,39 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
         }
         let candidate = raw_candidate(f, now);
         if let Some(why) = aside.get(&f.key) {
-            skipped.push(skip(&candidate.input, SkipReason::SetAside { reason: why.clone() }));
+            skipped.push(skip(
+                &candidate.input,
+                SkipReason::SetAside {
+                    reason: why.clone(),
+                },
+            ));
         } else if let FileKind::Snapshot(id) = kind
             && let Some(of) = named.get(&id)
             && !retired.contains(f.key.as_str())
         {
-            skipped.push(skip(&candidate.input, SkipReason::Stray { of: (*of).clone() }));
+            skipped.push(skip(
+                &candidate.input,
+                SkipReason::Stray { of: (*of).clone() },
+            ));
         } else if retired.contains(f.key.as_str()) {
             skipped.push(skip(&candidate.input, SkipReason::Retired));
         } else if restoring.contains(f.key.as_str()) {
             skipped.push(skip(&candidate.input, SkipReason::Restoring));
         } else if let Some(note) = held(&f.key, f.etag.as_deref()) {
-            skipped.push(skip(&candidate.input, SkipReason::Quarantined { reason: note.reason.clone() }));
+            skipped.push(skip(
+                &candidate.input,
+                SkipReason::Quarantined {
+                    reason: note.reason.clone(),
+                },
+            ));
         } else if let FileKind::Snapshot(_) = kind {
             skipped.push(skip(&candidate.input, SkipReason::Orphan));
         } else {
             let restored = head.is_some_and(|m| m.origin([f.key.as_str()]).is_some());
-            raws.push(Candidate { restored, ..candidate });
+            raws.push(Candidate {
+                restored,
+                ..candidate
+            });
         }
     }
     raws.sort_by(|a, b| (a.order, &a.input.key).cmp(&(b.order, &b.input.key)));
@@ -282,32 +452,79 @@ fn sort_out(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
             None => notes.get(s.key.as_str()).map(|(_, note)| *note),
         };
         match note {
-            Some(Quarantined { cause: Some(Cause::Misfit(_)), reason, .. }) => {
-                snapshots.push(Candidate { misfit: Some(reason.clone()), restored: head.is_some_and(|m| m.restored.contains_key(&s.id)), ..candidate })
-            }
-            Some(note) => skipped.push(skip(&candidate.input, SkipReason::Quarantined { reason: note.reason.clone() })),
-            None if head.is_some_and(|m| m.lacks_time(s, column)) => skipped.push(skip(&candidate.input, SkipReason::Undatable { column: column.clone() })),
-            None => snapshots.push(Candidate { restored: head.is_some_and(|m| m.restored.contains_key(&s.id)), ..candidate }),
+            Some(Quarantined {
+                cause: Some(Cause::Misfit(_)),
+                reason,
+                ..
+            }) => snapshots.push(Candidate {
+                misfit: Some(reason.clone()),
+                restored: head.is_some_and(|m| m.restored.contains_key(&s.id)),
+                ..candidate
+            }),
+            Some(note) => skipped.push(skip(
+                &candidate.input,
+                SkipReason::Quarantined {
+                    reason: note.reason.clone(),
+                },
+            )),
+            None if head.is_some_and(|m| m.lacks_time(s, column)) => skipped.push(skip(
+                &candidate.input,
+                SkipReason::Undatable {
+                    column: column.clone(),
+                },
+            )),
+            None => snapshots.push(Candidate {
+                restored: head.is_some_and(|m| m.restored.contains_key(&s.id)),
+                ..candidate
+            }),
         }
     }
     (raws, snapshots, skipped)
 }
 
 fn raw_candidate(f: &Listed, now: DateTime<Utc>) -> Candidate {
-    let input = PlannedInput { key: f.key.clone(), size: f.size, etag: f.etag.clone(), stats: None, id: None };
-    Candidate { input, order: Micros::from_datetime(f.modified), age: age(f.modified, now), misfit: None, restored: false }
+    let input = PlannedInput {
+        key: f.key.clone(),
+        size: f.size,
+        etag: f.etag.clone(),
+        stats: None,
+        id: None,
+    };
+    Candidate {
+        input,
+        order: Micros::from_datetime(f.modified),
+        age: age(f.modified, now),
+        misfit: None,
+        restored: false,
+    }
 }
 
 fn snapshot_candidate(s: &Snapshot, policy: &Policy, now: DateTime<Utc>) -> Candidate {
     let stats = s.stats_by(&policy.timestamp_column);
-    let input = PlannedInput { key: s.key.clone(), size: s.size, etag: s.etag.clone(), stats: Some(stats), id: Some(s.id) };
-    let minted = DateTime::from_timestamp_millis(i64::try_from(s.id.0.timestamp_ms()).unwrap_or(0)).unwrap_or_default();
-    Candidate { input, order: stats.max.unwrap_or(Micros(0)), age: age(minted, now), misfit: None, restored: false }
+    let input = PlannedInput {
+        key: s.key.clone(),
+        size: s.size,
+        etag: s.etag.clone(),
+        stats: Some(stats),
+        id: Some(s.id),
+    };
+    let minted = DateTime::from_timestamp_millis(i64::try_from(s.id.0.timestamp_ms()).unwrap_or(0))
+        .unwrap_or_default();
+    Candidate {
+        input,
+        order: stats.max.unwrap_or(Micros(0)),
+        age: age(minted, now),
+        misfit: None,
+        restored: false,
+    }
 }
 
 fn age(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
     // A store's clock ahead of ours makes a file new, not ancient.
-    now.signed_duration_since(since).max(TimeDelta::zero()).to_std().unwrap_or(Duration::ZERO)
+    now.signed_duration_since(since)
+        .max(TimeDelta::zero())
+        .to_std()
+        .unwrap_or(Duration::ZERO)
 }
 
 /// The raw files that this pass takes, those that wait, and why.
@@ -326,10 +543,17 @@ fn select_raw(raws: Vec<Candidate>, policy: &Policy) -> (Vec<Candidate>, Vec<Ski
         CompactionStrategy::FullCompaction => have > 0,
         CompactionStrategy::SizeBased | CompactionStrategy::TimeBased => have >= need,
     };
-    let (taken, left): (Vec<_>, Vec<_>) = raws.into_iter().partition(|c| aged(c) || ((enough || any_aged) && fits(c)));
+    let (taken, left): (Vec<_>, Vec<_>) = raws
+        .into_iter()
+        .partition(|c| aged(c) || ((enough || any_aged) && fits(c)));
     let reason = match policy.strategy {
-        _ if any_aged && !enough => Reason::RawAge { oldest_s: oldest.as_secs() },
-        CompactionStrategy::SizeBased => Reason::SmallFiles { files: taken.len(), threshold: policy.small_file_threshold },
+        _ if any_aged && !enough => Reason::RawAge {
+            oldest_s: oldest.as_secs(),
+        },
+        CompactionStrategy::SizeBased => Reason::SmallFiles {
+            files: taken.len(),
+            threshold: policy.small_file_threshold,
+        },
         CompactionStrategy::TimeBased => Reason::OldFiles { files: taken.len() },
         CompactionStrategy::FullCompaction => Reason::Everything,
     };
@@ -342,16 +566,29 @@ fn select_raw(raws: Vec<Candidate>, policy: &Policy) -> (Vec<Candidate>, Vec<Ski
     (taken, skipped, reason)
 }
 
-/// The merges: the raw files taken with the snapshots that join them, and snapshots that go up a tier among themselves. Takes them out of `snapshots`.
-fn with_snapshots(raws: Vec<Candidate>, reason: Reason, snapshots: &mut Vec<Candidate>, policy: &Policy, now: DateTime<Utc>) -> Vec<(Vec<Candidate>, Reason)> {
+/// The merges: the raw files taken with the snapshots that join them, and snapshots that go up a
+/// tier among themselves. Takes them out of `snapshots`.
+fn with_snapshots(
+    raws: Vec<Candidate>,
+    reason: Reason,
+    snapshots: &mut Vec<Candidate>,
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> Vec<(Vec<Candidate>, Reason)> {
     if policy.strategy == CompactionStrategy::FullCompaction {
         return full(raws, snapshots);
     }
     let now = Micros::from_datetime(now);
-    let busy: BTreeSet<Home> = snapshots.iter().filter(|c| c.age < policy.max_raw_age).map(|c| Home::of(c, policy, now)).collect();
+    let busy: BTreeSet<Home> = snapshots
+        .iter()
+        .filter(|c| c.age < policy.max_raw_age)
+        .map(|c| Home::of(c, policy, now))
+        .collect();
     let finished = |c: &Candidate| c.input.size >= policy.target_file_size / 2;
     let young = |c: &Candidate| policy.strategy == CompactionStrategy::TimeBased && c.age < OLD;
-    let (out, rest): (Vec<_>, Vec<_>) = std::mem::take(snapshots).into_iter().partition(|c| finished(c) || young(c));
+    let (out, rest): (Vec<_>, Vec<_>) = std::mem::take(snapshots)
+        .into_iter()
+        .partition(|c| finished(c) || young(c));
     *snapshots = out;
 
     let mut homes: BTreeMap<Home, Vec<Candidate>> = BTreeMap::new();
@@ -361,7 +598,11 @@ fn with_snapshots(raws: Vec<Candidate>, reason: Reason, snapshots: &mut Vec<Cand
 
     let mut merges = Vec::new();
     let carried = raws.iter().map(|c| c.input.size).sum();
-    let (mut members, left) = grow(carried, homes.remove(&Home::Open).unwrap_or_default(), GROWTH);
+    let (mut members, left) = grow(
+        carried,
+        homes.remove(&Home::Open).unwrap_or_default(),
+        GROWTH,
+    );
     let raw_files = raws.len();
     snapshots.extend(left);
     members.extend(raws);
@@ -372,9 +613,14 @@ fn with_snapshots(raws: Vec<Candidate>, reason: Reason, snapshots: &mut Vec<Cand
         merges.push((members, Reason::Tier { files }));
     }
     for (home, closed) in homes {
-        // Late rows that come all the time must not have the rest of their period rewritten each time: at most once a day.
+        // Late rows that come all the time must not have the rest of their period rewritten each
+        // time: at most once a day.
         let quiet = matches!(home, Home::Period(_)) && closed.len() > 1 && !busy.contains(&home);
-        let (members, left) = if quiet { (closed, Vec::new()) } else { grow(0, closed, CLOSED_GROWTH) };
+        let (members, left) = if quiet {
+            (closed, Vec::new())
+        } else {
+            grow(0, closed, CLOSED_GROWTH)
+        };
         snapshots.extend(left);
         if !members.is_empty() {
             let files = members.len();
@@ -385,8 +631,13 @@ fn with_snapshots(raws: Vec<Candidate>, reason: Reason, snapshots: &mut Vec<Cand
     merges
 }
 
-/// The most of the smallest snapshots of which none is bigger than a `growth`th of them all with `carried` bytes of raw files; and the others.
-fn grow(carried: u64, mut snapshots: Vec<Candidate>, growth: u64) -> (Vec<Candidate>, Vec<Candidate>) {
+/// The most of the smallest snapshots of which none is bigger than a `growth`th of them all with
+/// `carried` bytes of raw files; and the others.
+fn grow(
+    carried: u64,
+    mut snapshots: Vec<Candidate>,
+    growth: u64,
+) -> (Vec<Candidate>, Vec<Candidate>) {
     snapshots.sort_by(|a, b| (a.input.size, &a.input.key).cmp(&(b.input.size, &b.input.key)));
     let (mut sum, mut take) = (carried, 0);
     for (i, c) in snapshots.iter().enumerate() {
@@ -399,13 +650,19 @@ fn grow(carried: u64, mut snapshots: Vec<Candidate>, growth: u64) -> (Vec<Candid
     (snapshots, left)
 }
 
-/// Everything, if there is anything to gain: raw files, or snapshots that overlap in time. What a full merge leaves overlaps nowhere, so it is not done again.
+/// Everything, if there is anything to gain: raw files, or snapshots that overlap in time. What a
+/// full merge leaves overlaps nowhere, so it is not done again.
 fn full(raws: Vec<Candidate>, snapshots: &mut Vec<Candidate>) -> Vec<(Vec<Candidate>, Reason)> {
-    let mut spans: Vec<(Micros, Micros)> = snapshots.iter().filter_map(|c| c.input.stats).filter_map(|s| Some((s.min?, s.max?))).collect();
+    let mut spans: Vec<(Micros, Micros)> = snapshots
+        .iter()
+        .filter_map(|c| c.input.stats)
+        .filter_map(|s| Some((s.min?, s.max?)))
+        .collect();
     spans.sort_unstable();
     let mut reach = None;
     let overlap = spans.iter().any(|(min, max)| {
-        // Nanoseconds are rounded outwards: two files that meet within a microsecond seem to overlap by it.
+        // Nanoseconds are rounded outwards: two files that meet within a microsecond seem to
+        // overlap by it.
         let hit = reach.is_some_and(|r: Micros| min.0.saturating_add(1) < r.0);
         reach = Some(reach.map_or(*max, |r: Micros| r.max(*max)));
         hit
@@ -418,13 +675,18 @@ fn full(raws: Vec<Candidate>, snapshots: &mut Vec<Candidate>) -> Vec<(Vec<Candid
     vec![(members, Reason::Everything)]
 }
 
-/// Cuts a merge into groups in time order, towards the target size and never over the maximum but for a single larger file.
+/// Cuts a merge into groups in time order, towards the target size and never over the maximum but
+/// for a single larger file.
 fn pack(mut members: Vec<Candidate>, policy: &Policy) -> Vec<Vec<Candidate>> {
     if policy.strategy != CompactionStrategy::FullCompaction {
         return cut(members, policy);
     }
     members.sort_by(|a, b| (a.order, &a.input.key).cmp(&(b.order, &b.input.key)));
-    if members.is_empty() { Vec::new() } else { vec![members] }
+    if members.is_empty() {
+        Vec::new()
+    } else {
+        vec![members]
+    }
 }
 
 /// As [`pack`], whatever the strategy.

@@ -1,4 +1,5 @@
-//! How much of a tenant a plan would expire. Pure: over the plan, the head and what the survey has read.
+//! How much of a tenant a plan would expire. Pure: over the plan, the head and what the survey has
+//! read.
 
 use crate::model::estimate::{Expiry, Survey};
 use crate::model::file::{Extent, Micros, RowStats};
@@ -14,13 +15,24 @@ struct Known {
 }
 
 /// What a plan would expire; none where rows are kept for ever.
-pub fn of(plan: &Plan, head: Option<&Manifest>, survey: &Survey, policy: &Policy) -> Option<Expiry> {
+pub fn of(
+    plan: &Plan,
+    head: Option<&Manifest>,
+    survey: &Survey,
+    policy: &Policy,
+) -> Option<Expiry> {
     let (cutoff, ttl) = (plan.cutoff?, policy.ttl?);
     let now = Micros::from_datetime(plan.now);
-    let snapshot_rows: u64 = head.iter().flat_map(|m| &m.snapshots).map(|s| s.stats.rows).sum();
+    let snapshot_rows: u64 = head
+        .iter()
+        .flat_map(|m| &m.snapshots)
+        .map(|s| s.stats.rows)
+        .sum();
     let mut expiry = Expiry {
         ttl_s: ttl.as_secs(),
-        rows: snapshot_rows.saturating_add(survey.rows()).saturating_sub(snapshot_rows_of(plan, survey)),
+        rows: snapshot_rows
+            .saturating_add(survey.rows())
+            .saturating_sub(snapshot_rows_of(plan, survey)),
         rows_expiring: 0,
         bytes_expiring: 0,
         percent: 0.0,
@@ -35,35 +47,59 @@ pub fn of(plan: &Plan, head: Option<&Manifest>, survey: &Survey, policy: &Policy
     Some(expiry)
 }
 
-fn add(expiry: &mut Expiry, group: &Group, survey: &Survey, policy: &Policy, cutoff: Micros, now: Micros) {
+fn add(
+    expiry: &mut Expiry,
+    group: &Group,
+    survey: &Survey,
+    policy: &Policy,
+    cutoff: Micros,
+    now: Micros,
+) {
     let found: Vec<Option<Known>> = group.inputs.iter().map(|i| known(i, survey, now)).collect();
-    expiry.files_unknown += found.iter().filter(|k| k.as_ref().is_none_or(Known::is_vague)).count() as u64;
+    expiry.files_unknown += found
+        .iter()
+        .filter(|k| k.as_ref().is_none_or(Known::is_vague))
+        .count() as u64;
     let known: Vec<Known> = found.into_iter().flatten().collect();
     let all: Vec<Extent> = known.iter().flat_map(|k| k.bytes.iter().copied()).collect();
-    let leaves = group.is_expiry() || LeaveRule::of(policy).is_none_or(|rule| rule.leaves(&all, cutoff));
+    let leaves =
+        group.is_expiry() || LeaveRule::of(policy).is_none_or(|rule| rule.leaves(&all, cutoff));
     if !leaves {
         return;
     }
     let bytes = before(&all, cutoff);
     expiry.bytes_expiring = expiry.bytes_expiring.saturating_add(bytes);
-    expiry.rows_expiring = known.iter().fold(expiry.rows_expiring, |sum, k| sum.saturating_add(before(&k.rows, cutoff)));
+    expiry.rows_expiring = known.iter().fold(expiry.rows_expiring, |sum, k| {
+        sum.saturating_add(before(&k.rows, cutoff))
+    });
     if policy.archive.is_none() {
         return;
     }
     match group.kind {
-        GroupKind::Expire => expiry.object_bytes.extend(group.inputs.iter().map(|i| i.size)),
+        GroupKind::Expire => expiry
+            .object_bytes
+            .extend(group.inputs.iter().map(|i| i.size)),
         GroupKind::Merge => expiry.object_bytes.extend((bytes > 0).then_some(bytes)),
     }
 }
 
 /// Rows of snapshots that were surveyed, which head has counted.
 fn snapshot_rows_of(plan: &Plan, survey: &Survey) -> u64 {
-    let snapshots = plan.groups.iter().flat_map(|g| &g.inputs).filter(|i| i.is_snapshot()).filter_map(|i| survey.files.get(&i.key));
-    snapshots.flatten().fold(0, |sum, e| sum.saturating_add(e.amount))
+    let snapshots = plan
+        .groups
+        .iter()
+        .flat_map(|g| &g.inputs)
+        .filter(|i| i.is_snapshot())
+        .filter_map(|i| survey.files.get(&i.key));
+    snapshots
+        .flatten()
+        .fold(0, |sum, e| sum.saturating_add(e.amount))
 }
 
 fn before(extents: &[Extent], cutoff: Micros) -> u64 {
-    extents.iter().fold(0, |sum, e| sum.saturating_add(e.before(cutoff)))
+    extents
+        .iter()
+        .fold(0, |sum, e| sum.saturating_add(e.before(cutoff)))
 }
 
 impl Known {
@@ -79,16 +115,37 @@ fn known(input: &PlannedInput, survey: &Survey, now: Micros) -> Option<Known> {
         Some(stats) => of_snapshot(&stats),
         None => survey.files.get(&input.key)?.clone(),
     };
-    let all = rows.iter().fold(0, |sum: u64, e| sum.saturating_add(e.amount)).max(1);
+    let all = rows
+        .iter()
+        .fold(0, |sum: u64, e| sum.saturating_add(e.amount))
+        .max(1);
     let rows: Vec<Extent> = rows.into_iter().map(|e| e.until(now)).collect();
-    let share = |rows: u64| u64::try_from(u128::from(input.size) * u128::from(rows) / u128::from(all)).unwrap_or(input.size);
-    let bytes = rows.iter().map(|e| Extent { amount: share(e.amount), ..*e }).collect();
+    let share = |rows: u64| {
+        u64::try_from(u128::from(input.size) * u128::from(rows) / u128::from(all))
+            .unwrap_or(input.size)
+    };
+    let bytes = rows
+        .iter()
+        .map(|e| Extent {
+            amount: share(e.amount),
+            ..*e
+        })
+        .collect();
     Some(Known { rows, bytes })
 }
 
 fn of_snapshot(stats: &RowStats) -> Vec<Extent> {
-    let dated = Extent { amount: stats.rows.saturating_sub(stats.undated), span: stats.min.zip(stats.max) };
-    vec![dated, Extent { amount: stats.undated, span: None }]
+    let dated = Extent {
+        amount: stats.rows.saturating_sub(stats.undated),
+        span: stats.min.zip(stats.max),
+    };
+    vec![
+        dated,
+        Extent {
+            amount: stats.undated,
+            span: None,
+        },
+    ]
 }
 
 /// 0 where there is nothing.

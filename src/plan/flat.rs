@@ -1,8 +1,10 @@
 //! Which tenants one listing serves, and what may be concluded from it. Pure.
 //!
-//! A flat listing is older than the heads that are read after it, and may be wrong in ways that a tenant's own is not: it is a hint. So a [`Hint`] answers one
-//! question, whether a tenant has nothing to do, and there is no way from it to an [`Inventory`]: whatever is to be done is planned from a listing of its own, taken
-//! after head was read. A hint that errs delays work; it cannot make any.
+//! A flat listing is older than the heads that are read after it, and may be wrong in ways that a
+//! tenant's own is not: it is a hint. So a [`Hint`] answers one question, whether a tenant has
+//! nothing to do, and there is no way from it to an [`Inventory`]: whatever is to be done is
+//! planned from a listing of its own, taken after head was read. A hint that errs delays work; it
+//! cannot make any.
 
 use chrono::{DateTime, Utc};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -17,16 +19,19 @@ use crate::model::plan::Inventory;
 use crate::model::policy::Policy;
 use crate::model::stock::Stock;
 
-/// Tenants of a range at most. More would save little: with this, the requests that a range begins with are three in a hundred tenants.
+/// Tenants of a range at most. More would save little: with this, the requests that a range begins
+/// with are three in a hundred tenants.
 const IN_RANGE: usize = 100;
 
 /// Tenants of a range at least: below, one look at each costs about the same.
 const WORTH_A_RANGE: usize = 8;
 
-/// One tenant in so many is looked at whatever a hint says, others in each pass: no store's mistake hides a tenant for good.
+/// One tenant in so many is looked at whatever a hint says, others in each pass: no store's mistake
+/// hides a tenant for good.
 const CHECKED: u64 = 16;
 
-/// Tenants that lie side by side in a store whose listings are in order, with no other folder between them.
+/// Tenants that lie side by side in a store whose listings are in order, with no other folder
+/// between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
     /// In the order of their keys.
@@ -35,16 +40,23 @@ pub struct Range {
     pub end: Option<String>,
 }
 
-/// The ranges of `tenants`, and the tenants that are in none. `others` are the folders beside them, in the root and among icepack's own.
+/// The ranges of `tenants`, and the tenants that are in none. `others` are the folders beside them,
+/// in the root and among icepack's own.
 pub fn ranges(tenants: Vec<Tenant>, others: &[String]) -> (Vec<Range>, Vec<Tenant>) {
-    let mut folders: Vec<(String, Option<Tenant>)> = others.iter().map(|name| (prefix(name), None)).collect();
+    let mut folders: Vec<(String, Option<Tenant>)> =
+        others.iter().map(|name| (prefix(name), None)).collect();
     folders.extend(tenants.into_iter().map(|t| (prefix(t.as_str()), Some(t))));
     // As keys are ordered: `a-b/` comes before `a/`.
     folders.sort_by(|a, b| a.0.cmp(&b.0));
     let (mut ranges, mut alone, mut open) = (Vec::new(), Vec::new(), Vec::new());
     for (prefix, tenant) in folders {
         if tenant.is_none() || open.len() == IN_RANGE {
-            close(std::mem::take(&mut open), Some(prefix), &mut ranges, &mut alone);
+            close(
+                std::mem::take(&mut open),
+                Some(prefix),
+                &mut ranges,
+                &mut alone,
+            );
         }
         open.extend(tenant);
     }
@@ -52,7 +64,12 @@ pub fn ranges(tenants: Vec<Tenant>, others: &[String]) -> (Vec<Range>, Vec<Tenan
     (ranges, alone)
 }
 
-fn close(tenants: Vec<Tenant>, end: Option<String>, ranges: &mut Vec<Range>, alone: &mut Vec<Tenant>) {
+fn close(
+    tenants: Vec<Tenant>,
+    end: Option<String>,
+    ranges: &mut Vec<Range>,
+    alone: &mut Vec<Tenant>,
+) {
     if tenants.len() < WORTH_A_RANGE {
         alone.extend(tenants);
     } else {
@@ -67,7 +84,8 @@ pub fn prefix(folder: &str) -> String {
 
 /// Whether `tenant` is looked at in this pass whatever a hint says.
 pub fn is_checked(tenant: &Tenant, run_id: FileId) -> bool {
-    let seed = u64::try_from(run_id.0.0 & u128::from(u64::MAX)).unwrap_or_default() ^ run_id.0.timestamp_ms();
+    let seed = u64::try_from(run_id.0.0 & u128::from(u64::MAX)).unwrap_or_default()
+        ^ run_id.0.timestamp_ms();
     xxh3_64_with_seed(tenant.as_str().as_bytes(), seed).is_multiple_of(CHECKED)
 }
 
@@ -105,9 +123,14 @@ impl Idle {
 }
 
 impl Hint {
-    /// Of `tenant`: its newest manifest version (0 for none) and its files, in the order of their keys.
+    /// Of `tenant`: its newest manifest version (0 for none) and its files, in the order of their
+    /// keys.
     pub fn new(tenant: Tenant, newest: u64, listing: Vec<Listed>) -> Self {
-        Self { tenant, newest, listing }
+        Self {
+            tenant,
+            newest,
+            listing,
+        }
     }
 
     /// Whose.
@@ -122,12 +145,26 @@ impl Hint {
 
     /// Files and bytes that were listed.
     pub fn extent(&self) -> (usize, u64) {
-        (self.listing.len(), self.listing.iter().map(|f| f.size).sum())
+        (
+            self.listing.len(),
+            self.listing.iter().map(|f| f.size).sum(),
+        )
     }
 
-    /// Whether there is nothing to do, by `head`, which is the manifest of [`Self::newest`]. None where there may be something, or something wrong.
-    pub fn idle(self, head: Option<Manifest>, policy: &Policy, rules: &Rules, now: DateTime<Utc>) -> Option<Idle> {
-        let Self { tenant, newest, listing } = self;
+    /// Whether there is nothing to do, by `head`, which is the manifest of [`Self::newest`]. None
+    /// where there may be something, or something wrong.
+    pub fn idle(
+        self,
+        head: Option<Manifest>,
+        policy: &Policy,
+        rules: &Rules,
+        now: DateTime<Utc>,
+    ) -> Option<Idle> {
+        let Self {
+            tenant,
+            newest,
+            listing,
+        } = self;
         if head.as_ref().map_or(0, |m| m.version) != newest {
             return None;
         }
@@ -149,8 +186,15 @@ impl Hint {
         if !evidence::unlisted(&inventory).is_empty() {
             return None;
         }
-        let idle = compaction::plan(&tenant, &inventory, policy, now).groups.is_empty() && !sweep::is_due(&inventory, now);
-        idle.then_some(Idle { tenant, inventory, left })
+        let idle = compaction::plan(&tenant, &inventory, policy, now)
+            .groups
+            .is_empty()
+            && !sweep::is_due(&inventory, now);
+        idle.then_some(Idle {
+            tenant,
+            inventory,
+            left,
+        })
     }
 }
 

@@ -7,39 +7,65 @@ use crate::model::inspect::{LiveFile, LiveView};
 use crate::model::names::{self, FileKind, Tenant};
 use crate::model::plan::Inventory;
 
-/// Head's snapshots, and the raw files of the listing that head has not retired. The listing must have been taken after head was read, and head must still be
-/// head afterwards: between the two a file may be compacted and deleted.
+/// Head's snapshots, and the raw files of the listing that head has not retired. The listing must
+/// have been taken after head was read, and head must still be head afterwards: between the two a
+/// file may be compacted and deleted.
 pub fn view(tenant: &Tenant, inventory: &Inventory) -> LiveView {
     // By name, whatever tag it shows: that alone does not make a new file.
-    let retired: BTreeSet<&str> = inventory.head.iter().flat_map(|m| &m.retired).map(|r| r.key.as_str()).collect();
-    let snapshots = inventory.head.iter().flat_map(|m| &m.snapshots).map(|s| LiveFile {
-        key: s.key.clone(),
-        size: s.size,
-        rows: Some(s.stats.rows),
-        from: s.stats.min,
-        to: s.stats.max,
-        undated: s.stats.undated,
-    });
-    let raw = inventory.listing.iter().filter(|f| names::classify(tenant, &f.key) == FileKind::Raw && !retired.contains(f.key.as_str())).map(|f| LiveFile {
-        key: f.key.clone(),
-        size: f.size,
-        rows: None,
-        from: None,
-        to: None,
-        undated: 0,
-    });
-    LiveView { tenant: tenant.clone(), version: inventory.head.as_ref().map_or(0, |m| m.version), files: snapshots.chain(raw).collect(), refused: None }
+    let retired: BTreeSet<&str> = inventory
+        .head
+        .iter()
+        .flat_map(|m| &m.retired)
+        .map(|r| r.key.as_str())
+        .collect();
+    let snapshots = inventory
+        .head
+        .iter()
+        .flat_map(|m| &m.snapshots)
+        .map(|s| LiveFile {
+            key: s.key.clone(),
+            size: s.size,
+            rows: Some(s.stats.rows),
+            from: s.stats.min,
+            to: s.stats.max,
+            undated: s.stats.undated,
+        });
+    let raw = inventory
+        .listing
+        .iter()
+        .filter(|f| {
+            names::classify(tenant, &f.key) == FileKind::Raw && !retired.contains(f.key.as_str())
+        })
+        .map(|f| LiveFile {
+            key: f.key.clone(),
+            size: f.size,
+            rows: None,
+            from: None,
+            to: None,
+            undated: 0,
+        });
+    LiveView {
+        tenant: tenant.clone(),
+        version: inventory.head.as_ref().map_or(0, |m| m.version),
+        files: snapshots.chain(raw).collect(),
+        refused: None,
+    }
 }
 
-/// The files of the view that may hold rows from `from` on and before `to`. What is not known to be outside is kept: a raw file, which nobody has read,
-/// and a file with undated rows.
+/// The files of the view that may hold rows from `from` on and before `to`. What is not known to be
+/// outside is kept: a raw file, which nobody has read, and a file with undated rows.
 #[must_use]
 pub fn between(view: LiveView, from: Option<Micros>, to: Option<Micros>) -> LiveView {
     let may = |f: &LiveFile| {
-        let (Some(min), Some(max)) = (f.from, f.to) else { return true };
+        let (Some(min), Some(max)) = (f.from, f.to) else {
+            return true;
+        };
         f.undated > 0 || (from.is_none_or(|from| max >= from) && to.is_none_or(|to| min < to))
     };
-    LiveView { files: view.files.into_iter().filter(may).collect(), ..view }
+    LiveView {
+        files: view.files.into_iter().filter(may).collect(),
+        ..view
+    }
 }
 
 #[cfg(test)]
@@ -47,9 +73,23 @@ mod tests {
     use super::*;
 
     fn kept(file: (Option<i64>, Option<i64>, u64), from: Option<i64>, to: Option<i64>) -> bool {
-        let file = LiveFile { key: "acme/x.parquet".into(), size: 1, rows: Some(1), from: file.0.map(Micros), to: file.1.map(Micros), undated: file.2 };
-        let view = LiveView { tenant: Tenant::parse("acme").unwrap(), version: 1, files: vec![file], refused: None };
-        !between(view, from.map(Micros), to.map(Micros)).files.is_empty()
+        let file = LiveFile {
+            key: "acme/x.parquet".into(),
+            size: 1,
+            rows: Some(1),
+            from: file.0.map(Micros),
+            to: file.1.map(Micros),
+            undated: file.2,
+        };
+        let view = LiveView {
+            tenant: Tenant::parse("acme").unwrap(),
+            version: 1,
+            files: vec![file],
+            refused: None,
+        };
+        !between(view, from.map(Micros), to.map(Micros))
+            .files
+            .is_empty()
     }
 
     #[test]
@@ -65,7 +105,13 @@ mod tests {
         ] {
             assert_eq!(kept(known, from, to), expected, "{from:?} {to:?}");
         }
-        assert!(kept((Some(100), Some(200), 1), Some(500), None), "rows without a time may be meant");
-        assert!(kept((None, None, 0), Some(500), None), "nobody has read a raw file yet");
+        assert!(
+            kept((Some(100), Some(200), 1), Some(500), None),
+            "rows without a time may be meant"
+        );
+        assert!(
+            kept((None, None, 0), Some(500), None),
+            "nobody has read a raw file yet"
+        );
     }
 }

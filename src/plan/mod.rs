@@ -1,4 +1,5 @@
-//! Decisions. Everything here is pure: no clock, no async, no store, so that it can be tested, printed and model-checked as it is.
+//! Decisions. Everything here is pure: no clock, no async, no store, so that it can be tested,
+//! printed and model-checked as it is.
 
 pub mod brake;
 pub mod commit;

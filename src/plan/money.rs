@@ -1,4 +1,5 @@
-//! What a plan asks of the stores, and what that costs. Pure arithmetic over a price list; a GB is 2^30 bytes, a month has 30 days.
+//! What a plan asks of the stores, and what that costs. Pure arithmetic over a price list; a GB is
+//! 2^30 bytes, a month has 30 days.
 
 use crate::model::estimate::{Cost, Estimate, Objects, Warning};
 use crate::model::names::{FileKind, classify};
@@ -49,10 +50,18 @@ pub fn billed(class: &str, size: u64) -> (u64, u64) {
     }
 }
 
-/// What holding objects of these bytes in a class costs a month; none where the list has no price for it.
+/// What holding objects of these bytes in a class costs a month; none where the list has no price
+/// for it.
 pub fn per_month(prices: &Prices, class: &str, objects: &[u64]) -> Option<f64> {
-    let (own, standard) = (prices.classes.get(class)?.storage, prices.classes.get(STANDARD)?.storage);
-    let sum = |pick: fn((u64, u64)) -> u64| objects.iter().fold(0_u64, |sum, size| sum.saturating_add(pick(billed(class, *size))));
+    let (own, standard) = (
+        prices.classes.get(class)?.storage,
+        prices.classes.get(STANDARD)?.storage,
+    );
+    let sum = |pick: fn((u64, u64)) -> u64| {
+        objects.iter().fold(0_u64, |sum, size| {
+            sum.saturating_add(pick(billed(class, *size)))
+        })
+    };
     Some(gb(sum(|b| b.0)) * own + gb(sum(|b| b.1)) * standard)
 }
 
@@ -72,31 +81,68 @@ pub fn estimate(plan: &Plan, policy: &Policy, pricing: &Pricing<'_>) -> Estimate
     let sizes = plan.expiry.as_ref().map_or(none, |e| &e.object_bytes);
     let asked = Asked::by(plan, policy, pricing.copies, sizes);
     let cost = cost(plan, policy, pricing, &asked, sizes);
-    let warnings = if sizes.is_empty() { Vec::new() } else { warnings(pricing, sizes, cost.as_ref()) };
+    let warnings = if sizes.is_empty() {
+        Vec::new()
+    } else {
+        warnings(pricing, sizes, cost.as_ref())
+    };
     let outputs = plan.groups.iter().map(|g| outputs(g, policy)).sum();
-    Estimate { requests: asked.store.plus(asked.archive), outputs, objects: Objects::of(sizes), cost, warnings }
+    Estimate {
+        requests: asked.store.plus(asked.archive),
+        outputs,
+        objects: Objects::of(sizes),
+        cost,
+        warnings,
+    }
 }
 
 /// About the snapshots that a group becomes.
 fn outputs(group: &Group, policy: &Policy) -> u64 {
-    if group.is_expiry() { 0 } else { group.bytes().div_ceil(policy.target_file_size.max(1)) }
+    if group.is_expiry() {
+        0
+    } else {
+        group.bytes().div_ceil(policy.target_file_size.max(1))
+    }
 }
 
-fn cost(plan: &Plan, policy: &Policy, pricing: &Pricing<'_>, asked: &Asked, sizes: &[u64]) -> Option<Cost> {
+fn cost(
+    plan: &Plan,
+    policy: &Policy,
+    pricing: &Pricing<'_>,
+    asked: &Asked,
+    sizes: &[u64],
+) -> Option<Cost> {
     let prices = pricing.prices;
-    let (hot, cold) = (prices.classes.get(STANDARD)?, prices.classes.get(pricing.class));
-    let keeping = per_month(prices, STANDARD, &[plan.expiry.as_ref().map_or(0, |e| e.bytes_expiring)])?;
+    let (hot, cold) = (
+        prices.classes.get(STANDARD)?,
+        prices.classes.get(pricing.class),
+    );
+    let keeping = per_month(
+        prices,
+        STANDARD,
+        &[plan.expiry.as_ref().map_or(0, |e| e.bytes_expiring)],
+    )?;
     let (archiving_once, archived) = if sizes.is_empty() {
         (0.0, 0.0)
     } else {
-        // Beginning an upload and its parts are billed as STANDARD, and so are receipts; what completes an object, or copies it, as its class.
+        // Beginning an upload and its parts are billed as STANDARD, and so are receipts; what
+        // completes an object, or copies it, as its class.
         let objects = sizes.len() as u64;
-        let others = asked.archive.put.saturating_sub(if asked.archive.copy > 0 { 0 } else { objects });
+        let others =
+            asked
+                .archive
+                .put
+                .saturating_sub(if asked.archive.copy > 0 { 0 } else { objects });
         let reads = thousands(asked.archive.get + asked.archive.head) * hot.get;
-        (thousands(objects) * cold?.put + thousands(others) * hot.put + reads, per_month(prices, pricing.class, sizes)?)
+        (
+            thousands(objects) * cold?.put + thousands(others) * hot.put + reads,
+            per_month(prices, pricing.class, sizes)?,
+        )
     };
     let store = asked.store;
-    let requests_once = thousands(store.put + store.list + store.copy) * hot.put + thousands(store.get + store.head) * hot.get + archiving_once;
+    let requests_once = thousands(store.put + store.list + store.copy) * hot.put
+        + thousands(store.get + store.head) * hot.get
+        + archiving_once;
     let saved = keeping - archived;
     Some(Cost {
         currency: prices.currency.clone(),
@@ -117,24 +163,50 @@ fn warnings(pricing: &Pricing<'_>, sizes: &[u64], cost: Option<&Cost>) -> Vec<Wa
     let mut found = Vec::new();
     let small = sizes.iter().filter(|s| **s < MIN_BILLED).count() as u64;
     if small > 0 && billed(class, 0) != (0, 0) {
-        found.push(Warning::SmallObjects { objects: small, of: objects.count, under_bytes: MIN_BILLED, smallest_bytes: objects.smallest_bytes });
+        found.push(Warning::SmallObjects {
+            objects: small,
+            of: objects.count,
+            under_bytes: MIN_BILLED,
+            smallest_bytes: objects.smallest_bytes,
+        });
     }
     let (index, name) = billed(class, 0);
-    let overhead = 100.0 * gb(objects.count.saturating_mul(index + name)) / gb(objects.bytes.max(1));
+    let overhead =
+        100.0 * gb(objects.count.saturating_mul(index + name)) / gb(objects.bytes.max(1));
     if name > 0 && overhead > MUCH_OVERHEAD_PERCENT {
-        found.push(Warning::Overhead { storage_class: storage_class(), bytes_per_object: index + name, percent: overhead });
+        found.push(Warning::Overhead {
+            storage_class: storage_class(),
+            bytes_per_object: index + name,
+            percent: overhead,
+        });
     }
     let Some(cost) = cost else {
-        found.push(Warning::NoPrice { storage_class: storage_class() });
+        found.push(Warning::NoPrice {
+            storage_class: storage_class(),
+        });
         return found;
     };
     let currency = || cost.currency.clone();
-    if let Some(days) = pricing.prices.classes.get(class).map(|p| p.minimum_days).filter(|days| *days > 0) {
+    if let Some(days) = pricing
+        .prices
+        .classes
+        .get(class)
+        .map(|p| p.minimum_days)
+        .filter(|days| *days > 0)
+    {
         let amount = cost.archived_per_month * thousands(days) * 1_000.0 / 30.0;
-        found.push(Warning::MinimumDuration { storage_class: storage_class(), days, amount, currency: currency() });
+        found.push(Warning::MinimumDuration {
+            storage_class: storage_class(),
+            days,
+            amount,
+            currency: currency(),
+        });
     }
     if cost.saved_per_month < 0.0 {
-        found.push(Warning::CostsMore { more_per_month: -cost.saved_per_month, currency: currency() });
+        found.push(Warning::CostsMore {
+            more_per_month: -cost.saved_per_month,
+            currency: currency(),
+        });
     }
     found
 }
@@ -147,13 +219,25 @@ struct Asked {
 }
 
 impl Asked {
-    /// About what a plan asks: each input is read and each output written in pieces of [`PIECE`], each group is one commit, and each commit a PUT and a LIST.
+    /// About what a plan asks: each input is read and each output written in pieces of [`PIECE`],
+    /// each group is one commit, and each commit a PUT and a LIST.
     fn by(plan: &Plan, policy: &Policy, copies: bool, sizes: &[u64]) -> Self {
-        let raw = plan.skipped.iter().filter(|s| classify(&plan.tenant, &s.key) != FileKind::Other).count();
+        let raw = plan
+            .skipped
+            .iter()
+            .filter(|s| classify(&plan.tenant, &s.key) != FileKind::Other)
+            .count();
         let files = (plan.groups.iter().map(|g| g.inputs.len()).sum::<usize>() + raw) as u64;
         // Manifests and files are listed, and head is read.
-        let look = Requests { list: 1 + files.div_ceil(PAGE).max(1), get: u64::from(plan.head_version > 0), ..Requests::default() };
-        let mut asked = Self { store: look, ..Self::default() };
+        let look = Requests {
+            list: 1 + files.div_ceil(PAGE).max(1),
+            get: u64::from(plan.head_version > 0),
+            ..Requests::default()
+        };
+        let mut asked = Self {
+            store: look,
+            ..Self::default()
+        };
         if plan.groups.is_empty() {
             return asked;
         }
@@ -163,23 +247,46 @@ impl Asked {
             asked.group(group, policy, copies);
         }
         asked.receive(plan, copies, sizes);
-        let taken = plan.groups.iter().map(|g| g.inputs.len() as u64).sum::<u64>();
-        // Cleaning up: head and the files are looked at again, what was retired is deleted, and head forgets it.
-        let sweep = Requests { get: 1, list: look.list + 1, delete: taken.div_ceil(PAGE), put: 1, ..Requests::default() };
+        let taken = plan
+            .groups
+            .iter()
+            .map(|g| g.inputs.len() as u64)
+            .sum::<u64>();
+        // Cleaning up: head and the files are looked at again, what was retired is deleted, and
+        // head forgets it.
+        let sweep = Requests {
+            get: 1,
+            list: look.list + 1,
+            delete: taken.div_ceil(PAGE),
+            put: 1,
+            ..Requests::default()
+        };
         asked.store = asked.store.plus(sweep);
         asked
     }
 
     fn group(&mut self, group: &Group, policy: &Policy, copies: bool) {
         let inputs = group.inputs.len() as u64;
-        let commits = if group.kind == GroupKind::Expire && policy.archive.is_some() { inputs.div_ceil(COPIES_A_COMMIT) } else { 1 };
-        self.store = self.store.plus(Requests { put: commits, list: commits, ..Requests::default() });
+        let commits = if group.kind == GroupKind::Expire && policy.archive.is_some() {
+            inputs.div_ceil(COPIES_A_COMMIT)
+        } else {
+            1
+        };
+        self.store = self.store.plus(Requests {
+            put: commits,
+            list: commits,
+            ..Requests::default()
+        });
         let is_read = match group.kind {
             GroupKind::Merge => true,
             GroupKind::Expire => policy.archive.is_some() && !copies,
         };
         if is_read {
-            self.store.get += group.inputs.iter().map(|i| 1 + i.size.saturating_sub(1) / PIECE).sum::<u64>();
+            self.store.get += group
+                .inputs
+                .iter()
+                .map(|i| 1 + i.size.saturating_sub(1) / PIECE)
+                .sum::<u64>();
         }
         let outputs = outputs(group, policy);
         self.store.put += outputs * puts(group.bytes() / outputs.max(1));
@@ -187,8 +294,17 @@ impl Asked {
 
     /// The archive's objects, each with a receipt.
     fn receive(&mut self, plan: &Plan, copies: bool, sizes: &[u64]) {
-        let whole = plan.groups.iter().filter(|g| g.kind == GroupKind::Expire).map(|g| g.inputs.len() as u64).sum::<u64>();
-        let copied = if copies { whole.min(sizes.len() as u64) } else { 0 };
+        let whole = plan
+            .groups
+            .iter()
+            .filter(|g| g.kind == GroupKind::Expire)
+            .map(|g| g.inputs.len() as u64)
+            .sum::<u64>();
+        let copied = if copies {
+            whole.min(sizes.len() as u64)
+        } else {
+            0
+        };
         self.archive.copy += copied;
         self.archive.head += copied;
         self.archive.put += sizes.len() as u64;
@@ -202,7 +318,11 @@ impl Asked {
 
 /// One, or the beginning, the parts and the end of an upload.
 fn puts(size: u64) -> u64 {
-    if size <= PIECE { 1 } else { size.div_ceil(PIECE) + 2 }
+    if size <= PIECE {
+        1
+    } else {
+        size.div_ceil(PIECE) + 2
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What a published table lacks to show the live view, and which files its readers still need.
 //!
-//! The manifest is the truth, the table follows. Nothing here knows what this run did: the difference between the two is all there is to do, so that a
-//! publication that broke off is finished by the next.
+//! The manifest is the truth, the table follows. Nothing here knows what this run did: the
+//! difference between the two is all there is to do, so that a publication that broke off is
+//! finished by the next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -53,7 +54,8 @@ pub struct Step {
 pub enum Obstacle {
     /// A table never goes back to older rows: they may be gone.
     #[error(
-        "its table shows version {published} of the manifest, but head is {head}: was an older manifest brought back? Remove the table's log to have it made anew"
+        "its table shows version {published} of the manifest, but head is {head}: was an older \
+         manifest brought back? Remove the table's log to have it made anew"
     )]
     Backwards {
         /// What the table shows.
@@ -72,19 +74,54 @@ pub enum Obstacle {
 /// [`Obstacle::Missing`].
 pub fn wanted(tenant: &Tenant, inventory: &Inventory) -> Result<BTreeMap<Key, Wanted>, Obstacle> {
     let head = inventory.head.as_ref();
-    let listed: BTreeMap<&str, &Listed> = inventory.listing.iter().map(|f| (f.key.as_str(), f)).collect();
+    let listed: BTreeMap<&str, &Listed> = inventory
+        .listing
+        .iter()
+        .map(|f| (f.key.as_str(), f))
+        .collect();
     let mut files = BTreeMap::new();
     for s in head.iter().flat_map(|m| &m.snapshots) {
-        let found = listed.get(s.key.as_str()).ok_or_else(|| Obstacle::Missing(s.key.clone()))?;
-        files.insert(s.key.clone(), Wanted { size: s.size, modified: found.modified.timestamp_millis(), rows: Some(s.stats.rows) });
+        let found = listed
+            .get(s.key.as_str())
+            .ok_or_else(|| Obstacle::Missing(s.key.clone()))?;
+        files.insert(
+            s.key.clone(),
+            Wanted {
+                size: s.size,
+                modified: found.modified.timestamp_millis(),
+                rows: Some(s.stats.rows),
+            },
+        );
     }
-    let retired: BTreeSet<&str> = head.iter().flat_map(|m| &m.retired).map(|r| r.key.as_str()).collect();
-    let quarantined: BTreeMap<&str, Option<&str>> = head.iter().flat_map(|m| &m.quarantined).map(|q| (q.key.as_str(), q.etag.as_deref())).collect();
+    let retired: BTreeSet<&str> = head
+        .iter()
+        .flat_map(|m| &m.retired)
+        .map(|r| r.key.as_str())
+        .collect();
+    let quarantined: BTreeMap<&str, Option<&str>> = head
+        .iter()
+        .flat_map(|m| &m.quarantined)
+        .map(|q| (q.key.as_str(), q.etag.as_deref()))
+        .collect();
     // Nobody could read what is not known to be another file.
-    let readable = |f: &Listed| quarantined.get(f.key.as_str()).is_none_or(|known| Sameness::of(*known, f.etag.as_deref()).is_other());
+    let readable = |f: &Listed| {
+        quarantined
+            .get(f.key.as_str())
+            .is_none_or(|known| Sameness::of(*known, f.etag.as_deref()).is_other())
+    };
     for f in &inventory.listing {
-        if names::classify(tenant, &f.key) == FileKind::Raw && !retired.contains(f.key.as_str()) && readable(f) {
-            files.insert(f.key.clone(), Wanted { size: f.size, modified: f.modified.timestamp_millis(), rows: None });
+        if names::classify(tenant, &f.key) == FileKind::Raw
+            && !retired.contains(f.key.as_str())
+            && readable(f)
+        {
+            files.insert(
+                f.key.clone(),
+                Wanted {
+                    size: f.size,
+                    modified: f.modified.timestamp_millis(),
+                    rows: None,
+                },
+            );
         }
     }
     Ok(files)
@@ -92,7 +129,11 @@ pub fn wanted(tenant: &Tenant, inventory: &Inventory) -> Result<BTreeMap<Key, Wa
 
 /// The files that the table does not name as they are.
 pub fn missing(wanted: &BTreeMap<Key, Wanted>, published: &Published) -> BTreeSet<Key> {
-    wanted.iter().filter(|(key, w)| published.files.get(*key).is_none_or(|p| !w.is(p))).map(|(key, _)| key.clone()).collect()
+    wanted
+        .iter()
+        .filter(|(key, w)| published.files.get(*key).is_none_or(|p| !w.is(p)))
+        .map(|(key, _)| key.clone())
+        .collect()
 }
 
 /// Rows that have left a tenant since it began.
@@ -100,64 +141,133 @@ pub fn left(totals: &Totals) -> u64 {
     totals.rows_archived + totals.rows_expired + totals.rows_deduplicated
 }
 
-/// The versions to write, in order, so that the table names the files of `wanted` and no others. Each of them alone shows every row of its files once.
+/// The versions to write, in order, so that the table names the files of `wanted` and no others.
+/// Each of them alone shows every row of its files once.
 ///
 /// `published` must have been read before head was: then no older head can come after it.
 ///
 /// # Errors
 /// [`Obstacle::Backwards`].
-pub fn steps(head: Option<&Manifest>, wanted: &BTreeMap<Key, Wanted>, published: &Published) -> Result<Vec<Step>, Obstacle> {
+pub fn steps(
+    head: Option<&Manifest>,
+    wanted: &BTreeMap<Key, Wanted>,
+    published: &Published,
+) -> Result<Vec<Step>, Obstacle> {
     let version = head.map_or(0, |m| m.version);
     if let Some(before) = published.manifest
         && before > version
     {
-        return Err(Obstacle::Backwards { published: before, head: version });
+        return Err(Obstacle::Backwards {
+            published: before,
+            head: version,
+        });
     }
     let add = missing(wanted, published);
-    let remove: BTreeSet<Key> = published.files.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
+    let remove: BTreeSet<Key> = published
+        .files
+        .keys()
+        .filter(|key| !wanted.contains_key(*key))
+        .cloned()
+        .collect();
     if add.is_empty() && remove.is_empty() {
-        // Files that head retired may be deleted only once no older head can be published any more: the next version must be taken.
+        // Files that head retired may be deleted only once no older head can be published any more:
+        // the next version must be taken.
         let retires = head.is_some_and(|m| !m.retired.is_empty());
         let overtaken = retires && published.manifest.is_none_or(|before| before < version);
-        return Ok(if overtaken { vec![Step::default()] } else { Vec::new() });
+        return Ok(if overtaken {
+            vec![Step::default()]
+        } else {
+            Vec::new()
+        });
     }
-    let (snapshots, raw): (BTreeSet<Key>, BTreeSet<Key>) = add.iter().cloned().partition(|key| wanted.get(key).is_some_and(Wanted::is_snapshot));
-    if !only_moved(head, wanted, published, &snapshots, &remove) || raw.iter().any(|key| published.files.contains_key(key)) {
-        return Ok(vec![Step { add, remove, data_change: true }]);
+    let (snapshots, raw): (BTreeSet<Key>, BTreeSet<Key>) = add
+        .iter()
+        .cloned()
+        .partition(|key| wanted.get(key).is_some_and(Wanted::is_snapshot));
+    if !only_moved(head, wanted, published, &snapshots, &remove)
+        || raw.iter().any(|key| published.files.contains_key(key))
+    {
+        return Ok(vec![Step {
+            add,
+            remove,
+            data_change: true,
+        }]);
     }
-    let moved = Step { add: snapshots, remove, data_change: false };
-    let came = (!raw.is_empty()).then_some(Step { add: raw, remove: BTreeSet::new(), data_change: true });
+    let moved = Step {
+        add: snapshots,
+        remove,
+        data_change: false,
+    };
+    let came = (!raw.is_empty()).then_some(Step {
+        add: raw,
+        remove: BTreeSet::new(),
+        data_change: true,
+    });
     Ok(std::iter::once(moved).chain(came).collect())
 }
 
-/// Whether the files that go hold exactly the rows of the snapshots that come. Rows leave in three ways, and come in by raw files that were never published: where
-/// none has left since, and the sums agree, none came either.
-fn only_moved(head: Option<&Manifest>, wanted: &BTreeMap<Key, Wanted>, published: &Published, come: &BTreeSet<Key>, go: &BTreeSet<Key>) -> bool {
+/// Whether the files that go hold exactly the rows of the snapshots that come. Rows leave in three
+/// ways, and come in by raw files that were never published: where none has left since, and the
+/// sums agree, none came either.
+fn only_moved(
+    head: Option<&Manifest>,
+    wanted: &BTreeMap<Key, Wanted>,
+    published: &Published,
+    come: &BTreeSet<Key>,
+    go: &BTreeSet<Key>,
+) -> bool {
     let Some(head) = head else { return false };
-    let coming: Option<u64> = come.iter().map(|key| wanted.get(key).and_then(|w| w.rows)).sum();
-    let going: Option<u64> = go.iter().map(|key| published.files.get(key).and_then(|p| p.rows)).sum();
-    !go.is_empty() && published.left == Some(left(&head.totals)) && coming.is_some() && coming == going
+    let coming: Option<u64> = come
+        .iter()
+        .map(|key| wanted.get(key).and_then(|w| w.rows))
+        .sum();
+    let going: Option<u64> = go
+        .iter()
+        .map(|key| published.files.get(key).and_then(|p| p.rows))
+        .sum();
+    !go.is_empty()
+        && published.left == Some(left(&head.totals))
+        && coming.is_some()
+        && coming == going
 }
 
-/// Those of `keys`, which `head` has retired, that no reader of the table needs: neither of its newest version nor, for as long as `keep`, of an older one.
-pub fn unread(keys: Vec<Key>, head: &Manifest, readers: &Readers, keep: Duration, now: DateTime<Utc>) -> Vec<Key> {
-    // A run that read its head before this one may be about to publish it, with files that this head has retired. It cannot once this head is published.
-    if readers.published.manifest.is_none_or(|version| version < head.version) {
+/// Those of `keys`, which `head` has retired, that no reader of the table needs: neither of its
+/// newest version nor, for as long as `keep`, of an older one.
+pub fn unread(
+    keys: Vec<Key>,
+    head: &Manifest,
+    readers: &Readers,
+    keep: Duration,
+    now: DateTime<Utc>,
+) -> Vec<Key> {
+    // A run that read its head before this one may be about to publish it, with files that this
+    // head has retired. It cannot once this head is published.
+    if readers
+        .published
+        .manifest
+        .is_none_or(|version| version < head.version)
+    {
         return Vec::new();
     }
     unnamed(keys, readers, keep, now)
 }
 
-/// Those of `keys` that the table does not name, nor has named for as long as `keep`. Enough for files that no head names nor ever can: nobody can be about to
-/// publish them.
+/// Those of `keys` that the table does not name, nor has named for as long as `keep`. Enough for
+/// files that no head names nor ever can: nobody can be about to publish them.
 pub fn unnamed(keys: Vec<Key>, readers: &Readers, keep: Duration, now: DateTime<Utc>) -> Vec<Key> {
     if keep > readers.remembered {
         return Vec::new();
     }
     let keep = TimeDelta::from_std(keep).unwrap_or(TimeDelta::MAX);
     // Nobody may read an older version: it does not matter when.
-    let over = |at: &DateTime<Utc>| keep.is_zero() || at.checked_add_signed(keep).is_some_and(|t| t <= now);
-    keys.into_iter().filter(|key| !readers.published.files.contains_key(key) && readers.removed.get(key).is_none_or(over)).collect()
+    let over = |at: &DateTime<Utc>| {
+        keep.is_zero() || at.checked_add_signed(keep).is_some_and(|t| t <= now)
+    };
+    keys.into_iter()
+        .filter(|key| {
+            !readers.published.files.contains_key(key) && readers.removed.get(key).is_none_or(over)
+        })
+        .collect()
 }
 
 #[cfg(test)]

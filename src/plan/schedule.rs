@@ -9,16 +9,26 @@ use crate::model::names::FileId;
 /// The part of the interval by which passes of several watchers drift apart.
 const JITTER: f64 = 0.1;
 
-/// When the next pass is due: at once where none was ever recorded, else an interval after the last one began, and a little later. `luck`, from 0 to 1, is how much later;
-/// without it, watchers that began together would begin every pass together.
-pub fn next_pass(last: Option<DateTime<Utc>>, interval: Duration, luck: f64, now: DateTime<Utc>) -> DateTime<Utc> {
+/// When the next pass is due: at once where none was ever recorded, else an interval after the last
+/// one began, and a little later. `luck`, from 0 to 1, is how much later; without it, watchers that
+/// began together would begin every pass together.
+pub fn next_pass(
+    last: Option<DateTime<Utc>>,
+    interval: Duration,
+    luck: f64,
+    now: DateTime<Utc>,
+) -> DateTime<Utc> {
     let Some(last) = last else { return now };
-    let pause = TimeDelta::from_std(interval.mul_f64(1.0 + JITTER * luck.clamp(0.0, 1.0))).unwrap_or(TimeDelta::MAX);
-    last.min(now).checked_add_signed(pause).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    let pause = TimeDelta::from_std(interval.mul_f64(1.0 + JITTER * luck.clamp(0.0, 1.0)))
+        .unwrap_or(TimeDelta::MAX);
+    last.min(now)
+        .checked_add_signed(pause)
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// What a watcher remembers of passes. A record may be of the future, by its own clock or by ours: then it is as old as our first sight of it. Asked anew each time, it
-/// would always be of now, and an interval after it would never come.
+/// What a watcher remembers of passes. A record may be of the future, by its own clock or by ours:
+/// then it is as old as our first sight of it. Asked anew each time, it would always be of now, and
+/// an interval after it would never come.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Passes {
     seen: Option<(FileId, DateTime<Utc>)>,
@@ -26,8 +36,13 @@ pub struct Passes {
 }
 
 impl Passes {
-    /// When the last pass began, as far as is known `now`: the recorded one, which has this id and time, or our own.
-    pub fn last(&mut self, recorded: Option<(FileId, DateTime<Utc>)>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    /// When the last pass began, as far as is known `now`: the recorded one, which has this id and
+    /// time, or our own.
+    pub fn last(
+        &mut self,
+        recorded: Option<(FileId, DateTime<Utc>)>,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
         self.own = self.own.map(|at| at.min(now));
         let (id, at) = recorded.map_or((None, None), |(id, at)| (Some(id), Some(at)));
         let began = match (at, self.seen) {
@@ -75,7 +90,11 @@ mod tests {
             // A clock that was ahead.
             (Some(at(600)), 0.0, at(10), at(70)),
         ] {
-            assert_eq!(next_pass(last, HOUR, luck, now), due, "{last:?} {luck} {now}");
+            assert_eq!(
+                next_pass(last, HOUR, luck, now),
+                due,
+                "{last:?} {luck} {now}"
+            );
         }
         assert!(next_pass(Some(at(0)), Duration::MAX.div_f64(1e9), 1.0, at(0)) > at(1_000_000));
     }
@@ -87,14 +106,22 @@ mod tests {
         assert_eq!(passes.last(None, at(0)), None);
         assert!(passes.is_news(id(1)));
         for minute in [0, 10, 59, 61] {
-            assert_eq!(passes.last(Some((id(1), at(5_000))), at(minute)), Some(at(0)), "{minute}");
+            assert_eq!(
+                passes.last(Some((id(1), at(5_000))), at(minute)),
+                Some(at(0)),
+                "{minute}"
+            );
         }
         assert!(!passes.is_news(id(1)));
         // A pass that left no newer record is not made again at once.
         passes.made(at(62));
         assert_eq!(passes.last(Some((id(1), at(5_000))), at(63)), Some(at(62)));
         assert_eq!(passes.last(Some((id(2), at(64))), at(65)), Some(at(64)));
-        assert_eq!(passes.last(Some((id(3), at(9_000))), at(66)), Some(at(66)), "another one");
+        assert_eq!(
+            passes.last(Some((id(3), at(9_000))), at(66)),
+            Some(at(66)),
+            "another one"
+        );
         // The clock is set back: no pass of ours is in the future for longer than a moment.
         assert_eq!(passes.last(None, at(3)), Some(at(3)));
     }

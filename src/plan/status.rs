@@ -16,7 +16,12 @@ use crate::model::stock::{Sizes, Stock};
 use crate::plan::live;
 
 /// The numbers of one tenant.
-pub fn of(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> TenantStatus {
+pub fn of(
+    tenant: &Tenant,
+    inventory: &Inventory,
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> TenantStatus {
     let head = inventory.head.as_ref();
     let snapshots = head.map_or(&[][..], |m| &m.snapshots);
     let quarantined = head.map_or(&[][..], |m| &m.quarantined);
@@ -24,13 +29,29 @@ pub fn of(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime
     let view = live::view(tenant, inventory);
     let unreadable: BTreeSet<&str> = quarantined.iter().map(|q| q.key.as_str()).collect();
     let waits = |key: &str| !unreadable.contains(key);
-    let raw: Vec<_> = view.files.iter().filter(|f| f.rows.is_none() && waits(&f.key)).collect();
+    let raw: Vec<_> = view
+        .files
+        .iter()
+        .filter(|f| f.rows.is_none() && waits(&f.key))
+        .collect();
     let raw_keys: BTreeSet<&str> = raw.iter().map(|f| f.key.as_str()).collect();
-    let oldest_raw = inventory.listing.iter().filter(|l| raw_keys.contains(l.key.as_str())).map(|l| l.modified).min();
+    let oldest_raw = inventory
+        .listing
+        .iter()
+        .filter(|l| raw_keys.contains(l.key.as_str()))
+        .map(|l| l.modified)
+        .min();
     let totals = head.map(|m| m.totals).unwrap_or_default();
-    let stats = || snapshots.iter().map(|s| s.stats_by(&policy.timestamp_column));
+    let stats = || {
+        snapshots
+            .iter()
+            .map(|s| s.stats_by(&policy.timestamp_column))
+    };
     let oldest = stats().filter_map(|s| s.min).min();
-    let oldest_kept = oldest.into_iter().chain(oldest_aside(quarantined, inventory)).min();
+    let oldest_kept = oldest
+        .into_iter()
+        .chain(oldest_aside(quarantined, inventory))
+        .min();
     TenantStatus {
         tenant: tenant.clone(),
         head_version: view.version,
@@ -52,29 +73,64 @@ pub fn of(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime
         rows_archived: totals.rows_archived,
         rows_expired: totals.rows_expired,
         ttl_s: policy.ttl.map(|t| t.as_secs()),
-        overdue_s: retention::cutoff_held(policy, head.map_or(&[], |m| &m.holds), now).and_then(|cutoff| overdue(oldest_kept?, cutoff)),
+        overdue_s: retention::cutoff_held(policy, head.map_or(&[], |m| &m.holds), now)
+            .and_then(|cutoff| overdue(oldest_kept?, cutoff)),
         left_alone: Left::default(),
     }
 }
 
-/// The oldest time in the raw files that are set aside: that of a row where they were read, else that of the file's last write, before which its rows were made.
+/// The oldest time in the raw files that are set aside: that of a row where they were read, else
+/// that of the file's last write, before which its rows were made.
 fn oldest_aside(quarantined: &[Quarantined], inventory: &Inventory) -> Option<Micros> {
     // The times of snapshots are in the manifest.
-    let live: BTreeSet<&str> = inventory.head.iter().flat_map(|m| &m.snapshots).map(|s| s.key.as_str()).collect();
-    let listed: BTreeMap<&str, &Listed> = inventory.listing.iter().map(|f| (f.key.as_str(), f)).collect();
+    let live: BTreeSet<&str> = inventory
+        .head
+        .iter()
+        .flat_map(|m| &m.snapshots)
+        .map(|s| s.key.as_str())
+        .collect();
+    let listed: BTreeMap<&str, &Listed> = inventory
+        .listing
+        .iter()
+        .map(|f| (f.key.as_str(), f))
+        .collect();
     let oldest = |q: &Quarantined| {
         let written = Micros::from_datetime(listed.get(q.key.as_str())?.modified);
-        Some(if let Some(Cause::Misfit(what)) = &q.cause { what.oldest.unwrap_or(written) } else { written })
+        Some(if let Some(Cause::Misfit(what)) = &q.cause {
+            what.oldest.unwrap_or(written)
+        } else {
+            written
+        })
     };
-    quarantined.iter().filter(|q| !live.contains(q.key.as_str())).filter_map(oldest).min()
+    quarantined
+        .iter()
+        .filter(|q| !live.contains(q.key.as_str()))
+        .filter_map(oldest)
+        .min()
 }
 
 /// What the tenant holds.
 pub fn stock(tenant: &Tenant, inventory: &Inventory) -> Stock {
-    let unreadable: BTreeSet<&str> = inventory.head.iter().flat_map(|m| &m.quarantined).map(|q| q.key.as_str()).collect();
-    let mut held = Stock { tenants: 1, ..Stock::default() };
-    for file in live::view(tenant, inventory).files.iter().filter(|f| !unreadable.contains(f.key.as_str())) {
-        let (files, bytes) = if file.rows.is_none() { (&mut held.raw_files, &mut held.raw_bytes) } else { (&mut held.snapshots, &mut held.snapshot_bytes) };
+    let unreadable: BTreeSet<&str> = inventory
+        .head
+        .iter()
+        .flat_map(|m| &m.quarantined)
+        .map(|q| q.key.as_str())
+        .collect();
+    let mut held = Stock {
+        tenants: 1,
+        ..Stock::default()
+    };
+    for file in live::view(tenant, inventory)
+        .files
+        .iter()
+        .filter(|f| !unreadable.contains(f.key.as_str()))
+    {
+        let (files, bytes) = if file.rows.is_none() {
+            (&mut held.raw_files, &mut held.raw_bytes)
+        } else {
+            (&mut held.snapshots, &mut held.snapshot_bytes)
+        };
         *files += 1;
         *bytes += file.size;
     }
@@ -86,5 +142,7 @@ fn seconds(delta: chrono::TimeDelta) -> u64 {
 }
 
 fn overdue(oldest: Micros, cutoff: Micros) -> Option<u64> {
-    u64::try_from(cutoff.0.saturating_sub(oldest.0) / 1_000_000).ok().filter(|_| oldest < cutoff)
+    u64::try_from(cutoff.0.saturating_sub(oldest.0) / 1_000_000)
+        .ok()
+        .filter(|_| oldest < cutoff)
 }

@@ -1,4 +1,5 @@
-//! What may be deleted or forgotten, from a committed head that the store agrees with, and a listing taken after it. Nothing here knows what this run did.
+//! What may be deleted or forgotten, from a committed head that the store agrees with, and a
+//! listing taken after it. Nothing here knows what this run did.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,27 +24,47 @@ pub const KEEP_MANIFESTS_FOR: TimeDelta = TimeDelta::hours(24);
 pub enum Standing<'a> {
     /// It is there, as it was retired.
     Waiting,
-    /// The listing does not show it. Whether it is gone, only the store can say: a listing may be late.
+    /// The listing does not show it. Whether it is gone, only the store can say: a listing may be
+    /// late.
     Unlisted,
-    /// The listing does not show it, and a hold names it: a second process of that restore may still be writing it.
+    /// The listing does not show it, and a hold names it: a second process of that restore may
+    /// still be writing it.
     Held,
-    /// A file of its name does not show its tag, and nobody has looked at it: a copy of it, or another file.
+    /// A file of its name does not show its tag, and nobody has looked at it: a copy of it, or
+    /// another file.
     Unsettled(&'a Listed),
-    /// A file of its name was looked at under the tag that it shows, and is not known to be what was retired. It is left alone.
+    /// A file of its name was looked at under the tag that it shows, and is not known to be what
+    /// was retired. It is left alone.
     SetAside(&'a Listed),
 }
 
-/// How each retired file of `head` stands by `listing`. Whatever it is, a file under a retired name is no input, and not live: one name is written once, and a tag alone does
-/// not make a new file. A store that was copied shows other tags everywhere.
-pub fn standings<'a>(head: &'a Manifest, listing: &'a [Listed]) -> Vec<(&'a Retired, Standing<'a>)> {
+/// How each retired file of `head` stands by `listing`. Whatever it is, a file under a retired name
+/// is no input, and not live: one name is written once, and a tag alone does not make a new file. A
+/// store that was copied shows other tags everywhere.
+pub fn standings<'a>(
+    head: &'a Manifest,
+    listing: &'a [Listed],
+) -> Vec<(&'a Retired, Standing<'a>)> {
     let retired = head.retired_keys();
-    let listed: BTreeMap<&str, &Listed> = listing.iter().filter(|f| retired.contains(f.key.as_str())).map(|f| (f.key.as_str(), f)).collect();
+    let listed: BTreeMap<&str, &Listed> = listing
+        .iter()
+        .filter(|f| retired.contains(f.key.as_str()))
+        .map(|f| (f.key.as_str(), f))
+        .collect();
     let held = head.held_keys();
     let standing = |r: &Retired| match listed.get(r.key.as_str()) {
         None if held.contains(r.key.as_str()) => Standing::Held,
         None => Standing::Unlisted,
-        Some(f) if Sameness::of(r.etag.as_deref(), f.etag.as_deref()).is_same() => Standing::Waiting,
-        Some(f) if r.set_aside.as_deref().is_some_and(|tag| plain(tag) == f.etag.as_deref().and_then(plain)) => Standing::SetAside(f),
+        Some(f) if Sameness::of(r.etag.as_deref(), f.etag.as_deref()).is_same() => {
+            Standing::Waiting
+        }
+        Some(f)
+            if r.set_aside
+                .as_deref()
+                .is_some_and(|tag| plain(tag) == f.etag.as_deref().and_then(plain)) =>
+        {
+            Standing::SetAside(f)
+        }
         Some(f) => Standing::Unsettled(f),
     };
     head.retired.iter().map(|r| (r, standing(r))).collect()
@@ -51,82 +72,133 @@ pub fn standings<'a>(head: &'a Manifest, listing: &'a [Listed]) -> Vec<(&'a Reti
 
 /// The files that lie under retired names and are left alone, with a sentence on each.
 pub fn set_aside(head: &Manifest, listing: &[Listed]) -> Vec<(Key, String)> {
-    let aside = standings(head, listing).into_iter().filter_map(|(r, standing)| match standing {
-        Standing::SetAside(f) => Some((r.key.clone(), contested(r, f.etag.as_deref()))),
-        Standing::Unsettled(_) | Standing::Waiting | Standing::Unlisted | Standing::Held => None,
-    });
+    let aside = standings(head, listing)
+        .into_iter()
+        .filter_map(|(r, standing)| match standing {
+            Standing::SetAside(f) => Some((r.key.clone(), contested(r, f.etag.as_deref()))),
+            Standing::Unsettled(_) | Standing::Waiting | Standing::Unlisted | Standing::Held => {
+                None
+            }
+        });
     aside.collect()
 }
 
 /// Why a file that shows `found` is neither taken in nor deleted.
 pub fn contested(retired: &Retired, found: Option<&str>) -> String {
     let (ours, found) = (shown(retired.etag.as_deref()), shown(found));
-    let unproved = if retired.fingerprint.is_some() { "" } else { ", and of the rows of the first nothing is known" };
+    let unproved = if retired.fingerprint.is_some() {
+        ""
+    } else {
+        ", and of the rows of the first nothing is known"
+    };
     format!(
-        "a file of this name was compacted on {} (ETag {ours}), this one has ETag {found}{unproved}: it is neither read nor deleted",
+        "a file of this name was compacted on {} (ETag {ours}), this one has ETag \
+         {found}{unproved}: it is neither read nor deleted",
         retired.at.format("%Y-%m-%d")
     )
 }
 
-/// The retired files that may be deleted now: `head` lists them, `delete_delay` has passed, and the listing shows the very version that was retired.
+/// The retired files that may be deleted now: `head` lists them, `delete_delay` has passed, and the
+/// listing shows the very version that was retired.
 ///
-/// Rows of these files are in a snapshot or an archive that a committed head named, so deleting them is right for ever after, however stale head has become.
+/// Rows of these files are in a snapshot or an archive that a committed head named, so deleting
+/// them is right for ever after, however stale head has become.
 pub fn deletable(evidence: &Evidence, now: DateTime<Utc>, delete_delay: Duration) -> Vec<Key> {
-    let Some(head) = evidence.head() else { return Vec::new() };
+    let Some(head) = evidence.head() else {
+        return Vec::new();
+    };
     let delay = TimeDelta::from_std(delete_delay).unwrap_or(TimeDelta::MAX);
     // Without a delay it does not matter when.
-    let due = |at: DateTime<Utc>| delay.is_zero() || at.checked_add_signed(delay).is_some_and(|t| t <= now);
+    let due = |at: DateTime<Utc>| {
+        delay.is_zero() || at.checked_add_signed(delay).is_some_and(|t| t <= now)
+    };
     // Live wins over retired, should a damaged manifest ever name a file as both.
     let live: BTreeSet<&str> = head.snapshots.iter().map(|s| s.key.as_str()).collect();
     standings(head, evidence.listing())
         .into_iter()
-        .filter(|(r, standing)| *standing == Standing::Waiting && due(r.at) && !live.contains(r.key.as_str()))
+        .filter(|(r, standing)| {
+            *standing == Standing::Waiting && due(r.at) && !live.contains(r.key.as_str())
+        })
         .filter(|(r, _)| names::classify(&head.tenant, &r.key) != FileKind::Other)
         .map(|(r, _)| r.key.clone())
         .collect()
 }
 
-/// The retired files that must wait, because rows of theirs are in an archive object that nobody finds: `head` owes its receipt, and it is not among those `filed`.
-/// Where a receipt does not say which files held its rows, all wait.
+/// The retired files that must wait, because rows of theirs are in an archive object that nobody
+/// finds: `head` owes its receipt, and it is not among those `filed`. Where a receipt does not say
+/// which files held its rows, all wait.
 pub fn withheld<'a>(head: &'a Manifest, filed: &BTreeSet<Key>) -> BTreeSet<&'a str> {
     let owed = || head.archives.iter().filter(|a| !filed.contains(&a.key));
     if owed().any(|a| a.sources.is_empty()) {
         return head.retired_keys();
     }
-    owed().flat_map(|a| &a.sources).map(String::as_str).collect()
+    owed()
+        .flat_map(|a| &a.sources)
+        .map(String::as_str)
+        .collect()
 }
 
-/// The outputs in the listing that `head` does not name, whatever their age. A file with the id of a live snapshot is none: somebody moved or copied it.
+/// The outputs in the listing that `head` does not name, whatever their age. A file with the id of
+/// a live snapshot is none: somebody moved or copied it.
 pub fn orphans<'a>(head: &Manifest, listing: &'a [Listed]) -> Vec<(FileId, &'a Listed)> {
     let live: BTreeSet<FileId> = head.snapshots.iter().map(|s| s.id).collect();
-    unnamed(head, listing).filter(|(id, _)| !live.contains(id)).collect()
+    unnamed(head, listing)
+        .filter(|(id, _)| !live.contains(id))
+        .collect()
 }
 
 /// Files that have the id of a live snapshot and lie elsewhere, with the name that head knows.
 pub fn strays<'a>(head: &'a Manifest, listing: &'a [Listed]) -> Vec<(&'a Listed, &'a Key)> {
     let live: BTreeMap<FileId, &Key> = head.snapshots.iter().map(|s| (s.id, &s.key)).collect();
-    unnamed(head, listing).filter_map(|(id, f)| Some((f, *live.get(&id)?))).collect()
+    unnamed(head, listing)
+        .filter_map(|(id, f)| Some((f, *live.get(&id)?)))
+        .collect()
 }
 
-fn unnamed<'a>(head: &Manifest, listing: &'a [Listed]) -> impl Iterator<Item = (FileId, &'a Listed)> {
-    let named: BTreeSet<Key> = head.snapshots.iter().map(|s| &s.key).chain(head.retired.iter().map(|r| &r.key)).cloned().collect();
+fn unnamed<'a>(
+    head: &Manifest,
+    listing: &'a [Listed],
+) -> impl Iterator<Item = (FileId, &'a Listed)> {
+    let named: BTreeSet<Key> = head
+        .snapshots
+        .iter()
+        .map(|s| &s.key)
+        .chain(head.retired.iter().map(|r| &r.key))
+        .cloned()
+        .collect();
     let tenant = head.tenant.clone();
-    listing.iter().filter_map(move |f| match names::classify(&tenant, &f.key) {
-        FileKind::Snapshot(id) if !named.contains(f.key.as_str()) => Some((id, f)),
-        _ => None,
-    })
+    listing
+        .iter()
+        .filter_map(move |f| match names::classify(&tenant, &f.key) {
+            FileKind::Snapshot(id) if !named.contains(f.key.as_str()) => Some((id, f)),
+            _ => None,
+        })
 }
 
-/// The orphans that may be deleted: their ids are below the floor of a committed head, so no run can ever commit them.
+/// The orphans that may be deleted: their ids are below the floor of a committed head, so no run
+/// can ever commit them.
 pub fn collectable(evidence: &Evidence) -> Vec<Key> {
-    let Some(head) = evidence.head() else { return Vec::new() };
-    orphans(head, evidence.listing()).into_iter().filter(|(id, _)| *id < head.floor).map(|(_, f)| f.key.clone()).collect()
+    let Some(head) = evidence.head() else {
+        return Vec::new();
+    };
+    orphans(head, evidence.listing())
+        .into_iter()
+        .filter(|(id, _)| *id < head.floor)
+        .map(|(_, f)| f.key.clone())
+        .collect()
 }
 
-/// The floor to commit so that those of `orphans` that are older than `grace` become collectable; none if that would change nothing.
+/// The floor to commit so that those of `orphans` that are older than `grace` become collectable;
+/// none if that would change nothing.
 ///
-/// `store_time` is the store's own clock (the time it gave to an object just written), so that a machine with a fast clock cannot cut off everybody else's work.
-pub fn next_floor(evidence: &Evidence, orphans: &[FileId], store_time: DateTime<Utc>, grace: Duration) -> Option<FileId> {
+/// `store_time` is the store's own clock (the time it gave to an object just written), so that a
+/// machine with a fast clock cannot cut off everybody else's work.
+pub fn next_floor(
+    evidence: &Evidence,
+    orphans: &[FileId],
+    store_time: DateTime<Utc>,
+    grace: Duration,
+) -> Option<FileId> {
     let head = evidence.head()?;
     let grace = TimeDelta::from_std(grace).ok()?;
     let floor = FileId::floor_at(store_time.checked_sub_signed(grace)?);
@@ -134,50 +206,93 @@ pub fn next_floor(evidence: &Evidence, orphans: &[FileId], store_time: DateTime<
     (floor > head.floor && gains).then_some(floor)
 }
 
-/// What head need not remember: retired files that were seen `gone`, that the listing does not show as they were retired and that no hold names, and quarantined ones that the listing does not show, or
-/// shows as another version.
+/// What head need not remember: retired files that were seen `gone`, that the listing does not show
+/// as they were retired and that no hold names, and quarantined ones that the listing does not
+/// show, or shows as another version.
 pub fn forgettable(head: &Manifest, listing: &[Listed], gone: &BTreeSet<Key>) -> Vec<Key> {
     let held = head.held_keys();
-    let may_go = |r: &Retired, standing| gone.contains(&r.key) && standing != Standing::Waiting && !held.contains(r.key.as_str());
-    let retired = standings(head, listing).into_iter().filter(|(r, standing)| may_go(r, *standing)).map(|(r, _)| &r.key);
+    let may_go = |r: &Retired, standing| {
+        gone.contains(&r.key) && standing != Standing::Waiting && !held.contains(r.key.as_str())
+    };
+    let retired = standings(head, listing)
+        .into_iter()
+        .filter(|(r, standing)| may_go(r, *standing))
+        .map(|(r, _)| &r.key);
     retired.chain(released(head, listing)).cloned().collect()
 }
 
 /// Quarantined files that are gone or changed.
 fn released<'a>(head: &'a Manifest, listing: &[Listed]) -> impl Iterator<Item = &'a Key> {
-    let listed: BTreeMap<&str, Option<&str>> = listing.iter().map(|f| (f.key.as_str(), f.etag.as_deref())).collect();
+    let listed: BTreeMap<&str, Option<&str>> = listing
+        .iter()
+        .map(|f| (f.key.as_str(), f.etag.as_deref()))
+        .collect();
     let changed: Vec<&Key> = head
         .quarantined
         .iter()
-        .filter(|q| listed.get(q.key.as_str()).is_none_or(|found| Sameness::of(q.etag.as_deref(), *found).is_other()))
+        .filter(|q| {
+            listed
+                .get(q.key.as_str())
+                .is_none_or(|found| Sameness::of(q.etag.as_deref(), *found).is_other())
+        })
         .map(|q| &q.key)
         .collect();
-    // A damaged snapshot stays in head, and so does the note of why it is left alone, until another version of it is there: it was mended.
+    // A damaged snapshot stays in head, and so does the note of why it is left alone, until another
+    // version of it is there: it was mended.
     let live: BTreeSet<&str> = head.snapshots.iter().map(|s| s.key.as_str()).collect();
-    changed.into_iter().filter(move |key| !live.contains(key.as_str()) || listed.contains_key(key.as_str()))
+    changed
+        .into_iter()
+        .filter(move |key| !live.contains(key.as_str()) || listed.contains_key(key.as_str()))
 }
 
 /// The holds that are over, and whose files are still remembered.
 pub fn releasable(head: &Manifest, now: DateTime<Utc>) -> Vec<FileId> {
-    head.holds.iter().filter(|h| !h.is_active(now) && !h.files.is_empty()).map(|h| h.id).collect()
+    head.holds
+        .iter()
+        .filter(|h| !h.is_active(now) && !h.files.is_empty())
+        .map(|h| h.id)
+        .collect()
 }
 
-/// The manifest versions that may be pruned: older than the newest [`KEEP_MANIFESTS`] and than [`KEEP_MANIFESTS_FOR`]. `versions` are those listed,
-/// with the store's time of their writing.
-pub fn prunable(head_version: u64, versions: &[(u64, DateTime<Utc>)], store_time: DateTime<Utc>) -> Vec<u64> {
+/// The manifest versions that may be pruned: older than the newest [`KEEP_MANIFESTS`] and than
+/// [`KEEP_MANIFESTS_FOR`]. `versions` are those listed, with the store's time of their writing.
+pub fn prunable(
+    head_version: u64,
+    versions: &[(u64, DateTime<Utc>)],
+    store_time: DateTime<Utc>,
+) -> Vec<u64> {
     prunable_beyond(KEEP_MANIFESTS, head_version, versions, store_time)
 }
 
 /// [`prunable`] with another number than [`KEEP_MANIFESTS`]: the model checker keeps fewer, to meet the races of pruning within few steps.
 #[doc(hidden)]
-pub fn prunable_beyond(keep: u64, head_version: u64, versions: &[(u64, DateTime<Utc>)], store_time: DateTime<Utc>) -> Vec<u64> {
-    versions.iter().filter(|(v, at)| v.saturating_add(keep) <= head_version && *at + KEEP_MANIFESTS_FOR <= store_time).map(|(v, _)| *v).collect()
+pub fn prunable_beyond(
+    keep: u64,
+    head_version: u64,
+    versions: &[(u64, DateTime<Utc>)],
+    store_time: DateTime<Utc>,
+) -> Vec<u64> {
+    versions
+        .iter()
+        .filter(|(v, at)| {
+            v.saturating_add(keep) <= head_version && *at + KEEP_MANIFESTS_FOR <= store_time
+        })
+        .map(|(v, _)| *v)
+        .collect()
 }
 
 /// Whether a sweep could find anything to do. Saves an idle tenant the requests.
 pub fn is_due(inventory: &Inventory, now: DateTime<Utc>) -> bool {
-    let Inventory { head: Some(head), listing } = inventory else { return false };
-    standings(head, listing).iter().any(|(_, standing)| !matches!(standing, Standing::SetAside(_) | Standing::Held))
+    let Inventory {
+        head: Some(head),
+        listing,
+    } = inventory
+    else {
+        return false;
+    };
+    standings(head, listing)
+        .iter()
+        .any(|(_, standing)| !matches!(standing, Standing::SetAside(_) | Standing::Held))
         || !head.archives.is_empty()
         || !releasable(head, now).is_empty()
         || released(head, listing).next().is_some()

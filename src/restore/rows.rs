@@ -29,7 +29,8 @@ pub(super) struct Copying<'a> {
 }
 
 impl Copying<'_> {
-    /// Writes the rows in range, or finds them written. Their number and the file's bytes; none where the object has no row in range.
+    /// Writes the rows in range, or finds them written. Their number and the file's bytes; none
+    /// where the object has no row in range.
     pub async fn run(&self) -> Result<Option<(u64, u64)>> {
         match self.written().await? {
             Some(size) => self.compare(size).await.map(Some),
@@ -42,13 +43,23 @@ impl Copying<'_> {
         match self.restorer.store.head(&path(&self.wanted.file)?).await {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(e) => Err(Error::store(format!("cannot look at `{}`", self.wanted.file), e)),
+            Err(e) => Err(Error::store(
+                format!("cannot look at `{}`", self.wanted.file),
+                e,
+            )),
         }
     }
 
     async fn write(&self) -> Result<Option<(u64, u64)>> {
-        let target = Target { destination: Arc::clone(&self.restorer.destination), runtime: Handle::current() };
-        let (file, budget, timestamp) = (self.wanted.file.clone(), self.restorer.memory / 2, self.timestamp());
+        let target = Target {
+            destination: Arc::clone(&self.restorer.destination),
+            runtime: Handle::current(),
+        };
+        let (file, budget, timestamp) = (
+            self.wanted.file.clone(),
+            self.restorer.memory / 2,
+            self.timestamp(),
+        );
         let begin = move |first: &RecordBatch, to_bound: Micros| {
             let file = file.clone();
             PieceWriter::begin(PieceSpec {
@@ -62,15 +73,32 @@ impl Copying<'_> {
                 metadata: Vec::new(),
             })
         };
-        let Some((piece, sent)) = self.scan(move |input, range| write_rows(input, range, &begin)).await? else { return Ok(None) };
-        let found = read_stats(Arc::clone(&self.restorer.store), piece.key.clone(), piece.size, &self.timestamp()).await?;
+        let Some((piece, sent)) = self
+            .scan(move |input, range| write_rows(input, range, &begin))
+            .await?
+        else {
+            return Ok(None);
+        };
+        let found = read_stats(
+            Arc::clone(&self.restorer.store),
+            piece.key.clone(),
+            piece.size,
+            &self.timestamp(),
+        )
+        .await?;
         self.same(found, sent)?;
         Ok(Some((sent.rows, piece.size)))
     }
 
     /// What an earlier attempt wrote is what this one would write.
     async fn compare(&self, size: u64) -> Result<(u64, u64)> {
-        let found = read_stats(Arc::clone(&self.restorer.store), self.wanted.file.clone(), size, &self.timestamp()).await?;
+        let found = read_stats(
+            Arc::clone(&self.restorer.store),
+            self.wanted.file.clone(),
+            size,
+            &self.timestamp(),
+        )
+        .await?;
         let wanted = self.scan(count_rows).await?;
         self.same(found, wanted)?;
         Ok((found.rows, size))
@@ -82,20 +110,36 @@ impl Copying<'_> {
         }
         let file = &self.wanted.file;
         Err(Error::Refused(format!(
-            "`{file}` does not hold the rows of `{}`: {found:?} instead of {wanted:?}; move it away and restore again",
+            "`{file}` does not hold the rows of `{}`: {found:?} instead of {wanted:?}; move it \
+             away and restore again",
             self.wanted.receipt.key
         )))
     }
 
     fn timestamp(&self) -> String {
-        self.wanted.receipt.timestamp_column.clone().unwrap_or_else(|| self.restorer.timestamp_column.clone())
+        self.wanted
+            .receipt
+            .timestamp_column
+            .clone()
+            .unwrap_or_else(|| self.restorer.timestamp_column.clone())
     }
 
-    async fn scan<T: Send + 'static>(&self, work: impl FnOnce(&Input, &Range) -> Result<T> + Send + 'static) -> Result<T> {
+    async fn scan<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Input, &Range) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let receipt = self.wanted.receipt.clone();
         let (key, size) = (receipt.key.clone(), receipt.size);
-        let range = Range { timestamp: self.timestamp(), from: self.from, to: self.to, receipt };
-        scan(self.restorer.cold.reader(), key, size, move |input| work(input, &range)).await
+        let range = Range {
+            timestamp: self.timestamp(),
+            from: self.from,
+            to: self.to,
+            receipt,
+        };
+        scan(self.restorer.cold.reader(), key, size, move |input| {
+            work(input, &range)
+        })
+        .await
     }
 }
 
@@ -108,7 +152,8 @@ struct Range {
 }
 
 impl Range {
-    /// Calls `each` with the rows in range. Fails once all are read where the object does not hold what its receipt says: nothing of it may be taken then.
+    /// Calls `each` with the rows in range. Fails once all are read where the object does not hold
+    /// what its receipt says: nothing of it may be taken then.
     fn read(&self, input: &Input, mut each: impl FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
         let mut all = counter_of(input, &self.timestamp)?;
         let mut reader = input.reader(None)?;
@@ -123,7 +168,8 @@ impl Range {
             return Ok(());
         }
         Err(Error::Refused(format!(
-            "the archive object `{}` does not hold what its receipt says: {:?} instead of {:?}; bring it back from an older version",
+            "the archive object `{}` does not hold what its receipt says: {:?} instead of {:?}; \
+             bring it back from an older version",
             self.receipt.key,
             all.stats(),
             self.receipt.stats
@@ -132,8 +178,15 @@ impl Range {
 
     /// Archive objects are sorted by time, so that the rows in range are one stretch of a batch.
     fn within(&self, input: &Input, batch: &RecordBatch) -> Result<RecordBatch> {
-        let no_time = || input.ident.bad(format!("it has no timestamp column `{}`", self.timestamp));
-        let column = batch.schema().index_of(&self.timestamp).map_err(|_| no_time())?;
+        let no_time = || {
+            input
+                .ident
+                .bad(format!("it has no timestamp column `{}`", self.timestamp))
+        };
+        let column = batch
+            .schema()
+            .index_of(&self.timestamp)
+            .map_err(|_| no_time())?;
         let unit = time::unit_of(batch.column(column).data_type()).ok_or_else(no_time)?;
         let keys = time::keys(batch.column(column)).ok_or_else(no_time)?;
         let at = |bound: Micros| keys.partition_point(|k| *k < first_not_before(bound, unit));
@@ -144,7 +197,11 @@ impl Range {
 
 type Begin<'a> = &'a dyn Fn(&RecordBatch, Micros) -> Result<PieceWriter>;
 
-fn write_rows(input: &Input, range: &Range, begin: Begin<'_>) -> Result<Option<(crate::stage::piece::Piece, RowStats)>> {
+fn write_rows(
+    input: &Input,
+    range: &Range,
+    begin: Begin<'_>,
+) -> Result<Option<(crate::stage::piece::Piece, RowStats)>> {
     let to_bound = range.receipt.stats.max.unwrap_or(Micros(0));
     let mut writer: Option<PieceWriter> = None;
     let read = range.read(input, |batch| {
@@ -179,7 +236,10 @@ fn count_rows(input: &Input, range: &Range) -> Result<RowStats> {
             Some(open) => open,
             None => counter_of(input, &range.timestamp)?,
         };
-        let result = open.add(batch).map(drop).map_err(|why| input.ident.bad(why));
+        let result = open
+            .add(batch)
+            .map(drop)
+            .map_err(|why| input.ident.bad(why));
         counter = Some(open);
         result
     })?;

@@ -15,7 +15,9 @@ use super::line::Line;
 use super::{Run, trace};
 use crate::error::{Error, Result, Unread};
 use crate::model::file::{Fingerprint, Micros, SeenInput};
-use crate::model::manifest::{Cause, Edit, Ledger, Manifest, Observed, Quarantined, Receipt, RetireReason, Retired};
+use crate::model::manifest::{
+    Cause, Edit, Ledger, Manifest, Observed, Quarantined, Receipt, RetireReason, Retired,
+};
 use crate::model::names::{FileId, FileKind, Key, Tenant, classify};
 use crate::model::plan::{Group, GroupKind, PlannedInput};
 use crate::model::policy::Policy;
@@ -30,7 +32,9 @@ use crate::progress::Event;
 use crate::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest};
 use crate::stage::counting::Counters;
 use crate::stage::discover;
-use crate::stage::merge::{self, BadInput, ExpiredBatch, Flaw, MergeError, MergeOutcome, MergeSpec};
+use crate::stage::merge::{
+    self, BadInput, ExpiredBatch, Flaw, MergeError, MergeOutcome, MergeSpec,
+};
 use crate::stage::store::path;
 
 /// Batches of expired rows on their way to the archive.
@@ -39,10 +43,12 @@ const EXPIRED_IN_FLIGHT: usize = 4;
 /// Copies within the store at once, …
 const COPIES_AT_ONCE: usize = 8;
 
-/// … and in one commit. A pass that is cut off in between finds the copies that it made, and makes them again no more.
+/// … and in one commit. A pass that is cut off in between finds the copies that it made, and makes
+/// them again no more.
 const COPIES_A_COMMIT: usize = 64;
 
-/// Inputs fetched at once: enough small files for a fast line at the latency of a store, a hundred MB/s at 30 ms. Their bytes are bounded by the memory.
+/// Inputs fetched at once: enough small files for a fast line at the latency of a store, a hundred
+/// MB/s at 30 ms. Their bytes are bounded by the memory.
 const PREFETCH: usize = 64;
 
 /// A tenant's groups, a few at once, on the head as they move it.
@@ -66,18 +72,34 @@ impl GroupRun<'_> {
             return None;
         }
         let started = self.run.context.clock.monotonic_ms();
-        let (files, reason, span) = (group.inputs.len(), group.reason.to_string(), trace::group(&group));
+        let (files, reason, span) = (
+            group.inputs.len(),
+            group.reason.to_string(),
+            trace::group(&group),
+        );
         let mut own = TenantReport::default();
-        let mut done = self.carry_out(group, &mut own).instrument(span.clone()).await;
+        let mut done = self
+            .carry_out(group, &mut own)
+            .instrument(span.clone())
+            .await;
         if let Err(Error::Conflict(_)) = &done
             && self.run.context.config.shard.is_part()
         {
             // Another shard saw other files and took some of these.
-            done = self.line.catch_up(self.store.as_ref(), self.tenant).await.and(done);
+            done = self
+                .line
+                .catch_up(self.store.as_ref(), self.tenant)
+                .await
+                .and(done);
         }
         trace::group_ended(&span, &own, &done);
         if done.is_ok() {
-            log(&own, files, &reason, self.run.context.clock.monotonic_ms() - started);
+            log(
+                &own,
+                files,
+                &reason,
+                self.run.context.clock.monotonic_ms() - started,
+            );
         }
         Some((own, done))
     }
@@ -87,29 +109,51 @@ impl GroupRun<'_> {
         let leave = LeaveRule::of(self.policy).filter(|_| !group.is_expiry());
         match (group.kind, &self.run.context.config.archive) {
             (GroupKind::Expire, None) => self.drop_whole(group, report).await,
-            (GroupKind::Expire, Some(archive)) => self.archive_whole(&Arc::clone(archive), group.inputs, report).await,
+            (GroupKind::Expire, Some(archive)) => {
+                self.archive_whole(&Arc::clone(archive), group.inputs, report)
+                    .await
+            }
             (GroupKind::Merge, _) => self.merge_all(group.inputs, leave, report).await,
         }
     }
 
     /// Merges what can be read, and sets aside or leaves what cannot.
-    async fn merge_all(&self, mut inputs: Vec<PlannedInput>, leave: Option<LeaveRule>, report: &mut TenantReport) -> Result<()> {
+    async fn merge_all(
+        &self,
+        mut inputs: Vec<PlannedInput>,
+        leave: Option<LeaveRule>,
+        report: &mut TenantReport,
+    ) -> Result<()> {
         while !inputs.is_empty() {
             match self.merge(&inputs, leave, report).await {
                 Ok(()) => break,
                 Err(MergeError::Failed(e)) => return Err(e),
                 Err(MergeError::Bad(bad)) => {
-                    let (out, rest): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|i| bad.iter().any(|b| b.key == i.key));
+                    let (out, rest): (Vec<_>, Vec<_>) = inputs
+                        .into_iter()
+                        .partition(|i| bad.iter().any(|b| b.key == i.key));
                     if out.is_empty() {
-                        return Err(Error::local("cannot merge", format!("what is wrong is no input: {bad:?}")));
+                        return Err(Error::local(
+                            "cannot merge",
+                            format!("what is wrong is no input: {bad:?}"),
+                        ));
                     }
                     inputs = rest;
-                    let (unread, bad): (Vec<_>, Vec<_>) = bad.into_iter().partition(|b| matches!(b.flaw, Flaw::Unread(_)));
+                    let (unread, bad): (Vec<_>, Vec<_>) = bad
+                        .into_iter()
+                        .partition(|b| matches!(b.flaw, Flaw::Unread(_)));
                     // A snapshot is sound whatever column dates a row now.
-                    let is_sound = |b: &BadInput| b.flaw == Flaw::Undatable && out.iter().any(|i| i.key == b.key && i.is_snapshot());
+                    let is_sound = |b: &BadInput| {
+                        b.flaw == Flaw::Undatable
+                            && out.iter().any(|i| i.key == b.key && i.is_snapshot())
+                    };
                     let (sound, bad): (Vec<_>, Vec<_>) = bad.into_iter().partition(is_sound);
                     for s in &sound {
-                        tracing::warn!(file = s.key, "left alone, its rows never expire: {}", s.reason);
+                        tracing::warn!(
+                            file = s.key,
+                            "left alone, its rows never expire: {}",
+                            s.reason
+                        );
                     }
                     if !bad.is_empty() {
                         self.refuse_wrong_column(inputs.len(), &bad).await?;
@@ -125,21 +169,36 @@ impl GroupRun<'_> {
         Ok(())
     }
 
-    /// Whether one snapshot alone is left of a merge, and nothing of it has expired: rewritten, it would be the same, in each pass anew.
+    /// Whether one snapshot alone is left of a merge, and nothing of it has expired: rewritten, it
+    /// would be the same, in each pass anew.
     fn is_for_nothing(&self, inputs: &[PlannedInput]) -> bool {
-        let expires = |input: &PlannedInput| input.stats.and_then(|s| s.min).zip(self.cutoff).is_some_and(|(min, cutoff)| min < cutoff);
+        let expires = |input: &PlannedInput| {
+            input
+                .stats
+                .and_then(|s| s.min)
+                .zip(self.cutoff)
+                .is_some_and(|(min, cutoff)| min < cutoff)
+        };
         matches!(inputs, [one] if one.is_snapshot() && !expires(one))
     }
 
-    /// Leaves inputs that could not be read now where they are. Nothing is remembered of them: when they can be read shows nowhere.
+    /// Leaves inputs that could not be read now where they are. Nothing is remembered of them: when
+    /// they can be read shows nowhere.
     async fn leave_unread(&self, unread: &[BadInput], report: &mut TenantReport) -> Result<()> {
-        let gone: Vec<&str> = unread.iter().filter(|b| b.flaw == Flaw::Unread(Unread::Gone)).map(|b| b.key.as_str()).collect();
+        let gone: Vec<&str> = unread
+            .iter()
+            .filter(|b| b.flaw == Flaw::Unread(Unread::Gone))
+            .map(|b| b.key.as_str())
+            .collect();
         if !gone.is_empty() {
             self.check_gone(&gone).await?;
         }
         for b in unread {
             tracing::warn!(file = b.key, "left where it is: {}", b.reason);
-            report.unread.push(LeftAlone { key: b.key.clone(), reason: b.reason.clone() });
+            report.unread.push(LeftAlone {
+                key: b.key.clone(),
+                reason: b.reason.clone(),
+            });
             if matches!(b.flaw, Flaw::Unread(Unread::Denied | Unread::Frozen)) {
                 report.status = report.status.max(Status::Quarantined);
             }
@@ -150,32 +209,54 @@ impl GroupRun<'_> {
     /// Whether the inputs that are gone were taken by another run, which only its commit tells.
     async fn check_gone(&self, gone: &[&str]) -> Result<()> {
         let Some(head) = discover::head(self.store.as_ref(), self.tenant, 0).await? else {
-            return Err(Error::Refused(format!("the manifests of tenant `{}` went away while this run worked at it: bring them back", self.tenant)));
+            return Err(Error::Refused(format!(
+                "the manifests of tenant `{}` went away while this run worked at it: bring them \
+                 back",
+                self.tenant
+            )));
         };
         // A commit of our own may have come in between.
         if head.version > self.line.head().await.version {
-            return Err(Error::Conflict(format!("version {} of the manifest was committed while this run read its inputs", head.version)));
+            return Err(Error::Conflict(format!(
+                "version {} of the manifest was committed while this run read its inputs",
+                head.version
+            )));
         }
-        match head.snapshots.iter().find(|s| gone.contains(&s.key.as_str())) {
+        match head
+            .snapshots
+            .iter()
+            .find(|s| gone.contains(&s.key.as_str()))
+        {
             Some(s) => Err(Error::Refused(format!(
-                "the manifest of tenant `{}` names `{}`, which is not in the store: `icepack verify --tenant {}` says what to do",
+                "the manifest of tenant `{}` names `{}`, which is not in the store: `icepack \
+                 verify --tenant {}` says what to do",
                 self.tenant, s.key, self.tenant
             ))),
             None => Ok(()),
         }
     }
 
-    /// Where no file of a tenant has ever had the timestamp column, it is the setting that is wrong. Setting all of them aside would leave them so after it is
-    /// corrected: they do not change by that.
+    /// Where no file of a tenant has ever had the timestamp column, it is the setting that is
+    /// wrong. Setting all of them aside would leave them so after it is corrected: they do not
+    /// change by that.
     async fn refuse_wrong_column(&self, good: usize, bad: &[BadInput]) -> Result<()> {
         let column = Some(self.policy.timestamp_column.as_str());
         match bad.first() {
             Some(first)
                 if good == 0
                     && bad.iter().all(|b| b.flaw == Flaw::Undatable)
-                    && !self.line.head().await.snapshots.iter().any(|s| s.dated_by.as_deref() == column) =>
+                    && !self
+                        .line
+                        .head()
+                        .await
+                        .snapshots
+                        .iter()
+                        .any(|s| s.dated_by.as_deref() == column) =>
             {
-                Err(Error::Usage(format!("no file of tenant `{}` can be dated, so none was set aside: in `{}`, {}", self.tenant, first.key, first.reason)))
+                Err(Error::Usage(format!(
+                    "no file of tenant `{}` can be dated, so none was set aside: in `{}`, {}",
+                    self.tenant, first.key, first.reason
+                )))
             }
             _ => Ok(()),
         }
@@ -198,26 +279,52 @@ impl GroupRun<'_> {
         Ok(())
     }
 
-    /// Snapshots of which every row has expired, into the archive: by copies within the store where they can be made and proved, else by their rows.
-    async fn archive_whole(&self, archive: &Arc<dyn ArchiveTarget>, inputs: Vec<PlannedInput>, report: &mut TenantReport) -> Result<()> {
+    /// Snapshots of which every row has expired, into the archive: by copies within the store where
+    /// they can be made and proved, else by their rows.
+    async fn archive_whole(
+        &self,
+        archive: &Arc<dyn ArchiveTarget>,
+        inputs: Vec<PlannedInput>,
+        report: &mut TenantReport,
+    ) -> Result<()> {
         let mut failure = None;
         for chunk in inputs.chunks(COPIES_A_COMMIT) {
             if self.run.context.stop.is_stopped() {
                 return Err(Error::Stopped);
             }
             let head = self.line.head().await;
-            let requests = chunk.iter().map(|input| self.copy_request(&head, input)).collect::<Result<Vec<_>>>()?;
-            let copies = stream::iter(requests).map(|request| archive.copy(request)).buffered(COPIES_AT_ONCE).collect::<Vec<_>>().map(Ok);
-            let copies = trace::stage(trace::archive("copies"), copies, |span, copies| trace::archived(span, copies.iter().flatten().flatten())).await?;
+            let requests = chunk
+                .iter()
+                .map(|input| self.copy_request(&head, input))
+                .collect::<Result<Vec<_>>>()?;
+            let copies = stream::iter(requests)
+                .map(|request| archive.copy(request))
+                .buffered(COPIES_AT_ONCE)
+                .collect::<Vec<_>>()
+                .map(Ok);
+            let copies = trace::stage(trace::archive("copies"), copies, |span, copies| {
+                trace::archived(span, copies.iter().flatten().flatten())
+            })
+            .await?;
             let (mut copied, mut by_rows) = (Vec::new(), Vec::new());
             for (input, receipt) in chunk.iter().zip(copies) {
                 match receipt {
                     Ok(Some(receipt)) => {
                         let sources = vec![input.key.clone()];
-                        copied.push((input, Receipt { archive: archive.description(), again_of: again_of(&head, &sources), sources, ..receipt }));
+                        copied.push((
+                            input,
+                            Receipt {
+                                archive: archive.description(),
+                                again_of: again_of(&head, &sources),
+                                sources,
+                                ..receipt
+                            },
+                        ));
                     }
                     Ok(None) => by_rows.push(input.clone()),
-                    Err(e) => match BadInput::of(&e).filter(|b| b.key == input.key && matches!(b.flaw, Flaw::Unread(_))) {
+                    Err(e) => match BadInput::of(&e)
+                        .filter(|b| b.key == input.key && matches!(b.flaw, Flaw::Unread(_)))
+                    {
                         Some(unread) => self.leave_unread(&[unread], report).await?,
                         // One that cannot be copied must not keep the others here.
                         None => _ = failure.get_or_insert(e),
@@ -241,8 +348,13 @@ impl GroupRun<'_> {
     fn copy_request(&self, head: &Manifest, input: &PlannedInput) -> Result<CopyRequest> {
         // Between the plan and now, another run may have taken it.
         let snapshot = head.snapshots.iter().find(|s| s.key == input.key).cloned();
-        let snapshot = snapshot.ok_or_else(|| Error::Conflict(format!("snapshot `{}` is no longer live", input.key)))?;
-        let schema = snapshot.schema.and_then(|id| head.schemas.get(&id)).cloned();
+        let snapshot = snapshot.ok_or_else(|| {
+            Error::Conflict(format!("snapshot `{}` is no longer live", input.key))
+        })?;
+        let schema = snapshot
+            .schema
+            .and_then(|id| head.schemas.get(&id))
+            .cloned();
         let timestamp_column = self.run.context.config.timestamp_column.clone();
         Ok(CopyRequest {
             tenant: self.tenant.clone(),
@@ -254,7 +366,11 @@ impl GroupRun<'_> {
         })
     }
 
-    async fn retire_copied(&self, copied: Vec<(&PlannedInput, Receipt)>, report: &mut TenantReport) -> Result<()> {
+    async fn retire_copied(
+        &self,
+        copied: Vec<(&PlannedInput, Receipt)>,
+        report: &mut TenantReport,
+    ) -> Result<()> {
         let mut edit = self.line.edit();
         let at = self.run.time.shared();
         let bytes: u64 = copied.iter().map(|(_, receipt)| receipt.size).sum();
@@ -262,7 +378,8 @@ impl GroupRun<'_> {
             let stats = input.stats.unwrap_or_default();
             if receipt.stats != stats {
                 return Err(Error::Refused(format!(
-                    "the receipt of the copy of `{}` speaks of {:?}, the manifest of {stats:?}: check the archive target",
+                    "the receipt of the copy of `{}` speaks of {:?}, the manifest of {stats:?}: \
+                     check the archive target",
                     input.key, receipt.stats
                 )));
             }
@@ -280,20 +397,42 @@ impl GroupRun<'_> {
         Ok(())
     }
 
-    async fn merge(&self, inputs: &[PlannedInput], leave: Option<LeaveRule>, report: &mut TenantReport) -> Result<(), MergeError> {
+    async fn merge(
+        &self,
+        inputs: &[PlannedInput],
+        leave: Option<LeaveRule>,
+        report: &mut TenantReport,
+    ) -> Result<(), MergeError> {
         let bytes = inputs.iter().map(|i| i.size).sum();
         let share = self.run.memory.share(bytes).await?;
         // Before any input is looked at.
         let head = self.line.head().await;
-        let archive = self.run.context.config.archive.as_ref().filter(|_| self.cutoff.is_some());
+        let archive = self
+            .run
+            .context
+            .config
+            .archive
+            .as_ref()
+            .filter(|_| self.cutoff.is_some());
         // A part of the share encodes what expires.
-        let for_archive = if archive.is_some() { share.bytes / 4 } else { 0 };
+        let for_archive = if archive.is_some() {
+            share.bytes / 4
+        } else {
+            0
+        };
         let spec = self.spec(inputs, leave, share.bytes - for_archive);
         let task = archive.map(|a| self.begin_archive(a, inputs, &head, for_archive));
         let (sink, task) = task.map_or((None, None), |(sink, task)| (Some(sink), Some(task)));
 
         let span = trace::merge(inputs.len(), bytes);
-        let outcome = merge::merge(Arc::clone(self.store), spec, self.mint(head.floor), sink, self.run.context.stop.flag(), self.progress());
+        let outcome = merge::merge(
+            Arc::clone(self.store),
+            spec,
+            self.mint(head.floor),
+            sink,
+            self.run.context.stop.flag(),
+            self.progress(),
+        );
         let outcome = outcome.instrument(span.clone()).await;
         trace::merge_ended(&span, &outcome);
         let archived = match task {
@@ -317,13 +456,18 @@ impl GroupRun<'_> {
         Ok(())
     }
 
-    /// In a directory a file can be written over while it is read: what was read may then be half of either. An object of a bucket is read under its tag.
+    /// In a directory a file can be written over while it is read: what was read may then be half
+    /// of either. An object of a bucket is read under its tag.
     async fn check_unchanged(&self, inputs: &[SeenInput]) -> Result<()> {
         if self.run.context.directory.is_none() {
             return Ok(());
         }
-        let raw = inputs.iter().filter(|i| classify(self.tenant, &i.key) == FileKind::Raw).cloned();
-        let looks = stream::iter(raw.collect::<Vec<_>>()).map(|input| unchanged(Arc::clone(self.store), input));
+        let raw = inputs
+            .iter()
+            .filter(|i| classify(self.tenant, &i.key) == FileKind::Raw)
+            .cloned();
+        let looks = stream::iter(raw.collect::<Vec<_>>())
+            .map(|input| unchanged(Arc::clone(self.store), input));
         looks.buffer_unordered(PREFETCH).try_collect::<()>().await
     }
 
@@ -332,7 +476,10 @@ impl GroupRun<'_> {
         MergeSpec {
             tenant: self.tenant.clone(),
             inputs: inputs.to_vec(),
-            columns: Columns { timestamp: config.timestamp_column.clone(), id: config.id_column.clone() },
+            columns: Columns {
+                timestamp: config.timestamp_column.clone(),
+                id: config.id_column.clone(),
+            },
             now: Micros::from_datetime(self.run.context.clock.now()),
             cutoff: self.cutoff,
             leave,
@@ -356,11 +503,21 @@ impl GroupRun<'_> {
     }
 
     fn progress(&self) -> Arc<dyn Fn(u64, u64) + Send + Sync> {
-        let (progress, tenant) = (Arc::clone(&self.run.context.progress), self.tenant.to_string());
-        Arc::new(move |bytes, rows| progress.on(Event::BytesDone { tenant: &tenant, bytes, rows }))
+        let (progress, tenant) = (
+            Arc::clone(&self.run.context.progress),
+            self.tenant.to_string(),
+        );
+        Arc::new(move |bytes, rows| {
+            progress.on(Event::BytesDone {
+                tenant: &tenant,
+                bytes,
+                rows,
+            })
+        })
     }
 
-    /// Starts a task that calls the archive once the first expired row arrives, and never if none does.
+    /// Starts a task that calls the archive once the first expired row arrives, and never if none
+    /// does.
     fn begin_archive(
         &self,
         target: &Arc<dyn ArchiveTarget>,
@@ -379,7 +536,9 @@ impl GroupRun<'_> {
         let source_bytes = inputs.iter().map(|i| i.size).sum();
         let requests = Arc::clone(self.archive_requests);
         let task = async move {
-            let Some(first) = batches.recv().await else { return Ok(None) };
+            let Some(first) = batches.recv().await else {
+                return Ok(None);
+            };
             let request = ArchiveRequest {
                 tenant,
                 run_id,
@@ -394,26 +553,60 @@ impl GroupRun<'_> {
             };
             tracing::info!(archive = target.description(), "archiving expired rows");
             let archiving = target.archive(request, expired_rows(first, batches, merge_done));
-            let receipt = trace::stage(trace::archive("rows"), archiving, |span, receipt| trace::archived(span, [receipt])).await?;
-            Ok(Some(Receipt { archive: target.description(), sources, again_of, ..receipt }))
+            let receipt = trace::stage(trace::archive("rows"), archiving, |span, receipt| {
+                trace::archived(span, [receipt])
+            })
+            .await?;
+            Ok(Some(Receipt {
+                archive: target.description(),
+                sources,
+                again_of,
+                ..receipt
+            }))
         };
         let handle = tokio::spawn(task.in_current_span());
         (sink, ArchiveTask { handle, merged })
     }
 
     /// What the merge and the archive did, as an edit, with the proof that the inputs were there.
-    fn edit(&self, outcome: MergeOutcome, archived: Option<Receipt>, head: &Manifest, report: &mut TenantReport) -> Result<(Edit, Observed)> {
+    fn edit(
+        &self,
+        outcome: MergeOutcome,
+        archived: Option<Receipt>,
+        head: &Manifest,
+        report: &mut TenantReport,
+    ) -> Result<(Edit, Observed)> {
         let mut seen = Observed::since(head);
         let has_archive = self.run.context.config.archive.is_some();
         check_archived(&outcome, archived.as_ref(), has_archive)?;
         let mut edit = self.line.edit();
         let at = self.run.time.shared();
         let kept: u64 = outcome.snapshots.iter().map(|s| s.stats.rows).sum();
-        let reason = if kept == 0 && outcome.rows_expired > 0 { RetireReason::Expired } else { RetireReason::Compacted };
-        for SeenInput { key, size, etag, rows, fingerprint } in outcome.inputs {
+        let reason = if kept == 0 && outcome.rows_expired > 0 {
+            RetireReason::Expired
+        } else {
+            RetireReason::Compacted
+        };
+        for SeenInput {
+            key,
+            size,
+            etag,
+            rows,
+            fingerprint,
+        } in outcome.inputs
+        {
             seen.present.insert(key.clone(), etag.clone());
             edit.ledger.rows_in += rows;
-            edit.retire.push(Retired { key, size, etag, rows, fingerprint, set_aside: None, at, reason });
+            edit.retire.push(Retired {
+                key,
+                size,
+                etag,
+                rows,
+                fingerprint,
+                set_aside: None,
+                at,
+                reason,
+            });
         }
         edit.ledger = Ledger {
             rows_kept: kept,
@@ -425,7 +618,9 @@ impl GroupRun<'_> {
         if !outcome.snapshots.is_empty() {
             edit.schemas.insert(outcome.schema.id(), outcome.schema);
         }
-        edit.restored = head.origin(edit.retire.iter().map(|r| r.key.as_str())).unwrap_or_default();
+        edit.restored = head
+            .origin(edit.retire.iter().map(|r| r.key.as_str()))
+            .unwrap_or_default();
         edit.expired_before = self.cutoff;
         edit.add = outcome.snapshots;
         edit.archives = archived.into_iter().collect();
@@ -443,7 +638,14 @@ impl GroupRun<'_> {
                 Flaw::Misfit(what) => Cause::Misfit(what.clone()),
                 _ => Cause::Damaged,
             };
-            edit.quarantine.push(Quarantined { key: b.key.clone(), size: b.size, etag: b.etag.clone(), reason: b.reason.clone(), at, cause: Some(cause) });
+            edit.quarantine.push(Quarantined {
+                key: b.key.clone(),
+                size: b.size,
+                etag: b.etag.clone(),
+                reason: b.reason.clone(),
+                at,
+                cause: Some(cause),
+            });
         }
         let seen = Observed::since(&self.line.head().await);
         self.line.commit(&edit, seen).await?;
@@ -455,8 +657,15 @@ impl GroupRun<'_> {
 
 /// Whether a file is still the one that was read.
 async fn unchanged(store: Arc<dyn ObjectStore>, input: SeenInput) -> Result<()> {
-    let now = store.head(&path(&input.key)?).await.map_err(|e| store_error(&input.key, e))?;
-    if Sameness::of(input.etag.as_deref(), now.e_tag.as_deref()).is_same() { Ok(()) } else { Err(Error::Gone(input.key)) }
+    let now = store
+        .head(&path(&input.key)?)
+        .await
+        .map_err(|e| store_error(&input.key, e))?;
+    if Sameness::of(input.etag.as_deref(), now.e_tag.as_deref()).is_same() {
+        Ok(())
+    } else {
+        Err(Error::Gone(input.key))
+    }
 }
 
 /// A call to the archive under way.
@@ -474,32 +683,55 @@ impl ArchiveTask {
         } else {
             drop(self.merged);
         }
-        self.handle.await.map_err(|e| Error::local("the archive's task broke off", e))?
+        self.handle
+            .await
+            .map_err(|e| Error::local("the archive's task broke off", e))?
     }
 }
 
-/// The expired rows as a stream that ends well only if the merge did: else half of the rows would pass for all of them.
-fn expired_rows(first: ExpiredBatch, rest: mpsc::Receiver<ExpiredBatch>, merged: oneshot::Receiver<()>) -> BatchStream {
-    let rows: BoxStream<'static, _> = stream::unfold(rest, |mut rest| async move { rest.recv().await.map(|b| (Ok(b.batch), rest)) }).boxed();
-    let end = stream::once(merged).filter_map(|ended| async move { ended.err().map(|_| Err(Error::Stopped)) });
-    stream::once(async move { Ok(first.batch) }).chain(rows).chain(end).boxed()
+/// The expired rows as a stream that ends well only if the merge did: else half of the rows would
+/// pass for all of them.
+fn expired_rows(
+    first: ExpiredBatch,
+    rest: mpsc::Receiver<ExpiredBatch>,
+    merged: oneshot::Receiver<()>,
+) -> BatchStream {
+    let rows: BoxStream<'static, _> = stream::unfold(rest, |mut rest| async move {
+        rest.recv().await.map(|b| (Ok(b.batch), rest))
+    })
+    .boxed();
+    let end = stream::once(merged)
+        .filter_map(|ended| async move { ended.err().map(|_| Err(Error::Stopped)) });
+    stream::once(async move { Ok(first.batch) })
+        .chain(rows)
+        .chain(end)
+        .boxed()
 }
 
 /// The archive objects that hold every row of these files already, as far as head knows.
 fn again_of(head: &Manifest, sources: &[Key]) -> BTreeSet<FileId> {
-    head.origin(sources.iter().map(String::as_str)).and_then(|holds| head.objects(&holds)).unwrap_or_default()
+    head.origin(sources.iter().map(String::as_str))
+        .and_then(|holds| head.objects(&holds))
+        .unwrap_or_default()
 }
 
 /// Nothing that expired may be retired unless the archive holds exactly that.
-fn check_archived(outcome: &MergeOutcome, archived: Option<&Receipt>, has_archive: bool) -> Result<()> {
+fn check_archived(
+    outcome: &MergeOutcome,
+    archived: Option<&Receipt>,
+    has_archive: bool,
+) -> Result<()> {
     if !has_archive {
         return Ok(());
     }
-    let (rows, fingerprint) = archived.map_or((0, Fingerprint::default()), |r| (r.stats.rows, r.stats.fingerprint));
+    let (rows, fingerprint) = archived.map_or((0, Fingerprint::default()), |r| {
+        (r.stats.rows, r.stats.fingerprint)
+    });
     if rows != outcome.rows_expired || fingerprint != outcome.expired_fingerprint {
         let (sent, sum) = (outcome.rows_expired, outcome.expired_fingerprint);
         return Err(Error::Refused(format!(
-            "{sent} expired rows (fingerprint {sum}) were sent to the archive, its receipt speaks of {rows} ({fingerprint}): the originals stay; check the archive target"
+            "{sent} expired rows (fingerprint {sum}) were sent to the archive, its receipt speaks \
+             of {rows} ({fingerprint}): the originals stay; check the archive target"
         )));
     }
     Ok(())
@@ -508,12 +740,26 @@ fn check_archived(outcome: &MergeOutcome, archived: Option<&Receipt>, has_archiv
 /// A snapshot of which every row has expired.
 fn retired(input: &PlannedInput, rows: u64, at: DateTime<Utc>) -> Retired {
     let fingerprint = input.stats.map(|s| s.fingerprint);
-    Retired { key: input.key.clone(), size: input.size, etag: input.etag.clone(), rows, fingerprint, set_aside: None, at, reason: RetireReason::Expired }
+    Retired {
+        key: input.key.clone(),
+        size: input.size,
+        etag: input.etag.clone(),
+        rows,
+        fingerprint,
+        set_aside: None,
+        at,
+        reason: RetireReason::Expired,
+    }
 }
 
 fn count(report: &mut TenantReport, tenant: &Tenant, edit: &Edit) {
     let is_raw = |key: &str| classify(tenant, key) == FileKind::Raw;
-    let raw_sizes = Sizes::of(edit.retire.iter().filter(|r| is_raw(&r.key)).map(|r| r.size));
+    let raw_sizes = Sizes::of(
+        edit.retire
+            .iter()
+            .filter(|r| is_raw(&r.key))
+            .map(|r| r.size),
+    );
     report.add(&TenantReport {
         raw_sizes,
         files_compacted: edit.retire.len() as u64,
@@ -531,7 +777,13 @@ fn count(report: &mut TenantReport, tenant: &Tenant, edit: &Edit) {
 
 /// The group in a line.
 fn log(g: &TenantReport, files: usize, reason: &str, duration_ms: u64) {
-    let Ledger { rows_in, rows_kept, rows_archived, rows_expired, rows_deduplicated } = g.ledger;
+    let Ledger {
+        rows_in,
+        rows_kept,
+        rows_archived,
+        rows_expired,
+        rows_deduplicated,
+    } = g.ledger;
     tracing::info!(
         files,
         reason,

@@ -1,8 +1,10 @@
 //! A run's line of commits to one tenant, and what stays true of what it saw in between.
 //!
-//! Several groups are on their way at once, and each proves that its inputs were there after some head was read. That head is an older one when the group is
-//! done and another group of this run has committed. The proof holds nevertheless: an input can be taken away unseen only by a commit of somebody else
-//! between the look and ours, and where every version in between is our own, the child of the one before, there is none.
+//! Several groups are on their way at once, and each proves that its inputs were there after some
+//! head was read. That head is an older one when the group is done and another group of this run
+//! has committed. The proof holds nevertheless: an input can be taken away unseen only by a commit
+//! of somebody else between the look and ours, and where every version in between is our own, the
+//! child of the one before, there is none.
 
 use object_store::ObjectStore;
 use tokio::sync::Mutex;
@@ -35,8 +37,22 @@ struct State {
 
 impl<'a> Line<'a> {
     /// Begins at `head`, as it was read.
-    pub fn new(committer: &'a Committer, head: Manifest, brake: Option<Brake>, shared: bool) -> Self {
-        Self { committer, shared, state: Mutex::new(State { ours_above: head.version, head, brake, ended: false }) }
+    pub fn new(
+        committer: &'a Committer,
+        head: Manifest,
+        brake: Option<Brake>,
+        shared: bool,
+    ) -> Self {
+        Self {
+            committer,
+            shared,
+            state: Mutex::new(State {
+                ours_above: head.version,
+                head,
+                brake,
+                ended: false,
+            }),
+        }
     }
 
     /// An edit that changes nothing yet.
@@ -54,7 +70,8 @@ impl<'a> Line<'a> {
         self.state.lock().await.ended
     }
 
-    /// Reads head again, after another shard did what this one was about to do. Ends the line where it cannot be read.
+    /// Reads head again, after another shard did what this one was about to do. Ends the line where
+    /// it cannot be read.
     ///
     /// # Errors
     /// The store's.
@@ -69,7 +86,8 @@ impl<'a> Line<'a> {
             Ok(None) => {
                 state.ended = true;
                 Err(Error::Refused(format!(
-                    "the manifests of tenant `{tenant}` went away while this run worked at it: bring them back, nothing more is done to it"
+                    "the manifests of tenant `{tenant}` went away while this run worked at it: \
+                     bring them back, nothing more is done to it"
                 )))
             }
             Err(unread) => {

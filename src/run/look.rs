@@ -1,5 +1,6 @@
-//! Looking: what each tenant needs, before anything is done. Where a store lists in order, tenants that need nothing are told by a listing that serves a hundred of
-//! them; whatever may need something is looked at by itself.
+//! Looking: what each tenant needs, before anything is done. Where a store lists in order, tenants
+//! that need nothing are told by a listing that serves a hundred of them; whatever may need
+//! something is looked at by itself.
 
 use std::sync::Arc;
 
@@ -88,9 +89,24 @@ impl Look {
     }
 
     /// Of a tenant that needs nothing.
-    fn idle(tenant: &Tenant, left_alone: Left, counters: &Counters, standing: Option<TenantStatus>, found: Option<Stock>) -> Self {
-        let report = TenantReport { tenant: tenant.to_string(), left_alone, requests: counters.read(), ..TenantReport::default() };
-        Self::over(Outcome { standing, found, ..Outcome::of(report) })
+    fn idle(
+        tenant: &Tenant,
+        left_alone: Left,
+        counters: &Counters,
+        standing: Option<TenantStatus>,
+        found: Option<Stock>,
+    ) -> Self {
+        let report = TenantReport {
+            tenant: tenant.to_string(),
+            left_alone,
+            requests: counters.read(),
+            ..TenantReport::default()
+        };
+        Self::over(Outcome {
+            standing,
+            found,
+            ..Outcome::of(report)
+        })
     }
 
     /// Says in the tenant's span what it came to, if that was all.
@@ -107,15 +123,30 @@ impl Context {
     pub(super) async fn share_of(&self, selection: &Selection) -> Result<Share> {
         let mut found = self.tenants(selection).await?;
         self.refuse_root_table(&mut found);
-        let Found { mut tenants, refused, others, .. } = found;
+        let Found {
+            mut tenants,
+            refused,
+            others,
+            ..
+        } = found;
         let spread = self.spread().await?;
         tenants.retain(|t| self.looks_at(t, &spread));
-        let (ranges, alone) = if self.takes_hints() { flat::ranges(tenants, &others) } else { (Vec::new(), tenants) };
-        Ok(Share { alone, ranges, spread, refused })
+        let (ranges, alone) = if self.takes_hints() {
+            flat::ranges(tenants, &others)
+        } else {
+            (Vec::new(), tenants)
+        };
+        Ok(Share {
+            alone,
+            ranges,
+            spread,
+            refused,
+        })
     }
 
-    /// Whether listings of many tenants are worth their requests. A directory asks for none; a shard's neighbours are other shards'; a table may have to be brought on
-    /// where a tenant is idle.
+    /// Whether listings of many tenants are worth their requests. A directory asks for none; a
+    /// shard's neighbours are other shards'; a table may have to be brought on where a tenant
+    /// is idle.
     fn takes_hints(&self) -> bool {
         self.directory.is_none() && !self.config.shard.is_part() && self.config.publish.is_none()
     }
@@ -123,24 +154,48 @@ impl Context {
 
 impl Run {
     /// Looks at every tenant.
-    pub(super) fn looks(self: &Arc<Self>, alone: Vec<Tenant>, ranges: Vec<Range>, spread: Spread) -> impl Stream<Item = Look> {
+    pub(super) fn looks(
+        self: &Arc<Self>,
+        alone: Vec<Tenant>,
+        ranges: Vec<Range>,
+        spread: Spread,
+    ) -> impl Stream<Item = Look> {
         let spread = Arc::new(spread);
         let run = Arc::clone(self);
         let listed = stream::iter(ranges).map(move |range| {
             let run = Arc::clone(&run);
-            async move { if run.context.stop.is_stopped() { unknown(range) } else { glimpses(run.context.store.as_ref(), &range).await } }
-        });
-        let listed = listed.buffer_unordered(RANGES_AT_ONCE).flat_map(stream::iter);
-        let run = Arc::clone(self);
-        let looks = stream::iter(alone).map(Glimpse::Unknown).chain(listed).map(move |glimpse| {
-            let (run, spread, name) = (Arc::clone(&run), Arc::clone(&spread), glimpse.tenant().to_string());
-            let span = trace::tenant(glimpse.tenant());
             async move {
-                // A task of its own: planning is work for every core.
-                let look = tokio::spawn(async move { run.glance(glimpse, &spread).await }.instrument(span.clone()));
-                look.await.unwrap_or_else(|e| Look::over(Outcome::failed(&name, broke_off(e)))).ended(&span)
+                if run.context.stop.is_stopped() {
+                    unknown(range)
+                } else {
+                    glimpses(run.context.store.as_ref(), &range).await
+                }
             }
         });
+        let listed = listed
+            .buffer_unordered(RANGES_AT_ONCE)
+            .flat_map(stream::iter);
+        let run = Arc::clone(self);
+        let looks = stream::iter(alone)
+            .map(Glimpse::Unknown)
+            .chain(listed)
+            .map(move |glimpse| {
+                let (run, spread, name) = (
+                    Arc::clone(&run),
+                    Arc::clone(&spread),
+                    glimpse.tenant().to_string(),
+                );
+                let span = trace::tenant(glimpse.tenant());
+                async move {
+                    // A task of its own: planning is work for every core.
+                    let look = tokio::spawn(
+                        async move { run.glance(glimpse, &spread).await }.instrument(span.clone()),
+                    );
+                    look.await
+                        .unwrap_or_else(|e| Look::over(Outcome::failed(&name, broke_off(e))))
+                        .ended(&span)
+                }
+            });
         looks.buffer_unordered(LOOK_AT_ONCE)
     }
 
@@ -148,12 +203,25 @@ impl Run {
     async fn glance(&self, glimpse: Glimpse, noted: &Spread) -> Look {
         let (store, counters) = self.counting();
         let tenant = match glimpse {
-            Glimpse::Hint(hint) if !flat::is_checked(hint.tenant(), self.run_id) && !self.context.stop.is_stopped() && self.time.too_far().is_none() => {
+            Glimpse::Hint(hint)
+                if !flat::is_checked(hint.tenant(), self.run_id)
+                    && !self.context.stop.is_stopped()
+                    && self.time.too_far().is_none() =>
+            {
                 let tenant = hint.tenant().clone();
                 if let Some(idle) = self.idle(&store, hint).await {
                     let policy = self.context.config.policy_for(tenant.as_str());
-                    let standing = self.context.observe.then(|| idle.standing(&policy, self.context.clock.now()));
-                    return Look::idle(&tenant, idle.left_alone().clone(), &counters, standing, Some(idle.stock()));
+                    let standing = self
+                        .context
+                        .observe
+                        .then(|| idle.standing(&policy, self.context.clock.now()));
+                    return Look::idle(
+                        &tenant,
+                        idle.left_alone().clone(),
+                        &counters,
+                        standing,
+                        Some(idle.stock()),
+                    );
                 }
                 tenant
             }
@@ -163,7 +231,8 @@ impl Run {
         self.look(&store, counters, tenant, noted).await
     }
 
-    /// What cannot be read says no more than a hint of work does: the look that follows reads it again, and reports it.
+    /// What cannot be read says no more than a hint of work does: the look that follows reads it
+    /// again, and reports it.
     async fn idle(&self, store: &Arc<dyn ObjectStore>, hint: Hint) -> Option<Idle> {
         let span = trace::discover();
         let (files, bytes) = hint.extent();
@@ -171,25 +240,52 @@ impl Run {
         span.record("bytes", bytes);
         let head = match hint.newest() {
             0 => None,
-            newest => Some(discover::read_version(store.as_ref(), hint.tenant(), newest).instrument(span).await.ok()??),
+            newest => Some(
+                discover::read_version(store.as_ref(), hint.tenant(), newest)
+                    .instrument(span)
+                    .await
+                    .ok()??,
+            ),
         };
         let policy = self.context.config.policy_for(hint.tenant().as_str());
-        trace::plan().in_scope(|| hint.idle(head, &policy, &self.context.config.input_rules(), self.context.clock.now()))
+        trace::plan().in_scope(|| {
+            hint.idle(
+                head,
+                &policy,
+                &self.context.config.input_rules(),
+                self.context.clock.now(),
+            )
+        })
     }
 
-    /// The plan as it may be carried out, and its brake. Where machine and store tell times too far apart, no row of it expires.
+    /// The plan as it may be carried out, and its brake. Where machine and store tell times too far
+    /// apart, no row of it expires.
     ///
     /// # Errors
-    /// [`Error::Refused`] where more rows would expire than may, or any by one of two clocks that differ.
-    async fn fit(&self, store: &Arc<dyn ObjectStore>, inventory: &Inventory, mut plan: Plan) -> Result<(Plan, Option<Brake>)> {
+    /// [`Error::Refused`] where more rows would expire than may, or any by one of two clocks that
+    /// differ.
+    async fn fit(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        inventory: &Inventory,
+        mut plan: Plan,
+    ) -> Result<(Plan, Option<Brake>)> {
         if let Some(ahead) = self.time.too_far() {
             let policy = self.context.config.policy_for(plan.tenant.as_str());
             let later = compaction::plan(&plan.tenant, inventory, &policy, self.time.later());
             let survey = self.context.survey(store, &later).await;
-            let expiring = expiry::of(&later, inventory.head.as_ref(), &survey, &policy).filter(|e| e.rows_expiring > 0);
-            if let Some(Expiry { rows_expiring, rows, .. }) = expiring {
+            let expiring = expiry::of(&later, inventory.head.as_ref(), &survey, &policy)
+                .filter(|e| e.rows_expiring > 0);
+            if let Some(Expiry {
+                rows_expiring,
+                rows,
+                ..
+            }) = expiring
+            {
                 return Err(Error::Refused(format!(
-                    "this machine's clock is {} the store's, and {rows_expiring} of the {rows} rows of tenant `{}` would expire by one of them: nothing was done for this tenant; set the clock (NTP), then run again",
+                    "this machine's clock is {} the store's, and {rows_expiring} of the {rows} \
+                     rows of tenant `{}` would expire by one of them: nothing was done for this \
+                     tenant; set the clock (NTP), then run again",
                     apart(ahead),
                     plan.tenant
                 )));
@@ -201,32 +297,73 @@ impl Run {
         Ok((plan, brake))
     }
 
-    async fn look(&self, store: &Arc<dyn ObjectStore>, counters: Arc<Counters>, tenant: Tenant, noted: &Spread) -> Look {
+    async fn look(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        counters: Arc<Counters>,
+        tenant: Tenant,
+        noted: &Spread,
+    ) -> Look {
         if self.context.stop.is_stopped() {
-            let report = TenantReport { tenant: tenant.to_string(), status: Status::Stopped, ..TenantReport::default() };
+            let report = TenantReport {
+                tenant: tenant.to_string(),
+                status: Status::Stopped,
+                ..TenantReport::default()
+            };
             return Look::over(Outcome::of(report));
         }
         let found = match self.context.look(store, &tenant).await {
-            Ok((inventory, plan, dated)) => self.fit(store, &inventory, plan).await.map(|(plan, brake)| (inventory, plan, dated, brake)),
+            Ok((inventory, plan, dated)) => self
+                .fit(store, &inventory, plan)
+                .await
+                .map(|(plan, brake)| (inventory, plan, dated, brake)),
             Err(e) => Err(e),
         };
         match found {
             Ok((inventory, plan, dated, brake)) => {
                 let standing = self.context.standing(&tenant, &inventory);
-                let found = self.context.is_home(&tenant).then(|| status::stock(&tenant, &inventory));
-                let (home, spread) = (self.context.is_home(&tenant), self.settle_spread(&plan, noted.contains(&tenant)).await);
+                let found = self
+                    .context
+                    .is_home(&tenant)
+                    .then(|| status::stock(&tenant, &inventory));
+                let (home, spread) = (
+                    self.context.is_home(&tenant),
+                    self.settle_spread(&plan, noted.contains(&tenant)).await,
+                );
                 let mut plan = shard::share(plan, self.context.config.shard, spread);
-                // Tenants wait for their turn by the thousand: only what will be done is kept of them.
+                // Tenants wait for their turn by the thousand: only what will be done is kept of
+                // them.
                 plan.skipped = Vec::new();
-                let litter = self.context.directory.as_ref().is_some_and(|d| d.has_litter(&tenant))
-                    || self.context.archive_directory.as_ref().is_some_and(|d| d.has_archive_litter(&tenant));
-                let sweep_due = home && (litter || sweep::is_due(&inventory, self.context.clock.now()));
+                let litter = self
+                    .context
+                    .directory
+                    .as_ref()
+                    .is_some_and(|d| d.has_litter(&tenant))
+                    || self
+                        .context
+                        .archive_directory
+                        .as_ref()
+                        .is_some_and(|d| d.has_archive_litter(&tenant));
+                let sweep_due =
+                    home && (litter || sweep::is_due(&inventory, self.context.clock.now()));
                 let publishes = home && self.context.config.publish.is_some();
                 if plan.groups.is_empty() && !sweep_due && !publishes && dated.is_empty() {
                     return Look::idle(&tenant, plan.left_alone, &counters, standing, found);
                 }
                 let (head, span) = (inventory.head, Span::current());
-                Look::Work(Box::new(Work { tenant, head, plan, dated, brake, home, sweep_due, counters, standing, found, span }))
+                Look::Work(Box::new(Work {
+                    tenant,
+                    head,
+                    plan,
+                    dated,
+                    brake,
+                    home,
+                    sweep_due,
+                    counters,
+                    standing,
+                    found,
+                    span,
+                }))
             }
             Err(e) => {
                 tracing::error!("{e}");

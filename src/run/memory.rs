@@ -34,7 +34,10 @@ impl MemoryPool {
     pub fn new(limit: u64) -> Self {
         let usable = limit.saturating_sub(BASE).max(LEAST);
         let total = u32::try_from(usable / MIB).unwrap_or(u32::MAX);
-        Self { units: Arc::new(Semaphore::new(total as usize)), total }
+        Self {
+            units: Arc::new(Semaphore::new(total as usize)),
+            total,
+        }
     }
 
     /// Bytes for all groups together.
@@ -42,17 +45,26 @@ impl MemoryPool {
         u64::from(self.total) * MIB
     }
 
-    /// Waits for a share for a group of `bytes` compressed input bytes: a few times that, since they are decoded, but never more than half of what there
-    /// is, so that the next group can begin. What is there is what one group needs at least.
+    /// Waits for a share for a group of `bytes` compressed input bytes: a few times that, since
+    /// they are decoded, but never more than half of what there is, so that the next group can
+    /// begin. What is there is what one group needs at least.
     ///
     /// # Errors
     /// None in practice: the pool is never closed.
     pub async fn share(&self, bytes: u64) -> Result<Share> {
         let wanted = (bytes.saturating_mul(4) / MIB).max(LEAST / MIB);
-        let half = (self.total / 2).max(u32::try_from(LEAST / MIB).unwrap_or(0)).min(self.total);
+        let half = (self.total / 2)
+            .max(u32::try_from(LEAST / MIB).unwrap_or(0))
+            .min(self.total);
         let units = u32::try_from(wanted).unwrap_or(u32::MAX).min(half);
-        let permit = Arc::clone(&self.units).acquire_many_owned(units).await.map_err(|e| Error::local("cannot get a share of the memory", e))?;
-        Ok(Share { bytes: u64::from(units) * MIB, _permit: permit })
+        let permit = Arc::clone(&self.units)
+            .acquire_many_owned(units)
+            .await
+            .map_err(|e| Error::local("cannot get a share of the memory", e))?;
+        Ok(Share {
+            bytes: u64::from(units) * MIB,
+            _permit: permit,
+        })
     }
 }
 
@@ -68,6 +80,9 @@ mod tests {
         assert_eq!((first.bytes, second.bytes), (224 * MIB, 224 * MIB));
         drop((first, second));
         assert_eq!(pool.share(1).await.unwrap().bytes, LEAST);
-        assert_eq!(MemoryPool::new(0).share(u64::MAX / 8).await.unwrap().bytes, LEAST);
+        assert_eq!(
+            MemoryPool::new(0).share(u64::MAX / 8).await.unwrap().bytes,
+            LEAST
+        );
     }
 }

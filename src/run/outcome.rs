@@ -23,19 +23,35 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     pub(super) fn failed(tenant: &str, error: Error) -> Self {
-        Self { report: failed(tenant, &error), error: Some(error), ..Self::of(TenantReport::default()) }
+        Self {
+            report: failed(tenant, &error),
+            error: Some(error),
+            ..Self::of(TenantReport::default())
+        }
     }
 
     /// Of a tenant with nothing to do.
     pub(super) fn of(report: TenantReport) -> Self {
-        Self { report, error: None, archive: Requests::default(), standing: None, found: None }
+        Self {
+            report,
+            error: None,
+            archive: Requests::default(),
+            standing: None,
+            found: None,
+        }
     }
 }
 
 /// The pass in a line.
 pub(super) fn log(report: &RunReport) {
     let (t, tenants) = (&report.totals, report.tenants.len());
-    let Ledger { rows_in, rows_kept, rows_archived, rows_expired, rows_deduplicated } = t.ledger;
+    let Ledger {
+        rows_in,
+        rows_kept,
+        rows_archived,
+        rows_expired,
+        rows_deduplicated,
+    } = t.ledger;
     tracing::info!(
         status = t.status.as_str(),
         tenants,
@@ -59,15 +75,26 @@ pub(super) fn log(report: &RunReport) {
 /// Why a tenant could not be looked at.
 pub(super) fn failure(tenant: &Tenant, e: &Error) -> Failure {
     let report = failed(tenant.as_str(), e);
-    Failure { tenant: report.tenant, status: report.status, error: e.to_string() }
+    Failure {
+        tenant: report.tenant,
+        status: report.status,
+        error: e.to_string(),
+    }
 }
 
 /// A report of a folder that is no tenant.
 pub(super) fn unusable(e: &TenantError) -> TenantReport {
     let name = match e {
-        TenantError::Hidden(name) | TenantError::Unsafe(name, _) | TenantError::Link(name) => name.clone(),
+        TenantError::Hidden(name) | TenantError::Unsafe(name, _) | TenantError::Link(name) => {
+            name.clone()
+        }
     };
-    TenantReport { tenant: name, status: Status::Failed, error: Some(e.to_string()), ..TenantReport::default() }
+    TenantReport {
+        tenant: name,
+        status: Status::Failed,
+        error: Some(e.to_string()),
+        ..TenantReport::default()
+    }
 }
 
 /// A report of a tenant that an error ended.
@@ -78,18 +105,47 @@ pub(crate) fn failed(tenant: &str, e: &Error) -> TenantReport {
         Error::Stopped => Status::Stopped,
         _ => Status::Failed,
     };
-    let (conflicts, unknown_commits) = (u64::from(status == Status::Conflict), u64::from(matches!(e, Error::Unknown { .. })));
-    TenantReport { tenant: tenant.to_owned(), status, error: Some(e.to_string()), conflicts, unknown_commits, ..TenantReport::default() }
+    let (conflicts, unknown_commits) = (
+        u64::from(status == Status::Conflict),
+        u64::from(matches!(e, Error::Unknown { .. })),
+    );
+    TenantReport {
+        tenant: tenant.to_owned(),
+        status,
+        error: Some(e.to_string()),
+        conflicts,
+        unknown_commits,
+        ..TenantReport::default()
+    }
 }
 
 /// The tenants' reports as one.
-pub(super) fn summarise(run_id: FileId, started_at: DateTime<Utc>, duration_ms: u64, tenants: Vec<TenantReport>) -> RunReport {
-    let mut totals = TenantReport { tenant: "total".to_owned(), duration_ms, ..TenantReport::default() };
+pub(super) fn summarise(
+    run_id: FileId,
+    started_at: DateTime<Utc>,
+    duration_ms: u64,
+    tenants: Vec<TenantReport>,
+) -> RunReport {
+    let mut totals = TenantReport {
+        tenant: "total".to_owned(),
+        duration_ms,
+        ..TenantReport::default()
+    };
     for t in &tenants {
         totals.add(t);
         totals.status = totals.status.max(t.status);
     }
     let failures = tenants.iter().filter(|t| t.error.is_some()).count();
-    totals.error = (failures > 0).then(|| format!("{failures} of {} tenants had errors", tenants.len()));
-    RunReport { schema_version: SCHEMA_VERSION, run_id, started_at, duration_ms, requests: totals.requests, tenants, totals, found: None }
+    totals.error =
+        (failures > 0).then(|| format!("{failures} of {} tenants had errors", tenants.len()));
+    RunReport {
+        schema_version: SCHEMA_VERSION,
+        run_id,
+        started_at,
+        duration_ms,
+        requests: totals.requests,
+        tenants,
+        totals,
+        found: None,
+    }
 }

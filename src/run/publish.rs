@@ -1,4 +1,5 @@
-//! Publishing as a part of a pass: a step that may fail without harm, but that nothing is deleted without.
+//! Publishing as a part of a pass: a step that may fail without harm, but that nothing is deleted
+//! without.
 
 use std::sync::Arc;
 
@@ -28,13 +29,27 @@ impl<'a> Publishing<'a> {
         let config = &run.context.config;
         // As many tenants at once, with some footers each.
         let footer_limit = config.memory_limit / 32 / (config.concurrency.max(1) as u64);
-        let publisher = config.publish.map(|p| Publisher::new(Arc::clone(store), tenant.clone(), p, config.input_rules(), footer_limit));
-        Self { tenant, publisher, failure: None }
+        let publisher = config.publish.map(|p| {
+            Publisher::new(
+                Arc::clone(store),
+                tenant.clone(),
+                p,
+                config.input_rules(),
+                footer_limit,
+            )
+        });
+        Self {
+            tenant,
+            publisher,
+            failure: None,
+        }
     }
 
     /// Brings the table to what is live now. What goes wrong is kept: the pass goes on.
     pub async fn publish(&mut self, report: &mut TenantReport) {
-        let Some(publisher) = &self.publisher else { return };
+        let Some(publisher) = &self.publisher else {
+            return;
+        };
         match publisher.publish().await {
             Ok(done) => {
                 if done.commits > 0 {
@@ -50,16 +65,21 @@ impl<'a> Publishing<'a> {
         }
     }
 
-    /// The table, where there is one, for a sweep. None at all where it is behind or cannot be read: then nothing may be deleted.
+    /// The table, where there is one, for a sweep. None at all where it is behind or cannot be
+    /// read: then nothing may be deleted.
     pub async fn table(&mut self) -> Option<Option<Followed>> {
-        let Some(publisher) = &self.publisher else { return Some(None) };
+        let Some(publisher) = &self.publisher else {
+            return Some(None);
+        };
         if self.failure.is_some() {
             return None;
         }
         match publisher.followed().await {
             Ok(table) => Some(Some(table)),
             Err(e) => {
-                tracing::warn!("nothing is deleted, for what the table's readers need is not known: {e}");
+                tracing::warn!(
+                    "nothing is deleted, for what the table's readers need is not known: {e}"
+                );
                 self.failure = Some(e);
                 None
             }
@@ -71,7 +91,10 @@ impl<'a> Publishing<'a> {
 #[allow(clippy::unused_async, reason = "as with the feature")]
 impl<'a> Publishing<'a> {
     pub fn of(_: &Run, _: &Arc<dyn ObjectStore>, tenant: &'a Tenant) -> Self {
-        Self { tenant, failure: None }
+        Self {
+            tenant,
+            failure: None,
+        }
     }
 
     pub async fn publish(&mut self, _: &mut TenantReport) {}
@@ -82,7 +105,8 @@ impl<'a> Publishing<'a> {
 }
 
 impl Publishing<'_> {
-    /// Ends the tenant's part where its table is somebody else's: rows that it has deleted would live on in a snapshot.
+    /// Ends the tenant's part where its table is somebody else's: rows that it has deleted would
+    /// live on in a snapshot.
     ///
     /// # Errors
     /// [`Error::Refused`].
@@ -100,7 +124,10 @@ impl Publishing<'_> {
             None => Ok(()),
             // Others publish: they bring the table on.
             Some(e @ (Error::Conflict(_) | Error::Refused(_))) => Err(e),
-            Some(e) => Err(Error::local(format!("the table of tenant `{tenant}` is behind, so nothing of it is deleted"), e)),
+            Some(e) => Err(Error::local(
+                format!("the table of tenant `{tenant}` is behind, so nothing of it is deleted"),
+                e,
+            )),
         }
     }
 }

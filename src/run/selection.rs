@@ -41,7 +41,9 @@ impl Selection {
             }
             builder.add(Glob::new(p).map_err(|e| usage(&e))?);
         }
-        let globs = builder.build().map_err(|e| Error::Usage(format!("--tenant: {e}")))?;
+        let globs = builder
+            .build()
+            .map_err(|e| Error::Usage(format!("--tenant: {e}")))?;
         Ok(Self { patterns, globs })
     }
 
@@ -55,10 +57,14 @@ impl Selection {
         self.is_all() || self.globs.is_match(tenant.as_str())
     }
 
-    /// A name (not a glob) that no tenant has: a typo that would otherwise look like "nothing to do".
+    /// A name (not a glob) that no tenant has: a typo that would otherwise look like "nothing to
+    /// do".
     pub(super) fn missing<'a>(&'a self, tenants: &[Tenant]) -> Option<&'a str> {
         let known = |p: &str| tenants.iter().any(|t| t.as_str() == p);
-        self.patterns.iter().map(String::as_str).find(|p| !is_glob(p) && !known(p))
+        self.patterns
+            .iter()
+            .map(String::as_str)
+            .find(|p| !is_glob(p) && !known(p))
     }
 }
 

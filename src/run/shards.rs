@@ -17,7 +17,11 @@ pub(super) type Spread = BTreeSet<Tenant>;
 impl Context {
     /// The tenants that are spread; none where there is one shard.
     pub(super) async fn spread(&self) -> Result<Spread> {
-        if self.config.shard.is_part() { spread::list(self.store.as_ref()).await } else { Ok(Spread::new()) }
+        if self.config.shard.is_part() {
+            spread::list(self.store.as_ref()).await
+        } else {
+            Ok(Spread::new())
+        }
     }
 
     /// Whether this shard looks at `tenant`.
@@ -32,7 +36,8 @@ impl Context {
 
     /// Whether this shard reports a folder that is no tenant.
     pub(super) fn reports(&self, refused: &TenantError) -> bool {
-        let (TenantError::Hidden(name) | TenantError::Unsafe(name, _) | TenantError::Link(name)) = refused;
+        let (TenantError::Hidden(name) | TenantError::Unsafe(name, _) | TenantError::Link(name)) =
+            refused;
         shard::home(name, self.config.shard.count) == self.config.shard.index
     }
 }
@@ -55,12 +60,29 @@ impl Run {
     }
 
     /// Helps with tenants that turned out to be spread while this shard was at its own.
-    pub(super) async fn help(self: &Arc<Self>, selection: &Selection, known: &Spread) -> Vec<Outcome> {
+    pub(super) async fn help(
+        self: &Arc<Self>,
+        selection: &Selection,
+        known: &Spread,
+    ) -> Vec<Outcome> {
         if self.is_over() {
             return Vec::new();
         }
-        let late = self.context.spread().await.inspect_err(|e| tracing::warn!("{e}")).unwrap_or_default();
-        let late: Spread = late.into_iter().filter(|t| selection.takes(t) && !self.context.looks_at(t, known)).collect();
-        if late.is_empty() { Vec::new() } else { self.tenants(late.iter().cloned().collect(), Vec::new(), late).await }
+        let late = self
+            .context
+            .spread()
+            .await
+            .inspect_err(|e| tracing::warn!("{e}"))
+            .unwrap_or_default();
+        let late: Spread = late
+            .into_iter()
+            .filter(|t| selection.takes(t) && !self.context.looks_at(t, known))
+            .collect();
+        if late.is_empty() {
+            Vec::new()
+        } else {
+            self.tenants(late.iter().cloned().collect(), Vec::new(), late)
+                .await
+        }
     }
 }

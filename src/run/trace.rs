@@ -1,8 +1,10 @@
-//! The spans of a pass: what each is called, what it says when it ends, and what makes it an error. Their names and fields are as stable as those of `--json`,
-//! which they share; docs/tracing.md lists them.
+//! The spans of a pass: what each is called, what it says when it ends, and what makes it an error.
+//! Their names and fields are as stable as those of `--json`, which they share; docs/tracing.md
+//! lists them.
 //!
-//! `pass` and `tenant` also stand in log lines, with nothing but the run and the name. So what a pass or a tenant came to is recorded once the last line
-//! about it is written. All others have [`TARGET`], and whoever writes logs can leave them out by it.
+//! `pass` and `tenant` also stand in log lines, with nothing but the run and the name. So what a
+//! pass or a tenant came to is recorded once the last line about it is written. All others have
+//! [`TARGET`], and whoever writes logs can leave them out by it.
 
 use std::fmt::Display;
 
@@ -56,14 +58,21 @@ macro_rules! work_span {
     };
 }
 
-/// Of a whole pass. At the level of errors, so that the run is in every line that is written at all.
+/// Of a whole pass. At the level of errors, so that the run is in every line that is written at
+/// all.
 pub(super) fn pass(run_id: FileId) -> Span {
     work_span!(module_path!(), tracing::Level::ERROR, "pass", %run_id, tenants = Empty, shard_index = Empty, shard_count = Empty)
 }
 
-/// Of what a pass does about one tenant, from the first look to the sweep; while it waits for its turn, no stage is below it.
+/// Of what a pass does about one tenant, from the first look to the sweep; while it waits for its
+/// turn, no stage is below it.
 pub(super) fn tenant(tenant: &Tenant) -> Span {
-    work_span!(module_path!(), tracing::Level::ERROR, "tenant", tenant = tenant.as_str())
+    work_span!(
+        module_path!(),
+        tracing::Level::ERROR,
+        "tenant",
+        tenant = tenant.as_str()
+    )
 }
 
 /// Of one group of files.
@@ -126,8 +135,13 @@ pub(super) fn sweep() -> Span {
     span!("sweep", files_deleted = Empty)
 }
 
-/// Does `work` within `span`, and marks the span where it fails. Of what it gives, `say` records what there is to record.
-pub(super) async fn stage<T>(span: Span, work: impl Future<Output = Result<T>>, say: impl FnOnce(&Span, &T)) -> Result<T> {
+/// Does `work` within `span`, and marks the span where it fails. Of what it gives, `say` records
+/// what there is to record.
+pub(super) async fn stage<T>(
+    span: Span,
+    work: impl Future<Output = Result<T>>,
+    say: impl FnOnce(&Span, &T),
+) -> Result<T> {
     let done = work.instrument(span.clone()).await;
     match &done {
         Ok(given) => say(&span, given),
@@ -141,8 +155,14 @@ pub(super) fn merge_ended(span: &Span, outcome: &Result<MergeOutcome, MergeError
     match outcome {
         Ok(merged) => {
             span.record("files_written", merged.snapshots.len());
-            span.record("bytes_after", merged.snapshots.iter().map(|s| s.size).sum::<u64>());
-            span.record("rows_kept", merged.snapshots.iter().map(|s| s.stats.rows).sum::<u64>());
+            span.record(
+                "bytes_after",
+                merged.snapshots.iter().map(|s| s.size).sum::<u64>(),
+            );
+            span.record(
+                "rows_kept",
+                merged.snapshots.iter().map(|s| s.stats.rows).sum::<u64>(),
+            );
             span.record("rows_expired", merged.rows_expired);
             span.record("rows_deduplicated", merged.deduplicated);
             span.record("spilled_runs", merged.spilled_runs);
@@ -154,7 +174,11 @@ pub(super) fn merge_ended(span: &Span, outcome: &Result<MergeOutcome, MergeError
 
 /// What went to the archive.
 pub(super) fn archived<'a>(span: &Span, receipts: impl IntoIterator<Item = &'a Receipt>) {
-    let (objects, bytes, rows) = receipts.into_iter().fold((0_u64, 0, 0), |(n, bytes, rows), r| (n + 1, bytes + r.size, rows + r.stats.rows));
+    let (objects, bytes, rows) = receipts
+        .into_iter()
+        .fold((0_u64, 0, 0), |(n, bytes, rows), r| {
+            (n + 1, bytes + r.size, rows + r.stats.rows)
+        });
     span.record("objects", objects);
     span.record("bytes", bytes);
     span.record("rows", rows);
@@ -211,7 +235,13 @@ fn ended(span: &Span, r: &TenantReport) {
     if span.is_disabled() {
         return;
     }
-    let Ledger { rows_in, rows_kept, rows_archived, rows_expired, rows_deduplicated } = r.ledger;
+    let Ledger {
+        rows_in,
+        rows_kept,
+        rows_archived,
+        rows_expired,
+        rows_deduplicated,
+    } = r.ledger;
     span.record("status", r.status.as_str());
     for (name, value) in [
         ("files_compacted", r.files_compacted),

@@ -12,16 +12,37 @@ use super::value::{Shown, show_duration};
 use super::{Settings, Source, suggest};
 
 /// S3's names, for those who slip. Other stores have their own, so that an unknown one is no error.
-const STORAGE_CLASSES: [&str; 9] =
-    ["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE", "REDUCED_REDUNDANCY", "EXPRESS_ONEZONE"];
+const STORAGE_CLASSES: [&str; 9] = [
+    "STANDARD",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER",
+    "GLACIER_IR",
+    "DEEP_ARCHIVE",
+    "REDUCED_REDUNDANCY",
+    "EXPRESS_ONEZONE",
+];
 
 /// Keys of `[archive]` that mean nothing elsewhere.
-const S3_ONLY: [&str; 10] = ["verify", "checksum", "endpoint", "region", "profile", "sse", "kms_key_id", "tagging", "object_lock_mode", "object_lock_days"];
+const S3_ONLY: [&str; 10] = [
+    "verify",
+    "checksum",
+    "endpoint",
+    "region",
+    "profile",
+    "sse",
+    "kms_key_id",
+    "tagging",
+    "object_lock_mode",
+    "object_lock_days",
+];
 
 /// Checks the whole.
 ///
 /// # Errors
-/// [`Error::Usage`] for what cannot work or would be dangerous. What is merely odd comes back as warnings.
+/// [`Error::Usage`] for what cannot work or would be dangerous. What is merely odd comes back as
+/// warnings.
 pub fn check(settings: &Settings) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     check_ttls(settings)?;
@@ -34,39 +55,61 @@ pub fn check(settings: &Settings) -> Result<Vec<String>> {
     Ok(warnings)
 }
 
-/// A TTL of minutes is rarely meant: most often somebody forgot a unit, and the rows are gone with the next pass.
+/// A TTL of minutes is rarely meant: most often somebody forgot a unit, and the rows are gone with
+/// the next pass.
 fn check_ttls(settings: &Settings) -> Result<()> {
     if settings.draft.allow_short_ttl {
         return Ok(());
     }
     let retention = &settings.draft.retention;
-    let own = retention.per_tenant_ttl.iter().map(|(tenant, ttl)| (tenant_ttl_path(tenant), *ttl));
-    let mut all: Vec<(String, Option<Duration>)> = own.chain([("retention.default_ttl".to_owned(), retention.default_ttl)]).collect();
+    let own = retention
+        .per_tenant_ttl
+        .iter()
+        .map(|(tenant, ttl)| (tenant_ttl_path(tenant), *ttl));
+    let mut all: Vec<(String, Option<Duration>)> = own
+        .chain([("retention.default_ttl".to_owned(), retention.default_ttl)])
+        .collect();
     all.sort();
     for (path, ttl) in all {
-        let Some(ttl) = ttl.filter(|t| *t < SHORTEST_TTL) else { continue };
+        let Some(ttl) = ttl.filter(|t| *t < SHORTEST_TTL) else {
+            continue;
+        };
         let source = settings.source(&path);
         return Err(Error::Usage(format!(
-            "{source}: {path} is {}, so rows would expire almost at once: check the unit, or set retention.allow_short_ttl = true if that is meant",
+            "{source}: {path} is {}, so rows would expire almost at once: check the unit, or set \
+             retention.allow_short_ttl = true if that is meant",
             show_duration(ttl)
         )));
     }
     Ok(())
 }
 
-/// What was asked for must be there, or people would read tables that nobody writes. `can_publish` says whether this build has the feature `delta`.
-pub(super) fn check_publish(settings: &Settings, can_publish: bool, warnings: &mut Vec<String>) -> Result<()> {
+/// What was asked for must be there, or people would read tables that nobody writes. `can_publish`
+/// says whether this build has the feature `delta`.
+pub(super) fn check_publish(
+    settings: &Settings,
+    can_publish: bool,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
     if settings.draft.publish.delta {
         if !can_publish {
             let source = settings.source("publish.delta");
             return Err(Error::Usage(format!(
-                "{source}: publish.delta is set, and this icepack was built without the feature `delta`: build it with, or unset it"
+                "{source}: publish.delta is set, and this icepack was built without the feature \
+                 `delta`: build it with, or unset it"
             )));
         }
         return Ok(());
     }
-    let idle = ["publish.layout", "publish.keep"].into_iter().filter(|path| settings.source(path) != Source::Default);
-    warnings.extend(idle.map(|path| format!("{path} ({}) does nothing without publish.delta", settings.source(path))));
+    let idle = ["publish.layout", "publish.keep"]
+        .into_iter()
+        .filter(|path| settings.source(path) != Source::Default);
+    warnings.extend(idle.map(|path| {
+        format!(
+            "{path} ({}) does nothing without publish.delta",
+            settings.source(path)
+        )
+    }));
     Ok(())
 }
 
@@ -77,23 +120,45 @@ struct Sized {
     text: String,
 }
 
-fn check_sizes(settings: &Settings, tenant: Option<(&String, &CompactionOverrides)>, warnings: &mut Vec<String>) -> Result<()> {
+fn check_sizes(
+    settings: &Settings,
+    tenant: Option<(&String, &CompactionOverrides)>,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
     let general = &settings.draft.compaction;
     let size = |name: &str, pick: fn(&CompactionOverrides) -> Option<u64>| {
-        let own = tenant.and_then(|(t, own)| pick(own).map(|bytes| (tenant_compaction_path(t, name), bytes)));
-        let (path, bytes) = own.unwrap_or_else(|| (format!("compaction.{name}"), pick(general).unwrap_or_default()));
-        let text = format!("{path} ({}, {})", Shown::size(bytes).text, settings.source(&path));
+        let own = tenant
+            .and_then(|(t, own)| pick(own).map(|bytes| (tenant_compaction_path(t, name), bytes)));
+        let (path, bytes) = own.unwrap_or_else(|| {
+            (
+                format!("compaction.{name}"),
+                pick(general).unwrap_or_default(),
+            )
+        });
+        let text = format!(
+            "{path} ({}, {})",
+            Shown::size(bytes).text,
+            settings.source(&path)
+        );
         Sized { path, bytes, text }
     };
     let small = size("small_file_threshold", |c| c.small_file_threshold);
     let target = size("target_file_size", |c| c.target_file_size);
     let max = size("max_file_size", |c| c.max_file_size);
-    let is_news = |a: &Sized, b: &Sized| tenant.is_none() || [a, b].iter().any(|s| s.path.starts_with("tenants."));
+    let is_news = |a: &Sized, b: &Sized| {
+        tenant.is_none() || [a, b].iter().any(|s| s.path.starts_with("tenants."))
+    };
     if target.bytes > max.bytes && is_news(&target, &max) {
-        return Err(Error::Usage(format!("{} is above {}: lower the first or raise the second", target.text, max.text)));
+        return Err(Error::Usage(format!(
+            "{} is above {}: lower the first or raise the second",
+            target.text, max.text
+        )));
     }
     if small.bytes > target.bytes && is_news(&small, &target) {
-        warnings.push(format!("{} is above {}: finished files would count as small and be rewritten", small.text, target.text));
+        warnings.push(format!(
+            "{} is above {}: finished files would count as small and be rewritten",
+            small.text, target.text
+        ));
     }
     Ok(())
 }
@@ -101,26 +166,48 @@ fn check_sizes(settings: &Settings, tenant: Option<(&String, &CompactionOverride
 /// What an archive on S3 is told must fit together; elsewhere it would do nothing.
 fn check_s3(settings: &Settings, archive: &Location, warnings: &mut Vec<String>) -> Result<()> {
     let a = &settings.draft.archive;
-    let at = |name: &str| format!("archive.{name} ({})", settings.source(&format!("archive.{name}")));
+    let at = |name: &str| {
+        format!(
+            "archive.{name} ({})",
+            settings.source(&format!("archive.{name}"))
+        )
+    };
     if !matches!(archive, Location::S3 { .. }) {
-        let given = S3_ONLY.iter().filter(|name| settings.source(&format!("archive.{name}")) != Source::Default);
-        warnings.extend(given.map(|name| format!("{} is ignored: {archive} is not on S3", at(name))));
+        let given = S3_ONLY
+            .iter()
+            .filter(|name| settings.source(&format!("archive.{name}")) != Source::Default);
+        warnings
+            .extend(given.map(|name| format!("{} is ignored: {archive} is not on S3", at(name))));
         return Ok(());
     }
     let class = a.storage_class.as_deref().unwrap_or_default();
     if a.verify == Verify::Readback && is_frozen_class(class) {
         return Err(Error::Usage(format!(
-            "{}: objects of class {class} cannot be read back before they are thawed; use \"checksum\", which the server verifies, or the class GLACIER_IR",
+            "{}: objects of class {class} cannot be read back before they are thawed; use \
+             \"checksum\", which the server verifies, or the class GLACIER_IR",
             at("verify")
         )));
     }
     match (&a.lock_mode, a.lock_days) {
-        (Some(_), None) => return Err(Error::Usage(format!("{} needs archive.object_lock_days: for how long?", at("object_lock_mode")))),
-        (None, Some(_)) => return Err(Error::Usage(format!("{} needs archive.object_lock_mode: GOVERNANCE or COMPLIANCE", at("object_lock_days")))),
+        (Some(_), None) => {
+            return Err(Error::Usage(format!(
+                "{} needs archive.object_lock_days: for how long?",
+                at("object_lock_mode")
+            )));
+        }
+        (None, Some(_)) => {
+            return Err(Error::Usage(format!(
+                "{} needs archive.object_lock_mode: GOVERNANCE or COMPLIANCE",
+                at("object_lock_days")
+            )));
+        }
         _ => {}
     }
     if a.kms_key_id.is_some() && a.sse.as_deref() == Some("AES256") {
-        return Err(Error::Usage(format!("{} does not go with archive.sse = AES256: a KMS key needs aws:kms", at("kms_key_id"))));
+        return Err(Error::Usage(format!(
+            "{} does not go with archive.sse = AES256: a KMS key needs aws:kms",
+            at("kms_key_id")
+        )));
     }
     Ok(())
 }
@@ -130,7 +217,8 @@ fn check_archive(settings: &Settings, warnings: &mut Vec<String>) -> Result<()> 
     let Some(archive) = settings.archive()? else {
         if class.is_some() {
             warnings.push(format!(
-                "archive.storage_class ({}) does nothing without archive.url: expired rows are dropped",
+                "archive.storage_class ({}) does nothing without archive.url: expired rows are \
+                 dropped",
                 settings.source("archive.storage_class")
             ));
         }
@@ -141,7 +229,9 @@ fn check_archive(settings: &Settings, warnings: &mut Vec<String>) -> Result<()> 
         let store = settings.store()?;
         if archive.overlaps(&store) {
             return Err(Error::Usage(format!(
-                "the archive {archive} ({}) overlaps the store {store} ({}): expired rows would go back among the live ones; use another bucket, or a prefix or directory outside the store",
+                "the archive {archive} ({}) overlaps the store {store} ({}): expired rows would \
+                 go back among the live ones; use another bucket, or a prefix or directory \
+                 outside the store",
                 settings.source("archive.url"),
                 settings.source("store")
             )));
@@ -149,13 +239,17 @@ fn check_archive(settings: &Settings, warnings: &mut Vec<String>) -> Result<()> 
     }
     match class {
         Some(class) if matches!(archive, Location::Directory(_) | Location::Memory) => {
-            warnings
-                .push(format!("archive.storage_class = {class} ({}) is ignored: {archive} is not an object store", settings.source("archive.storage_class")));
+            warnings.push(format!(
+                "archive.storage_class = {class} ({}) is ignored: {archive} is not an object store",
+                settings.source("archive.storage_class")
+            ));
         }
         Some(class) if !STORAGE_CLASSES.contains(&class) => {
             if let Some(near) = suggest::nearest(class, STORAGE_CLASSES) {
-                warnings
-                    .push(format!("archive.storage_class = {class} ({}) is not one of S3's: did you mean {near}?", settings.source("archive.storage_class")));
+                warnings.push(format!(
+                    "archive.storage_class = {class} ({}) is not one of S3's: did you mean {near}?",
+                    settings.source("archive.storage_class")
+                ));
             }
         }
         _ => {}

@@ -13,9 +13,17 @@ use super::{Origins, Source};
 const PREFIX: &str = "ICEPACK_";
 
 /// Read elsewhere, or meant for the tests and the scripts around the program.
-const OTHERS: [&str; 6] = ["ICEPACK_CONFIG", "ICEPACK_LOG", "ICEPACK_LOG_FORMAT", "ICEPACK_CACHE", "ICEPACK_BIN", "ICEPACK_SKIP_S3"];
+const OTHERS: [&str; 6] = [
+    "ICEPACK_CONFIG",
+    "ICEPACK_LOG",
+    "ICEPACK_LOG_FORMAT",
+    "ICEPACK_CACHE",
+    "ICEPACK_BIN",
+    "ICEPACK_SKIP_S3",
+];
 
-/// The variables that start with `ICEPACK_` and are not empty: an empty one counts as unset, as in most shells and charts.
+/// The variables that start with `ICEPACK_` and are not empty: an empty one counts as unset, as in
+/// most shells and charts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Environment(BTreeMap<String, String>);
 
@@ -27,10 +35,16 @@ impl Environment {
     pub fn of_process() -> Result<Self> {
         let mut found = BTreeMap::new();
         for (name, value) in std::env::vars_os() {
-            let Some(name) = name.to_str().filter(|n| n.starts_with(PREFIX)) else { continue };
+            let Some(name) = name.to_str().filter(|n| n.starts_with(PREFIX)) else {
+                continue;
+            };
             match value.into_string() {
                 Ok(value) => found.insert(name.to_owned(), value),
-                Err(_) => return Err(Error::Usage(format!("the environment variable {name} is not UTF-8: set it again"))),
+                Err(_) => {
+                    return Err(Error::Usage(format!(
+                        "the environment variable {name} is not UTF-8: set it again"
+                    )));
+                }
             };
         }
         Ok(Self::new(found))
@@ -38,7 +52,11 @@ impl Environment {
 
     /// From pairs of name and value.
     pub fn new(vars: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self(vars.into_iter().filter(|(_, value)| !value.trim().is_empty()).collect())
+        Self(
+            vars.into_iter()
+                .filter(|(_, value)| !value.trim().is_empty())
+                .collect(),
+        )
     }
 
     /// One value.
@@ -52,7 +70,10 @@ impl Environment {
 /// # Errors
 /// [`Error::Usage`] for a value that cannot be read and for a variable that nobody knows.
 pub fn apply(draft: &mut Draft, origins: &mut Origins, env: &Environment) -> Result<()> {
-    let paths: BTreeMap<String, String> = keys::scalar_paths().into_iter().map(|path| (keys::env_name(&path), path)).collect();
+    let paths: BTreeMap<String, String> = keys::scalar_paths()
+        .into_iter()
+        .map(|path| (keys::env_name(&path), path))
+        .collect();
     for (name, value) in &env.0 {
         let Some(path) = paths.get(name) else {
             if is_foreign(name) {
@@ -68,10 +89,13 @@ pub fn apply(draft: &mut Draft, origins: &mut Origins, env: &Environment) -> Res
     Ok(())
 }
 
-/// Variables that are none of our settings and yet no mistake. Kubernetes puts the addresses of every service into each container: a service
-/// named `icepack` or `icepack-metrics` must not keep the job from starting.
+/// Variables that are none of our settings and yet no mistake. Kubernetes puts the addresses of
+/// every service into each container: a service named `icepack` or `icepack-metrics` must not keep
+/// the job from starting.
 fn is_foreign(name: &str) -> bool {
-    let Some(rest) = name.strip_prefix("ICEPACK") else { return true };
+    let Some(rest) = name.strip_prefix("ICEPACK") else {
+        return true;
+    };
     let service = rest.contains("_SERVICE_") || rest.contains("_PORT_") || rest.ends_with("_PORT");
     OTHERS.contains(&name) || name.starts_with("ICEPACK_TEST_") || service
 }
@@ -79,10 +103,15 @@ fn is_foreign(name: &str) -> bool {
 fn unknown(name: &str, paths: &BTreeMap<String, String>) -> Error {
     // Without the prefix, which all have in common and which would make any two names look alike.
     let bare = |name: &'static str| name.trim_start_matches(PREFIX);
-    let known = paths.keys().map(|k| k.trim_start_matches(PREFIX)).chain(OTHERS.iter().copied().map(bare));
+    let known = paths
+        .keys()
+        .map(|k| k.trim_start_matches(PREFIX))
+        .chain(OTHERS.iter().copied().map(bare));
     let hint = match suggest::nearest(name.trim_start_matches(PREFIX), known) {
         Some(near) => format!("did you mean {PREFIX}{near}?"),
-        None => "`icepack config show` lists the settings; a setting's variable is ICEPACK_ and its name in capitals, with _ for dots".to_owned(),
+        None => "`icepack config show` lists the settings; a setting's variable is ICEPACK_ and \
+                 its name in capitals, with _ for dots"
+            .to_owned(),
     };
     Error::Usage(format!("unknown environment variable {name}: {hint}"))
 }

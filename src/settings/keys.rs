@@ -1,5 +1,6 @@
-//! Every setting: its name, how it is read and how it is shown. The file, the environment and `config show` all follow these tables, so
-//! that none of them can know a key that the others do not.
+//! Every setting: its name, how it is read and how it is shown. The file, the environment and
+//! `config show` all follow these tables, so that none of them can know a key that the others do
+//! not.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,7 +19,8 @@ use crate::stage::retry::RetryPolicy;
 use crate::{CompactionConfig, CompactionOverrides, Encodings, RetentionConfig};
 
 use super::value::{
-    Raw, Shown, boolean, count, duration, endpoint, list, natural, one_of, path, percent, price, size, some_duration, some_size, text, ttl, web_address,
+    Raw, Shown, boolean, count, duration, endpoint, list, natural, one_of, path, percent, price,
+    size, some_duration, some_size, text, ttl, web_address,
 };
 
 /// All settings while the layers are laid over each other: defaults at first.
@@ -106,7 +108,11 @@ pub struct PublishDraft {
 
 impl Default for PublishDraft {
     fn default() -> Self {
-        Self { delta: false, layout: Layout::default(), keep: Duration::from_secs(7 * 86_400) }
+        Self {
+            delta: false,
+            layout: Layout::default(),
+            keep: Duration::from_secs(7 * 86_400),
+        }
     }
 }
 
@@ -122,7 +128,13 @@ pub struct MetricsDraft {
 
 impl Default for MetricsDraft {
     fn default() -> Self {
-        Self { file: None, pushgateway: None, job: "icepack".to_owned(), instance: None, max_tenants: deliver::MOST_TENANTS }
+        Self {
+            file: None,
+            pushgateway: None,
+            job: "icepack".to_owned(),
+            instance: None,
+            max_tenants: deliver::MOST_TENANTS,
+        }
     }
 }
 
@@ -162,10 +174,20 @@ impl Default for ArchiveDraft {
     }
 }
 
-const VERIFY: [(&str, Verify); 2] = [("checksum", Verify::Checksum), ("readback", Verify::Readback)];
-const CHECKSUMS: [(&str, ChecksumAlgorithm); 2] = [("crc64nvme", ChecksumAlgorithm::Crc64Nvme), ("sha256", ChecksumAlgorithm::Sha256)];
-const LAYOUTS: [(&str, Layout); 2] = [("per-tenant", Layout::PerTenant), ("shared", Layout::Shared)];
-const ENCODINGS: [(&str, Encodings); 2] = [("plain", Encodings::Plain), ("delta", Encodings::Delta)];
+const VERIFY: [(&str, Verify); 2] = [
+    ("checksum", Verify::Checksum),
+    ("readback", Verify::Readback),
+];
+const CHECKSUMS: [(&str, ChecksumAlgorithm); 2] = [
+    ("crc64nvme", ChecksumAlgorithm::Crc64Nvme),
+    ("sha256", ChecksumAlgorithm::Sha256),
+];
+const LAYOUTS: [(&str, Layout); 2] = [
+    ("per-tenant", Layout::PerTenant),
+    ("shared", Layout::Shared),
+];
+const ENCODINGS: [(&str, Encodings); 2] =
+    [("plain", Encodings::Plain), ("delta", Encodings::Delta)];
 const ENCRYPTION: [(&str, &str); 2] = [("AES256", "AES256"), ("aws:kms", "aws:kms")];
 const LOCK_MODES: [(&str, &str); 2] = [("GOVERNANCE", "GOVERNANCE"), ("COMPLIANCE", "COMPLIANCE")];
 
@@ -205,11 +227,31 @@ fn put_some<T>(slot: &mut Option<T>, value: Result<T, String>) -> Result<(), Str
 
 /// Every scalar setting outside `[compaction]`.
 pub const KEYS: &[Key] = &[
-    Key { path: "store", set: |d, v| put_some(&mut d.store, text(v)), show: |d| Shown::text(d.store.as_deref()) },
-    Key { path: "timestamp_column", set: |d, v| put(&mut d.timestamp_column, text(v)), show: |d| Shown::text(Some(&d.timestamp_column)) },
-    Key { path: "id_column", set: |d, v| put(&mut d.id_column, text(v)), show: |d| Shown::text(Some(&d.id_column)) },
-    Key { path: "encodings", set: |d, v| put(&mut d.encodings, one_of(v, &ENCODINGS)), show: |d| Shown::name_of(&d.encodings, &ENCODINGS) },
-    Key { path: "memory_limit", set: |d, v| put(&mut d.memory_limit, some_size(v)), show: |d| Shown::size(d.memory_limit) },
+    Key {
+        path: "store",
+        set: |d, v| put_some(&mut d.store, text(v)),
+        show: |d| Shown::text(d.store.as_deref()),
+    },
+    Key {
+        path: "timestamp_column",
+        set: |d, v| put(&mut d.timestamp_column, text(v)),
+        show: |d| Shown::text(Some(&d.timestamp_column)),
+    },
+    Key {
+        path: "id_column",
+        set: |d, v| put(&mut d.id_column, text(v)),
+        show: |d| Shown::text(Some(&d.id_column)),
+    },
+    Key {
+        path: "encodings",
+        set: |d, v| put(&mut d.encodings, one_of(v, &ENCODINGS)),
+        show: |d| Shown::name_of(&d.encodings, &ENCODINGS),
+    },
+    Key {
+        path: "memory_limit",
+        set: |d, v| put(&mut d.memory_limit, some_size(v)),
+        show: |d| Shown::size(d.memory_limit),
+    },
     Key {
         path: "spill_dir",
         set: |d, v| put_some(&mut d.spill_dir, path(v)),
@@ -220,27 +262,71 @@ pub const KEYS: &[Key] = &[
         set: |d, v| put_some(&mut d.max_duration, some_duration(v)),
         show: |d| d.max_duration.map_or_else(Shown::nothing, Shown::duration),
     },
-    Key { path: "concurrency", set: |d, v| put(&mut d.concurrency, count(v)), show: |d| Shown::count(d.concurrency) },
-    Key { path: "interval", set: |d, v| put(&mut d.interval, some_duration(v)), show: |d| Shown::duration(d.interval) },
-    Key { path: "report", set: |d, v| put(&mut d.report, boolean(v)), show: |d| Shown::boolean(d.report) },
-    Key { path: "exclude", set: |d, v| put(&mut d.exclude, list(v).and_then(Exclude::parse)), show: |d| Shown::list(d.exclude.patterns()) },
-    Key { path: "retention.default_ttl", set: |d, v| put(&mut d.retention.default_ttl, ttl(v)), show: |d| Shown::ttl(d.retention.default_ttl) },
-    Key { path: "retention.slack", set: |d, v| put(&mut d.slack, duration(v)), show: |d| Shown::duration(d.slack) },
-    Key { path: "retention.allow_short_ttl", set: |d, v| put(&mut d.allow_short_ttl, boolean(v)), show: |d| Shown::boolean(d.allow_short_ttl) },
-    Key { path: "retention.drop", set: |d, v| put(&mut d.drop, boolean(v)), show: |d| Shown::boolean(d.drop) },
+    Key {
+        path: "concurrency",
+        set: |d, v| put(&mut d.concurrency, count(v)),
+        show: |d| Shown::count(d.concurrency),
+    },
+    Key {
+        path: "interval",
+        set: |d, v| put(&mut d.interval, some_duration(v)),
+        show: |d| Shown::duration(d.interval),
+    },
+    Key {
+        path: "report",
+        set: |d, v| put(&mut d.report, boolean(v)),
+        show: |d| Shown::boolean(d.report),
+    },
+    Key {
+        path: "exclude",
+        set: |d, v| put(&mut d.exclude, list(v).and_then(Exclude::parse)),
+        show: |d| Shown::list(d.exclude.patterns()),
+    },
+    Key {
+        path: "retention.default_ttl",
+        set: |d, v| put(&mut d.retention.default_ttl, ttl(v)),
+        show: |d| Shown::ttl(d.retention.default_ttl),
+    },
+    Key {
+        path: "retention.slack",
+        set: |d, v| put(&mut d.slack, duration(v)),
+        show: |d| Shown::duration(d.slack),
+    },
+    Key {
+        path: "retention.allow_short_ttl",
+        set: |d, v| put(&mut d.allow_short_ttl, boolean(v)),
+        show: |d| Shown::boolean(d.allow_short_ttl),
+    },
+    Key {
+        path: "retention.drop",
+        set: |d, v| put(&mut d.drop, boolean(v)),
+        show: |d| Shown::boolean(d.drop),
+    },
     Key {
         path: "retention.max_expire_percent",
         set: |d, v| put(&mut d.max_expire_percent, percent(v)),
         show: |d| Shown::count(usize::from(d.max_expire_percent)),
     },
-    Key { path: "archive.url", set: |d, v| put_some(&mut d.archive.url, text(v)), show: |d| Shown::text(d.archive.url.as_deref()) },
+    Key {
+        path: "archive.url",
+        set: |d, v| put_some(&mut d.archive.url, text(v)),
+        show: |d| Shown::text(d.archive.url.as_deref()),
+    },
     Key {
         path: "archive.storage_class",
         set: |d, v| put_some(&mut d.archive.storage_class, text(v)),
         show: |d| Shown::text(d.archive.storage_class.as_deref()),
     },
-    Key { path: "archive.min_object_size", set: |d, v| put(&mut d.archive.min_object_size, size(v)), show: |d| Shown::size(d.archive.min_object_size) },
-    Key { path: "archive.verify", set: |d, v| put(&mut d.archive.verify, one_of(v, &VERIFY)), show: |d| Shown::name_of(&d.archive.verify, &VERIFY) },
+    Key {
+        path: "archive.min_object_size",
+        set: |d, v| put(&mut d.archive.min_object_size, size(v)),
+        show: |d| Shown::size(d.archive.min_object_size),
+    },
+    Key {
+        path: "archive.verify",
+        set: |d, v| put(&mut d.archive.verify, one_of(v, &VERIFY)),
+        show: |d| Shown::name_of(&d.archive.verify, &VERIFY),
+    },
     Key {
         path: "archive.checksum",
         set: |d, v| put(&mut d.archive.checksum, one_of(v, &CHECKSUMS)),
@@ -263,20 +349,42 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "archive.sse",
-        set: |d, v| put_some(&mut d.archive.sse, one_of(v, &ENCRYPTION).map(str::to_owned)),
+        set: |d, v| {
+            put_some(
+                &mut d.archive.sse,
+                one_of(v, &ENCRYPTION).map(str::to_owned),
+            )
+        },
         show: |d| Shown::text(d.archive.sse.as_deref()),
     },
-    Key { path: "archive.kms_key_id", set: |d, v| put_some(&mut d.archive.kms_key_id, text(v)), show: |d| Shown::text(d.archive.kms_key_id.as_deref()) },
-    Key { path: "archive.tagging", set: |d, v| put(&mut d.archive.tagging, boolean(v)), show: |d| Shown::boolean(d.archive.tagging) },
+    Key {
+        path: "archive.kms_key_id",
+        set: |d, v| put_some(&mut d.archive.kms_key_id, text(v)),
+        show: |d| Shown::text(d.archive.kms_key_id.as_deref()),
+    },
+    Key {
+        path: "archive.tagging",
+        set: |d, v| put(&mut d.archive.tagging, boolean(v)),
+        show: |d| Shown::boolean(d.archive.tagging),
+    },
     Key {
         path: "archive.object_lock_mode",
-        set: |d, v| put_some(&mut d.archive.lock_mode, one_of(v, &LOCK_MODES).map(str::to_owned)),
+        set: |d, v| {
+            put_some(
+                &mut d.archive.lock_mode,
+                one_of(v, &LOCK_MODES).map(str::to_owned),
+            )
+        },
         show: |d| Shown::text(d.archive.lock_mode.as_deref()),
     },
     Key {
         path: "archive.object_lock_days",
         set: |d, v| put_some(&mut d.archive.lock_days, count(v)),
-        show: |d| d.archive.lock_days.map_or_else(Shown::nothing, Shown::count),
+        show: |d| {
+            d.archive
+                .lock_days
+                .map_or_else(Shown::nothing, Shown::count)
+        },
     },
     Key {
         path: "archive.retry_max_interval",
@@ -288,38 +396,126 @@ pub const KEYS: &[Key] = &[
         set: |d, v| put(&mut d.archive.retry.max_elapsed, duration(v)),
         show: |d| Shown::duration(d.archive.retry.max_elapsed),
     },
-    Key { path: "sweep.delete_delay", set: |d, v| put(&mut d.delete_delay, duration(v)), show: |d| Shown::duration(d.delete_delay) },
-    Key { path: "sweep.orphan_grace", set: |d, v| put(&mut d.orphan_grace, duration(v)), show: |d| Shown::duration(d.orphan_grace) },
-    Key { path: "publish.delta", set: |d, v| put(&mut d.publish.delta, boolean(v)), show: |d| Shown::boolean(d.publish.delta) },
-    Key { path: "publish.layout", set: |d, v| put(&mut d.publish.layout, one_of(v, &LAYOUTS)), show: |d| Shown::name_of(&d.publish.layout, &LAYOUTS) },
-    Key { path: "publish.keep", set: |d, v| put(&mut d.publish.keep, duration(v)), show: |d| Shown::duration(d.publish.keep) },
+    Key {
+        path: "sweep.delete_delay",
+        set: |d, v| put(&mut d.delete_delay, duration(v)),
+        show: |d| Shown::duration(d.delete_delay),
+    },
+    Key {
+        path: "sweep.orphan_grace",
+        set: |d, v| put(&mut d.orphan_grace, duration(v)),
+        show: |d| Shown::duration(d.orphan_grace),
+    },
+    Key {
+        path: "publish.delta",
+        set: |d, v| put(&mut d.publish.delta, boolean(v)),
+        show: |d| Shown::boolean(d.publish.delta),
+    },
+    Key {
+        path: "publish.layout",
+        set: |d, v| put(&mut d.publish.layout, one_of(v, &LAYOUTS)),
+        show: |d| Shown::name_of(&d.publish.layout, &LAYOUTS),
+    },
+    Key {
+        path: "publish.keep",
+        set: |d, v| put(&mut d.publish.keep, duration(v)),
+        show: |d| Shown::duration(d.publish.keep),
+    },
     Key {
         path: "metrics.file",
         set: |d, v| put_some(&mut d.metrics.file, path(v)),
-        show: |d| Shown::text(d.metrics.file.as_ref().map(|p| p.to_string_lossy()).as_deref()),
+        show: |d| {
+            Shown::text(
+                d.metrics
+                    .file
+                    .as_ref()
+                    .map(|p| p.to_string_lossy())
+                    .as_deref(),
+            )
+        },
     },
     Key {
         path: "metrics.pushgateway",
         set: |d, v| put_some(&mut d.metrics.pushgateway, web_address(v)),
-        show: |d| Shown::text(d.metrics.pushgateway.as_ref().map(deliver::shown).as_deref()),
+        show: |d| {
+            Shown::text(
+                d.metrics
+                    .pushgateway
+                    .as_ref()
+                    .map(deliver::shown)
+                    .as_deref(),
+            )
+        },
     },
-    Key { path: "metrics.job", set: |d, v| put(&mut d.metrics.job, text(v)), show: |d| Shown::text(Some(&d.metrics.job)) },
-    Key { path: "metrics.instance", set: |d, v| put_some(&mut d.metrics.instance, text(v)), show: |d| Shown::text(d.metrics.instance.as_deref()) },
-    Key { path: "metrics.max_tenants", set: |d, v| put(&mut d.metrics.max_tenants, count(v)), show: |d| Shown::count(d.metrics.max_tenants) },
-    Key { path: "prices.region", set: |d, v| put(&mut d.prices.region, text(v)), show: |d| Shown::text(Some(&d.prices.region)) },
-    Key { path: "prices.date", set: |d, v| put(&mut d.prices.date, text(v)), show: |d| Shown::text(Some(&d.prices.date)) },
-    Key { path: "prices.source", set: |d, v| put(&mut d.prices.source, text(v)), show: |d| Shown::text(Some(&d.prices.source)) },
-    Key { path: "prices.currency", set: |d, v| put(&mut d.prices.currency, text(v)), show: |d| Shown::text(Some(&d.prices.currency)) },
+    Key {
+        path: "metrics.job",
+        set: |d, v| put(&mut d.metrics.job, text(v)),
+        show: |d| Shown::text(Some(&d.metrics.job)),
+    },
+    Key {
+        path: "metrics.instance",
+        set: |d, v| put_some(&mut d.metrics.instance, text(v)),
+        show: |d| Shown::text(d.metrics.instance.as_deref()),
+    },
+    Key {
+        path: "metrics.max_tenants",
+        set: |d, v| put(&mut d.metrics.max_tenants, count(v)),
+        show: |d| Shown::count(d.metrics.max_tenants),
+    },
+    Key {
+        path: "prices.region",
+        set: |d, v| put(&mut d.prices.region, text(v)),
+        show: |d| Shown::text(Some(&d.prices.region)),
+    },
+    Key {
+        path: "prices.date",
+        set: |d, v| put(&mut d.prices.date, text(v)),
+        show: |d| Shown::text(Some(&d.prices.date)),
+    },
+    Key {
+        path: "prices.source",
+        set: |d, v| put(&mut d.prices.source, text(v)),
+        show: |d| Shown::text(Some(&d.prices.source)),
+    },
+    Key {
+        path: "prices.currency",
+        set: |d, v| put(&mut d.prices.currency, text(v)),
+        show: |d| Shown::text(Some(&d.prices.currency)),
+    },
 ];
 
 /// Every setting of `[prices.CLASS]`.
 pub const PRICE_KEYS: &[PriceKey] = &[
-    PriceKey { name: "storage", set: |p, v| put(&mut p.storage, price(v)), show: |p| Shown::price(p.storage) },
-    PriceKey { name: "put", set: |p, v| put(&mut p.put, price(v)), show: |p| Shown::price(p.put) },
-    PriceKey { name: "get", set: |p, v| put(&mut p.get, price(v)), show: |p| Shown::price(p.get) },
-    PriceKey { name: "retrieval", set: |p, v| put(&mut p.retrieval, price(v)), show: |p| Shown::price(p.retrieval) },
-    PriceKey { name: "retrieval_bulk", set: |p, v| put(&mut p.retrieval_bulk, price(v)), show: |p| Shown::price(p.retrieval_bulk) },
-    PriceKey { name: "minimum_days", set: |p, v| put(&mut p.minimum_days, natural(v)), show: |p| Shown::natural(p.minimum_days) },
+    PriceKey {
+        name: "storage",
+        set: |p, v| put(&mut p.storage, price(v)),
+        show: |p| Shown::price(p.storage),
+    },
+    PriceKey {
+        name: "put",
+        set: |p, v| put(&mut p.put, price(v)),
+        show: |p| Shown::price(p.put),
+    },
+    PriceKey {
+        name: "get",
+        set: |p, v| put(&mut p.get, price(v)),
+        show: |p| Shown::price(p.get),
+    },
+    PriceKey {
+        name: "retrieval",
+        set: |p, v| put(&mut p.retrieval, price(v)),
+        show: |p| Shown::price(p.retrieval),
+    },
+    PriceKey {
+        name: "retrieval_bulk",
+        set: |p, v| put(&mut p.retrieval_bulk, price(v)),
+        show: |p| Shown::price(p.retrieval_bulk),
+    },
+    PriceKey {
+        name: "minimum_days",
+        set: |p, v| put(&mut p.minimum_days, natural(v)),
+        show: |p| Shown::natural(p.minimum_days),
+    },
 ];
 
 /// Every setting of `[compaction]`.
@@ -339,18 +535,44 @@ pub const COMPACTION_KEYS: &[CompactionKey] = &[
         set: |c, v| put_some(&mut c.small_file_threshold, size(v)),
         show: |c| c.small_file_threshold.map(Shown::size),
     },
-    CompactionKey { name: "target_file_size", set: |c, v| put_some(&mut c.target_file_size, some_size(v)), show: |c| c.target_file_size.map(Shown::size) },
-    CompactionKey { name: "max_file_size", set: |c, v| put_some(&mut c.max_file_size, some_size(v)), show: |c| c.max_file_size.map(Shown::size) },
-    CompactionKey { name: "max_raw_age", set: |c, v| put_some(&mut c.max_raw_age, some_duration(v)), show: |c| c.max_raw_age.map(Shown::duration) },
+    CompactionKey {
+        name: "target_file_size",
+        set: |c, v| put_some(&mut c.target_file_size, some_size(v)),
+        show: |c| c.target_file_size.map(Shown::size),
+    },
+    CompactionKey {
+        name: "max_file_size",
+        set: |c, v| put_some(&mut c.max_file_size, some_size(v)),
+        show: |c| c.max_file_size.map(Shown::size),
+    },
+    CompactionKey {
+        name: "max_raw_age",
+        set: |c, v| put_some(&mut c.max_raw_age, some_duration(v)),
+        show: |c| c.max_raw_age.map(Shown::duration),
+    },
 ];
 
 /// The paths of all scalar settings, in the order in which they are shown.
 pub fn scalar_paths() -> Vec<String> {
-    let before = KEYS.iter().filter(|k| !k.path.contains('.')).map(|k| k.path.to_owned());
-    let compaction = COMPACTION_KEYS.iter().map(|k| format!("compaction.{}", k.name));
-    let after = KEYS.iter().filter(|k| k.path.contains('.')).map(|k| k.path.to_owned());
-    let prices = CLASSES.iter().flat_map(|class| PRICE_KEYS.iter().map(|k| price_path(class, k.name)));
-    before.chain(compaction).chain(after).chain(prices).collect()
+    let before = KEYS
+        .iter()
+        .filter(|k| !k.path.contains('.'))
+        .map(|k| k.path.to_owned());
+    let compaction = COMPACTION_KEYS
+        .iter()
+        .map(|k| format!("compaction.{}", k.name));
+    let after = KEYS
+        .iter()
+        .filter(|k| k.path.contains('.'))
+        .map(|k| k.path.to_owned());
+    let prices = CLASSES
+        .iter()
+        .flat_map(|class| PRICE_KEYS.iter().map(|k| price_path(class, k.name)));
+    before
+        .chain(compaction)
+        .chain(after)
+        .chain(prices)
+        .collect()
 }
 
 /// The environment variable of a setting.
@@ -364,9 +586,15 @@ pub fn set(draft: &mut Draft, path: &str, raw: Raw<'_>) -> Option<Result<(), Str
         return set_compaction(&mut draft.compaction, name, raw);
     }
     if let Some((class, key)) = price_key(path) {
-        return draft.prices.classes.get_mut(class).map(|price| (key.set)(price, raw));
+        return draft
+            .prices
+            .classes
+            .get_mut(class)
+            .map(|price| (key.set)(price, raw));
     }
-    KEYS.iter().find(|k| k.path == path).map(|k| (k.set)(draft, raw))
+    KEYS.iter()
+        .find(|k| k.path == path)
+        .map(|k| (k.set)(draft, raw))
 }
 
 /// The class and the setting of a path like `prices.GLACIER.put`.
@@ -380,18 +608,34 @@ pub fn price_path(class: &str, name: &str) -> String {
     format!("prices.{class}.{name}")
 }
 
-/// Reads a value into a setting of `[compaction]` or of one tenant's; None where there is no such setting.
-pub fn set_compaction(target: &mut CompactionOverrides, name: &str, raw: Raw<'_>) -> Option<Result<(), String>> {
-    COMPACTION_KEYS.iter().find(|k| k.name == name).map(|k| (k.set)(target, raw))
+/// Reads a value into a setting of `[compaction]` or of one tenant's; None where there is no such
+/// setting.
+pub fn set_compaction(
+    target: &mut CompactionOverrides,
+    name: &str,
+    raw: Raw<'_>,
+) -> Option<Result<(), String>> {
+    COMPACTION_KEYS
+        .iter()
+        .find(|k| k.name == name)
+        .map(|k| (k.set)(target, raw))
 }
 
 /// Every setting with its value: scalars first, then tenant by tenant.
 pub fn show_all(draft: &Draft) -> Vec<(String, Shown)> {
-    let mut all: Vec<(String, Shown)> = scalar_paths().into_iter().map(|path| (path.clone(), show_one(draft, &path))).collect();
+    let mut all: Vec<(String, Shown)> = scalar_paths()
+        .into_iter()
+        .map(|path| (path.clone(), show_one(draft, &path)))
+        .collect();
     let ttls: BTreeMap<_, _> = draft.retention.per_tenant_ttl.iter().collect();
-    all.extend(ttls.into_iter().map(|(tenant, ttl)| (tenant_ttl_path(tenant), Shown::ttl(*ttl))));
+    all.extend(
+        ttls.into_iter()
+            .map(|(tenant, ttl)| (tenant_ttl_path(tenant), Shown::ttl(*ttl))),
+    );
     for (tenant, own) in &draft.overrides {
-        let set = COMPACTION_KEYS.iter().filter_map(|k| (k.show)(own).map(|shown| (tenant_compaction_path(tenant, k.name), shown)));
+        let set = COMPACTION_KEYS.iter().filter_map(|k| {
+            (k.show)(own).map(|shown| (tenant_compaction_path(tenant, k.name), shown))
+        });
         all.extend(set);
     }
     all
@@ -399,11 +643,21 @@ pub fn show_all(draft: &Draft) -> Vec<(String, Shown)> {
 
 /// The value of the setting at `path`.
 pub fn show_one(draft: &Draft, path: &str) -> Shown {
-    let compaction =
-        path.strip_prefix("compaction.").and_then(|name| COMPACTION_KEYS.iter().find(|k| k.name == name)).and_then(|k| (k.show)(&draft.compaction));
-    let other = || KEYS.iter().find(|k| k.path == path).map(|k| (k.show)(draft));
-    let price = || price_key(path).and_then(|(class, key)| draft.prices.classes.get(class).map(key.show));
-    compaction.or_else(other).or_else(price).unwrap_or_else(Shown::nothing)
+    let compaction = path
+        .strip_prefix("compaction.")
+        .and_then(|name| COMPACTION_KEYS.iter().find(|k| k.name == name))
+        .and_then(|k| (k.show)(&draft.compaction));
+    let other = || {
+        KEYS.iter()
+            .find(|k| k.path == path)
+            .map(|k| (k.show)(draft))
+    };
+    let price =
+        || price_key(path).and_then(|(class, key)| draft.prices.classes.get(class).map(key.show));
+    compaction
+        .or_else(other)
+        .or_else(price)
+        .unwrap_or_else(Shown::nothing)
 }
 
 /// Where a tenant's TTL is shown, whichever of its two spellings it came from.
@@ -418,7 +672,11 @@ pub fn tenant_compaction_path(tenant: &str, name: &str) -> String {
 
 /// A key as TOML wants it. Patterns may hold anything.
 fn quoted(key: &str) -> String {
-    if !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+    if !key.is_empty()
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    {
         return key.to_owned();
     }
     let mut text = String::new();

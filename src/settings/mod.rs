@@ -1,4 +1,5 @@
-//! Settings: a flag beats the environment, which beats the file, which beats the default; key by key.
+//! Settings: a flag beats the environment, which beats the file, which beats the default; key by
+//! key.
 
 mod check;
 mod env;
@@ -111,7 +112,8 @@ impl Layers {
             Err(e) if named.is_none() && e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => {
                 return Err(Error::Usage(format!(
-                    "cannot read the configuration file `{}`: {e}; check the path given by --config or ICEPACK_CONFIG",
+                    "cannot read the configuration file `{}`: {e}; check the path given by \
+                     --config or ICEPACK_CONFIG",
                     path.display()
                 )));
             }
@@ -122,7 +124,15 @@ impl Layers {
 
 /// Complaints repeat what was written, and that may hold line breaks.
 fn one_line(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
 }
 
 /// The settings that hold, each with its origin.
@@ -147,7 +157,12 @@ impl Settings {
     }
 
     fn lay(layers: &Layers) -> Result<Self> {
-        let mut settings = Self { draft: Draft::default(), origins: Origins::new(), file: None, warnings: Vec::new() };
+        let mut settings = Self {
+            draft: Draft::default(),
+            origins: Origins::new(),
+            file: None,
+            warnings: Vec::new(),
+        };
         if let Some((path, text)) = &layers.file {
             file::apply(&mut settings.draft, &mut settings.origins, path, text)?;
             settings.file = Some(path.clone());
@@ -156,7 +171,10 @@ impl Settings {
         for flag in &layers.flags {
             settings.flag(flag)?;
         }
-        settings.warnings = check::check(&settings)?.iter().map(|w| one_line(w)).collect();
+        settings.warnings = check::check(&settings)?
+            .iter()
+            .map(|w| one_line(w))
+            .collect();
         Ok(settings)
     }
 
@@ -165,7 +183,11 @@ impl Settings {
         match keys::set(&mut self.draft, path, Raw::Text(value)) {
             Some(Ok(())) => {}
             Some(Err(why)) => return Err(Error::Usage(format!("{flag}: {why}"))),
-            None => return Err(Error::Usage(format!("{flag} sets `{path}`, which is not a setting"))),
+            None => {
+                return Err(Error::Usage(format!(
+                    "{flag} sets `{path}`, which is not a setting"
+                )));
+            }
         }
         self.origins.insert((*path).to_owned(), Source::Flag(flag));
         if *path == "compaction.strategy" {
@@ -178,7 +200,8 @@ impl Settings {
     fn drop_tenant_strategies(&mut self) {
         for (tenant, own) in &mut self.draft.overrides {
             own.strategy = None;
-            self.origins.remove(&keys::tenant_compaction_path(tenant, "strategy"));
+            self.origins
+                .remove(&keys::tenant_compaction_path(tenant, "strategy"));
         }
     }
 
@@ -187,7 +210,8 @@ impl Settings {
     /// # Errors
     /// [`Error::Usage`] where none is set, or what is set is not one.
     pub fn store(&self) -> Result<Location> {
-        Location::parse(self.draft.store.as_deref().unwrap_or_default()).map_err(|e| self.at("store", e))
+        Location::parse(self.draft.store.as_deref().unwrap_or_default())
+            .map_err(|e| self.at("store", e))
     }
 
     /// The archive, if there is one.
@@ -195,7 +219,13 @@ impl Settings {
     /// # Errors
     /// [`Error::Usage`] where what is set is not a store.
     pub fn archive(&self) -> Result<Option<Location>> {
-        let location = self.draft.archive.url.as_deref().map(Location::parse).transpose();
+        let location = self
+            .draft
+            .archive
+            .url
+            .as_deref()
+            .map(Location::parse)
+            .transpose();
         location.map_err(|e| self.at("archive.url", e))
     }
 
@@ -211,14 +241,28 @@ impl Settings {
     /// How an archive at `location` is written to, where it is not on S3.
     pub fn object_archive_options(&self, location: &Location) -> ObjectArchiveOptions {
         let is_cloud = matches!(location, Location::Cloud { .. });
-        // Their clients try again by themselves, and two layers would multiply. A directory has no client.
-        let retry = if is_cloud { RetryPolicy::NEVER } else { self.draft.archive.retry };
-        ObjectArchiveOptions { storage_class: self.archive_class(location), retry, send_class: is_cloud }
+        // Their clients try again by themselves, and two layers would multiply. A directory has no
+        // client.
+        let retry = if is_cloud {
+            RetryPolicy::NEVER
+        } else {
+            self.draft.archive.retry
+        };
+        ObjectArchiveOptions {
+            storage_class: self.archive_class(location),
+            retry,
+            send_class: is_cloud,
+        }
     }
 
-    /// The class of objects in an archive at `location`. A directory would refuse one; `Settings::resolve` has warned that it is ignored.
+    /// The class of objects in an archive at `location`. A directory would refuse one;
+    /// `Settings::resolve` has warned that it is ignored.
     pub fn archive_class(&self, location: &Location) -> Option<String> {
-        self.draft.archive.storage_class.clone().filter(|_| matches!(location, Location::S3 { .. } | Location::Cloud { .. }))
+        self.draft
+            .archive
+            .storage_class
+            .clone()
+            .filter(|_| matches!(location, Location::S3 { .. } | Location::Cloud { .. }))
     }
 
     /// How an archive on S3 is written to.
@@ -229,7 +273,14 @@ impl Settings {
             (None, None) => Encryption::Bucket,
             (_, key) => Encryption::Kms(key.clone()),
         };
-        let lock = a.lock_mode.clone().zip(a.lock_days).map(|(mode, days)| LockFor { mode, days: u32::try_from(days).unwrap_or(u32::MAX) });
+        let lock = a
+            .lock_mode
+            .clone()
+            .zip(a.lock_days)
+            .map(|(mode, days)| LockFor {
+                mode,
+                days: u32::try_from(days).unwrap_or(u32::MAX),
+            });
         S3ArchiveOptions {
             storage_class: a.storage_class.clone(),
             verify: a.verify,
@@ -265,7 +316,10 @@ impl Settings {
             archive_copies: self.copies(),
             delete_delay: d.delete_delay,
             orphan_grace: d.orphan_grace,
-            publish: d.publish.delta.then_some(Publish { layout: d.publish.layout, keep: d.publish.keep }),
+            publish: d.publish.delta.then_some(Publish {
+                layout: d.publish.layout,
+                keep: d.publish.keep,
+            }),
             memory_limit: d.memory_limit,
             concurrency: d.concurrency,
             max_duration: d.max_duration,
@@ -276,15 +330,20 @@ impl Settings {
         };
         let c = &d.compaction;
         config.strategy = c.strategy.unwrap_or(config.strategy);
-        config.min_files_to_compact = c.min_files_to_compact.unwrap_or(config.min_files_to_compact);
-        config.small_file_threshold = c.small_file_threshold.unwrap_or(config.small_file_threshold);
+        config.min_files_to_compact = c
+            .min_files_to_compact
+            .unwrap_or(config.min_files_to_compact);
+        config.small_file_threshold = c
+            .small_file_threshold
+            .unwrap_or(config.small_file_threshold);
         config.target_file_size = c.target_file_size.unwrap_or(config.target_file_size);
         config.max_file_size = c.max_file_size.unwrap_or(config.max_file_size);
         config.max_raw_age = c.max_raw_age.unwrap_or(config.max_raw_age);
         config
     }
 
-    /// How long rows are kept. Without an archive, rows go for good: a TTL that is built in, and that nobody wrote down, makes none go earlier than the owner's own would.
+    /// How long rows are kept. Without an archive, rows go for good: a TTL that is built in, and
+    /// that nobody wrote down, makes none go earlier than the owner's own would.
     fn retention(&self) -> RetentionConfig {
         let mut retention = self.draft.retention.clone();
         for (tenant, built_in) in self.unheeded() {
@@ -301,19 +360,30 @@ impl Settings {
         if d.archive.url.is_some() || d.drop {
             return Vec::new();
         }
-        let built_in = RetentionConfig::default().per_tenant_ttl.into_iter().filter_map(|(tenant, ttl)| Some((tenant, ttl?)));
-        built_in.filter(|(tenant, _)| self.source(&keys::tenant_ttl_path(tenant)) == Source::Default).collect()
+        let built_in = RetentionConfig::default()
+            .per_tenant_ttl
+            .into_iter()
+            .filter_map(|(tenant, ttl)| Some((tenant, ttl?)));
+        built_in
+            .filter(|(tenant, _)| self.source(&keys::tenant_ttl_path(tenant)) == Source::Default)
+            .collect()
     }
 
-    /// Why a tenant's rows are kept although a TTL is built in for it, and what to set; none where that is not so.
+    /// Why a tenant's rows are kept although a TTL is built in for it, and what to set; none where
+    /// that is not so.
     pub fn kept(&self, tenant: &str) -> Option<String> {
-        let (_, ttl) = self.unheeded().into_iter().find(|(name, _)| name == tenant)?;
+        let (_, ttl) = self
+            .unheeded()
+            .into_iter()
+            .find(|(name, _)| name == tenant)?;
         if self.retention().ttl_for(tenant).is_some() {
             return None;
         }
         let ttl = show_duration(ttl);
         Some(format!(
-            "tenant `{tenant}` keeps its rows: a TTL of {ttl} is built in for it, but there is no archive, and the configuration does not say that they may be dropped; set {} to \"{ttl}\" or \"forever\", archive.url, or retention.drop = true",
+            "tenant `{tenant}` keeps its rows: a TTL of {ttl} is built in for it, but there is no \
+             archive, and the configuration does not say that they may be dropped; set {} to \
+             \"{ttl}\" or \"forever\", archive.url, or retention.drop = true",
             keys::tenant_ttl_path(tenant)
         ))
     }
@@ -326,12 +396,19 @@ impl Settings {
         let m = &self.draft.metrics;
         let push = match &m.pushgateway {
             Some(url) => {
-                let instance = m.instance.clone().map_or_else(|| self.store().map(|s| s.to_string()), Ok)?;
+                let instance = m
+                    .instance
+                    .clone()
+                    .map_or_else(|| self.store().map(|s| s.to_string()), Ok)?;
                 Some(Push::new(url.clone(), &m.job, &instance, shard))
             }
             None => None,
         };
-        Ok(Targets { file: m.file.clone(), push, most_tenants: m.max_tenants })
+        Ok(Targets {
+            file: m.file.clone(),
+            push,
+            most_tenants: m.max_tenants,
+        })
     }
 
     /// What the report says of where it is about; none where passes are not to write one.
@@ -339,7 +416,11 @@ impl Settings {
     /// # Errors
     /// As [`Self::store`].
     pub fn pass_report(&self) -> Result<Option<Labels>> {
-        if self.draft.report { self.report_labels().map(Some) } else { Ok(None) }
+        if self.draft.report {
+            self.report_labels().map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// What the report says of where it is about.
@@ -349,13 +430,20 @@ impl Settings {
     pub fn report_labels(&self) -> Result<Labels> {
         let archive = self.archive()?;
         let archive_class = archive.as_ref().and_then(|a| self.archive_class(a));
-        Ok(Labels { store: self.store()?.to_string(), archive: archive.map(|a| a.to_string()), archive_class })
+        Ok(Labels {
+            store: self.store()?.to_string(),
+            archive: archive.map(|a| a.to_string()),
+            archive_class,
+        })
     }
 
-    /// Whether the store can copy into the archive by itself: S3 into S3, with the same server and credentials.
+    /// Whether the store can copy into the archive by itself: S3 into S3, with the same server and
+    /// credentials.
     pub fn copies(&self) -> bool {
         let is_s3 = |location: Result<Location>| matches!(location, Ok(Location::S3 { .. }));
-        let archive = self.archive().and_then(|a| a.ok_or_else(|| Error::Usage(String::new())));
+        let archive = self
+            .archive()
+            .and_then(|a| a.ok_or_else(|| Error::Usage(String::new())));
         is_s3(self.store()) && is_s3(archive) && *self.archive_connection() == Connection::default()
     }
 
@@ -377,9 +465,24 @@ impl Settings {
     /// Every setting: path, value, origin.
     pub fn all(&self) -> Vec<(String, Shown, Source)> {
         // What is built in and not heeded is shown as it holds.
-        let kept: BTreeMap<String, Shown> =
-            self.unheeded().into_iter().map(|(tenant, _)| (keys::tenant_ttl_path(&tenant), Shown::ttl(self.retention().ttl_for(&tenant)))).collect();
+        let kept: BTreeMap<String, Shown> = self
+            .unheeded()
+            .into_iter()
+            .map(|(tenant, _)| {
+                (
+                    keys::tenant_ttl_path(&tenant),
+                    Shown::ttl(self.retention().ttl_for(&tenant)),
+                )
+            })
+            .collect();
         let all = keys::show_all(&self.draft).into_iter();
-        all.map(|(path, shown)| (path.clone(), kept.get(&path).cloned().unwrap_or(shown), self.source(&path))).collect()
+        all.map(|(path, shown)| {
+            (
+                path.clone(),
+                kept.get(&path).cloned().unwrap_or(shown),
+                self.source(&path),
+            )
+        })
+        .collect()
     }
 }

@@ -6,8 +6,16 @@ const ALIKE: f64 = 0.6;
 /// The known name that is most like `given`.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let given = given.to_ascii_lowercase();
-    let scored = known.into_iter().map(|name| (strsim::normalized_damerau_levenshtein(&given, &name.to_ascii_lowercase()), name));
-    scored.filter(|(score, _)| *score >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+    let scored = known.into_iter().map(|name| {
+        (
+            strsim::normalized_damerau_levenshtein(&given, &name.to_ascii_lowercase()),
+            name,
+        )
+    });
+    scored
+        .filter(|(score, _)| *score >= ALIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
 }
 
 /// `did you mean X?`, or the names that there are.

@@ -1,4 +1,5 @@
-//! How sizes, durations and the rest are written in `icepack.toml`, in the environment and in flags, and how they are shown again.
+//! How sizes, durations and the rest are written in `icepack.toml`, in the environment and in
+//! flags, and how they are shown again.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,15 +49,20 @@ impl Raw<'_> {
 /// A text that is not empty.
 pub fn text(raw: Raw<'_>) -> Result<String, String> {
     match raw {
-        Raw::Text(t) if t.trim().is_empty() => Err("it is empty: give a value, or leave the key out".to_owned()),
+        Raw::Text(t) if t.trim().is_empty() => {
+            Err("it is empty: give a value, or leave the key out".to_owned())
+        }
         Raw::Text(t) => Ok(t.trim().to_owned()),
         other => Err(other.wrong("a text in quotes")),
     }
 }
 
-/// Texts, which the file has as a list. Elsewhere a comma is between two of them; none within braces is, so that a glob may hold some.
+/// Texts, which the file has as a list. Elsewhere a comma is between two of them; none within
+/// braces is, so that a glob may hold some.
 pub fn list(raw: Raw<'_>) -> Result<Vec<String>, String> {
-    let Raw::Text(given) = raw else { return Err(raw.wrong("a list of texts")) };
+    let Raw::Text(given) = raw else {
+        return Err(raw.wrong("a list of texts"));
+    };
     let mut depth = 0_usize;
     let ends = |c: char| {
         depth = match c {
@@ -66,8 +72,16 @@ pub fn list(raw: Raw<'_>) -> Result<Vec<String>, String> {
         };
         c == ',' && depth == 0
     };
-    let parts: Vec<&str> = if given.ends_with(LIST_END) { given.split_terminator(LIST_END).collect() } else { given.split(ends).collect() };
-    Ok(parts.into_iter().map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect())
+    let parts: Vec<&str> = if given.ends_with(LIST_END) {
+        given.split_terminator(LIST_END).collect()
+    } else {
+        given.split(ends).collect()
+    };
+    Ok(parts
+        .into_iter()
+        .map(|p| p.trim().to_owned())
+        .filter(|p| !p.is_empty())
+        .collect())
 }
 
 /// What the file's lists have behind each of their texts. No key holds one.
@@ -95,11 +109,19 @@ pub fn size(raw: Raw<'_>) -> Result<u64, String> {
     const WANTED: &str = "a number of bytes, or one with a unit like \"128MiB\" or \"10MB\"";
     let bytes = match raw {
         Raw::Integer(n) => n,
-        Raw::Text(t) => t.trim().parse::<ByteSize>().map_err(|_| format!("`{t}` is not a size: use {WANTED}"))?.as_u64(),
+        Raw::Text(t) => t
+            .trim()
+            .parse::<ByteSize>()
+            .map_err(|_| format!("`{t}` is not a size: use {WANTED}"))?
+            .as_u64(),
         Raw::Decimal(_) => return Err(decimal_not_possible(raw)),
         Raw::Bool(_) => return Err(raw.wrong(WANTED)),
     };
-    if bytes > LARGEST { Err(format!("{} is more than any store holds", ByteSize(bytes))) } else { Ok(bytes) }
+    if bytes > LARGEST {
+        Err(format!("{} is more than any store holds", ByteSize(bytes)))
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// A size that must not be zero.
@@ -113,7 +135,12 @@ pub fn some_size(raw: Raw<'_>) -> Result<u64, String> {
 /// A whole number from 1.
 pub fn count(raw: Raw<'_>) -> Result<usize, String> {
     let n = natural(raw).ok().and_then(|n| usize::try_from(n).ok());
-    n.filter(|n| *n > 0).ok_or_else(|| format!("{} is not possible here: use a whole number from 1", show_raw(raw)))
+    n.filter(|n| *n > 0).ok_or_else(|| {
+        format!(
+            "{} is not possible here: use a whole number from 1",
+            show_raw(raw)
+        )
+    })
 }
 
 /// A whole number from 0.
@@ -123,7 +150,12 @@ pub fn natural(raw: Raw<'_>) -> Result<u64, String> {
         Raw::Text(t) => t.trim().parse().ok(),
         Raw::Decimal(_) | Raw::Bool(_) => None,
     };
-    n.ok_or_else(|| format!("{} is not possible here: use a whole number from 0", show_raw(raw)))
+    n.ok_or_else(|| {
+        format!(
+            "{} is not possible here: use a whole number from 0",
+            show_raw(raw)
+        )
+    })
 }
 
 /// Above this, a price is a slip.
@@ -136,19 +168,40 @@ pub fn price(raw: Raw<'_>) -> Result<f64, String> {
         Raw::Text(t) | Raw::Decimal(t) => t.trim().to_owned(),
         Raw::Bool(_) => String::new(),
     };
-    let is_plain = given.starts_with(|c: char| c.is_ascii_digit()) && given.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    let price = given.parse().ok().filter(|p: &f64| is_plain && *p <= DEAREST);
-    price.ok_or_else(|| format!("{} is not a price: use a number like 0.023, with a point and without a currency", show_raw(raw)))
+    let is_plain = given.starts_with(|c: char| c.is_ascii_digit())
+        && given.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let price = given
+        .parse()
+        .ok()
+        .filter(|p: &f64| is_plain && *p <= DEAREST);
+    price.ok_or_else(|| {
+        format!(
+            "{} is not a price: use a number like 0.023, with a point and without a currency",
+            show_raw(raw)
+        )
+    })
 }
 
 fn decimal_not_possible(raw: Raw<'_>) -> String {
-    format!("{} is not possible here: use a whole number, or a text in quotes like \"1.5GiB\" or \"36h\"", show_raw(raw))
+    format!(
+        "{} is not possible here: use a whole number, or a text in quotes like \"1.5GiB\" or \
+         \"36h\"",
+        show_raw(raw)
+    )
 }
 
 /// A percentage, whole, from 1 to 100.
 pub fn percent(raw: Raw<'_>) -> Result<u8, String> {
-    let n = count(raw).ok().and_then(|n| u8::try_from(n).ok()).filter(|n| *n <= 100);
-    n.ok_or_else(|| format!("{} is not possible here: use a whole number from 1 to 100", show_raw(raw)))
+    let n = count(raw)
+        .ok()
+        .and_then(|n| u8::try_from(n).ok())
+        .filter(|n| *n <= 100);
+    n.ok_or_else(|| {
+        format!(
+            "{} is not possible here: use a whole number from 1 to 100",
+            show_raw(raw)
+        )
+    })
 }
 
 /// `24h`, `30d`, `1h 30m`; `0` is the only number that needs no unit.
@@ -159,10 +212,17 @@ pub fn duration(raw: Raw<'_>) -> Result<Duration, String> {
         Raw::Text(t) if t.trim() == "0" => return Ok(Duration::ZERO),
         Raw::Text(t) => t.trim(),
         Raw::Decimal(_) => return Err(decimal_not_possible(raw)),
-        Raw::Integer(_) | Raw::Bool(_) => return Err(format!("{} is not a duration: use {WANTED}", show_raw(raw))),
+        Raw::Integer(_) | Raw::Bool(_) => {
+            return Err(format!("{} is not a duration: use {WANTED}", show_raw(raw)));
+        }
     };
-    let parsed = humantime::parse_duration(text).map_err(|_| format!("`{text}` is not a duration: use {WANTED}"))?;
-    if parsed > LONGEST { Err(format!("`{text}` is too long: 1000 years are the most")) } else { Ok(parsed) }
+    let parsed = humantime::parse_duration(text)
+        .map_err(|_| format!("`{text}` is not a duration: use {WANTED}"))?;
+    if parsed > LONGEST {
+        Err(format!("`{text}` is too long: 1000 years are the most"))
+    } else {
+        Ok(parsed)
+    }
 }
 
 /// A duration that must not be zero.
@@ -181,10 +241,13 @@ pub fn ttl(raw: Raw<'_>) -> Result<Option<Duration>, String> {
         return Ok(None);
     }
     match duration(raw).map_err(|e| format!("{e}, or \"forever\""))? {
-        // 0 means "for ever" to some tools and "at once" to others: neither may be guessed when rows are at stake.
-        Duration::ZERO => {
-            Err("0 could mean \"keep for ever\" or \"expire at once\": write \"forever\" to keep rows, or how long to keep them, like \"30d\"".to_owned())
-        }
+        // 0 means "for ever" to some tools and "at once" to others: neither may be guessed when
+        // rows are at stake.
+        Duration::ZERO => Err(
+            "0 could mean \"keep for ever\" or \"expire at once\": write \"forever\" to keep \
+             rows, or how long to keep them, like \"30d\""
+                .to_owned(),
+        ),
         d => Ok(Some(d)),
     }
 }
@@ -195,14 +258,23 @@ pub fn boolean(raw: Raw<'_>) -> Result<bool, String> {
         Raw::Bool(b) => Ok(b),
         Raw::Text("true") => Ok(true),
         Raw::Text("false") => Ok(false),
-        other => Err(format!("{} is not possible here: use true or false", show_raw(other))),
+        other => Err(format!(
+            "{} is not possible here: use true or false",
+            show_raw(other)
+        )),
     }
 }
 
 /// One of some words.
 pub fn one_of<T: Copy>(raw: Raw<'_>, words: &[(&'static str, T)]) -> Result<T, String> {
     let given = text(raw)?;
-    let names = || words.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" or ");
+    let names = || {
+        words
+            .iter()
+            .map(|(name, _)| *name)
+            .collect::<Vec<_>>()
+            .join(" or ")
+    };
     words
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(&given))
@@ -231,43 +303,75 @@ pub struct Shown {
 impl Shown {
     /// Not set.
     pub fn nothing() -> Self {
-        Self { text: "-".to_owned(), json: Value::Null }
+        Self {
+            text: "-".to_owned(),
+            json: Value::Null,
+        }
     }
 
     /// A text, or nothing.
     pub fn text(value: Option<&str>) -> Self {
-        value.map_or_else(Self::nothing, |v| Self { text: v.to_owned(), json: json!(v) })
+        value.map_or_else(Self::nothing, |v| Self {
+            text: v.to_owned(),
+            json: json!(v),
+        })
     }
 
     /// Texts, or nothing.
     pub fn list(values: &[String]) -> Self {
-        if values.is_empty() { Self::nothing() } else { Self { text: values.join(", "), json: json!(values) } }
+        if values.is_empty() {
+            Self::nothing()
+        } else {
+            Self {
+                text: values.join(", "),
+                json: json!(values),
+            }
+        }
     }
 
     /// Bytes.
     pub fn size(bytes: u64) -> Self {
-        Self { text: exact_size(bytes), json: json!(bytes) }
+        Self {
+            text: exact_size(bytes),
+            json: json!(bytes),
+        }
     }
 
     /// A number.
     pub fn count(n: usize) -> Self {
-        Self { text: n.to_string(), json: json!(n) }
+        Self {
+            text: n.to_string(),
+            json: json!(n),
+        }
     }
 
     /// A price.
     pub fn price(price: f64) -> Self {
-        Self { text: price.to_string(), json: json!(price) }
+        Self {
+            text: price.to_string(),
+            json: json!(price),
+        }
     }
 
     /// A number.
     pub fn natural(n: u64) -> Self {
-        Self { text: n.to_string(), json: json!(n) }
+        Self {
+            text: n.to_string(),
+            json: json!(n),
+        }
     }
 
     /// Seconds.
     pub fn duration(d: Duration) -> Self {
-        let json = if d.subsec_nanos() == 0 { json!(d.as_secs()) } else { json!(d.as_secs_f64()) };
-        Self { text: show_duration(d), json }
+        let json = if d.subsec_nanos() == 0 {
+            json!(d.as_secs())
+        } else {
+            json!(d.as_secs_f64())
+        };
+        Self {
+            text: show_duration(d),
+            json,
+        }
     }
 
     /// A duration, or `forever`.
@@ -277,12 +381,20 @@ impl Shown {
 
     /// The word for a value.
     pub fn name_of<T: PartialEq>(value: &T, words: &[(&'static str, T)]) -> Self {
-        Self::text(words.iter().find(|(_, v)| v == value).map(|(name, _)| *name))
+        Self::text(
+            words
+                .iter()
+                .find(|(_, v)| v == value)
+                .map(|(name, _)| *name),
+        )
     }
 
     /// True or false.
     pub fn boolean(b: bool) -> Self {
-        Self { text: b.to_string(), json: json!(b) }
+        Self {
+            text: b.to_string(),
+            json: json!(b),
+        }
     }
 }
 
@@ -301,7 +413,10 @@ fn exact_size(bytes: u64) -> String {
     UNITS
         .iter()
         .find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit))
-        .map_or_else(|| bytes.to_string(), |(unit, name)| format!("{}{name}", bytes / unit))
+        .map_or_else(
+            || bytes.to_string(),
+            |(unit, name)| format!("{}{name}", bytes / unit),
+        )
 }
 
 /// `30d`, `1d 6h`, `1m 30s`, `250ms`.
@@ -316,12 +431,20 @@ pub fn show_duration(d: Duration) -> String {
         }
     }
     let nanos = d.subsec_nanos();
-    for (n, name) in [(nanos / 1_000_000, "ms"), (nanos / 1_000 % 1_000, "us"), (nanos % 1_000, "ns")] {
+    for (n, name) in [
+        (nanos / 1_000_000, "ms"),
+        (nanos / 1_000 % 1_000, "us"),
+        (nanos % 1_000, "ns"),
+    ] {
         if n > 0 {
             parts.push(format!("{n}{name}"));
         }
     }
-    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+    if parts.is_empty() {
+        "0s".to_owned()
+    } else {
+        parts.join(" ")
+    }
 }
 
 #[cfg(test)]
@@ -332,7 +455,14 @@ mod tests {
 
     #[test]
     fn sizes_take_units_and_plain_bytes() {
-        for (written, bytes) in [("128MiB", 128 << 20), ("10MB", 10_000_000), (" 1.5 GiB ", 3 << 29), ("4096", 4096), ("64k", 64_000), ("0", 0)] {
+        for (written, bytes) in [
+            ("128MiB", 128 << 20),
+            ("10MB", 10_000_000),
+            (" 1.5 GiB ", 3 << 29),
+            ("4096", 4096),
+            ("64k", 64_000),
+            ("0", 0),
+        ] {
             assert_eq!(size(Raw::Text(written)), Ok(bytes), "{written}");
         }
         assert_eq!(size(Raw::Integer(4096)), Ok(4096));
@@ -345,10 +475,21 @@ mod tests {
 
     #[test]
     fn durations_need_a_unit() {
-        for (written, seconds) in
-            [("30d", 30 * 86_400), ("24h", 86_400), ("1h 30m", 5_400), ("1h30m", 5_400), ("90s", 90), ("0", 0), ("0s", 0), ("2 weeks", 14 * 86_400)]
-        {
-            assert_eq!(duration(Raw::Text(written)), Ok(Duration::from_secs(seconds)), "{written}");
+        for (written, seconds) in [
+            ("30d", 30 * 86_400),
+            ("24h", 86_400),
+            ("1h 30m", 5_400),
+            ("1h30m", 5_400),
+            ("90s", 90),
+            ("0", 0),
+            ("0s", 0),
+            ("2 weeks", 14 * 86_400),
+        ] {
+            assert_eq!(
+                duration(Raw::Text(written)),
+                Ok(Duration::from_secs(seconds)),
+                "{written}"
+            );
         }
         for wrong in ["30", "forever", "-1d", "soon", "", "5000years"] {
             assert!(duration(Raw::Text(wrong)).is_err(), "{wrong}");
@@ -372,13 +513,27 @@ mod tests {
         for bytes in [0, 1, 1000, 1024, 10_000_000, 128 << 20, 3 << 40, 1_000_001] {
             assert_eq!(size(Raw::Text(&exact_size(bytes))), Ok(bytes));
         }
-        for ms in [0, 250, 1_000, 5_400_000, 86_400_000, 108_000_000, 2_592_000_000] {
+        for ms in [
+            0,
+            250,
+            1_000,
+            5_400_000,
+            86_400_000,
+            108_000_000,
+            2_592_000_000,
+        ] {
             let d = Duration::from_millis(ms);
             assert_eq!(duration(Raw::Text(&show_duration(d))), Ok(d));
         }
         // Not `0s`, which would be refused as a TTL.
         let odd = Duration::new(1, 2_003_004);
-        assert_eq!((show_duration(odd).as_str(), show_duration(Duration::from_nanos(1)).as_str()), ("1s 2ms 3us 4ns", "1ns"));
+        assert_eq!(
+            (
+                show_duration(odd).as_str(),
+                show_duration(Duration::from_nanos(1)).as_str()
+            ),
+            ("1s 2ms 3us 4ns", "1ns")
+        );
         assert_eq!(duration(Raw::Text(&show_duration(odd))), Ok(odd));
         assert_eq!(show_duration(30 * DAY), "30d");
         assert_eq!(exact_size(128 << 20), "128MiB");
@@ -386,8 +541,19 @@ mod tests {
 
     #[test]
     fn an_address_is_of_the_web_and_a_wrong_one_is_not_repeated() {
-        assert_eq!(web_address(Raw::Text(" http://gate:9091 ")).unwrap().as_str(), "http://gate:9091/");
-        for wrong in ["gate:9091", "gate", "ftp://me:hunter2@gate", "http://me:hunter2@", ""] {
+        assert_eq!(
+            web_address(Raw::Text(" http://gate:9091 "))
+                .unwrap()
+                .as_str(),
+            "http://gate:9091/"
+        );
+        for wrong in [
+            "gate:9091",
+            "gate",
+            "ftp://me:hunter2@gate",
+            "http://me:hunter2@",
+            "",
+        ] {
             let why = web_address(Raw::Text(wrong)).unwrap_err();
             assert!(!why.contains("hunter2"), "{why}");
         }
@@ -397,21 +563,64 @@ mod tests {
     fn counts_and_flags_are_strict() {
         assert_eq!(count(Raw::Text("3")), Ok(3));
         assert_eq!(count(Raw::Integer(3)), Ok(3));
-        for wrong in [Raw::Text("0"), Raw::Integer(0), Raw::Text("-1"), Raw::Text("three"), Raw::Bool(true)] {
+        for wrong in [
+            Raw::Text("0"),
+            Raw::Integer(0),
+            Raw::Text("-1"),
+            Raw::Text("three"),
+            Raw::Bool(true),
+        ] {
             assert!(count(wrong).is_err(), "{wrong:?}");
         }
-        for (written, number) in [(Raw::Text("0.023"), 0.023), (Raw::Decimal("0.00099"), 0.00099), (Raw::Integer(2), 2.0), (Raw::Text(" 0 "), 0.0)] {
+        for (written, number) in [
+            (Raw::Text("0.023"), 0.023),
+            (Raw::Decimal("0.00099"), 0.00099),
+            (Raw::Integer(2), 2.0),
+            (Raw::Text(" 0 "), 0.0),
+        ] {
             assert_eq!(price(written), Ok(number), "{written:?}");
-            assert_eq!(price(Raw::Text(&Shown::price(number).text)), Ok(number), "what is shown parses back");
+            assert_eq!(
+                price(Raw::Text(&Shown::price(number).text)),
+                Ok(number),
+                "what is shown parses back"
+            );
         }
-        for wrong in ["", "-1", "+1", "1e3", "inf", "nan", ".5", "0,023", "$1", "1.2.3", "1000001"].map(Raw::Text).into_iter().chain([Raw::Bool(true)]) {
-            assert!(price(wrong).unwrap_err().contains("is not a price"), "{wrong:?}");
+        for wrong in [
+            "", "-1", "+1", "1e3", "inf", "nan", ".5", "0,023", "$1", "1.2.3", "1000001",
+        ]
+        .map(Raw::Text)
+        .into_iter()
+        .chain([Raw::Bool(true)])
+        {
+            assert!(
+                price(wrong).unwrap_err().contains("is not a price"),
+                "{wrong:?}"
+            );
         }
-        assert_eq!([natural(Raw::Text("0")), natural(Raw::Integer(90))], [Ok(0), Ok(90)]);
-        assert!(natural(Raw::Decimal("1.5")).is_err() && count(Raw::Decimal("1.5")).is_err() && size(Raw::Decimal("1.5")).is_err());
-        assert_eq!([percent(Raw::Text("60")), percent(Raw::Integer(100))], [Ok(60), Ok(100)]);
-        for wrong in [Raw::Integer(0), Raw::Integer(101), Raw::Text("60%"), Raw::Text("300"), Raw::Bool(true)] {
-            assert!(percent(wrong).unwrap_err().contains("from 1 to 100"), "{wrong:?}");
+        assert_eq!(
+            [natural(Raw::Text("0")), natural(Raw::Integer(90))],
+            [Ok(0), Ok(90)]
+        );
+        assert!(
+            natural(Raw::Decimal("1.5")).is_err()
+                && count(Raw::Decimal("1.5")).is_err()
+                && size(Raw::Decimal("1.5")).is_err()
+        );
+        assert_eq!(
+            [percent(Raw::Text("60")), percent(Raw::Integer(100))],
+            [Ok(60), Ok(100)]
+        );
+        for wrong in [
+            Raw::Integer(0),
+            Raw::Integer(101),
+            Raw::Text("60%"),
+            Raw::Text("300"),
+            Raw::Bool(true),
+        ] {
+            assert!(
+                percent(wrong).unwrap_err().contains("from 1 to 100"),
+                "{wrong:?}"
+            );
         }
         assert_eq!(boolean(Raw::Text("true")), Ok(true));
         assert_eq!(boolean(Raw::Bool(false)), Ok(false));

@@ -9,8 +9,8 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-    UploadPart,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 use crate::model::report::Requests;
@@ -33,7 +33,14 @@ impl Counters {
     /// What was counted so far.
     pub fn read(&self) -> Requests {
         let n = |c: &AtomicU64| c.load(Ordering::Relaxed);
-        Requests { get: n(&self.get), put: n(&self.put), head: n(&self.head), list: n(&self.list), delete: n(&self.delete), copy: n(&self.copy) }
+        Requests {
+            get: n(&self.get),
+            put: n(&self.put),
+            head: n(&self.head),
+            list: n(&self.list),
+            delete: n(&self.delete),
+            copy: n(&self.copy),
+        }
     }
 }
 
@@ -101,15 +108,27 @@ impl fmt::Display for CountingStore {
 
 #[async_trait]
 impl ObjectStore for CountingStore {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         self.each(|c| &c.put);
         self.inner.put_opts(location, payload, opts).await
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.each(|c| &c.put);
         let inner = self.inner.put_multipart_opts(location, opts).await?;
-        Ok(Box::new(CountingUpload { inner, store: self.clone() }))
+        Ok(Box::new(CountingUpload {
+            inner,
+            store: self.clone(),
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -121,7 +140,10 @@ impl ObjectStore for CountingStore {
         self.inner.get_opts(location, options).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let this = self.clone();
         let mut n = 0_u64;
         let counted = locations.inspect(move |_| {
@@ -137,7 +159,11 @@ impl ObjectStore for CountingStore {
         self.paged(self.inner.list(prefix))
     }
 
-    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         self.paged(self.inner.list_with_offset(prefix, offset))
     }
 
@@ -155,10 +181,14 @@ impl ObjectStore for CountingStore {
 }
 
 impl CountingStore {
-    fn paged(&self, inner: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn paged(
+        &self,
+        inner: BoxStream<'static, Result<ObjectMeta>>,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         let this = self.clone();
         // The first page is asked for even when it comes back empty.
-        let first = stream::once(async move { this.each(|c| &c.list) }).filter_map(|()| async { None });
+        let first =
+            stream::once(async move { this.each(|c| &c.list) }).filter_map(|()| async { None });
         let this = self.clone();
         let mut n = 0_u64;
         let rest = inner.inspect(move |_| {

@@ -1,5 +1,5 @@
-//! AWS credentials and region from the standard chain (environment, profile, web identity, container, instance), for
-//! object_store, whose own chain knows no profiles.
+//! AWS credentials and region from the standard chain (environment, profile, web identity,
+//! container, instance), for object_store, whose own chain knows no profiles.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -36,7 +36,9 @@ pub struct Connection {
 
 /// The AWS configuration of this environment: region and credentials provider.
 pub async fn load(connection: &Connection) -> SdkConfig {
-    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https();
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
     if let Some(region) = &connection.region {
         loader = loader.region(Region::new(region.clone()));
@@ -52,13 +54,17 @@ pub async fn load(connection: &Connection) -> SdkConfig {
 pub struct Endpoint(Url);
 
 impl Endpoint {
-    /// Checks an address that `source` gives. What is no URL of the web would end the process deep in a client.
+    /// Checks an address that `source` gives. What is no URL of the web would end the process deep
+    /// in a client.
     ///
     /// # Errors
-    /// [`Error::Usage`], with the source and the right form. The value may hold a password and is not repeated.
+    /// [`Error::Usage`], with the source and the right form. The value may hold a password and is
+    /// not repeated.
     pub fn parse(text: &str, source: &str) -> Result<Self> {
         let wrong = |why: String| Error::Usage(format!("{source}: {why}"));
-        web_url(text.trim(), "http://minio:9000").map(Self).map_err(wrong)
+        web_url(text.trim(), "http://minio:9000")
+            .map(Self)
+            .map_err(wrong)
     }
 
     /// Its URL, without the slash that an address of a host alone ends in once it is parsed.
@@ -78,15 +84,23 @@ impl Endpoint {
 /// What is wrong with it, and `example` as the right form.
 pub fn web_url(text: &str, example: &str) -> Result<Url, String> {
     if !text.contains("://") {
-        return Err(format!("the address has no http:// or https:// before the host: use one like \"{example}\""));
+        return Err(format!(
+            "the address has no http:// or https:// before the host: use one like \"{example}\""
+        ));
     }
-    let url = Url::parse(text).map_err(|e| format!("this is not an address ({e}): use one like \"{example}\""))?;
+    let url = Url::parse(text)
+        .map_err(|e| format!("this is not an address ({e}): use one like \"{example}\""))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("`{}://` is not possible here: use http:// or https://", url.scheme()));
+        return Err(format!(
+            "`{}://` is not possible here: use http:// or https://",
+            url.scheme()
+        ));
     }
     match url.host_str() {
         Some(host) if !host.is_empty() => Ok(url),
-        _ => Err(format!("the address names no host: use one like \"{example}\"")),
+        _ => Err(format!(
+            "the address names no host: use one like \"{example}\""
+        )),
     }
 }
 
@@ -98,25 +112,35 @@ pub fn endpoint(aws: &SdkConfig, connection: &Connection) -> Result<Option<Endpo
     if let Some(own) = &connection.endpoint {
         return Endpoint::parse(own, "archive.endpoint").map(Some);
     }
-    // Before the SDK's own word, which knows neither the variable of S3 alone nor which of them it was.
-    let from_env = ENDPOINTS.iter().find_map(|name| Some((name, std::env::var(name).ok().filter(|v| !v.trim().is_empty())?)));
+    // Before the SDK's own word, which knows neither the variable of S3 alone nor which of them it
+    // was.
+    let from_env = ENDPOINTS.iter().find_map(|name| {
+        Some((
+            name,
+            std::env::var(name).ok().filter(|v| !v.trim().is_empty())?,
+        ))
+    });
     if let Some((name, url)) = from_env {
         return Endpoint::parse(&url, name).map(Some);
     }
-    aws.endpoint_url().map(|url| Endpoint::parse(url, "endpoint_url of the AWS profile")).transpose()
+    aws.endpoint_url()
+        .map(|url| Endpoint::parse(url, "endpoint_url of the AWS profile"))
+        .transpose()
 }
 
 /// The variables that name a server, the more special first.
 const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
 
-/// Whether a text can stand in a header of a request. What cannot would end the process deep in a client.
+/// Whether a text can stand in a header of a request. What cannot would end the process deep in a
+/// client.
 pub fn is_printable(text: &str) -> bool {
     text.bytes().all(|b| (b' '..=b'~').contains(&b))
 }
 
 /// Whether an environment variable says yes.
 pub fn flag(name: &str) -> bool {
-    std::env::var(name).is_ok_and(|v| matches!(v.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on"))
+    std::env::var(name)
+        .is_ok_and(|v| matches!(v.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on"))
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -145,7 +169,11 @@ struct Cached {
 impl ChainCredentials {
     /// Credentials from `provider`.
     pub fn new(provider: SharedCredentialsProvider, clock: Arc<dyn Clock>) -> Self {
-        Self { provider, clock, cached: Mutex::new(None) }
+        Self {
+            provider,
+            clock,
+            cached: Mutex::new(None),
+        }
     }
 }
 
@@ -160,9 +188,14 @@ fn why(mut error: &(dyn std::error::Error + 'static)) -> String {
     }
     match std::env::var("AWS_PROFILE") {
         Ok(profile) if !profile.is_empty() => {
-            format!("no credentials: profile `{profile}` of AWS_PROFILE has none, nor has the environment, a web identity, a container or an instance")
+            format!(
+                "no credentials: profile `{profile}` of AWS_PROFILE has none, nor has the \
+                 environment, a web identity, a container or an instance"
+            )
         }
-        _ => "no credentials: none in the environment, a profile, a web identity, a container or an instance".to_owned(),
+        _ => "no credentials: none in the environment, a profile, a web identity, a container or \
+              an instance"
+            .to_owned(),
     }
 }
 
@@ -178,22 +211,36 @@ impl CredentialProvider for ChainCredentials {
         {
             return Ok(Arc::clone(&c.credential));
         }
-        let fresh = self
-            .provider
-            .provide_credentials()
-            .await
-            .map_err(|e| object_store::Error::Unauthenticated { path: "AWS credential chain".to_owned(), source: why(&e).into() })?;
-        let parts = [("access key", Some(fresh.access_key_id())), ("session token", fresh.session_token())];
-        if let Some((part, _)) = parts.iter().find(|(_, value)| value.is_some_and(|v| !is_printable(v))) {
-            let why = format!("the {part} holds characters that no request can carry: copy it anew");
-            return Err(object_store::Error::Unauthenticated { path: "AWS credential chain".to_owned(), source: why.into() });
+        let fresh = self.provider.provide_credentials().await.map_err(|e| {
+            object_store::Error::Unauthenticated {
+                path: "AWS credential chain".to_owned(),
+                source: why(&e).into(),
+            }
+        })?;
+        let parts = [
+            ("access key", Some(fresh.access_key_id())),
+            ("session token", fresh.session_token()),
+        ];
+        if let Some((part, _)) = parts
+            .iter()
+            .find(|(_, value)| value.is_some_and(|v| !is_printable(v)))
+        {
+            let why =
+                format!("the {part} holds characters that no request can carry: copy it anew");
+            return Err(object_store::Error::Unauthenticated {
+                path: "AWS credential chain".to_owned(),
+                source: why.into(),
+            });
         }
         let credential = Arc::new(AwsCredential {
             key_id: fresh.access_key_id().to_owned(),
             secret_key: fresh.secret_access_key().to_owned(),
             token: fresh.session_token().map(str::to_owned),
         });
-        *cached = Some(Cached { credential: Arc::clone(&credential), expires: fresh.expiry() });
+        *cached = Some(Cached {
+            credential: Arc::clone(&credential),
+            expires: fresh.expiry(),
+        });
         Ok(credential)
     }
 }

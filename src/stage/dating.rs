@@ -1,4 +1,5 @@
-//! Which column dated a snapshot, where the manifest does not say it: its footer names the column by which it is sorted.
+//! Which column dated a snapshot, where the manifest does not say it: its footer names the column
+//! by which it is sorted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,14 +16,31 @@ use crate::parquet_io::source::fetch_footer;
 /// Footers that are read at once.
 const AT_ONCE: usize = 8;
 
-/// The columns that date the snapshots of which `head` does not say it, with one ranged GET each. What cannot be read, and what says nothing, is left out: nothing is
-/// known of its times then. The footers that are read at once may take `limit` bytes.
+/// The columns that date the snapshots of which `head` does not say it, with one ranged GET each.
+/// What cannot be read, and what says nothing, is left out: nothing is known of its times then. The
+/// footers that are read at once may take `limit` bytes.
 ///
 /// # Errors
-/// [`Error::Store`] where one cannot be fetched. Nothing may follow from that, least of all that a snapshot is to be rewritten.
-pub async fn columns(store: &Arc<dyn ObjectStore>, head: &Manifest, limit: u64) -> Result<BTreeMap<Key, String>> {
-    let unknown: Vec<Key> = head.snapshots.iter().filter(|s| s.dated_by.is_none()).map(|s| s.key.clone()).collect();
-    let reads = stream::iter(unknown).map(|key| async move { Ok::<_, Error>(column(store, &key, limit / AT_ONCE as u64).await?.map(|found| (key, found))) });
+/// [`Error::Store`] where one cannot be fetched. Nothing may follow from that, least of all that a
+/// snapshot is to be rewritten.
+pub async fn columns(
+    store: &Arc<dyn ObjectStore>,
+    head: &Manifest,
+    limit: u64,
+) -> Result<BTreeMap<Key, String>> {
+    let unknown: Vec<Key> = head
+        .snapshots
+        .iter()
+        .filter(|s| s.dated_by.is_none())
+        .map(|s| s.key.clone())
+        .collect();
+    let reads = stream::iter(unknown).map(|key| async move {
+        Ok::<_, Error>(
+            column(store, &key, limit / AT_ONCE as u64)
+                .await?
+                .map(|found| (key, found)),
+        )
+    });
     let found: Vec<_> = reads.buffered(AT_ONCE).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }
@@ -34,8 +52,11 @@ pub async fn columns(store: &Arc<dyn ObjectStore>, head: &Manifest, limit: u64) 
 pub async fn column(store: &Arc<dyn ObjectStore>, key: &str, limit: u64) -> Result<Option<String>> {
     let read = async {
         let (ident, tail) = fetch_footer(store.as_ref(), key, limit).await?;
-        let work = move || footer::sorted_by(&tail, ident.size, limit).map_err(|why| ident.bad(why));
-        tokio::task::spawn_blocking(work).await.map_err(|e| Error::local("cannot read a footer", e))?
+        let work =
+            move || footer::sorted_by(&tail, ident.size, limit).map_err(|why| ident.bad(why));
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| Error::local("cannot read a footer", e))?
     };
     match read.await {
         Err(e @ (Error::Input { .. } | Error::Gone(_))) => {

@@ -53,7 +53,10 @@ pub async fn tenants(store: &dyn ObjectStore) -> Result<Tenants> {
     if files.iter().any(|f| inputs::is_unnamed_folder(&f.key)) {
         name_odd_keys(store, &mut files).await?;
     }
-    let mut found = Tenants { root: files, ..Tenants::default() };
+    let mut found = Tenants {
+        root: files,
+        ..Tenants::default()
+    };
     let mut names = BTreeSet::new();
     for name in root {
         match Tenant::parse(&name) {
@@ -71,8 +74,14 @@ pub async fn tenants(store: &dyn ObjectStore) -> Result<Tenants> {
         }
         found.others.push(name);
     }
-    let links: BTreeSet<Tenant> = found.root.iter().filter_map(|f| Tenant::parse(&inputs::link(&f.key)?).ok()).collect();
-    found.refused.extend(links.iter().map(|t| TenantError::Link(t.to_string())));
+    let links: BTreeSet<Tenant> = found
+        .root
+        .iter()
+        .filter_map(|f| Tenant::parse(&inputs::link(&f.key)?).ok())
+        .collect();
+    found
+        .refused
+        .extend(links.iter().map(|t| TenantError::Link(t.to_string())));
     // A tenant whose last file expired may still have receipts to write and files to forget.
     let state = path(STATE_DIR)?;
     for name in list_folders(store, Some(&state)).await?.0 {
@@ -88,27 +97,54 @@ pub async fn tenants(store: &dyn ObjectStore) -> Result<Tenants> {
 }
 
 /// The folders in one, and its files.
-async fn list_folders(store: &dyn ObjectStore, below: Option<&Path>) -> Result<(Vec<String>, Vec<Listed>)> {
+async fn list_folders(
+    store: &dyn ObjectStore,
+    below: Option<&Path>,
+) -> Result<(Vec<String>, Vec<Listed>)> {
     let listing = store.list_with_delimiter(below).await;
     let listing = match listing {
         Ok(listing) => listing,
         // A directory that does not exist yet; S3 lists nothing.
-        Err(object_store::Error::NotFound { .. }) if below.is_some() => return Ok((Vec::new(), Vec::new())),
+        Err(object_store::Error::NotFound { .. }) if below.is_some() => {
+            return Ok((Vec::new(), Vec::new()));
+        }
         Err(e) => return Err(Error::store(format!("cannot list {store}"), e)),
     };
     // A folder without a plain name is no folder, but something to be told of.
-    let (odd, plain): (Vec<_>, Vec<_>) = listing.common_prefixes.into_iter().partition(|p| inputs::is_placeholder(p.as_ref()));
-    let odd = odd.into_iter().map(|p| Listed { key: p.into(), size: 0, etag: None, modified: DateTime::UNIX_EPOCH });
-    let folders = plain.iter().filter_map(|p| p.filename().map(str::to_owned)).collect();
-    Ok((folders, listing.objects.into_iter().map(listed).chain(odd).collect()))
+    let (odd, plain): (Vec<_>, Vec<_>) = listing
+        .common_prefixes
+        .into_iter()
+        .partition(|p| inputs::is_placeholder(p.as_ref()));
+    let odd = odd.into_iter().map(|p| Listed {
+        key: p.into(),
+        size: 0,
+        etag: None,
+        modified: DateTime::UNIX_EPOCH,
+    });
+    let folders = plain
+        .iter()
+        .filter_map(|p| p.filename().map(str::to_owned))
+        .collect();
+    Ok((
+        folders,
+        listing.objects.into_iter().map(listed).chain(odd).collect(),
+    ))
 }
 
-/// Keys in the root that begin with a slash are listed as a folder without a name: puts the first of them in its place. They come before every tenant's.
+/// Keys in the root that begin with a slash are listed as a folder without a name: puts the first
+/// of them in its place. They come before every tenant's.
 async fn name_odd_keys(store: &dyn ObjectStore, files: &mut Vec<Listed>) -> Result<()> {
     let is_odd = |key: &str| inputs::is_placeholder(key) && !key.contains('/');
     let before = Path::parse(".~").map_err(|e| Error::local("cannot list the root", e))?;
-    let odd = store.list_with_offset(None, &before).try_take_while(|m| std::future::ready(Ok(is_odd(m.location.as_ref())))).take(ODD_KEYS);
-    let odd: Vec<Listed> = odd.map_ok(listed).try_collect().await.map_err(|e| Error::store(format!("cannot list {store}"), e))?;
+    let odd = store
+        .list_with_offset(None, &before)
+        .try_take_while(|m| std::future::ready(Ok(is_odd(m.location.as_ref()))))
+        .take(ODD_KEYS);
+    let odd: Vec<Listed> = odd
+        .map_ok(listed)
+        .try_collect()
+        .await
+        .map_err(|e| Error::store(format!("cannot list {store}"), e))?;
     if !odd.is_empty() {
         files.retain(|f| !inputs::is_unnamed_folder(&f.key));
         files.extend(odd);
@@ -124,7 +160,10 @@ pub async fn has_root_log(store: &dyn ObjectStore) -> Result<bool> {
     match store.list(Some(&path(names::DELTA_LOG)?)).try_next().await {
         Ok(found) => Ok(found.is_some()),
         Err(object_store::Error::NotFound { .. }) => Ok(false),
-        Err(e) => Err(Error::store(format!("cannot list `{}`", names::DELTA_LOG), e)),
+        Err(e) => Err(Error::store(
+            format!("cannot list `{}`", names::DELTA_LOG),
+            e,
+        )),
     }
 }
 
@@ -134,7 +173,11 @@ pub async fn has_root_log(store: &dyn ObjectStore) -> Result<bool> {
 /// [`Error::Store`] where it cannot be listed to the end: half a listing is none.
 pub async fn list(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<Listed>> {
     let prefix = path(tenant.as_str())?;
-    let files = store.list(Some(&prefix)).map_ok(listed).try_collect::<Vec<_>>().await;
+    let files = store
+        .list(Some(&prefix))
+        .map_ok(listed)
+        .try_collect::<Vec<_>>()
+        .await;
     let mut files = files.map_err(|e| Error::store(format!("cannot list {store}/{tenant}"), e))?;
     // Stores order keys differently around `/`.
     files.sort_by(|a, b| a.key.cmp(&b.key));
@@ -153,7 +196,12 @@ pub async fn archived(archive: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<
 
 /// A store's entry as the model has it.
 pub fn listed(meta: object_store::ObjectMeta) -> Listed {
-    Listed { key: meta.location.into(), size: meta.size, etag: meta.e_tag, modified: meta.last_modified }
+    Listed {
+        key: meta.location.into(),
+        size: meta.size,
+        etag: meta.e_tag,
+        modified: meta.last_modified,
+    }
 }
 
 /// A receipt of an archive; or why what is stored there is none, in a sentence.
@@ -162,7 +210,13 @@ pub fn listed(meta: object_store::ObjectMeta) -> Listed {
 /// [`Error::Store`] where it cannot be fetched.
 pub async fn receipt(archive: &dyn ObjectStore, key: &str) -> Result<Result<Receipt, String>> {
     let failed = |e| Error::store(format!("cannot read the receipt `{key}`"), e);
-    let body = archive.get(&path(key)?).await.map_err(failed)?.bytes().await.map_err(failed)?;
+    let body = archive
+        .get(&path(key)?)
+        .await
+        .map_err(failed)?
+        .bytes()
+        .await
+        .map_err(failed)?;
     Ok(serde_json::from_slice(&body).map_err(|e| e.to_string()))
 }
 
@@ -172,29 +226,54 @@ type ListedVersion = (u64, DateTime<Utc>, Option<String>);
 async fn listed_versions(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<ListedVersion>> {
     let dir = path(&names::manifest_dir(tenant))?;
     let metas = store.list(Some(&dir)).try_collect::<Vec<_>>().await;
-    let metas = metas.map_err(|e| Error::store(format!("cannot list the manifests of tenant `{tenant}`"), e))?;
-    let version = |m: object_store::ObjectMeta| Some((names::parse_manifest_key(tenant, m.location.as_ref())?, m.last_modified, m.e_tag));
+    let metas = metas
+        .map_err(|e| Error::store(format!("cannot list the manifests of tenant `{tenant}`"), e))?;
+    let version = |m: object_store::ObjectMeta| {
+        Some((
+            names::parse_manifest_key(tenant, m.location.as_ref())?,
+            m.last_modified,
+            m.e_tag,
+        ))
+    };
     Ok(metas.into_iter().filter_map(version).collect())
 }
 
-/// The manifest versions of a tenant that a listing shows, with the store's time of their writing. In no order.
+/// The manifest versions of a tenant that a listing shows, with the store's time of their writing.
+/// In no order.
 ///
 /// # Errors
 /// [`Error::Store`] where they cannot be listed to the end.
-pub async fn versions(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<(u64, DateTime<Utc>)>> {
-    Ok(listed_versions(store, tenant).await?.into_iter().map(|(version, at, _)| (version, at)).collect())
+pub async fn versions(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+) -> Result<Vec<(u64, DateTime<Utc>)>> {
+    Ok(listed_versions(store, tenant)
+        .await?
+        .into_iter()
+        .map(|(version, at, _)| (version, at))
+        .collect())
 }
 
 /// One version of a tenant's manifest; none if there is no such object.
 ///
 /// # Errors
 /// [`Error::Store`] where it cannot be fetched, [`Error::Refused`] where it is not what it must be.
-pub async fn read_version(store: &dyn ObjectStore, tenant: &Tenant, version: u64) -> Result<Option<Manifest>> {
-    Ok(read_tagged(store, tenant, version).await?.map(|(manifest, _)| manifest))
+pub async fn read_version(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+    version: u64,
+) -> Result<Option<Manifest>> {
+    Ok(read_tagged(store, tenant, version)
+        .await?
+        .map(|(manifest, _)| manifest))
 }
 
 /// As [`read_version`], with the tag of what was read.
-async fn read_tagged(store: &dyn ObjectStore, tenant: &Tenant, version: u64) -> Result<Option<(Manifest, Option<String>)>> {
+async fn read_tagged(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+    version: u64,
+) -> Result<Option<(Manifest, Option<String>)>> {
     let key = names::manifest_key(tenant, version);
     let what = || format!("cannot read the manifest `{key}`");
     let reply = match store.get(&path(&key)?).await {
@@ -208,7 +287,8 @@ async fn read_tagged(store: &dyn ObjectStore, tenant: &Tenant, version: u64) -> 
     if body.len() as u64 != size {
         return Err(short_body(&key, body.len(), size));
     }
-    let manifest = decode(tenant, version, &body).map_err(|why| Error::Refused(format!("the manifest `{key}` {why}")))?;
+    let manifest = decode(tenant, version, &body)
+        .map_err(|why| Error::Refused(format!("the manifest `{key}` {why}")))?;
     Ok(Some((manifest, tag)))
 }
 
@@ -227,13 +307,22 @@ pub fn decode(tenant: &Tenant, version: u64, body: &[u8]) -> Result<Manifest, St
     let damaged = |e| format!("is damaged ({e}): restore it from a backup or a bucket version");
     let envelope: Envelope = serde_json::from_slice(body).map_err(damaged)?;
     if envelope.min_reader > FORMAT {
-        return Err(format!("was written by {} and needs a newer icepack (format {}, this one reads {FORMAT}): upgrade", envelope.writer, envelope.min_reader));
+        return Err(format!(
+            "was written by {} and needs a newer icepack (format {}, this one reads {FORMAT}): \
+             upgrade",
+            envelope.writer, envelope.min_reader
+        ));
     }
     let manifest: Manifest = serde_json::from_slice(body).map_err(damaged)?;
     if manifest.tenant != *tenant || manifest.version != version {
-        return Err(format!("says that it is version {} of tenant `{}`: somebody moved or edited it", manifest.version, manifest.tenant));
+        return Err(format!(
+            "says that it is version {} of tenant `{}`: somebody moved or edited it",
+            manifest.version, manifest.tenant
+        ));
     }
-    manifest.check_paths().map_err(|why| format!("names what it may not: {why}"))?;
+    manifest
+        .check_paths()
+        .map_err(|why| format!("names what it may not: {why}"))?;
     Ok(manifest)
 }
 
@@ -243,26 +332,43 @@ pub fn decode(tenant: &Tenant, version: u64, body: &[u8]) -> Result<Manifest, St
 ///
 /// # Errors
 /// As [`read_version`].
-pub async fn head(store: &dyn ObjectStore, tenant: &Tenant, at_least: u64) -> Result<Option<Manifest>> {
+pub async fn head(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+    at_least: u64,
+) -> Result<Option<Manifest>> {
     for _ in 0..LIVE_TRIES {
         let listed = listed_versions(store, tenant).await?;
-        let (mut newest, mut tag) = listed.into_iter().max_by_key(|(v, ..)| *v).map_or((0, None), |(v, _, tag)| (v, tag));
+        let (mut newest, mut tag) = listed
+            .into_iter()
+            .max_by_key(|(v, ..)| *v)
+            .map_or((0, None), |(v, _, tag)| (v, tag));
         if at_least > newest {
             (newest, tag) = (at_least, None);
         }
         if newest == 0 {
             return Ok(None);
         }
-        // Where it is not there, it was pruned between the listing and the read: there is a newer one.
+        // Where it is not there, it was pruned between the listing and the read: there is a newer
+        // one.
         if let Some((manifest, found)) = read_tagged(store, tenant, newest).await? {
-            // Another manifest may stand under this number by now: pruned in between, then put again by a run that slept. That one is in nobody's line,
-            // and deleting what it "retired" would lose rows. The tag tells (each manifest has its own commit id); and what is still the highest number was never pruned.
-            if Sameness::of(tag.as_deref(), found.as_deref()).is_same() || versions(store, tenant).await?.iter().all(|(v, _)| *v <= newest) {
+            // Another manifest may stand under this number by now: pruned in between, then put
+            // again by a run that slept. That one is in nobody's line, and deleting
+            // what it "retired" would lose rows. The tag tells (each manifest has its own commit
+            // id); and what is still the highest number was never pruned.
+            if Sameness::of(tag.as_deref(), found.as_deref()).is_same()
+                || versions(store, tenant)
+                    .await?
+                    .iter()
+                    .all(|(v, _)| *v <= newest)
+            {
                 return Ok(Some(manifest));
             }
         }
     }
-    Err(Error::Conflict(format!("the manifests of tenant `{tenant}` change faster than they can be read")))
+    Err(Error::Conflict(format!(
+        "the manifests of tenant `{tenant}` change faster than they can be read"
+    )))
 }
 
 /// An inventory, and what of the listing is not in it.
@@ -293,25 +399,49 @@ impl Looked {
 /// As [`head`] and [`list`].
 pub async fn inventory(store: &dyn ObjectStore, tenant: &Tenant, rules: &Rules) -> Result<Looked> {
     let mut newest = head(store, tenant, 0).await?;
-    // The order matters: a file in a listing taken after head was read, and not retired by head, was not compacted by it.
+    // The order matters: a file in a listing taken after head was read, and not retired by head,
+    // was not compacted by it.
     let mut listing = rules.sort(tenant, newest.as_ref(), list(store, tenant).await?);
-    if newest.is_none() && listing.listing.iter().any(|f| names::is_output(tenant, &f.key)) {
-        // Lost its manifest, or another run began the tenant just now: its manifest came before its outputs, so it can be seen by now.
+    if newest.is_none()
+        && listing
+            .listing
+            .iter()
+            .any(|f| names::is_output(tenant, &f.key))
+    {
+        // Lost its manifest, or another run began the tenant just now: its manifest came before its
+        // outputs, so it can be seen by now.
         newest = head(store, tenant, 0).await?;
         listing = rules.sort(tenant, newest.as_ref(), list(store, tenant).await?);
     }
     let Sorted { listing, left } = listing;
-    Ok(Looked { inventory: Inventory { head: newest, listing }, left })
+    Ok(Looked {
+        inventory: Inventory {
+            head: newest,
+            listing,
+        },
+        left,
+    })
 }
 
-/// Head and a listing that it can be believed by: each snapshot that head names was seen, and nothing is somebody else's. With what was left out of it.
+/// Head and a listing that it can be believed by: each snapshot that head names was seen, and
+/// nothing is somebody else's. With what was left out of it.
 ///
 /// # Errors
-/// As [`inventory`]; [`Error::Refused`] where a snapshot is not in the store, or head was put again after outputs that it does not know, and head is head all the same.
-pub async fn evidence(store: &Arc<dyn ObjectStore>, tenant: &Tenant, rules: &Rules) -> Result<(Evidence, Left)> {
+/// As [`inventory`]; [`Error::Refused`] where a snapshot is not in the store, or head was put again
+/// after outputs that it does not know, and head is head all the same.
+pub async fn evidence(
+    store: &Arc<dyn ObjectStore>,
+    tenant: &Tenant,
+    rules: &Rules,
+) -> Result<(Evidence, Left)> {
     for _ in 0..LIVE_TRIES {
-        let (found, left) = inventory(store.as_ref(), tenant, rules).await?.own(tenant)?;
-        let unlisted: Vec<Key> = evidence::unlisted(&found).into_iter().map(|s| s.key.clone()).collect();
+        let (found, left) = inventory(store.as_ref(), tenant, rules)
+            .await?
+            .own(tenant)?;
+        let unlisted: Vec<Key> = evidence::unlisted(&found)
+            .into_iter()
+            .map(|s| s.key.clone())
+            .collect();
         // A listing may be late, an answer about one object is not.
         let seen = present(store, unlisted).await?;
         let version = found.head.as_ref().map(|m| (m.version, m.commit_id));
@@ -322,11 +452,17 @@ pub async fn evidence(store: &Arc<dyn ObjectStore>, tenant: &Tenant, rules: &Rul
             Err(missing) => evidence::refusal(tenant, version.map_or(0, |(v, _)| v), &missing),
         };
         // Another run may have merged and deleted them since head was read.
-        if head(store.as_ref(), tenant, 0).await?.map(|m| (m.version, m.commit_id)) == version {
+        if head(store.as_ref(), tenant, 0)
+            .await?
+            .map(|m| (m.version, m.commit_id))
+            == version
+        {
             return Err(Error::Refused(why));
         }
     }
-    Err(Error::Conflict(format!("tenant `{tenant}` was committed to all the time: no consistent view could be taken")))
+    Err(Error::Conflict(format!(
+        "tenant `{tenant}` was committed to all the time: no consistent view could be taken"
+    )))
 }
 
 /// Those of `keys` that are there. Each is asked for.
@@ -339,7 +475,8 @@ pub async fn present(store: &Arc<dyn ObjectStore>, keys: Vec<Key>) -> Result<BTr
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Those of `keys` that are gone for certain. Each is asked for; of what lies behind a link by now nothing is known.
+/// Those of `keys` that are gone for certain. Each is asked for; of what lies behind a link by now
+/// nothing is known.
 ///
 /// # Errors
 /// As [`present`].
@@ -358,10 +495,25 @@ pub async fn gone(store: &Arc<dyn ObjectStore>, keys: Vec<Key>) -> Result<BTreeS
     Ok(gone.into_iter().flatten().collect())
 }
 
-/// Outputs that say that head is an older manifest. The store is asked for head's time only where there are some that could.
-async fn overtaken(store: &dyn ObjectStore, tenant: &Tenant, found: &Inventory) -> Result<Vec<Key>> {
-    let Some(head) = found.head.as_ref().filter(|_| !evidence::younger(found).is_empty()) else { return Ok(Vec::new()) };
-    let put_at = versions(store, tenant).await?.into_iter().find(|(version, _)| *version == head.version).map(|(_, at)| at);
+/// Outputs that say that head is an older manifest. The store is asked for head's time only where
+/// there are some that could.
+async fn overtaken(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+    found: &Inventory,
+) -> Result<Vec<Key>> {
+    let Some(head) = found
+        .head
+        .as_ref()
+        .filter(|_| !evidence::younger(found).is_empty())
+    else {
+        return Ok(Vec::new());
+    };
+    let put_at = versions(store, tenant)
+        .await?
+        .into_iter()
+        .find(|(version, _)| *version == head.version)
+        .map(|(_, at)| at);
     Ok(put_at.map_or_else(Vec::new, |at| evidence::overtaken(found, at)))
 }
 
@@ -373,20 +525,32 @@ async fn is_there(store: Arc<dyn ObjectStore>, key: Key) -> Result<Option<Key>> 
     }
 }
 
-/// An inventory of which head is still head after the listing: what a reader may take for the live view.
+/// An inventory of which head is still head after the listing: what a reader may take for the live
+/// view.
 ///
 /// # Errors
 /// As [`inventory`]; [`Error::Conflict`] where head never rests.
-pub async fn live_inventory(store: &Arc<dyn ObjectStore>, tenant: &Tenant, rules: &Rules) -> Result<Looked> {
+pub async fn live_inventory(
+    store: &Arc<dyn ObjectStore>,
+    tenant: &Tenant,
+    rules: &Rules,
+) -> Result<Looked> {
     for _ in 0..LIVE_TRIES {
         let found = inventory(store.as_ref(), tenant, rules).await?;
         let version = found.inventory.head.as_ref().map_or(0, |m| m.version);
-        let newest = versions(store.as_ref(), tenant).await?.iter().map(|(v, _)| *v).max().unwrap_or(0);
+        let newest = versions(store.as_ref(), tenant)
+            .await?
+            .iter()
+            .map(|(v, _)| *v)
+            .max()
+            .unwrap_or(0);
         if newest == version {
             return Ok(found);
         }
     }
-    Err(Error::Conflict(format!("tenant `{tenant}` was committed to all the time: no consistent view could be taken")))
+    Err(Error::Conflict(format!(
+        "tenant `{tenant}` was committed to all the time: no consistent view could be taken"
+    )))
 }
 
 #[cfg(test)]

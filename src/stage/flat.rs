@@ -1,4 +1,5 @@
-//! Lists many tenants at once, where a store lists in the order of keys. What it shows is a hint: [`crate::plan::flat`] says what that means.
+//! Lists many tenants at once, where a store lists in the order of keys. What it shows is a hint:
+//! [`crate::plan::flat`] says what that means.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -14,7 +15,8 @@ use crate::error::{Error, Result};
 use crate::model::names::{self, STATE_DIR, Tenant};
 use crate::plan::flat::{Hint, Range, prefix};
 
-/// A tenant with more files is looked at: its hint would be memory, and its own listing adds little to the requests.
+/// A tenant with more files is looked at: its hint would be memory, and its own listing adds little
+/// to the requests.
 const MOST: usize = 500;
 
 /// What a flat listing gave of one tenant.
@@ -36,7 +38,8 @@ impl Glimpse {
     }
 }
 
-/// Every tenant of `range`, in order. Where the listing fails, or is not in order, all of them are unknown: it can show half of a tenant then.
+/// Every tenant of `range`, in order. Where the listing fails, or is not in order, all of them are
+/// unknown: it can show half of a tenant then.
 pub async fn glimpses(store: &dyn ObjectStore, range: &Range) -> Vec<Glimpse> {
     let found = match newest(store, range).await {
         Ok(newest) => hints(store, range, &newest).await,
@@ -49,11 +52,20 @@ pub async fn glimpses(store: &dyn ObjectStore, range: &Range) -> Vec<Glimpse> {
             // Some stores always do, and nothing is wrong with them.
             _ => tracing::debug!(tenants, "tenants are looked at one by one: {e}"),
         }
-        range.tenants.iter().cloned().map(Glimpse::Unknown).collect()
+        range
+            .tenants
+            .iter()
+            .cloned()
+            .map(Glimpse::Unknown)
+            .collect()
     })
 }
 
-async fn hints(store: &dyn ObjectStore, range: &Range, newest: &HashMap<Tenant, u64>) -> Result<Vec<Glimpse>> {
+async fn hints(
+    store: &dyn ObjectStore,
+    range: &Range,
+    newest: &HashMap<Tenant, u64>,
+) -> Result<Vec<Glimpse>> {
     let mut keys: Option<Ordered> = None;
     let mut found = Vec::with_capacity(range.tenants.len());
     for tenant in &range.tenants {
@@ -64,7 +76,10 @@ async fn hints(store: &dyn ObjectStore, range: &Range, newest: &HashMap<Tenant, 
         };
         let mut files = Vec::new();
         // What comes before it is in no tenant of the range.
-        while let Some(meta) = from.next_if(|key| *key < *own || key.starts_with(&own)).await? {
+        while let Some(meta) = from
+            .next_if(|key| *key < *own || key.starts_with(&own))
+            .await?
+        {
             if meta.location.as_ref().starts_with(&own) {
                 files.push(listed(meta));
             }
@@ -79,20 +94,32 @@ async fn hints(store: &dyn ObjectStore, range: &Range, newest: &HashMap<Tenant, 
         // A folder that a listing showed, and no file in it, is something to look at.
         let is_known = (1..=MOST).contains(&files.len());
         let version = newest.get(tenant).copied().unwrap_or(0);
-        found.push(if is_known { Glimpse::Hint(Hint::new(tenant.clone(), version, files)) } else { Glimpse::Unknown(tenant.clone()) });
+        found.push(if is_known {
+            Glimpse::Hint(Hint::new(tenant.clone(), version, files))
+        } else {
+            Glimpse::Unknown(tenant.clone())
+        });
     }
     Ok(found)
 }
 
 /// The newest manifest that a listing shows of each tenant that has one.
 async fn newest(store: &dyn ObjectStore, range: &Range) -> Result<HashMap<Tenant, u64>> {
-    let Some(first) = range.tenants.first() else { return Ok(HashMap::new()) };
+    let Some(first) = range.tenants.first() else {
+        return Ok(HashMap::new());
+    };
     let end = range.end.as_ref().map(|end| format!("{STATE_DIR}/{end}"));
     let mut keys = Ordered::from(store, Some(STATE_DIR), first.as_str())?;
     let mut found = HashMap::new();
-    while let Some(meta) = keys.next_if(|key| end.as_ref().is_none_or(|end| *key < **end)).await? {
+    while let Some(meta) = keys
+        .next_if(|key| end.as_ref().is_none_or(|end| *key < **end))
+        .await?
+    {
         let key = meta.location.as_ref();
-        let tenant = key.strip_prefix(STATE_DIR).and_then(|k| k.strip_prefix('/')?.split('/').next()).map(Tenant::parse);
+        let tenant = key
+            .strip_prefix(STATE_DIR)
+            .and_then(|k| k.strip_prefix('/')?.split('/').next())
+            .map(Tenant::parse);
         let Some(Ok(tenant)) = tenant else { continue };
         if let Some(version) = names::parse_manifest_key(&tenant, key) {
             let known = found.entry(tenant).or_insert(version);
@@ -109,24 +136,34 @@ struct Ordered {
 }
 
 impl Ordered {
-    /// Below `dir`, from the keys of the folder `first` on. Some that come just before them may be there too.
+    /// Below `dir`, from the keys of the folder `first` on. Some that come just before them may be
+    /// there too.
     fn from(store: &dyn ObjectStore, dir: Option<&str>, first: &str) -> Result<Self> {
         // `.` comes just before `/`, so hardly anything is between this and the folder's own keys.
         let offset = dir.map_or_else(|| format!("{first}.~"), |dir| format!("{dir}/{first}.~"));
-        let offset = Path::parse(offset).map_err(|e| Error::local("cannot list from a tenant on", e))?;
+        let offset =
+            Path::parse(offset).map_err(|e| Error::local("cannot list from a tenant on", e))?;
         let dir = dir.map(path).transpose()?;
-        Ok(Self { metas: Box::pin(store.list_with_offset(dir.as_ref(), &offset).peekable()), last: String::new() })
+        Ok(Self {
+            metas: Box::pin(store.list_with_offset(dir.as_ref(), &offset).peekable()),
+            last: String::new(),
+        })
     }
 
     /// The next key, if it is there and `wanted`. Pages are only asked for as far as that goes.
     async fn next_if(&mut self, wanted: impl Fn(&str) -> bool) -> Result<Option<ObjectMeta>> {
         match self.metas.as_mut().peek().await {
-            Some(Ok(meta)) if *meta.location.as_ref() < *self.last => {
-                Err(Error::local("cannot list many tenants at once", format!("`{}` is listed after `{}`", meta.location, self.last)))
-            }
+            Some(Ok(meta)) if *meta.location.as_ref() < *self.last => Err(Error::local(
+                "cannot list many tenants at once",
+                format!("`{}` is listed after `{}`", meta.location, self.last),
+            )),
             Some(Ok(meta)) if !wanted(meta.location.as_ref()) => Ok(None),
             _ => {
-                let meta = self.metas.try_next().await.map_err(|e| Error::store("cannot list many tenants at once", e))?;
+                let meta = self
+                    .metas
+                    .try_next()
+                    .await
+                    .map_err(|e| Error::store("cannot list many tenants at once", e))?;
                 if let Some(meta) = &meta {
                     meta.location.as_ref().clone_into(&mut self.last);
                 }

@@ -1,7 +1,9 @@
 //! A directory as a store that follows no link.
 //!
-//! object_store's own walks along links: what lies behind one, in another tenant or outside the store, would be an input and be deleted. And it ends a listing at the
-//! first name that is no key. Here an entry that no plain key names is listed as a placeholder ([`Odd`]), and the listing goes on.
+//! object_store's own walks along links: what lies behind one, in another tenant or outside the
+//! store, would be an input and be deleted. And it ends a listing at the first name that is no key.
+//! Here an entry that no plain key names is listed as a placeholder ([`Odd`]), and the listing goes
+//! on.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -20,8 +22,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    RenameOptions, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
 use crate::model::inputs::Odd;
@@ -37,12 +39,16 @@ pub struct PlainDirectory {
 }
 
 impl PlainDirectory {
-    /// The directory `root`, which `inner` is of. That it is itself reached by a link is its owner's choice.
+    /// The directory `root`, which `inner` is of. That it is itself reached by a link is its
+    /// owner's choice.
     ///
     /// # Errors
     /// Where it cannot be found.
     pub fn new(inner: LocalFileSystem, root: &FsPath) -> std::io::Result<Self> {
-        Ok(Self { inner, root: Arc::new(root.canonicalize()?) })
+        Ok(Self {
+            inner,
+            root: Arc::new(root.canonicalize()?),
+        })
     }
 
     fn check(&self, key: &Path) -> Result<()> {
@@ -72,9 +78,17 @@ pub fn link_on_the_way(root: &FsPath, key: &str) -> Option<PathBuf> {
 }
 
 fn check(root: &FsPath, key: &Path) -> Result<()> {
-    let Some(link) = link_on_the_way(root, key.as_ref()) else { return Ok(()) };
-    let why = BehindLink(format!("`{key}` lies behind the link `{}`: links are not followed, move the files themselves here", link.display()));
-    Err(Error::Generic { store: "directory", source: Box::new(why) })
+    let Some(link) = link_on_the_way(root, key.as_ref()) else {
+        return Ok(());
+    };
+    let why = BehindLink(format!(
+        "`{key}` lies behind the link `{}`: links are not followed, move the files themselves here",
+        link.display()
+    ));
+    Err(Error::Generic {
+        store: "directory",
+        source: Box::new(why),
+    })
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -106,8 +120,14 @@ impl Walk {
         if let Some(prefix) = prefix {
             check(root, &Path::parse(prefix)?)?;
         }
-        let mut walk = Self { open: Vec::new(), shallow };
-        walk.enter(&prefix.map_or_else(|| root.to_owned(), |p| root.join(p)), prefix.map_or_else(String::new, |p| format!("{p}/")))?;
+        let mut walk = Self {
+            open: Vec::new(),
+            shallow,
+        };
+        walk.enter(
+            &prefix.map_or_else(|| root.to_owned(), |p| root.join(p)),
+            prefix.map_or_else(String::new, |p| format!("{p}/")),
+        )?;
         Ok(walk)
     }
 
@@ -130,12 +150,24 @@ impl Walk {
         let name = entry.file_name();
         let odd = |odd: Odd, size| {
             let segment = odd.segment(name.as_encoded_bytes());
-            Ok(Some(Found::File(ObjectMeta { size, ..meta(Path::parse(format!("{before}{segment}"))?, &metadata) })))
+            Ok(Some(Found::File(ObjectMeta {
+                size,
+                ..meta(Path::parse(format!("{before}{segment}"))?, &metadata)
+            })))
         };
         if metadata.is_symlink() {
             return odd(Odd::Link, 0);
         }
-        let Some(key) = plain(before, &name) else { return odd(Odd::Key, if metadata.is_file() { metadata.len() } else { 0 }) };
+        let Some(key) = plain(before, &name) else {
+            return odd(
+                Odd::Key,
+                if metadata.is_file() {
+                    metadata.len()
+                } else {
+                    0
+                },
+            );
+        };
         if metadata.is_dir() {
             if self.shallow {
                 return Ok(Some(Found::Folder(key)));
@@ -159,7 +191,9 @@ impl Iterator for Walk {
                 continue;
             };
             let before = before.clone();
-            let met = entry.map_err(|e| unreadable(FsPath::new(&before), e)).and_then(|entry| self.meet(&entry, &before));
+            let met = entry
+                .map_err(|e| unreadable(FsPath::new(&before), e))
+                .and_then(|entry| self.meet(&entry, &before));
             if let Some(found) = met.transpose() {
                 return Some(found);
             }
@@ -168,22 +202,35 @@ impl Iterator for Walk {
 }
 
 fn unreadable(path: &FsPath, e: std::io::Error) -> Error {
-    Error::Generic { store: "directory", source: format!("cannot read `{}`: {e}", path.display()).into() }
+    Error::Generic {
+        store: "directory",
+        source: format!("cannot read `{}`: {e}", path.display()).into(),
+    }
 }
 
 /// The key of the entry `name`; none where no key means it.
 fn plain(before: &str, name: &OsStr) -> Option<Path> {
     let key = format!("{before}{}", name.to_str()?);
-    Path::parse(&key).ok().filter(|path| path.as_ref() == key && !key.chars().any(char::is_control))
+    Path::parse(&key)
+        .ok()
+        .filter(|path| path.as_ref() == key && !key.chars().any(char::is_control))
 }
 
 fn is_staged(name: &OsStr) -> bool {
-    name.to_str().and_then(|n| n.split_once('#')).is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    name.to_str()
+        .and_then(|n| n.split_once('#'))
+        .is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn meta(location: Path, found: &Metadata) -> ObjectMeta {
     let modified = found.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-    ObjectMeta { location, last_modified: modified.into(), size: found.len(), e_tag: Some(tag(found, modified)), version: None }
+    ObjectMeta {
+        location,
+        last_modified: modified.into(),
+        size: found.len(),
+        e_tag: Some(tag(found, modified)),
+        version: None,
+    }
 }
 
 /// As object_store makes it: a test holds the two together.
@@ -192,7 +239,10 @@ fn tag(found: &Metadata, modified: SystemTime) -> String {
     let inode = std::os::unix::fs::MetadataExt::ino(found);
     #[cfg(not(unix))]
     let inode = 0_u64;
-    let micros = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
+    let micros = modified
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_micros();
     format!("\"{inode:x}-{micros:x}-{:x}\"", found.len())
 }
 
@@ -214,17 +264,29 @@ fn files(walk: Result<Walk>) -> BoxStream<'static, Result<ObjectMeta>> {
         Found::File(meta) => Some(meta),
         Found::Folder(_) => None,
     };
-    chunks.try_flatten().try_filter_map(move |found| std::future::ready(Ok(file(found)))).boxed()
+    chunks
+        .try_flatten()
+        .try_filter_map(move |found| std::future::ready(Ok(file(found))))
+        .boxed()
 }
 
 #[async_trait]
 impl ObjectStore for PlainDirectory {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         self.check(location)?;
         self.inner.put_opts(location, payload, opts).await
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.check(location)?;
         self.inner.put_multipart_opts(location, opts).await
     }
@@ -239,9 +301,13 @@ impl ObjectStore for PlainDirectory {
         self.inner.get_ranges(location, ranges).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let root = Arc::clone(&self.root);
-        let checked = locations.map(move |location| location.and_then(|key| check(&root, &key).map(|()| key)));
+        let checked = locations
+            .map(move |location| location.and_then(|key| check(&root, &key).map(|()| key)));
         self.inner.delete_stream(checked.boxed())
     }
 
@@ -249,9 +315,15 @@ impl ObjectStore for PlainDirectory {
         files(Walk::below(&self.root, prefix, false))
     }
 
-    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         let offset = offset.clone();
-        self.list(prefix).try_filter(move |meta| std::future::ready(meta.location > offset)).boxed()
+        self.list(prefix)
+            .try_filter(move |meta| std::future::ready(meta.location > offset))
+            .boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -265,7 +337,11 @@ impl ObjectStore for PlainDirectory {
                 }
             }
             common_prefixes.sort();
-            Ok(ListResult { common_prefixes, objects, extensions: Default::default() })
+            Ok(ListResult {
+                common_prefixes,
+                objects,
+                extensions: Default::default(),
+            })
         });
         read.await.map_err(|source| Error::JoinError { source })?
     }
@@ -299,7 +375,12 @@ mod tests {
 
     async fn listed(store: &dyn ObjectStore, prefix: Option<&str>) -> Vec<String> {
         let prefix = prefix.map(Path::from);
-        let mut keys: Vec<String> = store.list(prefix.as_ref()).map_ok(|m| m.location.to_string()).try_collect().await.unwrap();
+        let mut keys: Vec<String> = store
+            .list(prefix.as_ref())
+            .map_ok(|m| m.location.to_string())
+            .try_collect()
+            .await
+            .unwrap();
         keys.sort();
         keys
     }
@@ -307,7 +388,12 @@ mod tests {
     /// A store with two tenants, and a folder beside it.
     fn world() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        for (key, text) in [("store/acme/a.parquet", "a"), ("store/acme/deep/b.parquet", "bb"), ("store/globex/g.parquet", "g"), ("precious/p.parquet", "p")] {
+        for (key, text) in [
+            ("store/acme/a.parquet", "a"),
+            ("store/acme/deep/b.parquet", "bb"),
+            ("store/globex/g.parquet", "g"),
+            ("precious/p.parquet", "p"),
+        ] {
             let path = dir.path().join(key);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
@@ -319,21 +405,53 @@ mod tests {
     async fn plain_files_are_listed_as_object_store_lists_them() {
         let dir = world();
         let root = dir.path().join("store");
-        for odd in ["acme/half.parquet#1", "acme/half#x", "acme/ü 日本.parquet", "acme/%2f#.parquet"] {
+        for odd in [
+            "acme/half.parquet#1",
+            "acme/half#x",
+            "acme/ü 日本.parquet",
+            "acme/%2f#.parquet",
+        ] {
             std::fs::write(root.join(odd), "x").unwrap();
         }
-        let (ours, theirs) = (store(&root), LocalFileSystem::new_with_prefix(&root).unwrap());
-        for prefix in [None, Some("acme"), Some("acme/deep"), Some("nobody"), Some("acme/a.parquet")] {
+        let (ours, theirs) = (
+            store(&root),
+            LocalFileSystem::new_with_prefix(&root).unwrap(),
+        );
+        for prefix in [
+            None,
+            Some("acme"),
+            Some("acme/deep"),
+            Some("nobody"),
+            Some("acme/a.parquet"),
+        ] {
             let at = prefix.map(Path::from);
-            let (mut a, mut b): (Vec<_>, Vec<_>) = (ours.list(at.as_ref()).try_collect().await.unwrap(), theirs.list(at.as_ref()).try_collect().await.unwrap());
+            let (mut a, mut b): (Vec<_>, Vec<_>) = (
+                ours.list(at.as_ref()).try_collect().await.unwrap(),
+                theirs.list(at.as_ref()).try_collect().await.unwrap(),
+            );
             a.sort_by(|x, y| x.location.cmp(&y.location));
             b.sort_by(|x, y| x.location.cmp(&y.location));
             assert_eq!(a, b, "{prefix:?}");
         }
-        let (a, b) = (ours.list_with_delimiter(None).await.unwrap(), theirs.list_with_delimiter(None).await.unwrap());
-        assert_eq!((a.common_prefixes, a.objects), (b.common_prefixes, b.objects));
-        let after: Vec<_> = ours.list_with_offset(None, &Path::from("acme/half")).map_ok(|m| m.location).try_collect().await.unwrap();
-        assert!(!after.contains(&Path::from("acme/a.parquet")) && after.contains(&Path::from("globex/g.parquet")), "{after:?}");
+        let (a, b) = (
+            ours.list_with_delimiter(None).await.unwrap(),
+            theirs.list_with_delimiter(None).await.unwrap(),
+        );
+        assert_eq!(
+            (a.common_prefixes, a.objects),
+            (b.common_prefixes, b.objects)
+        );
+        let after: Vec<_> = ours
+            .list_with_offset(None, &Path::from("acme/half"))
+            .map_ok(|m| m.location)
+            .try_collect()
+            .await
+            .unwrap();
+        assert!(
+            !after.contains(&Path::from("acme/a.parquet"))
+                && after.contains(&Path::from("globex/g.parquet")),
+            "{after:?}"
+        );
     }
 
     #[tokio::test]
@@ -350,24 +468,70 @@ mod tests {
         }
         symlink(&precious, root.join("initech")).unwrap();
         let store = store(&root);
-        let shown: Vec<String> = listed(&store, Some("acme")).await.iter().map(|k| shown(k)).collect();
-        assert_eq!(shown, ["acme/f.parquet", "acme/loop", "acme/other", "acme/out", "acme/a.parquet", "acme/deep/b.parquet"]);
+        let shown: Vec<String> = listed(&store, Some("acme"))
+            .await
+            .iter()
+            .map(|k| shown(k))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "acme/f.parquet",
+                "acme/loop",
+                "acme/other",
+                "acme/out",
+                "acme/a.parquet",
+                "acme/deep/b.parquet"
+            ]
+        );
         let folders = store.list_with_delimiter(None).await.unwrap();
-        assert_eq!(folders.common_prefixes, [Path::from("acme"), Path::from("globex")]);
-        for key in ["acme/out/p.parquet", "acme/other/g.parquet", "acme/loop/a.parquet", "acme/f.parquet", "initech/p.parquet"] {
+        assert_eq!(
+            folders.common_prefixes,
+            [Path::from("acme"), Path::from("globex")]
+        );
+        for key in [
+            "acme/out/p.parquet",
+            "acme/other/g.parquet",
+            "acme/loop/a.parquet",
+            "acme/f.parquet",
+            "initech/p.parquet",
+        ] {
             let key = Path::from(key);
             let said = store.get(&key).await.unwrap_err().to_string();
             assert!(said.contains("lies behind the link"), "{said}");
             assert!(store.put(&key, "new".into()).await.is_err(), "{key}");
             assert!(store.delete(&key).await.is_err(), "{key}");
-            assert!(store.copy(&Path::from("acme/a.parquet"), &key).await.is_err() && store.copy(&key, &Path::from("acme/c.parquet")).await.is_err());
+            assert!(
+                store
+                    .copy(&Path::from("acme/a.parquet"), &key)
+                    .await
+                    .is_err()
+                    && store
+                        .copy(&key, &Path::from("acme/c.parquet"))
+                        .await
+                        .is_err()
+            );
         }
-        assert!(store.list(Some(&Path::from("initech"))).try_collect::<Vec<_>>().await.is_err(), "an empty listing would be a lie");
+        assert!(
+            store
+                .list(Some(&Path::from("initech")))
+                .try_collect::<Vec<_>>()
+                .await
+                .is_err(),
+            "an empty listing would be a lie"
+        );
         assert_eq!(std::fs::read(precious.join("p.parquet")).unwrap(), b"p");
         assert_eq!(std::fs::read(root.join("globex/g.parquet")).unwrap(), b"g");
         // A store that is itself reached by a link is read as ever.
         symlink(&root, dir.path().join("alias")).unwrap();
-        assert_eq!(listed(&super::tests::store(&dir.path().join("alias")), Some("globex")).await, ["globex/g.parquet"]);
+        assert_eq!(
+            listed(
+                &super::tests::store(&dir.path().join("alias")),
+                Some("globex")
+            )
+            .await,
+            ["globex/g.parquet"]
+        );
     }
 
     #[tokio::test]
@@ -380,6 +544,16 @@ mod tests {
         std::fs::create_dir(root.join("acme").join(OsStr::from_bytes(b"d\xff"))).unwrap();
         let found = listed(&store(&root), Some("acme")).await;
         let shown: Vec<String> = found.iter().map(|k| shown(k)).collect();
-        assert_eq!(shown, ["acme/a\nb.parquet", "acme/caf\u{fffd}.parquet", "acme/d\u{fffd}", "acme/tab\t", "acme/a.parquet", "acme/deep/b.parquet"]);
+        assert_eq!(
+            shown,
+            [
+                "acme/a\nb.parquet",
+                "acme/caf\u{fffd}.parquet",
+                "acme/d\u{fffd}",
+                "acme/tab\t",
+                "acme/a.parquet",
+                "acme/deep/b.parquet"
+            ]
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The stages that talk to stores. A stage knows the store and the model, not another stage; [`crate::run`] joins them.
+//! The stages that talk to stores. A stage knows the store and the model, not another stage;
+//! [`crate::run`] joins them.
 
 pub mod archive;
 pub mod commit;

@@ -1,8 +1,9 @@
 //! One output object, encoded and uploaded as it is produced.
 //!
-//! Small objects are one conditional put under a name that says exactly which times they hold. An object that outgrows the buffer becomes a
-//! multipart upload before its last row is known, so the end in its name is an upper bound. Either way the name holds a fresh id, nothing is overwritten, and
-//! what the object holds is in the stats that [`PieceWriter::finish`] returns.
+//! Small objects are one conditional put under a name that says exactly which times they hold. An
+//! object that outgrows the buffer becomes a multipart upload before its last row is known, so the
+//! end in its name is an upper bound. Either way the name holds a fresh id, nothing is overwritten,
+//! and what the object holds is in the stats that [`PieceWriter::finish`] returns.
 
 #[cfg(test)]
 pub(crate) mod faulty;
@@ -28,8 +29,12 @@ use crate::parquet_io::stats::Counter;
 use crate::parquet_io::write::{ParquetWriter, WriteOptions};
 use upload::{Multipart, Target};
 
-/// Names hold four digits of a year. Times beyond are named by the nearest that fits; their exact values are in the stats.
-const NAMEABLE: (Micros, Micros) = (Micros(-62_135_596_800_000_000), Micros(253_402_300_799_000_000));
+/// Names hold four digits of a year. Times beyond are named by the nearest that fits; their exact
+/// values are in the stats.
+const NAMEABLE: (Micros, Micros) = (
+    Micros(-62_135_596_800_000_000),
+    Micros(253_402_300_799_000_000),
+);
 
 /// How much memory a piece may take on its way out, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +43,8 @@ pub struct Buffers {
     pub row_group: usize,
     /// An object that ends within this is put in one request.
     pub single: usize,
-    /// Bytes of a part, more than the 5 MiB that S3 demands. The first half of [`MOST_PARTS`] are equal, which R2 demands of all but the last.
+    /// Bytes of a part, more than the 5 MiB that S3 demands. The first half of [`MOST_PARTS`] are
+    /// equal, which R2 demands of all but the last.
     pub part: usize,
     /// Bytes that a part may grow to.
     pub largest: usize,
@@ -51,29 +57,49 @@ const MIB: u64 = 1 << 20;
 /// Parts that S3 takes of one object.
 pub const MOST_PARTS: u64 = 10_000;
 
-/// Bytes of the part that comes after `sent` bytes: `part` for the first half of [`MOST_PARTS`], then a thousandth of what was sent, which leads to S3's 5 TiB
-/// within the other half, but no more than `largest`.
+/// Bytes of the part that comes after `sent` bytes: `part` for the first half of [`MOST_PARTS`],
+/// then a thousandth of what was sent, which leads to S3's 5 TiB within the other half, but no more
+/// than `largest`.
 fn part_after(sent: u64, part: u64, largest: u64) -> u64 {
-    if sent < part.saturating_mul(MOST_PARTS / 2) { part } else { (sent / 1_000).clamp(part, largest.max(part)) }
+    if sent < part.saturating_mul(MOST_PARTS / 2) {
+        part
+    } else {
+        (sent / 1_000).clamp(part, largest.max(part))
+    }
 }
 
 impl Buffers {
-    /// What about half of `budget` bytes allow. Below some 48 MiB, the floors count: a part cannot be smaller.
+    /// What about half of `budget` bytes allow. Below some 48 MiB, the floors count: a part cannot
+    /// be smaller.
     pub fn within(budget: u64) -> Self {
-        let share = |least: u64, most: u64| usize::try_from((budget / 8).clamp(least * MIB, most * MIB)).unwrap_or(usize::MAX);
+        let share = |least: u64, most: u64| {
+            usize::try_from((budget / 8).clamp(least * MIB, most * MIB)).unwrap_or(usize::MAX)
+        };
         let part = share(8, 8);
         let in_flight = (usize::try_from(budget / 8).unwrap_or(usize::MAX) / part).clamp(1, 4);
         // One that is filled, one that waits and one that is sent are held.
-        let largest = usize::try_from((budget / 4).clamp(part as u64, 5 << 30)).unwrap_or(usize::MAX);
-        Self { row_group: share(1, 16), single: share(8, 16), part, largest, in_flight }
+        let largest =
+            usize::try_from((budget / 4).clamp(part as u64, 5 << 30)).unwrap_or(usize::MAX);
+        Self {
+            row_group: share(1, 16),
+            single: share(8, 16),
+            part,
+            largest,
+            in_flight,
+        }
     }
 
     /// For an object of about `bytes`: parts so large that all of them can be equal.
     #[must_use]
     pub fn expecting(self, bytes: u64) -> Self {
-        let even = usize::try_from((bytes / (MOST_PARTS * 2 / 5)).next_multiple_of(MIB)).unwrap_or(usize::MAX);
+        let even = usize::try_from((bytes / (MOST_PARTS * 2 / 5)).next_multiple_of(MIB))
+            .unwrap_or(usize::MAX);
         let part = even.clamp(self.part, self.largest);
-        Self { part, in_flight: (self.in_flight * self.part / part).max(1), ..self }
+        Self {
+            part,
+            in_flight: (self.in_flight * self.part / part).max(1),
+            ..self
+        }
     }
 }
 
@@ -112,7 +138,8 @@ pub struct Piece {
     pub stats: RowStats,
 }
 
-/// Writes one piece. Its methods block: they belong on a blocking thread. Dropping it without [`Self::finish`] abandons the upload in the background.
+/// Writes one piece. Its methods block: they belong on a blocking thread. Dropping it without
+/// [`Self::finish`] abandons the upload in the background.
 pub struct PieceWriter {
     spec: PieceSpec,
     counter: Counter,
@@ -131,7 +158,12 @@ impl PieceWriter {
     /// # Errors
     /// [`Error::Local`] where the schema has no such timestamp column.
     pub fn begin(spec: PieceSpec) -> Result<Self> {
-        let no_time = || Error::local("cannot write rows", format!("they have no timestamp column `{}`", spec.timestamp));
+        let no_time = || {
+            Error::local(
+                "cannot write rows",
+                format!("they have no timestamp column `{}`", spec.timestamp),
+            )
+        };
         let counter = Counter::new(&spec.schema, &spec.timestamp).ok_or_else(no_time)?;
         let options = WriteOptions {
             row_group_bytes: spec.buffers.row_group,
@@ -140,7 +172,15 @@ impl PieceWriter {
             metadata: spec.metadata.clone(),
         };
         let writer = ParquetWriter::new(Vec::new(), Arc::clone(&spec.schema), options);
-        Ok(Self { spec, counter, writer, ready: VecDeque::new(), ready_bytes: 0, upload: None, sent: (0, 0) })
+        Ok(Self {
+            spec,
+            counter,
+            writer,
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            upload: None,
+            sent: (0, 0),
+        })
     }
 
     /// Adds rows.
@@ -151,12 +191,16 @@ impl PieceWriter {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let fingerprint = self.counter.add(batch).map_err(|e| Error::local("cannot count rows", e))?;
+        let fingerprint = self
+            .counter
+            .add(batch)
+            .map_err(|e| Error::local("cannot count rows", e))?;
         self.writer.write(batch, fingerprint)?;
         self.advance()
     }
 
-    /// Adds the rows of another file of the same columns, of which `stats` are known, by copying its row groups; `bytes` delivers them.
+    /// Adds the rows of another file of the same columns, of which `stats` are known, by copying
+    /// its row groups; `bytes` delivers them.
     ///
     /// # Errors
     /// Whatever keeps them from being copied or sent.
@@ -177,14 +221,17 @@ impl PieceWriter {
         self.drain();
         if self.upload.is_none() && self.ready_bytes > self.spec.buffers.single {
             let key = self.name(self.spec.to_bound);
-            let Buffers { part, in_flight, .. } = self.spec.buffers;
+            let Buffers {
+                part, in_flight, ..
+            } = self.spec.buffers;
             let upload = Multipart::start(&self.spec.target, &key, (part * in_flight) as u64);
             self.upload = Some((key, upload));
         }
         self.send_parts()
     }
 
-    /// The bound for the name of an upload that starts with the next write: no row after will be later.
+    /// The bound for the name of an upload that starts with the next write: no row after will be
+    /// later.
     pub fn bound(&mut self, to: Micros) {
         self.spec.to_bound = to;
     }
@@ -219,26 +266,44 @@ impl PieceWriter {
     /// Completes the object.
     ///
     /// # Errors
-    /// Where it is not certain that the store holds all of it. Nothing refers to such an object; it is collected as an orphan.
+    /// Where it is not certain that the store holds all of it. Nothing refers to such an object; it
+    /// is collected as an orphan.
     pub fn finish(mut self) -> Result<Piece> {
-        let writer = std::mem::replace(&mut self.writer, ParquetWriter::new(Vec::new(), Arc::clone(&self.spec.schema), WriteOptions::default()));
+        let writer = std::mem::replace(
+            &mut self.writer,
+            ParquetWriter::new(
+                Vec::new(),
+                Arc::clone(&self.spec.schema),
+                WriteOptions::default(),
+            ),
+        );
         let last = writer.finish()?;
         self.push(last);
         let target = self.spec.target.clone();
         let (key, done) = if self.upload.is_some() {
             self.send_parts()?;
             let rest = self.take(self.ready_bytes);
-            let Some((key, upload)) = self.upload.take() else { return Err(Error::local("cannot finish an upload", "it is not open")) };
+            let Some((key, upload)) = self.upload.take() else {
+                return Err(Error::local("cannot finish an upload", "it is not open"));
+            };
             let done = upload.finish(rest)?;
             (key, done)
         } else {
             let exact = self.counter.stats().max.unwrap_or(Micros(0));
             let key = self.name(exact);
             let payload = self.take(self.ready_bytes);
-            let done = target.runtime.block_on(target.destination.put(&key, payload))?;
+            let done = target
+                .runtime
+                .block_on(target.destination.put(&key, payload))?;
             (key, done)
         };
-        Ok(Piece { key, size: done.size, etag: done.etag, checksum: done.checksum, stats: *self.counter.stats() })
+        Ok(Piece {
+            key,
+            size: done.size,
+            etag: done.etag,
+            checksum: done.checksum,
+            stats: *self.counter.stats(),
+        })
     }
 
     /// Gives the piece up, and waits until the store has been told.
@@ -250,7 +315,8 @@ impl PieceWriter {
 
     fn name(&self, to: Micros) -> Key {
         let clamp = |m: Micros| m.clamp(NAMEABLE.0, NAMEABLE.1);
-        // Undated rows come first. An object that is too large for the buffer by them alone may still get dated ones: it is named from the epoch.
+        // Undated rows come first. An object that is too large for the buffer by them alone may
+        // still get dated ones: it is named from the epoch.
         let from = self.counter.stats().min.unwrap_or(Micros(0));
         (self.spec.name)(clamp(from), clamp(to.max(from)))
     }
@@ -265,7 +331,9 @@ impl PieceWriter {
     fn take(&mut self, mut want: usize) -> PutPayload {
         let mut parts = Vec::new();
         while want > 0 {
-            let Some(mut front) = self.ready.pop_front() else { break };
+            let Some(mut front) = self.ready.pop_front() else {
+                break;
+            };
             if front.len() > want {
                 self.ready.push_front(front.split_off(want));
             }
@@ -281,12 +349,16 @@ impl PieceWriter {
         loop {
             let Buffers { part, largest, .. } = self.spec.buffers;
             let (parts, bytes) = self.sent;
-            let size = usize::try_from(part_after(bytes, part as u64, largest as u64)).unwrap_or(usize::MAX);
+            let size = usize::try_from(part_after(bytes, part as u64, largest as u64))
+                .unwrap_or(usize::MAX);
             if self.upload.is_none() || self.ready_bytes <= size {
                 break;
             }
             if parts + 2 > MOST_PARTS {
-                let why = format!("{MOST_PARTS} parts are not enough for it: raise `memory_limit`, so that parts can be larger");
+                let why = format!(
+                    "{MOST_PARTS} parts are not enough for it: raise `memory_limit`, so that \
+                     parts can be larger"
+                );
                 return Err(Error::local("cannot upload an object", why));
             }
             let part = self.take(size);
@@ -295,7 +367,10 @@ impl PieceWriter {
                 && !upload.send(part)
             {
                 // The task has ended: it knows why.
-                return Err(self.upload.take().map_or(Error::Stopped, |(_, upload)| upload.failure()));
+                return Err(self
+                    .upload
+                    .take()
+                    .map_or(Error::Stopped, |(_, upload)| upload.failure()));
             }
         }
         Ok(())

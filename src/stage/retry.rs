@@ -1,4 +1,5 @@
-//! Trying again: exponential back-off with jitter, for what passes by itself. The only user of the `backoff` crate.
+//! Trying again: exponential back-off with jitter, for what passes by itself. The only user of the
+//! `backoff` crate.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -23,13 +24,23 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { initial: Duration::from_millis(500), factor: 2.0, max_interval: Duration::from_secs(20), max_elapsed: Duration::from_secs(180) }
+        Self {
+            initial: Duration::from_millis(500),
+            factor: 2.0,
+            max_interval: Duration::from_secs(20),
+            max_elapsed: Duration::from_secs(180),
+        }
     }
 }
 
 impl RetryPolicy {
     /// One try.
-    pub const NEVER: Self = Self { initial: Duration::ZERO, factor: 1.0, max_interval: Duration::ZERO, max_elapsed: Duration::ZERO };
+    pub const NEVER: Self = Self {
+        initial: Duration::ZERO,
+        factor: 1.0,
+        max_interval: Duration::ZERO,
+        max_elapsed: Duration::ZERO,
+    };
 }
 
 /// An error that knows whether it passes by itself.
@@ -59,20 +70,41 @@ impl Retryable for Error {
     }
 }
 
-/// `Generic` is also what object_store makes of the client errors (4xx) that it has no variant for, and of a local disk's failures.
+/// `Generic` is also what object_store makes of the client errors (4xx) that it has no variant for,
+/// and of a local disk's failures.
 fn is_refusal(error: &object_store::Error) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(e) = next {
         if let Some(io) = e.downcast_ref::<std::io::Error>() {
             use std::io::ErrorKind as K;
-            if matches!(io.kind(), K::StorageFull | K::PermissionDenied | K::ReadOnlyFilesystem | K::QuotaExceeded | K::FileTooLarge | K::NotADirectory) {
+            if matches!(
+                io.kind(),
+                K::StorageFull
+                    | K::PermissionDenied
+                    | K::ReadOnlyFilesystem
+                    | K::QuotaExceeded
+                    | K::FileTooLarge
+                    | K::NotADirectory
+            ) {
                 return true;
             }
         }
         let text = e.to_string();
-        let client_error = text.contains("status 4") && !["status 408", "status 425", "status 429"].iter().any(|s| text.contains(s));
+        let client_error = text.contains("status 4")
+            && !["status 408", "status 425", "status 429"]
+                .iter()
+                .any(|s| text.contains(s));
         // Several stores say "slow down" or "time out" with a 4xx.
-        if client_error && !["SlowDown", "RequestTimeout", "TooManyRequests", "OperationAborted"].iter().any(|s| text.contains(s)) {
+        if client_error
+            && ![
+                "SlowDown",
+                "RequestTimeout",
+                "TooManyRequests",
+                "OperationAborted",
+            ]
+            .iter()
+            .any(|s| text.contains(s))
+        {
             return true;
         }
         next = e.source();
@@ -80,7 +112,8 @@ fn is_refusal(error: &object_store::Error) -> bool {
     false
 }
 
-/// Runs `op` until it succeeds, fails for good, or `policy` is exhausted. `what` says in the log what is being done: `put acme/x.parquet`.
+/// Runs `op` until it succeeds, fails for good, or `policy` is exhausted. `what` says in the log
+/// what is being done: `put acme/x.parquet`.
 ///
 /// # Errors
 /// The last error.
@@ -93,7 +126,8 @@ where
     if policy.max_elapsed.is_zero() {
         return op().await;
     }
-    // The crate draws from interval ± factor × interval: half the interval and all of it make 0..interval, full jitter.
+    // The crate draws from interval ± factor × interval: half the interval and all of it make
+    // 0..interval, full jitter.
     let waits = ExponentialBackoffBuilder::new()
         .with_initial_interval(policy.initial / 2)
         .with_multiplier(policy.factor)
@@ -105,7 +139,15 @@ where
     let attempt = || {
         attempts.fetch_add(1, Ordering::Relaxed);
         let (result, waited) = (op(), &waited);
-        async move { result.await.map_err(|e| verdict(e, policy, Duration::from_millis(waited.load(Ordering::Relaxed)))) }
+        async move {
+            result.await.map_err(|e| {
+                verdict(
+                    e,
+                    policy,
+                    Duration::from_millis(waited.load(Ordering::Relaxed)),
+                )
+            })
+        }
     };
     let log = |error: E, wait: Duration| {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
@@ -115,11 +157,14 @@ where
     backoff::future::retry_notify(waits, attempt, log).await
 }
 
-/// The crate waits as long as the store asks, however often, and counts that towards no limit: the limit is kept here.
+/// The crate waits as long as the store asks, however often, and counts that towards no limit: the
+/// limit is kept here.
 fn verdict<E: Retryable>(error: E, policy: &RetryPolicy, waited: Duration) -> backoff::Error<E> {
     match error.retry_after() {
         _ if !error.is_transient() => backoff::Error::permanent(error),
-        Some(wait) if waited.saturating_add(wait) > policy.max_elapsed => backoff::Error::permanent(error),
+        Some(wait) if waited.saturating_add(wait) > policy.max_elapsed => {
+            backoff::Error::permanent(error)
+        }
         Some(wait) => backoff::Error::retry_after(error, wait),
         None => backoff::Error::transient(error),
     }
@@ -131,11 +176,19 @@ mod tests {
     use object_store::Error as E;
 
     fn generic(text: &str) -> E {
-        E::Generic { store: "S3", source: text.to_owned().into() }
+        E::Generic {
+            store: "S3",
+            source: text.to_owned().into(),
+        }
     }
 
     fn quick() -> RetryPolicy {
-        RetryPolicy { initial: Duration::from_millis(2), factor: 2.0, max_interval: Duration::from_millis(10), max_elapsed: Duration::from_secs(5) }
+        RetryPolicy {
+            initial: Duration::from_millis(2),
+            factor: 2.0,
+            max_interval: Duration::from_millis(10),
+            max_elapsed: Duration::from_secs(5),
+        }
     }
 
     #[test]
@@ -152,15 +205,36 @@ mod tests {
         let source = || "x".into();
         let path = || "p".to_owned();
         for e in [
-            E::NotFound { path: path(), source: source() },
-            E::AlreadyExists { path: path(), source: source() },
-            E::Precondition { path: path(), source: source() },
-            E::PermissionDenied { path: path(), source: source() },
-            E::Unauthenticated { path: path(), source: source() },
+            E::NotFound {
+                path: path(),
+                source: source(),
+            },
+            E::AlreadyExists {
+                path: path(),
+                source: source(),
+            },
+            E::Precondition {
+                path: path(),
+                source: source(),
+            },
+            E::PermissionDenied {
+                path: path(),
+                source: source(),
+            },
+            E::Unauthenticated {
+                path: path(),
+                source: source(),
+            },
             E::NotSupported { source: source() },
-            E::NotImplemented { operation: path(), implementer: path() },
+            E::NotImplemented {
+                operation: path(),
+                implementer: path(),
+            },
             generic("Client error with status 400 Bad Request: InvalidStorageClass"),
-            E::Generic { store: "LocalFileSystem", source: std::io::Error::from(std::io::ErrorKind::StorageFull).into() },
+            E::Generic {
+                store: "LocalFileSystem",
+                source: std::io::Error::from(std::io::ErrorKind::StorageFull).into(),
+            },
         ] {
             assert!(!e.is_transient(), "{e}");
         }
@@ -169,14 +243,23 @@ mod tests {
     #[tokio::test]
     async fn a_passing_failure_is_tried_again_and_a_lasting_one_is_not() {
         let calls = AtomicU32::new(0);
-        let result = retry(&quick(), "put x", || async { if calls.fetch_add(1, Ordering::SeqCst) < 3 { Err(generic("reset")) } else { Ok(7) } }).await;
+        let result = retry(&quick(), "put x", || async {
+            if calls.fetch_add(1, Ordering::SeqCst) < 3 {
+                Err(generic("reset"))
+            } else {
+                Ok(7)
+            }
+        })
+        .await;
         assert_eq!(result.unwrap(), 7);
         assert_eq!(calls.load(Ordering::SeqCst), 4);
 
         let calls = AtomicU32::new(0);
         let result: object_store::Result<()> = retry(&quick(), "put x", || async {
             calls.fetch_add(1, Ordering::SeqCst);
-            Err(E::NotSupported { source: "no".into() })
+            Err(E::NotSupported {
+                source: "no".into(),
+            })
         })
         .await;
         assert!(result.is_err());
@@ -185,8 +268,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_error_stands_when_the_time_is_up() {
-        let policy = RetryPolicy { max_elapsed: Duration::from_millis(30), ..quick() };
-        let result: object_store::Result<()> = retry(&policy, "put x", || async { Err(generic("still down")) }).await;
+        let policy = RetryPolicy {
+            max_elapsed: Duration::from_millis(30),
+            ..quick()
+        };
+        let result: object_store::Result<()> =
+            retry(&policy, "put x", || async { Err(generic("still down")) }).await;
         assert!(result.unwrap_err().to_string().contains("still down"));
     }
     #[derive(Debug)]
@@ -210,13 +297,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_names_its_wait_is_waited_for_up_to_the_limit() {
-        let policy = RetryPolicy { max_elapsed: Duration::from_secs(60), ..RetryPolicy::default() };
+        let policy = RetryPolicy {
+            max_elapsed: Duration::from_secs(60),
+            ..RetryPolicy::default()
+        };
         let calls = AtomicU32::new(0);
         let busy = || async {
             calls.fetch_add(1, Ordering::SeqCst);
             Err::<(), _>(Busy(Duration::from_secs(25)))
         };
         assert!(retry(&policy, "put x", busy).await.is_err());
-        assert_eq!(calls.load(Ordering::SeqCst), 3, "a third wait would be over the limit");
+        assert_eq!(
+            calls.load(Ordering::SeqCst),
+            3,
+            "a third wait would be over the limit"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Records of passes: `_icepack/runs/<time>-<id>.json`, so that a short-lived process knows what the passes before it did.
+//! Records of passes: `_icepack/runs/<time>-<id>.json`, so that a short-lived process knows what
+//! the passes before it did.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -22,33 +23,68 @@ fn dir() -> Key {
 }
 
 fn key(report: &RunReport) -> Key {
-    format!("{}/{}-{}.json", dir(), format_iso_basic(report.started_at), report.run_id)
+    format!(
+        "{}/{}-{}.json",
+        dir(),
+        format_iso_basic(report.started_at),
+        report.run_id
+    )
 }
 
 /// Whether a key is a record's. The time in front makes the order of names the order of time.
 fn is_record(key: &str) -> bool {
-    let Some(stem) = key.strip_prefix(&dir()).and_then(|k| k.strip_prefix('/')).and_then(|k| k.strip_suffix(".json")) else { return false };
-    stem.len() == 18 + 1 + 26 && stem.get(19..).is_some_and(|id| id.parse::<FileId>().is_ok())
+    let Some(stem) = key
+        .strip_prefix(&dir())
+        .and_then(|k| k.strip_prefix('/'))
+        .and_then(|k| k.strip_suffix(".json"))
+    else {
+        return false;
+    };
+    stem.len() == 18 + 1 + 26
+        && stem
+            .get(19..)
+            .is_some_and(|id| id.parse::<FileId>().is_ok())
 }
 
 /// Stores the record of a pass, with `error` if that ended it, and drops the oldest ones.
 ///
 /// # Errors
 /// [`Error::Store`]; the pass itself is not harmed.
-pub async fn record(store: &dyn ObjectStore, report: &RunReport, error: Option<String>, shard: Shard) -> Result<RunRecord> {
-    let now = report.started_at + TimeDelta::milliseconds(i64::try_from(report.duration_ms).unwrap_or(0));
+pub async fn record(
+    store: &dyn ObjectStore,
+    report: &RunReport,
+    error: Option<String>,
+    shard: Shard,
+) -> Result<RunRecord> {
+    let now =
+        report.started_at + TimeDelta::milliseconds(i64::try_from(report.duration_ms).unwrap_or(0));
     let keys = list(store, now).await?;
     let before = newest(store, &keys, |r| r.shard == shard).await;
-    // A network that failed for a moment must not cost this record too: its sums begin anew, as after a restart.
-    let before = before.inspect_err(|e| tracing::warn!("the sums of earlier passes cannot be carried on: {e}")).unwrap_or_default();
+    // A network that failed for a moment must not cost this record too: its sums begin anew, as
+    // after a restart.
+    let before = before
+        .inspect_err(|e| tracing::warn!("the sums of earlier passes cannot be carried on: {e}"))
+        .unwrap_or_default();
     let record = RunRecord::of(report, error, shard, before.as_ref());
     let key = key(report);
-    let body = serde_json::to_vec(&record).map_err(|e| Error::local("cannot write the run record as JSON", e))?;
-    let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-    match store.put_opts(&path(&key)?, PutPayload::from(body), options).await {
+    let body = serde_json::to_vec(&record)
+        .map_err(|e| Error::local("cannot write the run record as JSON", e))?;
+    let options = PutOptions {
+        mode: PutMode::Create,
+        ..PutOptions::default()
+    };
+    match store
+        .put_opts(&path(&key)?, PutPayload::from(body), options)
+        .await
+    {
         // A put whose reply was lost: the name holds the run's id, so it is ours.
         Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
-        Err(e) => return Err(Error::store(format!("cannot write the run record `{key}`"), e)),
+        Err(e) => {
+            return Err(Error::store(
+                format!("cannot write the run record `{key}`"),
+                e,
+            ));
+        }
     }
     drop_old(store, &keys).await?;
     Ok(record)
@@ -60,9 +96,18 @@ async fn drop_old(store: &dyn ObjectStore, keys: &[Entry]) -> Result<()> {
     if old.is_empty() {
         return Ok(());
     }
-    let paths = old.iter().map(|e| path(&e.key)).collect::<Result<Vec<_>>>()?;
-    let replies: Vec<_> = store.delete_stream(stream::iter(paths).map(Ok).boxed()).collect().await;
-    let failed = replies.into_iter().filter_map(Result::err).find(|e| !matches!(e, object_store::Error::NotFound { .. }));
+    let paths = old
+        .iter()
+        .map(|e| path(&e.key))
+        .collect::<Result<Vec<_>>>()?;
+    let replies: Vec<_> = store
+        .delete_stream(stream::iter(paths).map(Ok).boxed())
+        .collect()
+        .await;
+    let failed = replies
+        .into_iter()
+        .filter_map(Result::err)
+        .find(|e| !matches!(e, object_store::Error::NotFound { .. }));
     if let Some(e) = failed {
         tracing::warn!("an old run record could not be deleted: {e}");
     }
@@ -73,34 +118,49 @@ async fn drop_old(store: &dyn ObjectStore, keys: &[Entry]) -> Result<()> {
 #[derive(Debug, Clone)]
 struct Entry {
     key: Key,
-    /// The store's time of its writing, where its name is of the future: a machine made it whose clock was ahead.
+    /// The store's time of its writing, where its name is of the future: a machine made it whose
+    /// clock was ahead.
     written: Option<DateTime<Utc>>,
 }
 
 impl Entry {
     fn of(key: Key, written: DateTime<Utc>, now: &str) -> Self {
         let is_early = begun(&key) > now;
-        Self { key, written: is_early.then_some(written) }
+        Self {
+            key,
+            written: is_early.then_some(written),
+        }
     }
 
     /// When the pass began as far as that can be believed, as in the name of a record.
     fn time(&self) -> String {
-        self.written.map_or_else(|| begun(&self.key).to_owned(), format_iso_basic)
+        self.written
+            .map_or_else(|| begun(&self.key).to_owned(), format_iso_basic)
     }
 }
 
 /// The time in the name of a record.
 fn begun(key: &str) -> &str {
-    key.rsplit('/').next().and_then(|name| name.get(..18)).unwrap_or_default()
+    key.rsplit('/')
+        .next()
+        .and_then(|name| name.get(..18))
+        .unwrap_or_default()
 }
 
-/// The records, the oldest first. One that says of itself that it is later than `now` has its place by the store's time: else it would be the newest for years, and
-/// what comes after it would be passed over.
+/// The records, the oldest first. One that says of itself that it is later than `now` has its place
+/// by the store's time: else it would be the newest for years, and what comes after it would be
+/// passed over.
 async fn list(store: &dyn ObjectStore, now: DateTime<Utc>) -> Result<Vec<Entry>> {
-    let metas: Vec<_> = store.list(Some(&path(&dir())?)).try_collect().await.map_err(|e| Error::store("cannot list the run records", e))?;
+    let metas: Vec<_> = store
+        .list(Some(&path(&dir())?))
+        .try_collect()
+        .await
+        .map_err(|e| Error::store("cannot list the run records", e))?;
     let now = format_iso_basic(now);
     let records = metas.into_iter().filter(|m| is_record(m.location.as_ref()));
-    let mut entries: Vec<Entry> = records.map(|m| Entry::of(m.location.as_ref().to_owned(), m.last_modified, &now)).collect();
+    let mut entries: Vec<Entry> = records
+        .map(|m| Entry::of(m.location.as_ref().to_owned(), m.last_modified, &now))
+        .collect();
     entries.sort_by_cached_key(|e| (e.time(), e.key.clone()));
     Ok(entries)
 }
@@ -111,9 +171,17 @@ async fn read(store: &dyn ObjectStore, entry: &Entry) -> Result<Option<RunRecord
     let reply = match store.get(&path(key)?).await {
         Ok(reply) => reply,
         Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        Err(e) => return Err(Error::store(format!("cannot read the run record `{key}`"), e)),
+        Err(e) => {
+            return Err(Error::store(
+                format!("cannot read the run record `{key}`"),
+                e,
+            ));
+        }
     };
-    let body = reply.bytes().await.map_err(|e| Error::store(format!("cannot read the run record `{key}`"), e))?;
+    let body = reply
+        .bytes()
+        .await
+        .map_err(|e| Error::store(format!("cannot read the run record `{key}`"), e))?;
     match serde_json::from_slice::<RunRecord>(&body) {
         Ok(record) => Ok(Some(match entry.written {
             Some(written) => record.as_of(written),
@@ -127,10 +195,18 @@ async fn read(store: &dyn ObjectStore, entry: &Entry) -> Result<Option<RunRecord
 }
 
 /// The newest of `keys` that can be read and that `wanted` takes. One request where it is the last.
-async fn newest(store: &dyn ObjectStore, keys: &[Entry], wanted: impl Fn(&RunRecord) -> bool) -> Result<Option<RunRecord>> {
+async fn newest(
+    store: &dyn ObjectStore,
+    keys: &[Entry],
+    wanted: impl Fn(&RunRecord) -> bool,
+) -> Result<Option<RunRecord>> {
     let mut ahead = 1;
     let mut left = keys;
-    while let Some(from) = left.len().checked_sub(1).map(|last| (last + 1).saturating_sub(ahead)) {
+    while let Some(from) = left
+        .len()
+        .checked_sub(1)
+        .map(|last| (last + 1).saturating_sub(ahead))
+    {
         let found = read_all(store, &left[from..]).await?;
         if let Some(record) = found.into_iter().rev().find(|r| wanted(r)) {
             return Ok(Some(record));
@@ -144,14 +220,23 @@ async fn newest(store: &dyn ObjectStore, keys: &[Entry], wanted: impl Fn(&RunRec
 async fn read_all(store: &dyn ObjectStore, keys: &[Entry]) -> Result<Vec<RunRecord>> {
     let reads: Vec<_> = keys.iter().map(|entry| read(store, entry)).collect();
     let reads = stream::iter(reads).buffered(AT_ONCE);
-    Ok(reads.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
+    Ok(reads
+        .try_collect::<Vec<_>>()
+        .await?
+        .into_iter()
+        .flatten()
+        .collect())
 }
 
 /// The newest record of a shard that can be read at `now`; none where no pass of it was recorded.
 ///
 /// # Errors
 /// [`Error::Store`] where the records cannot be listed or fetched.
-pub async fn last(store: &dyn ObjectStore, shard: Shard, now: DateTime<Utc>) -> Result<Option<RunRecord>> {
+pub async fn last(
+    store: &dyn ObjectStore,
+    shard: Shard,
+    now: DateTime<Utc>,
+) -> Result<Option<RunRecord>> {
     newest(store, &list(store, now).await?, |r| r.shard == shard).await
 }
 
@@ -159,7 +244,11 @@ pub async fn last(store: &dyn ObjectStore, shard: Shard, now: DateTime<Utc>) -> 
 ///
 /// # Errors
 /// [`Error::Store`] where the records cannot be listed or fetched.
-pub async fn recent(store: &dyn ObjectStore, most: usize, now: DateTime<Utc>) -> Result<Vec<RunRecord>> {
+pub async fn recent(
+    store: &dyn ObjectStore,
+    most: usize,
+    now: DateTime<Utc>,
+) -> Result<Vec<RunRecord>> {
     let keys = list(store, now).await?;
     read_all(store, &keys[keys.len().saturating_sub(most)..]).await
 }
@@ -175,7 +264,8 @@ pub struct Summary {
     pub failure: Option<RunRecord>,
 }
 
-/// Records among which [`summary`] looks for a failure: older ones say nothing about how things are.
+/// Records among which [`summary`] looks for a failure: older ones say nothing about how things
+/// are.
 pub const RECENT: usize = 24;
 
 /// Looks through the records, at `now`.
@@ -186,12 +276,22 @@ pub async fn summary(store: &dyn ObjectStore, now: DateTime<Utc>) -> Result<Summ
     let keys = list(store, now).await?;
     let older = keys.len().saturating_sub(RECENT);
     let recent = read_all(store, &keys[older..]).await?;
-    let find = |good: bool| recent.iter().rev().find(|r| r.is_success() == good).cloned();
+    let find = |good: bool| {
+        recent
+            .iter()
+            .rev()
+            .find(|r| r.is_success() == good)
+            .cloned()
+    };
     let success = match find(true) {
         Some(record) => Some(record),
         None => newest(store, &keys[..older], RunRecord::is_success).await?,
     };
-    Ok(Summary { last: recent.last().cloned(), success, failure: find(false) })
+    Ok(Summary {
+        last: recent.last().cloned(),
+        success,
+        failure: find(false),
+    })
 }
 
 #[cfg(test)]

@@ -37,26 +37,45 @@ const AT_ONCE: usize = 4;
 /// # Errors
 /// [`Error::Store`] where it cannot be listed. A file that cannot be read is in the sample.
 pub async fn sample(store: &Arc<dyn ObjectStore>, rules: &Rules) -> Result<Sample> {
-    let Tenants { tenants: all, root, .. } = tenants(store.as_ref()).await?;
-    let chosen: Vec<Tenant> = spread(all.len(), TENANTS).into_iter().filter_map(|i| all.get(i).cloned()).collect();
+    let Tenants {
+        tenants: all, root, ..
+    } = tenants(store.as_ref()).await?;
+    let chosen: Vec<Tenant> = spread(all.len(), TENANTS)
+        .into_iter()
+        .filter_map(|i| all.get(i).cloned())
+        .collect();
     let looks = chosen.into_iter().map(|tenant| look(store, tenant, rules));
     let looked_at = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
-    Ok(Sample { tenants: all, looked_at, root: rules.sort_root(&root) })
+    Ok(Sample {
+        tenants: all,
+        looked_at,
+        root: rules.sort_root(&root),
+    })
 }
 
 /// At most `most` of `count` places, evenly apart, the first and the last among them.
 fn spread(count: usize, most: usize) -> Vec<usize> {
     let n = count.min(most);
-    (0..n).map(|i| if n > 1 { i * (count - 1) / (n - 1) } else { 0 }).collect()
+    (0..n)
+        .map(|i| if n > 1 { i * (count - 1) / (n - 1) } else { 0 })
+        .collect()
 }
 
 async fn look(store: &Arc<dyn ObjectStore>, tenant: Tenant, rules: &Rules) -> Result<TenantSample> {
     let prefix = path(tenant.as_str())?;
-    let listing: Vec<Listed> =
-        store.list(Some(&prefix)).take(LISTED).map_ok(listed).try_collect().await.map_err(|e| Error::store(format!("cannot list {store}/{tenant}"), e))?;
+    let listing: Vec<Listed> = store
+        .list(Some(&prefix))
+        .take(LISTED)
+        .map_ok(listed)
+        .try_collect()
+        .await
+        .map_err(|e| Error::store(format!("cannot list {store}/{tenant}"), e))?;
     let has_more = listing.len() == LISTED;
     let Sorted { listing, left } = rules.sort(&tenant, None, listing);
-    let mut files: Vec<Listed> = listing.into_iter().filter(|f| !is_output(&tenant, &f.key)).collect();
+    let mut files: Vec<Listed> = listing
+        .into_iter()
+        .filter(|f| !is_output(&tenant, &f.key))
+        .collect();
     files.sort_by(|a, b| (a.size, &a.key).cmp(&(b.size, &b.key)));
     let mut seen = TenantSample {
         tenant,
@@ -69,7 +88,10 @@ async fn look(store: &Arc<dyn ObjectStore>, tenant: Tenant, rules: &Rules) -> Re
         left_alone: left,
     };
     let mut withheld = Vec::new();
-    for file in spread(files.len(), FOOTERS).into_iter().filter_map(|i| files.get(i)) {
+    for file in spread(files.len(), FOOTERS)
+        .into_iter()
+        .filter_map(|i| files.get(i))
+    {
         match read(store, file).await {
             Ok(found) => seen.files.push(found),
             Err(Error::Input { key, reason, .. }) => seen.unreadable.push((key, reason)),
@@ -83,14 +105,19 @@ async fn look(store: &Arc<dyn ObjectStore>, tenant: Tenant, rules: &Rules) -> Re
     if seen.files.is_empty() && !withheld.is_empty() {
         return Err(withheld.swap_remove(0).1);
     }
-    seen.unreadable.extend(withheld.into_iter().map(|(key, e)| (key, e.to_string())));
+    seen.unreadable
+        .extend(withheld.into_iter().map(|(key, e)| (key, e.to_string())));
     Ok(seen)
 }
 
 async fn read(store: &Arc<dyn ObjectStore>, file: &Listed) -> Result<FileSample> {
     let at = path(&file.key)?;
     let (meta, mut tail) = fetch_tail(store.as_ref(), &at, &file.key, TAIL).await?;
-    let ident = Ident { key: file.key.clone(), size: meta.size, etag: meta.e_tag };
+    let ident = Ident {
+        key: file.key.clone(),
+        size: meta.size,
+        etag: meta.e_tag,
+    };
     let need = footer_len(&tail, ident.size).map_err(|why| ident.bad(why))?;
     if need > tail.len() as u64 {
         tail = fetch_tail(store.as_ref(), &at, &file.key, need).await?.1;
@@ -105,9 +132,16 @@ async fn read(store: &Arc<dyn ObjectStore>, file: &Listed) -> Result<FileSample>
             let span = dated.reduce(|a, b| -> (Micros, Micros) { (a.0.min(b.0), a.1.max(b.1)) });
             spans.extend(span.map(|s| (name.clone(), s)));
         }
-        Ok(FileSample { key: ident.key, rows, columns, spans })
+        Ok(FileSample {
+            key: ident.key,
+            rows,
+            columns,
+            spans,
+        })
     };
-    tokio::task::spawn_blocking(work).await.map_err(|e| Error::local("cannot read a footer", e))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::local("cannot read a footer", e))?
 }
 
 #[cfg(test)]

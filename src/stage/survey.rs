@@ -24,17 +24,34 @@ pub struct Surveyor {
 
 impl Default for Surveyor {
     fn default() -> Self {
-        Self { permits: Semaphore::new(AT_ONCE) }
+        Self {
+            permits: Semaphore::new(AT_ONCE),
+        }
     }
 }
 
 impl Surveyor {
-    /// Surveys the files that `plan` takes and whose times nobody knows, with one ranged GET each, two where a footer is long. What cannot be read is left out: the merge will say what
-    /// is wrong with it. `limit` is the memory in bytes for all footers that are read at once, by this plan and others.
-    pub async fn survey(self: &Arc<Self>, store: &Arc<dyn ObjectStore>, plan: &Plan, timestamp: &str, limit: u64) -> Survey {
-        let unknown: Vec<PlannedInput> = plan.groups.iter().flat_map(|g| &g.inputs).filter(|i| !i.has_times()).cloned().collect();
+    /// Surveys the files that `plan` takes and whose times nobody knows, with one ranged GET each,
+    /// two where a footer is long. What cannot be read is left out: the merge will say what
+    /// is wrong with it. `limit` is the memory in bytes for all footers that are read at once, by
+    /// this plan and others.
+    pub async fn survey(
+        self: &Arc<Self>,
+        store: &Arc<dyn ObjectStore>,
+        plan: &Plan,
+        timestamp: &str,
+        limit: u64,
+    ) -> Survey {
+        let unknown: Vec<PlannedInput> = plan
+            .groups
+            .iter()
+            .flat_map(|g| &g.inputs)
+            .filter(|i| !i.has_times())
+            .cloned()
+            .collect();
         let reads = unknown.into_iter().map(|input| {
-            let (surveyor, store, timestamp) = (Arc::clone(self), Arc::clone(store), timestamp.to_owned());
+            let (surveyor, store, timestamp) =
+                (Arc::clone(self), Arc::clone(store), timestamp.to_owned());
             async move {
                 let _permit = surveyor.permits.acquire().await.ok()?;
                 match read(&store, &input, timestamp, limit / AT_ONCE as u64).await {
@@ -46,13 +63,26 @@ impl Surveyor {
                 }
             }
         });
-        let found: Vec<_> = stream::iter(reads).buffer_unordered(AT_ONCE).collect().await;
-        Survey { files: found.into_iter().flatten().collect() }
+        let found: Vec<_> = stream::iter(reads)
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        Survey {
+            files: found.into_iter().flatten().collect(),
+        }
     }
 }
 
-async fn read(store: &Arc<dyn ObjectStore>, input: &PlannedInput, timestamp: String, limit: u64) -> Result<Vec<Extent>> {
+async fn read(
+    store: &Arc<dyn ObjectStore>,
+    input: &PlannedInput,
+    timestamp: String,
+    limit: u64,
+) -> Result<Vec<Extent>> {
     let (ident, tail) = fetch_footer(store.as_ref(), &input.key, limit).await?;
-    let work = move || footer::extents(&tail, ident.size, limit, &timestamp).map_err(|why| ident.bad(why));
-    tokio::task::spawn_blocking(work).await.map_err(|e| Error::local("cannot read a footer", e))?
+    let work =
+        move || footer::extents(&tail, ident.size, limit, &timestamp).map_err(|why| ident.bad(why));
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::local("cannot read a footer", e))?
 }

@@ -1,4 +1,5 @@
-//! Deletes what a committed head says may go, and forgets what is gone. Every decision is [`crate::plan::sweep`]'s.
+//! Deletes what a committed head says may go, and forgets what is gone. Every decision is
+//! [`crate::plan::sweep`]'s.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -68,14 +69,17 @@ pub struct Sweeper<'a> {
 }
 
 impl Sweeper<'_> {
-    /// Deletes retired files and dead orphans, then commits that they are gone. `receipts` are the archive objects whose receipts this run has seen stored.
+    /// Deletes retired files and dead orphans, then commits that they are gone. `receipts` are the
+    /// archive objects whose receipts this run has seen stored.
     ///
     /// # Errors
-    /// Of the store, or of the commit. What was not deleted or forgotten is taken up by the next pass: the manifest remembers.
+    /// Of the store, or of the commit. What was not deleted or forgotten is taken up by the next
+    /// pass: the manifest remembers.
     pub async fn sweep(&self, receipts: &BTreeSet<Key>) -> Result<SweepReport> {
         let mut report = SweepReport::default();
         let mut undeleted = None;
-        // Three times at most: raising the floor is a commit, and only what lies below a committed floor may go; so is taking note of what a file under a retired name is. What a
+        // Three times at most: raising the floor is a commit, and only what lies below a committed
+        // floor may go; so is taking note of what a file under a retired name is. What a
         // hold named may be forgotten once it is released.
         for _ in 0..3 {
             let (evidence, _) = discover::evidence(self.store, self.tenant, self.rules).await?;
@@ -85,7 +89,8 @@ impl Sweeper<'_> {
                 && let Some(log) = self.abandoned().await?
             {
                 tracing::warn!(
-                    "`{log}` is the log of a Delta table that this run does not publish: nothing is deleted. Set `publish.delta` and its layout, or remove that folder"
+                    "`{log}` is the log of a Delta table that this run does not publish: nothing \
+                     is deleted. Set `publish.delta` and its layout, or remove that folder"
                 );
                 doomed.clear();
             }
@@ -98,7 +103,9 @@ impl Sweeper<'_> {
                 listing = self.listing(head).await?;
             }
             let deleted: BTreeSet<&str> = doomed.iter().map(String::as_str).collect();
-            let orphans = sweep::orphans(head, evidence.listing()).into_iter().filter(|(_, f)| !deleted.contains(f.key.as_str()));
+            let orphans = sweep::orphans(head, evidence.listing())
+                .into_iter()
+                .filter(|(_, f)| !deleted.contains(f.key.as_str()));
             let mut unnamed: Vec<FileId> = orphans.map(|(id, _)| id).collect();
             if let Some(directory) = self.directory {
                 unnamed.extend(directory.sweep(self.tenant, head, self.rules)?);
@@ -111,19 +118,37 @@ impl Sweeper<'_> {
             let mut edit = self.committer.edit();
             edit.reread = self.reread(head, &listing).await?;
             edit.forget = sweep::forgettable(head, &listing, &seen.gone);
-            edit.floor = sweep::next_floor(&evidence, &unnamed, self.store_time, self.policy.orphan_grace);
+            edit.floor = sweep::next_floor(
+                &evidence,
+                &unnamed,
+                self.store_time,
+                self.policy.orphan_grace,
+            );
             edit.release = sweep::releasable(head, self.clock.now());
-            edit.settle = head.archives.iter().map(|a| a.key.clone()).filter(|k| receipts.contains(k)).collect();
+            edit.settle = head
+                .archives
+                .iter()
+                .map(|a| a.key.clone())
+                .filter(|k| receipts.contains(k))
+                .collect();
             if edit.is_empty() {
                 report.pruned = self.prune(head).await?;
                 break;
             }
-            seen.listing = Some(listing.iter().map(|f| (f.key.clone(), f.etag.clone())).collect());
+            seen.listing = Some(
+                listing
+                    .iter()
+                    .map(|f| (f.key.clone(), f.etag.clone()))
+                    .collect(),
+            );
             seen.receipts.clone_from(receipts);
             let again = edit.floor.is_some() || !edit.reread.is_empty() || !edit.release.is_empty();
             let newer = self.committer.commit(head.clone(), &edit, seen).await?;
             let looked: BTreeSet<&str> = edit.reread.iter().map(|r| r.key.as_str()).collect();
-            for (key, why) in sweep::set_aside(&newer, &listing).into_iter().filter(|(key, _)| looked.contains(key.as_str())) {
+            for (key, why) in sweep::set_aside(&newer, &listing)
+                .into_iter()
+                .filter(|(key, _)| looked.contains(key.as_str()))
+            {
                 tracing::warn!(file = key, "set aside, left in place: {why}");
                 report.set_aside.push(format!("{key}: {why}"));
             }
@@ -137,59 +162,111 @@ impl Sweeper<'_> {
 
     /// What there is of the tenant, if nothing of it is somebody else's by now.
     async fn listing(&self, head: &Manifest) -> Result<Vec<Listed>> {
-        let Sorted { listing, left } = self.rules.sort(self.tenant, Some(head), discover::list(self.store.as_ref(), self.tenant).await?);
-        left.refusal(self.tenant).map_or(Ok(listing), |why| Err(Error::Refused(why)))
+        let Sorted { listing, left } = self.rules.sort(
+            self.tenant,
+            Some(head),
+            discover::list(self.store.as_ref(), self.tenant).await?,
+        );
+        left.refusal(self.tenant)
+            .map_or(Ok(listing), |why| Err(Error::Refused(why)))
     }
 
     /// What may go now.
     fn doomed(&self, evidence: &Evidence, receipts: &BTreeSet<Key>) -> Vec<Key> {
         let now = self.clock.now();
-        // A retired file that is not to be looked at is neither deleted nor forgotten: forgotten, it would be raw once it is looked at again.
+        // A retired file that is not to be looked at is neither deleted nor forgotten: forgotten,
+        // it would be raw once it is looked at again.
         let mut retired = sweep::deletable(evidence, now, self.policy.delete_delay);
         retired.retain(|key| !self.rules.exclude.takes(key));
-        let withheld = evidence.head().map(|head| sweep::withheld(head, receipts)).unwrap_or_default();
+        let withheld = evidence
+            .head()
+            .map(|head| sweep::withheld(head, receipts))
+            .unwrap_or_default();
         retired.retain(|key| !withheld.contains(key.as_str()));
-        let orphans = sweep::collectable(evidence).into_iter().filter(|key| !self.rules.exclude.takes(key)).collect::<Vec<_>>();
-        let (Some(Followed { readers, keep, .. }), Some(head)) = (self.table, evidence.head()) else { return retired.into_iter().chain(orphans).collect() };
+        let orphans = sweep::collectable(evidence)
+            .into_iter()
+            .filter(|key| !self.rules.exclude.takes(key))
+            .collect::<Vec<_>>();
+        let (Some(Followed { readers, keep, .. }), Some(head)) = (self.table, evidence.head())
+        else {
+            return retired.into_iter().chain(orphans).collect();
+        };
         let mut doomed = publish::unread(retired, head, readers, *keep, now);
         doomed.extend(publish::unnamed(orphans, readers, *keep, now));
         doomed
     }
 
-    /// The retired files that are gone for certain: this sweep has deleted them, or the store says so of each. A listing that does not show one may be late.
-    async fn gone(&self, head: &Manifest, listing: &[Listed], deleted: &[Key]) -> Result<BTreeSet<Key>> {
+    /// The retired files that are gone for certain: this sweep has deleted them, or the store says
+    /// so of each. A listing that does not show one may be late.
+    async fn gone(
+        &self,
+        head: &Manifest,
+        listing: &[Listed],
+        deleted: &[Key],
+    ) -> Result<BTreeSet<Key>> {
         let deleted: BTreeSet<&Key> = deleted.iter().collect();
-        let unlisted = sweep::standings(head, listing).into_iter().filter(|(_, standing)| *standing == Standing::Unlisted).map(|(r, _)| &r.key);
-        let ask: Vec<Key> = unlisted.filter(|key| !deleted.contains(key)).cloned().collect();
+        let unlisted = sweep::standings(head, listing)
+            .into_iter()
+            .filter(|(_, standing)| *standing == Standing::Unlisted)
+            .map(|(r, _)| &r.key);
+        let ask: Vec<Key> = unlisted
+            .filter(|key| !deleted.contains(key))
+            .cloned()
+            .collect();
         let gone = discover::gone(self.store, ask).await?;
-        Ok(gone.into_iter().chain(deleted.into_iter().cloned()).collect())
+        Ok(gone
+            .into_iter()
+            .chain(deleted.into_iter().cloned())
+            .collect())
     }
 
-    /// Looks at the files that lie under retired names and do not show the tags that were retired: a copy of a store changes every tag.
+    /// Looks at the files that lie under retired names and do not show the tags that were retired:
+    /// a copy of a store changes every tag.
     async fn reread(&self, head: &Manifest, listing: &[Listed]) -> Result<Vec<Reread>> {
-        let unsettled = sweep::standings(head, listing).into_iter().filter_map(|(r, standing)| match standing {
-            Standing::Unsettled(f) if !self.rules.exclude.takes(&r.key) => Some((r.clone(), f.clone())),
-            _ => None,
-        });
-        let reads = stream::iter(unsettled.collect::<Vec<_>>()).map(|(r, f)| look_again(Arc::clone(self.store), r, f, self.file_limit));
-        Ok(reads.buffered(READS_AT_ONCE).try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
+        let unsettled = sweep::standings(head, listing)
+            .into_iter()
+            .filter_map(|(r, standing)| match standing {
+                Standing::Unsettled(f) if !self.rules.exclude.takes(&r.key) => {
+                    Some((r.clone(), f.clone()))
+                }
+                _ => None,
+            });
+        let reads = stream::iter(unsettled.collect::<Vec<_>>())
+            .map(|(r, f)| look_again(Arc::clone(self.store), r, f, self.file_limit));
+        Ok(reads
+            .buffered(READS_AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?
+            .into_iter()
+            .flatten()
+            .collect())
     }
 
-    /// A table of the whole store that this run does not publish: its readers would find less and less. One in the tenant's own folder is in the listing.
+    /// A table of the whole store that this run does not publish: its readers would find less and
+    /// less. One in the tenant's own folder is in the listing.
     async fn abandoned(&self) -> Result<Option<Key>> {
         if self.table.is_some_and(|t| t.log == names::DELTA_LOG) || !self.rules.sees_root_log() {
             return Ok(None);
         }
-        Ok(discover::has_root_log(self.store.as_ref()).await?.then(|| names::DELTA_LOG.to_owned()))
+        Ok(discover::has_root_log(self.store.as_ref())
+            .await?
+            .then(|| names::DELTA_LOG.to_owned()))
     }
 
-    /// Deletes in bulk, and one by one where a store knows no bulk delete. One that is locked or denied keeps no other here: those that went, and why the first did not.
+    /// Deletes in bulk, and one by one where a store knows no bulk delete. One that is locked or
+    /// denied keeps no other here: those that went, and why the first did not.
     async fn delete(&self, keys: &[Key]) -> Result<(Vec<Key>, Option<Error>)> {
         let (mut deleted, mut failure) = (Vec::new(), None);
         for chunk in keys.chunks(BULK) {
             let paths = chunk.iter().map(|k| path(k)).collect::<Result<Vec<_>>>()?;
-            let gone = |r: &object_store::Result<_>| matches!(r, Ok(_) | Err(object_store::Error::NotFound { .. }));
-            let replies: Vec<_> = self.store.delete_stream(stream::iter(paths.clone()).map(Ok).boxed()).collect().await;
+            let gone = |r: &object_store::Result<_>| {
+                matches!(r, Ok(_) | Err(object_store::Error::NotFound { .. }))
+            };
+            let replies: Vec<_> = self
+                .store
+                .delete_stream(stream::iter(paths.clone()).map(Ok).boxed())
+                .collect()
+                .await;
             if replies.len() == paths.len() && replies.iter().all(gone) {
                 deleted.extend_from_slice(chunk);
                 continue;
@@ -221,7 +298,10 @@ impl Sweeper<'_> {
         }
         let versions = discover::versions(self.store.as_ref(), self.tenant).await?;
         let old = sweep::prunable(head.version, &versions, self.store_time);
-        let keys: Vec<Key> = old.iter().map(|v| names::manifest_key(self.tenant, *v)).collect();
+        let keys: Vec<Key> = old
+            .iter()
+            .map(|v| names::manifest_key(self.tenant, *v))
+            .collect();
         if keys.is_empty() {
             return Ok(0);
         }
@@ -231,16 +311,33 @@ impl Sweeper<'_> {
 }
 
 /// What lies under the name of `retired`; none where it changed or went away just now.
-async fn look_again(store: Arc<dyn ObjectStore>, retired: Retired, found: Listed, limit: u64) -> Result<Option<Reread>> {
-    let Listed { key, size, etag, .. } = found;
+async fn look_again(
+    store: Arc<dyn ObjectStore>,
+    retired: Retired,
+    found: Listed,
+    limit: u64,
+) -> Result<Option<Reread>> {
+    let Listed {
+        key, size, etag, ..
+    } = found;
     // With nothing to compare them with, its rows say nothing.
     let read = match retired.fingerprint {
         Some(_) => read_content(store, key.clone(), size, retired.rows, limit).await,
         None => Ok((None, etag)),
     };
     match read {
-        Ok((fingerprint, etag)) => Ok(Some(Reread { key, size, etag, content: fingerprint.map(|print| (retired.rows, print)) })),
-        Err(Error::Input { etag, .. }) => Ok(Some(Reread { key, size, etag, content: None })),
+        Ok((fingerprint, etag)) => Ok(Some(Reread {
+            key,
+            size,
+            etag,
+            content: fingerprint.map(|print| (retired.rows, print)),
+        })),
+        Err(Error::Input { etag, .. }) => Ok(Some(Reread {
+            key,
+            size,
+            etag,
+            content: None,
+        })),
         Err(Error::Gone(_)) => Ok(None),
         Err(e) => Err(e),
     }

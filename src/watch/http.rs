@@ -29,7 +29,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub async fn serve(listener: TcpListener, face: Arc<Face>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let face = Arc::clone(&face);
@@ -52,7 +54,9 @@ async fn answer(stream: TcpStream, face: Arc<Face>) {
         async move { Ok::<_, Infallible>(reply) }
     });
     let mut server = hyper::server::conn::http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE);
     if let Err(e) = server.serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!("a connection for /healthz and /metrics broke off: {e}");
     }
@@ -69,15 +73,24 @@ fn reply(request: &Request<Incoming>, face: &Face) -> Response<Full<Bytes>> {
         },
         "/metrics" => match face.metrics().clone() {
             Some(metrics) => text(StatusCode::OK, metrics),
-            None => text(StatusCode::SERVICE_UNAVAILABLE, "no pass was made yet\n".to_owned()),
+            None => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no pass was made yet\n".to_owned(),
+            ),
         },
-        _ => text(StatusCode::NOT_FOUND, "there are /healthz and /metrics\n".to_owned()),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are /healthz and /metrics\n".to_owned(),
+        ),
     }
 }
 
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+    );
     response
 }

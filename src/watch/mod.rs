@@ -1,4 +1,5 @@
-//! What a service that makes passes shows of itself: whether it lives, and its metrics. The loop itself is the command line's.
+//! What a service that makes passes shows of itself: whether it lives, and its metrics. The loop
+//! itself is the command line's.
 
 mod http;
 
@@ -31,7 +32,12 @@ impl Face {
     /// Of a service that begins now and makes a pass every `interval`.
     pub fn new(clock: Arc<dyn Clock>, interval: Duration) -> Arc<Self> {
         let beat_ms = AtomicU64::new(clock.monotonic_ms());
-        let face = Self { clock, beat_ms, patience_ms: AtomicU64::new(0), metrics: Mutex::new(None) };
+        let face = Self {
+            clock,
+            beat_ms,
+            patience_ms: AtomicU64::new(0),
+            metrics: Mutex::new(None),
+        };
         face.set_interval(interval);
         Arc::new(face)
     }
@@ -39,19 +45,32 @@ impl Face {
     /// From now on it makes a pass every `interval`.
     pub fn set_interval(&self, interval: Duration) {
         let patience = interval.saturating_mul(PATIENCE).max(AT_LEAST);
-        self.patience_ms.store(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.patience_ms.store(
+            u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
+            Ordering::SeqCst,
+        );
     }
 
     /// Something went well: a pass, a part of one, or a look at the records of others.
     pub fn beat(&self) {
-        self.beat_ms.store(self.clock.monotonic_ms(), Ordering::SeqCst);
+        self.beat_ms
+            .store(self.clock.monotonic_ms(), Ordering::SeqCst);
     }
 
     /// None while the service is well; else what is wrong with it.
     pub fn complaint(&self) -> Option<String> {
-        let silent = self.clock.monotonic_ms().saturating_sub(self.beat_ms.load(Ordering::SeqCst));
+        let silent = self
+            .clock
+            .monotonic_ms()
+            .saturating_sub(self.beat_ms.load(Ordering::SeqCst));
         let patience = self.patience_ms.load(Ordering::SeqCst);
-        (silent > patience).then(|| format!("nothing has gone well for {} s, more than {} s", silent / 1_000, patience / 1_000))
+        (silent > patience).then(|| {
+            format!(
+                "nothing has gone well for {} s, more than {} s",
+                silent / 1_000,
+                patience / 1_000
+            )
+        })
     }
 
     /// Shows these metrics from now on.
@@ -81,13 +100,22 @@ mod tests {
 
     #[test]
     fn a_service_is_ill_when_nothing_goes_well_for_three_intervals() {
-        let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(1_777_000_000, 0).unwrap(), 1));
+        let clock = Arc::new(ManualClock::new(
+            DateTime::from_timestamp(1_777_000_000, 0).unwrap(),
+            1,
+        ));
         let face = Face::new(Arc::clone(&clock) as _, Duration::from_secs(3_600));
         clock.advance(TimeDelta::hours(3));
         assert_eq!(face.complaint(), None);
         clock.advance(TimeDelta::seconds(1));
-        assert_eq!(face.complaint().unwrap(), "nothing has gone well for 10801 s, more than 10800 s");
-        face.on(Event::Planned { tenants: 1, bytes: 1 });
+        assert_eq!(
+            face.complaint().unwrap(),
+            "nothing has gone well for 10801 s, more than 10800 s"
+        );
+        face.on(Event::Planned {
+            tenants: 1,
+            bytes: 1,
+        });
         assert_eq!(face.complaint(), None);
         // An interval of seconds does not make it impatient.
         face.set_interval(Duration::from_secs(1));

@@ -1,4 +1,5 @@
-//! A tenant's store without a store: files are sizes and hours, and a merge cuts them as `stage/merge/output.rs` does.
+//! A tenant's store without a store: files are sizes and hours, and a merge cuts them as
+//! `stage/merge/output.rs` does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,8 +65,24 @@ pub struct World {
 impl World {
     pub fn new(policy: Policy, compressed: u64) -> Self {
         let tenant = Tenant::parse("acme").unwrap();
-        let head = Manifest::first(tenant.clone(), Stamp { run_id: FileId::NIL, commit_id: FileId::NIL, at: at(0) });
-        Self { policy, figures: Figures::default(), compressed, tenant, listing: BTreeMap::new(), head, rows: BTreeMap::new(), minted: 0 }
+        let head = Manifest::first(
+            tenant.clone(),
+            Stamp {
+                run_id: FileId::NIL,
+                commit_id: FileId::NIL,
+                at: at(0),
+            },
+        );
+        Self {
+            policy,
+            figures: Figures::default(),
+            compressed,
+            tenant,
+            listing: BTreeMap::new(),
+            head,
+            rows: BTreeMap::new(),
+            minted: 0,
+        }
     }
 
     /// A raw file with these rows appears at `time`.
@@ -74,14 +91,39 @@ impl World {
         let size = rows.values().sum();
         let key = format!("acme/{:012}.parquet", self.minted);
         self.figures.ingested += size;
-        self.listing.insert(key.clone(), (Listed { key, size, etag: Some("e".into()), modified: time }, rows));
+        self.listing.insert(
+            key.clone(),
+            (
+                Listed {
+                    key,
+                    size,
+                    etag: Some("e".into()),
+                    modified: time,
+                },
+                rows,
+            ),
+        );
     }
 
-    /// Plans as the job does, carries the plan out, and judges it. Retired files are deleted at once, as the sweep of a pass does.
+    /// Plans as the job does, carries the plan out, and judges it. Retired files are deleted at
+    /// once, as the sweep of a pass does.
     pub fn pass(&mut self, now: DateTime<Utc>) {
         let mut listing: Vec<Listed> = self.listing.values().map(|(f, _)| f.clone()).collect();
-        listing.extend(self.head.snapshots.iter().map(|s| Listed { key: s.key.clone(), size: s.size, etag: None, modified: now }));
-        let plan = compaction::plan(&self.tenant, &Inventory { head: Some(self.head.clone()), listing }, &self.policy, now);
+        listing.extend(self.head.snapshots.iter().map(|s| Listed {
+            key: s.key.clone(),
+            size: s.size,
+            etag: None,
+            modified: now,
+        }));
+        let plan = compaction::plan(
+            &self.tenant,
+            &Inventory {
+                head: Some(self.head.clone()),
+                listing,
+            },
+            &self.policy,
+            now,
+        );
         self.figures.passes += u64::from(!plan.groups.is_empty());
         for group in &plan.groups {
             self.judge(group);
@@ -94,14 +136,21 @@ impl World {
         self.count(now);
     }
 
-    /// No pass rewrites a finished file, but to take expired rows out of it. A full merge may: that is what it is for.
+    /// No pass rewrites a finished file, but to take expired rows out of it. A full merge may: that
+    /// is what it is for.
     fn judge(&self, group: &Group) {
         let retention = group.is_expiry() || matches!(group.reason, Reason::Overdue { .. });
         if retention || self.policy.strategy == CompactionStrategy::FullCompaction {
             return;
         }
-        let finished = |i: &&PlannedInput| i.is_snapshot() && i.size >= self.policy.target_file_size / 2;
-        assert_eq!(group.inputs.iter().find(finished), None, "a finished file is rewritten: {}", group.reason);
+        let finished =
+            |i: &&PlannedInput| i.is_snapshot() && i.size >= self.policy.target_file_size / 2;
+        assert_eq!(
+            group.inputs.iter().find(finished),
+            None,
+            "a finished file is rewritten: {}",
+            group.reason
+        );
     }
 
     /// The group's inputs leave; what their rows come to in a snapshot.
@@ -110,18 +159,32 @@ impl World {
         self.head.snapshots.retain(|s| !taken.contains(&s.key));
         let raw = |key: &Key, world: &mut Self| {
             let (_, rows) = world.listing.remove(key).unwrap();
-            rows.into_iter().map(|(hour, bytes)| (hour, bytes * world.compressed / 100)).collect()
+            rows.into_iter()
+                .map(|(hour, bytes)| (hour, bytes * world.compressed / 100))
+                .collect()
         };
-        taken.into_iter().map(|key| self.rows.remove(key).unwrap_or_else(|| raw(key, self))).collect()
+        taken
+            .into_iter()
+            .map(|key| self.rows.remove(key).unwrap_or_else(|| raw(key, self)))
+            .collect()
     }
 
     fn without_expired(&self, inputs: Vec<Rows>, cutoff: Option<Micros>) -> Rows {
         let stays = |hour: &i64| cutoff.is_none_or(|c| micros(*hour) >= c);
-        let extent = |rows: &Rows| Extent { amount: rows.values().sum(), span: span(rows) };
+        let extent = |rows: &Rows| Extent {
+            amount: rows.values().sum(),
+            span: span(rows),
+        };
         let extents: Vec<_> = inputs.iter().map(extent).collect();
-        let waits = cutoff.zip(LeaveRule::of(&self.policy)).is_some_and(|(cutoff, rule)| !rule.leaves(&extents, cutoff));
+        let waits = cutoff
+            .zip(LeaveRule::of(&self.policy))
+            .is_some_and(|(cutoff, rule)| !rule.leaves(&extents, cutoff));
         let mut kept = Rows::new();
-        for (hour, bytes) in inputs.into_iter().flatten().filter(|(hour, _)| waits || stays(hour)) {
+        for (hour, bytes) in inputs
+            .into_iter()
+            .flatten()
+            .filter(|(hour, _)| waits || stays(hour))
+        {
             *kept.entry(hour).or_default() += bytes;
         }
         kept
@@ -163,27 +226,60 @@ impl World {
 
     fn close(&mut self, open: &mut Rows, now: DateTime<Utc>) {
         let rows = std::mem::take(open);
-        let Some((from, to)) = span(&rows) else { return };
+        let Some((from, to)) = span(&rows) else {
+            return;
+        };
         self.minted += 1;
-        let id = FileId(Ulid::from_parts(u64::try_from(now.timestamp_millis()).unwrap(), u128::from(self.minted)));
+        let id = FileId(Ulid::from_parts(
+            u64::try_from(now.timestamp_millis()).unwrap(),
+            u128::from(self.minted),
+        ));
         let size = rows.values().sum();
-        let stats = RowStats { rows: size, min: Some(from), max: Some(to), ..RowStats::default() };
+        let stats = RowStats {
+            rows: size,
+            min: Some(from),
+            max: Some(to),
+            ..RowStats::default()
+        };
         let key = snapshot_key(&self.tenant, from, to, id);
         self.figures.written += size;
-        self.head.snapshots.push(Snapshot { key: key.clone(), id, size, etag: None, schema: None, dated_by: Some("timestamp".into()), stats });
+        self.head.snapshots.push(Snapshot {
+            key: key.clone(),
+            id,
+            size,
+            etag: None,
+            schema: None,
+            dated_by: Some("timestamp".into()),
+            stats,
+        });
         self.rows.insert(key, rows);
     }
 
-    /// Live files, and what they may be. Strategy `time` leaves everything alone that is younger than a day: what it may not touch yet is not its failing.
+    /// Live files, and what they may be. Strategy `time` leaves everything alone that is younger
+    /// than a day: what it may not touch yet is not its failing.
     fn count(&mut self, now: DateTime<Utc>) {
         let by_age = self.policy.strategy == CompactionStrategy::TimeBased;
-        let counts = |since: DateTime<Utc>| !by_age || now.signed_duration_since(since) >= TimeDelta::hours(24);
-        let raw = self.listing.values().filter(|(f, _)| counts(f.modified)).map(|(f, _)| f.size);
-        let snapshots = self.head.snapshots.iter().filter(|s| counts(s.id.0.datetime().into())).map(|s| s.size);
+        let counts = |since: DateTime<Utc>| {
+            !by_age || now.signed_duration_since(since) >= TimeDelta::hours(24)
+        };
+        let raw = self
+            .listing
+            .values()
+            .filter(|(f, _)| counts(f.modified))
+            .map(|(f, _)| f.size);
+        let snapshots = self
+            .head
+            .snapshots
+            .iter()
+            .filter(|s| counts(s.id.0.datetime().into()))
+            .map(|s| s.size);
         let sizes: Vec<u64> = raw.chain(snapshots).collect();
         self.figures.files = sizes.len() as u64;
         self.figures.allowed = 2 * sizes.iter().sum::<u64>() / self.policy.target_file_size + 24;
-        self.figures.crowded = self.figures.crowded.max(100 * self.figures.files / self.figures.allowed);
+        self.figures.crowded = self
+            .figures
+            .crowded
+            .max(100 * self.figures.files / self.figures.allowed);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Restoring: thaws that take their time, attempts that break off, ranges, holds, and archives that are not what they say.
+//! Restoring: thaws that take their time, attempts that break off, ranges, holds, and archives that
+//! are not what they say.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -21,7 +22,9 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use super::support::crash_store::{CrashStore, Death, Life};
-use super::support::{Event, Store, archived, eager, get, keys, live, memory, put, put_events, seed, series, sorted};
+use super::support::{
+    Event, Store, archived, eager, get, keys, live, memory, put, put_events, seed, series, sorted,
+};
 
 const ARCHIVE: &str = "memory://cold";
 
@@ -35,14 +38,29 @@ pub async fn cold() -> (Store, Vec<Event>) {
     let clock = Arc::new(ManualClock::new(now(), 1));
     for n in 0..3 {
         let end = now() - TimeDelta::days(60 - 10 * n);
-        let events = series(1_000 * usize::try_from(n).unwrap(), 100, end, TimeDelta::hours(1));
+        let events = series(
+            1_000 * usize::try_from(n).unwrap(),
+            100,
+            end,
+            TimeDelta::hours(1),
+        );
         for (i, part) in events.chunks(25).enumerate() {
             put_events(&hot, &format!("acme/{n}-{i}.parquet"), part).await;
         }
         let mut config = eager();
-        config.retention.set("acme", Some(Duration::from_secs(30 * 86_400)));
-        config.archive = Some(Arc::new(ObjectArchive::new(Arc::clone(&cold), ARCHIVE, ObjectArchiveOptions::default())));
-        let result = CompactionManager::new(Arc::clone(&hot), config).with_clock(clock.clone()).compact().await.unwrap();
+        config
+            .retention
+            .set("acme", Some(Duration::from_secs(30 * 86_400)));
+        config.archive = Some(Arc::new(ObjectArchive::new(
+            Arc::clone(&cold),
+            ARCHIVE,
+            ObjectArchiveOptions::default(),
+        )));
+        let result = CompactionManager::new(Arc::clone(&hot), config)
+            .with_clock(clock.clone())
+            .compact()
+            .await
+            .unwrap();
         assert_eq!((result.ledger.rows_archived, result.errors.len()), (100, 0));
     }
     let rows = archived(&cold, "acme").await;
@@ -55,7 +73,11 @@ pub fn restorer(cold: Arc<dyn ColdStore>, store: &Store, clock: &Arc<ManualClock
         cold,
         archive: ARCHIVE.into(),
         store: Arc::clone(store),
-        destination: Arc::new(StoreDestination { store: Arc::clone(store), attributes: Default::default(), retry: RetryPolicy::NEVER }),
+        destination: Arc::new(StoreDestination {
+            store: Arc::clone(store),
+            attributes: Default::default(),
+            retry: RetryPolicy::NEVER,
+        }),
         into: "memory://back".into(),
         timestamp_column: "timestamp".into(),
         memory: 64 << 20,
@@ -80,8 +102,19 @@ pub fn everything() -> RestoreRequest {
     }
 }
 
-pub async fn restore(cold: &Store, store: &Store, clock: &Arc<ManualClock>, request: &RestoreRequest) -> icepack::Result<TenantRestore> {
-    Ok(restorer(Arc::new(PlainCold(Arc::clone(cold))), store, clock).run(request).await?.tenants.remove(0))
+pub async fn restore(
+    cold: &Store,
+    store: &Store,
+    clock: &Arc<ManualClock>,
+    request: &RestoreRequest,
+) -> icepack::Result<TenantRestore> {
+    Ok(
+        restorer(Arc::new(PlainCold(Arc::clone(cold))), store, clock)
+            .run(request)
+            .await?
+            .tenants
+            .remove(0),
+    )
 }
 
 pub fn clock(seed: u64) -> Arc<ManualClock> {
@@ -93,33 +126,85 @@ async fn rows_in_range_come_back_once_however_often_they_are_asked_for() {
     let (cold, rows) = cold().await;
     let (back, clock) = (memory(), clock(2));
     let (from, to) = (rows[120].at, rows[250].at);
-    let request = RestoreRequest { from: Some(Micros(from)), to: Some(Micros(to)), ..everything() };
+    let request = RestoreRequest {
+        from: Some(Micros(from)),
+        to: Some(Micros(to)),
+        ..everything()
+    };
     let first = restore(&cold, &back, &clock, &request).await.unwrap();
-    assert_eq!((first.status, first.rows, first.files.len()), (RestoreStatus::Done, 130, 2), "{first:?}");
+    assert_eq!(
+        (first.status, first.rows, first.files.len()),
+        (RestoreStatus::Done, 130, 2),
+        "{first:?}"
+    );
     assert_eq!(live(&back, "restored-acme").await, rows[120..250]);
     let again = restore(&cold, &back, &clock, &request).await.unwrap();
-    assert_eq!((again.status, again.hold), (RestoreStatus::Already, first.hold));
+    assert_eq!(
+        (again.status, again.hold),
+        (RestoreStatus::Already, first.hold)
+    );
 
     let overlapping = restore(&cold, &back, &clock, &everything()).await.unwrap();
     assert_eq!(overlapping.status, RestoreStatus::Failed);
-    assert!(overlapping.error.unwrap().contains("--as"), "another copy of the same rows must be asked for by name");
-    let elsewhere = RestoreRequest { into: Some(Tenant::parse("all").unwrap()), ..everything() };
-    assert_eq!(restore(&cold, &back, &clock, &elsewhere).await.unwrap().rows, 300);
+    assert!(
+        overlapping.error.unwrap().contains("--as"),
+        "another copy of the same rows must be asked for by name"
+    );
+    let elsewhere = RestoreRequest {
+        into: Some(Tenant::parse("all").unwrap()),
+        ..everything()
+    };
+    assert_eq!(
+        restore(&cold, &back, &clock, &elsewhere)
+            .await
+            .unwrap()
+            .rows,
+        300
+    );
     for (from, to) in [(None, Some(from)), (Some(to), None)] {
-        let rest = RestoreRequest { from: from.map(Micros), to: to.map(Micros), ..everything() };
-        assert_eq!(restore(&cold, &back, &clock, &rest).await.unwrap().status, RestoreStatus::Done);
+        let rest = RestoreRequest {
+            from: from.map(Micros),
+            to: to.map(Micros),
+            ..everything()
+        };
+        assert_eq!(
+            restore(&cold, &back, &clock, &rest).await.unwrap().status,
+            RestoreStatus::Done
+        );
     }
     assert_eq!(live(&back, "restored-acme").await, rows);
-    let nothing = RestoreRequest { from: Some(Micros(now().timestamp_micros())), ..everything() };
-    assert_eq!(restore(&cold, &back, &clock, &nothing).await.unwrap().status, RestoreStatus::Empty);
+    let nothing = RestoreRequest {
+        from: Some(Micros(now().timestamp_micros())),
+        ..everything()
+    };
+    assert_eq!(
+        restore(&cold, &back, &clock, &nothing)
+            .await
+            .unwrap()
+            .status,
+        RestoreStatus::Empty
+    );
 }
 
 #[tokio::test]
 async fn a_dry_run_writes_nothing() {
     let (cold, _) = cold().await;
     let back = memory();
-    let plan = restore(&cold, &back, &clock(2), &RestoreRequest { dry_run: true, ..everything() }).await.unwrap();
-    assert_eq!((plan.status, plan.objects.len()), (RestoreStatus::Planned, 3));
+    let plan = restore(
+        &cold,
+        &back,
+        &clock(2),
+        &RestoreRequest {
+            dry_run: true,
+            ..everything()
+        },
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        (plan.status, plan.objects.len()),
+        (RestoreStatus::Planned, 3)
+    );
     assert_eq!(keys(&back).await, [] as [String; 0]);
 }
 
@@ -130,20 +215,48 @@ async fn restored_rows_are_held_and_expire_after_that() {
     let held = restore(&cold, &back, &clock, &everything()).await.unwrap();
     assert_eq!(held.held_until, Some(now() + TimeDelta::days(10)));
     let pass = || {
-        let mut config = CompactionConfig { min_files_to_compact: 2, ..eager() };
+        let mut config = CompactionConfig {
+            min_files_to_compact: 2,
+            ..eager()
+        };
         config.retention.default_ttl = Some(Duration::from_secs(86_400));
         CompactionManager::new(Arc::clone(&back), config).with_clock(clock.clone())
     };
     let result = pass().compact().await.unwrap();
-    assert_eq!((result.files_compacted, result.ledger.rows_expired), (3, 0), "they are compacted like all others, and do not expire: {result:?}");
+    assert_eq!(
+        (result.files_compacted, result.ledger.rows_expired),
+        (3, 0),
+        "they are compacted like all others, and do not expire: {result:?}"
+    );
     assert_eq!(live(&back, "restored-acme").await, rows);
-    assert_eq!(restore(&cold, &back, &clock, &everything()).await.unwrap().status, RestoreStatus::Already, "the files are gone, the hold remembers");
+    assert_eq!(
+        restore(&cold, &back, &clock, &everything())
+            .await
+            .unwrap()
+            .status,
+        RestoreStatus::Already,
+        "the files are gone, the hold remembers"
+    );
     clock.advance(TimeDelta::days(11));
     let result = pass().compact().await.unwrap();
     assert_eq!(result.ledger.rows_expired, 300, "{result:?}");
     let over = restore(&cold, &back, &clock, &everything()).await.unwrap();
-    assert_eq!(over.status, RestoreStatus::Already, "once more only if it is asked for");
-    let again = restore(&cold, &back, &clock, &RestoreRequest { again: true, ..everything() }).await.unwrap();
+    assert_eq!(
+        over.status,
+        RestoreStatus::Already,
+        "once more only if it is asked for"
+    );
+    let again = restore(
+        &cold,
+        &back,
+        &clock,
+        &RestoreRequest {
+            again: true,
+            ..everything()
+        },
+    )
+    .await
+    .unwrap();
     assert_eq!((again.status, again.rows), (RestoreStatus::Done, 300));
     assert_eq!(live(&back, "restored-acme").await, rows);
 }
@@ -154,7 +267,9 @@ async fn an_attempt_that_dies_at_any_call_is_gone_on_with_and_doubles_nothing() 
     let total = {
         let life = Life::of(usize::MAX, Death::Before);
         let back: Store = CrashStore::over(&memory(), &life);
-        restore(&cold, &back, &clock(2), &everything()).await.unwrap();
+        restore(&cold, &back, &clock(2), &everything())
+            .await
+            .unwrap();
         life.used.load(std::sync::atomic::Ordering::SeqCst)
     };
     assert!(total > 20, "{total}");
@@ -165,16 +280,35 @@ async fn an_attempt_that_dies_at_any_call_is_gone_on_with_and_doubles_nothing() 
             let dying: Store = CrashStore::over(&inner, &life);
             let _ = restore(&cold, &dying, &clock(2), &everything()).await;
             // A pass in between takes what it may take, sweeps, and forgets.
-            let config = CompactionConfig { min_files_to_compact: 1, ..eager() };
+            let config = CompactionConfig {
+                min_files_to_compact: 1,
+                ..eager()
+            };
             let between = clock(3);
             between.advance(TimeDelta::days(2));
-            CompactionManager::new(Arc::clone(&inner), config).with_clock(between).compact().await.unwrap();
-            let end = restore(&cold, &inner, &clock(4), &everything()).await.unwrap();
-            assert!(matches!(end.status, RestoreStatus::Done | RestoreStatus::Already), "{death:?} at {calls} of {total}: {end:?}");
-            assert_eq!(live(&inner, "restored-acme").await, rows, "{death:?} at {calls} of {total}");
+            CompactionManager::new(Arc::clone(&inner), config)
+                .with_clock(between)
+                .compact()
+                .await
+                .unwrap();
+            let end = restore(&cold, &inner, &clock(4), &everything())
+                .await
+                .unwrap();
+            assert!(
+                matches!(end.status, RestoreStatus::Done | RestoreStatus::Already),
+                "{death:?} at {calls} of {total}: {end:?}"
+            );
+            assert_eq!(
+                live(&inner, "restored-acme").await,
+                rows,
+                "{death:?} at {calls} of {total}"
+            );
         }
     }
-    println!("restore: died at each of {total} calls, before and after it: {} cases", 2 * total);
+    println!(
+        "restore: died at each of {total} calls, before and after it: {} cases",
+        2 * total
+    );
 }
 
 /// An archive whose objects thaw when the script says so.
@@ -202,7 +336,10 @@ impl ColdStore for Scripted {
         if looks.is_multiple_of(self.objects) && states.len() > 1 {
             states.pop_front();
         }
-        Ok(ColdObject { storage_class: Some("DEEP_ARCHIVE".into()), state })
+        Ok(ColdObject {
+            storage_class: Some("DEEP_ARCHIVE".into()),
+            state,
+        })
     }
 
     async fn thaw(&self, key: &str, tier: Tier, _: u16) -> icepack::Result<()> {
@@ -213,7 +350,13 @@ impl ColdStore for Scripted {
 
 fn scripted(cold: &Store, states: &[ColdState]) -> Arc<Scripted> {
     let states = Mutex::new(states.iter().copied().collect());
-    Arc::new(Scripted { inner: PlainCold(Arc::clone(cold)), states, objects: 3, looks: Mutex::default(), thawed: Mutex::default() })
+    Arc::new(Scripted {
+        inner: PlainCold(Arc::clone(cold)),
+        states,
+        objects: 3,
+        looks: Mutex::default(),
+        thawed: Mutex::default(),
+    })
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,22 +365,66 @@ async fn a_thaw_is_asked_for_once_and_waited_for() {
     let (back, clock) = (memory(), clock(2));
     let readable = ColdState::Readable { until: Some(now()) };
 
-    // Without --wait: asked for, then over to the caller; a second call while it thaws asks for nothing.
+    // Without --wait: asked for, then over to the caller; a second call while it thaws asks for
+    // nothing.
     let frozen = scripted(&cold, &[ColdState::Frozen, ColdState::Thawing]);
-    let first = restorer(frozen.clone(), &back, &clock).run(&RestoreRequest { tier: Tier::Expedited, ..everything() }).await.unwrap().tenants.remove(0);
+    let first = restorer(frozen.clone(), &back, &clock)
+        .run(&RestoreRequest {
+            tier: Tier::Expedited,
+            ..everything()
+        })
+        .await
+        .unwrap()
+        .tenants
+        .remove(0);
     assert_eq!(first.status, RestoreStatus::Thawing);
     assert_eq!(first.objects[0].thaw_minutes, Some((540, 720)));
     let thawed = frozen.thawed.lock().unwrap().clone();
     assert_eq!(thawed.len(), 3);
-    assert!(thawed.iter().all(|(_, tier)| *tier == Tier::Standard), "DEEP_ARCHIVE knows no Expedited");
-    let second = restorer(frozen.clone(), &back, &clock).run(&everything()).await.unwrap().tenants.remove(0);
-    assert_eq!((second.status, frozen.thawed.lock().unwrap().len()), (RestoreStatus::Thawing, 3));
-    assert_eq!(keys(&back).await.iter().filter(|k| !k.contains("_probe")).count(), 0, "nothing is written before everything can be read");
+    assert!(
+        thawed.iter().all(|(_, tier)| *tier == Tier::Standard),
+        "DEEP_ARCHIVE knows no Expedited"
+    );
+    let second = restorer(frozen.clone(), &back, &clock)
+        .run(&everything())
+        .await
+        .unwrap()
+        .tenants
+        .remove(0);
+    assert_eq!(
+        (second.status, frozen.thawed.lock().unwrap().len()),
+        (RestoreStatus::Thawing, 3)
+    );
+    assert_eq!(
+        keys(&back)
+            .await
+            .iter()
+            .filter(|k| !k.contains("_probe"))
+            .count(),
+        0,
+        "nothing is written before everything can be read"
+    );
 
     // With --wait: until it is there. The pauses are the runtime's own, and pass at once.
-    let slow = scripted(&cold, &[ColdState::Frozen, ColdState::Thawing, ColdState::Thawing, readable]);
-    let wait = RestoreRequest { wait: Some(Duration::from_secs(3_600)), ..everything() };
-    let end = restorer(slow.clone(), &back, &clock).run(&wait).await.unwrap().tenants.remove(0);
+    let slow = scripted(
+        &cold,
+        &[
+            ColdState::Frozen,
+            ColdState::Thawing,
+            ColdState::Thawing,
+            readable,
+        ],
+    );
+    let wait = RestoreRequest {
+        wait: Some(Duration::from_secs(3_600)),
+        ..everything()
+    };
+    let end = restorer(slow.clone(), &back, &clock)
+        .run(&wait)
+        .await
+        .unwrap()
+        .tenants
+        .remove(0);
     assert_eq!((end.status, end.rows), (RestoreStatus::Done, 300));
     assert_eq!(live(&back, "restored-acme").await, rows);
 }
@@ -245,37 +432,89 @@ async fn a_thaw_is_asked_for_once_and_waited_for() {
 #[tokio::test]
 async fn an_archive_that_is_not_what_its_receipts_say_gives_nothing_back() {
     let (cold, rows) = cold().await;
-    let object = keys(&cold).await.into_iter().find(|k| k.ends_with(".parquet")).unwrap();
-    let body = cold.get(&Path::from(object.as_str())).await.unwrap().bytes().await.unwrap();
+    let object = keys(&cold)
+        .await
+        .into_iter()
+        .find(|k| k.ends_with(".parquet"))
+        .unwrap();
+    let body = cold
+        .get(&Path::from(object.as_str()))
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
 
-    // Another file of the same size cannot be made easily: rows of another object, whose size the receipt contradicts.
-    cold.put(&Path::from(object.as_str()), bytes::Bytes::from_static(b"PAR1").into()).await.unwrap();
+    // Another file of the same size cannot be made easily: rows of another object, whose size the
+    // receipt contradicts.
+    cold.put(
+        &Path::from(object.as_str()),
+        bytes::Bytes::from_static(b"PAR1").into(),
+    )
+    .await
+    .unwrap();
     let back = memory();
-    let damaged = restore(&cold, &back, &clock(2), &everything()).await.unwrap();
+    let damaged = restore(&cold, &back, &clock(2), &everything())
+        .await
+        .unwrap();
     assert_eq!(damaged.status, RestoreStatus::Failed, "{damaged:?}");
     assert!(damaged.error.unwrap().contains("bytes"));
     assert_eq!(live(&back, "restored-acme").await.len(), 0);
 
     cold.delete(&Path::from(object.as_str())).await.unwrap();
-    let missing = restore(&cold, &memory(), &clock(2), &everything()).await.unwrap();
+    let missing = restore(&cold, &memory(), &clock(2), &everything())
+        .await
+        .unwrap();
     assert_eq!(missing.status, RestoreStatus::Refused);
-    assert!(missing.error.unwrap().contains("is not there, though its receipt is"));
+    assert!(
+        missing
+            .error
+            .unwrap()
+            .contains("is not there, though its receipt is")
+    );
 
     // A receipt that promises a row more: the rows are read to the end, and none is taken.
-    cold.put(&Path::from(object.as_str()), body.into()).await.unwrap();
+    cold.put(&Path::from(object.as_str()), body.into())
+        .await
+        .unwrap();
     let key = object.replace(".parquet", ".receipt.json");
-    let receipt = cold.get(&Path::from(key.as_str())).await.unwrap().bytes().await.unwrap();
+    let receipt = cold
+        .get(&Path::from(key.as_str()))
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
     let mut lying: serde_json::Value = serde_json::from_slice(&receipt).unwrap();
     lying["rows"] = 101.into();
-    cold.put(&Path::from(key.as_str()), serde_json::to_vec(&lying).unwrap().into()).await.unwrap();
+    cold.put(
+        &Path::from(key.as_str()),
+        serde_json::to_vec(&lying).unwrap().into(),
+    )
+    .await
+    .unwrap();
     let back = memory();
-    let refused = restore(&cold, &back, &clock(2), &everything()).await.unwrap();
+    let refused = restore(&cold, &back, &clock(2), &everything())
+        .await
+        .unwrap();
     assert_eq!(refused.status, RestoreStatus::Refused, "{refused:?}");
-    assert!(refused.error.unwrap().contains("does not hold what its receipt says"));
-    cold.put(&Path::from(key.as_str()), receipt.into()).await.unwrap();
+    assert!(
+        refused
+            .error
+            .unwrap()
+            .contains("does not hold what its receipt says")
+    );
+    cold.put(&Path::from(key.as_str()), receipt.into())
+        .await
+        .unwrap();
     // The same attempt goes on once the archive is mended.
-    let mended = restore(&cold, &back, &clock(3), &everything()).await.unwrap();
-    assert_eq!((mended.status, live(&back, "restored-acme").await), (RestoreStatus::Done, rows));
+    let mended = restore(&cold, &back, &clock(3), &everything())
+        .await
+        .unwrap();
+    assert_eq!(
+        (mended.status, live(&back, "restored-acme").await),
+        (RestoreStatus::Done, rows)
+    );
 }
 
 #[tokio::test]
@@ -284,7 +523,10 @@ async fn two_restores_at_once_make_one() {
     let back = memory();
     let (a, b) = (clock(2), clock(3));
     let all = everything();
-    let (first, second) = tokio::join!(restore(&cold, &back, &a, &all), restore(&cold, &back, &b, &all));
+    let (first, second) = tokio::join!(
+        restore(&cold, &back, &a, &all),
+        restore(&cold, &back, &b, &all)
+    );
     let ends = [first.unwrap().status, second.unwrap().status];
     assert!(ends.contains(&RestoreStatus::Done), "{ends:?}");
     assert_eq!(live(&back, "restored-acme").await, rows, "{ends:?}");
@@ -295,31 +537,58 @@ async fn rows_come_back_into_a_tenant_that_lives() {
     let (cold, rows) = cold().await;
     let (back, clock) = (memory(), clock(2));
     let own = seed(&back, "acme", 4, 25, now() - TimeDelta::hours(1)).await;
-    let into = RestoreRequest { into: Some(Tenant::parse("acme").unwrap()), ..everything() };
-    assert_eq!(restore(&cold, &back, &clock, &into).await.unwrap().status, RestoreStatus::Done);
+    let into = RestoreRequest {
+        into: Some(Tenant::parse("acme").unwrap()),
+        ..everything()
+    };
+    assert_eq!(
+        restore(&cold, &back, &clock, &into).await.unwrap().status,
+        RestoreStatus::Done
+    );
     let mut config = eager();
-    config.retention.set("acme", Some(Duration::from_secs(5 * 86_400)));
-    let result = CompactionManager::new(Arc::clone(&back), config).with_clock(clock).compact().await.unwrap();
+    config
+        .retention
+        .set("acme", Some(Duration::from_secs(5 * 86_400)));
+    let result = CompactionManager::new(Arc::clone(&back), config)
+        .with_clock(clock)
+        .compact()
+        .await
+        .unwrap();
     assert_eq!((result.files_compacted, result.ledger.rows_expired), (7, 0));
     assert_eq!(live(&back, "acme").await, sorted([rows, own].concat()));
 }
 
-/// Somebody takes a restore for dead and begins it again: both find a file absent, and the slower one writes it when a pass has merged and deleted the other's.
+/// Somebody takes a restore for dead and begins it again: both find a file absent, and the slower
+/// one writes it when a pass has merged and deleted the other's.
 #[tokio::test]
 async fn a_file_that_a_second_process_writes_last_doubles_nothing() {
     let (cold, rows) = cold().await;
     let (back, clock) = (memory(), clock(2));
     let done = restore(&cold, &back, &clock, &everything()).await.unwrap();
-    assert_eq!((done.status, done.rows, done.files.len()), (RestoreStatus::Done, 300, 3));
+    assert_eq!(
+        (done.status, done.rows, done.files.len()),
+        (RestoreStatus::Done, 300, 3)
+    );
     let mut in_hand = Vec::new();
     for file in &done.files {
         in_hand.push((file, get(&back, file).await));
     }
     let pass = async || {
-        let config = CompactionConfig { min_files_to_compact: 1, ..eager() };
-        let result = CompactionManager::new(Arc::clone(&back), config).with_clock(clock.clone()).compact().await.unwrap();
+        let config = CompactionConfig {
+            min_files_to_compact: 1,
+            ..eager()
+        };
+        let result = CompactionManager::new(Arc::clone(&back), config)
+            .with_clock(clock.clone())
+            .compact()
+            .await
+            .unwrap();
         assert_eq!(result.errors.len(), 0, "{:?}", result.errors);
-        keys(&back).await.into_iter().filter(|k| k.contains("/restored.")).count()
+        keys(&back)
+            .await
+            .into_iter()
+            .filter(|k| k.contains("/restored."))
+            .count()
     };
     assert_eq!(pass().await, 0, "merged and deleted");
     for (file, body) in in_hand {
@@ -331,8 +600,13 @@ async fn a_file_that_a_second_process_writes_last_doubles_nothing() {
     // Once the hold is over nothing of it has to be remembered.
     clock.advance(TimeDelta::days(11));
     pass().await;
-    let newest = keys(&back).await.into_iter().rfind(|k| k.starts_with("_icepack/restored-acme/manifest/")).unwrap();
-    let head: icepack::model::manifest::Manifest = serde_json::from_slice(&get(&back, &newest).await).unwrap();
+    let newest = keys(&back)
+        .await
+        .into_iter()
+        .rfind(|k| k.starts_with("_icepack/restored-acme/manifest/"))
+        .unwrap();
+    let head: icepack::model::manifest::Manifest =
+        serde_json::from_slice(&get(&back, &newest).await).unwrap();
     assert_eq!((head.retired.len(), head.holds[0].files.len()), (0, 0));
     assert_eq!(live(&back, "restored-acme").await, rows);
 }

@@ -26,16 +26,21 @@ fn hours(n: i64) -> TimeDelta {
 async fn raws(w: &mut World, tenant: &str, prefix: &str, files: usize, age: TimeDelta) {
     for i in 0..files {
         let back = age - TimeDelta::minutes(10 * i64::try_from(i).unwrap());
-        w.ingest(tenant, &format!("2026-05/{prefix}-{i}.parquet"), 6, back).await;
+        w.ingest(tenant, &format!("2026-05/{prefix}-{i}.parquet"), 6, back)
+            .await;
     }
 }
 
 /// Files of which every second row is past its time.
 async fn mixed(w: &mut World, tenant: &str, files: usize) {
     for i in 0..files {
-        let at = |n: usize| w.time.now() - TimeDelta::days(if n.is_multiple_of(2) { 50 } else { 1 }) + TimeDelta::minutes(i64::try_from(i * 10 + n).unwrap());
+        let at = |n: usize| {
+            w.time.now() - TimeDelta::days(if n.is_multiple_of(2) { 50 } else { 1 })
+                + TimeDelta::minutes(i64::try_from(i * 10 + n).unwrap())
+        };
         let events = (0..6).map(|n| event(500 + i * 6 + n, at(n))).collect();
-        w.ingest_events(tenant, &format!("2026-05/mixed-{i}.parquet"), events).await;
+        w.ingest_events(tenant, &format!("2026-05/mixed-{i}.parquet"), events)
+            .await;
     }
 }
 
@@ -95,7 +100,13 @@ pub async fn whole_files_copied() -> World {
     w.config.strategy = CompactionStrategy::FullCompaction;
     w.config.target_file_size = 1_000;
     for i in 0..3 {
-        w.ingest("acme", &format!("2026-05/old-{i}.parquet"), 30, hours(29 * 24 - 26 * i)).await;
+        w.ingest(
+            "acme",
+            &format!("2026-05/old-{i}.parquet"),
+            30,
+            hours(29 * 24 - 26 * i),
+        )
+        .await;
     }
     clean_pass(&mut w).await;
     w.config = usual;
@@ -127,19 +138,32 @@ pub async fn quarantine() -> World {
     w
 }
 
-/// What a pass that was killed before its first delete left, an output that nobody committed, and new files.
+/// What a pass that was killed before its first delete left, an output that nobody committed, and
+/// new files.
 pub async fn orphans() -> World {
     let mut w = World::new(false, true);
     keep_30_days(&mut w);
     mixed(&mut w, "acme", 4).await;
     let calls = w.fork().pass(Schedule::clean()).await.process.calls();
-    let first = calls.iter().position(|c| c.kind == Kind::Delete && c.key.starts_with("acme/")).unwrap();
-    w.pass(Schedule::one(first + 1, Fault::Die { applied: false })).await;
+    let first = calls
+        .iter()
+        .position(|c| c.kind == Kind::Delete && c.key.starts_with("acme/"))
+        .unwrap();
+    w.pass(Schedule::one(first + 1, Fault::Die { applied: false }))
+        .await;
     let tenant = Tenant::parse("acme").unwrap();
-    let id = FileId(Ulid::from_parts(w.time.now().timestamp_millis().cast_unsigned(), 4711));
+    let id = FileId(Ulid::from_parts(
+        w.time.now().timestamp_millis().cast_unsigned(),
+        4711,
+    ));
     let row = event(900, w.time.now() - hours(2));
     let at = Micros(row.at);
-    put(&w.hot, &names::snapshot_key(&tenant, at, at, id), parquet(&batch(&[row]))).await;
+    put(
+        &w.hot,
+        &names::snapshot_key(&tenant, at, at, id),
+        parquet(&batch(&[row])),
+    )
+    .await;
     w.time.advance(hours(1));
     raws(&mut w, "acme", "new", 3, hours(2)).await;
     w
@@ -173,7 +197,13 @@ pub async fn pieces() -> World {
     w.config.max_file_size = 2_000;
     w.config.small_file_threshold = 20_000;
     for i in 0..3 {
-        w.ingest("acme", &format!("2026-05/p-{i}.parquet"), 120, hours(40 - 3 * i)).await;
+        w.ingest(
+            "acme",
+            &format!("2026-05/p-{i}.parquet"),
+            120,
+            hours(40 - 3 * i),
+        )
+        .await;
     }
     w
 }
@@ -187,11 +217,17 @@ pub async fn multipart() -> World {
     for i in 0..3 {
         let mut events = Vec::new();
         for n in 0..28 {
-            let mut row = event(100 * (i + 1) + n, w.time.now() - hours(3) + TimeDelta::minutes(i64::try_from(3 * n + i).unwrap()));
-            row.payload = std::iter::repeat_with(|| rng.alphanumeric()).take(200_000).collect();
+            let mut row = event(
+                100 * (i + 1) + n,
+                w.time.now() - hours(3) + TimeDelta::minutes(i64::try_from(3 * n + i).unwrap()),
+            );
+            row.payload = std::iter::repeat_with(|| rng.alphanumeric())
+                .take(200_000)
+                .collect();
             events.push(row);
         }
-        w.ingest_events("acme", &format!("2026-05/big-{i}.parquet"), events).await;
+        w.ingest_events("acme", &format!("2026-05/big-{i}.parquet"), events)
+            .await;
     }
     w
 }
@@ -205,7 +241,8 @@ pub async fn directory() -> World {
     w
 }
 
-/// Two passes that take the same files; outputs are not collected before an hour, so the loser rebases.
+/// Two passes that take the same files; outputs are not collected before an hour, so the loser
+/// rebases.
 pub async fn same_inputs() -> World {
     let mut w = World::new(false, true);
     keep_30_days(&mut w);
@@ -221,7 +258,13 @@ pub async fn disjoint_inputs() -> World {
     w.config.strategy = CompactionStrategy::TimeBased;
     w.config.max_raw_age = DAY * 300;
     for i in 0..3 {
-        w.ingest("acme", &format!("2026-05/old-{i}.parquet"), 200, hours(70 - 4 * i)).await;
+        w.ingest(
+            "acme",
+            &format!("2026-05/old-{i}.parquet"),
+            200,
+            hours(70 - 4 * i),
+        )
+        .await;
     }
     w.time.advance(hours(30));
     raws(&mut w, "acme", "small", 3, hours(3)).await;
@@ -230,7 +273,11 @@ pub async fn disjoint_inputs() -> World {
 
 /// The configuration of the other pass in [`disjoint_inputs`].
 pub fn small_only(w: &World) -> CompactionConfig {
-    CompactionConfig { strategy: CompactionStrategy::SizeBased, small_file_threshold: 4_000, ..w.config.clone() }
+    CompactionConfig {
+        strategy: CompactionStrategy::SizeBased,
+        small_file_threshold: 4_000,
+        ..w.config.clone()
+    }
 }
 
 /// Retired files wait an hour.
@@ -244,11 +291,15 @@ pub async fn delayed_deletes() -> World {
     w
 }
 
-/// Readers have a table. All that can be published happens: files come, rows move and expire, one file is none.
+/// Readers have a table. All that can be published happens: files come, rows move and expire, one
+/// file is none.
 #[cfg(feature = "delta")]
 async fn with_table(directory: bool) -> World {
     let mut w = World::new(directory, true);
-    w.config.publish = Some(Publish { layout: Layout::PerTenant, keep: Duration::ZERO });
+    w.config.publish = Some(Publish {
+        layout: Layout::PerTenant,
+        keep: Duration::ZERO,
+    });
     keep_30_days(&mut w);
     mixed(&mut w, "acme", 3).await;
     clean_pass(&mut w).await;
@@ -271,7 +322,10 @@ pub async fn published_directory() -> World {
 #[cfg(feature = "delta")]
 pub async fn published_often() -> World {
     let mut w = World::new(false, false);
-    w.config.publish = Some(Publish { layout: Layout::PerTenant, keep: Duration::ZERO });
+    w.config.publish = Some(Publish {
+        layout: Layout::PerTenant,
+        keep: Duration::ZERO,
+    });
     w.config.min_files_to_compact = 3;
     loop {
         let published = delta::versions(&w.hot, "acme").await.len();

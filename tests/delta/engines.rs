@@ -5,7 +5,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMillisecondArray, TimestampNanosecondArray, UInt64Array};
+use arrow::array::{
+    ArrayRef, RecordBatch, StringArray, TimestampMillisecondArray, TimestampNanosecondArray,
+    UInt64Array,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use object_store::local::LocalFileSystem;
@@ -28,7 +31,9 @@ fn rounds() -> usize {
 }
 
 fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/python")
+        .join(name)
 }
 
 /// A store with one tenant, the job's way to it, and the readers'.
@@ -61,7 +66,17 @@ impl World {
     fn new(name: &'static str, store: Store, url: &str, envs: Vec<(&'static str, String)>) -> Self {
         let (copies, cutoff) = (tempfile::tempdir().unwrap(), Utc::now() - TTL);
         let table = format!("{url}/acme");
-        Self { name, store, table, pass_envs: envs.clone(), envs, copies, cutoff, files: 0, ends: std::collections::BTreeMap::new() }
+        Self {
+            name,
+            store,
+            table,
+            pass_envs: envs.clone(),
+            envs,
+            copies,
+            cutoff,
+            files: 0,
+            ends: std::collections::BTreeMap::new(),
+        }
     }
 
     /// A file with rows to keep and, now and then, rows that are past their time.
@@ -69,31 +84,68 @@ impl World {
         let now = self.cutoff + TTL;
         let old = rng.u32(0..4) == 0;
         let at = |i: usize, rng: &mut Rng| {
-            let days = if old && i.is_multiple_of(2) { rng.i64(40..60) } else { rng.i64(1..20) };
+            let days = if old && i.is_multiple_of(2) {
+                rng.i64(40..60)
+            } else {
+                rng.i64(1..20)
+            };
             now - TimeDelta::days(days) - TimeDelta::seconds(rng.i64(0..86_000))
         };
-        let rows: Vec<_> = (0..ROWS).map(|i| support::event(self.files * ROWS + i, at(i, rng))).collect();
+        let rows: Vec<_> = (0..ROWS)
+            .map(|i| support::event(self.files * ROWS + i, at(i, rng)))
+            .collect();
         let body = parquet(&support::batch(&rows));
-        std::fs::write(self.copies.path().join(format!("{:06}.parquet", self.files)), &body).unwrap();
-        put(&self.store, &format!("acme/2026-01/events-{:06}.parquet", self.files), body).await;
+        std::fs::write(
+            self.copies
+                .path()
+                .join(format!("{:06}.parquet", self.files)),
+            &body,
+        )
+        .unwrap();
+        put(
+            &self.store,
+            &format!("acme/2026-01/events-{:06}.parquet", self.files),
+            body,
+        )
+        .await;
         self.files += 1;
     }
 
     fn start(&self) -> Child {
-        job::icepack(&self.pass_envs).arg("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        job::icepack(&self.pass_envs)
+            .arg("run")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
     }
 
     fn reader(&self) -> Command {
         let mut command = job::python();
-        command.arg(script("read_table.py")).args(["--table", &self.table, "--cutoff", &self.cutoff.timestamp_micros().to_string()]);
-        command.arg("--copies").arg(self.copies.path()).args(["--live", env!("CARGO_BIN_EXE_icepack"), "ls"]);
-        command.envs(self.envs.iter().map(|(k, v)| (k, v))).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.arg(script("read_table.py")).args([
+            "--table",
+            &self.table,
+            "--cutoff",
+            &self.cutoff.timestamp_micros().to_string(),
+        ]);
+        command.arg("--copies").arg(self.copies.path()).args([
+            "--live",
+            env!("CARGO_BIN_EXE_icepack"),
+            "ls",
+        ]);
+        command
+            .envs(self.envs.iter().map(|(k, v)| (k, v)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         // It runs `icepack ls`, which takes it for a setting.
         command.env_remove("ICEPACK_DELTA_ROUNDS");
         command
     }
 
-    /// Rounds of new files and two passes at once, each of which may be killed at any moment, while somebody reads. Then a pass that nobody disturbs, and the count.
+    /// Rounds of new files and two passes at once, each of which may be killed at any moment, while
+    /// somebody reads. Then a pass that nobody disturbs, and the count.
     async fn run(&mut self, rng: &mut Rng, may_fail: bool) -> Value {
         let began = Instant::now();
         // What a pass takes here: kills are spread over that and somewhat more.
@@ -114,7 +166,13 @@ impl World {
                 let end = pass.wait().unwrap();
                 let may = |code: i32| matches!(code, 0 | 4) || (may_fail && matches!(code, 1 | 3));
                 assert!(end.code().is_none_or(may), "{}: {end}", self.name);
-                *self.ends.entry(end.code().map_or("killed".to_owned(), |c| format!("exit {c}"))).or_default() += 1;
+                *self
+                    .ends
+                    .entry(
+                        end.code()
+                            .map_or("killed".to_owned(), |c| format!("exit {c}")),
+                    )
+                    .or_default() += 1;
             }
         }
         for _ in 0..2 {
@@ -133,7 +191,10 @@ impl World {
             self.ends,
             began.elapsed().as_secs()
         );
-        assert_eq!((&figures["doubles"], &figures["misses"]), (&Value::from(0), &Value::from(0)));
+        assert_eq!(
+            (&figures["doubles"], &figures["misses"]),
+            (&Value::from(0), &Value::from(0))
+        );
         assert!(self.ends.contains_key("killed"), "nobody was killed");
         figures
     }
@@ -144,11 +205,15 @@ async fn engines_see_each_row_once_while_passes_are_killed() {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap()) as Store;
     let url = dir.path().display().to_string();
-    World::new("directory", store, &url, settings(url.clone())).run(&mut Rng::with_seed(1), false).await;
+    World::new("directory", store, &url, settings(url.clone()))
+        .run(&mut Rng::with_seed(1), false)
+        .await;
 }
 
 async fn on_s3(name: &'static str, bad_network: bool) {
-    let Some(endpoint) = servers::fastest() else { return };
+    let Some(endpoint) = servers::fastest() else {
+        return;
+    };
     let bucket = s3::bucket(&endpoint, "delta").await;
     let url = format!("s3://{bucket}/events");
     let envs = [s3::environment(&endpoint), settings(url.clone())].concat();
@@ -156,13 +221,18 @@ async fn on_s3(name: &'static str, bad_network: bool) {
     let mut proxy = None;
     if bad_network {
         let started = Proxy::start(&endpoint, 1).await;
-        world.pass_envs.push(("AWS_ENDPOINT_URL", started.endpoint.clone()));
+        world
+            .pass_envs
+            .push(("AWS_ENDPOINT_URL", started.endpoint.clone()));
         proxy = Some(started);
     }
     world.run(&mut Rng::with_seed(2), bad_network).await;
     if let Some(proxy) = proxy {
         let tally = proxy.tally();
-        assert!(tally.keys().any(|f| *f != Fate::Carried), "the bad network was a good one: {tally:?}");
+        assert!(
+            tally.keys().any(|f| *f != Fate::Carried),
+            "the bad network was a good one: {tally:?}"
+        );
         println!("{name}: requests: {tally:?}");
     }
 }
@@ -178,7 +248,11 @@ async fn and_on_a_bad_network() {
 }
 
 fn query(table: &str, sql: &str) -> Value {
-    let out = job::python().arg(script("query_table.py")).args([table, sql]).output().unwrap();
+    let out = job::python()
+        .arg(script("query_table.py"))
+        .args([table, sql])
+        .output()
+        .unwrap();
     assert!(out.status.success(), "{}", job::text(&out.stderr));
     serde_json::from_slice(&out.stdout).unwrap()
 }
@@ -188,24 +262,62 @@ fn query(table: &str, sql: &str) -> Value {
 async fn engines_read_the_files_as_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap()) as Store;
-    let (url, now) = (dir.path().display().to_string(), Utc::now().timestamp_millis());
+    let (url, now) = (
+        dir.path().display().to_string(),
+        Utc::now().timestamp_millis(),
+    );
     let file = |time: ArrayRef, n: u64| {
-        let columns: Vec<(&str, ArrayRef)> =
-            vec![("timestamp", time), ("event_id", Arc::new(StringArray::from(vec![format!("id-{n}")]))), ("n", Arc::new(UInt64Array::from(vec![n])))];
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("timestamp", time),
+            (
+                "event_id",
+                Arc::new(StringArray::from(vec![format!("id-{n}")])),
+            ),
+            ("n", Arc::new(UInt64Array::from(vec![n]))),
+        ];
         parquet(&RecordBatch::try_from_iter(columns).unwrap())
     };
-    put(&store, "acme/a b=ü%1+2.parquet", file(Arc::new(TimestampMillisecondArray::from(vec![now]).with_timezone("UTC")), 1)).await;
-    put(&store, "acme/n.parquet", file(Arc::new(TimestampNanosecondArray::from(vec![now * 1_000_000 + 1]).with_timezone("UTC")), 2)).await;
+    put(
+        &store,
+        "acme/a b=ü%1+2.parquet",
+        file(
+            Arc::new(TimestampMillisecondArray::from(vec![now]).with_timezone("UTC")),
+            1,
+        ),
+    )
+    .await;
+    put(
+        &store,
+        "acme/n.parquet",
+        file(
+            Arc::new(
+                TimestampNanosecondArray::from(vec![now * 1_000_000 + 1]).with_timezone("UTC"),
+            ),
+            2,
+        ),
+    )
+    .await;
     let envs = settings(url.clone());
     job::expect(&envs, 0, ["run"]);
     let sql = "SELECT event_id, count(*) AS c FROM events GROUP BY event_id ORDER BY event_id";
     let expected = serde_json::json!([{"event_id": "id-1", "c": 1}, {"event_id": "id-2", "c": 1}]);
     let found = query(&format!("{url}/acme"), sql);
-    assert_eq!((&found["delta_rs"], &found["polars"]), (&expected, &expected));
-    let found = query(&format!("{url}/acme"), "SELECT sum(n) AS s FROM events WHERE n >= 1 AND event_id < 'id-9'");
+    assert_eq!(
+        (&found["delta_rs"], &found["polars"]),
+        (&expected, &expected)
+    );
+    let found = query(
+        &format!("{url}/acme"),
+        "SELECT sum(n) AS s FROM events WHERE n >= 1 AND event_id < 'id-9'",
+    );
     assert_eq!(found["delta_rs"], serde_json::json!([{"s": 3}]));
     // As the documentation says. Once it reads them, it may say so.
-    assert!(found["polars"].as_str().is_some_and(|e| e.starts_with("SchemaError")), "{found}");
+    assert!(
+        found["polars"]
+            .as_str()
+            .is_some_and(|e| e.starts_with("SchemaError")),
+        "{found}"
+    );
 }
 
 #[tokio::test]
@@ -216,16 +328,36 @@ async fn engines_read_a_shared_table_by_tenant() {
     let tenants = ["acme", "odd name ü+1"];
     for (n, tenant) in tenants.into_iter().enumerate() {
         support::seed(&store, tenant, 3 + n, 10, Utc::now()).await;
-        support::put_events(&store, &format!("{tenant}/late.parquet"), &[support::event(9_000, Utc::now())]).await;
+        support::put_events(
+            &store,
+            &format!("{tenant}/late.parquet"),
+            &[support::event(9_000, Utc::now())],
+        )
+        .await;
     }
-    let envs = [settings(url.clone()), vec![("ICEPACK_PUBLISH_LAYOUT", "shared".into())]].concat();
+    let envs = [
+        settings(url.clone()),
+        vec![("ICEPACK_PUBLISH_LAYOUT", "shared".into())],
+    ]
+    .concat();
     job::expect(&envs, 0, ["run"]);
-    let found = query(&url, "SELECT tenant, count(*) AS c FROM events GROUP BY tenant ORDER BY tenant");
-    let expected = serde_json::json!([{"tenant": tenants[0], "c": 31}, {"tenant": tenants[1], "c": 41}]);
+    let found = query(
+        &url,
+        "SELECT tenant, count(*) AS c FROM events GROUP BY tenant ORDER BY tenant",
+    );
+    let expected =
+        serde_json::json!([{"tenant": tenants[0], "c": 31}, {"tenant": tenants[1], "c": 41}]);
     assert_eq!(found["delta_rs"], expected);
-    // As the documentation says: it takes a partition's value from the path, not from the log. Once it does better, it may say so.
-    assert_eq!(found["polars"], serde_json::json!([{"tenant": null, "c": 72}]));
-    let found = query(&url, "SELECT count(DISTINCT event_id) AS c FROM events WHERE tenant = 'acme'");
+    // As the documentation says: it takes a partition's value from the path, not from the log. Once
+    // it does better, it may say so.
+    assert_eq!(
+        found["polars"],
+        serde_json::json!([{"tenant": null, "c": 72}])
+    );
+    let found = query(
+        &url,
+        "SELECT count(DISTINCT event_id) AS c FROM events WHERE tenant = 'acme'",
+    );
     assert_eq!(found["delta_rs"], serde_json::json!([{"c": 31}]));
 }
 
@@ -233,27 +365,73 @@ async fn engines_read_a_shared_table_by_tenant() {
 async fn recipes(store: &Store, url: &str, envs: &[(&'static str, String)], left_out: &[&str]) {
     let since: DateTime<Utc> = "2026-11-01T00:00:00Z".parse().unwrap();
     let at = |n: usize| {
-        Arc::new(TimestampMillisecondArray::from(vec![(since + TimeDelta::hours(n as i64 - 10)).timestamp_millis()]).with_timezone("UTC")) as ArrayRef
+        Arc::new(
+            TimestampMillisecondArray::from(vec![
+                (since + TimeDelta::hours(n as i64 - 10)).timestamp_millis(),
+            ])
+            .with_timezone("UTC"),
+        ) as ArrayRef
     };
     for n in 0..30 {
-        let columns: Vec<(&str, ArrayRef)> = vec![("timestamp", at(n)), ("event_id", Arc::new(StringArray::from(vec![format!("id-{n}")])))];
-        put(store, &format!("acme/e{n:02}.parquet"), parquet(&RecordBatch::try_from_iter(columns).unwrap())).await;
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("timestamp", at(n)),
+            (
+                "event_id",
+                Arc::new(StringArray::from(vec![format!("id-{n}")])),
+            ),
+        ];
+        put(
+            store,
+            &format!("acme/e{n:02}.parquet"),
+            parquet(&RecordBatch::try_from_iter(columns).unwrap()),
+        )
+        .await;
         if n == 25 {
             job::expect(envs, 0, ["run"]);
         }
     }
     // The last are registered, and too few to be compacted.
-    job::expect(&[envs, &[("ICEPACK_COMPACTION_MIN_FILES_TO_COMPACT", "100".into())]].concat(), 0, ["run"]);
+    job::expect(
+        &[
+            envs,
+            &[("ICEPACK_COMPACTION_MIN_FILES_TO_COMPACT", "100".into())],
+        ]
+        .concat(),
+        0,
+        ["run"],
+    );
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reading.md");
-    let binaries = Path::new(env!("CARGO_BIN_EXE_icepack")).parent().unwrap().display().to_string();
+    let binaries = Path::new(env!("CARGO_BIN_EXE_icepack"))
+        .parent()
+        .unwrap()
+        .display()
+        .to_string();
     let path = format!("{binaries}:{}", std::env::var("PATH").unwrap());
     let mut command = job::python();
-    command.arg(script("run_recipes.py")).arg(page).arg(url).args(left_out).envs(envs.iter().map(|(k, v)| (k, v))).env("PATH", path);
+    command
+        .arg(script("run_recipes.py"))
+        .arg(page)
+        .arg(url)
+        .args(left_out)
+        .envs(envs.iter().map(|(k, v)| (k, v)))
+        .env("PATH", path);
     let out = command.output().unwrap();
     assert!(out.status.success(), "{}", job::text(&out.stderr));
     let found: Value = serde_json::from_slice(&out.stdout).unwrap();
-    let names = ["datafusion view", "deltalake table", "duckdb table", "duckdb view", "polars table", "polars view", "pyarrow view"];
-    let expected: serde_json::Map<String, Value> = names.iter().filter(|n| !left_out.contains(n)).map(|n| ((*n).to_owned(), 20.into())).collect();
+    let names = [
+        "datafusion view",
+        "deltalake table",
+        "duckdb table",
+        "duckdb view",
+        "polars table",
+        "polars view",
+        "pyarrow view",
+    ];
+    let expected: serde_json::Map<String, Value> = names
+        .iter()
+        .filter(|n| !left_out.contains(n))
+        .map(|n| ((*n).to_owned(), 20.into()))
+        .collect();
     assert_eq!(found, Value::Object(expected));
 }
 
@@ -261,15 +439,34 @@ async fn recipes(store: &Store, url: &str, envs: &[(&'static str, String)], left
 async fn the_examples_of_the_documentation_run_on_a_directory() {
     let dir = tempfile::tempdir().unwrap();
     let url = dir.path().display().to_string();
-    recipes(&(Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap()) as Store), &url, &settings(url.clone()), &[]).await;
+    recipes(
+        &(Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap()) as Store),
+        &url,
+        &settings(url.clone()),
+        &[],
+    )
+    .await;
 }
 
 /// DuckDB reads S3 with an extension that it downloads: not here.
 #[tokio::test]
 async fn and_on_s3() {
-    let Some(endpoint) = servers::fastest() else { return };
+    let Some(endpoint) = servers::fastest() else {
+        return;
+    };
     let bucket = s3::bucket(&endpoint, "reading").await;
     let url = format!("s3://{bucket}/events");
-    let envs = [s3::environment(&endpoint), settings(url.clone()), vec![("AWS_ALLOW_HTTP", "true".into())]].concat();
-    recipes(&s3::store(&endpoint, &bucket, "events"), &url, &envs, &["duckdb view"]).await;
+    let envs = [
+        s3::environment(&endpoint),
+        settings(url.clone()),
+        vec![("AWS_ALLOW_HTTP", "true".into())],
+    ]
+    .concat();
+    recipes(
+        &s3::store(&endpoint, &bucket, "events"),
+        &url,
+        &envs,
+        &["duckdb view"],
+    )
+    .await;
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array};
+use arrow::array::{
+    ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    UInt64Array,
+};
 use chrono::{TimeDelta, Utc};
 use icepack::model::publish::{Layout, Publish};
 use icepack::model::report::{RunReport, Status, TenantReport};
@@ -13,10 +16,16 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use crate::support::delta::{Version, versions};
-use crate::support::{Store, eager, event, keys, live, memory, parquet, put, put_events, read_all, seed, sorted, tenant_keys};
+use crate::support::{
+    Store, eager, event, keys, live, memory, parquet, put, put_events, read_all, seed, sorted,
+    tenant_keys,
+};
 
 fn publishing(layout: Layout, keep: Duration) -> CompactionConfig {
-    CompactionConfig { publish: Some(Publish { layout, keep }), ..eager() }
+    CompactionConfig {
+        publish: Some(Publish { layout, keep }),
+        ..eager()
+    }
 }
 
 fn at_once() -> CompactionConfig {
@@ -24,7 +33,10 @@ fn at_once() -> CompactionConfig {
 }
 
 async fn pass(store: &Store, config: CompactionConfig) -> RunReport {
-    CompactionManager::new(Arc::clone(store), config).run_pass(&Selection::all()).await.unwrap()
+    CompactionManager::new(Arc::clone(store), config)
+        .run_pass(&Selection::all())
+        .await
+        .unwrap()
 }
 
 fn of<'a>(report: &'a RunReport, tenant: &str) -> &'a TenantReport {
@@ -34,7 +46,10 @@ fn of<'a>(report: &'a RunReport, tenant: &str) -> &'a TenantReport {
 /// A pass that does everything it is asked to.
 async fn clean_pass(store: &Store, config: CompactionConfig) -> RunReport {
     let report = pass(store, config).await;
-    assert!(report.tenants.iter().all(|t| t.error.is_none()), "{report:?}");
+    assert!(
+        report.tenants.iter().all(|t| t.error.is_none()),
+        "{report:?}"
+    );
     report
 }
 
@@ -45,23 +60,41 @@ fn named(version: &Version) -> Vec<String> {
 /// But for the records of passes.
 /// Without what each pass leaves in a store: its record, and the store's marker.
 fn without_runs(keys: Vec<String>) -> Vec<String> {
-    keys.into_iter().filter(|k| !k.starts_with("_icepack/runs/") && k != "_icepack/store.json").collect()
+    keys.into_iter()
+        .filter(|k| !k.starts_with("_icepack/runs/") && k != "_icepack/store.json")
+        .collect()
 }
 
 async fn live_keys(store: &Store, tenant: &str) -> Vec<String> {
-    let views = CompactionManager::new(Arc::clone(store), CompactionConfig::default()).live_views(&Selection::all()).await.unwrap();
-    let mut keys: Vec<String> = views.into_iter().filter(|v| v.tenant.as_str() == tenant).flat_map(|v| v.files).map(|f| f.key).collect();
+    let views = CompactionManager::new(Arc::clone(store), CompactionConfig::default())
+        .live_views(&Selection::all())
+        .await
+        .unwrap();
+    let mut keys: Vec<String> = views
+        .into_iter()
+        .filter(|v| v.tenant.as_str() == tenant)
+        .flat_map(|v| v.files)
+        .map(|f| f.key)
+        .collect();
     keys.sort();
     keys
 }
 
 fn table_of(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
-    parquet(&RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap())
+    parquet(
+        &RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true)))
+            .unwrap(),
+    )
 }
 
 fn times(n: usize) -> ArrayRef {
     let now = Utc::now().timestamp_micros();
-    Arc::new(TimestampMicrosecondArray::from_iter_values((0..n).map(|i| now - 1_000_000 * i64::try_from(i).unwrap())).with_timezone("UTC"))
+    Arc::new(
+        TimestampMicrosecondArray::from_iter_values(
+            (0..n).map(|i| now - 1_000_000 * i64::try_from(i).unwrap()),
+        )
+        .with_timezone("UTC"),
+    )
 }
 
 #[tokio::test]
@@ -70,28 +103,64 @@ async fn rows_come_move_and_expire() {
     let events = seed(&store, "acme", 4, 10, Utc::now()).await;
     let report = clean_pass(&store, at_once()).await;
     let published = of(&report, "acme").published.clone().unwrap();
-    assert_eq!((published.table_version, published.commits, published.files_added, published.files_removed), (2, 3, 5, 4));
+    assert_eq!(
+        (
+            published.table_version,
+            published.commits,
+            published.files_added,
+            published.files_removed
+        ),
+        (2, 3, 5, 4)
+    );
 
     let log = versions(&store, "acme").await;
-    assert_eq!(log.iter().map(|v| (v.files.len(), v.data_change)).collect::<Vec<_>>(), [(0, None), (4, Some(true)), (1, Some(false))]);
+    assert_eq!(
+        log.iter()
+            .map(|v| (v.files.len(), v.data_change))
+            .collect::<Vec<_>>(),
+        [(0, None), (4, Some(true)), (1, Some(false))]
+    );
     assert_eq!(named(&log[2]), live_keys(&store, "acme").await);
     assert_eq!(log[2].files.values().sum::<u64>(), events.len() as u64);
-    let types: Vec<_> = ["event_id", "timestamp", "version"].map(|c| log[0].columns[c].as_str().unwrap().to_owned()).into();
+    let types: Vec<_> = ["event_id", "timestamp", "version"]
+        .map(|c| log[0].columns[c].as_str().unwrap().to_owned())
+        .into();
     assert_eq!(types, ["string", "timestamp_ntz", "long"]);
 
-    // An idle pass writes nothing; new files are registered, though they are too few to be compacted.
+    // An idle pass writes nothing; new files are registered, though they are too few to be
+    // compacted.
     let before = keys(&store).await;
     clean_pass(&store, at_once()).await;
-    let after: Vec<_> = keys(&store).await.into_iter().filter(|k| !k.starts_with("_icepack/runs/")).collect();
-    assert_eq!(after, before.into_iter().filter(|k| !k.starts_with("_icepack/runs/")).collect::<Vec<_>>());
+    let after: Vec<_> = keys(&store)
+        .await
+        .into_iter()
+        .filter(|k| !k.starts_with("_icepack/runs/"))
+        .collect();
+    assert_eq!(
+        after,
+        before
+            .into_iter()
+            .filter(|k| !k.starts_with("_icepack/runs/"))
+            .collect::<Vec<_>>()
+    );
     put_events(&store, "acme/late.parquet", &[event(900, Utc::now())]).await;
     clean_pass(&store, at_once()).await;
     let log = versions(&store, "acme").await;
-    assert_eq!((log.len(), log[3].files.len(), log[3].data_change), (4, 2, Some(true)));
+    assert_eq!(
+        (log.len(), log[3].files.len(), log[3].data_change),
+        (4, 2, Some(true))
+    );
 
-    // Expiry is a change of the data. Half of the rows are a few hours too old, and their file is rewritten.
-    let mut config = CompactionConfig { slack: Duration::ZERO, max_raw_age: Duration::ZERO, ..at_once() };
-    config.retention.set("acme", Some(Duration::from_secs(20 * 3600)));
+    // Expiry is a change of the data. Half of the rows are a few hours too old, and their file is
+    // rewritten.
+    let mut config = CompactionConfig {
+        slack: Duration::ZERO,
+        max_raw_age: Duration::ZERO,
+        ..at_once()
+    };
+    config
+        .retention
+        .set("acme", Some(Duration::from_secs(20 * 3600)));
     clean_pass(&store, config).await;
     let log = versions(&store, "acme").await;
     assert_eq!(log.last().unwrap().data_change, Some(true));
@@ -109,10 +178,18 @@ async fn readers_of_older_versions_keep_their_files() {
     let report = clean_pass(&store, keep.clone()).await;
     assert_eq!(of(&report, "acme").files_deleted, 0);
     for version in &versions(&store, "acme").await[1..] {
-        assert_eq!(sorted(read_all(&store, &named(version)).await), sorted(events.clone()), "every version can be read");
+        assert_eq!(
+            sorted(read_all(&store, &named(version)).await),
+            sorted(events.clone()),
+            "every version can be read"
+        );
     }
     // Longer than the table remembers: nothing is known to be unread.
-    let report = clean_pass(&store, publishing(Layout::PerTenant, Duration::from_secs(30 * 86_400))).await;
+    let report = clean_pass(
+        &store,
+        publishing(Layout::PerTenant, Duration::from_secs(30 * 86_400)),
+    )
+    .await;
     assert_eq!(of(&report, "acme").files_deleted, 0);
     let report = clean_pass(&store, at_once()).await;
     assert_eq!(of(&report, "acme").files_deleted, 4);
@@ -123,13 +200,35 @@ async fn readers_of_older_versions_keep_their_files() {
 async fn a_table_that_nobody_follows_is_not_pulled_away() {
     let store = memory();
     seed(&store, "acme", 4, 10, Utc::now()).await;
-    clean_pass(&store, publishing(Layout::PerTenant, Duration::from_secs(3600))).await;
+    clean_pass(
+        &store,
+        publishing(Layout::PerTenant, Duration::from_secs(3600)),
+    )
+    .await;
     let before = keys(&store).await;
     let report = pass(&store, eager()).await;
-    assert_eq!((of(&report, "acme").status, of(&report, "acme").files_deleted), (Status::Refused, 0), "the table's readers would fail");
-    assert!(of(&report, "acme").error.as_ref().unwrap().contains("a Delta table that this run does not publish"), "{report:?}");
+    assert_eq!(
+        (
+            of(&report, "acme").status,
+            of(&report, "acme").files_deleted
+        ),
+        (Status::Refused, 0),
+        "the table's readers would fail"
+    );
+    assert!(
+        of(&report, "acme")
+            .error
+            .as_ref()
+            .unwrap()
+            .contains("a Delta table that this run does not publish"),
+        "{report:?}"
+    );
     assert_eq!(without_runs(keys(&store).await), without_runs(before));
-    for key in tenant_keys(&store, "acme").await.into_iter().filter(|k| k.contains("/_delta_log/")) {
+    for key in tenant_keys(&store, "acme")
+        .await
+        .into_iter()
+        .filter(|k| k.contains("/_delta_log/"))
+    {
         store.delete(&Path::from(key)).await.unwrap();
     }
     let report = clean_pass(&store, eager()).await;
@@ -140,24 +239,58 @@ async fn a_table_that_nobody_follows_is_not_pulled_away() {
 async fn checkpoints_are_written_and_no_raw_files() {
     let store = memory();
     for n in 0..12 {
-        put_events(&store, &format!("acme/e{n:02}.parquet"), &[event(n, Utc::now())]).await;
-        let config = CompactionConfig { min_files_to_compact: 100, ..at_once() };
+        put_events(
+            &store,
+            &format!("acme/e{n:02}.parquet"),
+            &[event(n, Utc::now())],
+        )
+        .await;
+        let config = CompactionConfig {
+            min_files_to_compact: 100,
+            ..at_once()
+        };
         clean_pass(&store, config).await;
     }
-    let log: Vec<String> = tenant_keys(&store, "acme").await.into_iter().filter(|k| k.contains("/_delta_log/")).collect();
-    assert!(log.contains(&"acme/_delta_log/00000000000000000010.checkpoint.parquet".to_owned()), "{log:?}");
+    let log: Vec<String> = tenant_keys(&store, "acme")
+        .await
+        .into_iter()
+        .filter(|k| k.contains("/_delta_log/"))
+        .collect();
+    assert!(
+        log.contains(&"acme/_delta_log/00000000000000000010.checkpoint.parquet".to_owned()),
+        "{log:?}"
+    );
     assert!(log.contains(&"acme/_delta_log/_last_checkpoint".to_owned()));
-    assert!(live_keys(&store, "acme").await.iter().all(|k| !k.contains("_delta_log")));
+    assert!(
+        live_keys(&store, "acme")
+            .await
+            .iter()
+            .all(|k| !k.contains("_delta_log"))
+    );
     // From the checkpoint on, the versions below are not needed.
     for n in 0..10 {
-        store.delete(&Path::from(format!("acme/_delta_log/{n:020}.json"))).await.unwrap();
+        store
+            .delete(&Path::from(format!("acme/_delta_log/{n:020}.json")))
+            .await
+            .unwrap();
     }
     put_events(&store, "acme/more.parquet", &[event(99, Utc::now())]).await;
     let report = clean_pass(&store, at_once()).await;
     let published = of(&report, "acme").published.clone().unwrap();
     assert_eq!((published.files_added, published.files_removed), (2, 13));
-    let report = clean_pass(&store, CompactionConfig { max_raw_age: Duration::ZERO, ..at_once() }).await;
-    assert_eq!(of(&report, "acme").files_compacted, 0, "a log is no input, however old");
+    let report = clean_pass(
+        &store,
+        CompactionConfig {
+            max_raw_age: Duration::ZERO,
+            ..at_once()
+        },
+    )
+    .await;
+    assert_eq!(
+        of(&report, "acme").files_compacted,
+        0,
+        "a log is no input, however old"
+    );
 }
 
 #[tokio::test]
@@ -170,7 +303,10 @@ async fn a_shared_table_has_all_tenants() {
     clean_pass(&store, config.clone()).await;
     let log = versions(&store, "").await;
     let newest = log.last().unwrap();
-    assert_eq!(newest.manifests.keys().collect::<Vec<_>>(), ["acme", "globex", "odd name=ü+1"]);
+    assert_eq!(
+        newest.manifests.keys().collect::<Vec<_>>(),
+        ["acme", "globex", "odd name=ü+1"]
+    );
     assert!(newest.columns.contains_key("tenant"));
     let mut all = Vec::new();
     for tenant in ["acme", "globex", "odd name=ü+1"] {
@@ -185,32 +321,82 @@ async fn a_shared_table_has_all_tenants() {
 #[tokio::test]
 async fn new_columns_come_and_strange_ones_are_named() {
     let store = memory();
-    let ids = |n: usize| Arc::new(StringArray::from_iter_values((0..n).map(|i| format!("id-{i}")))) as ArrayRef;
-    put(&store, "acme/a.parquet", table_of(vec![("timestamp", times(2)), ("event_id", ids(2)), ("n", Arc::new(Int32Array::from(vec![1, 2])))])).await;
+    let ids = |n: usize| {
+        Arc::new(StringArray::from_iter_values(
+            (0..n).map(|i| format!("id-{i}")),
+        )) as ArrayRef
+    };
+    put(
+        &store,
+        "acme/a.parquet",
+        table_of(vec![
+            ("timestamp", times(2)),
+            ("event_id", ids(2)),
+            ("n", Arc::new(Int32Array::from(vec![1, 2]))),
+        ]),
+    )
+    .await;
     clean_pass(&store, at_once()).await;
     let more: Vec<(&str, ArrayRef)> = vec![
         ("timestamp", times(2)),
         ("event_id", ids(2)),
         ("note", Arc::new(StringArray::from(vec!["x", "y"]))),
-        ("of day", Arc::new(arrow::array::Time64MicrosecondArray::from(vec![1, 2]))),
+        (
+            "of day",
+            Arc::new(arrow::array::Time64MicrosecondArray::from(vec![1, 2])),
+        ),
     ];
     put(&store, "acme/b.parquet", table_of(more)).await;
     let report = clean_pass(&store, at_once()).await;
     let left_out = of(&report, "acme").published.clone().unwrap().left_out;
     assert_eq!(left_out.len(), 1);
-    assert!(left_out[0].starts_with("column `of day`: its name has"), "{left_out:?}");
+    assert!(
+        left_out[0].starts_with("column `of day`: its name has"),
+        "{left_out:?}"
+    );
     let log = versions(&store, "acme").await;
-    assert_eq!(log.last().unwrap().columns.keys().collect::<Vec<_>>(), ["event_id", "n", "note", "timestamp"]);
+    assert_eq!(
+        log.last().unwrap().columns.keys().collect::<Vec<_>>(),
+        ["event_id", "n", "note", "timestamp"]
+    );
     assert_eq!(log.last().unwrap().files.len(), 2);
 
     // Numbers that Delta cannot write: the file waits, the others do not.
-    put(&store, "acme/c.parquet", table_of(vec![("timestamp", times(1)), ("big", Arc::new(UInt64Array::from(vec![u64::MAX])))])).await;
-    put(&store, "acme/d.parquet", table_of(vec![("timestamp", times(1)), ("event_id", ids(1))])).await;
-    let report = clean_pass(&store, CompactionConfig { min_files_to_compact: 100, ..at_once() }).await;
+    put(
+        &store,
+        "acme/c.parquet",
+        table_of(vec![
+            ("timestamp", times(1)),
+            ("big", Arc::new(UInt64Array::from(vec![u64::MAX]))),
+        ]),
+    )
+    .await;
+    put(
+        &store,
+        "acme/d.parquet",
+        table_of(vec![("timestamp", times(1)), ("event_id", ids(1))]),
+    )
+    .await;
+    let report = clean_pass(
+        &store,
+        CompactionConfig {
+            min_files_to_compact: 100,
+            ..at_once()
+        },
+    )
+    .await;
     let left_out = of(&report, "acme").published.clone().unwrap().left_out;
-    assert!(left_out.iter().any(|l| l.starts_with("`acme/c.parquet`") && l.contains("9223372036854775807")), "{left_out:?}");
+    assert!(
+        left_out
+            .iter()
+            .any(|l| l.starts_with("`acme/c.parquet`") && l.contains("9223372036854775807")),
+        "{left_out:?}"
+    );
     let files = named(versions(&store, "acme").await.last().unwrap());
-    assert_eq!(files, ["acme/a.parquet", "acme/b.parquet", "acme/d.parquet"]);
+    assert_eq!(
+        files,
+        ["acme/a.parquet", "acme/b.parquet", "acme/d.parquet"]
+    );
 }
 
 #[tokio::test]
@@ -221,20 +407,46 @@ async fn a_type_that_outgrows_the_table_stops_the_table_and_nothing_else() {
     put(&store, "acme/a.parquet", file(Arc::clone(&small))).await;
     put(&store, "acme/b.parquet", file(small)).await;
     clean_pass(&store, at_once()).await;
-    put(&store, "acme/c.parquet", file(Arc::new(Int64Array::from(vec![1 << 40])))).await;
-    put(&store, "globex/a.parquet", file(Arc::new(Int64Array::from(vec![1])))).await;
+    put(
+        &store,
+        "acme/c.parquet",
+        file(Arc::new(Int64Array::from(vec![1 << 40]))),
+    )
+    .await;
+    put(
+        &store,
+        "globex/a.parquet",
+        file(Arc::new(Int64Array::from(vec![1]))),
+    )
+    .await;
     let report = pass(&store, at_once()).await;
     let acme = of(&report, "acme");
     let error = acme.error.clone().unwrap();
-    assert_eq!((acme.status, acme.files_compacted, acme.files_deleted), (Status::Failed, 3, 0), "{error}");
-    assert!(error.contains("column `n` is Int64, and the table's is Int32") && error.contains("Remove `acme/_delta_log/`"), "{error}");
+    assert_eq!(
+        (acme.status, acme.files_compacted, acme.files_deleted),
+        (Status::Failed, 3, 0),
+        "{error}"
+    );
+    assert!(
+        error.contains("column `n` is Int64, and the table's is Int32")
+            && error.contains("Remove `acme/_delta_log/`"),
+        "{error}"
+    );
     assert_eq!(of(&report, "globex").error, None);
     let log = versions(&store, "acme").await;
-    assert_eq!(named(log.last().unwrap()), ["acme/a.parquet", "acme/b.parquet"], "what it shows is still there");
+    assert_eq!(
+        named(log.last().unwrap()),
+        ["acme/a.parquet", "acme/b.parquet"],
+        "what it shows is still there"
+    );
     assert!(keys(&store).await.contains(&"acme/a.parquet".to_owned()));
 
     // As the message says.
-    for key in tenant_keys(&store, "acme").await.into_iter().filter(|k| k.contains("/_delta_log/")) {
+    for key in tenant_keys(&store, "acme")
+        .await
+        .into_iter()
+        .filter(|k| k.contains("/_delta_log/"))
+    {
         store.delete(&Path::from(key)).await.unwrap();
     }
     let report = clean_pass(&store, at_once()).await;
@@ -258,8 +470,18 @@ async fn somebody_else_s_table_is_left_alone() {
     let before = keys(&store).await;
     let report = pass(&store, at_once()).await;
     let acme = of(&report, "acme");
-    assert!(acme.error.as_ref().unwrap().contains("icepack did not make"), "{acme:?}");
-    assert_eq!((acme.status, acme.files_compacted, acme.files_deleted), (Status::Refused, 0, 0), "rows that it has deleted would be in a snapshot");
+    assert!(
+        acme.error
+            .as_ref()
+            .unwrap()
+            .contains("icepack did not make"),
+        "{acme:?}"
+    );
+    assert_eq!(
+        (acme.status, acme.files_compacted, acme.files_deleted),
+        (Status::Refused, 0, 0),
+        "rows that it has deleted would be in a snapshot"
+    );
     assert_eq!(versions(&store, "acme").await.len(), 1);
     assert_eq!(without_runs(keys(&store).await), before);
 
@@ -268,9 +490,20 @@ async fn somebody_else_s_table_is_left_alone() {
     seed(&store, "acme", 4, 10, Utc::now()).await;
     put(&store, "_delta_log/00000000000000000000.json", foreign).await;
     let before = keys(&store).await;
-    for config in [publishing(Layout::Shared, Duration::ZERO), eager(), publishing(Layout::PerTenant, Duration::ZERO)] {
+    for config in [
+        publishing(Layout::Shared, Duration::ZERO),
+        eager(),
+        publishing(Layout::PerTenant, Duration::ZERO),
+    ] {
         let report = pass(&store, config).await;
-        assert_eq!((of(&report, "acme").status, of(&report, "acme").files_compacted), (Status::Refused, 0), "{report:?}");
+        assert_eq!(
+            (
+                of(&report, "acme").status,
+                of(&report, "acme").files_compacted
+            ),
+            (Status::Refused, 0),
+            "{report:?}"
+        );
         assert_eq!(without_runs(keys(&store).await), before);
     }
 }
@@ -280,14 +513,27 @@ async fn passes_that_publish_at_once_agree() {
     let store = memory();
     let mut expected = Vec::new();
     for round in 0..5 {
-        let events: Vec<_> = (0..6).map(|n| event(round * 10 + n, Utc::now() - TimeDelta::minutes(5))).collect();
+        let events: Vec<_> = (0..6)
+            .map(|n| event(round * 10 + n, Utc::now() - TimeDelta::minutes(5)))
+            .collect();
         for (n, e) in events.iter().enumerate() {
-            put_events(&store, &format!("acme/r{round}-{n}.parquet"), std::slice::from_ref(e)).await;
+            put_events(
+                &store,
+                &format!("acme/r{round}-{n}.parquet"),
+                std::slice::from_ref(e),
+            )
+            .await;
         }
         expected.extend(events);
         let passes = (0..4).map(|_| pass(&store, at_once()));
         for report in futures::future::join_all(passes).await {
-            assert!(report.tenants.iter().all(|t| t.error.is_none() || t.status == Status::Conflict), "{report:?}");
+            assert!(
+                report
+                    .tenants
+                    .iter()
+                    .all(|t| t.error.is_none() || t.status == Status::Conflict),
+                "{report:?}"
+            );
         }
         let log = versions(&store, "acme").await;
         let mut rows = read_all(&store, &named(log.last().unwrap())).await;

@@ -1,6 +1,9 @@
-//! The column that dates a row is changed after snapshots were made: what head says of their times is of another column, and nothing expires by it.
+//! The column that dates a row is changed after snapshots were made: what head says of their times
+//! is of another column, and nothing expires by it.
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray};
+use arrow::array::{
+    ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+};
 use icepack::model::inspect::PlanReport;
 use icepack::model::manifest::Manifest;
 use icepack::model::names::Tenant;
@@ -13,33 +16,76 @@ use super::*;
 /// A row: its id, `timestamp`, `created_at`.
 type Row = (String, i64, i64);
 
-/// `count` rows from number `first` on: the later a row's `timestamp`, the earlier its `created_at`.
+/// `count` rows from number `first` on: the later a row's `timestamp`, the earlier its
+/// `created_at`.
 fn rows(first: usize, count: usize, timestamp: DateTime<Utc>, created: DateTime<Utc>) -> Vec<Row> {
     let second = |n: usize| i64::try_from(n).unwrap() * 1_000_000;
     (first..first + count)
-        .map(|n| (format!("{n:04}"), timestamp.timestamp_millis() * 1_000 + second(n), created.timestamp_millis() * 1_000 - second(n)))
+        .map(|n| {
+            (
+                format!("{n:04}"),
+                timestamp.timestamp_millis() * 1_000 + second(n),
+                created.timestamp_millis() * 1_000 - second(n),
+            )
+        })
         .collect()
 }
 
 fn file(rows: &[Row]) -> Vec<u8> {
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("event_id", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.0.as_str())))),
-        ("timestamp", Arc::new(TimestampMicrosecondArray::from_iter_values(rows.iter().map(|r| r.1)))),
-        ("created_at", Arc::new(TimestampMillisecondArray::from_iter_values(rows.iter().map(|r| r.2 / 1_000)).with_timezone("UTC"))),
+        (
+            "event_id",
+            Arc::new(StringArray::from_iter_values(
+                rows.iter().map(|r| r.0.as_str()),
+            )),
+        ),
+        (
+            "timestamp",
+            Arc::new(TimestampMicrosecondArray::from_iter_values(
+                rows.iter().map(|r| r.1),
+            )),
+        ),
+        (
+            "created_at",
+            Arc::new(
+                TimestampMillisecondArray::from_iter_values(rows.iter().map(|r| r.2 / 1_000))
+                    .with_timezone("UTC"),
+            ),
+        ),
     ];
     support::parquet(&RecordBatch::try_from_iter(columns).unwrap())
 }
 
 fn decode(bytes: Bytes) -> Vec<Row> {
     let mut rows = Vec::new();
-    for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
+    for batch in ParquetRecordBatchReaderBuilder::try_new(bytes)
+        .unwrap()
+        .build()
+        .unwrap()
+    {
         let batch = batch.unwrap();
         let column = |name: &str| batch.column_by_name(name).unwrap().clone();
-        let (ids, timestamps, created) = (column("event_id"), column("timestamp"), column("created_at"));
+        let (ids, timestamps, created) = (
+            column("event_id"),
+            column("timestamp"),
+            column("created_at"),
+        );
         let ids = ids.as_any().downcast_ref::<StringArray>().unwrap();
-        let timestamps = timestamps.as_any().downcast_ref::<TimestampMicrosecondArray>().unwrap();
-        let created = created.as_any().downcast_ref::<TimestampMillisecondArray>().unwrap();
-        rows.extend((0..batch.num_rows()).map(|i| (ids.value(i).to_owned(), timestamps.value(i), created.value(i) * 1_000)));
+        let timestamps = timestamps
+            .as_any()
+            .downcast_ref::<TimestampMicrosecondArray>()
+            .unwrap();
+        let created = created
+            .as_any()
+            .downcast_ref::<TimestampMillisecondArray>()
+            .unwrap();
+        rows.extend((0..batch.num_rows()).map(|i| {
+            (
+                ids.value(i).to_owned(),
+                timestamps.value(i),
+                created.value(i) * 1_000,
+            )
+        }));
     }
     rows
 }
@@ -52,17 +98,29 @@ fn sorted_rows(rows: &[&[Row]]) -> Vec<Row> {
 
 impl Lab {
     fn manager(&self) -> CompactionManager {
-        CompactionManager::new(Arc::clone(&self.hot), self.config.clone()).with_clock(self.clock.clone()).with_archive_store(Arc::clone(&self.cold), None)
+        CompactionManager::new(Arc::clone(&self.hot), self.config.clone())
+            .with_clock(self.clock.clone())
+            .with_archive_store(Arc::clone(&self.cold), None)
     }
 
-    /// Three files, and a pass by `timestamp` that makes one snapshot of them. Rows are kept for ever so far.
+    /// Three files, and a pass by `timestamp` that makes one snapshot of them. Rows are kept for
+    /// ever so far.
     async fn compacted(&mut self, rows: &[Row]) {
         self.config.retention.set("acme", None);
         for (i, part) in rows.chunks(rows.len().div_ceil(3)).enumerate() {
-            put(&self.hot, &format!("acme/{:?}-{i}.parquet", rows[0].0), file(part)).await;
+            put(
+                &self.hot,
+                &format!("acme/{:?}-{i}.parquet", rows[0].0),
+                file(part),
+            )
+            .await;
         }
         let report = self.pass().await;
-        assert_eq!((report.totals.ledger.rows_kept, report.totals.files_written), (rows.len() as u64, 1), "{report:?}");
+        assert_eq!(
+            (report.totals.ledger.rows_kept, report.totals.files_written),
+            (rows.len() as u64, 1),
+            "{report:?}"
+        );
     }
 
     /// From now on `created_at` dates a row, and rows are kept for thirty days.
@@ -88,14 +146,26 @@ impl Lab {
     }
 
     async fn head(&self) -> Manifest {
-        discover::head(self.hot.as_ref(), &Tenant::parse("acme").unwrap(), 0).await.unwrap().unwrap()
+        discover::head(self.hot.as_ref(), &Tenant::parse("acme").unwrap(), 0)
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     /// What head says that its snapshots are dated by.
     async fn dated_by(&self) -> Vec<Option<String>> {
         let head = serde_json::to_value(self.head().await).unwrap();
-        let column = |s: &serde_json::Value| s.get("dated_by").and_then(|c| c.as_str()).map(str::to_owned);
-        head["snapshots"].as_array().unwrap().iter().map(column).collect()
+        let column = |s: &serde_json::Value| {
+            s.get("dated_by")
+                .and_then(|c| c.as_str())
+                .map(str::to_owned)
+        };
+        head["snapshots"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(column)
+            .collect()
     }
 
     /// Rewrites head as a version wrote it that did not say which column its ranges are of.
@@ -105,11 +175,21 @@ impl Lab {
         for snapshot in old["snapshots"].as_array_mut().unwrap() {
             snapshot.as_object_mut().unwrap().remove("dated_by");
         }
-        put(&self.hot, &format!("_icepack/acme/manifest/{:020}.json", head.version), old.to_string()).await;
+        put(
+            &self.hot,
+            &format!("_icepack/acme/manifest/{:020}.json", head.version),
+            old.to_string(),
+        )
+        .await;
     }
 
     async fn sound(&self) {
-        let findings = self.manager().verify(&Selection::all(), true).await.unwrap().findings;
+        let findings = self
+            .manager()
+            .verify(&Selection::all(), true)
+            .await
+            .unwrap()
+            .findings;
         assert_eq!(findings, []);
     }
 
@@ -127,12 +207,30 @@ async fn ranges_of_another_column_expire_nothing() {
     lab.sound().await;
     let plan = lab.planned().await;
     let group = &plan.plans[0].groups[0];
-    assert_eq!(group.reason.to_string(), "times are known by another column than `created_at`: 1 snapshot");
+    assert_eq!(
+        group.reason.to_string(),
+        "times are known by another column than `created_at`: 1 snapshot"
+    );
     let report = lab.pass().await;
-    assert_eq!((report.totals.status, report.totals.error.clone()), (Status::Done, None), "{report:?}");
-    assert_eq!((report.totals.ledger.rows_kept, report.totals.ledger.rows_expired, report.totals.quarantined.len()), (30, 0, 0), "{report:?}");
+    assert_eq!(
+        (report.totals.status, report.totals.error.clone()),
+        (Status::Done, None),
+        "{report:?}"
+    );
+    assert_eq!(
+        (
+            report.totals.ledger.rows_kept,
+            report.totals.ledger.rows_expired,
+            report.totals.quarantined.len()
+        ),
+        (30, 0, 0),
+        "{report:?}"
+    );
     let files = lab.files().await;
-    assert!(files.iter().all(|f| f.is_sorted_by_key(|r| r.2)), "in the order of `created_at`");
+    assert!(
+        files.iter().all(|f| f.is_sorted_by_key(|r| r.2)),
+        "in the order of `created_at`"
+    );
     assert_eq!(lab.rows().await, sorted_rows(&[&all]));
     lab.sound().await;
     lab.idle().await;
@@ -149,15 +247,34 @@ async fn rows_that_are_old_by_the_new_column_leave() {
         lab.correct();
         let report = lab.pass().await;
         let ledger = report.totals.ledger;
-        let gone = if has_archive { (30, 30, 0) } else { (30, 0, 30) };
-        assert_eq!((ledger.rows_kept, ledger.rows_archived, ledger.rows_expired), gone, "{report:?}");
+        let gone = if has_archive {
+            (30, 30, 0)
+        } else {
+            (30, 0, 30)
+        };
+        assert_eq!(
+            (ledger.rows_kept, ledger.rows_archived, ledger.rows_expired),
+            gone,
+            "{report:?}"
+        );
         assert_eq!(lab.rows().await, sorted_rows(&[&young]));
         let mut cold = Vec::new();
-        for key in keys(&lab.cold).await.into_iter().filter(|k| k.ends_with(".parquet")) {
+        for key in keys(&lab.cold)
+            .await
+            .into_iter()
+            .filter(|k| k.ends_with(".parquet"))
+        {
             cold.extend(decode(get(&lab.cold, &key).await));
         }
         cold.sort();
-        assert_eq!(cold, if has_archive { sorted_rows(&[&old]) } else { Vec::new() });
+        assert_eq!(
+            cold,
+            if has_archive {
+                sorted_rows(&[&old])
+            } else {
+                Vec::new()
+            }
+        );
         lab.sound().await;
         lab.idle().await;
     }
@@ -175,11 +292,29 @@ async fn raw_files_and_snapshots_of_another_column_merge() {
     lab.correct();
     for _ in 0..3 {
         let report = lab.pass().await;
-        assert_eq!((report.totals.ledger.rows_expired, report.totals.quarantined.len(), report.totals.error.clone()), (0, 0, None), "{report:?}");
+        assert_eq!(
+            (
+                report.totals.ledger.rows_expired,
+                report.totals.quarantined.len(),
+                report.totals.error.clone()
+            ),
+            (0, 0, None),
+            "{report:?}"
+        );
         assert_eq!(lab.rows().await, sorted_rows(&[&first, &second]));
     }
-    assert!(lab.files().await.iter().all(|f| f.is_sorted_by_key(|r| r.2)));
-    assert!(lab.dated_by().await.iter().all(|c| c.as_deref() == Some("created_at")));
+    assert!(
+        lab.files()
+            .await
+            .iter()
+            .all(|f| f.is_sorted_by_key(|r| r.2))
+    );
+    assert!(
+        lab.dated_by()
+            .await
+            .iter()
+            .all(|c| c.as_deref() == Some("created_at"))
+    );
     lab.idle().await;
 }
 
@@ -191,13 +326,33 @@ async fn a_reader_by_time_is_given_what_may_hold_its_rows() {
     let since = icepack::model::file::Micros::from_datetime(lab.days_ago(1));
     let found = async |lab: &Lab| {
         let views = lab.manager().live_views(&Selection::all()).await.unwrap();
-        views.into_iter().flat_map(|v| live::between(v, Some(since), None).files).count()
+        views
+            .into_iter()
+            .flat_map(|v| live::between(v, Some(since), None).files)
+            .count()
     };
-    assert_eq!(found(&lab).await, 0, "by `timestamp`, none of its rows is so young");
+    assert_eq!(
+        found(&lab).await,
+        0,
+        "by `timestamp`, none of its rows is so young"
+    );
     lab.correct();
-    assert_eq!(found(&lab).await, 1, "by `created_at`, nothing is known of it");
-    let standing = lab.manager().status(&Selection::all()).await.unwrap().tenants.remove(0);
-    assert_eq!((standing.oldest, standing.newest, standing.overdue_s), (None, None, None));
+    assert_eq!(
+        found(&lab).await,
+        1,
+        "by `created_at`, nothing is known of it"
+    );
+    let standing = lab
+        .manager()
+        .status(&Selection::all())
+        .await
+        .unwrap()
+        .tenants
+        .remove(0);
+    assert_eq!(
+        (standing.oldest, standing.newest, standing.overdue_s),
+        (None, None, None)
+    );
 }
 
 #[tokio::test]
@@ -209,7 +364,11 @@ async fn a_manifest_that_names_no_column_goes_on_by_what_the_footers_say() {
         lab.forget_columns().await;
         // Nothing is due: what is settled is the column.
         let report = lab.pass().await;
-        assert_eq!((report.totals.files_compacted, report.totals.error.clone()), (0, None), "{report:?}");
+        assert_eq!(
+            (report.totals.files_compacted, report.totals.error.clone()),
+            (0, None),
+            "{report:?}"
+        );
         assert_eq!(lab.dated_by().await, [Some("timestamp".to_owned())]);
         lab.idle().await;
 
@@ -217,7 +376,11 @@ async fn a_manifest_that_names_no_column_goes_on_by_what_the_footers_say() {
         lab.config.retention.set("acme", Some(DAY * 30));
         let report = lab.pass().await;
         let ledger = report.totals.ledger;
-        assert_eq!((ledger.rows_archived, ledger.rows_expired), if has_archive { (30, 0) } else { (0, 30) }, "{report:?}");
+        assert_eq!(
+            (ledger.rows_archived, ledger.rows_expired),
+            if has_archive { (30, 0) } else { (0, 30) },
+            "{report:?}"
+        );
         assert_eq!(lab.rows().await, []);
     }
 }
@@ -231,7 +394,15 @@ async fn a_manifest_that_names_no_column_expires_nothing_by_another() {
     lab.correct();
     lab.sound().await;
     let report = lab.pass().await;
-    assert_eq!((report.totals.ledger.rows_kept, report.totals.ledger.rows_expired, report.totals.error.clone()), (30, 0, None), "{report:?}");
+    assert_eq!(
+        (
+            report.totals.ledger.rows_kept,
+            report.totals.ledger.rows_expired,
+            report.totals.error.clone()
+        ),
+        (30, 0, None),
+        "{report:?}"
+    );
     assert_eq!(lab.rows().await, sorted_rows(&[&all]));
     assert_eq!(lab.dated_by().await, [Some("created_at".to_owned())]);
     lab.idle().await;
@@ -251,5 +422,8 @@ async fn a_snapshot_without_the_column_is_left_alone() {
     assert_eq!(live(&lab.hot, "acme").await, sorted(events));
     assert_eq!(lab.head().await.quarantined, []);
     let plan = lab.planned().await;
-    assert_eq!(plan.plans[0].skipped[0].reason.to_string(), "has no timestamp column `created_at`: its rows cannot be dated by it, and never expire");
+    assert_eq!(
+        plan.plans[0].skipped[0].reason.to_string(),
+        "has no timestamp column `created_at`: its rows cannot be dated by it, and never expire"
+    );
 }

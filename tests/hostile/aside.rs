@@ -1,4 +1,5 @@
-//! One odd input stops nobody: it is left where it is by its real cause, and its neighbours are compacted.
+//! One odd input stops nobody: it is left where it is by its real cause, and its neighbours are
+//! compacted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +13,14 @@ use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, Result,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-use crate::support::{Event, Store, eager, get, keys, live, memory, parquet, put, put_events, series, sorted, tenant_keys};
+use crate::support::{
+    Event, Store, eager, get, keys, live, memory, parquet, put, put_events, series, sorted,
+    tenant_keys,
+};
 
 use super::*;
 
@@ -45,13 +49,21 @@ struct Odd {
 }
 
 fn odd(inner: &Store, within: impl Into<String>, fate: Fate) -> Store {
-    Arc::new(Odd { inner: Arc::clone(inner), within: within.into(), fate, taken: AtomicBool::new(false) })
+    Arc::new(Odd {
+        inner: Arc::clone(inner),
+        within: within.into(),
+        fate,
+        taken: AtomicBool::new(false),
+    })
 }
 
 impl Odd {
     fn refused(location: &Path, code: &str) -> object_store::Error {
         let source = format!("<Error><Code>{code}</Code><Message>no</Message></Error>").into();
-        object_store::Error::PermissionDenied { path: location.to_string(), source }
+        object_store::Error::PermissionDenied {
+            path: location.to_string(),
+            source,
+        }
     }
 }
 
@@ -63,11 +75,20 @@ impl std::fmt::Display for Odd {
 
 #[async_trait]
 impl ObjectStore for Odd {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         self.inner.put_opts(location, payload, opts).await
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.inner.put_multipart_opts(location, opts).await
     }
 
@@ -76,22 +97,36 @@ impl ObjectStore for Odd {
             match self.fate {
                 Fate::Grows => {
                     let body = self.inner.get(location).await?.bytes().await?;
-                    self.inner.put(location, [body.as_ref(), b"more"].concat().into()).await?;
+                    self.inner
+                        .put(location, [body.as_ref(), b"more"].concat().into())
+                        .await?;
                 }
-                Fate::Gone => return Err(object_store::Error::NotFound { path: location.to_string(), source: "no such key".into() }),
+                Fate::Gone => {
+                    return Err(object_store::Error::NotFound {
+                        path: location.to_string(),
+                        source: "no such key".into(),
+                    });
+                }
                 Fate::Denied => return Err(Self::refused(location, "AccessDenied")),
                 Fate::Frozen => return Err(Self::refused(location, "InvalidObjectState")),
-                Fate::Taken if !self.taken.swap(true, Ordering::SeqCst) => _ = run_on(&self.inner, eager()).await,
+                Fate::Taken if !self.taken.swap(true, Ordering::SeqCst) => {
+                    _ = run_on(&self.inner, eager()).await
+                }
                 Fate::Taken | Fate::Locked => {}
             }
         }
         self.inner.get_opts(location, options).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let (within, is_locked) = (self.within.clone(), self.fate == Fate::Locked);
         let asked = locations.map(move |location| match location {
-            Ok(location) if is_locked && location.as_ref().contains(&within) => Err(Self::refused(&location, "AccessDenied")),
+            Ok(location) if is_locked && location.as_ref().contains(&within) => {
+                Err(Self::refused(&location, "AccessDenied"))
+            }
             location => location,
         });
         let inner = Arc::clone(&self.inner);
@@ -119,16 +154,28 @@ impl ObjectStore for Odd {
 }
 
 async fn run_on(store: &Store, config: CompactionConfig) -> RunReport {
-    CompactionManager::new(Arc::clone(store), config).run_pass(&Selection::all()).await.unwrap()
+    CompactionManager::new(Arc::clone(store), config)
+        .run_pass(&Selection::all())
+        .await
+        .unwrap()
 }
 
 /// Five files of ten rows for each tenant; the third of `acme` is called `odd`.
 async fn seeded() -> (Store, Vec<Event>) {
     let store = memory();
-    let rows = series(0, 50, Utc::now() - TimeDelta::hours(1), TimeDelta::minutes(1));
+    let rows = series(
+        0,
+        50,
+        Utc::now() - TimeDelta::hours(1),
+        TimeDelta::minutes(1),
+    );
     for tenant in ["acme", "globex"] {
         for (i, part) in rows.chunks(10).enumerate() {
-            let name = if i == 2 && tenant == "acme" { "odd".to_owned() } else { format!("good-{i}") };
+            let name = if i == 2 && tenant == "acme" {
+                "odd".to_owned()
+            } else {
+                format!("good-{i}")
+            };
             put_events(&store, &format!("{tenant}/{name}.parquet"), part).await;
         }
     }
@@ -145,11 +192,22 @@ fn done(report: &RunReport, tenant: &str) -> (Status, u64, u64) {
 fn left(report: &RunReport) -> Vec<(String, String)> {
     let json = serde_json::to_value(&report.totals).unwrap();
     let text = |v: &Value| v.as_str().unwrap().to_owned();
-    json["unread"].as_array().map(|all| all.iter().map(|l| (text(&l["key"]), text(&l["reason"]))).collect()).unwrap_or_default()
+    json["unread"]
+        .as_array()
+        .map(|all| {
+            all.iter()
+                .map(|l| (text(&l["key"]), text(&l["reason"])))
+                .collect()
+        })
+        .unwrap_or_default()
 }
 
 async fn head(store: &Store, tenant: &str) -> Manifest {
-    let last = keys(store).await.into_iter().rfind(|k| k.starts_with(&format!("_icepack/{tenant}/manifest/"))).unwrap();
+    let last = keys(store)
+        .await
+        .into_iter()
+        .rfind(|k| k.starts_with(&format!("_icepack/{tenant}/manifest/")))
+        .unwrap();
     serde_json::from_slice(&get(store, &last).await).unwrap()
 }
 
@@ -157,13 +215,30 @@ async fn head(store: &Store, tenant: &str) -> Manifest {
 async fn a_file_that_its_writer_still_appends_to_is_left_to_the_next_pass() {
     let (store, _) = seeded().await;
     for _ in 0..3 {
-        let report = run_on(&odd(&store, "acme/odd", Fate::Grows), CompactionConfig { min_files_to_compact: 1, ..eager() }).await;
-        let why =
-            "it changed between the listing and the read, so something still writes to it: it is left as it is, and taken by a pass that finds it unchanged";
-        assert_eq!(left(&report), [("acme/odd.parquet".to_owned(), why.to_owned())]);
-        assert!(report.totals.status <= Status::Done && report.totals.error.is_none(), "{report:?}");
+        let report = run_on(
+            &odd(&store, "acme/odd", Fate::Grows),
+            CompactionConfig {
+                min_files_to_compact: 1,
+                ..eager()
+            },
+        )
+        .await;
+        let why = "it changed between the listing and the read, so something still writes to it: \
+                   it is left as it is, and taken by a pass that finds it unchanged";
+        assert_eq!(
+            left(&report),
+            [("acme/odd.parquet".to_owned(), why.to_owned())]
+        );
+        assert!(
+            report.totals.status <= Status::Done && report.totals.error.is_none(),
+            "{report:?}"
+        );
     }
-    assert_eq!(tenant_keys(&store, "acme").await.len(), 2, "a snapshot of the four others, and the file");
+    assert_eq!(
+        tenant_keys(&store, "acme").await.len(),
+        2,
+        "a snapshot of the four others, and the file"
+    );
     assert_eq!(head(&store, "acme").await.snapshots[0].stats.rows, 40);
     assert!(head(&store, "acme").await.quarantined.is_empty());
     assert_eq!(tenant_keys(&store, "globex").await.len(), 1);
@@ -173,25 +248,60 @@ async fn a_file_that_its_writer_still_appends_to_is_left_to_the_next_pass() {
 async fn a_file_that_is_listed_and_not_there_costs_its_neighbours_nothing() {
     let (store, _) = seeded().await;
     let report = run_on(&odd(&store, "acme/odd", Fate::Gone), eager()).await;
-    assert_eq!((done(&report, "acme"), done(&report, "globex")), ((Status::Done, 4, 40), (Status::Done, 5, 50)), "{report:?}");
-    assert_eq!(left(&report), [("acme/odd.parquet".to_owned(), "the listing shows it, and it is not there: it was deleted or moved meanwhile".to_owned())]);
+    assert_eq!(
+        (done(&report, "acme"), done(&report, "globex")),
+        ((Status::Done, 4, 40), (Status::Done, 5, 50)),
+        "{report:?}"
+    );
+    assert_eq!(
+        left(&report),
+        [(
+            "acme/odd.parquet".to_owned(),
+            "the listing shows it, and it is not there: it was deleted or moved meanwhile"
+                .to_owned()
+        )]
+    );
 }
 
 #[tokio::test]
 async fn a_file_that_the_store_does_not_give_is_set_aside_by_its_own_cause() {
     for (fate, says) in [
-        (Fate::Denied, "AccessDenied: no; the credentials lack a permission"),
-        (Fate::Frozen, "InvalidObjectState: no; the object is in an archive class and must be restored before it can be read"),
+        (
+            Fate::Denied,
+            "AccessDenied: no; the credentials lack a permission",
+        ),
+        (
+            Fate::Frozen,
+            "InvalidObjectState: no; the object is in an archive class and must be restored \
+             before it can be read",
+        ),
     ] {
         let (store, _) = seeded().await;
         let store_of_one = odd(&store, "acme/odd", fate);
         let report = run_on(&store_of_one, eager()).await;
-        assert_eq!((done(&report, "acme"), done(&report, "globex")), ((Status::Quarantined, 4, 40), (Status::Done, 5, 50)), "{report:?}");
+        assert_eq!(
+            (done(&report, "acme"), done(&report, "globex")),
+            ((Status::Quarantined, 4, 40), (Status::Done, 5, 50)),
+            "{report:?}"
+        );
         let found = left(&report);
-        assert!(found.len() == 1 && found[0].0 == "acme/odd.parquet" && found[0].1.starts_with(says), "{found:?}");
-        assert!(head(&store, "acme").await.quarantined.is_empty(), "nothing is remembered: it does not change when it can be read");
+        assert!(
+            found.len() == 1 && found[0].0 == "acme/odd.parquet" && found[0].1.starts_with(says),
+            "{found:?}"
+        );
+        assert!(
+            head(&store, "acme").await.quarantined.is_empty(),
+            "nothing is remembered: it does not change when it can be read"
+        );
         // Once it can be read, it is taken like any other.
-        let whole = run_on(&store, CompactionConfig { min_files_to_compact: 1, ..eager() }).await;
+        let whole = run_on(
+            &store,
+            CompactionConfig {
+                min_files_to_compact: 1,
+                ..eager()
+            },
+        )
+        .await;
         assert_eq!(done(&whole, "acme").0, Status::Done);
         assert_eq!(live(&store, "acme").await.len(), 50);
     }
@@ -203,9 +313,23 @@ async fn a_snapshot_is_not_rewritten_in_each_pass_for_a_file_that_cannot_be_read
     let store_of_one = odd(&store, "acme/odd", Fate::Frozen);
     run_on(&store_of_one, eager()).await;
     let before = tenant_keys(&store, "acme").await;
-    let report = run_on(&store_of_one, CompactionConfig { min_files_to_compact: 1, ..eager() }).await;
-    assert_eq!(done(&report, "acme"), (Status::Quarantined, 0, 0), "{report:?}");
-    assert_eq!((tenant_keys(&store, "acme").await, left(&report).len()), (before, 1));
+    let report = run_on(
+        &store_of_one,
+        CompactionConfig {
+            min_files_to_compact: 1,
+            ..eager()
+        },
+    )
+    .await;
+    assert_eq!(
+        done(&report, "acme"),
+        (Status::Quarantined, 0, 0),
+        "{report:?}"
+    );
+    assert_eq!(
+        (tenant_keys(&store, "acme").await, left(&report).len()),
+        (before, 1)
+    );
 }
 
 #[tokio::test]
@@ -217,18 +341,36 @@ async fn where_nothing_can_be_read_it_is_the_credentials_and_not_the_files() {
         store.delete(&Path::from(key)).await.unwrap();
     }
     let report = run_on(&odd(&store, "acme/2026-01/", Fate::Denied), eager()).await;
-    assert_eq!((done(&report, "acme"), done(&report, "globex").0), ((Status::Failed, 0, 0), Status::Done), "{report:?}");
+    assert_eq!(
+        (done(&report, "acme"), done(&report, "globex").0),
+        ((Status::Failed, 0, 0), Status::Done),
+        "{report:?}"
+    );
     let error = report.tenants[0].error.clone().unwrap();
-    assert!(error.starts_with("cannot read `acme/") && error.contains("AccessDenied: no; the credentials lack a permission"), "{error}");
-    assert_eq!((tenant_keys(&store, "acme").await.len(), left(&report).len()), (5, 0));
+    assert!(
+        error.starts_with("cannot read `acme/")
+            && error.contains("AccessDenied: no; the credentials lack a permission"),
+        "{error}"
+    );
+    assert_eq!(
+        (tenant_keys(&store, "acme").await.len(), left(&report).len()),
+        (5, 0)
+    );
 }
 
 #[tokio::test]
 async fn a_file_that_another_run_took_is_lost_to_it() {
     let (store, rows) = seeded().await;
     let report = run_on(&odd(&store, "acme/odd", Fate::Taken), eager()).await;
-    assert_eq!(done(&report, "acme"), (Status::Conflict, 0, 0), "{report:?}");
-    assert_eq!((live(&store, "acme").await, left(&report)), (sorted(rows), Vec::new()));
+    assert_eq!(
+        done(&report, "acme"),
+        (Status::Conflict, 0, 0),
+        "{report:?}"
+    );
+    assert_eq!(
+        (live(&store, "acme").await, left(&report)),
+        (sorted(rows), Vec::new())
+    );
 }
 
 #[tokio::test]
@@ -236,20 +378,37 @@ async fn a_live_snapshot_that_is_not_there_is_for_a_person() {
     let (store, _) = seeded().await;
     run_on(&store, eager()).await;
     let snapshot = head(&store, "acme").await.snapshots[0].key.clone();
-    for (i, part) in series(100, 40, Utc::now(), TimeDelta::seconds(1)).chunks(10).enumerate() {
+    for (i, part) in series(100, 40, Utc::now(), TimeDelta::seconds(1))
+        .chunks(10)
+        .enumerate()
+    {
         put_events(&store, &format!("acme/more-{i}.parquet"), part).await;
     }
     let before = tenant_keys(&store, "acme").await;
-    let report = run_on(&odd(&store, snapshot, Fate::Gone), CompactionConfig { min_files_to_compact: 1, ..eager() }).await;
+    let report = run_on(
+        &odd(&store, snapshot, Fate::Gone),
+        CompactionConfig {
+            min_files_to_compact: 1,
+            ..eager()
+        },
+    )
+    .await;
     assert_eq!(done(&report, "acme").0, Status::Refused, "{report:?}");
-    assert_eq!(tenant_keys(&store, "acme").await, before, "nothing was deleted");
+    assert_eq!(
+        tenant_keys(&store, "acme").await,
+        before,
+        "nothing was deleted"
+    );
 }
 
 #[tokio::test]
 async fn a_damaged_snapshot_is_tried_again_once_it_was_mended() {
     let (store, rows) = seeded().await;
     run_on(&store, eager()).await;
-    let (snapshot, good) = (head(&store, "acme").await.snapshots[0].key.clone(), head(&store, "acme").await);
+    let (snapshot, good) = (
+        head(&store, "acme").await.snapshots[0].key.clone(),
+        head(&store, "acme").await,
+    );
     let sound = get(&store, &snapshot).await;
     let mut damaged = sound.to_vec();
     damaged[4..200].fill(0xff);
@@ -259,35 +418,97 @@ async fn a_damaged_snapshot_is_tried_again_once_it_was_mended() {
         put_events(&store, &format!("acme/more-{i}.parquet"), part).await;
     }
     let report = run_on(&store, eager()).await;
-    assert_eq!((done(&report, "acme"), head(&store, "acme").await.quarantined.len()), ((Status::Quarantined, 4, 40), 1), "{report:?}");
-    assert_eq!(good.snapshots[0].key, head(&store, "acme").await.quarantined[0].key);
+    assert_eq!(
+        (
+            done(&report, "acme"),
+            head(&store, "acme").await.quarantined.len()
+        ),
+        ((Status::Quarantined, 4, 40), 1),
+        "{report:?}"
+    );
+    assert_eq!(
+        good.snapshots[0].key,
+        head(&store, "acme").await.quarantined[0].key
+    );
     // It stays so while nobody mends it.
     let report = run_on(&store, eager()).await;
-    assert_eq!((done(&report, "acme").0, head(&store, "acme").await.quarantined.len()), (Status::Idle, 1), "{report:?}");
+    assert_eq!(
+        (
+            done(&report, "acme").0,
+            head(&store, "acme").await.quarantined.len()
+        ),
+        (Status::Idle, 1),
+        "{report:?}"
+    );
 
     put(&store, &snapshot, sound).await;
     run_on(&store, eager()).await;
-    assert_eq!(head(&store, "acme").await.quarantined, [], "the note is of bytes that are gone");
-    put_events(&store, "acme/last.parquet", &series(200, 400, Utc::now(), TimeDelta::seconds(1))).await;
-    let report = run_on(&store, CompactionConfig { min_files_to_compact: 1, ..eager() }).await;
-    assert_eq!((done(&report, "acme").0, tenant_keys(&store, "acme").await.len()), (Status::Done, 1), "{report:?}");
-    let all = [rows, more, series(200, 400, Utc::now(), TimeDelta::seconds(1))].concat();
+    assert_eq!(
+        head(&store, "acme").await.quarantined,
+        [],
+        "the note is of bytes that are gone"
+    );
+    put_events(
+        &store,
+        "acme/last.parquet",
+        &series(200, 400, Utc::now(), TimeDelta::seconds(1)),
+    )
+    .await;
+    let report = run_on(
+        &store,
+        CompactionConfig {
+            min_files_to_compact: 1,
+            ..eager()
+        },
+    )
+    .await;
+    assert_eq!(
+        (
+            done(&report, "acme").0,
+            tenant_keys(&store, "acme").await.len()
+        ),
+        (Status::Done, 1),
+        "{report:?}"
+    );
+    let all = [
+        rows,
+        more,
+        series(200, 400, Utc::now(), TimeDelta::seconds(1)),
+    ]
+    .concat();
     assert_eq!(live(&store, "acme").await.len(), all.len());
 }
 
 /// Ten rows with a column `x`, as text or as numbers, the last so long ago.
 fn typed(first: i64, text: bool, end: chrono::DateTime<Utc>) -> Vec<u8> {
     use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-    let times = (0..10).map(|i| end.timestamp_micros() - i * 1_000_000).rev();
+    let times = (0..10)
+        .map(|i| end.timestamp_micros() - i * 1_000_000)
+        .rev();
     let n = first..first + 10;
-    let x: ArrayRef = if text { Arc::new(StringArray::from_iter_values(n.map(|i| format!("t{i}")))) } else { Arc::new(Int64Array::from_iter_values(n)) };
-    let columns: Vec<(&str, ArrayRef)> = vec![("timestamp", Arc::new(TimestampMicrosecondArray::from_iter_values(times))), ("x", x)];
+    let x: ArrayRef = if text {
+        Arc::new(StringArray::from_iter_values(n.map(|i| format!("t{i}"))))
+    } else {
+        Arc::new(Int64Array::from_iter_values(n))
+    };
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        (
+            "timestamp",
+            Arc::new(TimestampMicrosecondArray::from_iter_values(times)),
+        ),
+        ("x", x),
+    ];
     parquet(&RecordBatch::try_from_iter(columns).unwrap())
 }
 
 fn thirty_days() -> CompactionConfig {
-    let mut config = CompactionConfig { min_files_to_compact: 1, ..eager() };
-    config.retention.set("acme", Some(Duration::from_secs(30 * 86_400)));
+    let mut config = CompactionConfig {
+        min_files_to_compact: 1,
+        ..eager()
+    };
+    config
+        .retention
+        .set("acme", Some(Duration::from_secs(30 * 86_400)));
     config.slack = Duration::ZERO;
     config
 }
@@ -295,74 +516,175 @@ fn thirty_days() -> CompactionConfig {
 #[tokio::test]
 async fn one_odd_file_is_set_aside_and_not_the_many_that_it_contradicts() {
     let store = memory();
-    put(&store, "acme/a-old.parquet", typed(0, false, Utc::now() - TimeDelta::hours(2))).await;
+    put(
+        &store,
+        "acme/a-old.parquet",
+        typed(0, false, Utc::now() - TimeDelta::hours(2)),
+    )
+    .await;
     for i in 0..9 {
-        put(&store, &format!("acme/n{i}.parquet"), typed(100 + i * 10, true, Utc::now() - TimeDelta::hours(1))).await;
+        put(
+            &store,
+            &format!("acme/n{i}.parquet"),
+            typed(100 + i * 10, true, Utc::now() - TimeDelta::hours(1)),
+        )
+        .await;
     }
     let report = run_on(&store, eager()).await;
-    assert_eq!(done(&report, "acme"), (Status::Quarantined, 9, 90), "{report:?}");
+    assert_eq!(
+        done(&report, "acme"),
+        (Status::Quarantined, 9, 90),
+        "{report:?}"
+    );
     assert_eq!(report.totals.quarantined, ["acme/a-old.parquet"]);
     let note = &head(&store, "acme").await.quarantined[0];
-    assert_eq!(note.reason, "column `x` is Int64, but Utf8 in the tenant's other files: no type holds both without loss");
+    assert_eq!(
+        note.reason,
+        "column `x` is Int64, but Utf8 in the tenant's other files: no type holds both without \
+         loss"
+    );
 }
 
 #[tokio::test]
 async fn a_file_that_did_not_fit_is_tried_again_once_what_it_contradicted_has_gone() {
     let store = memory();
-    let forever = || CompactionConfig { min_files_to_compact: 1, ..eager() };
+    let forever = || CompactionConfig {
+        min_files_to_compact: 1,
+        ..eager()
+    };
     text_and_numbers(&store, forever, Utc::now() - TimeDelta::days(40)).await;
     let report = run_on(&store, forever()).await;
-    assert_eq!((report.totals.status, report.totals.quarantined.len()), (Status::Idle, 0), "what they contradict is still there: {report:?}");
+    assert_eq!(
+        (report.totals.status, report.totals.quarantined.len()),
+        (Status::Idle, 0),
+        "what they contradict is still there: {report:?}"
+    );
     // All rows have expired. The snapshot goes, and then nothing speaks against the others.
     let report = run_on(&store, thirty_days()).await;
-    assert_eq!((report.totals.ledger.rows_expired, report.totals.quarantined.len()), (10, 0), "{report:?}");
+    assert_eq!(
+        (
+            report.totals.ledger.rows_expired,
+            report.totals.quarantined.len()
+        ),
+        (10, 0),
+        "{report:?}"
+    );
     let report = run_on(&store, thirty_days()).await;
-    assert_eq!((report.totals.status, report.totals.ledger.rows_expired), (Status::Done, 40), "{report:?}");
-    assert_eq!((tenant_keys(&store, "acme").await, head(&store, "acme").await.quarantined), (Vec::new(), Vec::new()));
+    assert_eq!(
+        (report.totals.status, report.totals.ledger.rows_expired),
+        (Status::Done, 40),
+        "{report:?}"
+    );
+    assert_eq!(
+        (
+            tenant_keys(&store, "acme").await,
+            head(&store, "acme").await.quarantined
+        ),
+        (Vec::new(), Vec::new())
+    );
 }
 
-/// A snapshot with a column of text, and four files with numbers in it that came later and were set aside.
-async fn text_and_numbers(store: &Store, config: impl Fn() -> CompactionConfig, end: chrono::DateTime<Utc>) {
-    put(store, "acme/a.parquet", typed(0, true, end - TimeDelta::hours(1))).await;
+/// A snapshot with a column of text, and four files with numbers in it that came later and were set
+/// aside.
+async fn text_and_numbers(
+    store: &Store,
+    config: impl Fn() -> CompactionConfig,
+    end: chrono::DateTime<Utc>,
+) {
+    put(
+        store,
+        "acme/a.parquet",
+        typed(0, true, end - TimeDelta::hours(1)),
+    )
+    .await;
     run_on(store, config()).await;
     for i in 0..4 {
-        put(store, &format!("acme/n{i}.parquet"), typed(100 + i * 10, false, end)).await;
+        put(
+            store,
+            &format!("acme/n{i}.parquet"),
+            typed(100 + i * 10, false, end),
+        )
+        .await;
     }
     let report = run_on(store, config()).await;
-    assert_eq!((report.totals.status, report.totals.quarantined.len(), report.totals.files_compacted), (Status::Quarantined, 4, 0), "{report:?}");
+    assert_eq!(
+        (
+            report.totals.status,
+            report.totals.quarantined.len(),
+            report.totals.files_compacted
+        ),
+        (Status::Quarantined, 4, 0),
+        "{report:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_note_without_a_cause_is_from_an_older_version_and_tried_again_once() {
     let store = memory();
-    let config = || CompactionConfig { min_files_to_compact: 1, ..eager() };
+    let config = || CompactionConfig {
+        min_files_to_compact: 1,
+        ..eager()
+    };
     text_and_numbers(&store, config, Utc::now() - TimeDelta::hours(1)).await;
     let report = run_on(&store, config()).await;
-    assert_eq!((report.totals.status, report.totals.quarantined.len()), (Status::Idle, 0), "{report:?}");
+    assert_eq!(
+        (report.totals.status, report.totals.quarantined.len()),
+        (Status::Idle, 0),
+        "{report:?}"
+    );
     // As 0.1.0 wrote it.
-    let last = keys(&store).await.into_iter().rfind(|k| k.starts_with("_icepack/acme/manifest/")).unwrap();
+    let last = keys(&store)
+        .await
+        .into_iter()
+        .rfind(|k| k.starts_with("_icepack/acme/manifest/"))
+        .unwrap();
     let mut json: Value = serde_json::from_slice(&get(&store, &last).await).unwrap();
     for note in json["quarantined"].as_array_mut().unwrap() {
         note.as_object_mut().unwrap().remove("cause").unwrap();
     }
     put(&store, &last, serde_json::to_vec(&json).unwrap()).await;
     let report = run_on(&store, config()).await;
-    assert_eq!((report.totals.status, report.totals.quarantined.len()), (Status::Quarantined, 4), "{report:?}");
+    assert_eq!(
+        (report.totals.status, report.totals.quarantined.len()),
+        (Status::Quarantined, 4),
+        "{report:?}"
+    );
     let report = run_on(&store, config()).await;
-    assert_eq!((report.totals.status, report.totals.quarantined.len()), (Status::Idle, 0), "{report:?}");
+    assert_eq!(
+        (report.totals.status, report.totals.quarantined.len()),
+        (Status::Idle, 0),
+        "{report:?}"
+    );
 }
 
 #[tokio::test]
 async fn what_is_set_aside_past_its_ttl_is_overdue() {
     let store = memory();
     for i in 0..3 {
-        put(&store, &format!("acme/a{i}.parquet"), typed(i * 10, true, Utc::now() - TimeDelta::days(1))).await;
+        put(
+            &store,
+            &format!("acme/a{i}.parquet"),
+            typed(i * 10, true, Utc::now() - TimeDelta::days(1)),
+        )
+        .await;
     }
-    put(&store, "acme/z.parquet", typed(100, false, Utc::now() - TimeDelta::days(40))).await;
+    put(
+        &store,
+        "acme/z.parquet",
+        typed(100, false, Utc::now() - TimeDelta::days(40)),
+    )
+    .await;
     let report = run_on(&store, thirty_days()).await;
     assert_eq!(report.totals.quarantined, ["acme/z.parquet"], "{report:?}");
-    let status = CompactionManager::new(Arc::clone(&store), thirty_days()).status(&Selection::all()).await.unwrap();
-    assert_eq!(status.tenants[0].overdue_s.map(|s| s / 86_400), Some(10), "{status:?}");
+    let status = CompactionManager::new(Arc::clone(&store), thirty_days())
+        .status(&Selection::all())
+        .await
+        .unwrap();
+    assert_eq!(
+        status.tenants[0].overdue_s.map(|s| s / 86_400),
+        Some(10),
+        "{status:?}"
+    );
 }
 
 #[tokio::test]
@@ -373,10 +695,21 @@ async fn a_file_that_may_not_be_deleted_keeps_no_other() {
         let report = run_on(&store_of_one, eager()).await;
         assert_eq!(report.tenants[0].status, Status::Failed);
         let error = report.tenants[0].error.clone().unwrap();
-        assert!(error.starts_with("cannot delete `acme/good-1.parquet`: AccessDenied: no; "), "{error}");
-        let left: Vec<_> = tenant_keys(&store, "acme").await.into_iter().filter(|k| !k.contains("snapshot.")).collect();
+        assert!(
+            error.starts_with("cannot delete `acme/good-1.parquet`: AccessDenied: no; "),
+            "{error}"
+        );
+        let left: Vec<_> = tenant_keys(&store, "acme")
+            .await
+            .into_iter()
+            .filter(|k| !k.contains("snapshot."))
+            .collect();
         assert_eq!(left, ["acme/good-1.parquet"]);
-        assert_eq!(head(&store, "acme").await.retired_keys(), ["acme/good-1.parquet"].into(), "what is gone is forgotten");
+        assert_eq!(
+            head(&store, "acme").await.retired_keys(),
+            ["acme/good-1.parquet"].into(),
+            "what is gone is forgotten"
+        );
         assert_eq!(live(&store, "acme").await, sorted(rows.clone()));
     }
 }
@@ -388,12 +721,29 @@ async fn a_table_has_the_other_rows_while_one_file_cannot_be_read() {
     for fate in [Fate::Grows, Fate::Denied, Fate::Frozen] {
         let (store, _) = seeded().await;
         // Large enough that nothing is merged: the files are published as they are.
-        let config = CompactionConfig { min_files_to_compact: 100, publish: Some(Publish { layout: Layout::PerTenant, keep: Duration::ZERO }), ..eager() };
+        let config = CompactionConfig {
+            min_files_to_compact: 100,
+            publish: Some(Publish {
+                layout: Layout::PerTenant,
+                keep: Duration::ZERO,
+            }),
+            ..eager()
+        };
         let report = run_on(&odd(&store, "acme/odd", fate), config).await;
-        assert!(report.totals.status <= Status::Done && report.totals.error.is_none(), "{fate:?}: {report:?}");
+        assert!(
+            report.totals.status <= Status::Done && report.totals.error.is_none(),
+            "{fate:?}: {report:?}"
+        );
         let published = report.tenants[0].published.clone().unwrap();
-        assert_eq!((published.left_out.len(), published.table_version), (1, 1), "{published:?}");
-        assert!(published.left_out[0].starts_with("`acme/odd.parquet`, until it is compacted: "), "{published:?}");
+        assert_eq!(
+            (published.left_out.len(), published.table_version),
+            (1, 1),
+            "{published:?}"
+        );
+        assert!(
+            published.left_out[0].starts_with("`acme/odd.parquet`, until it is compacted: "),
+            "{published:?}"
+        );
     }
 }
 
@@ -403,7 +753,10 @@ fn what_a_killed_writer_left_in_a_directory_archive_is_removed() {
     let (store, cold) = (dir.path().join("hot"), dir.path().join("cold"));
     neighbours(&store, "acme");
     let acme = icepack::model::names::Tenant::parse("acme").unwrap();
-    let (from, id) = (icepack::model::file::Micros(0), "01J8Z0000000000000000000ZZ".parse().unwrap());
+    let (from, id) = (
+        icepack::model::file::Micros(0),
+        "01J8Z0000000000000000000ZZ".parse().unwrap(),
+    );
     let object = icepack::model::names::archive_key(&acme, from, from, id);
     let receipt = icepack::model::names::receipt_key(&object);
     let write = |key: String| {
@@ -412,9 +765,23 @@ fn what_a_killed_writer_left_in_a_directory_archive_is_removed() {
         std::fs::write(&path, "half").unwrap();
         path
     };
-    let dead = [write(format!("{object}#1")), write(format!("{receipt}#1")), write(format!("{receipt}#2"))];
-    let theirs = [write("acme/1970-01/notes.receipt.json#1".to_owned()), write(receipt.replace("acme", "globex") + "#1")];
+    let dead = [
+        write(format!("{object}#1")),
+        write(format!("{receipt}#1")),
+        write(format!("{receipt}#2")),
+    ];
+    let theirs = [
+        write("acme/1970-01/notes.receipt.json#1".to_owned()),
+        write(receipt.replace("acme", "globex") + "#1"),
+    ];
     let (store, cold) = (store.display().to_string(), cold.display().to_string());
-    job::expect(&[("ICEPACK_SWEEP_ORPHAN_GRACE", "0s".to_owned())], 0, ["run", "--store", &store, "--archive", &cold]);
-    assert_eq!((dead.map(|p| p.exists()), theirs.map(|p| p.exists())), ([false; 3], [true; 2]));
+    job::expect(
+        &[("ICEPACK_SWEEP_ORPHAN_GRACE", "0s".to_owned())],
+        0,
+        ["run", "--store", &store, "--archive", &cold],
+    );
+    assert_eq!(
+        (dead.map(|p| p.exists()), theirs.map(|p| p.exists())),
+        ([false; 3], [true; 2])
+    );
 }

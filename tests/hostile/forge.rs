@@ -29,7 +29,10 @@ impl Thrift {
 
     fn field(&mut self, id: i16, kind: u8) {
         let last = self.last.last_mut().unwrap();
-        let delta = u8::try_from(id - *last).ok().filter(|d| (1..=15).contains(d)).expect("fields go up in small steps");
+        let delta = u8::try_from(id - *last)
+            .ok()
+            .filter(|d| (1..=15).contains(d))
+            .expect("fields go up in small steps");
         *last = id;
         self.bytes.push(delta << 4 | kind);
     }
@@ -105,7 +108,14 @@ pub struct Page {
 impl Page {
     /// An honest one.
     pub fn plain(values: usize, body: Vec<u8>) -> Self {
-        Self { kind: DATA, uncompressed: body.len() as i64, compressed: body.len() as i64, values: values as i32, encoding: PLAIN, body }
+        Self {
+            kind: DATA,
+            uncompressed: body.len() as i64,
+            compressed: body.len() as i64,
+            values: values as i32,
+            encoding: PLAIN,
+            body,
+        }
     }
 
     pub fn bytes(&self) -> Vec<u8> {
@@ -161,21 +171,33 @@ pub struct Forged {
     pub rows: i64,
     pub codec: Codec,
     pub pages: Vec<Page>,
-    /// What the footer says of the payload's bytes once decompressed; none is the truth by the page headers.
+    /// What the footer says of the payload's bytes once decompressed; none is the truth by the
+    /// page headers.
     pub uncompressed: Option<i64>,
     pub repetition: i32,
-    /// A row group each, all of the same pages: what the footer makes of the truth. The second argument is where the footer begins.
+    /// A row group each, all of the same pages: what the footer makes of the truth. The second
+    /// argument is where the footer begins.
     pub groups: Vec<fn(&mut Group, i64)>,
 }
 
 impl Forged {
     pub fn new(rows: usize, codec: Codec, pages: Vec<Page>) -> Self {
-        Self { name: "payload", rows: rows as i64, codec, pages, uncompressed: None, repetition: 0, groups: vec![|_, _| ()] }
+        Self {
+            name: "payload",
+            rows: rows as i64,
+            codec,
+            pages,
+            uncompressed: None,
+            repetition: 0,
+            groups: vec![|_, _| ()],
+        }
     }
 
     pub fn bytes(&self) -> Vec<u8> {
         let mut file = b"PAR1".to_vec();
-        let times: Vec<u8> = (0..self.rows).flat_map(|i| (1_767_225_600_000_000 + i).to_le_bytes()).collect();
+        let times: Vec<u8> = (0..self.rows)
+            .flat_map(|i| (1_767_225_600_000_000 + i).to_le_bytes())
+            .collect();
         let time = Page::plain(self.rows as usize, times);
         let time_at = file.len() as i64;
         file.extend(time.bytes());
@@ -190,7 +212,12 @@ impl Forged {
         let end = file.len() as i64;
         let truth = self.pages.iter().map(|p| p.uncompressed + 40).sum();
         let dictionary = (data_at > payload_at).then_some(payload_at);
-        let values = self.pages.iter().filter(|p| p.kind == DATA).map(|p| i64::from(p.values)).sum();
+        let values = self
+            .pages
+            .iter()
+            .filter(|p| p.kind == DATA)
+            .map(|p| i64::from(p.values))
+            .sum();
         let (time_size, payload_size) = (payload_at - time_at, end - payload_at);
         let times = Chunk {
             name: "timestamp",
@@ -214,7 +241,12 @@ impl Forged {
             values,
             index: None,
         };
-        let truth = Group { chunks: [times, payload], bytes: end, rows: self.rows, at: None };
+        let truth = Group {
+            chunks: [times, payload],
+            bytes: end,
+            rows: self.rows,
+            at: None,
+        };
         let groups: Vec<Group> = self
             .groups
             .iter()
@@ -335,7 +367,9 @@ pub fn inflated(codec: Codec, plain: &[u8]) -> Vec<u8> {
         }
         Codec::Brotli => {
             let mut out = Vec::new();
-            brotli::CompressorWriter::new(&mut out, 1 << 16, 1, 22).write_all(plain).unwrap();
+            brotli::CompressorWriter::new(&mut out, 1 << 16, 1, 22)
+                .write_all(plain)
+                .unwrap();
             out
         }
         Codec::Lz4 => {

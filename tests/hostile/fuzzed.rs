@@ -39,7 +39,8 @@ impl Random {
                 }
                 _ => {
                     let end = (at + 4).min(out.len());
-                    let n = [u32::MAX, 0x7fff_ffff, 0x8000_0000, 1 << 20][self.below(4)].to_le_bytes();
+                    let n =
+                        [u32::MAX, 0x7fff_ffff, 0x8000_0000, 1 << 20][self.below(4)].to_le_bytes();
                     out[at..end].copy_from_slice(&n[..end - at]);
                 }
             }
@@ -79,11 +80,21 @@ fn sound_inputs_are_accepted() {
         let acme = Tenant::parse("acme").unwrap();
         assert!(discover::decode(&acme, 3, &bytes).is_ok());
     }
-    let receipts: Vec<Receipt> = targets::receipts().iter().map(|bytes| serde_json::from_slice(bytes).unwrap()).collect();
-    assert!(receipts.iter().any(|r| r.checksum.is_some() && r.verified.is_some() && r.schema.is_some() && r.manifest_version.is_some()));
+    let receipts: Vec<Receipt> = targets::receipts()
+        .iter()
+        .map(|bytes| serde_json::from_slice(bytes).unwrap())
+        .collect();
+    assert!(receipts.iter().any(|r| r.checksum.is_some()
+        && r.verified.is_some()
+        && r.schema.is_some()
+        && r.manifest_version.is_some()));
     for bytes in targets::configs() {
         let file = Some(("icepack.toml".into(), String::from_utf8(bytes).unwrap()));
-        Settings::resolve(&Layers { file, ..Layers::default() }).unwrap();
+        Settings::resolve(&Layers {
+            file,
+            ..Layers::default()
+        })
+        .unwrap();
     }
 }
 
@@ -108,7 +119,11 @@ fn a_file_cut_anywhere_is_set_aside() {
     // A file without a byte is no input.
     assert_eq!(targets::pass_over(&[]), None);
     for end in (97..sound.len()).step_by(97) {
-        assert!(targets::pass_over(&sound[..end]).is_some(), "cut to {end} of {} bytes", sound.len());
+        assert!(
+            targets::pass_over(&sound[..end]).is_some(),
+            "cut to {end} of {} bytes",
+            sound.len()
+        );
     }
     assert_eq!(targets::pass_over(&sound), None);
 }

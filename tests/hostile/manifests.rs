@@ -31,9 +31,15 @@ impl Lab {
         assert_eq!(pass(dir.path()).code, Some(0));
         neighbours(dir.path(), "acme");
         std::fs::write(dir.path().join("precious.parquet"), "not icepack's").unwrap();
-        let mut versions: Vec<_> = std::fs::read_dir(dir.path().join("_icepack/acme/manifest")).unwrap().map(|e| e.unwrap().path()).collect();
+        let mut versions: Vec<_> = std::fs::read_dir(dir.path().join("_icepack/acme/manifest"))
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .collect();
         versions.sort();
-        Self { head: versions.pop().unwrap(), dir }
+        Self {
+            head: versions.pop().unwrap(),
+            dir,
+        }
     }
 
     fn edit(&self, change: impl FnOnce(&mut Value)) {
@@ -44,15 +50,31 @@ impl Lab {
 
     /// Exit 5, a word of why, and every file outside the runs' records as it was.
     fn refused(&self, name: &str, why: &str) {
-        let kept =
-            |t: BTreeMap<PathBuf, Vec<u8>>| t.into_iter().filter(|(p, _)| !p.starts_with(self.dir.path().join("_icepack/runs"))).collect::<BTreeMap<_, _>>();
+        let kept = |t: BTreeMap<PathBuf, Vec<u8>>| {
+            t.into_iter()
+                .filter(|(p, _)| !p.starts_with(self.dir.path().join("_icepack/runs")))
+                .collect::<BTreeMap<_, _>>()
+        };
         let before = kept(tree(self.dir.path()));
         let ran = pass(self.dir.path());
         assert_eq!(ran.code, Some(5), "{name}: {}\n{}", ran.stderr, ran.json);
-        let said = ran.json["tenants"].as_array().unwrap().iter().find(|t| t["tenant"] == "acme").unwrap()["error"].to_string();
+        let said = ran.json["tenants"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|t| t["tenant"] == "acme")
+            .unwrap()["error"]
+            .to_string();
         assert!(said.contains(why), "{name}: {said}");
         let after = kept(tree(self.dir.path()));
-        assert!(before == after, "{name}: {:?}", before.keys().filter(|k| after.get(*k) != before.get(*k)).collect::<Vec<_>>());
+        assert!(
+            before == after,
+            "{name}: {:?}",
+            before
+                .keys()
+                .filter(|k| after.get(*k) != before.get(*k))
+                .collect::<Vec<_>>()
+        );
     }
 }
 
@@ -87,7 +109,11 @@ fn a_manifest_that_retires_what_is_not_its_tenants_is_refused() {
         lab.refused(&format!("retired `{key}`"), "names what it may not");
         std::fs::write(&lab.head, &sound).unwrap();
     }
-    for (list, key) in [("snapshots", "globex/good-0.parquet"), ("snapshots", "../x.parquet"), ("snapshots", "acme/good-0.parquet")] {
+    for (list, key) in [
+        ("snapshots", "globex/good-0.parquet"),
+        ("snapshots", "../x.parquet"),
+        ("snapshots", "acme/good-0.parquet"),
+    ] {
         lab.edit(|m| {
             let mut snapshot = m["snapshots"][0].clone();
             snapshot["key"] = key.into();
@@ -101,7 +127,11 @@ fn a_manifest_that_retires_what_is_not_its_tenants_is_refused() {
     });
     lab.refused("quarantined", "names what it may not");
     std::fs::write(&lab.head, &sound).unwrap();
-    for key in ["globex/good-0.parquet", "../x.parquet", "_icepack/globex/manifest/00000000000000000001.json"] {
+    for key in [
+        "globex/good-0.parquet",
+        "../x.parquet",
+        "_icepack/globex/manifest/00000000000000000001.json",
+    ] {
         lab.edit(|m| {
             let mut receipt: Value = serde_json::from_slice(&targets::receipts()[0]).unwrap();
             receipt["key"] = key.into();
@@ -123,13 +153,29 @@ fn a_manifest_that_cannot_be_read_for_certain_is_refused() {
         std::fs::write(&lab.head, &sound).unwrap();
     };
     with("newer", "upgrade", &|m| m["min_reader"] = 99.into());
-    with("newer, in other words", "upgrade", &|m| *m = serde_json::json!({"min_reader": 99, "writer": "icepack 9", "what": "is this"}));
-    with("another tenant's", "moved or edited", &|m| m["tenant"] = "globex".into());
-    with("a tenant that is a path", "damaged", &|m| m["tenant"] = "../globex".into());
-    with("another version", "moved or edited", &|m| m["version"] = 1.into());
-    with("no snapshots", "damaged", &|m| drop(m.as_object_mut().unwrap().remove("snapshots")));
-    with("an id that is none", "damaged", &|m| m["floor"] = "x".into());
-    with("negative rows", "damaged", &|m| m["totals"]["rows_ingested"] = (-1).into());
+    with(
+        "newer, in other words",
+        "upgrade",
+        &|m| *m = serde_json::json!({"min_reader": 99, "writer": "icepack 9", "what": "is this"}),
+    );
+    with("another tenant's", "moved or edited", &|m| {
+        m["tenant"] = "globex".into()
+    });
+    with("a tenant that is a path", "damaged", &|m| {
+        m["tenant"] = "../globex".into()
+    });
+    with("another version", "moved or edited", &|m| {
+        m["version"] = 1.into()
+    });
+    with("no snapshots", "damaged", &|m| {
+        drop(m.as_object_mut().unwrap().remove("snapshots"))
+    });
+    with("an id that is none", "damaged", &|m| {
+        m["floor"] = "x".into()
+    });
+    with("negative rows", "damaged", &|m| {
+        m["totals"]["rows_ingested"] = (-1).into()
+    });
     for cut in [0, 1, sound.len() / 2, sound.len() - 1] {
         std::fs::write(&lab.head, &sound[..cut]).unwrap();
         lab.refused(&format!("cut to {cut} bytes"), "damaged");

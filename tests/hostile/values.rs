@@ -1,4 +1,5 @@
-//! Bad values of every setting and of every variable that a client of a store reads: told in a line, never a panic.
+//! Bad values of every setting and of every variable that a client of a store reads: told in a
+//! line, never a panic.
 
 use std::path::Path;
 
@@ -52,15 +53,43 @@ const VARIABLES: [&str; 16] = [
 fn told(what: &str, out: &std::process::Output, codes: &[i32]) {
     let said = job::text(&out.stderr);
     assert!(!said.contains("panicked"), "{what}: {said}");
-    assert!(out.status.code().is_some_and(|code| codes.contains(&code)), "{what}: {:?} {said}", out.status);
-    assert!(out.status.success() || said.lines().any(|l| l.starts_with("icepack: ") || l.starts_with("error: ")), "{what}: {said}");
+    assert!(
+        out.status.code().is_some_and(|code| codes.contains(&code)),
+        "{what}: {:?} {said}",
+        out.status
+    );
+    assert!(
+        out.status.success()
+            || said
+                .lines()
+                .any(|l| l.starts_with("icepack: ") || l.starts_with("error: ")),
+        "{what}: {said}"
+    );
 }
 
 /// Every setting, as `config show` lists them.
 fn settings(dir: &Path) -> Vec<String> {
-    let document = job::json(&[], 0, ["--store", &dir.display().to_string(), "--json", "config", "show"]);
-    let all: Vec<String> = document["settings"].as_array().unwrap().iter().map(|s| s["setting"].as_str().unwrap().to_owned()).collect();
-    assert!(all.len() > 40 && all.contains(&"archive.endpoint".to_owned()), "{all:?}");
+    let document = job::json(
+        &[],
+        0,
+        [
+            "--store",
+            &dir.display().to_string(),
+            "--json",
+            "config",
+            "show",
+        ],
+    );
+    let all: Vec<String> = document["settings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["setting"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(
+        all.len() > 40 && all.contains(&"archive.endpoint".to_owned()),
+        "{all:?}"
+    );
     all
 }
 
@@ -74,15 +103,22 @@ fn no_setting_takes_a_value_that_makes_the_program_panic() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                while let Some(name) = names.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                while let Some(name) =
+                    names.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
                     for bad in BAD {
                         let variable = format!("ICEPACK_{}", name.to_uppercase().replace('.', "_"));
                         let mut command = job::icepack(&[]);
                         if name != "store" {
                             command.env("ICEPACK_STORE", &store);
                         }
-                        // Opening is where addresses, directories and classes are put to use; nothing is there to be done.
-                        let out = command.env(variable, bad).args(["-q", "verify"]).output().unwrap();
+                        // Opening is where addresses, directories and classes are put to use;
+                        // nothing is there to be done.
+                        let out = command
+                            .env(variable, bad)
+                            .args(["-q", "verify"])
+                            .output()
+                            .unwrap();
                         told(&format!("{name} = {bad:?}"), &out, &[0, 1, 2]);
                     }
                 }
@@ -99,13 +135,26 @@ async fn no_variable_of_a_client_makes_the_program_panic() {
     for variable in VARIABLES {
         for bad in BAD {
             let mut command = job::icepack(&good);
-            let out = command.env(variable, bad).args(["-q", "status", "--store", &url]).output().unwrap();
+            let out = command
+                .env(variable, bad)
+                .args(["-q", "status", "--store", &url])
+                .output()
+                .unwrap();
             told(&format!("{variable}={bad:?}"), &out, &[0, 1, 2]);
             let is_address = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].contains(&variable);
             // An address that is none is a mistake in the configuration, and says where it stands.
             if is_address && !bad.trim().is_empty() {
-                assert_eq!(out.status.code(), Some(2), "{variable}={bad:?}: {}", job::text(&out.stderr));
-                assert!(job::text(&out.stderr).contains(variable), "{variable}={bad:?}: {}", job::text(&out.stderr));
+                assert_eq!(
+                    out.status.code(),
+                    Some(2),
+                    "{variable}={bad:?}: {}",
+                    job::text(&out.stderr)
+                );
+                assert!(
+                    job::text(&out.stderr).contains(variable),
+                    "{variable}={bad:?}: {}",
+                    job::text(&out.stderr)
+                );
             }
         }
     }

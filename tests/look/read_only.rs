@@ -13,8 +13,8 @@ use icepack::run::Selection;
 use icepack::stage::sample::sample;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 use super::World;
@@ -30,7 +30,10 @@ struct ReadOnly {
 impl ReadOnly {
     fn refuse<T>(&self) -> Result<T> {
         self.tried.fetch_add(1, Ordering::SeqCst);
-        Err(Error::Generic { store: "read-only", source: "somebody who only looks wrote".into() })
+        Err(Error::Generic {
+            store: "read-only",
+            source: "somebody who only looks wrote".into(),
+        })
     }
 }
 
@@ -46,7 +49,11 @@ impl ObjectStore for ReadOnly {
         self.refuse()
     }
 
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        _: &Path,
+        _: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.refuse()
     }
 
@@ -54,11 +61,17 @@ impl ObjectStore for ReadOnly {
         self.inner.get_opts(location, options).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let tried = Arc::clone(&self.tried);
         let refused = locations.map(move |_| {
             tried.fetch_add(1, Ordering::SeqCst);
-            Err(Error::Generic { store: "read-only", source: "somebody who only looks deleted".into() })
+            Err(Error::Generic {
+                store: "read-only",
+                source: "somebody who only looks deleted".into(),
+            })
         });
         refused.boxed()
     }
@@ -67,7 +80,11 @@ impl ObjectStore for ReadOnly {
         self.inner.list(prefix)
     }
 
-    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         self.inner.list_with_offset(prefix, offset)
     }
 
@@ -83,9 +100,18 @@ impl ObjectStore for ReadOnly {
 /// The world behind stores that refuse to be written to.
 fn locked(world: &World) -> (Store, Arc<AtomicU64>, World) {
     let tried = Arc::new(AtomicU64::new(0));
-    let lock = |inner: &Store| Arc::new(ReadOnly { inner: Arc::clone(inner), tried: Arc::clone(&tried) }) as Store;
+    let lock = |inner: &Store| {
+        Arc::new(ReadOnly {
+            inner: Arc::clone(inner),
+            tried: Arc::clone(&tried),
+        }) as Store
+    };
     let (hot, cold) = (lock(&world.hot), lock(&world.cold));
-    let world = World { hot: Arc::clone(&hot), cold, config: world.config.clone() };
+    let world = World {
+        hot: Arc::clone(&hot),
+        cold,
+        config: world.config.clone(),
+    };
     (hot, tried, world)
 }
 
@@ -99,14 +125,33 @@ async fn nobody_who_only_looks_writes() {
     let all = Selection::all();
 
     let plan = manager.plan(&all).await.unwrap();
-    assert!(plan.failures.is_empty() && plan.plans.iter().any(|p| !p.groups.is_empty()), "there is something to be done: {plan:?}");
-    assert!(plan.plans.iter().any(|p| p.expiry.as_ref().is_some_and(|e| e.rows_expiring > 0)), "and something expires: {plan:?}");
+    assert!(
+        plan.failures.is_empty() && plan.plans.iter().any(|p| !p.groups.is_empty()),
+        "there is something to be done: {plan:?}"
+    );
+    assert!(
+        plan.plans
+            .iter()
+            .any(|p| p.expiry.as_ref().is_some_and(|e| e.rows_expiring > 0)),
+        "and something expires: {plan:?}"
+    );
     manager.status(&all).await.unwrap();
     assert!(!manager.live_views(&all).await.unwrap().is_empty());
     manager.verify(&all, true).await.unwrap();
     let overview = manager.overview(&all).await.unwrap();
-    assert!(page::html(&overview, &Labels::default()).unwrap().contains("globex"));
-    assert_eq!(sample(&hot, &icepack::model::inputs::Rules::default()).await.unwrap().tenants.len(), 3);
+    assert!(
+        page::html(&overview, &Labels::default())
+            .unwrap()
+            .contains("globex")
+    );
+    assert_eq!(
+        sample(&hot, &icepack::model::inputs::Rules::default())
+            .await
+            .unwrap()
+            .tenants
+            .len(),
+        3
+    );
 
     assert_eq!(tried.load(Ordering::SeqCst), 0);
     assert_eq!((keys(&world.hot).await, keys(&world.cold).await), before);
@@ -120,20 +165,51 @@ async fn nobody_who_only_looks_writes() {
 async fn every_file_has_a_reason() {
     let world = World::compacted().await;
     world.untidy().await;
-    let plan = world.manager(&world.hot).plan(&Selection::all()).await.unwrap();
+    let plan = world
+        .manager(&world.hot)
+        .plan(&Selection::all())
+        .await
+        .unwrap();
     for p in &plan.plans {
-        let mut told: Vec<String> = p.groups.iter().flat_map(|g| &g.inputs).map(|i| i.key.clone()).collect();
+        let mut told: Vec<String> = p
+            .groups
+            .iter()
+            .flat_map(|g| &g.inputs)
+            .map(|i| i.key.clone())
+            .collect();
         told.extend(p.skipped.iter().map(|s| s.key.clone()));
         told.sort();
-        assert_eq!(told, tenant_keys(&world.hot, p.tenant.as_str()).await, "each file once");
+        assert_eq!(
+            told,
+            tenant_keys(&world.hot, p.tenant.as_str()).await,
+            "each file once"
+        );
         assert_eq!(
             p.estimate.as_ref().unwrap().outputs,
             p.groups.iter().filter(|g| !g.is_expiry()).count() as u64,
             "each of these groups becomes one small file"
         );
     }
-    let of = |name: &str| plan.plans.iter().find(|p| p.tenant.as_str() == name).unwrap();
-    let why = |key: &str| &of(key.split('/').next().unwrap()).skipped.iter().find(|s| s.key == key).unwrap().reason;
-    assert!(matches!(why("globex/bad.parquet"), SkipReason::Quarantined { .. }));
-    assert!(matches!(why("umbrella/one.parquet"), SkipReason::TooFew { have: 1, need: 3 }));
+    let of = |name: &str| {
+        plan.plans
+            .iter()
+            .find(|p| p.tenant.as_str() == name)
+            .unwrap()
+    };
+    let why = |key: &str| {
+        &of(key.split('/').next().unwrap())
+            .skipped
+            .iter()
+            .find(|s| s.key == key)
+            .unwrap()
+            .reason
+    };
+    assert!(matches!(
+        why("globex/bad.parquet"),
+        SkipReason::Quarantined { .. }
+    ));
+    assert!(matches!(
+        why("umbrella/one.parquet"),
+        SkipReason::TooFew { have: 1, need: 3 }
+    ));
 }

@@ -9,7 +9,13 @@ use crate::support::job;
 
 fn demo() -> TempDir {
     let dir = TempDir::new().unwrap();
-    let ran = job::icepack(&[]).current_dir(dir.path()).args(["-q", "demo", "--store", "data", "--files", "40", "--rows", "1500"]).output().unwrap();
+    let ran = job::icepack(&[])
+        .current_dir(dir.path())
+        .args([
+            "-q", "demo", "--store", "data", "--files", "40", "--rows", "1500",
+        ])
+        .output()
+        .unwrap();
     assert!(ran.status.success(), "{}", job::text(&ran.stderr));
     dir
 }
@@ -18,17 +24,34 @@ fn demo() -> TempDir {
 fn on_a_terminal(dir: &Path, envs: &[(&'static str, String)], args: &[&str]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/on_terminal.py");
     let mut python = job::python();
-    python.arg(script).arg(env!("CARGO_BIN_EXE_icepack")).args(args).current_dir(dir).envs(envs.iter().map(|(k, v)| (k, v)));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ICEPACK_") || name.starts_with("AWS_") || name == "NO_COLOR") {
+    python
+        .arg(script)
+        .arg(env!("CARGO_BIN_EXE_icepack"))
+        .args(args)
+        .current_dir(dir)
+        .envs(envs.iter().map(|(k, v)| (k, v)));
+    for (name, _) in std::env::vars().filter(|(name, _)| {
+        name.starts_with("ICEPACK_") || name.starts_with("AWS_") || name == "NO_COLOR"
+    }) {
         python.env_remove(name);
     }
     let ran = python.env("TERM", "xterm-256color").output().unwrap();
-    assert!(ran.status.success(), "{}{}", job::text(&ran.stdout), job::text(&ran.stderr));
+    assert!(
+        ran.status.success(),
+        "{}{}",
+        job::text(&ran.stdout),
+        job::text(&ran.stderr)
+    );
     job::text(&ran.stdout)
 }
 
 fn piped(dir: &Path, envs: &[(&'static str, String)], args: &[&str]) -> Output {
-    let ran = job::icepack(envs).env_remove("NO_COLOR").current_dir(dir).args(args).output().unwrap();
+    let ran = job::icepack(envs)
+        .env_remove("NO_COLOR")
+        .current_dir(dir)
+        .args(args)
+        .output()
+        .unwrap();
     assert!(ran.status.success(), "{}", job::text(&ran.stderr));
     ran
 }
@@ -41,8 +64,31 @@ fn has_colour(text: &str) -> bool {
 #[test]
 fn a_terminal_shows_a_bar_for_each_tenant_and_a_total_and_then_a_table() {
     let dir = demo();
-    let shown = on_a_terminal(dir.path(), &[], &["run", "--store", "data", "--archive", "cold", "--log-level", "warn"]);
-    for word in ["acme", "tenants", "rows/s", "ETA", "MiB", "[==", "\x1b[", "tenant  ", "total", "requests:"] {
+    let shown = on_a_terminal(
+        dir.path(),
+        &[],
+        &[
+            "run",
+            "--store",
+            "data",
+            "--archive",
+            "cold",
+            "--log-level",
+            "warn",
+        ],
+    );
+    for word in [
+        "acme",
+        "tenants",
+        "rows/s",
+        "ETA",
+        "MiB",
+        "[==",
+        "\x1b[",
+        "tenant  ",
+        "total",
+        "requests:",
+    ] {
         assert!(shown.contains(word), "{word:?} is missing in {shown:?}");
     }
     assert!(has_colour(&shown), "{shown:?}");
@@ -55,9 +101,16 @@ fn a_terminal_shows_a_bar_for_each_tenant_and_a_total_and_then_a_table() {
 fn a_pipe_shows_the_table_alone() {
     let dir = demo();
     // Or there would be a warning that the rows of tenant `system` are kept.
-    let ran = piped(dir.path(), &[("ICEPACK_RETENTION_DROP", "true".to_owned())], &["run", "--store", "data", "--log-level", "warn"]);
+    let ran = piped(
+        dir.path(),
+        &[("ICEPACK_RETENTION_DROP", "true".to_owned())],
+        &["run", "--store", "data", "--log-level", "warn"],
+    );
     let (out, err) = (job::text(&ran.stdout), job::text(&ran.stderr));
-    assert!(out.starts_with("tenant  ") && !out.contains('\x1b') && err.is_empty(), "{out:?}{err:?}");
+    assert!(
+        out.starts_with("tenant  ") && !out.contains('\x1b') && err.is_empty(),
+        "{out:?}{err:?}"
+    );
 }
 
 #[test]
@@ -68,13 +121,28 @@ fn colours_follow_the_flag_then_no_color_then_the_terminal() {
     let with = |more: &[&'static str]| [&doctor[..], more].concat();
     let no_color = [("NO_COLOR", "1".to_owned())];
     assert!(has_colour(&on_a_terminal(dir.path(), &[], &doctor)));
-    assert!(!has_colour(&on_a_terminal(dir.path(), &[], &with(&["--color", "never"]))));
+    assert!(!has_colour(&on_a_terminal(
+        dir.path(),
+        &[],
+        &with(&["--color", "never"])
+    )));
     assert!(!has_colour(&on_a_terminal(dir.path(), &no_color, &doctor)));
-    assert!(has_colour(&on_a_terminal(dir.path(), &no_color, &with(&["--color", "always"]))));
-    assert!(has_colour(&job::text(&piped(dir.path(), &[], &with(&["--color", "always"])).stdout)));
+    assert!(has_colour(&on_a_terminal(
+        dir.path(),
+        &no_color,
+        &with(&["--color", "always"])
+    )));
+    assert!(has_colour(&job::text(
+        &piped(dir.path(), &[], &with(&["--color", "always"])).stdout
+    )));
     // Only the flag forces them into a pipe: what other programs take for a wish is none here.
-    let forced = [("CLICOLOR_FORCE", "1".to_owned()), ("FORCE_COLOR", "1".to_owned())];
-    assert!(!has_colour(&job::text(&piped(dir.path(), &forced, &doctor).stdout)));
+    let forced = [
+        ("CLICOLOR_FORCE", "1".to_owned()),
+        ("FORCE_COLOR", "1".to_owned()),
+    ];
+    assert!(!has_colour(&job::text(
+        &piped(dir.path(), &forced, &doctor).stdout
+    )));
 }
 
 #[test]
@@ -82,7 +150,15 @@ fn sizes_are_words_for_people_and_numbers_for_programs() {
     let dir = demo();
     let text = job::text(&piped(dir.path(), &[], &["-q", "status", "--store", "data"]).stdout);
     assert!(text.contains(" MiB"), "{text}");
-    let document: serde_json::Value = serde_json::from_slice(&piped(dir.path(), &[], &["-q", "status", "--store", "data", "--json"]).stdout).unwrap();
+    let document: serde_json::Value = serde_json::from_slice(
+        &piped(
+            dir.path(),
+            &[],
+            &["-q", "status", "--store", "data", "--json"],
+        )
+        .stdout,
+    )
+    .unwrap();
     assert!(document["tenants"][0]["raw_bytes"].is_u64(), "{document}");
 }
 
@@ -91,10 +167,23 @@ fn each_command_has_examples_a_page_and_completions() {
     let dir = TempDir::new().unwrap();
     let icepack = |args: &[&str]| job::text(&piped(dir.path(), &[], args).stdout);
     let help = icepack(&["--help"]);
-    let commands: Vec<&str> = help.split_once("Commands:").unwrap().1.lines().skip(1).take_while(|l| !l.is_empty()).collect();
+    let commands: Vec<&str> = help
+        .split_once("Commands:")
+        .unwrap()
+        .1
+        .lines()
+        .skip(1)
+        .take_while(|l| !l.is_empty())
+        .collect();
     // What is indented further goes on with the line above.
-    let commands: Vec<&str> =
-        commands.into_iter().filter_map(|l| l.strip_prefix("  ").filter(|l| !l.starts_with(' ')).and_then(|l| l.split_whitespace().next())).collect();
+    let commands: Vec<&str> = commands
+        .into_iter()
+        .filter_map(|l| {
+            l.strip_prefix("  ")
+                .filter(|l| !l.starts_with(' '))
+                .and_then(|l| l.split_whitespace().next())
+        })
+        .collect();
     assert!(commands.len() >= 14, "{commands:?}");
     // A configuration that cannot be read keeps nobody from the manual.
     std::fs::write(dir.path().join("icepack.toml"), "nonsense").unwrap();
@@ -102,15 +191,29 @@ fn each_command_has_examples_a_page_and_completions() {
     for command in &commands {
         let text = icepack(&[command, "--help"]);
         assert!(text.contains("Example") || *command == "config", "{text}");
-        let page = std::fs::read_to_string(dir.path().join(format!("man/icepack-{command}.1"))).unwrap();
-        assert!(page.contains(".SH NAME") && page.contains(".SH SYNOPSIS"), "{page}");
+        let page =
+            std::fs::read_to_string(dir.path().join(format!("man/icepack-{command}.1"))).unwrap();
+        assert!(
+            page.contains(".SH NAME") && page.contains(".SH SYNOPSIS"),
+            "{page}"
+        );
     }
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = icepack(&["completions", shell]);
-        assert!(commands.iter().all(|c| script.contains(c)) && script.contains("max-duration"), "{shell}: {script}");
+        assert!(
+            commands.iter().all(|c| script.contains(c)) && script.contains("max-duration"),
+            "{shell}: {script}"
+        );
     }
     let bash = icepack(&["completions", "bash"]);
-    std::fs::write(dir.path().join("icepack.bash"), format!("{bash}\ncomplete -p icepack\n")).unwrap();
-    let ran = std::process::Command::new("bash").arg(dir.path().join("icepack.bash")).output().unwrap();
+    std::fs::write(
+        dir.path().join("icepack.bash"),
+        format!("{bash}\ncomplete -p icepack\n"),
+    )
+    .unwrap();
+    let ran = std::process::Command::new("bash")
+        .arg(dir.path().join("icepack.bash"))
+        .output()
+        .unwrap();
     assert!(ran.status.success(), "{}", job::text(&ran.stderr));
 }

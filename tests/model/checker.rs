@@ -70,7 +70,8 @@ pub enum Fault {
     ForgetsHeld,
     /// Looks for a restore among those alone that are still held.
     ForgetsWhatWasBrought,
-    /// Says of an archive object that its rows are in the archive already, where some came from there.
+    /// Says of an archive object that its rows are in the archive already, where some came from
+    /// there.
     ClaimsRestored,
     /// Collects by a head that names what is not there.
     BelievesHead,
@@ -120,7 +121,10 @@ impl Model {
         let mut start = State::new(world, scripts.len());
         for (proc, script) in start.procs.iter_mut().zip(&scripts) {
             if matches!(script.first(), Some(Phase::Restore(_))) {
-                proc.pc = Pc::HeadOfRestore { newest: None, thawed: false };
+                proc.pc = Pc::HeadOfRestore {
+                    newest: None,
+                    thawed: false,
+                };
             }
         }
         let verdicts = (0..16).map(|_| Mutex::default()).collect();
@@ -140,15 +144,21 @@ impl Model {
         }
     }
 
-    /// Counts that something interesting happened: a model that never gets there proves nothing about it.
+    /// Counts that something interesting happened: a model that never gets there proves nothing
+    /// about it.
     pub fn reached(&self, what: &'static str) {
         *self.reached.lock().unwrap().entry(what).or_default() += 1;
     }
 
     /// The ingester writes a name again only once nothing remembers the old file.
     fn may_arrive(&self, s: &State) -> bool {
-        let Some((key, _)) = self.arrivals.get(s.arrived) else { return false };
-        !s.world.hot.contains_key(*key) && s.world.head().is_none_or(|m| !m.retired_keys().contains(key))
+        let Some((key, _)) = self.arrivals.get(s.arrived) else {
+            return false;
+        };
+        !s.world.hot.contains_key(*key)
+            && s.world
+                .head()
+                .is_none_or(|m| !m.retired_keys().contains(key))
     }
 
     fn arrive(&self, s: &mut State) {
@@ -180,14 +190,23 @@ impl Model {
     /// One bit for each invariant that holds. Many states share a world.
     fn verdict(&self, s: &State) -> u8 {
         // Of restored rows more is asked while they are held.
-        let key = if self.source.is_empty() { s.world_hash } else { s.hash_of_restored() };
+        let key = if self.source.is_empty() {
+            s.world_hash
+        } else {
+            s.hash_of_restored()
+        };
         let shard = &self.verdicts[(key % 16) as usize];
         if let Some(v) = shard.lock().unwrap().get(&key) {
             return *v;
         }
         let mut v = self.invariants(s);
         // Passes after a fault need not mend what a fault broke.
-        if v != 0b1_1111 || self.off.is_some() || self.fault.is_some() || self.head_is_old || self.converges(s) {
+        if v != 0b1_1111
+            || self.off.is_some()
+            || self.fault.is_some()
+            || self.head_is_old
+            || self.converges(s)
+        {
             v |= 0b10_0000;
         }
         shard.lock().unwrap().insert(key, v);
@@ -197,35 +216,62 @@ impl Model {
     /// I1 to I5, a bit each.
     fn invariants(&self, s: &State) -> u8 {
         if self.head_is_old {
-            return if s.world.deletions.is_empty() { 0b1_1111 } else { 0b1_1110 };
+            return if s.world.deletions.is_empty() {
+                0b1_1111
+            } else {
+                0b1_1110
+            };
         }
         let (restored, with);
         let (w, once) = if self.source.is_empty() {
             (s.world.as_ref(), true)
         } else {
-            (restored, with) =
-                (self.restored_once(s) && self.can_be_finished(s) && self.undone_is_left_alone(s) && self.all_can_be_restored(s), self.with_restored(s));
+            (restored, with) = (
+                self.restored_once(s)
+                    && self.can_be_finished(s)
+                    && self.undone_is_left_alone(s)
+                    && self.all_can_be_restored(s),
+                self.with_restored(s),
+            );
             (&with, restored)
         };
-        let held = [w.i1_every_row_once(), w.i2_head_names_what_exists(), w.i3_only_the_dead_are_deleted(), w.i4_no_commit_is_lost(), w.i5_no_path_crosses()];
-        held.iter().enumerate().fold(0, |v, (i, h)| v | u8::from(h.is_ok() && (i > 0 || once)) << i)
+        let held = [
+            w.i1_every_row_once(),
+            w.i2_head_names_what_exists(),
+            w.i3_only_the_dead_are_deleted(),
+            w.i4_no_commit_is_lost(),
+            w.i5_no_path_crosses(),
+        ];
+        held.iter().enumerate().fold(0, |v, (i, h)| {
+            v | u8::from(h.is_ok() && (i > 0 || once)) << i
+        })
     }
 
     fn holds(&self, s: &State, bit: u8) -> bool {
         self.verdict(s) & bit != 0 || self.known()
     }
 
-    /// Whether something broke before. The checker keeps the last trace that it meets; the first is the shortest.
+    /// Whether something broke before. The checker keeps the last trace that it meets; the first is
+    /// the shortest.
     fn known(&self) -> bool {
         self.found.swap(true, Ordering::SeqCst)
     }
 
-    /// Everybody crashes, everything in flight is lost, a day passes, and a pass runs alone: then another finds nothing to do.
+    /// Everybody crashes, everything in flight is lost, a day passes, and a pass runs alone: then
+    /// another finds nothing to do.
     fn converges(&self, s: &State) -> bool {
         let script = vec![Phase::Compact(Takes::Raw), Phase::Sweep];
-        let clean = Self { keep: self.keep, source: self.source.clone(), ..Self::new(s.world.as_ref().clone(), vec![script]) };
+        let clean = Self {
+            keep: self.keep,
+            source: self.source.clone(),
+            ..Self::new(s.world.as_ref().clone(), vec![script])
+        };
         let pass = |world: &W| {
-            let mut now = State { time: 50, brought: s.brought.clone(), ..State::new(world.clone(), 1) };
+            let mut now = State {
+                time: 50,
+                brought: s.brought.clone(),
+                ..State::new(world.clone(), 1)
+            };
             while !matches!(now.procs[0].pc, Pc::Done) {
                 clean.step(&mut now, 0, How::Well);
             }
@@ -241,7 +287,10 @@ impl Model {
 pub fn ingest(w: &mut W, key: &str, tag: String, rows: &[Row]) {
     w.hot.insert(key.to_owned(), object(tag, rows));
     for row in rows {
-        let known = w.oracle.entry(*row).or_insert(Ingested { times: 0, past_cutoff: *row >= OLD });
+        let known = w.oracle.entry(*row).or_insert(Ingested {
+            times: 0,
+            past_cutoff: *row >= OLD,
+        });
         known.times += 1;
     }
 }
@@ -271,7 +320,11 @@ impl StateMachine for Model {
             };
             match at {
                 At::ListFiles if s.late > 0 => {
-                    actions.extend((0..s.world.hot.len()).filter_map(|i| Some(Action::Step(p, How::Misses(u8::try_from(i).ok()?)))));
+                    actions.extend(
+                        (0..s.world.hot.len()).filter_map(|i| {
+                            Some(Action::Step(p, How::Misses(u8::try_from(i).ok()?)))
+                        }),
+                    );
                 }
                 At::Put if s.timeouts > 0 => actions.push(Action::Step(p, How::LoseReply)),
                 At::ReadBack if s.failures > 0 => actions.push(Action::Step(p, How::Fail)),
@@ -282,7 +335,11 @@ impl StateMachine for Model {
             actions.push(Action::Arrive);
         }
         if s.touches > 0 {
-            let raw = s.world.hot.keys().filter(|key| classify(&tenant(), key) == FileKind::Raw);
+            let raw = s
+                .world
+                .hot
+                .keys()
+                .filter(|key| classify(&tenant(), key) == FileKind::Raw);
             actions.extend(raw.cloned().map(Action::Touch));
         }
         if s.time < self.max_time {
@@ -298,12 +355,18 @@ impl StateMachine for Model {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always("I1 every row once", |m: &Self, s: &State| m.holds(s, 1)),
-            Property::always("I2 head names what exists", |m: &Self, s: &State| m.holds(s, 2)),
-            Property::always("I3 only the dead are deleted", |m: &Self, s: &State| m.holds(s, 4)),
+            Property::always("I2 head names what exists", |m: &Self, s: &State| {
+                m.holds(s, 2)
+            }),
+            Property::always("I3 only the dead are deleted", |m: &Self, s: &State| {
+                m.holds(s, 4)
+            }),
             Property::always("I4 no commit is lost", |m: &Self, s: &State| m.holds(s, 8)),
             Property::always("I5 no path crosses", |m: &Self, s: &State| m.holds(s, 16)),
             Property::always("I6 passes converge", |m: &Self, s: &State| m.holds(s, 32)),
-            Property::always("processes are told the truth", |m: &Self, s: &State| s.broken.is_none() || m.known()),
+            Property::always("processes are told the truth", |m: &Self, s: &State| {
+                s.broken.is_none() || m.known()
+            }),
         ]
     }
 }

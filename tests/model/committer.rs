@@ -12,18 +12,38 @@ use crate::state::*;
 
 impl Model {
     fn apply(&self, head: &Head, wish: &Wish, seen: &Seen) -> Result<Manifest, Conflict> {
-        let stamp = Stamp { run_id: wish.0.run_id, commit_id: wish.0.commit_id, at: at(0) };
+        let stamp = Stamp {
+            run_id: wish.0.run_id,
+            commit_id: wish.0.commit_id,
+            at: at(0),
+        };
         match self.off {
             None => apply(head, &wish.0, &seen.0, stamp),
             Some(check) => apply_without(check, head, &wish.0, &seen.0, stamp),
         }
     }
 
-    pub fn begin_commit(&self, s: &mut State, p: usize, head: Head, wish: Wish, seen: Seen, then: Then) {
+    pub fn begin_commit(
+        &self,
+        s: &mut State,
+        p: usize,
+        head: Head,
+        wish: Wish,
+        seen: Seen,
+        then: Then,
+    ) {
         match self.apply(&head, &wish, &seen) {
             Ok(next) => {
                 let next = Head(Arc::new(next));
-                s.procs[p].pc = Pc::Commit(Box::new(Commit { head, wish, seen, next, at: At::Put, rebased: false, then }));
+                s.procs[p].pc = Pc::Commit(Box::new(Commit {
+                    head,
+                    wish,
+                    seen,
+                    next,
+                    at: At::Put,
+                    rebased: false,
+                    then,
+                }));
             }
             Err(c) => self.conflict(s, p, &c),
         }
@@ -80,10 +100,16 @@ impl Model {
                 Some(_) => c.at = At::ListHead,
                 None => c.at = At::Put,
             },
-            At::ListAbove if s.world.manifests.keys().all(|v| *v <= c.next.version) => return self.committed(s, p, c),
+            At::ListAbove if s.world.manifests.keys().all(|v| *v <= c.next.version) => {
+                return self.committed(s, p, c);
+            }
             At::ListAbove => c.at = At::ReadChild,
             At::ReadChild => {
-                if s.world.manifests.get(&(c.next.version + 1)).is_some_and(|m| m.parent == Some(c.next.commit_id)) {
+                if s.world
+                    .manifests
+                    .get(&(c.next.version + 1))
+                    .is_some_and(|m| m.parent == Some(c.next.commit_id))
+                {
                     return self.committed(s, p, c);
                 }
                 self.reached("superseded");
@@ -95,8 +121,20 @@ impl Model {
                 Some(head) => return self.rebase(s, p, Commit { head, ..c }),
             },
             At::ListFiles => {
-                c.seen.0.listing = Some(listing(s, how).into_iter().map(|f| (f.key, f.etag)).collect());
-                c.seen.0.gone = c.wish.0.forget.iter().filter(|key| !s.world.hot.contains_key(*key)).cloned().collect();
+                c.seen.0.listing = Some(
+                    listing(s, how)
+                        .into_iter()
+                        .map(|f| (f.key, f.etag))
+                        .collect(),
+                );
+                c.seen.0.gone = c
+                    .wish
+                    .0
+                    .forget
+                    .iter()
+                    .filter(|key| !s.world.hot.contains_key(*key))
+                    .cloned()
+                    .collect();
                 return self.look(s, p, c);
             }
             At::Look { mut todo } => {
@@ -125,7 +163,10 @@ impl Model {
             }
             _ => {}
         }
-        c.seen.0 = Observed { receipts: c.seen.0.receipts, ..Observed::since(&c.head) };
+        c.seen.0 = Observed {
+            receipts: c.seen.0.receipts,
+            ..Observed::since(&c.head)
+        };
         if c.wish.0.forget.is_empty() {
             return self.look(s, p, c);
         }
@@ -134,7 +175,14 @@ impl Model {
     }
 
     fn look(&self, s: &mut State, p: usize, mut c: Commit) {
-        let todo: Vec<Key> = c.wish.0.retire.iter().map(|r| r.key.clone()).filter(|k| classify(&tenant(), k) == FileKind::Raw).collect();
+        let todo: Vec<Key> = c
+            .wish
+            .0
+            .retire
+            .iter()
+            .map(|r| r.key.clone())
+            .filter(|k| classify(&tenant(), k) == FileKind::Raw)
+            .collect();
         if todo.is_empty() {
             return self.again(s, p, c);
         }
@@ -160,7 +208,10 @@ impl Model {
             Some(Fault::SkipsSupersededCheck) => self.committed(s, p, c),
             Some(Fault::DeletesFromMemory) if !c.wish.0.retire.is_empty() => {
                 let todo = c.wish.0.retire.iter().map(|r| r.key.clone()).collect();
-                s.procs[p].pc = Pc::DeleteRemembered { todo, then: Some(Box::new(c)) };
+                s.procs[p].pc = Pc::DeleteRemembered {
+                    todo,
+                    then: Some(Box::new(c)),
+                };
             }
             _ => s.procs[p].pc = Pc::Commit(Box::new(c)),
         }
@@ -176,7 +227,11 @@ impl Model {
     }
 
     fn committed(&self, s: &mut State, p: usize, c: Commit) {
-        self.reached(if c.rebased { "committed after a rebase" } else { "committed" });
+        self.reached(if c.rebased {
+            "committed after a rebase"
+        } else {
+            "committed"
+        });
         let id = c.wish.0.commit_id;
         s.change(|w| {
             w.reported.insert(id);
@@ -187,7 +242,9 @@ impl Model {
         if let Some(hold) = c.then.restoring {
             return self.held(s, p, c.next, hold);
         }
-        let Some(mut sweep) = c.then.sweep else { return self.next_group(s, p, c.next) };
+        let Some(mut sweep) = c.then.sweep else {
+            return self.next_group(s, p, c.next);
+        };
         if !c.wish.0.forget.is_empty() {
             self.reached("a deleted file is forgotten");
         }
@@ -196,7 +253,9 @@ impl Model {
         }
         let (raised, settled) = (c.wish.0.floor.is_some(), !c.wish.0.reread.is_empty());
         if (!raised && !settled && c.wish.0.release.is_empty()) || sweep.round > 1 {
-            s.procs[p].pc = Pc::ListForPruning { version: c.next.version };
+            s.procs[p].pc = Pc::ListForPruning {
+                version: c.next.version,
+            };
             return;
         }
         if raised {
@@ -218,10 +277,15 @@ impl Model {
         }
         self.reached("a group is begun on another head than it was planned on");
         let todo = vec![s.procs[p].later.remove(0)];
-        s.procs[p].pc = Pc::Fetch { head, todo, taken: Vec::new() };
+        s.procs[p].pc = Pc::Fetch {
+            head,
+            todo,
+            taken: Vec::new(),
+        };
     }
 
-    /// Outputs and no head: unless a run has begun this tenant between the two reads, its manifest was lost.
+    /// Outputs and no head: unless a run has begun this tenant between the two reads, its manifest
+    /// was lost.
     pub fn look_again(&self, s: &mut State, p: usize) {
         if s.world.manifests.is_empty() || self.fault == Some(Fault::LooksOnce) {
             s.broken = Some("an honest run is told that the manifest was lost");
@@ -233,8 +297,16 @@ impl Model {
 
     /// `Committer::begin`: the first manifest, before the first output.
     pub fn birth(&self, s: &State, p: usize, todo: Vec<Key>) -> Pc {
-        let stamp = Stamp { run_id: name(p as u64), commit_id: name(Self::seed(s, p) + 9), at: at(0) };
-        Pc::Begin { todo, first: Head(Arc::new(Manifest::first(tenant(), stamp))), at: At::Put }
+        let stamp = Stamp {
+            run_id: name(p as u64),
+            commit_id: name(Self::seed(s, p) + 9),
+            at: at(0),
+        };
+        Pc::Begin {
+            todo,
+            first: Head(Arc::new(Manifest::first(tenant(), stamp))),
+            at: At::Put,
+        }
     }
 
     pub fn begin(&self, s: &mut State, p: usize, todo: Vec<Key>, first: Head, at: At, how: How) {
@@ -251,14 +323,29 @@ impl Model {
                 s.failures -= 1;
                 return self.end(s, p);
             }
-            At::ReadBack => s.world.manifests.get(&1).map_or(At::Put, |m| if mine(m) { At::ListAbove } else { At::ListHead }),
+            At::ReadBack => s.world.manifests.get(&1).map_or(At::Put, |m| {
+                if mine(m) { At::ListAbove } else { At::ListHead }
+            }),
             At::ListAbove if s.world.manifests.keys().all(|v| *v <= 1) => {
-                s.procs[p].pc = Pc::Fetch { head: first, todo, taken: Vec::new() };
+                s.procs[p].pc = Pc::Fetch {
+                    head: first,
+                    todo,
+                    taken: Vec::new(),
+                };
                 return;
             }
             At::ListAbove => At::ReadChild,
-            At::ReadChild if s.world.manifests.get(&2).is_some_and(|m| m.parent == Some(first.commit_id)) => {
-                s.procs[p].pc = Pc::Fetch { head: first, todo, taken: Vec::new() };
+            At::ReadChild
+                if s.world
+                    .manifests
+                    .get(&2)
+                    .is_some_and(|m| m.parent == Some(first.commit_id)) =>
+            {
+                s.procs[p].pc = Pc::Fetch {
+                    head: first,
+                    todo,
+                    taken: Vec::new(),
+                };
                 return;
             }
             At::ReadChild => {
@@ -269,7 +356,11 @@ impl Model {
                 None => At::ListHead,
                 Some(head) => {
                     self.reached("another run began the tenant");
-                    s.procs[p].pc = Pc::Fetch { head, todo, taken: Vec::new() };
+                    s.procs[p].pc = Pc::Fetch {
+                        head,
+                        todo,
+                        taken: Vec::new(),
+                    };
                     return;
                 }
             },
@@ -284,7 +375,11 @@ pub fn put(model: &Model, s: &mut State, next: &Head) -> bool {
     if s.world.manifests.contains_key(&next.version) {
         return false;
     }
-    if s.world.manifests.last_key_value().is_some_and(|(v, _)| *v > next.version) {
+    if s.world
+        .manifests
+        .last_key_value()
+        .is_some_and(|(v, _)| *v > next.version)
+    {
         model.reached("a pruned version number is revived");
     }
     if next.version == s.newest().0 + 1 {

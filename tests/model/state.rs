@@ -1,4 +1,5 @@
-//! What the checker's states are made of: the world as `icepack::invariants` sees it, and where every process stands.
+//! What the checker's states are made of: the world as `icepack::invariants` sees it, and where
+//! every process stands.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +34,8 @@ pub fn at(tick: u8) -> DateTime<Utc> {
 /// Rows from here on are past the cutoff.
 pub const OLD: Row = 100;
 
-/// Where the cutoff lies in time: the same at every tick, so that nothing expires while a world is searched but by its holds.
+/// Where the cutoff lies in time: the same at every tick, so that nothing expires while a world is
+/// searched but by its holds.
 pub fn cutoff() -> DateTime<Utc> {
     BEGINNING - TimeDelta::days(1_000)
 }
@@ -56,11 +58,20 @@ pub fn name(seed: u64) -> FileId {
 
 fn stats(rows: &[Row]) -> RowStats {
     let times = || rows.iter().copied().map(time_of);
-    RowStats { rows: rows.len() as u64, min: times().min(), max: times().max(), ..RowStats::default() }
+    RowStats {
+        rows: rows.len() as u64,
+        min: times().min(),
+        max: times().max(),
+        ..RowStats::default()
+    }
 }
 
 pub fn object(tag: String, rows: &[Row]) -> Object<Row> {
-    Object { size: rows.len() as u64, etag: Some(tag), rows: rows.to_vec() }
+    Object {
+        size: rows.len() as u64,
+        etag: Some(tag),
+        rows: rows.to_vec(),
+    }
 }
 
 pub fn snapshot(id: FileId, rows: &[Row]) -> Snapshot {
@@ -81,7 +92,15 @@ pub fn receipt(id: FileId, rows: &[Row]) -> Receipt {
 
 pub fn receipt_of(tenant: Tenant, id: FileId, rows: &[Row]) -> Receipt {
     let key = archive_key(&tenant, Micros(0), Micros(0), id);
-    let mut receipt = Receipt::new(tenant, id, key, rows.len() as u64, stats(rows), "", FileId::NIL);
+    let mut receipt = Receipt::new(
+        tenant,
+        id,
+        key,
+        rows.len() as u64,
+        stats(rows),
+        "",
+        FileId::NIL,
+    );
     (receipt.etag, receipt.at) = (Some(id.to_string()), DateTime::UNIX_EPOCH);
     receipt
 }
@@ -113,10 +132,20 @@ fn hash_manifest(m: &Manifest, h: &mut impl Hasher) {
         (&r.key, &r.etag, &r.set_aside).hash(h);
     }
     1_u8.hash(h);
-    m.archives.iter().for_each(|a| (&a.key, &a.again_of).hash(h));
+    m.archives
+        .iter()
+        .for_each(|a| (&a.key, &a.again_of).hash(h));
     m.restored.hash(h);
     for hold in &m.holds {
-        (hold.id, hold.done, hold.oldest, hold.until, &hold.files, &hold.objects).hash(h);
+        (
+            hold.id,
+            hold.done,
+            hold.oldest,
+            hold.until,
+            &hold.files,
+            &hold.objects,
+        )
+            .hash(h);
     }
 }
 
@@ -147,7 +176,14 @@ pub struct Seen(pub Observed);
 
 impl Hash for Seen {
     fn hash<H: Hasher>(&self, h: &mut H) {
-        (self.0.head_version, &self.0.present, &self.0.listing, &self.0.gone, &self.0.receipts).hash(h);
+        (
+            self.0.head_version,
+            &self.0.present,
+            &self.0.listing,
+            &self.0.gone,
+            &self.0.receipts,
+        )
+            .hash(h);
     }
 }
 
@@ -155,8 +191,20 @@ fn hash_world(w: &W) -> u64 {
     let mut h = DefaultHasher::new();
     w.hot.hash(&mut h);
     w.manifests.values().for_each(|m| hash_manifest(m, &mut h));
-    (&w.cold, w.receipts.values().map(|r| (&r.key, &r.again_of)).collect::<Vec<_>>(), &w.oracle, &w.deletions, &w.reported).hash(&mut h);
-    w.history.iter().for_each(|m| (m.version, m.commit_id, m.parent).hash(&mut h));
+    (
+        &w.cold,
+        w.receipts
+            .values()
+            .map(|r| (&r.key, &r.again_of))
+            .collect::<Vec<_>>(),
+        &w.oracle,
+        &w.deletions,
+        &w.reported,
+    )
+        .hash(&mut h);
+    w.history
+        .iter()
+        .for_each(|m| (m.version, m.commit_id, m.parent).hash(&mut h));
     h.finish()
 }
 
@@ -165,7 +213,8 @@ pub struct State {
     pub world: Arc<W>,
     pub world_hash: u64,
     pub procs: Vec<Proc>,
-    /// Puts of manifests that nobody has heard of again. Each may still arrive, at any time or never.
+    /// Puts of manifests that nobody has heard of again. Each may still arrive, at any time or
+    /// never.
     pub in_flight: Vec<Head>,
     pub time: u8,
     /// How many replies may still be lost.
@@ -185,7 +234,17 @@ pub struct State {
 
 impl Hash for State {
     fn hash<H: Hasher>(&self, h: &mut H) {
-        (self.world_hash, &self.procs, &self.in_flight, self.time, self.timeouts, self.failures, self.arrived, self.broken).hash(h);
+        (
+            self.world_hash,
+            &self.procs,
+            &self.in_flight,
+            self.time,
+            self.timeouts,
+            self.failures,
+            self.arrived,
+            self.broken,
+        )
+            .hash(h);
         (self.late, self.touches, &self.brought).hash(h);
     }
 }
@@ -205,7 +264,16 @@ impl PartialEq for State {
 impl State {
     pub fn new(world: W, procs: usize) -> Self {
         let world_hash = hash_world(&world);
-        let procs = vec![Proc { phase: 0, began: 0, cutoff: Micros(0), later: Vec::new(), pc: Pc::list(Sweep::default()) }; procs];
+        let procs = vec![
+            Proc {
+                phase: 0,
+                began: 0,
+                cutoff: Micros(0),
+                later: Vec::new(),
+                pc: Pc::list(Sweep::default())
+            };
+            procs
+        ];
         Self {
             world: Arc::new(world),
             world_hash,
@@ -230,7 +298,9 @@ impl State {
     }
 
     pub fn newest(&self) -> Newest {
-        self.world.head().map_or(Newest(0, FileId::NIL), |m| Newest(m.version, m.commit_id))
+        self.world
+            .head()
+            .map_or(Newest(0, FileId::NIL), |m| Newest(m.version, m.commit_id))
     }
 
     pub fn change(&mut self, f: impl FnOnce(&mut W)) {
@@ -252,7 +322,8 @@ pub struct Proc {
     pub pc: Pc,
 }
 
-/// The highest version of a listing, with its tag; zero where there is none. A manifest's commit stands for its tag: no two have the same bytes.
+/// The highest version of a listing, with its tag; zero where there is none. A manifest's commit
+/// stands for its tag: no two have the same bytes.
 #[derive(Clone, Copy, Debug, Hash)]
 pub struct Newest(pub u64, pub FileId);
 
@@ -398,7 +469,10 @@ pub struct Then {
 
 impl Then {
     pub fn sweep(sweep: Sweep) -> Self {
-        Self { sweep: Some(sweep), ..Self::default() }
+        Self {
+            sweep: Some(sweep),
+            ..Self::default()
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The small worlds that are searched to the end. Each is as small as the race that it is for allows.
+//! The small worlds that are searched to the end. Each is as small as the race that it is for
+//! allows.
 
 use std::sync::Arc;
 
@@ -19,7 +20,14 @@ const C: &str = "t/c.parquet";
 /// A tenant with raw files and its first manifest.
 fn world(raw: &[(&str, &[Row])], archives: bool) -> W {
     let mut w = World::new(tenant(), archives);
-    let first = Arc::new(Manifest::first(tenant(), Stamp { run_id: FileId::NIL, commit_id: name(1), at: at(0) }));
+    let first = Arc::new(Manifest::first(
+        tenant(),
+        Stamp {
+            run_id: FileId::NIL,
+            commit_id: name(1),
+            at: at(0),
+        },
+    ));
     w.history.push(Arc::clone(&first));
     w.manifests.insert(1, first);
     for (key, rows) in raw {
@@ -43,16 +51,23 @@ fn with_snapshots(mut w: W, rows: [Row; 2]) -> W {
         ingest(&mut w, &s.key, s.id.to_string(), &[row]);
         head.snapshots.push(s);
     }
-    head.totals = Totals { rows_ingested: 2, ..Totals::default() };
+    head.totals = Totals {
+        rows_ingested: 2,
+        ..Totals::default()
+    };
     let head = Arc::new(head);
     w.history = vec![Arc::clone(&head)];
     w.manifests.insert(1, head);
     w
 }
 
-/// Two runners on the same files, a sweeper, a file that arrives and one that comes a second time under a new name; a reply may be lost.
+/// Two runners on the same files, a sweeper, a file that arrives and one that comes a second time
+/// under a new name; a reply may be lost.
 pub fn same_inputs() -> Model {
-    let mut m = Model::new(world(&[(A, &[1])], false), vec![vec![RAW], vec![RAW], vec![Phase::Sweep, Phase::Sweep]]);
+    let mut m = Model::new(
+        world(&[(A, &[1])], false),
+        vec![vec![RAW], vec![RAW], vec![Phase::Sweep, Phase::Sweep]],
+    );
     m.arrivals = vec![(B, vec![2]), (C, vec![1])];
     m.start.timeouts = 1;
     m
@@ -60,10 +75,19 @@ pub fn same_inputs() -> Model {
 
 /// The same without arrivals, and a reader.
 pub fn reader() -> Model {
-    Model::new(world(&[(A, &[1])], false), vec![vec![RAW], vec![Phase::Sweep], vec![RAW, Phase::Sweep], vec![Phase::Read]])
+    Model::new(
+        world(&[(A, &[1])], false),
+        vec![
+            vec![RAW],
+            vec![Phase::Sweep],
+            vec![RAW, Phase::Sweep],
+            vec![Phase::Read],
+        ],
+    )
 }
 
-/// A run that stalls with its output stored, two collectors that began at different times, an older orphan.
+/// A run that stalls with its output stored, two collectors that began at different times, an older
+/// orphan.
 pub fn floor() -> Model {
     let w = with_orphan(world(&[(A, &[1])], false), 0, &[1]);
     let mut m = Model::new(w, vec![vec![RAW], vec![Phase::Sweep], vec![Phase::Sweep]]);
@@ -72,9 +96,14 @@ pub fn floor() -> Model {
     m
 }
 
-/// Two runners on different files, and a pruner that keeps one manifest: version numbers are revived.
+/// Two runners on different files, and a pruner that keeps one manifest: version numbers are
+/// revived.
 pub fn revival() -> Model {
-    let scripts = vec![vec![Phase::Compact(Takes::Only(A))], vec![Phase::Compact(Takes::Only(B))], vec![Phase::Sweep, Phase::Sweep]];
+    let scripts = vec![
+        vec![Phase::Compact(Takes::Only(A))],
+        vec![Phase::Compact(Takes::Only(B))],
+        vec![Phase::Sweep, Phase::Sweep],
+    ];
     let mut m = Model::new(world(&[(A, &[1]), (B, &[2])], false), scripts);
     m.keep = 1;
     m.start.timeouts = 1;
@@ -88,7 +117,12 @@ pub fn two_files() -> Model {
 
 /// The same, and a sweeper that stalls between listing the manifests and reading the newest.
 pub fn revived_head() -> Model {
-    let scripts = vec![vec![Phase::Compact(Takes::Only(A))], vec![Phase::Compact(Takes::Only(B))], vec![Phase::Sweep], vec![Phase::Sweep]];
+    let scripts = vec![
+        vec![Phase::Compact(Takes::Only(A))],
+        vec![Phase::Compact(Takes::Only(B))],
+        vec![Phase::Sweep],
+        vec![Phase::Sweep],
+    ];
     let mut m = Model::new(world(&[(A, &[1]), (B, &[2])], false), scripts);
     m.keep = 1;
     m
@@ -102,19 +136,28 @@ pub fn retention() -> Model {
 
 /// Snapshots merge into snapshots, and a late run has its eye on the same ones.
 pub fn snapshots() -> Model {
-    Model::new(with_snapshots(world(&[], false), [1, 2]), vec![vec![ALL], vec![ALL], vec![Phase::Sweep, Phase::Sweep]])
+    Model::new(
+        with_snapshots(world(&[], false), [1, 2]),
+        vec![vec![ALL], vec![ALL], vec![Phase::Sweep, Phase::Sweep]],
+    )
 }
 
 /// The ingester uses a name again after its file was compacted, deleted and forgotten.
 pub fn name_again() -> Model {
-    let mut m = Model::new(world(&[(A, &[1])], false), vec![vec![RAW], vec![RAW], vec![Phase::Sweep]]);
+    let mut m = Model::new(
+        world(&[(A, &[1])], false),
+        vec![vec![RAW], vec![RAW], vec![Phase::Sweep]],
+    );
     m.arrivals = vec![(A, vec![2])];
     m
 }
 
 /// A reply is lost and the manifest cannot be read back.
 pub fn unknown() -> Model {
-    let mut m = Model::new(world(&[(A, &[1])], false), vec![vec![RAW, RAW], vec![Phase::Sweep, Phase::Sweep]]);
+    let mut m = Model::new(
+        world(&[(A, &[1])], false),
+        vec![vec![RAW, RAW], vec![Phase::Sweep, Phase::Sweep]],
+    );
     m.start.timeouts = 2;
     m.start.failures = 1;
     m
@@ -122,13 +165,21 @@ pub fn unknown() -> Model {
 
 /// No archive: one run drops an expired snapshot unread while another merges it.
 pub fn expiry() -> Model {
-    let scripts = vec![vec![Phase::Compact(Takes::Expired)], vec![ALL], vec![Phase::Sweep, Phase::Sweep]];
+    let scripts = vec![
+        vec![Phase::Compact(Takes::Expired)],
+        vec![ALL],
+        vec![Phase::Sweep, Phase::Sweep],
+    ];
     Model::new(with_snapshots(world(&[], false), [1, 101]), scripts)
 }
 
 /// A run of several groups, the later ones planned on a head that is no more.
 pub fn groups() -> Model {
-    let scripts = vec![vec![Phase::Compact(Takes::Each)], vec![Phase::Compact(Takes::Each)], vec![Phase::Sweep, Phase::Sweep]];
+    let scripts = vec![
+        vec![Phase::Compact(Takes::Each)],
+        vec![Phase::Compact(Takes::Each)],
+        vec![Phase::Sweep, Phase::Sweep],
+    ];
     Model::new(world(&[(A, &[1]), (B, &[2])], false), scripts)
 }
 
@@ -137,81 +188,151 @@ pub fn birth() -> Model {
     let mut w = world(&[(A, &[1])], false);
     w.manifests.clear();
     w.history.clear();
-    let mut m = Model::new(w, vec![vec![RAW], vec![RAW, Phase::Sweep], vec![Phase::Sweep, Phase::Sweep]]);
+    let mut m = Model::new(
+        w,
+        vec![
+            vec![RAW],
+            vec![RAW, Phase::Sweep],
+            vec![Phase::Sweep, Phase::Sweep],
+        ],
+    );
     m.keep = 1;
     m.start.timeouts = 1;
     m.start.failures = 1;
     m
 }
 
-/// As [`name_again`], with a second sweeper: outside of what the protocol promises, because a delete names a key and not a version.
+/// As [`name_again`], with a second sweeper: outside of what the protocol promises, because a
+/// delete names a key and not a version.
 pub fn name_again_under_two_sweepers() -> Model {
-    let mut m = Model::new(world(&[(A, &[1])], false), vec![vec![RAW], vec![Phase::Sweep], vec![Phase::Sweep]]);
+    let mut m = Model::new(
+        world(&[(A, &[1])], false),
+        vec![vec![RAW], vec![Phase::Sweep], vec![Phase::Sweep]],
+    );
     m.arrivals = vec![(A, vec![2])];
     m
 }
 
-const RESTORE: Phase = Phase::Restore(Request { from: None, days: 1 });
+const RESTORE: Phase = Phase::Restore(Request {
+    from: None,
+    days: 1,
+});
 
-/// A tenant that rows of another's archive are restored to. Those of `row` are past this tenant's cutoff, or not.
+/// A tenant that rows of another's archive are restored to. Those of `row` are past this tenant's
+/// cutoff, or not.
 fn restores(row: Row, archives: bool, scripts: Vec<Vec<Phase>>) -> Model {
-    Model { source: vec![archived(1, &[row])], ..Model::new(world(&[], archives), scripts) }
+    Model {
+        source: vec![archived(1, &[row])],
+        ..Model::new(world(&[], archives), scripts)
+    }
 }
 
-/// A restore, and a run that has read head before it began. It may break off anywhere: the same command must be able to finish it.
+/// A restore, and a run that has read head before it began. It may break off anywhere: the same
+/// command must be able to finish it.
 pub fn restore() -> Model {
-    restores(51, false, vec![vec![RESTORE, RESTORE], vec![RAW, Phase::Sweep]])
+    restores(
+        51,
+        false,
+        vec![vec![RESTORE, RESTORE], vec![RAW, Phase::Sweep]],
+    )
 }
 
 /// Two restores of the same rows at once, a run, and a sweeper.
 pub fn restore_twice() -> Model {
-    restores(51, false, vec![vec![RESTORE], vec![RESTORE], vec![RAW, Phase::Sweep]])
+    restores(
+        51,
+        false,
+        vec![vec![RESTORE], vec![RESTORE], vec![RAW, Phase::Sweep]],
+    )
 }
 
 /// Two restores of ranges that overlap.
 pub fn restores_that_overlap() -> Model {
-    let part = Phase::Restore(Request { from: Some(52), days: 1 });
-    Model { source: vec![archived(1, &[51, 52])], ..Model::new(world(&[], false), vec![vec![RESTORE], vec![part], vec![RAW]]) }
+    let part = Phase::Restore(Request {
+        from: Some(52),
+        days: 1,
+    });
+    Model {
+        source: vec![archived(1, &[51, 52])],
+        ..Model::new(
+            world(&[], false),
+            vec![vec![RESTORE], vec![part], vec![RAW]],
+        )
+    }
 }
 
-/// A run that has read head before a restore began, and archives what is past the cutoff by that head.
+/// A run that has read head before a restore began, and archives what is past the cutoff by that
+/// head.
 pub fn restore_and_expiry() -> Model {
-    restores(201, true, vec![vec![RESTORE], vec![RAW], vec![Phase::Sweep]])
+    restores(
+        201,
+        true,
+        vec![vec![RESTORE], vec![RAW], vec![Phase::Sweep]],
+    )
 }
 
 /// A hold that is over, and a restore of another range.
 pub fn restore_after_a_hold() -> Model {
-    let part = Phase::Restore(Request { from: Some(201), days: 1 });
-    Model { max_time: 2, ..restores(201, true, vec![vec![RESTORE], vec![Phase::Sweep], vec![part]]) }
+    let part = Phase::Restore(Request {
+        from: Some(201),
+        days: 1,
+    });
+    Model {
+        max_time: 2,
+        ..restores(
+            201,
+            true,
+            vec![vec![RESTORE], vec![Phase::Sweep], vec![part]],
+        )
+    }
 }
 
 /// A hold that ends at once, and rows that expire beside others that were never archived.
 pub fn restored_and_old() -> Model {
-    let briefly = Phase::Restore(Request { from: None, days: 0 });
+    let briefly = Phase::Restore(Request {
+        from: None,
+        days: 0,
+    });
     let scripts = vec![vec![briefly], vec![RAW, Phase::Sweep]];
-    Model { source: vec![archived(1, &[201])], ..Model::new(world(&[(A, &[101])], true), scripts) }
+    Model {
+        source: vec![archived(1, &[201])],
+        ..Model::new(world(&[(A, &[101])], true), scripts)
+    }
 }
 
 /// Files are copied onto themselves while they wait to be deleted.
 pub fn touched() -> Model {
-    let mut m = Model::new(world(&[(A, &[1])], false), vec![vec![RAW], vec![RAW], vec![Phase::Sweep]]);
+    let mut m = Model::new(
+        world(&[(A, &[1])], false),
+        vec![vec![RAW], vec![RAW], vec![Phase::Sweep]],
+    );
     m.start.touches = 1;
     m
 }
 
 /// A listing that misses a file which is there.
 pub fn late_listing() -> Model {
-    let mut m = Model::new(world(&[(A, &[1])], false), vec![vec![RAW], vec![RAW], vec![Phase::Sweep]]);
+    let mut m = Model::new(
+        world(&[(A, &[1])], false),
+        vec![vec![RAW], vec![RAW], vec![Phase::Sweep]],
+    );
     m.start.late = 1;
     m
 }
 
 /// `_icepack/` was lost and brought back from a backup that is older than the last merge.
 fn old_head(named: bool) -> Model {
-    let mut w = if named { with_snapshots(world(&[], false), [1, 2]) } else { world(&[], false) };
+    let mut w = if named {
+        with_snapshots(world(&[], false), [1, 2])
+    } else {
+        world(&[], false)
+    };
     w.hot.clear();
     ingest(&mut w, A, "first".into(), &[3]);
-    let mut m = Model::new(with_orphan(w, 0, &[1, 2]), vec![vec![RAW, Phase::Sweep], vec![Phase::Sweep]]);
+    let mut m = Model::new(
+        with_orphan(w, 0, &[1, 2]),
+        vec![vec![RAW, Phase::Sweep], vec![Phase::Sweep]],
+    );
     m.head_is_old = true;
     m.start.time = 3;
     m
@@ -258,7 +379,14 @@ pub fn small() -> Vec<(&'static str, Model)> {
 pub fn large() -> Vec<(&'static str, Model)> {
     let everything = |arrivals, timeouts, max_time| {
         let w = with_orphan(world(&[(A, &[1, 101]), (B, &[2])], true), 0, &[2]);
-        let mut m = Model::new(w, vec![vec![RAW, Phase::Sweep], vec![ALL], vec![Phase::Sweep, Phase::Sweep]]);
+        let mut m = Model::new(
+            w,
+            vec![
+                vec![RAW, Phase::Sweep],
+                vec![ALL],
+                vec![Phase::Sweep, Phase::Sweep],
+            ],
+        );
         m.arrivals = arrivals;
         m.start.time = 1;
         m.max_time = max_time;

@@ -11,7 +11,9 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::span::Event;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
@@ -85,11 +87,19 @@ impl Collector {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let sender = Arc::clone(&sender);
-                let service = service_fn(move |request| answer(request, manner, Arc::clone(&sender)));
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                let service =
+                    service_fn(move |request| answer(request, manner, Arc::clone(&sender)));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service),
+                );
             }
         });
-        Self { address, posts, _stays: stays }
+        Self {
+            address,
+            posts,
+            _stays: stays,
+        }
     }
 
     pub fn url(&self) -> String {
@@ -101,12 +111,24 @@ impl Collector {
     }
 
     pub fn spans(&self) -> Vec<Span> {
-        self.posts().iter().flat_map(|p| p.decode().resource_spans).flat_map(|r| r.scope_spans).flat_map(|s| s.spans).map(Span::from).collect()
+        self.posts()
+            .iter()
+            .flat_map(|p| p.decode().resource_spans)
+            .flat_map(|r| r.scope_spans)
+            .flat_map(|s| s.spans)
+            .map(Span::from)
+            .collect()
     }
 
     /// What is said of whoever sent the spans.
     pub fn resource(&self) -> BTreeMap<String, String> {
-        self.posts().iter().flat_map(|p| p.decode().resource_spans).filter_map(|r| r.resource).flat_map(|r| r.attributes).map(field).collect()
+        self.posts()
+            .iter()
+            .flat_map(|p| p.decode().resource_spans)
+            .filter_map(|r| r.resource)
+            .flat_map(|r| r.attributes)
+            .map(field)
+            .collect()
     }
 
     /// Until what has come is enough.
@@ -117,21 +139,46 @@ impl Collector {
                 posts.changed().await.unwrap();
             }
         };
-        tokio::time::timeout(PATIENCE, come).await.expect("it does not come");
+        tokio::time::timeout(PATIENCE, come)
+            .await
+            .expect("it does not come");
     }
 }
 
-async fn answer(request: Request<Incoming>, manner: Manner, sender: Arc<Mutex<watch::Sender<Vec<Post>>>>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    manner: Manner,
+    sender: Arc<Mutex<watch::Sender<Vec<Post>>>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
-    let headers = request.headers().iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect();
-    let body = request.into_body().collect().await.unwrap().to_bytes().to_vec();
-    sender.lock().unwrap().send_modify(|posts| posts.push(Post { path, headers, body }));
+    let headers = request
+        .headers()
+        .iter()
+        .map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned()))
+        .collect();
+    let body = request
+        .into_body()
+        .collect()
+        .await
+        .unwrap()
+        .to_bytes()
+        .to_vec();
+    sender.lock().unwrap().send_modify(|posts| {
+        posts.push(Post {
+            path,
+            headers,
+            body,
+        })
+    });
     let (status, body) = match manner {
         Manner::Takes => (200, ExportTraceServiceResponse::default().encode_to_vec()),
         Manner::Answers(status) => (status, b"no".to_vec()),
         Manner::Silent => std::future::pending().await,
     };
-    Ok(Response::builder().status(status).body(Full::new(body.into())).unwrap())
+    Ok(Response::builder()
+        .status(status)
+        .body(Full::new(body.into()))
+        .unwrap())
 }
 
 fn field(pair: KeyValue) -> (String, String) {
@@ -149,7 +196,10 @@ fn text(value: Option<AnyValue>) -> String {
 
 impl From<opentelemetry_proto::tonic::trace::v1::Span> for Span {
     fn from(s: opentelemetry_proto::tonic::trace::v1::Span) -> Self {
-        let error = s.status.filter(|s| s.code() == StatusCode::Error).map(|s| s.message);
+        let error = s
+            .status
+            .filter(|s| s.code() == StatusCode::Error)
+            .map(|s| s.message);
         Self {
             name: s.name,
             trace: s.trace_id,

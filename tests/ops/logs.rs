@@ -9,7 +9,10 @@ use super::world::World;
 use crate::support::{self, job, s3, servers};
 
 fn lines(stderr: &str) -> Vec<Map<String, Value>> {
-    stderr.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect()
+    stderr
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}")))
+        .collect()
 }
 
 fn said<'a>(lines: &'a [Map<String, Value>], message: &str) -> Vec<&'a Map<String, Value>> {
@@ -21,7 +24,12 @@ async fn each_tenant_and_group_is_a_line_with_its_numbers_and_the_run_is_in_all_
     let world = World::new();
     world.seed("acme", 3, 100, Utc::now()).await;
     world.seed("idle", 2, 100, Utc::now()).await;
-    world.put("acme/2026-01/broken.parquet", b"PAR1 not at all, nor anything like it").await;
+    world
+        .put(
+            "acme/2026-01/broken.parquet",
+            b"PAR1 not at all, nor anything like it",
+        )
+        .await;
     let out = job::run(&world.envs(), ["--log-format", "json", "--json", "run"]);
     let report: Value = serde_json::from_slice(&out.stdout).unwrap();
     let lines = lines(&job::text(&out.stderr));
@@ -30,34 +38,81 @@ async fn each_tenant_and_group_is_a_line_with_its_numbers_and_the_run_is_in_all_
     assert_eq!(verdict["level"], "ERROR");
     for line in of_pass {
         assert_eq!(line["run_id"], report["run_id"], "{line:?}");
-        assert!(["timestamp", "level", "message"].iter().all(|f| line[*f].is_string()), "{line:?}");
+        assert!(
+            ["timestamp", "level", "message"]
+                .iter()
+                .all(|f| line[*f].is_string()),
+            "{line:?}"
+        );
     }
-    let numbers = ["bytes_after", "bytes_before", "duration_ms", "files_written", "rows_archived", "rows_deduplicated", "rows_expired", "rows_in", "rows_kept"];
+    let numbers = [
+        "bytes_after",
+        "bytes_before",
+        "duration_ms",
+        "files_written",
+        "rows_archived",
+        "rows_deduplicated",
+        "rows_expired",
+        "rows_in",
+        "rows_kept",
+    ];
     let names = |own: &[&str]| -> BTreeSet<String> {
-        own.iter().chain(&numbers).chain(&["timestamp", "level", "message", "run_id", "tenant"]).map(|s| (*s).to_owned()).collect()
+        own.iter()
+            .chain(&numbers)
+            .chain(&["timestamp", "level", "message", "run_id", "tenant"])
+            .map(|s| (*s).to_owned())
+            .collect()
     };
     let groups = said(&lines, "group");
     assert_eq!(groups.len(), 1);
-    assert_eq!(groups[0].keys().cloned().collect::<BTreeSet<_>>(), names(&["files", "quarantined", "reason"]));
-    assert_eq!((&groups[0]["tenant"], &groups[0]["rows_kept"], &groups[0]["quarantined"]), (&"acme".into(), &300.into(), &1.into()));
+    assert_eq!(
+        groups[0].keys().cloned().collect::<BTreeSet<_>>(),
+        names(&["files", "quarantined", "reason"])
+    );
+    assert_eq!(
+        (
+            &groups[0]["tenant"],
+            &groups[0]["rows_kept"],
+            &groups[0]["quarantined"]
+        ),
+        (&"acme".into(), &300.into(), &1.into())
+    );
     let tenants = said(&lines, "tenant");
     assert_eq!(tenants.len(), 1, "the idle one has no line");
     assert_eq!(
         tenants[0].keys().cloned().collect::<BTreeSet<_>>(),
-        names(&["status", "files_compacted", "files_deleted", "quarantined", "groups_left", "requests"])
+        names(&[
+            "status",
+            "files_compacted",
+            "files_deleted",
+            "quarantined",
+            "groups_left",
+            "requests"
+        ])
     );
     let passes = said(&lines, "pass");
-    assert_eq!((passes.len(), &passes[0]["tenants"], &passes[0]["status"]), (1, &2.into(), &"quarantined".into()));
+    assert_eq!(
+        (passes.len(), &passes[0]["tenants"], &passes[0]["status"]),
+        (1, &2.into(), &"quarantined".into())
+    );
 }
 
 #[tokio::test]
 async fn warnings_alone_still_say_whose_they_are() {
     let world = World::new();
     world.seed("acme", 3, 10, Utc::now()).await;
-    world.put("acme/2026-01/broken.parquet", b"PAR1 not at all, nor anything like it").await;
+    world
+        .put(
+            "acme/2026-01/broken.parquet",
+            b"PAR1 not at all, nor anything like it",
+        )
+        .await;
     let out = job::run(&world.envs(), ["--log-format", "json", "-q", "run"]);
     let lines = lines(&job::text(&out.stderr));
-    let line = lines.iter().find(|l| l["message"].as_str().unwrap().starts_with("quarantined")).unwrap();
+    let line = lines
+        .iter()
+        .find(|l| l["message"].as_str().unwrap().starts_with("quarantined"))
+        .unwrap();
     assert_eq!(line["tenant"], "acme");
     assert!(line["run_id"].is_string());
 }
@@ -65,12 +120,20 @@ async fn warnings_alone_still_say_whose_they_are() {
 const TOKEN: &str = "a-session-token-that-nobody-should-ever-read";
 const WRONG_SECRET: &str = "a-secret-key-that-opens-nothing-at-all";
 
-/// A pass and a doctor with these credentials, at the most talkative; all they wrote to stdout and stderr.
+/// A pass and a doctor with these credentials, at the most talkative; all they wrote to stdout and
+/// stderr.
 fn talk(envs: &[(&'static str, String)]) -> String {
     let mut all = String::new();
     for args in [
         &["--log-level", "trace", "run"][..],
-        &["--log-level", "trace", "--log-format", "json", "--json", "run"],
+        &[
+            "--log-level",
+            "trace",
+            "--log-format",
+            "json",
+            "--json",
+            "run",
+        ],
         &["--log-level", "trace", "doctor"],
         &["config", "show"],
     ] {
@@ -83,7 +146,9 @@ fn talk(envs: &[(&'static str, String)]) -> String {
 
 #[tokio::test]
 async fn no_key_and_no_token_is_ever_written() {
-    let Some(endpoint) = s3::endpoint() else { return };
+    let Some(endpoint) = s3::endpoint() else {
+        return;
+    };
     let bucket = s3::bucket(&endpoint, "secrets").await;
     let cold = s3::bucket(&endpoint, "secrets-cold").await;
     let store = s3::store(&endpoint, &bucket, "events");
@@ -106,11 +171,18 @@ async fn no_key_and_no_token_is_ever_written() {
         envs.retain(|(name, _)| *name != "AWS_ENDPOINT_URL");
         envs.push(("AWS_ENDPOINT_URL", strict));
         let refused = talk(&envs);
-        assert!(refused.contains("check AWS_ACCESS_KEY_ID") || refused.contains("the credentials lack"), "it was let in:\n{refused}");
+        assert!(
+            refused.contains("check AWS_ACCESS_KEY_ID") || refused.contains("the credentials lack"),
+            "it was let in:\n{refused}"
+        );
         all += &refused;
     }
     for side in [&store, &s3::store(&endpoint, &cold, "frozen")] {
-        for key in support::keys(side).await.iter().filter(|k| k.ends_with(".json")) {
+        for key in support::keys(side)
+            .await
+            .iter()
+            .filter(|k| k.ends_with(".json"))
+        {
             all += &String::from_utf8_lossy(&support::get(side, key).await);
         }
     }

@@ -28,7 +28,13 @@ impl Drop for Watcher {
 
 impl Watcher {
     fn start(envs: &[(&'static str, String)], args: &[&str]) -> Self {
-        let mut child = job::icepack(envs).arg("watch").args(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = job::icepack(envs)
+            .arg("watch")
+            .args(args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let lines = follow(child.stderr.take().unwrap());
         Self { child, lines }
     }
@@ -38,7 +44,10 @@ impl Watcher {
     fn line(&self, text: &str) -> String {
         let mut seen = Vec::new();
         let until = Instant::now() + PATIENCE;
-        while let Ok(line) = self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        while let Ok(line) = self
+            .lines
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
             if line.contains(text) {
                 return line;
             }
@@ -48,7 +57,10 @@ impl Watcher {
     }
 
     fn signal(&self, name: &str) {
-        let status = std::process::Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        let status = std::process::Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 
@@ -67,7 +79,10 @@ impl Watcher {
     /// Where it serves, from its log.
     fn address(&self) -> String {
         let line = self.line("serving /healthz and /metrics");
-        line.split(|c: char| c.is_whitespace() || c == '=').find(|w| w.starts_with("127.0.0.1:")).unwrap().to_owned()
+        line.split(|c: char| c.is_whitespace() || c == '=')
+            .find(|w| w.starts_with("127.0.0.1:"))
+            .unwrap()
+            .to_owned()
     }
 }
 
@@ -82,7 +97,9 @@ fn follow(stderr: ChildStderr) -> Receiver<String> {
 }
 
 async fn get(address: &str, path: &str) -> (u16, String) {
-    world::get(&format!("http://{address}{path}")).await.unwrap()
+    world::get(&format!("http://{address}{path}"))
+        .await
+        .unwrap()
 }
 
 /// Until `done`, or the test has failed.
@@ -98,20 +115,62 @@ async fn eventually<F: Future<Output = bool>>(what: &str, done: impl Fn() -> F) 
 async fn it_makes_passes_and_shows_how_it_is() {
     let world = World::new();
     let rows = world.seed("acme", 3, 100, Utc::now()).await;
-    let mut watcher = Watcher::start(&world.envs(), &["--interval", "1s", "--listen", "127.0.0.1:0"]);
+    let mut watcher = Watcher::start(
+        &world.envs(),
+        &["--interval", "1s", "--listen", "127.0.0.1:0"],
+    );
     let address = watcher.address();
-    eventually("the first pass", || async { get(&address, "/metrics").await.1.contains("icepack_rows_total{fate=\"kept\"} 300") }).await;
+    eventually("the first pass", || async {
+        get(&address, "/metrics")
+            .await
+            .1
+            .contains("icepack_rows_total{fate=\"kept\"} 300")
+    })
+    .await;
     assert_eq!(get(&address, "/healthz").await, (200, "ok\n".to_owned()));
     assert_eq!(get(&address, "/").await.0, 404);
-    assert_eq!(reqwest::Client::new().post(format!("http://{address}/metrics")).send().await.unwrap().status().as_u16(), 405);
+    assert_eq!(
+        reqwest::Client::new()
+            .post(format!("http://{address}/metrics"))
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16(),
+        405
+    );
     // Later passes take what has come since.
-    support::put_events(&world.store, "late/2026-01/a.parquet", &support::series(0, 10, Utc::now(), TimeDelta::seconds(1))).await;
-    support::put_events(&world.store, "late/2026-01/b.parquet", &support::series(10, 10, Utc::now(), TimeDelta::seconds(1))).await;
-    support::put_events(&world.store, "late/2026-01/c.parquet", &support::series(20, 10, Utc::now(), TimeDelta::seconds(1))).await;
-    eventually("a later pass", || async { get(&address, "/metrics").await.1.contains("icepack_rows_total{fate=\"kept\"} 330") }).await;
+    support::put_events(
+        &world.store,
+        "late/2026-01/a.parquet",
+        &support::series(0, 10, Utc::now(), TimeDelta::seconds(1)),
+    )
+    .await;
+    support::put_events(
+        &world.store,
+        "late/2026-01/b.parquet",
+        &support::series(10, 10, Utc::now(), TimeDelta::seconds(1)),
+    )
+    .await;
+    support::put_events(
+        &world.store,
+        "late/2026-01/c.parquet",
+        &support::series(20, 10, Utc::now(), TimeDelta::seconds(1)),
+    )
+    .await;
+    eventually("a later pass", || async {
+        get(&address, "/metrics")
+            .await
+            .1
+            .contains("icepack_rows_total{fate=\"kept\"} 330")
+    })
+    .await;
     watcher.signal("TERM");
     assert_eq!(watcher.ended().await.1, Some(0));
-    assert_eq!(support::live(&world.store, "acme").await, support::sorted(rows));
+    assert_eq!(
+        support::live(&world.store, "acme").await,
+        support::sorted(rows)
+    );
 }
 
 #[tokio::test]
@@ -120,43 +179,93 @@ async fn the_next_pass_is_timed_from_the_record_of_whoever_made_the_last_one() {
     world.seed("acme", 3, 10, Utc::now()).await;
     job::expect(&world.envs(), 0, ["run"]);
     world.seed("globex", 3, 10, Utc::now()).await;
-    let mut watcher = Watcher::start(&world.envs(), &["--interval", "1h", "--listen", "127.0.0.1:0", "--log-level", "debug"]);
+    let mut watcher = Watcher::start(
+        &world.envs(),
+        &[
+            "--interval",
+            "1h",
+            "--listen",
+            "127.0.0.1:0",
+            "--log-level",
+            "debug",
+        ],
+    );
     let address = watcher.address();
     watcher.line("waiting for the next pass");
     // What is shown is the last pass's, whoever made it; of the tenants it knows nothing.
     let (code, text) = get(&address, "/metrics").await;
     assert_eq!(code, 200);
-    assert!(text.contains("icepack_rows_total{fate=\"kept\"} 30\n") && !text.contains("tenant="), "{text}");
+    assert!(
+        text.contains("icepack_rows_total{fate=\"kept\"} 30\n") && !text.contains("tenant="),
+        "{text}"
+    );
     watcher.signal("TERM");
     assert_eq!(watcher.ended().await.1, Some(0));
-    assert_eq!(support::tenant_keys(&world.store, "globex").await.len(), 3, "no pass was due");
+    assert_eq!(
+        support::tenant_keys(&world.store, "globex").await.len(),
+        3,
+        "no pass was due"
+    );
 }
 
-/// A machine whose clock was ahead by years left a record. It is one pass like any other: the next is due an interval after it was written.
+/// A machine whose clock was ahead by years left a record. It is one pass like any other: the next
+/// is due an interval after it was written.
 #[tokio::test]
 async fn a_record_of_the_future_holds_up_nobody() {
     let world = World::new();
     world.seed("acme", 3, 10, Utc::now()).await;
     job::expect(&world.envs(), 0, ["run"]);
     let folder = world.hot().join("_icepack/runs");
-    let record = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
-    let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    let record = std::fs::read_dir(&folder)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let mut json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
     json["started_at"] = "2096-11-29T00:00:00Z".into();
-    std::fs::write(folder.join(format!("2096-11-29T000000Z-{}.json", json["run_id"].as_str().unwrap())), json.to_string()).unwrap();
+    std::fs::write(
+        folder.join(format!(
+            "2096-11-29T000000Z-{}.json",
+            json["run_id"].as_str().unwrap()
+        )),
+        json.to_string(),
+    )
+    .unwrap();
     std::fs::remove_file(record).unwrap();
     world.seed("globex", 3, 10, Utc::now()).await;
 
-    let mut watcher = Watcher::start(&world.envs(), &["--interval", "1s", "--listen", "127.0.0.1:0"]);
+    let mut watcher = Watcher::start(
+        &world.envs(),
+        &["--interval", "1s", "--listen", "127.0.0.1:0"],
+    );
     let address = watcher.address();
-    eventually("three passes", || async { std::fs::read_dir(&folder).unwrap().count() >= 4 }).await;
+    eventually("three passes", || async {
+        std::fs::read_dir(&folder).unwrap().count() >= 4
+    })
+    .await;
     // Its sums go on.
-    assert!(get(&address, "/metrics").await.1.contains("icepack_rows_total{fate=\"kept\"} 60\n"));
+    assert!(
+        get(&address, "/metrics")
+            .await
+            .1
+            .contains("icepack_rows_total{fate=\"kept\"} 60\n")
+    );
     watcher.signal("TERM");
     assert_eq!(watcher.ended().await.1, Some(0));
-    let said: Vec<String> = watcher.lines.iter().filter(|l| l.contains("of a machine whose clock is ahead")).collect();
+    let said: Vec<String> = watcher
+        .lines
+        .iter()
+        .filter(|l| l.contains("of a machine whose clock is ahead"))
+        .collect();
     assert_eq!(said.len(), 1, "{said:?}");
     let status = job::json(&world.envs(), 0, ["status", "--json"]);
-    assert!(status["last_run"]["started_at"].as_str().unwrap() < "2090", "{}", status["last_run"]);
+    assert!(
+        status["last_run"]["started_at"].as_str().unwrap() < "2090",
+        "{}",
+        status["last_run"]
+    );
 }
 
 #[tokio::test]
@@ -164,7 +273,12 @@ async fn told_to_end_in_the_middle_of_a_pass_it_does_so_soon_and_nothing_is_lost
     let world = World::new();
     let mut rows = Vec::new();
     for tenant in 0..40 {
-        rows.push((format!("t{tenant:02}"), world.seed(&format!("t{tenant:02}"), 6, 2_000, Utc::now()).await));
+        rows.push((
+            format!("t{tenant:02}"),
+            world
+                .seed(&format!("t{tenant:02}"), 6, 2_000, Utc::now())
+                .await,
+        ));
     }
     let mut envs = world.envs();
     envs.push(("ICEPACK_CONCURRENCY", "1".into()));
@@ -176,13 +290,27 @@ async fn told_to_end_in_the_middle_of_a_pass_it_does_so_soon_and_nothing_is_lost
     eprintln!("ended {took:?} after SIGTERM");
     assert_eq!(code, Some(0));
     for (tenant, rows) in &rows {
-        assert_eq!(support::live(&world.store, tenant).await, support::sorted(rows.clone()), "{tenant}");
+        assert_eq!(
+            support::live(&world.store, tenant).await,
+            support::sorted(rows.clone()),
+            "{tenant}"
+        );
     }
     let report = job::json(&envs, 0, ["--json", "run"]);
-    assert!(report["totals"]["files_compacted"].as_u64().unwrap() > 0, "it was not in the middle of a pass");
+    assert!(
+        report["totals"]["files_compacted"].as_u64().unwrap() > 0,
+        "it was not in the middle of a pass"
+    );
     for (tenant, rows) in &rows {
-        assert_eq!(support::live(&world.store, tenant).await, support::sorted(rows.clone()), "{tenant}");
-        assert!(support::tenant_keys(&world.store, tenant).await.len() == 1, "{tenant}");
+        assert_eq!(
+            support::live(&world.store, tenant).await,
+            support::sorted(rows.clone()),
+            "{tenant}"
+        );
+        assert!(
+            support::tenant_keys(&world.store, tenant).await.len() == 1,
+            "{tenant}"
+        );
     }
 }
 
@@ -190,7 +318,13 @@ async fn told_to_end_in_the_middle_of_a_pass_it_does_so_soon_and_nothing_is_lost
 async fn the_configuration_is_re_read_and_a_bad_one_is_not_taken() {
     let world = World::new();
     let config = world.path("icepack.toml");
-    let write = |text: &str| std::fs::write(&config, format!("store = {:?}\n{text}", world.hot().display().to_string())).unwrap();
+    let write = |text: &str| {
+        std::fs::write(
+            &config,
+            format!("store = {:?}\n{text}", world.hot().display().to_string()),
+        )
+        .unwrap()
+    };
     write("interval = \"1h\"");
     world.seed("acme", 2, 10, Utc::now()).await;
     let envs = [("ICEPACK_CONFIG", config.display().to_string())];
@@ -199,13 +333,19 @@ async fn the_configuration_is_re_read_and_a_bad_one_is_not_taken() {
     write("intervall = \"1s\"");
     watcher.signal("HUP");
     let line = watcher.line("the old one stays");
-    assert!(line.contains("intervall") && line.contains("interval"), "{line}");
+    assert!(
+        line.contains("intervall") && line.contains("interval"),
+        "{line}"
+    );
     watcher.line("waiting for the next pass");
     assert_eq!(support::tenant_keys(&world.store, "acme").await.len(), 2);
     write("interval = \"1s\"\n[compaction]\nmin_files_to_compact = 2");
     watcher.signal("HUP");
     watcher.line("the configuration was re-read");
-    eventually("a pass with the new configuration", || async { support::tenant_keys(&world.store, "acme").await.len() == 1 }).await;
+    eventually("a pass with the new configuration", || async {
+        support::tenant_keys(&world.store, "acme").await.len() == 1
+    })
+    .await;
     watcher.signal("TERM");
     assert_eq!(watcher.ended().await.1, Some(0));
 }
@@ -216,14 +356,20 @@ async fn a_pass_that_fails_is_logged_and_the_loop_goes_on() {
     world.seed("acme", 3, 10, Utc::now()).await;
     let away = world.path("away");
     let mut watcher = Watcher::start(&world.envs(), &["--interval", "1s"]);
-    eventually("the first pass", || async { support::tenant_keys(&world.store, "acme").await.len() == 1 }).await;
+    eventually("the first pass", || async {
+        support::tenant_keys(&world.store, "acme").await.len() == 1
+    })
+    .await;
     std::fs::rename(world.hot(), &away).unwrap();
     std::fs::write(world.hot(), "no directory").unwrap();
     watcher.line("ERROR");
     std::fs::remove_file(world.hot()).unwrap();
     std::fs::rename(&away, world.hot()).unwrap();
     world.seed("globex", 3, 10, Utc::now()).await;
-    eventually("the next pass", || async { support::tenant_keys(&world.store, "globex").await.len() == 1 }).await;
+    eventually("the next pass", || async {
+        support::tenant_keys(&world.store, "globex").await.len() == 1
+    })
+    .await;
     watcher.signal("TERM");
     assert_eq!(watcher.ended().await.1, Some(0));
 }

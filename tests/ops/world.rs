@@ -43,7 +43,13 @@ impl World {
         vec![("ICEPACK_STORE", self.hot().display().to_string())]
     }
 
-    pub async fn seed(&self, tenant: &str, files: usize, rows: usize, end: DateTime<Utc>) -> Vec<Event> {
+    pub async fn seed(
+        &self,
+        tenant: &str,
+        files: usize,
+        rows: usize,
+        end: DateTime<Utc>,
+    ) -> Vec<Event> {
         support::seed(&self.store, tenant, files, rows, end).await
     }
 

@@ -1,4 +1,5 @@
-//! A store in memory that writes down every request, as S3 would be sent it: listings and bulk deletes a thousand keys at a time.
+//! A store in memory that writes down every request, as S3 would be sent it: listings and bulk
+//! deletes a thousand keys at a time.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -10,8 +11,8 @@ use icepack::model::report::Requests;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-    UploadPart,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 /// Keys in a page of a listing and in a bulk delete.
@@ -52,7 +53,9 @@ pub struct Log(Vec<Request>);
 impl Log {
     /// Those of a kind for a key, or for keys below it.
     pub fn of<'a>(&'a self, kind: Kind, below: &'a str) -> impl Iterator<Item = &'a Request> {
-        self.0.iter().filter(move |r| r.kind == kind && is_below(&r.key, below))
+        self.0
+            .iter()
+            .filter(move |r| r.kind == kind && is_below(&r.key, below))
     }
 
     pub fn count(&self, kind: Kind, below: &str) -> u64 {
@@ -77,7 +80,10 @@ impl Log {
 }
 
 pub fn is_below(key: &str, prefix: &str) -> bool {
-    prefix.is_empty() || key.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    prefix.is_empty()
+        || key
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[derive(Debug, Clone)]
@@ -89,7 +95,11 @@ pub struct Recorder {
 
 impl Recorder {
     pub fn over(inner: &Arc<InMemory>) -> Self {
-        Self { inner: Arc::clone(inner), log: Arc::default(), blind: Arc::default() }
+        Self {
+            inner: Arc::clone(inner),
+            log: Arc::default(),
+            blind: Arc::default(),
+        }
     }
 
     pub fn log(&self) -> Log {
@@ -102,15 +112,27 @@ impl Recorder {
     }
 
     fn note(&self, kind: Kind, key: &Path, keys: usize) {
-        self.log.lock().unwrap().0.push(Request { kind, key: key.to_string(), keys });
+        self.log.lock().unwrap().0.push(Request {
+            kind,
+            key: key.to_string(),
+            keys,
+        });
     }
 
-    fn paged(&self, prefix: Option<&Path>, all: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn paged(
+        &self,
+        prefix: Option<&Path>,
+        all: BoxStream<'static, Result<ObjectMeta>>,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         let (this, prefix) = (self.clone(), prefix.cloned().unwrap_or_default());
         let pages = async move {
             let all: Vec<ObjectMeta> = all.try_collect().await.unwrap();
             // An empty listing is a request too.
-            let rest = all.get(PAGE..).unwrap_or_default().chunks(PAGE).map(|page| (Kind::Page, page.to_vec()));
+            let rest = all
+                .get(PAGE..)
+                .unwrap_or_default()
+                .chunks(PAGE)
+                .map(|page| (Kind::Page, page.to_vec()));
             let first = (Kind::List, all[..all.len().min(PAGE)].to_vec());
             stream::iter(std::iter::once(first).chain(rest).collect::<Vec<_>>())
         };
@@ -131,23 +153,43 @@ impl fmt::Display for Recorder {
 
 #[async_trait]
 impl ObjectStore for Recorder {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
         self.note(Kind::Put, location, 1);
         self.inner.put_opts(location, payload, options).await
     }
 
-    async fn put_multipart_opts(&self, location: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.note(Kind::Start, location, 1);
         let inner = self.inner.put_multipart_opts(location, options).await?;
-        Ok(Box::new(Upload { inner, location: location.clone(), recorder: self.clone() }))
+        Ok(Box::new(Upload {
+            inner,
+            location: location.clone(),
+            recorder: self.clone(),
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.note(if options.head { Kind::Head } else { Kind::Get }, location, 1);
+        self.note(
+            if options.head { Kind::Head } else { Kind::Get },
+            location,
+            1,
+        );
         self.inner.get_opts(location, options).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let this = self.clone();
         let batches = locations.chunks(PAGE).flat_map(move |batch| {
             if let Some(Ok(first)) = batch.first() {
@@ -162,19 +204,34 @@ impl ObjectStore for Recorder {
         self.paged(prefix, self.inner.list(prefix))
     }
 
-    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         let blind = Arc::clone(&self.blind);
-        let shown = self.inner.list_with_offset(prefix, offset).try_filter(move |m| {
-            let hidden = blind.lock().unwrap().as_ref().is_some_and(|key| is_below(m.location.as_ref(), key));
-            future::ready(!hidden)
-        });
+        let shown = self
+            .inner
+            .list_with_offset(prefix, offset)
+            .try_filter(move |m| {
+                let hidden = blind
+                    .lock()
+                    .unwrap()
+                    .as_ref()
+                    .is_some_and(|key| is_below(m.location.as_ref(), key));
+                future::ready(!hidden)
+            });
         self.paged(prefix, shown.boxed())
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let found = self.inner.list_with_delimiter(prefix).await?;
-        let (keys, prefix) = (found.objects.len() + found.common_prefixes.len(), prefix.cloned().unwrap_or_default());
-        (0..keys.div_ceil(PAGE).max(1)).for_each(|page| self.note(Kind::Folders, &prefix, PAGE.min(keys - page * PAGE)));
+        let (keys, prefix) = (
+            found.objects.len() + found.common_prefixes.len(),
+            prefix.cloned().unwrap_or_default(),
+        );
+        (0..keys.div_ceil(PAGE).max(1))
+            .for_each(|page| self.note(Kind::Folders, &prefix, PAGE.min(keys - page * PAGE)));
         Ok(found)
     }
 

@@ -1,4 +1,5 @@
-//! What many tenants cost that need nothing: a listing serves many of them, and nothing is concluded from it but that.
+//! What many tenants cost that need nothing: a listing serves many of them, and nothing is
+//! concluded from it but that.
 
 use std::sync::Arc;
 
@@ -9,7 +10,9 @@ use icepack::{CompactionConfig, CompactionManager};
 use object_store::memory::InMemory;
 
 use crate::recorder::{Kind, PAGE, Recorder};
-use crate::support::{Event, Store, live, mark, put, put_events, seed, series, sorted, tenant_keys};
+use crate::support::{
+    Event, Store, live, mark, put, put_events, seed, series, sorted, tenant_keys,
+};
 use crate::{FOLDERS, MARKER, PROBE, RECORD};
 
 const TENANTS: usize = 250;
@@ -17,10 +20,21 @@ const TENANTS: usize = 250;
 /// A tenant with a file that is none of ours.
 const EMPTY: &str = "tenant-0100_";
 
-/// A few tenants beside them have names that are in another order with a `/` behind them, and folders of others lie in between.
+/// A few tenants beside them have names that are in another order with a `/` behind them, and
+/// folders of others lie in between.
 fn names() -> Vec<String> {
-    let odd = ["tenant-0003-", "tenant-0003-b", "tenant-0003.b", "tenant-00030", "Tenant"].map(str::to_owned);
-    (0..TENANTS).map(|n| format!("tenant-{n:04}")).chain(odd).collect()
+    let odd = [
+        "tenant-0003-",
+        "tenant-0003-b",
+        "tenant-0003.b",
+        "tenant-00030",
+        "Tenant",
+    ]
+    .map(str::to_owned);
+    (0..TENANTS)
+        .map(|n| format!("tenant-{n:04}"))
+        .chain(odd)
+        .collect()
 }
 
 struct World {
@@ -38,19 +52,36 @@ impl World {
         mark(&hot).await;
         let mut rows = Vec::new();
         for name in names() {
-            rows.push((name.clone(), seed(&hot, &name, 3, 2, Utc::now() - TimeDelta::hours(1)).await));
+            rows.push((
+                name.clone(),
+                seed(&hot, &name, 3, 2, Utc::now() - TimeDelta::hours(1)).await,
+            ));
         }
-        for key in ["_temporary/0/part.parquet", "tenant-0100_/.keep", ".trash/x", "tenant-0007.parquet", "zzz.txt"] {
+        for key in [
+            "_temporary/0/part.parquet",
+            "tenant-0100_/.keep",
+            ".trash/x",
+            "tenant-0007.parquet",
+            "zzz.txt",
+        ] {
             put(&hot, key, "x").await;
         }
-        let world = Self { store, recorder, rows };
+        let world = Self {
+            store,
+            recorder,
+            rows,
+        };
         let report = world.pass().await;
-        assert_eq!((report.totals.files_compacted, report.totals.files_written), (3 * names().len() as u64, names().len() as u64));
+        assert_eq!(
+            (report.totals.files_compacted, report.totals.files_written),
+            (3 * names().len() as u64, names().len() as u64)
+        );
         world
     }
 
     async fn pass(&self) -> RunReport {
-        let manager = CompactionManager::new(Arc::new(self.recorder.clone()), CompactionConfig::default());
+        let manager =
+            CompactionManager::new(Arc::new(self.recorder.clone()), CompactionConfig::default());
         manager.run_pass(&Selection::all()).await.unwrap()
     }
 
@@ -58,7 +89,12 @@ impl World {
         let hot: Store = self.store.clone();
         let name = &mut self.rows[tenant];
         for n in 0..3 {
-            let events = series(1_000 + n * 10, 10, Utc::now() - TimeDelta::minutes(1), TimeDelta::seconds(1));
+            let events = series(
+                1_000 + n * 10,
+                10,
+                Utc::now() - TimeDelta::minutes(1),
+                TimeDelta::seconds(1),
+            );
             put_events(&hot, &format!("{}/new-{n}.parquet", name.0), &events).await;
             name.1.extend(events);
         }
@@ -79,22 +115,42 @@ async fn tenants_that_need_nothing_share_their_listings() {
     world.recorder = Recorder::over(&world.store);
     let report = world.pass().await;
     let all = world.recorder.log().bill(|_| true);
-    let looked_at = report.tenants.iter().filter(|t| t.requests.list > 0).count() as u64;
+    let looked_at = report
+        .tenants
+        .iter()
+        .filter(|t| t.requests.list > 0)
+        .count() as u64;
     println!("{tenants} tenants that need nothing: {all:?}, {looked_at} of them looked at");
     assert_eq!(report.totals.status, Status::Idle);
     assert_eq!(report.tenants.len() as u64, tenants + 1);
-    // One GET of a head each, if there is one; and where it is looked at all the same, two listings.
+    // One GET of a head each, if there is one; and where it is looked at all the same, two
+    // listings.
     assert_eq!(all.get, PROBE.get + MARKER + tenants + RECORD.get);
     let head = |t: &TenantReport| u64::from(t.tenant != EMPTY);
-    assert!(report.tenants.iter().all(|t| t.requests.total() == head(t) + if t.requests.list > 0 { 2 } else { 0 }));
+    assert!(
+        report
+            .tenants
+            .iter()
+            .all(|t| t.requests.total() == head(t) + if t.requests.list > 0 { 2 } else { 0 })
+    );
     let fixed = PROBE.plus(RECORD).list + FOLDERS;
     let shared = all.list - fixed - 2 * looked_at;
     // At both ends of a range, there are pages that are not full of its keys.
     let keys = world.store_keys().await;
-    assert!(shared <= (keys.div_ceil(PAGE) + 2 * 5) as u64, "{shared} shared listings for {keys} keys");
-    assert!(all.total() <= 2 * tenants, "{} requests for {tenants} tenants", all.total());
+    assert!(
+        shared <= (keys.div_ceil(PAGE) + 2 * 5) as u64,
+        "{shared} shared listings for {keys} keys"
+    );
+    assert!(
+        all.total() <= 2 * tenants,
+        "{} requests for {tenants} tenants",
+        all.total()
+    );
     let found = report.found.unwrap();
-    assert_eq!((found.tenants, found.raw_files, found.snapshots), (tenants + 1, 0, tenants));
+    assert_eq!(
+        (found.tenants, found.raw_files, found.snapshots),
+        (tenants + 1, 0, tenants)
+    );
 }
 
 impl World {
@@ -112,7 +168,12 @@ async fn what_has_work_is_looked_at_and_done() {
         world.arrive(tenant).await;
     }
     let report = world.pass().await;
-    let mut done: Vec<&str> = report.tenants.iter().filter(|t| t.status == Status::Done).map(|t| t.tenant.as_str()).collect();
+    let mut done: Vec<&str> = report
+        .tenants
+        .iter()
+        .filter(|t| t.status == Status::Done)
+        .map(|t| t.tenant.as_str())
+        .collect();
     let mut want: Vec<&str> = busy.iter().map(|t| world.rows[*t].0.as_str()).collect();
     done.sort_unstable();
     want.sort_unstable();
@@ -127,11 +188,20 @@ async fn a_listing_that_hides_files_delays_their_tenant_and_harms_nothing() {
     world.arrive(42).await;
     let name = world.rows[42].0.clone();
     let hot: Store = world.store.clone();
-    for hidden in [format!("{name}/new-0.parquet"), name.clone(), format!("_icepack/{name}")] {
+    for hidden in [
+        format!("{name}/new-0.parquet"),
+        name.clone(),
+        format!("_icepack/{name}"),
+    ] {
         world.recorder.hide(&hidden);
-        // One pass in sixteen looks at it whatever a hint says: that none of four hundred does has not been seen since the world began.
+        // One pass in sixteen looks at it whatever a hint says: that none of four hundred does has
+        // not been seen since the world began.
         let mut passes = 0;
-        while tenant_keys(&hot, &name).await.iter().any(|key| key.contains("/new-")) {
+        while tenant_keys(&hot, &name)
+            .await
+            .iter()
+            .any(|key| key.contains("/new-"))
+        {
             assert_eq!(world.pass().await.totals.error, None);
             passes += 1;
             assert!(passes < 400, "{name} is passed over for ever");

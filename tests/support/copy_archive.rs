@@ -1,5 +1,6 @@
-//! An archive that takes whole snapshots by copies, as S3 makes them within itself. Here each is a read of the store and a conditional put into the
-//! archive, so that a pass can die before, between and after them.
+//! An archive that takes whole snapshots by copies, as S3 makes them within itself. Here each is a
+//! read of the store and a conditional put into the archive, so that a pass can die before, between
+//! and after them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +10,9 @@ use bytes::Bytes;
 use icepack::model::file::Micros;
 use icepack::model::manifest::{Receipt, Verified};
 use icepack::model::names;
-use icepack::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest, ObjectArchive};
+use icepack::stage::archive::{
+    ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest, ObjectArchive,
+};
 use icepack::{Error, Result};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode, PutOptions};
@@ -34,7 +37,10 @@ pub struct CopyArchive {
 
 impl CopyArchive {
     fn failed(&self, why: impl std::fmt::Display) -> Error {
-        Error::Archive { target: self.description(), why: why.to_string() }
+        Error::Archive {
+            target: self.description(),
+            why: why.to_string(),
+        }
     }
 
     /// The snapshot's bytes, if it still is what head says.
@@ -50,7 +56,11 @@ impl CopyArchive {
         }
         let size = reply.meta.size;
         let body = reply.bytes().await.map_err(|e| self.failed(e))?;
-        if body.len() as u64 == size { Ok(Some(body)) } else { Err(self.failed("half of the snapshot")) }
+        if body.len() as u64 == size {
+            Ok(Some(body))
+        } else {
+            Err(self.failed("half of the snapshot"))
+        }
     }
 }
 
@@ -65,12 +75,31 @@ impl ArchiveTarget for CopyArchive {
     }
 
     async fn copy(&self, request: CopyRequest) -> Result<Option<Receipt>> {
-        let Some(body) = self.source(&request).await? else { return Ok(None) };
-        let CopyRequest { tenant, run_id, snapshot, schema, .. } = request;
-        let (from, to) = (snapshot.stats.min.unwrap_or(Micros(0)), snapshot.stats.max.unwrap_or(Micros(0)));
+        let Some(body) = self.source(&request).await? else {
+            return Ok(None);
+        };
+        let CopyRequest {
+            tenant,
+            run_id,
+            snapshot,
+            schema,
+            ..
+        } = request;
+        let (from, to) = (
+            snapshot.stats.min.unwrap_or(Micros(0)),
+            snapshot.stats.max.unwrap_or(Micros(0)),
+        );
         let key = names::archive_key(&tenant, from, to, snapshot.id);
         let path = Path::from(key.as_str());
-        let count = match self.cold.put_opts(&path, body.clone().into(), PutOptions::from(PutMode::Create)).await {
+        let count = match self
+            .cold
+            .put_opts(
+                &path,
+                body.clone().into(),
+                PutOptions::from(PutMode::Create),
+            )
+            .await
+        {
             Ok(_) => &self.copies.made,
             Err(object_store::Error::AlreadyExists { .. }) => &self.copies.found,
             Err(e) => return Err(self.failed(e)),
@@ -82,10 +111,19 @@ impl ArchiveTarget for CopyArchive {
             return Err(self.failed(format!("`{key}` is not `{}`", snapshot.key)));
         }
         count.fetch_add(1, Ordering::Relaxed);
-        let mut receipt = Receipt::new(tenant, snapshot.id, key, snapshot.size, snapshot.stats, self.description(), run_id);
+        let mut receipt = Receipt::new(
+            tenant,
+            snapshot.id,
+            key,
+            snapshot.size,
+            snapshot.stats,
+            self.description(),
+            run_id,
+        );
         receipt.at = run_id.minted_at();
         (receipt.etag, receipt.verified, receipt.schema) = (etag, Some(Verified::Readback), schema);
-        (receipt.timestamp_column, receipt.sources) = (Some(request.timestamp_column), vec![snapshot.key]);
+        (receipt.timestamp_column, receipt.sources) =
+            (Some(request.timestamp_column), vec![snapshot.key]);
         Ok(Some(receipt))
     }
 

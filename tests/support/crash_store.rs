@@ -1,4 +1,5 @@
-//! A store that dies: after a given number of calls every further call fails, as it looks to a process that was killed.
+//! A store that dies: after a given number of calls every further call fails, as it looks to a
+//! process that was killed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    Result, UploadPart,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 /// How the last call ends.
@@ -32,13 +33,20 @@ pub struct Life {
 
 impl Life {
     pub fn of(calls: usize, death: Death) -> Arc<Self> {
-        Arc::new(Self { left: AtomicUsize::new(calls), used: AtomicUsize::new(0), death })
+        Arc::new(Self {
+            left: AtomicUsize::new(calls),
+            used: AtomicUsize::new(0),
+            death,
+        })
     }
 
     /// Whether the call reaches the store, and whether its reply comes back.
     fn call(&self) -> (bool, bool) {
         self.used.fetch_add(1, Ordering::SeqCst);
-        match self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
+        match self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+        {
             Err(_) => (false, false),
             Ok(1) => (self.death == Death::After, false),
             Ok(_) => (true, true),
@@ -54,7 +62,10 @@ pub struct CrashStore {
 
 impl CrashStore {
     pub fn over(inner: &Arc<dyn ObjectStore>, life: &Arc<Life>) -> Arc<dyn ObjectStore> {
-        Arc::new(Self { inner: Arc::clone(inner), life: Arc::clone(life) })
+        Arc::new(Self {
+            inner: Arc::clone(inner),
+            life: Arc::clone(life),
+        })
     }
 
     async fn guard<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
@@ -71,7 +82,10 @@ impl CrashStore {
 
 /// Not worth a retry, or the tests would wait for a process that is dead.
 fn dead() -> Error {
-    Error::Unauthenticated { path: "crash".into(), source: "the process is dead".into() }
+    Error::Unauthenticated {
+        path: "crash".into(),
+        source: "the process is dead".into(),
+    }
 }
 
 impl fmt::Display for CrashStore {
@@ -82,20 +96,38 @@ impl fmt::Display for CrashStore {
 
 #[async_trait]
 impl ObjectStore for CrashStore {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        self.guard(self.inner.put_opts(location, payload, opts)).await
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
+        self.guard(self.inner.put_opts(location, payload, opts))
+            .await
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        let inner = self.guard(self.inner.put_multipart_opts(location, opts)).await?;
-        Ok(Box::new(CrashUpload { inner, store: self.clone() }))
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let inner = self
+            .guard(self.inner.put_multipart_opts(location, opts))
+            .await?;
+        Ok(Box::new(CrashUpload {
+            inner,
+            store: self.clone(),
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.guard(self.inner.get_opts(location, options)).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let this = self.clone();
         // Each key is a crash point: a bulk delete may be carried out in part.
         let one = move |location: Result<Path>| {
@@ -103,8 +135,11 @@ impl ObjectStore for CrashStore {
             async move {
                 let location = location?;
                 let key = location.clone();
-                let inner = this.inner.delete_stream(stream::once(async { Ok(key) }).boxed());
-                this.guard(async move { inner.try_collect::<Vec<_>>().await }).await?;
+                let inner = this
+                    .inner
+                    .delete_stream(stream::once(async { Ok(key) }).boxed());
+                this.guard(async move { inner.try_collect::<Vec<_>>().await })
+                    .await?;
                 Ok(location)
             }
         };
@@ -114,10 +149,13 @@ impl ObjectStore for CrashStore {
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let this = self.clone();
         let inner = self.inner.list(prefix);
-        stream::once(async move { this.guard(async { inner.try_collect::<Vec<_>>().await }).await })
-            .map_ok(|metas| stream::iter(metas.into_iter().map(Ok)))
-            .try_flatten()
-            .boxed()
+        stream::once(async move {
+            this.guard(async { inner.try_collect::<Vec<_>>().await })
+                .await
+        })
+        .map_ok(|metas| stream::iter(metas.into_iter().map(Ok)))
+        .try_flatten()
+        .boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

@@ -1,4 +1,5 @@
-//! Memory whose times come from a clock of the test, not from the machine: the same run leaves the same bytes, tags and times.
+//! Memory whose times come from a clock of the test, not from the machine: the same run leaves the
+//! same bytes, tags and times.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,8 +15,8 @@ use icepack::model::names::FileId;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-    UploadPart,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 use ulid::Ulid;
 
@@ -37,7 +38,8 @@ impl Time {
     }
 }
 
-/// A process's clock: the world's time, and ids of its own. `ManualClock` has a time of its own, which two processes cannot share.
+/// A process's clock: the world's time, and ids of its own. `ManualClock` has a time of its own,
+/// which two processes cannot share.
 #[derive(Debug)]
 pub struct ProcessClock {
     time: Time,
@@ -47,7 +49,11 @@ pub struct ProcessClock {
 
 impl ProcessClock {
     pub fn new(time: Time, seed: u64) -> Self {
-        Self { time, seed, next: AtomicU64::new(1) }
+        Self {
+            time,
+            seed,
+            next: AtomicU64::new(1),
+        }
     }
 }
 
@@ -58,9 +64,16 @@ impl Clock for ProcessClock {
 
     fn mint(&self, floor: FileId) -> FileId {
         let ms = self.time.0.load(Ordering::SeqCst).cast_unsigned();
-        let ms = if ms > floor.0.timestamp_ms() { ms } else { floor.0.timestamp_ms() + 1 };
+        let ms = if ms > floor.0.timestamp_ms() {
+            ms
+        } else {
+            floor.0.timestamp_ms() + 1
+        };
         let n = self.next.fetch_add(1, Ordering::SeqCst);
-        FileId(Ulid::from_parts(ms, (u128::from(self.seed & 0xffff) << 64) | u128::from(n)))
+        FileId(Ulid::from_parts(
+            ms,
+            (u128::from(self.seed & 0xffff) << 64) | u128::from(n),
+        ))
     }
 
     fn monotonic_ms(&self) -> u64 {
@@ -85,22 +98,39 @@ pub struct DetStore {
 
 impl DetStore {
     pub fn new(time: Time) -> Self {
-        Self { inner: InMemory::new(), times: Times::default(), time }
+        Self {
+            inner: InMemory::new(),
+            times: Times::default(),
+            time,
+        }
     }
 
     /// A copy that goes its own way from here, in a world of time `time`.
     pub fn fork(&self, time: Time) -> Self {
         let times = self.times.lock().unwrap().clone();
-        Self { inner: self.inner.fork(), times: Arc::new(Mutex::new(times)), time }
+        Self {
+            inner: self.inner.fork(),
+            times: Arc::new(Mutex::new(times)),
+            time,
+        }
     }
 
     fn dated(&self, mut meta: ObjectMeta) -> ObjectMeta {
-        meta.last_modified = self.times.lock().unwrap().get(&meta.location).copied().unwrap_or_default();
+        meta.last_modified = self
+            .times
+            .lock()
+            .unwrap()
+            .get(&meta.location)
+            .copied()
+            .unwrap_or_default();
         meta
     }
 
     fn stamp(&self, location: &Path) {
-        self.times.lock().unwrap().insert(location.clone(), self.time.now());
+        self.times
+            .lock()
+            .unwrap()
+            .insert(location.clone(), self.time.now());
     }
 }
 
@@ -112,15 +142,29 @@ impl fmt::Display for DetStore {
 
 #[async_trait]
 impl ObjectStore for DetStore {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         let done = self.inner.put_opts(location, payload, opts).await?;
         self.stamp(location);
         Ok(done)
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         let inner = self.inner.put_multipart_opts(location, opts).await?;
-        Ok(Box::new(DetUpload { inner, location: location.clone(), times: Arc::clone(&self.times), time: self.time.clone() }))
+        Ok(Box::new(DetUpload {
+            inner,
+            location: location.clone(),
+            times: Arc::clone(&self.times),
+            time: self.time.clone(),
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -129,7 +173,10 @@ impl ObjectStore for DetStore {
         Ok(reply)
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.inner.delete_stream(locations)
     }
 
@@ -139,7 +186,10 @@ impl ObjectStore for DetStore {
             meta.last_modified = times.get(&meta.location).copied().unwrap_or_default();
             meta
         };
-        self.inner.list(prefix).map(move |meta| meta.map(&dated)).boxed()
+        self.inner
+            .list(prefix)
+            .map(move |meta| meta.map(&dated))
+            .boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -171,7 +221,10 @@ impl MultipartUpload for DetUpload {
 
     async fn complete(&mut self) -> Result<PutResult> {
         let done = self.inner.complete().await?;
-        self.times.lock().unwrap().insert(self.location.clone(), self.time.now());
+        self.times
+            .lock()
+            .unwrap()
+            .insert(self.location.clone(), self.time.now());
         Ok(done)
     }
 

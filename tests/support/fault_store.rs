@@ -1,9 +1,12 @@
-//! A store that numbers every call and fails as a schedule tells it to. The stores of one process (hot and cold) share one sequence of numbers.
+//! A store that numbers every call and fails as a schedule tells it to. The stores of one process
+//! (hot and cold) share one sequence of numbers.
 //!
-//! A [`Schedule`] is pure data. A fault is chosen by the number of the call, or by noise: a hash of a seed and of (store, kind, key, how often that
-//! was asked), never of the global number. So a noisy run replays from its seed even where two calls of the job change places. They seldom do: on a
-//! current-thread runtime with `concurrency = 1` the job's calls follow each other, but for the ranged reads and the parts of a merge that reads large
-//! inputs while it uploads (decoder, encoder and uploads are three threads there).
+//! A [`Schedule`] is pure data. A fault is chosen by the number of the call, or by noise: a hash of
+//! a seed and of (store, kind, key, how often that was asked), never of the global number. So a
+//! noisy run replays from its seed even where two calls of the job change places. They seldom do:
+//! on a current-thread runtime with `concurrency = 1` the job's calls follow each other, but for
+//! the ranged reads and the parts of a merge that reads large inputs while it uploads (decoder,
+//! encoder and uploads are three threads there).
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -18,15 +21,17 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult, Result, UploadPart,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    UploadPart,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::watch::Watch;
 
-/// Keys of a page. Small, so that listings of small worlds have several, each a call of its own that the store answers as it is then.
+/// Keys of a page. Small, so that listings of small worlds have several, each a call of its own
+/// that the store answers as it is then.
 const PAGE: usize = 5;
 
 /// How long a call hangs before the client gives up.
@@ -73,26 +78,53 @@ pub enum Reply {
     Conflict,
     /// 412.
     Precondition,
-    /// Nobody is there any more to hear it. Not worth a retry, or the tests would wait for a process that is dead.
+    /// Nobody is there any more to hear it. Not worth a retry, or the tests would wait for a
+    /// process that is dead.
     Dead,
 }
 
-pub const REPLIES: [Reply; 6] = [Reply::Reset, Reply::Timeout, Reply::Internal, Reply::SlowDown, Reply::Conflict, Reply::Precondition];
+pub const REPLIES: [Reply; 6] = [
+    Reply::Reset,
+    Reply::Timeout,
+    Reply::Internal,
+    Reply::SlowDown,
+    Reply::Conflict,
+    Reply::Precondition,
+];
 
 impl Reply {
     fn error(self, path: &str) -> Error {
         let generic = |text: &str| {
-            let text = format!("Error after 10 retries in 61s, max_retries: 10, retry_timeout: 180s, source: {text}");
-            Error::Generic { store: "S3", source: text.into() }
+            let text = format!(
+                "Error after 10 retries in 61s, max_retries: 10, retry_timeout: 180s, source: \
+                 {text}"
+            );
+            Error::Generic {
+                store: "S3",
+                source: text.into(),
+            }
         };
         match self {
             Self::Reset => generic("error sending request: connection reset by peer"),
             Self::Timeout => generic("operation timed out"),
-            Self::Internal => generic("Server returned non-2xx status code: 500 Internal Server Error"),
-            Self::SlowDown => generic("Server returned non-2xx status code: 503 Service Unavailable: SlowDown"),
-            Self::Conflict => Error::AlreadyExists { path: path.to_owned(), source: "409 Conflict: ConditionalRequestConflict".into() },
-            Self::Precondition => Error::Precondition { path: path.to_owned(), source: "412 Precondition Failed".into() },
-            Self::Dead => Error::Unauthenticated { path: path.to_owned(), source: "the process is dead".into() },
+            Self::Internal => {
+                generic("Server returned non-2xx status code: 500 Internal Server Error")
+            }
+            Self::SlowDown => {
+                generic("Server returned non-2xx status code: 503 Service Unavailable: SlowDown")
+            }
+            Self::Conflict => Error::AlreadyExists {
+                path: path.to_owned(),
+                source: "409 Conflict: ConditionalRequestConflict".into(),
+            },
+            Self::Precondition => Error::Precondition {
+                path: path.to_owned(),
+                source: "412 Precondition Failed".into(),
+            },
+            Self::Dead => Error::Unauthenticated {
+                path: path.to_owned(),
+                source: "the process is dead".into(),
+            },
         }
     }
 }
@@ -106,13 +138,15 @@ pub enum Fault {
     After(Reply),
     /// No reply ever comes; the client gives up after its timeout. The store has done it, or not.
     Hang { applied: bool },
-    /// The client gives up, and the store does it only after this many further calls: it was under way all the time.
+    /// The client gives up, and the store does it only after this many further calls: it was under
+    /// way all the time.
     Late { calls: usize },
     /// A body that ends early; a page of a listing that breaks off.
     Short,
     /// As `Before` and `After`, and every later call fails too.
     Die { applied: bool },
-    /// Dies in the middle of writing a file of a directory: half of it stays under the name that the store writes it by.
+    /// Dies in the middle of writing a file of a directory: half of it stays under the name that
+    /// the store writes it by.
     Torn,
 }
 
@@ -136,11 +170,17 @@ impl Schedule {
     }
 
     pub fn one(call: usize, fault: Fault) -> Self {
-        Self { at: BTreeMap::from([(call, fault)]), noise: None }
+        Self {
+            at: BTreeMap::from([(call, fault)]),
+            noise: None,
+        }
     }
 
     pub fn noise(seed: u64, per_mille: u64) -> Self {
-        Self { at: BTreeMap::new(), noise: Some(Noise { seed, per_mille }) }
+        Self {
+            at: BTreeMap::new(),
+            noise: Some(Noise { seed, per_mille }),
+        }
     }
 }
 
@@ -149,7 +189,8 @@ impl Noise {
         let mut hasher = DefaultHasher::new();
         (self.seed, side, kind, key, nth).hash(&mut hasher);
         let mut rng = fastrand::Rng::with_seed(hasher.finish());
-        // A pass begins with four calls to a probe. One that fails there has shown all that there is to see.
+        // A pass begins with four calls to a probe. One that fails there has shown all that there
+        // is to see.
         let share = if key.contains("/_probe/") { 8 } else { 1 };
         if rng.u64(..1000) >= self.per_mille / share {
             return None;
@@ -159,8 +200,12 @@ impl Noise {
             0..3 => Fault::Before(reply),
             3..6 if kind.changes() => Fault::After(reply),
             3..6 => Fault::Short,
-            6 => Fault::Hang { applied: rng.bool() },
-            _ if kind.changes() => Fault::Late { calls: rng.usize(1..12) },
+            6 => Fault::Hang {
+                applied: rng.bool(),
+            },
+            _ if kind.changes() => Fault::Late {
+                calls: rng.usize(1..12),
+            },
             _ => Fault::Before(reply),
         })
     }
@@ -178,7 +223,8 @@ pub struct Call {
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} {:?} {}", self.side, self.kind, self.key)?;
-        self.fault.map_or(Ok(()), |fault| write!(f, "   <- {fault:?}"))
+        self.fault
+            .map_or(Ok(()), |fault| write!(f, "   <- {fault:?}"))
     }
 }
 
@@ -204,7 +250,11 @@ pub struct Process {
 
 impl Process {
     pub fn new(schedule: Schedule) -> Arc<Self> {
-        Arc::new(Self { schedule, dead: AtomicBool::new(false), book: Mutex::default() })
+        Arc::new(Self {
+            schedule,
+            dead: AtomicBool::new(false),
+            book: Mutex::default(),
+        })
     }
 
     /// `meanwhile` happens before call `n`, the first being 1.
@@ -218,7 +268,11 @@ impl Process {
 
     pub fn trace(&self) -> String {
         let calls = self.calls();
-        calls.iter().enumerate().map(|(i, c)| format!("{:4} {c}\n", i + 1)).collect()
+        calls
+            .iter()
+            .enumerate()
+            .map(|(i, c)| format!("{:4} {c}\n", i + 1))
+            .collect()
     }
 
     /// Waits until the others are through, if they have begun.
@@ -237,33 +291,69 @@ impl Process {
         }
     }
 
-    fn begin(&self, side: Side, kind: Kind, key: &str) -> (Option<Fault>, Option<Meanwhile>, Vec<BoxFuture<'static, ()>>) {
+    fn begin(
+        &self,
+        side: Side,
+        kind: Kind,
+        key: &str,
+    ) -> (
+        Option<Fault>,
+        Option<Meanwhile>,
+        Vec<BoxFuture<'static, ()>>,
+    ) {
         let mut book = self.book.lock().unwrap();
         let nth = book.asked.entry((side, kind, key.to_owned())).or_default();
         *nth += 1;
         let nth = *nth;
         let n = book.calls.len() + 1;
-        let mut fault = self.schedule.at.get(&n).copied().or_else(|| self.schedule.noise?.fault(side, kind, key, nth));
+        let mut fault = self
+            .schedule
+            .at
+            .get(&n)
+            .copied()
+            .or_else(|| self.schedule.noise?.fault(side, kind, key, nth));
         if self.dead.load(Ordering::SeqCst) {
             fault = Some(Fault::Before(Reply::Dead));
         } else if matches!(fault, Some(Fault::Die { .. } | Fault::Torn)) {
             self.dead.store(true, Ordering::SeqCst);
         }
-        book.calls.push(Call { side, kind, key: key.to_owned(), fault });
-        let meanwhile = if book.meanwhile.as_ref().is_some_and(|(at, _)| *at == n) { book.meanwhile.take().map(|(_, m)| m) } else { None };
-        let (due, waiting) = std::mem::take(&mut book.late).into_iter().partition(|(at, _)| *at <= n);
+        book.calls.push(Call {
+            side,
+            kind,
+            key: key.to_owned(),
+            fault,
+        });
+        let meanwhile = if book.meanwhile.as_ref().is_some_and(|(at, _)| *at == n) {
+            book.meanwhile.take().map(|(_, m)| m)
+        } else {
+            None
+        };
+        let (due, waiting) = std::mem::take(&mut book.late)
+            .into_iter()
+            .partition(|(at, _)| *at <= n);
         book.late = waiting;
-        (fault, meanwhile, due.into_iter().map(|(_, call): (usize, _)| call).collect())
+        (
+            fault,
+            meanwhile,
+            due.into_iter().map(|(_, call): (usize, _)| call).collect(),
+        )
     }
 
     /// Carries a call out, or not.
-    async fn call<T: Send + 'static>(&self, side: Side, kind: Kind, key: &str, call: BoxFuture<'static, Result<T>>) -> Result<T> {
+    async fn call<T: Send + 'static>(
+        &self,
+        side: Side,
+        kind: Kind,
+        key: &str,
+        call: BoxFuture<'static, Result<T>>,
+    ) -> Result<T> {
         let (fault, meanwhile, due) = self.begin(side, kind, key);
         for late in due {
             late.await;
         }
         if let Some(meanwhile) = meanwhile {
-            // The job may drop this call while it waits, say because another fetch failed. What the others do goes on all the same.
+            // The job may drop this call while it waits, say because another fetch failed. What the
+            // others do goes on all the same.
             let (done, wait) = oneshot::channel();
             let others = async move {
                 meanwhile().await;
@@ -303,7 +393,11 @@ impl Process {
 
     fn last_fault(&self, side: Side, kind: Kind, key: &str) -> Option<Fault> {
         let book = self.book.lock().unwrap();
-        book.calls.iter().rev().find(|c| c.side == side && c.kind == kind && c.key == key).and_then(|c| c.fault)
+        book.calls
+            .iter()
+            .rev()
+            .find(|c| c.side == side && c.kind == kind && c.key == key)
+            .and_then(|c| c.fault)
     }
 }
 
@@ -317,11 +411,26 @@ pub struct FaultStore {
 }
 
 impl FaultStore {
-    pub fn over(inner: &Arc<dyn ObjectStore>, side: Side, process: &Arc<Process>, watch: &Arc<Watch>) -> Arc<dyn ObjectStore> {
-        Arc::new(Self { inner: Arc::clone(inner), side, process: Arc::clone(process), watch: Arc::clone(watch) })
+    pub fn over(
+        inner: &Arc<dyn ObjectStore>,
+        side: Side,
+        process: &Arc<Process>,
+        watch: &Arc<Watch>,
+    ) -> Arc<dyn ObjectStore> {
+        Arc::new(Self {
+            inner: Arc::clone(inner),
+            side,
+            process: Arc::clone(process),
+            watch: Arc::clone(watch),
+        })
     }
 
-    async fn call<T: Send + 'static>(&self, kind: Kind, key: &str, call: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    async fn call<T: Send + 'static>(
+        &self,
+        kind: Kind,
+        key: &str,
+        call: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
         self.process.call(self.side, kind, key, call.boxed()).await
     }
 
@@ -354,50 +463,102 @@ impl fmt::Display for FaultStore {
 
 #[async_trait]
 impl ObjectStore for FaultStore {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         let (this, path, body) = (self.clone(), location.clone(), payload.clone());
         let put = async move {
-            this.watch.before_put(this.side, &path, &body, &opts.mode).await;
+            this.watch
+                .before_put(this.side, &path, &body, &opts.mode)
+                .await;
             this.inner.put_opts(&path, body, opts).await
         };
         let done = self.call(Kind::Put, location.as_ref(), put).await;
-        if self.side == Side::Hot && self.process.last_fault(self.side, Kind::Put, location.as_ref()) == Some(Fault::Torn) {
+        if self.side == Side::Hot
+            && self
+                .process
+                .last_fault(self.side, Kind::Put, location.as_ref())
+                == Some(Fault::Torn)
+        {
             self.watch.tear(location, &payload);
         }
         done
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         let (inner, path) = (Arc::clone(&self.inner), location.clone());
-        let upload = self.call(Kind::Start, location.as_ref(), async move { inner.put_multipart_opts(&path, opts).await }).await?;
-        Ok(Box::new(FaultUpload { inner: Arc::new(tokio::sync::Mutex::new(upload)), location: location.clone(), store: self.clone() }))
+        let upload = self
+            .call(Kind::Start, location.as_ref(), async move {
+                inner.put_multipart_opts(&path, opts).await
+            })
+            .await?;
+        Ok(Box::new(FaultUpload {
+            inner: Arc::new(tokio::sync::Mutex::new(upload)),
+            location: location.clone(),
+            store: self.clone(),
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let kind = if options.head { Kind::Head } else { Kind::Get };
         let (inner, path) = (Arc::clone(&self.inner), location.clone());
-        let reply = self.call(kind, location.as_ref(), async move { inner.get_opts(&path, options).await }).await?;
-        if kind == Kind::Head || self.process.last_fault(self.side, kind, location.as_ref()) != Some(Fault::Short) {
+        let reply = self
+            .call(kind, location.as_ref(), async move {
+                inner.get_opts(&path, options).await
+            })
+            .await?;
+        if kind == Kind::Head
+            || self.process.last_fault(self.side, kind, location.as_ref()) != Some(Fault::Short)
+        {
             return Ok(reply);
         }
-        let (meta, range, attributes, extensions) = (reply.meta.clone(), reply.range.clone(), reply.attributes.clone(), reply.extensions.clone());
+        let (meta, range, attributes, extensions) = (
+            reply.meta.clone(),
+            reply.range.clone(),
+            reply.attributes.clone(),
+            reply.extensions.clone(),
+        );
         let body = reply.bytes().await?;
         let half = body.slice(..body.len() / 2);
         let payload = GetResultPayload::Stream(stream::once(async move { Ok(half) }).boxed());
-        Ok(GetResult { payload, meta, range, attributes, extensions })
+        Ok(GetResult {
+            payload,
+            meta,
+            range,
+            attributes,
+            extensions,
+        })
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let this = self.clone();
         // Each key is a call: a bulk delete may be carried out in part.
         let one = move |location: Result<Path>| {
             let this = this.clone();
             async move {
                 let location = location?;
-                let (inner, watch, side, key) = (Arc::clone(&this.inner), Arc::clone(&this.watch), this.side, location.clone());
+                let (inner, watch, side, key) = (
+                    Arc::clone(&this.inner),
+                    Arc::clone(&this.watch),
+                    this.side,
+                    location.clone(),
+                );
                 let delete = async move {
                     watch.before_delete(side, &key).await;
-                    inner.delete_stream(stream::once(async { Ok(key) }).boxed()).try_collect::<Vec<_>>().await
+                    inner
+                        .delete_stream(stream::once(async { Ok(key) }).boxed())
+                        .try_collect::<Vec<_>>()
+                        .await
                 };
                 this.call(Kind::Delete, location.as_ref(), delete).await?;
                 Ok(location)
@@ -408,32 +569,45 @@ impl ObjectStore for FaultStore {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let (this, prefix) = (self.clone(), prefix.cloned());
-        let pages = stream::unfold((Some(None), this, prefix), |(next, this, prefix)| async move {
-            let after: Option<Path> = next?;
-            let mut page = this.page(prefix.as_ref(), after.as_ref()).await;
-            let key = prefix.as_ref().map_or("", |p| p.as_ref()).to_owned();
-            let mut broken = None;
-            if let Ok(metas) = &mut page
-                && this.process.last_fault(this.side, Kind::List, &key) == Some(Fault::Short)
-            {
-                metas.truncate(metas.len() / 2);
-                broken = Some(Reply::Reset.error(&key));
-            }
-            let full = page.as_ref().is_ok_and(|p| p.len() == PAGE) && broken.is_none();
-            let next = if full { page.as_ref().ok().and_then(|p| p.last()).map(|m| Some(m.location.clone())) } else { None };
-            let entries: Vec<Result<ObjectMeta>> = match page {
-                Ok(metas) => metas.into_iter().map(Ok).chain(broken.map(Err)).collect(),
-                Err(e) => vec![Err(e)],
-            };
-            Some((stream::iter(entries), (next, this, prefix)))
-        });
+        let pages = stream::unfold(
+            (Some(None), this, prefix),
+            |(next, this, prefix)| async move {
+                let after: Option<Path> = next?;
+                let mut page = this.page(prefix.as_ref(), after.as_ref()).await;
+                let key = prefix.as_ref().map_or("", |p| p.as_ref()).to_owned();
+                let mut broken = None;
+                if let Ok(metas) = &mut page
+                    && this.process.last_fault(this.side, Kind::List, &key) == Some(Fault::Short)
+                {
+                    metas.truncate(metas.len() / 2);
+                    broken = Some(Reply::Reset.error(&key));
+                }
+                let full = page.as_ref().is_ok_and(|p| p.len() == PAGE) && broken.is_none();
+                let next = if full {
+                    page.as_ref()
+                        .ok()
+                        .and_then(|p| p.last())
+                        .map(|m| Some(m.location.clone()))
+                } else {
+                    None
+                };
+                let entries: Vec<Result<ObjectMeta>> = match page {
+                    Ok(metas) => metas.into_iter().map(Ok).chain(broken.map(Err)).collect(),
+                    Err(e) => vec![Err(e)],
+                };
+                Some((stream::iter(entries), (next, this, prefix)))
+            },
+        );
         pages.flatten().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let (inner, prefix) = (Arc::clone(&self.inner), prefix.cloned());
         let key = prefix.as_ref().map_or("", |p| p.as_ref()).to_owned();
-        self.call(Kind::Folders, &key, async move { inner.list_with_delimiter(prefix.as_ref()).await }).await
+        self.call(Kind::Folders, &key, async move {
+            inner.list_with_delimiter(prefix.as_ref()).await
+        })
+        .await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
@@ -461,8 +635,12 @@ impl fmt::Debug for FaultUpload {
 #[async_trait]
 impl MultipartUpload for FaultUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        // The number of a part is its place among the calls, whatever becomes of it. Nothing else holds the lock: parts are handed in one by one.
-        let part = self.inner.try_lock().map(|mut upload| upload.put_part(data));
+        // The number of a part is its place among the calls, whatever becomes of it. Nothing else
+        // holds the lock: parts are handed in one by one.
+        let part = self
+            .inner
+            .try_lock()
+            .map(|mut upload| upload.put_part(data));
         let (store, key) = (self.store.clone(), self.location.clone());
         async move {
             let part = async move { part.expect("an upload is used by one task at a time").await };
@@ -472,16 +650,26 @@ impl MultipartUpload for FaultUpload {
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let (upload, store, path) = (Arc::clone(&self.inner), self.store.clone(), self.location.clone());
+        let (upload, store, path) = (
+            Arc::clone(&self.inner),
+            self.store.clone(),
+            self.location.clone(),
+        );
         let complete = async move {
             store.watch.before_create(store.side, &path).await;
             upload.lock().await.complete().await
         };
-        self.store.call(Kind::Complete, self.location.as_ref(), complete).await
+        self.store
+            .call(Kind::Complete, self.location.as_ref(), complete)
+            .await
     }
 
     async fn abort(&mut self) -> Result<()> {
         let upload = Arc::clone(&self.inner);
-        self.store.call(Kind::Abort, self.location.as_ref(), async move { upload.lock().await.abort().await }).await
+        self.store
+            .call(Kind::Abort, self.location.as_ref(), async move {
+                upload.lock().await.abort().await
+            })
+            .await
     }
 }

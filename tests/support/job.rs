@@ -6,34 +6,56 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// The binary with a clean environment: nothing of the developer's own AWS, icepack or OpenTelemetry settings reaches it.
+/// The binary with a clean environment: nothing of the developer's own AWS, icepack or
+/// OpenTelemetry settings reaches it.
 pub fn icepack(envs: &[(&'static str, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_icepack"));
     for (name, _) in std::env::vars() {
-        if ["AWS_", "ICEPACK_", "OTEL_", "TRACEPARENT", "TRACESTATE"].iter().any(|p| name.starts_with(p)) {
+        if ["AWS_", "ICEPACK_", "OTEL_", "TRACEPARENT", "TRACESTATE"]
+            .iter()
+            .any(|p| name.starts_with(p))
+        {
             command.env_remove(name);
         }
     }
-    command.env("AWS_EC2_METADATA_DISABLED", "true").envs(envs.iter().map(|(k, v)| (k, v))).current_dir(std::env::temp_dir());
+    command
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .envs(envs.iter().map(|(k, v)| (k, v)))
+        .current_dir(std::env::temp_dir());
     command
 }
 
-pub fn run<S: AsRef<OsStr>>(envs: &[(&'static str, String)], args: impl IntoIterator<Item = S>) -> Output {
+pub fn run<S: AsRef<OsStr>>(
+    envs: &[(&'static str, String)],
+    args: impl IntoIterator<Item = S>,
+) -> Output {
     icepack(envs).args(args).output().unwrap()
 }
 
 /// Runs it and expects `code`; stdout.
 #[track_caller]
-pub fn expect<S: AsRef<OsStr>>(envs: &[(&'static str, String)], code: i32, args: impl IntoIterator<Item = S>) -> String {
+pub fn expect<S: AsRef<OsStr>>(
+    envs: &[(&'static str, String)],
+    code: i32,
+    args: impl IntoIterator<Item = S>,
+) -> String {
     let out = run(envs, args);
     let (stdout, stderr) = (text(&out.stdout), text(&out.stderr));
-    assert_eq!(out.status.code(), Some(code), "stdout:\n{stdout}\nstderr:\n{stderr}");
+    assert_eq!(
+        out.status.code(),
+        Some(code),
+        "stdout:\n{stdout}\nstderr:\n{stderr}"
+    );
     stdout
 }
 
 /// The JSON document that it prints.
 #[track_caller]
-pub fn json<S: AsRef<OsStr>>(envs: &[(&'static str, String)], code: i32, args: impl IntoIterator<Item = S>) -> Value {
+pub fn json<S: AsRef<OsStr>>(
+    envs: &[(&'static str, String)],
+    code: i32,
+    args: impl IntoIterator<Item = S>,
+) -> Value {
     let stdout = expect(envs, code, args);
     serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{e}: {stdout}"))
 }
@@ -44,12 +66,18 @@ pub fn text(bytes: &[u8]) -> String {
 
 /// The Python with pyarrow and duckdb that `./test.sh` makes.
 pub fn python() -> Command {
-    let python = std::env::var("ICEPACK_TEST_PYTHON").expect("no Python for the checks: run ./test.sh, which makes one");
+    let python = std::env::var("ICEPACK_TEST_PYTHON")
+        .expect("no Python for the checks: run ./test.sh, which makes one");
     Command::new(python)
 }
 
 /// The independent check of rows: `tests/python/check_rows.py`.
 pub fn check_rows(envs: &[(&'static str, String)], args: &[&str]) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/check_rows.py");
-    python().arg(script).args(args).envs(envs.iter().map(|(k, v)| (k, v))).output().unwrap()
+    python()
+        .arg(script)
+        .args(args)
+        .envs(envs.iter().map(|(k, v)| (k, v)))
+        .output()
+        .unwrap()
 }

@@ -1,6 +1,8 @@
-//! Rows as plain text, whatever columns and layouts they came in, and what a naive compactor makes of them: concatenate, drop exact copies, filter.
+//! Rows as plain text, whatever columns and layouts they came in, and what a naive compactor makes
+//! of them: concatenate, drop exact copies, filter.
 //!
-//! What goes in is taken from memory. What came out is read by pyarrow: the decoder under test would not see what it changes itself.
+//! What goes in is taken from memory. What came out is read by pyarrow: the decoder under test
+//! would not see what it changes itself.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
@@ -52,7 +54,9 @@ pub fn sum(a: &Bag, b: &Bag) -> Bag {
 
 /// Without copies: a row that has an id is there once.
 pub fn without_copies(rows: &Bag) -> Bag {
-    rows.iter().map(|(row, n)| (row.clone(), if row.has_id { 1 } else { *n })).collect()
+    rows.iter()
+        .map(|(row, n)| (row.clone(), if row.has_id { 1 } else { *n }))
+        .collect()
 }
 
 /// Whether a cutoff in nanoseconds takes the row: dated, in or after 2000, and before the cutoff.
@@ -73,14 +77,29 @@ struct Reader {
 static READER: LazyLock<Mutex<Reader>> = LazyLock::new(|| {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/read_rows.py");
     // It ends with its input, when this process does.
-    let mut python = job::python().arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (ask, answer) = (python.stdin.take().unwrap(), BufReader::new(python.stdout.take().unwrap()));
-    Mutex::new(Reader { _python: python, ask, answer, known: HashMap::new() })
+    let mut python = job::python()
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (ask, answer) = (
+        python.stdin.take().unwrap(),
+        BufReader::new(python.stdout.take().unwrap()),
+    );
+    Mutex::new(Reader {
+        _python: python,
+        ask,
+        answer,
+        known: HashMap::new(),
+    })
 });
 
 /// The rows of a Parquet file in the order of the file, by pyarrow.
 pub fn read(bytes: Bytes) -> Vec<Row> {
-    let mut reader = READER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut reader = READER
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(rows) = reader.known.get(&bytes) {
         return rows.clone();
     }
@@ -89,7 +108,8 @@ pub fn read(bytes: Bytes) -> Vec<Row> {
     reader.ask.flush().unwrap();
     let mut line = String::new();
     reader.answer.read_line(&mut line).unwrap();
-    let values: Vec<BTreeMap<String, String>> = serde_json::from_str(&line).unwrap_or_else(|e| panic!("pyarrow cannot read a file: {e}: {line}"));
+    let values: Vec<BTreeMap<String, String>> = serde_json::from_str(&line)
+        .unwrap_or_else(|e| panic!("pyarrow cannot read a file: {e}: {line}"));
     let rows: Vec<Row> = values.into_iter().map(row).collect();
     if reader.known.len() > 10_000 {
         reader.known.clear();
@@ -99,13 +119,26 @@ pub fn read(bytes: Bytes) -> Vec<Row> {
 }
 
 fn row(values: BTreeMap<String, String>) -> Row {
-    let at = values.get("timestamp").map(|t| t.strip_prefix("t:").unwrap().parse().unwrap());
-    Row { at, has_id: values.contains_key("event_id"), values }
+    let at = values
+        .get("timestamp")
+        .map(|t| t.strip_prefix("t:").unwrap().parse().unwrap());
+    Row {
+        at,
+        has_id: values.contains_key("event_id"),
+        values,
+    }
 }
 
 pub fn rows(batch: &RecordBatch) -> Vec<Row> {
     let schema = batch.schema();
-    let values = |i: usize| schema.fields().iter().zip(batch.columns()).filter_map(|(f, a)| Some((f.name().clone(), text(a.as_ref(), i)?))).collect();
+    let values = |i: usize| {
+        schema
+            .fields()
+            .iter()
+            .zip(batch.columns())
+            .filter_map(|(f, a)| Some((f.name().clone(), text(a.as_ref(), i)?)))
+            .collect()
+    };
     (0..batch.num_rows()).map(|i| row(values(i))).collect()
 }
 
@@ -135,7 +168,10 @@ fn text(a: &dyn Array, i: usize) -> Option<String> {
         T::Boolean => format!("o:{}", a.as_boolean().value(i)),
         T::Date32 => format!("d:{}", a.as_primitive::<Date32Type>().value(i)),
         T::Timestamp(unit, _) => format!("t:{}", nanos(a, i, *unit)),
-        T::Decimal128(..) => format!("m:{}", a.as_primitive::<Decimal128Type>().value_as_string(i)),
+        T::Decimal128(..) => format!(
+            "m:{}",
+            a.as_primitive::<Decimal128Type>().value_as_string(i)
+        ),
         T::Utf8 => format!("s:{}", a.as_string::<i32>().value(i)),
         T::LargeUtf8 => format!("s:{}", a.as_string::<i64>().value(i)),
         T::Utf8View => format!("s:{}", a.as_string_view().value(i)),
@@ -150,13 +186,32 @@ fn text(a: &dyn Array, i: usize) -> Option<String> {
         T::LargeList(_) => list(a.as_list::<i64>().value(i).as_ref()),
         T::Map(..) => {
             let entries = a.as_map().value(i);
-            let pair = |n| format!("{}={}", quoted(entries.column(0).as_ref(), n), quoted(entries.column(1).as_ref(), n));
-            format!("<{}>", (0..entries.len()).map(pair).collect::<Vec<_>>().join(","))
+            let pair = |n| {
+                format!(
+                    "{}={}",
+                    quoted(entries.column(0).as_ref(), n),
+                    quoted(entries.column(1).as_ref(), n)
+                )
+            };
+            format!(
+                "<{}>",
+                (0..entries.len()).map(pair).collect::<Vec<_>>().join(",")
+            )
         }
         T::Struct(fields) => {
             let a = a.as_struct();
-            let field = |(f, c): (&arrow::datatypes::FieldRef, &arrow::array::ArrayRef)| format!("{}={}", f.name(), quoted(c.as_ref(), i));
-            format!("{{{}}}", fields.iter().zip(a.columns()).map(field).collect::<Vec<_>>().join(","))
+            let field = |(f, c): (&arrow::datatypes::FieldRef, &arrow::array::ArrayRef)| {
+                format!("{}={}", f.name(), quoted(c.as_ref(), i))
+            };
+            format!(
+                "{{{}}}",
+                fields
+                    .iter()
+                    .zip(a.columns())
+                    .map(field)
+                    .collect::<Vec<_>>()
+                    .join(",")
+            )
         }
         other => panic!("the oracle knows no {other}"),
     })
@@ -168,14 +223,26 @@ fn quoted(a: &dyn Array, i: usize) -> String {
 }
 
 fn list(items: &dyn Array) -> String {
-    format!("[{}]", (0..items.len()).map(|i| quoted(items, i)).collect::<Vec<_>>().join(","))
+    format!(
+        "[{}]",
+        (0..items.len())
+            .map(|i| quoted(items, i))
+            .collect::<Vec<_>>()
+            .join(",")
+    )
 }
 
 fn nanos(a: &dyn Array, i: usize, unit: TimeUnit) -> i128 {
     match unit {
-        TimeUnit::Second => i128::from(a.as_primitive::<TimestampSecondType>().value(i)) * 1_000_000_000,
-        TimeUnit::Millisecond => i128::from(a.as_primitive::<TimestampMillisecondType>().value(i)) * 1_000_000,
-        TimeUnit::Microsecond => i128::from(a.as_primitive::<TimestampMicrosecondType>().value(i)) * 1_000,
+        TimeUnit::Second => {
+            i128::from(a.as_primitive::<TimestampSecondType>().value(i)) * 1_000_000_000
+        }
+        TimeUnit::Millisecond => {
+            i128::from(a.as_primitive::<TimestampMillisecondType>().value(i)) * 1_000_000
+        }
+        TimeUnit::Microsecond => {
+            i128::from(a.as_primitive::<TimestampMicrosecondType>().value(i)) * 1_000
+        }
         TimeUnit::Nanosecond => i128::from(a.as_primitive::<TimestampNanosecondType>().value(i)),
     }
 }

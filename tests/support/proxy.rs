@@ -1,7 +1,9 @@
-//! A bad network: a proxy on 127.0.0.1 between the job and a server, which now and then answers for the server, loses what it was to carry, or
-//! cuts it short. What happens to the n-th request is drawn from a seed.
+//! A bad network: a proxy on 127.0.0.1 between the job and a server, which now and then answers for
+//! the server, loses what it was to carry, or cuts it short. What happens to the n-th request is
+//! drawn from a seed.
 //!
-//! It carries one request a connection and changes no byte of one, so that signatures, which cover the Host header, stay right.
+//! It carries one request a connection and changes no byte of one, so that signatures, which cover
+//! the Host header, stay right.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -87,15 +89,28 @@ impl Proxy {
     }
 
     /// One that decides by `rule`, request by request, and remembers them.
-    pub async fn ruled(endpoint: &str, rule: impl Fn(&Request) -> Fate + Send + Sync + 'static) -> Self {
+    pub async fn ruled(
+        endpoint: &str,
+        rule: impl Fn(&Request) -> Fate + Send + Sync + 'static,
+    ) -> Self {
         Self::begin(endpoint, 0, Some(Box::new(rule))).await
     }
 
     async fn begin(endpoint: &str, seed: u64, rule: Option<Rule>) -> Self {
-        let server = endpoint.strip_prefix("http://").unwrap().trim_end_matches('/').to_owned();
+        let server = endpoint
+            .strip_prefix("http://")
+            .unwrap()
+            .trim_end_matches('/')
+            .to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let state = Arc::new(State { server, rng: Mutex::new(Rng::with_seed(seed)), rule, tally: Mutex::default(), seen: Mutex::default() });
+        let state = Arc::new(State {
+            server,
+            rng: Mutex::new(Rng::with_seed(seed)),
+            rule,
+            tally: Mutex::default(),
+            seen: Mutex::default(),
+        });
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -119,7 +134,9 @@ impl Proxy {
 
 impl State {
     fn decide(&self, request: &[u8]) -> (Fate, Duration) {
-        let Some(rule) = &self.rule else { return self.draw() };
+        let Some(rule) = &self.rule else {
+            return self.draw();
+        };
         let request = Request::of(request);
         let fate = rule(&request);
         self.seen.lock().unwrap().push(request);
@@ -148,17 +165,47 @@ async fn serve(mut client: TcpStream, state: Arc<State>) -> io::Result<()> {
     let mut request = read_request(&mut client).await?;
     let (fate, pause) = state.decide(&request);
     match fate {
-        Fate::SlowDown => return error(&mut client, "503 Slow Down", "SlowDown", "Please reduce your request rate.").await,
-        Fate::RetryAfter(seconds) => {
-            return error(&mut client, &format!("503 Slow Down\r\nRetry-After: {seconds}"), "SlowDown", "Please reduce your request rate.").await;
+        Fate::SlowDown => {
+            return error(
+                &mut client,
+                "503 Slow Down",
+                "SlowDown",
+                "Please reduce your request rate.",
+            )
+            .await;
         }
-        Fate::Denied => return error(&mut client, "403 Forbidden", "AccessDenied", "Access Denied").await,
+        Fate::RetryAfter(seconds) => {
+            return error(
+                &mut client,
+                &format!("503 Slow Down\r\nRetry-After: {seconds}"),
+                "SlowDown",
+                "Please reduce your request rate.",
+            )
+            .await;
+        }
+        Fate::Denied => {
+            return error(
+                &mut client,
+                "403 Forbidden",
+                "AccessDenied",
+                "Access Denied",
+            )
+            .await;
+        }
         Fate::Garbled => {
             if let Some(last) = request.last_mut() {
                 *last ^= 1;
             }
         }
-        Fate::ErrorBefore => return error(&mut client, "500 Internal Server Error", "InternalError", "We encountered an internal error.").await,
+        Fate::ErrorBefore => {
+            return error(
+                &mut client,
+                "500 Internal Server Error",
+                "InternalError",
+                "We encountered an internal error.",
+            )
+            .await;
+        }
         Fate::ResetBefore => return reset(&client),
         Fate::Delayed => tokio::time::sleep(pause).await,
         Fate::Carried | Fate::ErrorAfter | Fate::ResetAfter | Fate::Truncated => {}
@@ -168,7 +215,15 @@ async fn serve(mut client: TcpStream, state: Arc<State>) -> io::Result<()> {
     let reply = read_reply(&mut server, request.starts_with(b"HEAD ")).await?;
     match fate {
         Fate::ResetAfter => reset(&client),
-        Fate::ErrorAfter => error(&mut client, "500 Internal Server Error", "InternalError", "We encountered an internal error.").await,
+        Fate::ErrorAfter => {
+            error(
+                &mut client,
+                "500 Internal Server Error",
+                "InternalError",
+                "We encountered an internal error.",
+            )
+            .await
+        }
         Fate::Truncated => client.write_all(&reply[..reply.len() / 2]).await,
         _ => client.write_all(&reply).await,
     }
@@ -176,11 +231,22 @@ async fn serve(mut client: TcpStream, state: Arc<State>) -> io::Result<()> {
 
 impl Request {
     fn of(bytes: &[u8]) -> Self {
-        let len = bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
+        let len = bytes
+            .windows(4)
+            .position(|w| w == b"\r\n\r\n")
+            .map_or(bytes.len(), |at| at + 4);
         let head = String::from_utf8_lossy(&bytes[..len]);
         let mut words = head.split(' ').map(str::to_owned);
-        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        Self { method, target, copies: head.to_ascii_lowercase().contains("x-amz-copy-source:"), body: bytes.len() - len }
+        let (method, target) = (
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default(),
+        );
+        Self {
+            method,
+            target,
+            copies: head.to_ascii_lowercase().contains("x-amz-copy-source:"),
+            body: bytes.len() - len,
+        }
     }
 }
 
@@ -190,8 +256,15 @@ fn reset(client: &TcpStream) -> io::Result<()> {
 }
 
 async fn error(client: &mut TcpStream, status: &str, code: &str, message: &str) -> io::Result<()> {
-    let body = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>");
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+    let body = format!(
+        "<?xml version=\"1.0\" \
+         encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    );
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nConnection: \
+         close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     client.write_all(format!("{head}{body}").as_bytes()).await
 }
 
@@ -217,17 +290,28 @@ impl Head {
     fn field(&self, name: &str) -> Option<String> {
         let text = String::from_utf8_lossy(&self.bytes[..self.len]);
         let fields = text.lines().skip(1).filter_map(|line| line.split_once(':'));
-        fields.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned()).next()
+        fields
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim().to_owned())
+            .next()
     }
 
     fn status(&self) -> u16 {
-        String::from_utf8_lossy(&self.bytes[..self.len]).split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0)
+        String::from_utf8_lossy(&self.bytes[..self.len])
+            .split(' ')
+            .nth(1)
+            .and_then(|s| s.parse().ok())
+            .unwrap_or(0)
     }
 
     /// Reads on until the whole message is there.
     async fn body(mut self, stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-        let chunked = self.field("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked"));
-        let length = self.field("content-length").and_then(|v| v.parse::<usize>().ok());
+        let chunked = self
+            .field("transfer-encoding")
+            .is_some_and(|v| v.eq_ignore_ascii_case("chunked"));
+        let length = self
+            .field("content-length")
+            .and_then(|v| v.parse::<usize>().ok());
         loop {
             let body = &self.bytes[self.len..];
             let whole = match length {
@@ -248,10 +332,14 @@ impl Head {
 /// Whether a body in chunks is there to its last, empty one.
 fn chunks_end(mut body: &[u8]) -> bool {
     loop {
-        let Some(at) = body.windows(2).position(|w| w == b"\r\n") else { return false };
+        let Some(at) = body.windows(2).position(|w| w == b"\r\n") else {
+            return false;
+        };
         let size = String::from_utf8_lossy(&body[..at]);
         let size = usize::from_str_radix(size.split(';').next().unwrap_or("").trim(), 16).unwrap();
-        let Some(rest) = body.get(at + 2 + size + 2..) else { return false };
+        let Some(rest) = body.get(at + 2 + size + 2..) else {
+            return false;
+        };
         if size == 0 {
             return true;
         }
@@ -273,9 +361,20 @@ async fn read_reply(server: &mut TcpStream, to_head: bool) -> io::Result<Vec<u8>
     };
     let len = head.len;
     let bodiless = to_head || matches!(head.status(), 204 | 304);
-    let reply = if bodiless { head.bytes } else { head.body(server).await? };
-    let kept = |line: &&str| !line.to_ascii_lowercase().starts_with("connection:") && !line.to_ascii_lowercase().starts_with("keep-alive:");
+    let reply = if bodiless {
+        head.bytes
+    } else {
+        head.body(server).await?
+    };
+    let kept = |line: &&str| {
+        !line.to_ascii_lowercase().starts_with("connection:")
+            && !line.to_ascii_lowercase().starts_with("keep-alive:")
+    };
     let fields = String::from_utf8_lossy(&reply[..len - 4]);
     let fields: Vec<_> = fields.split("\r\n").filter(kept).collect();
-    Ok([format!("{}\r\nConnection: close\r\n\r\n", fields.join("\r\n")).as_bytes(), &reply[len..]].concat())
+    Ok([
+        format!("{}\r\nConnection: close\r\n\r\n", fields.join("\r\n")).as_bytes(),
+        &reply[len..],
+    ]
+    .concat())
 }

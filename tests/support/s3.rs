@@ -25,7 +25,8 @@ pub fn environment(endpoint: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The server, or none where the caller asked to leave such tests out. A test never passes because the server is missing by accident.
+/// The server, or none where the caller asked to leave such tests out. A test never passes because
+/// the server is missing by accident.
 pub fn endpoint() -> Option<String> {
     if let Ok(endpoint) = std::env::var("ICEPACK_TEST_S3") {
         return Some(endpoint);
@@ -33,7 +34,8 @@ pub fn endpoint() -> Option<String> {
     assert_eq!(
         std::env::var("ICEPACK_SKIP_S3").as_deref(),
         Ok("1"),
-        "no S3 server: run ./test.sh, which starts one, or set ICEPACK_SKIP_S3=1 to leave these tests out"
+        "no S3 server: run ./test.sh, which starts one, or set ICEPACK_SKIP_S3=1 to leave these \
+         tests out"
     );
     eprintln!("SKIPPED: ICEPACK_SKIP_S3=1");
     None
@@ -46,7 +48,12 @@ pub fn client(endpoint: &str) -> Client {
 
 /// A client as the job makes it: it tries nothing twice.
 pub fn client_without_retries(endpoint: &str) -> Client {
-    Client::from_conf(config(endpoint).retry_config(RetryConfig::disabled()).stalled_stream_protection(StalledStreamProtectionConfig::disabled()).build())
+    Client::from_conf(
+        config(endpoint)
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build(),
+    )
 }
 
 fn config(endpoint: &str) -> aws_sdk_s3::config::Builder {
@@ -62,8 +69,16 @@ fn config(endpoint: &str) -> aws_sdk_s3::config::Builder {
 
 /// Makes an empty bucket of a name nobody has used.
 pub async fn bucket(endpoint: &str, name: &str) -> String {
-    let name = format!("{name}-{}", ulid::Ulid::generate().to_string().to_lowercase());
-    client(endpoint).create_bucket().bucket(&name).send().await.unwrap();
+    let name = format!(
+        "{name}-{}",
+        ulid::Ulid::generate().to_string().to_lowercase()
+    );
+    client(endpoint)
+        .create_bucket()
+        .bucket(&name)
+        .send()
+        .await
+        .unwrap();
     name
 }
 

@@ -1,11 +1,13 @@
-//! The servers that `./test.sh` starts besides the one of [`super::s3`]: another real one, and one that icepack must refuse.
+//! The servers that `./test.sh` starts besides the one of [`super::s3`]: another real one, and one
+//! that icepack must refuse.
 
 /// SeaweedFS, or none where `./test.sh` could not install it.
 pub fn seaweedfs() -> Option<String> {
     named("ICEPACK_TEST_SEAWEED")
 }
 
-/// The JuiceFS gateway, which ignores `If-None-Match`; or none where `./test.sh` could not install it.
+/// The JuiceFS gateway, which ignores `If-None-Match`; or none where `./test.sh` could not install
+/// it.
 pub fn juicefs() -> Option<String> {
     named("ICEPACK_TEST_JUICEFS")
 }
@@ -18,7 +20,8 @@ pub fn fastest() -> Option<String> {
     }
 }
 
-/// A test never passes because its server is missing by accident: only what `./test.sh` says, or a person, leaves it out.
+/// A test never passes because its server is missing by accident: only what `./test.sh` says, or a
+/// person, leaves it out.
 fn named(variable: &str) -> Option<String> {
     match std::env::var(variable) {
         Ok(value) if value == "unavailable" => {
@@ -30,6 +33,9 @@ fn named(variable: &str) -> Option<String> {
             eprintln!("SKIPPED: ICEPACK_SKIP_S3=1");
             None
         }
-        Err(_) => panic!("{variable} names no server: run ./test.sh, which starts one, or set {variable}=unavailable to leave its tests out"),
+        Err(_) => panic!(
+            "{variable} names no server: run ./test.sh, which starts one, or set \
+             {variable}=unavailable to leave its tests out"
+        ),
     }
 }

@@ -1,5 +1,5 @@
-//! Looks at every change at the moment it is made: I3 (nothing that is needed is deleted), I4 (head only grows) and I5 (no path crosses a tenant)
-//! cannot be read off what is left afterwards.
+//! Looks at every change at the moment it is made: I3 (nothing that is needed is deleted), I4 (head
+//! only grows) and I5 (no path crosses a tenant) cannot be read off what is left afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -87,16 +87,38 @@ impl Watch {
 
     /// Takes over what `other` has seen.
     pub fn follow(&self, other: &Self) {
-        self.deletions.lock().unwrap().clone_from(&other.deletions.lock().unwrap());
-        self.history.lock().unwrap().clone_from(&other.history.lock().unwrap());
+        self.deletions
+            .lock()
+            .unwrap()
+            .clone_from(&other.deletions.lock().unwrap());
+        self.history
+            .lock()
+            .unwrap()
+            .clone_from(&other.history.lock().unwrap());
     }
 
     /// Tells of a tenant what can no longer be seen.
     pub fn tell(&self, world: &mut World<String>) {
         let tenant = world.tenant.clone();
-        world.history = self.history.lock().unwrap().iter().filter(|m| m.tenant == tenant).cloned().collect();
-        let mine = |d: &&Deletion| tenant.owns(&d.key) || names::parse_manifest_key(&tenant, &d.key).is_some();
-        world.deletions = self.deletions.lock().unwrap().iter().filter(mine).cloned().collect();
+        world.history = self
+            .history
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|m| m.tenant == tenant)
+            .cloned()
+            .collect();
+        let mine = |d: &&Deletion| {
+            tenant.owns(&d.key) || names::parse_manifest_key(&tenant, &d.key).is_some()
+        };
+        world.deletions = self
+            .deletions
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(mine)
+            .cloned()
+            .collect();
     }
 
     /// What should not have happened so far.
@@ -114,7 +136,11 @@ impl Watch {
     }
 
     fn store(&self, side: Side) -> &Store {
-        if side == Side::Hot { &self.hot } else { &self.cold }
+        if side == Side::Hot {
+            &self.hot
+        } else {
+            &self.cold
+        }
     }
 
     async fn meta(&self, side: Side, key: &Path) -> Option<ObjectMeta> {
@@ -162,10 +188,16 @@ impl Watch {
         if key == role.marker_key() {
             return;
         }
-        let tenant = key.split('/').next().and_then(|name| Tenant::parse(name).ok());
+        let tenant = key
+            .split('/')
+            .next()
+            .and_then(|name| Tenant::parse(name).ok());
         let ours = tenant.is_some_and(|tenant| match side {
             Side::Hot => matches!(names::classify(&tenant, key), FileKind::Snapshot(_)),
-            Side::Cold => key.rsplit('/').next().is_some_and(|name| name.starts_with(&format!("archive.{tenant}."))),
+            Side::Cold => key
+                .rsplit('/')
+                .next()
+                .is_some_and(|name| name.starts_with(&format!("archive.{tenant}."))),
         });
         if !ours {
             self.breaks(format!("I3: `{key}` is written and is no name of ours"));
@@ -175,20 +207,31 @@ impl Watch {
     async fn before_commit(&self, tenant: &Tenant, version: u64, body: &[u8]) {
         let next: Manifest = serde_json::from_slice(body).unwrap();
         if next.tenant != *tenant || next.version != version {
-            self.breaks(format!("I5: version {version} of `{tenant}` says that it is version {} of `{}`", next.version, next.tenant));
+            self.breaks(format!(
+                "I5: version {version} of `{tenant}` says that it is version {} of `{}`",
+                next.version, next.tenant
+            ));
         }
         if let Err(why) = next.check_paths() {
             self.breaks(format!("I5: version {version} of `{tenant}`: {why}"));
         }
         let head = head(&self.hot, tenant).await;
-        let (newest, parent) = head.as_ref().map_or((0, None), |h| (h.version, Some(h.commit_id)));
+        let (newest, parent) = head
+            .as_ref()
+            .map_or((0, None), |h| (h.version, Some(h.commit_id)));
         if version <= newest {
             *self.revived.lock().unwrap() += 1;
         } else if version != newest + 1 || next.parent != parent {
-            self.breaks(format!("I4: version {version} of `{tenant}` on {:?} is put after version {newest} by {parent:?}", next.parent));
+            self.breaks(format!(
+                "I4: version {version} of `{tenant}` on {:?} is put after version {newest} by \
+                 {parent:?}",
+                next.parent
+            ));
         }
         if head.is_some_and(|h| h.floor > next.floor && version > newest) {
-            self.breaks(format!("I4: version {version} of `{tenant}` lowers the floor"));
+            self.breaks(format!(
+                "I4: version {version} of `{tenant}` lowers the floor"
+            ));
         }
         self.history.lock().unwrap().push(Arc::new(next));
     }
@@ -198,36 +241,64 @@ impl Watch {
         if side == Side::Cold {
             return self.breaks(format!("I3: `{key}` is deleted from the archive"));
         }
-        let Some(meta) = self.meta(side, path).await else { return };
-        self.deletions.lock().unwrap().insert(Deletion { key: key.to_owned(), etag: meta.e_tag.clone() });
+        let Some(meta) = self.meta(side, path).await else {
+            return;
+        };
+        self.deletions.lock().unwrap().insert(Deletion {
+            key: key.to_owned(),
+            etag: meta.e_tag.clone(),
+        });
         if is_ours_alone(key) {
             return;
         }
         if let Some((tenant, version)) = manifest_of(key) {
             let newest = head(&self.hot, &tenant).await.map_or(0, |h| h.version);
-            if version + 16 > newest || meta.last_modified + TimeDelta::hours(24) > self.time.now() {
+            if version + 16 > newest || meta.last_modified + TimeDelta::hours(24) > self.time.now()
+            {
                 self.breaks(format!("I4: manifest `{key}` is pruned, head is {newest}"));
             }
             return;
         }
-        let Some(tenant) = key.split('/').next().and_then(|name| Tenant::parse(name).ok()) else {
+        let Some(tenant) = key
+            .split('/')
+            .next()
+            .and_then(|name| Tenant::parse(name).ok())
+        else {
             return self.breaks(format!("I3: `{key}` is deleted and is nobody's"));
         };
-        let Some(head) = head(&self.hot, &tenant).await else { return self.breaks(format!("I3: `{key}` is deleted without a manifest")) };
-        if delta::versions(&self.hot, tenant.as_str()).await.last().is_some_and(|v| v.files.contains_key(key)) {
-            self.breaks(format!("I3: `{key}` is deleted, and the newest version of the table names it"));
+        let Some(head) = head(&self.hot, &tenant).await else {
+            return self.breaks(format!("I3: `{key}` is deleted without a manifest"));
+        };
+        if delta::versions(&self.hot, tenant.as_str())
+            .await
+            .last()
+            .is_some_and(|v| v.files.contains_key(key))
+        {
+            self.breaks(format!(
+                "I3: `{key}` is deleted, and the newest version of the table names it"
+            ));
         }
         let live = head.snapshots.iter().any(|s| s.key == key);
-        let retired = head.retired.iter().any(|r| r.key == key && r.etag == meta.e_tag);
-        let dead = matches!(names::classify(&tenant, key), FileKind::Snapshot(id) if id < head.floor);
+        let retired = head
+            .retired
+            .iter()
+            .any(|r| r.key == key && r.etag == meta.e_tag);
+        let dead =
+            matches!(names::classify(&tenant, key), FileKind::Snapshot(id) if id < head.floor);
         if live || !(retired || dead) {
-            self.breaks(format!("I3: `{key}` is deleted under head {}: live {live}, retired {retired}, below the floor {dead}", head.version));
+            self.breaks(format!(
+                "I3: `{key}` is deleted under head {}: live {live}, retired {retired}, below the \
+                 floor {dead}",
+                head.version
+            ));
         }
     }
 
     /// What a process leaves that dies while it writes a file of a directory.
     pub fn tear(&self, key: &Path, body: &PutPayload) {
-        let Some(directory) = &self.directory else { return };
+        let Some(directory) = &self.directory else {
+            return;
+        };
         let body = bytes(body);
         let path = directory.join(format!("{key}#1"));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! A small world: a hot store, an archive, a time, and everything that was ever ingested. It can be copied, a pass can be run in it, and it can be
-//! asked whether the invariants hold.
+//! A small world: a hot store, an archive, a time, and everything that was ever ingested. It can be
+//! copied, a pass can be run in it, and it can be asked whether the invariants hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -67,7 +67,11 @@ impl Pass {
     pub fn summary(&self) -> String {
         match &self.result {
             Ok(report) => {
-                let errors: Vec<_> = report.tenants.iter().filter_map(|t| Some(format!("{}: {}", t.tenant, t.error.as_ref()?))).collect();
+                let errors: Vec<_> = report
+                    .tenants
+                    .iter()
+                    .filter_map(|t| Some(format!("{}: {}", t.tenant, t.error.as_ref()?)))
+                    .collect();
                 format!("{:?} {errors:?}", report.totals.status)
             }
             Err(e) => format!("failed: {e}"),
@@ -83,24 +87,53 @@ impl Pass {
     }
 }
 
-/// A directory's files have the machine's times, so its world lives a day before now: what a process mints is older than what the store dates.
+/// A directory's files have the machine's times, so its world lives a day before now: what a
+/// process mints is older than what the store dates.
 fn start(directory: bool) -> DateTime<Utc> {
-    if directory { Utc::now() - TimeDelta::days(1) } else { "2026-05-20T12:00:00Z".parse().unwrap() }
+    if directory {
+        Utc::now() - TimeDelta::days(1)
+    } else {
+        "2026-05-20T12:00:00Z".parse().unwrap()
+    }
 }
 
 impl World {
     /// An empty one.
     pub fn new(directory: bool, has_archive: bool) -> Self {
         let time = Time::at(start(directory));
-        let config = CompactionConfig { orphan_grace: Duration::ZERO, slack: Duration::ZERO, concurrency: 1, ..CompactionConfig::default() };
-        let hot = if directory { Backing::Directory(tempfile::tempdir().unwrap()) } else { Backing::Memory(Arc::new(DetStore::new(time.clone()))) };
-        Self::over(hot, Arc::new(DetStore::new(time.clone())), time, config, has_archive)
+        let config = CompactionConfig {
+            orphan_grace: Duration::ZERO,
+            slack: Duration::ZERO,
+            concurrency: 1,
+            ..CompactionConfig::default()
+        };
+        let hot = if directory {
+            Backing::Directory(tempfile::tempdir().unwrap())
+        } else {
+            Backing::Memory(Arc::new(DetStore::new(time.clone())))
+        };
+        Self::over(
+            hot,
+            Arc::new(DetStore::new(time.clone())),
+            time,
+            config,
+            has_archive,
+        )
     }
 
-    fn over(hot_backing: Backing, cold_backing: Arc<DetStore>, time: Time, config: CompactionConfig, has_archive: bool) -> Self {
+    fn over(
+        hot_backing: Backing,
+        cold_backing: Arc<DetStore>,
+        time: Time,
+        config: CompactionConfig,
+        has_archive: bool,
+    ) -> Self {
         let (hot, directory): (Store, _) = match &hot_backing {
             Backing::Memory(store) => (Arc::clone(store) as Store, None),
-            Backing::Directory(dir) => (Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap()), Some(dir.path().to_owned())),
+            Backing::Directory(dir) => (
+                Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap()),
+                Some(dir.path().to_owned()),
+            ),
         };
         let cold = Arc::clone(&cold_backing) as Store;
         let watch = Watch::new(&hot, &cold, &time, directory);
@@ -131,7 +164,14 @@ impl World {
         let cold = Arc::new(self.cold_backing.fork(time.clone()));
         let copy = Self::over(hot, cold, time, self.config.clone(), self.has_archive);
         copy.watch.follow(&self.watch);
-        Self { rows: self.rows.clone(), garbage: self.garbage.clone(), copies: self.copies.clone(), seed: self.seed, next_event: self.next_event, ..copy }
+        Self {
+            rows: self.rows.clone(),
+            garbage: self.garbage.clone(),
+            copies: self.copies.clone(),
+            seed: self.seed,
+            next_event: self.next_event,
+            ..copy
+        }
     }
 
     /// A file of `count` rows that were made `age` ago, one a minute.
@@ -139,13 +179,23 @@ impl World {
         let first = self.next_event;
         self.next_event += count;
         let start = self.time.now() - age;
-        let events: Vec<Event> = (0..count).map(|i| event(first + i, start + TimeDelta::minutes(i64::try_from(i).unwrap()))).collect();
+        let events: Vec<Event> = (0..count)
+            .map(|i| {
+                event(
+                    first + i,
+                    start + TimeDelta::minutes(i64::try_from(i).unwrap()),
+                )
+            })
+            .collect();
         self.ingest_events(tenant, name, events).await;
     }
 
     pub async fn ingest_events(&mut self, tenant: &str, name: &str, events: Vec<Event>) {
         put_events(&self.hot, &format!("{tenant}/{name}"), &events).await;
-        self.rows.entry(tenant.to_owned()).or_default().extend(events);
+        self.rows
+            .entry(tenant.to_owned())
+            .or_default()
+            .extend(events);
     }
 
     pub async fn ingest_garbage(&mut self, tenant: &str, name: &str) {
@@ -160,29 +210,48 @@ impl World {
         self.process_of(schedule, config)
     }
 
-    pub fn process_of(&mut self, schedule: Schedule, mut config: CompactionConfig) -> (Arc<Process>, CompactionManager) {
+    pub fn process_of(
+        &mut self,
+        schedule: Schedule,
+        mut config: CompactionConfig,
+    ) -> (Arc<Process>, CompactionManager) {
         self.seed += 1;
         let process = Process::new(schedule);
         let hot = FaultStore::over(&self.hot, Side::Hot, &process, &self.watch);
         if self.has_archive {
             let cold = FaultStore::over(&self.cold, Side::Cold, &process, &self.watch);
             let ms = Duration::from_millis;
-            let retry = RetryPolicy { initial: ms(1), factor: 2.0, max_interval: ms(10), max_elapsed: Duration::from_secs(5) };
-            let options = ObjectArchiveOptions { retry, ..ObjectArchiveOptions::default() };
+            let retry = RetryPolicy {
+                initial: ms(1),
+                factor: 2.0,
+                max_interval: ms(10),
+                max_elapsed: Duration::from_secs(5),
+            };
+            let options = ObjectArchiveOptions {
+                retry,
+                ..ObjectArchiveOptions::default()
+            };
             let rows = ObjectArchive::new(Arc::clone(&cold), "memory://cold", options);
             config.archive = Some(match &self.copies {
-                Some(copies) => Arc::new(CopyArchive { rows, hot: Arc::clone(&hot), cold, copies: Arc::clone(copies) }),
+                Some(copies) => Arc::new(CopyArchive {
+                    rows,
+                    hot: Arc::clone(&hot),
+                    cold,
+                    copies: Arc::clone(copies),
+                }),
                 None => Arc::new(rows),
             });
         }
-        let mut manager = CompactionManager::new(hot, config).with_clock(Arc::new(ProcessClock::new(self.time.clone(), self.seed)));
+        let mut manager = CompactionManager::new(hot, config)
+            .with_clock(Arc::new(ProcessClock::new(self.time.clone(), self.seed)));
         if let Some(directory) = &self.watch.directory {
             manager = manager.with_directory(directory);
         }
         (process, manager)
     }
 
-    /// One pass of a new process. Requests that it gave up while they were under way reach the store before the next.
+    /// One pass of a new process. Requests that it gave up while they were under way reach the
+    /// store before the next.
     pub async fn pass(&mut self, schedule: Schedule) -> Pass {
         let (process, manager) = self.process(schedule);
         let result = manager.run_pass(&Selection::all()).await;
@@ -202,7 +271,11 @@ impl World {
         for (name, store) in [("hot", &self.hot), ("cold", &self.cold)] {
             for m in Self::list(store).await {
                 let body = store.get(&m.location).await.unwrap().bytes().await.unwrap();
-                all.push((format!("{name}/{}", m.location), m.last_modified, body.to_vec()));
+                all.push((
+                    format!("{name}/{}", m.location),
+                    m.last_modified,
+                    body.to_vec(),
+                ));
             }
         }
         all
@@ -210,7 +283,12 @@ impl World {
 
     /// The keys that matter to somebody: all but records of passes.
     pub async fn keys(&self) -> Vec<String> {
-        Self::list(&self.hot).await.iter().map(|m| m.location.to_string()).filter(|k| !k.starts_with("_icepack/runs/")).collect()
+        Self::list(&self.hot)
+            .await
+            .iter()
+            .map(|m| m.location.to_string())
+            .filter(|k| !k.starts_with("_icepack/runs/"))
+            .collect()
     }
 
     fn cutoff(&self, tenant: &str) -> Option<i64> {
@@ -222,7 +300,12 @@ impl World {
     async fn look(&self, name: &str) -> Tenancy {
         let tenant = Tenant::parse(name).unwrap();
         let mut seen = Tenancy::new(tenant.clone(), self.has_archive);
-        let mine = |metas: Vec<ObjectMeta>| metas.into_iter().filter(|m| tenant.owns(m.location.as_ref())).collect::<Vec<_>>();
+        let mine = |metas: Vec<ObjectMeta>| {
+            metas
+                .into_iter()
+                .filter(|m| tenant.owns(m.location.as_ref()))
+                .collect::<Vec<_>>()
+        };
         for m in mine(Self::list(&self.hot).await) {
             let object = self.object(&self.hot, &m).await;
             seen.hot.insert(m.location.to_string(), object);
@@ -230,15 +313,31 @@ impl World {
         for m in mine(Self::list(&self.cold).await) {
             let key = m.location.to_string();
             if key.ends_with(".receipt.json") {
-                let body = self.cold.get(&m.location).await.unwrap().bytes().await.unwrap();
-                seen.receipts.insert(key, serde_json::from_slice(&body).unwrap());
+                let body = self
+                    .cold
+                    .get(&m.location)
+                    .await
+                    .unwrap()
+                    .bytes()
+                    .await
+                    .unwrap();
+                seen.receipts
+                    .insert(key, serde_json::from_slice(&body).unwrap());
             } else if let Some(cold) = &mut seen.cold {
                 cold.insert(key, self.object(&self.cold, &m).await);
             }
         }
         seen.manifests = watch::manifests(&self.hot, &tenant).await;
         let cutoff = self.cutoff(name);
-        let oracle = self.rows[name].iter().map(|row| (text(row), Ingested { times: 1, past_cutoff: cutoff.is_some_and(|c| row.at < c) }));
+        let oracle = self.rows[name].iter().map(|row| {
+            (
+                text(row),
+                Ingested {
+                    times: 1,
+                    past_cutoff: cutoff.is_some_and(|c| row.at < c),
+                },
+            )
+        });
         seen.oracle = oracle.collect();
         self.watch.tell(&mut seen);
         seen
@@ -246,12 +345,19 @@ impl World {
 
     async fn object(&self, store: &Store, meta: &ObjectMeta) -> Object<String> {
         let key = meta.location.as_ref();
-        let rows = if key.ends_with(".parquet") && !key.contains("/_delta_log/") && !self.garbage.contains(key) {
+        let rows = if key.ends_with(".parquet")
+            && !key.contains("/_delta_log/")
+            && !self.garbage.contains(key)
+        {
             read(store, key).await.iter().map(text).collect()
         } else {
             Vec::new()
         };
-        Object { size: meta.size, etag: meta.e_tag.clone(), rows }
+        Object {
+            size: meta.size,
+            etag: meta.e_tag.clone(),
+            rows,
+        }
     }
 
     /// I1 to I5, at this moment, from what the stores hold.
@@ -262,29 +368,51 @@ impl World {
         for name in self.rows.keys() {
             let seen = self.look(name).await;
             seen.check().map_err(|v| v.to_string())?;
-            // The predicates read as the library does. So that both cannot be wrong alike: what a reader makes of the design's words alone.
-            let inventory = Inventory { head: seen.head().map(|m| m.as_ref().clone()), listing: seen.listing() };
-            let view: BTreeSet<String> = live::view(&seen.tenant, &inventory).files.into_iter().map(|f| f.key).collect();
+            // The predicates read as the library does. So that both cannot be wrong alike: what a
+            // reader makes of the design's words alone.
+            let inventory = Inventory {
+                head: seen.head().map(|m| m.as_ref().clone()),
+                listing: seen.listing(),
+            };
+            let view: BTreeSet<String> = live::view(&seen.tenant, &inventory)
+                .files
+                .into_iter()
+                .map(|f| f.key)
+                .collect();
             if view != live_keys(&seen) {
-                return Err(format!("I1: the live view is {view:?}, and by the design {:?}", live_keys(&seen)));
+                return Err(format!(
+                    "I1: the live view is {view:?}, and by the design {:?}",
+                    live_keys(&seen)
+                ));
             }
             self.check_table(&seen).await?;
         }
         Ok(())
     }
 
-    /// What readers of a published table see at this moment: files that are there, and no row twice.
+    /// What readers of a published table see at this moment: files that are there, and no row
+    /// twice.
     async fn check_table(&self, seen: &Tenancy) -> Check {
         let versions = delta::versions(&self.hot, seen.tenant.as_str()).await;
-        let Some(newest) = versions.last() else { return Ok(()) };
+        let Some(newest) = versions.last() else {
+            return Ok(());
+        };
         let mut rows = BTreeSet::new();
         for (key, count) in &newest.files {
-            let Some(object) = seen.hot.get(key) else { return Err(format!("the table names `{key}`, which is not there")) };
+            let Some(object) = seen.hot.get(key) else {
+                return Err(format!("the table names `{key}`, which is not there"));
+            };
             if object.rows.len() as u64 != *count {
-                return Err(format!("the table says {count} rows of `{key}`, and there are {}", object.rows.len()));
+                return Err(format!(
+                    "the table says {count} rows of `{key}`, and there are {}",
+                    object.rows.len()
+                ));
             }
             if let Some(twice) = object.rows.iter().find(|row| !rows.insert((*row).clone())) {
-                return Err(format!("row {twice} is in the table twice: {:?}", newest.files));
+                return Err(format!(
+                    "row {twice} is in the table twice: {:?}",
+                    newest.files
+                ));
             }
         }
         // What was published stays there until its time is past.
@@ -297,39 +425,64 @@ impl World {
     /// Faults have stopped: one pass puts everything right, and the next finds nothing to do (I6).
     pub async fn settle(&mut self) -> Check {
         let from_std = |d| TimeDelta::from_std(d).unwrap();
-        self.time.advance(from_std(self.config.orphan_grace.max(self.config.delete_delay)) + TimeDelta::minutes(1));
+        self.time.advance(
+            from_std(self.config.orphan_grace.max(self.config.delete_delay))
+                + TimeDelta::minutes(1),
+        );
         let mut pass = self.pass(Schedule::clean()).await;
-        pass.clean().map_err(|e| format!("{e}\n{}", pass.process.trace()))?;
+        pass.clean()
+            .map_err(|e| format!("{e}\n{}", pass.process.trace()))?;
         if !self.config.delete_delay.is_zero() {
             // What that pass retired goes a delay later.
-            self.check().await.map_err(|e| format!("after the clean pass: {e}\n{}", pass.process.trace()))?;
-            self.time.advance(from_std(self.config.delete_delay) + TimeDelta::minutes(1));
+            self.check()
+                .await
+                .map_err(|e| format!("after the clean pass: {e}\n{}", pass.process.trace()))?;
+            self.time
+                .advance(from_std(self.config.delete_delay) + TimeDelta::minutes(1));
             pass = self.pass(Schedule::clean()).await;
-            pass.clean().map_err(|e| format!("{e}\n{}", pass.process.trace()))?;
+            pass.clean()
+                .map_err(|e| format!("{e}\n{}", pass.process.trace()))?;
         }
-        self.check().await.map_err(|e| format!("after the clean pass: {e}\n{}", pass.process.trace()))?;
+        self.check()
+            .await
+            .map_err(|e| format!("after the clean pass: {e}\n{}", pass.process.trace()))?;
         // The time stands still, or a row might expire between the two.
         let (before, worlds) = (self.keys().await, self.looks().await);
         let again = self.pass(Schedule::clean()).await;
         let report = again.clean()?;
         let idle = report.totals.files_compacted == 0 && report.totals.files_deleted == 0;
         if !idle || self.keys().await != before {
-            return Err(format!("I6: there was something left to do: {:?}\n{}", report.totals, again.process.trace()));
+            return Err(format!(
+                "I6: there was something left to do: {:?}\n{}",
+                report.totals,
+                again.process.trace()
+            ));
         }
-        self.check().await.map_err(|e| format!("after the idle pass: {e}"))?;
+        self.check()
+            .await
+            .map_err(|e| format!("after the idle pass: {e}"))?;
         for (before, after) in worlds.iter().zip(&self.looks().await) {
             self.check_settled(before, after)?;
             if self.config.publish.is_some() {
-                let table = delta::versions(&self.hot, after.tenant.as_str()).await.pop().unwrap_or_default();
-                let live: BTreeSet<String> = live_keys(after).difference(&self.garbage).cloned().collect();
+                let table = delta::versions(&self.hot, after.tenant.as_str())
+                    .await
+                    .pop()
+                    .unwrap_or_default();
+                let live: BTreeSet<String> = live_keys(after)
+                    .difference(&self.garbage)
+                    .cloned()
+                    .collect();
                 let named: BTreeSet<String> = table.files.into_keys().collect();
                 if named != live {
-                    return Err(format!("I6: the table names {named:?}, and live is {live:?}"));
+                    return Err(format!(
+                        "I6: the table names {named:?}, and live is {live:?}"
+                    ));
                 }
             }
         }
         match &self.watch.directory {
-            Some(directory) => half_written(directory).map_or(Ok(()), |path| Err(format!("I6: `{path}` is left over"))),
+            Some(directory) => half_written(directory)
+                .map_or(Ok(()), |path| Err(format!("I6: `{path}` is left over"))),
             None => Ok(()),
         }
     }
@@ -346,14 +499,24 @@ impl World {
     fn check_settled(&self, before: &Tenancy, seen: &Tenancy) -> Check {
         seen.i6_at_rest(before).map_err(|v| v.to_string())?;
         let live = live_keys(seen);
-        if let Some(key) = seen.hot.keys().find(|k| !live.contains(*k) && !k.contains("/_delta_log/")) {
+        if let Some(key) = seen
+            .hot
+            .keys()
+            .find(|k| !live.contains(*k) && !k.contains("/_delta_log/"))
+        {
             return Err(format!("I6: `{key}` is left over"));
         }
-        if let Some(q) = seen.head().and_then(|h| h.quarantined.iter().find(|q| !self.garbage.contains(&q.key))) {
+        if let Some(q) = seen.head().and_then(|h| {
+            h.quarantined
+                .iter()
+                .find(|q| !self.garbage.contains(&q.key))
+        }) {
             return Err(format!("a good file is quarantined: {q:?}"));
         }
         // Where no raw file waits for others, all rows that are past their time have left.
-        let raw = live.iter().any(|k| names::classify(&seen.tenant, k) == FileKind::Raw && !self.garbage.contains(k));
+        let raw = live.iter().any(|k| {
+            names::classify(&seen.tenant, k) == FileKind::Raw && !self.garbage.contains(k)
+        });
         let old = |row: &&String| seen.oracle.get(*row).is_some_and(|r| r.past_cutoff);
         match live.iter().flat_map(|k| &seen.hot[k].rows).find(old) {
             Some(row) if !raw => Err(format!("row {row} is past its time and still live")),
@@ -363,15 +526,34 @@ impl World {
 }
 
 fn text(row: &Event) -> String {
-    format!("{}@{} {}", row.id, row.at, if row.payload.len() > 100 { &row.payload[..100] } else { &row.payload })
+    format!(
+        "{}@{} {}",
+        row.id,
+        row.at,
+        if row.payload.len() > 100 {
+            &row.payload[..100]
+        } else {
+            &row.payload
+        }
+    )
 }
 
 /// Head's snapshots, and the raw files that head has not retired.
 fn live_keys(seen: &Tenancy) -> BTreeSet<String> {
     let head = seen.head();
-    let retired: BTreeSet<&String> = head.iter().flat_map(|h| &h.retired).map(|r| &r.key).collect();
-    let raw = seen.hot.iter().filter(|(key, _)| names::classify(&seen.tenant, key) == FileKind::Raw && !retired.contains(key));
-    head.iter().flat_map(|h| &h.snapshots).map(|s| s.key.clone()).chain(raw.map(|(key, _)| key.clone())).collect()
+    let retired: BTreeSet<&String> = head
+        .iter()
+        .flat_map(|h| &h.retired)
+        .map(|r| &r.key)
+        .collect();
+    let raw = seen.hot.iter().filter(|(key, _)| {
+        names::classify(&seen.tenant, key) == FileKind::Raw && !retired.contains(key)
+    });
+    head.iter()
+        .flat_map(|h| &h.snapshots)
+        .map(|s| s.key.clone())
+        .chain(raw.map(|(key, _)| key.clone()))
+        .collect()
 }
 
 fn copy_of(dir: &TempDir) -> TempDir {
@@ -393,7 +575,8 @@ fn copy_of(dir: &TempDir) -> TempDir {
     copy
 }
 
-/// A file that no listing shows. Of a tenant or its manifests: a probe or a record of a pass that was half written stays.
+/// A file that no listing shows. Of a tenant or its manifests: a probe or a record of a pass that
+/// was half written stays.
 fn half_written(directory: &std::path::Path) -> Option<String> {
     let mut folders = vec![directory.to_owned()];
     while let Some(folder) = folders.pop() {

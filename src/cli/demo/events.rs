@@ -24,7 +24,13 @@ const KINDS: [(&str, u32); 10] = [
 ];
 
 const CURRENCIES: [&str; 4] = ["EUR", "USD", "GBP", "JPY"];
-const NOTES: [&str; 5] = ["", "gift wrap", "leave at the door", "call on arrival – second floor", "fragile"];
+const NOTES: [&str; 5] = [
+    "",
+    "gift wrap",
+    "leave at the door",
+    "call on arrival – second floor",
+    "fragile",
+];
 const SOURCES: [&str; 4] = ["web", "ios", "android", "partner-api"];
 
 /// Different entities.
@@ -38,7 +44,11 @@ pub fn schema() -> Schema {
         text("event_type", false),
         text("entity_id", false),
         text("payload", false),
-        Field::new("timestamp", DataType::Timestamp(TimeUnit::Microsecond, None), false),
+        Field::new(
+            "timestamp",
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+            false,
+        ),
         text("metadata", true),
         Field::new("version", DataType::UInt64, false),
     ])
@@ -54,7 +64,9 @@ pub fn events(seed: u64, rows: usize, from: Micros, to: Micros) -> Result<Record
     let versions: Vec<u64> = (0..rows).map(|_| skewed(&mut rng, 40.0) + 1).collect();
     let ids = strings(rows, 36, |out| uuid(&mut rng, out))?;
     let kinds = strings(rows, 14, |out| out.write_str(kind(&mut rng)))?;
-    let entities = strings(rows, 12, |out| write!(out, "entity-{:05}", skewed(&mut rng, ENTITIES)))?;
+    let entities = strings(rows, 12, |out| {
+        write!(out, "entity-{:05}", skewed(&mut rng, ENTITIES))
+    })?;
     let payloads = strings(rows, 110, |out| payload(&mut rng, out))?;
     let columns: Vec<ArrayRef> = vec![
         ids,
@@ -65,7 +77,8 @@ pub fn events(seed: u64, rows: usize, from: Micros, to: Micros) -> Result<Record
         Arc::new(metadata(&mut rng, rows).finish()),
         Arc::new(UInt64Array::from(versions)),
     ];
-    RecordBatch::try_new(Arc::new(schema()), columns).map_err(|e| Error::local("cannot make events", e))
+    RecordBatch::try_new(Arc::new(schema()), columns)
+        .map_err(|e| Error::local("cannot make events", e))
 }
 
 fn times(rng: &mut Rng, rows: usize, from: Micros, to: Micros) -> Vec<i64> {
@@ -75,7 +88,11 @@ fn times(rng: &mut Rng, rows: usize, from: Micros, to: Micros) -> Vec<i64> {
     times
 }
 
-fn strings(rows: usize, len: usize, mut write: impl FnMut(&mut StringBuilder) -> std::fmt::Result) -> Result<ArrayRef> {
+fn strings(
+    rows: usize,
+    len: usize,
+    mut write: impl FnMut(&mut StringBuilder) -> std::fmt::Result,
+) -> Result<ArrayRef> {
     let mut out = StringBuilder::with_capacity(rows, rows * len);
     for _ in 0..rows {
         write(&mut out).map_err(|e| Error::local("cannot make events", e))?;
@@ -92,7 +109,13 @@ fn skewed(rng: &mut Rng, below: f64) -> u64 {
 /// In the form of a random UUID (version 4).
 fn uuid(rng: &mut Rng, out: &mut StringBuilder) -> std::fmt::Result {
     let n = rng.u128(..);
-    let (a, b, c, d, e) = ((n >> 96) as u32, (n >> 80) as u16, (n >> 64) as u16 & 0x0fff, (n >> 48) as u16 & 0x3fff | 0x8000, n as u64 & 0xffff_ffff_ffff);
+    let (a, b, c, d, e) = (
+        (n >> 96) as u32,
+        (n >> 80) as u16,
+        (n >> 64) as u16 & 0x0fff,
+        (n >> 48) as u16 & 0x3fff | 0x8000,
+        n as u64 & 0xffff_ffff_ffff,
+    );
     write!(out, "{a:08x}-{b:04x}-4{c:03x}-{d:04x}-{e:012x}")
 }
 
@@ -111,7 +134,10 @@ fn payload(rng: &mut Rng, out: &mut StringBuilder) -> std::fmt::Result {
     let currency = CURRENCIES[rng.usize(..CURRENCIES.len())];
     let note = NOTES[rng.usize(..NOTES.len())];
     let (cents, qty, session) = (rng.u32(99..50_000), skewed(rng, 12.0) + 1, rng.u64(..));
-    write!(out, r#"{{"amount_cents":{cents},"currency":"{currency}","qty":{qty},"note":"{note}","session":"{session:016x}"}}"#)
+    write!(
+        out,
+        r#"{{"amount_cents":{cents},"currency":"{currency}","qty":{qty},"note":"{note}","session":"{session:016x}"}}"#
+    )
 }
 
 fn metadata(rng: &mut Rng, rows: usize) -> StringBuilder {
@@ -121,7 +147,11 @@ fn metadata(rng: &mut Rng, rows: usize) -> StringBuilder {
             out.append_null();
         } else {
             let source = SOURCES[rng.usize(..SOURCES.len())];
-            out.append_value(format!(r#"{{"source":"{source}","app":"3.{}.{}"}}"#, rng.u8(0..9), rng.u8(0..20)));
+            out.append_value(format!(
+                r#"{{"source":"{source}","app":"3.{}.{}"}}"#,
+                rng.u8(0..9),
+                rng.u8(0..20)
+            ));
         }
     }
     out
@@ -142,7 +172,12 @@ mod tests {
     }
 
     fn texts<'a>(batch: &'a RecordBatch, column: &str) -> Vec<Option<&'a str>> {
-        batch.column_by_name(column).unwrap().as_string::<i32>().iter().collect()
+        batch
+            .column_by_name(column)
+            .unwrap()
+            .as_string::<i32>()
+            .iter()
+            .collect()
     }
 
     #[test]
@@ -154,10 +189,18 @@ mod tests {
     #[test]
     fn times_are_sorted_and_in_their_slot() {
         let batch = batch(1);
-        let times = batch.column_by_name("timestamp").unwrap().as_primitive::<TimestampMicrosecondType>().values().to_vec();
+        let times = batch
+            .column_by_name("timestamp")
+            .unwrap()
+            .as_primitive::<TimestampMicrosecondType>()
+            .values()
+            .to_vec();
         assert!(times.is_sorted());
         assert!(times[0] >= FROM.0 && times[1_999] < TO.0);
-        assert!(events(1, 3, FROM, FROM).unwrap().num_rows() == 3, "an empty slot holds its first microsecond");
+        assert!(
+            events(1, 3, FROM, FROM).unwrap().num_rows() == 3,
+            "an empty slot holds its first microsecond"
+        );
     }
 
     #[test]
@@ -165,8 +208,15 @@ mod tests {
         let batch = batch(1);
         let ids: HashSet<_> = texts(&batch, "event_id").into_iter().flatten().collect();
         assert_eq!(ids.len(), 2_000);
-        assert!(ids.iter().all(|id| id.len() == 36 && id.as_bytes()[14] == b'4' && id.as_bytes()[19] >= b'8'));
-        for text in texts(&batch, "payload").into_iter().chain(texts(&batch, "metadata")).flatten() {
+        assert!(
+            ids.iter()
+                .all(|id| id.len() == 36 && id.as_bytes()[14] == b'4' && id.as_bytes()[19] >= b'8')
+        );
+        for text in texts(&batch, "payload")
+            .into_iter()
+            .chain(texts(&batch, "metadata"))
+            .flatten()
+        {
             serde_json::from_str::<serde_json::Value>(text).unwrap();
         }
     }
@@ -175,10 +225,21 @@ mod tests {
     fn the_mix_is_realistic() {
         let batch = batch(1);
         assert_eq!(KINDS.iter().map(|(_, weight)| weight).sum::<u32>(), 100);
-        assert_eq!(texts(&batch, "event_type").into_iter().flatten().collect::<HashSet<_>>().len(), 10);
+        assert_eq!(
+            texts(&batch, "event_type")
+                .into_iter()
+                .flatten()
+                .collect::<HashSet<_>>()
+                .len(),
+            10
+        );
         let nulls = batch.column_by_name("metadata").unwrap().null_count();
         assert!((800..1_200).contains(&nulls), "{nulls}");
-        let first = texts(&batch, "entity_id").into_iter().flatten().filter(|e| *e < "entity-00500").count();
+        let first = texts(&batch, "entity_id")
+            .into_iter()
+            .flatten()
+            .filter(|e| *e < "entity-00500")
+            .count();
         assert!(first > 400, "few entities have many events: {first}");
     }
 }

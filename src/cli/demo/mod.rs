@@ -27,7 +27,8 @@ use layout::{FileSpec, TenantSpec};
 /// Uploads on their way at once.
 const IN_FLIGHT: usize = 8;
 
-/// The newest event is a little old, so that none is in the future for a machine whose clock is behind.
+/// The newest event is a little old, so that none is in the future for a machine whose clock is
+/// behind.
 const LAG: TimeDelta = TimeDelta::minutes(1);
 
 /// What was written.
@@ -62,19 +63,34 @@ impl Written {
 pub fn plan(args: &DemoArgs, clock: &dyn Clock) -> Result<Vec<FileSpec>> {
     let end: DateTime<Utc> = args.end.unwrap_or_else(|| clock.now() - LAG);
     let tenants: Vec<TenantSpec> = layout::tenants(args)?;
-    Ok(tenants.iter().flat_map(|t| layout::files(t, args.seed, end)).collect())
+    Ok(tenants
+        .iter()
+        .flat_map(|t| layout::files(t, args.seed, end))
+        .collect())
 }
 
 /// Writes the files.
 ///
 /// # Errors
-/// [`Error::Usage`] where a tenant already has files and `force_add` is not given; else what the store says.
-pub async fn write(target: &OpenStore, files: Vec<FileSpec>, force_add: bool, bar: &ProgressBar) -> Result<DemoReport> {
+/// [`Error::Usage`] where a tenant already has files and `force_add` is not given; else what the
+/// store says.
+pub async fn write(
+    target: &OpenStore,
+    files: Vec<FileSpec>,
+    force_add: bool,
+    bar: &ProgressBar,
+) -> Result<DemoReport> {
     if !force_add {
         refuse_tenants_in_use(target, &files).await?;
     }
-    let mut report = DemoReport { schema_version: SCHEMA_VERSION, store: target.location.to_string(), ..DemoReport::default() };
-    let mut writes = stream::iter(files).map(|file| write_one(target, file)).buffer_unordered(IN_FLIGHT);
+    let mut report = DemoReport {
+        schema_version: SCHEMA_VERSION,
+        store: target.location.to_string(),
+        ..DemoReport::default()
+    };
+    let mut writes = stream::iter(files)
+        .map(|file| write_one(target, file))
+        .buffer_unordered(IN_FLIGHT);
     while let Some((tenant, written)) = writes.try_next().await? {
         report.tenants.entry(tenant).or_default().add(written);
         report.totals.add(written);
@@ -90,11 +106,17 @@ async fn refuse_tenants_in_use(target: &OpenStore, files: &[FileSpec]) -> Result
     for tenant in tenants {
         let prefix: Path = path(tenant)?;
         let first = target.store.list(Some(&prefix)).next().await;
-        match first.transpose().map_err(|e| Error::store(format!("cannot list {}", target.location.display(tenant)), e))? {
+        match first.transpose().map_err(|e| {
+            Error::store(
+                format!("cannot list {}", target.location.display(tenant)),
+                e,
+            )
+        })? {
             None => {}
             Some(found) => {
                 return Err(Error::Usage(format!(
-                    "tenant `{tenant}` already has files, {} among them: choose another --store or other --tenants, or pass --force-add to add to it",
+                    "tenant `{tenant}` already has files, {} among them: choose another --store \
+                     or other --tenants, or pass --force-add to add to it",
                     target.location.display(found.location.as_ref())
                 )));
             }
@@ -104,24 +126,46 @@ async fn refuse_tenants_in_use(target: &OpenStore, files: &[FileSpec]) -> Result
 }
 
 async fn write_one(target: &OpenStore, file: FileSpec) -> Result<(String, Written)> {
-    let FileSpec { tenant, key, rows, .. } = file.clone();
-    let encoded = tokio::task::spawn_blocking(move || encode(&file)).await.map_err(|e| Error::local("cannot make events", e))??;
-    let written = Written { files: 1, rows: rows as u64, bytes: encoded.len() as u64 };
-    let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-    match target.store.put_opts(&path(&key)?, encoded.into(), options).await {
+    let FileSpec {
+        tenant, key, rows, ..
+    } = file.clone();
+    let encoded = tokio::task::spawn_blocking(move || encode(&file))
+        .await
+        .map_err(|e| Error::local("cannot make events", e))??;
+    let written = Written {
+        files: 1,
+        rows: rows as u64,
+        bytes: encoded.len() as u64,
+    };
+    let options = PutOptions {
+        mode: PutMode::Create,
+        ..PutOptions::default()
+    };
+    match target
+        .store
+        .put_opts(&path(&key)?, encoded.into(), options)
+        .await
+    {
         Ok(_) => Ok((tenant.to_string(), written)),
-        Err(object_store::Error::AlreadyExists { .. }) => {
-            Err(Error::Usage(format!("{} is already there and nothing is overwritten: use another --seed or --end", target.location.display(&key))))
-        }
-        Err(e) => Err(Error::store(format!("cannot write {}", target.location.display(&key)), e)),
+        Err(object_store::Error::AlreadyExists { .. }) => Err(Error::Usage(format!(
+            "{} is already there and nothing is overwritten: use another --seed or --end",
+            target.location.display(&key)
+        ))),
+        Err(e) => Err(Error::store(
+            format!("cannot write {}", target.location.display(&key)),
+            e,
+        )),
     }
 }
 
 fn encode(file: &FileSpec) -> Result<Vec<u8>> {
     let failed = |e| Error::local("cannot encode events as Parquet", e);
     let batch = events::events(file.seed, file.rows, file.from, file.to)?;
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::new(events::schema()), Some(properties)).map_err(failed)?;
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::new(events::schema()), Some(properties))
+        .map_err(failed)?;
     writer.write(&batch).map_err(failed)?;
     writer.into_inner().map_err(failed)
 }
@@ -129,7 +173,12 @@ fn encode(file: &FileSpec) -> Result<Vec<u8>> {
 /// What was written and what to try next.
 pub fn render(report: &DemoReport, store_as_typed: &str) -> String {
     let tenant = |(name, w): (&String, &Written)| {
-        format!("  {name}: {} with {} events each, {}", plural(w.files, "file"), count(w.rows / w.files.max(1)), size(w.bytes))
+        format!(
+            "  {name}: {} with {} events each, {}",
+            plural(w.files, "file"),
+            count(w.rows / w.files.max(1)),
+            size(w.bytes)
+        )
     };
     let mut lines = vec![format!(
         "wrote {} with {} events ({}) to {}",
@@ -153,7 +202,11 @@ mod tests {
     use object_store::memory::InMemory;
 
     fn small() -> DemoArgs {
-        let Command::Demo(args) = Cli::parse_from(["icepack", "demo", "--files", "4", "--rows", "20"]).command else { panic!("not demo") };
+        let Command::Demo(args) =
+            Cli::parse_from(["icepack", "demo", "--files", "4", "--rows", "20"]).command
+        else {
+            panic!("not demo")
+        };
         args
     }
 
@@ -164,17 +217,36 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_written_is_what_was_planned_and_only_once() {
-        let target = OpenStore { store: Arc::new(InMemory::new()), location: Location::Memory, enclosing: Vec::new() };
-        let report = write(&target, planned(), false, &ProgressBar::hidden()).await.unwrap();
+        let target = OpenStore {
+            store: Arc::new(InMemory::new()),
+            location: Location::Memory,
+            enclosing: Vec::new(),
+        };
+        let report = write(&target, planned(), false, &ProgressBar::hidden())
+            .await
+            .unwrap();
         assert_eq!((report.totals.files, report.tenants["acme"].rows), (17, 80));
         let listed: Vec<_> = target.store.list(None).try_collect().await.unwrap();
         assert_eq!(listed.len(), 17);
-        assert_eq!(listed.iter().map(|o| o.size).sum::<u64>(), report.totals.bytes);
+        assert_eq!(
+            listed.iter().map(|o| o.size).sum::<u64>(),
+            report.totals.bytes
+        );
 
-        let again = write(&target, planned(), false, &ProgressBar::hidden()).await.unwrap_err();
-        assert!(again.exit_code() == 2 && again.to_string().contains("--force-add"), "{again}");
-        let over = write(&target, planned(), true, &ProgressBar::hidden()).await.unwrap_err();
-        assert!(over.to_string().contains("nothing is overwritten"), "{over}");
+        let again = write(&target, planned(), false, &ProgressBar::hidden())
+            .await
+            .unwrap_err();
+        assert!(
+            again.exit_code() == 2 && again.to_string().contains("--force-add"),
+            "{again}"
+        );
+        let over = write(&target, planned(), true, &ProgressBar::hidden())
+            .await
+            .unwrap_err();
+        assert!(
+            over.to_string().contains("nothing is overwritten"),
+            "{over}"
+        );
     }
 
     #[test]

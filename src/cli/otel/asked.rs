@@ -1,4 +1,5 @@
-//! What the environment asks for. The meaning of the variables is OpenTelemetry's; an empty one counts as unset.
+//! What the environment asks for. The meaning of the variables is OpenTelemetry's; an empty one
+//! counts as unset.
 
 use std::time::Duration;
 
@@ -28,23 +29,42 @@ pub enum Encoding {
 /// What this process's environment asks for; none where it does not ask, or asks for silence.
 ///
 /// # Errors
-/// Why that cannot be had, and what to set instead. Values are not repeated where they may hold a password.
+/// Why that cannot be had, and what to set instead. Values are not repeated where they may hold a
+/// password.
 pub fn of_process() -> Result<Option<Asked>, String> {
     of(|name| std::env::var(name).ok())
 }
 
 fn of(get: impl Fn(&str) -> Option<String>) -> Result<Option<Asked>, String> {
-    let get = |name: &str| get(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
+    let get = |name: &str| {
+        get(name)
+            .map(|v| v.trim().to_owned())
+            .filter(|v| !v.is_empty())
+    };
     // What is said for traces alone goes before what is said for all signals.
-    let either = |what: &str| [format!("OTEL_EXPORTER_OTLP_TRACES_{what}"), format!("OTEL_EXPORTER_OTLP_{what}")].into_iter().find_map(|n| Some((get(&n)?, n)));
-    let Some((endpoint, name)) = either("ENDPOINT") else { return Ok(None) };
+    let either = |what: &str| {
+        [
+            format!("OTEL_EXPORTER_OTLP_TRACES_{what}"),
+            format!("OTEL_EXPORTER_OTLP_{what}"),
+        ]
+        .into_iter()
+        .find_map(|n| Some((get(&n)?, n)))
+    };
+    let Some((endpoint, name)) = either("ENDPOINT") else {
+        return Ok(None);
+    };
     if get("OTEL_SDK_DISABLED").is_some_and(|v| v.eq_ignore_ascii_case("true")) {
         return Ok(None);
     }
     match get("OTEL_TRACES_EXPORTER").as_deref() {
         None | Some("otlp") => {}
         Some("none") => return Ok(None),
-        Some(other) => return Err(format!("OTEL_TRACES_EXPORTER: icepack has no exporter `{other}`: set otlp or none; no traces are sent")),
+        Some(other) => {
+            return Err(format!(
+                "OTEL_TRACES_EXPORTER: icepack has no exporter `{other}`: set otlp or none; no \
+                 traces are sent"
+            ));
+        }
     }
     let encoding = match either("PROTOCOL") {
         None => Encoding::Protobuf,
@@ -52,24 +72,40 @@ fn of(get: impl Fn(&str) -> Option<String>) -> Result<Option<Asked>, String> {
         Some((p, _)) if p == "http/json" => Encoding::Json,
         Some((p, name)) => {
             return Err(format!(
-                "{name}: icepack sends traces over HTTP and does not speak `{p}`: set http/protobuf or http/json, and the endpoint to the collector's port for HTTP, mostly 4318; no traces are sent"
+                "{name}: icepack sends traces over HTTP and does not speak `{p}`: set \
+                 http/protobuf or http/json, and the endpoint to the collector's port for HTTP, \
+                 mostly 4318; no traces are sent"
             ));
         }
     };
-    let endpoint = address(&endpoint, name.contains("_TRACES_")).ok_or_else(|| format!("{name} is no URL like http://collector:4318; no traces are sent"))?;
+    let endpoint = address(&endpoint, name.contains("_TRACES_")).ok_or_else(|| {
+        format!("{name} is no URL like http://collector:4318; no traces are sent")
+    })?;
     let timeout = match either("TIMEOUT") {
         None => TIMEOUT,
         Some((ms, name)) => {
-            let ms = ms.parse().map_err(|_| format!("{name}: `{ms}` is no number of milliseconds: set one like 10000; no traces are sent"))?;
+            let ms = ms.parse().map_err(|_| {
+                format!(
+                    "{name}: `{ms}` is no number of milliseconds: set one like 10000; no traces \
+                     are sent"
+                )
+            })?;
             Duration::from_millis(ms)
         }
     };
-    Ok(Some(Asked { endpoint, encoding, timeout }))
+    Ok(Some(Asked {
+        endpoint,
+        encoding,
+        timeout,
+    }))
 }
 
-/// An endpoint for traces is used as it is; one for all signals is where each has a path of its own.
+/// An endpoint for traces is used as it is; one for all signals is where each has a path of its
+/// own.
 fn address(endpoint: &str, for_traces: bool) -> Option<Url> {
-    let mut url = Url::parse(endpoint).ok().filter(|u| matches!(u.scheme(), "http" | "https") && u.host_str().is_some())?;
+    let mut url = Url::parse(endpoint)
+        .ok()
+        .filter(|u| matches!(u.scheme(), "http" | "https") && u.host_str().is_some())?;
     if !for_traces {
         let path = format!("{}/v1/traces", url.path().trim_end_matches('/'));
         url.set_path(&path);
@@ -82,7 +118,11 @@ mod tests {
     use super::*;
 
     fn asked(vars: &[(&str, &str)]) -> Result<Option<Asked>, String> {
-        of(|name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+        of(|name| {
+            vars.iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| (*v).to_owned())
+        })
     }
 
     fn endpoint(vars: &[(&str, &str)]) -> String {
@@ -94,7 +134,14 @@ mod tests {
     #[test]
     fn nothing_is_sent_unless_a_collector_is_named() {
         assert_eq!(asked(&[]), Ok(None));
-        assert_eq!(asked(&[("OTEL_SERVICE_NAME", "x"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), (ALL.0, " ")]), Ok(None));
+        assert_eq!(
+            asked(&[
+                ("OTEL_SERVICE_NAME", "x"),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+                (ALL.0, " ")
+            ]),
+            Ok(None)
+        );
         assert_eq!(asked(&[ALL, ("OTEL_SDK_DISABLED", "True")]), Ok(None));
         assert_eq!(asked(&[ALL, ("OTEL_TRACES_EXPORTER", "none")]), Ok(None));
     }
@@ -102,21 +149,54 @@ mod tests {
     #[test]
     fn what_is_said_for_traces_goes_first() {
         assert_eq!(endpoint(&[ALL]), "http://collector:4318/v1/traces");
-        assert_eq!(endpoint(&[(ALL.0, "https://collector/otlp/")]), "https://collector/otlp/v1/traces");
-        assert_eq!(endpoint(&[ALL, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces/in")]), "http://traces/in");
-        let both = [ALL, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "250")];
+        assert_eq!(
+            endpoint(&[(ALL.0, "https://collector/otlp/")]),
+            "https://collector/otlp/v1/traces"
+        );
+        assert_eq!(
+            endpoint(&[
+                ALL,
+                ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces/in")
+            ]),
+            "http://traces/in"
+        );
+        let both = [
+            ALL,
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "250"),
+        ];
         let both = asked(&both).unwrap().unwrap();
-        assert_eq!((both.encoding, both.timeout), (Encoding::Json, Duration::from_millis(250)));
+        assert_eq!(
+            (both.encoding, both.timeout),
+            (Encoding::Json, Duration::from_millis(250))
+        );
         let plain = asked(&[ALL]).unwrap().unwrap();
-        assert_eq!((plain.encoding, plain.timeout), (Encoding::Protobuf, TIMEOUT));
+        assert_eq!(
+            (plain.encoding, plain.timeout),
+            (Encoding::Protobuf, TIMEOUT)
+        );
     }
 
     #[test]
     fn what_cannot_be_had_is_said_and_no_password_with_it() {
         let grpc = asked(&[ALL, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]).unwrap_err();
-        assert!(grpc.contains("OTEL_EXPORTER_OTLP_PROTOCOL") && grpc.contains("set http/protobuf") && grpc.contains("4318"), "{grpc}");
-        assert!(asked(&[ALL, ("OTEL_TRACES_EXPORTER", "zipkin")]).unwrap_err().contains("set otlp or none"));
-        assert!(asked(&[ALL, ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s")]).unwrap_err().contains("milliseconds"));
+        assert!(
+            grpc.contains("OTEL_EXPORTER_OTLP_PROTOCOL")
+                && grpc.contains("set http/protobuf")
+                && grpc.contains("4318"),
+            "{grpc}"
+        );
+        assert!(
+            asked(&[ALL, ("OTEL_TRACES_EXPORTER", "zipkin")])
+                .unwrap_err()
+                .contains("set otlp or none")
+        );
+        assert!(
+            asked(&[ALL, ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s")])
+                .unwrap_err()
+                .contains("milliseconds")
+        );
         let odd = asked(&[(ALL.0, "me:hunter2@collector:4318")]).unwrap_err();
         assert!(odd.contains(ALL.0) && !odd.contains("hunter2"), "{odd}");
     }

@@ -30,7 +30,10 @@ impl LastFailure {
 
     /// In a few words.
     pub fn get(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -39,19 +42,34 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Local`] where there can be no client.
-    pub fn new(runtime: &Handle, timeout: Duration, last_failure: std::sync::Arc<LastFailure>) -> Result<Self> {
+    pub fn new(
+        runtime: &Handle,
+        timeout: Duration,
+        last_failure: std::sync::Arc<LastFailure>,
+    ) -> Result<Self> {
         // The first choice of a process stands; this is the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).build();
+        let http = reqwest::Client::builder()
+            .timeout(timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .build();
         let http = http.map_err(|e| Error::local("cannot make an HTTP client for traces", e))?;
-        Ok(Self { http, runtime: runtime.clone(), last_failure })
+        Ok(Self {
+            http,
+            runtime: runtime.clone(),
+            last_failure,
+        })
     }
 }
 
 #[async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let sent = self.runtime.spawn(post(self.http.clone(), request)).await.unwrap_or_else(|e| Err(e.to_string()));
+        let sent = self
+            .runtime
+            .spawn(post(self.http.clone(), request))
+            .await
+            .unwrap_or_else(|e| Err(e.to_string()));
         self.last_failure.set(sent.as_ref().err().cloned());
         Ok(sent?)
     }
@@ -59,7 +77,10 @@ impl HttpClient for Client {
 
 async fn post(http: reqwest::Client, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
     let (parts, body) = request.into_parts();
-    let request = http.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body);
+    let request = http
+        .request(parts.method, parts.uri.to_string())
+        .headers(parts.headers)
+        .body(body);
     let mut reply = request.send().await.map_err(why)?;
     let mut answer = Vec::new();
     while let Some(chunk) = reply.chunk().await.map_err(why)? {
@@ -79,5 +100,9 @@ fn why(error: reqwest::Error) -> String {
     let error = error.without_url();
     let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
     let last = causes.last().map_or_else(String::new, ToString::to_string);
-    if error.is_timeout() { "it does not answer in time".to_owned() } else { last }
+    if error.is_timeout() {
+        "it does not answer in time".to_owned()
+    } else {
+        last
+    }
 }

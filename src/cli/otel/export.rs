@@ -38,23 +38,49 @@ impl Traces {
     /// # Errors
     /// Why there are none although they were asked for.
     pub fn start(runtime: &Handle) -> Result<Option<Self>, String> {
-        let Some(asked) = asked::of_process()? else { return Ok(None) };
-        let luck = Arc::new(Luck { endpoint: shown(&asked.endpoint), port: asked.endpoint.port(), last: Arc::default(), warned: AtomicBool::new(false) });
-        let exporter = Told { inner: exporter(&asked, runtime, &luck)?, luck: Arc::clone(&luck) };
-        let provider = SdkTracerProvider::builder().with_resource(resource()).with_batch_exporter(exporter).build();
-        Ok(Some(Self { provider, luck, parent: parent() }))
+        let Some(asked) = asked::of_process()? else {
+            return Ok(None);
+        };
+        let luck = Arc::new(Luck {
+            endpoint: shown(&asked.endpoint),
+            port: asked.endpoint.port(),
+            last: Arc::default(),
+            warned: AtomicBool::new(false),
+        });
+        let exporter = Told {
+            inner: exporter(&asked, runtime, &luck)?,
+            luck: Arc::clone(&luck),
+        };
+        let provider = SdkTracerProvider::builder()
+            .with_resource(resource())
+            .with_batch_exporter(exporter)
+            .build();
+        Ok(Some(Self {
+            provider,
+            luck,
+            parent: parent(),
+        }))
     }
 
     /// Takes the spans of passes, and of what is logged within them the warnings and errors.
     pub fn layer<S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync>(&self) -> Spans<S> {
         let tracer = self.provider.tracer("icepack");
-        // The parent is the span around a span, whatever thread it is on. Where the code is says nothing about a pass.
-        let layer = tracing_opentelemetry::layer().with_tracer(tracer).with_context_activation(false);
-        let layer = layer.with_location(false).with_threads(false).with_target(false).with_level(false).with_tracked_inactivity(false);
+        // The parent is the span around a span, whatever thread it is on. Where the code is says
+        // nothing about a pass.
+        let layer = tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_context_activation(false);
+        let layer = layer
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_level(false)
+            .with_tracked_inactivity(false);
         layer.with_filter(filter_fn(belongs)).boxed()
     }
 
-    /// While the guard lives, spans that begin on this thread without one around them are children of what started this program.
+    /// While the guard lives, spans that begin on this thread without one around them are children
+    /// of what started this program.
     pub fn attach(&self) -> ContextGuard {
         self.parent.clone().attach()
     }
@@ -68,26 +94,43 @@ impl Traces {
     /// Sends what there is, waits for that until `limit`, and ends.
     pub async fn finish(&self, limit: Duration) {
         let provider = self.provider.clone();
-        let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(limit)).await;
+        let ended =
+            tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(limit)).await;
         if !matches!(ended, Ok(Ok(()))) {
-            self.luck.failed(&format!("the last spans were not taken within {} s", limit.as_secs_f64()));
+            self.luck.failed(&format!(
+                "the last spans were not taken within {} s",
+                limit.as_secs_f64()
+            ));
         }
     }
 }
 
 fn belongs(metadata: &Metadata<'_>) -> bool {
-    metadata.target().starts_with("icepack") && (metadata.is_span() || *metadata.level() <= Level::WARN)
+    metadata.target().starts_with("icepack")
+        && (metadata.is_span() || *metadata.level() <= Level::WARN)
 }
 
-fn exporter(asked: &Asked, runtime: &Handle, luck: &Luck) -> Result<opentelemetry_otlp::SpanExporter, String> {
-    let client = Client::new(runtime, asked.timeout, Arc::clone(&luck.last)).map_err(|e| format!("{e}; no traces are sent"))?;
+fn exporter(
+    asked: &Asked,
+    runtime: &Handle,
+    luck: &Luck,
+) -> Result<opentelemetry_otlp::SpanExporter, String> {
+    let client = Client::new(runtime, asked.timeout, Arc::clone(&luck.last))
+        .map_err(|e| format!("{e}; no traces are sent"))?;
     let protocol = match asked.encoding {
         Encoding::Protobuf => Protocol::HttpBinary,
         Encoding::Json => Protocol::HttpJson,
     };
     // Headers are read from the environment by the exporter.
-    let builder = opentelemetry_otlp::SpanExporter::builder().with_http().with_http_client(client).with_protocol(protocol).with_timeout(asked.timeout);
-    builder.with_endpoint(asked.endpoint.as_str()).build().map_err(|_| format!("{} cannot be sent to; no traces are sent", luck.endpoint))
+    let builder = opentelemetry_otlp::SpanExporter::builder()
+        .with_http()
+        .with_http_client(client)
+        .with_protocol(protocol)
+        .with_timeout(asked.timeout);
+    builder
+        .with_endpoint(asked.endpoint.as_str())
+        .build()
+        .map_err(|_| format!("{} cannot be sent to; no traces are sent", luck.endpoint))
 }
 
 /// Who sends: what the environment says, and this program's name and version where it says nothing.
@@ -99,15 +142,19 @@ fn resource() -> Resource {
         builder = builder.with_service_name("icepack");
     }
     if said("service.version").is_none() {
-        builder = builder.with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+        builder =
+            builder.with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     }
     builder.build()
 }
 
 /// `TRACEPARENT` and `TRACESTATE`, as W3C's header would say it.
 fn parent() -> Context {
-    let given = ["traceparent", "tracestate"].into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name.to_uppercase()).ok()?)));
-    TraceContextPropagator::new().extract_with_context(&Context::new(), &given.collect::<HashMap<_, _>>())
+    let given = ["traceparent", "tracestate"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), std::env::var(name.to_uppercase()).ok()?)));
+    TraceContextPropagator::new()
+        .extract_with_context(&Context::new(), &given.collect::<HashMap<_, _>>())
 }
 
 /// Whether spans arrive. That they do not is said once, and again only if they did in between.
@@ -125,9 +172,14 @@ impl Luck {
             return;
         }
         let why = self.last.get().unwrap_or_else(|| why.to_owned());
-        let hint = if self.port == Some(4317) { " (4317 is mostly for gRPC, and 4318 for HTTP)" } else { "" };
+        let hint = if self.port == Some(4317) {
+            " (4317 is mostly for gRPC, and 4318 for HTTP)"
+        } else {
+            ""
+        };
         tracing::warn!(
-            "cannot send traces to {}: {why}; no pass is the worse for it; check OTEL_EXPORTER_OTLP_ENDPOINT{hint}, or set OTEL_TRACES_EXPORTER=none",
+            "cannot send traces to {}: {why}; no pass is the worse for it; check \
+             OTEL_EXPORTER_OTLP_ENDPOINT{hint}, or set OTEL_TRACES_EXPORTER=none",
             self.endpoint
         );
     }

@@ -1,5 +1,6 @@
-//! Traces of passes, sent over OTLP/HTTP where the standard `OTEL_*` variables name a collector. The library makes the spans; here they leave. A collector that
-//! is away or slow is worth one warning and a few seconds at the end of the process, never a pass.
+//! Traces of passes, sent over OTLP/HTTP where the standard `OTEL_*` variables name a collector.
+//! The library makes the spans; here they leave. A collector that is away or slow is worth one
+//! warning and a few seconds at the end of the process, never a pass.
 
 mod asked;
 #[cfg(feature = "otel")]
@@ -19,7 +20,8 @@ use tracing_subscriber::Layer;
 /// What is still to be sent when a command is done gets so long.
 pub const LAST_WORD: Duration = Duration::from_secs(5);
 
-/// The same for a service, which a signal ends within 10 s: its last pass may have taken eight of them.
+/// The same for a service, which a signal ends within 10 s: its last pass may have taken eight of
+/// them.
 pub const LAST_WORD_OF_SERVICE: Duration = Duration::from_millis(1_500);
 
 /// A layer of the program's subscriber.
@@ -40,7 +42,11 @@ mod without {
         pub fn start(_: &tokio::runtime::Handle) -> Result<Option<Self>, String> {
             match asked::of_process() {
                 Ok(None) => Ok(None),
-                Ok(Some(_)) => Err("traces are asked for, but this icepack was built without the feature `otel`: none are sent".to_owned()),
+                Ok(Some(_)) => Err(
+                    "traces are asked for, but this icepack was built without the feature `otel`: \
+                     none are sent"
+                        .to_owned(),
+                ),
                 Err(why) => Err(why),
             }
         }

@@ -9,7 +9,10 @@ use icepack::settings::{Settings, Source};
 
 /// A row for each setting.
 pub fn table(settings: &Settings, style: Style) -> String {
-    let mut grid = Grid::default().words("setting").words("value").prose("from");
+    let mut grid = Grid::default()
+        .words("setting")
+        .words("value")
+        .prose("from");
     for (path, value, source) in settings.all() {
         grid.row([path.into(), value.text.into(), source.to_string().into()]);
     }
@@ -43,24 +46,54 @@ mod tests {
     fn settings() -> Settings {
         let env = Environment::new([("ICEPACK_MEMORY_LIMIT".to_owned(), "1GiB".to_owned())]);
         let file = Some(("some.toml".into(), "\nstore = \"/data\"".to_owned()));
-        Settings::resolve(&Layers { file, env, flags: Vec::new() }).unwrap()
+        Settings::resolve(&Layers {
+            file,
+            env,
+            flags: Vec::new(),
+        })
+        .unwrap()
     }
 
     #[test]
     fn each_value_has_its_origin() {
         let text = table(&settings(), Style::default());
-        let line = |start: &str| text.lines().find(|l| l.starts_with(start)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        let line = |start: &str| {
+            text.lines()
+                .find(|l| l.starts_with(start))
+                .unwrap()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         assert_eq!(line("store "), "store /data some.toml:2");
-        assert_eq!(line("memory_limit "), "memory_limit 1GiB environment ICEPACK_MEMORY_LIMIT");
-        assert_eq!(line("retention.tenants.system "), "retention.tenants.system forever default", "it is built in, and there is no archive");
+        assert_eq!(
+            line("memory_limit "),
+            "memory_limit 1GiB environment ICEPACK_MEMORY_LIMIT"
+        );
+        assert_eq!(
+            line("retention.tenants.system "),
+            "retention.tenants.system forever default",
+            "it is built in, and there is no archive"
+        );
     }
 
     #[test]
     fn the_document_has_numbers() {
         let document = document(&settings());
-        let find = |name: &str| document["settings"].as_array().unwrap().iter().find(|s| s["setting"] == name).unwrap().clone();
+        let find = |name: &str| {
+            document["settings"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|s| s["setting"] == name)
+                .unwrap()
+                .clone()
+        };
         assert_eq!(find("memory_limit")["value"], 1 << 30);
-        assert_eq!(find("store")["source"], json!({ "kind": "file", "path": "some.toml", "line": 2 }));
+        assert_eq!(
+            find("store")["source"],
+            json!({ "kind": "file", "path": "some.toml", "line": 2 })
+        );
         assert_eq!(find("compaction.max_raw_age")["value"], 86_400);
         assert_eq!(find("retention.default_ttl")["value"], "forever");
         assert_eq!(find("archive.url")["value"], Value::Null);

@@ -15,7 +15,11 @@ pub fn exit_code(report: &DoctorReport) -> u8 {
 }
 
 fn worst(report: &DoctorReport) -> Option<Health> {
-    report.checks.iter().map(|c| c.health).max_by_key(|h| rank(*h))
+    report
+        .checks
+        .iter()
+        .map(|c| c.health)
+        .max_by_key(|h| rank(*h))
 }
 
 fn rank(health: Health) -> u8 {
@@ -29,10 +33,20 @@ fn rank(health: Health) -> u8 {
 
 /// A row for each probe, and the conclusion.
 pub fn doctor(report: &DoctorReport, style: Style) -> String {
-    let mut grid = Grid::default().words("target").words("probe").words("result").prose("detail").if_any();
+    let mut grid = Grid::default()
+        .words("target")
+        .words("probe")
+        .words("result")
+        .prose("detail")
+        .if_any();
     for c in &report.checks {
         let (word, tone) = health(c.health);
-        grid.row([c.target.as_str().into(), c.name.as_str().into(), Cell::toned(word, Some(tone)), c.detail.as_str().into()]);
+        grid.row([
+            c.target.as_str().into(),
+            c.name.as_str().into(),
+            Cell::toned(word, Some(tone)),
+            c.detail.as_str().into(),
+        ]);
     }
     let conclusion = match worst(report) {
         Some(Health::Unsafe) => "not safe to use: icepack refuses to run here",
@@ -41,7 +55,11 @@ pub fn doctor(report: &DoctorReport, style: Style) -> String {
         Some(Health::Good) => "fit for use",
         None => "nothing was probed",
     };
-    if grid.is_empty() { conclusion.to_owned() } else { format!("{}\n{conclusion}", grid.draw(style)) }
+    if grid.is_empty() {
+        conclusion.to_owned()
+    } else {
+        format!("{}\n{conclusion}", grid.draw(style))
+    }
 }
 
 fn health(health: Health) -> (&'static str, Tone) {
@@ -56,8 +74,15 @@ fn health(health: Health) -> (&'static str, Tone) {
 /// The line on stderr where the exit code is not 0.
 pub fn verdict(report: &DoctorReport) -> Option<String> {
     let is_bad = |c: &&Check| matches!(c.health, Health::Bad | Health::Unsafe);
-    let first = report.checks.iter().filter(is_bad).max_by_key(|c| rank(c.health))?;
-    Some(format!("{}: {}: {}", first.target, first.name, first.detail))
+    let first = report
+        .checks
+        .iter()
+        .filter(is_bad)
+        .max_by_key(|c| rank(c.health))?;
+    Some(format!(
+        "{}: {}: {}",
+        first.target, first.name, first.detail
+    ))
 }
 
 #[cfg(test)]
@@ -66,8 +91,16 @@ mod tests {
     use icepack::model::report::SCHEMA_VERSION;
 
     fn report(healths: &[Health]) -> DoctorReport {
-        let check = |health: &Health| Check { target: "store".into(), name: "conditional create".into(), health: *health, detail: "seen".into() };
-        DoctorReport { schema_version: SCHEMA_VERSION, checks: healths.iter().map(check).collect() }
+        let check = |health: &Health| Check {
+            target: "store".into(),
+            name: "conditional create".into(),
+            health: *health,
+            detail: "seen".into(),
+        };
+        DoctorReport {
+            schema_version: SCHEMA_VERSION,
+            checks: healths.iter().map(check).collect(),
+        }
     }
 
     #[test]
@@ -82,6 +115,9 @@ mod tests {
     #[test]
     fn the_conclusion_is_said() {
         let text = doctor(&report(&[Health::Good]), Style::default());
-        assert!(text.contains("conditional create  good") && text.ends_with("\nfit for use"), "{text}");
+        assert!(
+            text.contains("conditional create  good") && text.ends_with("\nfit for use"),
+            "{text}"
+        );
     }
 }

@@ -16,12 +16,22 @@ pub fn tenant(plan: &Plan, style: Style) -> Option<String> {
     if let Some(expiry) = &plan.expiry {
         lines.add("expires:", expires(expiry));
         if expiry.is_too_much() {
-            let limit = format!("run would refuse this: more than {}% (retention.max_expire_percent)", expiry.max_percent);
+            let limit = format!(
+                "run would refuse this: more than {}% (retention.max_expire_percent)",
+                expiry.max_percent
+            );
             lines.toned("refused:", limit, Tone::Bad);
         }
         if expiry.files_unknown > 0 {
             let files = plural(expiry.files_unknown, "raw file");
-            lines.toned("unknown:", format!("{files} without readable times in the footer: what expires of them is not counted"), Tone::Notable);
+            lines.toned(
+                "unknown:",
+                format!(
+                    "{files} without readable times in the footer: what expires of them is not \
+                     counted"
+                ),
+                Tone::Notable,
+            );
         }
     }
     if let Some(estimate) = plan.estimate.as_ref().filter(|_| !plan.groups.is_empty()) {
@@ -32,11 +42,27 @@ pub fn tenant(plan: &Plan, style: Style) -> Option<String> {
 
 fn add_estimate(lines: &mut Lines, estimate: &Estimate) {
     if estimate.objects.count > 0 {
-        let class = estimate.cost.as_ref().and_then(|c| c.storage_class.as_deref());
+        let class = estimate
+            .cost
+            .as_ref()
+            .and_then(|c| c.storage_class.as_deref());
         lines.add("archive:", objects(&estimate.objects, class));
     }
-    lines.add("requests:", requests(&estimate.requests, estimate.cost.as_ref().map(|c| Amount(c.requests_once, &c.currency))));
-    if let Some(cost) = estimate.cost.as_ref().filter(|c| c.keeping_per_month > 0.0 || c.archived_per_month > 0.0) {
+    lines.add(
+        "requests:",
+        requests(
+            &estimate.requests,
+            estimate
+                .cost
+                .as_ref()
+                .map(|c| Amount(c.requests_once, &c.currency)),
+        ),
+    );
+    if let Some(cost) = estimate
+        .cost
+        .as_ref()
+        .filter(|c| c.keeping_per_month > 0.0 || c.archived_per_month > 0.0)
+    {
         lines.add("a month:", a_month(cost));
     }
     for warning in &estimate.warnings {
@@ -48,18 +74,45 @@ fn add_estimate(lines: &mut Lines, estimate: &Estimate) {
 pub fn totals(t: &Totals, prices: &Prices, is_billed: bool, style: Style) -> Option<String> {
     let mut lines = Lines::default();
     if t.rows_with_ttl > 0 {
-        lines.add("expires:", share(t.rows_expiring, t.rows_with_ttl, t.bytes_expiring));
+        lines.add(
+            "expires:",
+            share(t.rows_expiring, t.rows_with_ttl, t.bytes_expiring),
+        );
     }
     if t.archive_objects > 0 {
-        lines.add("archive:", format!("{}, {}", plural(t.archive_objects, "object"), size(t.archive_bytes)));
+        lines.add(
+            "archive:",
+            format!(
+                "{}, {}",
+                plural(t.archive_objects, "object"),
+                size(t.archive_bytes)
+            ),
+        );
     }
     let amount = |amount| Amount(amount, &prices.currency);
-    lines.add("requests:", requests(&t.requests, Some(amount(t.requests_once))));
+    lines.add(
+        "requests:",
+        requests(&t.requests, Some(amount(t.requests_once))),
+    );
     if t.keeping_per_month > 0.0 || t.archived_per_month > 0.0 {
-        lines.add("a month:", compared(amount(t.keeping_per_month), amount(t.archived_per_month), t.saved_per_month, t.archive_objects > 0));
+        lines.add(
+            "a month:",
+            compared(
+                amount(t.keeping_per_month),
+                amount(t.archived_per_month),
+                t.saved_per_month,
+                t.archive_objects > 0,
+            ),
+        );
     }
     let whose = if is_billed { "" } else { "as if on S3: " };
-    lines.add("prices:", format!("{whose}those of {}, {} ({}); put yours into [prices]", prices.region, prices.date, prices.source));
+    lines.add(
+        "prices:",
+        format!(
+            "{whose}those of {}, {} ({}); put yours into [prices]",
+            prices.region, prices.date, prices.source
+        ),
+    );
     lines.draw(style)
 }
 
@@ -72,7 +125,13 @@ fn share(expiring: u64, rows: u64, bytes: u64) -> String {
     if expiring == 0 {
         return format!("nothing of {}", plural(rows, "row"));
     }
-    format!("about {} of {} ({}), {}", count(expiring), plural(rows, "row"), percent(expiring, rows), size(bytes))
+    format!(
+        "about {} of {} ({}), {}",
+        count(expiring),
+        plural(rows, "row"),
+        percent(expiring, rows),
+        size(bytes)
+    )
 }
 
 /// With one decimal, and never 0 or 100 where it is not.
@@ -87,25 +146,55 @@ fn percent(part: u64, whole: u64) -> String {
 
 fn objects(o: &Objects, class: Option<&str>) -> String {
     let class = class.map(|c| format!(" in {c}")).unwrap_or_default();
-    let sizes = if o.smallest_bytes == o.largest_bytes { size(o.largest_bytes) } else { format!("{} to {}", size(o.smallest_bytes), size(o.largest_bytes)) };
-    let each = if o.count > 1 { format!("{sizes} each, {} together", size(o.bytes)) } else { sizes };
+    let sizes = if o.smallest_bytes == o.largest_bytes {
+        size(o.largest_bytes)
+    } else {
+        format!("{} to {}", size(o.smallest_bytes), size(o.largest_bytes))
+    };
+    let each = if o.count > 1 {
+        format!("{sizes} each, {} together", size(o.bytes))
+    } else {
+        sizes
+    };
     format!("{}{class}: {each}", plural(o.count, "object"))
 }
 
 fn requests(r: &Requests, cost: Option<Amount<'_>>) -> String {
-    let kinds = [(r.get, "get"), (r.put, "put"), (r.copy, "copy"), (r.head, "head"), (r.list, "list"), (r.delete, "delete")];
-    let parts: Vec<String> = kinds.iter().filter(|(n, _)| *n > 0).map(|(n, kind)| format!("{} {kind}", count(*n))).collect();
+    let kinds = [
+        (r.get, "get"),
+        (r.put, "put"),
+        (r.copy, "copy"),
+        (r.head, "head"),
+        (r.list, "list"),
+        (r.delete, "delete"),
+    ];
+    let parts: Vec<String> = kinds
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, kind)| format!("{} {kind}", count(*n)))
+        .collect();
     let cost = cost.map(|c| format!(", {c} once")).unwrap_or_default();
     format!("about {} ({}){cost}", count(r.total()), parts.join(", "))
 }
 
 fn a_month(cost: &Cost) -> String {
     let amount = |a| Amount(a, &cost.currency);
-    let compared = compared(amount(cost.keeping_per_month), amount(cost.archived_per_month), cost.saved_per_month, cost.storage_class.is_some());
+    let compared = compared(
+        amount(cost.keeping_per_month),
+        amount(cost.archived_per_month),
+        cost.saved_per_month,
+        cost.storage_class.is_some(),
+    );
     let paid = cost
         .break_even_months
         .filter(|m| cost.archiving_once > 0.0 && *m > 0.0)
-        .map(|m| format!("; archiving costs {} once, paid back {}", amount(cost.archiving_once), after(m)));
+        .map(|m| {
+            format!(
+                "; archiving costs {} once, paid back {}",
+                amount(cost.archiving_once),
+                after(m)
+            )
+        });
     compared + &paid.unwrap_or_default()
 }
 
@@ -166,7 +255,16 @@ mod tests {
 
     #[test]
     fn shares_are_never_rounded_to_nothing() {
-        assert_eq!([percent(1, 100_000), percent(1, 1_000), percent(999, 1_000), percent(1, 2), percent(5, 5)], ["under 0.1%", "0.1%", "99.9%", "50%", "100%"]);
+        assert_eq!(
+            [
+                percent(1, 100_000),
+                percent(1, 1_000),
+                percent(999, 1_000),
+                percent(1, 2),
+                percent(5, 5)
+            ],
+            ["under 0.1%", "0.1%", "99.9%", "50%", "100%"]
+        );
         assert_eq!(share(0, 1, 0), "nothing of 1 row");
     }
 
@@ -175,7 +273,15 @@ mod tests {
         let told = [0.01, 0.4, 2.0, 7.2, 23.9, 30.0, 100_000.0].map(after);
         assert_eq!(
             told,
-            ["within a day", "after 12 days", "after 60 days", "after 8 months", "after 24 months", "after 3 years", "after more than a hundred years"]
+            [
+                "within a day",
+                "after 12 days",
+                "after 60 days",
+                "after 8 months",
+                "after 24 months",
+                "after 3 years",
+                "after more than a hundred years"
+            ]
         );
     }
 }

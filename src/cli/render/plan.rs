@@ -36,7 +36,12 @@ pub fn plan(report: &PlanReport, view: View<'_>) -> String {
     if report.plans.iter().any(|p| !p.groups.is_empty()) {
         parts.push(overview::table(report, view));
     }
-    parts.extend(report.root.ignored_line().map(|line| format!("in the root of the store, of no tenant and not taken: {line}")));
+    parts.extend(
+        report
+            .root
+            .ignored_line()
+            .map(|line| format!("in the root of the store, of no tenant and not taken: {line}")),
+    );
     parts.push(summary(report, view));
     parts.join("\n\n")
 }
@@ -56,14 +61,28 @@ fn summary(report: &PlanReport, view: View<'_>) -> String {
         plural(t.files_in, "file"),
         size(t.bytes_in)
     );
-    let estimate = estimate::totals(&t, &report.prices, view.is_billed, view.style).filter(|_| t.requests.total() > 0);
-    [Some(sum), estimate].into_iter().flatten().collect::<Vec<_>>().join("\n")
+    let estimate = estimate::totals(&t, &report.prices, view.is_billed, view.style)
+        .filter(|_| t.requests.total() > 0);
+    [Some(sum), estimate]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn tenant(plan: &Plan, view: View<'_>) -> String {
     let t = Totals::of(plan);
-    let todo = if t.groups == 0 { "nothing to do".to_owned() } else { plural(t.groups, "group") };
-    let mut lines = vec![format!("{}: {}, {}; {todo}", plan.tenant, plural(t.raw_files, "raw file"), size(t.raw_bytes))];
+    let todo = if t.groups == 0 {
+        "nothing to do".to_owned()
+    } else {
+        plural(t.groups, "group")
+    };
+    let mut lines = vec![format!(
+        "{}: {}, {}; {todo}",
+        plan.tenant,
+        plural(t.raw_files, "raw file"),
+        size(t.raw_bytes)
+    )];
     lines.push(format!("  {}", retention(plan, view.archive)));
     lines.extend(estimate::tenant(plan, view.style));
     if t.groups > 0 {
@@ -72,7 +91,11 @@ fn tenant(plan: &Plan, view: View<'_>) -> String {
     if !plan.skipped.is_empty() {
         lines.push(format!("  left alone: {}", left_alone(plan)));
     }
-    lines.extend(plan.left_alone.ignored_line().map(|line| format!("  no input: {line}")));
+    lines.extend(
+        plan.left_alone
+            .ignored_line()
+            .map(|line| format!("  no input: {line}")),
+    );
     if view.explain.is_some_and(|e| e.takes(&plan.tenant)) {
         lines.push(files(plan, view.style));
     }
@@ -80,13 +103,24 @@ fn tenant(plan: &Plan, view: View<'_>) -> String {
 }
 
 fn retention(plan: &Plan, archive: Option<&str>) -> String {
-    let Some(cutoff) = plan.cutoff else { return "rows are kept for ever".to_owned() };
-    let fate = archive.map_or_else(|| "are dropped: there is no archive".to_owned(), |to| format!("go to {to}"));
+    let Some(cutoff) = plan.cutoff else {
+        return "rows are kept for ever".to_owned();
+    };
+    let fate = archive.map_or_else(
+        || "are dropped: there is no archive".to_owned(),
+        |to| format!("go to {to}"),
+    );
     format!("rows before {} {fate}", second(cutoff.to_datetime()))
 }
 
 fn groups(groups: &[Group], style: Style) -> String {
-    let mut grid = Grid::default().indented(2).numbers("group").words("kind").numbers("files").numbers("bytes").prose("why");
+    let mut grid = Grid::default()
+        .indented(2)
+        .numbers("group")
+        .words("kind")
+        .numbers("files")
+        .numbers("bytes")
+        .prose("why");
     for (n, group) in groups.iter().enumerate() {
         grid.row([
             count(n as u64 + 1).into(),
@@ -112,8 +146,15 @@ fn left_alone(plan: &Plan) -> String {
     for skipped in &plan.skipped {
         *by_reason.entry(short(&skipped.reason)).or_default() += 1;
     }
-    let parts: Vec<String> = by_reason.iter().map(|(why, n)| format!("{} {why}", count(*n))).collect();
-    format!("{} ({})", plural(plan.skipped.len() as u64, "file"), parts.join(", "))
+    let parts: Vec<String> = by_reason
+        .iter()
+        .map(|(why, n)| format!("{} {why}", count(*n)))
+        .collect();
+    format!(
+        "{} ({})",
+        plural(plan.skipped.len() as u64, "file"),
+        parts.join(", ")
+    )
 }
 
 fn short(reason: &SkipReason) -> String {
@@ -122,8 +163,18 @@ fn short(reason: &SkipReason) -> String {
         SkipReason::Large => "not small".to_owned(),
         SkipReason::Young => "too young".to_owned(),
         SkipReason::Finished => "finished".to_owned(),
-        SkipReason::ExpiredWaiting { have_bytes, need_bytes, at_most_s, .. } => {
-            format!("expired, waiting for an archive object: {} of {}, at most {} more", size(*have_bytes), size(*need_bytes), about(*at_most_s))
+        SkipReason::ExpiredWaiting {
+            have_bytes,
+            need_bytes,
+            at_most_s,
+            ..
+        } => {
+            format!(
+                "expired, waiting for an archive object: {} of {}, at most {} more",
+                size(*have_bytes),
+                size(*need_bytes),
+                about(*at_most_s)
+            )
         }
         SkipReason::Undatable { column } => format!("without `{column}`, never expires"),
         SkipReason::Quarantined { .. } => "quarantined".to_owned(),
@@ -136,7 +187,12 @@ fn short(reason: &SkipReason) -> String {
 }
 
 fn files(plan: &Plan, style: Style) -> String {
-    let mut grid = Grid::default().indented(2).words("file").numbers("bytes").words("decision").prose("why");
+    let mut grid = Grid::default()
+        .indented(2)
+        .words("file")
+        .numbers("bytes")
+        .words("decision")
+        .prose("why");
     for (n, group) in plan.groups.iter().enumerate() {
         for input in &group.inputs {
             grid.row([
@@ -148,9 +204,18 @@ fn files(plan: &Plan, style: Style) -> String {
         }
     }
     for skipped in &plan.skipped {
-        grid.row([skipped.key.as_str().into(), size(skipped.size).into(), "left alone".into(), skipped.reason.to_string().into()]);
+        grid.row([
+            skipped.key.as_str().into(),
+            size(skipped.size).into(),
+            "left alone".into(),
+            skipped.reason.to_string().into(),
+        ]);
     }
-    if grid.is_empty() { "  no files".to_owned() } else { grid.draw(style) }
+    if grid.is_empty() {
+        "  no files".to_owned()
+    } else {
+        grid.draw(style)
+    }
 }
 
 #[cfg(test)]
@@ -170,11 +235,21 @@ mod tests {
     use serde_json::json;
 
     fn input(key: &str, size: u64) -> PlannedInput {
-        PlannedInput { key: key.to_owned(), size, etag: None, stats: None, id: None }
+        PlannedInput {
+            key: key.to_owned(),
+            size,
+            etag: None,
+            stats: None,
+            id: None,
+        }
     }
 
     fn skipped(key: &str, reason: SkipReason) -> Skipped {
-        Skipped { key: key.to_owned(), size: 1 << 20, reason }
+        Skipped {
+            key: key.to_owned(),
+            size: 1 << 20,
+            reason,
+        }
     }
 
     fn acme() -> Plan {
@@ -184,14 +259,31 @@ mod tests {
             now: DateTime::UNIX_EPOCH,
             cutoff: Some(Micros(1_777_297_507_000_000)),
             groups: vec![Group {
-                inputs: vec![input("acme/a.parquet", 1 << 20), input("acme/b.parquet", 1 << 20), input("acme/c.parquet", 1 << 20)],
+                inputs: vec![
+                    input("acme/a.parquet", 1 << 20),
+                    input("acme/b.parquet", 1 << 20),
+                    input("acme/c.parquet", 1 << 20),
+                ],
                 kind: GroupKind::Merge,
-                reason: Reason::SmallFiles { files: 3, threshold: 10 << 20 },
+                reason: Reason::SmallFiles {
+                    files: 3,
+                    threshold: 10 << 20,
+                },
             }],
             skipped: vec![
                 skipped("acme/big.parquet", SkipReason::Large),
-                skipped("acme/bad.parquet", SkipReason::Quarantined { reason: "not Parquet".to_owned() }),
-                skipped("acme/bad2.parquet", SkipReason::Quarantined { reason: "empty".to_owned() }),
+                skipped(
+                    "acme/bad.parquet",
+                    SkipReason::Quarantined {
+                        reason: "not Parquet".to_owned(),
+                    },
+                ),
+                skipped(
+                    "acme/bad2.parquet",
+                    SkipReason::Quarantined {
+                        reason: "empty".to_owned(),
+                    },
+                ),
             ],
             expiry: None,
             estimate: None,
@@ -200,7 +292,13 @@ mod tests {
     }
 
     fn report(plans: Vec<Plan>) -> PlanReport {
-        PlanReport { schema_version: SCHEMA_VERSION, plans, prices: Prices::default(), failures: Vec::new(), root: Default::default() }
+        PlanReport {
+            schema_version: SCHEMA_VERSION,
+            plans,
+            prices: Prices::default(),
+            failures: Vec::new(),
+            root: Default::default(),
+        }
     }
 
     fn drawn(plans: Vec<Plan>, view: View<'_>) -> String {
@@ -219,16 +317,43 @@ mod tests {
             files_unknown: 1,
             object_bytes: object_bytes.to_vec(),
         };
-        let policy = Policy { archive: Some(ArchivePolicy { min_object_size: 8 << 20 }), ..CompactionConfig::default().policy_for("acme") };
-        let plan = Plan { expiry: Some(expiry), ..acme() };
-        let estimate = money::estimate(&plan, &policy, &Pricing { prices: &Prices::default(), class: "DEEP_ARCHIVE", copies: false });
-        Plan { estimate: Some(estimate), ..plan }
+        let policy = Policy {
+            archive: Some(ArchivePolicy {
+                min_object_size: 8 << 20,
+            }),
+            ..CompactionConfig::default().policy_for("acme")
+        };
+        let plan = Plan {
+            expiry: Some(expiry),
+            ..acme()
+        };
+        let estimate = money::estimate(
+            &plan,
+            &policy,
+            &Pricing {
+                prices: &Prices::default(),
+                class: "DEEP_ARCHIVE",
+                copies: false,
+            },
+        );
+        Plan {
+            estimate: Some(estimate),
+            ..plan
+        }
     }
 
     #[test]
     fn a_plan_says_what_it_costs() {
-        let style = Style { color: false, width: Some(100) };
-        let view = View { archive: Some("s3://cold"), is_billed: true, style, ..View::default() };
+        let style = Style {
+            color: false,
+            width: Some(100),
+        };
+        let view = View {
+            archive: Some("s3://cold"),
+            is_billed: true,
+            style,
+            ..View::default()
+        };
         let text = drawn(vec![priced(&[40 << 30, 100 << 10])], view);
         let expected = "\
 acme: 6 raw files, 6.0 MiB; 1 group
@@ -238,13 +363,23 @@ acme: 6 raw files, 6.0 MiB; 1 group
   unknown:  1 raw file without readable times in the footer: what expires of them is not counted
   archive:  2 objects in DEEP_ARCHIVE: 100.0 KiB to 40.0 GiB each, 40.0 GiB together
   requests: about 2,580 (4 get, 2,569 put, 6 list, 1 delete), $0.013 once";
-        assert_eq!(text.lines().take(7).collect::<Vec<_>>(), expected.lines().take(7).collect::<Vec<_>>(), "{text}");
+        assert_eq!(
+            text.lines().take(7).collect::<Vec<_>>(),
+            expected.lines().take(7).collect::<Vec<_>>(),
+            "{text}"
+        );
         assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
     }
 
     #[test]
     fn a_plan_says_what_and_why() {
-        let text = drawn(vec![acme()], View { archive: Some("s3://cold"), ..View::default() });
+        let text = drawn(
+            vec![acme()],
+            View {
+                archive: Some("s3://cold"),
+                ..View::default()
+            },
+        );
         let expected = "\
 acme: 6 raw files, 6.0 MiB; 1 group
   rows before 2026-04-27 13:45:07Z go to s3://cold
@@ -257,61 +392,151 @@ tenant  raw files    bytes  groups  outputs  requests  costs once
 acme            6  6.0 MiB       1        0        ~0
 
 1 tenant: 1 group with 3 files, 3.0 MiB; nothing was written";
-        assert_eq!(text.lines().filter(|l| !l.contains('─')).collect::<Vec<_>>(), expected.lines().filter(|l| !l.contains('─')).collect::<Vec<_>>());
+        assert_eq!(
+            text.lines()
+                .filter(|l| !l.contains('─'))
+                .collect::<Vec<_>>(),
+            expected
+                .lines()
+                .filter(|l| !l.contains('─'))
+                .collect::<Vec<_>>()
+        );
     }
 
     #[test]
     fn the_table_has_a_line_for_each_tenant_and_one_for_all() {
-        let view = View { archive: Some("s3://cold"), is_billed: true, ..View::default() };
+        let view = View {
+            archive: Some("s3://cold"),
+            is_billed: true,
+            ..View::default()
+        };
         let text = drawn(vec![acme(), priced(&[40 << 30])], view);
-        let table: Vec<&str> = text.lines().skip_while(|l| !l.starts_with("tenant ")).filter(|l| !l.contains('─')).take(4).collect();
-        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(words(table[2])[..8], ["acme", "6", "6.0", "MiB", "1", "1", "~40,000", "refused"], "{text}");
-        assert_eq!(words(table[3])[..7], ["total", "12", "12.0", "MiB", "2", "1", "~40,000"], "{text}");
-        assert!(table[0].ends_with("rows expiring  where to  requests  costs once  saves a month"), "{text}");
-        assert!(!table[1].contains('$') && table[2].contains('$'), "what has no price has none: {text}");
+        let table: Vec<&str> = text
+            .lines()
+            .skip_while(|l| !l.starts_with("tenant "))
+            .filter(|l| !l.contains('─'))
+            .take(4)
+            .collect();
+        let words = |line: &str| {
+            line.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            words(table[2])[..8],
+            ["acme", "6", "6.0", "MiB", "1", "1", "~40,000", "refused"],
+            "{text}"
+        );
+        assert_eq!(
+            words(table[3])[..7],
+            ["total", "12", "12.0", "MiB", "2", "1", "~40,000"],
+            "{text}"
+        );
+        assert!(
+            table[0].ends_with("rows expiring  where to  requests  costs once  saves a month"),
+            "{text}"
+        );
+        assert!(
+            !table[1].contains('$') && table[2].contains('$'),
+            "what has no price has none: {text}"
+        );
     }
 
     #[test]
     fn explain_is_of_whom_it_is_asked() {
-        let globex = Plan { tenant: Tenant::parse("globex").unwrap(), ..acme() };
+        let globex = Plan {
+            tenant: Tenant::parse("globex").unwrap(),
+            ..acme()
+        };
         let wanted = Selection::parse(vec!["globex".to_owned()]).unwrap();
-        let text = drawn(vec![acme(), globex], View { explain: Some(&wanted), ..View::default() });
+        let text = drawn(
+            vec![acme(), globex],
+            View {
+                explain: Some(&wanted),
+                ..View::default()
+            },
+        );
         assert_eq!(text.matches("acme/big.parquet").count(), 1, "{text}");
     }
 
     #[test]
     fn explain_has_every_file() {
-        let text = drawn(vec![acme()], View { explain: Some(&Selection::all()), ..View::default() });
+        let text = drawn(
+            vec![acme()],
+            View {
+                explain: Some(&Selection::all()),
+                ..View::default()
+            },
+        );
         for key in ["a", "b", "c", "big", "bad", "bad2"] {
             assert!(text.contains(&format!("acme/{key}.parquet")), "{text}");
         }
-        assert!(text.contains("quarantined: not Parquet") && text.contains("merge in group 1") && text.contains("are dropped"), "{text}");
+        assert!(
+            text.contains("quarantined: not Parquet")
+                && text.contains("merge in group 1")
+                && text.contains("are dropped"),
+            "{text}"
+        );
     }
 
     #[test]
     fn totals_add_up() {
-        let document = serde_json::to_value(document(&report(vec![acme(), priced(&[1 << 30])]))).unwrap();
+        let document =
+            serde_json::to_value(document(&report(vec![acme(), priced(&[1 << 30])]))).unwrap();
         let totals = &document["totals"];
-        for (name, value) in
-            [("tenants", 2_u64), ("raw_files", 12), ("raw_bytes", 12 << 20), ("groups", 2), ("files_in", 6), ("bytes_in", 6 << 20), ("files_left_alone", 6)]
-        {
+        for (name, value) in [
+            ("tenants", 2_u64),
+            ("raw_files", 12),
+            ("raw_bytes", 12 << 20),
+            ("groups", 2),
+            ("files_in", 6),
+            ("bytes_in", 6 << 20),
+            ("files_left_alone", 6),
+        ] {
             assert_eq!(totals[name], value, "{name}");
         }
-        assert_eq!((&totals["rows_with_ttl"], &totals["rows_expiring"], &totals["archive_bytes"]), (&json!(80_000), &json!(40_000), &json!(1 << 30)));
-        assert!((totals["keeping_per_month"].as_f64().unwrap() - 0.023).abs() < 1e-9, "{totals}");
+        assert_eq!(
+            (
+                &totals["rows_with_ttl"],
+                &totals["rows_expiring"],
+                &totals["archive_bytes"]
+            ),
+            (&json!(80_000), &json!(40_000), &json!(1 << 30))
+        );
+        assert!(
+            (totals["keeping_per_month"].as_f64().unwrap() - 0.023).abs() < 1e-9,
+            "{totals}"
+        );
         assert_eq!(document["prices"]["currency"], "USD");
-        assert_eq!(document["plans"][1]["estimate"]["cost"]["storage_class"], "DEEP_ARCHIVE");
-        assert_eq!(document["plans"][0]["groups"][0]["reason"]["why"], "small_files");
+        assert_eq!(
+            document["plans"][1]["estimate"]["cost"]["storage_class"],
+            "DEEP_ARCHIVE"
+        );
+        assert_eq!(
+            document["plans"][0]["groups"][0]["reason"]["why"],
+            "small_files"
+        );
     }
 
     #[test]
     fn nothing_to_do_is_said() {
         assert!(drawn(Vec::new(), View::default()).starts_with("no tenants"));
-        let idle = Plan { groups: Vec::new(), skipped: Vec::new(), cutoff: None, ..acme() };
+        let idle = Plan {
+            groups: Vec::new(),
+            skipped: Vec::new(),
+            cutoff: None,
+            ..acme()
+        };
         assert_eq!(
-            drawn(vec![idle], View { explain: Some(&Selection::all()), ..View::default() }),
-            "acme: 0 raw files, 0 B; nothing to do\n  rows are kept for ever\n  no files\n\n1 tenant: nothing to do"
+            drawn(
+                vec![idle],
+                View {
+                    explain: Some(&Selection::all()),
+                    ..View::default()
+                }
+            ),
+            "acme: 0 raw files, 0 B; nothing to do\n  rows are kept for ever\n  no files\n\n1 \
+             tenant: nothing to do"
         );
     }
 }

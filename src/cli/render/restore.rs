@@ -1,7 +1,9 @@
 //! What a restore would do, or did.
 
 use icepack::model::estimate::Amount;
-use icepack::model::restore::{ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore};
+use icepack::model::restore::{
+    ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore,
+};
 
 use super::super::output::{Style, one_line};
 use super::table::{Cell, Grid, Tone};
@@ -9,10 +11,17 @@ use super::text::{about, count, minute, plural, second, size};
 
 /// 5 where a person is needed, 1 where all failed, 3 where some did.
 pub fn exit_code(report: &RestoreReport) -> u8 {
-    let bad = |t: &&TenantRestore| matches!(t.status, RestoreStatus::Failed | RestoreStatus::Refused);
+    let bad =
+        |t: &&TenantRestore| matches!(t.status, RestoreStatus::Failed | RestoreStatus::Refused);
     match report.tenants.iter().filter(bad).count() {
         0 => 0,
-        _ if report.tenants.iter().any(|t| t.status == RestoreStatus::Refused) => 5,
+        _ if report
+            .tenants
+            .iter()
+            .any(|t| t.status == RestoreStatus::Refused) =>
+        {
+            5
+        }
         n if n == report.tenants.len() => 1,
         _ => 3,
     }
@@ -20,10 +29,23 @@ pub fn exit_code(report: &RestoreReport) -> u8 {
 
 /// Tenant by tenant: what is read, and what came of it.
 pub fn restore(report: &RestoreReport, style: Style) -> String {
-    if report.tenants.iter().all(|t| t.status == RestoreStatus::Empty && t.error.is_none()) {
-        return format!("nothing is archived in {}{} for these tenants", report.archive, range(report));
+    if report
+        .tenants
+        .iter()
+        .all(|t| t.status == RestoreStatus::Empty && t.error.is_none())
+    {
+        return format!(
+            "nothing is archived in {}{} for these tenants",
+            report.archive,
+            range(report)
+        );
     }
-    let parts: Vec<String> = report.tenants.iter().filter(|t| t.status != RestoreStatus::Empty).map(|t| tenant(report, t, style)).collect();
+    let parts: Vec<String> = report
+        .tenants
+        .iter()
+        .filter(|t| t.status != RestoreStatus::Empty)
+        .map(|t| tenant(report, t, style))
+        .collect();
     parts.join("\n\n")
 }
 
@@ -32,42 +54,80 @@ fn range(report: &RestoreReport) -> String {
         (None, None) => String::new(),
         (Some(from), None) => format!(" from {} on", second(from.to_datetime())),
         (None, Some(to)) => format!(" before {}", second(to.to_datetime())),
-        (Some(from), Some(to)) => format!(" from {} to {}", second(from.to_datetime()), second(to.to_datetime())),
+        (Some(from), Some(to)) => format!(
+            " from {} to {}",
+            second(from.to_datetime()),
+            second(to.to_datetime())
+        ),
     }
 }
 
 fn tenant(report: &RestoreReport, t: &TenantRestore, style: Style) -> String {
     let bytes = t.objects.iter().map(|o| o.size).sum();
-    let range = Some(range(report)).filter(|r| !r.is_empty()).map_or_else(String::new, |r| format!(", with rows{r}"));
-    let mut lines = vec![format!("{}: {}, {}{range}", t.tenant, plural(t.objects.len() as u64, "archive object"), size(bytes))];
+    let range = Some(range(report))
+        .filter(|r| !r.is_empty())
+        .map_or_else(String::new, |r| format!(", with rows{r}"));
+    let mut lines = vec![format!(
+        "{}: {}, {}{range}",
+        t.tenant,
+        plural(t.objects.len() as u64, "archive object"),
+        size(bytes)
+    )];
     if !t.objects.is_empty() {
         lines.push(objects(&t.objects, style));
     }
     if t.cost >= 0.01 {
-        lines.push(format!("  reading that costs about {} (list prices: {})", Amount(t.cost, &report.currency), report.prices));
+        lines.push(format!(
+            "  reading that costs about {} (list prices: {})",
+            Amount(t.cost, &report.currency),
+            report.prices
+        ));
     }
     if t.objects.iter().any(|o| o.cost.is_none()) {
-        lines.push(format!("  the price list has nothing for {} of them at this tier", count(t.objects.iter().filter(|o| o.cost.is_none()).count() as u64)));
+        lines.push(format!(
+            "  the price list has nothing for {} of them at this tier",
+            count(t.objects.iter().filter(|o| o.cost.is_none()).count() as u64)
+        ));
     }
     lines.push(format!("  {}", outcome(report, t)));
     lines.join("\n")
 }
 
 fn objects(objects: &[RestoreObject], style: Style) -> String {
-    let mut grid = Grid::default().indented(2).words("object").numbers("bytes").numbers("rows").words("class").words("state");
+    let mut grid = Grid::default()
+        .indented(2)
+        .words("object")
+        .numbers("bytes")
+        .numbers("rows")
+        .words("class")
+        .words("state");
     for o in objects {
         let (state, tone) = state(o);
         let class = o.storage_class.as_deref().unwrap_or("STANDARD");
-        grid.row([o.key.as_str().into(), size(o.size).into(), count(o.rows).into(), class.into(), Cell::toned(state, tone)]);
+        grid.row([
+            o.key.as_str().into(),
+            size(o.size).into(),
+            count(o.rows).into(),
+            class.into(),
+            Cell::toned(state, tone),
+        ]);
     }
     grid.draw(style)
 }
 
 fn state(o: &RestoreObject) -> (String, Option<Tone>) {
-    let within = o.thaw_minutes.map_or_else(String::new, |(from, to)| format!(", takes {} to {}", about(u64::from(from) * 60), about(u64::from(to) * 60)));
+    let within = o.thaw_minutes.map_or_else(String::new, |(from, to)| {
+        format!(
+            ", takes {} to {}",
+            about(u64::from(from) * 60),
+            about(u64::from(to) * 60)
+        )
+    });
     match o.state {
         ColdState::Readable { until: None } => ("readable".to_owned(), None),
-        ColdState::Readable { until: Some(until) } => (format!("thawed until {}", minute(until)), Some(Tone::Good)),
+        ColdState::Readable { until: Some(until) } => {
+            (format!("thawed until {}", minute(until)), Some(Tone::Good))
+        }
         ColdState::Frozen => (format!("frozen{within}"), Some(Tone::Notable)),
         ColdState::Thawing => (format!("thawing{within}"), Some(Tone::Notable)),
         ColdState::Missing => ("MISSING".to_owned(), Some(Tone::Bad)),
@@ -75,12 +135,19 @@ fn state(o: &RestoreObject) -> (String, Option<Tone>) {
 }
 
 fn outcome(report: &RestoreReport, t: &TenantRestore) -> String {
-    let held = t.held_until.map_or_else(String::new, |until| format!(", held until {}", minute(until)));
-    let wanted = |wanted: fn(&ColdState) -> bool| t.objects.iter().filter(|o| wanted(&o.state)).count() as u64;
+    let held = t.held_until.map_or_else(String::new, |until| {
+        format!(", held until {}", minute(until))
+    });
+    let wanted = |wanted: fn(&ColdState) -> bool| {
+        t.objects.iter().filter(|o| wanted(&o.state)).count() as u64
+    };
     match t.status {
         RestoreStatus::Empty => "nothing is archived".to_owned(),
         RestoreStatus::Planned => match wanted(|s| matches!(s, ColdState::Frozen)) {
-            0 => format!("would restore into tenant {} of {}; nothing was written", t.into, report.into),
+            0 => format!(
+                "would restore into tenant {} of {}; nothing was written",
+                t.into, report.into
+            ),
             n => format!(
                 "would thaw {} (tier {}), then restore into tenant {} of {}; nothing was written",
                 plural(n, "object"),
@@ -91,10 +158,15 @@ fn outcome(report: &RestoreReport, t: &TenantRestore) -> String {
         },
         RestoreStatus::Thawing => {
             let n = wanted(|s| !matches!(s, ColdState::Readable { .. }));
-            format!("{} being thawed (tier {}): run the same command again to go on, or with --wait", plural(n, "object"), report.tier)
+            format!(
+                "{} being thawed (tier {}): run the same command again to go on, or with --wait",
+                plural(n, "object"),
+                report.tier
+            )
         }
         RestoreStatus::Done => format!(
-            "restored {} in {} ({}) into tenant {} of {}{held}; every row was compared with its receipt",
+            "restored {} in {} ({}) into tenant {} of {}{held}; every row was compared with its \
+             receipt",
             plural(t.rows, "row"),
             plural(t.files.len() as u64, "file"),
             size(t.bytes),
@@ -102,15 +174,25 @@ fn outcome(report: &RestoreReport, t: &TenantRestore) -> String {
             report.into
         ),
         RestoreStatus::Already => {
-            format!("these rows were restored into tenant {} of {} before{held}: nothing was written; --again brings them once more", t.into, report.into)
+            format!(
+                "these rows were restored into tenant {} of {} before{held}: nothing was written; \
+                 --again brings them once more",
+                t.into, report.into
+            )
         }
-        RestoreStatus::Failed | RestoreStatus::Refused => one_line(t.error.as_deref().unwrap_or_default()),
+        RestoreStatus::Failed | RestoreStatus::Refused => {
+            one_line(t.error.as_deref().unwrap_or_default())
+        }
     }
 }
 
 /// The line on stderr where something went wrong.
 pub fn verdict(report: &RestoreReport) -> Option<String> {
-    let failed: Vec<&TenantRestore> = report.tenants.iter().filter(|t| t.error.is_some()).collect();
+    let failed: Vec<&TenantRestore> = report
+        .tenants
+        .iter()
+        .filter(|t| t.error.is_some())
+        .collect();
     let first = failed.first()?;
     Some(format!(
         "{} of {} not restored: {}: {}",
@@ -174,32 +256,73 @@ mod tests {
 
     #[test]
     fn a_restore_says_what_it_reads_how_long_that_takes_and_what_it_costs() {
-        let text = restore(&report(RestoreStatus::Planned, vec![object(ColdState::Frozen, Some(0.25))]), Style::default());
+        let text = restore(
+            &report(
+                RestoreStatus::Planned,
+                vec![object(ColdState::Frozen, Some(0.25))],
+            ),
+            Style::default(),
+        );
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "acme: 1 archive object, 3.0 GiB, with rows from 1970-01-01 00:00:00Z on");
-        assert!(text.contains("DEEP_ARCHIVE  frozen, takes 12h to 2d"), "{text}");
-        assert!(text.contains("reading that costs about") && text.contains("0.25") && text.contains("us-east-1"), "{text}");
-        assert!(text.ends_with("would thaw 1 object (tier Bulk), then restore into tenant restored-acme of s3://hot; nothing was written"), "{text}");
-        let unpriced = restore(&report(RestoreStatus::Thawing, vec![object(ColdState::Thawing, None)]), Style::default());
+        assert_eq!(
+            lines[0],
+            "acme: 1 archive object, 3.0 GiB, with rows from 1970-01-01 00:00:00Z on"
+        );
         assert!(
-            unpriced.contains("the price list has nothing for 1 of them") && unpriced.ends_with("run the same command again to go on, or with --wait"),
+            text.contains("DEEP_ARCHIVE  frozen, takes 12h to 2d"),
+            "{text}"
+        );
+        assert!(
+            text.contains("reading that costs about")
+                && text.contains("0.25")
+                && text.contains("us-east-1"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(
+                "would thaw 1 object (tier Bulk), then restore into tenant restored-acme of \
+                 s3://hot; nothing was written"
+            ),
+            "{text}"
+        );
+        let unpriced = restore(
+            &report(
+                RestoreStatus::Thawing,
+                vec![object(ColdState::Thawing, None)],
+            ),
+            Style::default(),
+        );
+        assert!(
+            unpriced.contains("the price list has nothing for 1 of them")
+                && unpriced.ends_with("run the same command again to go on, or with --wait"),
             "{unpriced}"
         );
     }
 
     #[test]
     fn the_exit_code_tells_what_became_of_it() {
-        for (status, code) in
-            [(RestoreStatus::Done, 0), (RestoreStatus::Already, 0), (RestoreStatus::Thawing, 0), (RestoreStatus::Failed, 1), (RestoreStatus::Refused, 5)]
-        {
+        for (status, code) in [
+            (RestoreStatus::Done, 0),
+            (RestoreStatus::Already, 0),
+            (RestoreStatus::Thawing, 0),
+            (RestoreStatus::Failed, 1),
+            (RestoreStatus::Refused, 5),
+        ] {
             assert_eq!(exit_code(&report(status, Vec::new())), code, "{status:?}");
         }
         let mut some = report(RestoreStatus::Failed, Vec::new());
-        some.tenants.extend(report(RestoreStatus::Done, Vec::new()).tenants);
+        some.tenants
+            .extend(report(RestoreStatus::Done, Vec::new()).tenants);
         assert_eq!(exit_code(&some), 3);
-        assert_eq!(verdict(&report(RestoreStatus::Refused, Vec::new())).unwrap(), "1 of 1 tenant not restored: acme: no\nrows");
+        assert_eq!(
+            verdict(&report(RestoreStatus::Refused, Vec::new())).unwrap(),
+            "1 of 1 tenant not restored: acme: no\nrows"
+        );
         assert_eq!(verdict(&report(RestoreStatus::Done, Vec::new())), None);
         let nothing = report(RestoreStatus::Empty, Vec::new());
-        assert_eq!(restore(&nothing, Style::default()), "nothing is archived in s3://cold from 1970-01-01 00:00:00Z on for these tenants");
+        assert_eq!(
+            restore(&nothing, Style::default()),
+            "nothing is archived in s3://cold from 1970-01-01 00:00:00Z on for these tenants"
+        );
     }
 }

@@ -17,7 +17,11 @@ pub fn code_of(statuses: &[Status]) -> u8 {
     if any(Status::Refused) {
         5
     } else if any(Status::Failed) {
-        if statuses.iter().all(|s| *s == Status::Failed) { 1 } else { 3 }
+        if statuses.iter().all(|s| *s == Status::Failed) {
+            1
+        } else {
+            3
+        }
     } else if any(Status::Conflict) {
         4
     } else if any(Status::Quarantined) {
@@ -60,14 +64,38 @@ fn idle_line(idle: usize, alone: bool, wanted: &[String]) -> Option<String> {
         (0, true) => Some(no_tenants(wanted)),
         (0, false) => None,
         (n, true) => Some(format!("nothing to do for {}", plural(n as u64, "tenant"))),
-        (n, false) => Some(format!("nothing to do for {} more {}", count(n as u64), if n == 1 { "tenant" } else { "tenants" })),
+        (n, false) => Some(format!(
+            "nothing to do for {} more {}",
+            count(n as u64),
+            if n == 1 { "tenant" } else { "tenants" }
+        )),
     }
 }
 
 fn header() -> Grid {
-    let sizes = Grid::default().words("tenant").words("status").numbers("files").numbers("out").numbers("bytes").numbers("out");
-    let rows = sizes.numbers("rows").numbers("kept").if_room().numbers("archived").if_any().numbers("expired").if_any().numbers("duplicates").if_any();
-    rows.numbers("quarantined").if_any().numbers("deleted").if_room().numbers("time").if_room()
+    let sizes = Grid::default()
+        .words("tenant")
+        .words("status")
+        .numbers("files")
+        .numbers("out")
+        .numbers("bytes")
+        .numbers("out");
+    let rows = sizes
+        .numbers("rows")
+        .numbers("kept")
+        .if_room()
+        .numbers("archived")
+        .if_any()
+        .numbers("expired")
+        .if_any()
+        .numbers("duplicates")
+        .if_any();
+    rows.numbers("quarantined")
+        .if_any()
+        .numbers("deleted")
+        .if_room()
+        .numbers("time")
+        .if_room()
 }
 
 fn row(t: &TenantReport, name: &str, duration_ms: u64) -> Vec<Cell> {
@@ -108,18 +136,32 @@ pub fn tone(status: Status) -> Option<Tone> {
 fn notes(totals: &TenantReport) -> Vec<String> {
     let mut notes = Vec::new();
     if totals.implausible > 0 {
-        notes.push(format!("{} with a time that is missing, before 2000 or in the future: kept, and never expired", plural(totals.implausible, "row")));
+        notes.push(format!(
+            "{} with a time that is missing, before 2000 or in the future: kept, and never expired",
+            plural(totals.implausible, "row")
+        ));
     }
     if totals.id_conflicts > 0 {
-        notes.push(format!("{} with the same id as another but other content: all kept", plural(totals.id_conflicts, "row")));
+        notes.push(format!(
+            "{} with the same id as another but other content: all kept",
+            plural(totals.id_conflicts, "row")
+        ));
     }
     if totals.archived_objects > 0 {
         notes.push(archived(totals));
     }
     if totals.groups_left > 0 {
-        notes.push(format!("{} left for the next pass", plural(totals.groups_left, "group")));
+        notes.push(format!(
+            "{} left for the next pass",
+            plural(totals.groups_left, "group")
+        ));
     }
-    notes.extend(totals.left_alone.ignored_line().map(|line| format!("no input: {line}")));
+    notes.extend(
+        totals
+            .left_alone
+            .ignored_line()
+            .map(|line| format!("no input: {line}")),
+    );
     notes
 }
 
@@ -127,36 +169,106 @@ fn notes(totals: &TenantReport) -> Vec<String> {
 fn archived(totals: &TenantReport) -> String {
     let copied = match totals.copied_objects {
         0 => String::new(),
-        n => format!("; {} of them, {}, copied within the store, none of it through this job", count(n), size(totals.copied_bytes)),
+        n => format!(
+            "; {} of them, {}, copied within the store, none of it through this job",
+            count(n),
+            size(totals.copied_bytes)
+        ),
     };
-    format!("archived {}, {}{copied}", plural(totals.archived_objects, "object"), size(totals.archived_bytes))
+    format!(
+        "archived {}, {}{copied}",
+        plural(totals.archived_objects, "object"),
+        size(totals.archived_bytes)
+    )
 }
 
 fn requests(r: &Requests) -> String {
-    let kinds = [(r.get, "get"), (r.put, "put"), (r.head, "head"), (r.list, "list"), (r.delete, "delete"), (r.copy, "copy")];
-    let parts: Vec<String> = kinds.iter().filter(|(n, _)| *n > 0).map(|(n, kind)| format!("{} {kind}", count(*n))).collect();
-    if parts.is_empty() { "requests: none".to_owned() } else { format!("requests: {} ({})", count(r.total()), parts.join(", ")) }
+    let kinds = [
+        (r.get, "get"),
+        (r.put, "put"),
+        (r.head, "head"),
+        (r.list, "list"),
+        (r.delete, "delete"),
+        (r.copy, "copy"),
+    ];
+    let parts: Vec<String> = kinds
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, kind)| format!("{} {kind}", count(*n)))
+        .collect();
+    if parts.is_empty() {
+        "requests: none".to_owned()
+    } else {
+        format!("requests: {} ({})", count(r.total()), parts.join(", "))
+    }
 }
 
 fn problems(t: &TenantReport) -> Vec<String> {
-    let error = t.error.iter().map(|e| format!("{}: {}", t.tenant, one_line(e)));
-    let quarantined =
-        t.quarantined.iter().map(|key| format!("{}: quarantined `{}`, which is left where it is; `icepack plan --explain` says why", t.tenant, one_line(key)));
-    let set_aside = t.set_aside.iter().map(|said| format!("{}: set aside {}", t.tenant, one_line(said)));
-    let unread = t.unread.iter().map(|l| format!("{}: left `{}` where it is: {}", t.tenant, one_line(&l.key), one_line(&l.reason)));
-    error.chain(quarantined).chain(set_aside).chain(unread).collect()
+    let error = t
+        .error
+        .iter()
+        .map(|e| format!("{}: {}", t.tenant, one_line(e)));
+    let quarantined = t.quarantined.iter().map(|key| {
+        format!(
+            "{}: quarantined `{}`, which is left where it is; `icepack plan --explain` says why",
+            t.tenant,
+            one_line(key)
+        )
+    });
+    let set_aside = t
+        .set_aside
+        .iter()
+        .map(|said| format!("{}: set aside {}", t.tenant, one_line(said)));
+    let unread = t.unread.iter().map(|l| {
+        format!(
+            "{}: left `{}` where it is: {}",
+            t.tenant,
+            one_line(&l.key),
+            one_line(&l.reason)
+        )
+    });
+    error
+        .chain(quarantined)
+        .chain(set_aside)
+        .chain(unread)
+        .collect()
 }
 
-/// The line on stderr for a pass that did not end well; none where it did. `detail` adds the first reason, for those who do not see the table.
+/// The line on stderr for a pass that did not end well; none where it did. `detail` adds the first
+/// reason, for those who do not see the table.
 pub fn verdict(report: &RunReport, detail: bool) -> Option<String> {
-    let named = |status| -> Vec<&TenantReport> { report.tenants.iter().filter(|t| t.status == status).collect() };
+    let named = |status| -> Vec<&TenantReport> {
+        report
+            .tenants
+            .iter()
+            .filter(|t| t.status == status)
+            .collect()
+    };
     let say = |what: &str, tenants: &[&TenantReport]| {
         let names: Vec<&str> = tenants.iter().take(3).map(|t| t.tenant.as_str()).collect();
-        let more = if tenants.len() > names.len() { format!(" and {} more", tenants.len() - names.len()) } else { String::new() };
-        let why = tenants.iter().find_map(|t| t.error.as_deref()).filter(|_| detail).map(|e| format!(": {e}")).unwrap_or_default();
-        format!("{} of {} {what}: {}{more}{why}", tenants.len(), plural(report.tenants.len() as u64, "tenant"), names.join(", "))
+        let more = if tenants.len() > names.len() {
+            format!(" and {} more", tenants.len() - names.len())
+        } else {
+            String::new()
+        };
+        let why = tenants
+            .iter()
+            .find_map(|t| t.error.as_deref())
+            .filter(|_| detail)
+            .map(|e| format!(": {e}"))
+            .unwrap_or_default();
+        format!(
+            "{} of {} {what}: {}{more}{why}",
+            tenants.len(),
+            plural(report.tenants.len() as u64, "tenant"),
+            names.join(", ")
+        )
     };
-    let (refused, failed, lost) = (named(Status::Refused), named(Status::Failed), named(Status::Conflict));
+    let (refused, failed, lost) = (
+        named(Status::Refused),
+        named(Status::Failed),
+        named(Status::Conflict),
+    );
     let quarantined = &report.totals.quarantined;
     if !refused.is_empty() {
         Some(say("refused for safety, a person must look", &refused))
@@ -165,20 +277,36 @@ pub fn verdict(report: &RunReport, detail: bool) -> Option<String> {
     } else if !lost.is_empty() {
         Some(say("lost to a concurrent run, nothing is harmed", &lost))
     } else if let Some(first) = quarantined.first() {
-        let more = if quarantined.len() > 1 { format!(" and {} more", quarantined.len() - 1) } else { String::new() };
+        let more = if quarantined.len() > 1 {
+            format!(" and {} more", quarantined.len() - 1)
+        } else {
+            String::new()
+        };
         Some(format!(
-            "{} quarantined and left in place: {first}{more}; `icepack plan --explain` says why: repair, replace or remove",
+            "{} quarantined and left in place: {first}{more}; `icepack plan --explain` says why: \
+             repair, replace or remove",
             plural(quarantined.len() as u64, "file")
         ))
     } else if let Some(first) = report.totals.set_aside.first() {
         let n = report.totals.set_aside.len();
-        let more = if n > 1 { format!(", and {} more", n - 1) } else { String::new() };
-        Some(format!("{} set aside: {first}{more}; give it another name, or delete it", plural(n as u64, "file")))
+        let more = if n > 1 {
+            format!(", and {} more", n - 1)
+        } else {
+            String::new()
+        };
+        Some(format!(
+            "{} set aside: {first}{more}; give it another name, or delete it",
+            plural(n as u64, "file")
+        ))
     } else if report.totals.status == Status::Quarantined
         && let Some(first) = report.totals.unread.first()
     {
         let left = plural(report.totals.unread.len() as u64, "file");
-        Some(format!("{left} left in place that could not be read: {}: {}", one_line(&first.key), one_line(&first.reason)))
+        Some(format!(
+            "{left} left in place that could not be read: {}: {}",
+            one_line(&first.key),
+            one_line(&first.reason)
+        ))
     } else {
         None
     }
@@ -193,14 +321,25 @@ mod tests {
     use icepack::model::report::{LeftAlone, SCHEMA_VERSION};
 
     fn tenant(name: &str, status: Status) -> TenantReport {
-        TenantReport { tenant: name.to_owned(), status, ..TenantReport::default() }
+        TenantReport {
+            tenant: name.to_owned(),
+            status,
+            ..TenantReport::default()
+        }
     }
 
     fn report(tenants: Vec<TenantReport>) -> RunReport {
-        let mut totals =
-            TenantReport { tenant: "total".to_owned(), status: tenants.iter().map(|t| t.status).max().unwrap_or_default(), ..TenantReport::default() };
+        let mut totals = TenantReport {
+            tenant: "total".to_owned(),
+            status: tenants.iter().map(|t| t.status).max().unwrap_or_default(),
+            ..TenantReport::default()
+        };
         tenants.iter().for_each(|t| totals.add(t));
-        let requests = Requests { get: 1_200, put: 3, ..Requests::default() };
+        let requests = Requests {
+            get: 1_200,
+            put: 3,
+            ..Requests::default()
+        };
         RunReport {
             schema_version: SCHEMA_VERSION,
             run_id: FileId::NIL,
@@ -237,7 +376,11 @@ mod tests {
             files_written: 2,
             bytes_before: 40 << 20,
             bytes_after: 31 << 20,
-            ledger: Ledger { rows_in: 4_000_000, rows_kept: 4_000_000, ..Ledger::default() },
+            ledger: Ledger {
+                rows_in: 4_000_000,
+                rows_kept: 4_000_000,
+                ..Ledger::default()
+            },
             files_deleted: 400,
             duration_ms: 4_000,
             ..tenant("acme", Status::Done)
@@ -246,50 +389,132 @@ mod tests {
 
     #[test]
     fn a_pass_is_a_table_with_the_idle_summed_up() {
-        let text = run(&report(vec![acme(), tenant("globex", Status::Idle), tenant("initech", Status::Idle)]), &[], Style::default());
+        let text = run(
+            &report(vec![
+                acme(),
+                tenant("globex", Status::Idle),
+                tenant("initech", Status::Idle),
+            ]),
+            &[],
+            Style::default(),
+        );
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("tenant  status  files  out"), "{text}");
-        assert!(!lines[0].contains("archived") && !lines[0].contains("quarantined"), "{text}");
-        assert!(lines[2].starts_with("acme    done      400    2  40.0 MiB  31.0 MiB  4,000,000  4,000,000"), "{text}");
-        assert_eq!(&lines[3..], ["nothing to do for 2 more tenants", "requests: 1,203 (1,200 get, 3 put)"]);
+        assert!(
+            !lines[0].contains("archived") && !lines[0].contains("quarantined"),
+            "{text}"
+        );
+        assert!(
+            lines[2].starts_with(
+                "acme    done      400    2  40.0 MiB  31.0 MiB  4,000,000  4,000,000"
+            ),
+            "{text}"
+        );
+        assert_eq!(
+            &lines[3..],
+            [
+                "nothing to do for 2 more tenants",
+                "requests: 1,203 (1,200 get, 3 put)"
+            ]
+        );
     }
 
     #[test]
     fn what_was_archived_is_told_and_how_much_of_it_was_copied() {
-        let streamed = TenantReport { archived_objects: 1, archived_bytes: 9 << 20, ..acme() };
-        assert!(run(&report(vec![streamed.clone()]), &[], Style::default()).contains("\narchived 1 object, 9.0 MiB\n"));
-        let copied = TenantReport { archived_objects: 3, archived_bytes: 29 << 20, copied_objects: 2, copied_bytes: 20 << 20, ..acme() };
+        let streamed = TenantReport {
+            archived_objects: 1,
+            archived_bytes: 9 << 20,
+            ..acme()
+        };
+        assert!(
+            run(&report(vec![streamed.clone()]), &[], Style::default())
+                .contains("\narchived 1 object, 9.0 MiB\n")
+        );
+        let copied = TenantReport {
+            archived_objects: 3,
+            archived_bytes: 29 << 20,
+            copied_objects: 2,
+            copied_bytes: 20 << 20,
+            ..acme()
+        };
         let text = run(&report(vec![copied]), &[], Style::default());
-        assert!(text.contains("\narchived 3 objects, 29.0 MiB; 2 of them, 20.0 MiB, copied within the store, none of it through this job\n"), "{text}");
+        assert!(
+            text.contains(
+                "\narchived 3 objects, 29.0 MiB; 2 of them, 20.0 MiB, copied within the store, \
+                 none of it through this job\n"
+            ),
+            "{text}"
+        );
     }
 
     #[test]
     fn several_tenants_have_a_total() {
         let text = run(&report(vec![acme(), acme()]), &[], Style::default());
-        assert!(text.lines().any(|l| l.starts_with("total") && l.contains("8,000,000")), "{text}");
+        assert!(
+            text.lines()
+                .any(|l| l.starts_with("total") && l.contains("8,000,000")),
+            "{text}"
+        );
     }
 
     #[test]
     fn errors_stand_below_the_table_a_line_each() {
-        let failed = TenantReport { error: Some("cannot put x:\nno".to_owned()), ..tenant("globex", Status::Failed) };
-        let denied = LeftAlone { key: "acme/odd.parquet".to_owned(), reason: "AccessDenied: no".to_owned() };
-        let left = report(vec![TenantReport { unread: vec![denied.clone()], ..tenant("acme", Status::Quarantined) }]);
-        assert_eq!(verdict(&left, false).unwrap(), "1 file left in place that could not be read: acme/odd.parquet: AccessDenied: no");
-        assert!(run(&left, &[], Style::default()).contains("\nacme: left `acme/odd.parquet` where it is: AccessDenied: no"));
-        let growing = report(vec![TenantReport { unread: vec![denied], ..tenant("acme", Status::Done) }]);
+        let failed = TenantReport {
+            error: Some("cannot put x:\nno".to_owned()),
+            ..tenant("globex", Status::Failed)
+        };
+        let denied = LeftAlone {
+            key: "acme/odd.parquet".to_owned(),
+            reason: "AccessDenied: no".to_owned(),
+        };
+        let left = report(vec![TenantReport {
+            unread: vec![denied.clone()],
+            ..tenant("acme", Status::Quarantined)
+        }]);
+        assert_eq!(
+            verdict(&left, false).unwrap(),
+            "1 file left in place that could not be read: acme/odd.parquet: AccessDenied: no"
+        );
+        assert!(
+            run(&left, &[], Style::default())
+                .contains("\nacme: left `acme/odd.parquet` where it is: AccessDenied: no")
+        );
+        let growing = report(vec![TenantReport {
+            unread: vec![denied],
+            ..tenant("acme", Status::Done)
+        }]);
         assert_eq!((verdict(&growing, false), exit_code(&growing)), (None, 0));
-        let held = TenantReport { quarantined: vec!["acme/bad.parquet".to_owned()], ..tenant("acme", Status::Quarantined) };
+        let held = TenantReport {
+            quarantined: vec!["acme/bad.parquet".to_owned()],
+            ..tenant("acme", Status::Quarantined)
+        };
         let report = report(vec![failed, held]);
         let text = run(&report, &[], Style::default());
         assert!(text.contains("\nglobex: cannot put x: no\n"), "{text}");
-        assert!(text.contains("\nacme: quarantined `acme/bad.parquet`"), "{text}");
-        assert_eq!(verdict(&report, false).unwrap(), "1 of 2 tenants failed: globex");
-        assert_eq!(verdict(&report, true).unwrap(), "1 of 2 tenants failed: globex: cannot put x:\nno");
+        assert!(
+            text.contains("\nacme: quarantined `acme/bad.parquet`"),
+            "{text}"
+        );
+        assert_eq!(
+            verdict(&report, false).unwrap(),
+            "1 of 2 tenants failed: globex"
+        );
+        assert_eq!(
+            verdict(&report, true).unwrap(),
+            "1 of 2 tenants failed: globex: cannot put x:\nno"
+        );
     }
 
     #[test]
     fn a_quiet_pass_is_two_lines() {
-        assert_eq!(run(&report(vec![tenant("a", Status::Idle)]), &[], Style::default()), "nothing to do for 1 tenant\nrequests: 1,203 (1,200 get, 3 put)");
+        assert_eq!(
+            run(
+                &report(vec![tenant("a", Status::Idle)]),
+                &[],
+                Style::default()
+            ),
+            "nothing to do for 1 tenant\nrequests: 1,203 (1,200 get, 3 put)"
+        );
         assert!(run(&report(Vec::new()), &[], Style::default()).starts_with("no tenants"));
         assert_eq!(verdict(&report(vec![acme()]), true), None);
     }

@@ -25,8 +25,16 @@ pub fn status(report: &StatusReport, wanted: &[String], style: Style) -> String 
 
 /// The last pass, and the last that ended otherwise.
 fn passes(report: &StatusReport) -> Vec<String> {
-    let Some(last) = &report.last_run else { return vec!["last pass: none is recorded".to_owned()] };
-    let mut lines = vec![format!("last pass: {}, took {}, {}{}", second(last.started_at), took(last.duration_ms), status_word(last.status), why(last))];
+    let Some(last) = &report.last_run else {
+        return vec!["last pass: none is recorded".to_owned()];
+    };
+    let mut lines = vec![format!(
+        "last pass: {}, took {}, {}{}",
+        second(last.started_at),
+        took(last.duration_ms),
+        status_word(last.status),
+        why(last)
+    )];
     let same = |run: &LastRun| run.started_at == last.started_at;
     match &report.last_success {
         Some(run) if !same(run) => lines.push(format!("last success: {}", second(run.started_at))),
@@ -34,20 +42,55 @@ fn passes(report: &StatusReport) -> Vec<String> {
         Some(_) => {}
     }
     if let Some(run) = report.last_failure.as_ref().filter(|run| !same(run)) {
-        lines.push(format!("last failure: {}, {}{}", second(run.started_at), status_word(run.status), why(run)));
+        lines.push(format!(
+            "last failure: {}, {}{}",
+            second(run.started_at),
+            status_word(run.status),
+            why(run)
+        ));
     }
     lines
 }
 
 fn why(run: &LastRun) -> String {
-    run.error.as_deref().map(|e| format!(": {}", one_line(e))).unwrap_or_default()
+    run.error
+        .as_deref()
+        .map(|e| format!(": {}", one_line(e)))
+        .unwrap_or_default()
 }
 
 fn header() -> Grid {
-    let raw = Grid::default().words("tenant").numbers("raw").numbers("bytes").numbers("oldest").if_any();
-    let packed = raw.numbers("snapshots").numbers("bytes").numbers("rows").words("from").if_any().if_room().words("to").if_any().if_room();
-    let waiting = packed.numbers("retired").if_any().numbers("orphans").if_any().numbers("quarantined").if_any();
-    waiting.numbers("archived").if_any().numbers("expired").if_any().words("ttl").words("overdue").if_any()
+    let raw = Grid::default()
+        .words("tenant")
+        .numbers("raw")
+        .numbers("bytes")
+        .numbers("oldest")
+        .if_any();
+    let packed = raw
+        .numbers("snapshots")
+        .numbers("bytes")
+        .numbers("rows")
+        .words("from")
+        .if_any()
+        .if_room()
+        .words("to")
+        .if_any()
+        .if_room();
+    let waiting = packed
+        .numbers("retired")
+        .if_any()
+        .numbers("orphans")
+        .if_any()
+        .numbers("quarantined")
+        .if_any();
+    waiting
+        .numbers("archived")
+        .if_any()
+        .numbers("expired")
+        .if_any()
+        .words("ttl")
+        .words("overdue")
+        .if_any()
 }
 
 fn row(t: &TenantStatus) -> Vec<Cell> {
@@ -68,7 +111,12 @@ fn row(t: &TenantStatus) -> Vec<Cell> {
         unless_zero(t.rows_archived).into(),
         unless_zero(t.rows_expired).into(),
         t.ttl_s.map_or_else(|| "forever".to_owned(), about).into(),
-        warn(t.overdue_s.filter(|s| *s > 0).map(about).unwrap_or_default()),
+        warn(
+            t.overdue_s
+                .filter(|s| *s > 0)
+                .map(about)
+                .unwrap_or_default(),
+        ),
     ]
 }
 
@@ -76,20 +124,36 @@ fn advice(report: &StatusReport) -> Vec<String> {
     let mut lines = Vec::new();
     let quarantined: u64 = report.tenants.iter().map(|t| t.quarantined).sum();
     if quarantined > 0 {
-        lines.push(format!("{} in quarantine: `icepack plan --explain` says why", plural(quarantined, "file")));
+        lines.push(format!(
+            "{} in quarantine: `icepack plan --explain` says why",
+            plural(quarantined, "file")
+        ));
     }
     let mut left = Left::default();
     report.tenants.iter().for_each(|t| left.add(&t.left_alone));
     lines.extend(left.ignored_line().map(|line| format!("no input: {line}")));
-    lines.extend(report.tenants.iter().filter_map(|t| t.left_alone.refusal(&t.tenant)).map(|why| format!("refused: {}", one_line(&why))));
+    lines.extend(
+        report
+            .tenants
+            .iter()
+            .filter_map(|t| t.left_alone.refusal(&t.tenant))
+            .map(|why| format!("refused: {}", one_line(&why))),
+    );
     let set_aside: u64 = report.tenants.iter().map(|t| t.set_aside).sum();
     if set_aside > 0 {
-        lines.push(format!("{} set aside, under the names of compacted ones: `icepack plan --explain` says why", plural(set_aside, "file")));
+        lines.push(format!(
+            "{} set aside, under the names of compacted ones: `icepack plan --explain` says why",
+            plural(set_aside, "file")
+        ));
     }
     let retired: u64 = report.tenants.iter().map(|t| t.retired).sum();
     if retired > 0 {
         let bytes: u64 = report.tenants.iter().map(|t| t.retired_bytes).sum();
-        lines.push(format!("{} ({}) compacted and waiting to be deleted by the next pass", plural(retired, "file"), size(bytes)));
+        lines.push(format!(
+            "{} ({}) compacted and waiting to be deleted by the next pass",
+            plural(retired, "file"),
+            size(bytes)
+        ));
     }
     lines
 }
@@ -129,8 +193,18 @@ mod tests {
         }
     }
 
-    fn with_passes(tenants: Vec<TenantStatus>, [last_run, last_success, last_failure]: [Option<LastRun>; 3]) -> String {
-        let report = StatusReport { schema_version: SCHEMA_VERSION, tenants, failures: Vec::new(), last_run, last_success, last_failure };
+    fn with_passes(
+        tenants: Vec<TenantStatus>,
+        [last_run, last_success, last_failure]: [Option<LastRun>; 3],
+    ) -> String {
+        let report = StatusReport {
+            schema_version: SCHEMA_VERSION,
+            tenants,
+            failures: Vec::new(),
+            last_run,
+            last_success,
+            last_failure,
+        };
         status(&report, &[], Style::default())
     }
 
@@ -138,14 +212,44 @@ mod tests {
     fn the_last_pass_the_last_good_one_and_the_last_bad_one() {
         let run = |at, status, error: Option<&str>| {
             let started_at = chrono::DateTime::from_timestamp(at, 0).unwrap();
-            Some(LastRun { started_at, duration_ms: 2_000, status, error: error.map(str::to_owned) })
+            Some(LastRun {
+                started_at,
+                duration_ms: 2_000,
+                status,
+                error: error.map(str::to_owned),
+            })
         };
-        let (good, bad) = (run(1_777_000_000, Status::Done, None), run(1_777_003_600, Status::Failed, Some("1 of 2 tenants\nhad errors")));
-        let text = with_passes(vec![tenant("acme")], [bad.clone(), good.clone(), bad.clone()]);
-        assert!(text.ends_with("took 2.0s, failed: 1 of 2 tenants had errors\nlast success: 2026-04-24 03:06:40Z"), "{text}");
-        let text = with_passes(vec![tenant("acme")], [good.clone(), good.clone(), bad.clone()]);
-        assert!(text.contains("\nlast failure: 2026-04-24 04:06:40Z, failed: 1 of 2") && !text.contains("last success"), "{text}");
-        assert!(with_passes(Vec::new(), [bad.clone(), None, bad]).ends_with("last success: none is recorded"));
+        let (good, bad) = (
+            run(1_777_000_000, Status::Done, None),
+            run(
+                1_777_003_600,
+                Status::Failed,
+                Some("1 of 2 tenants\nhad errors"),
+            ),
+        );
+        let text = with_passes(
+            vec![tenant("acme")],
+            [bad.clone(), good.clone(), bad.clone()],
+        );
+        assert!(
+            text.ends_with(
+                "took 2.0s, failed: 1 of 2 tenants had errors\nlast success: 2026-04-24 03:06:40Z"
+            ),
+            "{text}"
+        );
+        let text = with_passes(
+            vec![tenant("acme")],
+            [good.clone(), good.clone(), bad.clone()],
+        );
+        assert!(
+            text.contains("\nlast failure: 2026-04-24 04:06:40Z, failed: 1 of 2")
+                && !text.contains("last success"),
+            "{text}"
+        );
+        assert!(
+            with_passes(Vec::new(), [bad.clone(), None, bad])
+                .ends_with("last success: none is recorded")
+        );
     }
 
     fn shown(tenants: Vec<TenantStatus>) -> String {
@@ -155,16 +259,36 @@ mod tests {
     #[test]
     fn what_is_usual_takes_no_column() {
         let text = shown(vec![tenant("acme")]);
-        assert!(!text.contains("orphans") && !text.contains("overdue") && text.contains("forever") && text.contains("2h 1m"), "{text}");
+        assert!(
+            !text.contains("orphans")
+                && !text.contains("overdue")
+                && text.contains("forever")
+                && text.contains("2h 1m"),
+            "{text}"
+        );
         assert!(text.ends_with("last pass: none is recorded"));
     }
 
     #[test]
     fn what_needs_a_look_is_shown() {
-        let odd = TenantStatus { quarantined: 2, overdue_s: Some(90_000), ttl_s: Some(2_592_000), retired: 5, retired_bytes: 2048, ..tenant("odd") };
+        let odd = TenantStatus {
+            quarantined: 2,
+            overdue_s: Some(90_000),
+            ttl_s: Some(2_592_000),
+            retired: 5,
+            retired_bytes: 2048,
+            ..tenant("odd")
+        };
         let text = shown(vec![tenant("acme"), odd]);
-        assert!(text.contains("overdue") && text.contains("1d 1h") && text.contains("30d"), "{text}");
-        assert!(text.contains("\n2 files in quarantine") && text.contains("5 files (2.0 KiB) compacted"), "{text}");
+        assert!(
+            text.contains("overdue") && text.contains("1d 1h") && text.contains("30d"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\n2 files in quarantine")
+                && text.contains("5 files (2.0 KiB) compacted"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -7,7 +7,10 @@ pub fn no_tenants(wanted: &[String]) -> String {
     if wanted.is_empty() {
         "no tenants: a tenant is a folder with Parquet files right below the store".to_owned()
     } else {
-        format!("no tenant matches {}: `icepack status` lists them", wanted.join(" or "))
+        format!(
+            "no tenant matches {}: `icepack status` lists them",
+            wanted.join(" or ")
+        )
     }
 }
 

@@ -9,14 +9,26 @@ use crate::error::Error;
 use crate::parquet_io::read::Input;
 use crate::parquet_io::source::{Ident, Source};
 
-/// Numbers of few values, as every writer puts them into a file: of each column a dictionary, and pages of places in it. They unfold to many times their bytes.
+/// Numbers of few values, as every writer puts them into a file: of each column a dictionary, and
+/// pages of places in it. They unfold to many times their bytes.
 fn telemetry(columns: i64, rows: i64) -> RecordBatch {
-    let column = |c: i64| (format!("sensor_{c}"), Arc::new(Int64Array::from_iter_values((0..rows).map(|i| i * (c + 7) % 12))) as ArrayRef);
+    let column = |c: i64| {
+        (
+            format!("sensor_{c}"),
+            Arc::new(Int64Array::from_iter_values(
+                (0..rows).map(|i| i * (c + 7) % 12),
+            )) as ArrayRef,
+        )
+    };
     RecordBatch::try_from_iter((0..columns).map(column)).unwrap()
 }
 
 fn open(bytes: &Bytes, limit: u64) -> Result<Input, Error> {
-    let ident = Ident { key: "t/x.parquet".into(), size: bytes.len() as u64, etag: None };
+    let ident = Ident {
+        key: "t/x.parquet".into(),
+        size: bytes.len() as u64,
+        etag: None,
+    };
     Input::open_within(ident, Source::Memory(bytes.clone()), None, limit)
 }
 
@@ -39,11 +51,17 @@ fn rows(input: &Input, batch_bytes: u64) -> Result<Vec<RecordBatch>, Error> {
 fn a_dictionary_is_read_once_a_value_needs_it() {
     let want = telemetry(80, 20_000);
     let bytes = written(&want);
-    // Batches are larger than the footer lets expect, so the decoder begins anew behind the first, and skips to there.
+    // Batches are larger than the footer lets expect, so the decoder begins anew behind the first,
+    // and skips to there.
     for batch_bytes in [1 << 20, 256 << 10, 64 << 10] {
-        let got = rows(&open(&bytes, 16 << 20).unwrap(), batch_bytes).unwrap_or_else(|e| panic!("{batch_bytes}: {e}"));
+        let got = rows(&open(&bytes, 16 << 20).unwrap(), batch_bytes)
+            .unwrap_or_else(|e| panic!("{batch_bytes}: {e}"));
         assert!(got.len() > 3, "{batch_bytes}: {}", got.len());
-        assert_eq!(concat_batches(&want.schema(), &got).unwrap(), want, "{batch_bytes}");
+        assert_eq!(
+            concat_batches(&want.schema(), &got).unwrap(),
+            want,
+            "{batch_bytes}"
+        );
     }
 }
 
@@ -51,6 +69,11 @@ fn a_dictionary_is_read_once_a_value_needs_it() {
 fn a_page_that_is_too_large_is_not_called_damaged() {
     let bytes = written(&telemetry(80, 20_000));
     let input = open(&bytes, 300 << 10).unwrap();
-    let Err(Error::Input { reason, .. }) = rows(&input, 1 << 20) else { panic!("it was read") };
-    assert!(reason.starts_with("its pages take ") && reason.ends_with("raise `memory_limit`"), "{reason}");
+    let Err(Error::Input { reason, .. }) = rows(&input, 1 << 20) else {
+        panic!("it was read")
+    };
+    assert!(
+        reason.starts_with("its pages take ") && reason.ends_with("raise `memory_limit`"),
+        "{reason}"
+    );
 }

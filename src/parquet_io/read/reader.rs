@@ -34,9 +34,26 @@ pub struct Reader {
 
 impl Reader {
     /// Of all row groups, with the columns of `mask`, in batches of about so many rows and bytes.
-    pub(super) fn new(input: Input, chunks: Chunks, mask: ProjectionMask, batch_rows: u64, batch_bytes: u64) -> Self {
+    pub(super) fn new(
+        input: Input,
+        chunks: Chunks,
+        mask: ProjectionMask,
+        batch_rows: u64,
+        batch_bytes: u64,
+    ) -> Self {
         let end = input.metadata().num_row_groups();
-        Self { input, chunks, mask, batch_rows, batch_bytes, group: 0, end, delivered: 0, decoder: None, slices: None }
+        Self {
+            input,
+            chunks,
+            mask,
+            batch_rows,
+            batch_bytes,
+            group: 0,
+            end,
+            delivered: 0,
+            decoder: None,
+            slices: None,
+        }
     }
 
     /// Reads no other row groups than these, of those that there are.
@@ -49,10 +66,15 @@ impl Reader {
     /// The next rows; none when all have been read.
     ///
     /// # Errors
-    /// [`Error::Input`] where the file is damaged or holds another number of rows than its footer says; else the store's or the disk's.
+    /// [`Error::Input`] where the file is damaged or holds another number of rows than its footer
+    /// says; else the store's or the disk's.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        let Some(batch) = self.next_views()? else { return Ok(None) };
-        views::like(&batch, &self.input.schema).map(Some).map_err(|reason| self.input.ident.bad(reason))
+        let Some(batch) = self.next_views()? else {
+            return Ok(None);
+        };
+        views::like(&batch, &self.input.schema)
+            .map(Some)
+            .map_err(|reason| self.input.ident.bad(reason))
     }
 
     /// As [`Self::next_batch`], with the strings of its columns as views into the pages.
@@ -90,23 +112,40 @@ impl Reader {
 
     fn start(&mut self) -> Result<()> {
         let group = self.input.metadata().row_group(self.group);
-        let chunks = chunks(group, |leaf| self.mask.leaf_included(leaf)).map_err(|reason| self.input.ident.bad(reason))?;
+        let chunks = chunks(group, |leaf| self.mask.leaf_included(leaf))
+            .map_err(|reason| self.input.ident.bad(reason))?;
         // The values of such a page may each be as long as the page.
-        let longest = chunks.iter().filter(|c| c.delta).map(|c| c.uncompressed.min(DELTA_PAGE)).max().unwrap_or(0);
-        let group_rows = self.batch_rows.min((self.input.limit.min(MOST_DELTA) / longest.max(1)).max(BATCH_ROWS.start));
+        let longest = chunks
+            .iter()
+            .filter(|c| c.delta)
+            .map(|c| c.uncompressed.min(DELTA_PAGE))
+            .max()
+            .unwrap_or(0);
+        let group_rows = self
+            .batch_rows
+            .min((self.input.limit.min(MOST_DELTA) / longest.max(1)).max(BATCH_ROWS.start));
         if self.delivered == 0 {
             self.check_exact()?;
-            self.chunks.begin(chunks.iter().map(|c| c.range.clone()).collect())?;
+            self.chunks
+                .begin(chunks.iter().map(|c| c.range.clone()).collect())?;
         }
         self.chunks.account(chunks, self.input.limit);
         let rows = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let build = || {
-            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.chunks.clone(), self.input.footer.clone())
-                .with_row_groups(vec![self.group])
-                .with_projection(self.mask.clone())
-                .with_batch_size(rows(group_rows));
-            // With an offset, even of 0, the decoder would stop at the footer's count, and rows beyond it would go unnoticed.
-            let builder = if self.delivered == 0 { builder } else { builder.with_offset(rows(self.delivered)) };
+            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
+                self.chunks.clone(),
+                self.input.footer.clone(),
+            )
+            .with_row_groups(vec![self.group])
+            .with_projection(self.mask.clone())
+            .with_batch_size(rows(group_rows));
+            // With an offset, even of 0, the decoder would stop at the footer's count, and rows
+            // beyond it would go unnoticed.
+            let builder = if self.delivered == 0 {
+                builder
+            } else {
+                builder.with_offset(rows(self.delivered))
+            };
             builder.build().map_err(|e| e.to_string())
         };
         match guard(build) {
@@ -119,11 +158,21 @@ impl Reader {
     /// Whether the decoder's types hold what is in the columns: it would not say where they do not.
     fn check_exact(&self) -> Result<()> {
         let metadata = self.input.metadata();
-        for (leaf, rule) in self.input.rules.iter().filter(|(leaf, _)| self.mask.leaf_included(*leaf)) {
-            let column = chunks(metadata.row_group(self.group), |i| i == *leaf).map_err(|reason| self.input.ident.bad(reason))?;
-            self.chunks.begin(column.iter().map(|c| c.range.clone()).collect())?;
+        for (leaf, rule) in self
+            .input
+            .rules
+            .iter()
+            .filter(|(leaf, _)| self.mask.leaf_included(*leaf))
+        {
+            let column = chunks(metadata.row_group(self.group), |i| i == *leaf)
+                .map_err(|reason| self.input.ident.bad(reason))?;
+            self.chunks
+                .begin(column.iter().map(|c| c.range.clone()).collect())?;
             self.chunks.account(column, self.input.limit);
-            match guard(|| rule.check(&self.chunks, metadata.row_group(self.group), *leaf).map_err(|e| e.to_string())) {
+            match guard(|| {
+                rule.check(&self.chunks, metadata.row_group(self.group), *leaf)
+                    .map_err(|e| e.to_string())
+            }) {
                 Ok(None) => {}
                 Ok(Some(reason)) => return Err(self.input.ident.bad(reason)),
                 Err(reason) => return Err(self.blame(reason)),
@@ -133,16 +182,22 @@ impl Reader {
     }
 
     fn decode(&mut self) -> Result<Option<RecordBatch>, String> {
-        let Some(decoder) = &mut self.decoder else { return Ok(None) };
+        let Some(decoder) = &mut self.decoder else {
+            return Ok(None);
+        };
         guard(|| decoder.next().transpose().map_err(|e| e.to_string()))
     }
 
     fn took(&mut self, batch: &RecordBatch) -> Result<()> {
         self.delivered += batch.num_rows() as u64;
         if self.delivered > self.group_rows() {
-            return Err(self.input.ident.bad(format!("row group {} holds more rows than its footer says", self.group)));
+            return Err(self.input.ident.bad(format!(
+                "row group {} holds more rows than its footer says",
+                self.group
+            )));
         }
-        // Rows may be wider than the footer made believe (a dictionary of long values): go on in smaller steps.
+        // Rows may be wider than the footer made believe (a dictionary of long values): go on in
+        // smaller steps.
         let bytes = views::other_bytes(batch);
         if bytes > 4 * self.batch_bytes && self.batch_rows > BATCH_ROWS.start {
             let fits = batch.num_rows() as u64 * self.batch_bytes / bytes;
@@ -152,14 +207,19 @@ impl Reader {
     }
 
     fn shrink(&mut self, rows: u64) {
-        self.batch_rows = rows.clamp(BATCH_ROWS.start, BATCH_ROWS.end).min(self.batch_rows);
+        self.batch_rows = rows
+            .clamp(BATCH_ROWS.start, BATCH_ROWS.end)
+            .min(self.batch_rows);
         self.decoder = None;
     }
 
     fn finish_group(&mut self) -> Result<()> {
         let want = self.group_rows();
         if self.delivered != want {
-            return Err(self.input.ident.bad(format!("row group {} holds {} rows, and its footer says {want}", self.group, self.delivered)));
+            return Err(self.input.ident.bad(format!(
+                "row group {} holds {} rows, and its footer says {want}",
+                self.group, self.delivered
+            )));
         }
         self.group += 1;
         self.delivered = 0;
@@ -177,6 +237,10 @@ impl Reader {
     }
 
     fn blame(&self, reason: String) -> Error {
-        self.chunks.take_fault().unwrap_or_else(|| self.input.ident.bad(format!("row group {} is damaged: {reason}", self.group)))
+        self.chunks.take_fault().unwrap_or_else(|| {
+            self.input
+                .ident
+                .bad(format!("row group {} is damaged: {reason}", self.group))
+        })
     }
 }

@@ -14,44 +14,85 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{CREATED_BY, SAMPLE_ROWS, WriteOptions};
 use crate::model::policy::Encodings;
 
-/// Events are ids, digests and text that is made from templates. Level 1 finds as much in them as level 3 does (measured: 2 % more, since the faster
-/// search does not stop at short matches in random digits), in half the time. Below zero strings are not even packed to fewer bits: three fifths more bytes for a tenth less time.
+/// Events are ids, digests and text that is made from templates. Level 1 finds as much in them as
+/// level 3 does (measured: 2 % more, since the faster search does not stop at short matches in
+/// random digits), in half the time. Below zero strings are not even packed to fewer bits: three
+/// fifths more bytes for a tenth less time.
 const ZSTD_LEVEL: i32 = 1;
 
 /// What encodings are chosen by.
 pub(super) struct Sample<'a> {
     /// The first rows.
     pub rows: &'a [RecordBatch],
-    /// Where there are none: a row group of the same columns whose encodings were chosen by its rows.
+    /// Where there are none: a row group of the same columns whose encodings were chosen by its
+    /// rows.
     pub like: Option<&'a RowGroupMetaData>,
 }
 
 impl Sample<'_> {
     /// Whether the values of a column hardly repeat.
     fn is_unique(&self, column: usize, name: &str) -> bool {
-        match self.like.and_then(|group| group.columns().iter().find(|c| c.column_path().parts() == [name])) {
-            Some(chunk) => !chunk.encodings().any(|e| matches!(e, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY)),
+        match self.like.and_then(|group| {
+            group
+                .columns()
+                .iter()
+                .find(|c| c.column_path().parts() == [name])
+        }) {
+            Some(chunk) => !chunk
+                .encodings()
+                .any(|e| matches!(e, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY)),
             None => distinct_ratio(self.rows, column) > UNIQUE,
         }
     }
 }
 
 /// How a file of such rows is written.
-pub(super) fn properties(schema: &Schema, descriptor: &SchemaDescriptor, options: &WriteOptions, sample: &Sample) -> WriterProperties {
-    let leaf = |name: &str| descriptor.columns().iter().position(|c| c.path().parts() == [name]);
-    let sorting = options.sorted_by.as_deref().and_then(leaf).and_then(|i| i32::try_from(i).ok());
-    let metadata = options.metadata.iter().map(|(k, v)| (k, v)).chain(schema.metadata().iter());
-    let metadata: Vec<KeyValue> = metadata.map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
+pub(super) fn properties(
+    schema: &Schema,
+    descriptor: &SchemaDescriptor,
+    options: &WriteOptions,
+    sample: &Sample,
+) -> WriterProperties {
+    let leaf = |name: &str| {
+        descriptor
+            .columns()
+            .iter()
+            .position(|c| c.path().parts() == [name])
+    };
+    let sorting = options
+        .sorted_by
+        .as_deref()
+        .and_then(leaf)
+        .and_then(|i| i32::try_from(i).ok());
+    let metadata = options
+        .metadata
+        .iter()
+        .map(|(k, v)| (k, v))
+        .chain(schema.metadata().iter());
+    let metadata: Vec<KeyValue> = metadata
+        .map(|(k, v)| KeyValue::new(k.clone(), v.clone()))
+        .collect();
     let mut builder = WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default()))
-        // Of every page: readers skip to the rows of a time range, or of an id, without decoding the rest.
+        .set_compression(Compression::ZSTD(
+            ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default(),
+        ))
+        // Of every page: readers skip to the rows of a time range, or of an id, without decoding
+        // the rest.
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_key_value_metadata((!metadata.is_empty()).then_some(metadata))
-        .set_sorting_columns(sorting.map(|column_idx| vec![SortingColumn { column_idx, descending: false, nulls_first: true }]));
+        .set_sorting_columns(sorting.map(|column_idx| {
+            vec![SortingColumn {
+                column_idx,
+                descending: false,
+                nulls_first: true,
+            }]
+        }));
     for (i, field) in schema.fields().iter().enumerate() {
         let path = ColumnPath::new(vec![field.name().clone()]);
-        builder = encode(builder, options.encodings, path, field.data_type(), || sample.is_unique(i, field.name()));
+        builder = encode(builder, options.encodings, path, field.data_type(), || {
+            sample.is_unique(i, field.name())
+        });
     }
     builder.build()
 }
@@ -59,12 +100,14 @@ pub(super) fn properties(schema: &Schema, descriptor: &SchemaDescriptor, options
 /// Chooses a column's encoding by what it holds.
 ///
 /// - Times ascend: deltas of a few bits each. A dictionary of them would be as long as the column.
-/// - Numbers and strings that repeat (types, entities): a dictionary, the writer's default. It gives up by itself where the dictionary grows too large.
+/// - Numbers and strings that repeat (types, entities): a dictionary, the writer's default. It
+///   gives up by itself where the dictionary grows too large.
 /// - Numbers that hardly repeat: deltas.
-/// - Strings that hardly repeat (ids, payloads): a dictionary would only be built to be thrown away. Lengths apart from bytes, so that zstd sees
-///   the text in one piece.
+/// - Strings that hardly repeat (ids, payloads): a dictionary would only be built to be thrown
+///   away. Lengths apart from bytes, so that zstd sees the text in one piece.
 ///
-/// Where all readers are to know the encoding, plain values stand for deltas and lengths. Nested columns keep the defaults.
+/// Where all readers are to know the encoding, plain values stand for deltas and lengths. Nested
+/// columns keep the defaults.
 fn encode(
     builder: WriterPropertiesBuilder,
     encodings: Encodings,
@@ -79,12 +122,19 @@ fn encode(
         T::Utf8 | T::Binary if is_unique() => Encoding::DELTA_LENGTH_BYTE_ARRAY,
         _ => return builder,
     };
-    let encoding = if encodings == Encodings::Delta { delta } else { Encoding::PLAIN };
-    builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, encoding)
+    let encoding = if encodings == Encodings::Delta {
+        delta
+    } else {
+        Encoding::PLAIN
+    };
+    builder
+        .set_column_dictionary_enabled(path.clone(), false)
+        .set_column_encoding(path, encoding)
 }
 
-/// Above this share of distinct values in the sample, a value is taken to hardly repeat. High, because the sample is small: of ten thousand
-/// entities, each a hundred times in a file, four thousand rows show four fifths distinct, and a dictionary is still right.
+/// Above this share of distinct values in the sample, a value is taken to hardly repeat. High,
+/// because the sample is small: of ten thousand entities, each a hundred times in a file, four
+/// thousand rows show four fifths distinct, and a dictionary is still right.
 const UNIQUE: f64 = 0.9;
 
 fn distinct_ratio(sample: &[RecordBatch], column: usize) -> f64 {
@@ -97,7 +147,11 @@ fn distinct_ratio(sample: &[RecordBatch], column: usize) -> f64 {
         sample_hashes(&array.slice(0, rows), &mut seen);
     }
     // Nothing seen: nothing speaks against a dictionary.
-    if count == 0 { 0.0 } else { seen.len() as f64 / count as f64 }
+    if count == 0 {
+        0.0
+    } else {
+        seen.len() as f64 / count as f64
+    }
 }
 
 fn sample_hashes(array: &dyn Array, seen: &mut HashSet<u64>) {

@@ -1,5 +1,6 @@
-//! The fingerprints of a file's row groups, in its footer: with them, a part of a file can be copied and the rest decoded, and the books are still balanced by
-//! content. They are believed only where together they are what the manifest says of the file.
+//! The fingerprints of a file's row groups, in its footer: with them, a part of a file can be
+//! copied and the rest decoded, and the books are still balanced by content. They are believed only
+//! where together they are what the manifest says of the file.
 
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 
@@ -8,7 +9,8 @@ use crate::model::file::Fingerprint;
 /// `icepack.row_groups`: 32 hex digits a row group, with spaces between.
 pub const KEY: &str = "icepack.row_groups";
 
-/// Of a file that is being written. None where a row group was copied into it whose fingerprint is not known.
+/// Of a file that is being written. None where a row group was copied into it whose fingerprint is
+/// not known.
 pub(super) struct Prints {
     open: Fingerprint,
     ended: Option<Vec<Fingerprint>>,
@@ -16,7 +18,10 @@ pub(super) struct Prints {
 
 impl Prints {
     pub fn new() -> Self {
-        Self { open: Fingerprint::default(), ended: Some(Vec::new()) }
+        Self {
+            open: Fingerprint::default(),
+            ended: Some(Vec::new()),
+        }
     }
 
     /// Rows go into the open row group.
@@ -40,15 +45,31 @@ impl Prints {
 
     /// For the footer.
     pub fn pair(&self) -> Option<KeyValue> {
-        let texts: Vec<String> = self.ended.as_ref()?.iter().map(Fingerprint::to_string).collect();
+        let texts: Vec<String> = self
+            .ended
+            .as_ref()?
+            .iter()
+            .map(Fingerprint::to_string)
+            .collect();
         (!texts.is_empty()).then(|| KeyValue::new(KEY.to_owned(), texts.join(" ")))
     }
 }
 
-/// Those of a file that was written, one for each row group; none where it does not say, or something else.
+/// Those of a file that was written, one for each row group; none where it does not say, or
+/// something else.
 pub fn of(metadata: &ParquetMetaData) -> Option<Vec<Fingerprint>> {
-    let text = metadata.file_metadata().key_value_metadata()?.iter().find(|kv| kv.key == KEY)?.value.as_ref()?;
+    let text = metadata
+        .file_metadata()
+        .key_value_metadata()?
+        .iter()
+        .find(|kv| kv.key == KEY)?
+        .value
+        .as_ref()?;
     // Anybody's file may say so, and as much as it likes.
-    let prints: Vec<Fingerprint> = text.split(' ').take(metadata.num_row_groups() + 1).map(|t| t.parse().ok()).collect::<Option<_>>()?;
+    let prints: Vec<Fingerprint> = text
+        .split(' ')
+        .take(metadata.num_row_groups() + 1)
+        .map(|t| t.parse().ok())
+        .collect::<Option<_>>()?;
     (prints.len() == metadata.num_row_groups()).then_some(prints)
 }

@@ -12,7 +12,11 @@ fn id(n: u64) -> FileId {
 }
 
 fn stamp(n: u64) -> Stamp {
-    Stamp { run_id: id(1), commit_id: id(n), at: DateTime::UNIX_EPOCH }
+    Stamp {
+        run_id: id(1),
+        commit_id: id(n),
+        at: DateTime::UNIX_EPOCH,
+    }
 }
 
 fn tenant() -> Tenant {
@@ -20,7 +24,12 @@ fn tenant() -> Tenant {
 }
 
 fn snapshot(n: u64, rows: u64) -> Snapshot {
-    let stats = RowStats { rows, min: Some(Micros(0)), max: Some(Micros(9)), ..RowStats::default() };
+    let stats = RowStats {
+        rows,
+        min: Some(Micros(0)),
+        max: Some(Micros(9)),
+        ..RowStats::default()
+    };
     Snapshot {
         key: snapshot_key(&tenant(), Micros(0), Micros(9), id(n)),
         id: id(n),
@@ -54,9 +63,15 @@ fn compaction(head: &Manifest, out: u64) -> (Edit, Observed) {
     let mut edit = Edit::new(id(1), id(100 + out));
     edit.add = vec![snapshot(out, 5)];
     edit.retire = vec![retire("acme/a.parquet", 2), retire("acme/b.parquet", 3)];
-    edit.ledger = Ledger { rows_in: 5, rows_kept: 5, ..Ledger::default() };
+    edit.ledger = Ledger {
+        rows_in: 5,
+        rows_kept: 5,
+        ..Ledger::default()
+    };
     let mut seen = Observed::since(head);
-    seen.present = ["acme/a.parquet", "acme/b.parquet"].map(|k| (k.to_owned(), Some("e".to_owned()))).into();
+    seen.present = ["acme/a.parquet", "acme/b.parquet"]
+        .map(|k| (k.to_owned(), Some("e".to_owned())))
+        .into();
     (edit, seen)
 }
 
@@ -79,8 +94,16 @@ fn a_compaction_is_applied_and_the_books_of_the_life_balance() {
     // Snapshots of snapshots ingest nothing.
     let mut up = Edit::new(id(1), id(121));
     up.add = vec![snapshot(30, 4)];
-    up.retire = vec![Retired { etag: Some("e20".into()), ..retire(&edit.add[0].key, 5) }];
-    up.ledger = Ledger { rows_in: 5, rows_kept: 4, rows_deduplicated: 1, ..Ledger::default() };
+    up.retire = vec![Retired {
+        etag: Some("e20".into()),
+        ..retire(&edit.add[0].key, 5)
+    }];
+    up.ledger = Ledger {
+        rows_in: 5,
+        rows_kept: 4,
+        rows_deduplicated: 1,
+        ..Ledger::default()
+    };
     let third = apply(&next, &up, &Observed::since(&next), stamp(121)).unwrap();
     assert_eq!(third.totals.rows_ingested, 5);
     assert!(totals_balance(&third));
@@ -91,7 +114,13 @@ fn observations_older_than_head_prove_nothing() {
     let head = head();
     let (edit, mut seen) = compaction(&head, 20);
     seen.head_version = 0;
-    assert_eq!(refused(&head, &edit, &seen), Conflict::StaleObservation { seen_after: 0, head: 1 });
+    assert_eq!(
+        refused(&head, &edit, &seen),
+        Conflict::StaleObservation {
+            seen_after: 0,
+            head: 1
+        }
+    );
 }
 
 #[test]
@@ -100,17 +129,31 @@ fn a_raw_file_must_be_there_unchanged_and_not_retired() {
     let (edit, seen) = compaction(&head, 20);
     let mut gone = seen.clone();
     gone.present.remove("acme/b.parquet");
-    assert_eq!(refused(&head, &edit, &gone), Conflict::NotSeen("acme/b.parquet".into()));
+    assert_eq!(
+        refused(&head, &edit, &gone),
+        Conflict::NotSeen("acme/b.parquet".into())
+    );
     let mut other = seen.clone();
-    other.present.insert("acme/b.parquet".into(), Some("new".into()));
-    assert_eq!(refused(&head, &edit, &other), Conflict::Changed("acme/b.parquet".into()));
+    other
+        .present
+        .insert("acme/b.parquet".into(), Some("new".into()));
+    assert_eq!(
+        refused(&head, &edit, &other),
+        Conflict::Changed("acme/b.parquet".into())
+    );
 
     let next = apply(&head, &edit, &seen, stamp(120)).unwrap();
     let (again, seen) = compaction(&next, 21);
-    assert_eq!(refused(&next, &again, &seen), Conflict::AlreadyRetired("acme/a.parquet".into()));
+    assert_eq!(
+        refused(&next, &again, &seen),
+        Conflict::AlreadyRetired("acme/a.parquet".into())
+    );
     let (mut twice, seen) = compaction(&head, 22);
     twice.retire[1] = twice.retire[0].clone();
-    assert_eq!(refused(&head, &twice, &seen), Conflict::AlreadyRetired("acme/a.parquet".into()));
+    assert_eq!(
+        refused(&head, &twice, &seen),
+        Conflict::AlreadyRetired("acme/a.parquet".into())
+    );
 }
 
 #[test]
@@ -118,7 +161,11 @@ fn a_snapshot_that_is_not_live_cannot_be_retired() {
     let head = head();
     let mut edit = Edit::new(id(1), id(2));
     edit.retire = vec![retire(&snapshot(20, 5).key, 5)];
-    edit.ledger = Ledger { rows_in: 5, rows_expired: 5, ..Ledger::default() };
+    edit.ledger = Ledger {
+        rows_in: 5,
+        rows_expired: 5,
+        ..Ledger::default()
+    };
     let mut seen = Observed::since(&head);
     // Being there is not enough for a snapshot: orphans are there too.
     seen.present.insert(snapshot(20, 5).key, Some("e".into()));
@@ -127,23 +174,52 @@ fn a_snapshot_that_is_not_live_cannot_be_retired() {
 
 #[test]
 fn an_output_below_the_floor_is_dead() {
-    let head = Manifest { floor: id(25), ..head() };
+    let head = Manifest {
+        floor: id(25),
+        ..head()
+    };
     let (edit, seen) = compaction(&head, 20);
-    assert!(matches!(refused(&head, &edit, &seen), Conflict::BelowFloor(_)));
+    assert!(matches!(
+        refused(&head, &edit, &seen),
+        Conflict::BelowFloor(_)
+    ));
     let (edit, seen) = compaction(&head, 25);
     assert!(apply(&head, &edit, &seen, stamp(125)).is_ok());
     // Nor may one edit raise the floor over its own outputs.
-    let edit = Edit { floor: Some(id(26)), ..edit };
-    assert!(matches!(refused(&head, &edit, &seen), Conflict::BelowFloor(_)));
+    let edit = Edit {
+        floor: Some(id(26)),
+        ..edit
+    };
+    assert!(matches!(
+        refused(&head, &edit, &seen),
+        Conflict::BelowFloor(_)
+    ));
 }
 
 #[test]
 fn the_floor_only_rises() {
-    let head = Manifest { floor: id(25), ..head() };
-    let edit = Edit { floor: Some(id(24)), ..Edit::new(id(1), id(2)) };
-    assert_eq!(refused(&head, &edit, &Observed::since(&head)), Conflict::FloorFell);
-    let edit = Edit { floor: Some(id(26)), ..edit };
-    assert_eq!(apply(&head, &edit, &Observed::since(&head), stamp(3)).unwrap().floor, id(26));
+    let head = Manifest {
+        floor: id(25),
+        ..head()
+    };
+    let edit = Edit {
+        floor: Some(id(24)),
+        ..Edit::new(id(1), id(2))
+    };
+    assert_eq!(
+        refused(&head, &edit, &Observed::since(&head)),
+        Conflict::FloorFell
+    );
+    let edit = Edit {
+        floor: Some(id(26)),
+        ..edit
+    };
+    assert_eq!(
+        apply(&head, &edit, &Observed::since(&head), stamp(3))
+            .unwrap()
+            .floor,
+        id(26)
+    );
 }
 
 #[test]
@@ -152,22 +228,58 @@ fn a_retired_file_is_forgotten_only_when_it_was_seen_gone_after_head() {
     let (edit, seen) = compaction(&first, 20);
     let head = apply(&first, &edit, &seen, stamp(120)).unwrap();
     let key = "acme/a.parquet".to_owned();
-    let forget = Edit { forget: vec![key.clone()], ..Edit::new(id(1), id(2)) };
+    let forget = Edit {
+        forget: vec![key.clone()],
+        ..Edit::new(id(1), id(2))
+    };
     let no = Conflict::NotForgettable(key.clone());
-    assert_eq!(refused(&head, &forget, &Observed::since(&head)), no, "nobody has looked");
-    let listed = |etag: &str| Observed { listing: Some([(key.clone(), Some(etag.to_owned()))].into()), ..Observed::since(&head) };
+    assert_eq!(
+        refused(&head, &forget, &Observed::since(&head)),
+        no,
+        "nobody has looked"
+    );
+    let listed = |etag: &str| Observed {
+        listing: Some([(key.clone(), Some(etag.to_owned()))].into()),
+        ..Observed::since(&head)
+    };
     assert_eq!(refused(&head, &forget, &listed("e")), no, "still there");
-    assert_eq!(refused(&head, &forget, &listed("copied")), no, "another tag does not make another file");
-    let empty = Observed { listing: Some(BTreeMap::new()), ..Observed::since(&head) };
+    assert_eq!(
+        refused(&head, &forget, &listed("copied")),
+        no,
+        "another tag does not make another file"
+    );
+    let empty = Observed {
+        listing: Some(BTreeMap::new()),
+        ..Observed::since(&head)
+    };
     assert_eq!(refused(&head, &forget, &empty), no, "a listing may be late");
-    let gone = |seen: Observed| Observed { gone: [key.clone()].into(), ..seen };
-    assert_eq!(refused(&head, &forget, &gone(listed("e"))), no, "it was not deleted after all");
-    assert!(apply(&head, &forget, &gone(listed("new")), stamp(121)).is_ok(), "another has come since");
+    let gone = |seen: Observed| Observed {
+        gone: [key.clone()].into(),
+        ..seen
+    };
+    assert_eq!(
+        refused(&head, &forget, &gone(listed("e"))),
+        no,
+        "it was not deleted after all"
+    );
+    assert!(
+        apply(&head, &forget, &gone(listed("new")), stamp(121)).is_ok(),
+        "another has come since"
+    );
     let next = apply(&head, &forget, &gone(empty.clone()), stamp(121)).unwrap();
     assert_eq!(next.retired.len(), 1);
-    let unknown = Edit { forget: vec!["acme/z.parquet".into()], ..forget };
-    let all = Observed { gone: ["acme/z.parquet".to_owned()].into(), ..empty };
-    assert!(matches!(refused(&head, &unknown, &all), Conflict::NotForgettable(_)));
+    let unknown = Edit {
+        forget: vec!["acme/z.parquet".into()],
+        ..forget
+    };
+    let all = Observed {
+        gone: ["acme/z.parquet".to_owned()].into(),
+        ..empty
+    };
+    assert!(matches!(
+        refused(&head, &unknown, &all),
+        Conflict::NotForgettable(_)
+    ));
 }
 
 #[test]
@@ -175,27 +287,73 @@ fn a_file_under_a_retired_name_is_what_was_retired_only_if_its_rows_are() {
     let first = head();
     let (mut edit, seen) = compaction(&first, 20);
     let print = Fingerprint(7);
-    edit.retire.iter_mut().for_each(|r| r.fingerprint = Some(print));
+    edit.retire
+        .iter_mut()
+        .for_each(|r| r.fingerprint = Some(print));
     let head = apply(&first, &edit, &seen, stamp(120)).unwrap();
     let Retired { key, rows, .. } = head.retired[0].clone();
     let after = |head: &Manifest, etag: Option<&str>, content| {
-        let found = Reread { key: key.clone(), size: 99, etag: etag.map(str::to_owned), content };
-        let edit = Edit { reread: vec![found], ..Edit::new(id(1), id(2)) };
-        let r = apply(head, &edit, &Observed::since(head), stamp(121)).unwrap().retired[0].clone();
+        let found = Reread {
+            key: key.clone(),
+            size: 99,
+            etag: etag.map(str::to_owned),
+            content,
+        };
+        let edit = Edit {
+            reread: vec![found],
+            ..Edit::new(id(1), id(2))
+        };
+        let r = apply(head, &edit, &Observed::since(head), stamp(121))
+            .unwrap()
+            .retired[0]
+            .clone();
         (r.etag.unwrap(), r.size, r.set_aside)
     };
     let aside = |tag: &str| ("e".to_owned(), 1, Some(tag.to_owned()));
-    assert_eq!(after(&head, Some("copied"), Some((rows, print))), ("copied".to_owned(), 99, None), "a copy");
-    assert_eq!(after(&head, Some("f"), Some((rows, Fingerprint(8)))), aside("f"), "other rows");
-    assert_eq!(after(&head, Some("f"), Some((rows + 1, print))), aside("f"), "more rows");
+    assert_eq!(
+        after(&head, Some("copied"), Some((rows, print))),
+        ("copied".to_owned(), 99, None),
+        "a copy"
+    );
+    assert_eq!(
+        after(&head, Some("f"), Some((rows, Fingerprint(8)))),
+        aside("f"),
+        "other rows"
+    );
+    assert_eq!(
+        after(&head, Some("f"), Some((rows + 1, print))),
+        aside("f"),
+        "more rows"
+    );
     assert_eq!(after(&head, Some("f"), None), aside("f"), "unreadable");
-    assert_eq!(after(&head, None, Some((rows, print))), aside(""), "without a tag it could not be told from the next");
+    assert_eq!(
+        after(&head, None, Some((rows, print))),
+        aside(""),
+        "without a tag it could not be told from the next"
+    );
     let mut old = head.clone();
     old.retired[0].fingerprint = None;
-    assert_eq!(after(&old, Some("f"), Some((rows, print))), aside("f"), "nothing is known of what was retired");
+    assert_eq!(
+        after(&old, Some("f"), Some((rows, print))),
+        aside("f"),
+        "nothing is known of what was retired"
+    );
     // What is in no retired list is nobody's business here.
-    let edit = Edit { reread: vec![Reread { key: "acme/z.parquet".into(), size: 1, etag: Some("f".into()), content: None }], ..Edit::new(id(1), id(2)) };
-    assert_eq!(apply(&head, &edit, &Observed::since(&head), stamp(121)).unwrap().retired, head.retired);
+    let edit = Edit {
+        reread: vec![Reread {
+            key: "acme/z.parquet".into(),
+            size: 1,
+            etag: Some("f".into()),
+            content: None,
+        }],
+        ..Edit::new(id(1), id(2))
+    };
+    assert_eq!(
+        apply(&head, &edit, &Observed::since(&head), stamp(121))
+            .unwrap()
+            .retired,
+        head.retired
+    );
 }
 
 #[test]
@@ -206,27 +364,70 @@ fn a_raw_file_without_a_known_tag_is_not_retired() {
         let (mut edit, mut seen) = (edit.clone(), seen.clone());
         edit.retire[0].etag = ours.map(str::to_owned);
         *seen.present.get_mut(&edit.retire[0].key).unwrap() = found.map(str::to_owned);
-        assert!(matches!(refused(&first, &edit, &seen), Conflict::Changed(_)), "{ours:?} {found:?}");
+        assert!(
+            matches!(refused(&first, &edit, &seen), Conflict::Changed(_)),
+            "{ours:?} {found:?}"
+        );
     }
 }
 
 #[test]
 fn no_path_crosses_a_tenant() {
     let head = head();
-    for key in ["other/a.parquet", "acme/../other/a.parquet", "acme.parquet", "_icepack/acme/a.parquet", "acme/a.txt"] {
-        let edit = Edit { retire: vec![retire(key, 0)], ..Edit::new(id(1), id(2)) };
-        assert_eq!(refused(&head, &edit, &Observed::since(&head)), Conflict::ForeignPath(key.into()));
-        let quarantined = Quarantined { key: key.into(), size: 0, etag: None, reason: String::new(), at: DateTime::UNIX_EPOCH, cause: None };
-        let edit = Edit { quarantine: vec![quarantined], ..Edit::new(id(1), id(2)) };
-        assert_eq!(refused(&head, &edit, &Observed::since(&head)), Conflict::ForeignPath(key.into()));
+    for key in [
+        "other/a.parquet",
+        "acme/../other/a.parquet",
+        "acme.parquet",
+        "_icepack/acme/a.parquet",
+        "acme/a.txt",
+    ] {
+        let edit = Edit {
+            retire: vec![retire(key, 0)],
+            ..Edit::new(id(1), id(2))
+        };
+        assert_eq!(
+            refused(&head, &edit, &Observed::since(&head)),
+            Conflict::ForeignPath(key.into())
+        );
+        let quarantined = Quarantined {
+            key: key.into(),
+            size: 0,
+            etag: None,
+            reason: String::new(),
+            at: DateTime::UNIX_EPOCH,
+            cause: None,
+        };
+        let edit = Edit {
+            quarantine: vec![quarantined],
+            ..Edit::new(id(1), id(2))
+        };
+        assert_eq!(
+            refused(&head, &edit, &Observed::since(&head)),
+            Conflict::ForeignPath(key.into())
+        );
     }
     let mut foreign = snapshot(20, 0);
     foreign.key = foreign.key.replace("acme", "other");
-    let edit = Edit { add: vec![foreign], ..Edit::new(id(1), id(2)) };
-    assert!(matches!(refused(&head, &edit, &Observed::since(&head)), Conflict::ForeignPath(_)));
-    let renamed = Snapshot { id: id(21), ..snapshot(20, 0) };
-    let edit = Edit { add: vec![renamed], ..Edit::new(id(1), id(2)) };
-    assert!(matches!(refused(&head, &edit, &Observed::since(&head)), Conflict::ForeignPath(_)));
+    let edit = Edit {
+        add: vec![foreign],
+        ..Edit::new(id(1), id(2))
+    };
+    assert!(matches!(
+        refused(&head, &edit, &Observed::since(&head)),
+        Conflict::ForeignPath(_)
+    ));
+    let renamed = Snapshot {
+        id: id(21),
+        ..snapshot(20, 0)
+    };
+    let edit = Edit {
+        add: vec![renamed],
+        ..Edit::new(id(1), id(2))
+    };
+    assert!(matches!(
+        refused(&head, &edit, &Observed::since(&head)),
+        Conflict::ForeignPath(_)
+    ));
 }
 
 fn receipt(rows: u64) -> Receipt {
@@ -244,7 +445,10 @@ fn receipt(rows: u64) -> Receipt {
         manifest_version: None,
         timestamp_column: None,
         archive: String::new(),
-        stats: RowStats { rows, ..RowStats::default() },
+        stats: RowStats {
+            rows,
+            ..RowStats::default()
+        },
         sources: vec!["acme/a.parquet".into()],
         again_of: Default::default(),
         run_id: id(1),
@@ -262,20 +466,39 @@ fn the_books_must_balance_and_say_what_the_files_say() {
         |e| e.ledger.rows_in = 6,
         |e| e.add[0].stats.rows = 4,
         |e| e.retire[0].rows = 1,
-        |e| e.ledger = Ledger { rows_kept: 4, rows_archived: 1, ..e.ledger },
+        |e| {
+            e.ledger = Ledger {
+                rows_kept: 4,
+                rows_archived: 1,
+                ..e.ledger
+            }
+        },
         |e| e.archives = vec![receipt(1)],
     ];
     for (i, breaks) in broken.iter().enumerate() {
         let mut edit = good.clone();
         breaks(&mut edit);
         let conflict = refused(&head, &edit, &seen);
-        assert!(matches!(conflict, Conflict::Books(_)) && conflict.is_internal(), "{i}: {conflict}");
+        assert!(
+            matches!(conflict, Conflict::Books(_)) && conflict.is_internal(),
+            "{i}: {conflict}"
+        );
     }
     let head = apply(&head, &good, &seen, stamp(120)).unwrap();
     let mut up = Edit::new(id(1), id(121));
     up.retire = vec![retire(&good.add[0].key, 4)];
-    up.ledger = Ledger { rows_in: 4, rows_expired: 4, ..Ledger::default() };
-    assert!(matches!(refused(&head, &up, &Observed::since(&head)), Conflict::Books(_)), "a snapshot that read short");
+    up.ledger = Ledger {
+        rows_in: 4,
+        rows_expired: 4,
+        ..Ledger::default()
+    };
+    assert!(
+        matches!(
+            refused(&head, &up, &Observed::since(&head)),
+            Conflict::Books(_)
+        ),
+        "a snapshot that read short"
+    );
 }
 
 #[test]
@@ -283,15 +506,31 @@ fn an_archive_entry_is_settled_only_when_its_receipt_was_seen() {
     let first = head();
     let (mut edit, seen) = compaction(&first, 20);
     edit.add[0].stats.rows = 3;
-    edit.ledger = Ledger { rows_in: 5, rows_kept: 3, rows_archived: 2, ..Ledger::default() };
+    edit.ledger = Ledger {
+        rows_in: 5,
+        rows_kept: 3,
+        rows_archived: 2,
+        ..Ledger::default()
+    };
     edit.archives = vec![receipt(2)];
     let head = apply(&first, &edit, &seen, stamp(120)).unwrap();
     assert!(totals_balance(&head));
-    let settle = Edit { settle: vec![receipt(2).key], ..Edit::new(id(1), id(2)) };
+    let settle = Edit {
+        settle: vec![receipt(2).key],
+        ..Edit::new(id(1), id(2))
+    };
     let mut seen = Observed::since(&head);
-    assert!(matches!(refused(&head, &settle, &seen), Conflict::NotSettled(_)));
+    assert!(matches!(
+        refused(&head, &settle, &seen),
+        Conflict::NotSettled(_)
+    ));
     seen.receipts.insert(receipt(2).key);
-    assert!(apply(&head, &settle, &seen, stamp(121)).unwrap().archives.is_empty());
+    assert!(
+        apply(&head, &settle, &seen, stamp(121))
+            .unwrap()
+            .archives
+            .is_empty()
+    );
 }
 
 #[test]
@@ -305,12 +544,20 @@ fn a_quarantined_file_has_one_entry_and_loses_it_when_it_is_read_after_all() {
         at: DateTime::UNIX_EPOCH,
         cause: None,
     };
-    let edit = |reason: &str| Edit { quarantine: vec![bad(reason)], ..Edit::new(id(1), id(2)) };
+    let edit = |reason: &str| Edit {
+        quarantine: vec![bad(reason)],
+        ..Edit::new(id(1), id(2))
+    };
     let head = apply(&first, &edit("one"), &Observed::since(&first), stamp(3)).unwrap();
     let head = apply(&head, &edit("two"), &Observed::since(&head), stamp(4)).unwrap();
     assert_eq!(head.quarantined, vec![bad("two")]);
     let (merge, seen) = compaction(&head, 20);
-    assert!(apply(&head, &merge, &seen, stamp(120)).unwrap().quarantined.is_empty());
+    assert!(
+        apply(&head, &merge, &seen, stamp(120))
+            .unwrap()
+            .quarantined
+            .is_empty()
+    );
 }
 
 #[test]
@@ -323,9 +570,26 @@ fn a_manifest_survives_its_json() {
 }
 
 fn hold(n: u64, done: bool) -> Hold {
-    let restored = Restored { archive: "s3://cold".into(), tenant: tenant(), from: None, to: Some(Micros(9)) };
-    let files = vec![format!("acme/2026-01/restored.acme.{}.{}.parquet", id(1), id(n))];
-    Hold { id: id(n), restored, oldest: Micros(5), until: DateTime::UNIX_EPOCH, objects: BTreeSet::from([id(1)]), files, done }
+    let restored = Restored {
+        archive: "s3://cold".into(),
+        tenant: tenant(),
+        from: None,
+        to: Some(Micros(9)),
+    };
+    let files = vec![format!(
+        "acme/2026-01/restored.acme.{}.{}.parquet",
+        id(1),
+        id(n)
+    )];
+    Hold {
+        id: id(n),
+        restored,
+        oldest: Micros(5),
+        until: DateTime::UNIX_EPOCH,
+        objects: BTreeSet::from([id(1)]),
+        files,
+        done,
+    }
 }
 
 #[test]
@@ -333,74 +597,248 @@ fn a_restore_is_recorded_once_and_its_files_stay_until_it_is_done() {
     let head = Manifest::first(tenant(), stamp(100));
     assert_eq!((head.format, head.min_reader), (3, 3));
     let seen = Observed::since(&head);
-    let begin = Edit { hold: Some(hold(30, false)), ..Edit::new(id(1), id(2)) };
+    let begin = Edit {
+        hold: Some(hold(30, false)),
+        ..Edit::new(id(1), id(2))
+    };
     let head = apply(&head, &begin, &seen, stamp(101)).unwrap();
 
     let mut seen = Observed::since(&head);
-    let twice = Edit { hold: Some(hold(31, false)), ..Edit::new(id(1), id(3)) };
-    assert_eq!(apply(&head, &twice, &seen, stamp(102)), Err(Conflict::AlreadyRestored(id(30))));
+    let twice = Edit {
+        hold: Some(hold(31, false)),
+        ..Edit::new(id(1), id(3))
+    };
+    assert_eq!(
+        apply(&head, &twice, &seen, stamp(102)),
+        Err(Conflict::AlreadyRestored(id(30)))
+    );
     let key = hold(30, false).files.remove(0);
-    let mut take = Edit { retire: vec![retire(&key, 3)], ..Edit::new(id(1), id(4)) };
-    take.ledger = Ledger { rows_in: 3, rows_expired: 3, ..Ledger::default() };
-    seen.present.insert(key.clone(), take.retire[0].etag.clone());
-    assert_eq!(apply(&head, &take, &seen, stamp(103)), Err(Conflict::Held(key.clone())));
-    let early = Edit { release: vec![id(30)], ..Edit::new(id(1), id(5)) };
-    assert_eq!(apply(&head, &early, &seen, stamp(104)), Err(Conflict::HoldGone(id(30))), "a restore that broke off is not forgotten");
+    let mut take = Edit {
+        retire: vec![retire(&key, 3)],
+        ..Edit::new(id(1), id(4))
+    };
+    take.ledger = Ledger {
+        rows_in: 3,
+        rows_expired: 3,
+        ..Ledger::default()
+    };
+    seen.present
+        .insert(key.clone(), take.retire[0].etag.clone());
+    assert_eq!(
+        apply(&head, &take, &seen, stamp(103)),
+        Err(Conflict::Held(key.clone()))
+    );
+    let early = Edit {
+        release: vec![id(30)],
+        ..Edit::new(id(1), id(5))
+    };
+    assert_eq!(
+        apply(&head, &early, &seen, stamp(104)),
+        Err(Conflict::HoldGone(id(30))),
+        "a restore that broke off is not forgotten"
+    );
 
-    let done = Edit { hold: Some(hold(30, true)), ..Edit::new(id(1), id(6)) };
+    let done = Edit {
+        hold: Some(hold(30, true)),
+        ..Edit::new(id(1), id(6))
+    };
     let head = apply(&head, &done, &seen, stamp(105)).unwrap();
     let mut seen = Observed::since(&head);
-    seen.present.insert(key.clone(), take.retire[0].etag.clone());
+    seen.present
+        .insert(key.clone(), take.retire[0].etag.clone());
     let taken = apply(&head, &take, &seen, stamp(106)).unwrap();
-    let forget = Edit { forget: vec![key.clone()], ..Edit::new(id(1), id(9)) };
-    let gone = |head: &Manifest| Observed { listing: Some(BTreeMap::new()), gone: [key.clone()].into(), ..Observed::since(head) };
-    assert_eq!(apply(&taken, &forget, &gone(&taken), stamp(107)), Err(Conflict::NotForgettable(key.clone())), "it may be written once more");
-    let released = apply(&taken, &Edit { release: vec![id(30)], ..Edit::new(id(1), id(10)) }, &Observed::since(&taken), stamp(107)).unwrap();
+    let forget = Edit {
+        forget: vec![key.clone()],
+        ..Edit::new(id(1), id(9))
+    };
+    let gone = |head: &Manifest| Observed {
+        listing: Some(BTreeMap::new()),
+        gone: [key.clone()].into(),
+        ..Observed::since(head)
+    };
+    assert_eq!(
+        apply(&taken, &forget, &gone(&taken), stamp(107)),
+        Err(Conflict::NotForgettable(key.clone())),
+        "it may be written once more"
+    );
+    let released = apply(
+        &taken,
+        &Edit {
+            release: vec![id(30)],
+            ..Edit::new(id(1), id(10))
+        },
+        &Observed::since(&taken),
+        stamp(107),
+    )
+    .unwrap();
     assert!(apply(&released, &forget, &gone(&released), stamp(108)).is_ok());
-    let head = apply(&head, &Edit { release: vec![id(30)], ..Edit::new(id(1), id(7)) }, &seen, stamp(107)).unwrap();
-    assert_eq!((head.holds.len(), head.holds[0].files.len()), (1, 0), "that it was restored is remembered");
-    let again = Edit { hold: Some(hold(31, false)), ..Edit::new(id(1), id(8)) };
-    assert_eq!(apply(&head, &again, &Observed::since(&head), stamp(108)), Err(Conflict::AlreadyRestored(id(30))), "also once it is over");
-    let again = Edit { again: vec![id(30)], ..again };
+    let head = apply(
+        &head,
+        &Edit {
+            release: vec![id(30)],
+            ..Edit::new(id(1), id(7))
+        },
+        &seen,
+        stamp(107),
+    )
+    .unwrap();
+    assert_eq!(
+        (head.holds.len(), head.holds[0].files.len()),
+        (1, 0),
+        "that it was restored is remembered"
+    );
+    let again = Edit {
+        hold: Some(hold(31, false)),
+        ..Edit::new(id(1), id(8))
+    };
+    assert_eq!(
+        apply(&head, &again, &Observed::since(&head), stamp(108)),
+        Err(Conflict::AlreadyRestored(id(30))),
+        "also once it is over"
+    );
+    let again = Edit {
+        again: vec![id(30)],
+        ..again
+    };
     let head = apply(&head, &again, &Observed::since(&head), stamp(108)).unwrap();
-    assert_eq!(head.holds.iter().map(|h| (h.id, h.done)).collect::<Vec<_>>(), [(id(30), true), (id(31), false)]);
-    let third = Edit { hold: Some(hold(32, false)), again: vec![id(30)], ..Edit::new(id(1), id(9)) };
-    assert_eq!(apply(&head, &third, &Observed::since(&head), stamp(109)), Err(Conflict::AlreadyRestored(id(31))), "of that one it did not know");
-    let other = Edit { hold: Some(Hold { objects: BTreeSet::from([id(2)]), ..hold(31, true) }), ..Edit::new(id(1), id(10)) };
-    assert_eq!(apply(&head, &other, &Observed::since(&head), stamp(110)), Err(Conflict::HoldGone(id(31))), "a restore ends as it began");
+    assert_eq!(
+        head.holds
+            .iter()
+            .map(|h| (h.id, h.done))
+            .collect::<Vec<_>>(),
+        [(id(30), true), (id(31), false)]
+    );
+    let third = Edit {
+        hold: Some(hold(32, false)),
+        again: vec![id(30)],
+        ..Edit::new(id(1), id(9))
+    };
+    assert_eq!(
+        apply(&head, &third, &Observed::since(&head), stamp(109)),
+        Err(Conflict::AlreadyRestored(id(31))),
+        "of that one it did not know"
+    );
+    let other = Edit {
+        hold: Some(Hold {
+            objects: BTreeSet::from([id(2)]),
+            ..hold(31, true)
+        }),
+        ..Edit::new(id(1), id(10))
+    };
+    assert_eq!(
+        apply(&head, &other, &Observed::since(&head), stamp(110)),
+        Err(Conflict::HoldGone(id(31))),
+        "a restore ends as it began"
+    );
 }
 
 /// Head with this hold.
 fn with(hold: Hold) -> Manifest {
-    Manifest { holds: vec![hold], ..Manifest::first(tenant(), stamp(100)) }
+    Manifest {
+        holds: vec![hold],
+        ..Manifest::first(tenant(), stamp(100))
+    }
 }
 
 #[test]
 fn the_same_rows_are_known_by_the_ids_of_their_objects_and_their_times() {
     let refused = |old: Hold, new: Hold| {
         let head = with(old);
-        apply(&head, &Edit { hold: Some(new), ..Edit::new(id(1), id(2)) }, &Observed::since(&head), stamp(101)).err()
+        apply(
+            &head,
+            &Edit {
+                hold: Some(new),
+                ..Edit::new(id(1), id(2))
+            },
+            &Observed::since(&head),
+            stamp(101),
+        )
+        .err()
     };
     let again = Some(Conflict::AlreadyRestored(id(30)));
     let of = |n: u64, objects: &[u64], archive: &str, from: Option<i64>, to: Option<i64>| Hold {
         objects: objects.iter().map(|n| id(*n)).collect(),
-        restored: Restored { archive: archive.into(), tenant: tenant(), from: from.map(Micros), to: to.map(Micros) },
+        restored: Restored {
+            archive: archive.into(),
+            tenant: tenant(),
+            from: from.map(Micros),
+            to: to.map(Micros),
+        },
         ..hold(n, false)
     };
-    let old = Hold { done: true, files: Vec::new(), ..of(30, &[1, 2], "s3://cold", Some(0), Some(9)) };
-    assert_eq!(refused(old.clone(), of(31, &[2, 3], "s3://moved", Some(8), None)), again, "whatever the archive is called");
-    assert_eq!(refused(old.clone(), of(31, &[2, 3], "s3://cold", Some(9), None)), None, "later rows of the same object");
-    assert_eq!(refused(old.clone(), of(31, &[3], "s3://cold", None, None)), None, "another object");
-    let theirs = Restored { tenant: Tenant::parse("globex").unwrap(), ..old.restored.clone() };
-    assert_eq!(refused(old.clone(), Hold { restored: theirs, ..of(31, &[1], "", None, None) }), None, "another tenant's rows");
-    let forgotten = Hold { objects: BTreeSet::new(), ..old };
-    assert_eq!(refused(forgotten.clone(), of(31, &[3], "s3://moved", Some(8), None)), again, "an older version forgot what it brought");
-    let remembered = Hold { files: hold(30, true).files, ..forgotten };
-    assert_eq!(refused(remembered.clone(), of(31, &[3], "s3://cold", Some(8), None)), None, "by the names of its files");
-    assert_eq!(refused(remembered.clone(), of(31, &[1], "s3://cold", Some(8), None)), again);
+    let old = Hold {
+        done: true,
+        files: Vec::new(),
+        ..of(30, &[1, 2], "s3://cold", Some(0), Some(9))
+    };
+    assert_eq!(
+        refused(old.clone(), of(31, &[2, 3], "s3://moved", Some(8), None)),
+        again,
+        "whatever the archive is called"
+    );
+    assert_eq!(
+        refused(old.clone(), of(31, &[2, 3], "s3://cold", Some(9), None)),
+        None,
+        "later rows of the same object"
+    );
+    assert_eq!(
+        refused(old.clone(), of(31, &[3], "s3://cold", None, None)),
+        None,
+        "another object"
+    );
+    let theirs = Restored {
+        tenant: Tenant::parse("globex").unwrap(),
+        ..old.restored.clone()
+    };
+    assert_eq!(
+        refused(
+            old.clone(),
+            Hold {
+                restored: theirs,
+                ..of(31, &[1], "", None, None)
+            }
+        ),
+        None,
+        "another tenant's rows"
+    );
+    let forgotten = Hold {
+        objects: BTreeSet::new(),
+        ..old
+    };
+    assert_eq!(
+        refused(forgotten.clone(), of(31, &[3], "s3://moved", Some(8), None)),
+        again,
+        "an older version forgot what it brought"
+    );
+    let remembered = Hold {
+        files: hold(30, true).files,
+        ..forgotten
+    };
+    assert_eq!(
+        refused(remembered.clone(), of(31, &[3], "s3://cold", Some(8), None)),
+        None,
+        "by the names of its files"
+    );
+    assert_eq!(
+        refused(remembered.clone(), of(31, &[1], "s3://cold", Some(8), None)),
+        again
+    );
     let head = with(remembered);
-    let head = apply(&head, &Edit { release: vec![id(30)], ..Edit::new(id(1), id(3)) }, &Observed::since(&head), stamp(101)).unwrap();
-    assert_eq!((head.holds[0].files.len(), &head.holds[0].objects), (0, &BTreeSet::from([id(1)])), "the files go, what they held is kept");
+    let head = apply(
+        &head,
+        &Edit {
+            release: vec![id(30)],
+            ..Edit::new(id(1), id(3))
+        },
+        &Observed::since(&head),
+        stamp(101),
+    )
+    .unwrap();
+    assert_eq!(
+        (head.holds[0].files.len(), &head.holds[0].objects),
+        (0, &BTreeSet::from([id(1)])),
+        "the files go, what they held is kept"
+    );
 }
 
 #[test]
@@ -409,17 +847,49 @@ fn what_a_restore_brought_back_meanwhile_does_not_expire() {
     let expire = |hold: Hold, before: Option<i64>| {
         let mut head = with(hold);
         head.snapshots.push(snapshot(20, 3));
-        let mut edit = Edit { retire: vec![retire(&snapshot(20, 3).key, 3)], expired_before: before.map(Micros), ..Edit::new(id(1), id(2)) };
-        edit.ledger = Ledger { rows_in: 3, rows_expired: 3, ..Ledger::default() };
-        apply(&head, &edit, &Observed::since(&head), Stamp { at: at(200), ..stamp(101) }).err()
+        let mut edit = Edit {
+            retire: vec![retire(&snapshot(20, 3).key, 3)],
+            expired_before: before.map(Micros),
+            ..Edit::new(id(1), id(2))
+        };
+        edit.ledger = Ledger {
+            rows_in: 3,
+            rows_expired: 3,
+            ..Ledger::default()
+        };
+        apply(
+            &head,
+            &edit,
+            &Observed::since(&head),
+            Stamp {
+                at: at(200),
+                ..stamp(101)
+            },
+        )
+        .err()
     };
-    let until = |ms: i64, done| Hold { until: at(ms), ..hold(30, done) };
+    let until = |ms: i64, done| Hold {
+        until: at(ms),
+        ..hold(30, done)
+    };
     let held = Some(Conflict::StillHeld(id(30)));
     assert_eq!(expire(until(201, true), Some(6)), held);
-    assert_eq!(expire(until(201, true), Some(5)), None, "all that expired is older than what was brought back");
-    assert_eq!(expire(until(201, true), None), held, "nobody knows what expired");
+    assert_eq!(
+        expire(until(201, true), Some(5)),
+        None,
+        "all that expired is older than what was brought back"
+    );
+    assert_eq!(
+        expire(until(201, true), None),
+        held,
+        "nobody knows what expired"
+    );
     assert_eq!(expire(until(200, true), Some(6)), None, "it is over");
-    assert_eq!(expire(until(0, false), Some(6)), held, "one that is not done is never over");
+    assert_eq!(
+        expire(until(0, false), Some(6)),
+        held,
+        "one that is not done is never over"
+    );
 }
 
 #[test]
@@ -432,38 +902,97 @@ fn only_what_is_known_to_be_restored_is_called_so() {
     seen.present.insert(raw.clone(), retire(&raw, 3).etag);
     let merge = |keys: [&str; 2], holds: &[u64]| {
         let retire = keys.iter().map(|key| retire(key, 3)).collect();
-        let mut edit = Edit { retire, add: vec![snapshot(40, 6)], restored: holds.iter().map(|n| id(*n)).collect(), ..Edit::new(id(1), id(2)) };
-        edit.ledger = Ledger { rows_in: 6, rows_kept: 6, ..Ledger::default() };
+        let mut edit = Edit {
+            retire,
+            add: vec![snapshot(40, 6)],
+            restored: holds.iter().map(|n| id(*n)).collect(),
+            ..Edit::new(id(1), id(2))
+        };
+        edit.ledger = Ledger {
+            rows_in: 6,
+            rows_kept: 6,
+            ..Ledger::default()
+        };
         apply(&head, &edit, &seen, stamp(101))
     };
     let (restored, own) = (snapshot(20, 3).key, snapshot(21, 3).key);
-    assert_eq!(merge([&restored, &raw], &[30]).unwrap().restored, BTreeMap::from([(id(40), BTreeSet::from([id(30)]))]));
+    assert_eq!(
+        merge([&restored, &raw], &[30]).unwrap().restored,
+        BTreeMap::from([(id(40), BTreeSet::from([id(30)]))])
+    );
     let no = Err(Conflict::NotRestored(snapshot(40, 6).key));
-    assert_eq!(merge([&restored, &own], &[30]), no, "half of its rows are in no archive");
+    assert_eq!(
+        merge([&restored, &own], &[30]),
+        no,
+        "half of its rows are in no archive"
+    );
     assert_eq!(merge([&restored, &raw], &[31]), no, "by another");
-    assert_eq!(merge([&restored, &own], &[]).unwrap().restored, head.restored.clone().into_iter().filter(|(n, _)| *n != id(20)).collect());
+    assert_eq!(
+        merge([&restored, &own], &[]).unwrap().restored,
+        head.restored
+            .clone()
+            .into_iter()
+            .filter(|(n, _)| *n != id(20))
+            .collect()
+    );
 
     let archive = |keys: [&str; 2], again_of: &[u64]| {
         let again_of = again_of.iter().map(|n| id(*n)).collect();
         let sources = keys.iter().map(|key| (*key).to_owned()).collect();
-        let mut edit = Edit { retire: keys.iter().map(|key| retire(key, 3)).collect(), expired_before: Some(Micros(9)), ..Edit::new(id(1), id(2)) };
-        edit.archives = vec![Receipt { again_of, sources, ..receipt(6) }];
-        edit.ledger = Ledger { rows_in: 6, rows_archived: 6, ..Ledger::default() };
+        let mut edit = Edit {
+            retire: keys.iter().map(|key| retire(key, 3)).collect(),
+            expired_before: Some(Micros(9)),
+            ..Edit::new(id(1), id(2))
+        };
+        edit.archives = vec![Receipt {
+            again_of,
+            sources,
+            ..receipt(6)
+        }];
+        edit.ledger = Ledger {
+            rows_in: 6,
+            rows_archived: 6,
+            ..Ledger::default()
+        };
         apply(&head, &edit, &seen, stamp(101)).err()
     };
     let no = Some(Conflict::NotRestored(receipt(6).key));
     assert_eq!(archive([&restored, &raw], &[1]), None);
-    assert_eq!(archive([&restored, &own], &[]), None, "nothing is said, nothing follows");
+    assert_eq!(
+        archive([&restored, &own], &[]),
+        None,
+        "nothing is said, nothing follows"
+    );
     assert_eq!(archive([&restored, &own], &[1]), no);
     assert_eq!(archive([&restored, &raw], &[2]), no);
     let unsaid = |sources: Vec<String>| {
-        let mut edit = Edit { retire: vec![retire(&own, 3)], expired_before: Some(Micros(9)), ..Edit::new(id(1), id(2)) };
-        edit.archives = vec![Receipt { again_of: BTreeSet::from([id(1)]), sources, ..receipt(3) }];
-        edit.ledger = Ledger { rows_in: 3, rows_archived: 3, ..Ledger::default() };
+        let mut edit = Edit {
+            retire: vec![retire(&own, 3)],
+            expired_before: Some(Micros(9)),
+            ..Edit::new(id(1), id(2))
+        };
+        edit.archives = vec![Receipt {
+            again_of: BTreeSet::from([id(1)]),
+            sources,
+            ..receipt(3)
+        }];
+        edit.ledger = Ledger {
+            rows_in: 3,
+            rows_archived: 3,
+            ..Ledger::default()
+        };
         apply(&head, &edit, &seen, stamp(101)).err()
     };
-    assert_eq!(unsaid(Vec::new()), no, "a receipt that does not say where its rows are from");
-    assert_eq!(unsaid(vec![restored]), no, "that one is not retired: the rows are from elsewhere");
+    assert_eq!(
+        unsaid(Vec::new()),
+        no,
+        "a receipt that does not say where its rows are from"
+    );
+    assert_eq!(
+        unsaid(vec![restored]),
+        no,
+        "that one is not retired: the rows are from elsewhere"
+    );
 }
 
 #[test]
@@ -471,9 +1000,24 @@ fn a_hold_names_only_raw_files_of_its_tenant_and_is_ended_only_where_it_is() {
     let head = Manifest::first(tenant(), stamp(100));
     let seen = Observed::since(&head);
     for foreign in ["other/x.parquet", "acme/../other/x.parquet", "acme/x.txt"] {
-        let edit = Edit { hold: Some(Hold { files: vec![foreign.into()], ..hold(30, false) }), ..Edit::new(id(1), id(2)) };
-        assert_eq!(apply(&head, &edit, &seen, stamp(101)), Err(Conflict::ForeignPath(foreign.into())));
+        let edit = Edit {
+            hold: Some(Hold {
+                files: vec![foreign.into()],
+                ..hold(30, false)
+            }),
+            ..Edit::new(id(1), id(2))
+        };
+        assert_eq!(
+            apply(&head, &edit, &seen, stamp(101)),
+            Err(Conflict::ForeignPath(foreign.into()))
+        );
     }
-    let edit = Edit { hold: Some(hold(30, true)), ..Edit::new(id(1), id(2)) };
-    assert_eq!(apply(&head, &edit, &seen, stamp(101)), Err(Conflict::HoldGone(id(30))));
+    let edit = Edit {
+        hold: Some(hold(30, true)),
+        ..Edit::new(id(1), id(2))
+    };
+    assert_eq!(
+        apply(&head, &edit, &seen, stamp(101)),
+        Err(Conflict::HoldGone(id(30)))
+    );
 }

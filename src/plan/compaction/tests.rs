@@ -38,31 +38,80 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let head = Manifest::first(tenant(), Stamp { run_id: FileId::NIL, commit_id: FileId::NIL, at: at(0) });
-        Self { policy: CompactionConfig::default().policy_for("acme"), now: 0, raw: Vec::new(), head, minted: 0, written: 0 }
+        let head = Manifest::first(
+            tenant(),
+            Stamp {
+                run_id: FileId::NIL,
+                commit_id: FileId::NIL,
+                at: at(0),
+            },
+        );
+        Self {
+            policy: CompactionConfig::default().policy_for("acme"),
+            now: 0,
+            raw: Vec::new(),
+            head,
+            minted: 0,
+            written: 0,
+        }
     }
 
     fn raw(&mut self, name: &str, size: u64, hours: i64) -> &mut Self {
-        self.raw.push(Listed { key: format!("acme/{name}.parquet"), size, etag: Some("e".into()), modified: at(hours) });
+        self.raw.push(Listed {
+            key: format!("acme/{name}.parquet"),
+            size,
+            etag: Some("e".into()),
+            modified: at(hours),
+        });
         self
     }
 
     fn snapshot(&mut self, size: u64, from: i64, to: i64) -> &mut Self {
         self.minted += 1;
-        let id = FileId(Ulid::from_parts(u64::try_from(at(self.now).timestamp_millis()).unwrap(), u128::from(self.minted)));
-        let stats = RowStats { rows: size, min: Some(micros(from)), max: Some(micros(to)), ..RowStats::default() };
+        let id = FileId(Ulid::from_parts(
+            u64::try_from(at(self.now).timestamp_millis()).unwrap(),
+            u128::from(self.minted),
+        ));
+        let stats = RowStats {
+            rows: size,
+            min: Some(micros(from)),
+            max: Some(micros(to)),
+            ..RowStats::default()
+        };
         let key = snapshot_key(&tenant(), micros(from), micros(to), id);
-        self.head.snapshots.push(Snapshot { key, id, size, etag: Some("s".into()), schema: None, dated_by: Some("timestamp".into()), stats });
+        self.head.snapshots.push(Snapshot {
+            key,
+            id,
+            size,
+            etag: Some("s".into()),
+            schema: None,
+            dated_by: Some("timestamp".into()),
+            stats,
+        });
         self
     }
 
     fn plan(&self) -> Plan {
         let mut listing = self.raw.clone();
-        listing.extend(self.head.snapshots.iter().map(|s| Listed { key: s.key.clone(), size: s.size, etag: s.etag.clone(), modified: at(0) }));
-        plan(&tenant(), &Inventory { head: Some(self.head.clone()), listing }, &self.policy, at(self.now))
+        listing.extend(self.head.snapshots.iter().map(|s| Listed {
+            key: s.key.clone(),
+            size: s.size,
+            etag: s.etag.clone(),
+            modified: at(0),
+        }));
+        plan(
+            &tenant(),
+            &Inventory {
+                head: Some(self.head.clone()),
+                listing,
+            },
+            &self.policy,
+            at(self.now),
+        )
     }
 
-    /// Carries out a plan as a merge would: rows stay where they are in time, outputs are cut at the target and at the period's end.
+    /// Carries out a plan as a merge would: rows stay where they are in time, outputs are cut at
+    /// the target and at the period's end.
     fn carry_out(&mut self, plan: &Plan) {
         for group in &plan.groups {
             let taken: BTreeSet<&Key> = group.inputs.iter().map(|i| &i.key).collect();
@@ -77,15 +126,31 @@ impl World {
     }
 
     /// What a merge keeps.
-    fn without_expired(&self, spans: &[(i64, i64, u64)], cutoff: Option<Micros>) -> Vec<(i64, i64, u64)> {
-        let Some(cutoff) = cutoff else { return spans.to_vec() };
-        let extents: Vec<_> = spans.iter().map(|(from, to, size)| Extent { amount: *size, span: Some((micros(*from), micros(*to))) }).collect();
+    fn without_expired(
+        &self,
+        spans: &[(i64, i64, u64)],
+        cutoff: Option<Micros>,
+    ) -> Vec<(i64, i64, u64)> {
+        let Some(cutoff) = cutoff else {
+            return spans.to_vec();
+        };
+        let extents: Vec<_> = spans
+            .iter()
+            .map(|(from, to, size)| Extent {
+                amount: *size,
+                span: Some((micros(*from), micros(*to))),
+            })
+            .collect();
         if LeaveRule::of(&self.policy).is_some_and(|rule| !rule.leaves(&extents, cutoff)) {
             return spans.to_vec();
         }
         let first = (cutoff.0 - micros(0).0 + 3_599_999_999).div_euclid(3_600_000_000);
-        let kept = spans.iter().zip(&extents).filter(|((_, to, _), _)| *to >= first);
-        kept.map(|((from, to, size), extent)| (first.max(*from), *to, size - extent.before(cutoff))).collect()
+        let kept = spans
+            .iter()
+            .zip(&extents)
+            .filter(|((_, to, _), _)| *to >= first);
+        kept.map(|((from, to, size), extent)| (first.max(*from), *to, size - extent.before(cutoff)))
+            .collect()
     }
 
     /// From, to (hours), bytes.
@@ -143,8 +208,15 @@ impl World {
 }
 
 fn names(plan: &Plan) -> Vec<Vec<String>> {
-    let short = |k: &str| k.trim_start_matches("acme/").trim_end_matches(".parquet").to_owned();
-    plan.groups.iter().map(|g| g.inputs.iter().map(|i| short(&i.key)).collect()).collect()
+    let short = |k: &str| {
+        k.trim_start_matches("acme/")
+            .trim_end_matches(".parquet")
+            .to_owned()
+    };
+    plan.groups
+        .iter()
+        .map(|g| g.inputs.iter().map(|i| short(&i.key)).collect())
+        .collect()
 }
 
 fn reasons(plan: &Plan) -> Vec<&SkipReason> {
@@ -154,13 +226,28 @@ fn reasons(plan: &Plan) -> Vec<&SkipReason> {
 #[test]
 fn size_takes_the_small_files_oldest_first_and_none_if_too_few() {
     let mut w = World::new();
-    w.raw("b", MIB, -1).raw("a", MIB, -2).raw("big", 10 * MIB, -3);
+    w.raw("b", MIB, -1)
+        .raw("a", MIB, -2)
+        .raw("big", 10 * MIB, -3);
     assert_eq!(names(&w.plan()), Vec::<Vec<String>>::new());
-    assert_eq!(reasons(&w.plan()), [&SkipReason::TooFew { have: 2, need: 3 }, &SkipReason::TooFew { have: 2, need: 3 }, &SkipReason::Large]);
+    assert_eq!(
+        reasons(&w.plan()),
+        [
+            &SkipReason::TooFew { have: 2, need: 3 },
+            &SkipReason::TooFew { have: 2, need: 3 },
+            &SkipReason::Large
+        ]
+    );
     w.raw("c", 10 * MIB - 1, -4);
     let plan = w.plan();
     assert_eq!(names(&plan), [["c", "a", "b"]]);
-    assert_eq!(plan.groups[0].reason, Reason::SmallFiles { files: 3, threshold: 10 * MIB });
+    assert_eq!(
+        plan.groups[0].reason,
+        Reason::SmallFiles {
+            files: 3,
+            threshold: 10 * MIB
+        }
+    );
     assert_eq!(reasons(&plan), [&SkipReason::Large]);
 }
 
@@ -169,7 +256,9 @@ fn time_takes_files_older_than_a_day_and_full_takes_all() {
     let mut w = World::new();
     w.policy.strategy = CompactionStrategy::TimeBased;
     w.policy.max_raw_age = Duration::from_secs(1000 * 3600);
-    w.raw("a", 50 * MIB, -30).raw("b", MIB, -25).raw("young", MIB, -23);
+    w.raw("a", 50 * MIB, -30)
+        .raw("b", MIB, -25)
+        .raw("young", MIB, -23);
     assert!(w.plan().groups.is_empty());
     w.raw("c", MIB, -24);
     assert_eq!(names(&w.plan()), [["a", "b", "c"]]);
@@ -199,12 +288,32 @@ fn groups_are_packed_towards_the_target_and_never_over_the_maximum() {
     }
     w.policy.max_raw_age = Duration::from_secs(1000 * 3600);
     let plan = w.plan();
-    assert_eq!(plan.groups.iter().map(|g| g.bytes() / MIB).collect::<Vec<_>>(), [128, 128, 144], "a small rest goes along");
-    assert!(plan.groups.windows(2).all(|w| w[0].inputs.last().unwrap().key < w[1].inputs[0].key), "in time order");
+    assert_eq!(
+        plan.groups
+            .iter()
+            .map(|g| g.bytes() / MIB)
+            .collect::<Vec<_>>(),
+        [128, 128, 144],
+        "a small rest goes along"
+    );
+    assert!(
+        plan.groups
+            .windows(2)
+            .all(|w| w[0].inputs.last().unwrap().key < w[1].inputs[0].key),
+        "in time order"
+    );
     w.raw("huge", 900 * MIB, -400);
     w.policy.max_raw_age = Duration::from_secs(350 * 3600);
-    assert_eq!(names(&w.plan())[0], ["huge"], "a single larger file is a group of its own");
-    assert!(w.plan().groups[1..].iter().all(|g| g.bytes() <= w.policy.max_file_size));
+    assert_eq!(
+        names(&w.plan())[0],
+        ["huge"],
+        "a single larger file is a group of its own"
+    );
+    assert!(
+        w.plan().groups[1..]
+            .iter()
+            .all(|g| g.bytes() <= w.policy.max_file_size)
+    );
 }
 
 #[test]
@@ -224,15 +333,47 @@ fn retired_quarantined_and_orphaned_files_are_left_alone_and_said_so() {
         reason: RetireReason::Compacted,
     };
     w.head.retired.push(retired("acme/a.parquet"));
-    let bad =
-        |key: &str, etag: &str| Quarantined { key: key.into(), size: 1, etag: Some(etag.into()), reason: "bad".into(), at: at(0), cause: Some(Cause::Damaged) };
-    w.head.quarantined = vec![bad("acme/b.parquet", "e"), bad("acme/c.parquet", "old version")];
+    let bad = |key: &str, etag: &str| Quarantined {
+        key: key.into(),
+        size: 1,
+        etag: Some(etag.into()),
+        reason: "bad".into(),
+        at: at(0),
+        cause: Some(Cause::Damaged),
+    };
+    w.head.quarantined = vec![
+        bad("acme/b.parquet", "e"),
+        bad("acme/c.parquet", "old version"),
+    ];
     let orphan = snapshot_key(&tenant(), micros(0), micros(1), FileId::floor_at(at(0)));
-    w.raw.push(Listed { key: orphan, size: 1, etag: None, modified: at(-1) });
-    w.raw.push(Listed { key: "acme/notes.txt".into(), size: 1, etag: None, modified: at(-1) });
+    w.raw.push(Listed {
+        key: orphan,
+        size: 1,
+        etag: None,
+        modified: at(-1),
+    });
+    w.raw.push(Listed {
+        key: "acme/notes.txt".into(),
+        size: 1,
+        etag: None,
+        modified: at(-1),
+    });
     let plan = w.plan();
-    assert_eq!(names(&plan), [["c", "d", "e"]], "a mended file is tried again");
-    assert_eq!(reasons(&plan), [&SkipReason::Orphan, &SkipReason::Retired, &SkipReason::Quarantined { reason: "bad".into() }]);
+    assert_eq!(
+        names(&plan),
+        [["c", "d", "e"]],
+        "a mended file is tried again"
+    );
+    assert_eq!(
+        reasons(&plan),
+        [
+            &SkipReason::Orphan,
+            &SkipReason::Retired,
+            &SkipReason::Quarantined {
+                reason: "bad".into()
+            }
+        ]
+    );
 }
 
 #[test]
@@ -245,9 +386,19 @@ fn whole_snapshots_expire_and_overdue_ones_are_rewritten() {
     w.snapshot(100 * MIB, -31 * day, -20 * day); // overdue by a day: within the slack
     w.snapshot(100 * MIB, -20 * day, -1);
     let plan = w.plan();
-    let kinds: Vec<_> = plan.groups.iter().map(|g| (g.kind, g.inputs.len())).collect();
+    let kinds: Vec<_> = plan
+        .groups
+        .iter()
+        .map(|g| (g.kind, g.inputs.len()))
+        .collect();
     assert_eq!(kinds, [(GroupKind::Expire, 1), (GroupKind::Merge, 1)]);
-    assert_eq!(plan.groups[1].reason, Reason::Overdue { oldest: micros(-40 * day), cutoff: micros(-30 * day) });
+    assert_eq!(
+        plan.groups[1].reason,
+        Reason::Overdue {
+            oldest: micros(-40 * day),
+            cutoff: micros(-30 * day)
+        }
+    );
     assert_eq!(plan.skipped.len(), 2);
 
     // Undated rows never expire, so the file that holds them does not go as a whole.
@@ -264,22 +415,53 @@ fn a_sound_snapshot_that_fits_to_no_other_expires_all_the_same() {
     w.snapshot(MIB, -40 * day, -1); // overdue by ten days
     w.snapshot(MIB, -20 * day, -1);
     w.snapshot(MIB, -20 * day, -1);
-    let text = TableSchema(vec![Column { name: "x".into(), kind: "Utf8".into(), nullable: true }]);
+    let text = TableSchema(vec![Column {
+        name: "x".into(),
+        kind: "Utf8".into(),
+        nullable: true,
+    }]);
     w.head.snapshots[3].schema = Some(text.id());
     w.head.schemas.insert(text.id(), text);
-    let misfit = Cause::Misfit(Contradiction { column: "x".into(), kind: "Utf8".into(), oldest: None });
+    let misfit = Cause::Misfit(Contradiction {
+        column: "x".into(),
+        kind: "Utf8".into(),
+        oldest: None,
+    });
     let notes: Vec<Quarantined> = w.head.snapshots[..3]
         .iter()
-        .map(|s| Quarantined { key: s.key.clone(), size: s.size, etag: s.etag.clone(), reason: "misfit".into(), at: at(0), cause: Some(misfit.clone()) })
+        .map(|s| Quarantined {
+            key: s.key.clone(),
+            size: s.size,
+            etag: s.etag.clone(),
+            reason: "misfit".into(),
+            at: at(0),
+            cause: Some(misfit.clone()),
+        })
         .collect();
     w.head.quarantined = notes;
-    let kinds: Vec<_> = w.plan().groups.iter().map(|g| (g.kind, g.inputs.len(), g.inputs[0].key.clone())).collect();
+    let kinds: Vec<_> = w
+        .plan()
+        .groups
+        .iter()
+        .map(|g| (g.kind, g.inputs.len(), g.inputs[0].key.clone()))
+        .collect();
     let key = |n: usize| w.head.snapshots[n].key.clone();
-    assert_eq!(kinds, [(GroupKind::Expire, 1, key(0)), (GroupKind::Merge, 1, key(1))]);
-    assert!(reasons(&w.plan()).contains(&&SkipReason::Quarantined { reason: "misfit".into() }));
+    assert_eq!(
+        kinds,
+        [
+            (GroupKind::Expire, 1, key(0)),
+            (GroupKind::Merge, 1, key(1))
+        ]
+    );
+    assert!(reasons(&w.plan()).contains(&&SkipReason::Quarantined {
+        reason: "misfit".into()
+    }));
 
     // What is damaged is not even tried.
-    w.head.quarantined.iter_mut().for_each(|q| q.cause = Some(Cause::Damaged));
+    w.head
+        .quarantined
+        .iter_mut()
+        .for_each(|q| q.cause = Some(Cause::Damaged));
     assert_eq!(w.plan().groups.len(), 0);
 }
 
@@ -287,7 +469,9 @@ fn a_sound_snapshot_that_fits_to_no_other_expires_all_the_same() {
 fn with_archive() -> World {
     let mut w = World::new();
     w.policy.ttl = Some(Duration::from_secs(30 * 86_400));
-    w.policy.archive = Some(ArchivePolicy { min_object_size: 8 * MIB });
+    w.policy.archive = Some(ArchivePolicy {
+        min_object_size: 8 * MIB,
+    });
     w
 }
 
@@ -297,37 +481,70 @@ const CUTOFF: i64 = -30 * 24;
 #[test]
 fn small_expired_snapshots_wait_until_they_are_worth_an_object() {
     let mut w = with_archive();
-    w.snapshot(3 * MIB, CUTOFF - 20, CUTOFF - 18).snapshot(4 * MIB, CUTOFF - 10, CUTOFF - 8);
+    w.snapshot(3 * MIB, CUTOFF - 20, CUTOFF - 18)
+        .snapshot(4 * MIB, CUTOFF - 10, CUTOFF - 8);
     let plan = w.plan();
     assert!(plan.groups.is_empty(), "{plan:?}");
-    let waiting = SkipReason::ExpiredWaiting { have_bytes: 7 * MIB, need_bytes: 8 * MIB, waited_s: 20 * 3600, at_most_s: 4 * 3600 };
+    let waiting = SkipReason::ExpiredWaiting {
+        have_bytes: 7 * MIB,
+        need_bytes: 8 * MIB,
+        waited_s: 20 * 3600,
+        at_most_s: 4 * 3600,
+    };
     assert_eq!(reasons(&plan), [&waiting, &waiting]);
-    assert_eq!(waiting.to_string(), "expired, and not worth an archive object yet: 7.0 MiB of 8.0 MiB, for 20h, at most 4h more");
+    assert_eq!(
+        waiting.to_string(),
+        "expired, and not worth an archive object yet: 7.0 MiB of 8.0 MiB, for 20h, at most 4h \
+         more"
+    );
 
     // Together with a third they are.
     w.snapshot(MIB, CUTOFF - 7, CUTOFF - 6);
     let plan = w.plan();
-    let together = |files| Reason::ExpiredTogether { files, cutoff: micros(CUTOFF) };
-    assert_eq!(plan.groups.iter().map(|g| (g.kind, g.inputs.len(), &g.reason)).collect::<Vec<_>>(), [(GroupKind::Merge, 3, &together(3))]);
+    let together = |files| Reason::ExpiredTogether {
+        files,
+        cutoff: micros(CUTOFF),
+    };
+    assert_eq!(
+        plan.groups
+            .iter()
+            .map(|g| (g.kind, g.inputs.len(), &g.reason))
+            .collect::<Vec<_>>(),
+        [(GroupKind::Merge, 3, &together(3))]
+    );
     assert_eq!(w.settle(), 1);
     assert!(w.head.snapshots.is_empty());
 
     // What is worth it by itself goes by itself, and does not take the others along.
     let mut w = with_archive();
-    w.snapshot(3 * MIB, CUTOFF - 20, CUTOFF - 18).snapshot(8 * MIB, CUTOFF - 10, CUTOFF - 8);
+    w.snapshot(3 * MIB, CUTOFF - 20, CUTOFF - 18)
+        .snapshot(8 * MIB, CUTOFF - 10, CUTOFF - 8);
     let plan = w.plan();
-    assert_eq!(plan.groups.iter().map(|g| (g.kind, g.inputs.len())).collect::<Vec<_>>(), [(GroupKind::Expire, 1)]);
-    assert!(matches!(reasons(&plan)[..], [SkipReason::ExpiredWaiting { have_bytes, .. }] if *have_bytes == 3 * MIB));
+    assert_eq!(
+        plan.groups
+            .iter()
+            .map(|g| (g.kind, g.inputs.len()))
+            .collect::<Vec<_>>(),
+        [(GroupKind::Expire, 1)]
+    );
+    assert!(
+        matches!(reasons(&plan)[..], [SkipReason::ExpiredWaiting { have_bytes, .. }] if *have_bytes == 3 * MIB)
+    );
 }
 
 #[test]
 fn no_expired_snapshot_waits_longer_than_the_slack() {
     let mut w = with_archive();
-    w.snapshot(MIB, CUTOFF - 24, CUTOFF - 23).snapshot(MIB, CUTOFF - 2, CUTOFF - 1);
+    w.snapshot(MIB, CUTOFF - 24, CUTOFF - 23)
+        .snapshot(MIB, CUTOFF - 2, CUTOFF - 1);
     assert!(w.plan().groups.is_empty(), "overdue by just the slack");
     w.now = 1;
     let plan = w.plan();
-    assert_eq!(names(&plan).len(), 1, "one is overdue, and the other goes along");
+    assert_eq!(
+        names(&plan).len(),
+        1,
+        "one is overdue, and the other goes along"
+    );
     assert_eq!(plan.groups[0].inputs.len(), 2);
     assert_eq!(w.settle(), 1);
     // Without slack, nothing waits.
@@ -339,15 +556,30 @@ fn no_expired_snapshot_waits_longer_than_the_slack() {
 
 #[test]
 fn crumbs_are_packed_towards_the_target_whatever_the_strategy() {
-    for strategy in [CompactionStrategy::SizeBased, CompactionStrategy::TimeBased, CompactionStrategy::FullCompaction] {
+    for strategy in [
+        CompactionStrategy::SizeBased,
+        CompactionStrategy::TimeBased,
+        CompactionStrategy::FullCompaction,
+    ] {
         let mut w = with_archive();
         w.policy.strategy = strategy;
         for i in 0..80 {
             w.snapshot(4 * MIB, CUTOFF - 100 + i, CUTOFF - 100 + i);
         }
         let plan = w.plan();
-        assert_eq!(plan.groups.iter().map(|g| g.bytes() / MIB).collect::<Vec<_>>(), [128, 128, 64], "{strategy:?}");
-        assert_eq!(w.settle(), 1, "a group smaller than the least object leaves too");
+        assert_eq!(
+            plan.groups
+                .iter()
+                .map(|g| g.bytes() / MIB)
+                .collect::<Vec<_>>(),
+            [128, 128, 64],
+            "{strategy:?}"
+        );
+        assert_eq!(
+            w.settle(),
+            1,
+            "a group smaller than the least object leaves too"
+        );
     }
 }
 
@@ -369,7 +601,10 @@ fn a_waiting_snapshot_is_in_no_merge() {
     }
     assert_eq!(names(&w.plan()), [["0", "1", "2", "3"]]);
     w.settle();
-    assert!(w.head.snapshots.iter().any(|s| s.size == MIB), "it was not rewritten");
+    assert!(
+        w.head.snapshots.iter().any(|s| s.size == MIB),
+        "it was not rewritten"
+    );
 }
 
 #[test]
@@ -404,27 +639,49 @@ fn a_snapshot_moves_up_only_into_something_four_times_its_size() {
 fn every_layout_settles_and_settling_never_writes_much() {
     let mut seed = 1_u64;
     let mut random = |below: u64| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % below
     };
     for case in 0..300 {
         let mut w = World::new();
-        w.policy.ttl = [Some(400), None, Some(60), Some(60)][case % 4].map(|days| Duration::from_secs(days * 86_400));
-        w.policy.archive = (case % 4 == 3).then_some(ArchivePolicy { min_object_size: 8 * MIB });
-        w.policy.strategy = [CompactionStrategy::SizeBased, CompactionStrategy::TimeBased, CompactionStrategy::FullCompaction][case % 5 % 3];
+        w.policy.ttl = [Some(400), None, Some(60), Some(60)][case % 4]
+            .map(|days| Duration::from_secs(days * 86_400));
+        w.policy.archive = (case % 4 == 3).then_some(ArchivePolicy {
+            min_object_size: 8 * MIB,
+        });
+        w.policy.strategy = [
+            CompactionStrategy::SizeBased,
+            CompactionStrategy::TimeBased,
+            CompactionStrategy::FullCompaction,
+        ][case % 5 % 3];
         let hours = |n: u64| -i64::try_from(n).unwrap();
         for i in 0..random(30) {
             let magnitude = 10 + random(18);
-            w.raw(&format!("r{i}"), random(1 << magnitude) + 1, hours(random(100)));
+            w.raw(
+                &format!("r{i}"),
+                random(1 << magnitude) + 1,
+                hours(random(100)),
+            );
         }
         for _ in 0..random(25) {
             let (to, magnitude) = (hours(random(3000)), 10 + random(18));
             w.snapshot(random(1 << magnitude) + 1, to + hours(random(200)), to);
         }
-        let bytes: u64 = w.raw.iter().map(|r| r.size).chain(w.head.snapshots.iter().map(|s| s.size)).sum();
+        let bytes: u64 = w
+            .raw
+            .iter()
+            .map(|r| r.size)
+            .chain(w.head.snapshots.iter().map(|s| s.size))
+            .sum();
         let passes = w.settle();
         assert!(passes <= 8, "case {case}: {passes} passes");
-        assert!(w.written <= 3 * bytes + MIB, "case {case}: {} written of {bytes}", w.written);
+        assert!(
+            w.written <= 3 * bytes + MIB,
+            "case {case}: {} written of {bytes}",
+            w.written
+        );
     }
 }
 
@@ -433,7 +690,9 @@ fn what_a_day_leaves_is_merged_once_the_day_is_over() {
     let mut w = World::new();
     w.policy.ttl = Some(Duration::from_secs(30 * 86_400));
     w.now = 23;
-    w.snapshot(18 * MIB, 2, 7).snapshot(18 * MIB, 8, 13).snapshot(18 * MIB, 14, 19);
+    w.snapshot(18 * MIB, 2, 7)
+        .snapshot(18 * MIB, 8, 13)
+        .snapshot(18 * MIB, 14, 19);
     assert!(w.plan().groups.is_empty(), "more may come");
     w.now = 24;
     assert_eq!(w.plan().groups[0].reason, Reason::Tier { files: 3 });
@@ -443,7 +702,11 @@ fn what_a_day_leaves_is_merged_once_the_day_is_over() {
     w.snapshot(9 * MIB, 20, 20);
     assert!(w.plan().groups.is_empty());
     w.now = 48;
-    assert_eq!(w.plan().groups[0].reason, Reason::Tier { files: 2 }, "unless a day passes without another");
+    assert_eq!(
+        w.plan().groups[0].reason,
+        Reason::Tier { files: 2 },
+        "unless a day passes without another"
+    );
     assert_eq!(w.settle(), 1);
 }
 
@@ -459,8 +722,16 @@ fn small_snapshots_of_a_tenant_with_a_ttl_stay_within_a_part_of_it() {
         }
     }
     w.settle();
-    let spans: Vec<_> = w.head.snapshots.iter().map(|s| (s.stats.max.unwrap().0 - s.stats.min.unwrap().0) / 3_600_000_000).collect();
-    assert!(spans.len() >= 4 && spans.iter().all(|hours| *hours < 10 * day), "{spans:?}");
+    let spans: Vec<_> = w
+        .head
+        .snapshots
+        .iter()
+        .map(|s| (s.stats.max.unwrap().0 - s.stats.min.unwrap().0) / 3_600_000_000)
+        .collect();
+    assert!(
+        spans.len() >= 4 && spans.iter().all(|hours| *hours < 10 * day),
+        "{spans:?}"
+    );
     // Kept for ever, they are as well in one file.
     w.policy.ttl = None;
     for i in 0..4 {
@@ -470,29 +741,57 @@ fn small_snapshots_of_a_tenant_with_a_ttl_stay_within_a_part_of_it() {
     assert_eq!(w.head.snapshots.len(), 1);
 }
 
-/// However old or large a snapshot seems by another column: it is read first, and is in no other group, whatever the strategy.
+/// However old or large a snapshot seems by another column: it is read first, and is in no other
+/// group, whatever the strategy.
 #[test]
 fn times_of_another_column_are_not_known() {
-    for strategy in [CompactionStrategy::SizeBased, CompactionStrategy::TimeBased, CompactionStrategy::FullCompaction] {
-        for archive in [None, Some(ArchivePolicy { min_object_size: 8 * MIB })] {
+    for strategy in [
+        CompactionStrategy::SizeBased,
+        CompactionStrategy::TimeBased,
+        CompactionStrategy::FullCompaction,
+    ] {
+        for archive in [
+            None,
+            Some(ArchivePolicy {
+                min_object_size: 8 * MIB,
+            }),
+        ] {
             let mut w = World::new();
             w.policy.strategy = strategy;
             w.policy.archive = archive;
             w.policy.ttl = Some(Duration::from_secs(30 * 24 * 3600));
-            w.snapshot(MIB, -24 * 90, -24 * 80).snapshot(200 * MIB, -24 * 70, -24 * 60).snapshot(MIB, -24, -1);
+            w.snapshot(MIB, -24 * 90, -24 * 80)
+                .snapshot(200 * MIB, -24 * 70, -24 * 60)
+                .snapshot(MIB, -24, -1);
             w.head.snapshots[0].dated_by = Some("created_at".into());
             w.head.snapshots[1].dated_by = None;
             let plan = w.plan();
-            let foreign: Vec<_> = w.head.snapshots[..2].iter().map(|s| s.key.clone()).collect();
+            let foreign: Vec<_> = w.head.snapshots[..2]
+                .iter()
+                .map(|s| s.key.clone())
+                .collect();
             let mut taken = Vec::new();
             for group in &plan.groups {
-                assert_eq!((group.kind, &group.reason), (GroupKind::Merge, &Reason::Redated { files: group.inputs.len(), column: "timestamp".into() }));
+                assert_eq!(
+                    (group.kind, &group.reason),
+                    (
+                        GroupKind::Merge,
+                        &Reason::Redated {
+                            files: group.inputs.len(),
+                            column: "timestamp".into()
+                        }
+                    )
+                );
                 assert!(group.inputs.iter().all(|i| !i.has_times()));
                 taken.extend(group.inputs.iter().map(|i| i.key.clone()));
             }
             taken.sort();
             assert_eq!(taken, sorted(foreign));
-            assert_eq!(plan.skipped.iter().map(|s| &s.key).collect::<Vec<_>>(), [&w.head.snapshots[2].key], "{strategy:?}");
+            assert_eq!(
+                plan.skipped.iter().map(|s| &s.key).collect::<Vec<_>>(),
+                [&w.head.snapshots[2].key],
+                "{strategy:?}"
+            );
         }
     }
 }

@@ -19,7 +19,10 @@ fn at(days: i64) -> Micros {
 }
 
 fn extent(amount: u64, from: i64, to: i64) -> Extent {
-    Extent { amount, span: Some((at(from), at(to))) }
+    Extent {
+        amount,
+        span: Some((at(from), at(to))),
+    }
 }
 
 struct World {
@@ -44,20 +47,51 @@ impl World {
             estimate: None,
             left_alone: Default::default(),
         };
-        let head = Manifest::first(tenant, Stamp { run_id: FileId::NIL, commit_id: FileId::NIL, at: now });
-        let policy = Policy { ttl: Some(Duration::from_secs(30 * 86_400)), ..CompactionConfig::default().policy_for("acme") };
-        Self { plan, survey: Survey::default(), head, policy }
+        let head = Manifest::first(
+            tenant,
+            Stamp {
+                run_id: FileId::NIL,
+                commit_id: FileId::NIL,
+                at: now,
+            },
+        );
+        let policy = Policy {
+            ttl: Some(Duration::from_secs(30 * 86_400)),
+            ..CompactionConfig::default().policy_for("acme")
+        };
+        Self {
+            plan,
+            survey: Survey::default(),
+            head,
+            policy,
+        }
     }
 
     fn group(&mut self, kind: GroupKind, inputs: Vec<PlannedInput>) -> &mut Self {
-        let reason = if kind == GroupKind::Expire { Reason::Expired { cutoff: Micros(CUTOFF) } } else { Reason::Everything };
-        self.plan.groups.push(Group { inputs, kind, reason });
+        let reason = if kind == GroupKind::Expire {
+            Reason::Expired {
+                cutoff: Micros(CUTOFF),
+            }
+        } else {
+            Reason::Everything
+        };
+        self.plan.groups.push(Group {
+            inputs,
+            kind,
+            reason,
+        });
         self
     }
 
     fn raw(&mut self, key: &str, size: u64, rows: Vec<Extent>) -> PlannedInput {
         self.survey.files.insert(key.to_owned(), rows);
-        PlannedInput { key: key.to_owned(), size, etag: None, stats: None, id: None }
+        PlannedInput {
+            key: key.to_owned(),
+            size,
+            etag: None,
+            stats: None,
+            id: None,
+        }
     }
 
     fn expiry(&self) -> Expiry {
@@ -66,8 +100,20 @@ impl World {
 }
 
 fn snapshot(key: &str, size: u64, rows: u64, undated: u64, from: i64, to: i64) -> PlannedInput {
-    let stats = RowStats { rows, undated, min: Some(at(from)), max: Some(at(to)), ..RowStats::default() };
-    PlannedInput { key: key.to_owned(), size, etag: None, stats: Some(stats), id: Some(FileId::NIL) }
+    let stats = RowStats {
+        rows,
+        undated,
+        min: Some(at(from)),
+        max: Some(at(to)),
+        ..RowStats::default()
+    };
+    PlannedInput {
+        key: key.to_owned(),
+        size,
+        etag: None,
+        stats: Some(stats),
+        id: Some(FileId::NIL),
+    }
 }
 
 #[test]
@@ -75,11 +121,21 @@ fn rows_and_bytes_are_those_before_the_cutoff() {
     let mut w = World::new();
     let a = w.raw("a", 1_000, vec![extent(50, -2, -1), extent(50, 1, 2)]);
     let b = w.raw("b", 1_000, vec![extent(100, -1, 3)]);
-    w.group(GroupKind::Merge, vec![a, b, snapshot("s", 4_000, 400, 200, -5, 5)]);
+    w.group(
+        GroupKind::Merge,
+        vec![a, b, snapshot("s", 4_000, 400, 200, -5, 5)],
+    );
     let found = w.expiry();
     // 50 and 0; a quarter of 100; half of the 200 that are dated.
-    assert_eq!((found.rows_expiring, found.bytes_expiring), (50 + 25 + 100, 500 + 250 + 1_000));
-    assert_eq!((found.rows, found.ttl_s, found.files_unknown), (200, 30 * 86_400, 0), "head has no snapshots here");
+    assert_eq!(
+        (found.rows_expiring, found.bytes_expiring),
+        (50 + 25 + 100, 500 + 250 + 1_000)
+    );
+    assert_eq!(
+        (found.rows, found.ttl_s, found.files_unknown),
+        (200, 30 * 86_400, 0),
+        "head has no snapshots here"
+    );
     assert_eq!(found.object_bytes, [] as [u64; 0], "they are dropped");
     assert!((found.percent - 87.5).abs() < 1e-9, "{found:?}");
 }
@@ -96,10 +152,16 @@ fn the_share_is_of_everything_that_is_known() {
         etag: None,
         schema: None,
         dated_by: Some("timestamp".into()),
-        stats: RowStats { rows: 990, ..RowStats::default() },
+        stats: RowStats {
+            rows: 990,
+            ..RowStats::default()
+        },
     });
     let found = w.expiry();
-    assert_eq!((found.rows, found.rows_expiring, found.percent), (1_000, 10, 1.0));
+    assert_eq!(
+        (found.rows, found.rows_expiring, found.percent),
+        (1_000, 10, 1.0)
+    );
     for (max_percent, too_much) in [(1, false), (100, false)] {
         w.policy.max_expire_percent = max_percent;
         assert_eq!(w.expiry().is_too_much(), too_much, "{max_percent}");
@@ -112,29 +174,62 @@ fn the_share_is_of_everything_that_is_known() {
 #[test]
 fn with_an_archive_what_waits_does_not_count_and_objects_do() {
     let mut w = World::new();
-    w.policy.archive = Some(ArchivePolicy { min_object_size: 1_000 });
+    w.policy.archive = Some(ArchivePolicy {
+        min_object_size: 1_000,
+    });
     w.policy.slack = Duration::from_secs(3 * 86_400);
     let crumb = w.raw("crumb", 900, vec![extent(10, -2, -1)]);
     let worth = w.raw("worth", 2_000, vec![extent(10, -2, -1), extent(10, 1, 2)]);
     let late = w.raw("late", 100, vec![extent(10, -4, -1)]);
-    w.group(GroupKind::Merge, vec![crumb]).group(GroupKind::Merge, vec![worth]).group(GroupKind::Merge, vec![late]);
-    w.group(GroupKind::Expire, vec![snapshot("x", 5_000, 70, 0, -9, -8), snapshot("y", 6_000, 80, 0, -8, -7)]);
+    w.group(GroupKind::Merge, vec![crumb])
+        .group(GroupKind::Merge, vec![worth])
+        .group(GroupKind::Merge, vec![late]);
+    w.group(
+        GroupKind::Expire,
+        vec![
+            snapshot("x", 5_000, 70, 0, -9, -8),
+            snapshot("y", 6_000, 80, 0, -8, -7),
+        ],
+    );
     let found = w.expiry();
     assert_eq!(found.object_bytes, [1_000, 100, 5_000, 6_000]);
-    assert_eq!((found.rows_expiring, found.bytes_expiring), (20 + 150, 12_100));
+    assert_eq!(
+        (found.rows_expiring, found.bytes_expiring),
+        (20 + 150, 12_100)
+    );
 }
 
 #[test]
 fn what_is_not_known_is_said_and_does_not_expire() {
     let mut w = World::new();
-    let vague = w.raw("vague", 1_000, vec![Extent { amount: 100, span: None }]);
-    let unread = PlannedInput { key: "unread".into(), ..vague.clone() };
+    let vague = w.raw(
+        "vague",
+        1_000,
+        vec![Extent {
+            amount: 100,
+            span: None,
+        }],
+    );
+    let unread = PlannedInput {
+        key: "unread".into(),
+        ..vague.clone()
+    };
     let empty = w.raw("empty", 100, vec![]);
     w.group(GroupKind::Merge, vec![vague, unread, empty]);
     let found = w.expiry();
-    assert_eq!((found.rows, found.rows_expiring, found.files_unknown), (100, 0, 2));
+    assert_eq!(
+        (found.rows, found.rows_expiring, found.files_unknown),
+        (100, 0, 2)
+    );
     // A date in the far future does not make the others look new.
-    let far = w.raw("far", 1_000, vec![Extent { amount: 600, span: Some((at(-30), Micros(i64::MAX))) }]);
+    let far = w.raw(
+        "far",
+        1_000,
+        vec![Extent {
+            amount: 600,
+            span: Some((at(-30), Micros(i64::MAX))),
+        }],
+    );
     w.group(GroupKind::Merge, vec![far]);
     assert_eq!(w.expiry().rows_expiring, 300);
     w.plan.cutoff = None;

@@ -51,7 +51,11 @@ fn a_month_is_what_a_hand_reckons() {
         // 1,024 crumbs are billed as 128 KiB each: 128 MiB, an eighth of a GB.
         ("GLACIER_IR", vec![1; 1_024], 0.004 / 8.0),
         // 32,768 objects of 32 KiB: a GB of bytes, a GB of indexes, a quarter of a GB of names.
-        ("DEEP_ARCHIVE", vec![32 * KIB; 32_768], 2.0 * 0.00099 + 0.25 * 0.023),
+        (
+            "DEEP_ARCHIVE",
+            vec![32 * KIB; 32_768],
+            2.0 * 0.00099 + 0.25 * 0.023,
+        ),
         ("GLACIER", vec![GIB - 32 * KIB], 0.0036 + 0.023 / 131_072.0),
     ] {
         let found = per_month(&list, class, &objects).unwrap();
@@ -63,7 +67,10 @@ fn a_month_is_what_a_hand_reckons() {
         for size in [0, 1, 100 * KIB, MIB, GIB] {
             let cost = |objects: &[u64]| per_month(&list, class, objects).unwrap();
             assert!(cost(&[size]) <= cost(&[size + 1]), "{class} {size}");
-            assert!(cost(&[2 * size]) <= cost(&[size, size]) + 1e-12, "{class} {size}");
+            assert!(
+                cost(&[2 * size]) <= cost(&[size, size]) + 1e-12,
+                "{class} {size}"
+            );
         }
     }
 }
@@ -88,8 +95,25 @@ impl World {
             files_unknown: 0,
             object_bytes: objects.to_vec(),
         };
-        let inputs = objects.iter().map(|size| PlannedInput { key: "acme/x.parquet".into(), size: *size, etag: None, stats: None, id: None }).collect();
-        let groups = if objects.is_empty() { Vec::new() } else { vec![Group { inputs, kind: GroupKind::Expire, reason: Reason::Expired { cutoff } }] };
+        let inputs = objects
+            .iter()
+            .map(|size| PlannedInput {
+                key: "acme/x.parquet".into(),
+                size: *size,
+                etag: None,
+                stats: None,
+                id: None,
+            })
+            .collect();
+        let groups = if objects.is_empty() {
+            Vec::new()
+        } else {
+            vec![Group {
+                inputs,
+                kind: GroupKind::Expire,
+                reason: Reason::Expired { cutoff },
+            }]
+        };
         let plan = Plan {
             tenant,
             head_version: 1,
@@ -101,13 +125,27 @@ impl World {
             estimate: None,
             left_alone: Default::default(),
         };
-        let archive = (!objects.is_empty()).then_some(ArchivePolicy { min_object_size: 8 * MIB });
-        let policy = Policy { archive, ttl: Some(Duration::from_secs(86_400)), ..CompactionConfig::default().policy_for("acme") };
+        let archive = (!objects.is_empty()).then_some(ArchivePolicy {
+            min_object_size: 8 * MIB,
+        });
+        let policy = Policy {
+            archive,
+            ttl: Some(Duration::from_secs(86_400)),
+            ..CompactionConfig::default().policy_for("acme")
+        };
         Self { plan, policy }
     }
 
     fn estimate(&self, prices: &Prices, class: &str, copies: bool) -> Estimate {
-        estimate(&self.plan, &self.policy, &Pricing { prices, class, copies })
+        estimate(
+            &self.plan,
+            &self.policy,
+            &Pricing {
+                prices,
+                class,
+                copies,
+            },
+        )
     }
 }
 
@@ -122,20 +160,50 @@ fn keeping_is_compared_with_archiving() {
     let cost = found.cost.unwrap();
     assert_eq!(cost.storage_class.as_deref(), Some("DEEP_ARCHIVE"));
     assert!(near(cost.keeping_per_month, 16.0), "{cost:?}");
-    assert!(near(cost.archived_per_month, 1.0 + 16.0 / 131_072.0), "{cost:?}");
-    assert!(near(cost.archiving_once, 15.0) && near(cost.requests_once, 15.0), "{cost:?}");
-    assert!(near(cost.saved_per_month, 15.0 - 16.0 / 131_072.0), "{cost:?}");
-    assert!((cost.break_even_months.unwrap() - 1.0).abs() < 1e-4, "a month pays for it: {cost:?}");
-    assert_eq!(found.objects, Objects { count: 1, bytes: size, smallest_bytes: size, largest_bytes: size });
+    assert!(
+        near(cost.archived_per_month, 1.0 + 16.0 / 131_072.0),
+        "{cost:?}"
+    );
+    assert!(
+        near(cost.archiving_once, 15.0) && near(cost.requests_once, 15.0),
+        "{cost:?}"
+    );
+    assert!(
+        near(cost.saved_per_month, 15.0 - 16.0 / 131_072.0),
+        "{cost:?}"
+    );
+    assert!(
+        (cost.break_even_months.unwrap() - 1.0).abs() < 1e-4,
+        "a month pays for it: {cost:?}"
+    );
+    assert_eq!(
+        found.objects,
+        Objects {
+            count: 1,
+            bytes: size,
+            smallest_bytes: size,
+            largest_bytes: size
+        }
+    );
 }
 
 #[test]
 fn what_is_dropped_costs_nothing_and_saves_all() {
     let found = World::new(GIB, &[]).estimate(&round(), STANDARD, false);
     let cost = found.cost.unwrap();
-    assert_eq!((cost.storage_class, cost.archiving_once, cost.archived_per_month), (None, 0.0, 0.0));
+    assert_eq!(
+        (
+            cost.storage_class,
+            cost.archiving_once,
+            cost.archived_per_month
+        ),
+        (None, 0.0, 0.0)
+    );
     assert!(near(cost.saved_per_month, 16.0));
-    assert_eq!((cost.break_even_months, found.warnings), (Some(0.0), vec![]));
+    assert_eq!(
+        (cost.break_even_months, found.warnings),
+        (Some(0.0), vec![])
+    );
 }
 
 #[test]
@@ -143,9 +211,29 @@ fn an_archive_that_costs_more_is_a_warning() {
     // A thousand crumbs: a name of 8 KiB each costs more than the byte does.
     let found = World::new(1_000, &[1; 1_000]).estimate(&Prices::default(), "GLACIER", true);
     let cost = found.cost.as_ref().unwrap();
-    assert!(cost.saved_per_month < 0.0 && cost.break_even_months.is_none(), "{cost:?}");
-    let kinds: Vec<_> = found.warnings.iter().map(|w| serde_json::to_value(w).unwrap()["what"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(kinds, ["small_objects", "overhead", "minimum_duration", "costs_more"]);
+    assert!(
+        cost.saved_per_month < 0.0 && cost.break_even_months.is_none(),
+        "{cost:?}"
+    );
+    let kinds: Vec<_> = found
+        .warnings
+        .iter()
+        .map(|w| {
+            serde_json::to_value(w).unwrap()["what"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "small_objects",
+            "overhead",
+            "minimum_duration",
+            "costs_more"
+        ]
+    );
 }
 
 #[test]
@@ -153,7 +241,16 @@ fn warnings_are_given_where_they_are_due() {
     let list = Prices::default();
     let kinds = |class: &str, objects: &[u64]| -> Vec<String> {
         let found = World::new(objects.iter().sum(), objects).estimate(&list, class, false);
-        found.warnings.iter().map(|w| serde_json::to_value(w).unwrap()["what"].as_str().unwrap().to_owned()).collect()
+        found
+            .warnings
+            .iter()
+            .map(|w| {
+                serde_json::to_value(w).unwrap()["what"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect()
     };
     let none: [&str; 0] = [];
     assert_eq!(kinds(STANDARD, &[1]), none);
@@ -161,23 +258,69 @@ fn warnings_are_given_where_they_are_due() {
     assert_eq!(kinds("DEEP_ARCHIVE", &[8 * MIB]), ["minimum_duration"]);
     // 40 KiB are 5% of 800 KiB.
     assert_eq!(kinds("GLACIER", &[800 * KIB]), ["minimum_duration"]);
-    assert_eq!(kinds("GLACIER", &[799 * KIB]), ["overhead", "minimum_duration"]);
-    assert_eq!(kinds("STANDARD_IA", &[128 * KIB - 1]), ["small_objects", "minimum_duration"]);
-    assert_eq!(kinds("STANDARD_IA", &[60 * KIB]), ["small_objects", "minimum_duration", "costs_more"], "billed as more than twice its bytes");
+    assert_eq!(
+        kinds("GLACIER", &[799 * KIB]),
+        ["overhead", "minimum_duration"]
+    );
+    assert_eq!(
+        kinds("STANDARD_IA", &[128 * KIB - 1]),
+        ["small_objects", "minimum_duration"]
+    );
+    assert_eq!(
+        kinds("STANDARD_IA", &[60 * KIB]),
+        ["small_objects", "minimum_duration", "costs_more"],
+        "billed as more than twice its bytes"
+    );
     assert_eq!(kinds("INTELLIGENT_TIERING", &[MIB]), ["no_price"]);
     let deep = World::new(GIB, &[GIB - 32 * KIB]).estimate(&list, "DEEP_ARCHIVE", true);
-    assert_eq!(deep.warnings[0].to_string(), "DEEP_ARCHIVE bills at least 180 days, here $0.0059, however soon an object is deleted");
+    assert_eq!(
+        deep.warnings[0].to_string(),
+        "DEEP_ARCHIVE bills at least 180 days, here $0.0059, however soon an object is deleted"
+    );
 }
 
 #[test]
 fn requests_are_those_of_a_pass() {
     let sizes = [20 * MIB, 20 * MIB];
-    let copied = World::new(40 * MIB, &sizes).estimate(&round(), "GLACIER", true).requests;
+    let copied = World::new(40 * MIB, &sizes)
+        .estimate(&round(), "GLACIER", true)
+        .requests;
     // Look, commit, receipts, sweep; the bytes do not pass.
-    assert_eq!(copied, Requests { get: 2, put: 1 + 2 + 1, head: 2, list: 2 + 1 + 3, delete: 1, copy: 2 });
-    let streamed = World::new(40 * MIB, &sizes).estimate(&round(), "GLACIER", false).requests;
+    assert_eq!(
+        copied,
+        Requests {
+            get: 2,
+            put: 1 + 2 + 1,
+            head: 2,
+            list: 2 + 1 + 3,
+            delete: 1,
+            copy: 2
+        }
+    );
+    let streamed = World::new(40 * MIB, &sizes)
+        .estimate(&round(), "GLACIER", false)
+        .requests;
     // Two pieces are read of each, and each upload has a beginning, two parts and an end.
-    assert_eq!(streamed, Requests { get: 2 + 4, put: 1 + 2 + 2 * 4 + 1, head: 0, list: 6, delete: 1, copy: 0 });
-    let idle = World::new(0, &[]).estimate(&round(), "GLACIER", false).requests;
-    assert_eq!(idle, Requests { get: 1, list: 2, ..Requests::default() });
+    assert_eq!(
+        streamed,
+        Requests {
+            get: 2 + 4,
+            put: 1 + 2 + 2 * 4 + 1,
+            head: 0,
+            list: 6,
+            delete: 1,
+            copy: 0
+        }
+    );
+    let idle = World::new(0, &[])
+        .estimate(&round(), "GLACIER", false)
+        .requests;
+    assert_eq!(
+        idle,
+        Requests {
+            get: 1,
+            list: 2,
+            ..Requests::default()
+        }
+    );
 }

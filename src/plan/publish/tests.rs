@@ -28,14 +28,30 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let mut head = Manifest::first(tenant(), Stamp { run_id: id(1), commit_id: id(1), at: at(0) });
+        let mut head = Manifest::first(
+            tenant(),
+            Stamp {
+                run_id: id(1),
+                commit_id: id(1),
+                at: at(0),
+            },
+        );
         head.version = 0;
-        Self { head, listing: Vec::new(), published: Published::default() }
+        Self {
+            head,
+            listing: Vec::new(),
+            published: Published::default(),
+        }
     }
 
     fn listed(&mut self, key: &str) {
         self.listing.retain(|f| f.key != key);
-        self.listing.push(Listed { key: key.to_owned(), size: 10, etag: Some(key.to_owned()), modified: at(self.listing.len() as i64) });
+        self.listing.push(Listed {
+            key: key.to_owned(),
+            size: 10,
+            etag: Some(key.to_owned()),
+            modified: at(self.listing.len() as i64),
+        });
     }
 
     fn ingest(&mut self, name: &str) -> Key {
@@ -44,9 +60,16 @@ impl World {
         key
     }
 
-    /// Retires `inputs`, each with 10 rows or those of its snapshot, for a snapshot with `rows`; the others expired.
+    /// Retires `inputs`, each with 10 rows or those of its snapshot, for a snapshot with `rows`;
+    /// the others expired.
     fn compact(&mut self, inputs: &[&str], rows: u64) -> Key {
-        let had = |key: &&str| self.head.snapshots.iter().find(|s| s.key == **key).map_or(10, |s| s.stats.rows);
+        let had = |key: &&str| {
+            self.head
+                .snapshots
+                .iter()
+                .find(|s| s.key == **key)
+                .map_or(10, |s| s.stats.rows)
+        };
         let before: u64 = inputs.iter().map(had).sum();
         self.head.version += 1;
         self.head.totals.rows_expired += before - rows;
@@ -67,15 +90,36 @@ impl World {
         let new = id(100 + self.head.version);
         let key = names::snapshot_key(&tenant(), Micros(0), Micros(0), new);
         if rows > 0 {
-            let stats = RowStats { rows, undated: 0, min: None, max: None, fingerprint: Fingerprint::default() };
-            self.head.snapshots.push(Snapshot { key: key.clone(), id: new, size: 10, etag: None, schema: None, dated_by: Some("timestamp".into()), stats });
+            let stats = RowStats {
+                rows,
+                undated: 0,
+                min: None,
+                max: None,
+                fingerprint: Fingerprint::default(),
+            };
+            self.head.snapshots.push(Snapshot {
+                key: key.clone(),
+                id: new,
+                size: 10,
+                etag: None,
+                schema: None,
+                dated_by: Some("timestamp".into()),
+                stats,
+            });
             self.listed(&key);
         }
         key
     }
 
     fn wanted(&self) -> BTreeMap<Key, Wanted> {
-        wanted(&tenant(), &Inventory { head: Some(self.head.clone()), listing: self.listing.clone() }).unwrap()
+        wanted(
+            &tenant(),
+            &Inventory {
+                head: Some(self.head.clone()),
+                listing: self.listing.clone(),
+            },
+        )
+        .unwrap()
     }
 
     fn steps(&self) -> Vec<Step> {
@@ -86,19 +130,33 @@ impl World {
     fn take(&mut self, step: &Step) {
         let wanted = self.wanted();
         for key in &step.remove {
-            assert!(self.published.files.remove(key).is_some(), "{key} is not there");
+            assert!(
+                self.published.files.remove(key).is_some(),
+                "{key} is not there"
+            );
         }
         for key in &step.add {
             let w = wanted[key];
-            self.published.files.insert(key.clone(), PublishedFile { size: w.size, modified: w.modified, rows: Some(w.rows.unwrap_or(10)) });
+            self.published.files.insert(
+                key.clone(),
+                PublishedFile {
+                    size: w.size,
+                    modified: w.modified,
+                    rows: Some(w.rows.unwrap_or(10)),
+                },
+            );
         }
-        (self.published.manifest, self.published.left) = (Some(self.head.version), Some(left(&self.head.totals)));
+        (self.published.manifest, self.published.left) =
+            (Some(self.head.version), Some(left(&self.head.totals)));
     }
 
     fn publish(&mut self) -> Vec<Step> {
         let steps = self.steps();
         steps.iter().for_each(|s| self.take(s));
-        assert_eq!(self.published.files.keys().collect::<Vec<_>>(), self.wanted().keys().collect::<Vec<_>>());
+        assert_eq!(
+            self.published.files.keys().collect::<Vec<_>>(),
+            self.wanted().keys().collect::<Vec<_>>()
+        );
         assert_eq!(self.steps(), [], "once is enough");
         steps
     }
@@ -108,13 +166,24 @@ impl World {
     }
 
     fn readers(&self, removed: &[(&str, i64)]) -> Readers {
-        Readers { published: self.published.clone(), removed: removed.iter().map(|(key, ms)| ((*key).to_owned(), at(*ms))).collect(), remembered: 7 * DAY }
+        Readers {
+            published: self.published.clone(),
+            removed: removed
+                .iter()
+                .map(|(key, ms)| ((*key).to_owned(), at(*ms)))
+                .collect(),
+            remembered: 7 * DAY,
+        }
     }
 }
 
 fn step(add: &[&str], remove: &[&str], data_change: bool) -> Step {
     let set = |keys: &[&str]| keys.iter().map(|k| (*k).to_owned()).collect();
-    Step { add: set(add), remove: set(remove), data_change }
+    Step {
+        add: set(add),
+        remove: set(remove),
+        data_change,
+    }
 }
 
 #[test]
@@ -123,10 +192,18 @@ fn raw_files_come_snapshots_move_and_expiry_changes_the_data() {
     let (a, b) = (w.ingest("a"), w.ingest("b"));
     assert_eq!(w.publish(), [step(&[&a, &b], &[], true)]);
     let s = w.compact(&[&a, &b], 20);
-    assert_eq!(w.publish(), [step(&[&s], &[&a, &b], false)], "the same rows in another file");
+    assert_eq!(
+        w.publish(),
+        [step(&[&s], &[&a, &b], false)],
+        "the same rows in another file"
+    );
     let c = w.ingest("c");
     let t = w.compact(&[&s], 15);
-    assert_eq!(w.publish(), [step(&[&c, &t], &[&s], true)], "five rows left");
+    assert_eq!(
+        w.publish(),
+        [step(&[&c, &t], &[&s], true)],
+        "five rows left"
+    );
     assert_eq!(w.rows(), 25);
     let none = w.compact(&[&t], 0);
     assert_eq!(w.publish(), [step(&[], &[&t], true)]);
@@ -140,7 +217,10 @@ fn what_moved_and_what_came_are_two_versions() {
     w.publish();
     let (c, s) = (w.ingest("c"), w.compact(&[&a, &b], 20));
     let steps = w.steps();
-    assert_eq!(steps, [step(&[&s], &[&a, &b], false), step(&[&c], &[], true)]);
+    assert_eq!(
+        steps,
+        [step(&[&s], &[&a, &b], false), step(&[&c], &[], true)]
+    );
     // It breaks off in between: the next publication does the rest.
     w.take(&steps[0]);
     assert_eq!(w.rows(), 20);
@@ -181,7 +261,14 @@ fn quarantined_files_are_not_shown() {
     let mut w = World::new();
     let a = w.ingest("a");
     w.publish();
-    w.head.quarantined.push(Quarantined { key: a.clone(), size: 10, etag: Some(a.clone()), reason: "bad".into(), at: at(0), cause: None });
+    w.head.quarantined.push(Quarantined {
+        key: a.clone(),
+        size: 10,
+        etag: Some(a.clone()),
+        reason: "bad".into(),
+        at: at(0),
+        cause: None,
+    });
     w.head.version += 1;
     assert_eq!(w.publish(), [step(&[], &[&a], true)]);
 }
@@ -194,23 +281,61 @@ fn a_table_never_goes_back_and_never_names_what_is_missing() {
     let s = w.compact(&[&a], 10);
     w.publish();
     let old = World::new();
-    assert_eq!(steps(Some(&old.head), &old.wanted(), &w.published), Err(Obstacle::Backwards { published: 1, head: 0 }));
+    assert_eq!(
+        steps(Some(&old.head), &old.wanted(), &w.published),
+        Err(Obstacle::Backwards {
+            published: 1,
+            head: 0
+        })
+    );
     w.listing.retain(|f| f.key != s);
-    assert_eq!(wanted(&tenant(), &Inventory { head: Some(w.head.clone()), listing: w.listing.clone() }), Err(Obstacle::Missing(s)));
+    assert_eq!(
+        wanted(
+            &tenant(),
+            &Inventory {
+                head: Some(w.head.clone()),
+                listing: w.listing.clone()
+            }
+        ),
+        Err(Obstacle::Missing(s))
+    );
 }
 
 #[test]
 fn head_is_published_before_what_it_retired_may_go() {
     let mut w = World::new();
     let a = w.ingest("a");
-    // Never published: all its rows expire, and the table has nothing to change. But a run that read the head before may be about to publish `a`.
+    // Never published: all its rows expire, and the table has nothing to change. But a run that
+    // read the head before may be about to publish `a`.
     w.published.manifest = Some(0);
     w.published.left = Some(0);
     w.compact(&[&a], 0);
     let now = at(0);
-    assert_eq!(unread(vec![a.clone()], &w.head, &w.readers(&[]), Duration::ZERO, now), [] as [Key; 0]);
-    assert_eq!(w.publish(), [Step::default()], "a version that only takes the number");
-    assert_eq!(unread(vec![a.clone()], &w.head, &w.readers(&[]), Duration::ZERO, now), [a]);
+    assert_eq!(
+        unread(
+            vec![a.clone()],
+            &w.head,
+            &w.readers(&[]),
+            Duration::ZERO,
+            now
+        ),
+        [] as [Key; 0]
+    );
+    assert_eq!(
+        w.publish(),
+        [Step::default()],
+        "a version that only takes the number"
+    );
+    assert_eq!(
+        unread(
+            vec![a.clone()],
+            &w.head,
+            &w.readers(&[]),
+            Duration::ZERO,
+            now
+        ),
+        [a]
+    );
 }
 
 #[test]
@@ -220,16 +345,34 @@ fn readers_keep_their_files_as_long_as_they_may() {
     w.publish();
     w.compact(&[&a], 10);
     let (keys, end) = (vec![a.clone(), b.clone()], at(86_400_000));
-    assert_eq!(unread(keys.clone(), &w.head, &w.readers(&[]), Duration::ZERO, end), [] as [Key; 0], "not published yet");
+    assert_eq!(
+        unread(keys.clone(), &w.head, &w.readers(&[]), Duration::ZERO, end),
+        [] as [Key; 0],
+        "not published yet"
+    );
     w.publish();
     let readers = w.readers(&[(&a, 0)]);
     let gone = |keep, now| unread(keys.clone(), &w.head, &readers, keep, now);
-    assert_eq!(gone(DAY, end), std::slice::from_ref(&a), "`b` is named by the newest version");
+    assert_eq!(
+        gone(DAY, end),
+        std::slice::from_ref(&a),
+        "`b` is named by the newest version"
+    );
     assert_eq!(gone(DAY, at(86_399_999)), [] as [Key; 0]);
-    assert_eq!(gone(8 * DAY, at(i64::from(u32::MAX) * 1_000)), [] as [Key; 0], "longer than the table remembers");
+    assert_eq!(
+        gone(8 * DAY, at(i64::from(u32::MAX) * 1_000)),
+        [] as [Key; 0],
+        "longer than the table remembers"
+    );
     assert_eq!(gone(Duration::MAX, end), [] as [Key; 0]);
     // What no head can name needs no newer version.
     w.head.version += 1;
-    assert_eq!(unread(keys.clone(), &w.head, &readers, DAY, end), [] as [Key; 0]);
-    assert_eq!(unnamed(vec!["acme/orphan".into(), b], &readers, DAY, end), ["acme/orphan"]);
+    assert_eq!(
+        unread(keys.clone(), &w.head, &readers, DAY, end),
+        [] as [Key; 0]
+    );
+    assert_eq!(
+        unnamed(vec!["acme/orphan".into(), b], &readers, DAY, end),
+        ["acme/orphan"]
+    );
 }

@@ -18,15 +18,32 @@ fn id(ms: u64) -> FileId {
 }
 
 fn output(ms: u64) -> Key {
-    snapshot_key(&Tenant::parse("acme").unwrap(), Micros(0), Micros(0), id(ms))
+    snapshot_key(
+        &Tenant::parse("acme").unwrap(),
+        Micros(0),
+        Micros(0),
+        id(ms),
+    )
 }
 
 fn listed(key: &str, etag: &str) -> Listed {
-    Listed { key: key.into(), size: 1, etag: Some(etag.into()), modified: at(0) }
+    Listed {
+        key: key.into(),
+        size: 1,
+        etag: Some(etag.into()),
+        modified: at(0),
+    }
 }
 
 fn head(floor: u64) -> Manifest {
-    let mut m = Manifest::first(Tenant::parse("acme").unwrap(), Stamp { run_id: id(1), commit_id: id(1), at: at(0) });
+    let mut m = Manifest::first(
+        Tenant::parse("acme").unwrap(),
+        Stamp {
+            run_id: id(1),
+            commit_id: id(1),
+            at: at(0),
+        },
+    );
     m.floor = id(floor);
     m.snapshots.push(Snapshot {
         key: output(50 * HOUR),
@@ -58,16 +75,45 @@ fn evidence(head: Manifest, listing: &[Listed]) -> Evidence {
     if !listing.iter().any(|f| f.key == output(50 * HOUR)) {
         listing.push(listed(&output(50 * HOUR), "e"));
     }
-    Evidence::new(Inventory { head: Some(head), listing }, &BTreeSet::new()).unwrap()
+    Evidence::new(
+        Inventory {
+            head: Some(head),
+            listing,
+        },
+        &BTreeSet::new(),
+    )
+    .unwrap()
 }
 
 #[test]
 fn only_what_head_retired_and_the_listing_shows_unchanged_is_deleted() {
-    let listing = [listed("acme/a.parquet", "e"), listed("acme/b.parquet", "replaced"), listed("acme/c.parquet", "e"), listed(&output(50 * HOUR), "e")];
-    assert_eq!(deletable(&evidence(head(0), &listing), at(30 * HOUR), Duration::ZERO), ["acme/a.parquet"]);
-    assert_eq!(deletable(&evidence(head(0), &[]), at(30 * HOUR), Duration::ZERO), Vec::<Key>::new());
-    let untagged = Listed { etag: None, ..listed("acme/a.parquet", "") };
-    assert_eq!(deletable(&evidence(head(0), &[untagged]), at(30 * HOUR), Duration::ZERO), Vec::<Key>::new(), "an unknown tag is no proof");
+    let listing = [
+        listed("acme/a.parquet", "e"),
+        listed("acme/b.parquet", "replaced"),
+        listed("acme/c.parquet", "e"),
+        listed(&output(50 * HOUR), "e"),
+    ];
+    assert_eq!(
+        deletable(&evidence(head(0), &listing), at(30 * HOUR), Duration::ZERO),
+        ["acme/a.parquet"]
+    );
+    assert_eq!(
+        deletable(&evidence(head(0), &[]), at(30 * HOUR), Duration::ZERO),
+        Vec::<Key>::new()
+    );
+    let untagged = Listed {
+        etag: None,
+        ..listed("acme/a.parquet", "")
+    };
+    assert_eq!(
+        deletable(
+            &evidence(head(0), &[untagged]),
+            at(30 * HOUR),
+            Duration::ZERO
+        ),
+        Vec::<Key>::new(),
+        "an unknown tag is no proof"
+    );
 }
 
 #[test]
@@ -75,24 +121,55 @@ fn files_whose_rows_are_in_an_object_without_a_receipt_wait() {
     let receipt = |n: u64, sources: &[&str]| {
         let (tenant, stats) = (Tenant::parse("acme").unwrap(), RowStats::default());
         let key = crate::model::names::archive_key(&tenant, Micros(0), Micros(0), id(n));
-        Receipt { sources: sources.iter().map(|s| (*s).to_owned()).collect(), ..Receipt::new(tenant, id(n), key, 1, stats, "s3://cold", id(1)) }
+        Receipt {
+            sources: sources.iter().map(|s| (*s).to_owned()).collect(),
+            ..Receipt::new(tenant, id(n), key, 1, stats, "s3://cold", id(1))
+        }
     };
-    let (first, second) = (receipt(1, &["acme/a.parquet"]), receipt(2, &["acme/b.parquet"]));
-    let owing = Manifest { archives: vec![first.clone(), second.clone()], ..head(0) };
+    let (first, second) = (
+        receipt(1, &["acme/a.parquet"]),
+        receipt(2, &["acme/b.parquet"]),
+    );
+    let owing = Manifest {
+        archives: vec![first.clone(), second.clone()],
+        ..head(0)
+    };
     let filed = |of: &[&Receipt]| of.iter().map(|r| r.key.clone()).collect::<BTreeSet<_>>();
-    assert_eq!(withheld(&owing, &filed(&[])), BTreeSet::from(["acme/a.parquet", "acme/b.parquet"]));
-    assert_eq!(withheld(&owing, &filed(&[&first])), BTreeSet::from(["acme/b.parquet"]));
-    assert_eq!(withheld(&owing, &filed(&[&first, &second])), BTreeSet::new());
+    assert_eq!(
+        withheld(&owing, &filed(&[])),
+        BTreeSet::from(["acme/a.parquet", "acme/b.parquet"])
+    );
+    assert_eq!(
+        withheld(&owing, &filed(&[&first])),
+        BTreeSet::from(["acme/b.parquet"])
+    );
+    assert_eq!(
+        withheld(&owing, &filed(&[&first, &second])),
+        BTreeSet::new()
+    );
     let silent = receipt(3, &[]);
-    let owing = Manifest { archives: vec![silent.clone()], ..head(0) };
-    assert_eq!(withheld(&owing, &filed(&[])), owing.retired_keys(), "any of them may be its source");
+    let owing = Manifest {
+        archives: vec![silent.clone()],
+        ..head(0)
+    };
+    assert_eq!(
+        withheld(&owing, &filed(&[])),
+        owing.retired_keys(),
+        "any of them may be its source"
+    );
     assert_eq!(withheld(&owing, &filed(&[&silent])), BTreeSet::new());
 }
 
 #[test]
 fn the_delete_delay_counts_from_the_commit() {
     let listing = [listed("acme/a.parquet", "e"), listed("acme/b.parquet", "e")];
-    let due = |now, hours: u64| deletable(&evidence(head(0), &listing), at(now), Duration::from_secs(hours * 3600));
+    let due = |now, hours: u64| {
+        deletable(
+            &evidence(head(0), &listing),
+            at(now),
+            Duration::from_secs(hours * 3600),
+        )
+    };
     assert_eq!(due(21 * HOUR, 11), ["acme/a.parquet"]);
     assert_eq!(due(20 * HOUR, 11), Vec::<Key>::new());
     assert_eq!(due(31 * HOUR, 11), ["acme/a.parquet", "acme/b.parquet"]);
@@ -101,7 +178,12 @@ fn the_delete_delay_counts_from_the_commit() {
 #[test]
 fn a_damaged_manifest_cannot_make_us_delete_what_is_live_or_not_ours() {
     let mut m = head(0);
-    for key in [output(50 * HOUR), "other/x.parquet".into(), "acme/notes.txt".into(), "_icepack/acme/manifest/1.json".into()] {
+    for key in [
+        output(50 * HOUR),
+        "other/x.parquet".into(),
+        "acme/notes.txt".into(),
+        "_icepack/acme/manifest/1.json".into(),
+    ] {
         m.retired.push(Retired {
             key,
             size: 1,
@@ -114,13 +196,25 @@ fn a_damaged_manifest_cannot_make_us_delete_what_is_live_or_not_ours() {
         });
     }
     let listing: Vec<_> = m.retired.iter().map(|r| listed(&r.key, "e")).collect();
-    assert_eq!(deletable(&evidence(m.clone(), &listing), at(90 * HOUR), Duration::ZERO), ["acme/a.parquet", "acme/b.parquet"]);
+    assert_eq!(
+        deletable(
+            &evidence(m.clone(), &listing),
+            at(90 * HOUR),
+            Duration::ZERO
+        ),
+        ["acme/a.parquet", "acme/b.parquet"]
+    );
 }
 
 #[test]
 fn orphans_wait_for_a_committed_floor() {
     let (old, new) = (output(10 * HOUR), output(40 * HOUR));
-    let listing = [listed(&old, "e"), listed(&new, "e"), listed(&output(50 * HOUR), "e"), listed("acme/raw.parquet", "e")];
+    let listing = [
+        listed(&old, "e"),
+        listed(&new, "e"),
+        listed(&output(50 * HOUR), "e"),
+        listed("acme/raw.parquet", "e"),
+    ];
     assert_eq!(orphans(&head(0), &listing).len(), 2);
     assert_eq!(collectable(&evidence(head(0), &listing)), Vec::<Key>::new());
     assert_eq!(collectable(&evidence(head(20 * HOUR), &listing)), [old]);
@@ -132,21 +226,60 @@ fn orphans_wait_for_a_committed_floor() {
 fn the_floor_rises_only_for_something_and_by_the_stores_clock() {
     let orphans = [id(10 * HOUR)];
     let grace = Duration::from_secs(24 * 3600);
-    assert_eq!(next_floor(&evidence(head(0), &[]), &orphans, at(30 * HOUR), grace), None, "too young");
-    assert_eq!(next_floor(&evidence(head(0), &[]), &orphans, at(35 * HOUR), grace), Some(FileId::floor_at(at(11 * HOUR))));
-    assert_eq!(next_floor(&evidence(head(0), &[]), &[], at(90 * HOUR), grace), None, "no orphan");
-    assert_eq!(next_floor(&evidence(head(20 * HOUR), &[]), &orphans, at(35 * HOUR), grace), None, "it never falls");
+    assert_eq!(
+        next_floor(&evidence(head(0), &[]), &orphans, at(30 * HOUR), grace),
+        None,
+        "too young"
+    );
+    assert_eq!(
+        next_floor(&evidence(head(0), &[]), &orphans, at(35 * HOUR), grace),
+        Some(FileId::floor_at(at(11 * HOUR)))
+    );
+    assert_eq!(
+        next_floor(&evidence(head(0), &[]), &[], at(90 * HOUR), grace),
+        None,
+        "no orphan"
+    );
+    assert_eq!(
+        next_floor(
+            &evidence(head(20 * HOUR), &[]),
+            &orphans,
+            at(35 * HOUR),
+            grace
+        ),
+        None,
+        "it never falls"
+    );
 }
 
 #[test]
 fn what_was_seen_gone_is_forgotten_and_what_a_listing_misses_is_not() {
     let mut m = head(0);
-    for key in ["acme/bad.parquet", "acme/mended.parquet", "acme/worse.parquet"] {
-        m.quarantined.push(Quarantined { key: key.into(), size: 1, etag: Some("e".into()), reason: String::new(), at: at(0), cause: None });
+    for key in [
+        "acme/bad.parquet",
+        "acme/mended.parquet",
+        "acme/worse.parquet",
+    ] {
+        m.quarantined.push(Quarantined {
+            key: key.into(),
+            size: 1,
+            etag: Some("e".into()),
+            reason: String::new(),
+            at: at(0),
+            cause: None,
+        });
     }
-    let listing = [listed("acme/b.parquet", "e"), listed("acme/bad.parquet", "e"), listed("acme/mended.parquet", "new")];
+    let listing = [
+        listed("acme/b.parquet", "e"),
+        listed("acme/bad.parquet", "e"),
+        listed("acme/mended.parquet", "new"),
+    ];
     let mended = ["acme/mended.parquet", "acme/worse.parquet"];
-    assert_eq!(forgettable(&m, &listing, &BTreeSet::new()), mended, "the listing may be late");
+    assert_eq!(
+        forgettable(&m, &listing, &BTreeSet::new()),
+        mended,
+        "the listing may be late"
+    );
     let gone = ["acme/a.parquet".to_owned(), "acme/b.parquet".to_owned()].into();
     assert_eq!(
         forgettable(&m, &listing, &gone),
@@ -154,14 +287,23 @@ fn what_was_seen_gone_is_forgotten_and_what_a_listing_misses_is_not() {
         "what is listed as it was retired was not deleted after all"
     );
     let listing = [listed("acme/b.parquet", "new")];
-    assert!(forgettable(&m, &listing, &gone).contains(&"acme/b.parquet".to_owned()), "deleted, and another has come since");
-    assert!(!forgettable(&m, &listing, &BTreeSet::new()).contains(&"acme/b.parquet".to_owned()), "another tag alone says nothing");
+    assert!(
+        forgettable(&m, &listing, &gone).contains(&"acme/b.parquet".to_owned()),
+        "deleted, and another has come since"
+    );
+    assert!(
+        !forgettable(&m, &listing, &BTreeSet::new()).contains(&"acme/b.parquet".to_owned()),
+        "another tag alone says nothing"
+    );
 }
 
 #[test]
 fn a_file_under_a_retired_name_is_looked_at_once_under_each_tag() {
     let stands = |m: &Manifest, etag: Option<&str>| {
-        let listing = [Listed { etag: etag.map(str::to_owned), ..listed("acme/a.parquet", "") }];
+        let listing = [Listed {
+            etag: etag.map(str::to_owned),
+            ..listed("acme/a.parquet", "")
+        }];
         match standings(m, &listing)[0].1 {
             Standing::Waiting => "waiting",
             Standing::Unlisted => "unlisted",
@@ -171,26 +313,63 @@ fn a_file_under_a_retired_name_is_looked_at_once_under_each_tag() {
         }
     };
     let mut m = head(0);
-    assert_eq!([stands(&m, Some("e")), stands(&m, Some("f")), stands(&m, None)], ["waiting", "unsettled", "unsettled"]);
+    assert_eq!(
+        [
+            stands(&m, Some("e")),
+            stands(&m, Some("f")),
+            stands(&m, None)
+        ],
+        ["waiting", "unsettled", "unsettled"]
+    );
     m.retired[0].set_aside = Some("f".into());
-    assert_eq!([stands(&m, Some("e")), stands(&m, Some("f")), stands(&m, Some("g")), stands(&m, None)], ["waiting", "set aside", "unsettled", "unsettled"]);
+    assert_eq!(
+        [
+            stands(&m, Some("e")),
+            stands(&m, Some("f")),
+            stands(&m, Some("g")),
+            stands(&m, None)
+        ],
+        ["waiting", "set aside", "unsettled", "unsettled"]
+    );
     m.retired[0].set_aside = Some(String::new());
-    assert_eq!([stands(&m, Some("f")), stands(&m, None)], ["unsettled", "set aside"]);
+    assert_eq!(
+        [stands(&m, Some("f")), stands(&m, None)],
+        ["unsettled", "set aside"]
+    );
     assert_eq!(standings(&m, &[])[0].1, Standing::Unlisted);
 
     // A pass has nothing to do about what is set aside; about everything else it has.
     m.retired.truncate(1);
-    let due = |listing: &[Listed]| is_due(&Inventory { head: Some(m.clone()), listing: listing.to_vec() }, at(90 * HOUR));
-    assert!(!due(&[Listed { etag: None, ..listed("acme/a.parquet", "") }]));
-    assert!(due(&[listed("acme/a.parquet", "f")]) && due(&[listed("acme/a.parquet", "e")]) && due(&[]));
+    let due = |listing: &[Listed]| {
+        is_due(
+            &Inventory {
+                head: Some(m.clone()),
+                listing: listing.to_vec(),
+            },
+            at(90 * HOUR),
+        )
+    };
+    assert!(!due(&[Listed {
+        etag: None,
+        ..listed("acme/a.parquet", "")
+    }]));
+    assert!(
+        due(&[listed("acme/a.parquet", "f")]) && due(&[listed("acme/a.parquet", "e")]) && due(&[])
+    );
 }
 
-/// The same restore may run twice at once. What the slower one writes last is no new file, though the first was merged and deleted meanwhile.
+/// The same restore may run twice at once. What the slower one writes last is no new file, though
+/// the first was merged and deleted meanwhile.
 #[test]
 fn a_file_that_a_hold_names_is_remembered() {
     let mut m = head(0);
     m.retired.truncate(1);
-    let restored = Restored { archive: "s3://cold".into(), tenant: m.tenant.clone(), from: None, to: None };
+    let restored = Restored {
+        archive: "s3://cold".into(),
+        tenant: m.tenant.clone(),
+        from: None,
+        to: None,
+    };
     let files = vec!["acme/a.parquet".to_owned()];
     m.holds = vec![
         serde_json::from_value(serde_json::json!({
@@ -199,24 +378,45 @@ fn a_file_that_a_hold_names_is_remembered() {
         .unwrap(),
     ];
     let gone: BTreeSet<Key> = files.into_iter().collect();
-    let due = |m: &Manifest, listing: &[Listed]| is_due(&Inventory { head: Some(m.clone()), listing: listing.to_vec() }, at(70 * HOUR));
+    let due = |m: &Manifest, listing: &[Listed]| {
+        is_due(
+            &Inventory {
+                head: Some(m.clone()),
+                listing: listing.to_vec(),
+            },
+            at(70 * HOUR),
+        )
+    };
     assert_eq!(standings(&m, &[])[0].1, Standing::Held);
     assert_eq!(forgettable(&m, &[], &gone), Vec::<Key>::new());
-    assert_eq!(forgettable(&m, &[listed("acme/a.parquet", "another")], &gone), Vec::<Key>::new(), "it is looked at, and then deleted");
+    assert_eq!(
+        forgettable(&m, &[listed("acme/a.parquet", "another")], &gone),
+        Vec::<Key>::new(),
+        "it is looked at, and then deleted"
+    );
     assert!(!due(&m, &[]), "nothing is to be done about it");
-    assert!(due(&m, &[listed("acme/a.parquet", "e")]), "until it is written again");
+    assert!(
+        due(&m, &[listed("acme/a.parquet", "e")]),
+        "until it is written again"
+    );
     m.holds[0].files.clear();
     assert_eq!(forgettable(&m, &[], &gone), ["acme/a.parquet"]);
 }
 
 #[test]
 fn a_copy_of_a_live_snapshot_is_no_orphan() {
-    let (live, moved) = (output(50 * HOUR), output(50 * HOUR).replace("acme/1970-01/", "acme/elsewhere/"));
+    let (live, moved) = (
+        output(50 * HOUR),
+        output(50 * HOUR).replace("acme/1970-01/", "acme/elsewhere/"),
+    );
     assert_ne!(live, moved);
     let listing = [listed(&live, "e"), listed(&moved, "e")];
     let m = head(60 * HOUR);
     assert_eq!(orphans(&m, &listing), []);
-    assert_eq!(collectable(&evidence(m.clone(), &listing)), Vec::<Key>::new());
+    assert_eq!(
+        collectable(&evidence(m.clone(), &listing)),
+        Vec::<Key>::new()
+    );
     assert_eq!(strays(&m, &listing), [(&listing[1], &live)]);
 }
 
@@ -224,10 +424,20 @@ fn a_copy_of_a_live_snapshot_is_no_orphan() {
 fn the_note_on_a_live_snapshot_is_forgotten_once_another_version_of_it_is_there() {
     let mut m = head(0);
     let live = m.snapshots[0].clone();
-    m.quarantined.push(Quarantined { key: live.key.clone(), size: 1, etag: Some("bad".into()), reason: String::new(), at: at(0), cause: None });
+    m.quarantined.push(Quarantined {
+        key: live.key.clone(),
+        size: 1,
+        etag: Some("bad".into()),
+        reason: String::new(),
+        at: at(0),
+        cause: None,
+    });
     let noted = |listing: &[Listed]| forgettable(&m, listing, &BTreeSet::new()).contains(&live.key);
     assert!(!noted(&[listed(&live.key, "bad")]));
-    assert!(!noted(&[]), "that it is missing is no reason to take it for sound");
+    assert!(
+        !noted(&[]),
+        "that it is missing is no reason to take it for sound"
+    );
     assert!(noted(&[listed(&live.key, "mended")]));
 }
 
@@ -235,6 +445,12 @@ fn the_note_on_a_live_snapshot_is_forgotten_once_another_version_of_it_is_there(
 fn young_or_recent_manifests_are_kept() {
     let versions: Vec<_> = (1..=30).map(|v| (v, at(v * HOUR))).collect();
     assert_eq!(prunable(30, &versions, at(30 * HOUR)), [1, 2, 3, 4, 5, 6]);
-    assert_eq!(prunable(30, &versions, at(90 * HOUR)), (1..=14).collect::<Vec<_>>());
-    assert_eq!(prunable(10, &versions[..10], at(90 * HOUR)), Vec::<u64>::new());
+    assert_eq!(
+        prunable(30, &versions, at(90 * HOUR)),
+        (1..=14).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        prunable(10, &versions[..10], at(90 * HOUR)),
+        Vec::<u64>::new()
+    );
 }

@@ -59,12 +59,19 @@ pub struct Archived {
 }
 
 impl Archived {
-    /// The receipts. Says what is left out: the rows of an object without one may be nowhere else by now.
+    /// The receipts. Says what is left out: the rows of an object without one may be nowhere else
+    /// by now.
     pub fn into_receipts(self, tenant: &Tenant) -> Vec<Receipt> {
         if let Some(first) = self.without.first() {
-            let (objects, have) = if self.without.len() == 1 { ("object", "has no receipt and is") } else { ("objects", "have no receipts and are") };
+            let (objects, have) = if self.without.len() == 1 {
+                ("object", "has no receipt and is")
+            } else {
+                ("objects", "have no receipts and are")
+            };
             tracing::warn!(
-                "{} {objects} of tenant `{tenant}` in the archive {have} not restored: `{first}`; `icepack run` with this archive writes receipts that are owed, `icepack verify` says what the others are",
+                "{} {objects} of tenant `{tenant}` in the archive {have} not restored: `{first}`; \
+                 `icepack run` with this archive writes receipts that are owed, `icepack verify` \
+                 says what the others are",
                 self.without.len()
             );
         }
@@ -75,23 +82,44 @@ impl Archived {
 /// What the archive has of a tenant.
 ///
 /// # Errors
-/// Of the store; [`Error::Refused`] where a receipt cannot be read or is not where it should be: its rows must not be left out without a word.
+/// Of the store; [`Error::Refused`] where a receipt cannot be read or is not where it should be:
+/// its rows must not be left out without a word.
 pub async fn receipts(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Archived> {
     let listing = discover::archived(store, tenant).await?;
-    let (keys, others): (Vec<Key>, Vec<Key>) = listing.into_iter().map(|f| f.key).partition(|key| key.ends_with(".receipt.json"));
+    let (keys, others): (Vec<Key>, Vec<Key>) = listing
+        .into_iter()
+        .map(|f| f.key)
+        .partition(|key| key.ends_with(".receipt.json"));
     let listed: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
-    let is_object = |key: &str| key.rsplit('/').next().is_some_and(|name| name.starts_with("archive.") && name.ends_with(".parquet"));
-    let without = others.into_iter().filter(|key| is_object(key) && !listed.contains(receipt_key(key).as_str())).collect();
+    let is_object = |key: &str| {
+        key.rsplit('/')
+            .next()
+            .is_some_and(|name| name.starts_with("archive.") && name.ends_with(".parquet"))
+    };
+    let without = others
+        .into_iter()
+        .filter(|key| is_object(key) && !listed.contains(receipt_key(key).as_str()))
+        .collect();
     let reads = stream::iter(keys).map(|key| async move {
-        let unusable =
-            |why: String| Error::Refused(format!("the receipt `{key}` cannot be used: {why}; `icepack verify` shows what is wrong with the archive"));
+        let unusable = |why: String| {
+            Error::Refused(format!(
+                "the receipt `{key}` cannot be used: {why}; `icepack verify` shows what is wrong \
+                 with the archive"
+            ))
+        };
         let receipt = discover::receipt(store, &key).await?.map_err(unusable)?;
         if receipt.is_of(tenant) && receipt.receipt_key() == key {
             return Ok(receipt);
         }
-        Err(unusable(format!("it is the receipt of `{}` of tenant `{}`", receipt.key, receipt.tenant)))
+        Err(unusable(format!(
+            "it is the receipt of `{}` of tenant `{}`",
+            receipt.key, receipt.tenant
+        )))
     });
-    Ok(Archived { receipts: reads.buffered(AT_ONCE).try_collect().await?, without })
+    Ok(Archived {
+        receipts: reads.buffered(AT_ONCE).try_collect().await?,
+        without,
+    })
 }
 
 /// An archive in a store that knows no archive classes.
@@ -110,11 +138,17 @@ impl ColdStore for PlainCold {
             Err(object_store::Error::NotFound { .. }) => ColdState::Missing,
             Err(e) => return Err(Error::store(format!("cannot look at `{key}`"), e)),
         };
-        Ok(ColdObject { storage_class: None, state })
+        Ok(ColdObject {
+            storage_class: None,
+            state,
+        })
     }
 
     async fn thaw(&self, key: &str, _: Tier, _: u16) -> Result<()> {
-        Err(Error::local(format!("cannot thaw `{key}`"), "this archive has no archive classes"))
+        Err(Error::local(
+            format!("cannot thaw `{key}`"),
+            "this archive has no archive classes",
+        ))
     }
 }
 
@@ -129,7 +163,10 @@ pub struct S3Cold {
 
 impl S3Cold {
     fn failed(&self, what: &str, key: &str, e: impl std::fmt::Display) -> Error {
-        Error::local(format!("cannot {what} `{key}` in s3://{}", self.bucket.name), e)
+        Error::local(
+            format!("cannot {what} `{key}` in s3://{}", self.bucket.name),
+            e,
+        )
     }
 }
 
@@ -140,19 +177,38 @@ impl ColdStore for S3Cold {
     }
 
     async fn look(&self, key: &str, now: DateTime<Utc>) -> Result<ColdObject> {
-        let found = self.bucket.head(key, &Counters::default()).await.map_err(|e| self.failed("look at", key, e))?;
-        let Some(found) = found else { return Ok(ColdObject { storage_class: None, state: ColdState::Missing }) };
+        let found = self
+            .bucket
+            .head(key, &Counters::default())
+            .await
+            .map_err(|e| self.failed("look at", key, e))?;
+        let Some(found) = found else {
+            return Ok(ColdObject {
+                storage_class: None,
+                state: ColdState::Missing,
+            });
+        };
         let state = match found.thaw {
             Some(Thaw::InProgress) => ColdState::Thawing,
             // S3 takes a day's mercy before it removes what it had thawed, and the header with it.
-            Some(Thaw::Done { until }) if until.is_none_or(|until| until > now) => ColdState::Readable { until },
-            _ if found.is_frozen() || matches!(found.thaw, Some(Thaw::Done { .. })) => ColdState::Frozen,
+            Some(Thaw::Done { until }) if until.is_none_or(|until| until > now) => {
+                ColdState::Readable { until }
+            }
+            _ if found.is_frozen() || matches!(found.thaw, Some(Thaw::Done { .. })) => {
+                ColdState::Frozen
+            }
             _ => ColdState::Readable { until: None },
         };
-        Ok(ColdObject { storage_class: found.class, state })
+        Ok(ColdObject {
+            storage_class: found.class,
+            state,
+        })
     }
 
     async fn thaw(&self, key: &str, tier: Tier, days: u16) -> Result<()> {
-        self.bucket.thaw(key, tier.name(), i32::from(days), &Counters::default()).await.map_err(|e| self.failed("thaw", key, e))
+        self.bucket
+            .thaw(key, tier.name(), i32::from(days), &Counters::default())
+            .await
+            .map_err(|e| self.failed("thaw", key, e))
     }
 }

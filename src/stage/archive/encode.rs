@@ -18,11 +18,17 @@ enum Step {
     Done,
 }
 
-/// Writes the rows to one object of `target`, called `archive` in errors, and returns it with its columns.
+/// Writes the rows to one object of `target`, called `archive` in errors, and returns it with its
+/// columns.
 ///
 /// # Errors
 /// The stream's own error; else [`Error::Archive`] with what kept the object from being complete.
-pub async fn encode(target: Target, archive: &str, request: &ArchiveRequest, mut rows: BatchStream) -> Result<(Piece, TableSchema)> {
+pub async fn encode(
+    target: Target,
+    archive: &str,
+    request: &ArchiveRequest,
+    mut rows: BatchStream,
+) -> Result<(Piece, TableSchema)> {
     let (sender, receiver) = mpsc::channel(2);
     let request = request.clone();
     let task = tokio::task::spawn_blocking(move || run(&target, &request, receiver));
@@ -45,26 +51,37 @@ pub async fn encode(target: Target, archive: &str, request: &ArchiveRequest, mut
         let _ = sender.send(Step::Done).await;
     }
     drop(sender);
-    let written = task.await.unwrap_or_else(|e| Err(Error::local("the encoder broke off", e)));
+    let written = task
+        .await
+        .unwrap_or_else(|e| Err(Error::local("the encoder broke off", e)));
     match failure {
         Some(e) => Err(e),
         None => written.map_err(|e| failed(archive, e)),
     }
 }
 
-/// Runs until the sender says that it is done. Where it goes without a word, the object is given up.
-fn run(target: &Target, request: &ArchiveRequest, mut steps: mpsc::Receiver<Step>) -> Result<(Piece, TableSchema)> {
+/// Runs until the sender says that it is done. Where it goes without a word, the object is given
+/// up.
+fn run(
+    target: &Target,
+    request: &ArchiveRequest,
+    mut steps: mpsc::Receiver<Step>,
+) -> Result<(Piece, TableSchema)> {
     let mut open: Option<(PieceWriter, TableSchema)> = None;
     while let Some(step) = steps.blocking_recv() {
         match step {
             Step::Done => {
-                let (writer, schema) = open.ok_or_else(|| Error::local("cannot archive", "there are no rows"))?;
+                let (writer, schema) =
+                    open.ok_or_else(|| Error::local("cannot archive", "there are no rows"))?;
                 return Ok((writer.finish()?, schema));
             }
             Step::Rows(batch) => {
                 let (mut writer, schema) = match open.take() {
                     Some(open) => open,
-                    None => (PieceWriter::begin(spec(target, request, &batch))?, described(batch.schema_ref())),
+                    None => (
+                        PieceWriter::begin(spec(target, request, &batch))?,
+                        described(batch.schema_ref()),
+                    ),
                 };
                 if let Err(e) = writer.write(&batch) {
                     writer.abort();

@@ -35,7 +35,8 @@ impl From<Error> for Undecodable {
     }
 }
 
-/// An input's rows, brought to the job's schema and fingerprinted. Needs nothing of the job, so that it can work on any thread.
+/// An input's rows, brought to the job's schema and fingerprinted. Needs nothing of the job, so
+/// that it can work on any thread.
 pub(super) struct Decoder {
     reader: Reader,
     input: Arc<Opened>,
@@ -50,13 +51,27 @@ pub(super) struct Decoder {
 impl Decoder {
     pub fn new(job: &Job, reader: Reader, input: Arc<Opened>, sorted_from: Option<i64>) -> Self {
         let schema = Arc::clone(&job.schema);
-        Self { reader, input, schema, column: job.column, check_content: job.check_content, scratch: Vec::new(), last: sorted_from }
+        Self {
+            reader,
+            input,
+            schema,
+            column: job.column,
+            check_content: job.check_content,
+            scratch: Vec::new(),
+            last: sorted_from,
+        }
     }
 
     fn next(&mut self) -> Result<Option<Decoded>, Undecodable> {
-        let Some(batch) = self.reader.next_views()? else { return Ok(None) };
+        let Some(batch) = self.reader.next_views()? else {
+            return Ok(None);
+        };
         let ident = &self.input.file.ident;
-        let batch = if batch.schema_ref() == &self.schema { batch } else { adapt(&batch, &self.schema).map_err(Undecodable::Misfit)? };
+        let batch = if batch.schema_ref() == &self.schema {
+            batch
+        } else {
+            adapt(&batch, &self.schema).map_err(Undecodable::Misfit)?
+        };
         if !self.input.planned.is_snapshot() {
             check_decimals(&batch).map_err(|reason| ident.bad(reason))?;
         }
@@ -64,14 +79,20 @@ impl Decoder {
         if let Some(last) = &mut self.last {
             for &key in chunk.keys.iter() {
                 if key < *last {
-                    return Err(ident.bad("its rows are not in the order that is known of it: it was damaged or replaced").into());
+                    return Err(ident
+                        .bad(
+                            "its rows are not in the order that is known of it: it was damaged or \
+                             replaced",
+                        )
+                        .into());
                 }
                 *last = key;
             }
         }
         let mut fingerprint = Fingerprint::default();
         if self.check_content {
-            fingerprint = hash::fingerprint(&chunk.batch, &mut self.scratch).map_err(|reason| ident.bad(reason))?;
+            fingerprint = hash::fingerprint(&chunk.batch, &mut self.scratch)
+                .map_err(|reason| ident.bad(reason))?;
         }
         Ok(Some(Decoded { chunk, fingerprint }))
     }
@@ -93,8 +114,9 @@ enum State {
     Ended,
 }
 
-/// Whether decoding beside the merge is worth it. With two processors the encoder keeps both busy, and to pass batches between threads only costs;
-/// with more, the merge, which is one thread, would be what everybody waits for.
+/// Whether decoding beside the merge is worth it. With two processors the encoder keeps both busy,
+/// and to pass batches between threads only costs; with more, the merge, which is one thread, would
+/// be what everybody waits for.
 fn is_worth_it() -> bool {
     std::thread::available_parallelism().is_ok_and(|n| n.get() > 2)
 }
@@ -103,9 +125,16 @@ impl Ahead {
     pub fn begin(job: &Job, decoder: Decoder) -> Self {
         // A remote file's next pages are on their way while those at hand are merged.
         let ahead = decoder.input.file.is_remote() || is_worth_it();
-        let mut this = Self { runtime: job.runtime.clone(), state: State::Ended };
+        let mut this = Self {
+            runtime: job.runtime.clone(),
+            state: State::Ended,
+        };
         let decoder = Box::new(decoder);
-        this.state = if ahead { this.start(decoder) } else { State::Here(decoder) };
+        this.state = if ahead {
+            this.start(decoder)
+        } else {
+            State::Here(decoder)
+        };
         this
     }
 

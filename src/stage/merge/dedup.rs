@@ -1,7 +1,8 @@
 //! Exact duplicates: rows that are equal in every column and have an id.
 //!
-//! Equal rows have equal times, so they stand together in a window of equal keys; only rows in windows of more than one are looked at. Equality is
-//! decided by a keyed 128-bit hash of an unambiguous encoding of the row. The fingerprint of the books would not do: it is not keyed, so
+//! Equal rows have equal times, so they stand together in a window of equal keys; only rows in
+//! windows of more than one are looked at. Equality is decided by a keyed 128-bit hash of an
+//! unambiguous encoding of the row. The fingerprint of the books would not do: it is not keyed, so
 //! somebody who may write events could make two that collide, and one of them would be dropped.
 
 use std::collections::HashSet;
@@ -46,8 +47,19 @@ impl Dedup {
     pub fn new(schema: &Schema, id: &str, bytes: u64) -> Self {
         let keys = RandomState::new();
         let hasher = SipHasher24::new_with_keys(keys.hash_one(0u8), keys.hash_one(1u8));
-        let most = usize::try_from(bytes / ENTRY).unwrap_or(usize::MAX).clamp(1_024, 2_000_000);
-        Self { rows: Encoders::of(schema, id), hasher, seen: HashSet::new(), ids: HashSet::new(), window: None, most, warned: false, conflicts: 0 }
+        let most = usize::try_from(bytes / ENTRY)
+            .unwrap_or(usize::MAX)
+            .clamp(1_024, 2_000_000);
+        Self {
+            rows: Encoders::of(schema, id),
+            hasher,
+            seen: HashSet::new(),
+            ids: HashSet::new(),
+            window: None,
+            most,
+            warned: false,
+            conflicts: 0,
+        }
     }
 
     /// Which rows to keep; none where that is all of them. `keys` ascend, also from call to call.
@@ -55,18 +67,30 @@ impl Dedup {
     /// # Errors
     /// Where the rows have another schema.
     pub fn filter(&mut self, batch: &RecordBatch, keys: &[i64]) -> Result<Option<BooleanArray>> {
-        let (Some(encoders), Some(last)) = (&self.rows, keys.last().copied()) else { return Ok(None) };
+        let (Some(encoders), Some(last)) = (&self.rows, keys.last().copied()) else {
+            return Ok(None);
+        };
         let ids = batch.column(encoders.id);
-        let candidates: Vec<u32> =
-            (0u32..).zip(0..keys.len()).filter(|(_, i)| shares_key(keys, *i, self.window) && ids.is_valid(*i)).map(|(row, _)| row).collect();
+        let candidates: Vec<u32> = (0u32..)
+            .zip(0..keys.len())
+            .filter(|(_, i)| shares_key(keys, *i, self.window) && ids.is_valid(*i))
+            .map(|(row, _)| row)
+            .collect();
         if candidates.is_empty() {
             self.enter(last);
             return Ok(None);
         }
         let failed = |e| Error::local("cannot compare rows", e);
-        let subset = take_record_batch(batch, &UInt32Array::from(candidates.clone())).map_err(failed)?;
-        let rows = encoders.row.convert_columns(subset.columns()).map_err(failed)?;
-        let row_ids = encoders.id_only.convert_columns(&subset.columns()[encoders.id..=encoders.id]).map_err(failed)?;
+        let subset =
+            take_record_batch(batch, &UInt32Array::from(candidates.clone())).map_err(failed)?;
+        let rows = encoders
+            .row
+            .convert_columns(subset.columns())
+            .map_err(failed)?;
+        let row_ids = encoders
+            .id_only
+            .convert_columns(&subset.columns()[encoders.id..=encoders.id])
+            .map_err(failed)?;
         let mut dropped = Vec::new();
         for (n, row) in candidates.into_iter().enumerate() {
             let row = row as usize;
@@ -107,8 +131,8 @@ impl Dedup {
         }
     }
 
-    /// Millions of rows of one time would take any amount of memory. Beyond the bound, what was seen is forgotten: duplicates may survive
-    /// then, and no row is ever lost.
+    /// Millions of rows of one time would take any amount of memory. Beyond the bound, what was
+    /// seen is forgotten: duplicates may survive then, and no row is ever lost.
     fn bound(&mut self) {
         if self.seen.len() < self.most {
             return;
@@ -116,7 +140,10 @@ impl Dedup {
         self.forget();
         if !self.warned {
             self.warned = true;
-            tracing::warn!(rows = self.most, "very many rows have the same time: not all of their duplicates can be found");
+            tracing::warn!(
+                rows = self.most,
+                "very many rows have the same time: not all of their duplicates can be found"
+            );
         }
     }
 }
@@ -139,7 +166,11 @@ impl Encoders {
 /// Whether the row may have an equal: a neighbour has its key, or the next batch may begin with it.
 fn shares_key(keys: &[i64], i: usize, window: Option<i64>) -> bool {
     let key = keys[i];
-    let before = if i == 0 { window == Some(key) } else { keys[i - 1] == key };
+    let before = if i == 0 {
+        window == Some(key)
+    } else {
+        keys[i - 1] == key
+    };
     before || keys.get(i + 1).is_none_or(|next| *next == key)
 }
 
@@ -151,11 +182,26 @@ mod tests {
 
     fn rows(all: &[(i64, Option<&str>, &str)]) -> (RecordBatch, Vec<i64>) {
         let columns: Vec<(&str, ArrayRef, bool)> = vec![
-            ("t", Arc::new(Int64Array::from_iter_values(all.iter().map(|r| r.0))), true),
-            ("id", Arc::new(StringArray::from_iter(all.iter().map(|r| r.1))), true),
-            ("p", Arc::new(StringArray::from_iter_values(all.iter().map(|r| r.2))), true),
+            (
+                "t",
+                Arc::new(Int64Array::from_iter_values(all.iter().map(|r| r.0))),
+                true,
+            ),
+            (
+                "id",
+                Arc::new(StringArray::from_iter(all.iter().map(|r| r.1))),
+                true,
+            ),
+            (
+                "p",
+                Arc::new(StringArray::from_iter_values(all.iter().map(|r| r.2))),
+                true,
+            ),
         ];
-        (RecordBatch::try_from_iter_with_nullable(columns).unwrap(), all.iter().map(|r| r.0).collect())
+        (
+            RecordBatch::try_from_iter_with_nullable(columns).unwrap(),
+            all.iter().map(|r| r.0).collect(),
+        )
     }
 
     fn run(batches: &[&[(i64, Option<&str>, &str)]], bytes: u64) -> (Vec<Vec<bool>>, u64) {
@@ -165,33 +211,66 @@ mod tests {
             let (batch, keys) = rows(b);
             let dedup = dedup.get_or_insert_with(|| Dedup::new(&batch.schema(), "id", bytes));
             let mask = dedup.filter(&batch, &keys).unwrap();
-            kept.push(mask.map_or(vec![true; keys.len()], |m| m.iter().map(|v| v.unwrap()).collect()));
+            kept.push(mask.map_or(vec![true; keys.len()], |m| {
+                m.iter().map(|v| v.unwrap()).collect()
+            }));
         }
         (kept, dedup.unwrap().conflicts)
     }
 
     #[test]
     fn the_first_of_equal_rows_stays() {
-        let (kept, conflicts) = run(&[&[(1, Some("a"), "x"), (1, Some("b"), "x"), (1, Some("a"), "x"), (2, Some("a"), "x")]], 1 << 20);
+        let (kept, conflicts) = run(
+            &[&[
+                (1, Some("a"), "x"),
+                (1, Some("b"), "x"),
+                (1, Some("a"), "x"),
+                (2, Some("a"), "x"),
+            ]],
+            1 << 20,
+        );
         assert_eq!((kept, conflicts), (vec![vec![true, true, false, true]], 0));
     }
 
     #[test]
     fn windows_span_batches() {
-        let (kept, _) = run(&[&[(1, Some("z"), ""), (5, Some("a"), "x")], &[(5, Some("a"), "x")], &[(5, Some("a"), "x"), (6, Some("a"), "x")]], 1 << 20);
+        let (kept, _) = run(
+            &[
+                &[(1, Some("z"), ""), (5, Some("a"), "x")],
+                &[(5, Some("a"), "x")],
+                &[(5, Some("a"), "x"), (6, Some("a"), "x")],
+            ],
+            1 << 20,
+        );
         assert_eq!(kept, [vec![true, true], vec![false], vec![false, true]]);
     }
 
     #[test]
     fn other_content_is_a_conflict_and_stays_and_no_id_is_no_duplicate() {
-        let (kept, conflicts) = run(&[&[(1, Some("a"), "x"), (1, Some("a"), "y"), (1, None, "x"), (1, None, "x"), (1, Some("a"), "y")]], 1 << 20);
-        assert_eq!((kept, conflicts), (vec![vec![true, true, true, true, false]], 1));
+        let (kept, conflicts) = run(
+            &[&[
+                (1, Some("a"), "x"),
+                (1, Some("a"), "y"),
+                (1, None, "x"),
+                (1, None, "x"),
+                (1, Some("a"), "y"),
+            ]],
+            1 << 20,
+        );
+        assert_eq!(
+            (kept, conflicts),
+            (vec![vec![true, true, true, true, false]], 1)
+        );
     }
 
     #[test]
     fn a_full_set_forgets_rather_than_loses() {
         let ids: Vec<String> = (0..3_000).map(|i| format!("{i}")).collect();
-        let twice: Vec<_> = ids.iter().chain(&ids).map(|i| (7, Some(i.as_str()), "x")).collect();
+        let twice: Vec<_> = ids
+            .iter()
+            .chain(&ids)
+            .map(|i| (7, Some(i.as_str()), "x"))
+            .collect();
         let (kept, _) = run(&[&twice], 0);
         assert!(kept[0][..3_000].iter().all(|k| *k));
         let (kept, _) = run(&[&twice], 1 << 30);

@@ -1,4 +1,5 @@
-//! What every step of one merge needs: its schema, its share of memory, its stop flag, and the books of what has been read.
+//! What every step of one merge needs: its schema, its share of memory, its stop flag, and the
+//! books of what has been read.
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
@@ -66,13 +67,18 @@ pub(super) struct Stop {
 impl Stop {
     /// [`Error::Stopped`] where it is set.
     pub fn check(&self) -> Result<()> {
-        if self.asked.load(Ordering::SeqCst) || self.abandoned.load(Ordering::SeqCst) { Err(Error::Stopped) } else { Ok(()) }
+        if self.asked.load(Ordering::SeqCst) || self.abandoned.load(Ordering::SeqCst) {
+            Err(Error::Stopped)
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// The blocking part of one merge, on one thread.
 pub(super) struct Job {
-    /// Of the rows on their way: the united schema with views for strings, so that a page is copied only once, to be encoded.
+    /// Of the rows on their way: the united schema with views for strings, so that a page is
+    /// copied only once, to be encoded.
     pub schema: SchemaRef,
     /// The timestamp column, and its unit.
     pub column: usize,
@@ -111,9 +117,15 @@ impl Job {
         let schema = views::of(&opened.schema).unwrap_or_else(|| Arc::clone(&opened.schema));
         // No inputs at all: there is no schema either, and nothing will ask for the column.
         let (column, unit) = match schema.index_of(&spec.columns.timestamp) {
-            Ok(i) => {
-                (i, time::unit_of(schema.field(i).data_type()).ok_or_else(|| Error::local("cannot merge", "the united timestamp column is not a timestamp"))?)
-            }
+            Ok(i) => (
+                i,
+                time::unit_of(schema.field(i).data_type()).ok_or_else(|| {
+                    Error::local(
+                        "cannot merge",
+                        "the united timestamp column is not a timestamp",
+                    )
+                })?,
+            ),
             Err(_) => (0, TimeUnit::Microsecond),
         };
         Ok(Self {
@@ -144,8 +156,9 @@ impl Job {
 
     /// What it means that an input's rows do not fit into the job's schema.
     ///
-    /// A time that a finer unit cannot hold is the fault of the file that brought the finer unit, if it came later: the first wins, or one file
-    /// of nanoseconds would cast out a whole history with a year 9999 in it.
+    /// A time that a finer unit cannot hold is the fault of the file that brought the finer unit,
+    /// if it came later: the first wins, or one file of nanoseconds would cast out a whole
+    /// history with a year 9999 in it.
     pub fn misfit(&self, misfit: Misfit, input: &Opened) -> Error {
         if let Some(column) = &misfit.column {
             self.blame(column, input);
@@ -154,7 +167,13 @@ impl Job {
             {
                 let Ident { key, size, etag } = Ident::clone(&input.file.ident);
                 let flaw = Flaw::Misfit(open::contradiction(field, input));
-                *self.misfit.borrow_mut() = Some(BadInput { key, size, etag, reason: misfit.reason.clone(), flaw });
+                *self.misfit.borrow_mut() = Some(BadInput {
+                    key,
+                    size,
+                    etag,
+                    reason: misfit.reason.clone(),
+                    flaw,
+                });
             }
         }
         input.file.ident.bad(misfit.reason)
@@ -164,20 +183,41 @@ impl Job {
         if !schema::is_widened(&input.schema, &self.schema, column) {
             return;
         }
-        let is_finer = |s: &SchemaRef| s.field_with_name(column).is_ok() && !schema::is_widened(s, &self.schema, column);
+        let is_finer = |s: &SchemaRef| {
+            s.field_with_name(column).is_ok() && !schema::is_widened(s, &self.schema, column)
+        };
         let (before, after) = self.turns.split_at(input.turn.min(self.turns.len()));
         if before.iter().any(|(_, s)| is_finer(s)) {
             return;
         }
         let finer = after.iter().filter(|(_, s)| is_finer(s));
         self.blamed.borrow_mut().extend(finer.map(|(ident, own)| {
-            let found = own.field_with_name(column).map_or_else(|e| e.to_string(), |f| f.data_type().to_string());
+            let found = own
+                .field_with_name(column)
+                .map_or_else(|e| e.to_string(), |f| f.data_type().to_string());
             // As the one has it whose values do not fit: it is what stays.
-            let coarser = input.schema.field_with_name(column).map(|f| schema::canonical(f.data_type()).to_string()).unwrap_or_default();
-            let flaw = Flaw::Misfit(Contradiction { column: column.to_owned(), kind: coarser, oldest: None });
-            let reason = format!("column `{column}` is {found}, which cannot hold the values of `{}`", input.file.ident.key);
+            let coarser = input
+                .schema
+                .field_with_name(column)
+                .map(|f| schema::canonical(f.data_type()).to_string())
+                .unwrap_or_default();
+            let flaw = Flaw::Misfit(Contradiction {
+                column: column.to_owned(),
+                kind: coarser,
+                oldest: None,
+            });
+            let reason = format!(
+                "column `{column}` is {found}, which cannot hold the values of `{}`",
+                input.file.ident.key
+            );
             let Ident { key, size, etag } = Ident::clone(ident);
-            BadInput { key, size, etag, reason, flaw }
+            BadInput {
+                key,
+                size,
+                etag,
+                reason,
+                flaw,
+            }
         }));
     }
 
@@ -187,7 +227,9 @@ impl Job {
         let misfit = self.misfit.take();
         match (&error, misfit) {
             (Error::Input { .. }, _) if !blamed.is_empty() => MergeError::Bad(blamed),
-            (Error::Input { key, .. }, Some(misfit)) if *key == misfit.key => MergeError::Bad(vec![misfit]),
+            (Error::Input { key, .. }, Some(misfit)) if *key == misfit.key => {
+                MergeError::Bad(vec![misfit])
+            }
             _ => error.into(),
         }
     }
@@ -206,9 +248,14 @@ impl Job {
         }
     }
 
-    /// The fingerprint of all that was read of the input of `turn`; none where content is not checked.
+    /// The fingerprint of all that was read of the input of `turn`; none where content is not
+    /// checked.
     pub fn print_of(&self, turn: usize) -> Option<Fingerprint> {
-        self.read.borrow().get(turn).copied().filter(|_| self.check_content)
+        self.read
+            .borrow()
+            .get(turn)
+            .copied()
+            .filter(|_| self.check_content)
     }
 
     /// Input rows read so far, and their fingerprint where content is checked.
@@ -249,11 +296,22 @@ impl Job {
 /// A directory of our own below `parent` that is removed when it is dropped.
 pub(super) fn temp_dir(parent: &std::path::Path) -> Result<TempDir> {
     let failed = |why: &dyn std::fmt::Display| {
-        let action = format!("cannot make a directory for what does not fit into memory in `{}`", parent.display());
-        Error::local(action, format!("{why}; make it, or set `spill_dir` to a directory that this user may write to"))
+        let action = format!(
+            "cannot make a directory for what does not fit into memory in `{}`",
+            parent.display()
+        );
+        Error::local(
+            action,
+            format!(
+                "{why}; make it, or set `spill_dir` to a directory that this user may write to"
+            ),
+        )
     };
     if !parent.is_dir() {
         return Err(failed(&"there is no such directory"));
     }
-    tempfile::Builder::new().prefix("icepack-").tempdir_in(parent).map_err(|e| failed(&e))
+    tempfile::Builder::new()
+        .prefix("icepack-")
+        .tempdir_in(parent)
+        .map_err(|e| failed(&e))
 }

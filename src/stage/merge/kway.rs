@@ -1,4 +1,5 @@
-//! The k-way merge: open what overlaps, take from the run whose next row comes first as many rows as come before everybody else's.
+//! The k-way merge: open what overlaps, take from the run whose next row comes first as many rows
+//! as come before everybody else's.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -14,7 +15,8 @@ use crate::parquet_io::write::sliced_bytes;
 
 /// Rows of an output batch, at most.
 const ROWS: usize = 8_192;
-/// A stretch of this many rows goes out as it is: copying it together with others would cost more than a smaller batch does.
+/// A stretch of this many rows goes out as it is: copying it together with others would cost more
+/// than a smaller batch does.
 const STRETCH: usize = 1_024;
 
 /// Takes the merged rows, batch by batch.
@@ -34,9 +36,18 @@ struct Head {
 impl Head {
     fn open(job: &Job, run: Run) -> Result<Option<Self>> {
         let mut feed = Feed::open(job, run.from, run.min)?;
-        let Some(chunk) = feed.next(job)? else { return Ok(None) };
+        let Some(chunk) = feed.next(job)? else {
+            return Ok(None);
+        };
         let row_bytes = row_bytes(&chunk.batch);
-        Ok(Some(Self { feed, rank: run.rank, chunk, at: 0, row_bytes, mixed: None }))
+        Ok(Some(Self {
+            feed,
+            rank: run.rank,
+            chunk,
+            at: 0,
+            row_bytes,
+            mixed: None,
+        }))
     }
 
     fn key(&self) -> i64 {
@@ -45,7 +56,9 @@ impl Head {
 
     /// Goes on behind the current chunk. False at the end of the run.
     fn refill(&mut self, job: &Job) -> Result<bool> {
-        let Some(chunk) = self.feed.next(job)? else { return Ok(false) };
+        let Some(chunk) = self.feed.next(job)? else {
+            return Ok(false);
+        };
         self.row_bytes = row_bytes(&chunk.batch);
         self.chunk = chunk;
         self.at = 0;
@@ -68,7 +81,9 @@ pub(super) fn merge(job: &Job, mut runs: Vec<Run>, sink: &mut Sink) -> Result<()
     let mut queue: BinaryHeap<Reverse<(i64, Rank, usize)>> = BinaryHeap::new();
     let mut mixer = Mixer::new(job);
     loop {
-        while let Some(run) = pending.pop_front_if(|r| queue.peek().is_none_or(|Reverse((key, ..))| r.min <= *key)) {
+        while let Some(run) =
+            pending.pop_front_if(|r| queue.peek().is_none_or(|Reverse((key, ..))| r.min <= *key))
+        {
             if let Some(head) = Head::open(job, run)? {
                 let slot = free.pop().unwrap_or(heads.len());
                 queue.push(Reverse((head.key(), head.rank, slot)));
@@ -79,13 +94,23 @@ pub(super) fn merge(job: &Job, mut runs: Vec<Run>, sink: &mut Sink) -> Result<()
                 }
             }
         }
-        let Some(Reverse((_, rank, slot))) = queue.pop() else { break };
-        let Some(head) = heads[slot].as_mut() else { continue };
+        let Some(Reverse((_, rank, slot))) = queue.pop() else {
+            break;
+        };
+        let Some(head) = heads[slot].as_mut() else {
+            continue;
+        };
         let rival = queue.peek().map(|Reverse((key, rank, _))| (*key, *rank));
         let unopened = pending.front().map(|r| (r.min, r.rank));
         let end = match rival.into_iter().chain(unopened).min() {
             None => head.chunk.keys.len(),
-            Some((limit, other)) => gallop(&head.chunk.keys, head.at, |key| if rank < other { key <= limit } else { key < limit }),
+            Some((limit, other)) => gallop(&head.chunk.keys, head.at, |key| {
+                if rank < other {
+                    key <= limit
+                } else {
+                    key < limit
+                }
+            }),
         };
         // The first row is before all others, or it would not be on top.
         let end = end.max(head.at + 1);
@@ -101,7 +126,8 @@ pub(super) fn merge(job: &Job, mut runs: Vec<Run>, sink: &mut Sink) -> Result<()
     mixer.flush(sink)
 }
 
-/// The first index from `from` on whose key is not `before`; the keys ascend. Near ends are found in few steps.
+/// The first index from `from` on whose key is not `before`; the keys ascend. Near ends are found
+/// in few steps.
 fn gallop(keys: &ScalarBuffer<i64>, from: usize, before: impl Fn(i64) -> bool) -> usize {
     let mut step = 1;
     let mut low = from;
@@ -125,19 +151,29 @@ struct Mixer {
 
 impl Mixer {
     fn new(job: &Job) -> Self {
-        let most_bytes = usize::try_from(job.shares.batch).unwrap_or(usize::MAX).saturating_mul(2);
-        Self { generation: 0, batches: Vec::new(), rows: Vec::new(), bytes: 0, most_bytes }
+        let most_bytes = usize::try_from(job.shares.batch)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(2);
+        Self {
+            generation: 0,
+            batches: Vec::new(),
+            rows: Vec::new(),
+            bytes: 0,
+            most_bytes,
+        }
     }
 
     /// Adds the rows of `head` up to `end`.
     fn add(&mut self, head: &mut Head, end: usize, sink: &mut Sink) -> Result<()> {
         let mut at = head.at;
-        if end - at >= STRETCH || (end - at == head.chunk.batch.num_rows() && self.rows.is_empty()) {
+        if end - at >= STRETCH || (end - at == head.chunk.batch.num_rows() && self.rows.is_empty())
+        {
             self.flush(sink)?;
             return sink(head.chunk.batch.slice(at, end - at));
         }
         while at < end {
-            let room = (self.most_bytes.saturating_sub(self.bytes) / head.row_bytes.max(1)).min(ROWS - self.rows.len());
+            let room = (self.most_bytes.saturating_sub(self.bytes) / head.row_bytes.max(1))
+                .min(ROWS - self.rows.len());
             if room == 0 && !self.rows.is_empty() {
                 self.flush(sink)?;
                 continue;
@@ -196,7 +232,9 @@ mod tests {
         let keys: ScalarBuffer<i64> = vec![1, 1, 2, 2, 2, 3, 5, 8, 8, 13, 21, 34].into();
         for from in 0..keys.len() {
             for limit in 0..40 {
-                let scan = (from..keys.len()).find(|i| keys[*i] >= limit).unwrap_or(keys.len());
+                let scan = (from..keys.len())
+                    .find(|i| keys[*i] >= limit)
+                    .unwrap_or(keys.len());
                 assert_eq!(gallop(&keys, from, |k| k < limit), scan, "{from} {limit}");
             }
         }

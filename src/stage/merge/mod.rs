@@ -1,14 +1,17 @@
 //! Many inputs to few sorted snapshots, in bounded memory.
 //!
-//! 1. **Open** (`open`): every input is fetched or at least seen, its footer checked, its times profiled. What cannot be read is reported, all of it
-//!    at once, before anything is written.
-//! 2. **Reduce** (`spill`): inputs are sorted runs, or become such; where more of them overlap than memory allows, neighbours are merged into
-//!    runs on the local disk first.
-//! 3. **Merge** (`kway`): a k-way merge that opens only what overlaps. Row groups of large snapshots that nothing overlaps are copied (`whole`, `pieces`).
-//! 4. **Output** (`output`), on a thread of its own: exact duplicates are dropped (`dedup`), expired rows leave, the rest is cut into snapshots.
+//! 1. **Open** (`open`): every input is fetched or at least seen, its footer checked, its times
+//!    profiled. What cannot be read is reported, all of it at once, before anything is written.
+//! 2. **Reduce** (`spill`): inputs are sorted runs, or become such; where more of them overlap than
+//!    memory allows, neighbours are merged into runs on the local disk first.
+//! 3. **Merge** (`kway`): a k-way merge that opens only what overlaps. Row groups of large
+//!    snapshots that nothing overlaps are copied (`whole`, `pieces`).
+//! 4. **Output** (`output`), on a thread of its own: exact duplicates are dropped (`dedup`),
+//!    expired rows leave, the rest is cut into snapshots.
 //!
-//! The order of rows is (time, run, place in the run), and runs are numbered by their first row, then by the order of inputs. It does not depend on the
-//! memory that is given, nor on how fast anything arrives: the same inputs give the same snapshots but for their ids.
+//! The order of rows is (time, run, place in the run), and runs are numbered by their first row,
+//! then by the order of inputs. It does not depend on the memory that is given, nor on how fast
+//! anything arrives: the same inputs give the same snapshots but for their ids.
 
 mod decode;
 mod dedup;
@@ -70,17 +73,21 @@ pub struct MergeSpec {
     pub cut: Period,
     /// … once they have this many bytes.
     pub min_piece: u64,
-    /// Bytes of memory. Below some tens of MiB the floors of the encoder and of multipart uploads count.
+    /// Bytes of memory. Below some tens of MiB the floors of the encoder and of multipart uploads
+    /// count.
     pub budget: u64,
-    /// Bytes that the footer of one file may take, and its pages at any one time: what takes more is not decoded.
+    /// Bytes that the footer of one file may take, and its pages at any one time: what takes more
+    /// is not decoded.
     pub file_limit: u64,
     /// Where runs go that do not fit into memory.
     pub spill_dir: PathBuf,
     /// Inputs that are fetched at once.
     pub prefetch: usize,
-    /// Merges that share it fetch their inputs one after the other: two at once would each have them twice as late, and none could begin.
+    /// Merges that share it fetch their inputs one after the other: two at once would each have
+    /// them twice as late, and none could begin.
     pub fetching: Arc<Semaphore>,
-    /// Whether the rows' fingerprints must balance too, not only their number: costs one hash per row.
+    /// Whether the rows' fingerprints must balance too, not only their number: costs one hash per
+    /// row.
     pub check_content: bool,
 }
 
@@ -142,7 +149,8 @@ pub struct BadInput {
 pub enum Flaw {
     /// Its bytes are not what they should be.
     Damaged,
-    /// It is a file like any other but for the timestamp column: then the setting may be wrong, and not the file.
+    /// It is a file like any other but for the timestamp column: then the setting may be wrong, and
+    /// not the file.
     Undatable,
     /// It contradicts other files, and is sound by itself.
     Misfit(Contradiction),
@@ -154,12 +162,27 @@ impl BadInput {
     /// What an error says of an input; none where it is about something else.
     pub fn of(error: &Error) -> Option<Self> {
         match error {
-            Error::Input { key, size, etag, reason } => {
-                Some(Self { key: key.clone(), size: *size, etag: etag.clone(), reason: reason.clone(), flaw: Flaw::Damaged })
-            }
+            Error::Input {
+                key,
+                size,
+                etag,
+                reason,
+            } => Some(Self {
+                key: key.clone(),
+                size: *size,
+                etag: etag.clone(),
+                reason: reason.clone(),
+                flaw: Flaw::Damaged,
+            }),
             Error::Gone(key) | Error::Changed(key) | Error::Withheld { key, .. } => {
                 let (unread, reason) = error.unread()?;
-                Some(Self { key: key.clone(), size: 0, etag: None, reason, flaw: Flaw::Unread(unread) })
+                Some(Self {
+                    key: key.clone(),
+                    size: 0,
+                    etag: None,
+                    reason,
+                    flaw: Flaw::Unread(unread),
+                })
             }
             _ => None,
         }
@@ -192,11 +215,11 @@ impl Drop for Abandon {
     }
 }
 
-/// Merges `spec.inputs` into snapshots in `store`. `mint` gives each its id. Expired rows go to `expired`, or nowhere. `on_progress` is told of input
-/// bytes and rows as they are dealt with.
+/// Merges `spec.inputs` into snapshots in `store`. `mint` gives each its id. Expired rows go to
+/// `expired`, or nowhere. `on_progress` is told of input bytes and rows as they are dealt with.
 ///
-/// When it fails, `expired` is closed early: whoever reads from it must not take that for the end before this has returned `Ok`.
-/// Snapshots that were complete by then stay, named by nobody.
+/// When it fails, `expired` is closed early: whoever reads from it must not take that for the end
+/// before this has returned `Ok`. Snapshots that were complete by then stay, named by nobody.
 ///
 /// # Errors
 /// [`MergeError::Bad`] names every input that could not be read, or is not what was planned. [`Error::Refused`]: the books do not
@@ -210,15 +233,40 @@ pub async fn merge(
     on_progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
 ) -> Result<MergeOutcome, MergeError> {
     let abandoned = Abandon(Arc::default());
-    let stop = Stop { asked: stop, abandoned: Arc::clone(&abandoned.0) };
+    let stop = Stop {
+        asked: stop,
+        abandoned: Arc::clone(&abandoned.0),
+    };
     let shares = Shares::of(spec.budget);
-    let turn = spec.fetching.acquire().await.map_err(|e| Error::local("cannot fetch inputs", e))?;
+    let turn = spec
+        .fetching
+        .acquire()
+        .await
+        .map_err(|e| Error::local("cannot fetch inputs", e))?;
     let opened = open::open_all(&store, &spec, shares, &stop).await?;
     drop(turn);
     let runtime = Handle::current();
     let span = tracing::Span::current();
-    let work = move || span.in_scope(|| blocking(store, &spec, opened, shares, stop, on_progress, OutputParts { mint, expired, runtime }));
-    let outcome = tokio::task::spawn_blocking(work).await.map_err(|e| Error::local("the merge broke off", e))?;
+    let work = move || {
+        span.in_scope(|| {
+            blocking(
+                store,
+                &spec,
+                opened,
+                shares,
+                stop,
+                on_progress,
+                OutputParts {
+                    mint,
+                    expired,
+                    runtime,
+                },
+            )
+        })
+    };
+    let outcome = tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::local("the merge broke off", e))?;
     drop(abandoned);
     outcome
 }
@@ -238,9 +286,17 @@ fn blocking(
     on_progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
     parts: OutputParts,
 ) -> Result<MergeOutcome, MergeError> {
-    let mut inputs: Vec<(usize, SeenInput)> = opened.inputs.iter().map(|o| (o.turn, o.seen())).collect();
+    let mut inputs: Vec<(usize, SeenInput)> =
+        opened.inputs.iter().map(|o| (o.turn, o.seen())).collect();
     let schema = described(&opened.schema);
-    let job = Job::new(&opened, spec, shares, stop.clone(), parts.runtime.clone(), on_progress)?;
+    let job = Job::new(
+        &opened,
+        spec,
+        shares,
+        stop.clone(),
+        parts.runtime.clone(),
+        on_progress,
+    )?;
     let cutoff = leaving(spec, &opened);
     let rules = whole::Rules::of(spec, &opened, cutoff, shares);
     let output = Output::new(OutputSpec {
@@ -261,8 +317,11 @@ fn blocking(
         runtime: parts.runtime,
         stop,
     })?;
-    let runs = run::plan(&job, opened.inputs).and_then(|runs| pieces::cut(&job, &rules, runs)).and_then(|runs| spill::reduce(&job, runs));
-    let merged = runs.and_then(|runs| output::beside(output, |steps| whole::merge(&job, &rules, runs, steps)));
+    let runs = run::plan(&job, opened.inputs)
+        .and_then(|runs| pieces::cut(&job, &rules, runs))
+        .and_then(|runs| spill::reduce(&job, runs));
+    let merged = runs
+        .and_then(|runs| output::beside(output, |steps| whole::merge(&job, &rules, runs, steps)));
     let written = merged.map_err(|e| job.verdict(e))?;
     balance(&job, &written, spec.check_content)?;
     for (turn, input) in &mut inputs {
@@ -289,24 +348,38 @@ fn blocking(
 fn leaving(spec: &MergeSpec, opened: &open::OpenedAll) -> Option<Micros> {
     let cutoff = spec.cutoff?;
     let extents: Vec<_> = opened.inputs.iter().map(open::Opened::extent).collect();
-    spec.leave.is_none_or(|rule| rule.leaves(&extents, cutoff)).then_some(cutoff)
+    spec.leave
+        .is_none_or(|rule| rule.leaves(&extents, cutoff))
+        .then_some(cutoff)
 }
 
-/// The books: every row that the footers promised is in a snapshot, expired, or the copy of another.
+/// The books: every row that the footers promised is in a snapshot, expired, or the copy of
+/// another.
 fn balance(job: &Job, written: &Written, content: bool) -> Result<()> {
     let (rows_in, fingerprint_in) = job.taken();
-    let kept = written.snapshots.iter().fold(output::Sum::default(), |sum, s| sum.plus(s.stats.rows, s.stats.fingerprint));
+    let kept = written
+        .snapshots
+        .iter()
+        .fold(output::Sum::default(), |sum, s| {
+            sum.plus(s.stats.rows, s.stats.fingerprint)
+        });
     let out = kept.rows + written.expired.rows + written.dropped.rows;
     if rows_in != job.rows_promised || rows_in != out {
         return Err(Error::Refused(format!(
-            "the books do not balance: the footers promise {} rows, {rows_in} were read, {} kept + {} expired + {} deduplicated = {out}; this is a bug in icepack, nothing was changed",
+            "the books do not balance: the footers promise {} rows, {rows_in} were read, {} kept \
+             + {} expired + {} deduplicated = {out}; this is a bug in icepack, nothing was changed",
             job.rows_promised, kept.rows, written.expired.rows, written.dropped.rows
         )));
     }
-    let fingerprint_out = kept.fingerprint.plus(written.expired.fingerprint).plus(written.dropped.fingerprint);
+    let fingerprint_out = kept
+        .fingerprint
+        .plus(written.expired.fingerprint)
+        .plus(written.dropped.fingerprint);
     if content && fingerprint_in != fingerprint_out {
         return Err(Error::Refused(format!(
-            "the books do not balance: {rows_in} rows came and went, but their contents differ ({fingerprint_in} in, {fingerprint_out} out); this is a bug in icepack or bad memory, nothing was changed"
+            "the books do not balance: {rows_in} rows came and went, but their contents differ \
+             ({fingerprint_in} in, {fingerprint_out} out); this is a bug in icepack or bad \
+             memory, nothing was changed"
         )));
     }
     Ok(())

@@ -27,7 +27,9 @@ use crate::model::same::Sameness;
 use crate::parquet_io::profile::Profile;
 use crate::parquet_io::read::{Closed, Input, TAIL, footer_len, read_tail};
 use crate::parquet_io::schema::{self, UnionSchema};
-use crate::parquet_io::source::{Disk, Ident, Remote, Source, Tail, fetch_end, short_body, store_error};
+use crate::parquet_io::source::{
+    Disk, Ident, Remote, Source, Tail, fetch_end, short_body, store_error,
+};
 use crate::stage::store;
 
 /// An input that has been seen and can be read.
@@ -42,7 +44,8 @@ pub(super) struct Opened {
     pub decoded_bytes: u64,
     /// An estimate of what an open reader holds.
     pub open_bytes: u64,
-    /// Of files whose times the manifest does not know: raw ones, and snapshots that another column dated.
+    /// Of files whose times the manifest does not know: raw ones, and snapshots that another
+    /// column dated.
     pub profile: Option<Profile>,
     /// Its own.
     pub schema: SchemaRef,
@@ -69,7 +72,10 @@ impl Opened {
             (Some(profile), _) => (profile.min, profile.max),
             (None, stats) => stats.map_or((None, None), |s| (s.min, s.max)),
         };
-        Extent { amount: self.file.ident.size, span: min.zip(max) }
+        Extent {
+            amount: self.file.ident.size,
+            span: min.zip(max),
+        }
     }
 }
 
@@ -104,13 +110,21 @@ pub(super) struct Opener {
     spilled: OnceLock<TempDir>,
     files: AtomicU64,
     runtime: Handle,
-    /// Held by whoever examines a file that takes much memory: several at once would take several times as much.
+    /// Held by whoever examines a file that takes much memory: several at once would take several
+    /// times as much.
     heavy: Mutex<()>,
 }
 
 /// Opens every input. Unreadable ones are all found before it gives up.
-pub(super) async fn open_all(store: &Arc<dyn ObjectStore>, spec: &MergeSpec, shares: Shares, stop: &Stop) -> Result<OpenedAll, MergeError> {
-    let permits = u32::try_from((shares.whole.max(shares.pool / 2)) >> 10).unwrap_or(u32::MAX >> 4).min(u32::MAX >> 4);
+pub(super) async fn open_all(
+    store: &Arc<dyn ObjectStore>,
+    spec: &MergeSpec,
+    shares: Shares,
+    stop: &Stop,
+) -> Result<OpenedAll, MergeError> {
+    let permits = u32::try_from((shares.whole.max(shares.pool / 2)) >> 10)
+        .unwrap_or(u32::MAX >> 4)
+        .min(u32::MAX >> 4);
     let opener = Arc::new(Opener {
         store: Arc::clone(store),
         shares,
@@ -143,7 +157,9 @@ pub(super) async fn open_all(store: &Arc<dyn ObjectStore>, spec: &MergeSpec, sha
             }
             Err(e) => match BadInput::of(&e) {
                 Some(b) => {
-                    if b.flaw == Flaw::Unread(Unread::Denied) && denied.as_ref().is_none_or(|(first, _)| i < *first) {
+                    if b.flaw == Flaw::Unread(Unread::Denied)
+                        && denied.as_ref().is_none_or(|(first, _)| i < *first)
+                    {
                         denied = Some((i, e));
                     }
                     bad.push((i, b));
@@ -164,8 +180,19 @@ pub(super) async fn open_all(store: &Arc<dyn ObjectStore>, spec: &MergeSpec, sha
         return Err(MergeError::Bad(bad.into_iter().map(|(_, b)| b).collect()));
     }
     let inputs: Vec<Opened> = opened.into_iter().map(|(_, o)| o).collect();
-    let latest = inputs.iter().filter_map(|i| i.extent().span).map(|(_, max)| max).max().unwrap_or(Micros::EPOCH_2000);
-    Ok(OpenedAll { inputs, schema, turns, latest, _opener: opener })
+    let latest = inputs
+        .iter()
+        .filter_map(|i| i.extent().span)
+        .map(|(_, max)| max)
+        .max()
+        .unwrap_or(Micros::EPOCH_2000);
+    Ok(OpenedAll {
+        inputs,
+        schema,
+        turns,
+        latest,
+        _opener: opener,
+    })
 }
 
 /// Files of one writer have equal schemas: thousands of copies would add up.
@@ -175,16 +202,34 @@ fn share_schema(input: &mut Opened, other: Option<&Opened>) {
     }
 }
 
-/// Snapshots first: their columns were united before, so where a raw file contradicts them, it is the raw file that does not fit. Within each, those that
-/// contradict the fewest go first: one odd file must not cast out all the others.
-fn unite(spec: &MergeSpec, opened: &mut [(usize, Opened)], bad: &mut Vec<(usize, BadInput)>) -> (SchemaRef, Vec<(Arc<Ident>, SchemaRef)>) {
+/// Snapshots first: their columns were united before, so where a raw file contradicts them, it is
+/// the raw file that does not fit. Within each, those that contradict the fewest go first: one odd
+/// file must not cast out all the others.
+fn unite(
+    spec: &MergeSpec,
+    opened: &mut [(usize, Opened)],
+    bad: &mut Vec<(usize, BadInput)>,
+) -> (SchemaRef, Vec<(Arc<Ident>, SchemaRef)>) {
     let mut union = UnionSchema::new(&spec.columns);
-    let (snapshots, raw): (Vec<_>, Vec<_>) = opened.iter_mut().partition(|(_, o)| o.planned.is_snapshot());
+    let (snapshots, raw): (Vec<_>, Vec<_>) = opened
+        .iter_mut()
+        .partition(|(_, o)| o.planned.is_snapshot());
     let mut turns: Vec<(Arc<Ident>, SchemaRef)> = Vec::new();
-    for (i, input) in agreeing_first(snapshots).into_iter().chain(agreeing_first(raw)) {
+    for (i, input) in agreeing_first(snapshots)
+        .into_iter()
+        .chain(agreeing_first(raw))
+    {
         // Adding an equal schema again changes nothing.
-        let mut add = |schema| if input.planned.is_snapshot() { union.add_ours(schema) } else { union.add(schema) };
-        let known = turns.last().is_some_and(|(_, last)| Arc::ptr_eq(last, &input.schema));
+        let mut add = |schema| {
+            if input.planned.is_snapshot() {
+                union.add_ours(schema)
+            } else {
+                union.add(schema)
+            }
+        };
+        let known = turns
+            .last()
+            .is_some_and(|(_, last)| Arc::ptr_eq(last, &input.schema));
         if let Err(reason) = if known { Ok(()) } else { add(&input.schema) } {
             let Ident { key, size, etag } = Ident::clone(&input.file.ident);
             let (reason, flaw) = match union.contradicted(&input.schema) {
@@ -192,7 +237,16 @@ fn unite(spec: &MergeSpec, opened: &mut [(usize, Opened)], bad: &mut Vec<(usize,
                 Some((field, why)) => (why, Flaw::Misfit(contradiction(&field, input))),
                 None => (reason, Flaw::Damaged),
             };
-            bad.push((*i, BadInput { key, size, etag, reason, flaw }));
+            bad.push((
+                *i,
+                BadInput {
+                    key,
+                    size,
+                    etag,
+                    reason,
+                    flaw,
+                },
+            ));
         } else {
             input.turn = turns.len();
             turns.push((Arc::clone(&input.file.ident), Arc::clone(&input.schema)));
@@ -212,11 +266,18 @@ fn unite(spec: &MergeSpec, opened: &mut [(usize, Opened)], bad: &mut Vec<(usize,
 
 /// What `input` contradicts: the column as the others have it.
 pub(super) fn contradiction(theirs: &Field, input: &Opened) -> Contradiction {
-    let oldest = input.profile.map_or_else(|| input.planned.stats.and_then(|s| s.min), |p| p.min);
-    Contradiction { column: theirs.name().clone(), kind: schema::canonical(theirs.data_type()).to_string(), oldest }
+    let oldest = input
+        .profile
+        .map_or_else(|| input.planned.stats.and_then(|s| s.min), |p| p.min);
+    Contradiction {
+        column: theirs.name().clone(),
+        kind: schema::canonical(theirs.data_type()).to_string(),
+        oldest,
+    }
 }
 
-/// Inputs by how many of their columns most of the others contradict, in their order where that is equal: mostly none does.
+/// Inputs by how many of their columns most of the others contradict, in their order where that is
+/// equal: mostly none does.
 fn agreeing_first(mut inputs: Vec<&mut (usize, Opened)>) -> Vec<&mut (usize, Opened)> {
     let mut schemas: Vec<(SchemaRef, usize)> = Vec::new();
     let mut places: HashMap<*const Schema, usize> = HashMap::new();
@@ -229,7 +290,12 @@ fn agreeing_first(mut inputs: Vec<&mut (usize, Opened)>) -> Vec<&mut (usize, Ope
     }
     if schemas.len() > 1 {
         let odd = schema::contradictions(&schemas);
-        inputs.sort_by_key(|(_, input)| places.get(&Arc::as_ptr(&input.schema)).and_then(|place| odd.get(*place)).copied());
+        inputs.sort_by_key(|(_, input)| {
+            places
+                .get(&Arc::as_ptr(&input.schema))
+                .and_then(|place| odd.get(*place))
+                .copied()
+        });
     }
     inputs
 }
@@ -247,19 +313,42 @@ impl Opener {
     async fn open(self: Arc<Self>, planned: PlannedInput) -> Result<Opened> {
         self.stop.check()?;
         let path = store::path(&planned.key)?;
-        let kib = u32::try_from(planned.size.min(self.shares.whole).div_ceil(1 << 10)).unwrap_or(self.permits).clamp(1, self.permits);
-        let _permit = self.in_flight.acquire_many(kib).await.map_err(|e| Error::local("cannot fetch inputs", e))?;
-        let (meta, fetched) =
-            if planned.size <= self.shares.whole { self.fetch_whole(&planned, &path).await? } else { self.fetch_end(&planned, &path).await? };
-        let ident = Ident { key: planned.key.clone(), size: meta.size, etag: meta.e_tag.clone() };
+        let kib = u32::try_from(planned.size.min(self.shares.whole).div_ceil(1 << 10))
+            .unwrap_or(self.permits)
+            .clamp(1, self.permits);
+        let _permit = self
+            .in_flight
+            .acquire_many(kib)
+            .await
+            .map_err(|e| Error::local("cannot fetch inputs", e))?;
+        let (meta, fetched) = if planned.size <= self.shares.whole {
+            self.fetch_whole(&planned, &path).await?
+        } else {
+            self.fetch_end(&planned, &path).await?
+        };
+        let ident = Ident {
+            key: planned.key.clone(),
+            size: meta.size,
+            etag: meta.e_tag.clone(),
+        };
         let opener = Arc::clone(&self);
         let work = move || opener.examine(planned, ident, path, fetched);
-        tokio::task::spawn_blocking(work).await.map_err(|e| Error::local("cannot open an input", e))?
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| Error::local("cannot open an input", e))?
     }
 
-    async fn fetch_whole(&self, planned: &PlannedInput, path: &Path) -> Result<(ObjectMeta, Fetched)> {
+    async fn fetch_whole(
+        &self,
+        planned: &PlannedInput,
+        path: &Path,
+    ) -> Result<(ObjectMeta, Fetched)> {
         let failed = |e| store_error(&planned.key, e);
-        let reply = self.store.get_opts(path, GetOptions::default()).await.map_err(failed)?;
+        let reply = self
+            .store
+            .get_opts(path, GetOptions::default())
+            .await
+            .map_err(failed)?;
         let meta = reply.meta.clone();
         same_version(planned, &meta)?;
         if let Some(disk) = Disk::behind(&reply.payload) {
@@ -272,8 +361,13 @@ impl Opener {
         Ok((meta, Fetched::Whole(bytes)))
     }
 
-    async fn fetch_end(&self, planned: &PlannedInput, path: &Path) -> Result<(ObjectMeta, Fetched)> {
-        let Tail { meta, bytes, disk } = fetch_end(self.store.as_ref(), path, &planned.key, TAIL).await?;
+    async fn fetch_end(
+        &self,
+        planned: &PlannedInput,
+        path: &Path,
+    ) -> Result<(ObjectMeta, Fetched)> {
+        let Tail { meta, bytes, disk } =
+            fetch_end(self.store.as_ref(), path, &planned.key, TAIL).await?;
         same_version(planned, &meta)?;
         match footer_len(&bytes, meta.size) {
             Ok(need) if need > bytes.len() as u64 => {
@@ -289,8 +383,15 @@ impl Opener {
         }
     }
 
-    /// Parses the footer and reads the times, on a blocking thread, then puts the bytes where they can stay.
-    fn examine(&self, planned: PlannedInput, ident: Ident, path: Path, fetched: Fetched) -> Result<Opened> {
+    /// Parses the footer and reads the times, on a blocking thread, then puts the bytes where they
+    /// can stay.
+    fn examine(
+        &self,
+        planned: PlannedInput,
+        ident: Ident,
+        path: Path,
+        fetched: Fetched,
+    ) -> Result<Opened> {
         self.stop.check()?;
         let (source, tail) = match &fetched {
             Fetched::Whole(bytes) => (Source::Memory(bytes.clone()), None),
@@ -301,18 +402,26 @@ impl Opener {
             }
             Fetched::Tail(tail, Some(disk)) => (Source::Disk(disk.clone()), Some(compact(tail))),
             Fetched::Tail(tail, None) => {
-                let remote =
-                    Remote { store: Arc::clone(&self.store), path, etag: ident.etag.clone(), window: self.shares.window(), runtime: self.runtime.clone() };
+                let remote = Remote {
+                    store: Arc::clone(&self.store),
+                    path,
+                    etag: ident.etag.clone(),
+                    window: self.shares.window(),
+                    runtime: self.runtime.clone(),
+                };
                 (Source::Remote(remote), Some(compact(tail)))
             }
         };
         let much = self.file_limit / 8;
-        let heavy = |yes: bool| yes.then(|| self.heavy.lock().unwrap_or_else(PoisonError::into_inner));
+        let heavy =
+            |yes: bool| yes.then(|| self.heavy.lock().unwrap_or_else(PoisonError::into_inner));
         let footer = tail.as_ref().or(match &source {
             Source::Memory(bytes) => Some(bytes),
             _ => None,
         });
-        let footer = footer.and_then(|bytes| footer_len(bytes, ident.size).ok()).unwrap_or(0);
+        let footer = footer
+            .and_then(|bytes| footer_len(bytes, ident.size).ok())
+            .unwrap_or(0);
         let mut held = heavy(footer > much / 32);
         let input = Input::open_within(ident, source.clone(), tail.clone(), self.file_limit)?;
         if held.is_none() {
@@ -322,8 +431,16 @@ impl Opener {
         if let Some(reason) = input.refusal().filter(|_| !planned.is_snapshot()) {
             return Err(input.ident.bad(reason));
         }
-        let profile = if planned.has_times() { None } else { input.profile(&self.timestamp, self.now)? };
-        let (rows, decoded_bytes, schema) = (input.rows(), input.decoded_bytes(), Arc::clone(input.schema()));
+        let profile = if planned.has_times() {
+            None
+        } else {
+            input.profile(&self.timestamp, self.now)?
+        };
+        let (rows, decoded_bytes, schema) = (
+            input.rows(),
+            input.decoded_bytes(),
+            Arc::clone(input.schema()),
+        );
         let open_bytes = input.open_bytes(self.shares.batch);
         drop(held);
         let (source, tail) = match fetched {
@@ -332,14 +449,30 @@ impl Opener {
             Fetched::Here(_) => (source, None),
             _ => (source, tail),
         };
-        Ok(Opened { planned, file: input.close(source, tail), rows, decoded_bytes, open_bytes, profile, schema, turn: 0 })
+        Ok(Opened {
+            planned,
+            file: input.close(source, tail),
+            rows,
+            decoded_bytes,
+            open_bytes,
+            profile,
+            schema,
+            turn: 0,
+        })
     }
 
     /// In memory while the pool has room, else in a file.
     fn keep(&self, bytes: Bytes) -> Result<Source> {
         let size = bytes.len() as u64;
-        let fits = |used: u64| used.checked_add(size).filter(|total| *total <= self.shares.pool);
-        if self.pooled.try_update(Ordering::SeqCst, Ordering::SeqCst, fits).is_ok() {
+        let fits = |used: u64| {
+            used.checked_add(size)
+                .filter(|total| *total <= self.shares.pool)
+        };
+        if self
+            .pooled
+            .try_update(Ordering::SeqCst, Ordering::SeqCst, fits)
+            .is_ok()
+        {
             return Ok(Source::Memory(bytes));
         }
         let dir = match self.spilled.get() {
@@ -350,7 +483,10 @@ impl Opener {
                 self.spilled.get_or_init(|| made)
             }
         };
-        let path = dir.path().join(format!("input-{}.parquet", self.files.fetch_add(1, Ordering::SeqCst)));
+        let path = dir.path().join(format!(
+            "input-{}.parquet",
+            self.files.fetch_add(1, Ordering::SeqCst)
+        ));
         fs::write(&path, &bytes).map_err(|e| spill::failed(&path, e))?;
         Ok(Source::Local(path))
     }
@@ -358,28 +494,47 @@ impl Opener {
 
 /// Only the footer of the tail is kept.
 fn compact(tail: &Bytes) -> Bytes {
-    let len = footer_len(tail, u64::MAX).ok().and_then(|n| usize::try_from(n).ok()).unwrap_or(tail.len());
+    let len = footer_len(tail, u64::MAX)
+        .ok()
+        .and_then(|n| usize::try_from(n).ok())
+        .unwrap_or(tail.len());
     Bytes::copy_from_slice(&tail[tail.len().saturating_sub(len)..])
 }
 
 /// Whether the object is the one that was planned.
 fn same_version(planned: &PlannedInput, meta: &ObjectMeta) -> Result<()> {
     if planned.is_snapshot() {
-        // A snapshot never changes, but a bucket that was copied gives it another tag: its rows are checked instead.
+        // A snapshot never changes, but a bucket that was copied gives it another tag: its rows are
+        // checked instead.
         if meta.size == planned.size {
             return Ok(());
         }
-        let ident = Ident { key: planned.key.clone(), size: meta.size, etag: meta.e_tag.clone() };
-        return Err(ident.bad(format!("it has {} bytes, and the manifest says {}", meta.size, planned.size)));
+        let ident = Ident {
+            key: planned.key.clone(),
+            size: meta.size,
+            etag: meta.e_tag.clone(),
+        };
+        return Err(ident.bad(format!(
+            "it has {} bytes, and the manifest says {}",
+            meta.size, planned.size
+        )));
     }
     // Where a tag is unknown, what was read has its own, and the commit asks for that one.
     let other_tag = Sameness::of(planned.etag.as_deref(), meta.e_tag.as_deref()).is_other();
-    if other_tag || meta.size != planned.size { Err(Error::Changed(planned.key.clone())) } else { Ok(()) }
+    if other_tag || meta.size != planned.size {
+        Err(Error::Changed(planned.key.clone()))
+    } else {
+        Ok(())
+    }
 }
 
 fn check_snapshot(planned: &PlannedInput, input: &Input) -> Result<()> {
     match planned.stats {
-        Some(stats) if stats.rows != input.rows() => Err(input.ident.bad(format!("it has {} rows, and the manifest says {}", input.rows(), stats.rows))),
+        Some(stats) if stats.rows != input.rows() => Err(input.ident.bad(format!(
+            "it has {} rows, and the manifest says {}",
+            input.rows(),
+            stats.rows
+        ))),
         _ => Ok(()),
     }
 }

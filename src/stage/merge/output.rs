@@ -63,7 +63,10 @@ pub(super) struct Sum {
 
 impl Sum {
     pub fn plus(self, rows: u64, fingerprint: Fingerprint) -> Self {
-        Self { rows: self.rows + rows, fingerprint: self.fingerprint.plus(fingerprint) }
+        Self {
+            rows: self.rows + rows,
+            fingerprint: self.fingerprint.plus(fingerprint),
+        }
     }
 }
 
@@ -104,7 +107,8 @@ impl Steps {
     }
 }
 
-/// Runs `merge` with steps that feed `output` on a thread of its own, so that decoding and encoding overlap.
+/// Runs `merge` with steps that feed `output` on a thread of its own, so that decoding and encoding
+/// overlap.
 pub(super) fn beside(output: Output, merge: impl FnOnce(&Steps) -> Result<()>) -> Result<Written> {
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(QUEUE);
@@ -118,7 +122,9 @@ pub(super) fn beside(output: Output, merge: impl FnOnce(&Steps) -> Result<()>) -
             let _ = steps.send(Step::Done);
         }
         drop(steps);
-        let written = thread.join().unwrap_or_else(|_| Err(Error::local("cannot encode rows", "the encoder panicked")));
+        let written = thread
+            .join()
+            .unwrap_or_else(|_| Err(Error::local("cannot encode rows", "the encoder panicked")));
         match (merged, written) {
             (Ok(()), written) => written,
             // Both say that they were stopped, unless one of them knows more.
@@ -139,7 +145,8 @@ pub(super) struct Output {
     spec: OutputSpec,
     column: usize,
     unit: TimeUnit,
-    /// The keys of the first dated row, of the first that has not expired, and of the first that is later than now.
+    /// The keys of the first dated row, of the first that has not expired, and of the first that
+    /// is later than now.
     dated: i64,
     fresh: i64,
     future: i64,
@@ -155,17 +162,27 @@ pub(super) struct Output {
 impl Output {
     pub fn new(spec: OutputSpec) -> Result<Self> {
         // Without inputs there is no schema, and no row will come.
-        let found = spec.schema.index_of(&spec.columns.timestamp).ok().and_then(|i| Some((i, time::unit_of(spec.schema.field(i).data_type())?)));
+        let found = spec
+            .schema
+            .index_of(&spec.columns.timestamp)
+            .ok()
+            .and_then(|i| Some((i, time::unit_of(spec.schema.field(i).data_type())?)));
         let (column, unit) = found.unwrap_or((0, TimeUnit::Microsecond));
         let dated = first_not_before(Micros::EPOCH_2000, unit);
         Ok(Self {
             column,
             unit,
             dated,
-            fresh: spec.cutoff.map_or(dated, |c| first_not_before(c, unit).max(dated)),
+            fresh: spec
+                .cutoff
+                .map_or(dated, |c| first_not_before(c, unit).max(dated)),
             future: last_not_after(spec.now, unit).saturating_add(1),
             schema_id: described(&spec.schema).id(),
-            dedup: Dedup::new(views::of(&spec.schema).as_ref().unwrap_or(&spec.schema), &spec.columns.id, spec.shares.runs / 4),
+            dedup: Dedup::new(
+                views::of(&spec.schema).as_ref().unwrap_or(&spec.schema),
+                &spec.columns.id,
+                spec.shares.runs / 4,
+            ),
             open: None,
             period_end: None,
             written: Written::default(),
@@ -204,9 +221,12 @@ impl Output {
 
     fn take(&mut self, batch: RecordBatch) -> Result<()> {
         let batch = self.without_duplicates(batch)?;
-        let Some(keys) = self.keys(&batch) else { return Err(Error::local("cannot write rows", "they have no timestamps")) };
+        let Some(keys) = self.keys(&batch) else {
+            return Err(Error::local("cannot write rows", "they have no timestamps"));
+        };
         let at = |bound: i64| keys.partition_point(|k| *k < bound);
-        // Undated rows, expired ones, and those to keep: in time order, they are one after the other.
+        // Undated rows, expired ones, and those to keep: in time order, they are one after the
+        // other.
         let (undated, fresh, future) = (at(self.dated), at(self.fresh), at(self.future));
         self.written.implausible += (undated + keys.len() - future.max(fresh)) as u64;
         if undated < fresh {
@@ -217,7 +237,8 @@ impl Output {
         self.keep(&batch, &keys, 0, keys.len())
     }
 
-    /// Appends a run as it is. It lies within one period, all of its rows stay, and no other row is as old as any of them.
+    /// Appends a run as it is. It lies within one period, all of its rows stay, and no other row is
+    /// as old as any of them.
     fn take_whole(&mut self, whole: Whole) -> Result<()> {
         let Some(first) = whole.stats.min.map(|min| first_not_before(min, self.unit)) else {
             return Err(Error::local("cannot copy rows", "they have no times"));
@@ -229,7 +250,12 @@ impl Output {
             self.finish_piece()?;
             self.enter_period_at(first)?;
         }
-        let Whole { groups, stats, bytes, .. } = whole;
+        let Whole {
+            groups,
+            stats,
+            bytes,
+            ..
+        } = whole;
         match self.with_open(|writer| writer.append(&groups, stats, &bytes)) {
             // The other side knows why.
             Err(_) if bytes.is_cut_off() => Err(Error::Stopped),
@@ -243,8 +269,12 @@ impl Output {
     }
 
     fn without_duplicates(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
-        let Some(keys) = self.keys(&batch) else { return Ok(batch) };
-        let Some(keep) = self.dedup.filter(&batch, &keys)? else { return Ok(batch) };
+        let Some(keys) = self.keys(&batch) else {
+            return Ok(batch);
+        };
+        let Some(keep) = self.dedup.filter(&batch, &keys)? else {
+            return Ok(batch);
+        };
         let failed = |e| Error::local("cannot drop duplicates", e);
         let copies = filter_record_batch(&batch, &not(&keep).map_err(failed)?).map_err(failed)?;
         self.written.dropped = self.sum(self.written.dropped, &copies)?;
@@ -252,22 +282,42 @@ impl Output {
     }
 
     fn sum(&mut self, sum: Sum, batch: &RecordBatch) -> Result<Sum> {
-        let fingerprint = hash::fingerprint(batch, &mut self.scratch).map_err(|e| Error::local("cannot fingerprint rows", e))?;
+        let fingerprint = hash::fingerprint(batch, &mut self.scratch)
+            .map_err(|e| Error::local("cannot fingerprint rows", e))?;
         Ok(sum.plus(batch.num_rows() as u64, fingerprint))
     }
 
     fn expire(&mut self, batch: RecordBatch, first: i64) -> Result<()> {
         self.written.expired = self.sum(self.written.expired, &batch)?;
-        let Some(sink) = &self.spec.expired else { return Ok(()) };
-        let to_bound = self.spec.cutoff.map_or(self.spec.latest, |c| c.min(self.spec.latest));
+        let Some(sink) = &self.spec.expired else {
+            return Ok(());
+        };
+        let to_bound = self
+            .spec
+            .cutoff
+            .map_or(self.spec.latest, |c| c.min(self.spec.latest));
         // Archives of others' making need not know about views.
-        let batch = views::like(&batch, &self.spec.schema).map_err(|e| Error::local("cannot archive rows", e))?;
-        let expired = ExpiredBatch { batch, from: floor_micros(first, self.unit), to_bound };
-        sink.blocking_send(expired).map_err(|_| Error::Archive { target: "of expired rows".to_owned(), why: "it stopped taking rows".to_owned() })
+        let batch = views::like(&batch, &self.spec.schema)
+            .map_err(|e| Error::local("cannot archive rows", e))?;
+        let expired = ExpiredBatch {
+            batch,
+            from: floor_micros(first, self.unit),
+            to_bound,
+        };
+        sink.blocking_send(expired).map_err(|_| Error::Archive {
+            target: "of expired rows".to_owned(),
+            why: "it stopped taking rows".to_owned(),
+        })
     }
 
     /// Writes rows `from..to` to snapshots, cut at the target size and where a period ends.
-    fn keep(&mut self, batch: &RecordBatch, keys: &[i64], mut from: usize, to: usize) -> Result<()> {
+    fn keep(
+        &mut self,
+        batch: &RecordBatch,
+        keys: &[i64],
+        mut from: usize,
+        to: usize,
+    ) -> Result<()> {
         while from < to {
             let key = keys[from];
             let end = if key < self.dated {
@@ -301,7 +351,8 @@ impl Output {
     /// Writes rows of one period, in steps that are small against the target size.
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let row = sliced_bytes(batch) / batch.num_rows().max(1);
-        let step = usize::try_from(self.spec.target_file_size / 4).unwrap_or(usize::MAX) / row.max(1);
+        let step =
+            usize::try_from(self.spec.target_file_size / 4).unwrap_or(usize::MAX) / row.max(1);
         let (mut from, step) = (0, step.max(16));
         while from < batch.num_rows() {
             let rows = step.min(batch.num_rows() - from);
@@ -331,23 +382,34 @@ impl Output {
 
     fn finish_if_full(&mut self) -> Result<()> {
         let target = self.spec.target_file_size;
-        if self.has(target, target.div_ceil(2))? { self.finish_piece() } else { Ok(()) }
+        if self.has(target, target.div_ceil(2))? {
+            self.finish_piece()
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether the open snapshot has about so many bytes, and at least so many for certain.
     ///
-    /// Rows that compress well are a tenth of the estimate. The planner takes a snapshot of half the target, or of the least that is worth a file, for
-    /// finished; smaller ones it merges again, and if they were cut by the estimate then they would come out the same, pass after pass.
+    /// Rows that compress well are a tenth of the estimate. The planner takes a snapshot of half
+    /// the target, or of the least that is worth a file, for finished; smaller ones it merges
+    /// again, and if they were cut by the estimate then they would come out the same, pass after
+    /// pass.
     fn has(&mut self, about: u64, certain: u64) -> Result<bool> {
-        let Some(open) = self.open.as_mut().filter(|o| o.writer.estimate() >= about) else { return Ok(false) };
+        let Some(open) = self.open.as_mut().filter(|o| o.writer.estimate() >= about) else {
+            return Ok(false);
+        };
         Ok(open.writer.settle()? >= certain)
     }
 
-    /// No row that the open snapshot will get is later. An upload that starts now is over with the period, because it is worth a file by then.
+    /// No row that the open snapshot will get is later. An upload that starts now is over with the
+    /// period, because it is worth a file by then.
     fn name_bound(&self) -> Micros {
         let single = self.spec.shares.buffers.single as u64;
         match self.period_end {
-            Some(end) if single >= self.spec.min_piece && end != i64::MAX => self.spec.latest.min(floor_micros(end - 1, self.unit)),
+            Some(end) if single >= self.spec.min_piece && end != i64::MAX => {
+                self.spec.latest.min(floor_micros(end - 1, self.unit))
+            }
             _ => self.spec.latest,
         }
     }
@@ -361,7 +423,11 @@ impl Output {
             timestamp: self.spec.columns.timestamp.clone(),
             name: Box::new(move |from, to| names::snapshot_key(&tenant, from, to, id)),
             to_bound: self.spec.latest,
-            buffers: self.spec.shares.buffers.expecting(self.spec.target_file_size),
+            buffers: self
+                .spec
+                .shares
+                .buffers
+                .expecting(self.spec.target_file_size),
             encodings: self.spec.encodings,
             metadata: Vec::new(),
         })?;
@@ -369,7 +435,9 @@ impl Output {
     }
 
     fn finish_piece(&mut self) -> Result<()> {
-        let Some(Open { writer, id }) = self.open.take() else { return Ok(()) };
+        let Some(Open { writer, id }) = self.open.take() else {
+            return Ok(());
+        };
         let piece = writer.finish()?;
         self.period_end = None;
         let dated_by = Some(self.spec.columns.timestamp.clone());
@@ -390,10 +458,19 @@ impl Output {
 pub(super) fn next_period(cut: Period, at: Micros) -> Option<Micros> {
     const DAY: i64 = 86_400_000_000;
     match cut {
-        Period::Day => at.0.div_euclid(DAY).checked_add(1)?.checked_mul(DAY).map(Micros),
+        Period::Day => {
+            at.0.div_euclid(DAY)
+                .checked_add(1)?
+                .checked_mul(DAY)
+                .map(Micros)
+        }
         Period::Month => {
             let time = DateTime::from_timestamp_micros(at.0)?;
-            let (year, month) = if time.month() == 12 { (time.year() + 1, 1) } else { (time.year(), time.month() + 1) };
+            let (year, month) = if time.month() == 12 {
+                (time.year() + 1, 1)
+            } else {
+                (time.year(), time.month() + 1)
+            };
             let first = NaiveDate::from_ymd_opt(year, month, 1)?.and_hms_opt(0, 0, 0)?;
             Some(Micros(first.and_utc().timestamp_micros()))
         }
@@ -411,7 +488,10 @@ mod tests {
         assert_eq!(next_period(Period::Day, at(0)), Some(at(86_400)));
         assert_eq!(next_period(Period::Month, at(0)), Some(at(31 * 86_400)));
         // 2025-12-31T23:59:59Z
-        assert_eq!(next_period(Period::Month, at(1_767_225_599)), Some(at(1_767_225_600)));
+        assert_eq!(
+            next_period(Period::Month, at(1_767_225_599)),
+            Some(at(1_767_225_600))
+        );
         assert_eq!(next_period(Period::Month, Micros(i64::MAX)), None);
     }
 }

@@ -1,4 +1,5 @@
-//! Runs: rows in time order, from an input, from an input that is sorted on the way, or from the spill directory.
+//! Runs: rows in time order, from an input, from an input that is sorted on the way, or from the
+//! spill directory.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -61,7 +62,8 @@ pub(super) enum From {
     Spilled(PathBuf),
 }
 
-/// The inputs as runs, in order of their ranks. What is too large to be sorted in memory is sorted on disk here.
+/// The inputs as runs, in order of their ranks. What is too large to be sorted in memory is sorted
+/// on disk here.
 pub(super) fn plan(job: &Job, inputs: Vec<Opened>) -> Result<Vec<Run>> {
     let mut spans: Vec<((i64, i64), Opened)> = Vec::with_capacity(inputs.len());
     for input in inputs {
@@ -78,13 +80,25 @@ pub(super) fn plan(job: &Job, inputs: Vec<Opened>) -> Result<Vec<Run>> {
     for (i, ((min, max), input)) in spans.into_iter().enumerate() {
         let rank = (i, 0);
         if input.profile.is_none_or(|p| p.sorted) {
-            runs.push(Run { rank, min, max, cost: input.open_bytes, from: From::Sorted(Arc::new(input), None) });
+            runs.push(Run {
+                rank,
+                min,
+                max,
+                cost: input.open_bytes,
+                from: From::Sorted(Arc::new(input), None),
+            });
             continue;
         }
         // The rows, the batch that is made of them, and what orders them.
         let cost = input.open_bytes + input.decoded_bytes * 3 / 2 + input.rows * 24;
         if cost <= job.shares.runs / 2 {
-            runs.push(Run { rank, min, max, cost, from: From::Unsorted(Box::new(input)) });
+            runs.push(Run {
+                rank,
+                min,
+                max,
+                cost,
+                from: From::Unsorted(Box::new(input)),
+            });
         } else {
             runs.extend(spill::sort_on_disk(job, input, i)?);
         }
@@ -92,20 +106,36 @@ pub(super) fn plan(job: &Job, inputs: Vec<Opened>) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// The first and last key of an input, in the job's unit; for snapshots from what the manifest says.
+/// The first and last key of an input, in the job's unit; for snapshots from what the manifest
+/// says.
 fn span(job: &Job, input: &Opened) -> Result<(i64, i64)> {
     if let Some(profile) = &input.profile {
-        let (min, max) = profile.keys.ok_or_else(|| input.file.ident.bad("its footer promises rows, and it has none"))?;
+        let (min, max) = profile.keys.ok_or_else(|| {
+            input
+                .file
+                .ident
+                .bad("its footer promises rows, and it has none")
+        })?;
         // Null stays the smallest.
-        return Ok((refine(min, profile.unit, job.unit), refine(max, profile.unit, job.unit)));
+        return Ok((
+            refine(min, profile.unit, job.unit),
+            refine(max, profile.unit, job.unit),
+        ));
     }
-    let Some(stats) = &input.planned.stats else { return Err(input.file.ident.bad("nothing is known of its times")) };
+    let Some(stats) = &input.planned.stats else {
+        return Err(input.file.ident.bad("nothing is known of its times"));
+    };
     let dated = first_not_before(Micros::EPOCH_2000, job.unit);
     let min = match stats.min {
         Some(min) if stats.undated == 0 => last_not_after(min, job.unit),
         _ => i64::MIN,
     };
-    Ok((min, stats.max.map_or(dated, |max| first_not_before(max, job.unit))))
+    Ok((
+        min,
+        stats
+            .max
+            .map_or(dated, |max| first_not_before(max, job.unit)),
+    ))
 }
 
 /// Rows with their keys.
@@ -127,7 +157,8 @@ impl Chunk {
     /// Rows that are dated by column `column`.
     pub fn by(column: usize, batch: RecordBatch) -> Result<Self> {
         let keys = batch.columns().get(column).and_then(|c| time::keys(c));
-        keys.map(|keys| Self { batch, keys }).ok_or_else(|| Error::local("cannot merge", "rows without timestamps"))
+        keys.map(|keys| Self { batch, keys })
+            .ok_or_else(|| Error::local("cannot merge", "rows without timestamps"))
     }
 }
 
@@ -141,7 +172,9 @@ pub(super) enum Feed {
 impl Feed {
     pub fn open(job: &Job, from: From, min: i64) -> Result<Self> {
         Ok(match from {
-            From::Sorted(input, piece) => Self::Input(Box::new(InputFeed::open(job, input, piece, Some(min))?)),
+            From::Sorted(input, piece) => {
+                Self::Input(Box::new(InputFeed::open(job, input, piece, Some(min))?))
+            }
             From::Unsorted(input) => match Sorted::load(job, *input)? {
                 Loaded::Sorted(sorted) => Self::Sorted(sorted),
                 Loaded::Spilled(run) => Self::open(job, run.from, run.min)?,
@@ -172,19 +205,38 @@ pub(super) struct InputFeed {
 }
 
 impl InputFeed {
-    pub fn open(job: &Job, input: Arc<Opened>, piece: Option<Piece>, sorted_from: Option<i64>) -> Result<Self> {
+    pub fn open(
+        job: &Job,
+        input: Arc<Opened>,
+        piece: Option<Piece>,
+        sorted_from: Option<i64>,
+    ) -> Result<Self> {
         let reader = input.file.open()?.reader_of(None, job.shares.batch)?;
         let reader = match &piece {
             Some(piece) => reader.only(piece.groups.clone()),
             None => reader,
         };
-        let ahead = Ahead::begin(job, Decoder::new(job, reader, Arc::clone(&input), sorted_from));
-        Ok(Self { input, piece, ahead, rows: 0, bytes: 0, fingerprint: Fingerprint::default() })
+        let ahead = Ahead::begin(
+            job,
+            Decoder::new(job, reader, Arc::clone(&input), sorted_from),
+        );
+        Ok(Self {
+            input,
+            piece,
+            ahead,
+            rows: 0,
+            bytes: 0,
+            fingerprint: Fingerprint::default(),
+        })
     }
 
     /// The bytes and rows that it reads.
     fn extent(&self) -> (u64, u64) {
-        self.piece.as_ref().map_or((self.input.file.ident.size, self.input.rows), |p| (p.bytes, p.stats.rows))
+        self.piece
+            .as_ref()
+            .map_or((self.input.file.ident.size, self.input.rows), |p| {
+                (p.bytes, p.stats.rows)
+            })
     }
 
     pub fn next(&mut self, job: &Job) -> Result<Option<Chunk>> {
@@ -192,25 +244,37 @@ impl InputFeed {
             Undecodable::Misfit(misfit) => job.misfit(misfit, &self.input),
             Undecodable::Failed(e) => e,
         })?;
-        let Some(Decoded { chunk, fingerprint }) = decoded else { return self.end(job).map(|()| None) };
+        let Some(Decoded { chunk, fingerprint }) = decoded else {
+            return self.end(job).map(|()| None);
+        };
         self.fingerprint = self.fingerprint.plus(fingerprint);
         job.read_of(self.input.turn, fingerprint);
         let rows = chunk.batch.num_rows() as u64;
         self.rows += rows;
         let (bytes, all) = self.extent();
-        let done = u64::try_from(u128::from(bytes) * u128::from(self.rows) / u128::from(all.max(1))).unwrap_or(bytes).min(bytes);
+        let done =
+            u64::try_from(u128::from(bytes) * u128::from(self.rows) / u128::from(all.max(1)))
+                .unwrap_or(bytes)
+                .min(bytes);
         job.took(done - self.bytes, rows, fingerprint);
         self.bytes = done;
         Ok(Some(chunk))
     }
 
     fn end(&self, job: &Job) -> Result<()> {
-        match self.piece.as_ref().map(|p| &p.stats).or(self.input.planned.stats.as_ref()) {
-            Some(stats) if job.check_content && stats.fingerprint != self.fingerprint => Err(self
-                .input
-                .file
-                .ident
-                .bad(format!("its rows are not those that were written: fingerprint {}, and the manifest says {}", self.fingerprint, stats.fingerprint))),
+        match self
+            .piece
+            .as_ref()
+            .map(|p| &p.stats)
+            .or(self.input.planned.stats.as_ref())
+        {
+            Some(stats) if job.check_content && stats.fingerprint != self.fingerprint => {
+                Err(self.input.file.ident.bad(format!(
+                    "its rows are not those that were written: fingerprint {}, and the manifest \
+                     says {}",
+                    self.fingerprint, stats.fingerprint
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -252,14 +316,29 @@ impl Sorted {
         let rows: usize = chunks.iter().map(|c| c.batch.num_rows()).sum();
         let mut keyed: Vec<(i64, u32, u32)> = Vec::with_capacity(rows);
         for (b, chunk) in (0u32..).zip(&chunks) {
-            keyed.extend(chunk.keys.iter().zip(0u32..).map(|(key, row)| (*key, b, row)));
+            keyed.extend(
+                chunk
+                    .keys
+                    .iter()
+                    .zip(0u32..)
+                    .map(|(key, row)| (*key, b, row)),
+            );
         }
         // The places make every element unique, so this is as good as a stable sort.
         keyed.sort_unstable();
-        let order = keyed.into_iter().map(|(_, b, row)| (b as usize, row as usize)).collect();
+        let order = keyed
+            .into_iter()
+            .map(|(_, b, row)| (b as usize, row as usize))
+            .collect();
         let bytes: usize = chunks.iter().map(|c| sliced_bytes(&c.batch)).sum();
-        let step = usize::try_from(job.shares.batch).unwrap_or(usize::MAX) / (bytes / rows.max(1)).max(1);
-        Self { batches: chunks.into_iter().map(|c| c.batch).collect(), order, next: 0, step: step.clamp(16, 8_192) }
+        let step =
+            usize::try_from(job.shares.batch).unwrap_or(usize::MAX) / (bytes / rows.max(1)).max(1);
+        Self {
+            batches: chunks.into_iter().map(|c| c.batch).collect(),
+            order,
+            next: 0,
+            step: step.clamp(16, 8_192),
+        }
     }
 
     pub fn next(&mut self, job: &Job) -> Result<Option<Chunk>> {

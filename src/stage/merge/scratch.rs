@@ -1,7 +1,8 @@
-//! A run in a file of ours: an Arrow stream in LZ4 frames, read once, from the beginning to the end.
+//! A run in a file of ours: an Arrow stream in LZ4 frames, read once, from the beginning to the
+//! end.
 //!
-//! Not Parquet: a reader of that holds a page of every column, which is gigabytes where there are thousands of columns. Of a stream it holds one batch,
-//! whatever its shape.
+//! Not Parquet: a reader of that holds a page of every column, which is gigabytes where there are
+//! thousands of columns. Of a stream it holds one batch, whatever its shape.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -23,7 +24,8 @@ use crate::parquet_io::write::sliced_bytes;
 /// Bytes that a reader holds besides batches: blocks on both sides of the decompressor.
 const BLOCKS: u64 = 1 << 20;
 
-/// Batches that a merge holds of an open run: the one that it reads, that before it, whose rows wait to be put out, and the next as it is read.
+/// Batches that a merge holds of an open run: the one that it reads, that before it, whose rows
+/// wait to be put out, and the next as it is read.
 const HELD: u64 = 3;
 
 /// Writes a run. Its methods block.
@@ -42,9 +44,18 @@ impl Writer {
     /// A new file at `path`, for rows of `schema` in batches of about `batch` bytes.
     pub fn create(path: PathBuf, schema: &SchemaRef, batch: u64) -> Result<Self> {
         let file = File::create_new(&path).map_err(|e| failed(&path, e))?;
-        let frames = FrameEncoder::with_frame_info(FrameInfo::new().block_size(BlockSize::Max256KB), file);
+        let frames =
+            FrameEncoder::with_frame_info(FrameInfo::new().block_size(BlockSize::Max256KB), file);
         let stream = StreamWriter::try_new(frames, schema).map_err(|e| failed(&path, e))?;
-        Ok(Self { path, schema: Arc::clone(schema), stream, batch, waiting: Vec::new(), waiting_bytes: 0, largest: 0 })
+        Ok(Self {
+            path,
+            schema: Arc::clone(schema),
+            stream,
+            batch,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            largest: 0,
+        })
     }
 
     /// Adds rows.
@@ -65,18 +76,26 @@ impl Writer {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let whole = concat_batches(&self.schema, &self.waiting).map_err(|e| failed(&self.path, e))?;
+        let whole =
+            concat_batches(&self.schema, &self.waiting).map_err(|e| failed(&self.path, e))?;
         self.waiting.clear();
         self.largest = self.largest.max(self.waiting_bytes);
         self.waiting_bytes = 0;
         // All that views could point to would go along.
-        self.stream.write(&views::owned(whole)).map_err(|e| failed(&self.path, e))
+        self.stream
+            .write(&views::owned(whole))
+            .map_err(|e| failed(&self.path, e))
     }
 
     /// Ends the file. Gives its path, and the bytes that a reader of it holds.
     pub fn finish(mut self) -> Result<(PathBuf, u64)> {
         self.flush()?;
-        let Self { path, stream, largest, .. } = self;
+        let Self {
+            path,
+            stream,
+            largest,
+            ..
+        } = self;
         let ended = stream.into_inner().map_err(|e| failed(&path, e))?;
         ended.finish().map_err(|e| failed(&path, e))?;
         Ok((path, HELD * largest + BLOCKS))
@@ -93,19 +112,26 @@ impl Reader {
     /// Opens what a [`Writer`] finished.
     pub fn open(path: PathBuf) -> Result<Self> {
         let file = File::open(&path).map_err(|e| unreadable(&path, e))?;
-        let stream = StreamReader::try_new(FrameDecoder::new(BufReader::new(file)), None).map_err(|e| unreadable(&path, e))?;
+        let stream = StreamReader::try_new(FrameDecoder::new(BufReader::new(file)), None)
+            .map_err(|e| unreadable(&path, e))?;
         Ok(Self { path, stream })
     }
 
     /// The next rows.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        self.stream.next().transpose().map_err(|e| unreadable(&self.path, e))
+        self.stream
+            .next()
+            .transpose()
+            .map_err(|e| unreadable(&self.path, e))
     }
 }
 
 /// A run of ours that does not read back is the disk's doing: no input must be quarantined for it.
 fn unreadable(path: &Path, e: impl std::fmt::Display) -> Error {
-    Error::local(format!("cannot read back the spilled run `{}`", path.display()), e)
+    Error::local(
+        format!("cannot read back the spilled run `{}`", path.display()),
+        e,
+    )
 }
 
 #[cfg(test)]
@@ -117,8 +143,12 @@ mod tests {
 
     fn batch(rows: usize, text: &str) -> RecordBatch {
         let ids = Int64Array::from_iter_values((0..rows).map(|i| i64::try_from(i).unwrap()));
-        let texts = StringViewArray::from_iter((0..rows).map(|i| (i % 7 > 0).then(|| format!("{text}{i}"))));
-        let lists = ListArray::from_iter_primitive::<Int64Type, _, _>((0..rows).map(|i| (i % 3 > 0).then(|| (0..i % 5).map(|n| i64::try_from(n).ok()))));
+        let texts = StringViewArray::from_iter(
+            (0..rows).map(|i| (i % 7 > 0).then(|| format!("{text}{i}"))),
+        );
+        let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(
+            (0..rows).map(|i| (i % 3 > 0).then(|| (0..i % 5).map(|n| i64::try_from(n).ok()))),
+        );
         RecordBatch::try_from_iter_with_nullable([
             ("id", Arc::new(ids) as ArrayRef, false),
             ("text", Arc::new(texts) as ArrayRef, true),
@@ -129,7 +159,8 @@ mod tests {
 
     fn read_back(batches: &[RecordBatch], bytes: u64) -> (Vec<RecordBatch>, u64, u64) {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = Writer::create(dir.path().join("run"), &batches[0].schema(), bytes).unwrap();
+        let mut writer =
+            Writer::create(dir.path().join("run"), &batches[0].schema(), bytes).unwrap();
         batches.iter().for_each(|b| writer.write(b).unwrap());
         let (path, held) = writer.finish().unwrap();
         let size = std::fs::metadata(&path).unwrap().len();
@@ -142,10 +173,16 @@ mod tests {
     fn rows_come_back_as_they_were_in_batches_of_the_size_asked_for() {
         let whole = batch(10_000, "some text that is too long to be within its view: ");
         // As a merge makes them: slices of several lengths.
-        let slices: Vec<RecordBatch> = [(0, 1), (1, 17), (18, 4_000), (4_018, 5_982)].map(|(at, len)| whole.slice(at, len)).into();
+        let slices: Vec<RecordBatch> = [(0, 1), (1, 17), (18, 4_000), (4_018, 5_982)]
+            .map(|(at, len)| whole.slice(at, len))
+            .into();
         let (read, held, _) = read_back(&slices, 64 << 10);
         assert_eq!(concat_batches(&whole.schema(), &read).unwrap(), whole);
-        assert!(read.len() > 5 && read.iter().all(|b| sliced_bytes(b) <= 128 << 10), "{} batches", read.len());
+        assert!(
+            read.len() > 5 && read.iter().all(|b| sliced_bytes(b) <= 128 << 10),
+            "{} batches",
+            read.len()
+        );
         assert!(held >= 3 * read.iter().map(|b| sliced_bytes(b) as u64).max().unwrap());
         assert!(read_back(&[whole.slice(0, 0)], 1).0.is_empty());
     }
@@ -169,9 +206,17 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         for len in [0, 4, bytes.len() / 2, bytes.len() - 8] {
             std::fs::write(&path, &bytes[..len]).unwrap();
-            let read = Reader::open(path.clone()).and_then(|mut r| std::iter::from_fn(|| r.next_batch().transpose()).collect::<Result<Vec<_>>>());
-            let why = read.map(|all| all.iter().map(RecordBatch::num_rows).sum::<usize>()).unwrap_err();
-            assert!(matches!(&why, Error::Local { .. }) && why.to_string().contains("cannot read back the spilled run"), "{len}: {why}");
+            let read = Reader::open(path.clone()).and_then(|mut r| {
+                std::iter::from_fn(|| r.next_batch().transpose()).collect::<Result<Vec<_>>>()
+            });
+            let why = read
+                .map(|all| all.iter().map(RecordBatch::num_rows).sum::<usize>())
+                .unwrap_err();
+            assert!(
+                matches!(&why, Error::Local { .. })
+                    && why.to_string().contains("cannot read back the spilled run"),
+                "{len}: {why}"
+            );
         }
     }
 }

@@ -21,9 +21,22 @@ const MOST_OPEN: usize = 256;
 pub(super) fn failed(path: &Path, e: impl std::fmt::Display) -> Error {
     // Arrow and Parquet put words of their own around the system's.
     let why = e.to_string();
-    let why = ["Parquet error: ", "External: ", "Io error: "].iter().fold(why.as_str(), |why, around| why.strip_prefix(around).unwrap_or(why));
-    let action = format!("cannot write what does not fit into memory to `{}`", path.display());
-    Error::local(action, format!("{why}; free some space there, set `spill_dir` to a larger disk, or raise `memory_limit`"))
+    let why = ["Parquet error: ", "External: ", "Io error: "]
+        .iter()
+        .fold(why.as_str(), |why, around| {
+            why.strip_prefix(around).unwrap_or(why)
+        });
+    let action = format!(
+        "cannot write what does not fit into memory to `{}`",
+        path.display()
+    );
+    Error::local(
+        action,
+        format!(
+            "{why}; free some space there, set `spill_dir` to a larger disk, or raise \
+             `memory_limit`"
+        ),
+    )
 }
 
 /// Writes a run.
@@ -34,7 +47,10 @@ struct Spill {
 
 impl Spill {
     fn create(job: &Job) -> Result<Self> {
-        Ok(Self { writer: scratch::Writer::create(job.spill_path()?, &job.schema, job.shares.batch)?, span: None })
+        Ok(Self {
+            writer: scratch::Writer::create(job.spill_path()?, &job.schema, job.shares.batch)?,
+            span: None,
+        })
     }
 
     fn write(&mut self, job: &Job, batch: &RecordBatch) -> Result<()> {
@@ -50,7 +66,13 @@ impl Spill {
     fn finish(self, rank: (usize, usize)) -> Result<Run> {
         let (path, cost) = self.writer.finish()?;
         let (min, max) = self.span.unwrap_or((i64::MAX, i64::MAX));
-        Ok(Run { rank, min, max, cost, from: From::Spilled(path) })
+        Ok(Run {
+            rank,
+            min,
+            max,
+            cost,
+            from: From::Spilled(path),
+        })
     }
 }
 
@@ -60,16 +82,26 @@ pub(super) fn sort_on_disk(job: &Job, input: Opened, place: usize) -> Result<Vec
     sort_parts(job, feed, Vec::new(), place)
 }
 
-/// Sorts an input that was begun to be sorted in memory: what was read of it, and the rest. A single run comes of it.
+/// Sorts an input that was begun to be sorted in memory: what was read of it, and the rest. A
+/// single run comes of it.
 pub(super) fn sort_rest_on_disk(job: &Job, feed: InputFeed, read: Vec<Chunk>) -> Result<Run> {
     let mut runs = sort_parts(job, feed, read, 0)?;
     while runs.len() > 1 {
-        runs = groups(runs, job.shares.runs, |r| is_heavy(job, r)).into_iter().map(|group| merge_group(job, group)).collect::<Result<_>>()?;
+        runs = groups(runs, job.shares.runs, |r| is_heavy(job, r))
+            .into_iter()
+            .map(|group| merge_group(job, group))
+            .collect::<Result<_>>()?;
     }
-    runs.pop().ok_or_else(|| Error::local("cannot sort rows", "there are none"))
+    runs.pop()
+        .ok_or_else(|| Error::local("cannot sort rows", "there are none"))
 }
 
-fn sort_parts(job: &Job, mut feed: InputFeed, mut chunks: Vec<Chunk>, place: usize) -> Result<Vec<Run>> {
+fn sort_parts(
+    job: &Job,
+    mut feed: InputFeed,
+    mut chunks: Vec<Chunk>,
+    place: usize,
+) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
     let mut bytes: usize = chunks.iter().map(Chunk::bytes).sum();
     loop {
@@ -111,7 +143,8 @@ pub(super) fn reduce(job: &Job, mut runs: Vec<Run>) -> Result<Vec<Run>> {
                 fit.push(merge_group(job, group)?);
             }
         }
-        // Each pass brings inputs to disk or at least halves the clusters that it touches, so this ends.
+        // Each pass brings inputs to disk or at least halves the clusters that it touches, so this
+        // ends.
         if passes == 0 {
             return Ok(fit);
         }
@@ -141,7 +174,11 @@ fn clusters(mut runs: Vec<Run>) -> Vec<Cluster> {
             held -= cost;
         }
         if open.is_empty() {
-            clusters.push(Cluster { runs: Vec::new(), peak: 0, open: 0 });
+            clusters.push(Cluster {
+                runs: Vec::new(),
+                peak: 0,
+                open: 0,
+            });
         }
         held += run.cost;
         open.push(Reverse((run.max, run.cost)));
@@ -159,10 +196,12 @@ fn is_heavy(job: &Job, run: &Run) -> bool {
     run.cost > job.shares.runs / 2 && !matches!(run.from, From::Spilled(_))
 }
 
-/// Neighbours by rank, as many as may be open at once, at least two. Only neighbours: the merged run takes the place of all of them among rows of
-/// equal time. Rows of equal time are in one cluster, so only ranks within it matter.
+/// Neighbours by rank, as many as may be open at once, at least two. Only neighbours: the merged
+/// run takes the place of all of them among rows of equal time. Rows of equal time are in one
+/// cluster, so only ranks within it matter.
 ///
-/// A heavy input, say of thousands of columns, is brought to disk by itself: there it costs a few batches, and can be merged with many.
+/// A heavy input, say of thousands of columns, is brought to disk by itself: there it costs a few
+/// batches, and can be merged with many.
 fn groups(mut runs: Vec<Run>, bytes: u64, is_heavy: impl Fn(&Run) -> bool) -> Vec<Vec<Run>> {
     runs.sort_by_key(|r| r.rank);
     let mut groups: Vec<Vec<Run>> = Vec::new();
@@ -192,7 +231,16 @@ fn merge_group(job: &Job, mut group: Vec<Run>) -> Result<Run> {
         return Ok(run);
     }
     let rank = group.first().map_or((0, 0), |r| r.rank);
-    let spilled: Vec<PathBuf> = group.iter().filter_map(|r| if let From::Spilled(path) = &r.from { Some(path.clone()) } else { None }).collect();
+    let spilled: Vec<PathBuf> = group
+        .iter()
+        .filter_map(|r| {
+            if let From::Spilled(path) = &r.from {
+                Some(path.clone())
+            } else {
+                None
+            }
+        })
+        .collect();
     let mut spill = Spill::create(job)?;
     kway::merge(job, group, &mut |batch| spill.write(job, &batch))?;
     for path in spilled {
@@ -207,20 +255,38 @@ mod tests {
     use super::*;
 
     fn run(rank: usize, min: i64, max: i64, cost: u64) -> Run {
-        Run { rank: (rank, 0), min, max, cost, from: From::Spilled(PathBuf::new()) }
+        Run {
+            rank: (rank, 0),
+            min,
+            max,
+            cost,
+            from: From::Spilled(PathBuf::new()),
+        }
     }
 
     #[test]
     fn only_what_overlaps_counts_together() {
-        let found = clusters(vec![run(0, 0, 10, 1), run(1, 5, 20, 1), run(2, 11, 12, 1), run(3, 21, 30, 1), run(4, 30, 31, 5)]);
-        let shape: Vec<_> = found.iter().map(|c| (c.runs.len(), c.peak, c.open)).collect();
+        let found = clusters(vec![
+            run(0, 0, 10, 1),
+            run(1, 5, 20, 1),
+            run(2, 11, 12, 1),
+            run(3, 21, 30, 1),
+            run(4, 30, 31, 5),
+        ]);
+        let shape: Vec<_> = found
+            .iter()
+            .map(|c| (c.runs.len(), c.peak, c.open))
+            .collect();
         assert_eq!(shape, [(3, 2, 2), (2, 6, 2)]);
     }
 
     #[test]
     fn groups_are_neighbours_and_at_least_pairs() {
         let shape = |bytes| {
-            groups((0..7).map(|i| run(i, 0, 9, 10)).collect(), bytes, |_| false).iter().map(|g| g.iter().map(|r| r.rank.0).collect()).collect::<Vec<Vec<_>>>()
+            groups((0..7).map(|i| run(i, 0, 9, 10)).collect(), bytes, |_| false)
+                .iter()
+                .map(|g| g.iter().map(|r| r.rank.0).collect())
+                .collect::<Vec<Vec<_>>>()
         };
         assert_eq!(shape(30), [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
         assert_eq!(shape(0), [vec![0, 1], vec![2, 3], vec![4, 5], vec![6]]);
@@ -228,9 +294,14 @@ mod tests {
 
     #[test]
     fn what_is_too_heavy_for_company_goes_to_disk_by_itself() {
-        let runs = (0..7).map(|i| run(i, 0, 9, if i < 5 { 16 } else { 15 })).collect();
+        let runs = (0..7)
+            .map(|i| run(i, 0, 9, if i < 5 { 16 } else { 15 }))
+            .collect();
         let found = groups(runs, 30, |r| r.rank.0 == 1 || r.rank.0 == 4);
-        let found: Vec<Vec<usize>> = found.iter().map(|g| g.iter().map(|r| r.rank.0).collect()).collect();
+        let found: Vec<Vec<usize>> = found
+            .iter()
+            .map(|g| g.iter().map(|r| r.rank.0).collect())
+            .collect();
         assert_eq!(found, [vec![0], vec![1], vec![2, 3], vec![4], vec![5, 6]]);
     }
 }

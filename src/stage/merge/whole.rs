@@ -1,9 +1,11 @@
-//! Rows that are taken whole: what of a large snapshot nothing overlaps, and stays as it is, is copied without being decoded. Where that is not all of it, it is
-//! cut between row groups, and only those are decoded that something overlaps or that rows leave.
+//! Rows that are taken whole: what of a large snapshot nothing overlaps, and stays as it is, is
+//! copied without being decoded. Where that is not all of it, it is cut between row groups, and
+//! only those are decoded that something overlaps or that rows leave.
 //!
-//! Which runs these may be is decided by what the manifest and the footers say of them, so the same inputs always make the same choice. Whether the file agrees with
-//! the manifest is looked at before it is cut, or when its turn comes; where it does not, or where anything about it is unusual, it is decoded after all, which finds
-//! what is wrong.
+//! Which runs these may be is decided by what the manifest and the footers say of them, so the same
+//! inputs always make the same choice. Whether the file agrees with the manifest is looked at
+//! before it is cut, or when its turn comes; where it does not, or where anything about it is
+//! unusual, it is decoded after all, which finds what is wrong.
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -44,13 +46,19 @@ pub(super) struct Rules {
     cut: Period,
     /// Bytes of the row groups that the encoder makes.
     pub row_group: u64,
-    /// Bytes of a row group at most. The writer holds it while it is copied: nothing is encoded then, and of the memory for open runs half is free.
+    /// Bytes of a row group at most. The writer holds it while it is copied: nothing is encoded
+    /// then, and of the memory for open runs half is free.
     room: u64,
 }
 
 impl Rules {
     /// Of one merge, of which rows before `cutoff` leave.
-    pub fn of(spec: &MergeSpec, opened: &OpenedAll, cutoff: Option<Micros>, shares: Shares) -> Self {
+    pub fn of(
+        spec: &MergeSpec,
+        opened: &OpenedAll,
+        cutoff: Option<Micros>,
+        shares: Shares,
+    ) -> Self {
         Self {
             schema: Arc::clone(&opened.schema),
             timestamp: spec.columns.timestamp.clone(),
@@ -81,15 +89,27 @@ impl Rules {
 
     /// What is known of the rows of a snapshot of which something may be taken whole.
     pub fn snapshot(&self, input: &Opened) -> Option<RowStats> {
-        let stats = input.planned.stats.filter(|_| input.planned.is_snapshot())?;
+        let stats = input
+            .planned
+            .stats
+            .filter(|_| input.planned.is_snapshot())?;
         // What is much larger than it should be is to be cut.
-        let fits = input.file.ident.size <= self.target_file_size.saturating_add(self.target_file_size / 2);
-        (stats.undated == 0 && !stats.is_untimed() && fits && input.schema.fields() == self.schema.fields()).then_some(stats)
+        let fits = input.file.ident.size
+            <= self
+                .target_file_size
+                .saturating_add(self.target_file_size / 2);
+        (stats.undated == 0
+            && !stats.is_untimed()
+            && fits
+            && input.schema.fields() == self.schema.fields())
+        .then_some(stats)
     }
 
     /// Whether rows of a snapshot can be taken whole if nothing overlaps them.
     pub fn stay(&self, stats: &RowStats) -> bool {
-        let Some((min, max)) = stats.min.zip(stats.max) else { return false };
+        let Some((min, max)) = stats.min.zip(stats.max) else {
+            return false;
+        };
         let within = next_period(self.cut, min).is_none_or(|end| max < end);
         max <= self.now && self.cutoff.is_none_or(|cutoff| min >= cutoff) && within
     }
@@ -98,14 +118,17 @@ impl Rules {
     pub fn objection(&self, groups: &Groups, stats: &RowStats) -> Option<&'static str> {
         let count = groups.len() as u64;
         let bytes: u64 = (0..groups.len()).map(|g| groups.bytes(g)).sum();
-        let span = groups.span().map(|(min, max, unit): (i64, i64, TimeUnit)| (Some(floor_micros(min, unit)), Some(ceil_micros(max, unit))));
+        let span = groups.span().map(|(min, max, unit): (i64, i64, TimeUnit)| {
+            (Some(floor_micros(min, unit)), Some(ceil_micros(max, unit)))
+        });
         if groups.rows() != stats.rows || span != Some((stats.min, stats.max)) {
             return Some("its footer does not agree with the manifest");
         }
         if self.encodings == Encodings::Plain && groups.has_deltas() {
             return Some("its encodings are not to be written any more");
         }
-        // The encoder would make larger ones of them. Not all that fall short of its size are small: where rows compress well, its own do too.
+        // The encoder would make larger ones of them. Not all that fall short of its size are
+        // small: where rows compress well, its own do too.
         if bytes < count * (self.row_group / 16) {
             return Some("its row groups are small");
         }
@@ -121,7 +144,8 @@ enum Part {
     Whole(Run, RowStats),
 }
 
-/// Brings `runs` to the output in order: what can be taken whole is copied, and whatever lies between is merged.
+/// Brings `runs` to the output in order: what can be taken whole is copied, and whatever lies
+/// between is merged.
 pub(super) fn merge(job: &Job, rules: &Rules, runs: Vec<Run>, steps: &Steps) -> Result<()> {
     for part in parts(runs, |run| rules.candidate(run)) {
         match part {
@@ -132,8 +156,8 @@ pub(super) fn merge(job: &Job, rules: &Rules, runs: Vec<Run>, steps: &Steps) -> 
     Ok(())
 }
 
-/// In time order. A candidate that shares not even one instant with another run is a part of its own; no row of any other belongs between its rows, nor
-/// can it be the copy of one of them.
+/// In time order. A candidate that shares not even one instant with another run is a part of its
+/// own; no row of any other belongs between its rows, nor can it be the copy of one of them.
 fn parts(mut runs: Vec<Run>, candidate: impl Fn(&Run) -> Option<RowStats>) -> Vec<Part> {
     runs.sort_by_key(|r| (r.min, r.rank));
     let overlapped = overlapped(&runs);
@@ -157,8 +181,16 @@ pub(super) struct Whole {
     pub bytes: Incoming,
 }
 
-fn copy_or_merge(job: &Job, rules: &Rules, run: Run, stats: &RowStats, steps: &Steps) -> Result<()> {
-    let From::Sorted(input, piece) = &run.from else { return Err(Error::local("cannot copy rows", "they are not in a file")) };
+fn copy_or_merge(
+    job: &Job,
+    rules: &Rules,
+    run: Run,
+    stats: &RowStats,
+    steps: &Steps,
+) -> Result<()> {
+    let From::Sorted(input, piece) = &run.from else {
+        return Err(Error::local("cannot copy rows", "they are not in a file"));
+    };
     let key = &input.file.ident.key;
     match open(rules, input, piece.as_ref(), stats)? {
         Ok(file) => {
@@ -173,7 +205,12 @@ fn copy_or_merge(job: &Job, rules: &Rules, run: Run, stats: &RowStats, steps: &S
     }
 }
 
-fn open(rules: &Rules, input: &Opened, piece: Option<&Piece>, stats: &RowStats) -> Result<Result<Copyable, String>> {
+fn open(
+    rules: &Rules,
+    input: &Opened,
+    piece: Option<&Piece>,
+    stats: &RowStats,
+) -> Result<Result<Copyable, String>> {
     let file = match rules.open(input)? {
         Ok(file) => file,
         Err(why) => return Ok(Err(why)),
@@ -182,7 +219,9 @@ fn open(rules: &Rules, input: &Opened, piece: Option<&Piece>, stats: &RowStats) 
         Some(piece) => file.only(piece.groups.clone()),
         None => Some(file),
     };
-    let Some(file) = file else { return Ok(Err("it has no such row groups".to_owned())) };
+    let Some(file) = file else {
+        return Ok(Err("it has no such row groups".to_owned()));
+    };
     Ok(match rules.objection(file.groups(), stats) {
         None => Ok(file),
         Some(why) => Err(why.to_owned()),
@@ -193,7 +232,12 @@ fn copy(job: &Job, size: u64, file: Copyable, stats: &RowStats, steps: &Steps) -
     // No run is open now. Two windows take half of their memory.
     let window = (job.shares.runs / 4).clamp(WINDOW.0, WINDOW.1);
     let (groups, windows, sender, bytes) = file.start(window);
-    steps.whole(Whole { stats: *stats, size, groups, bytes })?;
+    steps.whole(Whole {
+        stats: *stats,
+        size,
+        groups,
+        bytes,
+    })?;
     let sent = send(job, windows, &sender)?;
     job.took(size - sent.min(size), stats.rows, stats.fingerprint);
     job.copied(size);
@@ -205,7 +249,9 @@ fn send(job: &Job, mut windows: Windows, sender: &SyncSender<Bytes>) -> Result<u
     let mut sent = 0;
     loop {
         job.check_stop()?;
-        let Some(bytes) = windows.next_bytes()? else { return Ok(sent) };
+        let Some(bytes) = windows.next_bytes()? else {
+            return Ok(sent);
+        };
         let len = bytes.len() as u64;
         // A send fails only when the output has failed; its own error follows.
         sender.send(bytes).map_err(|_| Error::Stopped)?;
@@ -221,8 +267,16 @@ mod tests {
     use super::*;
 
     fn shape(runs: &[(i64, i64)], candidates: &[i64]) -> Vec<String> {
-        let runs = runs.iter().enumerate().map(|(i, (min, max))| Run { rank: (i, 0), min: *min, max: *max, cost: 1, from: From::Spilled(PathBuf::new()) });
-        let found = parts(runs.collect(), |r| candidates.contains(&r.min).then(RowStats::default));
+        let runs = runs.iter().enumerate().map(|(i, (min, max))| Run {
+            rank: (i, 0),
+            min: *min,
+            max: *max,
+            cost: 1,
+            from: From::Spilled(PathBuf::new()),
+        });
+        let found = parts(runs.collect(), |r| {
+            candidates.contains(&r.min).then(RowStats::default)
+        });
         let name = |r: &Run| r.min.to_string();
         found
             .iter()
@@ -235,8 +289,14 @@ mod tests {
 
     #[test]
     fn only_what_stands_alone_is_whole() {
-        assert_eq!(shape(&[(5, 9), (0, 4), (10, 12)], &[0, 5, 10]), ["whole 0", "whole 5", "whole 10"]);
-        assert_eq!(shape(&[(0, 4), (5, 9), (10, 12)], &[5]), ["0", "whole 5", "10"]);
+        assert_eq!(
+            shape(&[(5, 9), (0, 4), (10, 12)], &[0, 5, 10]),
+            ["whole 0", "whole 5", "whole 10"]
+        );
+        assert_eq!(
+            shape(&[(0, 4), (5, 9), (10, 12)], &[5]),
+            ["0", "whole 5", "10"]
+        );
         assert_eq!(shape(&[(0, 4), (1, 2), (5, 9)], &[5]), ["0+1", "whole 5"]);
     }
 
@@ -244,6 +304,9 @@ mod tests {
     fn an_instant_in_common_is_an_overlap() {
         assert_eq!(shape(&[(0, 5), (5, 9)], &[0, 5]), ["0+5"]);
         // The first reaches beyond the second, into the third.
-        assert_eq!(shape(&[(0, 20), (5, 9), (15, 30), (31, 40)], &[0, 5, 15, 31]), ["0+5+15", "whole 31"]);
+        assert_eq!(
+            shape(&[(0, 20), (5, 9), (15, 30), (31, 40)], &[0, 5, 15, 31]),
+            ["0+5+15", "whole 31"]
+        );
     }
 }

@@ -47,7 +47,11 @@ impl State {
         *self.calls.lock().unwrap().entry(op).or_default() += 1;
         let mut faults = self.faults.lock().unwrap();
         let queue = faults.get_mut(&op)?;
-        if queue.is_empty() { None } else { Some(queue.remove(0)) }
+        if queue.is_empty() {
+            None
+        } else {
+            Some(queue.remove(0))
+        }
     }
 }
 
@@ -61,12 +65,22 @@ pub struct Faulty {
 impl Faulty {
     /// The next requests of kind `op` meet `faults`, one each.
     pub fn with(self, op: Op, faults: &[Fault]) -> Self {
-        self.state.faults.lock().unwrap().insert(op, faults.to_vec());
+        self.state
+            .faults
+            .lock()
+            .unwrap()
+            .insert(op, faults.to_vec());
         self
     }
 
     pub fn calls(&self, op: Op) -> usize {
-        self.state.calls.lock().unwrap().get(&op).copied().unwrap_or(0)
+        self.state
+            .calls
+            .lock()
+            .unwrap()
+            .get(&op)
+            .copied()
+            .unwrap_or(0)
     }
 
     pub fn aborted(&self) -> usize {
@@ -85,30 +99,55 @@ impl fmt::Display for Faulty {
 }
 
 fn reset() -> Error {
-    Error::Generic { store: "Faulty", source: "connection reset".into() }
+    Error::Generic {
+        store: "Faulty",
+        source: "connection reset".into(),
+    }
 }
 
 fn denied() -> Error {
-    Error::PermissionDenied { path: "x".into(), source: "AccessDenied".into() }
+    Error::PermissionDenied {
+        path: "x".into(),
+        source: "AccessDenied".into(),
+    }
 }
 
 #[async_trait]
 impl ObjectStore for Faulty {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         match self.state.call(Op::Put) {
             None => self.inner.put_opts(location, payload, opts).await,
             Some(Fault::Transient) => Err(reset()),
             Some(Fault::Refused) => Err(denied()),
             Some(fault) => {
                 self.inner.put_opts(location, payload, opts).await?;
-                Err(if fault == Fault::LostReply { reset() } else { Error::AlreadyExists { path: location.to_string(), source: "412".into() } })
+                Err(if fault == Fault::LostReply {
+                    reset()
+                } else {
+                    Error::AlreadyExists {
+                        path: location.to_string(),
+                        source: "412".into(),
+                    }
+                })
             }
         }
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         match self.state.call(Op::Start) {
-            None => Ok(Box::new(FaultyUpload { inner: self.inner.put_multipart_opts(location, opts).await?, state: Arc::clone(&self.state) })),
+            None => Ok(Box::new(FaultyUpload {
+                inner: self.inner.put_multipart_opts(location, opts).await?,
+                state: Arc::clone(&self.state),
+            })),
             Some(Fault::Refused) => Err(denied()),
             Some(_) => Err(reset()),
         }
@@ -122,7 +161,10 @@ impl ObjectStore for Faulty {
         }
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.inner.delete_stream(locations)
     }
 
@@ -148,7 +190,9 @@ struct FaultyUpload {
 #[async_trait]
 impl MultipartUpload for FaultyUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.state.largest_part.fetch_max(data.content_length(), Ordering::SeqCst);
+        self.state
+            .largest_part
+            .fetch_max(data.content_length(), Ordering::SeqCst);
         match self.state.call(Op::Part) {
             None => self.inner.put_part(data),
             Some(_) => Box::pin(async { Err(reset()) }),

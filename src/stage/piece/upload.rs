@@ -1,4 +1,5 @@
-//! Getting an object into a store: one conditional put, or a multipart upload that runs beside the encoder.
+//! Getting an object into a store: one conditional put, or a multipart upload that runs beside the
+//! encoder.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -7,7 +8,10 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use object_store::path::Path;
-use object_store::{Attributes, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload};
+use object_store::{
+    Attributes, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions,
+    PutOptions, PutPayload,
+};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -19,7 +23,8 @@ use crate::model::same::plain;
 use crate::stage::retry::{RetryPolicy, retry};
 use crate::stage::store;
 
-/// Somewhere that objects go: each is created under a name that did not exist, and is durable, or an error says that it may not be.
+/// Somewhere that objects go: each is created under a name that did not exist, and is durable, or
+/// an error says that it may not be.
 #[async_trait]
 pub trait Destination: Send + Sync + Debug {
     /// Creates an object in one request.
@@ -38,7 +43,8 @@ pub trait Destination: Send + Sync + Debug {
 /// An object on its way, part by part.
 #[async_trait]
 pub trait Parts: Send {
-    /// The next part. The futures of several parts may run side by side; their order is that of the calls.
+    /// The next part. The futures of several parts may run side by side; their order is that of the
+    /// calls.
     fn send(&mut self, part: PutPayload) -> BoxFuture<'static, Result<()>>;
 
     /// The end: `size` bytes were sent.
@@ -64,10 +70,18 @@ pub struct Target {
 }
 
 impl Target {
-    /// A store with neither attributes nor retries of our own: the client's are enough for the hot store.
+    /// A store with neither attributes nor retries of our own: the client's are enough for the hot
+    /// store.
     pub fn plain(store: Arc<dyn ObjectStore>, runtime: Handle) -> Self {
-        let destination = Arc::new(StoreDestination { store, attributes: Attributes::default(), retry: RetryPolicy::NEVER });
-        Self { destination, runtime }
+        let destination = Arc::new(StoreDestination {
+            store,
+            attributes: Attributes::default(),
+            retry: RetryPolicy::NEVER,
+        });
+        Self {
+            destination,
+            runtime,
+        }
     }
 }
 
@@ -95,13 +109,20 @@ pub struct Multipart {
 }
 
 impl Multipart {
-    /// Starts an upload to `key`, with parts of `in_flight` bytes together at once, or a single larger one.
+    /// Starts an upload to `key`, with parts of `in_flight` bytes together at once, or a single
+    /// larger one.
     pub fn start(target: &Target, key: &str, in_flight: u64) -> Self {
-        // One part may wait here. The sender blocks on the next: that is the back-pressure that bounds memory.
+        // One part may wait here. The sender blocks on the next: that is the back-pressure that
+        // bounds memory.
         let (steps, receiver) = mpsc::channel(1);
         let (target, key, runtime) = (target.clone(), key.to_owned(), target.runtime.clone());
-        let task = runtime.spawn(async move { run(&target, &key, in_flight, receiver).await }.in_current_span());
-        Self { steps, task, runtime }
+        let task = runtime
+            .spawn(async move { run(&target, &key, in_flight, receiver).await }.in_current_span());
+        Self {
+            steps,
+            task,
+            runtime,
+        }
     }
 
     /// Sends a part. False where the upload has failed: [`Self::failure`] says why.
@@ -139,10 +160,17 @@ fn aborted() -> Error {
 }
 
 fn join(runtime: &Handle, task: JoinHandle<Result<Option<Done>>>) -> Result<Option<Done>> {
-    runtime.block_on(task).unwrap_or_else(|e| Err(Error::local("cannot finish an upload", e)))
+    runtime
+        .block_on(task)
+        .unwrap_or_else(|e| Err(Error::local("cannot finish an upload", e)))
 }
 
-async fn run(target: &Target, key: &str, in_flight: u64, mut steps: mpsc::Receiver<Step>) -> Result<Option<Done>> {
+async fn run(
+    target: &Target,
+    key: &str,
+    in_flight: u64,
+    mut steps: mpsc::Receiver<Step>,
+) -> Result<Option<Done>> {
     let mut upload = target.destination.start(key).await?;
     match send_all(&mut *upload, in_flight, &mut steps).await {
         Ok(Some(size)) => match upload.complete(size).await {
@@ -164,7 +192,11 @@ async fn run(target: &Target, key: &str, in_flight: u64, mut steps: mpsc::Receiv
 }
 
 /// Sends parts until the last; none where the sender has gone without one.
-async fn send_all(upload: &mut dyn Parts, in_flight: u64, steps: &mut mpsc::Receiver<Step>) -> Result<Option<u64>> {
+async fn send_all(
+    upload: &mut dyn Parts,
+    in_flight: u64,
+    steps: &mut mpsc::Receiver<Step>,
+) -> Result<Option<u64>> {
     let broke_off = |e| Error::local("cannot finish an upload", e);
     let mut parts: JoinSet<Result<u64>> = JoinSet::new();
     let (mut size, mut under_way) = (0, 0);
@@ -212,22 +244,32 @@ pub struct StoreDestination {
     pub store: Arc<dyn ObjectStore>,
     /// For each object; some stores refuse any.
     pub attributes: Attributes,
-    /// Of requests that can be repeated. The parts of a multipart upload cannot, through object_store: for them the store's own client tries again.
+    /// Of requests that can be repeated. The parts of a multipart upload cannot, through
+    /// object_store: for them the store's own client tries again.
     pub retry: RetryPolicy,
 }
 
 impl StoreDestination {
     /// Asks the store whether the object is there with `size` bytes.
     async fn confirm(&self, key: &str, path: &Path, size: u64) -> Result<Done> {
-        let meta = retry(&self.retry, &format!("head {key}"), || self.store.head(path))
-            .await
-            .map_err(|e| Error::store(format!("cannot check `{key}` after writing it"), e))?;
+        let meta = retry(&self.retry, &format!("head {key}"), || {
+            self.store.head(path)
+        })
+        .await
+        .map_err(|e| Error::store(format!("cannot check `{key}` after writing it"), e))?;
         if meta.size == size {
-            return Ok(Done { size, etag: known(meta.e_tag), checksum: None });
+            return Ok(Done {
+                size,
+                etag: known(meta.e_tag),
+                checksum: None,
+            });
         }
         Err(Error::Local {
             action: format!("cannot trust `{key}` after writing it"),
-            why: format!("{size} bytes were written, and the store shows {}", meta.size),
+            why: format!(
+                "{size} bytes were written, and the store shows {}",
+                meta.size
+            ),
         })
     }
 }
@@ -239,20 +281,37 @@ impl Destination for StoreDestination {
         let mut conflicts = 0;
         loop {
             let put = || {
-                let options = PutOptions { mode: PutMode::Create, attributes: self.attributes.clone(), ..PutOptions::default() };
+                let options = PutOptions {
+                    mode: PutMode::Create,
+                    attributes: self.attributes.clone(),
+                    ..PutOptions::default()
+                };
                 self.store.put_opts(&path, payload.clone(), options)
             };
             match retry(&self.retry, &format!("put {key}"), put).await {
                 Ok(result) => match known(result.e_tag) {
-                    Some(etag) => return Ok(Done { size, etag: Some(etag), checksum: None }),
+                    Some(etag) => {
+                        return Ok(Done {
+                            size,
+                            etag: Some(etag),
+                            checksum: None,
+                        });
+                    }
                     None => return self.confirm(key, &path, size).await,
                 },
-                // Our id is in the name, so it is our own: an attempt whose reply was lost, tried again by the client.
-                Err(object_store::Error::AlreadyExists { .. }) => match self.confirm(key, &path, size).await {
-                    // Some stores say "conflict" while an earlier attempt is still being settled.
-                    Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) if conflicts < 2 => conflicts += 1,
-                    settled => return settled,
-                },
+                // Our id is in the name, so it is our own: an attempt whose reply was lost, tried
+                // again by the client.
+                Err(object_store::Error::AlreadyExists { .. }) => {
+                    match self.confirm(key, &path, size).await {
+                        // Some stores say "conflict" while an earlier attempt is still being
+                        // settled.
+                        Err(Error::Store {
+                            source: object_store::Error::NotFound { .. },
+                            ..
+                        }) if conflicts < 2 => conflicts += 1,
+                        settled => return settled,
+                    }
+                }
                 Err(e) => return Err(Error::store(format!("cannot put `{key}`"), e)),
             }
         }
@@ -261,11 +320,21 @@ impl Destination for StoreDestination {
     async fn start(&self, key: &str) -> Result<Box<dyn Parts>> {
         let path = store::path(key)?;
         let start = || {
-            let options = PutMultipartOptions { attributes: self.attributes.clone(), ..PutMultipartOptions::default() };
+            let options = PutMultipartOptions {
+                attributes: self.attributes.clone(),
+                ..PutMultipartOptions::default()
+            };
             self.store.put_multipart_opts(&path, options)
         };
-        let upload = retry(&self.retry, &format!("start uploading {key}"), start).await.map_err(|e| Error::store(format!("cannot upload `{key}`"), e))?;
-        Ok(Box::new(StoreParts { destination: self.clone(), key: key.to_owned(), path, upload }))
+        let upload = retry(&self.retry, &format!("start uploading {key}"), start)
+            .await
+            .map_err(|e| Error::store(format!("cannot upload `{key}`"), e))?;
+        Ok(Box::new(StoreParts {
+            destination: self.clone(),
+            key: key.to_owned(),
+            path,
+            upload,
+        }))
     }
 }
 
@@ -280,27 +349,48 @@ struct StoreParts {
 impl Parts for StoreParts {
     fn send(&mut self, part: PutPayload) -> BoxFuture<'static, Result<()>> {
         let (sent, key) = (self.upload.put_part(part), self.key.clone());
-        async move { sent.await.map_err(|e| Error::store(format!("cannot upload `{key}`"), e)) }.boxed()
+        async move {
+            sent.await
+                .map_err(|e| Error::store(format!("cannot upload `{key}`"), e))
+        }
+        .boxed()
     }
 
     async fn complete(&mut self, size: u64) -> Result<Done> {
         let result = self.upload.complete().await;
-        // The store has put the parts together by their numbers: that it did so with all of them is worth one request. And where it says that it failed,
-        // the reply may have been lost, not the object.
+        // The store has put the parts together by their numbers: that it did so with all of them is
+        // worth one request. And where it says that it failed, the reply may have been
+        // lost, not the object.
         let seen = self.destination.confirm(&self.key, &self.path, size).await;
         match (result, seen) {
-            (Ok(result), Ok(seen)) => Ok(Done { etag: seen.etag.or(known(result.e_tag)), ..seen }),
+            (Ok(result), Ok(seen)) => Ok(Done {
+                etag: seen.etag.or(known(result.e_tag)),
+                ..seen
+            }),
             // Who sweeps may have raised the floor above it already.
-            (Ok(_), Err(Error::Store { source: object_store::Error::NotFound { .. }, .. })) => {
-                Err(Error::Conflict(format!("`{}` is gone since it was written, as an output that no manifest names", self.key)))
-            }
+            (
+                Ok(_),
+                Err(Error::Store {
+                    source: object_store::Error::NotFound { .. },
+                    ..
+                }),
+            ) => Err(Error::Conflict(format!(
+                "`{}` is gone since it was written, as an output that no manifest names",
+                self.key
+            ))),
             (Ok(_), Err(e)) => Err(e),
             (Err(_), Ok(seen)) => Ok(seen),
-            (Err(e), Err(_)) => Err(Error::store(format!("cannot complete the upload of `{}`", self.key), e)),
+            (Err(e), Err(_)) => Err(Error::store(
+                format!("cannot complete the upload of `{}`", self.key),
+                e,
+            )),
         }
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.upload.abort().await.map_err(|e| Error::store(format!("cannot abort the upload of `{}`", self.key), e))
+        self.upload
+            .abort()
+            .await
+            .map_err(|e| Error::store(format!("cannot abort the upload of `{}`", self.key), e))
     }
 }

@@ -50,7 +50,9 @@ pub fn fit(rules: Rules<'_>, files: &[Newcomer]) -> Fit {
     all.sort_by_key(|f| (!f.is_snapshot, &f.key));
     for file in &all {
         for field in file.summary.schema.fields() {
-            if rules.columns.iter().any(|c| c.name() == field.name()) || *field.data_type() == DataType::Null {
+            if rules.columns.iter().any(|c| c.name() == field.name())
+                || *field.data_type() == DataType::Null
+            {
                 continue;
             }
             match new_column(rules, &fit.add, field) {
@@ -79,12 +81,25 @@ fn new_column(rules: Rules<'_>, added: &[Field], field: &Field) -> Result<DataTy
     if rules.reserved.is_some_and(|r| r.eq_ignore_ascii_case(name)) {
         return Err("a shared table has a column of that name for the tenant".to_owned());
     }
-    if let Some(other) = rules.columns.iter().chain(added).find(|c| c.name() != name && c.name().to_lowercase() == name.to_lowercase()) {
-        return Err(format!("there is `{}`, and Delta does not tell capital letters from small ones", other.name()));
+    if let Some(other) = rules
+        .columns
+        .iter()
+        .chain(added)
+        .find(|c| c.name() != name && c.name().to_lowercase() == name.to_lowercase())
+    {
+        return Err(format!(
+            "there is `{}`, and Delta does not tell capital letters from small ones",
+            other.name()
+        ));
     }
-    let kind = publishable(field.data_type()).ok_or_else(|| format!("Delta knows no {}", field.data_type()))?;
+    let kind = publishable(field.data_type())
+        .ok_or_else(|| format!("Delta knows no {}", field.data_type()))?;
     if !rules.local_times && has_local_times(&kind) {
-        return Err("it holds times without a zone, which the table had none of when it was made: remove its log to have it made anew".to_owned());
+        return Err(
+            "it holds times without a zone, which the table had none of when it was made: remove \
+             its log to have it made anew"
+                .to_owned(),
+        );
     }
     Ok(kind)
 }
@@ -101,15 +116,30 @@ fn has_local_times(kind: &DataType) -> bool {
 /// Why readers of the table would not find a file's values.
 fn misfit(columns: &[Field], added: &[Field], summary: &Summary) -> Option<String> {
     if let Some(name) = summary.beyond.first() {
-        return Some(format!("column `{name}` has a number above {}, and Delta knows only signed ones", i64::MAX));
+        return Some(format!(
+            "column `{name}` has a number above {}, and Delta knows only signed ones",
+            i64::MAX
+        ));
     }
     summary.schema.fields().iter().find_map(|field| {
-        let column = columns.iter().chain(added).find(|c| c.name() == field.name())?;
+        let column = columns
+            .iter()
+            .chain(added)
+            .find(|c| c.name() == field.name())?;
         let kind = publishable(field.data_type());
-        if *field.data_type() == DataType::Null || kind.as_ref().is_some_and(|kind| holds(column.data_type(), kind)) {
+        if *field.data_type() == DataType::Null
+            || kind
+                .as_ref()
+                .is_some_and(|kind| holds(column.data_type(), kind))
+        {
             return None;
         }
-        Some(format!("column `{}` is {}, and the table's is {}", field.name(), field.data_type(), column.data_type()))
+        Some(format!(
+            "column `{}` is {}, and the table's is {}",
+            field.name(),
+            field.data_type(),
+            column.data_type()
+        ))
     })
 }
 

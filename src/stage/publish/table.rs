@@ -1,7 +1,9 @@
-//! A Delta table in memory: the files of its log go in, what it says comes out, and so does the next file of its log. No store is touched here.
+//! A Delta table in memory: the files of its log go in, what it says comes out, and so does the
+//! next file of its log. No store is touched here.
 //!
-//! delta_kernel reads and writes the log. It asks for its files when it likes, from threads that must not wait for our runtime; so it is given those it can ask
-//! for, and the puts that decide are ours, with the answers that only a store gives.
+//! delta_kernel reads and writes the log. It asks for its files when it likes, from threads that
+//! must not wait for our runtime; so it is given those it can ask for, and the puts that decide are
+//! ours, with the answers that only a store gives.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -97,23 +99,31 @@ pub struct Table {
     threads: Threads,
 }
 
-/// The threads that delta_kernel runs on. Its own, because it waits in some of them for what others do.
+/// The threads that delta_kernel runs on. Its own, because it waits in some of them for what others
+/// do.
 struct Threads(Option<Runtime>);
 
 impl Threads {
     fn new() -> Result<Self> {
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("delta").enable_all().build();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("delta")
+            .enable_all()
+            .build();
         Ok(Self(Some(runtime.map_err(|e| e.to_string())?)))
     }
 
     fn runtime(&self) -> Result<&Runtime> {
-        self.0.as_ref().ok_or_else(|| "its threads have ended".to_owned())
+        self.0
+            .as_ref()
+            .ok_or_else(|| "its threads have ended".to_owned())
     }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        // To wait for them is forbidden where a table is dropped, in our own runtime. They have nothing left to do.
+        // To wait for them is forbidden where a table is dropped, in our own runtime. They have
+        // nothing left to do.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
@@ -121,7 +131,8 @@ impl Drop for Threads {
 }
 
 impl Table {
-    /// The table of which `log` is the log from its last checkpoint on. Blocks, and must not be called from a runtime's thread.
+    /// The table of which `log` is the log from its last checkpoint on. Blocks, and must not be
+    /// called from a runtime's thread.
     ///
     /// # Errors
     /// Why it cannot be read, in a sentence.
@@ -130,7 +141,12 @@ impl Table {
         let runtime = threads.runtime()?;
         let files = Arc::new(InMemory::new());
         let is_new = log.is_empty();
-        let checkpoint = log.iter().filter(|(name, _)| paths::is_checkpoint(name)).filter_map(|(name, _)| paths::version(name)).max().unwrap_or(0);
+        let checkpoint = log
+            .iter()
+            .filter(|(name, _)| paths::is_checkpoint(name))
+            .filter_map(|(name, _)| paths::version(name))
+            .max()
+            .unwrap_or(0);
         runtime
             .block_on(async {
                 for (name, body) in log {
@@ -141,18 +157,44 @@ impl Table {
             .map_err(|e| e.to_string())?;
         let store: Arc<dyn ObjectStore> = Arc::clone(&files) as Arc<dyn ObjectStore>;
         let executor = Arc::new(TokioMultiThreadExecutor::new(runtime.handle().clone()));
-        let engine = DefaultEngineBuilder::new(store).with_task_executor(executor).build();
-        let snapshot = if is_new { None } else { Some(Snapshot::builder_for(ROOT).build(&engine).map_err(text)?) };
-        Ok(Self { place, files, engine, snapshot, checkpoint, threads })
+        let engine = DefaultEngineBuilder::new(store)
+            .with_task_executor(executor)
+            .build();
+        let snapshot = if is_new {
+            None
+        } else {
+            Some(Snapshot::builder_for(ROOT).build(&engine).map_err(text)?)
+        };
+        Ok(Self {
+            place,
+            files,
+            engine,
+            snapshot,
+            checkpoint,
+            threads,
+        })
     }
 
-    /// Why it is not a table of ours, in a sentence. Somebody else's has files that we know nothing about, and its columns mean what they say.
+    /// Why it is not a table of ours, in a sentence. Somebody else's has files that we know nothing
+    /// about, and its columns mean what they say.
     pub fn foreign(&self) -> Option<String> {
-        let found = self.snapshot.as_ref()?.table_configuration().metadata().configuration().get(OWNER);
+        let found = self
+            .snapshot
+            .as_ref()?
+            .table_configuration()
+            .metadata()
+            .configuration()
+            .get(OWNER);
         match found {
             Some(layout) if *layout == self.place.layout.to_string() => None,
-            Some(layout) => Some(format!("`{}` is the log of a table of layout {layout}", self.place.log())),
-            None => Some(format!("`{}` is the log of a table that icepack did not make; move it away", self.place.log())),
+            Some(layout) => Some(format!(
+                "`{}` is the log of a table of layout {layout}",
+                self.place.log()
+            )),
+            None => Some(format!(
+                "`{}` is the log of a table that icepack did not make; move it away",
+                self.place.log()
+            )),
         }
     }
 
@@ -166,9 +208,22 @@ impl Table {
     /// # Errors
     /// Of delta_kernel, in a sentence.
     pub fn published(&self) -> Result<Published> {
-        let Some(snapshot) = &self.snapshot else { return Ok(Published::default()) };
-        let app = |id: String| Ok::<_, String>(snapshot.get_app_id_version(&id, &self.engine).map_err(text)?.and_then(|v| u64::try_from(v).ok()));
-        let mut published = Published { manifest: app(self.app_manifest())?, left: app(self.app_left())?, files: BTreeMap::new() };
+        let Some(snapshot) = &self.snapshot else {
+            return Ok(Published::default());
+        };
+        let app = |id: String| {
+            Ok::<_, String>(
+                snapshot
+                    .get_app_id_version(&id, &self.engine)
+                    .map_err(text)?
+                    .and_then(|v| u64::try_from(v).ok()),
+            )
+        };
+        let mut published = Published {
+            manifest: app(self.app_manifest())?,
+            left: app(self.app_left())?,
+            files: BTreeMap::new(),
+        };
         let scan = Arc::clone(snapshot).scan_builder().build().map_err(text)?;
         for found in scan.scan_metadata(&self.engine).map_err(text)? {
             let (data, selected) = found.map_err(text)?.scan_files.into_parts();
@@ -177,9 +232,19 @@ impl Table {
             let (sizes, times) = (longs(batch, "size")?, longs(batch, "modificationTime")?);
             for row in (0..batch.num_rows()).filter(|row| is_selected(&selected, *row)) {
                 if let Some(key) = self.key(paths.value(row)) {
-                    let rows = stats.is_valid(row).then(|| rows_of(stats.value(row))).flatten();
+                    let rows = stats
+                        .is_valid(row)
+                        .then(|| rows_of(stats.value(row)))
+                        .flatten();
                     let size = u64::try_from(sizes.value(row)).unwrap_or(0);
-                    published.files.insert(key, PublishedFile { size, modified: times.value(row), rows });
+                    published.files.insert(
+                        key,
+                        PublishedFile {
+                            size,
+                            modified: times.value(row),
+                            rows,
+                        },
+                    );
                 }
             }
         }
@@ -191,22 +256,51 @@ impl Table {
     /// # Errors
     /// As [`Self::published`].
     pub fn readers(&self) -> Result<Readers> {
-        let mut readers = Readers { published: self.published()?, removed: BTreeMap::new(), remembered: REMEMBERED };
-        let Some(snapshot) = &self.snapshot else { return Ok(readers) };
-        readers.remembered = snapshot.table_properties().deleted_file_retention_duration.unwrap_or(REMEMBERED);
+        let mut readers = Readers {
+            published: self.published()?,
+            removed: BTreeMap::new(),
+            remembered: REMEMBERED,
+        };
+        let Some(snapshot) = &self.snapshot else {
+            return Ok(readers);
+        };
+        readers.remembered = snapshot
+            .table_properties()
+            .deleted_file_retention_duration
+            .unwrap_or(REMEMBERED);
         // A checkpoint's rows are what the log says in all, with the files that were taken out.
-        let all = Arc::clone(snapshot).create_checkpoint_writer(&self.engine).map_err(text)?;
+        let all = Arc::clone(snapshot)
+            .create_checkpoint_writer(&self.engine)
+            .map_err(text)?;
         for actions in all.checkpoint_data(&self.engine).map_err(text)? {
             let (data, selected) = actions.map_err(text)?.into_parts();
             let batch = batch_of(data.as_ref())?;
-            let Some(removes) = batch.column_by_name("remove").and_then(|c| c.as_struct_opt()) else { continue };
-            let (Some(paths), Some(times)) = (removes.column_by_name("path"), removes.column_by_name("deletionTimestamp")) else { continue };
+            let Some(removes) = batch
+                .column_by_name("remove")
+                .and_then(|c| c.as_struct_opt())
+            else {
+                continue;
+            };
+            let (Some(paths), Some(times)) = (
+                removes.column_by_name("path"),
+                removes.column_by_name("deletionTimestamp"),
+            ) else {
+                continue;
+            };
             let (paths, times) = (paths.as_string::<i32>(), times.as_primitive::<Int64Type>());
-            for row in (0..batch.num_rows()).filter(|row| is_selected(&selected, *row) && removes.is_valid(*row) && paths.is_valid(*row)) {
+            for row in (0..batch.num_rows()).filter(|row| {
+                is_selected(&selected, *row) && removes.is_valid(*row) && paths.is_valid(*row)
+            }) {
                 // One without a time was taken out at a time that nobody knows.
-                let at = if times.is_valid(row) { DateTime::from_timestamp_millis(times.value(row)) } else { None };
+                let at = if times.is_valid(row) {
+                    DateTime::from_timestamp_millis(times.value(row))
+                } else {
+                    None
+                };
                 if let Some(key) = self.key(paths.value(row)) {
-                    readers.removed.insert(key, at.unwrap_or(DateTime::<chrono::Utc>::MAX_UTC));
+                    readers
+                        .removed
+                        .insert(key, at.unwrap_or(DateTime::<chrono::Utc>::MAX_UTC));
                 }
             }
         }
@@ -218,19 +312,34 @@ impl Table {
     /// # Errors
     /// As [`Self::published`].
     pub fn columns(&self) -> Result<Vec<Field>> {
-        let Some(snapshot) = &self.snapshot else { return Ok(Vec::new()) };
-        let schema: arrow::datatypes::Schema = snapshot.schema().as_ref().try_into_arrow().map_err(|e| e.to_string())?;
+        let Some(snapshot) = &self.snapshot else {
+            return Ok(Vec::new());
+        };
+        let schema: arrow::datatypes::Schema = snapshot
+            .schema()
+            .as_ref()
+            .try_into_arrow()
+            .map_err(|e| e.to_string())?;
         let own = |name: &str| self.place.layout == Layout::PerTenant || name != TENANT_COLUMN;
-        Ok(schema.fields().iter().filter(|f| own(f.name())).map(|f| f.as_ref().clone()).collect())
+        Ok(schema
+            .fields()
+            .iter()
+            .filter(|f| own(f.name()))
+            .map(|f| f.as_ref().clone())
+            .collect())
     }
 
     /// Whether it can have columns of times without a zone.
     pub fn takes_local_times(&self) -> bool {
         use delta_kernel::table_features::TableFeature;
-        self.snapshot.as_ref().is_none_or(|s| s.table_configuration().is_feature_supported(&TableFeature::TimestampWithoutTimezone))
+        self.snapshot.as_ref().is_none_or(|s| {
+            s.table_configuration()
+                .is_feature_supported(&TableFeature::TimestampWithoutTimezone)
+        })
     }
 
-    /// Writes the next version, and returns the file of the log that it is. Where there is no table, version 0 makes an empty one, with the columns, and no more.
+    /// Writes the next version, and returns the file of the log that it is. Where there is no
+    /// table, version 0 makes an empty one, with the columns, and no more.
     ///
     /// # Errors
     /// As [`Self::published`].
@@ -240,27 +349,44 @@ impl Table {
             None => self.create(&change.columns, change.keep)?,
             Some(snapshot) => self.update(&snapshot, change)?,
         }
-        self.snapshot = Some(Snapshot::builder_for(ROOT).build(&self.engine).map_err(text)?);
+        self.snapshot = Some(
+            Snapshot::builder_for(ROOT)
+                .build(&self.engine)
+                .map_err(text)?,
+        );
         let name = format!("{next:020}.json");
-        let body = self.read(&name)?.ok_or_else(|| format!("delta_kernel wrote no {name}"))?;
+        let body = self
+            .read(&name)?
+            .ok_or_else(|| format!("delta_kernel wrote no {name}"))?;
         Ok((name, body))
     }
 
     fn create(&self, columns: &[Field], keep: Duration) -> Result<()> {
-        let mut fields: Vec<StructField> = columns.iter().map(|f| f.try_into_kernel().map_err(|e| e.to_string())).collect::<Result<_>>()?;
+        let mut fields: Vec<StructField> = columns
+            .iter()
+            .map(|f| f.try_into_kernel().map_err(|e| e.to_string()))
+            .collect::<Result<_>>()?;
         let shared = self.place.layout == Layout::Shared;
         if shared {
-            fields.push(StructField::nullable(TENANT_COLUMN, schema::DataType::STRING));
+            fields.push(StructField::nullable(
+                TENANT_COLUMN,
+                schema::DataType::STRING,
+            ));
         }
         let schema = Arc::new(StructType::try_new(fields).map_err(text)?);
         let mut builder = create_table(ROOT, schema, WRITER, false).with_table_properties([
             (OWNER, self.place.layout.to_string()),
-            ("delta.deletedFileRetentionDuration", format!("interval {} seconds", keep.max(REMEMBERED).as_secs())),
+            (
+                "delta.deletedFileRetentionDuration",
+                format!("interval {} seconds", keep.max(REMEMBERED).as_secs()),
+            ),
         ]);
         if shared {
             builder = builder.with_data_layout(DataLayout::partitioned([TENANT_COLUMN]));
         }
-        let transaction = builder.build(&self.engine, Box::new(FileSystemCommitter::new())).map_err(text)?;
+        let transaction = builder
+            .build(&self.engine, Box::new(FileSystemCommitter::new()))
+            .map_err(text)?;
         match transaction.commit(&self.engine).map_err(text)? {
             CommitResult::Committed(_) => Ok(()),
             _ => Err("the first version of the table could not be made".to_owned()),
@@ -279,11 +405,20 @@ impl Table {
             .update_table(operation, WRITER, change.data_change)
             .with_transaction_id(self.app_manifest(), version(change.manifest)?)
             .with_transaction_id(self.app_left(), version(change.left)?)
-            .with_operation_parameters([("tenant", Some(self.place.tenant.to_string())), ("manifest", Some(change.manifest.to_string()))]);
+            .with_operation_parameters([
+                ("tenant", Some(self.place.tenant.to_string())),
+                ("manifest", Some(change.manifest.to_string())),
+            ]);
         for column in &change.columns {
-            builder = builder.add_column(column.try_into_kernel().map_err(|e: arrow::error::ArrowError| e.to_string())?);
+            builder = builder.add_column(
+                column
+                    .try_into_kernel()
+                    .map_err(|e: arrow::error::ArrowError| e.to_string())?,
+            );
         }
-        let mut transaction = builder.build(&self.engine, Box::new(FileSystemCommitter::new())).map_err(text)?;
+        let mut transaction = builder
+            .build(&self.engine, Box::new(FileSystemCommitter::new()))
+            .map_err(text)?;
         if !change.add.is_empty() {
             transaction.add_files(self.additions(&change.add)?);
         }
@@ -297,9 +432,19 @@ impl Table {
     }
 
     fn additions(&self, files: &[Addition]) -> Result<Box<dyn EngineData>> {
-        let lines: StringArray = files.iter().map(|f| Some(self.addition(f).to_string())).collect();
-        let lines = RecordBatch::try_from_iter([("json", Arc::new(lines) as Arc<dyn Array>)]).map_err(|e| e.to_string())?;
-        self.engine.json_handler().parse_json(Box::new(ArrowEngineData::new(lines)), Arc::new(addition_schema(files)?)).map_err(text)
+        let lines: StringArray = files
+            .iter()
+            .map(|f| Some(self.addition(f).to_string()))
+            .collect();
+        let lines = RecordBatch::try_from_iter([("json", Arc::new(lines) as Arc<dyn Array>)])
+            .map_err(|e| e.to_string())?;
+        self.engine
+            .json_handler()
+            .parse_json(
+                Box::new(ArrowEngineData::new(lines)),
+                Arc::new(addition_schema(files)?),
+            )
+            .map_err(text)
     }
 
     fn addition(&self, file: &Addition) -> serde_json::Value {
@@ -325,8 +470,13 @@ impl Table {
         })
     }
 
-    /// The table's own words about the files of `keys`: a file is taken out in the words in which it was put in.
-    fn removals(&self, snapshot: &SnapshotRef, keys: &BTreeSet<Key>) -> Result<Vec<FilteredEngineData>> {
+    /// The table's own words about the files of `keys`: a file is taken out in the words in which
+    /// it was put in.
+    fn removals(
+        &self,
+        snapshot: &SnapshotRef,
+        keys: &BTreeSet<Key>,
+    ) -> Result<Vec<FilteredEngineData>> {
         let mut batches = Vec::new();
         if keys.is_empty() {
             return Ok(batches);
@@ -336,7 +486,12 @@ impl Table {
             let (data, selected) = found.map_err(text)?.scan_files.into_parts();
             let batch = batch_of(data.as_ref())?;
             let paths = strings(batch, "path")?;
-            let goes = |row: usize| is_selected(&selected, row) && self.key(paths.value(row)).is_some_and(|key| keys.contains(&key));
+            let goes = |row: usize| {
+                is_selected(&selected, row)
+                    && self
+                        .key(paths.value(row))
+                        .is_some_and(|key| keys.contains(&key))
+            };
             let selection: Vec<bool> = (0..batch.num_rows()).map(goes).collect();
             if selection.contains(&true) {
                 batches.push(FilteredEngineData::try_new(data, selection).map_err(text)?);
@@ -345,16 +500,28 @@ impl Table {
         Ok(batches)
     }
 
-    /// A checkpoint and the hint that there is one, where one is due, in the order in which they are to be stored.
+    /// A checkpoint and the hint that there is one, where one is due, in the order in which they
+    /// are to be stored.
     ///
     /// # Errors
     /// As [`Self::published`].
     pub fn checkpoint(&mut self) -> Result<Vec<LogFile>> {
-        let Some(snapshot) = self.snapshot.clone().filter(|s| s.version() >= self.checkpoint + CHECKPOINT_EVERY) else { return Ok(Vec::new()) };
+        let Some(snapshot) = self
+            .snapshot
+            .clone()
+            .filter(|s| s.version() >= self.checkpoint + CHECKPOINT_EVERY)
+        else {
+            return Ok(Vec::new());
+        };
         let _ = snapshot.checkpoint(&self.engine, None).map_err(text)?;
         let mut written = Vec::new();
-        for name in [format!("{:020}.checkpoint.parquet", snapshot.version()), paths::LAST_CHECKPOINT.to_owned()] {
-            let body = self.read(&name)?.ok_or_else(|| format!("delta_kernel wrote no {name}"))?;
+        for name in [
+            format!("{:020}.checkpoint.parquet", snapshot.version()),
+            paths::LAST_CHECKPOINT.to_owned(),
+        ] {
+            let body = self
+                .read(&name)?
+                .ok_or_else(|| format!("delta_kernel wrote no {name}"))?;
             written.push((name, body));
         }
         self.checkpoint = snapshot.version();
@@ -363,8 +530,12 @@ impl Table {
 
     fn read(&self, name: &str) -> Result<Option<Bytes>> {
         let found = self.threads.runtime()?.block_on(async {
-            let Some(meta) =
-                self.files.list(Some(&Path::from(DELTA_LOG))).try_filter(|m| futures::future::ready(m.location.filename() == Some(name))).try_next().await?
+            let Some(meta) = self
+                .files
+                .list(Some(&Path::from(DELTA_LOG)))
+                .try_filter(|m| futures::future::ready(m.location.filename() == Some(name)))
+                .try_next()
+                .await?
             else {
                 return Ok(None);
             };
@@ -384,7 +555,10 @@ impl Table {
     }
 
     fn path(&self, key: &str) -> String {
-        paths::encode(key.strip_prefix(self.place.prefix().as_str()).unwrap_or(key))
+        paths::encode(
+            key.strip_prefix(self.place.prefix().as_str())
+                .unwrap_or(key),
+        )
     }
 
     /// The tenant's key of a path in the log.
@@ -411,8 +585,14 @@ fn addition_schema(files: &[Addition]) -> Result<StructType> {
         };
     }
     let of = |fields: Vec<StructField>| StructType::try_new(fields).map_err(text);
-    let bounds = of(bounds.into_iter().map(|(name, kind)| StructField::nullable(name, kind)).collect())?;
-    let nulls = of(names.into_iter().map(|name| StructField::nullable(name, schema::DataType::LONG)).collect())?;
+    let bounds = of(bounds
+        .into_iter()
+        .map(|(name, kind)| StructField::nullable(name, kind))
+        .collect())?;
+    let nulls = of(names
+        .into_iter()
+        .map(|name| StructField::nullable(name, schema::DataType::LONG))
+        .collect())?;
     let stats = of(vec![
         StructField::nullable("numRecords", schema::DataType::LONG),
         StructField::nullable("nullCount", nulls),
@@ -422,7 +602,10 @@ fn addition_schema(files: &[Addition]) -> Result<StructType> {
     ])?;
     of(vec![
         StructField::not_null("path", schema::DataType::STRING),
-        StructField::not_null("partitionValues", MapType::new(schema::DataType::STRING, schema::DataType::STRING, true)),
+        StructField::not_null(
+            "partitionValues",
+            MapType::new(schema::DataType::STRING, schema::DataType::STRING, true),
+        ),
         StructField::not_null("size", schema::DataType::LONG),
         StructField::not_null("modificationTime", schema::DataType::LONG),
         StructField::nullable("stats", stats),
@@ -430,7 +613,10 @@ fn addition_schema(files: &[Addition]) -> Result<StructType> {
 }
 
 fn rows_of(stats: &str) -> Option<u64> {
-    serde_json::from_str::<HashMap<String, serde_json::Value>>(stats).ok()?.get("numRecords")?.as_u64()
+    serde_json::from_str::<HashMap<String, serde_json::Value>>(stats)
+        .ok()?
+        .get("numRecords")?
+        .as_u64()
 }
 
 fn is_selected(selected: &[bool], row: usize) -> bool {
@@ -439,15 +625,24 @@ fn is_selected(selected: &[bool], row: usize) -> bool {
 }
 
 fn batch_of(data: &dyn EngineData) -> Result<&RecordBatch> {
-    data.any_ref().downcast_ref::<ArrowEngineData>().map(ArrowEngineData::record_batch).ok_or_else(|| "delta_kernel gave no Arrow data".to_owned())
+    data.any_ref()
+        .downcast_ref::<ArrowEngineData>()
+        .map(ArrowEngineData::record_batch)
+        .ok_or_else(|| "delta_kernel gave no Arrow data".to_owned())
 }
 
 fn strings<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray> {
-    batch.column_by_name(name).and_then(|c| c.as_string_opt()).ok_or_else(|| format!("the table's log has no `{name}`"))
+    batch
+        .column_by_name(name)
+        .and_then(|c| c.as_string_opt())
+        .ok_or_else(|| format!("the table's log has no `{name}`"))
 }
 
 fn longs<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a arrow::array::Int64Array> {
-    batch.column_by_name(name).and_then(|c| c.as_primitive_opt()).ok_or_else(|| format!("the table's log has no `{name}`"))
+    batch
+        .column_by_name(name)
+        .and_then(|c| c.as_primitive_opt())
+        .ok_or_else(|| format!("the table's log has no `{name}`"))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]

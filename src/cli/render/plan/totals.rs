@@ -50,8 +50,20 @@ impl Totals {
     /// Of one tenant.
     pub fn of(plan: &Plan) -> Self {
         let is_raw = |key: &str| classify(&plan.tenant, key) == FileKind::Raw;
-        let taken = plan.groups.iter().flat_map(|g| &g.inputs).filter(|i| !i.is_snapshot()).map(|i| i.size);
-        let left = plan.skipped.iter().filter(|s| is_raw(&s.key) && !matches!(s.reason, SkipReason::Retired | SkipReason::SetAside { .. })).map(|s| s.size);
+        let taken = plan
+            .groups
+            .iter()
+            .flat_map(|g| &g.inputs)
+            .filter(|i| !i.is_snapshot())
+            .map(|i| i.size);
+        let left = plan
+            .skipped
+            .iter()
+            .filter(|s| {
+                is_raw(&s.key)
+                    && !matches!(s.reason, SkipReason::Retired | SkipReason::SetAside { .. })
+            })
+            .map(|s| s.size);
         let raw: Vec<u64> = taken.chain(left).collect();
         Self {
             tenants: 1,
@@ -68,7 +80,8 @@ impl Totals {
     /// What somebody who looked has found.
     fn estimated(plan: &Plan) -> Self {
         let (expiry, estimate) = (plan.expiry.as_ref(), plan.estimate.as_ref());
-        let cost = |pick: fn(&Cost) -> f64| estimate.and_then(|e| e.cost.as_ref()).map_or(0.0, pick);
+        let cost =
+            |pick: fn(&Cost) -> f64| estimate.and_then(|e| e.cost.as_ref()).map_or(0.0, pick);
         let objects = estimate.map(|e| e.objects).unwrap_or_default();
         Self {
             rows_with_ttl: expiry.map_or(0, |e| e.rows),
@@ -114,10 +127,16 @@ impl Totals {
 
 /// Everything, for programs.
 pub fn document(report: &PlanReport) -> PlanDocument<'_> {
-    PlanDocument { report, totals: totals(&report.plans) }
+    PlanDocument {
+        report,
+        totals: totals(&report.plans),
+    }
 }
 
 /// Of all tenants.
 pub fn totals(plans: &[Plan]) -> Totals {
-    plans.iter().map(Totals::of).fold(Totals::default(), Totals::plus)
+    plans
+        .iter()
+        .map(Totals::of)
+        .fold(Totals::default(), Totals::plus)
 }

@@ -15,7 +15,10 @@ pub fn of(algorithm: ChecksumAlgorithm, bytes: &Bytes) -> Part {
     match algorithm {
         ChecksumAlgorithm::Crc64Nvme => {
             let len = bytes.len() as u64;
-            Part::Crc { sum: crc_fast::checksum(CRC, bytes), len }
+            Part::Crc {
+                sum: crc_fast::checksum(CRC, bytes),
+                len,
+            }
         }
         ChecksumAlgorithm::Sha256 => Part::Sha(Sha256::digest(bytes).into()),
     }
@@ -50,7 +53,11 @@ impl Part {
             Self::Crc { .. } => ChecksumAlgorithm::Crc64Nvme,
             Self::Sha(_) => ChecksumAlgorithm::Sha256,
         };
-        Checksum { algorithm, kind: ChecksumKind::FullObject, value: self.text() }
+        Checksum {
+            algorithm,
+            kind: ChecksumKind::FullObject,
+            value: self.text(),
+        }
     }
 }
 
@@ -75,7 +82,9 @@ impl Whole {
     /// Adds the next part.
     pub fn add(&mut self, part: &Part) {
         match (self, part) {
-            (Self::Crc(all), Part::Crc { sum, len }) => *all = crc_fast::checksum_combine(CRC, *all, *sum, *len),
+            (Self::Crc(all), Part::Crc { sum, len }) => {
+                *all = crc_fast::checksum_combine(CRC, *all, *sum, *len)
+            }
             (Self::Sha(all, n), Part::Sha(sum)) => {
                 all.update(sum);
                 *n += 1;
@@ -91,7 +100,11 @@ impl Whole {
             Self::Crc(sum) => Part::Crc { sum: *sum, len: 0 }.whole(),
             Self::Sha(all, n) => {
                 let value = format!("{}-{n}", STANDARD.encode(all.clone().finalize()));
-                Checksum { algorithm: ChecksumAlgorithm::Sha256, kind: ChecksumKind::Composite, value }
+                Checksum {
+                    algorithm: ChecksumAlgorithm::Sha256,
+                    kind: ChecksumKind::Composite,
+                    value,
+                }
             }
         }
     }
@@ -105,20 +118,39 @@ mod tests {
     fn the_known_checksums_of_known_bytes() {
         let nine = Bytes::from_static(b"123456789");
         // The check value of CRC-64/NVME is ae8b14860a799888.
-        assert_eq!(of(ChecksumAlgorithm::Crc64Nvme, &nine).text(), STANDARD.encode(0xae8b_1486_0a79_9888_u64.to_be_bytes()));
-        assert_eq!(of(ChecksumAlgorithm::Sha256, &nine).text(), "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=");
+        assert_eq!(
+            of(ChecksumAlgorithm::Crc64Nvme, &nine).text(),
+            STANDARD.encode(0xae8b_1486_0a79_9888_u64.to_be_bytes())
+        );
+        assert_eq!(
+            of(ChecksumAlgorithm::Sha256, &nine).text(),
+            "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU="
+        );
     }
 
     #[test]
     fn parts_join_to_the_checksum_of_the_whole() {
-        let whole = Bytes::from((0..100_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>());
+        let whole = Bytes::from(
+            (0..100_000_u32)
+                .flat_map(u32::to_le_bytes)
+                .collect::<Vec<_>>(),
+        );
         let mut joined = Whole::new(ChecksumAlgorithm::Crc64Nvme);
         for part in whole.chunks(70_001) {
-            joined.add(&of(ChecksumAlgorithm::Crc64Nvme, &Bytes::copy_from_slice(part)));
+            joined.add(&of(
+                ChecksumAlgorithm::Crc64Nvme,
+                &Bytes::copy_from_slice(part),
+            ));
         }
-        assert_eq!(joined.checksum(), of(ChecksumAlgorithm::Crc64Nvme, &whole).whole());
+        assert_eq!(
+            joined.checksum(),
+            of(ChecksumAlgorithm::Crc64Nvme, &whole).whole()
+        );
         let mut composite = Whole::new(ChecksumAlgorithm::Sha256);
         composite.add(&of(ChecksumAlgorithm::Sha256, &whole));
-        assert!(composite.checksum().value.ends_with("=-1") && composite.checksum().kind == ChecksumKind::Composite);
+        assert!(
+            composite.checksum().value.ends_with("=-1")
+                && composite.checksum().kind == ChecksumKind::Composite
+        );
     }
 }

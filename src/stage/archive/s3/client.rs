@@ -16,9 +16,12 @@ use crate::stage::store::REQUEST_TIMEOUT;
 pub async fn connect(connection: &Connection) -> Result<Client> {
     let aws = credentials::load(connection).await;
     let endpoint = credentials::endpoint(&aws, connection)?;
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(REQUEST_TIMEOUT).build();
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(REQUEST_TIMEOUT)
+        .build();
     let mut config = Builder::from(&aws)
-        // Tried again by `stage::retry`, with the limits that the settings give: two layers would multiply.
+        // Tried again by `stage::retry`, with the limits that the settings give: two layers would
+        // multiply.
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts)
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
@@ -28,11 +31,14 @@ pub async fn connect(connection: &Connection) -> Result<Client> {
     if let Some(endpoint) = endpoint {
         if !endpoint.is_allowed() {
             return Err(Error::Usage(format!(
-                "the endpoint {} is plain http: use https, or set AWS_ALLOW_HTTP=true if the network is trusted",
+                "the endpoint {} is plain http: use https, or set AWS_ALLOW_HTTP=true if the \
+                 network is trusted",
                 endpoint.url()
             )));
         }
-        config = config.endpoint_url(endpoint.url()).force_path_style(!credentials::flag("AWS_VIRTUAL_HOSTED_STYLE_REQUEST"));
+        config = config
+            .endpoint_url(endpoint.url())
+            .force_path_style(!credentials::flag("AWS_VIRTUAL_HOSTED_STYLE_REQUEST"));
     }
     Ok(Client::from_conf(config.build()))
 }

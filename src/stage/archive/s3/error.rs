@@ -53,7 +53,14 @@ pub struct S3Error {
 impl S3Error {
     /// An error that the reply to a request shows rather than is.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, code: None, message: message.into(), retry_after: None, request_id: None, action: None }
+        Self {
+            kind,
+            code: None,
+            message: message.into(),
+            retry_after: None,
+            request_id: None,
+            action: None,
+        }
     }
 }
 
@@ -86,19 +93,39 @@ impl Retryable for S3Error {
 /// What to do next. Starts with `; ` or is empty.
 fn hint(error: &S3Error) -> Cow<'static, str> {
     let step = match (error.kind, error.code.as_deref().unwrap_or_default()) {
-        (_, "NoSuchBucket") => "; create the bucket, or check the name, the region and the endpoint",
-        (_, "InvalidStorageClass") => "; this server does not know the class: unset archive.storage_class, or use one that it has",
-        (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidClientTokenId") => "; check the access key and secret, or the profile or role in use",
-        (_, "ExpiredToken" | "TokenRefreshRequired") => "; the session token has expired: log in again or renew the role",
-        (_, "RequestTimeTooSkewed") => "; this machine's clock is wrong: set it (NTP) and run again",
-        (_, "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
-            "; the bucket is in another region: set archive.region or AWS_REGION"
+        (_, "NoSuchBucket") => {
+            "; create the bucket, or check the name, the region and the endpoint"
         }
-        (_, code) if code.starts_with("KMS") => "; check archive.kms_key_id, and that the job's role may use the key (kms:GenerateDataKey, kms:Decrypt)",
-        (Kind::Frozen, _) => "; it is in an archive class: `icepack restore` asks for it to be thawed",
+        (_, "InvalidStorageClass") => {
+            "; this server does not know the class: unset archive.storage_class, or use one that \
+             it has"
+        }
+        (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidClientTokenId") => {
+            "; check the access key and secret, or the profile or role in use"
+        }
+        (_, "ExpiredToken" | "TokenRefreshRequired") => {
+            "; the session token has expired: log in again or renew the role"
+        }
+        (_, "RequestTimeTooSkewed") => {
+            "; this machine's clock is wrong: set it (NTP) and run again"
+        }
+        (
+            _,
+            "PermanentRedirect"
+            | "AuthorizationHeaderMalformed"
+            | "IllegalLocationConstraintException",
+        ) => "; the bucket is in another region: set archive.region or AWS_REGION",
+        (_, code) if code.starts_with("KMS") => {
+            "; check archive.kms_key_id, and that the job's role may use the key \
+             (kms:GenerateDataKey, kms:Decrypt)"
+        }
+        (Kind::Frozen, _) => {
+            "; it is in an archive class: `icepack restore` asks for it to be thawed"
+        }
         (Kind::Denied, _) => return Cow::Owned(format!("; {}", lacking(denied_action(error)))),
         (Kind::Permanent, "") if error.message.contains("certificate") => {
-            "; the server's TLS certificate is not trusted here: name its CA's PEM file in SSL_CERT_FILE, or use the host name that it was issued for"
+            "; the server's TLS certificate is not trusted here: name its CA's PEM file in \
+             SSL_CERT_FILE, or use the host name that it was issued for"
         }
         _ => "",
     };
@@ -107,16 +134,24 @@ fn hint(error: &S3Error) -> Cow<'static, str> {
 
 /// AWS's own word for what is missing, where it says it; else what was asked for.
 fn denied_action(error: &S3Error) -> Option<&str> {
-    let said = error.message.split_once("not authorized to perform: ").and_then(|(_, rest)| rest.split(' ').next());
+    let said = error
+        .message
+        .split_once("not authorized to perform: ")
+        .and_then(|(_, rest)| rest.split(' ').next());
     said.or(error.action)
 }
 
-/// What a policy calls the operation whose error this is. The type tells: `aws_sdk_s3::operation::put_object::PutObjectError`.
+/// What a policy calls the operation whose error this is. The type tells:
+/// `aws_sdk_s3::operation::put_object::PutObjectError`.
 fn action_of<E>() -> Option<&'static str> {
     let operation = std::any::type_name::<E>().rsplit("::").nth(1)?;
     Some(match operation {
-        "put_object" | "create_multipart_upload" | "upload_part" | "complete_multipart_upload" => "s3:PutObject",
-        "copy_object" | "upload_part_copy" => "s3:GetObject on the store, or s3:PutObject on the archive",
+        "put_object" | "create_multipart_upload" | "upload_part" | "complete_multipart_upload" => {
+            "s3:PutObject"
+        }
+        "copy_object" | "upload_part_copy" => {
+            "s3:GetObject on the store, or s3:PutObject on the archive"
+        }
         "abort_multipart_upload" => "s3:AbortMultipartUpload",
         "get_object" | "head_object" => "s3:GetObject",
         "list_objects_v2" | "head_bucket" => "s3:ListBucket",
@@ -167,24 +202,39 @@ where
 {
     fn from(error: SdkError<E, HttpResponse>) -> Self {
         let status = error.raw_response().map(|r| r.status().as_u16());
-        let retry_after = error.raw_response().and_then(|r| r.headers().get("retry-after")).and_then(|v| v.trim().parse().ok()).map(Duration::from_secs);
+        let retry_after = error
+            .raw_response()
+            .and_then(|r| r.headers().get("retry-after"))
+            .and_then(|v| v.trim().parse().ok())
+            .map(Duration::from_secs);
         let code = ProvideErrorMetadata::code(&error).map(str::to_owned);
         let kind = match &error {
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Kind::Transient,
             SdkError::DispatchFailure(e) if e.is_timeout() || e.is_io() => Kind::Transient,
-            SdkError::ServiceError(_) => kind_of(status.unwrap_or(0), code.as_deref().unwrap_or_default()),
+            SdkError::ServiceError(_) => {
+                kind_of(status.unwrap_or(0), code.as_deref().unwrap_or_default())
+            }
             _ => Kind::Permanent,
         };
         let message = match ProvideErrorMetadata::message(&error) {
             Some(message) => unescaped(message.trim_end_matches('.')).into_owned(),
             // A HEAD has no body that could say more.
-            None => status.filter(|_| code.is_none()).map_or_else(|| chain(&error), |s| format!("status {s}")),
+            None => status
+                .filter(|_| code.is_none())
+                .map_or_else(|| chain(&error), |s| format!("status {s}")),
         };
         let request_id = match &error {
             SdkError::ServiceError(e) => e.err().meta().request_id().map(str::to_owned),
             _ => None,
         };
-        Self { kind, code, message, retry_after, request_id, action: action_of::<E>() }
+        Self {
+            kind,
+            code,
+            message,
+            retry_after,
+            request_id,
+            action: action_of::<E>(),
+        }
     }
 }
 
@@ -194,9 +244,15 @@ mod tests {
 
     #[test]
     fn what_passes_by_itself_is_told_from_what_stays() {
-        for (status, code) in
-            [(503, "SlowDown"), (500, "InternalError"), (429, ""), (400, "RequestTimeout"), (409, "OperationAborted"), (400, "BadDigest"), (502, "")]
-        {
+        for (status, code) in [
+            (503, "SlowDown"),
+            (500, "InternalError"),
+            (429, ""),
+            (400, "RequestTimeout"),
+            (409, "OperationAborted"),
+            (400, "BadDigest"),
+            (502, ""),
+        ] {
             assert_eq!(kind_of(status, code), Kind::Transient, "{status} {code}");
         }
         for (status, code, kind) in [
@@ -215,13 +271,36 @@ mod tests {
 
     #[test]
     fn an_error_says_what_to_do() {
-        let error = S3Error { code: Some("AccessDenied".into()), request_id: Some("7".into()), ..S3Error::new(Kind::Denied, "Access Denied") };
-        assert!(error.to_string().starts_with("AccessDenied: Access Denied (request 7); the credentials lack a permission: add it"), "{error}");
-        assert_eq!(action_of::<aws_sdk_s3::operation::restore_object::RestoreObjectError>(), Some("s3:RestoreObject"));
-        assert_eq!(action_of::<aws_sdk_s3::operation::create_multipart_upload::CreateMultipartUploadError>(), Some("s3:PutObject"));
-        let error = S3Error { code: Some("KMS.NotFoundException".into()), ..S3Error::new(Kind::Permanent, "Invalid keyId") };
+        let error = S3Error {
+            code: Some("AccessDenied".into()),
+            request_id: Some("7".into()),
+            ..S3Error::new(Kind::Denied, "Access Denied")
+        };
         assert!(
-            error.to_string().ends_with("; check archive.kms_key_id, and that the job's role may use the key (kms:GenerateDataKey, kms:Decrypt)"),
+            error.to_string().starts_with(
+                "AccessDenied: Access Denied (request 7); the credentials lack a permission: add \
+                 it"
+            ),
+            "{error}"
+        );
+        assert_eq!(
+            action_of::<aws_sdk_s3::operation::restore_object::RestoreObjectError>(),
+            Some("s3:RestoreObject")
+        );
+        assert_eq!(
+            action_of::<aws_sdk_s3::operation::create_multipart_upload::CreateMultipartUploadError>(
+            ),
+            Some("s3:PutObject")
+        );
+        let error = S3Error {
+            code: Some("KMS.NotFoundException".into()),
+            ..S3Error::new(Kind::Permanent, "Invalid keyId")
+        };
+        assert!(
+            error.to_string().ends_with(
+                "; check archive.kms_key_id, and that the job's role may use the key \
+                 (kms:GenerateDataKey, kms:Decrypt)"
+            ),
             "{error}"
         );
     }

@@ -1,4 +1,5 @@
-//! The archive on S3, through aws-sdk-s3: classes, checksums, encryption, locks, and copies within S3.
+//! The archive on S3, through aws-sdk-s3: classes, checksums, encryption, locks, and copies within
+//! S3.
 //!
 //! Every request is tried again by [`crate::stage::retry`] alone: the SDK's own retries are off.
 
@@ -25,10 +26,15 @@ use self::copy::NotCopied;
 use self::error::Kind;
 use self::upload::Lock;
 use super::encode::encode;
-use super::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest, failed, read_back, receipt, receipt_json, same_receipt};
+use super::{
+    ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest, failed, read_back, receipt,
+    receipt_json, same_receipt,
+};
 use crate::error::{Error, Result};
 use crate::model::file::{Micros, RowStats};
-use crate::model::manifest::{Checksum, ChecksumAlgorithm, RECEIPT_FORMAT, Receipt, Verified, WRITER};
+use crate::model::manifest::{
+    Checksum, ChecksumAlgorithm, RECEIPT_FORMAT, Receipt, Verified, WRITER,
+};
 use crate::model::names::{self, FileId, Tenant, format_iso_basic};
 use crate::stage::counting::{Counters, CountingStore};
 use crate::stage::piece::Piece;
@@ -79,7 +85,8 @@ pub struct S3ArchiveOptions {
 #[derive(Debug)]
 pub struct S3Archive {
     bucket: Arc<Bucket>,
-    /// The store that the job works on, where this archive's credentials reach it on the same server.
+    /// The store that the job works on, where this archive's credentials reach it on the same
+    /// server.
     hot: Option<Bucket>,
     /// The same bucket, for reading rows back.
     reader: Arc<dyn ObjectStore>,
@@ -90,70 +97,161 @@ pub struct S3Archive {
 
 impl S3Archive {
     /// An archive in `bucket`, called `url` in logs, whose objects can be read through `reader`.
-    pub fn new(bucket: Bucket, reader: Arc<dyn ObjectStore>, url: impl Into<String>, options: S3ArchiveOptions) -> Self {
-        let bucket = Arc::new(Bucket { retry: options.retry, ..bucket });
-        Self { bucket, hot: None, reader, url: url.into(), options, says_so: Once::new() }
+    pub fn new(
+        bucket: Bucket,
+        reader: Arc<dyn ObjectStore>,
+        url: impl Into<String>,
+        options: S3ArchiveOptions,
+    ) -> Self {
+        let bucket = Arc::new(Bucket {
+            retry: options.retry,
+            ..bucket
+        });
+        Self {
+            bucket,
+            hot: None,
+            reader,
+            url: url.into(),
+            options,
+            says_so: Once::new(),
+        }
     }
 
-    /// Copies whole snapshots from bucket `name` below `prefix`: the same server, the same credentials.
+    /// Copies whole snapshots from bucket `name` below `prefix`: the same server, the same
+    /// credentials.
     #[must_use]
     pub fn with_hot(mut self, name: impl Into<String>, prefix: impl Into<String>) -> Self {
-        self.hot = Some(Bucket { name: name.into(), prefix: prefix.into(), ..Bucket::clone(&self.bucket) });
+        self.hot = Some(Bucket {
+            name: name.into(),
+            prefix: prefix.into(),
+            ..Bucket::clone(&self.bucket)
+        });
         self
     }
 
     fn destination(&self, attributes: Attributes, requests: &Arc<Counters>) -> S3Destination {
-        S3Destination { bucket: Arc::clone(&self.bucket), attributes, algorithm: self.options.checksum, requests: Arc::clone(requests) }
+        S3Destination {
+            bucket: Arc::clone(&self.bucket),
+            attributes,
+            algorithm: self.options.checksum,
+            requests: Arc::clone(requests),
+        }
     }
 
     /// What is stored with every object: its class apart, also with receipts.
     fn attributes(&self, run_id: FileId) -> Attributes {
         let until = |days: u32| run_id.minted_at() + TimeDelta::days(i64::from(days));
-        let lock = self.options.lock.as_ref().map(|l| Lock { mode: l.mode.clone(), until: until(l.days) });
-        Attributes { class: None, encryption: self.options.encryption.clone(), tagging: None, lock }
+        let lock = self.options.lock.as_ref().map(|l| Lock {
+            mode: l.mode.clone(),
+            until: until(l.days),
+        });
+        Attributes {
+            class: None,
+            encryption: self.options.encryption.clone(),
+            tagging: None,
+            lock,
+        }
     }
 
-    fn object_attributes(&self, run_id: FileId, tenant: &Tenant, from: Micros, to: Micros) -> Attributes {
+    fn object_attributes(
+        &self,
+        run_id: FileId,
+        tenant: &Tenant,
+        from: Micros,
+        to: Micros,
+    ) -> Attributes {
         let tagging = self.options.tagging.then(|| tags(run_id, tenant, from, to));
-        Attributes { class: self.options.storage_class.clone(), tagging, ..self.attributes(run_id) }
+        Attributes {
+            class: self.options.storage_class.clone(),
+            tagging,
+            ..self.attributes(run_id)
+        }
     }
 
-    /// The object is there, whole, in its class; and its bytes or its rows are those that were sent.
+    /// The object is there, whole, in its class; and its bytes or its rows are those that were
+    /// sent.
     async fn verify(&self, piece: &Piece, request: &ArchiveRequest) -> Result<Verified> {
-        let found = self.bucket.head(&piece.key, &request.requests).await.map_err(|e| failed(&self.url, format!("cannot check `{}`: {e}", piece.key)))?;
-        let found = found.ok_or_else(|| failed(&self.url, format!("`{}` is not there after it was written", piece.key)))?;
+        let found = self
+            .bucket
+            .head(&piece.key, &request.requests)
+            .await
+            .map_err(|e| failed(&self.url, format!("cannot check `{}`: {e}", piece.key)))?;
+        let found = found.ok_or_else(|| {
+            failed(
+                &self.url,
+                format!("`{}` is not there after it was written", piece.key),
+            )
+        })?;
         self.check_stored(&piece.key, &found, piece.size)?;
-        let shown = piece.checksum.as_ref().and_then(|sent| Some((sent, found.checksum(sent.algorithm, sent.kind)?)));
+        let shown = piece
+            .checksum
+            .as_ref()
+            .and_then(|sent| Some((sent, found.checksum(sent.algorithm, sent.kind)?)));
         if let Some((sent, shown)) = shown
             && sent != shown
         {
-            return Err(failed(&self.url, format!("`{}` has the checksum {}, and {} was sent", piece.key, shown.value, sent.value)));
+            return Err(failed(
+                &self.url,
+                format!(
+                    "`{}` has the checksum {}, and {} was sent",
+                    piece.key, shown.value, sent.value
+                ),
+            ));
         }
         if shown.is_some() && self.options.verify == Verify::Checksum {
             return Ok(Verified::Checksum);
         }
         if shown.is_none() {
-            self.says_so.call_once(|| tracing::warn!(archive = self.url, "this archive returns no checksums: what is written to it is read back, row by row"));
+            self.says_so.call_once(|| {
+                tracing::warn!(
+                    archive = self.url,
+                    "this archive returns no checksums: what is written to it is read back, row \
+                     by row"
+                )
+            });
         }
-        self.read_back(&piece.key, &piece.stats, piece.size, &request.timestamp_column, &request.requests).await?;
+        self.read_back(
+            &piece.key,
+            &piece.stats,
+            piece.size,
+            &request.timestamp_column,
+            &request.requests,
+        )
+        .await?;
         Ok(Verified::Readback)
     }
 
-    async fn read_back(&self, key: &str, sent: &RowStats, size: u64, timestamp: &str, requests: &Arc<Counters>) -> Result<()> {
+    async fn read_back(
+        &self,
+        key: &str,
+        sent: &RowStats,
+        size: u64,
+        timestamp: &str,
+        requests: &Arc<Counters>,
+    ) -> Result<()> {
         let reader = CountingStore::sharing(Arc::clone(&self.reader), Arc::clone(requests));
-        read_back(reader, key, size, sent, timestamp).await.map_err(|e| failed(&self.url, e))
+        read_back(reader, key, size, sent, timestamp)
+            .await
+            .map_err(|e| failed(&self.url, e))
     }
 
     fn check_stored(&self, key: &str, found: &Stored, size: u64) -> Result<()> {
         if found.size != size {
-            return Err(failed(&self.url, format!("`{key}` has {} bytes, and {size} were written", found.size)));
+            return Err(failed(
+                &self.url,
+                format!("`{key}` has {} bytes, and {size} were written", found.size),
+            ));
         }
-        let (wanted, got) = (self.options.storage_class.as_deref(), found.class.as_deref().unwrap_or("STANDARD"));
+        let (wanted, got) = (
+            self.options.storage_class.as_deref(),
+            found.class.as_deref().unwrap_or("STANDARD"),
+        );
         match wanted {
             Some(wanted) if wanted != got => Err(failed(
                 &self.url,
                 format!(
-                    "`{key}` was sent with the class {wanted} and is stored as {got}: this server ignores classes; unset archive.storage_class, or use one that it has"
+                    "`{key}` was sent with the class {wanted} and is stored as {got}: this server \
+                     ignores classes; unset archive.storage_class, or use one that it has"
                 ),
             )),
             _ => Ok(()),
@@ -167,18 +265,38 @@ impl S3Archive {
         // Receipts are found by name and read at once: neither class nor tags.
         let requests = Arc::new(Counters::default());
         let destination = self.destination(self.attributes(receipt.run_id), &requests);
-        let Err(put) = destination.create(&key, json).await else { return Ok(()) };
+        let Err(put) = destination.create(&key, json).await else {
+            return Ok(());
+        };
         // Whatever was said: what is there decides.
         match self.bucket.get(&key, &requests).await {
-            Ok(stored) => same_receipt(&key, &stored, receipt).map_err(|why| failed(&self.url, why)),
-            Err(e) if e.kind == Kind::NotFound => Err(failed(&self.url, format!("cannot put `{key}`: {put}"))),
-            Err(e) => Err(failed(&self.url, format!("cannot put `{key}`: {put}; nor read it: {e}"))),
+            Ok(stored) => {
+                same_receipt(&key, &stored, receipt).map_err(|why| failed(&self.url, why))
+            }
+            Err(e) if e.kind == Kind::NotFound => {
+                Err(failed(&self.url, format!("cannot put `{key}`: {put}")))
+            }
+            Err(e) => Err(failed(
+                &self.url,
+                format!("cannot put `{key}`: {put}; nor read it: {e}"),
+            )),
         }
     }
 
     fn copied(&self, request: CopyRequest, key: String, copied: copy::Copied) -> Receipt {
-        let CopyRequest { tenant, run_id, snapshot, schema, timestamp_column, .. } = request;
-        let storage_class = if copied.found { copied.stored.class.clone() } else { self.options.storage_class.clone() };
+        let CopyRequest {
+            tenant,
+            run_id,
+            snapshot,
+            schema,
+            timestamp_column,
+            ..
+        } = request;
+        let storage_class = if copied.found {
+            copied.stored.class.clone()
+        } else {
+            self.options.storage_class.clone()
+        };
         Receipt {
             format: RECEIPT_FORMAT,
             tenant,
@@ -210,27 +328,50 @@ impl ArchiveTarget for S3Archive {
     }
 
     async fn archive(&self, request: ArchiveRequest, rows: BatchStream) -> Result<Receipt> {
-        let attributes = self.object_attributes(request.run_id, &request.tenant, request.from, request.to);
-        let target = Target { destination: Arc::new(self.destination(attributes, &request.requests)), runtime: Handle::current() };
+        let attributes =
+            self.object_attributes(request.run_id, &request.tenant, request.from, request.to);
+        let target = Target {
+            destination: Arc::new(self.destination(attributes, &request.requests)),
+            runtime: Handle::current(),
+        };
         let (piece, schema) = encode(target, &self.url, &request, rows).await?;
         let verified = self.verify(&piece, &request).await?;
         let class = self.options.storage_class.clone();
         // A checksum that the server does not show is no part of what is known of the object.
-        let checksum: Option<Checksum> = piece.checksum.clone().filter(|_| verified == Verified::Checksum);
-        Ok(Receipt { storage_class: class, checksum, verified: Some(verified), ..receipt(&request, piece, schema, &self.url) })
+        let checksum: Option<Checksum> = piece
+            .checksum
+            .clone()
+            .filter(|_| verified == Verified::Checksum);
+        Ok(Receipt {
+            storage_class: class,
+            checksum,
+            verified: Some(verified),
+            ..receipt(&request, piece, schema, &self.url)
+        })
     }
 
     async fn copy(&self, request: CopyRequest) -> Result<Option<Receipt>> {
-        let Some(hot) = &self.hot else { return Ok(None) };
+        let Some(hot) = &self.hot else {
+            return Ok(None);
+        };
         // Whoever asks for every row to be read back gets that, and bytes through the job.
         if self.options.verify == Verify::Readback {
             return Ok(None);
         }
         let stats = request.snapshot.stats;
-        let (from, to) = (stats.min.unwrap_or(Micros(0)), stats.max.unwrap_or(Micros(0)));
+        let (from, to) = (
+            stats.min.unwrap_or(Micros(0)),
+            stats.max.unwrap_or(Micros(0)),
+        );
         let key = names::archive_key(&request.tenant, from, to, request.snapshot.id);
-        let destination = self.destination(self.object_attributes(request.run_id, &request.tenant, from, to), &request.requests);
-        match destination.copy_from(hot, &request.snapshot, &key, self.options.copy).await {
+        let destination = self.destination(
+            self.object_attributes(request.run_id, &request.tenant, from, to),
+            &request.requests,
+        );
+        match destination
+            .copy_from(hot, &request.snapshot, &key, self.options.copy)
+            .await
+        {
             Ok(copied) => {
                 // The copy of an earlier attempt has the class that was asked for then.
                 if !copied.found {
@@ -243,7 +384,10 @@ impl ArchiveTarget for S3Archive {
                 Ok(None)
             }
             Err(NotCopied::Gone) => Err(Error::Gone(request.snapshot.key)),
-            Err(NotCopied::Failed(e)) => Err(failed(&self.url, format!("cannot copy `{}` to `{key}`: {e}", request.snapshot.key))),
+            Err(NotCopied::Failed(e)) => Err(failed(
+                &self.url,
+                format!("cannot copy `{}` to `{key}`: {e}", request.snapshot.key),
+            )),
         }
     }
 
@@ -259,7 +403,13 @@ pub fn is_frozen_class(class: &str) -> bool {
 
 /// `tenant=acme&from=…&to=…&run=…`, with only what tags may hold.
 fn tags(run_id: FileId, tenant: &Tenant, from: Micros, to: Micros) -> String {
-    let allowed = |c: char| if c.is_alphanumeric() || " +-=._:/@".contains(c) { c } else { '_' };
+    let allowed = |c: char| {
+        if c.is_alphanumeric() || " +-=._:/@".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
     let name: String = tenant.as_str().chars().map(allowed).collect();
     form_urlencoded::Serializer::new(String::new())
         .append_pair("tenant", &name)
@@ -275,7 +425,16 @@ mod tests {
 
     #[test]
     fn tags_hold_only_what_tags_may_hold() {
-        let text = tags(FileId::NIL, &Tenant::parse("a&b=c!").unwrap(), Micros(0), Micros(1_000_000));
-        assert_eq!(text, "tenant=a_b%3Dc_&from=1970-01-01T000000Z&to=1970-01-01T000001Z&run=00000000000000000000000000");
+        let text = tags(
+            FileId::NIL,
+            &Tenant::parse("a&b=c!").unwrap(),
+            Micros(0),
+            Micros(1_000_000),
+        );
+        assert_eq!(
+            text,
+            "tenant=a_b%3Dc_&from=1970-01-01T000000Z&to=1970-01-01T000001Z&\
+             run=00000000000000000000000000"
+        );
     }
 }

@@ -2,10 +2,19 @@
 
 use super::*;
 
-const UNITS: [TimeUnit; 4] = [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond];
+const UNITS: [TimeUnit; 4] = [
+    TimeUnit::Second,
+    TimeUnit::Millisecond,
+    TimeUnit::Microsecond,
+    TimeUnit::Nanosecond,
+];
 
 fn events(random: &mut Random, pool: &[Event]) -> Vec<Event> {
-    let count = if random.chance(5) { 0 } else { random.below(600) };
+    let count = if random.chance(5) {
+        0
+    } else {
+        random.below(600)
+    };
     let start = T0 + i64::try_from(random.below(3_000)).unwrap();
     let width = 1 + random.below(2_000);
     let mut all: Vec<Event> = (0..count)
@@ -14,7 +23,11 @@ fn events(random: &mut Random, pool: &[Event]) -> Vec<Event> {
                 return pool[usize::try_from(random.below(pool.len() as u64)).unwrap()].clone();
             }
             let seconds = start + i64::try_from(random.below(width)).unwrap();
-            let mut e = event(&format!("e{}", random.below(1 << 20)), seconds, &format!("p{i}-{}", "x".repeat(random.below(60) as usize)));
+            let mut e = event(
+                &format!("e{}", random.below(1 << 20)),
+                seconds,
+                &format!("p{i}-{}", "x".repeat(random.below(60) as usize)),
+            );
             if random.chance(3) {
                 e.id = None;
             }
@@ -38,14 +51,22 @@ const BUDGETS: [u64; 3] = [256 << 20, 2 << 20, 1];
 
 async fn world(seed: u64, files: &[Vec<Event>], random: &mut Random) -> World {
     let mut w = World::new();
-    w.spec.cut = if random.chance(50) { Period::Day } else { Period::Month };
+    w.spec.cut = if random.chance(50) {
+        Period::Day
+    } else {
+        Period::Month
+    };
     w.spec.min_piece = if random.chance(50) { 1 } else { 8 << 20 };
     w.spec.target_file_size = 1 + random.below(200 << 10);
     w.spec.prefetch = 1 + usize::try_from(seed % 5).unwrap();
     for (i, f) in files.iter().enumerate() {
         let unit = UNITS[usize::try_from(random.below(4)).unwrap()];
         let batch = rows(f, unit, None);
-        w.raw(&format!("{i:03}"), foreign(&batch, 1 + usize::try_from(random.below(500)).unwrap())).await;
+        w.raw(
+            &format!("{i:03}"),
+            foreign(&batch, 1 + usize::try_from(random.below(500)).unwrap()),
+        )
+        .await;
     }
     w
 }
@@ -60,17 +81,36 @@ async fn any_files_come_out_as_the_naive_merge_has_them() {
             files.push(events(&mut random, &pool));
         }
         let want = naive(&files);
-        let cutoff = random.chance(50).then(|| T0 + i64::try_from(random.below(4_000)).unwrap());
+        let cutoff = random
+            .chance(50)
+            .then(|| T0 + i64::try_from(random.below(4_000)).unwrap());
         let mut w = world(seed, &files, &mut random).await;
         w.spec.cutoff = cutoff.map(|c| Micros(c * 1_000_000));
-        let (gone, kept): (Vec<_>, Vec<_>) = want.into_iter().partition(|e| cutoff.is_some_and(|c| expired(e, c)));
+        let (gone, kept): (Vec<_>, Vec<_>) = want
+            .into_iter()
+            .partition(|e| cutoff.is_some_and(|c| expired(e, c)));
         let total: usize = files.iter().map(Vec::len).sum();
         for budget in BUDGETS {
             w.spec.budget = budget;
             let (out, batches) = w.merge_collecting().await;
-            assert_eq!(w.read(&out.snapshots).await, kept, "seed {seed}, budget {budget}");
-            assert_eq!(batches.iter().flat_map(|b| events_of(&b.batch)).collect::<Vec<_>>(), gone, "seed {seed}, budget {budget}");
-            assert_eq!(out.deduplicated as usize, total - kept.len() - gone.len(), "seed {seed}, budget {budget}");
+            assert_eq!(
+                w.read(&out.snapshots).await,
+                kept,
+                "seed {seed}, budget {budget}"
+            );
+            assert_eq!(
+                batches
+                    .iter()
+                    .flat_map(|b| events_of(&b.batch))
+                    .collect::<Vec<_>>(),
+                gone,
+                "seed {seed}, budget {budget}"
+            );
+            assert_eq!(
+                out.deduplicated as usize,
+                total - kept.len() - gone.len(),
+                "seed {seed}, budget {budget}"
+            );
             assert!(w.is_clean());
         }
     }
@@ -92,10 +132,16 @@ async fn snapshots_merge_with_raw_files_as_if_all_were_raw() {
             w.spec.budget = budget;
             let out = w.merge().await;
             let sorted = |mut all: Vec<Event>| {
-                all.sort_by(|a, b| (a.seconds, &a.id, &a.payload).cmp(&(b.seconds, &b.id, &b.payload)));
+                all.sort_by(|a, b| {
+                    (a.seconds, &a.id, &a.payload).cmp(&(b.seconds, &b.id, &b.payload))
+                });
                 all
             };
-            assert_eq!(sorted(w.read(&out.snapshots).await), sorted(naive(&files)), "seed {seed}, budget {budget}");
+            assert_eq!(
+                sorted(w.read(&out.snapshots).await),
+                sorted(naive(&files)),
+                "seed {seed}, budget {budget}"
+            );
         }
     }
 }
@@ -114,7 +160,15 @@ async fn little_memory_goes_through_the_disk_in_several_passes() {
     }
     // One that is too large to be sorted in memory, or to be fetched whole.
     let mut random = Random(3);
-    let mut large: Vec<Event> = (0..30_000).map(|i| event(&format!("L{i}"), T0 + i, &format!("{:x}", random.below(u64::MAX)))).collect();
+    let mut large: Vec<Event> = (0..30_000)
+        .map(|i| {
+            event(
+                &format!("L{i}"),
+                T0 + i,
+                &format!("{:x}", random.below(u64::MAX)),
+            )
+        })
+        .collect();
     large.reverse();
     w.events("large", &large).await;
     files.push(large);
@@ -123,6 +177,9 @@ async fn little_memory_goes_through_the_disk_in_several_passes() {
     w.spec.budget = 1;
     let tight = w.merge().await;
     assert!(tight.spilled_runs > 24, "{}", tight.spilled_runs);
-    assert_eq!(w.read(&tight.snapshots).await, w.read(&roomy.snapshots).await);
+    assert_eq!(
+        w.read(&tight.snapshots).await,
+        w.read(&roomy.snapshots).await
+    );
     assert!(w.is_clean());
 }

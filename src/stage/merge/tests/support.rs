@@ -38,38 +38,84 @@ pub struct Event {
 }
 
 pub fn event(id: &str, seconds: i64, payload: &str) -> Event {
-    Event { id: Some(id.into()), seconds: Some(seconds), payload: payload.into() }
+    Event {
+        id: Some(id.into()),
+        seconds: Some(seconds),
+        payload: payload.into(),
+    }
 }
 
 pub fn span(prefix: &str, range: std::ops::Range<i64>) -> Vec<Event> {
-    range.map(|s| event(&format!("{prefix}{s}"), s, &format!("payload of {prefix}{s}"))).collect()
+    range
+        .map(|s| {
+            event(
+                &format!("{prefix}{s}"),
+                s,
+                &format!("payload of {prefix}{s}"),
+            )
+        })
+        .collect()
 }
 
-pub fn times(unit: TimeUnit, zone: Option<&str>, seconds: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+pub fn times(
+    unit: TimeUnit,
+    zone: Option<&str>,
+    seconds: impl Iterator<Item = Option<i64>>,
+) -> ArrayRef {
     let per = crate::parquet_io::time::per_second(unit);
     let values = seconds.map(|s| s.map(|s| s * per));
     let zone = zone.map(Arc::from);
     match unit {
-        TimeUnit::Second => Arc::new(values.collect::<TimestampSecondArray>().with_timezone_opt::<Arc<str>>(zone)),
-        TimeUnit::Millisecond => Arc::new(values.collect::<TimestampMillisecondArray>().with_timezone_opt::<Arc<str>>(zone)),
-        TimeUnit::Microsecond => Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone_opt::<Arc<str>>(zone)),
-        TimeUnit::Nanosecond => Arc::new(values.collect::<TimestampNanosecondArray>().with_timezone_opt::<Arc<str>>(zone)),
+        TimeUnit::Second => Arc::new(
+            values
+                .collect::<TimestampSecondArray>()
+                .with_timezone_opt::<Arc<str>>(zone),
+        ),
+        TimeUnit::Millisecond => Arc::new(
+            values
+                .collect::<TimestampMillisecondArray>()
+                .with_timezone_opt::<Arc<str>>(zone),
+        ),
+        TimeUnit::Microsecond => Arc::new(
+            values
+                .collect::<TimestampMicrosecondArray>()
+                .with_timezone_opt::<Arc<str>>(zone),
+        ),
+        TimeUnit::Nanosecond => Arc::new(
+            values
+                .collect::<TimestampNanosecondArray>()
+                .with_timezone_opt::<Arc<str>>(zone),
+        ),
     }
 }
 
 pub fn rows(events: &[Event], unit: TimeUnit, zone: Option<&str>) -> RecordBatch {
     let times = times(unit, zone, events.iter().map(|e| e.seconds));
     let columns: Vec<(&str, ArrayRef, bool)> = vec![
-        ("event_id", Arc::new(StringArray::from_iter(events.iter().map(|e| e.id.as_deref()))), true),
+        (
+            "event_id",
+            Arc::new(StringArray::from_iter(
+                events.iter().map(|e| e.id.as_deref()),
+            )),
+            true,
+        ),
         ("timestamp", times, true),
-        ("payload", Arc::new(StringArray::from_iter_values(events.iter().map(|e| &e.payload))), false),
+        (
+            "payload",
+            Arc::new(StringArray::from_iter_values(
+                events.iter().map(|e| &e.payload),
+            )),
+            false,
+        ),
     ];
     RecordBatch::try_from_iter_with_nullable(columns).unwrap()
 }
 
 /// As another program would write it.
 pub fn foreign(batch: &RecordBatch, group_rows: usize) -> Bytes {
-    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(group_rows)).build();
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(group_rows))
+        .build();
     let mut w = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
     w.write(batch).unwrap();
     w.into_inner().unwrap().into()
@@ -95,7 +141,10 @@ impl World {
         let spec = MergeSpec {
             tenant: Tenant::parse("acme").unwrap(),
             inputs: Vec::new(),
-            columns: Columns { timestamp: "timestamp".into(), id: "event_id".into() },
+            columns: Columns {
+                timestamp: "timestamp".into(),
+                id: "event_id".into(),
+            },
             now: Micros((T0 + 100 * DAY) * 1_000_000),
             cutoff: None,
             leave: None,
@@ -110,15 +159,34 @@ impl World {
             fetching: Arc::new(tokio::sync::Semaphore::new(1)),
             check_content: true,
         };
-        Self { store: Arc::default(), spec, stop: Arc::default(), ids: Arc::default(), progress: Arc::default(), dir }
+        Self {
+            store: Arc::default(),
+            spec,
+            stop: Arc::default(),
+            ids: Arc::default(),
+            progress: Arc::default(),
+            dir,
+        }
     }
 
     /// Adds a raw file to the store and to the inputs.
     pub async fn raw(&mut self, name: &str, bytes: Bytes) {
         let key = format!("acme/{name}.parquet");
         let size = bytes.len() as u64;
-        let etag = self.store.inner.put(&Path::from(key.as_str()), bytes.into()).await.unwrap().e_tag;
-        self.spec.inputs.push(PlannedInput { key, size, etag, stats: None, id: None });
+        let etag = self
+            .store
+            .inner
+            .put(&Path::from(key.as_str()), bytes.into())
+            .await
+            .unwrap()
+            .e_tag;
+        self.spec.inputs.push(PlannedInput {
+            key,
+            size,
+            etag,
+            stats: None,
+            id: None,
+        });
     }
 
     pub async fn events(&mut self, name: &str, events: &[Event]) {
@@ -127,23 +195,41 @@ impl World {
 
     /// The snapshots of an earlier merge become inputs.
     pub fn take(&mut self, snapshots: &[Snapshot]) {
-        self.spec.inputs.extend(snapshots.iter().map(|s| PlannedInput {
-            key: s.key.clone(),
-            size: s.size,
-            etag: s.etag.clone(),
-            stats: Some(s.stats),
-            id: Some(s.id),
-        }));
+        self.spec
+            .inputs
+            .extend(snapshots.iter().map(|s| PlannedInput {
+                key: s.key.clone(),
+                size: s.size,
+                etag: s.etag.clone(),
+                stats: Some(s.stats),
+                id: Some(s.id),
+            }));
     }
 
-    pub async fn merge_into(&self, sink: Option<mpsc::Sender<ExpiredBatch>>) -> Result<MergeOutcome, MergeError> {
+    pub async fn merge_into(
+        &self,
+        sink: Option<mpsc::Sender<ExpiredBatch>>,
+    ) -> Result<MergeOutcome, MergeError> {
         let (ids, progress) = (Arc::clone(&self.ids), Arc::clone(&self.progress));
-        let mint = Arc::new(move || FileId(ulid::Ulid::from_parts(1, u128::from(ids.fetch_add(1, Ordering::SeqCst)))));
+        let mint = Arc::new(move || {
+            FileId(ulid::Ulid::from_parts(
+                1,
+                u128::from(ids.fetch_add(1, Ordering::SeqCst)),
+            ))
+        });
         let on_progress = Arc::new(move |bytes, rows| {
             let mut p = progress.lock().unwrap();
             *p = (p.0 + bytes, p.1 + rows);
         });
-        merge(self.store.clone(), self.spec.clone(), mint, sink, Arc::clone(&self.stop), on_progress).await
+        merge(
+            self.store.clone(),
+            self.spec.clone(),
+            mint,
+            sink,
+            Arc::clone(&self.stop),
+            on_progress,
+        )
+        .await
     }
 
     pub async fn merge(&self) -> MergeOutcome {
@@ -165,7 +251,14 @@ impl World {
     }
 
     pub async fn bytes(&self, key: &str) -> Bytes {
-        self.store.inner.get(&Path::from(key)).await.unwrap().bytes().await.unwrap()
+        self.store
+            .inner
+            .get(&Path::from(key))
+            .await
+            .unwrap()
+            .bytes()
+            .await
+            .unwrap()
     }
 
     /// The rows of the snapshots, in order, each file checked against what is said of it.
@@ -173,13 +266,31 @@ impl World {
         let mut all = Vec::new();
         for s in snapshots {
             let store: Arc<dyn ObjectStore> = self.store.clone();
-            assert_eq!(crate::parquet_io::read_stats(store, s.key.clone(), s.size, "timestamp").await.unwrap(), s.stats);
-            assert_eq!(crate::model::names::classify(&self.spec.tenant, &s.key), crate::model::names::FileKind::Snapshot(s.id));
+            assert_eq!(
+                crate::parquet_io::read_stats(store, s.key.clone(), s.size, "timestamp")
+                    .await
+                    .unwrap(),
+                s.stats
+            );
+            assert_eq!(
+                crate::model::names::classify(&self.spec.tenant, &s.key),
+                crate::model::names::FileKind::Snapshot(s.id)
+            );
             let bytes = self.bytes(&s.key).await;
-            let meta = parquet::file::metadata::ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
-            assert!(meta.row_groups().iter().all(|g| g.sorting_columns().is_some()));
+            let meta = parquet::file::metadata::ParquetMetaDataReader::new()
+                .parse_and_finish(&bytes)
+                .unwrap();
+            assert!(
+                meta.row_groups()
+                    .iter()
+                    .all(|g| g.sorting_columns().is_some())
+            );
             let events = decode(bytes);
-            assert!(events.is_sorted_by_key(|e| e.seconds), "{} is not in order", s.key);
+            assert!(
+                events.is_sorted_by_key(|e| e.seconds),
+                "{} is not in order",
+                s.key
+            );
             all.extend(events);
         }
         all
@@ -196,7 +307,16 @@ impl World {
 }
 
 pub fn decode(bytes: Bytes) -> Vec<Event> {
-    let input = Input::open(Ident { key: "x".into(), size: bytes.len() as u64, etag: None }, Source::Memory(bytes), None).unwrap();
+    let input = Input::open(
+        Ident {
+            key: "x".into(),
+            size: bytes.len() as u64,
+            etag: None,
+        },
+        Source::Memory(bytes),
+        None,
+    )
+    .unwrap();
     let mut reader = input.reader(None).unwrap();
     let mut all = Vec::new();
     while let Some(batch) = reader.next_batch().unwrap() {
@@ -214,13 +334,16 @@ pub fn events_of(batch: &RecordBatch) -> Vec<Event> {
     (0..batch.num_rows())
         .map(|i| Event {
             id: ids.filter(|a| a.is_valid(i)).map(|a| a.value(i).to_owned()),
-            seconds: time.is_valid(i).then(|| floor_micros(keys[i], unit).0 / 1_000_000),
+            seconds: time
+                .is_valid(i)
+                .then(|| floor_micros(keys[i], unit).0 / 1_000_000),
             payload: payloads.value(i).to_owned(),
         })
         .collect()
 }
 
-/// What a merge must make of files: all rows in order of (time, file by first row, place), without copies of rows that have an id.
+/// What a merge must make of files: all rows in order of (time, file by first row, place), without
+/// copies of rows that have an id.
 pub fn naive(files: &[Vec<Event>]) -> Vec<Event> {
     let mut ranked: Vec<&Vec<Event>> = files.iter().filter(|f| !f.is_empty()).collect();
     ranked.sort_by_key(|f| f.iter().map(|e| e.seconds).min());
@@ -233,7 +356,8 @@ pub fn naive(files: &[Vec<Event>]) -> Vec<Event> {
 
 /// Whether the event has expired by a cutoff in seconds.
 pub fn expired(e: &Event, cutoff: i64) -> bool {
-    e.seconds.is_some_and(|s| (946_684_800..cutoff).contains(&s))
+    e.seconds
+        .is_some_and(|s| (946_684_800..cutoff).contains(&s))
 }
 
 /// Numbers that are the same every time.
@@ -241,7 +365,10 @@ pub struct Random(pub u64);
 
 impl Random {
     pub fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 

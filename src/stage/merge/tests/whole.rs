@@ -2,7 +2,9 @@
 
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+};
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
@@ -17,8 +19,14 @@ const BUDGET: u64 = 4 << 20;
 /// Events that hardly compress: 150 bytes each.
 pub(super) fn noise(prefix: &str, range: std::ops::Range<i64>) -> Vec<Event> {
     let mut random = Random(range.start.cast_unsigned());
-    let mut text = |_| (0..37).map(|_| format!("{:08x}", random.below(1 << 31))).collect::<String>();
-    range.map(|s| event(&format!("{prefix}{s}"), s, &text(s))).collect()
+    let mut text = |_| {
+        (0..37)
+            .map(|_| format!("{:08x}", random.below(1 << 31)))
+            .collect::<String>()
+    };
+    range
+        .map(|s| event(&format!("{prefix}{s}"), s, &text(s)))
+        .collect()
 }
 
 pub(super) fn world() -> World {
@@ -42,18 +50,24 @@ pub(super) async fn snapshots(w: &mut World, files: &[RecordBatch]) -> Vec<Snaps
 }
 
 pub(super) fn tables(files: &[Vec<Event>]) -> Vec<RecordBatch> {
-    files.iter().map(|f| rows(f, TimeUnit::Microsecond, None)).collect()
+    files
+        .iter()
+        .map(|f| rows(f, TimeUnit::Microsecond, None))
+        .collect()
 }
 
 /// Follows the index of pages, as readers do that skip: it names the right rows, and leads to them.
 pub(super) fn check_pages(bytes: &Bytes, want: &[Event]) {
     let options = || ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
-    let open = || ParquetRecordBatchReaderBuilder::try_new_with_options(bytes.clone(), options()).unwrap();
+    let open =
+        || ParquetRecordBatchReaderBuilder::try_new_with_options(bytes.clone(), options()).unwrap();
     let metadata = Arc::clone(open().metadata());
     let mut first = 0;
     for (i, group) in metadata.row_groups().iter().enumerate() {
         let index = metadata.page_index_for_row_group(i);
-        let Some(ColumnIndexMetaData::INT64(times)) = index.column_index(1) else { panic!("no index of times") };
+        let Some(ColumnIndexMetaData::INT64(times)) = index.column_index(1) else {
+            panic!("no index of times")
+        };
         let places = index.page_locations(1).unwrap();
         assert_eq!(places.len(), times.min_values().len());
         for (place, min) in places.iter().zip(times.min_values()) {
@@ -62,12 +76,22 @@ pub(super) fn check_pages(bytes: &Bytes, want: &[Event]) {
         }
         let rows = usize::try_from(group.num_rows()).unwrap();
         for at in [first, first + rows / 2, first + rows - 2] {
-            let selection = RowSelection::from_consecutive_ranges(std::iter::once(at..at + 2), want.len());
-            let found: Vec<Event> = open().with_row_selection(selection).build().unwrap().flat_map(|b| events_of(&b.unwrap())).collect();
+            let selection =
+                RowSelection::from_consecutive_ranges(std::iter::once(at..at + 2), want.len());
+            let found: Vec<Event> = open()
+                .with_row_selection(selection)
+                .build()
+                .unwrap()
+                .flat_map(|b| events_of(&b.unwrap()))
+                .collect();
             assert_eq!(found, want[at..at + 2]);
         }
         for column in group.columns() {
-            assert!(column.statistics().is_some() && (column.page_encoding_stats().is_some() || column.page_encoding_stats_mask().is_some()));
+            assert!(
+                column.statistics().is_some()
+                    && (column.page_encoding_stats().is_some()
+                        || column.page_encoding_stats_mask().is_some())
+            );
         }
         first += rows;
     }
@@ -77,25 +101,36 @@ pub(super) fn check_pages(bytes: &Bytes, want: &[Event]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn disjoint_large_snapshots_are_copied_as_they_are() {
     let mut w = world();
-    let files: Vec<_> = (0..4).map(|i| noise("a", T0 + i * 5_000..T0 + i * 5_000 + 4_000)).collect();
+    let files: Vec<_> = (0..4)
+        .map(|i| noise("a", T0 + i * 5_000..T0 + i * 5_000 + 4_000))
+        .collect();
     let inputs = snapshots(&mut w, &tables(&files)).await;
     w.take(&inputs);
     // The order in which they are given does not matter.
     w.spec.inputs.reverse();
     let total: u64 = inputs.iter().map(|s| s.size).sum();
-    assert!(inputs.iter().all(|s| s.size > 512 << 10), "small enough to be fetched whole: {inputs:?}");
+    assert!(
+        inputs.iter().all(|s| s.size > 512 << 10),
+        "small enough to be fetched whole: {inputs:?}"
+    );
     let gets = w.store.calls(Op::Get);
     let out = w.merge().await;
     let gets = w.store.calls(Op::Get) - gets;
 
-    assert_eq!((out.copied_runs, out.copied_bytes, out.snapshots.len()), (4, total, 1));
+    assert_eq!(
+        (out.copied_runs, out.copied_bytes, out.snapshots.len()),
+        (4, total, 1)
+    );
     let want = naive(&files);
     assert_eq!(w.read(&out.snapshots).await, want);
     check_pages(&w.bytes(&out.snapshots[0].key).await, &want);
     assert_eq!(*w.progress.lock().unwrap(), (total, 16_000));
     // Of each file its end, its index, and its bytes in requests of 256 KiB.
     let requests: u64 = inputs.iter().map(|s| 2 + s.size.div_ceil(256 << 10)).sum();
-    assert!(gets as u64 <= requests, "{gets} GETs, {requests} are enough");
+    assert!(
+        gets as u64 <= requests,
+        "{gets} GETs, {requests} are enough"
+    );
 
     // With row groups of 16 MiB these are small, and decoding makes the same of them.
     w.spec.budget = 256 << 20;
@@ -109,7 +144,10 @@ async fn disjoint_large_snapshots_are_copied_as_they_are() {
     w.spec.inputs.clear();
     w.take(&out.snapshots);
     let again = w.merge().await;
-    assert_eq!((again.copied_runs, again.snapshots[0].stats), (1, out.snapshots[0].stats));
+    assert_eq!(
+        (again.copied_runs, again.snapshots[0].stats),
+        (1, out.snapshots[0].stats)
+    );
     check_pages(&w.bytes(&again.snapshots[0].key).await, &want);
     assert!(w.is_clean());
 }
@@ -117,16 +155,28 @@ async fn disjoint_large_snapshots_are_copied_as_they_are() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_lies_between_is_merged_into_the_same_snapshot() {
     let mut w = world();
-    let files = [noise("a", T0 + 100..T0 + 1_600), noise("b", T0 + 3_000..T0 + 4_500), noise("c", T0 + 6_000..T0 + 7_500)];
+    let files = [
+        noise("a", T0 + 100..T0 + 1_600),
+        noise("b", T0 + 3_000..T0 + 4_500),
+        noise("c", T0 + 6_000..T0 + 7_500),
+    ];
     let inputs = snapshots(&mut w, &tables(&files)).await;
     w.take(&inputs);
     // Before, between, in the last, and after.
-    let small = [span("w", T0..T0 + 50), span("x", T0 + 2_000..T0 + 2_400), span("y", T0 + 2_300..T0 + 2_500), span("z", T0 + 6_500..T0 + 8_000)];
+    let small = [
+        span("w", T0..T0 + 50),
+        span("x", T0 + 2_000..T0 + 2_400),
+        span("y", T0 + 2_300..T0 + 2_500),
+        span("z", T0 + 6_500..T0 + 8_000),
+    ];
     for (i, f) in small.iter().enumerate() {
         w.events(&format!("small-{i}"), f).await;
     }
     let out = w.merge().await;
-    assert_eq!((out.copied_runs, out.copied_bytes, out.snapshots.len()), (2, inputs[0].size + inputs[1].size, 1));
+    assert_eq!(
+        (out.copied_runs, out.copied_bytes, out.snapshots.len()),
+        (2, inputs[0].size + inputs[1].size, 1)
+    );
     let all: Vec<_> = small.iter().chain(&files).cloned().collect();
     let want = naive(&all);
     assert_eq!(w.read(&out.snapshots).await, want);
@@ -136,7 +186,10 @@ async fn what_lies_between_is_merged_into_the_same_snapshot() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_behind_a_copy_are_encoded_as_it_is() {
     let mut w = world();
-    let files = [noise("a", T0..T0 + 2_000), noise("b", T0 + 3_000..T0 + 5_000)];
+    let files = [
+        noise("a", T0..T0 + 2_000),
+        noise("b", T0 + 3_000..T0 + 5_000),
+    ];
     let inputs = snapshots(&mut w, &tables(&files[..1])).await;
     w.take(&inputs);
     w.events("b", &files[1]).await;
@@ -144,13 +197,24 @@ async fn rows_behind_a_copy_are_encoded_as_it_is() {
     assert_eq!((out.copied_runs, out.snapshots.len()), (1, 1));
     assert_eq!(w.read(&out.snapshots).await, naive(&files));
     let bytes = w.bytes(&out.snapshots[0].key).await;
-    let meta = parquet::file::metadata::ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
-    let encodings = |group: usize| meta.row_group(group).columns().iter().map(|c| c.encodings().collect::<Vec<_>>()).collect::<Vec<_>>();
+    let meta = parquet::file::metadata::ParquetMetaDataReader::new()
+        .parse_and_finish(&bytes)
+        .unwrap();
+    let encodings = |group: usize| {
+        meta.row_group(group)
+            .columns()
+            .iter()
+            .map(|c| c.encodings().collect::<Vec<_>>())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(encodings(0), encodings(meta.num_row_groups() - 1));
 }
 
 /// Merges snapshots of two disjoint batches, after `change`. How many were copied, and the rows.
-async fn copied(files: &[RecordBatch; 2], change: impl FnOnce(&mut World)) -> (u64, Vec<Event>, MergeOutcome) {
+async fn copied(
+    files: &[RecordBatch; 2],
+    change: impl FnOnce(&mut World),
+) -> (u64, Vec<Event>, MergeOutcome) {
     let mut w = world();
     let inputs = snapshots(&mut w, files).await;
     w.take(&inputs);
@@ -161,11 +225,17 @@ async fn copied(files: &[RecordBatch; 2], change: impl FnOnce(&mut World)) -> (u
 }
 
 fn pair() -> [Vec<Event>; 2] {
-    [noise("a", T0..T0 + 1_500), noise("b", T0 + 10_000..T0 + 11_500)]
+    [
+        noise("a", T0..T0 + 1_500),
+        noise("b", T0 + 10_000..T0 + 11_500),
+    ]
 }
 
 fn pair_tables(files: &[Vec<Event>; 2]) -> [RecordBatch; 2] {
-    [rows(&files[0], TimeUnit::Microsecond, None), rows(&files[1], TimeUnit::Microsecond, None)]
+    [
+        rows(&files[0], TimeUnit::Microsecond, None),
+        rows(&files[1], TimeUnit::Microsecond, None),
+    ]
 }
 
 pub(super) fn at(seconds: i64) -> Micros {
@@ -180,7 +250,13 @@ async fn rows_that_leave_or_are_counted_are_decoded() {
 
     let (n, rows, out) = copied(&pair_tables(&files), |w| w.spec.cutoff = Some(at(T0 + 10))).await;
     assert_eq!((n, out.rows_expired), (1, 10));
-    assert_eq!(rows, naive(&files).into_iter().filter(|e| !expired(e, T0 + 10)).collect::<Vec<_>>());
+    assert_eq!(
+        rows,
+        naive(&files)
+            .into_iter()
+            .filter(|e| !expired(e, T0 + 10))
+            .collect::<Vec<_>>()
+    );
     // Exactly at the cutoff nothing has expired.
     let (n, _, out) = copied(&pair_tables(&files), |w| w.spec.cutoff = Some(at(T0))).await;
     assert_eq!((n, out.rows_expired), (2, 0));
@@ -197,10 +273,16 @@ async fn rows_that_leave_or_are_counted_are_decoded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_overlap_of_one_instant_is_decoded() {
-    let files = [noise("a", T0..T0 + 1_500), noise("b", T0 + 1_499..T0 + 3_000)];
+    let files = [
+        noise("a", T0..T0 + 1_500),
+        noise("b", T0 + 1_499..T0 + 3_000),
+    ];
     let (n, rows, _) = copied(&pair_tables(&files), |_| {}).await;
     assert_eq!((n, rows), (0, naive(&files)));
-    let files = [noise("a", T0..T0 + 1_500), noise("a", T0 + 1_500..T0 + 3_000)];
+    let files = [
+        noise("a", T0..T0 + 1_500),
+        noise("a", T0 + 1_500..T0 + 3_000),
+    ];
     let (n, rows, _) = copied(&pair_tables(&files), |_| {}).await;
     assert_eq!((n, rows), (2, naive(&files)));
 }
@@ -209,9 +291,22 @@ async fn an_overlap_of_one_instant_is_decoded() {
 async fn other_columns_are_decoded() {
     let files = pair();
     let [a, b] = pair_tables(&files);
-    let more: ArrayRef = Arc::new(Int32Array::from_iter((0..1_500).map(|i| (i % 3 > 0).then_some(i))));
-    let columns = b.schema().fields().iter().zip(b.columns()).map(|(f, c)| (f.name().clone(), Arc::clone(c), f.is_nullable())).collect::<Vec<_>>();
-    let b = RecordBatch::try_from_iter_with_nullable(columns.into_iter().chain([("n".to_owned(), more, true)])).unwrap();
+    let more: ArrayRef = Arc::new(Int32Array::from_iter(
+        (0..1_500).map(|i| (i % 3 > 0).then_some(i)),
+    ));
+    let columns = b
+        .schema()
+        .fields()
+        .iter()
+        .zip(b.columns())
+        .map(|(f, c)| (f.name().clone(), Arc::clone(c), f.is_nullable()))
+        .collect::<Vec<_>>();
+    let b = RecordBatch::try_from_iter_with_nullable(columns.into_iter().chain([(
+        "n".to_owned(),
+        more,
+        true,
+    )]))
+    .unwrap();
     // The second has all the columns of the united snapshot.
     let (n, rows, _) = copied(&[a.clone(), b], |_| {}).await;
     assert_eq!((n, rows), (1, naive(&files)));
@@ -227,31 +322,64 @@ async fn a_period_ends_where_it_would_end() {
         w.spec.cut = Period::Day;
         w.spec.min_piece = 1;
     };
-    let files = [noise("a", T0 + 5_000..T0 + 6_500), noise("b", T0 + 7_000..T0 + 8_500)];
+    let files = [
+        noise("a", T0 + 5_000..T0 + 6_500),
+        noise("b", T0 + 7_000..T0 + 8_500),
+    ];
     let (n, rows, out) = copied(&pair_tables(&files), day).await;
     assert_eq!((n, rows), (1, naive(&files)));
-    assert_eq!(out.snapshots.iter().map(|s| s.stats.rows).collect::<Vec<_>>(), [1_400, 1_600]);
+    assert_eq!(
+        out.snapshots
+            .iter()
+            .map(|s| s.stats.rows)
+            .collect::<Vec<_>>(),
+        [1_400, 1_600]
+    );
     // One day each.
-    let files = [noise("a", T0 + 4_900..T0 + 6_400), noise("b", T0 + 6_400..T0 + 7_900)];
+    let files = [
+        noise("a", T0 + 4_900..T0 + 6_400),
+        noise("b", T0 + 6_400..T0 + 7_900),
+    ];
     let (n, rows, out) = copied(&pair_tables(&files), day).await;
     assert_eq!((n, rows), (2, naive(&files)));
-    assert_eq!(out.snapshots.iter().map(|s| s.stats.rows).collect::<Vec<_>>(), [1_500, 1_500]);
+    assert_eq!(
+        out.snapshots
+            .iter()
+            .map(|s| s.stats.rows)
+            .collect::<Vec<_>>(),
+        [1_500, 1_500]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn snapshots_end_near_the_target() {
     let mut w = world();
-    let files: Vec<_> = (0..5).map(|i| noise("a", T0 + i * 2_000..T0 + i * 2_000 + 1_500)).collect();
+    let files: Vec<_> = (0..5)
+        .map(|i| noise("a", T0 + i * 2_000..T0 + i * 2_000 + 1_500))
+        .collect();
     let inputs = snapshots(&mut w, &tables(&files)).await;
     w.take(&inputs);
     let size = inputs[0].size;
-    // In tenths of a snapshot: with two it is full; two are nearer than three; three are nearer than two; one is more than enough, but not too large.
-    for (tenths, want) in [(19, vec![3_000, 3_000, 1_500]), (23, vec![3_000, 3_000, 1_500]), (27, vec![4_500, 3_000]), (7, vec![1_500; 5])] {
+    // In tenths of a snapshot: with two it is full; two are nearer than three; three are nearer
+    // than two; one is more than enough, but not too large.
+    for (tenths, want) in [
+        (19, vec![3_000, 3_000, 1_500]),
+        (23, vec![3_000, 3_000, 1_500]),
+        (27, vec![4_500, 3_000]),
+        (7, vec![1_500; 5]),
+    ] {
         let target = size * tenths / 10;
         w.spec.target_file_size = target;
         let out = w.merge().await;
         assert_eq!(out.copied_runs, 5, "{target}");
-        assert_eq!(out.snapshots.iter().map(|s| s.stats.rows).collect::<Vec<_>>(), want, "{target}");
+        assert_eq!(
+            out.snapshots
+                .iter()
+                .map(|s| s.stats.rows)
+                .collect::<Vec<_>>(),
+            want,
+            "{target}"
+        );
         assert_eq!(w.read(&out.snapshots).await, naive(&files));
     }
     // Too large, and to be cut.
@@ -277,7 +405,11 @@ async fn a_file_that_is_not_what_the_manifest_says_is_decoded() {
     let inputs = snapshots(&mut w, &pair_tables(&files)).await;
     w.take(&inputs);
     w.spec.inputs[0].stats.as_mut().unwrap().min = Some(at(T0 + 1));
-    assert!(bad(w.merge_into(None).await)[0].1.contains("not in the order that is known of it"));
+    assert!(
+        bad(w.merge_into(None).await)[0]
+            .1
+            .contains("not in the order that is known of it")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -293,7 +425,10 @@ async fn row_groups_that_memory_has_no_room_for_are_decoded() {
     for (budget, runs) in [(8 << 20, 1), (1 << 20, 0)] {
         w.spec.budget = budget;
         let out = w.merge().await;
-        assert_eq!((out.copied_runs, out.snapshots[0].stats), (runs, inputs[0].stats));
+        assert_eq!(
+            (out.copied_runs, out.snapshots[0].stats),
+            (runs, inputs[0].stats)
+        );
     }
 }
 
@@ -305,16 +440,31 @@ async fn what_another_program_wrote_is_decoded() {
     let other = foreign(&rows(&files[0], TimeUnit::Microsecond, None), 10_000);
     w.take(&inputs);
     w.spec.inputs[0].size = other.len() as u64;
-    w.store.inner.put(&Path::from(inputs[0].key.as_str()), other.into()).await.unwrap();
+    w.store
+        .inner
+        .put(&Path::from(inputs[0].key.as_str()), other.into())
+        .await
+        .unwrap();
     let out = w.merge().await;
     assert_eq!(out.copied_runs, 1);
     assert_eq!(w.read(&out.snapshots).await, naive(&files));
 }
 
 /// Merges `w` with a `progress` of the test's own.
-async fn merge_watched(w: &World, progress: impl Fn(u64) + Send + Sync + 'static) -> Result<MergeOutcome, MergeError> {
+async fn merge_watched(
+    w: &World,
+    progress: impl Fn(u64) + Send + Sync + 'static,
+) -> Result<MergeOutcome, MergeError> {
     let mint = Arc::new(|| FileId(ulid::Ulid::from_parts(2, 1)));
-    merge(w.store.clone(), w.spec.clone(), mint, None, Arc::clone(&w.stop), Arc::new(move |bytes, _| progress(bytes))).await
+    merge(
+        w.store.clone(),
+        w.spec.clone(),
+        mint,
+        None,
+        Arc::clone(&w.stop),
+        Arc::new(move |bytes, _| progress(bytes)),
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -323,13 +473,19 @@ async fn a_copy_stops_between_requests() {
     let inputs = snapshots(&mut w, &tables(&[noise("a", T0..T0 + 5_000)])).await;
     w.take(&inputs);
     let before = w.objects().await;
-    let (stop, seen) = (Arc::clone(&w.stop), Arc::new(std::sync::Mutex::new(Vec::new())));
+    let (stop, seen) = (
+        Arc::clone(&w.stop),
+        Arc::new(std::sync::Mutex::new(Vec::new())),
+    );
     let list = Arc::clone(&seen);
     let watch = move |bytes| {
         list.lock().unwrap().push(bytes);
         stop.store(true, Ordering::SeqCst);
     };
-    assert!(matches!(failed(merge_watched(&w, watch).await), Error::Stopped));
+    assert!(matches!(
+        failed(merge_watched(&w, watch).await),
+        Error::Stopped
+    ));
     assert_eq!(*seen.lock().unwrap(), [256 << 10]);
     assert_eq!(w.objects().await, before);
     w.stop.store(false, Ordering::SeqCst);
@@ -347,7 +503,10 @@ async fn a_snapshot_that_vanishes_while_it_is_copied_is_gone() {
     let remove = move |_| {
         let _ = runtime.block_on(store.inner.delete(&path));
     };
-    assert_eq!(faults(merge_watched(&w, remove).await), [(inputs[0].key.clone(), Flaw::Unread(Unread::Gone))]);
+    assert_eq!(
+        faults(merge_watched(&w, remove).await),
+        [(inputs[0].key.clone(), Flaw::Unread(Unread::Gone))]
+    );
     assert_eq!(w.objects().await, before - 1);
 }
 
@@ -357,9 +516,17 @@ async fn a_copy_that_cannot_be_written_says_why() {
     let inputs = snapshots(&mut w, &pair_tables(&pair())).await;
     w.take(&inputs);
     let store = std::mem::take(&mut w.store);
-    w.store = Arc::new(Arc::into_inner(store).unwrap().with(Op::Put, &[Fault::Refused]).with(Op::Start, &[Fault::Refused]));
+    w.store = Arc::new(
+        Arc::into_inner(store)
+            .unwrap()
+            .with(Op::Put, &[Fault::Refused])
+            .with(Op::Start, &[Fault::Refused]),
+    );
     let e = failed(w.merge_into(None).await);
-    assert!(e.to_string().contains("AccessDenied") || format!("{e:?}").contains("PermissionDenied"), "{e:?}");
+    assert!(
+        e.to_string().contains("AccessDenied") || format!("{e:?}").contains("PermissionDenied"),
+        "{e:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
