@@ -54,6 +54,8 @@
     )
 )]
 
+#[doc(hidden)]
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;

@@ -12,13 +12,11 @@
     )
 )]
 
-mod cli;
-
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     tune_allocator();
-    cli::main()
+    icepack::cli::main()
 }
 
 /// What glibc's allocator is told.

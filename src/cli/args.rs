@@ -1,5 +1,5 @@
 //! The command line as typed: read and checked for form only. What it means is for
-//! [`icepack::settings`].
+//! [`crate::settings`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use icepack::model::names::Tenant;
-use icepack::model::restore::Tier;
-use icepack::model::shard::Shard;
-use icepack::settings::{self, FlagValue};
+use crate::model::names::Tenant;
+use crate::model::restore::Tier;
+use crate::model::shard::Shard;
+use crate::settings::{self, FlagValue};
 
 use super::{examples, shard};
 
@@ -338,8 +338,8 @@ impl Cli {
     /// The part of the work that is this process's.
     ///
     /// # Errors
-    /// [`icepack::Error::Usage`] where the environment does not say it in full.
-    pub fn shard(&self, variable: impl Fn(&str) -> Option<String>) -> icepack::Result<Shard> {
+    /// [`crate::Error::Usage`] where the environment does not say it in full.
+    pub fn shard(&self, variable: impl Fn(&str) -> Option<String>) -> crate::Result<Shard> {
         self.pass().map_or(Ok(Shard::WHOLE), |pass| {
             shard::resolve(pass.shard, variable)
         })

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use icepack::progress::{Event, Progress};
+use crate::progress::{Event, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::render::text::count;
@@ -103,7 +103,6 @@ impl Progress for Bars {
                     self.canvas.remove(&bar);
                 }
             }
-            _ => {}
         }
     }
 }
@@ -146,7 +145,7 @@ fn style(template: &str) -> ProgressStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use icepack::model::report::TenantReport;
+    use crate::model::report::TenantReport;
 
     #[test]
     fn templates_are_valid() {

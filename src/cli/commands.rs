@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
-use icepack::clock::Clock;
-use icepack::metrics::{self, deliver::Targets};
-use icepack::model::file::Micros;
-use icepack::model::inputs::Exclude;
-use icepack::model::inspect::{Failure, LiveFile, LiveView};
-use icepack::model::marker::Role;
-use icepack::model::names::FileId;
-use icepack::model::report::{RunReport, SCHEMA_VERSION, Status};
-use icepack::model::shard::Shard;
-use icepack::plan::live;
-use icepack::run::Selection;
-use icepack::settings::{Environment, FlagValue, Layers, Settings};
-use icepack::stage::archive::{ArchiveTarget, ObjectArchive, s3};
-use icepack::stage::credentials::Connection;
-use icepack::stage::marker::Root;
-use icepack::stage::store::{Location, OpenOptions, OpenStore, open};
-use icepack::{CompactionManager, Error, Result};
+use crate::clock::Clock;
+use crate::metrics::{self, deliver::Targets};
+use crate::model::file::Micros;
+use crate::model::inputs::Exclude;
+use crate::model::inspect::{Failure, LiveFile, LiveView};
+use crate::model::marker::Role;
+use crate::model::names::FileId;
+use crate::model::report::{RunReport, SCHEMA_VERSION, Status};
+use crate::model::shard::Shard;
+use crate::plan::live;
+use crate::run::Selection;
+use crate::settings::{Environment, FlagValue, Layers, Settings};
+use crate::stage::archive::{ArchiveTarget, ObjectArchive, s3};
+use crate::stage::credentials::Connection;
+use crate::stage::marker::Root;
+use crate::stage::store::{Location, OpenOptions, OpenStore, open};
+use crate::{CompactionManager, Error, Result};
 use indicatif::{MultiProgress, ProgressBar};
 use serde_json::{Value, json};
 
@@ -496,7 +496,7 @@ mod tests {
     #[test]
     fn ls_has_paths_that_other_tools_open() {
         let view = LiveView {
-            tenant: icepack::model::names::Tenant::parse("acme").unwrap(),
+            tenant: crate::model::names::Tenant::parse("acme").unwrap(),
             version: 2,
             files: vec![file(Some(1), Some(2), 0)],
             refused: None,

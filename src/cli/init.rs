@@ -5,13 +5,13 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use icepack::model::marker::Role;
-use icepack::model::report::SCHEMA_VERSION;
-use icepack::settings::propose::{Proposal, propose};
-use icepack::stage::marker::Root;
-use icepack::stage::sample::sample;
-use icepack::stage::store::OpenOptions;
-use icepack::{Error, Result};
+use crate::model::marker::Role;
+use crate::model::report::SCHEMA_VERSION;
+use crate::settings::propose::{Proposal, propose};
+use crate::stage::marker::Root;
+use crate::stage::sample::sample;
+use crate::stage::store::OpenOptions;
+use crate::{Error, Result};
 use serde_json::json;
 
 use super::args::InitArgs;
@@ -108,7 +108,7 @@ fn create(path: &Path, text: &str) -> Result<()> {
 
 fn said(args: &InitArgs, proposal: &Proposal, tenants: usize) -> String {
     let or_open = |name: &Option<String>| name.clone().unwrap_or_else(|| "none found".to_owned());
-    let config = if args.out == Path::new(icepack::settings::DEFAULT_FILE) {
+    let config = if args.out == Path::new(crate::settings::DEFAULT_FILE) {
         String::new()
     } else {
         format!(" --config {}", args.out.display())

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
-use icepack::run::trace;
-use icepack::{Error, Result};
+use crate::run::trace;
+use crate::{Error, Result};
 use indicatif::MultiProgress;
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
@@ -17,7 +17,7 @@ use super::args::{Global, LogFormat};
 use super::json_lines::JsonLines;
 use super::otel::Spans;
 use super::output::use_color;
-use icepack::settings::Environment;
+use crate::settings::Environment;
 
 /// How logs are written: the flag, else the environment, else text.
 ///

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use crate::{Error, Result};
 use clap::CommandFactory;
 use clap_complete::Shell;
-use icepack::{Error, Result};
 
 use super::args::Cli;
 use super::output::Output;

@@ -23,10 +23,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::clock::SystemClock;
+use crate::settings::{Environment, Layers, Settings};
+use crate::{Error, Result};
 use clap::{CommandFactory, FromArgMatches};
-use icepack::clock::SystemClock;
-use icepack::settings::{Environment, Layers, Settings};
-use icepack::{Error, Result};
 
 use args::{Cli, Command, LogFormat};
 use commands::App;

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use icepack::{Error, Result};
+use crate::{Error, Result};
 
 use super::args::ColorChoice;
 

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use icepack::page::{self, Labels};
-use icepack::{CompactionManager, Error, Result};
+use crate::page::{self, Labels};
+use crate::{CompactionManager, Error, Result};
 
 use super::args::ReportArgs;
 use super::commands::App;

@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use icepack::model::file::Micros;
-use icepack::model::inputs::Exclude;
-use icepack::model::marker::Role;
-use icepack::model::names::Tenant;
-use icepack::restore::{RestoreRequest, Restorer};
-use icepack::run::StopHandle;
-use icepack::stage::archive::cold::{ColdStore, PlainCold, S3Cold};
-use icepack::stage::archive::s3::{self, S3Destination};
-use icepack::stage::credentials::Connection;
-use icepack::stage::marker::Root;
-use icepack::stage::piece::upload::{Destination, StoreDestination};
-use icepack::stage::retry::RetryPolicy;
-use icepack::stage::store::{Location, OpenOptions, OpenStore};
-use icepack::{Error, Result};
+use crate::model::file::Micros;
+use crate::model::inputs::Exclude;
+use crate::model::marker::Role;
+use crate::model::names::Tenant;
+use crate::restore::{RestoreRequest, Restorer};
+use crate::run::StopHandle;
+use crate::stage::archive::cold::{ColdStore, PlainCold, S3Cold};
+use crate::stage::archive::s3::{self, S3Destination};
+use crate::stage::credentials::Connection;
+use crate::stage::marker::Root;
+use crate::stage::piece::upload::{Destination, StoreDestination};
+use crate::stage::retry::RetryPolicy;
+use crate::stage::store::{Location, OpenOptions, OpenStore};
+use crate::{Error, Result};
 
 use super::args::RestoreArgs;
 use super::commands::App;

@@ -1,7 +1,7 @@
 //! Which shard this process is: the flag, else what Kubernetes or AWS Batch says of the job.
 
-use icepack::model::shard::Shard;
-use icepack::{Error, Result};
+use crate::model::shard::Shard;
+use crate::{Error, Result};
 
 /// Pairs of variables: the index, from 0, and how many there are.
 const VARIABLES: [(&str, &str, &str); 2] = [

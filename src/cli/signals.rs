@@ -1,8 +1,8 @@
 //! Ctrl-C and SIGTERM: the first asks the pass to stop where nothing is half done, the second ends
 //! the process.
 
-use icepack::run::StopHandle;
-use icepack::{Error, Result};
+use crate::run::StopHandle;
+use crate::{Error, Result};
 
 /// What shells expect of a process that was interrupted.
 const INTERRUPTED: i32 = 130;

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::metrics::{self, deliver::Targets};
+use crate::page::Labels;
+use crate::plan::schedule::{self, Passes};
+use crate::run::Selection;
+use crate::watch::{Face, serve};
+use crate::{CompactionManager, Error, Result};
 use chrono::{DateTime, Utc};
-use icepack::metrics::{self, deliver::Targets};
-use icepack::page::Labels;
-use icepack::plan::schedule::{self, Passes};
-use icepack::run::Selection;
-use icepack::watch::{Face, serve};
-use icepack::{CompactionManager, Error, Result};
 use tokio::net::TcpListener;
 
 use super::args::WatchArgs;
@@ -227,7 +227,7 @@ async fn pass(
     Ok(ended)
 }
 
-async fn work(job: &Job, face: &Face, served: bool) -> Result<icepack::model::report::RunReport> {
+async fn work(job: &Job, face: &Face, served: bool) -> Result<crate::model::report::RunReport> {
     if !served && job.targets.is_empty() {
         let report = job.manager.run_pass(&job.selection).await?;
         face.beat();

@@ -1,9 +1,9 @@
 //! Which files a demo consists of: pure.
 
+use crate::model::file::Micros;
+use crate::model::names::Tenant;
+use crate::{Error, Result};
 use chrono::{DateTime, TimeDelta, Utc};
-use icepack::model::file::Micros;
-use icepack::model::names::Tenant;
-use icepack::{Error, Result};
 
 use super::super::args::DemoArgs;
 

@@ -6,12 +6,12 @@ mod layout;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::clock::Clock;
+use crate::model::report::SCHEMA_VERSION;
+use crate::stage::store::{OpenStore, path};
+use crate::{Error, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
-use icepack::clock::Clock;
-use icepack::model::report::SCHEMA_VERSION;
-use icepack::stage::store::{OpenStore, path};
-use icepack::{Error, Result};
 use indicatif::ProgressBar;
 use object_store::path::Path;
 use object_store::{ObjectStore, PutMode, PutOptions};
@@ -196,9 +196,9 @@ pub fn render(report: &DemoReport, store_as_typed: &str) -> String {
 mod tests {
     use super::super::args::{Cli, Command};
     use super::*;
+    use crate::clock::ManualClock;
+    use crate::stage::store::Location;
     use clap::Parser;
-    use icepack::clock::ManualClock;
-    use icepack::stage::store::Location;
     use object_store::memory::InMemory;
 
     fn small() -> DemoArgs {
@@ -261,5 +261,5 @@ mod tests {
         assert_eq!(encode(&file).unwrap(), encode(&file).unwrap());
     }
 
-    use icepack::model::file::Micros;
+    use crate::model::file::Micros;
 }

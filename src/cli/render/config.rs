@@ -1,11 +1,11 @@
 //! Every setting and where it came from.
 
-use icepack::model::report::SCHEMA_VERSION;
+use crate::model::report::SCHEMA_VERSION;
 use serde_json::{Value, json};
 
 use super::super::output::Style;
 use super::table::Grid;
-use icepack::settings::{Settings, Source};
+use crate::settings::{Settings, Source};
 
 /// A row for each setting.
 pub fn table(settings: &Settings, style: Style) -> String {
@@ -41,7 +41,7 @@ fn origin(source: &Source) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use icepack::settings::{Environment, Layers};
+    use crate::settings::{Environment, Layers};
 
     fn settings() -> Settings {
         let env = Environment::new([("ICEPACK_MEMORY_LIMIT".to_owned(), "1GiB".to_owned())]);

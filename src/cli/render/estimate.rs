@@ -1,9 +1,9 @@
 //! What a plan would expire and what it costs, in a few labelled lines.
 
-use icepack::model::estimate::{Amount, Cost, Estimate, Expiry, Objects};
-use icepack::model::plan::Plan;
-use icepack::model::price::Prices;
-use icepack::model::report::Requests;
+use crate::model::estimate::{Amount, Cost, Estimate, Expiry, Objects};
+use crate::model::plan::Plan;
+use crate::model::price::Prices;
+use crate::model::report::Requests;
 
 use super::super::output::Style;
 use super::plan::Totals;

@@ -5,9 +5,9 @@ mod totals;
 
 use std::collections::BTreeMap;
 
-use icepack::model::inspect::PlanReport;
-use icepack::model::plan::{Group, GroupKind, Plan, SkipReason};
-use icepack::run::Selection;
+use crate::model::inspect::PlanReport;
+use crate::model::plan::{Group, GroupKind, Plan, SkipReason};
+use crate::run::Selection;
 
 use super::super::output::Style;
 use super::estimate;
@@ -220,18 +220,18 @@ fn files(plan: &Plan, style: Style) -> String {
 
 #[cfg(test)]
 mod tests {
-    use icepack::model::report::SCHEMA_VERSION;
+    use crate::model::report::SCHEMA_VERSION;
 
     use super::*;
+    use crate::CompactionConfig;
+    use crate::model::estimate::Expiry;
+    use crate::model::file::Micros;
+    use crate::model::names::Tenant;
+    use crate::model::plan::{PlannedInput, Reason, Skipped};
+    use crate::model::policy::{ArchivePolicy, Policy};
+    use crate::model::price::Prices;
+    use crate::plan::money::{self, Pricing};
     use chrono::DateTime;
-    use icepack::CompactionConfig;
-    use icepack::model::estimate::Expiry;
-    use icepack::model::file::Micros;
-    use icepack::model::names::Tenant;
-    use icepack::model::plan::{PlannedInput, Reason, Skipped};
-    use icepack::model::policy::{ArchivePolicy, Policy};
-    use icepack::model::price::Prices;
-    use icepack::plan::money::{self, Pricing};
     use serde_json::json;
 
     fn input(key: &str, size: u64) -> PlannedInput {

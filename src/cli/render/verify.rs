@@ -1,6 +1,6 @@
 //! What `verify` found.
 
-use icepack::model::inspect::{Finding, Severity, VerifyReport};
+use crate::model::inspect::{Finding, Severity, VerifyReport};
 
 use super::super::output::{Style, one_line};
 use super::table::{Cell, Grid, Tone};
@@ -122,8 +122,8 @@ pub fn verdict(report: &VerifyReport) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use icepack::model::inspect::FindingKind;
-    use icepack::model::report::SCHEMA_VERSION;
+    use crate::model::inspect::FindingKind;
+    use crate::model::report::SCHEMA_VERSION;
 
     fn report(severities: &[Severity]) -> VerifyReport {
         let finding = |severity: &Severity| Finding {

@@ -1,8 +1,8 @@
 //! Every tenant of a plan in a line.
 
-use icepack::model::estimate::Amount;
-use icepack::model::inspect::PlanReport;
-use icepack::model::plan::Plan;
+use crate::model::estimate::Amount;
+use crate::model::inspect::PlanReport;
+use crate::model::plan::Plan;
 
 use super::super::table::{Cell, Grid, Tone};
 use super::super::text::{count, size};

@@ -1,10 +1,10 @@
 //! Sums over plans, for people and for programs.
 
-use icepack::model::estimate::Cost;
-use icepack::model::inspect::PlanReport;
-use icepack::model::names::{FileKind, classify};
-use icepack::model::plan::{Plan, SkipReason};
-use icepack::model::report::Requests;
+use crate::model::estimate::Cost;
+use crate::model::inspect::PlanReport;
+use crate::model::names::{FileKind, classify};
+use crate::model::plan::{Plan, SkipReason};
+use crate::model::report::Requests;
 use serde::Serialize;
 
 /// The document of `plan --json`.
