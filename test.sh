@@ -98,4 +98,4 @@ fi
 
 "$ICEPACK_TEST_PYTHON" -m unittest discover --start-directory tests/python
 # All features that change behaviour, in one build: the dependencies are then built once. `.ci/run` also lints the default features.
-cargo test --locked --features delta "$@"
+cargo test --locked --workspace --features delta "$@"

@@ -4,11 +4,13 @@ use std::hint::black_box;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{Criterion, criterion_group, criterion_main};
-use icepack::model::file::{Micros, RowStats, Snapshot};
-use icepack::model::manifest::{Edit, Ledger, Manifest, Observed, RetireReason, Retired, Stamp};
-use icepack::model::names::{FileId, Tenant, snapshot_key};
-use icepack::plan::commit::apply;
 use icepack::stage::discover::decode;
+use icepack_core::model::file::{Micros, RowStats, Snapshot};
+use icepack_core::model::manifest::{
+    Edit, Ledger, Manifest, Observed, RetireReason, Retired, Stamp,
+};
+use icepack_core::model::names::{FileId, Tenant, snapshot_key};
+use icepack_core::plan::commit::apply;
 use ulid::Ulid;
 
 const SNAPSHOTS: u64 = 50_000;

@@ -5,11 +5,11 @@ use std::hint::black_box;
 use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use icepack::CompactionConfig;
-use icepack::model::file::{Listed, Micros, RowStats, Snapshot};
-use icepack::model::manifest::{Manifest, Stamp};
-use icepack::model::names::{FileId, Tenant, snapshot_key};
-use icepack::model::plan::Inventory;
-use icepack::plan::compaction;
+use icepack_core::model::file::{Listed, Micros, RowStats, Snapshot};
+use icepack_core::model::manifest::{Manifest, Stamp};
+use icepack_core::model::names::{FileId, Tenant, snapshot_key};
+use icepack_core::model::plan::Inventory;
+use icepack_core::plan::compaction;
 use ulid::Ulid;
 
 const MIB: u64 = 1 << 20;

@@ -21,12 +21,12 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use icepack::model::file::{Micros, RowStats, Snapshot};
-use icepack::model::manifest::{Manifest, Stamp};
-use icepack::model::names::{FileId, Tenant, manifest_key, snapshot_key};
 use icepack::run::Selection;
 use icepack::stage::counting::CountingStore;
 use icepack::{CompactionConfig, CompactionManager};
+use icepack_core::model::file::{Micros, RowStats, Snapshot};
+use icepack_core::model::manifest::{Manifest, Stamp};
+use icepack_core::model::names::{FileId, Tenant, manifest_key, snapshot_key};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{

@@ -14,11 +14,11 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray
 use async_trait::async_trait;
 use chrono::Utc;
 use futures::StreamExt;
-use icepack::model::manifest::{Receipt, Verified};
 use icepack::parquet_io::read_stats;
 use icepack::parquet_io::stats::Counter;
 use icepack::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream};
 use icepack::{CompactionConfig, CompactionManager, CompactionResult, Error};
+use icepack_core::model::manifest::{Receipt, Verified};
 use object_store::ObjectStoreExt;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;

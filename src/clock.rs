@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chrono::{DateTime, TimeDelta, Utc};
 use ulid::Ulid;
 
-use crate::model::names::FileId;
+use icepack_core::model::names::FileId;
 
 /// Where a run takes its time and its ids from.
 pub trait Clock: Send + Sync + Debug {
@@ -178,7 +178,7 @@ impl Clock for SystemClock {
 /// ```
 /// use chrono::{DateTime, TimeDelta};
 /// use icepack::clock::{Clock, ManualClock};
-/// use icepack::model::names::FileId;
+/// use icepack_core::model::names::FileId;
 ///
 /// let clock = ManualClock::new(DateTime::UNIX_EPOCH, 7);
 /// let first = clock.mint(FileId::NIL);

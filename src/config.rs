@@ -8,12 +8,12 @@ use std::time::Duration;
 use globset::{Glob, GlobSet};
 use serde::{Deserialize, Serialize};
 
-use crate::model::inputs::{Exclude, Rules};
-use crate::model::policy::{ArchivePolicy, CompactionStrategy, Encodings, Policy};
-use crate::model::price::Prices;
-use crate::model::publish::{Layout, Publish};
-use crate::model::shard::Shard;
 use crate::stage::archive::ArchiveTarget;
+use icepack_core::model::inputs::{Exclude, Rules};
+use icepack_core::model::policy::{ArchivePolicy, CompactionStrategy, Encodings, Policy};
+use icepack_core::model::price::Prices;
+use icepack_core::model::publish::{Layout, Publish};
+use icepack_core::model::shard::Shard;
 
 const MIB: u64 = 1024 * 1024;
 const HOUR: Duration = Duration::from_secs(3600);

@@ -4,7 +4,7 @@ mod said;
 
 pub(crate) use said::{chain, lacking, unescaped};
 
-use crate::model::names::Key;
+use icepack_core::model::names::Key;
 
 /// The result of most of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -115,6 +115,12 @@ pub enum Error {
     /// The run was asked to stop.
     #[error("stopped before it was done; nothing is half-committed, the next pass goes on")]
     Stopped,
+}
+
+impl From<icepack_core::plan::brake::Refused> for Error {
+    fn from(refused: icepack_core::plan::brake::Refused) -> Self {
+        Self::Refused(refused.0)
+    }
 }
 
 /// Why a file was not read, though nothing is wrong with it.

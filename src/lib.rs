@@ -59,13 +59,10 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
-pub mod invariants;
 pub mod manager;
 pub mod metrics;
-pub mod model;
 pub mod page;
 pub mod parquet_io;
-pub mod plan;
 pub mod progress;
 pub mod restore;
 pub mod run;
@@ -77,6 +74,8 @@ pub mod words;
 
 pub use config::{CompactionConfig, CompactionOverrides, RetentionConfig};
 pub use error::{Error, Result};
+#[doc(inline)]
+pub use icepack_core::model;
 pub use manager::{CompactionManager, CompactionResult, CompactionStats};
 pub use model::names::format_iso_basic;
 pub use model::policy::{CompactionStrategy, Encodings};

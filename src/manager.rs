@@ -10,15 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Clock, SystemClock};
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
-use crate::model::inspect::{
-    DoctorReport, LiveView, Overview, PlanReport, StatusReport, VerifyReport,
-};
-use crate::model::manifest::Ledger;
-use crate::model::names::Tenant;
-use crate::model::record::RunRecord;
-use crate::model::report::{RunReport, TenantReport};
 use crate::page::{self, Labels};
-use crate::plan::live;
 use crate::progress::{Progress, Silent};
 use crate::run::{Context, Passed, Selection, StopHandle};
 use crate::stage::doctor::{self, Doctor};
@@ -26,6 +18,14 @@ use crate::stage::litter::Directory;
 use crate::stage::marker::Root;
 use crate::stage::verify::Verifier;
 use crate::stage::{discover, html, runs};
+use icepack_core::model::inspect::{
+    DoctorReport, LiveView, Overview, PlanReport, StatusReport, VerifyReport,
+};
+use icepack_core::model::manifest::Ledger;
+use icepack_core::model::names::Tenant;
+use icepack_core::model::record::RunRecord;
+use icepack_core::model::report::{RunReport, TenantReport};
+use icepack_core::plan::live;
 
 /// Tenants looked at at once.
 const LOOK_AT_ONCE: usize = 16;

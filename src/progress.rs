@@ -1,6 +1,6 @@
 //! What a run tells whoever watches it. The library draws nothing.
 
-use crate::model::report::TenantReport;
+use icepack_core::model::report::TenantReport;
 
 /// Something happened.
 #[derive(Debug)]

@@ -18,22 +18,22 @@ use object_store::ObjectStore;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::model::file::Micros;
-use crate::model::hold::{Hold, Restored};
-use crate::model::manifest::{Manifest, Observed, Receipt};
-use crate::model::names::{FileId, Key, Tenant};
-use crate::model::price::{Prices, STANDARD};
-use crate::model::report::SCHEMA_VERSION;
-use crate::model::restore::{
-    ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore, Tier, Wanted,
-};
-use crate::plan::restore::{self as plan, Standing};
 use crate::run::{Selection, StopHandle};
 use crate::stage::archive::cold::{ColdObject, ColdStore, receipts};
 use crate::stage::commit::Committer;
 use crate::stage::discover;
 use crate::stage::doctor;
 use crate::stage::piece::upload::Destination;
+use icepack_core::model::file::Micros;
+use icepack_core::model::hold::{Hold, Restored};
+use icepack_core::model::manifest::{Manifest, Observed, Receipt};
+use icepack_core::model::names::{FileId, Key, Tenant};
+use icepack_core::model::price::{Prices, STANDARD};
+use icepack_core::model::report::SCHEMA_VERSION;
+use icepack_core::model::restore::{
+    ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore, Tier, Wanted,
+};
+use icepack_core::plan::restore::{self as plan, Standing};
 use rows::Copying;
 
 /// Objects looked at, or asked to be thawed, at once.

@@ -26,29 +26,29 @@ use tracing::Instrument;
 use crate::clock::{Clock, PassClock};
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
-use crate::model::estimate::Survey;
-use crate::model::inputs::Left;
-use crate::model::inspect::{Failure, LastRun, PlanReport, StatusReport, TenantStatus};
-use crate::model::marker::Role;
-use crate::model::names::{DELTA_LOG, FileId, Key, Tenant};
-use crate::model::plan::{Inventory, Plan};
-use crate::model::price::STANDARD;
-use crate::model::publish::Layout;
-use crate::model::record::RunRecord;
-use crate::model::report::{Requests, RunReport, SCHEMA_VERSION};
-use crate::model::shard::Shard;
-use crate::model::stock::Stock;
-use crate::plan::brake::Brake;
-use crate::plan::evidence::Evidence;
-use crate::plan::flat::Range;
-use crate::plan::money::{self, Pricing};
-use crate::plan::{compaction, expiry, shard, status};
 use crate::progress::{Event, Progress};
 use crate::stage::counting::{Counters, CountingStore};
 use crate::stage::litter::Directory;
 use crate::stage::marker::Root;
 use crate::stage::survey::Surveyor;
 use crate::stage::{dating, discover, doctor, runs};
+use icepack_core::model::estimate::Survey;
+use icepack_core::model::inputs::Left;
+use icepack_core::model::inspect::{Failure, LastRun, PlanReport, StatusReport, TenantStatus};
+use icepack_core::model::marker::Role;
+use icepack_core::model::names::{DELTA_LOG, FileId, Key, Tenant};
+use icepack_core::model::plan::{Inventory, Plan};
+use icepack_core::model::price::STANDARD;
+use icepack_core::model::publish::Layout;
+use icepack_core::model::record::RunRecord;
+use icepack_core::model::report::{Requests, RunReport, SCHEMA_VERSION};
+use icepack_core::model::shard::Shard;
+use icepack_core::model::stock::Stock;
+use icepack_core::plan::brake::Brake;
+use icepack_core::plan::evidence::Evidence;
+use icepack_core::plan::flat::Range;
+use icepack_core::plan::money::{self, Pricing};
+use icepack_core::plan::{compaction, expiry, shard, status};
 use look::{Found, LOOK_AT_ONCE, Look, Share};
 use memory::MemoryPool;
 pub(crate) use outcome::{Outcome, failed};
@@ -314,9 +314,10 @@ impl Context {
             return Ok(None);
         }
         let survey = self.survey(store, plan).await;
-        expiry::of(plan, inventory.head.as_ref(), &survey, &policy)
+        let brake = expiry::of(plan, inventory.head.as_ref(), &survey, &policy)
             .map(|expiry| Brake::on(plan, &expiry, &survey))
-            .transpose()
+            .transpose()?;
+        Ok(brake)
     }
 
     /// The plans that a run would execute now. Nothing is written.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::model::file::Micros;
 use bytesize::ByteSize;
 use chrono::{DateTime, Utc};
+use icepack_core::model::file::Micros;
 
 /// `4,000,000`
 pub fn count(n: u64) -> String {

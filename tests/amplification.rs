@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use icepack::CompactionConfig;
-use icepack::model::policy::{ArchivePolicy, CompactionStrategy, Policy};
+use icepack_core::model::policy::{ArchivePolicy, CompactionStrategy, Policy};
 use world::{Figures, Rows, World, at};
 
 const KIB: u64 = 1 << 10;

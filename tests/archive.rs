@@ -27,13 +27,13 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use futures::{StreamExt, stream};
-use icepack::model::file::Micros;
-use icepack::model::manifest::Receipt;
-use icepack::model::names::{FileId, Tenant};
 use icepack::stage::archive::s3::bucket::Bucket;
 use icepack::stage::archive::s3::{S3Archive, S3ArchiveOptions};
 use icepack::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream};
 use icepack::stage::retry::RetryPolicy;
+use icepack_core::model::file::Micros;
+use icepack_core::model::manifest::Receipt;
+use icepack_core::model::names::{FileId, Tenant};
 use support::s3;
 
 /// 2023-11-14T22:13:20Z

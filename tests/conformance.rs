@@ -18,11 +18,11 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use icepack::clock::{Clock, SystemClock};
 use icepack::error::Error;
-use icepack::model::inspect::Health;
 use icepack::run::Selection;
 use icepack::stage::conformance::{Bench, PROBES};
 use icepack::stage::doctor::preflight;
 use icepack::{CompactionConfig, CompactionManager};
+use icepack_core::model::inspect::Health;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -313,7 +313,7 @@ async fn an_empty_tag_in_the_reply_to_a_put_does_no_harm() {
     let inner = memory();
     let store: Store = Arc::new(Tagged(Arc::clone(&inner), Tags::EmptyInPut));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    preflight(&store, clock.mint(icepack::model::names::FileId::NIL))
+    preflight(&store, clock.mint(icepack_core::model::names::FileId::NIL))
         .await
         .unwrap();
     for name in ["list after put", "multipart"] {

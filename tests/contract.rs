@@ -17,12 +17,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
 use icepack::clock::{Clock, ManualClock};
-use icepack::model::manifest::Receipt;
 use icepack::stage::archive::{ArchiveRequest, BatchStream, ObjectArchive, ObjectArchiveOptions};
 use icepack::{
     ArchiveTarget, CompactionConfig, CompactionManager, CompactionStats, CompactionStrategy,
     CompactionTask, Error, Result, RetentionConfig, format_iso_basic,
 };
+use icepack_core::model::manifest::Receipt;
 use support::crash_store::{CrashStore, Death, Life};
 use support::{
     Event, Store, archived, eager, event, live, memory, put, put_events, read, seed, series,

@@ -31,9 +31,9 @@ use chrono::TimeDelta;
 use driver::long;
 use fault_store::{Call, Fault, Kind, Process, REPLIES, Reply, Schedule};
 use futures::FutureExt;
-use icepack::model::report::{RunReport, Status};
 use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager, Error};
+use icepack_core::model::report::{RunReport, Status};
 use support::{event, put_events};
 use world::{Check, Pass, World};
 

@@ -21,10 +21,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use icepack::clock::ManualClock;
-use icepack::model::report::{RunReport, Status};
 use icepack::run::Selection;
 use icepack::stage::archive::{ObjectArchive, ObjectArchiveOptions};
 use icepack::{CompactionConfig, CompactionManager};
+use icepack_core::model::report::{RunReport, Status};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use support::{

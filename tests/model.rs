@@ -1,7 +1,7 @@
 //! The commit and deletion protocol, searched to the end on small worlds.
 //!
 //! Actions call `plan::commit::apply`, `plan::sweep` and `plan::live` themselves; only the order of
-//! requests, which the stages give, is modelled. Every state is judged by `icepack::invariants`.
+//! requests, which the stages give, is modelled. Every state is judged by `icepack_dst::invariants`.
 //! Then each check is taken out, one at a time, and the search must find what breaks.
 //!
 //! `ICEPACK_MODEL=large cargo test --test model -- --nocapture` searches larger worlds too (20
@@ -29,7 +29,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use checker::{Action, Fault, Model};
-use icepack::plan::commit::Check;
+use icepack_core::plan::commit::Check;
 use state::{Pc, State};
 use stateright::{Checker, HasDiscoveries, Model as _};
 

@@ -22,13 +22,13 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use copy_archive::{Copies, CopyArchive};
 use icepack::clock::{Clock, ManualClock};
-use icepack::model::manifest::{Ledger, Manifest, Receipt};
-use icepack::model::report::{RunReport, Status};
 use icepack::run::Selection;
 use icepack::stage::archive::{
     ArchiveRequest, BatchStream, CopyRequest, ObjectArchive, ObjectArchiveOptions,
 };
 use icepack::{ArchiveTarget, CompactionConfig, CompactionManager, CompactionStrategy, Result};
+use icepack_core::model::manifest::{Ledger, Manifest, Receipt};
+use icepack_core::model::report::{RunReport, Status};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use random::{At, DAY, Event, File, Shape, Step, World, other_zone, world};

@@ -18,10 +18,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
-use icepack::model::names::{self, FileKind, Tenant};
-use icepack::model::report::{Requests, RunReport};
 use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager};
+use icepack_core::model::names::{self, FileKind, Tenant};
+use icepack_core::model::report::{Requests, RunReport};
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -456,12 +456,12 @@ async fn a_large_output_is_uploaded_in_parts() {
 async fn the_first_pass_of_a_store_looks_around_and_marks_it() {
     let mut world = World::new();
     world.arrive(3, 10).await;
-    let marker = Path::from(icepack::model::marker::Role::Store.marker_key());
+    let marker = Path::from(icepack_core::model::marker::Role::Store.marker_key());
     world.store.delete(&marker).await.unwrap();
     let first = world.pass().await;
     assert!(world.keys().await.contains(marker.as_ref()));
     let of = |kind, below: &str| first.log.count(kind, below);
-    let archive = icepack::model::marker::Role::Archive.marker_key();
+    let archive = icepack_core::model::marker::Role::Archive.marker_key();
     assert_eq!(
         (
             of(Kind::Get, marker.as_ref()),

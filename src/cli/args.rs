@@ -9,10 +9,10 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::model::names::Tenant;
-use crate::model::restore::Tier;
-use crate::model::shard::Shard;
 use crate::settings::{self, FlagValue};
+use icepack_core::model::names::Tenant;
+use icepack_core::model::restore::Tier;
+use icepack_core::model::shard::Shard;
 
 use super::{examples, shard};
 

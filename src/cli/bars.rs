@@ -145,7 +145,7 @@ fn style(template: &str) -> ProgressStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::report::TenantReport;
+    use icepack_core::model::report::TenantReport;
 
     #[test]
     fn templates_are_valid() {

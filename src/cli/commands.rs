@@ -4,14 +4,6 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::metrics::{self, deliver::Targets};
-use crate::model::file::Micros;
-use crate::model::inputs::Exclude;
-use crate::model::inspect::{Failure, LiveFile, LiveView};
-use crate::model::marker::Role;
-use crate::model::names::FileId;
-use crate::model::report::{RunReport, SCHEMA_VERSION, Status};
-use crate::model::shard::Shard;
-use crate::plan::live;
 use crate::run::Selection;
 use crate::settings::{Environment, FlagValue, Layers, Settings};
 use crate::stage::archive::{ArchiveTarget, ObjectArchive, s3};
@@ -19,6 +11,14 @@ use crate::stage::credentials::Connection;
 use crate::stage::marker::Root;
 use crate::stage::store::{Location, OpenOptions, OpenStore, open};
 use crate::{CompactionManager, Error, Result};
+use icepack_core::model::file::Micros;
+use icepack_core::model::inputs::Exclude;
+use icepack_core::model::inspect::{Failure, LiveFile, LiveView};
+use icepack_core::model::marker::Role;
+use icepack_core::model::names::FileId;
+use icepack_core::model::report::{RunReport, SCHEMA_VERSION, Status};
+use icepack_core::model::shard::Shard;
+use icepack_core::plan::live;
 use indicatif::{MultiProgress, ProgressBar};
 use serde_json::{Value, json};
 
@@ -496,7 +496,7 @@ mod tests {
     #[test]
     fn ls_has_paths_that_other_tools_open() {
         let view = LiveView {
-            tenant: crate::model::names::Tenant::parse("acme").unwrap(),
+            tenant: icepack_core::model::names::Tenant::parse("acme").unwrap(),
             version: 2,
             files: vec![file(Some(1), Some(2), 0)],
             refused: None,

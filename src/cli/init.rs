@@ -5,13 +5,13 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::model::marker::Role;
-use crate::model::report::SCHEMA_VERSION;
 use crate::settings::propose::{Proposal, propose};
 use crate::stage::marker::Root;
 use crate::stage::sample::sample;
 use crate::stage::store::OpenOptions;
 use crate::{Error, Result};
+use icepack_core::model::marker::Role;
+use icepack_core::model::report::SCHEMA_VERSION;
 use serde_json::json;
 
 use super::args::InitArgs;

@@ -2,10 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::model::file::Micros;
-use crate::model::inputs::Exclude;
-use crate::model::marker::Role;
-use crate::model::names::Tenant;
 use crate::restore::{RestoreRequest, Restorer};
 use crate::run::StopHandle;
 use crate::stage::archive::cold::{ColdStore, PlainCold, S3Cold};
@@ -16,6 +12,10 @@ use crate::stage::piece::upload::{Destination, StoreDestination};
 use crate::stage::retry::RetryPolicy;
 use crate::stage::store::{Location, OpenOptions, OpenStore};
 use crate::{Error, Result};
+use icepack_core::model::file::Micros;
+use icepack_core::model::inputs::Exclude;
+use icepack_core::model::marker::Role;
+use icepack_core::model::names::Tenant;
 
 use super::args::RestoreArgs;
 use super::commands::App;

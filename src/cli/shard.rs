@@ -1,7 +1,7 @@
 //! Which shard this process is: the flag, else what Kubernetes or AWS Batch says of the job.
 
-use crate::model::shard::Shard;
 use crate::{Error, Result};
+use icepack_core::model::shard::Shard;
 
 /// Pairs of variables: the index, from 0, and how many there are.
 const VARIABLES: [(&str, &str, &str); 2] = [

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crate::metrics::{self, deliver::Targets};
 use crate::page::Labels;
-use crate::plan::schedule::{self, Passes};
 use crate::run::Selection;
 use crate::watch::{Face, serve};
 use crate::{CompactionManager, Error, Result};
 use chrono::{DateTime, Utc};
+use icepack_core::plan::schedule::{self, Passes};
 use tokio::net::TcpListener;
 
 use super::args::WatchArgs;
@@ -227,7 +227,11 @@ async fn pass(
     Ok(ended)
 }
 
-async fn work(job: &Job, face: &Face, served: bool) -> Result<crate::model::report::RunReport> {
+async fn work(
+    job: &Job,
+    face: &Face,
+    served: bool,
+) -> Result<icepack_core::model::report::RunReport> {
     if !served && job.targets.is_empty() {
         let report = job.manager.run_pass(&job.selection).await?;
         face.beat();

@@ -11,9 +11,9 @@ mod text;
 
 use std::cmp::Reverse;
 
-use crate::model::inspect::TenantStatus;
-use crate::model::record::{RunRecord, Sums};
-use crate::model::report::Status;
+use icepack_core::model::inspect::TenantStatus;
+use icepack_core::model::record::{RunRecord, Sums};
+use icepack_core::model::report::Status;
 use names::Family;
 use text::Text;
 

@@ -1,11 +1,11 @@
 use chrono::DateTime;
 
 use super::*;
-use crate::model::manifest::Ledger;
-use crate::model::names::{FileId, Tenant};
-use crate::model::report::{RunReport, SCHEMA_VERSION, TenantReport};
-use crate::model::shard::Shard;
-use crate::model::stock::Sizes;
+use icepack_core::model::manifest::Ledger;
+use icepack_core::model::names::{FileId, Tenant};
+use icepack_core::model::report::{RunReport, SCHEMA_VERSION, TenantReport};
+use icepack_core::model::shard::Shard;
+use icepack_core::model::stock::Sizes;
 
 fn tenant(name: &str, raw_age: Option<u64>, quarantined: u64) -> TenantStatus {
     TenantStatus {

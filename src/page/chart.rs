@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 
-use crate::model::stock::{BOUNDS, Sizes};
 use crate::words::{count, minute, size};
+use icepack_core::model::stock::{BOUNDS, Sizes};
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 250.0;

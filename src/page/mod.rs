@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::model::inspect::Overview;
+use icepack_core::model::inspect::Overview;
 use view::View;
 
 /// Where a pass puts it in the store.

@@ -1,15 +1,16 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
-use crate::model::inspect::{Failure, TenantStatus};
-use crate::model::manifest::Ledger;
-use crate::model::names::{FileId, Tenant};
-use crate::model::plan::Inventory;
-use crate::model::record::RunRecord;
-use crate::model::report::{RunReport, SCHEMA_VERSION, Status, TenantReport};
-use crate::model::shard::Shard;
-use crate::model::stock::{Sizes, Stock};
-use crate::{CompactionConfig, plan};
+use crate::CompactionConfig;
+use icepack_core::model::inspect::{Failure, TenantStatus};
+use icepack_core::model::manifest::Ledger;
+use icepack_core::model::names::{FileId, Tenant};
+use icepack_core::model::plan::Inventory;
+use icepack_core::model::record::RunRecord;
+use icepack_core::model::report::{RunReport, SCHEMA_VERSION, Status, TenantReport};
+use icepack_core::model::shard::Shard;
+use icepack_core::model::stock::{Sizes, Stock};
+use icepack_core::plan;
 
 const HOSTILE: [&str; 3] = [
     "<script>alert(1)",

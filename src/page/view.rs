@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::chart::{self, Point, Unit};
-use crate::model::file::Micros;
-use crate::model::inspect::{Failure, Overview, TenantStatus};
-use crate::model::record::RunRecord;
-use crate::model::report::Status;
-use crate::model::shard::Shard;
-use crate::model::stock::{Sizes, Stock};
 use crate::words::{about, count, minute, plural, row_time, size, took};
+use icepack_core::model::file::Micros;
+use icepack_core::model::inspect::{Failure, Overview, TenantStatus};
+use icepack_core::model::record::RunRecord;
+use icepack_core::model::report::Status;
+use icepack_core::model::shard::Shard;
+use icepack_core::model::stock::{Sizes, Stock};
 
 /// Tenants in the table: those that need a look first, then the largest. A page of a hundred
 /// thousand rows is no use to anybody.

@@ -30,7 +30,7 @@ use super::source::Chunks;
 use super::time::{self, ceil_micros, floor_micros};
 use super::write::{CREATED_BY_US, prints};
 use crate::error::Result;
-use crate::model::file::{Fingerprint, RowStats};
+use icepack_core::model::file::{Fingerprint, RowStats};
 
 /// About how many times its bytes an index of pages takes once it is parsed.
 const INDEX_COST: u64 = 8;

@@ -9,9 +9,9 @@ use parquet::file::statistics::Statistics;
 use super::read::{footer_bytes_of, guard, parse_footer};
 use super::schema::canonical;
 use super::time::{self, ceil_micros, floor_micros};
-use crate::model::file::{Extent, Micros};
-use crate::model::sample::ColumnKind;
 use arrow::datatypes::{DataType, TimeUnit};
+use icepack_core::model::file::{Extent, Micros};
+use icepack_core::model::sample::ColumnKind;
 
 /// The rows of each row group and their times, by the statistics of the column `timestamp`, from
 /// the footer at the end of `tail`. Where there are none, rows have no span. The footer may take

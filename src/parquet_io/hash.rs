@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use super::schema::canonical;
 use super::time::per_second;
-use crate::model::file::Fingerprint;
+use icepack_core::model::file::Fingerprint;
 
 /// What kind of value it is: `1` as a number is not `1` as a date.
 #[derive(Clone, Copy)]

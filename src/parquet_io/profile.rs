@@ -7,7 +7,7 @@ use super::read::Input;
 use super::schema::canonical;
 use super::time::{self, ceil_micros, first_not_before, floor_micros, last_not_after};
 use crate::error::Result;
-use crate::model::file::Micros;
+use icepack_core::model::file::Micros;
 
 /// The timestamps of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Metadata, Schema, SchemaRef, TimeUnit};
 
 use super::{leaf, pairs, time};
-use crate::model::schema::{Column, TableSchema};
+use icepack_core::model::schema::{Column, TableSchema};
 
 /// The columns that mean something to the job.
 #[derive(Debug, Clone, PartialEq, Eq)]

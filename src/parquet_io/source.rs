@@ -17,7 +17,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::pages::{Account, Chunk, Refusal, check_inflation, check_sum};
 use crate::error::{Error, Result};
-use crate::model::names::Key;
+use icepack_core::model::names::Key;
 
 /// Which version of which file: what every error about it names.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::schema::canonical;
 use super::source::{Ident, Remote, Source, fetch_tail};
 use super::time::{self, ceil_micros, first_not_before, floor_micros};
 use crate::error::{Error, Result};
-use crate::model::file::{Fingerprint, Micros, RowStats};
+use icepack_core::model::file::{Fingerprint, Micros, RowStats};
 
 /// Bytes that [`scan`] holds ahead of the decoder.
 const WINDOW: u64 = 8 << 20;

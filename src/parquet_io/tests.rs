@@ -15,8 +15,8 @@ use super::read::{Input, TAIL};
 use super::source::{Ident, Source};
 use super::write::{ParquetWriter, WriteOptions};
 use crate::error::Error;
-use crate::model::file::{Fingerprint, Micros};
-use crate::model::policy::Encodings;
+use icepack_core::model::file::{Fingerprint, Micros};
+use icepack_core::model::policy::Encodings;
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![

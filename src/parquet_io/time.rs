@@ -8,7 +8,7 @@ use arrow::datatypes::{
     TimestampNanosecondType, TimestampSecondType,
 };
 
-use crate::model::file::Micros;
+use icepack_core::model::file::Micros;
 
 /// The microsecond that holds `value`, or the nearest that an i64 has.
 pub fn floor_micros(value: i64, unit: TimeUnit) -> Micros {

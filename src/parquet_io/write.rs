@@ -25,10 +25,10 @@ use rayon::iter::{
 use super::append::{Groups, Incoming};
 use super::{leaf, views};
 use crate::error::{Error, Result};
-use crate::model::file::Fingerprint;
-use crate::model::policy::Encodings;
 use columns::{Factory, Slice, leaves};
 use encoding::{Sample, properties};
+use icepack_core::model::file::Fingerprint;
+use icepack_core::model::policy::Encodings;
 use prints::Prints;
 
 /// The form `<name> version <version>` is what other readers parse: they distrust the statistics of

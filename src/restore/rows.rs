@@ -8,10 +8,6 @@ use tokio::runtime::Handle;
 
 use super::Restorer;
 use crate::error::{Error, Result};
-use crate::model::file::{Micros, RowStats};
-use crate::model::manifest::Receipt;
-use crate::model::policy::Encodings;
-use crate::model::restore::Wanted;
 use crate::parquet_io::read::Input;
 use crate::parquet_io::read_stats;
 use crate::parquet_io::stats::{Counter, counter_of, scan};
@@ -19,6 +15,10 @@ use crate::parquet_io::time::{self, first_not_before};
 use crate::stage::piece::upload::Target;
 use crate::stage::piece::{Buffers, PieceSpec, PieceWriter};
 use crate::stage::store::path;
+use icepack_core::model::file::{Micros, RowStats};
+use icepack_core::model::manifest::Receipt;
+use icepack_core::model::policy::Encodings;
+use icepack_core::model::restore::Wanted;
 
 /// One object to be copied.
 pub(super) struct Copying<'a> {

@@ -14,20 +14,8 @@ use tracing::Instrument;
 use super::line::Line;
 use super::{Run, trace};
 use crate::error::{Error, Result, Unread};
-use crate::model::file::{Fingerprint, Micros, SeenInput};
-use crate::model::manifest::{
-    Cause, Edit, Ledger, Manifest, Observed, Quarantined, Receipt, RetireReason, Retired,
-};
-use crate::model::names::{FileId, FileKind, Key, Tenant, classify};
-use crate::model::plan::{Group, GroupKind, PlannedInput};
-use crate::model::policy::Policy;
-use crate::model::report::{LeftAlone, Status, TenantReport};
-use crate::model::same::Sameness;
-use crate::model::stock::Sizes;
 use crate::parquet_io::Columns;
 use crate::parquet_io::source::store_error;
-use crate::plan::compaction::{MIN_PIECE, Period};
-use crate::plan::retention::LeaveRule;
 use crate::progress::Event;
 use crate::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest};
 use crate::stage::counting::Counters;
@@ -36,6 +24,18 @@ use crate::stage::merge::{
     self, BadInput, ExpiredBatch, Flaw, MergeError, MergeOutcome, MergeSpec,
 };
 use crate::stage::store::path;
+use icepack_core::model::file::{Fingerprint, Micros, SeenInput};
+use icepack_core::model::manifest::{
+    Cause, Edit, Ledger, Manifest, Observed, Quarantined, Receipt, RetireReason, Retired,
+};
+use icepack_core::model::names::{FileId, FileKind, Key, Tenant, classify};
+use icepack_core::model::plan::{Group, GroupKind, PlannedInput};
+use icepack_core::model::policy::Policy;
+use icepack_core::model::report::{LeftAlone, Status, TenantReport};
+use icepack_core::model::same::Sameness;
+use icepack_core::model::stock::Sizes;
+use icepack_core::plan::compaction::{MIN_PIECE, Period};
+use icepack_core::plan::retention::LeaveRule;
 
 /// Batches of expired rows on their way to the archive.
 const EXPIRED_IN_FLIGHT: usize = 4;

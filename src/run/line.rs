@@ -11,11 +11,11 @@ use tokio::sync::Mutex;
 
 use super::trace;
 use crate::error::{Error, Result};
-use crate::model::manifest::{Edit, Manifest, Observed};
-use crate::model::names::Tenant;
-use crate::plan::brake::Brake;
 use crate::stage::commit::Committer;
 use crate::stage::discover;
+use icepack_core::model::manifest::{Edit, Manifest, Observed};
+use icepack_core::model::names::Tenant;
+use icepack_core::plan::brake::Brake;
 
 /// The commits of one run to one tenant, one after the other.
 pub(super) struct Line<'a> {

@@ -10,20 +10,20 @@ use tracing::{Instrument, Span};
 
 use super::{Context, Dated, Outcome, Run, Selection, Spread, apart, broke_off, trace};
 use crate::error::{Error, Result};
-use crate::model::estimate::Expiry;
-use crate::model::inputs::Left;
-use crate::model::inspect::TenantStatus;
-use crate::model::manifest::Manifest;
-use crate::model::names::Tenant;
-use crate::model::plan::{Inventory, Plan};
-use crate::model::report::{Status, TenantReport};
-use crate::model::stock::Stock;
-use crate::plan::brake::Brake;
-use crate::plan::flat::{self, Hint, Idle, Range};
-use crate::plan::{compaction, expiry, shard, status, sweep};
 use crate::stage::counting::Counters;
 use crate::stage::discover;
 use crate::stage::flat::{Glimpse, glimpses};
+use icepack_core::model::estimate::Expiry;
+use icepack_core::model::inputs::Left;
+use icepack_core::model::inspect::TenantStatus;
+use icepack_core::model::manifest::Manifest;
+use icepack_core::model::names::Tenant;
+use icepack_core::model::plan::{Inventory, Plan};
+use icepack_core::model::report::{Status, TenantReport};
+use icepack_core::model::stock::Stock;
+use icepack_core::plan::brake::Brake;
+use icepack_core::plan::flat::{self, Hint, Idle, Range};
+use icepack_core::plan::{compaction, expiry, shard, status, sweep};
 
 /// Tenants whose heads and listings are read at once.
 pub(super) const LOOK_AT_ONCE: usize = 16;

@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 
 use crate::error::Error;
-use crate::model::inspect::{Failure, TenantStatus};
-use crate::model::manifest::Ledger;
-use crate::model::names::{FileId, Tenant, TenantError};
-use crate::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, TenantReport};
-use crate::model::stock::Stock;
+use icepack_core::model::inspect::{Failure, TenantStatus};
+use icepack_core::model::manifest::Ledger;
+use icepack_core::model::names::{FileId, Tenant, TenantError};
+use icepack_core::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, TenantReport};
+use icepack_core::model::stock::Stock;
 
 /// How a tenant's part ended.
 pub(crate) struct Outcome {

@@ -7,13 +7,13 @@ use object_store::ObjectStore;
 
 use super::Run;
 use crate::error::{Error, Result};
-use crate::model::names::Tenant;
-use crate::model::publish::Followed;
-#[cfg(feature = "delta")]
-use crate::model::report::Status;
-use crate::model::report::TenantReport;
 #[cfg(feature = "delta")]
 use crate::stage::publish::Publisher;
+use icepack_core::model::names::Tenant;
+use icepack_core::model::publish::Followed;
+#[cfg(feature = "delta")]
+use icepack_core::model::report::Status;
+use icepack_core::model::report::TenantReport;
 
 /// One tenant's table during a pass, where there is one.
 pub(super) struct Publishing<'a> {

@@ -3,12 +3,12 @@
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::error::{Error, Result};
-use crate::model::names::Tenant;
+use icepack_core::model::names::Tenant;
 
 /// Which tenants.
 ///
 /// ```
-/// use icepack::model::names::Tenant;
+/// use icepack_core::model::names::Tenant;
 /// use icepack::run::Selection;
 ///
 /// let some = Selection::parse(vec!["acme".into(), "eu-*".into()])?;

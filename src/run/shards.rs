@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::{Context, Outcome, Run};
 use crate::error::Result;
-use crate::model::names::{Tenant, TenantError};
-use crate::model::plan::Plan;
-use crate::plan::shard;
 use crate::run::Selection;
 use crate::stage::spread;
+use icepack_core::model::names::{Tenant, TenantError};
+use icepack_core::model::plan::Plan;
+use icepack_core::plan::shard;
 
 /// Tenants whose work is spread over all shards.
 pub(super) type Spread = BTreeSet<Tenant>;

@@ -14,18 +14,18 @@ use super::look::Work;
 use super::publish::Publishing;
 use super::{Outcome, Run, failed, trace};
 use crate::error::{Error, Result};
-use crate::model::inspect::TenantStatus;
-use crate::model::manifest::{Edit, Ledger, Manifest, Observed};
-use crate::model::names::{self, Key, Tenant};
-use crate::model::plan::{Group, Inventory};
-use crate::model::policy::Policy;
-use crate::model::report::{Status, TenantReport};
 use crate::progress::Event;
 use crate::stage::commit::Committer;
 use crate::stage::counting::Counters;
 use crate::stage::discover;
 use crate::stage::store::is_same_place;
 use crate::stage::sweep::{SweepReport, Sweeper};
+use icepack_core::model::inspect::TenantStatus;
+use icepack_core::model::manifest::{Edit, Ledger, Manifest, Observed};
+use icepack_core::model::names::{self, Key, Tenant};
+use icepack_core::model::plan::{Group, Inventory};
+use icepack_core::model::policy::Policy;
+use icepack_core::model::report::{Status, TenantReport};
 
 /// Groups of a tenant on their way at once: while one is merged, the next is fetched, and the last
 /// is uploaded.

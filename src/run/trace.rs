@@ -13,12 +13,12 @@ use tracing::{Instrument, Span};
 
 use super::Passed;
 use crate::error::{Error, Result};
-use crate::model::manifest::{Ledger, Manifest, Receipt};
-use crate::model::names::{FileId, Tenant};
-use crate::model::plan::Group;
-use crate::model::report::{Status, TenantReport};
-use crate::model::shard::Shard;
 use crate::stage::merge::{MergeError, MergeOutcome};
+use icepack_core::model::manifest::{Ledger, Manifest, Receipt};
+use icepack_core::model::names::{FileId, Tenant};
+use icepack_core::model::plan::Group;
+use icepack_core::model::report::{Status, TenantReport};
+use icepack_core::model::shard::Shard;
 
 /// The target of the spans that are for traces alone.
 pub const TARGET: &str = "icepack::trace";

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::model::names::Tenant;
-use crate::model::price::CLASSES;
 use crate::{Error, Result};
+use icepack_core::model::names::Tenant;
+use icepack_core::model::price::CLASSES;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, COMPACTION_KEYS, Draft, KEYS, PRICE_KEYS};

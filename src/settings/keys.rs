@@ -9,14 +9,14 @@ use std::time::Duration;
 use url::Url;
 
 use crate::metrics::deliver;
-use crate::model::inputs::Exclude;
-use crate::model::manifest::ChecksumAlgorithm;
-use crate::model::price::{CLASSES, ClassPrice, Prices};
-use crate::model::publish::Layout;
 use crate::stage::archive::s3::Verify;
 use crate::stage::credentials::Connection;
 use crate::stage::retry::RetryPolicy;
 use crate::{CompactionConfig, CompactionOverrides, Encodings, RetentionConfig};
+use icepack_core::model::inputs::Exclude;
+use icepack_core::model::manifest::ChecksumAlgorithm;
+use icepack_core::model::price::{CLASSES, ClassPrice, Prices};
+use icepack_core::model::publish::Layout;
 
 use super::value::{
     Raw, Shown, boolean, count, duration, endpoint, list, natural, one_of, path, percent, price,

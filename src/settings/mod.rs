@@ -18,8 +18,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::metrics::deliver::{Push, Targets};
-use crate::model::publish::Publish;
-use crate::model::shard::Shard;
 use crate::page::Labels;
 use crate::stage::archive::ObjectArchiveOptions;
 use crate::stage::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions};
@@ -27,6 +25,8 @@ use crate::stage::credentials::Connection;
 use crate::stage::retry::RetryPolicy;
 use crate::stage::store::Location;
 use crate::{CompactionConfig, Error, Result, RetentionConfig};
+use icepack_core::model::publish::Publish;
+use icepack_core::model::shard::Shard;
 
 pub use env::Environment;
 use keys::Draft;

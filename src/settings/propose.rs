@@ -5,10 +5,10 @@ use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 
-use crate::model::file::Micros;
-use crate::model::inputs::proposed_glob;
-use crate::model::sample::{ColumnKind, FileSample, Sample};
 use crate::words::{about, count, minute, plural, size};
+use icepack_core::model::file::Micros;
+use icepack_core::model::inputs::proposed_glob;
+use icepack_core::model::sample::{ColumnKind, FileSample, Sample};
 
 /// Names that writers give to the column that identifies a row, the best first.
 const IDS: [&str; 9] = [
@@ -440,10 +440,10 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::inputs::Left;
-    use crate::model::names::Tenant;
-    use crate::model::sample::TenantSample;
     use crate::settings::{Environment, Layers, Settings};
+    use icepack_core::model::inputs::Left;
+    use icepack_core::model::names::Tenant;
+    use icepack_core::model::sample::TenantSample;
 
     fn at(day: u32) -> Micros {
         Micros::from_datetime(

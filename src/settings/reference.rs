@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::keys::{self, Draft, PRICE_KEYS};
-use crate::model::price::CLASSES;
+use icepack_core::model::price::CLASSES;
 
 /// A setting in words: its path, what is written there, and what it means.
 type Entry = (&'static str, &'static str, &'static str);

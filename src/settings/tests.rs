@@ -1,10 +1,10 @@
 //! Settings as a user meets them: three layers, slips, and values that do not fit together.
 
 use super::*;
-use crate::model::manifest::ChecksumAlgorithm;
-#[cfg(feature = "delta")]
-use crate::model::publish::Layout;
 use crate::stage::archive::s3::Verify;
+use icepack_core::model::manifest::ChecksumAlgorithm;
+#[cfg(feature = "delta")]
+use icepack_core::model::publish::Layout;
 use std::time::Duration;
 
 fn layers(file: &str, env: &[(&str, &str)], flags: &[FlagValue]) -> Layers {

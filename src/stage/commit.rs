@@ -11,9 +11,9 @@ use super::retry::Retryable;
 use super::{discover, store::path};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::model::manifest::{Edit, Manifest, Observed, Stamp};
-use crate::model::names::{self, FileId, FileKind, Key, Tenant};
-use crate::plan::commit::{Conflict, apply};
+use icepack_core::model::manifest::{Edit, Manifest, Observed, Stamp};
+use icepack_core::model::names::{self, FileId, FileKind, Key, Tenant};
+use icepack_core::plan::commit::{Conflict, apply};
 
 /// Somebody wins every round, so this bounds a run's patience, not the system's progress.
 const MAX_REBASES: usize = 64;

@@ -16,10 +16,10 @@ use object_store::{
 use super::store::path;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::model::inspect::Health;
-use crate::model::names::{FileId, STATE_DIR};
-use crate::model::same::{Sameness, shown};
 use crate::parquet_io::source::short_body;
+use icepack_core::model::inspect::Health;
+use icepack_core::model::names::{FileId, STATE_DIR};
+use icepack_core::model::same::{Sameness, shown};
 
 /// Contenders for one key.
 const RACERS: usize = 8;

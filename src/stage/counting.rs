@@ -13,7 +13,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
-use crate::model::report::Requests;
+use icepack_core::model::report::Requests;
 
 /// Keys in a page of a listing and in a bulk delete.
 const PAGE: u64 = 1000;

@@ -8,10 +8,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
 use crate::error::{Error, Result};
-use crate::model::manifest::Manifest;
-use crate::model::names::Key;
 use crate::parquet_io::footer;
 use crate::parquet_io::source::fetch_footer;
+use icepack_core::model::manifest::Manifest;
+use icepack_core::model::names::Key;
 
 /// Footers that are read at once.
 const AT_ONCE: usize = 8;

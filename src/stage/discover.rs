@@ -11,14 +11,14 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use super::local;
 use super::store::path;
 use crate::error::{Error, Result};
-use crate::model::file::Listed;
-use crate::model::inputs::{self, Left, Rules, Sorted};
-use crate::model::manifest::{FORMAT, Manifest, Receipt};
-use crate::model::names::{self, Key, STATE_DIR, Tenant, TenantError};
-use crate::model::plan::Inventory;
-use crate::model::same::Sameness;
 use crate::parquet_io::source::short_body;
-use crate::plan::evidence::{self, Evidence};
+use icepack_core::model::file::Listed;
+use icepack_core::model::inputs::{self, Left, Rules, Sorted};
+use icepack_core::model::manifest::{FORMAT, Manifest, Receipt};
+use icepack_core::model::names::{self, Key, STATE_DIR, Tenant, TenantError};
+use icepack_core::model::plan::Inventory;
+use icepack_core::model::same::Sameness;
+use icepack_core::plan::evidence::{self, Evidence};
 
 /// How often a reader starts over because head changed under it.
 const LIVE_TRIES: usize = 20;

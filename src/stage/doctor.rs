@@ -13,9 +13,9 @@ use super::conformance::{Bench, Finding, PROBES, failure};
 use super::store::path;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::model::inspect::{Check, DoctorReport, Health};
-use crate::model::names::{FileId, STATE_DIR};
-use crate::model::report::SCHEMA_VERSION;
+use icepack_core::model::inspect::{Check, DoctorReport, Health};
+use icepack_core::model::names::{FileId, STATE_DIR};
+use icepack_core::model::report::SCHEMA_VERSION;
 
 /// Checks at once. They use keys of their own.
 const AT_ONCE: usize = 4;

@@ -1,5 +1,5 @@
 //! Lists many tenants at once, where a store lists in the order of keys. What it shows is a hint:
-//! [`crate::plan::flat`] says what that means.
+//! [`icepack_core::plan::flat`] says what that means.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -12,8 +12,8 @@ use object_store::{ObjectMeta, ObjectStore};
 use super::discover::listed;
 use super::store::path;
 use crate::error::{Error, Result};
-use crate::model::names::{self, STATE_DIR, Tenant};
-use crate::plan::flat::{Hint, Range, prefix};
+use icepack_core::model::names::{self, STATE_DIR, Tenant};
+use icepack_core::plan::flat::{Hint, Range, prefix};
 
 /// A tenant with more files is looked at: its hint would be memory, and its own listing adds little
 /// to the requests.

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use super::local::link_on_the_way;
 use crate::error::{Error, Result};
-use crate::model::inputs::Rules;
-use crate::model::manifest::Manifest;
-use crate::model::marker::Role;
-use crate::model::names::{self, FileId, FileKind, Tenant};
+use icepack_core::model::inputs::Rules;
+use icepack_core::model::manifest::Manifest;
+use icepack_core::model::marker::Role;
+use icepack_core::model::names::{self, FileId, FileKind, Tenant};
 
 /// The directory of a store, or of an archive.
 #[derive(Debug, Clone)]
@@ -212,9 +212,9 @@ mod tests {
     use ulid::Ulid;
 
     use super::*;
-    use crate::model::file::Micros;
-    use crate::model::inputs::Exclude;
-    use crate::model::manifest::Stamp;
+    use icepack_core::model::file::Micros;
+    use icepack_core::model::inputs::Exclude;
+    use icepack_core::model::manifest::Stamp;
 
     #[test]
     fn only_dead_files_of_ours_are_removed() {

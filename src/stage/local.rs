@@ -26,7 +26,7 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
-use crate::model::inputs::Odd;
+use icepack_core::model::inputs::Odd;
 
 /// Entries that are read from the disk at once.
 const CHUNK: usize = 1024;
@@ -367,7 +367,7 @@ mod tests {
     use object_store::ObjectStoreExt;
 
     use super::*;
-    use crate::model::inputs::shown;
+    use icepack_core::model::inputs::shown;
 
     fn store(root: &FsPath) -> PlainDirectory {
         PlainDirectory::new(LocalFileSystem::new_with_prefix(root).unwrap(), root).unwrap()

@@ -12,10 +12,10 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions}
 use super::store::path;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::model::inputs::Exclude;
-use crate::model::marker::{Marker, Role};
-use crate::model::names::{self, FileId, STATE_DIR};
 use crate::parquet_io::source::short_body;
+use icepack_core::model::inputs::Exclude;
+use icepack_core::model::marker::{Marker, Role};
+use icepack_core::model::names::{self, FileId, STATE_DIR};
 
 /// Keys of an unmarked store that are looked at for archive objects: one page of a listing.
 const SAMPLE: usize = 1_000;

@@ -20,13 +20,13 @@ use bytes::Bytes;
 use object_store::PutPayload;
 
 use crate::error::{Error, Result};
-use crate::model::file::{Micros, RowStats};
-use crate::model::manifest::Checksum;
-use crate::model::names::Key;
-use crate::model::policy::Encodings;
 use crate::parquet_io::append::{Groups, Incoming};
 use crate::parquet_io::stats::Counter;
 use crate::parquet_io::write::{ParquetWriter, WriteOptions};
+use icepack_core::model::file::{Micros, RowStats};
+use icepack_core::model::manifest::Checksum;
+use icepack_core::model::names::Key;
+use icepack_core::model::policy::Encodings;
 use upload::{Multipart, Target};
 
 /// Names hold four digits of a year. Times beyond are named by the nearest that fits; their exact

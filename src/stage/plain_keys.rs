@@ -12,7 +12,7 @@ use object_store::client::{
 use object_store::path::Path;
 use object_store::{ClientOptions, Result};
 
-use crate::model::inputs::Odd;
+use icepack_core::model::inputs::Odd;
 
 /// Makes clients that look at listings.
 #[derive(Debug, Default)]
@@ -165,7 +165,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::inputs::{is_placeholder, shown};
+    use icepack_core::model::inputs::{is_placeholder, shown};
 
     fn page(keys: &[&str], folders: &[&str]) -> String {
         let contents: String = keys

@@ -7,10 +7,10 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 
 use super::store::path;
 use crate::error::{Error, Result};
-use crate::model::names::{FileId, Key, STATE_DIR, format_iso_basic};
-use crate::model::record::RunRecord;
-use crate::model::report::RunReport;
-use crate::model::shard::Shard;
+use icepack_core::model::names::{FileId, Key, STATE_DIR, format_iso_basic};
+use icepack_core::model::record::RunRecord;
+use icepack_core::model::report::RunReport;
+use icepack_core::model::shard::Shard;
 
 /// Records kept.
 const KEEP: usize = 200;

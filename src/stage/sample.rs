@@ -9,13 +9,13 @@ use object_store::ObjectStore;
 use super::discover::{Tenants, listed, tenants};
 use super::store::path;
 use crate::error::{Error, Result};
-use crate::model::file::{Listed, Micros};
-use crate::model::inputs::{Rules, Sorted};
-use crate::model::names::{Tenant, is_output};
-use crate::model::sample::{ColumnKind, FileSample, Sample, TenantSample};
 use crate::parquet_io::footer;
 use crate::parquet_io::read::{TAIL, footer_len};
 use crate::parquet_io::source::{Ident, fetch_tail};
+use icepack_core::model::file::{Listed, Micros};
+use icepack_core::model::inputs::{Rules, Sorted};
+use icepack_core::model::names::{Tenant, is_output};
+use icepack_core::model::sample::{ColumnKind, FileSample, Sample, TenantSample};
 
 /// Tenants that are looked at, spread over their names.
 const TENANTS: usize = 8;

@@ -9,8 +9,8 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 
 use super::store::path;
 use crate::error::{Error, Result};
-use crate::model::names::{Key, STATE_DIR, Tenant};
-use crate::model::plan::Plan;
+use icepack_core::model::names::{Key, STATE_DIR, Tenant};
+use icepack_core::model::plan::Plan;
 
 fn dir() -> Key {
     format!("{STATE_DIR}/_spread")

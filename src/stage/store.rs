@@ -447,7 +447,7 @@ fn open_cloud(scheme: &str, url: &Url) -> Result<Arc<dyn ObjectStore>> {
     }
 }
 
-/// A key as object_store's path. Keys come from listings and from [`crate::model::names`], so that
+/// A key as object_store's path. Keys come from listings and from [`icepack_core::model::names`], so that
 /// a failure means a damaged manifest.
 ///
 /// # Errors

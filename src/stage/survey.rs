@@ -7,11 +7,11 @@ use object_store::ObjectStore;
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
-use crate::model::estimate::Survey;
-use crate::model::file::Extent;
-use crate::model::plan::{Plan, PlannedInput};
 use crate::parquet_io::footer;
 use crate::parquet_io::source::fetch_footer;
+use icepack_core::model::estimate::Survey;
+use icepack_core::model::file::Extent;
+use icepack_core::model::plan::{Plan, PlannedInput};
 
 /// Footers that are read at once, whatever the number of tenants.
 const AT_ONCE: usize = 16;

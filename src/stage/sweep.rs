@@ -1,5 +1,5 @@
 //! Deletes what a committed head says may go, and forgets what is gone. Every decision is
-//! [`crate::plan::sweep`]'s.
+//! [`icepack_core::plan::sweep`]'s.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use super::litter::Directory;
 use super::{discover, store::path};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::model::file::Listed;
-use crate::model::inputs::{Rules, Sorted};
-use crate::model::manifest::{Manifest, Observed, Reread, Retired};
-use crate::model::names::{self, FileId, Key, Tenant};
-use crate::model::policy::Policy;
-use crate::model::publish::Followed;
 use crate::parquet_io::stats::read_content;
-use crate::plan::evidence::Evidence;
-use crate::plan::sweep::Standing;
-use crate::plan::{publish, sweep};
+use icepack_core::model::file::Listed;
+use icepack_core::model::inputs::{Rules, Sorted};
+use icepack_core::model::manifest::{Manifest, Observed, Reread, Retired};
+use icepack_core::model::names::{self, FileId, Key, Tenant};
+use icepack_core::model::policy::Policy;
+use icepack_core::model::publish::Followed;
+use icepack_core::plan::evidence::Evidence;
+use icepack_core::plan::sweep::Standing;
+use icepack_core::plan::{publish, sweep};
 
 /// Keys in a bulk delete.
 const BULK: usize = 1000;

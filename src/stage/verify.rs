@@ -10,18 +10,18 @@ use super::dating;
 use super::discover::{self, Looked};
 use super::store::is_same_place;
 use crate::error::{Error, Result, Unread};
-use crate::invariants::{Difference, is_kept};
-use crate::model::file::{Listed, RowStats, Snapshot};
-use crate::model::inputs::{Left, Rules};
-use crate::model::inspect::{Finding, FindingKind, Severity, VerifyReport};
-use crate::model::manifest::{Manifest, Receipt};
-use crate::model::names::{self, Key, Tenant};
-use crate::model::report::SCHEMA_VERSION;
-use crate::model::same::shown;
 use crate::parquet_io::read_stats;
-use crate::plan::sweep::Standing;
-use crate::plan::{commit, sweep};
 use crate::words::plural;
+use icepack_core::model::file::{Listed, RowStats, Snapshot};
+use icepack_core::model::inputs::{Left, Rules};
+use icepack_core::model::inspect::{Finding, FindingKind, Severity, VerifyReport};
+use icepack_core::model::manifest::{Manifest, Receipt};
+use icepack_core::model::names::{self, Key, Tenant};
+use icepack_core::model::report::SCHEMA_VERSION;
+use icepack_core::model::same::shown;
+use icepack_core::model::same::{Difference, is_kept};
+use icepack_core::plan::sweep::Standing;
+use icepack_core::plan::{commit, sweep};
 
 /// Objects looked at at once.
 const AT_ONCE: usize = 8;

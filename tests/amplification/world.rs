@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
-use icepack::model::file::{Extent, Listed, Micros, RowStats, Snapshot};
-use icepack::model::manifest::{Manifest, Stamp};
-use icepack::model::names::{FileId, Key, Tenant, snapshot_key};
-use icepack::model::plan::{Group, Inventory, PlannedInput, Reason};
-use icepack::model::policy::{CompactionStrategy, Policy};
-use icepack::plan::compaction::{self, MIN_PIECE, Period};
-use icepack::plan::retention::LeaveRule;
+use icepack_core::model::file::{Extent, Listed, Micros, RowStats, Snapshot};
+use icepack_core::model::manifest::{Manifest, Stamp};
+use icepack_core::model::names::{FileId, Key, Tenant, snapshot_key};
+use icepack_core::model::plan::{Group, Inventory, PlannedInput, Reason};
+use icepack_core::model::policy::{CompactionStrategy, Policy};
+use icepack_core::plan::compaction::{self, MIN_PIECE, Period};
+use icepack_core::plan::retention::LeaveRule;
 use ulid::Ulid;
 
 /// Bytes by the hour that their rows are dated, counted from the beginning.

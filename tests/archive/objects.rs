@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use aws_sdk_s3::types::{ChecksumMode, ObjectLockMode};
 use chrono::{TimeDelta, Utc};
-use icepack::model::file::{Micros, Snapshot};
-use icepack::model::manifest::{ChecksumAlgorithm, ChecksumKind, Verified};
-use icepack::model::names::{self, FileId};
-use icepack::model::report::Status;
-use icepack::model::restore::{ColdState, Tier};
 use icepack::parquet_io::read_stats;
 use icepack::stage::archive::cold::{ColdStore, S3Cold};
 use icepack::stage::archive::s3::bucket::Bucket;
 use icepack::stage::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions, Verify};
 use icepack::stage::archive::{ArchiveTarget, CopyRequest};
+use icepack_core::model::file::{Micros, Snapshot};
+use icepack_core::model::manifest::{ChecksumAlgorithm, ChecksumKind, Verified};
+use icepack_core::model::names::{self, FileId};
+use icepack_core::model::report::Status;
+use icepack_core::model::restore::{ColdState, Tier};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 

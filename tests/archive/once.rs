@@ -13,9 +13,6 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use icepack::model::manifest::Receipt;
-use icepack::model::names::Tenant;
-use icepack::model::report::Status;
 use icepack::restore::RestoreRequest;
 use icepack::run::Selection;
 use icepack::stage::archive::cold::PlainCold;
@@ -23,6 +20,9 @@ use icepack::stage::archive::{
     ArchiveRequest, ArchiveTarget, BatchStream, ObjectArchive, ObjectArchiveOptions,
 };
 use icepack::{CompactionConfig, CompactionManager, Error};
+use icepack_core::model::manifest::Receipt;
+use icepack_core::model::names::Tenant;
+use icepack_core::model::report::Status;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -660,7 +660,7 @@ async fn another_name_for_the_archive_makes_no_second_copy() {
     let moved = renamed.run(&everything()).await.unwrap().tenants.remove(0);
     assert_eq!(
         (moved.status, moved.rows),
-        (icepack::model::restore::RestoreStatus::Already, 0)
+        (icepack_core::model::restore::RestoreStatus::Already, 0)
     );
     assert_eq!(live(&back, "restored-acme").await, rows);
 }

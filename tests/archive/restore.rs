@@ -8,9 +8,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use icepack::clock::{Clock, ManualClock};
-use icepack::model::file::Micros;
-use icepack::model::names::Tenant;
-use icepack::model::restore::{ColdState, RestoreStatus, TenantRestore, Tier};
 use icepack::restore::{RestoreRequest, Restorer};
 use icepack::run::{Selection, StopHandle};
 use icepack::stage::archive::cold::{ColdObject, ColdStore, PlainCold};
@@ -18,6 +15,9 @@ use icepack::stage::archive::{ObjectArchive, ObjectArchiveOptions};
 use icepack::stage::piece::upload::StoreDestination;
 use icepack::stage::retry::RetryPolicy;
 use icepack::{CompactionConfig, CompactionManager};
+use icepack_core::model::file::Micros;
+use icepack_core::model::names::Tenant;
+use icepack_core::model::restore::{ColdState, RestoreStatus, TenantRestore, Tier};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
@@ -605,7 +605,7 @@ async fn a_file_that_a_second_process_writes_last_doubles_nothing() {
         .into_iter()
         .rfind(|k| k.starts_with("_icepack/restored-acme/manifest/"))
         .unwrap();
-    let head: icepack::model::manifest::Manifest =
+    let head: icepack_core::model::manifest::Manifest =
         serde_json::from_slice(&get(&back, &newest).await).unwrap();
     assert_eq!((head.retired.len(), head.holds[0].files.len()), (0, 0));
     assert_eq!(live(&back, "restored-acme").await, rows);

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use icepack::model::file::Micros;
-use icepack::model::names::{self, FileId, Tenant};
-#[cfg(feature = "delta")]
-use icepack::model::publish::{Layout, Publish};
 use icepack::{CompactionConfig, CompactionStrategy};
+use icepack_core::model::file::Micros;
+use icepack_core::model::names::{self, FileId, Tenant};
+#[cfg(feature = "delta")]
+use icepack_core::model::publish::{Layout, Publish};
 use ulid::Ulid;
 
 use crate::fault_store::{Fault, Kind, Schedule};

@@ -8,10 +8,10 @@ use arrow::array::{
     UInt64Array,
 };
 use chrono::{TimeDelta, Utc};
-use icepack::model::publish::{Layout, Publish};
-use icepack::model::report::{RunReport, Status, TenantReport};
 use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager};
+use icepack_core::model::publish::{Layout, Publish};
+use icepack_core::model::report::{RunReport, Status, TenantReport};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 

@@ -1,9 +1,9 @@
 //! Runner and store tell different times: nothing expires that only one of them calls old.
 
 use icepack::clock::{Clock, SystemClock};
-use icepack::model::names::{FileId, Tenant};
-use icepack::model::report::TenantReport;
 use icepack::stage::discover;
+use icepack_core::model::names::{FileId, Tenant};
+use icepack_core::model::report::TenantReport;
 use ulid::Ulid;
 
 use super::*;

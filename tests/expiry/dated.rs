@@ -4,11 +4,11 @@
 use arrow::array::{
     ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
 };
-use icepack::model::inspect::PlanReport;
-use icepack::model::manifest::Manifest;
-use icepack::model::names::Tenant;
-use icepack::plan::live;
 use icepack::stage::discover;
+use icepack_core::model::inspect::PlanReport;
+use icepack_core::model::manifest::Manifest;
+use icepack_core::model::names::Tenant;
+use icepack_core::plan::live;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
@@ -323,7 +323,7 @@ async fn a_reader_by_time_is_given_what_may_hold_its_rows() {
     let mut lab = Lab::new(false);
     let all = rows(0, 30, lab.days_ago(60), Utc::now() - TimeDelta::hours(2));
     lab.compacted(&all).await;
-    let since = icepack::model::file::Micros::from_datetime(lab.days_ago(1));
+    let since = icepack_core::model::file::Micros::from_datetime(lab.days_ago(1));
     let found = async |lab: &Lab| {
         let views = lab.manager().live_views(&Selection::all()).await.unwrap();
         views

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use icepack::model::manifest::Manifest;
-use icepack::model::report::{RunReport, Status};
 use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager};
+use icepack_core::model::manifest::Manifest;
+use icepack_core::model::report::{RunReport, Status};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -717,7 +717,7 @@ async fn a_file_that_may_not_be_deleted_keeps_no_other() {
 #[cfg(feature = "delta")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_has_the_other_rows_while_one_file_cannot_be_read() {
-    use icepack::model::publish::{Layout, Publish};
+    use icepack_core::model::publish::{Layout, Publish};
     for fate in [Fate::Grows, Fate::Denied, Fate::Frozen] {
         let (store, _) = seeded().await;
         // Large enough that nothing is merged: the files are published as they are.
@@ -752,13 +752,13 @@ fn what_a_killed_writer_left_in_a_directory_archive_is_removed() {
     let dir = TempDir::new().unwrap();
     let (store, cold) = (dir.path().join("hot"), dir.path().join("cold"));
     neighbours(&store, "acme");
-    let acme = icepack::model::names::Tenant::parse("acme").unwrap();
+    let acme = icepack_core::model::names::Tenant::parse("acme").unwrap();
     let (from, id) = (
-        icepack::model::file::Micros(0),
+        icepack_core::model::file::Micros(0),
         "01J8Z0000000000000000000ZZ".parse().unwrap(),
     );
-    let object = icepack::model::names::archive_key(&acme, from, from, id);
-    let receipt = icepack::model::names::receipt_key(&object);
+    let object = icepack_core::model::names::archive_key(&acme, from, from, id);
+    let receipt = icepack_core::model::names::receipt_key(&object);
     let write = |key: String| {
         let path = cold.join(key);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

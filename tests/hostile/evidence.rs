@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use icepack::model::manifest::Receipt;
 use icepack::run::Selection;
 use icepack::stage::archive::{
     ArchiveRequest, ArchiveTarget, BatchStream, ObjectArchive, ObjectArchiveOptions,
 };
 use icepack::{CompactionConfig, CompactionManager};
+use icepack_core::model::manifest::Receipt;
 use object_store::local::LocalFileSystem;
 
 use super::*;

@@ -1,9 +1,9 @@
 //! The targets of `fuzz/`, over mutations from a seed: the short form that every test run does.
 
-use icepack::model::manifest::Receipt;
-use icepack::model::names::Tenant;
 use icepack::settings::{Layers, Settings};
 use icepack::stage::discover;
+use icepack_core::model::manifest::Receipt;
+use icepack_core::model::names::Tenant;
 
 use super::targets;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use icepack::model::names::FileId;
+use icepack_core::model::names::FileId;
 
 use super::*;
 

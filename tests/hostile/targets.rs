@@ -11,14 +11,14 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field};
 use icepack::clock::ManualClock;
-use icepack::model::manifest::{Manifest, Receipt, Stamp};
-use icepack::model::names::{self, FileId, FileKind, Tenant};
-use icepack::model::report::Status;
-use icepack::model::schema::{Column, TableSchema};
 use icepack::run::Selection;
 use icepack::settings::{Environment, Layers, Settings};
 use icepack::stage::discover;
 use icepack::{CompactionConfig, CompactionManager, CompactionOverrides};
+use icepack_core::model::manifest::{Manifest, Receipt, Stamp};
+use icepack_core::model::names::{self, FileId, FileKind, Tenant};
+use icepack_core::model::report::Status;
+use icepack_core::model::schema::{Column, TableSchema};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};

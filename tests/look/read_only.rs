@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use icepack::model::plan::SkipReason;
 use icepack::page::{self, Labels};
 use icepack::run::Selection;
 use icepack::stage::sample::sample;
+use icepack_core::model::plan::SkipReason;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
@@ -145,7 +145,7 @@ async fn nobody_who_only_looks_writes() {
             .contains("globex")
     );
     assert_eq!(
-        sample(&hot, &icepack::model::inputs::Rules::default())
+        sample(&hot, &icepack_core::model::inputs::Rules::default())
             .await
             .unwrap()
             .tenants

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
-use icepack::model::inspect::{Finding, FindingKind, Severity};
 use icepack::run::Selection;
+use icepack_core::model::inspect::{Finding, FindingKind, Severity};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use serde_json::Value;

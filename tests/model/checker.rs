@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use icepack::invariants::Ingested;
-use icepack::model::manifest::Receipt;
-use icepack::model::names::{FileKind, Key, classify};
-use icepack::plan::commit::Check;
+use icepack_core::model::manifest::Receipt;
+use icepack_core::model::names::{FileKind, Key, classify};
+use icepack_core::plan::commit::Check;
+use icepack_dst::invariants::Ingested;
 use stateright::{Model as StateMachine, Property};
 
 use crate::committer::put;

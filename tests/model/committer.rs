@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use icepack::model::manifest::{Manifest, Observed, Stamp};
-use icepack::model::names::{FileKind, Key, classify};
-use icepack::plan::commit::{Conflict, apply, apply_without};
+use icepack_core::model::manifest::{Manifest, Observed, Stamp};
+use icepack_core::model::names::{FileKind, Key, classify};
+use icepack_core::plan::commit::{Conflict, apply, apply_without};
 
 use crate::checker::{Fault, How, Model};
 use crate::process::{listing, put_rows};

@@ -9,17 +9,17 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use icepack::CompactionConfig;
-use icepack::invariants::{Deletion, Object};
-use icepack::model::file::{Fingerprint, Listed, Micros};
-use icepack::model::hold::Hold;
-use icepack::model::manifest::{Edit, Ledger, Observed, Reread, RetireReason, Retired};
-use icepack::model::names::{FileId, FileKind, Key, classify, manifest_key};
-use icepack::model::plan::Inventory;
-use icepack::model::policy::Policy;
-use icepack::plan::evidence::{self, Evidence};
-use icepack::plan::retention::{Due, cutoff_held, due};
-use icepack::plan::sweep::Standing;
-use icepack::plan::{live, sweep};
+use icepack_core::model::file::{Fingerprint, Listed, Micros};
+use icepack_core::model::hold::Hold;
+use icepack_core::model::manifest::{Edit, Ledger, Observed, Reread, RetireReason, Retired};
+use icepack_core::model::names::{FileId, FileKind, Key, classify, manifest_key};
+use icepack_core::model::plan::Inventory;
+use icepack_core::model::policy::Policy;
+use icepack_core::plan::evidence::{self, Evidence};
+use icepack_core::plan::retention::{Due, cutoff_held, due};
+use icepack_core::plan::sweep::Standing;
+use icepack_core::plan::{live, sweep};
+use icepack_dst::invariants::{Deletion, Object};
 
 use crate::checker::{Fault, How, Model, Phase, Takes};
 use crate::state::*;

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use icepack::invariants::{Ingested, Object};
-use icepack::model::hold::{Hold, Restored};
-use icepack::model::manifest::{Edit, Observed, Receipt};
-use icepack::model::names::{FileId, Key, Tenant};
-use icepack::model::plan::Inventory;
-use icepack::plan::live;
-use icepack::plan::restore::{self as plan, Standing};
+use icepack_core::model::hold::{Hold, Restored};
+use icepack_core::model::manifest::{Edit, Observed, Receipt};
+use icepack_core::model::names::{FileId, Key, Tenant};
+use icepack_core::model::plan::Inventory;
+use icepack_core::plan::live;
+use icepack_core::plan::restore::{self as plan, Standing};
+use icepack_dst::invariants::{Ingested, Object};
 
 use crate::checker::{Fault, Model, Phase};
 use crate::state::*;

@@ -1,4 +1,4 @@
-//! What the checker's states are made of: the world as `icepack::invariants` sees it, and where
+//! What the checker's states are made of: the world as `icepack_dst::invariants` sees it, and where
 //! every process stands.
 
 use std::collections::hash_map::DefaultHasher;
@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use icepack::clock::{Clock, ManualClock};
-use icepack::invariants::{Object, World};
-use icepack::model::file::{Micros, RowStats, Snapshot};
-use icepack::model::hold::Hold;
-use icepack::model::manifest::{Edit, Manifest, Observed, Receipt};
-use icepack::model::names::{FileId, Key, Tenant, archive_key, snapshot_key};
+use icepack_core::model::file::{Micros, RowStats, Snapshot};
+use icepack_core::model::hold::Hold;
+use icepack_core::model::manifest::{Edit, Manifest, Observed, Receipt};
+use icepack_core::model::names::{FileId, Key, Tenant, archive_key, snapshot_key};
+use icepack_dst::invariants::{Object, World};
 use ulid::Ulid;
 
 pub type Row = u8;

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use icepack::invariants::World;
-use icepack::model::manifest::{Manifest, Stamp, Totals};
-use icepack::model::names::FileId;
+use icepack_core::model::manifest::{Manifest, Stamp, Totals};
+use icepack_core::model::names::FileId;
+use icepack_dst::invariants::World;
 
 use crate::checker::{Model, Phase, Takes, ingest};
 use crate::restore::{Request, archived};

@@ -7,8 +7,8 @@ use chrono::Utc;
 use futures::stream::BoxStream;
 use icepack::CompactionManager;
 use icepack::Error;
-use icepack::model::report::Status;
 use icepack::run::Selection;
+use icepack_core::model::report::Status;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,

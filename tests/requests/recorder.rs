@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt, future};
-use icepack::model::report::Requests;
+use icepack_core::model::report::Requests;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{

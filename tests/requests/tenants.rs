@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
-use icepack::model::report::{RunReport, Status, TenantReport};
 use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager};
+use icepack_core::model::report::{RunReport, Status, TenantReport};
 use object_store::memory::InMemory;
 
 use crate::recorder::{Kind, PAGE, Recorder};

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use icepack::model::file::Micros;
-use icepack::model::manifest::{Receipt, Verified};
-use icepack::model::names;
 use icepack::stage::archive::{
     ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest, ObjectArchive,
 };
 use icepack::{Error, Result};
+use icepack_core::model::file::Micros;
+use icepack_core::model::manifest::{Receipt, Verified};
+use icepack_core::model::names;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode, PutOptions};
 

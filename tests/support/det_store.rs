@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use icepack::clock::Clock;
-use icepack::model::names::FileId;
+use icepack_core::model::names::FileId;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{

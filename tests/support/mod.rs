@@ -20,10 +20,10 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
-use icepack::model::marker::{Marker, Role};
-use icepack::model::names::{FileId, Tenant};
 use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager};
+use icepack_core::model::marker::{Marker, Role};
+use icepack_core::model::names::{FileId, Tenant};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use parquet::arrow::ArrowWriter;

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
 use futures::TryStreamExt;
-use icepack::invariants::{Deletion, World};
-use icepack::model::manifest::{Manifest, Receipt};
-use icepack::model::marker::Role;
-use icepack::model::names::{self, FileKind, Tenant};
+use icepack_core::model::manifest::{Manifest, Receipt};
+use icepack_core::model::marker::Role;
+use icepack_core::model::names::{self, FileKind, Tenant};
+use icepack_dst::invariants::{Deletion, World};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 

@@ -3,11 +3,11 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::model::file::Micros;
 use crate::{Error, Result};
 use arrow::array::{ArrayRef, RecordBatch, StringBuilder, TimestampMicrosecondArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use fastrand::Rng;
+use icepack_core::model::file::Micros;
 
 /// With how many in a hundred events are of each kind.
 const KINDS: [(&str, u32); 10] = [

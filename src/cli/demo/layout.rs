@@ -1,9 +1,9 @@
 //! Which files a demo consists of: pure.
 
-use crate::model::file::Micros;
-use crate::model::names::Tenant;
 use crate::{Error, Result};
 use chrono::{DateTime, TimeDelta, Utc};
+use icepack_core::model::file::Micros;
+use icepack_core::model::names::Tenant;
 
 use super::super::args::DemoArgs;
 
@@ -57,7 +57,7 @@ pub fn tenants(args: &DemoArgs) -> Result<Vec<TenantSpec>> {
 /// are worth compacting.
 fn usual(args: &DemoArgs) -> Result<Vec<TenantSpec>> {
     let (files, rows) = (args.files, args.rows);
-    let spec = |name: &str, files: u32, rows: u32, days| {
+    let spec = |name: &str, files: u32, rows: u32, days| -> Result<TenantSpec> {
         Ok(TenantSpec {
             tenant: parse(name)?,
             files,

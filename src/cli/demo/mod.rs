@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::model::report::SCHEMA_VERSION;
 use crate::stage::store::{OpenStore, path};
 use crate::{Error, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
+use icepack_core::model::report::SCHEMA_VERSION;
 use indicatif::ProgressBar;
 use object_store::path::Path;
 use object_store::{ObjectStore, PutMode, PutOptions};
@@ -261,5 +261,5 @@ mod tests {
         assert_eq!(encode(&file).unwrap(), encode(&file).unwrap());
     }
 
-    use crate::model::file::Micros;
+    use icepack_core::model::file::Micros;
 }

@@ -1,6 +1,6 @@
 //! Every setting and where it came from.
 
-use crate::model::report::SCHEMA_VERSION;
+use icepack_core::model::report::SCHEMA_VERSION;
 use serde_json::{Value, json};
 
 use super::super::output::Style;

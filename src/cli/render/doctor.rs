@@ -1,6 +1,6 @@
 //! What `doctor` found.
 
-use crate::model::inspect::{Check, DoctorReport, Health};
+use icepack_core::model::inspect::{Check, DoctorReport, Health};
 
 use super::super::output::Style;
 use super::table::{Cell, Grid, Tone};
@@ -88,7 +88,7 @@ pub fn verdict(report: &DoctorReport) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::report::SCHEMA_VERSION;
+    use icepack_core::model::report::SCHEMA_VERSION;
 
     fn report(healths: &[Health]) -> DoctorReport {
         let check = |health: &Health| Check {

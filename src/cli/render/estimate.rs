@@ -1,9 +1,9 @@
 //! What a plan would expire and what it costs, in a few labelled lines.
 
-use crate::model::estimate::{Amount, Cost, Estimate, Expiry, Objects};
-use crate::model::plan::Plan;
-use crate::model::price::Prices;
-use crate::model::report::Requests;
+use icepack_core::model::estimate::{Amount, Cost, Estimate, Expiry, Objects};
+use icepack_core::model::plan::Plan;
+use icepack_core::model::price::Prices;
+use icepack_core::model::report::Requests;
 
 use super::super::output::Style;
 use super::plan::Totals;

@@ -5,9 +5,9 @@ mod totals;
 
 use std::collections::BTreeMap;
 
-use crate::model::inspect::PlanReport;
-use crate::model::plan::{Group, GroupKind, Plan, SkipReason};
 use crate::run::Selection;
+use icepack_core::model::inspect::PlanReport;
+use icepack_core::model::plan::{Group, GroupKind, Plan, SkipReason};
 
 use super::super::output::Style;
 use super::estimate;
@@ -220,18 +220,18 @@ fn files(plan: &Plan, style: Style) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::report::SCHEMA_VERSION;
+    use icepack_core::model::report::SCHEMA_VERSION;
 
     use super::*;
     use crate::CompactionConfig;
-    use crate::model::estimate::Expiry;
-    use crate::model::file::Micros;
-    use crate::model::names::Tenant;
-    use crate::model::plan::{PlannedInput, Reason, Skipped};
-    use crate::model::policy::{ArchivePolicy, Policy};
-    use crate::model::price::Prices;
-    use crate::plan::money::{self, Pricing};
     use chrono::DateTime;
+    use icepack_core::model::estimate::Expiry;
+    use icepack_core::model::file::Micros;
+    use icepack_core::model::names::Tenant;
+    use icepack_core::model::plan::{PlannedInput, Reason, Skipped};
+    use icepack_core::model::policy::{ArchivePolicy, Policy};
+    use icepack_core::model::price::Prices;
+    use icepack_core::plan::money::{self, Pricing};
     use serde_json::json;
 
     fn input(key: &str, size: u64) -> PlannedInput {

@@ -1,7 +1,7 @@
 //! What a restore would do, or did.
 
-use crate::model::estimate::Amount;
-use crate::model::restore::{
+use icepack_core::model::estimate::Amount;
+use icepack_core::model::restore::{
     ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore,
 };
 
@@ -206,9 +206,9 @@ pub fn verdict(report: &RestoreReport) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::file::Micros;
-    use crate::model::names::Tenant;
-    use crate::model::restore::Tier;
+    use icepack_core::model::file::Micros;
+    use icepack_core::model::names::Tenant;
+    use icepack_core::model::restore::Tier;
 
     fn object(state: ColdState, cost: Option<f64>) -> RestoreObject {
         let thaw_minutes = matches!(state, ColdState::Frozen).then_some((720, 2_880));

@@ -1,6 +1,6 @@
 //! What a pass did.
 
-use crate::model::report::{Requests, RunReport, Status, TenantReport};
+use icepack_core::model::report::{Requests, RunReport, Status, TenantReport};
 
 use super::super::output::{Style, one_line};
 use super::table::{Cell, Grid, Tone};
@@ -315,10 +315,10 @@ pub fn verdict(report: &RunReport, detail: bool) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::manifest::Ledger;
-    use crate::model::names::FileId;
-    use crate::model::report::{LeftAlone, SCHEMA_VERSION};
     use chrono::DateTime;
+    use icepack_core::model::manifest::Ledger;
+    use icepack_core::model::names::FileId;
+    use icepack_core::model::report::{LeftAlone, SCHEMA_VERSION};
 
     fn tenant(name: &str, status: Status) -> TenantReport {
         TenantReport {

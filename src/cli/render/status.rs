@@ -1,7 +1,7 @@
 //! How the store stands.
 
-use crate::model::inputs::Left;
-use crate::model::inspect::{LastRun, StatusReport, TenantStatus};
+use icepack_core::model::inputs::Left;
+use icepack_core::model::inspect::{LastRun, StatusReport, TenantStatus};
 
 use super::super::output::{Style, one_line};
 use super::run::status_word;
@@ -161,10 +161,10 @@ fn advice(report: &StatusReport) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::file::Micros;
-    use crate::model::names::Tenant;
-    use crate::model::report::{SCHEMA_VERSION, Status};
-    use crate::model::stock::Sizes;
+    use icepack_core::model::file::Micros;
+    use icepack_core::model::names::Tenant;
+    use icepack_core::model::report::{SCHEMA_VERSION, Status};
+    use icepack_core::model::stock::Sizes;
 
     fn tenant(name: &str) -> TenantStatus {
         TenantStatus {

@@ -1,6 +1,6 @@
 //! What `verify` found.
 
-use crate::model::inspect::{Finding, Severity, VerifyReport};
+use icepack_core::model::inspect::{Finding, Severity, VerifyReport};
 
 use super::super::output::{Style, one_line};
 use super::table::{Cell, Grid, Tone};
@@ -122,8 +122,8 @@ pub fn verdict(report: &VerifyReport) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::inspect::FindingKind;
-    use crate::model::report::SCHEMA_VERSION;
+    use icepack_core::model::inspect::FindingKind;
+    use icepack_core::model::report::SCHEMA_VERSION;
 
     fn report(severities: &[Severity]) -> VerifyReport {
         let finding = |severity: &Severity| Finding {

@@ -12,7 +12,7 @@ use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{CREATED_BY, SAMPLE_ROWS, WriteOptions};
-use crate::model::policy::Encodings;
+use icepack_core::model::policy::Encodings;
 
 /// Events are ids, digests and text that is made from templates. Level 1 finds as much in them as
 /// level 3 does (measured: 2 % more, since the faster search does not stop at short matches in

@@ -4,7 +4,7 @@
 
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 
-use crate::model::file::Fingerprint;
+use icepack_core::model::file::Fingerprint;
 
 /// `icepack.row_groups`: 32 hex digits a row group, with spaces between.
 pub const KEY: &str = "icepack.row_groups";

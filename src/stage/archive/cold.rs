@@ -11,12 +11,12 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::s3::bucket::{Bucket, Thaw};
 use crate::error::{Error, Result};
-use crate::model::manifest::Receipt;
-use crate::model::names::{Key, Tenant, receipt_key};
-use crate::model::restore::{ColdState, Tier};
 use crate::stage::counting::Counters;
 use crate::stage::discover;
 use crate::stage::store::path;
+use icepack_core::model::manifest::Receipt;
+use icepack_core::model::names::{Key, Tenant, receipt_key};
+use icepack_core::model::restore::{ColdState, Tier};
 
 /// Receipts read at once.
 const AT_ONCE: usize = 16;

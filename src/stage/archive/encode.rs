@@ -6,12 +6,12 @@ use tokio::sync::mpsc;
 
 use super::{ArchiveRequest, BatchStream, failed};
 use crate::error::{Error, Result};
-use crate::model::names;
-use crate::model::policy::Encodings;
-use crate::model::schema::TableSchema;
 use crate::parquet_io::schema::described;
 use crate::stage::piece::upload::Target;
 use crate::stage::piece::{Buffers, Piece, PieceSpec, PieceWriter};
+use icepack_core::model::names;
+use icepack_core::model::policy::Encodings;
+use icepack_core::model::schema::TableSchema;
 
 enum Step {
     Rows(RecordBatch),

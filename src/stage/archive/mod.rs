@@ -19,11 +19,11 @@ use object_store::ObjectStore;
 use super::counting::Counters;
 use super::piece::Piece;
 use crate::error::{Error, Result};
-use crate::model::file::{Micros, RowStats, Snapshot};
-use crate::model::manifest::Receipt;
-use crate::model::names::{FileId, Key, Tenant, archive_key};
-use crate::model::schema::TableSchema;
 use crate::parquet_io::read_stats;
+use icepack_core::model::file::{Micros, RowStats, Snapshot};
+use icepack_core::model::manifest::Receipt;
+use icepack_core::model::names::{FileId, Key, Tenant, archive_key};
+use icepack_core::model::schema::TableSchema;
 
 /// Expired rows on their way, in time order. An `Err` means that the merge failed: the target must
 /// drop what it has and return an error.

@@ -13,11 +13,11 @@ use super::{
     same_receipt,
 };
 use crate::error::{Error, Result};
-use crate::model::manifest::{Receipt, Verified};
 use crate::stage::counting::{Counters, CountingStore};
 use crate::stage::piece::Piece;
 use crate::stage::piece::upload::{StoreDestination, Target};
 use crate::stage::retry::{RetryPolicy, retry};
+use icepack_core::model::manifest::{Receipt, Verified};
 
 /// How an [`ObjectArchive`] writes.
 #[derive(Debug, Clone, Default)]
@@ -178,10 +178,10 @@ mod tests {
     use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
     use futures::{StreamExt, stream};
 
-    use crate::model::file::{Micros, RowStats};
-    use crate::model::names::{FileId, Tenant};
     use crate::parquet_io::read_stats;
     use crate::stage::piece::faulty::{Fault, Faulty, Op};
+    use icepack_core::model::file::{Micros, RowStats};
+    use icepack_core::model::names::{FileId, Tenant};
 
     fn rows(from: i64, count: i64) -> RecordBatch {
         let time = DataType::Timestamp(TimeUnit::Microsecond, None);

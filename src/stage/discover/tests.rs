@@ -13,8 +13,8 @@ use object_store::{
 use ulid::Ulid;
 
 use super::*;
-use crate::model::manifest::Stamp;
-use crate::model::names::FileId;
+use icepack_core::model::manifest::Stamp;
+use icepack_core::model::names::FileId;
 
 /// Before the first read of a manifest: others commit version 3, prune version 2, and a run that
 /// slept puts its own version 2.

@@ -10,8 +10,8 @@ use object_store::{
 };
 
 use super::*;
-use crate::plan::flat::ranges;
 use crate::stage::counting::CountingStore;
+use icepack_core::plan::flat::ranges;
 
 fn tenant(name: &str) -> Tenant {
     Tenant::parse(name).unwrap()

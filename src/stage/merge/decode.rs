@@ -10,11 +10,11 @@ use super::job::Job;
 use super::open::Opened;
 use super::run::Chunk;
 use crate::error::{Error, Result};
-use crate::model::file::Fingerprint;
 use crate::parquet_io::hash;
 use crate::parquet_io::leaf::check_decimals;
 use crate::parquet_io::read::Reader;
 use crate::parquet_io::schema::{Misfit, adapt};
+use icepack_core::model::file::Fingerprint;
 
 /// Rows of the job's schema, and what they add to the books.
 pub(super) struct Decoded {

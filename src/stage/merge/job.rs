@@ -13,13 +13,13 @@ use tokio::runtime::Handle;
 use super::open::{Opened, OpenedAll};
 use super::{BadInput, Flaw, MergeError, MergeSpec, open};
 use crate::error::{Error, Result};
-use crate::model::file::Fingerprint;
-use crate::model::manifest::Contradiction;
 use crate::parquet_io::read::BATCH_BYTES;
 use crate::parquet_io::schema::{self, Misfit};
 use crate::parquet_io::source::Ident;
 use crate::parquet_io::{time, views};
 use crate::stage::piece::Buffers;
+use icepack_core::model::file::Fingerprint;
+use icepack_core::model::manifest::Contradiction;
 
 /// How the budget is shared out, in bytes.
 #[derive(Debug, Clone, Copy)]

@@ -37,16 +37,16 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::error::{Error, Result, Unread};
-use crate::model::file::{Fingerprint, Micros, SeenInput, Snapshot};
-use crate::model::manifest::Contradiction;
-use crate::model::names::{FileId, Key, Tenant};
-use crate::model::plan::PlannedInput;
-use crate::model::policy::Encodings;
-use crate::model::schema::TableSchema;
 use crate::parquet_io::Columns;
 use crate::parquet_io::schema::described;
-use crate::plan::compaction::Period;
-use crate::plan::retention::LeaveRule;
+use icepack_core::model::file::{Fingerprint, Micros, SeenInput, Snapshot};
+use icepack_core::model::manifest::Contradiction;
+use icepack_core::model::names::{FileId, Key, Tenant};
+use icepack_core::model::plan::PlannedInput;
+use icepack_core::model::policy::Encodings;
+use icepack_core::model::schema::TableSchema;
+use icepack_core::plan::compaction::Period;
+use icepack_core::plan::retention::LeaveRule;
 use job::{Job, Shares, Stop};
 use output::{Output, OutputSpec, Written};
 

@@ -20,10 +20,6 @@ use super::job::{Shares, Stop, temp_dir};
 use super::spill;
 use super::{BadInput, Flaw, MergeError, MergeSpec};
 use crate::error::{Error, Result, Unread};
-use crate::model::file::{Extent, Micros, SeenInput};
-use crate::model::manifest::Contradiction;
-use crate::model::plan::PlannedInput;
-use crate::model::same::Sameness;
 use crate::parquet_io::profile::Profile;
 use crate::parquet_io::read::{Closed, Input, TAIL, footer_len, read_tail};
 use crate::parquet_io::schema::{self, UnionSchema};
@@ -31,6 +27,10 @@ use crate::parquet_io::source::{
     Disk, Ident, Remote, Source, Tail, fetch_end, short_body, store_error,
 };
 use crate::stage::store;
+use icepack_core::model::file::{Extent, Micros, SeenInput};
+use icepack_core::model::manifest::Contradiction;
+use icepack_core::model::plan::PlannedInput;
+use icepack_core::model::same::Sameness;
 
 /// An input that has been seen and can be read.
 pub(super) struct Opened {

@@ -16,19 +16,19 @@ use super::dedup::Dedup;
 use super::job::{Shares, Stop};
 use super::whole::Whole;
 use crate::error::{Error, Result};
-use crate::model::file::{Fingerprint, Micros, Snapshot};
-use crate::model::names::{self, FileId, Tenant};
-use crate::model::policy::Encodings;
-use crate::model::schema::SchemaId;
 use crate::parquet_io::Columns;
 use crate::parquet_io::hash;
 use crate::parquet_io::schema::described;
 use crate::parquet_io::time::{self, first_not_before, floor_micros, last_not_after};
 use crate::parquet_io::views;
 use crate::parquet_io::write::sliced_bytes;
-use crate::plan::compaction::Period;
 use crate::stage::piece::upload::Target;
 use crate::stage::piece::{PieceSpec, PieceWriter};
+use icepack_core::model::file::{Fingerprint, Micros, Snapshot};
+use icepack_core::model::names::{self, FileId, Tenant};
+use icepack_core::model::policy::Encodings;
+use icepack_core::model::schema::SchemaId;
+use icepack_core::plan::compaction::Period;
 
 /// Batches between the merge and the encoder.
 const QUEUE: usize = 2;

@@ -8,8 +8,8 @@ use super::open::Opened;
 use super::run::{From, Piece, Run};
 use super::whole::Rules;
 use crate::error::Result;
-use crate::model::file::RowStats;
 use crate::parquet_io::time::{first_not_before, last_not_after};
+use icepack_core::model::file::RowStats;
 
 /// Cuts what is worth it. Runs come in time order.
 pub(super) fn cut(job: &Job, rules: &Rules, mut runs: Vec<Run>) -> Result<Vec<Run>> {

@@ -14,9 +14,9 @@ use super::job::Job;
 use super::open::Opened;
 use super::{scratch, spill};
 use crate::error::{Error, Result};
-use crate::model::file::{Fingerprint, Micros, RowStats};
 use crate::parquet_io::time::{self, first_not_before, last_not_after, refine};
 use crate::parquet_io::write::sliced_bytes;
+use icepack_core::model::file::{Fingerprint, Micros, RowStats};
 
 /// A run's place among rows of equal time: its input's, then the part's within the input.
 pub(super) type Rank = (usize, usize);

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::model::file::RowStats;
 use crate::stage::piece::faulty::{Fault, Faulty, Op};
+use icepack_core::model::file::RowStats;
 use support::*;
 
 fn bad(result: Result<MergeOutcome, MergeError>) -> Vec<(String, String)> {

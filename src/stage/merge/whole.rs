@@ -21,11 +21,11 @@ use super::output::{Steps, next_period};
 use super::pieces::overlapped;
 use super::run::{From, Piece, Run};
 use crate::error::{Error, Result};
-use crate::model::file::{Fingerprint, Micros, RowStats};
-use crate::model::policy::Encodings;
 use crate::parquet_io::append::{Copyable, Groups, Incoming, Windows};
 use crate::parquet_io::time::{ceil_micros, floor_micros};
-use crate::plan::compaction::Period;
+use icepack_core::model::file::{Fingerprint, Micros, RowStats};
+use icepack_core::model::policy::Encodings;
+use icepack_core::plan::compaction::Period;
 
 /// Bytes that are fetched at once.
 const WINDOW: (u64, u64) = (64 << 10, 16 << 20);

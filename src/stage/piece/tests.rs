@@ -71,7 +71,7 @@ fn spec(store: Arc<dyn ObjectStore>, retry: RetryPolicy, buffers: Buffers) -> Pi
         name: Box::new(|from, to| format!("t/{}-{}.parquet", from.0, to.0)),
         to_bound: Micros(1_800_000_000_000_000),
         buffers,
-        encodings: crate::model::policy::Encodings::Plain,
+        encodings: icepack_core::model::policy::Encodings::Plain,
         metadata: Vec::new(),
     }
 }

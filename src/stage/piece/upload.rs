@@ -18,10 +18,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::Instrument;
 
 use crate::error::{Error, Result};
-use crate::model::manifest::Checksum;
-use crate::model::same::plain;
 use crate::stage::retry::{RetryPolicy, retry};
 use crate::stage::store;
+use icepack_core::model::manifest::Checksum;
+use icepack_core::model::same::plain;
 
 /// Somewhere that objects go: each is created under a name that did not exist, and is durable, or
 /// an error says that it may not be.

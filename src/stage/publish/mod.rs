@@ -1,4 +1,4 @@
-//! Delta tables that follow the manifests. Every decision is [`crate::plan::publish`]'s.
+//! Delta tables that follow the manifests. Every decision is [`icepack_core::plan::publish`]'s.
 //!
 //! A version of a table is made in memory (`table`) and put by us (`log`). It rests on what was
 //! read in this order: the table, then head, then the listing. So if nobody wrote a version in
@@ -18,16 +18,16 @@ use object_store::ObjectStore;
 
 use super::discover;
 use crate::error::{Error, Result, Unread};
-use crate::model::inputs::Rules as InputRules;
-use crate::model::manifest::Manifest;
-use crate::model::names::{Key, Tenant};
-use crate::model::publish::{
-    Followed, Layout, Place, Publish, PublishReport, Published, TENANT_COLUMN,
-};
 use crate::parquet_io::source::fetch_footer;
 use crate::parquet_io::summary::summarise;
-use crate::plan::publish::{self as plan, Step, Wanted};
 use columns::{Fit, Newcomer, Rules};
+use icepack_core::model::inputs::Rules as InputRules;
+use icepack_core::model::manifest::Manifest;
+use icepack_core::model::names::{Key, Tenant};
+use icepack_core::model::publish::{
+    Followed, Layout, Place, Publish, PublishReport, Published, TENANT_COLUMN,
+};
+use icepack_core::plan::publish::{self as plan, Step, Wanted};
 use log::Put;
 use table::{Addition, Change, Table};
 

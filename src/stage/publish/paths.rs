@@ -2,7 +2,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::model::names::Key;
+use icepack_core::model::names::Key;
 
 /// The hint that says where the last checkpoint is.
 pub const LAST_CHECKPOINT: &str = "_last_checkpoint";

@@ -5,7 +5,7 @@ use object_store::memory::InMemory;
 use ulid::Ulid;
 
 use super::*;
-use crate::model::report::{SCHEMA_VERSION, Status, TenantReport};
+use icepack_core::model::report::{SCHEMA_VERSION, Status, TenantReport};
 
 fn at(n: usize) -> DateTime<Utc> {
     DateTime::from_timestamp(1_777_000_000, 0).unwrap()

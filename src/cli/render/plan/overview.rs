@@ -1,8 +1,8 @@
 //! Every tenant of a plan in a line.
 
-use crate::model::estimate::Amount;
-use crate::model::inspect::PlanReport;
-use crate::model::plan::Plan;
+use icepack_core::model::estimate::Amount;
+use icepack_core::model::inspect::PlanReport;
+use icepack_core::model::plan::Plan;
 
 use super::super::table::{Cell, Grid, Tone};
 use super::super::text::{count, size};

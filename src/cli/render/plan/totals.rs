@@ -1,10 +1,10 @@
 //! Sums over plans, for people and for programs.
 
-use crate::model::estimate::Cost;
-use crate::model::inspect::PlanReport;
-use crate::model::names::{FileKind, classify};
-use crate::model::plan::{Plan, SkipReason};
-use crate::model::report::Requests;
+use icepack_core::model::estimate::Cost;
+use icepack_core::model::inspect::PlanReport;
+use icepack_core::model::names::{FileKind, classify};
+use icepack_core::model::plan::{Plan, SkipReason};
+use icepack_core::model::report::Requests;
 use serde::Serialize;
 
 /// The document of `plan --json`.

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::error::{Kind, S3Error};
-use crate::model::manifest::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::stage::counting::{Counters, Kind as Request};
 use crate::stage::retry::{RetryPolicy, retry};
+use icepack_core::model::manifest::{Checksum, ChecksumAlgorithm, ChecksumKind};
 
 /// A bucket, below a prefix.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
 use sha2::{Digest, Sha256};
 
-use crate::model::manifest::{Checksum, ChecksumAlgorithm, ChecksumKind};
+use icepack_core::model::manifest::{Checksum, ChecksumAlgorithm, ChecksumKind};
 
 const CRC: CrcAlgorithm = CrcAlgorithm::Crc64Nvme;
 

@@ -12,11 +12,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::bucket::{Bucket, Stored};
 use super::error::{Kind, S3Error};
 use super::upload::{Encryption, S3Destination, Upload, sdk, with_attributes};
-use crate::model::file::Snapshot;
-use crate::model::manifest::{Checksum, ChecksumAlgorithm, ChecksumKind, Verified};
-use crate::model::same::{Sameness, plain, shown};
 use crate::stage::counting::Kind as Request;
 use crate::stage::retry::retry;
+use icepack_core::model::file::Snapshot;
+use icepack_core::model::manifest::{Checksum, ChecksumAlgorithm, ChecksumKind, Verified};
+use icepack_core::model::same::{Sameness, plain, shown};
 
 /// Bytes that S3 copies in one request.
 pub const SINGLE: u64 = 5 << 30;

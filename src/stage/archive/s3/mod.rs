@@ -31,15 +31,15 @@ use super::{
     receipt_json, same_receipt,
 };
 use crate::error::{Error, Result};
-use crate::model::file::{Micros, RowStats};
-use crate::model::manifest::{
-    Checksum, ChecksumAlgorithm, RECEIPT_FORMAT, Receipt, Verified, WRITER,
-};
-use crate::model::names::{self, FileId, Tenant, format_iso_basic};
 use crate::stage::counting::{Counters, CountingStore};
 use crate::stage::piece::Piece;
 use crate::stage::piece::upload::Target;
 use crate::stage::retry::RetryPolicy;
+use icepack_core::model::file::{Micros, RowStats};
+use icepack_core::model::manifest::{
+    Checksum, ChecksumAlgorithm, RECEIPT_FORMAT, Receipt, Verified, WRITER,
+};
+use icepack_core::model::names::{self, FileId, Tenant, format_iso_basic};
 
 /// What proves that the archive holds what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -19,10 +19,10 @@ use super::bucket::{Bucket, Stored};
 use super::checksum::{self, Part, Whole};
 use super::error::{Kind, S3Error};
 use crate::error::{Error, Result};
-use crate::model::manifest::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::stage::counting::{Counters, Kind as Request};
 use crate::stage::piece::upload::{Destination, Done, Parts};
 use crate::stage::retry::retry;
+use icepack_core::model::manifest::{Checksum, ChecksumAlgorithm, ChecksumKind};
 
 /// How the server encrypts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

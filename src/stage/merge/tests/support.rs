@@ -14,16 +14,16 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use tokio::sync::mpsc;
 
-use crate::model::file::{Micros, Snapshot};
-use crate::model::names::{FileId, Tenant};
-use crate::model::plan::PlannedInput;
 use crate::parquet_io::Columns;
 use crate::parquet_io::read::Input;
 use crate::parquet_io::source::{Ident, Source};
 use crate::parquet_io::time::floor_micros;
-use crate::plan::compaction::Period;
 use crate::stage::merge::*;
 use crate::stage::piece::faulty::Faulty;
+use icepack_core::model::file::{Micros, Snapshot};
+use icepack_core::model::names::{FileId, Tenant};
+use icepack_core::model::plan::PlannedInput;
+use icepack_core::plan::compaction::Period;
 
 /// 2023-11-14T22:13:20Z
 pub const T0: i64 = 1_700_000_000;
@@ -149,7 +149,7 @@ impl World {
             cutoff: None,
             leave: None,
             target_file_size: 128 << 20,
-            encodings: crate::model::policy::Encodings::Plain,
+            encodings: icepack_core::model::policy::Encodings::Plain,
             cut: Period::Month,
             min_piece: u64::MAX,
             budget: 64 << 20,
@@ -273,8 +273,8 @@ impl World {
                 s.stats
             );
             assert_eq!(
-                crate::model::names::classify(&self.spec.tenant, &s.key),
-                crate::model::names::FileKind::Snapshot(s.id)
+                icepack_core::model::names::classify(&self.spec.tenant, &s.key),
+                icepack_core::model::names::FileKind::Snapshot(s.id)
             );
             let bytes = self.bytes(&s.key).await;
             let meta = parquet::file::metadata::ParquetMetaDataReader::new()

@@ -9,9 +9,9 @@ use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
 use super::*;
-use crate::model::file::Snapshot;
-use crate::model::names::FileId;
-use crate::model::policy::Encodings;
+use icepack_core::model::file::Snapshot;
+use icepack_core::model::names::FileId;
+use icepack_core::model::policy::Encodings;
 
 /// Row groups of 1 MiB, and requests of 256 KiB.
 const BUDGET: u64 = 4 << 20;

@@ -32,7 +32,6 @@ pub enum Input {
 /// Why an entry is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Ignored {
     /// A segment below the tenant starts with `_` or `.`: every engine leaves it out, and jobs keep
     /// there what is not committed.
@@ -57,7 +56,6 @@ pub enum Ignored {
 /// What somebody else's system keeps in a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Foreign {
     /// The log of a table of the whole tenant, which this run does not publish.
     UnpublishedTable,

@@ -4,10 +4,10 @@ use chrono::TimeDelta;
 use ulid::Ulid;
 
 use super::*;
-use crate::config::CompactionConfig;
 use crate::model::file::{Micros, RowStats, Snapshot};
 use crate::model::manifest::{RetireReason, Retired, Stamp};
 use crate::model::names::snapshot_key;
+use crate::model::policy::Policy;
 
 fn tenant(name: &str) -> Tenant {
     Tenant::parse(name).unwrap()
@@ -161,7 +161,7 @@ fn packed() -> (Manifest, Listed) {
 fn idle(newest: u64, listing: Vec<Listed>, head: Option<Manifest>) -> Option<Idle> {
     Hint::new(tenant("acme"), newest, listing).idle(
         head,
-        &CompactionConfig::default().policy_for("acme"),
+        &Policy::default(),
         &Rules::default(),
         now(),
     )
@@ -175,10 +175,7 @@ fn what_needs_nothing_is_idle_and_is_told_as_a_look_would() {
         head: Some(head),
         listing: vec![raw(1), file],
     };
-    let (stock, standing) = (
-        found.stock(),
-        found.standing(&CompactionConfig::default().policy_for("acme"), now()),
-    );
+    let (stock, standing) = (found.stock(), found.standing(&Policy::default(), now()));
     assert_eq!(stock, status::stock(&tenant("acme"), &inventory));
     assert_eq!((stock.raw_files, stock.snapshots), (1, 1));
     assert_eq!(standing.oldest_raw_s, Some(300));
@@ -253,7 +250,7 @@ fn whatever_may_need_something_is_not_idle() {
             "somebody else's: {foreign}"
         );
     }
-    let mut policy = CompactionConfig::default().policy_for("acme");
+    let mut policy = Policy::default();
     policy.ttl = Some(Duration::from_secs(60));
     assert!(
         Hint::new(tenant("acme"), 1, vec![file])

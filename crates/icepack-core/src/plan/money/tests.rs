@@ -3,12 +3,12 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use super::*;
-use crate::config::CompactionConfig;
 use crate::model::estimate::Expiry;
 use crate::model::file::Micros;
 use crate::model::names::Tenant;
 use crate::model::plan::{PlannedInput, Reason};
 use crate::model::policy::ArchivePolicy;
+use crate::model::policy::Policy;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -131,7 +131,7 @@ impl World {
         let policy = Policy {
             archive,
             ttl: Some(Duration::from_secs(86_400)),
-            ..CompactionConfig::default().policy_for("acme")
+            ..Policy::default()
         };
         Self { plan, policy }
     }

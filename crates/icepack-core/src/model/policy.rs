@@ -95,3 +95,27 @@ pub struct Policy {
     /// Outputs that no manifest names are kept this long, by the store's clock.
     pub orphan_grace: Duration,
 }
+
+const MIB: u64 = 1024 * 1024;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+impl Default for Policy {
+    /// Keeps everything for ever, and merges where it is worth it.
+    fn default() -> Self {
+        Self {
+            timestamp_column: "timestamp".to_owned(),
+            strategy: CompactionStrategy::SizeBased,
+            min_files_to_compact: 3,
+            small_file_threshold: 10 * MIB,
+            target_file_size: 128 * MIB,
+            max_file_size: 256 * MIB,
+            max_raw_age: DAY,
+            ttl: None,
+            slack: DAY,
+            archive: None,
+            max_expire_percent: 100,
+            delete_delay: Duration::ZERO,
+            orphan_grace: DAY,
+        }
+    }
+}

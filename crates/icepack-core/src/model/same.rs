@@ -48,6 +48,35 @@ pub fn shown(tag: Option<&str>) -> &str {
     tag.and_then(plain).unwrap_or("unknown")
 }
 
+/// How an object differs from what a manifest or a receipt says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// It is not there.
+    Missing,
+    /// It has this many bytes.
+    Size(u64),
+    /// It has another tag: copied or replaced.
+    Tag,
+}
+
+/// Whether an object is there as it was written. An unknown tag contradicts nothing, and proves
+/// nothing either: only its rows do.
+///
+/// # Errors
+/// How it differs.
+pub fn is_kept(
+    size: u64,
+    etag: Option<&str>,
+    found: Option<(u64, Option<&str>)>,
+) -> Result<(), Difference> {
+    match found {
+        None => Err(Difference::Missing),
+        Some((found, _)) if found != size => Err(Difference::Size(found)),
+        Some((_, found)) if Sameness::of(etag, found).is_other() => Err(Difference::Tag),
+        Some(_) => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

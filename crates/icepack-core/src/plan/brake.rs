@@ -7,12 +7,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
 use crate::model::estimate::{Expiry, Survey, exceeds};
 use crate::model::file::Micros;
 use crate::model::manifest::Edit;
 use crate::model::names::{Key, Tenant};
 use crate::model::plan::Plan;
+
+/// Why a tenant is refused, in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
 
 /// A tenant's brake.
 #[derive(Debug, Clone)]
@@ -33,8 +37,8 @@ impl Brake {
     /// For a plan that may be carried out.
     ///
     /// # Errors
-    /// [`Error::Refused`] where it would expire more than it may.
-    pub fn on(plan: &Plan, expiry: &Expiry, survey: &Survey) -> Result<Self> {
+    /// [`Refused`] where it would expire more than it may.
+    pub fn on(plan: &Plan, expiry: &Expiry, survey: &Survey) -> Result<Self, Refused> {
         let raw = plan
             .groups
             .iter()
@@ -65,8 +69,8 @@ impl Brake {
     /// Before `edit` is committed: counts what it expires.
     ///
     /// # Errors
-    /// [`Error::Refused`] where that would be more than this pass may.
-    pub fn take(&mut self, edit: &Edit) -> Result<()> {
+    /// [`Refused`] where that would be more than this pass may.
+    pub fn take(&mut self, edit: &Edit) -> Result<(), Refused> {
         let unknown = edit
             .retire
             .iter()
@@ -84,12 +88,12 @@ impl Brake {
         Ok(())
     }
 
-    fn refusal(&self, about: &str, expiring: u64, state: &str) -> Error {
+    fn refusal(&self, about: &str, expiring: u64, state: &str) -> Refused {
         let share = (u128::from(expiring) * 100).div_ceil(u128::from(self.rows.max(1)));
         let cutoff = self.cutoff.map_or_else(String::new, |c| {
             format!(" before {}", c.to_datetime().format("%Y-%m-%d %H:%M:%SZ"))
         });
-        Error::Refused(format!(
+        Refused(format!(
             "this pass would expire {about}{expiring} of the {} rows ({share}%) of tenant \
              `{tenant}`, those{cutoff} (ttl {}), and retention.max_expire_percent is {}: {state}; \
              look with `icepack plan --tenant {tenant}`, and if that is meant, run once with \
@@ -115,7 +119,7 @@ mod tests {
     use super::*;
     use chrono::DateTime;
 
-    fn brake(rows: u64, expiring: u64, max_percent: u8) -> Result<Brake> {
+    fn brake(rows: u64, expiring: u64, max_percent: u8) -> Result<Brake, Refused> {
         let plan = Plan {
             tenant: Tenant::parse("acme").unwrap(),
             head_version: 1,
@@ -161,10 +165,9 @@ mod tests {
     #[test]
     fn a_refusal_has_the_numbers_and_says_how_to_go_on() {
         let error = brake(100, 61, 60).unwrap_err();
-        assert_eq!(error.exit_code(), 5);
         assert_eq!(
             error.to_string(),
-            "refused: this pass would expire about 61 of the 100 rows (61%) of tenant `acme`, \
+            "this pass would expire about 61 of the 100 rows (61%) of tenant `acme`, \
              those before 2026-04-27 13:45:07Z (ttl 30d), and retention.max_expire_percent is 60: \
              nothing was done for this tenant; look with `icepack plan --tenant acme`, and if \
              that is meant, run once with `--max-expire-percent 100`, or raise the setting"

@@ -3,11 +3,11 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use super::*;
-use crate::config::CompactionConfig;
 use crate::model::manifest::Stamp;
 use crate::model::names::{FileId, Tenant};
 use crate::model::plan::Reason;
 use crate::model::policy::ArchivePolicy;
+use crate::model::policy::Policy;
 
 const DAY: i64 = 86_400_000_000;
 /// 2026-06-15T00:00:00Z.
@@ -57,7 +57,7 @@ impl World {
         );
         let policy = Policy {
             ttl: Some(Duration::from_secs(30 * 86_400)),
-            ..CompactionConfig::default().policy_for("acme")
+            ..Policy::default()
         };
         Self {
             plan,

@@ -220,7 +220,6 @@ pub struct Stamp {
 /// Why a file was retired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum RetireReason {
     /// Its rows are in a newer snapshot.
     Compacted,
@@ -259,7 +258,7 @@ impl Retired {
     /// Takes in what was found under its name: where it has the very rows that were retired, it is
     /// that file, copied or touched, and goes as that would have; else it is somebody's, and is
     /// set aside.
-    pub(crate) fn settle(&mut self, found: &Reread) {
+    pub fn settle(&mut self, found: &Reread) {
         match &found.etag {
             Some(etag)
                 if found.content.is_some()
@@ -307,7 +306,6 @@ pub struct Quarantined {
 /// Why a file is set aside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "is")]
-#[non_exhaustive]
 pub enum Cause {
     /// It cannot be read as what it should be: it is tried again once it changes.
     Damaged,
@@ -332,7 +330,6 @@ pub struct Contradiction {
 /// The marker that makes an archive object count, and all that `restore` needs to know of it.
 /// Stored beside the object as JSON once the commit that names it has succeeded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct Receipt {
     /// The format of this document, see [`RECEIPT_FORMAT`].
     pub format: u32,
@@ -387,7 +384,7 @@ pub struct Receipt {
 impl Receipt {
     /// What is always known of an object: `tenant`'s object `id` at `key` below the archive's root,
     /// with `size` bytes and the rows of `stats`, in `archive`
-    /// ([`crate::ArchiveTarget::description`]), by the run `run_id`. Its time is that of `id`. The
+    /// (`ArchiveTarget::description`), by the run `run_id`. Its time is that of `id`. The
     /// rest is none.
     pub fn new(
         tenant: Tenant,
@@ -434,7 +431,6 @@ impl Receipt {
 
 /// A checksum as S3 speaks of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct Checksum {
     /// How it is computed.
     pub algorithm: ChecksumAlgorithm,
@@ -447,7 +443,6 @@ pub struct Checksum {
 
 /// How a checksum is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[non_exhaustive]
 pub enum ChecksumAlgorithm {
     /// CRC-64/NVME: of the whole object, also of one uploaded in parts.
     #[default]
@@ -472,7 +467,6 @@ pub enum ChecksumKind {
 /// How it was proved that an archive holds what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum Verified {
     /// The archive computed the checksum of what it holds, and it is the one of what was sent or
     /// copied.

@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 
-use crate::model::file::Listed;
-use crate::model::manifest::{Manifest, Receipt};
-use crate::model::names::{self, FileId, FileKind, Key, Tenant};
-use crate::model::plan::Inventory;
-use crate::model::same::Sameness;
-use crate::plan::{commit, live, sweep};
+use icepack_core::model::file::Listed;
+use icepack_core::model::manifest::{Manifest, Receipt};
+use icepack_core::model::names::{self, FileId, FileKind, Key, Tenant};
+use icepack_core::model::plan::Inventory;
+use icepack_core::model::same::{Sameness, is_kept};
+use icepack_core::plan::{commit, live, sweep};
 
 /// An object, and the rows it holds as far as the caller knows them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -89,35 +89,6 @@ impl fmt::Display for Violation {
 
 fn broken(invariant: &'static str, what: String) -> Result<(), Violation> {
     Err(Violation { invariant, what })
-}
-
-/// How an object differs from what a manifest or a receipt says of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Difference {
-    /// It is not there.
-    Missing,
-    /// It has this many bytes.
-    Size(u64),
-    /// It has another tag: copied or replaced.
-    Tag,
-}
-
-/// Whether an object is there as it was written. An unknown tag contradicts nothing, and proves
-/// nothing either: only its rows do.
-///
-/// # Errors
-/// How it differs.
-pub fn is_kept(
-    size: u64,
-    etag: Option<&str>,
-    found: Option<(u64, Option<&str>)>,
-) -> Result<(), Difference> {
-    match found {
-        None => Err(Difference::Missing),
-        Some((found, _)) if found != size => Err(Difference::Size(found)),
-        Some((_, found)) if Sameness::of(etag, found).is_other() => Err(Difference::Tag),
-        Some(_) => Ok(()),
-    }
 }
 
 impl<R: Ord + Clone + fmt::Display> World<R> {

@@ -204,7 +204,6 @@ pub enum Severity {
 /// What kind of thing `verify` found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum FindingKind {
     /// An object that is named is not there.
     Missing,

@@ -2,11 +2,11 @@ use chrono::DateTime;
 use ulid::Ulid;
 
 use super::*;
-use crate::config::CompactionConfig;
 use crate::model::file::{Extent, RowStats};
 use crate::model::manifest::{Contradiction, Manifest, Quarantined, RetireReason, Retired, Stamp};
 use crate::model::names::{FileId, Key, snapshot_key};
 use crate::model::policy::ArchivePolicy;
+use crate::model::policy::Policy;
 use crate::model::schema::{Column, TableSchema};
 use crate::plan::retention::LeaveRule;
 
@@ -47,7 +47,7 @@ impl World {
             },
         );
         Self {
-            policy: CompactionConfig::default().policy_for("acme"),
+            policy: Policy::default(),
             now: 0,
             raw: Vec::new(),
             head,

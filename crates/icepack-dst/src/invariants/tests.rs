@@ -2,10 +2,10 @@ use chrono::DateTime;
 use ulid::Ulid;
 
 use super::*;
-use crate::model::file::{Micros, RowStats, Snapshot};
-use crate::model::manifest::{Edit, Ledger, Observed};
-use crate::model::manifest::{RECEIPT_FORMAT, RetireReason, Retired, Stamp, Totals, WRITER};
-use crate::plan::commit::{Check, apply_without};
+use icepack_core::model::file::{Micros, RowStats, Snapshot};
+use icepack_core::model::manifest::{Edit, Ledger, Observed};
+use icepack_core::model::manifest::{RECEIPT_FORMAT, RetireReason, Retired, Stamp, Totals, WRITER};
+use icepack_core::plan::commit::{Check, apply_without};
 
 fn id(n: u64) -> FileId {
     FileId(Ulid::from_parts(n, u128::from(n)))

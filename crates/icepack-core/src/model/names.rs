@@ -31,7 +31,6 @@ pub struct Tenant(String);
 
 /// Why a name cannot be a tenant's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum TenantError {
     /// `.name` and `_name` are left alone by definition.
     #[error("`{0}` is not a tenant: names that start with `.` or `_` are left alone")]
