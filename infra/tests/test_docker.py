@@ -66,7 +66,7 @@ class Docker(unittest.TestCase):
             self.assertNotIn(":latest", base)
 
     def test_the_build_runs_with_the_compiler_that_cargo_asks_for(self):
-        wanted = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["rust-version"]
+        wanted = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["rust-version"]
         (image,) = [a for name, a in instructions() if name == "ARG" and a.startswith("RUST_IMAGE=")]
         major_minor = re.search(r"rust:(\d+)\.(\d+)", image)
         self.assertGreaterEqual(tuple(map(int, major_minor.groups())), tuple(map(int, wanted.split(".")[:2])))
