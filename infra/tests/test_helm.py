@@ -221,7 +221,7 @@ class Helm(unittest.TestCase):
         self.assertEqual(chart - binary, set(), "values.schema.json has settings that the binary does not know")
 
     def test_the_app_is_the_crate(self):
-        version = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+        version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
         self.assertEqual(yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"], version)
 
     def test_notes(self):
