@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{Criterion, criterion_group, criterion_main};
-use icepack::stage::discover::decode;
+use icepack::protocol::discover::decode;
 use icepack_core::model::file::{Micros, RowStats, Snapshot};
 use icepack_core::model::manifest::{
     Edit, Ledger, Manifest, Observed, RetireReason, Retired, Stamp,

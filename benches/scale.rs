@@ -22,7 +22,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use icepack::run::Selection;
-use icepack::stage::counting::CountingStore;
+use icepack::store::counting::CountingStore;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::file::{Micros, RowStats, Snapshot};
 use icepack_core::model::manifest::{Manifest, Stamp};

@@ -14,9 +14,9 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray
 use async_trait::async_trait;
 use chrono::Utc;
 use futures::StreamExt;
+use icepack::archive::{ArchiveRequest, ArchiveTarget, BatchStream};
 use icepack::parquet_io::read_stats;
 use icepack::parquet_io::stats::Counter;
-use icepack::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream};
 use icepack::{CompactionConfig, CompactionManager, CompactionResult, Error};
 use icepack_core::model::manifest::{Receipt, Verified};
 use object_store::ObjectStoreExt;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use globset::{Glob, GlobSet};
 use serde::{Deserialize, Serialize};
 
-use crate::stage::archive::ArchiveTarget;
+use crate::archive::ArchiveTarget;
 use icepack_core::model::inputs::{Exclude, Rules};
 use icepack_core::model::policy::{ArchivePolicy, CompactionStrategy, Encodings, Policy};
 use icepack_core::model::price::Prices;

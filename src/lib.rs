@@ -54,24 +54,33 @@
     )
 )]
 
+pub mod archive;
 #[doc(hidden)]
 pub mod cli;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "delta")]
+pub mod delta;
 pub mod error;
+pub mod format;
+pub mod inspect;
+#[cfg(test)]
+mod layers;
 pub mod manager;
+pub mod merge;
 pub mod metrics;
 pub mod page;
 pub mod parquet_io;
 pub mod progress;
+pub mod protocol;
 pub mod restore;
 pub mod run;
 pub mod settings;
-pub mod stage;
+pub mod store;
 pub mod task;
 pub mod watch;
-pub mod words;
 
+pub use archive::ArchiveTarget;
 pub use config::{CompactionConfig, CompactionOverrides, RetentionConfig};
 pub use error::{Error, Result};
 #[doc(inline)]
@@ -79,5 +88,4 @@ pub use icepack_core::model;
 pub use manager::{CompactionManager, CompactionResult, CompactionStats};
 pub use model::names::format_iso_basic;
 pub use model::policy::{CompactionStrategy, Encodings};
-pub use stage::archive::ArchiveTarget;
 pub use task::CompactionTask;

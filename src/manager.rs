@@ -10,14 +10,15 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Clock, SystemClock};
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
+use crate::inspect::doctor::{self, Doctor};
+use crate::inspect::verify::Verifier;
 use crate::page::{self, Labels};
 use crate::progress::{Progress, Silent};
+use crate::protocol::marker::Root;
+use crate::protocol::{discover, runs};
 use crate::run::{Context, Passed, Selection, StopHandle};
-use crate::stage::doctor::{self, Doctor};
-use crate::stage::litter::Directory;
-use crate::stage::marker::Root;
-use crate::stage::verify::Verifier;
-use crate::stage::{discover, html, runs};
+use crate::store::html;
+use crate::store::litter::Directory;
 use icepack_core::model::inspect::{
     DoctorReport, LiveView, Overview, PlanReport, StatusReport, VerifyReport,
 };
@@ -183,7 +184,7 @@ impl CompactionManager {
     }
 
     /// The places that hold the store, so that a store inside another one is noticed:
-    /// [`crate::stage::store::OpenStore::enclosing`].
+    /// [`crate::store::OpenStore::enclosing`].
     #[must_use]
     pub fn with_enclosing(mut self, enclosing: Vec<Arc<dyn ObjectStore>>) -> Self {
         self.context.enclosing = enclosing;

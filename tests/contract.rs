@@ -16,8 +16,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
+use icepack::archive::{ArchiveRequest, BatchStream, ObjectArchive, ObjectArchiveOptions};
 use icepack::clock::{Clock, ManualClock};
-use icepack::stage::archive::{ArchiveRequest, BatchStream, ObjectArchive, ObjectArchiveOptions};
 use icepack::{
     ArchiveTarget, CompactionConfig, CompactionManager, CompactionStats, CompactionStrategy,
     CompactionTask, Error, Result, RetentionConfig, format_iso_basic,

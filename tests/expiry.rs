@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
+use icepack::archive::{ObjectArchive, ObjectArchiveOptions};
 use icepack::clock::ManualClock;
 use icepack::run::Selection;
-use icepack::stage::archive::{ObjectArchive, ObjectArchiveOptions};
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::report::{RunReport, Status};
 use parquet::arrow::ArrowWriter;

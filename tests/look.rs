@@ -22,8 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
+use icepack::archive::{ObjectArchive, ObjectArchiveOptions};
 use icepack::run::Selection;
-use icepack::stage::archive::{ObjectArchive, ObjectArchiveOptions};
 use icepack::{CompactionConfig, CompactionManager};
 use support::{Store, eager, memory, put, put_events, seed, series};
 

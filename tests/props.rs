@@ -21,11 +21,11 @@ use arrow::datatypes::TimeUnit;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use copy_archive::{Copies, CopyArchive};
-use icepack::clock::{Clock, ManualClock};
-use icepack::run::Selection;
-use icepack::stage::archive::{
+use icepack::archive::{
     ArchiveRequest, BatchStream, CopyRequest, ObjectArchive, ObjectArchiveOptions,
 };
+use icepack::clock::{Clock, ManualClock};
+use icepack::run::Selection;
 use icepack::{ArchiveTarget, CompactionConfig, CompactionManager, CompactionStrategy, Result};
 use icepack_core::model::manifest::{Ledger, Manifest, Receipt};
 use icepack_core::model::report::{RunReport, Status};

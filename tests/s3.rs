@@ -14,7 +14,7 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use chrono::{TimeDelta, Utc};
 use futures::{StreamExt, stream};
 use icepack::clock::{Clock, SystemClock};
-use icepack::stage::doctor::{Doctor, preflight};
+use icepack::inspect::doctor::{Doctor, preflight};
 use icepack_core::model::inspect::Health;
 use icepack_core::model::names::FileId;
 use object_store::path::Path;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::archive::{ArchiveTarget, ObjectArchive, s3};
 use crate::clock::Clock;
 use crate::metrics::{self, deliver::Targets};
+use crate::protocol::marker::Root;
 use crate::run::Selection;
 use crate::settings::{Environment, FlagValue, Layers, Settings};
-use crate::stage::archive::{ArchiveTarget, ObjectArchive, s3};
-use crate::stage::credentials::Connection;
-use crate::stage::marker::Root;
-use crate::stage::store::{Location, OpenOptions, OpenStore, open};
+use crate::store::credentials::Connection;
+use crate::store::{Location, OpenOptions, OpenStore, open};
 use crate::{CompactionManager, Error, Result};
 use icepack_core::model::file::Micros;
 use icepack_core::model::inputs::Exclude;

@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::inspect::sample::sample;
+use crate::protocol::marker::Root;
 use crate::settings::propose::{Proposal, propose};
-use crate::stage::marker::Root;
-use crate::stage::sample::sample;
-use crate::stage::store::OpenOptions;
+use crate::store::OpenOptions;
 use crate::{Error, Result};
 use icepack_core::model::marker::Role;
 use icepack_core::model::report::SCHEMA_VERSION;

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::archive::cold::{ColdStore, PlainCold, S3Cold};
+use crate::archive::s3::{self, S3Destination};
+use crate::protocol::marker::Root;
 use crate::restore::{RestoreRequest, Restorer};
 use crate::run::StopHandle;
-use crate::stage::archive::cold::{ColdStore, PlainCold, S3Cold};
-use crate::stage::archive::s3::{self, S3Destination};
-use crate::stage::credentials::Connection;
-use crate::stage::marker::Root;
-use crate::stage::piece::upload::{Destination, StoreDestination};
-use crate::stage::retry::RetryPolicy;
-use crate::stage::store::{Location, OpenOptions, OpenStore};
+use crate::store::credentials::Connection;
+use crate::store::piece::upload::{Destination, StoreDestination};
+use crate::store::retry::RetryPolicy;
+use crate::store::{Location, OpenOptions, OpenStore};
 use crate::{Error, Result};
 use icepack_core::model::file::Micros;
 use icepack_core::model::inputs::Exclude;

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
 
 use crate::error::{Error, Result};
-use crate::stage::store::install_crypto;
+use crate::store::install_crypto;
 use icepack_core::model::shard::Shard;
 
 /// A Pushgateway that does not answer must not hold up the end of a job.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 
-use crate::words::{count, minute, size};
+use crate::format::{count, minute, size};
 use icepack_core::model::stock::{BOUNDS, Sizes};
 
 const WIDTH: f64 = 760.0;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::chart::{self, Point, Unit};
-use crate::words::{about, count, minute, plural, row_time, size, took};
+use crate::format::{about, count, minute, plural, row_time, size, took};
 use icepack_core::model::file::Micros;
 use icepack_core::model::inspect::{Failure, Overview, TenantStatus};
 use icepack_core::model::record::RunRecord;

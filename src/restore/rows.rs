@@ -12,9 +12,9 @@ use crate::parquet_io::read::Input;
 use crate::parquet_io::read_stats;
 use crate::parquet_io::stats::{Counter, counter_of, scan};
 use crate::parquet_io::time::{self, first_not_before};
-use crate::stage::piece::upload::Target;
-use crate::stage::piece::{Buffers, PieceSpec, PieceWriter};
-use crate::stage::store::path;
+use crate::store::path;
+use crate::store::piece::upload::Target;
+use crate::store::piece::{Buffers, PieceSpec, PieceWriter};
 use icepack_core::model::file::{Micros, RowStats};
 use icepack_core::model::manifest::Receipt;
 use icepack_core::model::policy::Encodings;
@@ -201,7 +201,7 @@ fn write_rows(
     input: &Input,
     range: &Range,
     begin: Begin<'_>,
-) -> Result<Option<(crate::stage::piece::Piece, RowStats)>> {
+) -> Result<Option<(crate::store::piece::Piece, RowStats)>> {
     let to_bound = range.receipt.stats.max.unwrap_or(Micros(0));
     let mut writer: Option<PieceWriter> = None;
     let read = range.read(input, |batch| {

@@ -13,17 +13,15 @@ use tracing::Instrument;
 
 use super::line::Line;
 use super::{Run, trace};
+use crate::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest};
 use crate::error::{Error, Result, Unread};
+use crate::merge::{self, BadInput, ExpiredBatch, Flaw, MergeError, MergeOutcome, MergeSpec};
 use crate::parquet_io::Columns;
 use crate::parquet_io::source::store_error;
 use crate::progress::Event;
-use crate::stage::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest};
-use crate::stage::counting::Counters;
-use crate::stage::discover;
-use crate::stage::merge::{
-    self, BadInput, ExpiredBatch, Flaw, MergeError, MergeOutcome, MergeSpec,
-};
-use crate::stage::store::path;
+use crate::protocol::discover;
+use crate::store::counting::Counters;
+use crate::store::path;
 use icepack_core::model::file::{Fingerprint, Micros, SeenInput};
 use icepack_core::model::manifest::{
     Cause, Edit, Ledger, Manifest, Observed, Quarantined, Receipt, RetireReason, Retired,

@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 
 use super::trace;
 use crate::error::{Error, Result};
-use crate::stage::commit::Committer;
-use crate::stage::discover;
+use crate::protocol::commit::Committer;
+use crate::protocol::discover;
 use icepack_core::model::manifest::{Edit, Manifest, Observed};
 use icepack_core::model::names::Tenant;
 use icepack_core::plan::brake::Brake;

@@ -10,9 +10,9 @@ use tracing::{Instrument, Span};
 
 use super::{Context, Dated, Outcome, Run, Selection, Spread, apart, broke_off, trace};
 use crate::error::{Error, Result};
-use crate::stage::counting::Counters;
-use crate::stage::discover;
-use crate::stage::flat::{Glimpse, glimpses};
+use crate::protocol::discover;
+use crate::protocol::flat::{Glimpse, glimpses};
+use crate::store::counting::Counters;
 use icepack_core::model::estimate::Expiry;
 use icepack_core::model::inputs::Left;
 use icepack_core::model::inspect::TenantStatus;

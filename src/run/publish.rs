@@ -6,9 +6,9 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 
 use super::Run;
-use crate::error::{Error, Result};
 #[cfg(feature = "delta")]
-use crate::stage::publish::Publisher;
+use crate::delta::Publisher;
+use crate::error::{Error, Result};
 use icepack_core::model::names::Tenant;
 use icepack_core::model::publish::Followed;
 #[cfg(feature = "delta")]

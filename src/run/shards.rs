@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{Context, Outcome, Run};
 use crate::error::Result;
+use crate::protocol::spread;
 use crate::run::Selection;
-use crate::stage::spread;
 use icepack_core::model::names::{Tenant, TenantError};
 use icepack_core::model::plan::Plan;
 use icepack_core::plan::shard;

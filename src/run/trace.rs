@@ -13,7 +13,7 @@ use tracing::{Instrument, Span};
 
 use super::Passed;
 use crate::error::{Error, Result};
-use crate::stage::merge::{MergeError, MergeOutcome};
+use crate::merge::{MergeError, MergeOutcome};
 use icepack_core::model::manifest::{Ledger, Manifest, Receipt};
 use icepack_core::model::names::{FileId, Tenant};
 use icepack_core::model::plan::Group;

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use crate::archive::s3::{Verify, is_frozen_class};
 use crate::config::SHORTEST_TTL;
-use crate::stage::archive::s3::{Verify, is_frozen_class};
-use crate::stage::store::Location;
+use crate::format;
+use crate::store::Location;
 use crate::{CompactionOverrides, Error, Result};
 
 use super::keys::{tenant_compaction_path, tenant_ttl_path};
-use super::value::{Shown, show_duration};
+use super::value::Shown;
 use super::{Settings, Source, suggest};
 
 /// S3's names, for those who slip. Other stores have their own, so that an unknown one is no error.
@@ -78,7 +79,7 @@ fn check_ttls(settings: &Settings) -> Result<()> {
         return Err(Error::Usage(format!(
             "{source}: {path} is {}, so rows would expire almost at once: check the unit, or set \
              retention.allow_short_ttl = true if that is meant",
-            show_duration(ttl)
+            format::duration(ttl)
         )));
     }
     Ok(())

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::archive::s3::Verify;
 use crate::metrics::deliver;
-use crate::stage::archive::s3::Verify;
-use crate::stage::credentials::Connection;
-use crate::stage::retry::RetryPolicy;
+use crate::store::credentials::Connection;
+use crate::store::retry::RetryPolicy;
 use crate::{CompactionConfig, CompactionOverrides, Encodings, RetentionConfig};
 use icepack_core::model::inputs::Exclude;
 use icepack_core::model::manifest::ChecksumAlgorithm;

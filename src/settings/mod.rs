@@ -17,13 +17,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::archive::ObjectArchiveOptions;
+use crate::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions};
+use crate::format;
 use crate::metrics::deliver::{Push, Targets};
 use crate::page::Labels;
-use crate::stage::archive::ObjectArchiveOptions;
-use crate::stage::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions};
-use crate::stage::credentials::Connection;
-use crate::stage::retry::RetryPolicy;
-use crate::stage::store::Location;
+use crate::store::Location;
+use crate::store::credentials::Connection;
+use crate::store::retry::RetryPolicy;
 use crate::{CompactionConfig, Error, Result, RetentionConfig};
 use icepack_core::model::publish::Publish;
 use icepack_core::model::shard::Shard;
@@ -32,7 +33,7 @@ pub use env::Environment;
 use keys::Draft;
 pub use reference::reference;
 use value::Raw;
-pub use value::{Shown, show_duration};
+pub use value::Shown;
 
 /// A duration as settings write it: `30d`, `1h 30m`; not zero.
 ///
@@ -379,7 +380,7 @@ impl Settings {
         if self.retention().ttl_for(tenant).is_some() {
             return None;
         }
-        let ttl = show_duration(ttl);
+        let ttl = format::duration(ttl);
         Some(format!(
             "tenant `{tenant}` keeps its rows: a TTL of {ttl} is built in for it, but there is no \
              archive, and the configuration does not say that they may be dropped; set {} to \

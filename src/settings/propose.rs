@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 
-use crate::words::{about, count, minute, plural, size};
+use crate::format::{about, count, minute, plural, size};
 use icepack_core::model::file::Micros;
 use icepack_core::model::inputs::proposed_glob;
 use icepack_core::model::sample::{ColumnKind, FileSample, Sample};

@@ -1,7 +1,7 @@
 //! Settings as a user meets them: three layers, slips, and values that do not fit together.
 
 use super::*;
-use crate::stage::archive::s3::Verify;
+use crate::archive::s3::Verify;
 use icepack_core::model::manifest::ChecksumAlgorithm;
 #[cfg(feature = "delta")]
 use icepack_core::model::publish::Layout;

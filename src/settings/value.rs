@@ -8,7 +8,8 @@ use bytesize::ByteSize;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::stage::credentials::web_url;
+use crate::format;
+use crate::store::credentials::web_url;
 
 /// A year of 365.25 days, as humantime counts.
 const YEAR: u64 = 31_557_600;
@@ -369,7 +370,7 @@ impl Shown {
             json!(d.as_secs_f64())
         };
         Self {
-            text: show_duration(d),
+            text: format::duration(d),
             json,
         }
     }
@@ -417,34 +418,6 @@ fn exact_size(bytes: u64) -> String {
             || bytes.to_string(),
             |(unit, name)| format!("{}{name}", bytes / unit),
         )
-}
-
-/// `30d`, `1d 6h`, `1m 30s`, `250ms`.
-pub fn show_duration(d: Duration) -> String {
-    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
-    let mut rest = d.as_secs();
-    let mut parts = Vec::new();
-    for (unit, name) in UNITS {
-        if rest >= unit {
-            parts.push(format!("{}{name}", rest / unit));
-            rest %= unit;
-        }
-    }
-    let nanos = d.subsec_nanos();
-    for (n, name) in [
-        (nanos / 1_000_000, "ms"),
-        (nanos / 1_000 % 1_000, "us"),
-        (nanos % 1_000, "ns"),
-    ] {
-        if n > 0 {
-            parts.push(format!("{n}{name}"));
-        }
-    }
-    if parts.is_empty() {
-        "0s".to_owned()
-    } else {
-        parts.join(" ")
-    }
 }
 
 #[cfg(test)]
@@ -523,19 +496,19 @@ mod tests {
             2_592_000_000,
         ] {
             let d = Duration::from_millis(ms);
-            assert_eq!(duration(Raw::Text(&show_duration(d))), Ok(d));
+            assert_eq!(duration(Raw::Text(&format::duration(d))), Ok(d));
         }
         // Not `0s`, which would be refused as a TTL.
         let odd = Duration::new(1, 2_003_004);
         assert_eq!(
             (
-                show_duration(odd).as_str(),
-                show_duration(Duration::from_nanos(1)).as_str()
+                format::duration(odd).as_str(),
+                format::duration(Duration::from_nanos(1)).as_str()
             ),
             ("1s 2ms 3us 4ns", "1ns")
         );
-        assert_eq!(duration(Raw::Text(&show_duration(odd))), Ok(odd));
-        assert_eq!(show_duration(30 * DAY), "30d");
+        assert_eq!(duration(Raw::Text(&format::duration(odd))), Ok(odd));
+        assert_eq!(format::duration(30 * DAY), "30d");
         assert_eq!(exact_size(128 << 20), "128MiB");
     }
 

@@ -1,5 +1,5 @@
 //! A tenant's store without a store: files are sizes and hours, and a merge cuts them as
-//! `stage/merge/output.rs` does.
+//! `src/merge/output.rs` does.
 
 use std::collections::{BTreeMap, BTreeSet};
 

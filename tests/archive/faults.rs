@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use icepack::stage::archive::ArchiveTarget;
-use icepack::stage::archive::s3::S3ArchiveOptions;
-use icepack::stage::retry::RetryPolicy;
+use icepack::archive::ArchiveTarget;
+use icepack::archive::s3::S3ArchiveOptions;
+use icepack::store::retry::RetryPolicy;
 
 use super::support::proxy::{Fate, Proxy, Request};
 use super::support::{self, job, put_events, s3, series};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use aws_sdk_s3::types::{ChecksumMode, ObjectLockMode};
 use chrono::{TimeDelta, Utc};
+use icepack::archive::cold::{ColdStore, S3Cold};
+use icepack::archive::s3::bucket::Bucket;
+use icepack::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions, Verify};
+use icepack::archive::{ArchiveTarget, CopyRequest};
 use icepack::parquet_io::read_stats;
-use icepack::stage::archive::cold::{ColdStore, S3Cold};
-use icepack::stage::archive::s3::bucket::Bucket;
-use icepack::stage::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions, Verify};
-use icepack::stage::archive::{ArchiveTarget, CopyRequest};
 use icepack_core::model::file::{Micros, Snapshot};
 use icepack_core::model::manifest::{ChecksumAlgorithm, ChecksumKind, Verified};
 use icepack_core::model::names::{self, FileId};

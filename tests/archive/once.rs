@@ -13,12 +13,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use icepack::restore::RestoreRequest;
-use icepack::run::Selection;
-use icepack::stage::archive::cold::PlainCold;
-use icepack::stage::archive::{
+use icepack::archive::cold::PlainCold;
+use icepack::archive::{
     ArchiveRequest, ArchiveTarget, BatchStream, ObjectArchive, ObjectArchiveOptions,
 };
+use icepack::restore::RestoreRequest;
+use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager, Error};
 use icepack_core::model::manifest::Receipt;
 use icepack_core::model::names::Tenant;

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use icepack::archive::cold::{ColdObject, ColdStore, PlainCold};
+use icepack::archive::{ObjectArchive, ObjectArchiveOptions};
 use icepack::clock::{Clock, ManualClock};
 use icepack::restore::{RestoreRequest, Restorer};
 use icepack::run::{Selection, StopHandle};
-use icepack::stage::archive::cold::{ColdObject, ColdStore, PlainCold};
-use icepack::stage::archive::{ObjectArchive, ObjectArchiveOptions};
-use icepack::stage::piece::upload::StoreDestination;
-use icepack::stage::retry::RetryPolicy;
+use icepack::store::piece::upload::StoreDestination;
+use icepack::store::retry::RetryPolicy;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::file::Micros;
 use icepack_core::model::names::Tenant;

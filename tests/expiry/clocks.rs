@@ -1,7 +1,7 @@
 //! Runner and store tell different times: nothing expires that only one of them calls old.
 
 use icepack::clock::{Clock, SystemClock};
-use icepack::stage::discover;
+use icepack::protocol::discover;
 use icepack_core::model::names::{FileId, Tenant};
 use icepack_core::model::report::TenantReport;
 use ulid::Ulid;

@@ -4,7 +4,7 @@
 use arrow::array::{
     ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
 };
-use icepack::stage::discover;
+use icepack::protocol::discover;
 use icepack_core::model::inspect::PlanReport;
 use icepack_core::model::manifest::Manifest;
 use icepack_core::model::names::Tenant;

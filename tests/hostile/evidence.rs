@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use icepack::run::Selection;
-use icepack::stage::archive::{
+use icepack::archive::{
     ArchiveRequest, ArchiveTarget, BatchStream, ObjectArchive, ObjectArchiveOptions,
 };
+use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::manifest::Receipt;
 use object_store::local::LocalFileSystem;

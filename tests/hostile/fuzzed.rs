@@ -1,7 +1,7 @@
 //! The targets of `fuzz/`, over mutations from a seed: the short form that every test run does.
 
+use icepack::protocol::discover;
 use icepack::settings::{Layers, Settings};
-use icepack::stage::discover;
 use icepack_core::model::manifest::Receipt;
 use icepack_core::model::names::Tenant;
 

@@ -11,9 +11,9 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field};
 use icepack::clock::ManualClock;
+use icepack::protocol::discover;
 use icepack::run::Selection;
 use icepack::settings::{Environment, Layers, Settings};
-use icepack::stage::discover;
 use icepack::{CompactionConfig, CompactionManager, CompactionOverrides};
 use icepack_core::model::manifest::{Manifest, Receipt, Stamp};
 use icepack_core::model::names::{self, FileId, FileKind, Tenant};

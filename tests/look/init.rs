@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
-use icepack::stage::sample::sample;
+use icepack::inspect::sample::sample;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use icepack::inspect::sample::sample;
 use icepack::page::{self, Labels};
 use icepack::run::Selection;
-use icepack::stage::sample::sample;
 use icepack_core::model::plan::SkipReason;
 use object_store::path::Path;
 use object_store::{

@@ -1,4 +1,4 @@
-//! `stage::commit::Committer`, one request a step.
+//! `protocol::commit::Committer`, one request a step.
 
 use std::sync::Arc;
 

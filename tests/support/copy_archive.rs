@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use icepack::stage::archive::{
-    ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest, ObjectArchive,
-};
+use icepack::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest, ObjectArchive};
 use icepack::{Error, Result};
 use icepack_core::model::file::Micros;
 use icepack_core::model::manifest::{Receipt, Verified};

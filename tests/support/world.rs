@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
+use icepack::archive::{ObjectArchive, ObjectArchiveOptions};
 use icepack::run::Selection;
-use icepack::stage::archive::{ObjectArchive, ObjectArchiveOptions};
-use icepack::stage::retry::RetryPolicy;
+use icepack::store::retry::RetryPolicy;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::names::{self, FileKind, Tenant};
 use icepack_core::model::plan::Inventory;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::stage::store::{OpenStore, path};
+use crate::store::{OpenStore, path};
 use crate::{Error, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -197,7 +197,7 @@ mod tests {
     use super::super::args::{Cli, Command};
     use super::*;
     use crate::clock::ManualClock;
-    use crate::stage::store::Location;
+    use crate::store::Location;
     use clap::Parser;
     use object_store::memory::InMemory;
 

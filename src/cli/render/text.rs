@@ -1,6 +1,6 @@
 //! Words of the tables; numbers, sizes and times are the library's.
 
-pub use crate::words::{about, count, minute, plural, row_time, second, size, took};
+pub use crate::format::{about, count, minute, plural, row_time, second, size, took};
 
 /// Said in place of an empty table. `wanted` are the tenants asked for.
 pub fn no_tenants(wanted: &[String]) -> String {

@@ -1,0 +1,475 @@
+//! Objects into a bucket: created under a name that must not exist, with checksums that the server
+//! verifies, tried again part by part.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use aws_sdk_s3::primitives::{ByteStream, DateTime as SmithyTime};
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm as SdkAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart,
+    ObjectLockMode, ServerSideEncryption, StorageClass,
+};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use object_store::PutPayload;
+
+use super::bucket::{Bucket, Stored};
+use super::checksum::{self, Part, Whole};
+use super::error::{Kind, S3Error};
+use crate::error::{Error, Result};
+use crate::store::counting::{Counters, Kind as Request};
+use crate::store::piece::upload::{Destination, Done, Parts};
+use crate::store::retry::retry;
+use icepack_core::model::manifest::{Checksum, ChecksumAlgorithm, ChecksumKind};
+
+/// How the server encrypts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Encryption {
+    /// As the bucket says.
+    #[default]
+    Bucket,
+    /// With S3's own keys.
+    S3,
+    /// With a key of KMS: its id or ARN, or the account's default.
+    Kms(Option<String>),
+}
+
+/// Until when nobody may delete an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    /// `GOVERNANCE` or `COMPLIANCE`.
+    pub mode: String,
+    /// The end.
+    pub until: DateTime<Utc>,
+}
+
+/// What an object is stored with.
+#[derive(Debug, Clone, Default)]
+pub struct Attributes {
+    /// None is the bucket's default.
+    pub class: Option<String>,
+    /// At rest.
+    pub encryption: Encryption,
+    /// `a=b&c=d`, or nothing.
+    pub tagging: Option<String>,
+    /// Against deletion.
+    pub lock: Option<Lock>,
+}
+
+impl Attributes {
+    pub(super) fn storage_class(&self) -> Option<StorageClass> {
+        self.class.as_deref().map(StorageClass::from)
+    }
+
+    pub(super) fn encryption(&self) -> Option<ServerSideEncryption> {
+        match self.encryption {
+            Encryption::Bucket => None,
+            Encryption::S3 => Some(ServerSideEncryption::Aes256),
+            Encryption::Kms(_) => Some(ServerSideEncryption::AwsKms),
+        }
+    }
+
+    pub(super) fn kms_key(&self) -> Option<String> {
+        if let Encryption::Kms(key) = &self.encryption {
+            key.clone()
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn lock_mode(&self) -> Option<ObjectLockMode> {
+        self.lock
+            .as_ref()
+            .map(|l| ObjectLockMode::from(l.mode.as_str()))
+    }
+
+    pub(super) fn locked_until(&self) -> Option<SmithyTime> {
+        self.lock
+            .as_ref()
+            .map(|l| SmithyTime::from_secs(l.until.timestamp()))
+    }
+}
+
+/// Sets the attributes on any of the requests that create an object: they have these methods in
+/// common, and no trait.
+macro_rules! with_attributes {
+    ($request:expr, $attributes:expr) => {{
+        let attributes: &$crate::archive::s3::upload::Attributes = $attributes;
+        $request
+            .set_storage_class(attributes.storage_class())
+            .set_server_side_encryption(attributes.encryption())
+            .set_ssekms_key_id(attributes.kms_key())
+            .set_tagging(attributes.tagging.clone())
+            .set_object_lock_mode(attributes.lock_mode())
+            .set_object_lock_retain_until_date(attributes.locked_until())
+    }};
+}
+pub(super) use with_attributes;
+
+pub(super) fn sdk(algorithm: ChecksumAlgorithm) -> SdkAlgorithm {
+    match algorithm {
+        ChecksumAlgorithm::Crc64Nvme => SdkAlgorithm::Crc64Nvme,
+        ChecksumAlgorithm::Sha256 => SdkAlgorithm::Sha256,
+    }
+}
+
+/// The kind of checksum that an upload in parts ends up with: S3 joins CRCs, and has no SHA-256
+/// over parts but a composite one.
+fn of_parts(algorithm: ChecksumAlgorithm) -> ChecksumType {
+    match algorithm {
+        ChecksumAlgorithm::Crc64Nvme => ChecksumType::FullObject,
+        ChecksumAlgorithm::Sha256 => ChecksumType::Composite,
+    }
+}
+
+/// The text of a checksum, for the one of the two setters that is its.
+fn headers(algorithm: ChecksumAlgorithm, text: String) -> (Option<String>, Option<String>) {
+    match algorithm {
+        ChecksumAlgorithm::Crc64Nvme => (Some(text), None),
+        ChecksumAlgorithm::Sha256 => (None, Some(text)),
+    }
+}
+
+/// A bucket as the destination of one archive request's objects.
+#[derive(Debug, Clone)]
+pub struct S3Destination {
+    /// Where.
+    pub bucket: Arc<Bucket>,
+    /// With what.
+    pub attributes: Attributes,
+    /// Of each part and of the whole.
+    pub algorithm: ChecksumAlgorithm,
+    /// Counts the requests.
+    pub requests: Arc<Counters>,
+}
+
+impl S3Destination {
+    /// Creates an object in one request. Where something of this name exists, it is ours from an
+    /// attempt whose reply was lost, or it is an error.
+    ///
+    /// # Errors
+    /// The server's, once no further try is worth it.
+    pub async fn create(&self, key: &str, body: Bytes) -> Result<Done, S3Error> {
+        let full = self.bucket.full(key);
+        let sent = checksum::of(self.algorithm, &body).whole();
+        let size = body.len() as u64;
+        let put = || async {
+            self.requests.count(Request::Put);
+            let (crc, sha) = headers(self.algorithm, sent.value.clone());
+            let request = self
+                .bucket
+                .client
+                .put_object()
+                .bucket(&self.bucket.name)
+                .key(&full)
+                .if_none_match("*");
+            let request = request
+                .body(ByteStream::from(body.clone()))
+                .set_checksum_crc64_nvme(crc)
+                .set_checksum_sha256(sha);
+            match with_attributes!(request, &self.attributes)
+                .send()
+                .await
+                .map_err(S3Error::from)
+            {
+                Ok(reply) => Ok(Done {
+                    size,
+                    etag: reply.e_tag().map(str::to_owned),
+                    checksum: Some(sent.clone()),
+                }),
+                Err(e) if e.kind == Kind::Exists => self.settle(key, size, &sent).await,
+                Err(e) => Err(e),
+            }
+        };
+        retry(&self.bucket.retry, &format!("put {key}"), put).await
+    }
+
+    /// Begins an upload in parts.
+    pub(super) async fn begin(&self, key: &str) -> Result<Upload, S3Error> {
+        let full = self.bucket.full(key);
+        let start = || async {
+            self.requests.count(Request::Put);
+            let request = self
+                .bucket
+                .client
+                .create_multipart_upload()
+                .bucket(&self.bucket.name)
+                .key(&full);
+            let request = request
+                .checksum_algorithm(sdk(self.algorithm))
+                .checksum_type(of_parts(self.algorithm));
+            let reply = with_attributes!(request, &self.attributes).send().await?;
+            reply.upload_id().map(str::to_owned).ok_or_else(|| {
+                S3Error::new(Kind::Permanent, "the server began an upload without an id")
+            })
+        };
+        let id = retry(&self.bucket.retry, &format!("start uploading {key}"), start).await?;
+        Ok(Upload {
+            destination: self.clone(),
+            key: key.to_owned(),
+            full,
+            id,
+        })
+    }
+
+    /// What became of an object whose creation was answered by "it exists": the same bytes, or
+    /// somebody else's.
+    async fn settle(&self, key: &str, size: u64, sent: &Checksum) -> Result<Done, S3Error> {
+        match self.bucket.head(key, &self.requests).await? {
+            Some(found) if is_same(&found, size, sent) => Ok(Done {
+                size,
+                etag: found.etag,
+                checksum: Some(sent.clone()),
+            }),
+            Some(found) => Err(S3Error::new(
+                Kind::Permanent,
+                format!(
+                    "`{key}` exists with other contents ({} bytes, and {size} were sent)",
+                    found.size
+                ),
+            )),
+            // A conflict while an earlier attempt was being settled, and that attempt lost.
+            None => Err(S3Error::new(
+                Kind::Transient,
+                format!("`{key}` was said to exist, and does not"),
+            )),
+        }
+    }
+}
+
+/// Whether what is stored is what was sent, as far as the server tells.
+fn is_same(found: &Stored, size: u64, sent: &Checksum) -> bool {
+    found.size == size
+        && found
+            .checksum(sent.algorithm, sent.kind)
+            .is_none_or(|c| c == sent)
+}
+
+fn failed(what: &str, key: &str, e: &S3Error) -> Error {
+    Error::local(format!("cannot {what} `{key}`"), e)
+}
+
+#[async_trait]
+impl Destination for S3Destination {
+    async fn put(&self, key: &str, payload: PutPayload) -> Result<Done> {
+        self.create(key, payload.into())
+            .await
+            .map_err(|e| failed("put", key, &e))
+    }
+
+    async fn start(&self, key: &str) -> Result<Box<dyn Parts>> {
+        let upload = self
+            .begin(key)
+            .await
+            .map_err(|e| failed("start uploading", key, &e))?;
+        Ok(Box::new(S3Parts {
+            upload: Arc::new(upload),
+            whole: Whole::new(self.algorithm),
+            sent: 0,
+            parts: Arc::default(),
+        }))
+    }
+}
+
+/// An upload in parts, by its id.
+pub(super) struct Upload {
+    pub destination: S3Destination,
+    pub key: String,
+    pub full: String,
+    pub id: String,
+}
+
+impl Upload {
+    async fn send(&self, number: i32, body: Bytes, sum: Part) -> Result<CompletedPart, S3Error> {
+        let S3Destination {
+            bucket,
+            algorithm,
+            requests,
+            ..
+        } = &self.destination;
+        let put = || async {
+            requests.count(Request::Put);
+            let (crc, sha) = headers(*algorithm, sum.text());
+            let request = bucket
+                .client
+                .upload_part()
+                .bucket(&bucket.name)
+                .key(&self.full)
+                .upload_id(&self.id)
+                .part_number(number);
+            let request = request
+                .body(ByteStream::from(body.clone()))
+                .checksum_algorithm(sdk(*algorithm));
+            let reply = request
+                .set_checksum_crc64_nvme(crc)
+                .set_checksum_sha256(sha)
+                .send()
+                .await?;
+            Ok::<_, S3Error>(reply.e_tag().unwrap_or_default().to_owned())
+        };
+        let etag = retry(
+            &bucket.retry,
+            &format!("upload part {number} of {}", self.key),
+            put,
+        )
+        .await?;
+        let (crc, sha) = headers(*algorithm, sum.text());
+        Ok(CompletedPart::builder()
+            .part_number(number)
+            .e_tag(etag)
+            .set_checksum_crc64_nvme(crc)
+            .set_checksum_sha256(sha)
+            .build())
+    }
+
+    /// Puts the parts together. Whether it happened is asked of the store before it is tried again:
+    /// the reply may have been lost, not the object.
+    pub async fn complete(
+        &self,
+        parts: Vec<CompletedPart>,
+        size: u64,
+        whole: Option<&Checksum>,
+    ) -> Result<Done, S3Error> {
+        let S3Destination {
+            bucket,
+            algorithm,
+            requests,
+            ..
+        } = &self.destination;
+        let all = CompletedMultipartUpload::builder()
+            .set_parts(Some(parts))
+            .build();
+        let complete = || async {
+            requests.count(Request::Put);
+            // Only of a full-object checksum does S3 take the value here; a composite one it makes
+            // of the parts'.
+            let (crc, _) = whole
+                .filter(|w| w.kind == ChecksumKind::FullObject)
+                .map_or((None, None), |w| headers(*algorithm, w.value.clone()));
+            let request = bucket
+                .client
+                .complete_multipart_upload()
+                .bucket(&bucket.name)
+                .key(&self.full)
+                .upload_id(&self.id);
+            let request = request
+                .if_none_match("*")
+                .multipart_upload(all.clone())
+                .checksum_type(of_parts(*algorithm))
+                .set_checksum_crc64_nvme(crc);
+            match request.send().await.map_err(S3Error::from) {
+                Ok(reply) => Ok(Done {
+                    size,
+                    etag: reply.e_tag().map(str::to_owned),
+                    checksum: whole.cloned(),
+                }),
+                Err(e) if e.kind == Kind::Denied => Err(e),
+                Err(e) => match bucket.head(&self.key, requests).await {
+                    Ok(Some(found))
+                        if whole.map_or(found.size == size, |w| is_same(&found, size, w)) =>
+                    {
+                        Ok(Done {
+                            size,
+                            etag: found.etag,
+                            checksum: whole.cloned(),
+                        })
+                    }
+                    Ok(Some(found)) => Err(S3Error::new(
+                        Kind::Permanent,
+                        format!(
+                            "`{}` exists with other contents ({} bytes, and {size} were sent)",
+                            self.key, found.size
+                        ),
+                    )),
+                    _ => Err(e),
+                },
+            }
+        };
+        retry(
+            &bucket.retry,
+            &format!("complete the upload of {}", self.key),
+            complete,
+        )
+        .await
+    }
+
+    /// Drops the parts.
+    pub async fn abort(&self) -> Result<(), S3Error> {
+        let S3Destination {
+            bucket, requests, ..
+        } = &self.destination;
+        let abort = || async {
+            requests.count(Request::Delete);
+            bucket
+                .client
+                .abort_multipart_upload()
+                .bucket(&bucket.name)
+                .key(&self.full)
+                .upload_id(&self.id)
+                .send()
+                .await
+                .map_err(S3Error::from)
+        };
+        match retry(
+            &bucket.retry,
+            &format!("abort the upload of {}", self.key),
+            abort,
+        )
+        .await
+        {
+            // It was completed after all, or aborted by an attempt whose reply was lost.
+            Err(e) if e.kind == Kind::NotFound => Ok(()),
+            other => other.map(drop),
+        }
+    }
+}
+
+struct S3Parts {
+    upload: Arc<Upload>,
+    whole: Whole,
+    sent: i32,
+    parts: Arc<Mutex<Vec<CompletedPart>>>,
+}
+
+#[async_trait]
+impl Parts for S3Parts {
+    fn send(&mut self, part: PutPayload) -> BoxFuture<'static, Result<()>> {
+        self.sent += 1;
+        let (number, body) = (self.sent, Bytes::from(part));
+        let sum = checksum::of(self.upload.destination.algorithm, &body);
+        self.whole.add(&sum);
+        let (upload, parts) = (Arc::clone(&self.upload), Arc::clone(&self.parts));
+        async move {
+            let done = upload
+                .send(number, body, sum)
+                .await
+                .map_err(|e| failed(&format!("upload part {number} of"), &upload.key, &e))?;
+            parts
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(done);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    async fn complete(&mut self, size: u64) -> Result<Done> {
+        let mut parts =
+            std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
+        parts.sort_by_key(CompletedPart::part_number);
+        let whole = self.whole.checksum();
+        self.upload
+            .complete(parts, size, Some(&whole))
+            .await
+            .map_err(|e| failed("complete the upload of", &self.upload.key, &e))
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.upload
+            .abort()
+            .await
+            .map_err(|e| failed("abort the upload of", &self.upload.key, &e))
+    }
+}

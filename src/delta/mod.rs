@@ -1,0 +1,390 @@
+//! Delta tables that follow the manifests. Every decision is [`icepack_core::plan::publish`]'s.
+//!
+//! A version of a table is made in memory (`table`) and put by us (`log`). It rests on what was
+//! read in this order: the table, then head, then the listing. So if nobody wrote a version in
+//! between, which the conditional put finds out, no newer head was published: a table never goes
+//! back.
+
+mod columns;
+mod log;
+mod paths;
+mod table;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use object_store::ObjectStore;
+
+use crate::error::{Error, Result, Unread};
+use crate::parquet_io::source::fetch_footer;
+use crate::parquet_io::summary::summarise;
+use crate::protocol::discover;
+use columns::{Fit, Newcomer, Rules};
+use icepack_core::model::inputs::Rules as InputRules;
+use icepack_core::model::manifest::Manifest;
+use icepack_core::model::names::{Key, Tenant};
+use icepack_core::model::publish::{
+    Followed, Layout, Place, Publish, PublishReport, Published, TENANT_COLUMN,
+};
+use icepack_core::plan::publish::{self as plan, Step, Wanted};
+use log::Put;
+use table::{Addition, Change, Table};
+
+/// Somebody else publishes every time.
+const MAX_ROUNDS: usize = 16;
+
+/// Footers read at once.
+const FOOTERS_AT_ONCE: usize = 8;
+
+/// Publishes one tenant.
+#[derive(Debug)]
+pub struct Publisher {
+    store: Arc<dyn ObjectStore>,
+    place: Place,
+    publish: Publish,
+    rules: InputRules,
+    /// Bytes of memory for a footer.
+    footer_limit: u64,
+}
+
+/// A table and what it is to become.
+struct Round {
+    table: Table,
+    head: Option<Manifest>,
+    wanted: BTreeMap<Key, Wanted>,
+    files: BTreeMap<Key, Newcomer>,
+    fit: Fit,
+    steps: Vec<Step>,
+}
+
+impl Publisher {
+    /// For the rows of `tenant`, in what `rules` call an input. Footers that would take more than
+    /// `footer_limit` bytes once they are parsed are not read.
+    pub fn new(
+        store: Arc<dyn ObjectStore>,
+        tenant: Tenant,
+        publish: Publish,
+        rules: InputRules,
+        footer_limit: u64,
+    ) -> Self {
+        Self {
+            store,
+            place: Place {
+                tenant,
+                layout: publish.layout,
+            },
+            publish,
+            rules,
+            footer_limit,
+        }
+    }
+
+    /// The table and what its readers need.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; [`Error::Refused`] where the table is not one of ours.
+    pub async fn followed(&self) -> Result<Followed> {
+        let log = log::fetch(&self.store, &self.place.log()).await?;
+        let place = self.place.clone();
+        let known = move || {
+            let table = Table::open(place, log)?;
+            table
+                .foreign()
+                .map_or_else(|| table.readers().map(Ok), |why| Ok(Err(why)))
+        };
+        let readers = self
+            .blocking(known)
+            .await?
+            .map_err(|why| self.refused(&why))?;
+        Ok(Followed {
+            readers,
+            keep: self.publish.keep,
+            log: self.place.log(),
+        })
+    }
+
+    /// Brings the table to the live view, from whatever it shows.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; [`Error::Refused`] where the table is not one of ours; [`Error::Local`]
+    /// where what is live cannot be published, with what to do; [`Error::Conflict`] where others
+    /// publish without pause.
+    pub async fn publish(&self) -> Result<PublishReport> {
+        let mut report = PublishReport::default();
+        for _ in 0..MAX_ROUNDS {
+            let round = match self.look().await {
+                Ok(round) => round,
+                // A file went while its footer was read: there is a newer head.
+                Err(Error::Gone(_)) => continue,
+                Err(e) => return Err(e),
+            };
+            report.left_out = self.left_out(&round);
+            report.table_version = round.table.version().unwrap_or(0);
+            if self.write(round, &mut report).await? {
+                return Ok(report);
+            }
+            tracing::info!("another run published first: looking again");
+        }
+        Err(Error::Conflict(format!(
+            "the table of tenant `{}` was written to {MAX_ROUNDS} times in between",
+            self.place.tenant
+        )))
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, String> + Send + 'static,
+    ) -> Result<T> {
+        let done = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| Error::local("publishing broke off", e))?;
+        done.map_err(|why| self.failed(why))
+    }
+
+    fn refused(&self, why: &str) -> Error {
+        Error::Refused(format!(
+            "tenant `{}` cannot be published: {why}. Nothing of the tenant is touched",
+            self.place.tenant
+        ))
+    }
+
+    fn failed(&self, why: impl std::fmt::Display) -> Error {
+        Error::local(format!("cannot publish `{}`", self.place.tenant), why)
+    }
+
+    /// The table, then head and the listing, then the footers of what is new.
+    async fn look(&self) -> Result<Round> {
+        let log = log::fetch(&self.store, &self.place.log()).await?;
+        let place = self.place.clone();
+        let known = move || {
+            let table = Table::open(place, log)?;
+            if let Some(why) = table.foreign() {
+                return Ok(Err(why));
+            }
+            let (published, columns) = (table.published()?, table.columns()?);
+            Ok(Ok((table, published, columns)))
+        };
+        let (table, published, columns) = self
+            .blocking(known)
+            .await?
+            .map_err(|why| self.refused(&why))?;
+        let (inventory, _) = discover::live_inventory(&self.store, &self.place.tenant, &self.rules)
+            .await?
+            .own(&self.place.tenant)?;
+        let mut wanted =
+            plan::wanted(&self.place.tenant, &inventory).map_err(|e| self.failed(e))?;
+        let (files, unread) = self.footers(&wanted, &published).await?;
+        let rules = Rules {
+            columns: &columns,
+            local_times: table.takes_local_times(),
+            reserved: (self.place.layout == Layout::Shared).then_some(TENANT_COLUMN),
+        };
+        let mut fit = columns::fit(rules, &files);
+        fit.misfits.extend(unread);
+        for (key, why) in &fit.misfits {
+            if wanted.remove(key).is_some_and(|w| w.rows.is_some()) {
+                return Err(self.failed(format!(
+                    "`{key}`: {why}. Remove `{}/` to have the table made anew; until then nothing \
+                     of this tenant is deleted",
+                    self.place.log()
+                )));
+            }
+        }
+        let steps = plan::steps(inventory.head.as_ref(), &wanted, &published)
+            .map_err(|e| self.failed(e))?;
+        let files = files.into_iter().map(|f| (f.key.clone(), f)).collect();
+        Ok(Round {
+            table,
+            head: inventory.head,
+            wanted,
+            files,
+            fit,
+            steps,
+        })
+    }
+
+    /// The footers of the files that the table does not have yet, with one ranged GET each; and why
+    /// others cannot be read.
+    async fn footers(
+        &self,
+        wanted: &BTreeMap<Key, Wanted>,
+        published: &Published,
+    ) -> Result<(Vec<Newcomer>, BTreeMap<Key, String>)> {
+        let new = plan::missing(wanted, published);
+        let reads = new.into_iter().map(|key| {
+            let wanted = wanted.get(&key).copied();
+            async move {
+                let read = self.footer(&key, wanted).await;
+                (key, read)
+            }
+        });
+        let (mut files, mut unread) = (Vec::new(), BTreeMap::new());
+        for (key, read) in stream::iter(reads)
+            .buffered(FOOTERS_AT_ONCE)
+            .collect::<Vec<_>>()
+            .await
+        {
+            match read {
+                Ok(file) => files.push(file),
+                Err(Error::Input { reason, .. }) => drop(unread.insert(key, reason)),
+                // A raw file that nobody can read now must not keep the tenant's other rows from
+                // the table.
+                Err(e)
+                    if wanted.get(&key).is_some_and(|w| w.rows.is_none())
+                        && e.unread().is_some_and(|(why, _)| why != Unread::Gone) =>
+                {
+                    drop(unread.insert(key, e.to_string()));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok((files, unread))
+    }
+
+    async fn footer(&self, key: &str, wanted: Option<Wanted>) -> Result<Newcomer> {
+        let (ident, tail) = fetch_footer(self.store.as_ref(), key, self.footer_limit).await?;
+        let is_snapshot = wanted.is_some_and(|w| w.rows.is_some());
+        if wanted.is_none_or(|w| w.size != ident.size) {
+            return Err(if is_snapshot {
+                Error::Gone(key.to_owned())
+            } else {
+                Error::Changed(key.to_owned())
+            });
+        }
+        let (limit, key) = (self.footer_limit, key.to_owned());
+        let work = move || summarise(&tail, ident.size, limit).map_err(|why| ident.bad(why));
+        let summary = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| Error::local("cannot read a footer", e))??;
+        Ok(Newcomer {
+            key,
+            summary,
+            is_snapshot,
+        })
+    }
+
+    /// What the table does not have, for people.
+    fn left_out(&self, round: &Round) -> Vec<String> {
+        let columns = round
+            .fit
+            .left_out
+            .iter()
+            .map(|(name, why)| format!("column `{name}`: {why}"));
+        let files = round
+            .fit
+            .misfits
+            .iter()
+            .map(|(key, why)| format!("`{key}`, until it is compacted: {why}"));
+        columns
+            .chain(files)
+            .inspect(|what| tracing::warn!("not published: {what}"))
+            .collect()
+    }
+
+    /// Writes the versions of a round; whether nobody came in between.
+    async fn write(&self, round: Round, report: &mut PublishReport) -> Result<bool> {
+        let Round {
+            mut table,
+            head,
+            wanted,
+            files,
+            fit,
+            steps,
+        } = round;
+        let has_columns = table.version().is_some() || !fit.add.is_empty();
+        if steps.is_empty() || !has_columns {
+            return Ok(true);
+        }
+        let mut columns = fit.add;
+        let keep = self.publish.keep;
+        if table.version().is_none() {
+            let change = Change {
+                columns: std::mem::take(&mut columns),
+                keep,
+                ..Change::default()
+            };
+            match self.put(table, change, report).await? {
+                Some(next) => table = next,
+                None => return Ok(false),
+            }
+        }
+        for step in steps {
+            let addition = |key: &Key| Some(addition(wanted.get(key)?, files.get(key)?));
+            let change = Change {
+                add: step.add.iter().filter_map(addition).collect(),
+                remove: step.remove,
+                data_change: step.data_change,
+                columns: std::mem::take(&mut columns),
+                manifest: head.as_ref().map_or(0, |m| m.version),
+                left: head.as_ref().map_or(0, |m| plan::left(&m.totals)),
+                keep,
+            };
+            let (added, removed) = (change.add.len() as u64, change.remove.len() as u64);
+            match self.put(table, change, report).await? {
+                Some(next) => table = next,
+                None => return Ok(false),
+            }
+            report.files_added += added;
+            report.files_removed += removed;
+        }
+        Ok(true)
+    }
+
+    /// Writes one version; none where somebody else did.
+    async fn put(
+        &self,
+        mut table: Table,
+        change: Change,
+        report: &mut PublishReport,
+    ) -> Result<Option<Table>> {
+        let made = move || {
+            let file = table.commit(&change)?;
+            Ok((table, file))
+        };
+        let (mut table, file) = self.blocking(made).await?;
+        if log::put(&self.store, &self.place.log(), &file).await? == Put::Lost {
+            return Ok(None);
+        }
+        report.commits += 1;
+        report.table_version = table.version().unwrap_or(0);
+        let made = move || {
+            let files = table.checkpoint();
+            Ok((table, files))
+        };
+        let (table, checkpoint) = self.blocking(made).await?;
+        if let Err(e) = self.put_checkpoint(checkpoint).await {
+            tracing::warn!("the table has its new version, but no checkpoint: {e}");
+        }
+        Ok(Some(table))
+    }
+
+    async fn put_checkpoint(&self, files: Result<Vec<table::LogFile>, String>) -> Result<()> {
+        let files = files.map_err(|why| Error::local("cannot make it", why))?;
+        if files.is_empty() {
+            return Ok(());
+        }
+        for file in files {
+            log::put_checkpoint(&self.store, &self.place.log(), file).await?;
+        }
+        // What may be read, and a week in any case, for those who ask what happened.
+        let removed = log::prune(
+            &self.store,
+            &self.place.log(),
+            self.publish.keep.max(table::REMEMBERED),
+        )
+        .await?;
+        tracing::debug!(removed, "checkpoint of the table written");
+        Ok(())
+    }
+}
+
+fn addition(wanted: &Wanted, file: &Newcomer) -> Addition {
+    Addition {
+        key: file.key.clone(),
+        size: wanted.size,
+        modified: wanted.modified,
+        rows: file.summary.rows,
+        ranges: file.summary.ranges.clone(),
+    }
+}

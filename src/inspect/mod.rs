@@ -1,0 +1,6 @@
+//! Commands that look and change nothing: doctor, verify, and the sample that `init` takes.
+
+pub mod conformance;
+pub mod doctor;
+pub mod sample;
+pub mod verify;

@@ -1,0 +1,540 @@
+//! The opening phase: fetch, check and profile every input, and unite their columns.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream;
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectMeta, ObjectStore};
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::job::{Shares, Stop, temp_dir};
+use super::spill;
+use super::{BadInput, Flaw, MergeError, MergeSpec};
+use crate::error::{Error, Result, Unread};
+use crate::parquet_io::profile::Profile;
+use crate::parquet_io::read::{Closed, Input, TAIL, footer_len, read_tail};
+use crate::parquet_io::schema::{self, UnionSchema};
+use crate::parquet_io::source::{
+    Disk, Ident, Remote, Source, Tail, fetch_end, short_body, store_error,
+};
+use crate::store;
+use icepack_core::model::file::{Extent, Micros, SeenInput};
+use icepack_core::model::manifest::Contradiction;
+use icepack_core::model::plan::PlannedInput;
+use icepack_core::model::same::Sameness;
+
+/// An input that has been seen and can be read.
+pub(super) struct Opened {
+    /// As planned.
+    pub planned: PlannedInput,
+    /// To be opened again.
+    pub file: Closed,
+    /// By the footer.
+    pub rows: u64,
+    /// An estimate of its rows once decoded.
+    pub decoded_bytes: u64,
+    /// An estimate of what an open reader holds.
+    pub open_bytes: u64,
+    /// Of files whose times the manifest does not know: raw ones, and snapshots that another
+    /// column dated.
+    pub profile: Option<Profile>,
+    /// Its own.
+    pub schema: SchemaRef,
+    /// Its place among the inputs whose columns were united: the first wins.
+    pub turn: usize,
+}
+
+impl Opened {
+    /// What the read showed. The fingerprint of a raw file comes once it has been read.
+    pub fn seen(&self) -> SeenInput {
+        let ident = &self.file.ident;
+        SeenInput {
+            key: ident.key.clone(),
+            size: ident.size,
+            etag: ident.etag.clone(),
+            rows: self.rows,
+            fingerprint: self.planned.stats.map(|s| s.fingerprint),
+        }
+    }
+
+    /// Its bytes, and the time of its dated rows.
+    pub fn extent(&self) -> Extent {
+        let (min, max) = match (&self.profile, &self.planned.stats) {
+            (Some(profile), _) => (profile.min, profile.max),
+            (None, stats) => stats.map_or((None, None), |s| (s.min, s.max)),
+        };
+        Extent {
+            amount: self.file.ident.size,
+            span: min.zip(max),
+        }
+    }
+}
+
+/// All inputs.
+pub(super) struct OpenedAll {
+    /// In the order they were given.
+    pub inputs: Vec<Opened>,
+    /// The schema that holds them all.
+    pub schema: SchemaRef,
+    /// Every input's own schema, by turn.
+    pub turns: Vec<(Arc<Ident>, SchemaRef)>,
+    /// No dated row is later.
+    pub latest: Micros,
+    /// Holds the files that the pool could not.
+    _opener: Arc<Opener>,
+}
+
+/// What the concurrent fetches share.
+pub(super) struct Opener {
+    store: Arc<dyn ObjectStore>,
+    shares: Shares,
+    file_limit: u64,
+    timestamp: String,
+    now: Micros,
+    spill_dir: PathBuf,
+    stop: Stop,
+    /// Bytes on their way, in KiB.
+    in_flight: Semaphore,
+    permits: u32,
+    /// Bytes held.
+    pooled: AtomicU64,
+    spilled: OnceLock<TempDir>,
+    files: AtomicU64,
+    runtime: Handle,
+    /// Held by whoever examines a file that takes much memory: several at once would take several
+    /// times as much.
+    heavy: Mutex<()>,
+}
+
+/// Opens every input. Unreadable ones are all found before it gives up.
+pub(super) async fn open_all(
+    store: &Arc<dyn ObjectStore>,
+    spec: &MergeSpec,
+    shares: Shares,
+    stop: &Stop,
+) -> Result<OpenedAll, MergeError> {
+    let permits = u32::try_from((shares.whole.max(shares.pool / 2)) >> 10)
+        .unwrap_or(u32::MAX >> 4)
+        .min(u32::MAX >> 4);
+    let opener = Arc::new(Opener {
+        store: Arc::clone(store),
+        shares,
+        file_limit: spec.file_limit,
+        timestamp: spec.columns.timestamp.clone(),
+        now: spec.now,
+        spill_dir: spec.spill_dir.clone(),
+        stop: stop.clone(),
+        in_flight: Semaphore::new(permits as usize),
+        permits,
+        pooled: AtomicU64::new(0),
+        spilled: OnceLock::new(),
+        files: AtomicU64::new(0),
+        runtime: Handle::current(),
+        heavy: Mutex::new(()),
+    });
+    let fetches = spec.inputs.iter().cloned().enumerate().map(|(i, planned)| {
+        let opener = Arc::clone(&opener);
+        async move { (i, opener.open(planned).await) }
+    });
+    let mut fetched = stream::iter(fetches).buffer_unordered(spec.prefetch.max(1));
+    let mut opened: Vec<(usize, Opened)> = Vec::with_capacity(spec.inputs.len());
+    let mut bad: Vec<(usize, BadInput)> = Vec::new();
+    let mut denied: Option<(usize, Error)> = None;
+    while let Some((i, result)) = fetched.next().await {
+        match result {
+            Ok(mut input) => {
+                share_schema(&mut input, opened.last().map(|(_, o)| o));
+                opened.push((i, input));
+            }
+            Err(e) => match BadInput::of(&e) {
+                Some(b) => {
+                    if b.flaw == Flaw::Unread(Unread::Denied)
+                        && denied.as_ref().is_none_or(|(first, _)| i < *first)
+                    {
+                        denied = Some((i, e));
+                    }
+                    bad.push((i, b));
+                }
+                None => return Err(MergeError::Failed(e)),
+            },
+        }
+    }
+    drop(fetched);
+    // Whether it is the file or the credentials, only the others tell.
+    if let Some((_, e)) = denied.filter(|_| opened.is_empty()) {
+        return Err(MergeError::Failed(e));
+    }
+    opened.sort_by_key(|(i, _)| *i);
+    let (schema, turns) = unite(spec, &mut opened, &mut bad);
+    if !bad.is_empty() {
+        bad.sort_by_key(|(i, _)| *i);
+        return Err(MergeError::Bad(bad.into_iter().map(|(_, b)| b).collect()));
+    }
+    let inputs: Vec<Opened> = opened.into_iter().map(|(_, o)| o).collect();
+    let latest = inputs
+        .iter()
+        .filter_map(|i| i.extent().span)
+        .map(|(_, max)| max)
+        .max()
+        .unwrap_or(Micros::EPOCH_2000);
+    Ok(OpenedAll {
+        inputs,
+        schema,
+        turns,
+        latest,
+        _opener: opener,
+    })
+}
+
+/// Files of one writer have equal schemas: thousands of copies would add up.
+fn share_schema(input: &mut Opened, other: Option<&Opened>) {
+    if let Some(other) = other.filter(|o| o.schema == input.schema) {
+        input.schema = Arc::clone(&other.schema);
+    }
+}
+
+/// Snapshots first: their columns were united before, so where a raw file contradicts them, it is
+/// the raw file that does not fit. Within each, those that contradict the fewest go first: one odd
+/// file must not cast out all the others.
+fn unite(
+    spec: &MergeSpec,
+    opened: &mut [(usize, Opened)],
+    bad: &mut Vec<(usize, BadInput)>,
+) -> (SchemaRef, Vec<(Arc<Ident>, SchemaRef)>) {
+    let mut union = UnionSchema::new(&spec.columns);
+    let (snapshots, raw): (Vec<_>, Vec<_>) = opened
+        .iter_mut()
+        .partition(|(_, o)| o.planned.is_snapshot());
+    let mut turns: Vec<(Arc<Ident>, SchemaRef)> = Vec::new();
+    for (i, input) in agreeing_first(snapshots)
+        .into_iter()
+        .chain(agreeing_first(raw))
+    {
+        // Adding an equal schema again changes nothing.
+        let mut add = |schema| {
+            if input.planned.is_snapshot() {
+                union.add_ours(schema)
+            } else {
+                union.add(schema)
+            }
+        };
+        let known = turns
+            .last()
+            .is_some_and(|(_, last)| Arc::ptr_eq(last, &input.schema));
+        if let Err(reason) = if known { Ok(()) } else { add(&input.schema) } {
+            let Ident { key, size, etag } = Ident::clone(&input.file.ident);
+            let (reason, flaw) = match union.contradicted(&input.schema) {
+                _ if union.dates(&input.schema).is_err() => (reason, Flaw::Undatable),
+                Some((field, why)) => (why, Flaw::Misfit(contradiction(&field, input))),
+                None => (reason, Flaw::Damaged),
+            };
+            bad.push((
+                *i,
+                BadInput {
+                    key,
+                    size,
+                    etag,
+                    reason,
+                    flaw,
+                },
+            ));
+        } else {
+            input.turn = turns.len();
+            turns.push((Arc::clone(&input.file.ident), Arc::clone(&input.schema)));
+        }
+    }
+    let schema = union.finish();
+    for (_, b) in bad {
+        // What it contradicts may have been widened by a file after it.
+        if let Flaw::Misfit(what) = &mut b.flaw
+            && let Ok(field) = schema.field_with_name(&what.column)
+        {
+            what.kind = field.data_type().to_string();
+        }
+    }
+    (schema, turns)
+}
+
+/// What `input` contradicts: the column as the others have it.
+pub(super) fn contradiction(theirs: &Field, input: &Opened) -> Contradiction {
+    let oldest = input
+        .profile
+        .map_or_else(|| input.planned.stats.and_then(|s| s.min), |p| p.min);
+    Contradiction {
+        column: theirs.name().clone(),
+        kind: schema::canonical(theirs.data_type()).to_string(),
+        oldest,
+    }
+}
+
+/// Inputs by how many of their columns most of the others contradict, in their order where that is
+/// equal: mostly none does.
+fn agreeing_first(mut inputs: Vec<&mut (usize, Opened)>) -> Vec<&mut (usize, Opened)> {
+    let mut schemas: Vec<(SchemaRef, usize)> = Vec::new();
+    let mut places: HashMap<*const Schema, usize> = HashMap::new();
+    for (_, input) in &inputs {
+        let place = *places.entry(Arc::as_ptr(&input.schema)).or_insert_with(|| {
+            schemas.push((Arc::clone(&input.schema), 0));
+            schemas.len() - 1
+        });
+        schemas[place].1 += 1;
+    }
+    if schemas.len() > 1 {
+        let odd = schema::contradictions(&schemas);
+        inputs.sort_by_key(|(_, input)| {
+            places
+                .get(&Arc::as_ptr(&input.schema))
+                .and_then(|place| odd.get(*place))
+                .copied()
+        });
+    }
+    inputs
+}
+
+/// An object's bytes, or its last ones.
+enum Fetched {
+    Whole(Bytes),
+    /// Of a file that can be read where it lies.
+    Here(Disk),
+    /// With where it lies, if the store is a directory.
+    Tail(Bytes, Option<Disk>),
+}
+
+impl Opener {
+    async fn open(self: Arc<Self>, planned: PlannedInput) -> Result<Opened> {
+        self.stop.check()?;
+        let path = store::path(&planned.key)?;
+        let kib = u32::try_from(planned.size.min(self.shares.whole).div_ceil(1 << 10))
+            .unwrap_or(self.permits)
+            .clamp(1, self.permits);
+        let _permit = self
+            .in_flight
+            .acquire_many(kib)
+            .await
+            .map_err(|e| Error::local("cannot fetch inputs", e))?;
+        let (meta, fetched) = if planned.size <= self.shares.whole {
+            self.fetch_whole(&planned, &path).await?
+        } else {
+            self.fetch_end(&planned, &path).await?
+        };
+        let ident = Ident {
+            key: planned.key.clone(),
+            size: meta.size,
+            etag: meta.e_tag.clone(),
+        };
+        let opener = Arc::clone(&self);
+        let work = move || opener.examine(planned, ident, path, fetched);
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| Error::local("cannot open an input", e))?
+    }
+
+    async fn fetch_whole(
+        &self,
+        planned: &PlannedInput,
+        path: &Path,
+    ) -> Result<(ObjectMeta, Fetched)> {
+        let failed = |e| store_error(&planned.key, e);
+        let reply = self
+            .store
+            .get_opts(path, GetOptions::default())
+            .await
+            .map_err(failed)?;
+        let meta = reply.meta.clone();
+        same_version(planned, &meta)?;
+        if let Some(disk) = Disk::behind(&reply.payload) {
+            return Ok((meta, Fetched::Here(disk)));
+        }
+        let bytes = reply.bytes().await.map_err(failed)?;
+        if bytes.len() as u64 != meta.size {
+            return Err(short_body(&planned.key, bytes.len(), meta.size));
+        }
+        Ok((meta, Fetched::Whole(bytes)))
+    }
+
+    async fn fetch_end(
+        &self,
+        planned: &PlannedInput,
+        path: &Path,
+    ) -> Result<(ObjectMeta, Fetched)> {
+        let Tail { meta, bytes, disk } =
+            fetch_end(self.store.as_ref(), path, &planned.key, TAIL).await?;
+        same_version(planned, &meta)?;
+        match footer_len(&bytes, meta.size) {
+            Ok(need) if need > bytes.len() as u64 => {
+                let again = fetch_end(self.store.as_ref(), path, &planned.key, need).await?;
+                if Sameness::of(meta.e_tag.as_deref(), again.meta.e_tag.as_deref()).is_same() {
+                    Ok((meta, Fetched::Tail(again.bytes, disk)))
+                } else {
+                    Err(Error::Changed(planned.key.clone()))
+                }
+            }
+            // Where it is no footer at all, opening it says so.
+            _ => Ok((meta, Fetched::Tail(bytes, disk))),
+        }
+    }
+
+    /// Parses the footer and reads the times, on a blocking thread, then puts the bytes where they
+    /// can stay.
+    fn examine(
+        &self,
+        planned: PlannedInput,
+        ident: Ident,
+        path: Path,
+        fetched: Fetched,
+    ) -> Result<Opened> {
+        self.stop.check()?;
+        let (source, tail) = match &fetched {
+            Fetched::Whole(bytes) => (Source::Memory(bytes.clone()), None),
+            Fetched::Here(disk) => {
+                let source = Source::Disk(disk.clone());
+                let footer = read_tail(&Arc::new(ident.clone()), &source)?;
+                (source, Some(footer))
+            }
+            Fetched::Tail(tail, Some(disk)) => (Source::Disk(disk.clone()), Some(compact(tail))),
+            Fetched::Tail(tail, None) => {
+                let remote = Remote {
+                    store: Arc::clone(&self.store),
+                    path,
+                    etag: ident.etag.clone(),
+                    window: self.shares.window(),
+                    runtime: self.runtime.clone(),
+                };
+                (Source::Remote(remote), Some(compact(tail)))
+            }
+        };
+        let much = self.file_limit / 8;
+        let heavy =
+            |yes: bool| yes.then(|| self.heavy.lock().unwrap_or_else(PoisonError::into_inner));
+        let footer = tail.as_ref().or(match &source {
+            Source::Memory(bytes) => Some(bytes),
+            _ => None,
+        });
+        let footer = footer
+            .and_then(|bytes| footer_len(bytes, ident.size).ok())
+            .unwrap_or(0);
+        let mut held = heavy(footer > much / 32);
+        let input = Input::open_within(ident, source.clone(), tail.clone(), self.file_limit)?;
+        if held.is_none() {
+            held = heavy(input.widest(&self.timestamp) > much);
+        }
+        check_snapshot(&planned, &input)?;
+        if let Some(reason) = input.refusal().filter(|_| !planned.is_snapshot()) {
+            return Err(input.ident.bad(reason));
+        }
+        let profile = if planned.has_times() {
+            None
+        } else {
+            input.profile(&self.timestamp, self.now)?
+        };
+        let (rows, decoded_bytes, schema) = (
+            input.rows(),
+            input.decoded_bytes(),
+            Arc::clone(input.schema()),
+        );
+        let open_bytes = input.open_bytes(self.shares.batch);
+        drop(held);
+        let (source, tail) = match fetched {
+            Fetched::Whole(bytes) if rows > 0 => (self.keep(bytes)?, tail),
+            // To be read again from the file, which costs less than to hold thousands of footers.
+            Fetched::Here(_) => (source, None),
+            _ => (source, tail),
+        };
+        Ok(Opened {
+            planned,
+            file: input.close(source, tail),
+            rows,
+            decoded_bytes,
+            open_bytes,
+            profile,
+            schema,
+            turn: 0,
+        })
+    }
+
+    /// In memory while the pool has room, else in a file.
+    fn keep(&self, bytes: Bytes) -> Result<Source> {
+        let size = bytes.len() as u64;
+        let fits = |used: u64| {
+            used.checked_add(size)
+                .filter(|total| *total <= self.shares.pool)
+        };
+        if self
+            .pooled
+            .try_update(Ordering::SeqCst, Ordering::SeqCst, fits)
+            .is_ok()
+        {
+            return Ok(Source::Memory(bytes));
+        }
+        let dir = match self.spilled.get() {
+            Some(dir) => dir,
+            None => {
+                let made = temp_dir(&self.spill_dir)?;
+                // Where two threads made one, the loser's is removed with this.
+                self.spilled.get_or_init(|| made)
+            }
+        };
+        let path = dir.path().join(format!(
+            "input-{}.parquet",
+            self.files.fetch_add(1, Ordering::SeqCst)
+        ));
+        fs::write(&path, &bytes).map_err(|e| spill::failed(&path, e))?;
+        Ok(Source::Local(path))
+    }
+}
+
+/// Only the footer of the tail is kept.
+fn compact(tail: &Bytes) -> Bytes {
+    let len = footer_len(tail, u64::MAX)
+        .ok()
+        .and_then(|n| usize::try_from(n).ok())
+        .unwrap_or(tail.len());
+    Bytes::copy_from_slice(&tail[tail.len().saturating_sub(len)..])
+}
+
+/// Whether the object is the one that was planned.
+fn same_version(planned: &PlannedInput, meta: &ObjectMeta) -> Result<()> {
+    if planned.is_snapshot() {
+        // A snapshot never changes, but a bucket that was copied gives it another tag: its rows are
+        // checked instead.
+        if meta.size == planned.size {
+            return Ok(());
+        }
+        let ident = Ident {
+            key: planned.key.clone(),
+            size: meta.size,
+            etag: meta.e_tag.clone(),
+        };
+        return Err(ident.bad(format!(
+            "it has {} bytes, and the manifest says {}",
+            meta.size, planned.size
+        )));
+    }
+    // Where a tag is unknown, what was read has its own, and the commit asks for that one.
+    let other_tag = Sameness::of(planned.etag.as_deref(), meta.e_tag.as_deref()).is_other();
+    if other_tag || meta.size != planned.size {
+        Err(Error::Changed(planned.key.clone()))
+    } else {
+        Ok(())
+    }
+}
+
+fn check_snapshot(planned: &PlannedInput, input: &Input) -> Result<()> {
+    match planned.stats {
+        Some(stats) if stats.rows != input.rows() => Err(input.ident.bad(format!(
+            "it has {} rows, and the manifest says {}",
+            input.rows(),
+            stats.rows
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,497 @@
+//! The far end of a merge: rows in time order become snapshots, expired batches, or nothing.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use arrow::array::RecordBatch;
+use arrow::compute::{filter_record_batch, not};
+use arrow::datatypes::{SchemaRef, TimeUnit};
+use chrono::{DateTime, Datelike, NaiveDate};
+use object_store::ObjectStore;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::ExpiredBatch;
+use super::dedup::Dedup;
+use super::job::{Shares, Stop};
+use super::whole::Whole;
+use crate::error::{Error, Result};
+use crate::parquet_io::Columns;
+use crate::parquet_io::hash;
+use crate::parquet_io::schema::described;
+use crate::parquet_io::time::{self, first_not_before, floor_micros, last_not_after};
+use crate::parquet_io::views;
+use crate::parquet_io::write::sliced_bytes;
+use crate::store::piece::upload::Target;
+use crate::store::piece::{PieceSpec, PieceWriter};
+use icepack_core::model::file::{Fingerprint, Micros, Snapshot};
+use icepack_core::model::names::{self, FileId, Tenant};
+use icepack_core::model::policy::Encodings;
+use icepack_core::model::schema::SchemaId;
+use icepack_core::plan::compaction::Period;
+
+/// Batches between the merge and the encoder.
+const QUEUE: usize = 2;
+
+/// What the output must know.
+pub(super) struct OutputSpec {
+    pub store: Arc<dyn ObjectStore>,
+    pub schema: SchemaRef,
+    pub tenant: Tenant,
+    pub columns: Columns,
+    pub now: Micros,
+    pub cutoff: Option<Micros>,
+    /// No dated row is later.
+    pub latest: Micros,
+    pub target_file_size: u64,
+    pub encodings: Encodings,
+    pub cut: Period,
+    pub min_piece: u64,
+    pub shares: Shares,
+    pub mint: Arc<dyn Fn() -> FileId + Send + Sync>,
+    pub expired: Option<mpsc::Sender<ExpiredBatch>>,
+    pub runtime: Handle,
+    pub stop: Stop,
+}
+
+/// Rows by number and content.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sum {
+    pub rows: u64,
+    pub fingerprint: Fingerprint,
+}
+
+impl Sum {
+    pub fn plus(self, rows: u64, fingerprint: Fingerprint) -> Self {
+        Self {
+            rows: self.rows + rows,
+            fingerprint: self.fingerprint.plus(fingerprint),
+        }
+    }
+}
+
+/// What has become of the rows.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub snapshots: Vec<Snapshot>,
+    pub expired: Sum,
+    /// Duplicates.
+    pub dropped: Sum,
+    pub id_conflicts: u64,
+    pub implausible: u64,
+}
+
+enum Step {
+    Rows(RecordBatch),
+    Whole(Box<Whole>),
+    Done,
+}
+
+/// The way to the output, in time order.
+pub(super) struct Steps(SyncSender<Step>);
+
+impl Steps {
+    /// Sends merged rows.
+    pub fn rows(&self, batch: RecordBatch) -> Result<()> {
+        self.send(Step::Rows(batch))
+    }
+
+    /// Announces a run whose bytes follow.
+    pub fn whole(&self, whole: Whole) -> Result<()> {
+        self.send(Step::Whole(Box::new(whole)))
+    }
+
+    /// Fails only when the output has failed; its own error is the one that counts.
+    fn send(&self, step: Step) -> Result<()> {
+        self.0.send(step).map_err(|_| Error::Stopped)
+    }
+}
+
+/// Runs `merge` with steps that feed `output` on a thread of its own, so that decoding and encoding
+/// overlap.
+pub(super) fn beside(output: Output, merge: impl FnOnce(&Steps) -> Result<()>) -> Result<Written> {
+    std::thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("icepack-encode".to_owned())
+            .spawn_scoped(scope, move || output.run(&receiver))
+            .map_err(|e| Error::local("cannot start a thread", e))?;
+        let steps = Steps(sender);
+        let merged = merge(&steps);
+        if merged.is_ok() {
+            let _ = steps.send(Step::Done);
+        }
+        drop(steps);
+        let written = thread
+            .join()
+            .unwrap_or_else(|_| Err(Error::local("cannot encode rows", "the encoder panicked")));
+        match (merged, written) {
+            (Ok(()), written) => written,
+            // Both say that they were stopped, unless one of them knows more.
+            (Err(Error::Stopped), Err(e)) => Err(e),
+            (Err(e), _) => Err(e),
+        }
+    })
+}
+
+/// An open snapshot.
+struct Open {
+    writer: PieceWriter,
+    id: FileId,
+}
+
+/// Takes rows in time order.
+pub(super) struct Output {
+    spec: OutputSpec,
+    column: usize,
+    unit: TimeUnit,
+    /// The keys of the first dated row, of the first that has not expired, and of the first that
+    /// is later than now.
+    dated: i64,
+    fresh: i64,
+    future: i64,
+    schema_id: SchemaId,
+    dedup: Dedup,
+    open: Option<Open>,
+    /// Rows from here on are of another period than the open snapshot's last.
+    period_end: Option<i64>,
+    written: Written,
+    scratch: Vec<u128>,
+}
+
+impl Output {
+    pub fn new(spec: OutputSpec) -> Result<Self> {
+        // Without inputs there is no schema, and no row will come.
+        let found = spec
+            .schema
+            .index_of(&spec.columns.timestamp)
+            .ok()
+            .and_then(|i| Some((i, time::unit_of(spec.schema.field(i).data_type())?)));
+        let (column, unit) = found.unwrap_or((0, TimeUnit::Microsecond));
+        let dated = first_not_before(Micros::EPOCH_2000, unit);
+        Ok(Self {
+            column,
+            unit,
+            dated,
+            fresh: spec
+                .cutoff
+                .map_or(dated, |c| first_not_before(c, unit).max(dated)),
+            future: last_not_after(spec.now, unit).saturating_add(1),
+            schema_id: described(&spec.schema).id(),
+            dedup: Dedup::new(
+                views::of(&spec.schema).as_ref().unwrap_or(&spec.schema),
+                &spec.columns.id,
+                spec.shares.runs / 4,
+            ),
+            open: None,
+            period_end: None,
+            written: Written::default(),
+            scratch: Vec::new(),
+            spec,
+        })
+    }
+
+    fn run(mut self, steps: &Receiver<Step>) -> Result<Written> {
+        match self.drain(steps) {
+            Ok(()) => {
+                self.written.id_conflicts = self.dedup.conflicts;
+                Ok(self.written)
+            }
+            Err(e) => {
+                if let Some(open) = self.open.take() {
+                    open.writer.abort();
+                }
+                Err(e)
+            }
+        }
+    }
+
+    fn drain(&mut self, steps: &Receiver<Step>) -> Result<()> {
+        while let Ok(step) = steps.recv() {
+            match step {
+                Step::Rows(batch) => self.take(batch)?,
+                Step::Whole(whole) => self.take_whole(*whole)?,
+                Step::Done => return self.finish_piece(),
+            }
+            self.spec.stop.check()?;
+        }
+        // The merge has failed.
+        Err(Error::Stopped)
+    }
+
+    fn take(&mut self, batch: RecordBatch) -> Result<()> {
+        let batch = self.without_duplicates(batch)?;
+        let Some(keys) = self.keys(&batch) else {
+            return Err(Error::local("cannot write rows", "they have no timestamps"));
+        };
+        let at = |bound: i64| keys.partition_point(|k| *k < bound);
+        // Undated rows, expired ones, and those to keep: in time order, they are one after the
+        // other.
+        let (undated, fresh, future) = (at(self.dated), at(self.fresh), at(self.future));
+        self.written.implausible += (undated + keys.len() - future.max(fresh)) as u64;
+        if undated < fresh {
+            self.keep(&batch, &keys, 0, undated)?;
+            self.expire(batch.slice(undated, fresh - undated), keys[undated])?;
+            return self.keep(&batch, &keys, fresh, keys.len());
+        }
+        self.keep(&batch, &keys, 0, keys.len())
+    }
+
+    /// Appends a run as it is. It lies within one period, all of its rows stay, and no other row is
+    /// as old as any of them.
+    fn take_whole(&mut self, whole: Whole) -> Result<()> {
+        let Some(first) = whole.stats.min.map(|min| first_not_before(min, self.unit)) else {
+            return Err(Error::local("cannot copy rows", "they have no times"));
+        };
+        self.enter_period_at(first)?;
+        let target = self.spec.target_file_size;
+        // What is large enough as it is, and nearer to the target than it would be, ends here.
+        if self.has(target.saturating_sub(whole.size / 2), target.div_ceil(2))? {
+            self.finish_piece()?;
+            self.enter_period_at(first)?;
+        }
+        let Whole {
+            groups,
+            stats,
+            bytes,
+            ..
+        } = whole;
+        match self.with_open(|writer| writer.append(&groups, stats, &bytes)) {
+            // The other side knows why.
+            Err(_) if bytes.is_cut_off() => Err(Error::Stopped),
+            Err(e) => Err(e),
+            Ok(()) => self.finish_if_full(),
+        }
+    }
+
+    fn keys(&self, batch: &RecordBatch) -> Option<arrow::buffer::ScalarBuffer<i64>> {
+        batch.columns().get(self.column).and_then(|c| time::keys(c))
+    }
+
+    fn without_duplicates(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
+        let Some(keys) = self.keys(&batch) else {
+            return Ok(batch);
+        };
+        let Some(keep) = self.dedup.filter(&batch, &keys)? else {
+            return Ok(batch);
+        };
+        let failed = |e| Error::local("cannot drop duplicates", e);
+        let copies = filter_record_batch(&batch, &not(&keep).map_err(failed)?).map_err(failed)?;
+        self.written.dropped = self.sum(self.written.dropped, &copies)?;
+        filter_record_batch(&batch, &keep).map_err(failed)
+    }
+
+    fn sum(&mut self, sum: Sum, batch: &RecordBatch) -> Result<Sum> {
+        let fingerprint = hash::fingerprint(batch, &mut self.scratch)
+            .map_err(|e| Error::local("cannot fingerprint rows", e))?;
+        Ok(sum.plus(batch.num_rows() as u64, fingerprint))
+    }
+
+    fn expire(&mut self, batch: RecordBatch, first: i64) -> Result<()> {
+        self.written.expired = self.sum(self.written.expired, &batch)?;
+        let Some(sink) = &self.spec.expired else {
+            return Ok(());
+        };
+        let to_bound = self
+            .spec
+            .cutoff
+            .map_or(self.spec.latest, |c| c.min(self.spec.latest));
+        // Archives of others' making need not know about views.
+        let batch = views::like(&batch, &self.spec.schema)
+            .map_err(|e| Error::local("cannot archive rows", e))?;
+        let expired = ExpiredBatch {
+            batch,
+            from: floor_micros(first, self.unit),
+            to_bound,
+        };
+        sink.blocking_send(expired).map_err(|_| Error::Archive {
+            target: "of expired rows".to_owned(),
+            why: "it stopped taking rows".to_owned(),
+        })
+    }
+
+    /// Writes rows `from..to` to snapshots, cut at the target size and where a period ends.
+    fn keep(
+        &mut self,
+        batch: &RecordBatch,
+        keys: &[i64],
+        mut from: usize,
+        to: usize,
+    ) -> Result<()> {
+        while from < to {
+            let key = keys[from];
+            let end = if key < self.dated {
+                // Undated rows are of no period.
+                keys[from..to].partition_point(|k| *k < self.dated)
+            } else {
+                self.enter_period_at(key)?;
+                let period_end = self.period_end.unwrap_or(i64::MAX);
+                keys[from..to].partition_point(|k| *k < period_end).max(1)
+            };
+            let end = from + end;
+            self.write(&batch.slice(from, end - from))?;
+            from = end;
+        }
+        Ok(())
+    }
+
+    /// Where a row of `key` begins another period than that of the rows before it.
+    fn enter_period_at(&mut self, key: i64) -> Result<()> {
+        if self.period_end.is_some_and(|end| key < end) {
+            return Ok(());
+        }
+        if self.period_end.is_some() && self.has(self.spec.min_piece, self.spec.min_piece)? {
+            self.finish_piece()?;
+        }
+        let next = next_period(self.spec.cut, floor_micros(key, self.unit));
+        self.period_end = Some(next.map_or(i64::MAX, |at| first_not_before(at, self.unit)));
+        Ok(())
+    }
+
+    /// Writes rows of one period, in steps that are small against the target size.
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let row = sliced_bytes(batch) / batch.num_rows().max(1);
+        let step =
+            usize::try_from(self.spec.target_file_size / 4).unwrap_or(usize::MAX) / row.max(1);
+        let (mut from, step) = (0, step.max(16));
+        while from < batch.num_rows() {
+            let rows = step.min(batch.num_rows() - from);
+            self.write_step(&batch.slice(from, rows))?;
+            from += rows;
+        }
+        Ok(())
+    }
+
+    fn write_step(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.with_open(|writer| writer.write(batch))?;
+        self.finish_if_full()
+    }
+
+    /// Adds to the open snapshot, or to a new one.
+    fn with_open(&mut self, add: impl FnOnce(&mut PieceWriter) -> Result<()>) -> Result<()> {
+        let bound = self.name_bound();
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.begin()?,
+        };
+        open.writer.bound(bound);
+        let result = add(&mut open.writer);
+        self.open = Some(open);
+        result
+    }
+
+    fn finish_if_full(&mut self) -> Result<()> {
+        let target = self.spec.target_file_size;
+        if self.has(target, target.div_ceil(2))? {
+            self.finish_piece()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the open snapshot has about so many bytes, and at least so many for certain.
+    ///
+    /// Rows that compress well are a tenth of the estimate. The planner takes a snapshot of half
+    /// the target, or of the least that is worth a file, for finished; smaller ones it merges
+    /// again, and if they were cut by the estimate then they would come out the same, pass after
+    /// pass.
+    fn has(&mut self, about: u64, certain: u64) -> Result<bool> {
+        let Some(open) = self.open.as_mut().filter(|o| o.writer.estimate() >= about) else {
+            return Ok(false);
+        };
+        Ok(open.writer.settle()? >= certain)
+    }
+
+    /// No row that the open snapshot will get is later. An upload that starts now is over with the
+    /// period, because it is worth a file by then.
+    fn name_bound(&self) -> Micros {
+        let single = self.spec.shares.buffers.single as u64;
+        match self.period_end {
+            Some(end) if single >= self.spec.min_piece && end != i64::MAX => {
+                self.spec.latest.min(floor_micros(end - 1, self.unit))
+            }
+            _ => self.spec.latest,
+        }
+    }
+
+    fn begin(&self) -> Result<Open> {
+        let id = (self.spec.mint)();
+        let tenant = self.spec.tenant.clone();
+        let writer = PieceWriter::begin(PieceSpec {
+            target: Target::plain(Arc::clone(&self.spec.store), self.spec.runtime.clone()),
+            schema: Arc::clone(&self.spec.schema),
+            timestamp: self.spec.columns.timestamp.clone(),
+            name: Box::new(move |from, to| names::snapshot_key(&tenant, from, to, id)),
+            to_bound: self.spec.latest,
+            buffers: self
+                .spec
+                .shares
+                .buffers
+                .expecting(self.spec.target_file_size),
+            encodings: self.spec.encodings,
+            metadata: Vec::new(),
+        })?;
+        Ok(Open { writer, id })
+    }
+
+    fn finish_piece(&mut self) -> Result<()> {
+        let Some(Open { writer, id }) = self.open.take() else {
+            return Ok(());
+        };
+        let piece = writer.finish()?;
+        self.period_end = None;
+        let dated_by = Some(self.spec.columns.timestamp.clone());
+        self.written.snapshots.push(Snapshot {
+            key: piece.key,
+            id,
+            size: piece.size,
+            etag: piece.etag,
+            schema: Some(self.schema_id),
+            dated_by,
+            stats: piece.stats,
+        });
+        Ok(())
+    }
+}
+
+/// The first instant of the next month or day, in UTC. None where the calendar ends.
+pub(super) fn next_period(cut: Period, at: Micros) -> Option<Micros> {
+    const DAY: i64 = 86_400_000_000;
+    match cut {
+        Period::Day => {
+            at.0.div_euclid(DAY)
+                .checked_add(1)?
+                .checked_mul(DAY)
+                .map(Micros)
+        }
+        Period::Month => {
+            let time = DateTime::from_timestamp_micros(at.0)?;
+            let (year, month) = if time.month() == 12 {
+                (time.year() + 1, 1)
+            } else {
+                (time.year(), time.month() + 1)
+            };
+            let first = NaiveDate::from_ymd_opt(year, month, 1)?.and_hms_opt(0, 0, 0)?;
+            Some(Micros(first.and_utc().timestamp_micros()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_end_at_utc_midnights() {
+        let at = |s: i64| Micros(s * 1_000_000);
+        assert_eq!(next_period(Period::Day, at(-1)), Some(at(0)));
+        assert_eq!(next_period(Period::Day, at(0)), Some(at(86_400)));
+        assert_eq!(next_period(Period::Month, at(0)), Some(at(31 * 86_400)));
+        // 2025-12-31T23:59:59Z
+        assert_eq!(
+            next_period(Period::Month, at(1_767_225_599)),
+            Some(at(1_767_225_600))
+        );
+        assert_eq!(next_period(Period::Month, Micros(i64::MAX)), None);
+    }
+}

@@ -1,0 +1,272 @@
+//! Commits: conditional puts of manifests, and finding out what became of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+
+use super::discover;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::store::path;
+use crate::store::retry::Retryable;
+use icepack_core::model::manifest::{Edit, Manifest, Observed, Stamp};
+use icepack_core::model::names::{self, FileId, FileKind, Key, Tenant};
+use icepack_core::plan::commit::{Conflict, apply};
+
+/// Somebody wins every round, so this bounds a run's patience, not the system's progress.
+const MAX_REBASES: usize = 64;
+
+/// Puts of one version whose replies say nothing.
+const MAX_PUTS: u32 = 6;
+
+/// Inputs looked at at once after a rebase.
+const HEADS_AT_ONCE: usize = 16;
+
+/// Commits for one tenant.
+#[derive(Debug, Clone)]
+pub struct Committer {
+    store: Arc<dyn ObjectStore>,
+    tenant: Tenant,
+    clock: Arc<dyn Clock>,
+    run_id: FileId,
+}
+
+enum Put {
+    Won,
+    Lost,
+}
+
+impl Committer {
+    /// Commits by `run_id` to `tenant`'s manifests.
+    pub fn new(
+        store: Arc<dyn ObjectStore>,
+        tenant: Tenant,
+        clock: Arc<dyn Clock>,
+        run_id: FileId,
+    ) -> Self {
+        Self {
+            store,
+            tenant,
+            clock,
+            run_id,
+        }
+    }
+
+    /// An edit of this run that changes nothing yet.
+    pub fn edit(&self) -> Edit {
+        Edit::new(self.run_id, self.clock.mint(FileId::NIL))
+    }
+
+    /// Commits the first manifest, or finds that somebody else did.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub async fn begin(&self) -> Result<Manifest> {
+        let first = Manifest::first(
+            self.tenant.clone(),
+            self.stamp(self.clock.mint(FileId::NIL)),
+        );
+        if let Put::Won = self.put(&first).await? {
+            self.check_not_superseded(&first).await?;
+            return Ok(first);
+        }
+        let head = discover::head(self.store.as_ref(), &self.tenant, first.version).await?;
+        head.ok_or_else(|| {
+            Error::Conflict(format!(
+                "the first manifest of tenant `{}` came and went",
+                self.tenant
+            ))
+        })
+    }
+
+    /// Commits `edit` on top of `head`, or on top of whatever head has become if it still fits
+    /// there.
+    ///
+    /// `seen` must have been observed after `head` was read.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] where it does not fit: nothing happened, the outputs are orphans that
+    /// the floor collects. [`Error::Unknown`] where it cannot be found out: the caller must not
+    /// delete or conclude anything. [`Error::Refused`] where the edit contradicts itself.
+    pub async fn commit(
+        &self,
+        mut head: Manifest,
+        edit: &Edit,
+        mut seen: Observed,
+    ) -> Result<Manifest> {
+        for _ in 0..MAX_REBASES {
+            let next = apply(&head, edit, &seen, self.stamp(edit.commit_id))
+                .map_err(|c| self.conflict(&c))?;
+            match self.put(&next).await? {
+                Put::Won => {
+                    self.check_not_superseded(&next).await?;
+                    return Ok(next);
+                }
+                Put::Lost => {
+                    tracing::info!(
+                        version = next.version,
+                        "another run committed first: rebasing"
+                    );
+                    let newer =
+                        discover::head(self.store.as_ref(), &self.tenant, next.version).await?;
+                    head =
+                        newer.ok_or_else(|| self.unknown(next.version, "no manifest is left"))?;
+                    seen = self.observe(&head, edit, seen).await?;
+                }
+            }
+        }
+        Err(Error::Conflict(format!(
+            "other runs committed to tenant `{}` {MAX_REBASES} times in between",
+            self.tenant
+        )))
+    }
+
+    fn stamp(&self, commit_id: FileId) -> Stamp {
+        Stamp {
+            run_id: self.run_id,
+            commit_id,
+            at: self.clock.now(),
+        }
+    }
+
+    fn conflict(&self, c: &Conflict) -> Error {
+        if c.is_internal() {
+            return Error::Refused(format!(
+                "a commit to tenant `{}` was not made: {c}; please report this",
+                self.tenant
+            ));
+        }
+        Error::Conflict(format!("tenant `{}`: {c}", self.tenant))
+    }
+
+    fn unknown(&self, version: u64, why: impl std::fmt::Display) -> Error {
+        Error::Unknown {
+            tenant: self.tenant.to_string(),
+            version,
+            why: why.to_string(),
+        }
+    }
+
+    /// Puts a version that must not exist yet. Every reply but a plain success is settled by
+    /// reading the version back: `already exists` may speak of our own put whose reply was
+    /// lost, 409 may mean that nobody won, an error may hide a success.
+    async fn put(&self, next: &Manifest) -> Result<Put> {
+        let key = path(&names::manifest_key(&self.tenant, next.version))?;
+        let body = serde_json::to_vec(next)
+            .map_err(|e| Error::local("cannot write the manifest as JSON", e))?;
+        let payload = PutPayload::from(body);
+        let mut last = String::new();
+        for attempt in 0..MAX_PUTS {
+            let options = PutOptions {
+                mode: PutMode::Create,
+                ..PutOptions::default()
+            };
+            let Err(e) = self.store.put_opts(&key, payload.clone(), options).await else {
+                return Ok(Put::Won);
+            };
+            match discover::read_version(self.store.as_ref(), &self.tenant, next.version).await {
+                Ok(Some(found)) if found.commit_id == next.commit_id => return Ok(Put::Won),
+                Ok(Some(_)) => return Ok(Put::Lost),
+                Ok(None) if is_final(&e) => {
+                    return Err(Error::store(
+                        format!("cannot write the manifest `{key}`"),
+                        e,
+                    ));
+                }
+                Ok(None) => last = e.to_string(),
+                Err(read) => {
+                    return Err(self.unknown(
+                        next.version,
+                        format!("the put said: {e}; reading it back said: {read}"),
+                    ));
+                }
+            }
+            tracing::warn!(
+                version = next.version,
+                attempt,
+                "a commit's put gave no answer and is not there; again: {e}"
+            );
+            tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
+        }
+        // An early put may still be under way in the store, so this is not a failure.
+        Err(self.unknown(next.version, last))
+    }
+
+    /// Whether a put that succeeded made a head, or revived a version number whose manifest had
+    /// been pruned while this run slept.
+    async fn check_not_superseded(&self, ours: &Manifest) -> Result<()> {
+        let versions = discover::versions(self.store.as_ref(), &self.tenant).await;
+        let versions = versions.map_err(|e| self.unknown(ours.version, e))?;
+        if versions.iter().all(|(v, _)| *v <= ours.version) {
+            return Ok(());
+        }
+        let child =
+            discover::read_version(self.store.as_ref(), &self.tenant, ours.version + 1).await;
+        let child = child.map_err(|e| self.unknown(ours.version, e))?;
+        if child.is_some_and(|c| c.parent == Some(ours.commit_id)) {
+            return Ok(());
+        }
+        Err(Error::Conflict(format!(
+            "tenant `{}`: this run slept so long that version {} had come, gone and been pruned",
+            self.tenant, ours.version
+        )))
+    }
+
+    /// Looks at the edit's inputs again, after `head` was read.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn observe(
+        &self,
+        head: &Manifest,
+        edit: &Edit,
+        before: Observed,
+    ) -> Result<Observed> {
+        let mut seen = Observed::since(head);
+        // A receipt that was stored stays stored: the archive is append-only.
+        seen.receipts = before.receipts;
+        if !edit.forget.is_empty() {
+            let listing = discover::list(self.store.as_ref(), &self.tenant).await?;
+            seen.listing = Some(listing.into_iter().map(|f| (f.key, f.etag)).collect());
+            let there = discover::present(&self.store, edit.forget.clone()).await?;
+            seen.gone = edit
+                .forget
+                .iter()
+                .filter(|key| !there.contains(*key))
+                .cloned()
+                .collect();
+        }
+        let raw: Vec<Key> = edit
+            .retire
+            .iter()
+            .map(|r| r.key.clone())
+            .filter(|k| names::classify(&self.tenant, k) == FileKind::Raw)
+            .collect();
+        let checks = stream::iter(raw).map(|key| tag_of(Arc::clone(&self.store), key));
+        let present: Vec<_> = checks.buffer_unordered(HEADS_AT_ONCE).try_collect().await?;
+        seen.present = present.into_iter().flatten().collect::<BTreeMap<_, _>>();
+        Ok(seen)
+    }
+}
+
+/// A file's tag, if it is there.
+async fn tag_of(store: Arc<dyn ObjectStore>, key: Key) -> Result<Option<(Key, Option<String>)>> {
+    match store.head(&path(&key)?).await {
+        Ok(meta) => Ok(Some((key, meta.e_tag))),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(e) => Err(Error::store(format!("cannot look at `{key}` again"), e)),
+    }
+}
+
+/// Whether another try cannot change the answer.
+fn is_final(e: &object_store::Error) -> bool {
+    // A conditional create that lost against nobody (409) is worth another try.
+    !e.is_transient()
+        && !matches!(
+            e,
+            object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }
+        )
+}

@@ -1,0 +1,557 @@
+//! Finds out what is there: tenants, heads, listings.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use crate::error::{Error, Result};
+use crate::parquet_io::source::short_body;
+use crate::store::local;
+use crate::store::path;
+use icepack_core::model::file::Listed;
+use icepack_core::model::inputs::{self, Left, Rules, Sorted};
+use icepack_core::model::manifest::{FORMAT, Manifest, Receipt};
+use icepack_core::model::names::{self, Key, STATE_DIR, Tenant, TenantError};
+use icepack_core::model::plan::Inventory;
+use icepack_core::model::same::Sameness;
+use icepack_core::plan::evidence::{self, Evidence};
+
+/// How often a reader starts over because head changed under it.
+const LIVE_TRIES: usize = 20;
+
+/// Objects asked for at once.
+const HEADS_AT_ONCE: usize = 16;
+/// Odd keys in the root that are counted at most.
+const ODD_KEYS: usize = 100;
+
+/// Folders of [`STATE_DIR`] that are not a tenant's.
+const NOT_TENANTS: [&str; 1] = ["runs"];
+
+/// The tenants of a store, by name, and the folders that look like one but cannot be.
+#[derive(Debug, Clone, Default)]
+pub struct Tenants {
+    /// Sorted.
+    pub tenants: Vec<Tenant>,
+    /// Not hidden, but not usable either: a person must rename them.
+    pub refused: Vec<TenantError>,
+    /// Every other folder in the root and among icepack's own, usable or not.
+    pub others: Vec<String>,
+    /// What lies in the root, and belongs to no tenant.
+    pub root: Vec<Listed>,
+}
+
+/// The tenants under the store's root, and those that have only state left.
+///
+/// # Errors
+/// [`Error::Store`] where the root cannot be listed.
+pub async fn tenants(store: &dyn ObjectStore) -> Result<Tenants> {
+    let (root, mut files) = list_folders(store, None).await?;
+    if files.iter().any(|f| inputs::is_unnamed_folder(&f.key)) {
+        name_odd_keys(store, &mut files).await?;
+    }
+    let mut found = Tenants {
+        root: files,
+        ..Tenants::default()
+    };
+    let mut names = BTreeSet::new();
+    for name in root {
+        match Tenant::parse(&name) {
+            Ok(tenant) => {
+                names.insert(tenant);
+                continue;
+            }
+            Err(e @ (TenantError::Unsafe(..) | TenantError::Link(_))) => found.refused.push(e),
+            Err(e @ TenantError::Hidden(_)) => {
+                // `..%2f` and its like are somebody's mistake or attack: say that it is left alone.
+                if name.starts_with("..") {
+                    tracing::warn!("{e}");
+                }
+            }
+        }
+        found.others.push(name);
+    }
+    let links: BTreeSet<Tenant> = found
+        .root
+        .iter()
+        .filter_map(|f| Tenant::parse(&inputs::link(&f.key)?).ok())
+        .collect();
+    found
+        .refused
+        .extend(links.iter().map(|t| TenantError::Link(t.to_string())));
+    // A tenant whose last file expired may still have receipts to write and files to forget.
+    let state = path(STATE_DIR)?;
+    for name in list_folders(store, Some(&state)).await?.0 {
+        match Tenant::parse(&name) {
+            Ok(tenant) if links.contains(&tenant) => {}
+            Ok(tenant) if !NOT_TENANTS.contains(&name.as_str()) => _ = names.insert(tenant),
+            Ok(tenant) if names.contains(&tenant) => {}
+            _ => found.others.push(name),
+        }
+    }
+    found.tenants = names.into_iter().collect();
+    Ok(found)
+}
+
+/// The folders in one, and its files.
+async fn list_folders(
+    store: &dyn ObjectStore,
+    below: Option<&Path>,
+) -> Result<(Vec<String>, Vec<Listed>)> {
+    let listing = store.list_with_delimiter(below).await;
+    let listing = match listing {
+        Ok(listing) => listing,
+        // A directory that does not exist yet; S3 lists nothing.
+        Err(object_store::Error::NotFound { .. }) if below.is_some() => {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        Err(e) => return Err(Error::store(format!("cannot list {store}"), e)),
+    };
+    // A folder without a plain name is no folder, but something to be told of.
+    let (odd, plain): (Vec<_>, Vec<_>) = listing
+        .common_prefixes
+        .into_iter()
+        .partition(|p| inputs::is_placeholder(p.as_ref()));
+    let odd = odd.into_iter().map(|p| Listed {
+        key: p.into(),
+        size: 0,
+        etag: None,
+        modified: DateTime::UNIX_EPOCH,
+    });
+    let folders = plain
+        .iter()
+        .filter_map(|p| p.filename().map(str::to_owned))
+        .collect();
+    Ok((
+        folders,
+        listing.objects.into_iter().map(listed).chain(odd).collect(),
+    ))
+}
+
+/// Keys in the root that begin with a slash are listed as a folder without a name: puts the first
+/// of them in its place. They come before every tenant's.
+async fn name_odd_keys(store: &dyn ObjectStore, files: &mut Vec<Listed>) -> Result<()> {
+    let is_odd = |key: &str| inputs::is_placeholder(key) && !key.contains('/');
+    let before = Path::parse(".~").map_err(|e| Error::local("cannot list the root", e))?;
+    let odd = store
+        .list_with_offset(None, &before)
+        .try_take_while(|m| std::future::ready(Ok(is_odd(m.location.as_ref()))))
+        .take(ODD_KEYS);
+    let odd: Vec<Listed> = odd
+        .map_ok(listed)
+        .try_collect()
+        .await
+        .map_err(|e| Error::store(format!("cannot list {store}"), e))?;
+    if !odd.is_empty() {
+        files.retain(|f| !inputs::is_unnamed_folder(&f.key));
+        files.extend(odd);
+    }
+    Ok(())
+}
+
+/// Whether the root of a store has the log of a Delta table.
+///
+/// # Errors
+/// [`Error::Store`] where it cannot be listed.
+pub async fn has_root_log(store: &dyn ObjectStore) -> Result<bool> {
+    match store.list(Some(&path(names::DELTA_LOG)?)).try_next().await {
+        Ok(found) => Ok(found.is_some()),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(e) => Err(Error::store(
+            format!("cannot list `{}`", names::DELTA_LOG),
+            e,
+        )),
+    }
+}
+
+/// Everything under a tenant.
+///
+/// # Errors
+/// [`Error::Store`] where it cannot be listed to the end: half a listing is none.
+pub async fn list(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<Listed>> {
+    let prefix = path(tenant.as_str())?;
+    let files = store
+        .list(Some(&prefix))
+        .map_ok(listed)
+        .try_collect::<Vec<_>>()
+        .await;
+    let mut files = files.map_err(|e| Error::store(format!("cannot list {store}/{tenant}"), e))?;
+    // Stores order keys differently around `/`.
+    files.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(files)
+}
+
+/// Everything under a tenant of an archive, but for what has no plain key.
+///
+/// # Errors
+/// As [`list`].
+pub async fn archived(archive: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<Listed>> {
+    let mut files = list(archive, tenant).await?;
+    files.retain(|f| !inputs::is_placeholder(&f.key));
+    Ok(files)
+}
+
+/// A store's entry as the model has it.
+pub fn listed(meta: object_store::ObjectMeta) -> Listed {
+    Listed {
+        key: meta.location.into(),
+        size: meta.size,
+        etag: meta.e_tag,
+        modified: meta.last_modified,
+    }
+}
+
+/// A receipt of an archive; or why what is stored there is none, in a sentence.
+///
+/// # Errors
+/// [`Error::Store`] where it cannot be fetched.
+pub async fn receipt(archive: &dyn ObjectStore, key: &str) -> Result<Result<Receipt, String>> {
+    let failed = |e| Error::store(format!("cannot read the receipt `{key}`"), e);
+    let body = archive
+        .get(&path(key)?)
+        .await
+        .map_err(failed)?
+        .bytes()
+        .await
+        .map_err(failed)?;
+    Ok(serde_json::from_slice(&body).map_err(|e| e.to_string()))
+}
+
+/// A version number that a listing shows, the store's time of its writing, and its tag.
+type ListedVersion = (u64, DateTime<Utc>, Option<String>);
+
+async fn listed_versions(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<ListedVersion>> {
+    let dir = path(&names::manifest_dir(tenant))?;
+    let metas = store.list(Some(&dir)).try_collect::<Vec<_>>().await;
+    let metas = metas
+        .map_err(|e| Error::store(format!("cannot list the manifests of tenant `{tenant}`"), e))?;
+    let version = |m: object_store::ObjectMeta| {
+        Some((
+            names::parse_manifest_key(tenant, m.location.as_ref())?,
+            m.last_modified,
+            m.e_tag,
+        ))
+    };
+    Ok(metas.into_iter().filter_map(version).collect())
+}
+
+/// The manifest versions of a tenant that a listing shows, with the store's time of their writing.
+/// In no order.
+///
+/// # Errors
+/// [`Error::Store`] where they cannot be listed to the end.
+pub async fn versions(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+) -> Result<Vec<(u64, DateTime<Utc>)>> {
+    Ok(listed_versions(store, tenant)
+        .await?
+        .into_iter()
+        .map(|(version, at, _)| (version, at))
+        .collect())
+}
+
+/// One version of a tenant's manifest; none if there is no such object.
+///
+/// # Errors
+/// [`Error::Store`] where it cannot be fetched, [`Error::Refused`] where it is not what it must be.
+pub async fn read_version(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+    version: u64,
+) -> Result<Option<Manifest>> {
+    Ok(read_tagged(store, tenant, version)
+        .await?
+        .map(|(manifest, _)| manifest))
+}
+
+/// As [`read_version`], with the tag of what was read.
+async fn read_tagged(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+    version: u64,
+) -> Result<Option<(Manifest, Option<String>)>> {
+    let key = names::manifest_key(tenant, version);
+    let what = || format!("cannot read the manifest `{key}`");
+    let reply = match store.get(&path(&key)?).await {
+        Ok(reply) => reply,
+        Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        Err(e) => return Err(Error::store(what(), e)),
+    };
+    let (size, tag) = (reply.meta.size, reply.meta.e_tag.clone());
+    let body = reply.bytes().await.map_err(|e| Error::store(what(), e))?;
+    // Half a body is the network's doing: it must not be called a damaged manifest.
+    if body.len() as u64 != size {
+        return Err(short_body(&key, body.len(), size));
+    }
+    let manifest = decode(tenant, version, &body)
+        .map_err(|why| Error::Refused(format!("the manifest `{key}` {why}")))?;
+    Ok(Some((manifest, tag)))
+}
+
+/// What a reader of the format must check before it looks at anything else.
+#[derive(serde::Deserialize)]
+struct Envelope {
+    min_reader: u32,
+    writer: String,
+}
+
+/// Reads a manifest and checks that it is what its name says.
+///
+/// # Errors
+/// What is wrong, as the end of a sentence that began with the manifest's name.
+pub fn decode(tenant: &Tenant, version: u64, body: &[u8]) -> Result<Manifest, String> {
+    let damaged = |e| format!("is damaged ({e}): restore it from a backup or a bucket version");
+    let envelope: Envelope = serde_json::from_slice(body).map_err(damaged)?;
+    if envelope.min_reader > FORMAT {
+        return Err(format!(
+            "was written by {} and needs a newer icepack (format {}, this one reads {FORMAT}): \
+             upgrade",
+            envelope.writer, envelope.min_reader
+        ));
+    }
+    let manifest: Manifest = serde_json::from_slice(body).map_err(damaged)?;
+    if manifest.tenant != *tenant || manifest.version != version {
+        return Err(format!(
+            "says that it is version {} of tenant `{}`: somebody moved or edited it",
+            manifest.version, manifest.tenant
+        ));
+    }
+    manifest
+        .check_paths()
+        .map_err(|why| format!("names what it may not: {why}"))?;
+    Ok(manifest)
+}
+
+/// The head: the manifest with the highest version; none if the tenant has none.
+///
+/// `at_least` is a version that is known to exist, whatever a listing says.
+///
+/// # Errors
+/// As [`read_version`].
+pub async fn head(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+    at_least: u64,
+) -> Result<Option<Manifest>> {
+    for _ in 0..LIVE_TRIES {
+        let listed = listed_versions(store, tenant).await?;
+        let (mut newest, mut tag) = listed
+            .into_iter()
+            .max_by_key(|(v, ..)| *v)
+            .map_or((0, None), |(v, _, tag)| (v, tag));
+        if at_least > newest {
+            (newest, tag) = (at_least, None);
+        }
+        if newest == 0 {
+            return Ok(None);
+        }
+        // Where it is not there, it was pruned between the listing and the read: there is a newer
+        // one.
+        if let Some((manifest, found)) = read_tagged(store, tenant, newest).await? {
+            // Another manifest may stand under this number by now: pruned in between, then put
+            // again by a run that slept. That one is in nobody's line, and deleting
+            // what it "retired" would lose rows. The tag tells (each manifest has its own commit
+            // id); and what is still the highest number was never pruned.
+            if Sameness::of(tag.as_deref(), found.as_deref()).is_same()
+                || versions(store, tenant)
+                    .await?
+                    .iter()
+                    .all(|(v, _)| *v <= newest)
+            {
+                return Ok(Some(manifest));
+            }
+        }
+    }
+    Err(Error::Conflict(format!(
+        "the manifests of tenant `{tenant}` change faster than they can be read"
+    )))
+}
+
+/// An inventory, and what of the listing is not in it.
+#[derive(Debug, Clone)]
+pub struct Looked {
+    /// Head, with inputs, our outputs, and what head names.
+    pub inventory: Inventory,
+    /// The rest.
+    pub left: Left,
+}
+
+impl Looked {
+    /// The inventory of a tenant of which nothing is somebody else's.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where something is.
+    pub fn own(self, tenant: &Tenant) -> Result<(Inventory, Left)> {
+        match self.left.refusal(tenant) {
+            Some(why) => Err(Error::Refused(why)),
+            None => Ok((self.inventory, self.left)),
+        }
+    }
+}
+
+/// Head, then a listing, sorted by `rules`.
+///
+/// # Errors
+/// As [`head`] and [`list`].
+pub async fn inventory(store: &dyn ObjectStore, tenant: &Tenant, rules: &Rules) -> Result<Looked> {
+    let mut newest = head(store, tenant, 0).await?;
+    // The order matters: a file in a listing taken after head was read, and not retired by head,
+    // was not compacted by it.
+    let mut listing = rules.sort(tenant, newest.as_ref(), list(store, tenant).await?);
+    if newest.is_none()
+        && listing
+            .listing
+            .iter()
+            .any(|f| names::is_output(tenant, &f.key))
+    {
+        // Lost its manifest, or another run began the tenant just now: its manifest came before its
+        // outputs, so it can be seen by now.
+        newest = head(store, tenant, 0).await?;
+        listing = rules.sort(tenant, newest.as_ref(), list(store, tenant).await?);
+    }
+    let Sorted { listing, left } = listing;
+    Ok(Looked {
+        inventory: Inventory {
+            head: newest,
+            listing,
+        },
+        left,
+    })
+}
+
+/// Head and a listing that it can be believed by: each snapshot that head names was seen, and
+/// nothing is somebody else's. With what was left out of it.
+///
+/// # Errors
+/// As [`inventory`]; [`Error::Refused`] where a snapshot is not in the store, or head was put again
+/// after outputs that it does not know, and head is head all the same.
+pub async fn evidence(
+    store: &Arc<dyn ObjectStore>,
+    tenant: &Tenant,
+    rules: &Rules,
+) -> Result<(Evidence, Left)> {
+    for _ in 0..LIVE_TRIES {
+        let (found, left) = inventory(store.as_ref(), tenant, rules)
+            .await?
+            .own(tenant)?;
+        let unlisted: Vec<Key> = evidence::unlisted(&found)
+            .into_iter()
+            .map(|s| s.key.clone())
+            .collect();
+        // A listing may be late, an answer about one object is not.
+        let seen = present(store, unlisted).await?;
+        let version = found.head.as_ref().map(|m| (m.version, m.commit_id));
+        let overtaken = overtaken(store.as_ref(), tenant, &found).await?;
+        let why = match Evidence::new(found, &seen) {
+            Ok(evidence) if overtaken.is_empty() => return Ok((evidence, left)),
+            Ok(_) => evidence::refusal_of_older(tenant, version.map_or(0, |(v, _)| v), &overtaken),
+            Err(missing) => evidence::refusal(tenant, version.map_or(0, |(v, _)| v), &missing),
+        };
+        // Another run may have merged and deleted them since head was read.
+        if head(store.as_ref(), tenant, 0)
+            .await?
+            .map(|m| (m.version, m.commit_id))
+            == version
+        {
+            return Err(Error::Refused(why));
+        }
+    }
+    Err(Error::Conflict(format!(
+        "tenant `{tenant}` was committed to all the time: no consistent view could be taken"
+    )))
+}
+
+/// Those of `keys` that are there. Each is asked for.
+///
+/// # Errors
+/// [`Error::Store`] where the answer is neither yes nor no.
+pub async fn present(store: &Arc<dyn ObjectStore>, keys: Vec<Key>) -> Result<BTreeSet<Key>> {
+    let asked = stream::iter(keys).map(|key| is_there(Arc::clone(store), key));
+    let found: Vec<Option<Key>> = asked.buffer_unordered(HEADS_AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Those of `keys` that are gone for certain. Each is asked for; of what lies behind a link by now
+/// nothing is known.
+///
+/// # Errors
+/// As [`present`].
+pub async fn gone(store: &Arc<dyn ObjectStore>, keys: Vec<Key>) -> Result<BTreeSet<Key>> {
+    let asked = stream::iter(keys).map(|key| {
+        let store = Arc::clone(store);
+        async move {
+            match is_there(store, key.clone()).await {
+                Ok(found) => Ok(found.is_none().then_some(key)),
+                Err(Error::Store { source, .. }) if local::is_behind_link(&source) => Ok(None),
+                Err(e) => Err(e),
+            }
+        }
+    });
+    let gone: Vec<Option<Key>> = asked.buffer_unordered(HEADS_AT_ONCE).try_collect().await?;
+    Ok(gone.into_iter().flatten().collect())
+}
+
+/// Outputs that say that head is an older manifest. The store is asked for head's time only where
+/// there are some that could.
+async fn overtaken(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+    found: &Inventory,
+) -> Result<Vec<Key>> {
+    let Some(head) = found
+        .head
+        .as_ref()
+        .filter(|_| !evidence::younger(found).is_empty())
+    else {
+        return Ok(Vec::new());
+    };
+    let put_at = versions(store, tenant)
+        .await?
+        .into_iter()
+        .find(|(version, _)| *version == head.version)
+        .map(|(_, at)| at);
+    Ok(put_at.map_or_else(Vec::new, |at| evidence::overtaken(found, at)))
+}
+
+async fn is_there(store: Arc<dyn ObjectStore>, key: Key) -> Result<Option<Key>> {
+    match store.head(&path(&key)?).await {
+        Ok(_) => Ok(Some(key)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(e) => Err(Error::store(format!("cannot look for `{key}`"), e)),
+    }
+}
+
+/// An inventory of which head is still head after the listing: what a reader may take for the live
+/// view.
+///
+/// # Errors
+/// As [`inventory`]; [`Error::Conflict`] where head never rests.
+pub async fn live_inventory(
+    store: &Arc<dyn ObjectStore>,
+    tenant: &Tenant,
+    rules: &Rules,
+) -> Result<Looked> {
+    for _ in 0..LIVE_TRIES {
+        let found = inventory(store.as_ref(), tenant, rules).await?;
+        let version = found.inventory.head.as_ref().map_or(0, |m| m.version);
+        let newest = versions(store.as_ref(), tenant)
+            .await?
+            .iter()
+            .map(|(v, _)| *v)
+            .max()
+            .unwrap_or(0);
+        if newest == version {
+            return Ok(found);
+        }
+    }
+    Err(Error::Conflict(format!(
+        "tenant `{tenant}` was committed to all the time: no consistent view could be taken"
+    )))
+}
+
+#[cfg(test)]
+mod tests;

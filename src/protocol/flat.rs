@@ -1,0 +1,177 @@
+//! Lists many tenants at once, where a store lists in the order of keys. What it shows is a hint:
+//! [`icepack_core::plan::flat`] says what that means.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+
+use futures::stream::{BoxStream, Peekable};
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
+
+use crate::error::{Error, Result};
+use crate::protocol::discover::listed;
+use crate::store::path;
+use icepack_core::model::names::{self, STATE_DIR, Tenant};
+use icepack_core::plan::flat::{Hint, Range, prefix};
+
+/// A tenant with more files is looked at: its hint would be memory, and its own listing adds little
+/// to the requests.
+const MOST: usize = 500;
+
+/// What a flat listing gave of one tenant.
+#[derive(Debug)]
+pub enum Glimpse {
+    /// What it showed.
+    Hint(Hint),
+    /// Nothing to rely on: the tenant must be looked at.
+    Unknown(Tenant),
+}
+
+impl Glimpse {
+    /// Whose.
+    pub fn tenant(&self) -> &Tenant {
+        match self {
+            Self::Hint(hint) => hint.tenant(),
+            Self::Unknown(tenant) => tenant,
+        }
+    }
+}
+
+/// Every tenant of `range`, in order. Where the listing fails, or is not in order, all of them are
+/// unknown: it can show half of a tenant then.
+pub async fn glimpses(store: &dyn ObjectStore, range: &Range) -> Vec<Glimpse> {
+    let found = match newest(store, range).await {
+        Ok(newest) => hints(store, range, &newest).await,
+        Err(e) => Err(e),
+    };
+    found.unwrap_or_else(|e| {
+        let tenants = range.tenants.len();
+        match e {
+            Error::Store { .. } => tracing::warn!(tenants, "tenants are looked at one by one: {e}"),
+            // Some stores always do, and nothing is wrong with them.
+            _ => tracing::debug!(tenants, "tenants are looked at one by one: {e}"),
+        }
+        range
+            .tenants
+            .iter()
+            .cloned()
+            .map(Glimpse::Unknown)
+            .collect()
+    })
+}
+
+async fn hints(
+    store: &dyn ObjectStore,
+    range: &Range,
+    newest: &HashMap<Tenant, u64>,
+) -> Result<Vec<Glimpse>> {
+    let mut keys: Option<Ordered> = None;
+    let mut found = Vec::with_capacity(range.tenants.len());
+    for tenant in &range.tenants {
+        let own = prefix(tenant.as_str());
+        let mut from = match keys.take() {
+            Some(keys) => keys,
+            None => Ordered::from(store, None, tenant.as_str())?,
+        };
+        let mut files = Vec::new();
+        // What comes before it is in no tenant of the range.
+        while let Some(meta) = from
+            .next_if(|key| *key < *own || key.starts_with(&own))
+            .await?
+        {
+            if meta.location.as_ref().starts_with(&own) {
+                files.push(listed(meta));
+            }
+            if files.len() > MOST {
+                break;
+            }
+        }
+        // The listing goes on after this tenant: in the same pages, or where the next one begins.
+        if files.len() <= MOST {
+            keys = Some(from);
+        }
+        // A folder that a listing showed, and no file in it, is something to look at.
+        let is_known = (1..=MOST).contains(&files.len());
+        let version = newest.get(tenant).copied().unwrap_or(0);
+        found.push(if is_known {
+            Glimpse::Hint(Hint::new(tenant.clone(), version, files))
+        } else {
+            Glimpse::Unknown(tenant.clone())
+        });
+    }
+    Ok(found)
+}
+
+/// The newest manifest that a listing shows of each tenant that has one.
+async fn newest(store: &dyn ObjectStore, range: &Range) -> Result<HashMap<Tenant, u64>> {
+    let Some(first) = range.tenants.first() else {
+        return Ok(HashMap::new());
+    };
+    let end = range.end.as_ref().map(|end| format!("{STATE_DIR}/{end}"));
+    let mut keys = Ordered::from(store, Some(STATE_DIR), first.as_str())?;
+    let mut found = HashMap::new();
+    while let Some(meta) = keys
+        .next_if(|key| end.as_ref().is_none_or(|end| *key < **end))
+        .await?
+    {
+        let key = meta.location.as_ref();
+        let tenant = key
+            .strip_prefix(STATE_DIR)
+            .and_then(|k| k.strip_prefix('/')?.split('/').next())
+            .map(Tenant::parse);
+        let Some(Ok(tenant)) = tenant else { continue };
+        if let Some(version) = names::parse_manifest_key(&tenant, key) {
+            let known = found.entry(tenant).or_insert(version);
+            *known = version.max(*known);
+        }
+    }
+    Ok(found)
+}
+
+/// A listing that must be in the order of keys.
+struct Ordered {
+    metas: Pin<Box<Peekable<BoxStream<'static, object_store::Result<ObjectMeta>>>>>,
+    last: String,
+}
+
+impl Ordered {
+    /// Below `dir`, from the keys of the folder `first` on. Some that come just before them may be
+    /// there too.
+    fn from(store: &dyn ObjectStore, dir: Option<&str>, first: &str) -> Result<Self> {
+        // `.` comes just before `/`, so hardly anything is between this and the folder's own keys.
+        let offset = dir.map_or_else(|| format!("{first}.~"), |dir| format!("{dir}/{first}.~"));
+        let offset =
+            Path::parse(offset).map_err(|e| Error::local("cannot list from a tenant on", e))?;
+        let dir = dir.map(path).transpose()?;
+        Ok(Self {
+            metas: Box::pin(store.list_with_offset(dir.as_ref(), &offset).peekable()),
+            last: String::new(),
+        })
+    }
+
+    /// The next key, if it is there and `wanted`. Pages are only asked for as far as that goes.
+    async fn next_if(&mut self, wanted: impl Fn(&str) -> bool) -> Result<Option<ObjectMeta>> {
+        match self.metas.as_mut().peek().await {
+            Some(Ok(meta)) if *meta.location.as_ref() < *self.last => Err(Error::local(
+                "cannot list many tenants at once",
+                format!("`{}` is listed after `{}`", meta.location, self.last),
+            )),
+            Some(Ok(meta)) if !wanted(meta.location.as_ref()) => Ok(None),
+            _ => {
+                let meta = self
+                    .metas
+                    .try_next()
+                    .await
+                    .map_err(|e| Error::store("cannot list many tenants at once", e))?;
+                if let Some(meta) = &meta {
+                    meta.location.as_ref().clone_into(&mut self.last);
+                }
+                Ok(meta)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

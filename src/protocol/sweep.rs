@@ -1,0 +1,345 @@
+//! Deletes what a committed head says may go, and forgets what is gone. Every decision is
+//! [`icepack_core::plan::sweep`]'s.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use super::discover;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::parquet_io::stats::read_content;
+use crate::protocol::commit::Committer;
+use crate::store::litter::Directory;
+use crate::store::path;
+use icepack_core::model::file::Listed;
+use icepack_core::model::inputs::{Rules, Sorted};
+use icepack_core::model::manifest::{Manifest, Observed, Reread, Retired};
+use icepack_core::model::names::{self, FileId, Key, Tenant};
+use icepack_core::model::policy::Policy;
+use icepack_core::model::publish::Followed;
+use icepack_core::plan::evidence::Evidence;
+use icepack_core::plan::sweep::Standing;
+use icepack_core::plan::{publish, sweep};
+
+/// Keys in a bulk delete.
+const BULK: usize = 1000;
+
+/// Files under retired names that are read at once.
+const READS_AT_ONCE: usize = 2;
+
+/// What a sweep did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SweepReport {
+    /// Files deleted.
+    pub deleted: u64,
+    /// Files that lie under retired names and were found to be others, each with a sentence.
+    pub set_aside: Vec<String>,
+    /// Manifests pruned.
+    pub pruned: u64,
+}
+
+/// A tenant's sweep.
+#[derive(Debug)]
+pub struct Sweeper<'a> {
+    /// The store.
+    pub store: &'a Arc<dyn ObjectStore>,
+    /// Whose.
+    pub tenant: &'a Tenant,
+    /// Delays.
+    pub policy: &'a Policy,
+    /// For `delete_delay`.
+    pub clock: &'a dyn Clock,
+    /// Commits what was forgotten.
+    pub committer: &'a Committer,
+    /// The store's own clock, read when the run began.
+    pub store_time: DateTime<Utc>,
+    /// Where the store is a directory: it, for the files that a killed process was writing.
+    pub directory: Option<&'a Directory>,
+    /// Where the archive is one.
+    pub archive: Option<&'a Directory>,
+    /// The table that this run publishes, where it publishes.
+    pub table: Option<&'a Followed>,
+    /// What counts as an input.
+    pub rules: &'a Rules,
+    /// Bytes of memory for a file that may be anybody's.
+    pub file_limit: u64,
+}
+
+impl Sweeper<'_> {
+    /// Deletes retired files and dead orphans, then commits that they are gone. `receipts` are the
+    /// archive objects whose receipts this run has seen stored.
+    ///
+    /// # Errors
+    /// Of the store, or of the commit. What was not deleted or forgotten is taken up by the next
+    /// pass: the manifest remembers.
+    pub async fn sweep(&self, receipts: &BTreeSet<Key>) -> Result<SweepReport> {
+        let mut report = SweepReport::default();
+        let mut undeleted = None;
+        // Three times at most: raising the floor is a commit, and only what lies below a committed
+        // floor may go; so is taking note of what a file under a retired name is. What a
+        // hold named may be forgotten once it is released.
+        for _ in 0..3 {
+            let (evidence, _) = discover::evidence(self.store, self.tenant, self.rules).await?;
+            let Some(head) = evidence.head() else { break };
+            let mut doomed = self.doomed(&evidence, receipts);
+            if !doomed.is_empty()
+                && let Some(log) = self.abandoned().await?
+            {
+                tracing::warn!(
+                    "`{log}` is the log of a Delta table that this run does not publish: nothing \
+                     is deleted. Set `publish.delta` and its layout, or remove that folder"
+                );
+                doomed.clear();
+            }
+            let mut listing = evidence.listing().to_vec();
+            if !doomed.is_empty() {
+                let (deleted, failure) = self.delete(&doomed).await?;
+                report.deleted += deleted.len() as u64;
+                undeleted = undeleted.or(failure);
+                doomed = deleted;
+                listing = self.listing(head).await?;
+            }
+            let deleted: BTreeSet<&str> = doomed.iter().map(String::as_str).collect();
+            let orphans = sweep::orphans(head, evidence.listing())
+                .into_iter()
+                .filter(|(_, f)| !deleted.contains(f.key.as_str()));
+            let mut unnamed: Vec<FileId> = orphans.map(|(id, _)| id).collect();
+            if let Some(directory) = self.directory {
+                unnamed.extend(directory.sweep(self.tenant, head, self.rules)?);
+            }
+            if let Some(archive) = self.archive {
+                unnamed.extend(archive.sweep_archive(self.tenant, head)?);
+            }
+            let mut seen = Observed::since(head);
+            seen.gone = self.gone(head, &listing, &doomed).await?;
+            let mut edit = self.committer.edit();
+            edit.reread = self.reread(head, &listing).await?;
+            edit.forget = sweep::forgettable(head, &listing, &seen.gone);
+            edit.floor = sweep::next_floor(
+                &evidence,
+                &unnamed,
+                self.store_time,
+                self.policy.orphan_grace,
+            );
+            edit.release = sweep::releasable(head, self.clock.now());
+            edit.settle = head
+                .archives
+                .iter()
+                .map(|a| a.key.clone())
+                .filter(|k| receipts.contains(k))
+                .collect();
+            if edit.is_empty() {
+                report.pruned = self.prune(head).await?;
+                break;
+            }
+            seen.listing = Some(
+                listing
+                    .iter()
+                    .map(|f| (f.key.clone(), f.etag.clone()))
+                    .collect(),
+            );
+            seen.receipts.clone_from(receipts);
+            let again = edit.floor.is_some() || !edit.reread.is_empty() || !edit.release.is_empty();
+            let newer = self.committer.commit(head.clone(), &edit, seen).await?;
+            let looked: BTreeSet<&str> = edit.reread.iter().map(|r| r.key.as_str()).collect();
+            for (key, why) in sweep::set_aside(&newer, &listing)
+                .into_iter()
+                .filter(|(key, _)| looked.contains(key.as_str()))
+            {
+                tracing::warn!(file = key, "set aside, left in place: {why}");
+                report.set_aside.push(format!("{key}: {why}"));
+            }
+            if !again {
+                report.pruned = self.prune(&newer).await?;
+                break;
+            }
+        }
+        undeleted.map_or(Ok(report), Err)
+    }
+
+    /// What there is of the tenant, if nothing of it is somebody else's by now.
+    async fn listing(&self, head: &Manifest) -> Result<Vec<Listed>> {
+        let Sorted { listing, left } = self.rules.sort(
+            self.tenant,
+            Some(head),
+            discover::list(self.store.as_ref(), self.tenant).await?,
+        );
+        left.refusal(self.tenant)
+            .map_or(Ok(listing), |why| Err(Error::Refused(why)))
+    }
+
+    /// What may go now.
+    fn doomed(&self, evidence: &Evidence, receipts: &BTreeSet<Key>) -> Vec<Key> {
+        let now = self.clock.now();
+        // A retired file that is not to be looked at is neither deleted nor forgotten: forgotten,
+        // it would be raw once it is looked at again.
+        let mut retired = sweep::deletable(evidence, now, self.policy.delete_delay);
+        retired.retain(|key| !self.rules.exclude.takes(key));
+        let withheld = evidence
+            .head()
+            .map(|head| sweep::withheld(head, receipts))
+            .unwrap_or_default();
+        retired.retain(|key| !withheld.contains(key.as_str()));
+        let orphans = sweep::collectable(evidence)
+            .into_iter()
+            .filter(|key| !self.rules.exclude.takes(key))
+            .collect::<Vec<_>>();
+        let (Some(Followed { readers, keep, .. }), Some(head)) = (self.table, evidence.head())
+        else {
+            return retired.into_iter().chain(orphans).collect();
+        };
+        let mut doomed = publish::unread(retired, head, readers, *keep, now);
+        doomed.extend(publish::unnamed(orphans, readers, *keep, now));
+        doomed
+    }
+
+    /// The retired files that are gone for certain: this sweep has deleted them, or the store says
+    /// so of each. A listing that does not show one may be late.
+    async fn gone(
+        &self,
+        head: &Manifest,
+        listing: &[Listed],
+        deleted: &[Key],
+    ) -> Result<BTreeSet<Key>> {
+        let deleted: BTreeSet<&Key> = deleted.iter().collect();
+        let unlisted = sweep::standings(head, listing)
+            .into_iter()
+            .filter(|(_, standing)| *standing == Standing::Unlisted)
+            .map(|(r, _)| &r.key);
+        let ask: Vec<Key> = unlisted
+            .filter(|key| !deleted.contains(key))
+            .cloned()
+            .collect();
+        let gone = discover::gone(self.store, ask).await?;
+        Ok(gone
+            .into_iter()
+            .chain(deleted.into_iter().cloned())
+            .collect())
+    }
+
+    /// Looks at the files that lie under retired names and do not show the tags that were retired:
+    /// a copy of a store changes every tag.
+    async fn reread(&self, head: &Manifest, listing: &[Listed]) -> Result<Vec<Reread>> {
+        let unsettled = sweep::standings(head, listing)
+            .into_iter()
+            .filter_map(|(r, standing)| match standing {
+                Standing::Unsettled(f) if !self.rules.exclude.takes(&r.key) => {
+                    Some((r.clone(), f.clone()))
+                }
+                _ => None,
+            });
+        let reads = stream::iter(unsettled.collect::<Vec<_>>())
+            .map(|(r, f)| look_again(Arc::clone(self.store), r, f, self.file_limit));
+        Ok(reads
+            .buffered(READS_AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?
+            .into_iter()
+            .flatten()
+            .collect())
+    }
+
+    /// A table of the whole store that this run does not publish: its readers would find less and
+    /// less. One in the tenant's own folder is in the listing.
+    async fn abandoned(&self) -> Result<Option<Key>> {
+        if self.table.is_some_and(|t| t.log == names::DELTA_LOG) || !self.rules.sees_root_log() {
+            return Ok(None);
+        }
+        Ok(discover::has_root_log(self.store.as_ref())
+            .await?
+            .then(|| names::DELTA_LOG.to_owned()))
+    }
+
+    /// Deletes in bulk, and one by one where a store knows no bulk delete. One that is locked or
+    /// denied keeps no other here: those that went, and why the first did not.
+    async fn delete(&self, keys: &[Key]) -> Result<(Vec<Key>, Option<Error>)> {
+        let (mut deleted, mut failure) = (Vec::new(), None);
+        for chunk in keys.chunks(BULK) {
+            let paths = chunk.iter().map(|k| path(k)).collect::<Result<Vec<_>>>()?;
+            let gone = |r: &object_store::Result<_>| {
+                matches!(r, Ok(_) | Err(object_store::Error::NotFound { .. }))
+            };
+            let replies: Vec<_> = self
+                .store
+                .delete_stream(stream::iter(paths.clone()).map(Ok).boxed())
+                .collect()
+                .await;
+            if replies.len() == paths.len() && replies.iter().all(gone) {
+                deleted.extend_from_slice(chunk);
+                continue;
+            }
+            if let Some(Err(e)) = replies.iter().find(|r| !gone(r)) {
+                tracing::warn!("a bulk delete did not go through, deleting one by one: {e}");
+            }
+            for (key, p) in chunk.iter().zip(&paths) {
+                match self.store.delete(p).await {
+                    Ok(()) | Err(object_store::Error::NotFound { .. }) => deleted.push(key.clone()),
+                    Err(e) => {
+                        let is_its_own = matches!(e, object_store::Error::PermissionDenied { .. });
+                        let e = Error::store(format!("cannot delete `{p}`"), e);
+                        if !is_its_own {
+                            return Err(e);
+                        }
+                        failure.get_or_insert(e);
+                    }
+                }
+            }
+        }
+        Ok((deleted, failure))
+    }
+
+    /// Removes manifests that nobody needs any more.
+    async fn prune(&self, head: &Manifest) -> Result<u64> {
+        if head.version <= sweep::KEEP_MANIFESTS {
+            return Ok(0);
+        }
+        let versions = discover::versions(self.store.as_ref(), self.tenant).await?;
+        let old = sweep::prunable(head.version, &versions, self.store_time);
+        let keys: Vec<Key> = old
+            .iter()
+            .map(|v| names::manifest_key(self.tenant, *v))
+            .collect();
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let (deleted, failure) = self.delete(&keys).await?;
+        failure.map_or(Ok(deleted.len() as u64), Err)
+    }
+}
+
+/// What lies under the name of `retired`; none where it changed or went away just now.
+async fn look_again(
+    store: Arc<dyn ObjectStore>,
+    retired: Retired,
+    found: Listed,
+    limit: u64,
+) -> Result<Option<Reread>> {
+    let Listed {
+        key, size, etag, ..
+    } = found;
+    // With nothing to compare them with, its rows say nothing.
+    let read = match retired.fingerprint {
+        Some(_) => read_content(store, key.clone(), size, retired.rows, limit).await,
+        None => Ok((None, etag)),
+    };
+    match read {
+        Ok((fingerprint, etag)) => Ok(Some(Reread {
+            key,
+            size,
+            etag,
+            content: fingerprint.map(|print| (retired.rows, print)),
+        })),
+        Err(Error::Input { etag, .. }) => Ok(Some(Reread {
+            key,
+            size,
+            etag,
+            content: None,
+        })),
+        Err(Error::Gone(_)) => Ok(None),
+        Err(e) => Err(e),
+    }
+}

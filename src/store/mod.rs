@@ -1,0 +1,14 @@
+//! Stores: where they are, how they are opened, and what is laid around them.
+
+pub mod counting;
+pub mod credentials;
+pub mod html;
+pub mod litter;
+pub mod local;
+mod location;
+pub mod named;
+pub mod piece;
+mod plain_keys;
+pub mod retry;
+
+pub use location::*;
