@@ -250,8 +250,10 @@ fn whatever_may_need_something_is_not_idle() {
             "somebody else's: {foreign}"
         );
     }
-    let mut policy = Policy::default();
-    policy.ttl = Some(Duration::from_secs(60));
+    let policy = Policy {
+        ttl: Some(Duration::from_secs(60)),
+        ..Policy::default()
+    };
     assert!(
         Hint::new(tenant("acme"), 1, vec![file])
             .idle(Some(head), &policy, &Rules::default(), now())
