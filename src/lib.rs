@@ -34,12 +34,11 @@
 //!
 //! # What stays
 //!
-//! The names at the root of the crate, [`run`], [`progress`], [`model`] and the [`ArchiveTarget`]
-//! trait are meant to stay. The other modules are public for the binary and for tests, and move
-//! with them. Types marked `non_exhaustive` are made by the library alone, or by their `new`.
-//! Configurations and options are not: make them as `CompactionConfig { memory_limit: 1 << 30,
-//! ..CompactionConfig::default() }`, for they gain fields too. Reports gain fields, and events and
-//! errors kinds, without that being a breaking change.
+//! The names at the root of the crate, and the modules that this page lists, are meant to stay. The
+//! other modules are hidden: they are public for the crate's own tests alone and change without
+//! notice. Configurations and options may be made as `CompactionConfig { memory_limit: 1 << 30,
+//! ..CompactionConfig::default() }`: they gain fields. Reports gain fields, and events and errors
+//! gain kinds, without that being a breaking change.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -58,32 +57,48 @@ pub mod archive;
 #[doc(hidden)]
 pub mod cli;
 pub mod clock;
+#[doc(hidden)]
 pub mod config;
 #[cfg(feature = "delta")]
+#[doc(hidden)]
 pub mod delta;
+#[doc(hidden)]
 pub mod error;
+#[doc(hidden)]
 pub mod format;
+#[doc(hidden)]
 pub mod inspect;
 #[cfg(test)]
 mod layers;
+#[doc(hidden)]
 pub mod manager;
+#[doc(hidden)]
 pub mod merge;
+#[doc(hidden)]
 pub mod metrics;
+#[doc(hidden)]
 pub mod page;
+#[doc(hidden)]
 pub mod parquet_io;
 pub mod progress;
+#[doc(hidden)]
 pub mod protocol;
+#[doc(hidden)]
 pub mod restore;
 pub mod run;
+#[doc(hidden)]
 pub mod settings;
+#[doc(hidden)]
 pub mod store;
+#[doc(hidden)]
 pub mod task;
+#[doc(hidden)]
 pub mod watch;
 
 pub use archive::ArchiveTarget;
 pub use config::{CompactionConfig, CompactionOverrides, RetentionConfig};
 pub use error::{Error, Result};
-#[doc(inline)]
+#[doc(no_inline)]
 pub use icepack_core::model;
 pub use manager::{CompactionManager, CompactionResult, CompactionStats};
 pub use model::names::format_iso_basic;

@@ -42,7 +42,6 @@ const AT_ONCE: usize = 16;
 /// What is wanted.
 #[derive(Debug, Clone)]
 pub struct RestoreRequest {
-    /// Whose rows.
     pub selection: Selection,
     /// No row is older.
     pub from: Option<Micros>,
@@ -68,7 +67,6 @@ pub struct RestoreRequest {
 /// Restores from one archive into one store.
 #[derive(Debug, Clone)]
 pub struct Restorer {
-    /// The archive.
     pub cold: Arc<dyn ColdStore>,
     /// As receipts call it.
     pub archive: String,
@@ -84,7 +82,6 @@ pub struct Restorer {
     pub memory: u64,
     /// What reading the archive costs.
     pub prices: Prices,
-    /// Time and ids.
     pub clock: Arc<dyn Clock>,
     /// Stops it between two objects, and while it waits.
     pub stop: StopHandle,

@@ -9,7 +9,7 @@ mod outcome;
 mod publish;
 mod selection;
 mod shards;
-pub mod survey;
+pub(crate) mod survey;
 mod tenant;
 pub mod trace;
 

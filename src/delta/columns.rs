@@ -10,7 +10,6 @@ use icepack_core::model::names::Key;
 /// A file that is to come into the table.
 #[derive(Debug, Clone)]
 pub struct Newcomer {
-    /// Its key.
     pub key: Key,
     /// What its footer says.
     pub summary: Summary,
@@ -32,7 +31,6 @@ pub struct Fit {
 /// What a table may have at all.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'a> {
-    /// Its columns.
     pub columns: &'a [Field],
     /// Whether times without a zone may be a new column.
     pub local_times: bool,

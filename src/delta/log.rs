@@ -23,7 +23,6 @@ const MAX_PUTS: u32 = 6;
 /// Whether a version is ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
-    /// It is.
     Won,
     /// Somebody else's came first.
     Lost,

@@ -62,16 +62,13 @@ pub struct Addition {
     pub size: u64,
     /// Milliseconds since 1970.
     pub modified: i64,
-    /// Its rows.
     pub rows: u64,
-    /// By column.
     pub ranges: BTreeMap<String, Range>,
 }
 
 /// A version to write.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
-    /// Files that come.
     pub add: Vec<Addition>,
     /// Files that go, by key.
     pub remove: BTreeSet<Key>,
@@ -79,7 +76,6 @@ pub struct Change {
     pub data_change: bool,
     /// Columns that the table does not have yet.
     pub columns: Vec<Field>,
-    /// The manifest's version.
     pub manifest: u64,
     /// Rows that had left by then.
     pub left: u64,

@@ -54,7 +54,6 @@ pub type Finding = (Health, String);
 
 /// One check.
 pub struct Probe {
-    /// What is tried.
     pub name: &'static str,
     /// Whether it is over in moments and leaves nothing, not even folders in a directory.
     pub cheap: bool,

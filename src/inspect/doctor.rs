@@ -22,7 +22,6 @@ const AT_ONCE: usize = 4;
 
 /// The probes of `doctor`, on one store.
 pub struct Doctor {
-    /// The store.
     pub store: Arc<dyn ObjectStore>,
     /// `store` or `archive`.
     pub target: &'static str,

@@ -37,7 +37,6 @@ const BRING_BACK: &str = "bring it back from a backup, or from an older version 
 /// Looks at tenants.
 #[derive(Debug, Clone)]
 pub struct Verifier {
-    /// The hot store.
     pub store: Arc<dyn ObjectStore>,
     /// The cold one, if it is to be looked at too.
     pub archive: Option<Arc<dyn ObjectStore>>,

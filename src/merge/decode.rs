@@ -109,7 +109,6 @@ pub(super) struct Ahead {
 enum State {
     /// Decodes when it is asked.
     Here(Box<Decoder>),
-    /// Is decoding.
     There(oneshot::Receiver<Answer>),
     Ended,
 }

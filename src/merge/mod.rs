@@ -53,9 +53,7 @@ use output::{Output, OutputSpec, Written};
 /// What is to be merged, and how.
 #[derive(Debug, Clone)]
 pub struct MergeSpec {
-    /// Whose.
     pub tenant: Tenant,
-    /// The files.
     pub inputs: Vec<PlannedInput>,
     /// The columns that mean something.
     pub columns: Columns,
@@ -94,7 +92,6 @@ pub struct MergeSpec {
 /// Expired rows on their way to the archive, in time order.
 #[derive(Debug, Clone)]
 pub struct ExpiredBatch {
-    /// The rows.
     pub batch: RecordBatch,
     /// The first row's time, rounded down.
     pub from: Micros,
@@ -107,13 +104,11 @@ pub struct ExpiredBatch {
 pub struct MergeOutcome {
     /// The snapshots, complete in the store, in time order.
     pub snapshots: Vec<Snapshot>,
-    /// Their columns.
     pub schema: TableSchema,
     /// The inputs as they were read, in the order they were given.
     pub inputs: Vec<SeenInput>,
     /// Rows that had expired: sent to the sink, or dropped where there is none.
     pub rows_expired: u64,
-    /// Of those rows.
     pub expired_fingerprint: Fingerprint,
     /// Exact duplicates that were dropped.
     pub deduplicated: u64,
@@ -125,14 +120,12 @@ pub struct MergeOutcome {
     pub spilled_runs: u64,
     /// Snapshots among the inputs that were copied without being decoded, and their bytes.
     pub copied_runs: u64,
-    /// Of those.
     pub copied_bytes: u64,
 }
 
 /// A file that cannot be merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadInput {
-    /// The file.
     pub key: Key,
     /// Its bytes.
     pub size: u64,

@@ -34,7 +34,6 @@ use icepack_core::model::same::Sameness;
 
 /// An input that has been seen and can be read.
 pub(super) struct Opened {
-    /// As planned.
     pub planned: PlannedInput,
     /// To be opened again.
     pub file: Closed,
@@ -47,7 +46,6 @@ pub(super) struct Opened {
     /// Of files whose times the manifest does not know: raw ones, and snapshots that another
     /// column dated.
     pub profile: Option<Profile>,
-    /// Its own.
     pub schema: SchemaRef,
     /// Its place among the inputs whose columns were united: the first wins.
     pub turn: usize,

@@ -75,7 +75,6 @@ impl Sum {
 pub(super) struct Written {
     pub snapshots: Vec<Snapshot>,
     pub expired: Sum,
-    /// Duplicates.
     pub dropped: Sum,
     pub id_conflicts: u64,
     pub implausible: u64,

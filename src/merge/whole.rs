@@ -138,9 +138,7 @@ impl Rules {
 
 /// Runs that are dealt with in one way.
 enum Part {
-    /// Merged.
     Rows(Vec<Run>),
-    /// Copied.
     Whole(Run, RowStats),
 }
 

@@ -24,7 +24,6 @@ pub const MOST_TENANTS: usize = 50;
 pub struct Targets {
     /// A file ending in `.prom`, for the node exporter's textfile collector.
     pub file: Option<PathBuf>,
-    /// A Pushgateway.
     pub push: Option<Push>,
     /// Tenants with samples of their own, for each metric.
     pub most_tenants: usize,

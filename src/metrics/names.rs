@@ -4,9 +4,7 @@
 /// How a metric moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Up and down.
     Gauge,
-    /// Up only.
     Counter,
 }
 
@@ -15,7 +13,6 @@ pub enum Kind {
 pub struct Family {
     /// With its unit; ends in `_total` where it only rises.
     pub name: &'static str,
-    /// How it moves.
     pub kind: Kind,
     /// What it is, in a sentence.
     pub help: &'static str,

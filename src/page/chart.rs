@@ -18,7 +18,6 @@ const BOTTOM: f64 = 30.0;
 /// A figure of what is at a time: of raw files and of snapshots.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
-    /// When.
     pub at: DateTime<Utc>,
     /// Of raw files.
     pub raw: u64,

@@ -203,7 +203,6 @@ pub struct Groups {
     unit: TimeUnit,
     /// Of all row groups of the file, where it says so.
     prints: Option<Vec<Fingerprint>>,
-    /// Which they are.
     within: Range<usize>,
 }
 

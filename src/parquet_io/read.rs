@@ -119,7 +119,6 @@ pub fn footer_rows(tail: &Bytes, size: u64) -> Result<u64, String> {
 /// A Parquet file whose footer has been read and checked.
 #[derive(Debug, Clone)]
 pub struct Input {
-    /// Which file.
     pub ident: Arc<Ident>,
     source: Source,
     footer: ArrowReaderMetadata,
@@ -321,7 +320,6 @@ impl Input {
 /// A file that has been opened before and can be opened again.
 #[derive(Debug, Clone)]
 pub struct Closed {
-    /// Which file.
     pub ident: Arc<Ident>,
     source: Source,
     tail: Option<Bytes>,

@@ -14,7 +14,6 @@ use icepack_core::model::schema::{Column, TableSchema};
 /// The columns that mean something to the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
-    /// Dates a row.
     pub timestamp: String,
     /// Identifies a row; a file may lack it.
     pub id: String,

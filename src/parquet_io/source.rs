@@ -46,9 +46,7 @@ impl Ident {
 /// Reads of an object by range, pinned to one version of it.
 #[derive(Debug, Clone)]
 pub struct Remote {
-    /// The store.
     pub store: Arc<dyn ObjectStore>,
-    /// The object.
     pub path: Path,
     /// The version that was opened.
     pub etag: Option<String>,
@@ -128,13 +126,11 @@ impl Disk {
 /// A file's bytes, not opened yet. Cheap to clone but for memory's share of the pool.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// All of them.
     Memory(Bytes),
     /// A file on the local disk that this process wrote.
     Local(PathBuf),
     /// An object of a directory.
     Disk(Disk),
-    /// An object.
     Remote(Remote),
 }
 
@@ -175,7 +171,6 @@ pub fn short_body(key: &str, got: usize, want: u64) -> Error {
 
 /// The last bytes of an object, and what the store says of it.
 pub struct Tail {
-    /// The object.
     pub meta: ObjectMeta,
     /// Its last bytes.
     pub bytes: Bytes,

@@ -45,9 +45,7 @@ pub struct Range {
 /// A file.
 #[derive(Debug, Clone)]
 pub struct Summary {
-    /// Its rows.
     pub rows: u64,
-    /// Its columns.
     pub schema: SchemaRef,
     /// By the name of the column. Those within others have none.
     pub ranges: BTreeMap<String, Range>,

@@ -147,7 +147,6 @@ enum Kind {
     Int,
     Double,
     Binary,
-    /// Or a set.
     List,
     Map,
     Struct,

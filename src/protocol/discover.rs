@@ -376,7 +376,6 @@ pub async fn head(
 pub struct Looked {
     /// Head, with inputs, our outputs, and what head names.
     pub inventory: Inventory,
-    /// The rest.
     pub left: Left,
 }
 

@@ -22,7 +22,6 @@ const MOST: usize = 500;
 /// What a flat listing gave of one tenant.
 #[derive(Debug)]
 pub enum Glimpse {
-    /// What it showed.
     Hint(Hint),
     /// Nothing to rely on: the tenant must be looked at.
     Unknown(Tenant),

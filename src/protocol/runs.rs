@@ -256,7 +256,6 @@ pub async fn recent(
 /// What the records say of the last pass, the last good one and the last bad one.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
-    /// The newest record.
     pub last: Option<RunRecord>,
     /// The newest of a pass that did all it could.
     pub success: Option<RunRecord>,

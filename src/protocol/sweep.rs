@@ -34,20 +34,16 @@ const READS_AT_ONCE: usize = 2;
 /// What a sweep did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SweepReport {
-    /// Files deleted.
     pub deleted: u64,
     /// Files that lie under retired names and were found to be others, each with a sentence.
     pub set_aside: Vec<String>,
-    /// Manifests pruned.
     pub pruned: u64,
 }
 
 /// A tenant's sweep.
 #[derive(Debug)]
 pub struct Sweeper<'a> {
-    /// The store.
     pub store: &'a Arc<dyn ObjectStore>,
-    /// Whose.
     pub tenant: &'a Tenant,
     /// Delays.
     pub policy: &'a Policy,

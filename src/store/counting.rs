@@ -47,13 +47,10 @@ impl Counters {
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// GET.
     Get,
     /// PUT, also of a part; the start and the completion of an upload.
     Put,
-    /// HEAD.
     Head,
-    /// DELETE.
     Delete,
     /// A server-side copy, of an object or of a part.
     Copy,

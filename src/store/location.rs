@@ -39,12 +39,10 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(180);
 pub enum Location {
     /// A bucket on S3 or something that speaks like it.
     S3 {
-        /// Its name.
         bucket: String,
         /// Without slashes at either end; may be empty.
         prefix: String,
     },
-    /// A directory.
     Directory(PathBuf),
     /// This process's memory, for trying things out.
     Memory,
@@ -52,7 +50,6 @@ pub enum Location {
     Cloud {
         /// `gs` or `az`.
         scheme: String,
-        /// The URL.
         url: Url,
     },
 }
@@ -241,9 +238,7 @@ fn in_cloud(scheme: &str, url: &Url) -> (bool, String, String) {
 /// A store that is ready for use; keys are relative to its root.
 #[derive(Debug, Clone)]
 pub struct OpenStore {
-    /// The store.
     pub store: Arc<dyn ObjectStore>,
-    /// Its address.
     pub location: Location,
     /// The places that hold this one: the parents of a directory, or the shorter prefixes of a
     /// bucket. They are only looked at.

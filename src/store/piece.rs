@@ -105,7 +105,6 @@ impl Buffers {
 
 /// What a piece is to be.
 pub struct PieceSpec {
-    /// Where it goes.
     pub target: Target,
     /// Of all its rows.
     pub schema: SchemaRef,
@@ -115,18 +114,15 @@ pub struct PieceSpec {
     pub name: Box<dyn Fn(Micros, Micros) -> Key + Send>,
     /// No dated row will be later.
     pub to_bound: Micros,
-    /// Memory.
     pub buffers: Buffers,
     /// How its values are encoded.
     pub encodings: Encodings,
-    /// For the footer.
     pub metadata: Vec<(String, String)>,
 }
 
 /// An object that is complete in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// Its key.
     pub key: Key,
     /// Bytes.
     pub size: u64,
@@ -134,7 +130,6 @@ pub struct Piece {
     pub etag: Option<String>,
     /// What was sent, where the destination computes checksums.
     pub checksum: Option<Checksum>,
-    /// Its rows.
     pub stats: RowStats,
 }
 

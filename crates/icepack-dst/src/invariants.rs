@@ -25,7 +25,6 @@ pub struct Object<R> {
     pub size: u64,
     /// The store's version tag.
     pub etag: Option<String>,
-    /// Its rows.
     pub rows: Vec<R>,
 }
 
@@ -51,7 +50,6 @@ pub struct Deletion {
 /// One tenant's world. `R` names a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct World<R> {
-    /// Whose.
     pub tenant: Tenant,
     /// The hot store below the tenant.
     pub hot: BTreeMap<Key, Object<R>>,

@@ -63,7 +63,6 @@ pub trait Parts: Send {
 /// A destination, and what runs its requests.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Where objects go.
     pub destination: Arc<dyn Destination>,
     /// Runs the requests: encoders are on blocking threads.
     pub runtime: Handle,
@@ -240,7 +239,6 @@ fn known(etag: Option<String>) -> Option<String> {
 /// A store of object_store's.
 #[derive(Debug, Clone)]
 pub struct StoreDestination {
-    /// The store.
     pub store: Arc<dyn ObjectStore>,
     /// For each object; some stores refuse any.
     pub attributes: Attributes,

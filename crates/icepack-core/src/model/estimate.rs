@@ -13,7 +13,6 @@ use super::report::Requests;
 /// row groups. Nothing is decided by it that could not be wrong: a footer may lie.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// By key.
     pub files: BTreeMap<Key, Vec<Extent>>,
 }
 
@@ -82,13 +81,9 @@ pub struct Estimate {
 /// Objects by number and size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Objects {
-    /// How many.
     pub count: u64,
-    /// Of all.
     pub bytes: u64,
-    /// Of the smallest.
     pub smallest_bytes: u64,
-    /// Of the largest.
     pub largest_bytes: u64,
 }
 
@@ -131,18 +126,13 @@ pub struct Cost {
 pub enum Warning {
     /// Objects that are billed, or burdened, as if they were larger.
     SmallObjects {
-        /// How many.
         objects: u64,
-        /// Of how many.
         of: u64,
-        /// The limit.
         under_bytes: u64,
-        /// Of the smallest.
         smallest_bytes: u64,
     },
     /// What a class adds to each object is a large part of what is billed.
     Overhead {
-        /// The class.
         storage_class: String,
         /// Added to each.
         bytes_per_object: u64,
@@ -151,7 +141,6 @@ pub enum Warning {
     },
     /// Objects are billed for so long even if they are deleted sooner.
     MinimumDuration {
-        /// The class.
         storage_class: String,
         /// Days.
         days: u64,
@@ -168,10 +157,7 @@ pub enum Warning {
         currency: String,
     },
     /// There is no price for the archive's class.
-    NoPrice {
-        /// The class.
-        storage_class: String,
-    },
+    NoPrice { storage_class: String },
 }
 
 impl fmt::Display for Warning {

@@ -106,7 +106,6 @@ impl<'de> Deserialize<'de> for Fingerprint {
 /// What is known of the rows of one file that icepack wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RowStats {
-    /// All rows.
     pub rows: u64,
     /// Rows whose time is null or before 2000: they never expire, and are outside `min`..`max`.
     pub undated: u64,
@@ -114,7 +113,6 @@ pub struct RowStats {
     pub min: Option<Micros>,
     /// The newest dated row, rounded up to a microsecond.
     pub max: Option<Micros>,
-    /// Of all rows.
     pub fingerprint: Fingerprint,
 }
 
@@ -157,7 +155,6 @@ impl RowStats {
 /// So much of something, rows or bytes, spread over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Extent {
-    /// How much.
     pub amount: u64,
     /// From the oldest dated row to the newest; none where there is none.
     pub span: Option<(Micros, Micros)>,

@@ -58,7 +58,6 @@ pub struct Hold {
     pub restored: Restored,
     /// Rows from here on do not expire while it lasts: the oldest row that was brought back.
     pub oldest: Micros,
-    /// It ends here.
     pub until: DateTime<Utc>,
     /// The archive objects whose rows it brings. Never forgotten. None where an older version
     /// wrote it: then the files tell, while they are remembered.

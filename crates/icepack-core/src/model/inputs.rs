@@ -63,11 +63,9 @@ pub enum Foreign {
     DeltaTable,
     /// An Iceberg table's metadata.
     IcebergTable,
-    /// A Hudi table.
     HudiTable,
     /// The log of a Spark streaming sink.
     SparkSink,
-    /// Another icepack store.
     Store,
     /// A snapshot of another tenant.
     Snapshot,
@@ -456,7 +454,6 @@ fn other_suffix(name: &str) -> Ignored {
 pub struct Sorted {
     /// Inputs, our outputs, and whatever head names.
     pub listing: Vec<Listed>,
-    /// The rest.
     pub left: Left,
 }
 
@@ -477,7 +474,6 @@ pub struct Left {
 /// Entries of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Seen {
-    /// How many.
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,

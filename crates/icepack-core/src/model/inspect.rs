@@ -15,7 +15,6 @@ use super::stock::Sizes;
 /// One tenant as `status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenantStatus {
-    /// Its name.
     pub tenant: Tenant,
     /// The head's version; 0 where there is none yet.
     pub head_version: u64,
@@ -28,18 +27,15 @@ pub struct TenantStatus {
     /// The same files by size.
     #[serde(default)]
     pub raw_sizes: Sizes,
-    /// Live snapshots.
     pub snapshots: u64,
     /// Their bytes.
     pub snapshot_bytes: u64,
     /// The same files by size.
     #[serde(default)]
     pub snapshot_sizes: Sizes,
-    /// Their rows.
     pub snapshot_rows: u64,
     /// The oldest dated row of the snapshots.
     pub oldest: Option<Micros>,
-    /// The newest.
     pub newest: Option<Micros>,
     /// Files waiting to be deleted.
     pub retired: u64,
@@ -70,7 +66,6 @@ pub struct TenantStatus {
 /// The last pass, in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastRun {
-    /// When it began.
     pub started_at: DateTime<Utc>,
     /// Milliseconds.
     pub duration_ms: u64,
@@ -100,7 +95,6 @@ impl From<&RunRecord> for LastRun {
 /// A tenant that could not be looked at. The others were.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Its name.
     pub tenant: String,
     /// How bad: failed, or refused for safety.
     pub status: Status,
@@ -113,7 +107,6 @@ pub struct Failure {
 pub struct PlanReport {
     /// [`super::report::SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// By tenant.
     pub plans: Vec<Plan>,
     /// What their costs are reckoned with.
     pub prices: Prices,
@@ -129,7 +122,6 @@ pub struct PlanReport {
 pub struct StatusReport {
     /// [`super::report::SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// By name.
     pub tenants: Vec<TenantStatus>,
     /// Tenants that cannot be looked at.
     pub failures: Vec<Failure>,
@@ -148,7 +140,6 @@ pub struct Overview {
     pub schema_version: u32,
     /// When it was looked.
     pub at: DateTime<Utc>,
-    /// By name.
     pub tenants: Vec<TenantStatus>,
     /// Tenants that cannot be looked at.
     pub failures: Vec<Failure>,
@@ -167,7 +158,6 @@ pub struct LiveFile {
     pub rows: Option<u64>,
     /// The oldest dated row.
     pub from: Option<Micros>,
-    /// The newest.
     pub to: Option<Micros>,
     /// Rows outside `from`..`to`: null or before 2000.
     pub undated: u64,
@@ -177,7 +167,6 @@ pub struct LiveFile {
 /// row is in it once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveView {
-    /// Whose.
     pub tenant: Tenant,
     /// The head it is of; 0 where there is none yet.
     pub version: u64,
@@ -269,13 +258,9 @@ impl FindingKind {
 /// One thing that `verify` found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// Whose.
     pub tenant: String,
-    /// The object.
     pub key: Key,
-    /// How bad.
     pub severity: Severity,
-    /// Of what kind.
     pub kind: FindingKind,
     /// What it is, in a sentence.
     pub what: String,
@@ -290,13 +275,10 @@ pub struct VerifyReport {
     pub schema_version: u32,
     /// Whether rows were read back.
     pub deep: bool,
-    /// Tenants looked at.
     pub tenants: u64,
-    /// Snapshots looked at.
     pub snapshots: u64,
     /// Archive objects looked at.
     pub archives: u64,
-    /// Rows read back.
     pub rows_read: u64,
     /// The worst first.
     pub findings: Vec<Finding>,
@@ -310,7 +292,6 @@ pub enum Health {
     Good,
     /// Works, with a limit.
     Limited,
-    /// Does not work.
     Bad,
     /// The store breaks a promise that safety rests on.
     Unsafe,
@@ -321,9 +302,7 @@ pub enum Health {
 pub struct Check {
     /// `store` or `archive`.
     pub target: String,
-    /// What was tried.
     pub name: String,
-    /// How it went.
     pub health: Health,
     /// What was seen, and what to do.
     pub detail: String,

@@ -45,7 +45,6 @@ pub struct Manifest {
     /// An output whose id is below this and that this manifest does not name is dead for ever.
     /// Only rises.
     pub floor: FileId,
-    /// The live snapshots.
     pub snapshots: Vec<Snapshot>,
     /// The schemas that live snapshots name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -209,9 +208,7 @@ impl Manifest {
 /// Who commits, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// The run.
     pub run_id: FileId,
-    /// The commit.
     pub commit_id: FileId,
     /// By the run's clock; informative only.
     pub at: DateTime<Utc>,
@@ -237,7 +234,6 @@ pub struct Retired {
     /// The tag that was read. A file of this name that does not show it is not deleted, and is no
     /// new file either.
     pub etag: Option<String>,
-    /// Rows it held.
     pub rows: u64,
     /// Of those rows. None where an older version retired it: then nothing but the tag tells what
     /// it was.
@@ -250,7 +246,6 @@ pub struct Retired {
     /// By the clock of the run that retired it, or by the store's where the two differed;
     /// `delete_delay` counts from here.
     pub at: DateTime<Utc>,
-    /// Why.
     pub reason: RetireReason,
 }
 
@@ -296,7 +291,6 @@ pub struct Quarantined {
     pub etag: Option<String>,
     /// Why, in a sentence.
     pub reason: String,
-    /// Since when.
     pub at: DateTime<Utc>,
     /// What ends it. None where an older version set it aside: it is tried again once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -317,7 +311,6 @@ pub enum Cause {
 /// What a sound file contradicts: a column that its tenant has with another type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contradiction {
-    /// The column's name.
     pub column: String,
     /// Its type in the tenant's other files, as [`super::schema::Column::kind`].
     #[serde(rename = "type")]
@@ -333,7 +326,6 @@ pub struct Contradiction {
 pub struct Receipt {
     /// The format of this document, see [`RECEIPT_FORMAT`].
     pub format: u32,
-    /// Whose rows.
     pub tenant: Tenant,
     /// Relative to the archive's root.
     pub key: Key,
@@ -375,7 +367,6 @@ pub struct Receipt {
     pub again_of: BTreeSet<FileId>,
     /// The run that wrote it.
     pub run_id: FileId,
-    /// When.
     pub at: DateTime<Utc>,
     /// [`WRITER`].
     pub writer: String,
@@ -526,7 +517,6 @@ pub struct Totals {
     pub rows_archived: u64,
     /// Rows dropped by policy.
     pub rows_expired: u64,
-    /// Exact duplicates dropped.
     pub rows_deduplicated: u64,
     /// Raw files and snapshots merged or expired.
     pub files_compacted: u64,
@@ -539,11 +529,9 @@ pub struct Totals {
 /// A wish: how head should change. Applied by [`crate::plan::commit::apply`] alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edit {
-    /// The run.
     pub run_id: FileId,
     /// Settles a put whose reply was lost.
     pub commit_id: FileId,
-    /// Snapshots to add.
     pub add: Vec<Snapshot>,
     /// The schemas that they name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -556,7 +544,6 @@ pub struct Edit {
     pub restored: BTreeSet<FileId>,
     /// Files whose rows are in `add`, in `archives`, or expired.
     pub retire: Vec<Retired>,
-    /// Verified archive objects.
     pub archives: Vec<Receipt>,
     /// Files that could not be read.
     pub quarantine: Vec<Quarantined>,
@@ -579,7 +566,6 @@ pub struct Edit {
     /// did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired_before: Option<Micros>,
-    /// A higher floor.
     pub floor: Option<FileId>,
     /// The books of `add`, `retire` and `archives`.
     pub ledger: Ledger,

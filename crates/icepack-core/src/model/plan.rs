@@ -66,18 +66,13 @@ pub enum GroupKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "why")]
 pub enum Reason {
-    /// Enough small files.
     SmallFiles {
-        /// How many.
         files: usize,
         /// Their limit in bytes.
         threshold: u64,
     },
     /// Enough files older than a day.
-    OldFiles {
-        /// How many.
-        files: usize,
-    },
+    OldFiles { files: usize },
     /// The strategy takes everything.
     Everything,
     /// A raw file has waited for `max_raw_age`.
@@ -86,13 +81,9 @@ pub enum Reason {
         oldest_s: u64,
     },
     /// Snapshots of similar size go up a tier.
-    Tier {
-        /// How many.
-        files: usize,
-    },
+    Tier { files: usize },
     /// A snapshot holds rows that are overdue by more than the slack.
     Overdue {
-        /// The oldest row.
         oldest: Micros,
         /// Rows before this have expired.
         cutoff: Micros,
@@ -100,7 +91,6 @@ pub enum Reason {
     /// Snapshots whose times are of another column than the one that dates a row now: they are
     /// read, and sorted by that.
     Redated {
-        /// How many.
         files: usize,
         /// The column that dates a row now.
         column: String,
@@ -113,7 +103,6 @@ pub enum Reason {
     /// Every row of the snapshots is past the cutoff, and each is too small for an archive object
     /// of its own.
     ExpiredTogether {
-        /// How many snapshots.
         files: usize,
         /// Rows before this have expired.
         cutoff: Micros,
@@ -164,9 +153,7 @@ fn minutes(seconds: u64) -> humantime::FormattedDuration {
 pub struct Group {
     /// In time order as far as it is known.
     pub inputs: Vec<PlannedInput>,
-    /// What is done.
     pub kind: GroupKind,
-    /// Why.
     pub reason: Reason,
 }
 
@@ -188,7 +175,6 @@ impl Group {
 pub enum SkipReason {
     /// Fewer candidates than `min_files_to_compact`.
     TooFew {
-        /// Candidates.
         have: usize,
         /// `min_files_to_compact`.
         need: usize,
@@ -216,10 +202,7 @@ pub enum SkipReason {
         column: String,
     },
     /// Could not be read, now or earlier.
-    Quarantined {
-        /// Why.
-        reason: String,
-    },
+    Quarantined { reason: String },
     /// Part of a restore that is under way.
     Restoring,
     /// Waiting to be deleted.
@@ -293,14 +276,12 @@ pub struct Skipped {
     pub key: Key,
     /// Bytes.
     pub size: u64,
-    /// Why.
     pub reason: SkipReason,
 }
 
 /// One tenant's plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Whose.
     pub tenant: Tenant,
     /// The head it was made from; 0 where there is none yet.
     pub head_version: u64,

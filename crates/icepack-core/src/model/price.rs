@@ -38,7 +38,6 @@ pub struct ClassPrice {
 /// A price list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prices {
-    /// Where they hold.
     pub region: String,
     /// When they were looked up.
     pub date: String,

@@ -49,7 +49,6 @@ impl FromStr for Layout {
 /// What is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Publish {
-    /// Where.
     pub layout: Layout,
     /// How long files stay that only older versions of a table name.
     pub keep: Duration,
@@ -58,7 +57,6 @@ pub struct Publish {
 /// Where a tenant's rows are published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Whose rows.
     pub tenant: Tenant,
     /// Whether others' are there too.
     pub layout: Layout,
@@ -98,7 +96,6 @@ pub struct Published {
     pub manifest: Option<u64>,
     /// Rows that had left the tenant by then: archived, expired or deduplicated.
     pub left: Option<u64>,
-    /// The tenant's files.
     pub files: BTreeMap<Key, PublishedFile>,
 }
 

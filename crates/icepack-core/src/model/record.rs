@@ -42,9 +42,7 @@ pub struct Sums {
     pub files_compacted: u64,
     /// The raw files among them, by size.
     pub raw_sizes: Sizes,
-    /// Files deleted.
     pub files_deleted: u64,
-    /// Files quarantined.
     pub files_quarantined: u64,
     /// Bytes of the files merged or expired.
     pub bytes_before: u64,

@@ -19,13 +19,11 @@ pub struct Requests {
     pub get: u64,
     /// PUT, of objects, of parts, and the starts and completions of multipart uploads.
     pub put: u64,
-    /// HEAD.
     pub head: u64,
     /// LIST, a page of 1,000 keys each.
     pub list: u64,
     /// DELETE, of up to 1,000 keys each.
     pub delete: u64,
-    /// Server-side copies.
     pub copy: u64,
 }
 
@@ -102,9 +100,7 @@ pub struct LeftAlone {
 /// One tenant's result.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TenantReport {
-    /// Its name.
     pub tenant: String,
-    /// How it ended.
     pub status: Status,
     /// What went wrong, in a sentence.
     pub error: Option<String>,
@@ -113,7 +109,6 @@ pub struct TenantReport {
     /// The raw files among them, by size.
     #[serde(default)]
     pub raw_sizes: Sizes,
-    /// Snapshots written.
     pub files_written: u64,
     /// Bytes of the files merged or expired.
     pub bytes_before: u64,
@@ -142,7 +137,6 @@ pub struct TenantReport {
     pub id_conflicts: u64,
     /// Rows whose time is null, before 2000 or in the future: all kept.
     pub implausible: u64,
-    /// Archive objects written.
     pub archived_objects: u64,
     /// Their bytes.
     #[serde(default)]
@@ -202,9 +196,7 @@ impl TenantReport {
 pub struct RunReport {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// The run.
     pub run_id: FileId,
-    /// When it began.
     pub started_at: DateTime<Utc>,
     /// Milliseconds.
     pub duration_ms: u64,

@@ -50,7 +50,6 @@ impl std::str::FromStr for Tier {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum ColdState {
-    /// Now.
     Readable {
         /// For a thawed one: until then. None for one that never freezes.
         until: Option<DateTime<Utc>>,
@@ -72,9 +71,7 @@ pub struct RestoreObject {
     pub size: u64,
     /// Of the whole object, wanted or not.
     pub rows: u64,
-    /// The oldest row.
     pub from: Option<Micros>,
-    /// The newest row.
     pub to: Option<Micros>,
     /// As the archive shows it; none is the default class.
     pub storage_class: Option<String>,
@@ -112,11 +109,9 @@ pub enum RestoreStatus {
 /// One tenant's restore.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TenantRestore {
-    /// Whose rows.
     pub tenant: Tenant,
     /// The tenant that they come back as.
     pub into: Tenant,
-    /// How it ended.
     pub status: RestoreStatus,
     /// What went wrong, in a sentence.
     pub error: Option<String>,
@@ -141,7 +136,6 @@ pub struct TenantRestore {
 pub struct RestoreReport {
     /// [`super::report::SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// The archive.
     pub archive: String,
     /// Where the rows go.
     pub into: String,
@@ -155,14 +149,12 @@ pub struct RestoreReport {
     pub currency: String,
     /// Where and when the prices held, and who said so.
     pub prices: String,
-    /// Tenant by tenant.
     pub tenants: Vec<TenantRestore>,
 }
 
 /// An archive object that a restore reads, with all that is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// From the archive.
     pub receipt: Receipt,
     /// The raw file that its rows go to.
     pub file: Key,

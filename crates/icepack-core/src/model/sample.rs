@@ -19,16 +19,13 @@ pub enum ColumnKind {
     Integer,
     /// Text or bytes.
     Text,
-    /// Anything else.
     Other,
 }
 
 /// A file whose footer was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileSample {
-    /// Which.
     pub key: Key,
-    /// Its rows.
     pub rows: u64,
     /// Its columns, in their order.
     pub columns: Vec<(String, ColumnKind)>,
@@ -39,7 +36,6 @@ pub struct FileSample {
 /// A tenant that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenantSample {
-    /// Which.
     pub tenant: Tenant,
     /// The sizes of its Parquet files in bytes, ascending.
     pub sizes: Vec<u64>,

@@ -10,7 +10,6 @@ use xxhash_rust::xxh3::xxh3_64;
 /// One column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// Its name.
     pub name: String,
     /// Its Arrow type, as Arrow writes it: `Utf8`, `Timestamp(µs)`.
     #[serde(rename = "type")]

@@ -66,7 +66,6 @@ pub struct Stock {
     pub raw_files: u64,
     /// Their bytes.
     pub raw_bytes: u64,
-    /// Live snapshots.
     pub snapshots: u64,
     /// Their bytes.
     pub snapshot_bytes: u64,

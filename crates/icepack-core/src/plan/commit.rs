@@ -21,7 +21,6 @@ pub enum Conflict {
     StaleObservation {
         /// What the observations followed.
         seen_after: u64,
-        /// The head.
         head: u64,
     },
     /// A path is not the tenant's, or not what its name says.

@@ -35,7 +35,6 @@ const COPIES_A_COMMIT: u64 = 64;
 pub struct Pricing<'a> {
     /// Of every class.
     pub prices: &'a Prices,
-    /// Of archive objects.
     pub class: &'a str,
     /// Whether the store copies into the archive by itself.
     pub copies: bool,

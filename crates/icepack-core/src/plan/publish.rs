@@ -41,7 +41,6 @@ impl Wanted {
 /// One version of the table on top of another.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Step {
-    /// Files to name.
     pub add: BTreeSet<Key>,
     /// Files to name no more.
     pub remove: BTreeSet<Key>,
@@ -60,7 +59,6 @@ pub enum Obstacle {
     Backwards {
         /// What the table shows.
         published: u64,
-        /// The head.
         head: u64,
     },
     /// Readers of the table would fail.

@@ -136,7 +136,6 @@ pub fn standing(
 enum Touch {
     /// All within its range.
     Whole,
-    /// Some.
     Part,
 }
 

@@ -36,10 +36,7 @@ pub enum Due {
     /// Nothing yet.
     Nothing,
     /// Some rows have been overdue for longer than the slack: rewrite it.
-    Rewrite {
-        /// The oldest row.
-        oldest: Micros,
-    },
+    Rewrite { oldest: Micros },
     /// Every row has expired: it goes as a whole.
     Whole,
 }
