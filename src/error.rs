@@ -117,8 +117,8 @@ pub enum Error {
     Stopped,
 }
 
-impl From<icepack_core::plan::brake::Refused> for Error {
-    fn from(refused: icepack_core::plan::brake::Refused) -> Self {
+impl From<icepack_core::plan::expiry_guard::Refused> for Error {
+    fn from(refused: icepack_core::plan::expiry_guard::Refused) -> Self {
         Self::Refused(refused.0)
     }
 }

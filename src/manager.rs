@@ -18,7 +18,7 @@ use crate::protocol::marker::Root;
 use crate::protocol::{discover, runs};
 use crate::run::{Context, Passed, Selection, StopHandle};
 use crate::store::html;
-use crate::store::litter::Directory;
+use crate::store::staged::Directory;
 use icepack_core::model::inspect::{
     DoctorReport, LiveView, Overview, PlanReport, StatusReport, VerifyReport,
 };

@@ -1,15 +1,15 @@
 //! One pass: **discover → plan → merge → archive → commit → sweep**, tenant by tenant. The stages
 //! do not know each other; this module hands the result of one to the next.
 
+mod commit_sequence;
+pub(crate) mod footers;
 mod group;
-mod line;
-mod look;
 mod memory;
 mod outcome;
 mod publish;
+mod scan;
 mod selection;
 mod shards;
-pub(crate) mod survey;
 mod tenant;
 pub mod trace;
 
@@ -31,9 +31,9 @@ use crate::inspect::doctor;
 use crate::progress::{Event, Progress};
 use crate::protocol::marker::Root;
 use crate::protocol::{dating, discover, runs};
-use crate::run::survey::Surveyor;
+use crate::run::footers::FooterScanner;
 use crate::store::counting::{Counters, CountingStore};
-use crate::store::litter::Directory;
+use crate::store::staged::Directory;
 use icepack_core::model::estimate::Survey;
 use icepack_core::model::inputs::Left;
 use icepack_core::model::inspect::{Failure, LastRun, PlanReport, StatusReport, TenantStatus};
@@ -46,15 +46,15 @@ use icepack_core::model::record::RunRecord;
 use icepack_core::model::report::{Requests, RunReport, SCHEMA_VERSION};
 use icepack_core::model::shard::Shard;
 use icepack_core::model::stock::Stock;
-use icepack_core::plan::brake::Brake;
 use icepack_core::plan::evidence::Evidence;
-use icepack_core::plan::flat::Range;
+use icepack_core::plan::expiry_guard::ExpiryGuard;
 use icepack_core::plan::money::{self, Pricing};
+use icepack_core::plan::prescan::Range;
 use icepack_core::plan::{compaction, expiry, shard, status};
-use look::{Found, LOOK_AT_ONCE, Look, Share};
 use memory::MemoryPool;
 pub(crate) use outcome::{Outcome, failed};
 use outcome::{failure, log, summarise, unusable};
+use scan::{Found, LOOK_AT_ONCE, Look, Share};
 pub use selection::Selection;
 use shards::Spread;
 
@@ -89,7 +89,7 @@ pub(crate) struct Context {
     pub stop: StopHandle,
     /// Whether it is looked at how the tenants stand after the pass.
     pub observe: bool,
-    pub surveyor: Arc<Surveyor>,
+    pub surveyor: Arc<FooterScanner>,
     /// Where the store is a directory: it.
     pub directory: Option<Directory>,
     /// The places that hold the store, where they are known.
@@ -304,22 +304,22 @@ impl Context {
             .await
     }
 
-    /// The brake for a plan, where the setting asks for one. Only then files are looked at for it.
-    async fn brake(
+    /// The guard for a plan, where the setting asks for one. Only then files are looked at for it.
+    async fn guard(
         &self,
         store: &Arc<dyn ObjectStore>,
         inventory: &Inventory,
         plan: &Plan,
-    ) -> Result<Option<Brake>> {
+    ) -> Result<Option<ExpiryGuard>> {
         let policy = self.config.policy_for(plan.tenant.as_str());
         if policy.max_expire_percent >= 100 || plan.cutoff.is_none() || plan.groups.is_empty() {
             return Ok(None);
         }
         let survey = self.survey(store, plan).await;
-        let brake = expiry::of(plan, inventory.head.as_ref(), &survey, &policy)
-            .map(|expiry| Brake::on(plan, &expiry, &survey))
+        let guard = expiry::of(plan, inventory.head.as_ref(), &survey, &policy)
+            .map(|expiry| ExpiryGuard::on(plan, &expiry, &survey))
             .transpose()?;
-        Ok(brake)
+        Ok(guard)
     }
 
     /// The plans that a run would execute now. Nothing is written.

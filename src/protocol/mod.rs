@@ -3,8 +3,8 @@
 pub mod commit;
 pub mod dating;
 pub mod discover;
-pub mod flat;
 pub mod marker;
+pub mod prescan;
 pub mod runs;
-pub mod spread;
+pub mod split_markers;
 pub mod sweep;

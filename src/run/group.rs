@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
-use super::line::Line;
+use super::commit_sequence::CommitSequence;
 use super::{Run, trace};
 use crate::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest};
 use crate::error::{Error, Result, Unread};
@@ -55,7 +55,7 @@ pub(super) struct GroupRun<'a> {
     pub store: &'a Arc<dyn ObjectStore>,
     pub tenant: &'a Tenant,
     pub policy: &'a Policy,
-    pub line: Line<'a>,
+    pub line: CommitSequence<'a>,
     /// One group fetches at a time.
     pub fetching: Arc<Semaphore>,
     pub cutoff: Option<Micros>,

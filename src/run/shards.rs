@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Context, Outcome, Run};
 use crate::error::Result;
-use crate::protocol::spread;
+use crate::protocol::split_markers;
 use crate::run::Selection;
 use icepack_core::model::names::{Tenant, TenantError};
 use icepack_core::model::plan::Plan;
@@ -18,7 +18,7 @@ impl Context {
     /// The tenants that are spread; none where there is one shard.
     pub(super) async fn spread(&self) -> Result<Spread> {
         if self.config.shard.is_part() {
-            spread::list(self.store.as_ref()).await
+            split_markers::list(self.store.as_ref()).await
         } else {
             Ok(Spread::new())
         }
@@ -51,8 +51,8 @@ impl Run {
         }
         let giant = shard::is_giant(plan);
         let told = match (noted, giant) {
-            (false, true) => spread::add(context.store.as_ref(), plan).await,
-            (true, false) => spread::remove(context.store.as_ref(), &plan.tenant).await,
+            (false, true) => split_markers::add(context.store.as_ref(), plan).await,
+            (true, false) => split_markers::remove(context.store.as_ref(), &plan.tenant).await,
             _ => Ok(()),
         };
         // What the others do not know of, they will not do.

@@ -8,10 +8,10 @@ use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 use tokio::sync::Semaphore;
 
+use super::commit_sequence::CommitSequence;
 use super::group::GroupRun;
-use super::line::Line;
-use super::look::Work;
 use super::publish::Publishing;
+use super::scan::Work;
 use super::{Outcome, Run, failed, trace};
 use crate::error::{Error, Result};
 use crate::progress::Event;
@@ -132,7 +132,7 @@ impl Run {
             head,
             plan,
             dated,
-            brake,
+            guard,
             home,
             sweep_due,
             ..
@@ -158,7 +158,7 @@ impl Run {
             None if groups == 0 => return publishing.into_result(),
             None => trace::stage(trace::commit(), committer.begin(), trace::committed).await?,
         };
-        let line = Line::new(&committer, head, brake, shared);
+        let line = CommitSequence::new(&committer, head, guard, shared);
         if !dated.is_empty() {
             let seen = Observed::since(&line.head().await);
             line.commit(

@@ -95,7 +95,7 @@ pub(super) fn plan() -> Span {
     span!("plan", groups = Empty, files = Empty, bytes = Empty)
 }
 
-/// Of reading footers, where the plan or the brake needs to know how many rows would expire.
+/// Of reading footers, where the plan or the guard needs to know how many rows would expire.
 pub(super) fn survey() -> Span {
     span!("survey")
 }

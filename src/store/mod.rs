@@ -3,12 +3,12 @@
 pub mod counting;
 pub mod credentials;
 pub mod html;
-pub mod litter;
 pub mod local;
 mod location;
 pub mod named;
 pub mod piece;
 mod plain_keys;
 pub mod retry;
+pub mod staged;
 
 pub use location::*;

@@ -1,14 +1,14 @@
 //! Decisions. Everything here is pure: no clock, no async, no store, so that it can be tested,
 //! printed and model-checked as it is.
 
-pub mod brake;
 pub mod commit;
 pub mod compaction;
 pub mod evidence;
 pub mod expiry;
-pub mod flat;
+pub mod expiry_guard;
 pub mod live;
 pub mod money;
+pub mod prescan;
 pub mod publish;
 pub mod quarantine;
 pub mod restore;

@@ -18,11 +18,11 @@ const AT_ONCE: usize = 16;
 
 /// Reads footers in bounded memory.
 #[derive(Debug)]
-pub struct Surveyor {
+pub struct FooterScanner {
     permits: Semaphore,
 }
 
-impl Default for Surveyor {
+impl Default for FooterScanner {
     fn default() -> Self {
         Self {
             permits: Semaphore::new(AT_ONCE),
@@ -30,7 +30,7 @@ impl Default for Surveyor {
     }
 }
 
-impl Surveyor {
+impl FooterScanner {
     /// Surveys the files that `plan` takes and whose times nobody knows, with one ranged GET each,
     /// two where a footer is long. What cannot be read is left out: the merge will say what
     /// is wrong with it. `limit` is the memory in bytes for all footers that are read at once, by

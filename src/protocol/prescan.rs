@@ -1,5 +1,5 @@
 //! Lists many tenants at once, where a store lists in the order of keys. What it shows is a hint:
-//! [`icepack_core::plan::flat`] says what that means.
+//! [`icepack_core::plan::prescan`] says what that means.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::protocol::discover::listed;
 use crate::store::path;
 use icepack_core::model::names::{self, STATE_DIR, Tenant};
-use icepack_core::plan::flat::{Hint, Range, prefix};
+use icepack_core::plan::prescan::{Hint, Range, prefix};
 
 /// A tenant with more files is looked at: its hint would be memory, and its own listing adds little
 /// to the requests.

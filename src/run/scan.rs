@@ -11,7 +11,7 @@ use tracing::{Instrument, Span};
 use super::{Context, Dated, Outcome, Run, Selection, Spread, apart, broke_off, trace};
 use crate::error::{Error, Result};
 use crate::protocol::discover;
-use crate::protocol::flat::{Glimpse, glimpses};
+use crate::protocol::prescan::{Glimpse, glimpses};
 use crate::store::counting::Counters;
 use icepack_core::model::estimate::Expiry;
 use icepack_core::model::inputs::Left;
@@ -21,8 +21,8 @@ use icepack_core::model::names::Tenant;
 use icepack_core::model::plan::{Inventory, Plan};
 use icepack_core::model::report::{Status, TenantReport};
 use icepack_core::model::stock::Stock;
-use icepack_core::plan::brake::Brake;
-use icepack_core::plan::flat::{self, Hint, Idle, Range};
+use icepack_core::plan::expiry_guard::ExpiryGuard;
+use icepack_core::plan::prescan::{self, Hint, Idle, Range};
 use icepack_core::plan::{compaction, expiry, shard, status, sweep};
 
 /// Tenants whose heads and listings are read at once.
@@ -63,7 +63,7 @@ pub(super) struct Work {
     /// What was found of its snapshots and is to be kept.
     pub dated: Dated,
     /// Where the setting asks for one, and rows may expire.
-    pub brake: Option<Brake>,
+    pub guard: Option<ExpiryGuard>,
     /// Whether this shard sweeps the tenant.
     pub home: bool,
     pub sweep_due: bool,
@@ -132,7 +132,7 @@ impl Context {
         let spread = self.spread().await?;
         tenants.retain(|t| self.looks_at(t, &spread));
         let (ranges, alone) = if self.takes_hints() {
-            flat::ranges(tenants, &others)
+            prescan::ranges(tenants, &others)
         } else {
             (Vec::new(), tenants)
         };
@@ -204,7 +204,7 @@ impl Run {
         let (store, counters) = self.counting();
         let tenant = match glimpse {
             Glimpse::Hint(hint)
-                if !flat::is_checked(hint.tenant(), self.run_id)
+                if !prescan::is_checked(hint.tenant(), self.run_id)
                     && !self.context.stop.is_stopped()
                     && self.time.too_far().is_none() =>
             {
@@ -258,7 +258,7 @@ impl Run {
         })
     }
 
-    /// The plan as it may be carried out, and its brake. Where machine and store tell times too far
+    /// The plan as it may be carried out, and its guard. Where machine and store tell times too far
     /// apart, no row of it expires.
     ///
     /// # Errors
@@ -269,7 +269,7 @@ impl Run {
         store: &Arc<dyn ObjectStore>,
         inventory: &Inventory,
         mut plan: Plan,
-    ) -> Result<(Plan, Option<Brake>)> {
+    ) -> Result<(Plan, Option<ExpiryGuard>)> {
         if let Some(ahead) = self.time.too_far() {
             let policy = self.context.config.policy_for(plan.tenant.as_str());
             let later = compaction::plan(&plan.tenant, inventory, &policy, self.time.later());
@@ -293,8 +293,8 @@ impl Run {
             plan.cutoff = None;
             plan.groups.retain(|g| !g.is_expiry());
         }
-        let brake = self.context.brake(store, inventory, &plan).await?;
-        Ok((plan, brake))
+        let guard = self.context.guard(store, inventory, &plan).await?;
+        Ok((plan, guard))
     }
 
     async fn look(
@@ -316,11 +316,11 @@ impl Run {
             Ok((inventory, plan, dated)) => self
                 .fit(store, &inventory, plan)
                 .await
-                .map(|(plan, brake)| (inventory, plan, dated, brake)),
+                .map(|(plan, guard)| (inventory, plan, dated, guard)),
             Err(e) => Err(e),
         };
         match found {
-            Ok((inventory, plan, dated, brake)) => {
+            Ok((inventory, plan, dated, guard)) => {
                 let standing = self.context.standing(&tenant, &inventory);
                 let found = self
                     .context
@@ -356,7 +356,7 @@ impl Run {
                     head,
                     plan,
                     dated,
-                    brake,
+                    guard,
                     home,
                     sweep_due,
                     counters,

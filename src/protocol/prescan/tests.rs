@@ -11,7 +11,7 @@ use object_store::{
 
 use super::*;
 use crate::store::counting::CountingStore;
-use icepack_core::plan::flat::ranges;
+use icepack_core::plan::prescan::ranges;
 
 fn tenant(name: &str) -> Tenant {
     Tenant::parse(name).unwrap()

@@ -15,10 +15,10 @@ use crate::protocol::commit::Committer;
 use crate::protocol::discover;
 use icepack_core::model::manifest::{Edit, Manifest, Observed};
 use icepack_core::model::names::Tenant;
-use icepack_core::plan::brake::Brake;
+use icepack_core::plan::expiry_guard::ExpiryGuard;
 
 /// The commits of one run to one tenant, one after the other.
-pub(super) struct Line<'a> {
+pub(super) struct CommitSequence<'a> {
     committer: &'a Committer,
     /// Whether other shards work at the tenant: what they took is theirs, and no reason to stop.
     shared: bool,
@@ -30,17 +30,17 @@ struct State {
     /// Every version above this one, up to head, is ours.
     ours_above: u64,
     /// Asked before each commit.
-    brake: Option<Brake>,
+    guard: Option<ExpiryGuard>,
     /// What we know of head is wrong or unknown: nothing more may rest on it.
     ended: bool,
 }
 
-impl<'a> Line<'a> {
+impl<'a> CommitSequence<'a> {
     /// Begins at `head`, as it was read.
     pub fn new(
         committer: &'a Committer,
         head: Manifest,
-        brake: Option<Brake>,
+        guard: Option<ExpiryGuard>,
         shared: bool,
     ) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl<'a> Line<'a> {
             state: Mutex::new(State {
                 ours_above: head.version,
                 head,
-                brake,
+                guard,
                 ended: false,
             }),
         }
@@ -112,8 +112,8 @@ impl<'a> Line<'a> {
     }
 
     async fn commit_on(&self, state: &mut State, edit: &Edit, mut seen: Observed) -> Result<()> {
-        if let Some(brake) = &mut state.brake {
-            brake.take(edit)?;
+        if let Some(guard) = &mut state.guard {
+            guard.take(edit)?;
         }
         if seen.head_version < state.ours_above {
             // Somebody else committed since: look again.

@@ -1,4 +1,4 @@
-//! The brake: a pass that would expire more of a tenant than it may is refused. A wrong TTL, clock
+//! The expiry guard: a pass that would expire more of a tenant than it may is refused. A wrong TTL, clock
 //! or timestamp is found out this way before rows are gone.
 //!
 //! It works twice: on the plan, before anything is written for the tenant, by what footers and
@@ -18,9 +18,9 @@ use crate::model::plan::Plan;
 #[error("{0}")]
 pub struct Refused(pub String);
 
-/// A tenant's brake.
+/// A tenant's guard.
 #[derive(Debug, Clone)]
-pub struct Brake {
+pub struct ExpiryGuard {
     tenant: Tenant,
     cutoff: Option<Micros>,
     ttl: Duration,
@@ -33,7 +33,7 @@ pub struct Brake {
     unknown: BTreeSet<Key>,
 }
 
-impl Brake {
+impl ExpiryGuard {
     /// For a plan that may be carried out.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl Brake {
             .iter()
             .flat_map(|g| &g.inputs)
             .filter(|i| !i.is_snapshot());
-        let brake = Self {
+        let guard = Self {
             tenant: plan.tenant.clone(),
             cutoff: plan.cutoff,
             ttl: Duration::from_secs(expiry.ttl_s),
@@ -57,13 +57,13 @@ impl Brake {
                 .collect(),
         };
         if expiry.is_too_much() {
-            return Err(brake.refusal(
+            return Err(guard.refusal(
                 "about ",
                 expiry.rows_expiring,
                 "nothing was done for this tenant",
             ));
         }
-        Ok(brake)
+        Ok(guard)
     }
 
     /// Before `edit` is committed: counts what it expires.
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use chrono::DateTime;
 
-    fn brake(rows: u64, expiring: u64, max_percent: u8) -> Result<Brake, Refused> {
+    fn guard(rows: u64, expiring: u64, max_percent: u8) -> Result<ExpiryGuard, Refused> {
         let plan = Plan {
             tenant: Tenant::parse("acme").unwrap(),
             head_version: 1,
@@ -141,7 +141,7 @@ mod tests {
             files_unknown: 0,
             object_bytes: Vec::new(),
         };
-        Brake::on(&plan, &expiry, &Survey::default())
+        ExpiryGuard::on(&plan, &expiry, &Survey::default())
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
             (u64::MAX, u64::MAX, 99, false),
         ] {
             assert_eq!(
-                brake(rows, expiring, percent).is_ok(),
+                guard(rows, expiring, percent).is_ok(),
                 fine,
                 "{expiring} of {rows}, {percent}% allowed"
             );
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_refusal_has_the_numbers_and_says_how_to_go_on() {
-        let error = brake(100, 61, 60).unwrap_err();
+        let error = guard(100, 61, 60).unwrap_err();
         assert_eq!(
             error.to_string(),
             "this pass would expire about 61 of the 100 rows (61%) of tenant `acme`, \
@@ -173,7 +173,7 @@ mod tests {
              that is meant, run once with `--max-expire-percent 100`, or raise the setting"
         );
         assert!(
-            brake(1_000, 601, 60)
+            guard(1_000, 601, 60)
                 .unwrap_err()
                 .to_string()
                 .contains("(61%)"),
