@@ -28,7 +28,7 @@ use object_store::{
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::watch::Watch;
+use crate::support::watch::Watch;
 
 /// Keys of a page. Small, so that listings of small worlds have several, each a call of its own
 /// that the store answers as it is then.

@@ -3,13 +3,18 @@
 
 #![allow(dead_code, reason = "each test crate uses its own part")]
 
+pub mod copy_archive;
 pub mod crash_store;
 pub mod delta;
+pub mod det_store;
+pub mod fault_store;
 pub mod job;
 pub mod oracle;
 pub mod proxy;
 pub mod s3;
 pub mod servers;
+pub mod watch;
+pub mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -14,8 +14,8 @@ use icepack_dst::invariants::{Deletion, World};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
-use crate::det_store::Time;
-use crate::fault_store::Side;
+use crate::support::det_store::Time;
+use crate::support::fault_store::Side;
 use crate::support::{Store, delta};
 
 /// See the module.

@@ -20,11 +20,11 @@ use object_store::local::LocalFileSystem;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
 
-use crate::copy_archive::{Copies, CopyArchive};
-use crate::det_store::{DetStore, ProcessClock, Time};
-use crate::fault_store::{FaultStore, Process, Schedule, Side};
+use crate::support::copy_archive::{Copies, CopyArchive};
+use crate::support::det_store::{DetStore, ProcessClock, Time};
+use crate::support::fault_store::{FaultStore, Process, Schedule, Side};
+use crate::support::watch::{self, Watch};
 use crate::support::{Event, Store, delta, event, put, put_events, read};
-use crate::watch::{self, Watch};
 
 /// A tenant's world in the words of the invariants.
 type Tenancy = invariants::World<String>;

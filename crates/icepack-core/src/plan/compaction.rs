@@ -4,7 +4,7 @@
 //! a snapshot is rewritten only into a file at least [`GROWTH`] times its size, so a byte moves
 //! O(log size) times before its file is finished; a finished file is left alone. Once its period is
 //! over, [`CLOSED_GROWTH`] is enough, and after a quiet day nothing more is waited for, so that a
-//! period leaves few files. `tests/amplification.rs` simulates ninety days of it.
+//! period leaves few files. `tests/simulation/amplification.rs` simulates ninety days of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

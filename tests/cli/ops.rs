@@ -1,0 +1,13 @@
+//! What an operator relies on: run records, metrics, `watch`, shards, logs, traces. One program,
+//! because each is short and all need the binary.
+
+#[cfg(feature = "otel")]
+mod collector;
+mod logs;
+mod metrics;
+mod runs;
+mod shards;
+#[cfg(feature = "otel")]
+mod traces;
+mod watch;
+mod world;

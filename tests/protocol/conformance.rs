@@ -1,0 +1,343 @@
+//! What icepack needs of a store, asked of every kind of store that can be had here, and of one
+//! that must be refused.
+
+use crate::support;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{TimeDelta, Utc};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use icepack::clock::{Clock, SystemClock};
+use icepack::error::Error;
+use icepack::inspect::conformance::{Bench, PROBES};
+use icepack::inspect::doctor::preflight;
+use icepack::run::Selection;
+use icepack::{CompactionConfig, CompactionManager};
+use icepack_core::model::inspect::Health;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use support::{Store, job, memory, s3, servers};
+
+/// Every check is good, but for those that are named here as limited; nothing is left in the store.
+async fn conforms(name: &str, store: Store, limited: &[&str]) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let mut faults = Vec::new();
+    for probe in &PROBES {
+        let (health, detail) = Bench::examine(&store, &clock, probe).await;
+        println!("{name:12} {:28} {health:?}: {detail}", probe.name);
+        let wanted = if limited.contains(&probe.name) {
+            Health::Limited
+        } else {
+            Health::Good
+        };
+        if health != wanted {
+            faults.push(format!(
+                "{}: {health:?} and not {wanted:?}: {detail}",
+                probe.name
+            ));
+        }
+    }
+    assert_eq!(faults, Vec::<String>::new(), "{name}");
+    assert_eq!(
+        support::keys(&store).await,
+        Vec::<String>::new(),
+        "{name}: a check left something"
+    );
+}
+
+#[tokio::test]
+async fn memory_conforms() {
+    conforms("memory", support::memory(), &[]).await;
+}
+
+/// As the job opens one: with every write synced to the disk.
+#[tokio::test]
+async fn a_directory_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalFileSystem::new_with_prefix(dir.path())
+        .unwrap()
+        .with_fsync(true);
+    conforms("directory", Arc::new(store), &[]).await;
+}
+
+#[tokio::test]
+async fn localstack_conforms() {
+    let Some(endpoint) = s3::endpoint() else {
+        return;
+    };
+    conforms(
+        "s3",
+        s3::store(
+            &endpoint,
+            &s3::bucket(&endpoint, "conformance").await,
+            "root",
+        ),
+        &[],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn seaweedfs_conforms() {
+    let Some(endpoint) = servers::seaweedfs() else {
+        return;
+    };
+    conforms(
+        "seaweedfs",
+        s3::store(
+            &endpoint,
+            &s3::bucket(&endpoint, "conformance").await,
+            "root",
+        ),
+        &[],
+    )
+    .await;
+}
+
+/// Every object, with its bytes. The gateway shows folders as objects of their own, so that of
+/// `_icepack/` its empty folder of probes stays.
+async fn contents(store: &Store) -> BTreeMap<String, bytes::Bytes> {
+    let mut found = BTreeMap::new();
+    for key in support::keys(store)
+        .await
+        .into_iter()
+        .filter(|k| k != "_icepack/_probe")
+    {
+        let body = support::get(store, &key).await;
+        found.insert(key, body);
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_gateway_that_ignores_conditions_is_refused_and_left_as_it_was() {
+    let Some(endpoint) = servers::juicefs() else {
+        return;
+    };
+    let (hot, cold) = (
+        s3::bucket(&endpoint, "refused-hot").await,
+        s3::bucket(&endpoint, "refused-cold").await,
+    );
+    let (store, archive) = (
+        s3::store(&endpoint, &hot, "events"),
+        s3::store(&endpoint, &cold, "frozen"),
+    );
+    // Rows to compact, and rows to expire.
+    for tenant in ["acme", "globex"] {
+        support::seed(&store, tenant, 6, 10, Utc::now() - TimeDelta::minutes(1)).await;
+        support::seed(
+            &store,
+            &format!("{tenant}/old"),
+            3,
+            10,
+            Utc::now() - TimeDelta::days(90),
+        )
+        .await;
+    }
+    let before = contents(&store).await;
+    assert_eq!(before.len(), 18);
+    let settings = [
+        ("ICEPACK_STORE", format!("s3://{hot}/events")),
+        ("ICEPACK_ARCHIVE_URL", format!("s3://{cold}/frozen")),
+        ("ICEPACK_RETENTION_DEFAULT_TTL", "30d".to_owned()),
+    ];
+    let envs = [s3::environment(&endpoint), settings.to_vec()].concat();
+
+    let run = job::run(&envs, ["run"]);
+    let stderr = job::text(&run.stderr);
+    assert_eq!(run.status.code(), Some(5), "{stderr}");
+    assert!(stderr.contains("ignores If-None-Match"), "{stderr}");
+    assert_eq!(
+        contents(&store).await,
+        before,
+        "not a byte is written, under a tenant or anywhere"
+    );
+    assert_eq!(support::keys(&archive).await, Vec::<String>::new());
+
+    let report = job::json(&envs, 5, ["--json", "doctor"]);
+    let checks = report["checks"].as_array().unwrap();
+    let create = checks
+        .iter()
+        .find(|c| c["name"] == "conditional create")
+        .unwrap();
+    assert_eq!(create["health"], "unsafe", "{report}");
+    assert_eq!(contents(&store).await, before);
+
+    // That was one create after the other. Servers that are right then, and wrong when raced, are
+    // known too; the race finds this one as well.
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let race = PROBES.iter().find(|p| p.name == "raced create").unwrap();
+    let (health, detail) = Bench::examine(&store, &clock, race).await;
+    println!("{:12} {:28} {health:?}: {detail}", "juicefs", race.name);
+    assert_eq!(health, Health::Unsafe, "{detail}");
+}
+
+/// What a store's replies make of an ETag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tags {
+    /// Listings show none.
+    Unlisted,
+    /// Listings show another: a hash of their own, say.
+    Relisted,
+    /// The reply to a PUT has an empty one, as that of some servers to the completion of an upload.
+    EmptyInPut,
+}
+
+/// A store in memory that differs from others in its ETags alone.
+#[derive(Debug, Clone)]
+struct Tagged(Store, Tags);
+
+impl fmt::Display for Tagged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the store of the test")
+    }
+}
+
+impl Tagged {
+    fn shown(tags: Tags, meta: ObjectMeta) -> ObjectMeta {
+        match tags {
+            Tags::Unlisted => ObjectMeta {
+                e_tag: None,
+                ..meta
+            },
+            Tags::Relisted => ObjectMeta {
+                e_tag: meta.e_tag.map(|tag| format!("{tag}-list")),
+                ..meta
+            },
+            Tags::EmptyInPut => meta,
+        }
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Tagged {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
+        let done = self.0.put_opts(location, payload, opts).await?;
+        Ok(if self.1 == Tags::EmptyInPut {
+            PutResult {
+                e_tag: Some(String::new()),
+                ..done
+            }
+        } else {
+            done
+        })
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.0.put_multipart_opts(location, opts).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.0.get_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.0.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let tags = self.1;
+        self.0
+            .list(prefix)
+            .map(move |meta| meta.map(|m| Self::shown(tags, m)))
+            .boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.0.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.0.copy_opts(from, to, options).await
+    }
+}
+
+/// Where a listing cannot tell a file that waits to be deleted from a new one of its name, nothing
+/// is begun.
+#[tokio::test]
+async fn a_store_whose_listings_show_no_tags_or_others_is_refused() {
+    for tags in [Tags::Unlisted, Tags::Relisted] {
+        let inner = memory();
+        support::seed(&inner, "acme", 4, 10, Utc::now() - TimeDelta::minutes(1)).await;
+        let before = contents(&inner).await;
+        let store: Store = Arc::new(Tagged(Arc::clone(&inner), tags));
+        let refused = CompactionManager::new(Arc::clone(&store), CompactionConfig::default())
+            .run_pass(&Selection::all())
+            .await;
+        let Err(Error::Refused(why)) = refused else {
+            panic!("{tags:?}: {refused:?}")
+        };
+        assert!(
+            why.contains("in GET and")
+                && why.contains("in a listing: a file that waits to be deleted"),
+            "{why}"
+        );
+        assert_eq!(contents(&inner).await, before, "{tags:?}");
+
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let probe = PROBES.iter().find(|p| p.name == "list after put").unwrap();
+        let (health, detail) = Bench::examine(&store, &clock, probe).await;
+        assert_eq!(health, Health::Unsafe, "{detail}");
+        assert!(detail.ends_with("a pass refuses to run there"), "{detail}");
+    }
+}
+
+/// An empty ETag says as much as none: it is neither the same nor another.
+#[tokio::test]
+async fn an_empty_tag_in_the_reply_to_a_put_does_no_harm() {
+    let inner = memory();
+    let store: Store = Arc::new(Tagged(Arc::clone(&inner), Tags::EmptyInPut));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    preflight(&store, clock.mint(icepack_core::model::names::FileId::NIL))
+        .await
+        .unwrap();
+    for name in ["list after put", "multipart"] {
+        let probe = PROBES.iter().find(|p| p.name == name).unwrap();
+        let (health, detail) = Bench::examine(&store, &clock, probe).await;
+        assert_eq!(health, Health::Good, "{name}: {detail}");
+    }
+    let rows = support::seed(&inner, "acme", 4, 10, Utc::now() - TimeDelta::minutes(1)).await;
+    let manager = CompactionManager::new(Arc::clone(&store), support::eager());
+    for _ in 0..2 {
+        manager.run_pass(&Selection::all()).await.unwrap();
+    }
+    assert_eq!(support::live(&inner, "acme").await, support::sorted(rows));
+    let [snapshot] = support::tenant_keys(&inner, "acme")
+        .await
+        .try_into()
+        .unwrap();
+    let manifests: Vec<_> = support::keys(&inner)
+        .await
+        .into_iter()
+        .filter(|k| k.starts_with("_icepack/acme/manifest/"))
+        .collect();
+    let head: serde_json::Value =
+        serde_json::from_slice(&support::get(&inner, manifests.last().unwrap()).await).unwrap();
+    assert_eq!(head["snapshots"][0]["key"], snapshot);
+    assert_ne!(
+        head["snapshots"][0]["etag"].as_str(),
+        Some(""),
+        "the store is asked for the tag"
+    );
+    assert!(head["snapshots"][0]["etag"].is_string(), "{head}");
+}

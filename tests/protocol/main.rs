@@ -1,0 +1,15 @@
+//! The library on real stores: what it merges, archives, expires and asks of them.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make worlds of the real time"
+)]
+
+mod archive;
+mod conformance;
+mod contract;
+mod copies;
+mod expiry;
+mod requests;
+#[path = "../support/mod.rs"]
+mod support;

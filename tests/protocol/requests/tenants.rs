@@ -1,0 +1,214 @@
+//! What many tenants cost that need nothing: a listing serves many of them, and nothing is
+//! concluded from it but that.
+
+use std::sync::Arc;
+
+use chrono::{TimeDelta, Utc};
+use icepack::run::Selection;
+use icepack::{CompactionConfig, CompactionManager};
+use icepack_core::model::report::{RunReport, Status, TenantReport};
+use object_store::memory::InMemory;
+
+use super::{FOLDERS, MARKER, PROBE, RECORD};
+use crate::requests::recorder::{Kind, PAGE, Recorder};
+use crate::support::{
+    Event, Store, live, mark, put, put_events, seed, series, sorted, tenant_keys,
+};
+
+const TENANTS: usize = 250;
+
+/// A tenant with a file that is none of ours.
+const EMPTY: &str = "tenant-0100_";
+
+/// A few tenants beside them have names that are in another order with a `/` behind them, and
+/// folders of others lie in between.
+fn names() -> Vec<String> {
+    let odd = [
+        "tenant-0003-",
+        "tenant-0003-b",
+        "tenant-0003.b",
+        "tenant-00030",
+        "Tenant",
+    ]
+    .map(str::to_owned);
+    (0..TENANTS)
+        .map(|n| format!("tenant-{n:04}"))
+        .chain(odd)
+        .collect()
+}
+
+struct World {
+    store: Arc<InMemory>,
+    recorder: Recorder,
+    rows: Vec<(String, Vec<Event>)>,
+}
+
+impl World {
+    /// Every tenant is packed.
+    async fn packed() -> Self {
+        let store = Arc::new(InMemory::new());
+        let recorder = Recorder::over(&store);
+        let hot: Store = store.clone();
+        mark(&hot).await;
+        let mut rows = Vec::new();
+        for name in names() {
+            rows.push((
+                name.clone(),
+                seed(&hot, &name, 3, 2, Utc::now() - TimeDelta::hours(1)).await,
+            ));
+        }
+        for key in [
+            "_temporary/0/part.parquet",
+            "tenant-0100_/.keep",
+            ".trash/x",
+            "tenant-0007.parquet",
+            "zzz.txt",
+        ] {
+            put(&hot, key, "x").await;
+        }
+        let world = Self {
+            store,
+            recorder,
+            rows,
+        };
+        let report = world.pass().await;
+        assert_eq!(
+            (report.totals.files_compacted, report.totals.files_written),
+            (3 * names().len() as u64, names().len() as u64)
+        );
+        world
+    }
+
+    async fn pass(&self) -> RunReport {
+        let manager =
+            CompactionManager::new(Arc::new(self.recorder.clone()), CompactionConfig::default());
+        manager.run_pass(&Selection::all()).await.unwrap()
+    }
+
+    async fn arrive(&mut self, tenant: usize) {
+        let hot: Store = self.store.clone();
+        let name = &mut self.rows[tenant];
+        for n in 0..3 {
+            let events = series(
+                1_000 + n * 10,
+                10,
+                Utc::now() - TimeDelta::minutes(1),
+                TimeDelta::seconds(1),
+            );
+            put_events(&hot, &format!("{}/new-{n}.parquet", name.0), &events).await;
+            name.1.extend(events);
+        }
+    }
+
+    async fn check_rows(&self) {
+        let hot: Store = self.store.clone();
+        for (name, rows) in &self.rows {
+            assert_eq!(live(&hot, name).await, sorted(rows.clone()), "{name}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_that_need_nothing_share_their_listings() {
+    let mut world = World::packed().await;
+    let tenants = names().len() as u64;
+    world.recorder = Recorder::over(&world.store);
+    let report = world.pass().await;
+    let all = world.recorder.log().bill(|_| true);
+    let looked_at = report
+        .tenants
+        .iter()
+        .filter(|t| t.requests.list > 0)
+        .count() as u64;
+    println!("{tenants} tenants that need nothing: {all:?}, {looked_at} of them looked at");
+    assert_eq!(report.totals.status, Status::Idle);
+    assert_eq!(report.tenants.len() as u64, tenants + 1);
+    // One GET of a head each, if there is one; and where it is looked at all the same, two
+    // listings.
+    assert_eq!(all.get, PROBE.get + MARKER + tenants + RECORD.get);
+    let head = |t: &TenantReport| u64::from(t.tenant != EMPTY);
+    assert!(
+        report
+            .tenants
+            .iter()
+            .all(|t| t.requests.total() == head(t) + if t.requests.list > 0 { 2 } else { 0 })
+    );
+    let fixed = PROBE.plus(RECORD).list + FOLDERS;
+    let shared = all.list - fixed - 2 * looked_at;
+    // At both ends of a range, there are pages that are not full of its keys.
+    let keys = world.store_keys().await;
+    assert!(
+        shared <= (keys.div_ceil(PAGE) + 2 * 5) as u64,
+        "{shared} shared listings for {keys} keys"
+    );
+    assert!(
+        all.total() <= 2 * tenants,
+        "{} requests for {tenants} tenants",
+        all.total()
+    );
+    let found = report.found.unwrap();
+    assert_eq!(
+        (found.tenants, found.raw_files, found.snapshots),
+        (tenants + 1, 0, tenants)
+    );
+}
+
+impl World {
+    async fn store_keys(&self) -> usize {
+        let hot: Store = self.store.clone();
+        crate::support::keys(&hot).await.len()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_work_is_looked_at_and_done() {
+    let mut world = World::packed().await;
+    let busy = [0, 3, 99, 100, 101, TENANTS - 1, TENANTS, TENANTS + 4];
+    for tenant in busy {
+        world.arrive(tenant).await;
+    }
+    let report = world.pass().await;
+    let mut done: Vec<&str> = report
+        .tenants
+        .iter()
+        .filter(|t| t.status == Status::Done)
+        .map(|t| t.tenant.as_str())
+        .collect();
+    let mut want: Vec<&str> = busy.iter().map(|t| world.rows[*t].0.as_str()).collect();
+    done.sort_unstable();
+    want.sort_unstable();
+    assert_eq!(done, want);
+    world.check_rows().await;
+    assert_eq!(world.pass().await.totals.status, Status::Idle);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_hides_files_delays_their_tenant_and_harms_nothing() {
+    let mut world = World::packed().await;
+    world.arrive(42).await;
+    let name = world.rows[42].0.clone();
+    let hot: Store = world.store.clone();
+    for hidden in [
+        format!("{name}/new-0.parquet"),
+        name.clone(),
+        format!("_icepack/{name}"),
+    ] {
+        world.recorder.hide(&hidden);
+        // One pass in sixteen looks at it whatever a hint says: that none of four hundred does has
+        // not been seen since the world began.
+        let mut passes = 0;
+        while tenant_keys(&hot, &name)
+            .await
+            .iter()
+            .any(|key| key.contains("/new-"))
+        {
+            assert_eq!(world.pass().await.totals.error, None);
+            passes += 1;
+            assert!(passes < 400, "{name} is passed over for ever");
+        }
+        println!("`{hidden}` hidden: seen in pass {passes}");
+        world.check_rows().await;
+        world.arrive(42).await;
+    }
+    assert!(world.recorder.log().count(Kind::Delete, &name) > 0);
+}

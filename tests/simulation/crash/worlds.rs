@@ -1,0 +1,340 @@
+//! The worlds: each is ready for the pass that is to be killed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use icepack::{CompactionConfig, CompactionStrategy};
+use icepack_core::model::file::Micros;
+use icepack_core::model::names::{self, FileId, Tenant};
+#[cfg(feature = "delta")]
+use icepack_core::model::publish::{Layout, Publish};
+use ulid::Ulid;
+
+#[cfg(feature = "delta")]
+use crate::support::delta;
+use crate::support::fault_store::{Fault, Kind, Schedule};
+use crate::support::world::World;
+use crate::support::{batch, event, parquet, put};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn hours(n: i64) -> TimeDelta {
+    TimeDelta::hours(n)
+}
+
+async fn raws(w: &mut World, tenant: &str, prefix: &str, files: usize, age: TimeDelta) {
+    for i in 0..files {
+        let back = age - TimeDelta::minutes(10 * i64::try_from(i).unwrap());
+        w.ingest(tenant, &format!("2026-05/{prefix}-{i}.parquet"), 6, back)
+            .await;
+    }
+}
+
+/// Files of which every second row is past its time.
+async fn mixed(w: &mut World, tenant: &str, files: usize) {
+    for i in 0..files {
+        let at = |n: usize| {
+            w.time.now() - TimeDelta::days(if n.is_multiple_of(2) { 50 } else { 1 })
+                + TimeDelta::minutes(i64::try_from(i * 10 + n).unwrap())
+        };
+        let events = (0..6).map(|n| event(500 + i * 6 + n, at(n))).collect();
+        w.ingest_events(tenant, &format!("2026-05/mixed-{i}.parquet"), events)
+            .await;
+    }
+}
+
+fn keep_30_days(w: &mut World) {
+    w.config.retention.set("acme", Some(DAY * 30));
+}
+
+async fn clean_pass(w: &mut World) {
+    w.pass(Schedule::clean()).await.clean().unwrap();
+    w.time.advance(hours(1));
+}
+
+/// Two tenants with nothing but files to pack.
+pub async fn plain() -> World {
+    let mut w = World::new(false, false);
+    raws(&mut w, "acme", "a", 4, hours(3)).await;
+    raws(&mut w, "globex", "g", 3, hours(5)).await;
+    w
+}
+
+/// Rows to archive and rows to keep in the same files.
+pub async fn retention() -> World {
+    let mut w = World::new(false, true);
+    keep_30_days(&mut w);
+    mixed(&mut w, "acme", 4).await;
+    w
+}
+
+/// A snapshot of which every row has expired, and new files.
+async fn whole_file(has_archive: bool) -> World {
+    let mut w = World::new(false, has_archive);
+    keep_30_days(&mut w);
+    raws(&mut w, "acme", "old", 4, hours(29 * 24)).await;
+    clean_pass(&mut w).await;
+    w.time.advance(hours(48));
+    raws(&mut w, "acme", "new", 3, hours(2)).await;
+    w
+}
+
+pub async fn whole_file_dropped() -> World {
+    whole_file(false).await
+}
+
+pub async fn whole_file_archived() -> World {
+    whole_file(true).await
+}
+
+/// Snapshots of which every row has expired, an archive that copies them, and new files.
+pub async fn whole_files_copied() -> World {
+    let mut w = World::new(false, true);
+    w.copies = Some(Arc::default());
+    keep_30_days(&mut w);
+    // Snapshots of a few rows are worth an object, or none would be copied.
+    w.config.archive_min_object_size = 0;
+    let usual = w.config.clone();
+    // A snapshot of each.
+    w.config.strategy = CompactionStrategy::FullCompaction;
+    w.config.target_file_size = 1_000;
+    for i in 0..3 {
+        w.ingest(
+            "acme",
+            &format!("2026-05/old-{i}.parquet"),
+            30,
+            hours(29 * 24 - 26 * i),
+        )
+        .await;
+    }
+    clean_pass(&mut w).await;
+    w.config = usual;
+    w.time.advance(hours(80));
+    raws(&mut w, "acme", "new", 3, hours(2)).await;
+    w
+}
+
+async fn all_expired(has_archive: bool) -> World {
+    let mut w = World::new(false, has_archive);
+    keep_30_days(&mut w);
+    raws(&mut w, "acme", "old", 4, hours(60 * 24)).await;
+    w
+}
+
+pub async fn all_dropped() -> World {
+    all_expired(false).await
+}
+
+pub async fn all_archived() -> World {
+    all_expired(true).await
+}
+
+/// One file of four is none.
+pub async fn quarantine() -> World {
+    let mut w = World::new(false, false);
+    raws(&mut w, "acme", "good", 3, hours(3)).await;
+    w.ingest_garbage("acme", "2026-05/bad.parquet").await;
+    w
+}
+
+/// What a pass that was killed before its first delete left, an output that nobody committed, and
+/// new files.
+pub async fn orphans() -> World {
+    let mut w = World::new(false, true);
+    keep_30_days(&mut w);
+    mixed(&mut w, "acme", 4).await;
+    let calls = w.fork().pass(Schedule::clean()).await.process.calls();
+    let first = calls
+        .iter()
+        .position(|c| c.kind == Kind::Delete && c.key.starts_with("acme/"))
+        .unwrap();
+    w.pass(Schedule::one(first + 1, Fault::Die { applied: false }))
+        .await;
+    let tenant = Tenant::parse("acme").unwrap();
+    let id = FileId(Ulid::from_parts(
+        w.time.now().timestamp_millis().cast_unsigned(),
+        4711,
+    ));
+    let row = event(900, w.time.now() - hours(2));
+    let at = Micros(row.at);
+    put(
+        &w.hot,
+        &names::snapshot_key(&tenant, at, at, id),
+        parquet(&batch(&[row])),
+    )
+    .await;
+    w.time.advance(hours(1));
+    raws(&mut w, "acme", "new", 3, hours(2)).await;
+    w
+}
+
+/// A small snapshot that is merged upwards with more files than are fetched at once.
+pub async fn tiers() -> World {
+    let mut w = World::new(false, false);
+    raws(&mut w, "acme", "first", 3, hours(9)).await;
+    clean_pass(&mut w).await;
+    raws(&mut w, "acme", "more", 12, hours(4)).await;
+    w
+}
+
+/// More manifests than are kept, the old ones older than a day.
+pub async fn prune() -> World {
+    let mut w = World::new(false, false);
+    for round in 0..8 {
+        raws(&mut w, "acme", &format!("r{round}"), 3, hours(2)).await;
+        clean_pass(&mut w).await;
+    }
+    w.time.advance(hours(25));
+    raws(&mut w, "acme", "new", 3, hours(2)).await;
+    w
+}
+
+/// Several groups, each of several snapshots.
+pub async fn pieces() -> World {
+    let mut w = World::new(false, false);
+    w.config.target_file_size = 1_000;
+    w.config.max_file_size = 2_000;
+    w.config.small_file_threshold = 20_000;
+    for i in 0..3 {
+        w.ingest(
+            "acme",
+            &format!("2026-05/p-{i}.parquet"),
+            120,
+            hours(40 - 3 * i),
+        )
+        .await;
+    }
+    w
+}
+
+/// Objects of several parts, read by ranges.
+pub async fn multipart() -> World {
+    let mut w = World::new(false, false);
+    let mut rng = fastrand::Rng::with_seed(5);
+    // The least share of memory there is, so that fewer megabytes are worth an upload in parts.
+    w.config.memory_limit = 0;
+    for i in 0..3 {
+        let mut events = Vec::new();
+        for n in 0..28 {
+            let mut row = event(
+                100 * (i + 1) + n,
+                w.time.now() - hours(3) + TimeDelta::minutes(i64::try_from(3 * n + i).unwrap()),
+            );
+            row.payload = std::iter::repeat_with(|| rng.alphanumeric())
+                .take(200_000)
+                .collect();
+            events.push(row);
+        }
+        w.ingest_events("acme", &format!("2026-05/big-{i}.parquet"), events)
+            .await;
+    }
+    w
+}
+
+/// A directory, rows to archive, a file that is none.
+pub async fn directory() -> World {
+    let mut w = World::new(true, true);
+    keep_30_days(&mut w);
+    mixed(&mut w, "acme", 3).await;
+    w.ingest_garbage("acme", "2026-05/bad.parquet").await;
+    w
+}
+
+/// Two passes that take the same files; outputs are not collected before an hour, so the loser
+/// rebases.
+pub async fn same_inputs() -> World {
+    let mut w = World::new(false, true);
+    keep_30_days(&mut w);
+    w.config.orphan_grace = Duration::from_secs(3600);
+    mixed(&mut w, "acme", 3).await;
+    w
+}
+
+/// One pass takes the old files, another (see [`small_only`]) the small ones.
+pub async fn disjoint_inputs() -> World {
+    let mut w = World::new(false, false);
+    w.config.orphan_grace = Duration::from_secs(3600);
+    w.config.strategy = CompactionStrategy::TimeBased;
+    w.config.max_raw_age = DAY * 300;
+    for i in 0..3 {
+        w.ingest(
+            "acme",
+            &format!("2026-05/old-{i}.parquet"),
+            200,
+            hours(70 - 4 * i),
+        )
+        .await;
+    }
+    w.time.advance(hours(30));
+    raws(&mut w, "acme", "small", 3, hours(3)).await;
+    w
+}
+
+/// The configuration of the other pass in [`disjoint_inputs`].
+pub fn small_only(w: &World) -> CompactionConfig {
+    CompactionConfig {
+        strategy: CompactionStrategy::SizeBased,
+        small_file_threshold: 4_000,
+        ..w.config.clone()
+    }
+}
+
+/// Retired files wait an hour.
+pub async fn delayed_deletes() -> World {
+    let mut w = World::new(false, true);
+    keep_30_days(&mut w);
+    w.config.delete_delay = Duration::from_secs(3600);
+    mixed(&mut w, "acme", 3).await;
+    clean_pass(&mut w).await;
+    raws(&mut w, "acme", "new", 3, hours(2)).await;
+    w
+}
+
+/// Readers have a table. All that can be published happens: files come, rows move and expire, one
+/// file is none.
+#[cfg(feature = "delta")]
+async fn with_table(directory: bool) -> World {
+    let mut w = World::new(directory, true);
+    w.config.publish = Some(Publish {
+        layout: Layout::PerTenant,
+        keep: Duration::ZERO,
+    });
+    keep_30_days(&mut w);
+    mixed(&mut w, "acme", 3).await;
+    clean_pass(&mut w).await;
+    raws(&mut w, "acme", "new", 3, hours(2)).await;
+    w.ingest_garbage("acme", "2026-05/bad.parquet").await;
+    w
+}
+
+#[cfg(feature = "delta")]
+pub async fn published() -> World {
+    with_table(false).await
+}
+
+#[cfg(feature = "delta")]
+pub async fn published_directory() -> World {
+    with_table(true).await
+}
+
+/// The next version is the tenth: a checkpoint is due.
+#[cfg(feature = "delta")]
+pub async fn published_often() -> World {
+    let mut w = World::new(false, false);
+    w.config.publish = Some(Publish {
+        layout: Layout::PerTenant,
+        keep: Duration::ZERO,
+    });
+    w.config.min_files_to_compact = 3;
+    loop {
+        let published = delta::versions(&w.hot, "acme").await.len();
+        if published >= 9 {
+            break;
+        }
+        raws(&mut w, "acme", &format!("v{published}"), 1, hours(2)).await;
+        clean_pass(&mut w).await;
+    }
+    raws(&mut w, "acme", "new", 3, hours(2)).await;
+    w
+}

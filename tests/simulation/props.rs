@@ -1,0 +1,617 @@
+//! Whole passes over random worlds against a naive compactor. `PROPTEST_CASES` sets the number of
+//! cases, for all properties together.
+
+use crate::support::copy_archive;
+#[path = "props/world.rs"]
+mod random;
+use crate::support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arrow::datatypes::TimeUnit;
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Timelike, Utc};
+use copy_archive::{Copies, CopyArchive};
+use icepack::archive::{
+    ArchiveRequest, BatchStream, CopyRequest, ObjectArchive, ObjectArchiveOptions,
+};
+use icepack::clock::{Clock, ManualClock};
+use icepack::run::Selection;
+use icepack::{ArchiveTarget, CompactionConfig, CompactionManager, CompactionStrategy, Result};
+use icepack_core::model::manifest::{Ledger, Manifest, Receipt};
+use icepack_core::model::report::{RunReport, Status};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use random::{At, DAY, Event, File, Shape, Step, World, other_zone, world};
+use support::oracle::{Bag, Row, bag, is_expired, read, rows, sum, total, without_copies};
+use support::{Store, get, keys, memory, put};
+
+/// Counts its calls. Some copy whole snapshots, some take all by rows.
+#[derive(Debug)]
+struct Counted {
+    inner: CopyArchive,
+    copies: bool,
+    calls: AtomicU64,
+}
+
+#[async_trait]
+impl ArchiveTarget for Counted {
+    fn description(&self) -> String {
+        self.inner.description()
+    }
+
+    async fn archive(&self, request: ArchiveRequest, rows: BatchStream) -> Result<Receipt> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.inner.archive(request, rows).await
+    }
+
+    async fn copy(&self, request: CopyRequest) -> Result<Option<Receipt>> {
+        if !self.copies {
+            return Ok(None);
+        }
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.inner.copy(request).await
+    }
+
+    async fn file_receipt(&self, receipt: &Receipt) -> Result<()> {
+        self.inner.file_receipt(receipt).await
+    }
+}
+
+/// A world that is being lived in.
+struct Lab {
+    world: World,
+    hot: Store,
+    cold: Store,
+    archive: Arc<Counted>,
+    clock: Arc<ManualClock>,
+    config: CompactionConfig,
+    spill: tempfile::TempDir,
+    /// What was ever put in.
+    ingested: Bag,
+    files: usize,
+    ledger: Ledger,
+    /// Rows that an archive would have got.
+    latest_cutoff: Option<i128>,
+}
+
+impl Lab {
+    fn new(world: &World, start: DateTime<Utc>) -> Self {
+        let (hot, cold) = (memory(), memory());
+        let rows = ObjectArchive::new(
+            Arc::clone(&cold),
+            "memory://cold",
+            ObjectArchiveOptions::default(),
+        );
+        let inner = CopyArchive {
+            rows,
+            hot: Arc::clone(&hot),
+            cold: Arc::clone(&cold),
+            copies: Arc::new(Copies::default()),
+        };
+        let archive = Arc::new(Counted {
+            inner,
+            copies: world.copies,
+            calls: AtomicU64::new(0),
+        });
+        let spill = tempfile::tempdir().unwrap();
+        let mut config = CompactionConfig {
+            min_files_to_compact: world.min_files,
+            target_file_size: world.target,
+            small_file_threshold: world.threshold,
+            strategy: world.strategy,
+            memory_limit: world.memory,
+            spill_dir: Some(spill.path().to_owned()),
+            delete_delay: if world.delete_delay {
+                Duration::from_secs(7_200)
+            } else {
+                Duration::ZERO
+            },
+            archive: world
+                .archive
+                .map(|_| archive.clone() as Arc<dyn ArchiveTarget>),
+            archive_min_object_size: world.archive.unwrap_or(0),
+            ..CompactionConfig::default()
+        };
+        config.retention.set("acme", world.ttl);
+        let clock = Arc::new(ManualClock::new(start, 7));
+        Self {
+            world: world.clone(),
+            hot,
+            cold,
+            archive,
+            clock,
+            config,
+            spill,
+            ingested: Bag::new(),
+            files: 0,
+            ledger: Ledger::default(),
+            latest_cutoff: None,
+        }
+    }
+
+    fn cutoff(&self) -> Option<i128> {
+        let at = self.clock.now() - TimeDelta::from_std(self.world.ttl?).unwrap();
+        Some(i128::from(at.timestamp_micros()) * 1_000)
+    }
+
+    async fn ingest(&mut self, files: &[random::File]) {
+        for file in files {
+            let batch = file.batch(self.clock.now(), &self.world);
+            self.ingested = sum(&self.ingested, &bag(rows(&batch)));
+            put(
+                &self.hot,
+                &format!("acme/2026-01/part-{:04}.parquet", self.files),
+                file.parquet(&batch),
+            )
+            .await;
+            self.files += 1;
+        }
+    }
+
+    async fn pass(&mut self) -> RunReport {
+        let manager = CompactionManager::new(Arc::clone(&self.hot), self.config.clone())
+            .with_clock(self.clock.clone());
+        let before = self.archive.calls.load(Ordering::SeqCst);
+        let report = manager.run_pass(&Selection::all()).await.unwrap();
+        self.latest_cutoff = self.cutoff().or(self.latest_cutoff);
+        self.ledger = self.ledger.plus(report.totals.ledger);
+        assert!(report.totals.error.is_none(), "{report:?}");
+        assert!(report.totals.status <= Status::Done, "{report:?}");
+        assert!(report.totals.ledger.balances());
+        let called = self.archive.calls.load(Ordering::SeqCst) - before;
+        assert_eq!(
+            called > 0,
+            report.totals.ledger.rows_archived > 0,
+            "the archive is called for rows that expired and not otherwise"
+        );
+        assert!(
+            std::fs::read_dir(self.spill.path())
+                .unwrap()
+                .next()
+                .is_none(),
+            "something was left in the spill directory"
+        );
+        report
+    }
+
+    async fn head(&self) -> Option<Manifest> {
+        let dir = "_icepack/acme/manifest/";
+        let last = keys(&self.hot)
+            .await
+            .into_iter()
+            .rfind(|k| k.starts_with(dir))?;
+        Some(serde_json::from_slice(&get(&self.hot, &last).await).unwrap())
+    }
+
+    /// The rows of the files that a reader would read: head's snapshots, then the raw files that it
+    /// has not retired, whatever tag they show. Found without icepack.
+    async fn live(&self) -> (Vec<Vec<Row>>, Bag) {
+        let head = self.head().await;
+        let (live, gone): (Vec<String>, BTreeSet<String>) =
+            head.map_or_else(Default::default, |h| {
+                (
+                    h.snapshots.iter().map(|s| s.key.clone()).collect(),
+                    h.retired.iter().map(|r| r.key.clone()).collect(),
+                )
+            });
+        let mut snapshots = Vec::new();
+        for key in &live {
+            snapshots.push(read(get(&self.hot, key).await));
+        }
+        let mut raw = Bag::new();
+        for key in keys(&self.hot).await {
+            if key.starts_with("acme/") && !live.contains(&key) && !gone.contains(&key) {
+                assert!(!key.contains("/snapshot."), "`{key}` is an orphan");
+                raw = sum(&raw, &bag(read(get(&self.hot, &key).await)));
+            }
+        }
+        (snapshots, raw)
+    }
+
+    async fn archived(&self) -> Bag {
+        let all = keys(&self.cold).await;
+        let mut rows = Bag::new();
+        for key in all.iter().filter(|k| k.ends_with(".parquet")) {
+            assert!(
+                all.contains(&key.replace(".parquet", ".receipt.json")),
+                "`{key}` has no receipt"
+            );
+            let read = read(get(&self.cold, key).await);
+            assert!(read.is_sorted_by_key(|r| r.at), "`{key}` is not sorted");
+            rows = sum(&rows, &bag(read));
+        }
+        rows
+    }
+
+    /// Every row is where it must be, and the books say so.
+    async fn check(&self) {
+        let (snapshots, raw) = self.live().await;
+        for rows in &snapshots {
+            assert!(rows.is_sorted_by_key(|r| r.at), "a snapshot is not sorted");
+            assert!(!rows.is_empty(), "a snapshot is empty");
+        }
+        let kept = bag(snapshots.into_iter().flatten());
+        let archived = self.archived().await;
+        let there = sum(&sum(&kept, &raw), &archived);
+        // Nothing was made up or doubled, …
+        for (row, n) in &there {
+            let came = self.ingested.get(row).copied().unwrap_or(0);
+            assert!(
+                *n <= came,
+                "a row is there {n} times, and came {came} times: {row:?}"
+            );
+        }
+        // … and what is missing was the copy of one that is there, or expired with no archive to go
+        // to.
+        for (row, came) in &self.ingested {
+            let n = there.get(row).copied().unwrap_or(0);
+            let may_expire = self.world.archive.is_none()
+                && self
+                    .latest_cutoff
+                    .is_some_and(|cutoff| is_expired(row, cutoff));
+            let needed = if row.has_id { 1 } else { *came };
+            assert!(
+                n >= needed || may_expire,
+                "lost: {row:?} is there {n} times of {came}"
+            );
+        }
+        for row in archived.keys() {
+            assert!(
+                self.latest_cutoff
+                    .is_some_and(|cutoff| is_expired(row, cutoff)),
+                "archived before its time: {row:?}"
+            );
+        }
+        let gone = total(&self.ingested) - total(&there);
+        let l = self.ledger;
+        assert_eq!(total(&archived), l.rows_archived);
+        assert_eq!(gone, l.rows_expired + l.rows_deduplicated, "{l:?}");
+        let Some(head) = self.head().await else {
+            assert_eq!(l, Ledger::default());
+            return;
+        };
+        let t = head.totals;
+        assert_eq!(
+            (t.rows_archived, t.rows_expired, t.rows_deduplicated),
+            (l.rows_archived, l.rows_expired, l.rows_deduplicated)
+        );
+        assert_eq!(t.rows_ingested, total(&self.ingested) - total(&raw));
+        assert_eq!(
+            t.rows_ingested,
+            total(&kept) + t.rows_archived + t.rows_expired + t.rows_deduplicated
+        );
+        assert_eq!(
+            head.snapshots.iter().map(|s| s.stats.rows).sum::<u64>(),
+            total(&kept)
+        );
+    }
+
+    /// Every object, hot and cold.
+    async fn objects(&self) -> BTreeMap<String, bytes::Bytes> {
+        let mut all = BTreeMap::new();
+        for (name, store) in [("hot", &self.hot), ("cold", &self.cold)] {
+            for key in keys(store).await {
+                all.insert(format!("{name}/{key}"), get(store, &key).await);
+            }
+        }
+        all
+    }
+}
+
+/// Whole seconds, so that times of all units are the same instants.
+fn now() -> DateTime<Utc> {
+    Utc::now().with_nanosecond(0).unwrap()
+}
+
+/// Runs a property over a share of the cases.
+fn property<F: Future<Output = ()>>(
+    parts: u32,
+    worlds: impl Strategy<Value = World>,
+    check: impl Fn(World) -> F,
+) {
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(200_u32);
+    let config = Config {
+        cases: (cases / parts).max(1),
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..Config::default()
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let run = |world| {
+        runtime.block_on(check(world));
+        Ok(())
+    };
+    TestRunner::new(config)
+        .run(&worlds, run)
+        .unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn no_pass_loses_or_doubles_a_row_and_the_books_say_so() {
+    let copied = AtomicUsize::new(0);
+    let copied_here = &copied;
+    property(2, world(4), |world| async move {
+        let mut lab = Lab::new(&world, now());
+        for step in &world.steps {
+            lab.ingest(&step.files).await;
+            lab.clock.advance(TimeDelta::hours(step.hours));
+            lab.pass().await;
+            lab.check().await;
+            // Deleting may wait; then there is nothing left to do, however often.
+            for _ in 0..2 {
+                let objects = lab
+                    .objects()
+                    .await
+                    .into_keys()
+                    .filter(|k| k.ends_with(".parquet"))
+                    .collect::<Vec<_>>();
+                let again = lab.pass().await;
+                assert_eq!(
+                    again.totals.ledger,
+                    Ledger::default(),
+                    "a second pass found work: {again:?}"
+                );
+                assert_eq!(again.totals.files_deleted, 0);
+                assert_eq!(
+                    objects,
+                    lab.objects()
+                        .await
+                        .into_keys()
+                        .filter(|k| k.ends_with(".parquet"))
+                        .collect::<Vec<_>>()
+                );
+            }
+        }
+        // In the end the retired files go, and are forgotten. What ages or expires meanwhile is
+        // retired in its turn.
+        lab.world.ttl = None;
+        lab.config.retention.set("acme", None);
+        for _ in 0..4 {
+            lab.clock.advance(TimeDelta::hours(13));
+            lab.pass().await;
+        }
+        lab.check().await;
+        assert!(
+            lab.head()
+                .await
+                .is_none_or(|h| h.retired.is_empty() && h.archives.is_empty()),
+            "something stays retired"
+        );
+        copied_here.fetch_add(
+            lab.archive.inner.copies.made.load(Ordering::Relaxed),
+            Ordering::Relaxed,
+        );
+    });
+    println!("{} snapshots archived by copies", copied.into_inner());
+}
+
+#[test]
+fn one_full_pass_is_the_naive_compactor() {
+    property(4, world(1), |mut world| async move {
+        world.strategy = CompactionStrategy::FullCompaction;
+        // The naive one archives at once.
+        world.archive = world.archive.map(|_| 0);
+        let mut lab = Lab::new(&world, now());
+        lab.ingest(&world.steps[0].files).await;
+        let report = lab.pass().await;
+        lab.check().await;
+        let wanted = without_copies(&lab.ingested);
+        let expired = |row: &Row| {
+            lab.latest_cutoff
+                .is_some_and(|cutoff| is_expired(row, cutoff))
+        };
+        let (gone, kept): (Bag, Bag) = wanted.into_iter().partition(|(row, _)| expired(row));
+        let (snapshots, raw) = lab.live().await;
+        assert!(raw.is_empty());
+        // In time order from file to file, too.
+        let all: Vec<Row> = snapshots.into_iter().flatten().collect();
+        assert_eq!(total(&lab.ingested), report.totals.ledger.rows_in);
+        assert_eq!(bag(all), kept);
+        let archived = lab.archived().await;
+        assert_eq!(
+            archived,
+            if world.archive.is_some() {
+                gone.clone()
+            } else {
+                Bag::new()
+            }
+        );
+        let l = report.totals.ledger;
+        assert_eq!(
+            if world.archive.is_some() {
+                l.rows_archived
+            } else {
+                l.rows_expired
+            },
+            total(&gone)
+        );
+        assert_eq!(
+            l.rows_deduplicated,
+            total(&lab.ingested) - total(&gone) - total(&kept)
+        );
+    });
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    property(8, world(3), |world| async move {
+        let start = now();
+        let mut worlds = Vec::new();
+        for _ in 0..2 {
+            let mut lab = Lab::new(&world, start);
+            // Groups that are on their way at once take their ids in any order.
+            lab.config.concurrency = 1;
+            for step in &world.steps {
+                lab.ingest(&step.files).await;
+                lab.clock.advance(TimeDelta::hours(step.hours));
+                lab.pass().await;
+            }
+            worlds.push(lab.objects().await);
+        }
+        let (a, b) = (&worlds[0], &worlds[1]);
+        assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
+        for (key, bytes) in a {
+            assert_eq!(bytes, &b[key], "`{key}` differs");
+        }
+    });
+}
+
+#[test]
+fn naive_and_zoned_times_do_not_mix_and_the_later_file_is_set_aside() {
+    property(8, world(1), |mut world| async move {
+        world.strategy = CompactionStrategy::FullCompaction;
+        let mut lab = Lab::new(&world, now());
+        let files = &world.steps[0].files;
+        if files.is_empty() {
+            return;
+        }
+        lab.ingest(files).await;
+        let other = other_zone(&files[0].batch(lab.clock.now(), &world));
+        let bytes = files[0].parquet(&other);
+        put(&lab.hot, "acme/2026-01/zzz-other.parquet", bytes.clone()).await;
+        let manager = CompactionManager::new(Arc::clone(&lab.hot), lab.config.clone())
+            .with_clock(lab.clock.clone());
+        let report = manager.run_pass(&Selection::all()).await.unwrap();
+        assert_eq!(
+            report.totals.quarantined,
+            ["acme/2026-01/zzz-other.parquet"]
+        );
+        assert_eq!(report.totals.status, Status::Quarantined);
+        assert_eq!(get(&lab.hot, "acme/2026-01/zzz-other.parquet").await, bytes);
+        assert_eq!(report.totals.ledger.rows_in, total(&lab.ingested));
+        // Where the others were empty, or all of their rows expired, nothing is left that it
+        // contradicts.
+        let is_alone = lab.head().await.unwrap().snapshots.is_empty();
+        let again = manager.run_pass(&Selection::all()).await.unwrap();
+        let expected = if is_alone { Status::Done } else { Status::Idle };
+        assert_eq!(
+            (again.totals.status, again.totals.quarantined.len()),
+            (expected, 0)
+        );
+        let head = lab.head().await.unwrap();
+        if is_alone {
+            assert_eq!(head.quarantined, []);
+            return;
+        }
+        assert_eq!(head.quarantined.len(), 1);
+        assert!(
+            head.quarantined[0].reason.contains("no type holds both"),
+            "{}",
+            head.quarantined[0].reason
+        );
+    });
+}
+
+/// Spark's timestamps of 96 bits: what is read as 64 bits of nanoseconds wraps, and a decoder that
+/// wraps agrees with itself.
+#[test]
+fn the_oracle_does_not_share_the_decoder_under_test() {
+    let write = "import datetime as d, io, sys, pyarrow as pa, pyarrow.parquet as pq\ntable = \
+                 pa.table({'timestamp': pa.array([d.datetime(9999, 12, 31)], \
+                 pa.timestamp('us'))})\nout = io.BytesIO()\npq.write_table(table, out, \
+                 use_deprecated_int96_timestamps=True, \
+                 store_schema=False)\nsys.stdout.buffer.write(out.getvalue())";
+    let file = support::job::python().args(["-c", write]).output().unwrap();
+    assert!(
+        file.status.success(),
+        "{}",
+        support::job::text(&file.stderr)
+    );
+    let seen: Vec<_> = read(file.stdout.into())
+        .into_iter()
+        .map(|row| row.at)
+        .collect();
+    let midnight: DateTime<Utc> = "9999-12-31T00:00:00Z".parse().unwrap();
+    assert_eq!(
+        seen,
+        [Some(i128::from(midnight.timestamp()) * 1_000_000_000)]
+    );
+}
+
+/// A world of one file whose events are `at` these times.
+fn one_file(at: impl Iterator<Item = At>) -> World {
+    let events = at
+        .zip(0..)
+        .map(|(at, id)| Event {
+            id: Some(id),
+            at,
+            content: 0,
+        })
+        .collect();
+    let shape = Shape {
+        unit: TimeUnit::Nanosecond,
+        zone: 0,
+        text: 0,
+        number: 0,
+        columns: 0x400,
+        reversed: false,
+        in_order: true,
+        group_rows: 9,
+        codec: 0,
+        v2: false,
+    };
+    World {
+        zoned: false,
+        floats: false,
+        padding: 0,
+        steps: vec![Step {
+            files: vec![File { events, shape }],
+            hours: 0,
+        }],
+        ttl: None,
+        archive: None,
+        copies: false,
+        strategy: CompactionStrategy::SizeBased,
+        target: 4_000,
+        memory: 1,
+        min_files: 1,
+        threshold: 10 << 20,
+        delete_delay: false,
+    }
+}
+
+async fn settles(world: World) {
+    let mut lab = Lab::new(&world, now());
+    lab.ingest(&world.steps[0].files).await;
+    lab.pass().await;
+    let again = lab.pass().await;
+    assert_eq!(again.totals.files_compacted, 0, "{again:?}");
+    lab.check().await;
+}
+
+/// Days that look worth a file until they are compressed: cut by the estimate, they came out the
+/// same from every pass.
+#[tokio::test]
+async fn rows_that_compress_well_are_not_rewritten_for_ever() {
+    let days = one_file((1..9).map(|day| At::FromNow(-day * DAY, 0)));
+    settles(World {
+        padding: 40_000,
+        ttl: Some(Duration::from_secs(90 * 86_400)),
+        ..days
+    })
+    .await;
+}
+
+/// Snapshots that meet within a microsecond: rounded to microseconds they overlap, and a full
+/// compaction took that for a reason.
+#[tokio::test]
+async fn nanoseconds_are_not_rewritten_for_ever() {
+    let moment = one_file((0..60).map(|_| At::FromNow(-9, 123_456_789)));
+    settles(World {
+        strategy: CompactionStrategy::FullCompaction,
+        target: 1,
+        ..moment
+    })
+    .await;
+}
