@@ -199,7 +199,7 @@ pub fn shown(key: &str) -> String {
 /// within a segment, `**` does not.
 ///
 /// ```
-/// use icepack::model::inputs::Exclude;
+/// use icepack_core::model::inputs::Exclude;
 ///
 /// let exclude = Exclude::parse(["acme/lake/**"]).unwrap();
 /// assert!(exclude.takes("acme/lake/part-0.parquet") && !exclude.takes("acme/part-0.parquet"));

@@ -188,7 +188,7 @@ const ISO_BASIC: &str = "%Y-%m-%dT%H%M%SZ";
 ///
 /// ```
 /// let time = chrono::DateTime::from_timestamp(1_777_297_507, 0).unwrap();
-/// assert_eq!(icepack::format_iso_basic(time), "2026-04-27T134507Z");
+/// assert_eq!(icepack_core::model::names::format_iso_basic(time), "2026-04-27T134507Z");
 /// ```
 pub fn format_iso_basic(time: DateTime<Utc>) -> String {
     time.format(ISO_BASIC).to_string()
