@@ -1,8 +1,8 @@
 //! Errors: what failed, on which path, and what to do next.
 
-mod said;
+mod describe;
 
-pub(crate) use said::{chain, lacking, unescaped};
+pub(crate) use describe::{chain, missing_permission, unescaped};
 
 use icepack_core::model::names::Key;
 
@@ -25,7 +25,7 @@ pub enum Error {
     Usage(String),
 
     /// The store or the archive did not do what was asked. Exit code 1 or 3.
-    #[error("{action}: {}", said::by(source))]
+    #[error("{action}: {}", describe::store_error(source))]
     Store {
         /// What was being done, on which path: `cannot list s3://bucket/acme`.
         action: String,
@@ -63,7 +63,7 @@ pub enum Error {
 
     /// The store has a file and does not give it: access is denied, or it is in a class that must
     /// be thawed first.
-    #[error("cannot read `{key}`: {}", said::by(source))]
+    #[error("cannot read `{key}`: {}", describe::store_error(source))]
     Withheld {
         /// The file.
         key: Key,
@@ -169,9 +169,9 @@ impl Error {
                     .to_owned(),
             ),
             Self::Withheld { source, .. } if chain(source).contains("InvalidObjectState") => {
-                (Unread::Frozen, said::by(source))
+                (Unread::Frozen, describe::store_error(source))
             }
-            Self::Withheld { source, .. } => (Unread::Denied, said::by(source)),
+            Self::Withheld { source, .. } => (Unread::Denied, describe::store_error(source)),
             _ => return None,
         })
     }

@@ -16,7 +16,7 @@ use crate::page::{self, Labels};
 use crate::progress::{Progress, Silent};
 use crate::protocol::marker::Root;
 use crate::protocol::{discover, runs};
-use crate::run::{Context, Passed, Selection, StopHandle};
+use crate::run::{Context, PassOutcome, Selection, StopHandle};
 use crate::store::html;
 use crate::store::staged::Directory;
 use icepack_core::model::inspect::{
@@ -349,7 +349,7 @@ impl CompactionManager {
     ///
     /// # Errors
     /// As [`Self::compact`].
-    pub async fn run_observed(&self, selection: &Selection) -> Result<Passed> {
+    pub async fn run_observed(&self, selection: &Selection) -> Result<PassOutcome> {
         let context = Context {
             observe: true,
             ..self.context.clone()
@@ -357,7 +357,7 @@ impl CompactionManager {
         self.passed(&context, selection).await
     }
 
-    async fn passed(&self, context: &Context, selection: &Selection) -> Result<Passed> {
+    async fn passed(&self, context: &Context, selection: &Selection) -> Result<PassOutcome> {
         let passed = context.run(selection).await?;
         self.count(&passed.report);
         Ok(passed)

@@ -52,9 +52,9 @@ use icepack_core::plan::money::{self, Pricing};
 use icepack_core::plan::prescan::Range;
 use icepack_core::plan::{compaction, expiry, shard, status};
 use memory::MemoryPool;
-pub(crate) use outcome::{Outcome, failed};
+pub(crate) use outcome::{TenantOutcome, failed};
 use outcome::{failure, log, summarise, unusable};
-use scan::{Found, LOOK_AT_ONCE, Look, Share};
+use scan::{LOOK_AT_ONCE, PassScope, TenantListing, TenantScan};
 pub use selection::Selection;
 use shards::Spread;
 
@@ -102,7 +102,7 @@ pub(crate) struct Context {
 
 /// A pass and what it leaves behind.
 #[derive(Debug)]
-pub struct Passed {
+pub struct PassOutcome {
     /// What it did.
     pub report: RunReport,
     /// What the store keeps of it; none where that could not be stored.
@@ -116,7 +116,7 @@ pub struct Passed {
 type Dated = BTreeMap<Key, String>;
 
 /// The tenants of a pass.
-enum Which<'a> {
+enum PassTarget<'a> {
     Selected(&'a Selection),
     One(&'a Tenant),
 }
@@ -165,7 +165,7 @@ impl Context {
     }
 
     /// The tenants that `selection` takes, in their order, with what else is there.
-    async fn tenants(&self, selection: &Selection) -> Result<Found> {
+    async fn tenants(&self, selection: &Selection) -> Result<TenantListing> {
         let listing = discover::tenants(self.store.as_ref());
         let found = trace::stage(trace::discover(), listing, |span, found| {
             _ = span.record("tenants", found.tenants.len())
@@ -194,7 +194,7 @@ impl Context {
             .chain(found.others)
             .collect();
         let root = self.config.input_rules().sort_root(&found.root);
-        Ok(Found {
+        Ok(TenantListing {
             tenants,
             refused,
             others,
@@ -203,7 +203,7 @@ impl Context {
     }
 
     /// Refuses every tenant where the store as a whole is somebody else's table.
-    fn refuse_root_table(&self, found: &mut Found) {
+    fn refuse_root_table(&self, found: &mut TenantListing) {
         if !self.minds_root_log() || !found.others.iter().any(|name| name == DELTA_LOG) {
             return;
         }
@@ -227,13 +227,13 @@ impl Context {
     }
 
     /// A tenant that was named, where the root was not listed to find it.
-    async fn alone(&self, tenant: &Tenant) -> Result<Share> {
+    async fn alone(&self, tenant: &Tenant) -> Result<PassScope> {
         if self.minds_root_log() && discover::has_root_log(self.store.as_ref()).await? {
             return Err(root_table());
         }
-        Ok(Share {
+        Ok(PassScope {
             alone: vec![tenant.clone()],
-            ..Share::default()
+            ..PassScope::default()
         })
     }
 
@@ -327,7 +327,7 @@ impl Context {
         self.check_roots().await?;
         let mut found = self.tenants(selection).await?;
         self.refuse_root_table(&mut found);
-        let Found {
+        let TenantListing {
             tenants,
             refused,
             root,
@@ -425,17 +425,17 @@ impl Context {
     }
 
     /// One pass over a selection.
-    pub async fn run(&self, selection: &Selection) -> Result<Passed> {
-        self.pass(Which::Selected(selection)).await
+    pub async fn run(&self, selection: &Selection) -> Result<PassOutcome> {
+        self.pass(PassTarget::Selected(selection)).await
     }
 
     /// One pass over one tenant, with the error that ended it if one did.
     pub async fn run_tenant(&self, tenant: &Tenant) -> Result<(RunReport, Option<Error>)> {
-        let Passed { report, errors, .. } = self.pass(Which::One(tenant)).await?;
+        let PassOutcome { report, errors, .. } = self.pass(PassTarget::One(tenant)).await?;
         Ok((report, errors.into_iter().next()))
     }
 
-    async fn pass(&self, which: Which<'_>) -> Result<Passed> {
+    async fn pass(&self, which: PassTarget<'_>) -> Result<PassOutcome> {
         if self.config.plan_for_archive && self.config.archive.is_none() {
             return Err(Error::Usage(
                 "this manager plans for an archive that it was not given, so it can only look: \
@@ -452,7 +452,7 @@ impl Context {
         }
         let run_id = self.clock.mint(FileId::NIL);
         let span = trace::pass(run_id);
-        let shard = if let Which::One(_) = which {
+        let shard = if let PassTarget::One(_) = which {
             Shard::WHOLE
         } else {
             self.config.shard
@@ -462,14 +462,14 @@ impl Context {
         passed
     }
 
-    async fn pass_as(&self, run_id: FileId, which: Which<'_>) -> Result<Passed> {
+    async fn pass_as(&self, run_id: FileId, which: PassTarget<'_>) -> Result<PassOutcome> {
         let started_ms = self.clock.monotonic_ms();
         let (counting, counters) = CountingStore::new(Arc::clone(&self.store));
         let mut context = Self {
             store: counting,
             ..self.clone()
         };
-        if let Which::One(_) = which {
+        if let PassTarget::One(_) = which {
             // Who names a tenant means all of it.
             context.config = Arc::new(CompactionConfig {
                 shard: Shard::WHOLE,
@@ -517,8 +517,8 @@ impl Context {
             started_ms,
         });
         let found = match which {
-            Which::Selected(selection) => run.context.share_of(selection).await,
-            Which::One(tenant) => run.context.alone(tenant).await,
+            PassTarget::Selected(selection) => run.context.share_of(selection).await,
+            PassTarget::One(tenant) => run.context.alone(tenant).await,
         };
         let share = match found {
             Ok(found) => found,
@@ -537,14 +537,14 @@ impl Context {
                 return Err(e);
             }
         };
-        let Share {
+        let PassScope {
             alone,
             ranges,
             spread,
             refused,
         } = share;
         let mut outcomes = run.tenants(alone, ranges, spread.clone()).await;
-        if let Which::Selected(selection) = which {
+        if let PassTarget::Selected(selection) = which {
             outcomes.extend(run.help(selection, &spread).await);
         }
         let mut standings: Vec<_> = outcomes
@@ -553,7 +553,7 @@ impl Context {
             .collect();
         standings.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         // Half of the tenants would look as if the other half had gone.
-        let is_all = matches!(which, Which::Selected(selection) if selection.is_all())
+        let is_all = matches!(which, PassTarget::Selected(selection) if selection.is_all())
             && !self.stop.is_stopped();
         let held = is_all.then(|| {
             outcomes
@@ -579,7 +579,7 @@ impl Context {
         report.totals.requests = report.requests;
         log(&report);
         let record = run.record(&report, None).await;
-        Ok(Passed {
+        Ok(PassOutcome {
             report,
             record,
             standings,
@@ -620,13 +620,13 @@ impl Run {
         alone: Vec<Tenant>,
         ranges: Vec<Range>,
         spread: Spread,
-    ) -> Vec<Outcome> {
+    ) -> Vec<TenantOutcome> {
         let (mut outcomes, mut work) = (Vec::new(), Vec::new());
         let mut looks = pin!(self.looks(alone, ranges, spread));
         while let Some(look) = looks.next().await {
             match look {
-                Look::Over(outcome) => outcomes.push(*outcome),
-                Look::Work(w) => work.push(w),
+                TenantScan::Over(outcome) => outcomes.push(*outcome),
+                TenantScan::TenantJob(w) => work.push(w),
             }
         }
         work.sort_by(|a, b| (b.plan.backlog(), &a.tenant).cmp(&(a.plan.backlog(), &b.tenant)));
@@ -644,7 +644,7 @@ impl Run {
                     tokio::spawn(async move { run.tenant(*w).await }.instrument(span.clone()));
                 let outcome = task
                     .await
-                    .unwrap_or_else(|e| Outcome::failed(&name, broke_off(e)));
+                    .unwrap_or_else(|e| TenantOutcome::failed(&name, broke_off(e)));
                 trace::tenant_ended(&span, &outcome.report);
                 outcome
             }

@@ -40,7 +40,7 @@ where
                 line.extend(fields);
             }
         }
-        event.record(&mut Into(&mut line));
+        event.record(&mut FieldVisitor(&mut line));
         let mut time = String::new();
         SystemTime.format_time(&mut Writer::new(&mut time))?;
         line.insert("timestamp".to_owned(), time.into());
@@ -53,15 +53,15 @@ where
 }
 
 /// Takes an event's fields down.
-struct Into<'a>(&'a mut Map<String, Value>);
+struct FieldVisitor<'a>(&'a mut Map<String, Value>);
 
-impl Into<'_> {
+impl FieldVisitor<'_> {
     fn put(&mut self, field: &Field, value: impl std::convert::Into<Value>) {
         self.0.insert(field.name().to_owned(), value.into());
     }
 }
 
-impl Visit for Into<'_> {
+impl Visit for FieldVisitor<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.put(field, value);
     }

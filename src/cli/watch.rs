@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::metrics::{self, deliver::Targets};
 use crate::page::Labels;
 use crate::run::Selection;
-use crate::watch::{Face, serve};
+use crate::watch::{HealthState, serve};
 use crate::{CompactionManager, Error, Result};
 use chrono::{DateTime, Utc};
 use icepack_core::plan::schedule::{self, Passes};
@@ -51,7 +51,7 @@ enum Ended {
 /// What keeps it from beginning. A pass that fails is logged, and the next one tried in time.
 pub async fn watch(app: &mut App<'_>, args: &WatchArgs) -> Result<u8> {
     let mut wishes = Service::listen()?;
-    let face = Face::new(
+    let face = HealthState::new(
         Arc::clone(&app.clock),
         app.settings.compaction_config().interval(),
     );
@@ -91,7 +91,7 @@ pub async fn watch(app: &mut App<'_>, args: &WatchArgs) -> Result<u8> {
     }
 }
 
-async fn listen(address: SocketAddr, face: &Arc<Face>) -> Result<()> {
+async fn listen(address: SocketAddr, face: &Arc<HealthState>) -> Result<()> {
     let listener = TcpListener::bind(address).await.map_err(|e| {
         Error::Usage(format!(
             "--listen: cannot listen on {address}: {e}; choose another port"
@@ -104,7 +104,7 @@ async fn listen(address: SocketAddr, face: &Arc<Face>) -> Result<()> {
 }
 
 impl Job {
-    async fn make(app: &App<'_>, face: &Arc<Face>) -> Result<Self> {
+    async fn make(app: &App<'_>, face: &Arc<HealthState>) -> Result<Self> {
         let manager = app
             .writing_manager()
             .await?
@@ -123,7 +123,7 @@ impl Job {
     async fn due(
         &self,
         app: &App<'_>,
-        face: &Face,
+        face: &HealthState,
         luck: f64,
         passes: &mut Passes,
     ) -> DateTime<Utc> {
@@ -171,7 +171,7 @@ async fn wait(app: &App<'_>, due: DateTime<Utc>, wishes: &mut Service) -> Ended 
 async fn pass(
     app: &mut App<'_>,
     job: &Job,
-    face: &Face,
+    face: &HealthState,
     served: bool,
     passes: &mut Passes,
     wishes: &mut Service,
@@ -229,7 +229,7 @@ async fn pass(
 
 async fn work(
     job: &Job,
-    face: &Face,
+    face: &HealthState,
     served: bool,
 ) -> Result<icepack_core::model::report::RunReport> {
     if !served && job.targets.is_empty() {
@@ -250,7 +250,7 @@ async fn work(
 }
 
 /// Re-reads the configuration. A bad one is complained about, and the old one stays.
-async fn reload(app: &mut App<'_>, job: &mut Job, face: &Arc<Face>) {
+async fn reload(app: &mut App<'_>, job: &mut Job, face: &Arc<HealthState>) {
     let old = match app.resolve() {
         Ok(new) => std::mem::replace(&mut app.settings, new),
         Err(e) => {

@@ -9,7 +9,7 @@ use icepack_core::model::names::Key;
 
 /// A file that is to come into the table.
 #[derive(Debug, Clone)]
-pub struct Newcomer {
+pub struct NewFile {
     pub key: Key,
     /// What its footer says.
     pub summary: Summary,
@@ -42,9 +42,9 @@ pub struct Rules<'a> {
 const FORBIDDEN: &[char] = &[' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
 
 /// Fits `files` to a table. Of a column that is new, files of ours decide the type before others.
-pub fn fit(rules: Rules<'_>, files: &[Newcomer]) -> Fit {
+pub fn fit(rules: Rules<'_>, files: &[NewFile]) -> Fit {
     let mut fit = Fit::default();
-    let mut all: Vec<&Newcomer> = files.iter().collect();
+    let mut all: Vec<&NewFile> = files.iter().collect();
     all.sort_by_key(|f| (!f.is_snapshot, &f.key));
     for file in &all {
         for field in file.summary.schema.fields() {

@@ -20,7 +20,7 @@ use crate::error::{Error, Result, Unread};
 use crate::parquet_io::source::fetch_footer;
 use crate::parquet_io::summary::summarise;
 use crate::protocol::discover;
-use columns::{Fit, Newcomer, Rules};
+use columns::{Fit, NewFile, Rules};
 use icepack_core::model::inputs::Rules as InputRules;
 use icepack_core::model::manifest::Manifest;
 use icepack_core::model::names::{Key, Tenant};
@@ -29,7 +29,7 @@ use icepack_core::model::publish::{
 };
 use icepack_core::plan::publish::{self as plan, Step, Wanted};
 use log::Put;
-use table::{Addition, Change, Table};
+use table::{AddFile, Change, Table};
 
 /// Somebody else publishes every time.
 const MAX_ROUNDS: usize = 16;
@@ -53,7 +53,7 @@ struct Round {
     table: Table,
     head: Option<Manifest>,
     wanted: BTreeMap<Key, Wanted>,
-    files: BTreeMap<Key, Newcomer>,
+    files: BTreeMap<Key, NewFile>,
     fit: Fit,
     steps: Vec<Step>,
 }
@@ -210,7 +210,7 @@ impl Publisher {
         &self,
         wanted: &BTreeMap<Key, Wanted>,
         published: &Published,
-    ) -> Result<(Vec<Newcomer>, BTreeMap<Key, String>)> {
+    ) -> Result<(Vec<NewFile>, BTreeMap<Key, String>)> {
         let new = plan::missing(wanted, published);
         let reads = new.into_iter().map(|key| {
             let wanted = wanted.get(&key).copied();
@@ -242,7 +242,7 @@ impl Publisher {
         Ok((files, unread))
     }
 
-    async fn footer(&self, key: &str, wanted: Option<Wanted>) -> Result<Newcomer> {
+    async fn footer(&self, key: &str, wanted: Option<Wanted>) -> Result<NewFile> {
         let (ident, tail) = fetch_footer(self.store.as_ref(), key, self.footer_limit).await?;
         let is_snapshot = wanted.is_some_and(|w| w.rows.is_some());
         if wanted.is_none_or(|w| w.size != ident.size) {
@@ -257,7 +257,7 @@ impl Publisher {
         let summary = tokio::task::spawn_blocking(work)
             .await
             .map_err(|e| Error::local("cannot read a footer", e))??;
-        Ok(Newcomer {
+        Ok(NewFile {
             key,
             summary,
             is_snapshot,
@@ -379,8 +379,8 @@ impl Publisher {
     }
 }
 
-fn addition(wanted: &Wanted, file: &Newcomer) -> Addition {
-    Addition {
+fn addition(wanted: &Wanted, file: &NewFile) -> AddFile {
+    AddFile {
         key: file.key.clone(),
         size: wanted.size,
         modified: wanted.modified,

@@ -55,7 +55,7 @@ type Result<T, E = String> = std::result::Result<T, E>;
 
 /// A file to put into a table.
 #[derive(Debug, Clone)]
-pub struct Addition {
+pub struct AddFile {
     /// Its key in the store.
     pub key: Key,
     /// Bytes.
@@ -69,7 +69,7 @@ pub struct Addition {
 /// A version to write.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
-    pub add: Vec<Addition>,
+    pub add: Vec<AddFile>,
     /// Files that go, by key.
     pub remove: BTreeSet<Key>,
     /// Whether rows come or go.
@@ -429,7 +429,7 @@ impl Table {
         }
     }
 
-    fn additions(&self, files: &[Addition]) -> Result<Box<dyn EngineData>> {
+    fn additions(&self, files: &[AddFile]) -> Result<Box<dyn EngineData>> {
         let lines: StringArray = files
             .iter()
             .map(|f| Some(self.addition(f).to_string()))
@@ -445,7 +445,7 @@ impl Table {
             .map_err(text)
     }
 
-    fn addition(&self, file: &Addition) -> serde_json::Value {
+    fn addition(&self, file: &AddFile) -> serde_json::Value {
         let known = |f: fn(&Range) -> Option<serde_json::Value>| -> serde_json::Map<String, serde_json::Value> {
             file.ranges.iter().filter_map(|(name, range)| Some((name.clone(), f(range)?))).collect()
         };
@@ -571,7 +571,7 @@ fn log_path(name: &str) -> Path {
 }
 
 /// The columns of an addition: those of which something is known are in its statistics.
-fn addition_schema(files: &[Addition]) -> Result<StructType> {
+fn addition_schema(files: &[AddFile]) -> Result<StructType> {
     let mut bounds: BTreeMap<&str, schema::DataType> = BTreeMap::new();
     let mut names: BTreeSet<&str> = BTreeSet::new();
     for (name, range) in files.iter().flat_map(|f| &f.ranges) {

@@ -19,7 +19,7 @@ const WRAPPING: [&str; 10] = [
 ];
 
 /// The cause that a person can act on, without the client's wrapping, and what to do next.
-pub(super) fn by(error: &object_store::Error) -> String {
+pub(super) fn store_error(error: &object_store::Error) -> String {
     let all = chain(error);
     format!("{}{}", cause(error, &all), next_step(error, &all))
 }
@@ -230,11 +230,11 @@ fn denied(all: &str) -> String {
             _ => None,
         }
     });
-    lacking(said.as_deref().or(asked))
+    missing_permission(said.as_deref().or(asked))
 }
 
 /// The end of a sentence about a permission that is missing.
-pub(crate) fn lacking(action: Option<&str>) -> String {
+pub(crate) fn missing_permission(action: Option<&str>) -> String {
     let (what, more) = match action {
         Some(action @ "s3:GetObject") => (
             action,

@@ -101,7 +101,7 @@ impl Decoder {
 type Answer = (Box<Decoder>, Result<Option<Decoded>, Undecodable>);
 
 /// A decoder that may be one batch ahead, on another thread.
-pub(super) struct Ahead {
+pub(super) struct Prefetcher {
     runtime: Handle,
     state: State,
 }
@@ -120,7 +120,7 @@ fn is_worth_it() -> bool {
     std::thread::available_parallelism().is_ok_and(|n| n.get() > 2)
 }
 
-impl Ahead {
+impl Prefetcher {
     pub fn begin(job: &Job, decoder: Decoder) -> Self {
         // A remote file's next pages are on their way while those at hand are merged.
         let ahead = decoder.input.file.is_remote() || is_worth_it();

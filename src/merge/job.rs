@@ -23,7 +23,7 @@ use icepack_core::model::manifest::Contradiction;
 
 /// How the budget is shared out, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shares {
+pub(super) struct MergeBudget {
     /// Inputs as they were fetched, compressed.
     pub pool: u64,
     /// Inputs above this are not fetched whole.
@@ -38,7 +38,7 @@ pub(super) struct Shares {
     pub buffers: Buffers,
 }
 
-impl Shares {
+impl MergeBudget {
     pub fn of(budget: u64) -> Self {
         const MIB: u64 = 1 << 20;
         Self {
@@ -83,7 +83,7 @@ pub(super) struct Job {
     /// The timestamp column, and its unit.
     pub column: usize,
     pub unit: TimeUnit,
-    pub shares: Shares,
+    pub shares: MergeBudget,
     pub check_content: bool,
     pub rows_promised: u64,
     /// Where inputs are decoded.
@@ -109,7 +109,7 @@ impl Job {
     pub fn new(
         opened: &OpenedAll,
         spec: &MergeSpec,
-        shares: Shares,
+        shares: MergeBudget,
         stop: Stop,
         runtime: Handle,
         progress: Arc<dyn Fn(u64, u64) + Send + Sync>,

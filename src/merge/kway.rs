@@ -9,7 +9,7 @@ use arrow::buffer::ScalarBuffer;
 use arrow::compute::interleave_record_batch;
 
 use super::job::Job;
-use super::run::{Chunk, Feed, Rank, Run};
+use super::run::{Chunk, Rank, Run, RunReader};
 use crate::error::{Error, Result};
 use crate::parquet_io::write::sliced_bytes;
 
@@ -24,7 +24,7 @@ pub(super) type Sink<'a> = dyn FnMut(RecordBatch) -> Result<()> + 'a;
 
 /// An open run at one of its rows.
 struct Head {
-    feed: Feed,
+    feed: RunReader,
     rank: Rank,
     chunk: Chunk,
     at: usize,
@@ -35,7 +35,7 @@ struct Head {
 
 impl Head {
     fn open(job: &Job, run: Run) -> Result<Option<Self>> {
-        let mut feed = Feed::open(job, run.from, run.min)?;
+        let mut feed = RunReader::open(job, run.from, run.min)?;
         let Some(chunk) = feed.next(job)? else {
             return Ok(None);
         };
@@ -79,7 +79,7 @@ pub(super) fn merge(job: &Job, mut runs: Vec<Run>, sink: &mut Sink) -> Result<()
     let mut free: Vec<usize> = Vec::new();
     // The next row of every open run: (key, rank) is unique, so which one is on top is determined.
     let mut queue: BinaryHeap<Reverse<(i64, Rank, usize)>> = BinaryHeap::new();
-    let mut mixer = Mixer::new(job);
+    let mut mixer = BatchBuilder::new(job);
     loop {
         while let Some(run) =
             pending.pop_front_if(|r| queue.peek().is_none_or(|Reverse((key, ..))| r.min <= *key))
@@ -140,7 +140,7 @@ fn gallop(keys: &ScalarBuffer<i64>, from: usize, before: impl Fn(i64) -> bool) -
 }
 
 /// Puts stretches of several batches together to output batches.
-struct Mixer {
+struct BatchBuilder {
     generation: u64,
     batches: Vec<RecordBatch>,
     /// Batch and row of every row.
@@ -149,7 +149,7 @@ struct Mixer {
     most_bytes: usize,
 }
 
-impl Mixer {
+impl BatchBuilder {
     fn new(job: &Job) -> Self {
         let most_bytes = usize::try_from(job.shares.batch)
             .unwrap_or(usize::MAX)

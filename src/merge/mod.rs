@@ -19,13 +19,13 @@ mod job;
 mod kway;
 mod open;
 mod output;
-mod pieces;
+mod passthrough;
+mod row_group_split;
 mod run;
-mod scratch;
 mod spill;
+mod spill_file;
 #[cfg(test)]
 mod tests;
-mod whole;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ use icepack_core::model::policy::Encodings;
 use icepack_core::model::schema::TableSchema;
 use icepack_core::plan::compaction::Period;
 use icepack_core::plan::retention::LeaveRule;
-use job::{Job, Shares, Stop};
+use job::{Job, MergeBudget, Stop};
 use output::{Output, OutputSpec, Written};
 
 /// What is to be merged, and how.
@@ -230,7 +230,7 @@ pub async fn merge(
         asked: stop,
         abandoned: Arc::clone(&abandoned.0),
     };
-    let shares = Shares::of(spec.budget);
+    let shares = MergeBudget::of(spec.budget);
     let turn = spec
         .fetching
         .acquire()
@@ -274,7 +274,7 @@ fn blocking(
     store: Arc<dyn ObjectStore>,
     spec: &MergeSpec,
     opened: open::OpenedAll,
-    shares: Shares,
+    shares: MergeBudget,
     stop: Stop,
     on_progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
     parts: OutputParts,
@@ -291,7 +291,7 @@ fn blocking(
         on_progress,
     )?;
     let cutoff = leaving(spec, &opened);
-    let rules = whole::Rules::of(spec, &opened, cutoff, shares);
+    let rules = passthrough::Rules::of(spec, &opened, cutoff, shares);
     let output = Output::new(OutputSpec {
         store,
         schema: Arc::clone(&opened.schema),
@@ -311,10 +311,13 @@ fn blocking(
         stop,
     })?;
     let runs = run::plan(&job, opened.inputs)
-        .and_then(|runs| pieces::cut(&job, &rules, runs))
+        .and_then(|runs| row_group_split::cut(&job, &rules, runs))
         .and_then(|runs| spill::reduce(&job, runs));
-    let merged = runs
-        .and_then(|runs| output::beside(output, |steps| whole::merge(&job, &rules, runs, steps)));
+    let merged = runs.and_then(|runs| {
+        output::beside(output, |steps| {
+            passthrough::merge(&job, &rules, runs, steps)
+        })
+    });
     let written = merged.map_err(|e| job.verdict(e))?;
     balance(&job, &written, spec.check_content)?;
     for (turn, input) in &mut inputs {

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::job::{Shares, Stop, temp_dir};
+use super::job::{MergeBudget, Stop, temp_dir};
 use super::spill;
 use super::{BadInput, Flaw, MergeError, MergeSpec};
 use crate::error::{Error, Result, Unread};
@@ -94,7 +94,7 @@ pub(super) struct OpenedAll {
 /// What the concurrent fetches share.
 pub(super) struct Opener {
     store: Arc<dyn ObjectStore>,
-    shares: Shares,
+    shares: MergeBudget,
     file_limit: u64,
     timestamp: String,
     now: Micros,
@@ -117,7 +117,7 @@ pub(super) struct Opener {
 pub(super) async fn open_all(
     store: &Arc<dyn ObjectStore>,
     spec: &MergeSpec,
-    shares: Shares,
+    shares: MergeBudget,
     stop: &Stop,
 ) -> Result<OpenedAll, MergeError> {
     let permits = u32::try_from((shares.whole.max(shares.pool / 2)) >> 10)
@@ -300,7 +300,7 @@ fn agreeing_first(mut inputs: Vec<&mut (usize, Opened)>) -> Vec<&mut (usize, Ope
 
 /// An object's bytes, or its last ones.
 enum Fetched {
-    Whole(Bytes),
+    Passthrough(Bytes),
     /// Of a file that can be read where it lies.
     Here(Disk),
     /// With where it lies, if the store is a directory.
@@ -356,7 +356,7 @@ impl Opener {
         if bytes.len() as u64 != meta.size {
             return Err(short_body(&planned.key, bytes.len(), meta.size));
         }
-        Ok((meta, Fetched::Whole(bytes)))
+        Ok((meta, Fetched::Passthrough(bytes)))
     }
 
     async fn fetch_end(
@@ -392,7 +392,7 @@ impl Opener {
     ) -> Result<Opened> {
         self.stop.check()?;
         let (source, tail) = match &fetched {
-            Fetched::Whole(bytes) => (Source::Memory(bytes.clone()), None),
+            Fetched::Passthrough(bytes) => (Source::Memory(bytes.clone()), None),
             Fetched::Here(disk) => {
                 let source = Source::Disk(disk.clone());
                 let footer = read_tail(&Arc::new(ident.clone()), &source)?;
@@ -442,7 +442,7 @@ impl Opener {
         let open_bytes = input.open_bytes(self.shares.batch);
         drop(held);
         let (source, tail) = match fetched {
-            Fetched::Whole(bytes) if rows > 0 => (self.keep(bytes)?, tail),
+            Fetched::Passthrough(bytes) if rows > 0 => (self.keep(bytes)?, tail),
             // To be read again from the file, which costs less than to hold thousands of footers.
             Fetched::Here(_) => (source, None),
             _ => (source, tail),

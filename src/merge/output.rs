@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use super::ExpiredBatch;
 use super::dedup::Dedup;
-use super::job::{Shares, Stop};
-use super::whole::Whole;
+use super::job::{MergeBudget, Stop};
+use super::passthrough::Passthrough;
 use crate::error::{Error, Result};
 use crate::parquet_io::Columns;
 use crate::parquet_io::hash;
@@ -47,7 +47,7 @@ pub(super) struct OutputSpec {
     pub encodings: Encodings,
     pub cut: Period,
     pub min_piece: u64,
-    pub shares: Shares,
+    pub shares: MergeBudget,
     pub mint: Arc<dyn Fn() -> FileId + Send + Sync>,
     pub expired: Option<mpsc::Sender<ExpiredBatch>>,
     pub runtime: Handle,
@@ -82,7 +82,7 @@ pub(super) struct Written {
 
 enum Step {
     Rows(RecordBatch),
-    Whole(Box<Whole>),
+    Passthrough(Box<Passthrough>),
     Done,
 }
 
@@ -96,8 +96,8 @@ impl Steps {
     }
 
     /// Announces a run whose bytes follow.
-    pub fn whole(&self, whole: Whole) -> Result<()> {
-        self.send(Step::Whole(Box::new(whole)))
+    pub fn whole(&self, whole: Passthrough) -> Result<()> {
+        self.send(Step::Passthrough(Box::new(whole)))
     }
 
     /// Fails only when the output has failed; its own error is the one that counts.
@@ -209,7 +209,7 @@ impl Output {
         while let Ok(step) = steps.recv() {
             match step {
                 Step::Rows(batch) => self.take(batch)?,
-                Step::Whole(whole) => self.take_whole(*whole)?,
+                Step::Passthrough(whole) => self.take_whole(*whole)?,
                 Step::Done => return self.finish_piece(),
             }
             self.spec.stop.check()?;
@@ -238,7 +238,7 @@ impl Output {
 
     /// Appends a run as it is. It lies within one period, all of its rows stay, and no other row is
     /// as old as any of them.
-    fn take_whole(&mut self, whole: Whole) -> Result<()> {
+    fn take_whole(&mut self, whole: Passthrough) -> Result<()> {
         let Some(first) = whole.stats.min.map(|min| first_not_before(min, self.unit)) else {
             return Err(Error::local("cannot copy rows", "they have no times"));
         };
@@ -249,7 +249,7 @@ impl Output {
             self.finish_piece()?;
             self.enter_period_at(first)?;
         }
-        let Whole {
+        let Passthrough {
             groups,
             stats,
             bytes,

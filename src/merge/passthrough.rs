@@ -14,12 +14,12 @@ use arrow::datatypes::{SchemaRef, TimeUnit};
 use bytes::Bytes;
 
 use super::MergeSpec;
-use super::job::{Job, Shares};
+use super::job::{Job, MergeBudget};
 use super::kway;
 use super::open::{Opened, OpenedAll};
 use super::output::{Steps, next_period};
-use super::pieces::overlapped;
-use super::run::{From, Piece, Run};
+use super::row_group_split::overlapped;
+use super::run::{RowGroupRange, Run, RunSource};
 use crate::error::{Error, Result};
 use crate::parquet_io::append::{Copyable, Groups, Incoming, Windows};
 use crate::parquet_io::time::{ceil_micros, floor_micros};
@@ -57,7 +57,7 @@ impl Rules {
         spec: &MergeSpec,
         opened: &OpenedAll,
         cutoff: Option<Micros>,
-        shares: Shares,
+        shares: MergeBudget,
     ) -> Self {
         Self {
             schema: Arc::clone(&opened.schema),
@@ -75,9 +75,9 @@ impl Rules {
     /// What is known of a run's rows, where they can be copied if nothing overlaps them.
     pub fn candidate(&self, run: &Run) -> Option<RowStats> {
         let stats = match &run.from {
-            From::Sorted(_, Some(piece)) => Some(piece.stats),
-            From::Sorted(input, None) => self.snapshot(input),
-            From::Unsorted(_) | From::Spilled(_) => None,
+            RunSource::Sorted(_, Some(piece)) => Some(piece.stats),
+            RunSource::Sorted(input, None) => self.snapshot(input),
+            RunSource::Unsorted(_) | RunSource::Spilled(_) => None,
         };
         stats.filter(|s| self.stay(s))
     }
@@ -139,7 +139,7 @@ impl Rules {
 /// Runs that are dealt with in one way.
 enum Part {
     Rows(Vec<Run>),
-    Whole(Run, RowStats),
+    Passthrough(Run, RowStats),
 }
 
 /// Brings `runs` to the output in order: what can be taken whole is copied, and whatever lies
@@ -148,7 +148,7 @@ pub(super) fn merge(job: &Job, rules: &Rules, runs: Vec<Run>, steps: &Steps) -> 
     for part in parts(runs, |run| rules.candidate(run)) {
         match part {
             Part::Rows(runs) => kway::merge(job, runs, &mut |batch| steps.rows(batch))?,
-            Part::Whole(run, stats) => copy_or_merge(job, rules, run, &stats, steps)?,
+            Part::Passthrough(run, stats) => copy_or_merge(job, rules, run, &stats, steps)?,
         }
     }
     Ok(())
@@ -162,7 +162,7 @@ fn parts(mut runs: Vec<Run>, candidate: impl Fn(&Run) -> Option<RowStats>) -> Ve
     let mut parts: Vec<Part> = Vec::new();
     for (run, overlapped) in runs.into_iter().zip(overlapped) {
         match (candidate(&run).filter(|_| !overlapped), parts.last_mut()) {
-            (Some(stats), _) => parts.push(Part::Whole(run, stats)),
+            (Some(stats), _) => parts.push(Part::Passthrough(run, stats)),
             (None, Some(Part::Rows(runs))) => runs.push(run),
             (None, _) => parts.push(Part::Rows(vec![run])),
         }
@@ -171,7 +171,7 @@ fn parts(mut runs: Vec<Run>, candidate: impl Fn(&Run) -> Option<RowStats>) -> Ve
 }
 
 /// A run that is copied, on its way to the output.
-pub(super) struct Whole {
+pub(super) struct Passthrough {
     pub stats: RowStats,
     /// About the bytes that it adds.
     pub size: u64,
@@ -186,7 +186,7 @@ fn copy_or_merge(
     stats: &RowStats,
     steps: &Steps,
 ) -> Result<()> {
-    let From::Sorted(input, piece) = &run.from else {
+    let RunSource::Sorted(input, piece) = &run.from else {
         return Err(Error::local("cannot copy rows", "they are not in a file"));
     };
     let key = &input.file.ident.key;
@@ -206,7 +206,7 @@ fn copy_or_merge(
 fn open(
     rules: &Rules,
     input: &Opened,
-    piece: Option<&Piece>,
+    piece: Option<&RowGroupRange>,
     stats: &RowStats,
 ) -> Result<Result<Copyable, String>> {
     let file = match rules.open(input)? {
@@ -230,7 +230,7 @@ fn copy(job: &Job, size: u64, file: Copyable, stats: &RowStats, steps: &Steps) -
     // No run is open now. Two windows take half of their memory.
     let window = (job.shares.runs / 4).clamp(WINDOW.0, WINDOW.1);
     let (groups, windows, sender, bytes) = file.start(window);
-    steps.whole(Whole {
+    steps.whole(Passthrough {
         stats: *stats,
         size,
         groups,
@@ -270,7 +270,7 @@ mod tests {
             min: *min,
             max: *max,
             cost: 1,
-            from: From::Spilled(PathBuf::new()),
+            from: RunSource::Spilled(PathBuf::new()),
         });
         let found = parts(runs.collect(), |r| {
             candidates.contains(&r.min).then(RowStats::default)
@@ -280,7 +280,7 @@ mod tests {
             .iter()
             .map(|p| match p {
                 Part::Rows(runs) => runs.iter().map(name).collect::<Vec<_>>().join("+"),
-                Part::Whole(run, _) => format!("whole {}", name(run)),
+                Part::Passthrough(run, _) => format!("whole {}", name(run)),
             })
             .collect()
     }

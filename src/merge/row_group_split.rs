@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::job::Job;
 use super::open::Opened;
-use super::run::{From, Piece, Run};
-use super::whole::Rules;
+use super::passthrough::Rules;
+use super::run::{RowGroupRange, Run, RunSource};
 use crate::error::Result;
 use crate::parquet_io::time::{first_not_before, last_not_after};
 use icepack_core::model::file::RowStats;
@@ -18,20 +18,22 @@ pub(super) fn cut(job: &Job, rules: &Rules, mut runs: Vec<Run>) -> Result<Vec<Ru
     let mut cut = Vec::with_capacity(runs.len());
     for (run, overlapped) in runs.into_iter().zip(overlapped) {
         let pieces = match &run.from {
-            From::Sorted(input, None) => pieces(rules, input, overlapped)?,
+            RunSource::Sorted(input, None) => pieces(rules, input, overlapped)?,
             _ => None,
         };
         match (&run.from, pieces) {
-            (From::Sorted(input, _), Some(pieces)) => cut.extend(pieces.into_iter().map(|piece| {
-                let (min, max) = keys(job, &piece.stats);
-                Run {
-                    rank: (run.rank.0, piece.groups.start),
-                    min,
-                    max,
-                    cost: run.cost,
-                    from: From::Sorted(Arc::clone(input), Some(piece)),
-                }
-            })),
+            (RunSource::Sorted(input, _), Some(pieces)) => {
+                cut.extend(pieces.into_iter().map(|piece| {
+                    let (min, max) = keys(job, &piece.stats);
+                    Run {
+                        rank: (run.rank.0, piece.groups.start),
+                        min,
+                        max,
+                        cost: run.cost,
+                        from: RunSource::Sorted(Arc::clone(input), Some(piece)),
+                    }
+                }))
+            }
             _ => cut.push(run),
         }
     }
@@ -52,7 +54,7 @@ fn keys(job: &Job, stats: &RowStats) -> (i64, i64) {
 
 /// The row groups of an input. None where it is to be taken whole, or decoded from its first row to
 /// its last.
-fn pieces(rules: &Rules, input: &Opened, overlapped: bool) -> Result<Option<Vec<Piece>>> {
+fn pieces(rules: &Rules, input: &Opened, overlapped: bool) -> Result<Option<Vec<RowGroupRange>>> {
     let Some(stats) = rules.snapshot(input) else {
         return Ok(None);
     };
@@ -81,10 +83,10 @@ fn pieces(rules: &Rules, input: &Opened, overlapped: bool) -> Result<Option<Vec<
     {
         return Ok(None);
     }
-    let mut pieces: Vec<Piece> = each
+    let mut pieces: Vec<RowGroupRange> = each
         .into_iter()
         .enumerate()
-        .map(|(g, stats)| Piece {
+        .map(|(g, stats)| RowGroupRange {
             groups: g..g + 1,
             stats,
             bytes: groups.bytes(g),
@@ -111,13 +113,13 @@ fn join(mut runs: Vec<Run>, candidate: impl Fn(&Run) -> Option<RowStats>) -> Vec
     // Where the last piece of each file has gone, and whether it is copied.
     let mut last: HashMap<*const Opened, (usize, bool)> = HashMap::new();
     for (run, copied) in runs.into_iter().zip(copied) {
-        if let From::Sorted(input, Some(piece)) = &run.from {
+        if let RunSource::Sorted(input, Some(piece)) = &run.from {
             let file = Arc::as_ptr(input);
             if let Some((place, before)) = last.get(&file)
                 && *before == copied
                 && let Some(Run {
                     max,
-                    from: From::Sorted(_, Some(grown)),
+                    from: RunSource::Sorted(_, Some(grown)),
                     ..
                 }) = joined.get_mut(*place)
             {
@@ -130,7 +132,7 @@ fn join(mut runs: Vec<Run>, candidate: impl Fn(&Run) -> Option<RowStats>) -> Vec
         joined.push(run);
     }
     for run in &mut joined {
-        if let From::Sorted(input, piece) = &mut run.from
+        if let RunSource::Sorted(input, piece) = &mut run.from
             && piece.as_ref().is_some_and(|p| p.stats.rows == input.rows)
         {
             *piece = None;
@@ -142,7 +144,7 @@ fn join(mut runs: Vec<Run>, candidate: impl Fn(&Run) -> Option<RowStats>) -> Vec
 /// Whose rows they are: a file's, of which there may be several pieces, or the run's alone.
 fn owner(i: usize, run: &Run) -> (*const Opened, usize) {
     match &run.from {
-        From::Sorted(input, Some(_)) => (Arc::as_ptr(input), 0),
+        RunSource::Sorted(input, Some(_)) => (Arc::as_ptr(input), 0),
         _ => (std::ptr::null(), i),
     }
 }

@@ -9,10 +9,10 @@ use arrow::array::RecordBatch;
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::interleave_record_batch;
 
-use super::decode::{Ahead, Decoded, Decoder, Undecodable};
+use super::decode::{Decoded, Decoder, Prefetcher, Undecodable};
 use super::job::Job;
 use super::open::Opened;
-use super::{scratch, spill};
+use super::{spill, spill_file};
 use crate::error::{Error, Result};
 use crate::parquet_io::time::{self, first_not_before, last_not_after, refine};
 use crate::parquet_io::write::sliced_bytes;
@@ -30,19 +30,19 @@ pub(super) struct Run {
     pub max: i64,
     /// Bytes that it holds while it is open.
     pub cost: u64,
-    pub from: From,
+    pub from: RunSource,
 }
 
 /// Row groups of an input, one after the other, and what is known of their rows.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Piece {
+pub(super) struct RowGroupRange {
     pub groups: Range<usize>,
     pub stats: RowStats,
     /// Of all the input's bytes, those that count for it.
     pub bytes: u64,
 }
 
-impl Piece {
+impl RowGroupRange {
     /// This and those that come right after it.
     pub fn with(mut self, next: &Self) -> Self {
         self.groups.end = next.groups.end;
@@ -53,9 +53,9 @@ impl Piece {
 }
 
 /// Where a run's rows are.
-pub(super) enum From {
+pub(super) enum RunSource {
     /// In an input that is in order, or in a piece of it.
-    Sorted(Arc<Opened>, Option<Piece>),
+    Sorted(Arc<Opened>, Option<RowGroupRange>),
     /// In an input that is not, and small enough to be sorted in memory.
     Unsorted(Box<Opened>),
     /// In a file of ours.
@@ -85,7 +85,7 @@ pub(super) fn plan(job: &Job, inputs: Vec<Opened>) -> Result<Vec<Run>> {
                 min,
                 max,
                 cost: input.open_bytes,
-                from: From::Sorted(Arc::new(input), None),
+                from: RunSource::Sorted(Arc::new(input), None),
             });
             continue;
         }
@@ -97,7 +97,7 @@ pub(super) fn plan(job: &Job, inputs: Vec<Opened>) -> Result<Vec<Run>> {
                 min,
                 max,
                 cost,
-                from: From::Unsorted(Box::new(input)),
+                from: RunSource::Unsorted(Box::new(input)),
             });
         } else {
             runs.extend(spill::sort_on_disk(job, input, i)?);
@@ -163,23 +163,23 @@ impl Chunk {
 }
 
 /// An open run.
-pub(super) enum Feed {
+pub(super) enum RunReader {
     Input(Box<InputFeed>),
     Sorted(Sorted),
-    Spilled(Box<scratch::Reader>),
+    Spilled(Box<spill_file::Reader>),
 }
 
-impl Feed {
-    pub fn open(job: &Job, from: From, min: i64) -> Result<Self> {
+impl RunReader {
+    pub fn open(job: &Job, from: RunSource, min: i64) -> Result<Self> {
         Ok(match from {
-            From::Sorted(input, piece) => {
+            RunSource::Sorted(input, piece) => {
                 Self::Input(Box::new(InputFeed::open(job, input, piece, Some(min))?))
             }
-            From::Unsorted(input) => match Sorted::load(job, *input)? {
+            RunSource::Unsorted(input) => match Sorted::load(job, *input)? {
                 Loaded::Sorted(sorted) => Self::Sorted(sorted),
                 Loaded::Spilled(run) => Self::open(job, run.from, run.min)?,
             },
-            From::Spilled(path) => Self::Spilled(Box::new(scratch::Reader::open(path)?)),
+            RunSource::Spilled(path) => Self::Spilled(Box::new(spill_file::Reader::open(path)?)),
         })
     }
 
@@ -197,8 +197,8 @@ impl Feed {
 /// Reads an input: brings its rows to the job's schema, and enters them into the books.
 pub(super) struct InputFeed {
     input: Arc<Opened>,
-    piece: Option<Piece>,
-    ahead: Ahead,
+    piece: Option<RowGroupRange>,
+    ahead: Prefetcher,
     rows: u64,
     bytes: u64,
     fingerprint: Fingerprint,
@@ -208,7 +208,7 @@ impl InputFeed {
     pub fn open(
         job: &Job,
         input: Arc<Opened>,
-        piece: Option<Piece>,
+        piece: Option<RowGroupRange>,
         sorted_from: Option<i64>,
     ) -> Result<Self> {
         let reader = input.file.open()?.reader_of(None, job.shares.batch)?;
@@ -216,7 +216,7 @@ impl InputFeed {
             Some(piece) => reader.only(piece.groups.clone()),
             None => reader,
         };
-        let ahead = Ahead::begin(
+        let ahead = Prefetcher::begin(
             job,
             Decoder::new(job, reader, Arc::clone(&input), sorted_from),
         );

@@ -9,8 +9,8 @@ use arrow::array::RecordBatch;
 
 use super::job::Job;
 use super::open::Opened;
-use super::run::{Chunk, From, InputFeed, Run, Sorted};
-use super::{kway, scratch};
+use super::run::{Chunk, InputFeed, Run, RunSource, Sorted};
+use super::{kway, spill_file};
 use crate::error::{Error, Result};
 use crate::parquet_io::time;
 
@@ -41,14 +41,14 @@ pub(super) fn failed(path: &Path, e: impl std::fmt::Display) -> Error {
 
 /// Writes a run.
 struct Spill {
-    writer: scratch::Writer,
+    writer: spill_file::Writer,
     span: Option<(i64, i64)>,
 }
 
 impl Spill {
     fn create(job: &Job) -> Result<Self> {
         Ok(Self {
-            writer: scratch::Writer::create(job.spill_path()?, &job.schema, job.shares.batch)?,
+            writer: spill_file::Writer::create(job.spill_path()?, &job.schema, job.shares.batch)?,
             span: None,
         })
     }
@@ -71,7 +71,7 @@ impl Spill {
             min,
             max,
             cost,
-            from: From::Spilled(path),
+            from: RunSource::Spilled(path),
         })
     }
 }
@@ -193,7 +193,7 @@ fn clusters(mut runs: Vec<Run>) -> Vec<Cluster> {
 
 /// Whether not even two such runs may be open. What is on disk already would be the same again.
 fn is_heavy(job: &Job, run: &Run) -> bool {
-    run.cost > job.shares.runs / 2 && !matches!(run.from, From::Spilled(_))
+    run.cost > job.shares.runs / 2 && !matches!(run.from, RunSource::Spilled(_))
 }
 
 /// Neighbours by rank, as many as may be open at once, at least two. Only neighbours: the merged
@@ -234,7 +234,7 @@ fn merge_group(job: &Job, mut group: Vec<Run>) -> Result<Run> {
     let spilled: Vec<PathBuf> = group
         .iter()
         .filter_map(|r| {
-            if let From::Spilled(path) = &r.from {
+            if let RunSource::Spilled(path) = &r.from {
                 Some(path.clone())
             } else {
                 None
@@ -260,7 +260,7 @@ mod tests {
             min,
             max,
             cost,
-            from: From::Spilled(PathBuf::new()),
+            from: RunSource::Spilled(PathBuf::new()),
         }
     }
 

@@ -23,7 +23,7 @@ pub struct MemoryPool {
 
 /// A group's share, given back when dropped.
 #[derive(Debug)]
-pub struct Share {
+pub struct MemoryReservation {
     /// Bytes.
     pub bytes: u64,
     _permit: OwnedSemaphorePermit,
@@ -51,7 +51,7 @@ impl MemoryPool {
     ///
     /// # Errors
     /// None in practice: the pool is never closed.
-    pub async fn share(&self, bytes: u64) -> Result<Share> {
+    pub async fn share(&self, bytes: u64) -> Result<MemoryReservation> {
         let wanted = (bytes.saturating_mul(4) / MIB).max(LEAST / MIB);
         let half = (self.total / 2)
             .max(u32::try_from(LEAST / MIB).unwrap_or(0))
@@ -61,7 +61,7 @@ impl MemoryPool {
             .acquire_many_owned(units)
             .await
             .map_err(|e| Error::local("cannot get a share of the memory", e))?;
-        Ok(Share {
+        Ok(MemoryReservation {
             bytes: u64::from(units) * MIB,
             _permit: permit,
         })

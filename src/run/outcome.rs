@@ -10,7 +10,7 @@ use icepack_core::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, T
 use icepack_core::model::stock::Stock;
 
 /// How a tenant's part ended.
-pub(crate) struct Outcome {
+pub(crate) struct TenantOutcome {
     pub report: TenantReport,
     pub error: Option<Error>,
     /// Requests to the archive, which are in `report` too.
@@ -21,7 +21,7 @@ pub(crate) struct Outcome {
     pub found: Option<Stock>,
 }
 
-impl Outcome {
+impl TenantOutcome {
     pub(super) fn failed(tenant: &str, error: Error) -> Self {
         Self {
             report: failed(tenant, &error),

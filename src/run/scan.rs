@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt, stream};
 use object_store::ObjectStore;
 use tracing::{Instrument, Span};
 
-use super::{Context, Dated, Outcome, Run, Selection, Spread, apart, broke_off, trace};
+use super::{Context, Dated, Run, Selection, Spread, TenantOutcome, apart, broke_off, trace};
 use crate::error::{Error, Result};
 use crate::protocol::discover;
 use crate::protocol::prescan::{Glimpse, glimpses};
@@ -32,7 +32,7 @@ pub(super) const LOOK_AT_ONCE: usize = 16;
 const RANGES_AT_ONCE: usize = 4;
 
 /// What there is of a selection.
-pub(super) struct Found {
+pub(super) struct TenantListing {
     pub tenants: Vec<Tenant>,
     /// Reports of folders that must be renamed.
     pub refused: Vec<TenantReport>,
@@ -44,7 +44,7 @@ pub(super) struct Found {
 
 /// What a pass looks at.
 #[derive(Default)]
-pub(super) struct Share {
+pub(super) struct PassScope {
     /// Tenants that are looked at by themselves, …
     pub alone: Vec<Tenant>,
     /// … and others that share a listing.
@@ -56,7 +56,7 @@ pub(super) struct Share {
 }
 
 /// A tenant with something to do.
-pub(super) struct Work {
+pub(super) struct TenantJob {
     pub tenant: Tenant,
     pub head: Option<Manifest>,
     pub plan: Plan,
@@ -78,13 +78,13 @@ pub(super) struct Work {
 }
 
 /// What looking at a tenant gave.
-pub(super) enum Look {
-    Over(Box<Outcome>),
-    Work(Box<Work>),
+pub(super) enum TenantScan {
+    Over(Box<TenantOutcome>),
+    TenantJob(Box<TenantJob>),
 }
 
-impl Look {
-    fn over(outcome: Outcome) -> Self {
+impl TenantScan {
+    fn over(outcome: TenantOutcome) -> Self {
         Self::Over(Box::new(outcome))
     }
 
@@ -102,10 +102,10 @@ impl Look {
             requests: counters.read(),
             ..TenantReport::default()
         };
-        Self::over(Outcome {
+        Self::over(TenantOutcome {
             standing,
             found,
-            ..Outcome::of(report)
+            ..TenantOutcome::of(report)
         })
     }
 
@@ -120,10 +120,10 @@ impl Look {
 
 impl Context {
     /// What of `selection` this shard looks at.
-    pub(super) async fn share_of(&self, selection: &Selection) -> Result<Share> {
+    pub(super) async fn share_of(&self, selection: &Selection) -> Result<PassScope> {
         let mut found = self.tenants(selection).await?;
         self.refuse_root_table(&mut found);
-        let Found {
+        let TenantListing {
             mut tenants,
             refused,
             others,
@@ -136,7 +136,7 @@ impl Context {
         } else {
             (Vec::new(), tenants)
         };
-        Ok(Share {
+        Ok(PassScope {
             alone,
             ranges,
             spread,
@@ -159,7 +159,7 @@ impl Run {
         alone: Vec<Tenant>,
         ranges: Vec<Range>,
         spread: Spread,
-    ) -> impl Stream<Item = Look> {
+    ) -> impl Stream<Item = TenantScan> {
         let spread = Arc::new(spread);
         let run = Arc::clone(self);
         let listed = stream::iter(ranges).map(move |range| {
@@ -192,7 +192,9 @@ impl Run {
                         async move { run.glance(glimpse, &spread).await }.instrument(span.clone()),
                     );
                     look.await
-                        .unwrap_or_else(|e| Look::over(Outcome::failed(&name, broke_off(e))))
+                        .unwrap_or_else(|e| {
+                            TenantScan::over(TenantOutcome::failed(&name, broke_off(e)))
+                        })
                         .ended(&span)
                 }
             });
@@ -200,7 +202,7 @@ impl Run {
     }
 
     /// Believes a hint that there is nothing to do, and looks at the tenant otherwise.
-    async fn glance(&self, glimpse: Glimpse, noted: &Spread) -> Look {
+    async fn glance(&self, glimpse: Glimpse, noted: &Spread) -> TenantScan {
         let (store, counters) = self.counting();
         let tenant = match glimpse {
             Glimpse::Hint(hint)
@@ -215,7 +217,7 @@ impl Run {
                         .context
                         .observe
                         .then(|| idle.standing(&policy, self.context.clock.now()));
-                    return Look::idle(
+                    return TenantScan::idle(
                         &tenant,
                         idle.left_alone().clone(),
                         &counters,
@@ -303,14 +305,14 @@ impl Run {
         counters: Arc<Counters>,
         tenant: Tenant,
         noted: &Spread,
-    ) -> Look {
+    ) -> TenantScan {
         if self.context.stop.is_stopped() {
             let report = TenantReport {
                 tenant: tenant.to_string(),
                 status: Status::Stopped,
                 ..TenantReport::default()
             };
-            return Look::over(Outcome::of(report));
+            return TenantScan::over(TenantOutcome::of(report));
         }
         let found = match self.context.look(store, &tenant).await {
             Ok((inventory, plan, dated)) => self
@@ -348,10 +350,10 @@ impl Run {
                     home && (litter || sweep::is_due(&inventory, self.context.clock.now()));
                 let publishes = home && self.context.config.publish.is_some();
                 if plan.groups.is_empty() && !sweep_due && !publishes && dated.is_empty() {
-                    return Look::idle(&tenant, plan.left_alone, &counters, standing, found);
+                    return TenantScan::idle(&tenant, plan.left_alone, &counters, standing, found);
                 }
                 let (head, span) = (inventory.head, Span::current());
-                Look::Work(Box::new(Work {
+                TenantScan::TenantJob(Box::new(TenantJob {
                     tenant,
                     head,
                     plan,
@@ -367,9 +369,9 @@ impl Run {
             }
             Err(e) => {
                 tracing::error!("{e}");
-                let mut outcome = Outcome::failed(tenant.as_str(), e);
+                let mut outcome = TenantOutcome::failed(tenant.as_str(), e);
                 outcome.report.requests = counters.read();
-                Look::over(outcome)
+                TenantScan::over(outcome)
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Context, Outcome, Run};
+use super::{Context, Run, TenantOutcome};
 use crate::error::Result;
 use crate::protocol::split_markers;
 use crate::run::Selection;
@@ -64,7 +64,7 @@ impl Run {
         self: &Arc<Self>,
         selection: &Selection,
         known: &Spread,
-    ) -> Vec<Outcome> {
+    ) -> Vec<TenantOutcome> {
         if self.is_over() {
             return Vec::new();
         }

@@ -11,8 +11,8 @@ use tokio::sync::Semaphore;
 use super::commit_sequence::CommitSequence;
 use super::group::GroupRun;
 use super::publish::Publishing;
-use super::scan::Work;
-use super::{Outcome, Run, failed, trace};
+use super::scan::TenantJob;
+use super::{Run, TenantOutcome, failed, trace};
 use crate::error::{Error, Result};
 use crate::progress::Event;
 use crate::protocol::commit::Committer;
@@ -58,7 +58,7 @@ pub(crate) fn refuse_lost_manifest(tenant: &Tenant, inventory: &Inventory) -> Re
 
 impl Run {
     /// Merges and sweeps one tenant. Never fails as a whole: what went wrong is in the report.
-    pub(super) async fn tenant(self: Arc<Self>, mut work: Work) -> Outcome {
+    pub(super) async fn tenant(self: Arc<Self>, mut work: TenantJob) -> TenantOutcome {
         let started = self.context.clock.monotonic_ms();
         let (store, counters) = self.counting();
         let name = work.tenant.to_string();
@@ -94,7 +94,7 @@ impl Run {
         report.requests = looked.plus(counters.read()).plus(archive);
         report.duration_ms = self.context.clock.monotonic_ms() - started;
         log(&report);
-        Outcome {
+        TenantOutcome {
             report,
             error,
             archive,
@@ -124,10 +124,10 @@ impl Run {
         &self,
         store: &Arc<dyn ObjectStore>,
         archive_requests: &Arc<Counters>,
-        work: Work,
+        work: TenantJob,
         report: &mut TenantReport,
     ) -> Result<()> {
-        let Work {
+        let TenantJob {
             tenant,
             head,
             plan,

@@ -11,7 +11,7 @@ use std::fmt::Display;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span};
 
-use super::Passed;
+use super::PassOutcome;
 use crate::error::{Error, Result};
 use crate::merge::{MergeError, MergeOutcome};
 use icepack_core::model::manifest::{Ledger, Manifest, Receipt};
@@ -202,7 +202,7 @@ fn mark(span: &Span, why: impl Display) {
 }
 
 /// What a pass came to.
-pub(super) fn pass_ended(span: &Span, shard: Shard, passed: &Result<Passed>) {
+pub(super) fn pass_ended(span: &Span, shard: Shard, passed: &Result<PassOutcome>) {
     span.record("shard_index", shard.index);
     span.record("shard_count", shard.count);
     match passed {

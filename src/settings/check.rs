@@ -9,7 +9,7 @@ use crate::store::Location;
 use crate::{CompactionOverrides, Error, Result};
 
 use super::keys::{tenant_compaction_path, tenant_ttl_path};
-use super::value::Shown;
+use super::value::DisplayValue;
 use super::{Settings, Source, suggest};
 
 /// S3's names, for those who slip. Other stores have their own, so that an unknown one is no error.
@@ -138,7 +138,7 @@ fn check_sizes(
         });
         let text = format!(
             "{path} ({}, {})",
-            Shown::size(bytes).text,
+            DisplayValue::size(bytes).text,
             settings.source(&path)
         );
         Sized { path, bytes, text }

@@ -19,8 +19,8 @@ use icepack_core::model::price::{CLASSES, ClassPrice, Prices};
 use icepack_core::model::publish::Layout;
 
 use super::value::{
-    Raw, Shown, boolean, count, duration, endpoint, list, natural, one_of, path, percent, price,
-    size, some_duration, some_size, text, ttl, web_address,
+    DisplayValue, Raw, boolean, count, duration, endpoint, list, natural, one_of, path, percent,
+    price, size, some_duration, some_size, text, ttl, web_address,
 };
 
 /// All settings while the layers are laid over each other: defaults at first.
@@ -196,7 +196,7 @@ pub struct Key {
     /// As in the file, with dots.
     pub path: &'static str,
     set: fn(&mut Draft, Raw<'_>) -> Result<(), String>,
-    show: fn(&Draft) -> Shown,
+    show: fn(&Draft) -> DisplayValue,
 }
 
 /// One setting of `[compaction]` or of `[tenants.NAME.compaction]`.
@@ -204,7 +204,7 @@ pub struct CompactionKey {
     /// Its name there.
     pub name: &'static str,
     set: fn(&mut CompactionOverrides, Raw<'_>) -> Result<(), String>,
-    show: fn(&CompactionOverrides) -> Option<Shown>,
+    show: fn(&CompactionOverrides) -> Option<DisplayValue>,
 }
 
 /// One setting of `[prices.CLASS]`.
@@ -212,7 +212,7 @@ pub struct PriceKey {
     /// Its name there.
     pub name: &'static str,
     set: fn(&mut ClassPrice, Raw<'_>) -> Result<(), String>,
-    show: fn(&ClassPrice) -> Shown,
+    show: fn(&ClassPrice) -> DisplayValue,
 }
 
 fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
@@ -230,122 +230,125 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "store",
         set: |d, v| put_some(&mut d.store, text(v)),
-        show: |d| Shown::text(d.store.as_deref()),
+        show: |d| DisplayValue::text(d.store.as_deref()),
     },
     Key {
         path: "timestamp_column",
         set: |d, v| put(&mut d.timestamp_column, text(v)),
-        show: |d| Shown::text(Some(&d.timestamp_column)),
+        show: |d| DisplayValue::text(Some(&d.timestamp_column)),
     },
     Key {
         path: "id_column",
         set: |d, v| put(&mut d.id_column, text(v)),
-        show: |d| Shown::text(Some(&d.id_column)),
+        show: |d| DisplayValue::text(Some(&d.id_column)),
     },
     Key {
         path: "encodings",
         set: |d, v| put(&mut d.encodings, one_of(v, &ENCODINGS)),
-        show: |d| Shown::name_of(&d.encodings, &ENCODINGS),
+        show: |d| DisplayValue::name_of(&d.encodings, &ENCODINGS),
     },
     Key {
         path: "memory_limit",
         set: |d, v| put(&mut d.memory_limit, some_size(v)),
-        show: |d| Shown::size(d.memory_limit),
+        show: |d| DisplayValue::size(d.memory_limit),
     },
     Key {
         path: "spill_dir",
         set: |d, v| put_some(&mut d.spill_dir, path(v)),
-        show: |d| Shown::text(d.spill_dir.as_ref().map(|p| p.to_string_lossy()).as_deref()),
+        show: |d| DisplayValue::text(d.spill_dir.as_ref().map(|p| p.to_string_lossy()).as_deref()),
     },
     Key {
         path: "max_duration",
         set: |d, v| put_some(&mut d.max_duration, some_duration(v)),
-        show: |d| d.max_duration.map_or_else(Shown::nothing, Shown::duration),
+        show: |d| {
+            d.max_duration
+                .map_or_else(DisplayValue::nothing, DisplayValue::duration)
+        },
     },
     Key {
         path: "concurrency",
         set: |d, v| put(&mut d.concurrency, count(v)),
-        show: |d| Shown::count(d.concurrency),
+        show: |d| DisplayValue::count(d.concurrency),
     },
     Key {
         path: "interval",
         set: |d, v| put(&mut d.interval, some_duration(v)),
-        show: |d| Shown::duration(d.interval),
+        show: |d| DisplayValue::duration(d.interval),
     },
     Key {
         path: "report",
         set: |d, v| put(&mut d.report, boolean(v)),
-        show: |d| Shown::boolean(d.report),
+        show: |d| DisplayValue::boolean(d.report),
     },
     Key {
         path: "exclude",
         set: |d, v| put(&mut d.exclude, list(v).and_then(Exclude::parse)),
-        show: |d| Shown::list(d.exclude.patterns()),
+        show: |d| DisplayValue::list(d.exclude.patterns()),
     },
     Key {
         path: "retention.default_ttl",
         set: |d, v| put(&mut d.retention.default_ttl, ttl(v)),
-        show: |d| Shown::ttl(d.retention.default_ttl),
+        show: |d| DisplayValue::ttl(d.retention.default_ttl),
     },
     Key {
         path: "retention.slack",
         set: |d, v| put(&mut d.slack, duration(v)),
-        show: |d| Shown::duration(d.slack),
+        show: |d| DisplayValue::duration(d.slack),
     },
     Key {
         path: "retention.allow_short_ttl",
         set: |d, v| put(&mut d.allow_short_ttl, boolean(v)),
-        show: |d| Shown::boolean(d.allow_short_ttl),
+        show: |d| DisplayValue::boolean(d.allow_short_ttl),
     },
     Key {
         path: "retention.drop",
         set: |d, v| put(&mut d.drop, boolean(v)),
-        show: |d| Shown::boolean(d.drop),
+        show: |d| DisplayValue::boolean(d.drop),
     },
     Key {
         path: "retention.max_expire_percent",
         set: |d, v| put(&mut d.max_expire_percent, percent(v)),
-        show: |d| Shown::count(usize::from(d.max_expire_percent)),
+        show: |d| DisplayValue::count(usize::from(d.max_expire_percent)),
     },
     Key {
         path: "archive.url",
         set: |d, v| put_some(&mut d.archive.url, text(v)),
-        show: |d| Shown::text(d.archive.url.as_deref()),
+        show: |d| DisplayValue::text(d.archive.url.as_deref()),
     },
     Key {
         path: "archive.storage_class",
         set: |d, v| put_some(&mut d.archive.storage_class, text(v)),
-        show: |d| Shown::text(d.archive.storage_class.as_deref()),
+        show: |d| DisplayValue::text(d.archive.storage_class.as_deref()),
     },
     Key {
         path: "archive.min_object_size",
         set: |d, v| put(&mut d.archive.min_object_size, size(v)),
-        show: |d| Shown::size(d.archive.min_object_size),
+        show: |d| DisplayValue::size(d.archive.min_object_size),
     },
     Key {
         path: "archive.verify",
         set: |d, v| put(&mut d.archive.verify, one_of(v, &VERIFY)),
-        show: |d| Shown::name_of(&d.archive.verify, &VERIFY),
+        show: |d| DisplayValue::name_of(&d.archive.verify, &VERIFY),
     },
     Key {
         path: "archive.checksum",
         set: |d, v| put(&mut d.archive.checksum, one_of(v, &CHECKSUMS)),
-        show: |d| Shown::name_of(&d.archive.checksum, &CHECKSUMS),
+        show: |d| DisplayValue::name_of(&d.archive.checksum, &CHECKSUMS),
     },
     Key {
         path: "archive.endpoint",
         set: |d, v| put_some(&mut d.archive.connection.endpoint, endpoint(v)),
-        show: |d| Shown::text(d.archive.connection.endpoint.as_deref()),
+        show: |d| DisplayValue::text(d.archive.connection.endpoint.as_deref()),
     },
     Key {
         path: "archive.region",
         set: |d, v| put_some(&mut d.archive.connection.region, text(v)),
-        show: |d| Shown::text(d.archive.connection.region.as_deref()),
+        show: |d| DisplayValue::text(d.archive.connection.region.as_deref()),
     },
     Key {
         path: "archive.profile",
         set: |d, v| put_some(&mut d.archive.connection.profile, text(v)),
-        show: |d| Shown::text(d.archive.connection.profile.as_deref()),
+        show: |d| DisplayValue::text(d.archive.connection.profile.as_deref()),
     },
     Key {
         path: "archive.sse",
@@ -355,17 +358,17 @@ pub const KEYS: &[Key] = &[
                 one_of(v, &ENCRYPTION).map(str::to_owned),
             )
         },
-        show: |d| Shown::text(d.archive.sse.as_deref()),
+        show: |d| DisplayValue::text(d.archive.sse.as_deref()),
     },
     Key {
         path: "archive.kms_key_id",
         set: |d, v| put_some(&mut d.archive.kms_key_id, text(v)),
-        show: |d| Shown::text(d.archive.kms_key_id.as_deref()),
+        show: |d| DisplayValue::text(d.archive.kms_key_id.as_deref()),
     },
     Key {
         path: "archive.tagging",
         set: |d, v| put(&mut d.archive.tagging, boolean(v)),
-        show: |d| Shown::boolean(d.archive.tagging),
+        show: |d| DisplayValue::boolean(d.archive.tagging),
     },
     Key {
         path: "archive.object_lock_mode",
@@ -375,7 +378,7 @@ pub const KEYS: &[Key] = &[
                 one_of(v, &LOCK_MODES).map(str::to_owned),
             )
         },
-        show: |d| Shown::text(d.archive.lock_mode.as_deref()),
+        show: |d| DisplayValue::text(d.archive.lock_mode.as_deref()),
     },
     Key {
         path: "archive.object_lock_days",
@@ -383,49 +386,49 @@ pub const KEYS: &[Key] = &[
         show: |d| {
             d.archive
                 .lock_days
-                .map_or_else(Shown::nothing, Shown::count)
+                .map_or_else(DisplayValue::nothing, DisplayValue::count)
         },
     },
     Key {
         path: "archive.retry_max_interval",
         set: |d, v| put(&mut d.archive.retry.max_interval, some_duration(v)),
-        show: |d| Shown::duration(d.archive.retry.max_interval),
+        show: |d| DisplayValue::duration(d.archive.retry.max_interval),
     },
     Key {
         path: "archive.retry_max_elapsed",
         set: |d, v| put(&mut d.archive.retry.max_elapsed, duration(v)),
-        show: |d| Shown::duration(d.archive.retry.max_elapsed),
+        show: |d| DisplayValue::duration(d.archive.retry.max_elapsed),
     },
     Key {
         path: "sweep.delete_delay",
         set: |d, v| put(&mut d.delete_delay, duration(v)),
-        show: |d| Shown::duration(d.delete_delay),
+        show: |d| DisplayValue::duration(d.delete_delay),
     },
     Key {
         path: "sweep.orphan_grace",
         set: |d, v| put(&mut d.orphan_grace, duration(v)),
-        show: |d| Shown::duration(d.orphan_grace),
+        show: |d| DisplayValue::duration(d.orphan_grace),
     },
     Key {
         path: "publish.delta",
         set: |d, v| put(&mut d.publish.delta, boolean(v)),
-        show: |d| Shown::boolean(d.publish.delta),
+        show: |d| DisplayValue::boolean(d.publish.delta),
     },
     Key {
         path: "publish.layout",
         set: |d, v| put(&mut d.publish.layout, one_of(v, &LAYOUTS)),
-        show: |d| Shown::name_of(&d.publish.layout, &LAYOUTS),
+        show: |d| DisplayValue::name_of(&d.publish.layout, &LAYOUTS),
     },
     Key {
         path: "publish.keep",
         set: |d, v| put(&mut d.publish.keep, duration(v)),
-        show: |d| Shown::duration(d.publish.keep),
+        show: |d| DisplayValue::duration(d.publish.keep),
     },
     Key {
         path: "metrics.file",
         set: |d, v| put_some(&mut d.metrics.file, path(v)),
         show: |d| {
-            Shown::text(
+            DisplayValue::text(
                 d.metrics
                     .file
                     .as_ref()
@@ -438,7 +441,7 @@ pub const KEYS: &[Key] = &[
         path: "metrics.pushgateway",
         set: |d, v| put_some(&mut d.metrics.pushgateway, web_address(v)),
         show: |d| {
-            Shown::text(
+            DisplayValue::text(
                 d.metrics
                     .pushgateway
                     .as_ref()
@@ -450,37 +453,37 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "metrics.job",
         set: |d, v| put(&mut d.metrics.job, text(v)),
-        show: |d| Shown::text(Some(&d.metrics.job)),
+        show: |d| DisplayValue::text(Some(&d.metrics.job)),
     },
     Key {
         path: "metrics.instance",
         set: |d, v| put_some(&mut d.metrics.instance, text(v)),
-        show: |d| Shown::text(d.metrics.instance.as_deref()),
+        show: |d| DisplayValue::text(d.metrics.instance.as_deref()),
     },
     Key {
         path: "metrics.max_tenants",
         set: |d, v| put(&mut d.metrics.max_tenants, count(v)),
-        show: |d| Shown::count(d.metrics.max_tenants),
+        show: |d| DisplayValue::count(d.metrics.max_tenants),
     },
     Key {
         path: "prices.region",
         set: |d, v| put(&mut d.prices.region, text(v)),
-        show: |d| Shown::text(Some(&d.prices.region)),
+        show: |d| DisplayValue::text(Some(&d.prices.region)),
     },
     Key {
         path: "prices.date",
         set: |d, v| put(&mut d.prices.date, text(v)),
-        show: |d| Shown::text(Some(&d.prices.date)),
+        show: |d| DisplayValue::text(Some(&d.prices.date)),
     },
     Key {
         path: "prices.source",
         set: |d, v| put(&mut d.prices.source, text(v)),
-        show: |d| Shown::text(Some(&d.prices.source)),
+        show: |d| DisplayValue::text(Some(&d.prices.source)),
     },
     Key {
         path: "prices.currency",
         set: |d, v| put(&mut d.prices.currency, text(v)),
-        show: |d| Shown::text(Some(&d.prices.currency)),
+        show: |d| DisplayValue::text(Some(&d.prices.currency)),
     },
 ];
 
@@ -489,32 +492,32 @@ pub const PRICE_KEYS: &[PriceKey] = &[
     PriceKey {
         name: "storage",
         set: |p, v| put(&mut p.storage, price(v)),
-        show: |p| Shown::price(p.storage),
+        show: |p| DisplayValue::price(p.storage),
     },
     PriceKey {
         name: "put",
         set: |p, v| put(&mut p.put, price(v)),
-        show: |p| Shown::price(p.put),
+        show: |p| DisplayValue::price(p.put),
     },
     PriceKey {
         name: "get",
         set: |p, v| put(&mut p.get, price(v)),
-        show: |p| Shown::price(p.get),
+        show: |p| DisplayValue::price(p.get),
     },
     PriceKey {
         name: "retrieval",
         set: |p, v| put(&mut p.retrieval, price(v)),
-        show: |p| Shown::price(p.retrieval),
+        show: |p| DisplayValue::price(p.retrieval),
     },
     PriceKey {
         name: "retrieval_bulk",
         set: |p, v| put(&mut p.retrieval_bulk, price(v)),
-        show: |p| Shown::price(p.retrieval_bulk),
+        show: |p| DisplayValue::price(p.retrieval_bulk),
     },
     PriceKey {
         name: "minimum_days",
         set: |p, v| put(&mut p.minimum_days, natural(v)),
-        show: |p| Shown::natural(p.minimum_days),
+        show: |p| DisplayValue::natural(p.minimum_days),
     },
 ];
 
@@ -523,32 +526,32 @@ pub const COMPACTION_KEYS: &[CompactionKey] = &[
     CompactionKey {
         name: "strategy",
         set: |c, v| put_some(&mut c.strategy, text(v).and_then(|t| t.parse())),
-        show: |c| c.strategy.map(|s| Shown::text(Some(s.short()))),
+        show: |c| c.strategy.map(|s| DisplayValue::text(Some(s.short()))),
     },
     CompactionKey {
         name: "min_files_to_compact",
         set: |c, v| put_some(&mut c.min_files_to_compact, count(v)),
-        show: |c| c.min_files_to_compact.map(Shown::count),
+        show: |c| c.min_files_to_compact.map(DisplayValue::count),
     },
     CompactionKey {
         name: "small_file_threshold",
         set: |c, v| put_some(&mut c.small_file_threshold, size(v)),
-        show: |c| c.small_file_threshold.map(Shown::size),
+        show: |c| c.small_file_threshold.map(DisplayValue::size),
     },
     CompactionKey {
         name: "target_file_size",
         set: |c, v| put_some(&mut c.target_file_size, some_size(v)),
-        show: |c| c.target_file_size.map(Shown::size),
+        show: |c| c.target_file_size.map(DisplayValue::size),
     },
     CompactionKey {
         name: "max_file_size",
         set: |c, v| put_some(&mut c.max_file_size, some_size(v)),
-        show: |c| c.max_file_size.map(Shown::size),
+        show: |c| c.max_file_size.map(DisplayValue::size),
     },
     CompactionKey {
         name: "max_raw_age",
         set: |c, v| put_some(&mut c.max_raw_age, some_duration(v)),
-        show: |c| c.max_raw_age.map(Shown::duration),
+        show: |c| c.max_raw_age.map(DisplayValue::duration),
     },
 ];
 
@@ -622,15 +625,15 @@ pub fn set_compaction(
 }
 
 /// Every setting with its value: scalars first, then tenant by tenant.
-pub fn show_all(draft: &Draft) -> Vec<(String, Shown)> {
-    let mut all: Vec<(String, Shown)> = scalar_paths()
+pub fn show_all(draft: &Draft) -> Vec<(String, DisplayValue)> {
+    let mut all: Vec<(String, DisplayValue)> = scalar_paths()
         .into_iter()
         .map(|path| (path.clone(), show_one(draft, &path)))
         .collect();
     let ttls: BTreeMap<_, _> = draft.retention.per_tenant_ttl.iter().collect();
     all.extend(
         ttls.into_iter()
-            .map(|(tenant, ttl)| (tenant_ttl_path(tenant), Shown::ttl(*ttl))),
+            .map(|(tenant, ttl)| (tenant_ttl_path(tenant), DisplayValue::ttl(*ttl))),
     );
     for (tenant, own) in &draft.overrides {
         let set = COMPACTION_KEYS.iter().filter_map(|k| {
@@ -642,7 +645,7 @@ pub fn show_all(draft: &Draft) -> Vec<(String, Shown)> {
 }
 
 /// The value of the setting at `path`.
-pub fn show_one(draft: &Draft, path: &str) -> Shown {
+pub fn show_one(draft: &Draft, path: &str) -> DisplayValue {
     let compaction = path
         .strip_prefix("compaction.")
         .and_then(|name| COMPACTION_KEYS.iter().find(|k| k.name == name))
@@ -657,7 +660,7 @@ pub fn show_one(draft: &Draft, path: &str) -> Shown {
     compaction
         .or_else(other)
         .or_else(price)
-        .unwrap_or_else(Shown::nothing)
+        .unwrap_or_else(DisplayValue::nothing)
 }
 
 /// Where a tenant's TTL is shown, whichever of its two spellings it came from.

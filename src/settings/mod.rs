@@ -32,8 +32,8 @@ use icepack_core::model::shard::Shard;
 pub use env::Environment;
 use keys::Draft;
 pub use reference::reference;
+pub use value::DisplayValue;
 use value::Raw;
-pub use value::Shown;
 
 /// A duration as settings write it: `30d`, `1h 30m`; not zero.
 ///
@@ -464,15 +464,15 @@ impl Settings {
     }
 
     /// Every setting: path, value, origin.
-    pub fn all(&self) -> Vec<(String, Shown, Source)> {
+    pub fn all(&self) -> Vec<(String, DisplayValue, Source)> {
         // What is built in and not heeded is shown as it holds.
-        let kept: BTreeMap<String, Shown> = self
+        let kept: BTreeMap<String, DisplayValue> = self
             .unheeded()
             .into_iter()
             .map(|(tenant, _)| {
                 (
                     keys::tenant_ttl_path(&tenant),
-                    Shown::ttl(self.retention().ttl_for(&tenant)),
+                    DisplayValue::ttl(self.retention().ttl_for(&tenant)),
                 )
             })
             .collect();

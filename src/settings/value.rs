@@ -294,14 +294,14 @@ fn show_raw(raw: Raw<'_>) -> String {
 
 /// A value for people and for programs.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Shown {
+pub struct DisplayValue {
     /// For people: parses back to the same value.
     pub text: String,
     /// Bytes and seconds as numbers, what is not set as null.
     pub json: Value,
 }
 
-impl Shown {
+impl DisplayValue {
     /// Not set.
     pub fn nothing() -> Self {
         Self {
@@ -553,7 +553,7 @@ mod tests {
         ] {
             assert_eq!(price(written), Ok(number), "{written:?}");
             assert_eq!(
-                price(Raw::Text(&Shown::price(number).text)),
+                price(Raw::Text(&DisplayValue::price(number).text)),
                 Ok(number),
                 "what is shown parses back"
             );

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::Face;
+use super::HealthState;
 
 /// Connections at once. Whoever opens more waits: a scraper and a probe are all that is expected.
 const CONNECTIONS: usize = 32;
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Answers on `listener` until the process ends.
-pub async fn serve(listener: TcpListener, face: Arc<Face>) {
+pub async fn serve(listener: TcpListener, face: Arc<HealthState>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -48,7 +48,7 @@ pub async fn serve(listener: TcpListener, face: Arc<Face>) {
     }
 }
 
-async fn answer(stream: TcpStream, face: Arc<Face>) {
+async fn answer(stream: TcpStream, face: Arc<HealthState>) {
     let service = service_fn(move |request| {
         let reply = reply(&request, &face);
         async move { Ok::<_, Infallible>(reply) }
@@ -62,7 +62,7 @@ async fn answer(stream: TcpStream, face: Arc<Face>) {
     }
 }
 
-fn reply(request: &Request<Incoming>, face: &Face) -> Response<Full<Bytes>> {
+fn reply(request: &Request<Incoming>, face: &HealthState) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
     }

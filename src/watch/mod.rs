@@ -20,7 +20,7 @@ const AT_LEAST: Duration = Duration::from_secs(15 * 60);
 
 /// The face of a service.
 #[derive(Debug)]
-pub struct Face {
+pub struct HealthState {
     clock: Arc<dyn Clock>,
     /// When something last went well, in the clock's milliseconds.
     beat_ms: AtomicU64,
@@ -28,7 +28,7 @@ pub struct Face {
     metrics: Mutex<Option<String>>,
 }
 
-impl Face {
+impl HealthState {
     /// Of a service that begins now and makes a pass every `interval`.
     pub fn new(clock: Arc<dyn Clock>, interval: Duration) -> Arc<Self> {
         let beat_ms = AtomicU64::new(clock.monotonic_ms());
@@ -85,7 +85,7 @@ impl Face {
 }
 
 /// A pass that moves is a sign of life, however long it takes.
-impl Progress for Face {
+impl Progress for HealthState {
     fn on(&self, _: Event<'_>) {
         self.beat();
     }
@@ -104,7 +104,7 @@ mod tests {
             DateTime::from_timestamp(1_777_000_000, 0).unwrap(),
             1,
         ));
-        let face = Face::new(Arc::clone(&clock) as _, Duration::from_secs(3_600));
+        let face = HealthState::new(Arc::clone(&clock) as _, Duration::from_secs(3_600));
         clock.advance(TimeDelta::hours(3));
         assert_eq!(face.complaint(), None);
         clock.advance(TimeDelta::seconds(1));

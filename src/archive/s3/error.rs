@@ -9,7 +9,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use crate::error::{chain, lacking, unescaped};
+use crate::error::{chain, missing_permission, unescaped};
 use crate::store::retry::Retryable;
 
 /// What an error means for whoever asked.
@@ -122,7 +122,9 @@ fn hint(error: &S3Error) -> Cow<'static, str> {
         (Kind::Frozen, _) => {
             "; it is in an archive class: `icepack restore` asks for it to be thawed"
         }
-        (Kind::Denied, _) => return Cow::Owned(format!("; {}", lacking(denied_action(error)))),
+        (Kind::Denied, _) => {
+            return Cow::Owned(format!("; {}", missing_permission(denied_action(error))));
+        }
         (Kind::Permanent, "") if error.message.contains("certificate") => {
             "; the server's TLS certificate is not trusted here: name its CA's PEM file in \
              SSL_CERT_FILE, or use the host name that it was issued for"

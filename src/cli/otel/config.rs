@@ -10,7 +10,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Traces, and where they go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct OtlpConfig {
     /// The address that spans are posted to.
     pub endpoint: Url,
     /// How a batch is written.
@@ -31,11 +31,11 @@ pub enum Encoding {
 /// # Errors
 /// Why that cannot be had, and what to set instead. Values are not repeated where they may hold a
 /// password.
-pub fn of_process() -> Result<Option<Asked>, String> {
+pub fn of_process() -> Result<Option<OtlpConfig>, String> {
     of(|name| std::env::var(name).ok())
 }
 
-fn of(get: impl Fn(&str) -> Option<String>) -> Result<Option<Asked>, String> {
+fn of(get: impl Fn(&str) -> Option<String>) -> Result<Option<OtlpConfig>, String> {
     let get = |name: &str| {
         get(name)
             .map(|v| v.trim().to_owned())
@@ -93,7 +93,7 @@ fn of(get: impl Fn(&str) -> Option<String>) -> Result<Option<Asked>, String> {
             Duration::from_millis(ms)
         }
     };
-    Ok(Some(Asked {
+    Ok(Some(OtlpConfig {
         endpoint,
         encoding,
         timeout,
@@ -117,7 +117,7 @@ fn address(endpoint: &str, for_traces: bool) -> Option<Url> {
 mod tests {
     use super::*;
 
-    fn asked(vars: &[(&str, &str)]) -> Result<Option<Asked>, String> {
+    fn config(vars: &[(&str, &str)]) -> Result<Option<OtlpConfig>, String> {
         of(|name| {
             vars.iter()
                 .find(|(n, _)| *n == name)
@@ -126,24 +126,24 @@ mod tests {
     }
 
     fn endpoint(vars: &[(&str, &str)]) -> String {
-        asked(vars).unwrap().unwrap().endpoint.to_string()
+        config(vars).unwrap().unwrap().endpoint.to_string()
     }
 
     const ALL: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
 
     #[test]
     fn nothing_is_sent_unless_a_collector_is_named() {
-        assert_eq!(asked(&[]), Ok(None));
+        assert_eq!(config(&[]), Ok(None));
         assert_eq!(
-            asked(&[
+            config(&[
                 ("OTEL_SERVICE_NAME", "x"),
                 ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
                 (ALL.0, " ")
             ]),
             Ok(None)
         );
-        assert_eq!(asked(&[ALL, ("OTEL_SDK_DISABLED", "True")]), Ok(None));
-        assert_eq!(asked(&[ALL, ("OTEL_TRACES_EXPORTER", "none")]), Ok(None));
+        assert_eq!(config(&[ALL, ("OTEL_SDK_DISABLED", "True")]), Ok(None));
+        assert_eq!(config(&[ALL, ("OTEL_TRACES_EXPORTER", "none")]), Ok(None));
     }
 
     #[test]
@@ -166,12 +166,12 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "250"),
         ];
-        let both = asked(&both).unwrap().unwrap();
+        let both = config(&both).unwrap().unwrap();
         assert_eq!(
             (both.encoding, both.timeout),
             (Encoding::Json, Duration::from_millis(250))
         );
-        let plain = asked(&[ALL]).unwrap().unwrap();
+        let plain = config(&[ALL]).unwrap().unwrap();
         assert_eq!(
             (plain.encoding, plain.timeout),
             (Encoding::Protobuf, TIMEOUT)
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_had_is_said_and_no_password_with_it() {
-        let grpc = asked(&[ALL, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]).unwrap_err();
+        let grpc = config(&[ALL, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]).unwrap_err();
         assert!(
             grpc.contains("OTEL_EXPORTER_OTLP_PROTOCOL")
                 && grpc.contains("set http/protobuf")
@@ -188,16 +188,16 @@ mod tests {
             "{grpc}"
         );
         assert!(
-            asked(&[ALL, ("OTEL_TRACES_EXPORTER", "zipkin")])
+            config(&[ALL, ("OTEL_TRACES_EXPORTER", "zipkin")])
                 .unwrap_err()
                 .contains("set otlp or none")
         );
         assert!(
-            asked(&[ALL, ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s")])
+            config(&[ALL, ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s")])
                 .unwrap_err()
                 .contains("milliseconds")
         );
-        let odd = asked(&[(ALL.0, "me:hunter2@collector:4318")]).unwrap_err();
+        let odd = config(&[(ALL.0, "me:hunter2@collector:4318")]).unwrap_err();
         assert!(odd.contains(ALL.0) && !odd.contains("hunter2"), "{odd}");
     }
 }

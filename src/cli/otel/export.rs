@@ -21,13 +21,13 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::Spans;
-use super::asked::{self, Asked, Encoding};
 use super::client::{Client, LastFailure};
+use super::config::{self, Encoding, OtlpConfig};
 
 /// What sends the program's spans.
 pub struct Traces {
     provider: SdkTracerProvider,
-    luck: Arc<Luck>,
+    luck: Arc<Jitter>,
     /// What started this program, if it said so.
     parent: Context,
 }
@@ -38,17 +38,17 @@ impl Traces {
     /// # Errors
     /// Why there are none although they were asked for.
     pub fn start(runtime: &Handle) -> Result<Option<Self>, String> {
-        let Some(asked) = asked::of_process()? else {
+        let Some(config) = config::of_process()? else {
             return Ok(None);
         };
-        let luck = Arc::new(Luck {
-            endpoint: shown(&asked.endpoint),
-            port: asked.endpoint.port(),
+        let luck = Arc::new(Jitter {
+            endpoint: shown(&config.endpoint),
+            port: config.endpoint.port(),
             last: Arc::default(),
             warned: AtomicBool::new(false),
         });
-        let exporter = Told {
-            inner: exporter(&asked, runtime, &luck)?,
+        let exporter = ReportingExporter {
+            inner: exporter(&config, runtime, &luck)?,
             luck: Arc::clone(&luck),
         };
         let provider = SdkTracerProvider::builder()
@@ -111,13 +111,13 @@ fn belongs(metadata: &Metadata<'_>) -> bool {
 }
 
 fn exporter(
-    asked: &Asked,
+    config: &OtlpConfig,
     runtime: &Handle,
-    luck: &Luck,
+    luck: &Jitter,
 ) -> Result<opentelemetry_otlp::SpanExporter, String> {
-    let client = Client::new(runtime, asked.timeout, Arc::clone(&luck.last))
+    let client = Client::new(runtime, config.timeout, Arc::clone(&luck.last))
         .map_err(|e| format!("{e}; no traces are sent"))?;
-    let protocol = match asked.encoding {
+    let protocol = match config.encoding {
         Encoding::Protobuf => Protocol::HttpBinary,
         Encoding::Json => Protocol::HttpJson,
     };
@@ -126,9 +126,9 @@ fn exporter(
         .with_http()
         .with_http_client(client)
         .with_protocol(protocol)
-        .with_timeout(asked.timeout);
+        .with_timeout(config.timeout);
     builder
-        .with_endpoint(asked.endpoint.as_str())
+        .with_endpoint(config.endpoint.as_str())
         .build()
         .map_err(|_| format!("{} cannot be sent to; no traces are sent", luck.endpoint))
 }
@@ -159,14 +159,14 @@ fn parent() -> Context {
 
 /// Whether spans arrive. That they do not is said once, and again only if they did in between.
 #[derive(Debug)]
-struct Luck {
+struct Jitter {
     endpoint: String,
     port: Option<u16>,
     last: Arc<LastFailure>,
     warned: AtomicBool,
 }
 
-impl Luck {
+impl Jitter {
     fn failed(&self, why: &str) {
         if self.warned.swap(true, Ordering::SeqCst) {
             return;
@@ -187,12 +187,12 @@ impl Luck {
 
 /// An exporter whose failures are heard of.
 #[derive(Debug)]
-struct Told<E> {
+struct ReportingExporter<E> {
     inner: E,
-    luck: Arc<Luck>,
+    luck: Arc<Jitter>,
 }
 
-impl<E: SpanExporter> SpanExporter for Told<E> {
+impl<E: SpanExporter> SpanExporter for ReportingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let sent = self.inner.export(batch).await;
         match &sent {

@@ -2,9 +2,9 @@
 //! The library makes the spans; here they leave. A collector that is away or slow is worth one
 //! warning and a few seconds at the end of the process, never a pass.
 
-mod asked;
 #[cfg(feature = "otel")]
 mod client;
+mod config;
 #[cfg(feature = "otel")]
 mod export;
 
@@ -32,7 +32,7 @@ pub type Spans<S> = Box<dyn Layer<S> + Send + Sync>;
 mod without {
     use tracing_subscriber::Registry;
 
-    use super::{Duration, Spans, asked};
+    use super::{Duration, Spans, config};
 
     /// There are none.
     pub enum Traces {}
@@ -40,10 +40,10 @@ mod without {
     impl Traces {
         /// Never any; and why, if they were asked for.
         pub fn start(_: &tokio::runtime::Handle) -> Result<Option<Self>, String> {
-            match asked::of_process() {
+            match config::of_process() {
                 Ok(None) => Ok(None),
                 Ok(Some(_)) => Err(
-                    "traces are asked for, but this icepack was built without the feature `otel`: \
+                    "traces are config for, but this icepack was built without the feature `otel`: \
                      none are sent"
                         .to_owned(),
                 ),

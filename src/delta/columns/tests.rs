@@ -8,7 +8,7 @@ fn field(name: &str, kind: T) -> Field {
     Field::new(name, kind, true)
 }
 
-fn file(key: &str, fields: Vec<Field>) -> Newcomer {
+fn file(key: &str, fields: Vec<Field>) -> NewFile {
     let is_snapshot = key.starts_with('s');
     let summary = Summary {
         rows: 1,
@@ -16,7 +16,7 @@ fn file(key: &str, fields: Vec<Field>) -> Newcomer {
         ranges: BTreeMap::new(),
         beyond: Vec::new(),
     };
-    Newcomer {
+    NewFile {
         key: key.to_owned(),
         summary,
         is_snapshot,
