@@ -8,11 +8,11 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, TimestampMicrose
 use arrow::datatypes::TimestampMicrosecondType;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use icepack::merge::{MergeOutcome, MergeSpec, merge};
-use icepack::parquet_io::Columns;
 use icepack_core::model::file::Micros;
 use icepack_core::model::names::{FileId, Tenant};
 use icepack_core::model::plan::PlannedInput;
 use icepack_core::plan::compaction::{MIN_PIECE, Period};
+use icepack_parquet::Columns;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};

@@ -1,10 +1,8 @@
 //! Errors: what failed, on which path, and what to do next.
 
-mod describe;
-
-pub(crate) use describe::{chain, missing_permission, unescaped};
-
-use icepack_core::model::names::Key;
+pub use icepack_parquet::Error as ReadError;
+pub(crate) use icepack_parquet::Unread;
+pub(crate) use icepack_parquet::failure::{chain, missing_permission, unescaped};
 
 /// The result of most of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -25,7 +23,7 @@ pub enum Error {
     Usage(String),
 
     /// The store or the archive did not do what was asked. Exit code 1 or 3.
-    #[error("{action}: {}", describe::store_error(source))]
+    #[error("{action}: {}", icepack_parquet::failure::store_error(source))]
     Store {
         /// What was being done, on which path: `cannot list s3://bucket/acme`.
         action: String,
@@ -34,43 +32,9 @@ pub enum Error {
         source: object_store::Error,
     },
 
-    /// An input cannot be read as what it should be: it is quarantined, the rest goes on.
-    #[error("cannot read `{key}`: {reason}")]
-    Input {
-        /// The file.
-        key: Key,
-        /// Its bytes.
-        size: u64,
-        /// The version that was read.
-        etag: Option<String>,
-        /// Why, in a sentence.
-        reason: String,
-    },
-
-    /// A file that the listing showed is not there.
-    #[error(
-        "`{0}` is listed and not there: it was deleted or moved meanwhile; the next pass plans \
-         anew"
-    )]
-    Gone(Key),
-
-    /// A file is not the one that was listed: it grew, or another one came to its name.
-    #[error(
-        "`{0}` changed between the listing and the read: something still writes to it; it is \
-         taken once it no longer changes"
-    )]
-    Changed(Key),
-
-    /// The store has a file and does not give it: access is denied, or it is in a class that must
-    /// be thawed first.
-    #[error("cannot read `{key}`: {}", describe::store_error(source))]
-    Withheld {
-        /// The file.
-        key: Key,
-        /// The store's word.
-        #[source]
-        source: object_store::Error,
-    },
+    /// One file was not read: it is damaged, gone, being written to, or withheld.
+    #[error(transparent)]
+    Read(icepack_parquet::Error),
 
     /// Somebody else's commit came first and this one no longer applies. Exit code 4.
     #[error("lost to a concurrent run: {0}; nothing is harmed, the next pass takes it up")]
@@ -123,17 +87,17 @@ impl From<icepack_core::plan::expiry_guard::Refused> for Error {
     }
 }
 
-/// Why a file was not read, though nothing is wrong with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unread {
-    /// It is not there any more.
-    Gone,
-    /// It is being written to.
-    Changed,
-    /// Access to it is denied.
-    Denied,
-    /// It must be thawed first.
-    Frozen,
+impl From<icepack_parquet::Error> for Error {
+    fn from(error: icepack_parquet::Error) -> Self {
+        use icepack_parquet::Error as Read;
+        match error {
+            Read::Store { action, source } => Self::Store { action, source },
+            Read::Local { action, why } => Self::Local { action, why },
+            Read::Input { .. } | Read::Gone(_) | Read::Changed(_) | Read::Withheld { .. } => {
+                Self::Read(error)
+            }
+        }
+    }
 }
 
 impl Error {
@@ -156,24 +120,10 @@ impl Error {
     /// Why a file was not read, where nothing is wrong with its bytes and no other file need suffer
     /// for it.
     pub(crate) fn unread(&self) -> Option<(Unread, String)> {
-        Some(match self {
-            Self::Gone(_) => (
-                Unread::Gone,
-                "the listing shows it, and it is not there: it was deleted or moved meanwhile"
-                    .to_owned(),
-            ),
-            Self::Changed(_) => (
-                Unread::Changed,
-                "it changed between the listing and the read, so something still writes to it: it \
-                 is left as it is, and taken by a pass that finds it unchanged"
-                    .to_owned(),
-            ),
-            Self::Withheld { source, .. } if chain(source).contains("InvalidObjectState") => {
-                (Unread::Frozen, describe::store_error(source))
-            }
-            Self::Withheld { source, .. } => (Unread::Denied, describe::store_error(source)),
-            _ => return None,
-        })
+        match self {
+            Self::Read(error) => error.unread(),
+            _ => None,
+        }
     }
 
     /// The process's exit code where this error ends it.

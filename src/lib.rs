@@ -78,8 +78,6 @@ pub mod merge;
 pub mod metrics;
 #[doc(hidden)]
 pub mod page;
-#[doc(hidden)]
-pub mod parquet_io;
 pub mod progress;
 #[doc(hidden)]
 pub mod protocol;

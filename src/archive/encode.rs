@@ -6,12 +6,12 @@ use tokio::sync::mpsc;
 
 use super::{ArchiveRequest, BatchStream, failed};
 use crate::error::{Error, Result};
-use crate::parquet_io::schema::described;
 use crate::store::piece::upload::Target;
 use crate::store::piece::{Buffers, Piece, PieceSpec, PieceWriter};
 use icepack_core::model::names;
 use icepack_core::model::policy::Encodings;
 use icepack_core::model::schema::TableSchema;
+use icepack_parquet::schema::described;
 
 enum Step {
     Rows(RecordBatch),

@@ -17,13 +17,13 @@ use futures::stream::BoxStream;
 use object_store::ObjectStore;
 
 use crate::error::{Error, Result};
-use crate::parquet_io::read_stats;
 use crate::store::counting::Counters;
 use crate::store::piece::Piece;
 use icepack_core::model::file::{Micros, RowStats, Snapshot};
 use icepack_core::model::manifest::Receipt;
 use icepack_core::model::names::{FileId, Key, Tenant, archive_key};
 use icepack_core::model::schema::TableSchema;
+use icepack_parquet::read_stats;
 
 /// Expired rows on their way, in time order. An `Err` means that the merge failed: the target must
 /// drop what it has and return an error.

@@ -178,10 +178,10 @@ mod tests {
     use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
     use futures::{StreamExt, stream};
 
-    use crate::parquet_io::read_stats;
     use crate::store::piece::faulty::{Fault, Faulty, Op};
     use icepack_core::model::file::{Micros, RowStats};
     use icepack_core::model::names::{FileId, Tenant};
+    use icepack_parquet::read_stats;
 
     fn rows(from: i64, count: i64) -> RecordBatch {
         let time = DataType::Timestamp(TimeUnit::Microsecond, None);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Field};
 
-use crate::parquet_io::summary::{Summary, holds, publishable};
 use icepack_core::model::names::Key;
+use icepack_parquet::summary::{Summary, holds, publishable};
 
 /// A file that is to come into the table.
 #[derive(Debug, Clone)]

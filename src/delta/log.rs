@@ -13,6 +13,7 @@ use super::paths;
 use super::table::LogFile;
 use crate::error::{Error, Result};
 use crate::store::path;
+use icepack_parquet::source::short_body;
 
 /// Files of a log that are read at once.
 const READS_AT_ONCE: usize = 8;
@@ -69,11 +70,8 @@ pub async fn fetch(store: &Arc<dyn ObjectStore>, folder: &str) -> Result<Vec<Log
         let size = reply.meta.size;
         let body = reply.bytes().await.map_err(failed)?;
         if body.len() as u64 != size {
-            return Err(crate::parquet_io::source::short_body(
-                &format!("{folder}/{name}"),
-                body.len(),
-                size,
-            ));
+            let key = format!("{folder}/{name}");
+            return Err(short_body(&key, body.len(), size).into());
         }
         Ok((name, body))
     });

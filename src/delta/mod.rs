@@ -16,9 +16,7 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 
-use crate::error::{Error, Result, Unread};
-use crate::parquet_io::source::fetch_footer;
-use crate::parquet_io::summary::summarise;
+use crate::error::{Error, ReadError, Result, Unread};
 use crate::protocol::discover;
 use columns::{Fit, NewFile, Rules};
 use icepack_core::model::inputs::Rules as InputRules;
@@ -28,6 +26,8 @@ use icepack_core::model::publish::{
     Followed, Layout, Place, Publish, PublishReport, Published, TENANT_COLUMN,
 };
 use icepack_core::plan::publish::{self as plan, Step, Wanted};
+use icepack_parquet::source::fetch_footer;
+use icepack_parquet::summary::summarise;
 use log::Put;
 use table::{AddFile, Change, Table};
 
@@ -116,7 +116,7 @@ impl Publisher {
             let round = match self.look().await {
                 Ok(round) => round,
                 // A file went while its footer was read: there is a newer head.
-                Err(Error::Gone(_)) => continue,
+                Err(Error::Read(ReadError::Gone(_))) => continue,
                 Err(e) => return Err(e),
             };
             report.left_out = self.left_out(&round);
@@ -227,7 +227,9 @@ impl Publisher {
         {
             match read {
                 Ok(file) => files.push(file),
-                Err(Error::Input { reason, .. }) => drop(unread.insert(key, reason)),
+                Err(Error::Read(ReadError::Input { reason, .. })) => {
+                    drop(unread.insert(key, reason))
+                }
                 // A raw file that nobody can read now must not keep the tenant's other rows from
                 // the table.
                 Err(e)
@@ -246,11 +248,12 @@ impl Publisher {
         let (ident, tail) = fetch_footer(self.store.as_ref(), key, self.footer_limit).await?;
         let is_snapshot = wanted.is_some_and(|w| w.rows.is_some());
         if wanted.is_none_or(|w| w.size != ident.size) {
-            return Err(if is_snapshot {
-                Error::Gone(key.to_owned())
+            let unread = if is_snapshot {
+                ReadError::Gone
             } else {
-                Error::Changed(key.to_owned())
-            });
+                ReadError::Changed
+            };
+            return Err(unread(key.to_owned()).into());
         }
         let (limit, key) = (self.footer_limit, key.to_owned());
         let work = move || summarise(&tail, ident.size, limit).map_err(|why| ident.bad(why));

@@ -32,12 +32,12 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::{Builder, Runtime};
 
 use super::paths;
-use crate::parquet_io::summary::{Bound, Range};
 use icepack_core::model::manifest::WRITER;
 use icepack_core::model::names::{DELTA_LOG, Key};
 use icepack_core::model::publish::{
     Layout, Place, Published, PublishedFile, Readers, TENANT_COLUMN,
 };
+use icepack_parquet::summary::{Bound, Range};
 
 /// The table's root as delta_kernel sees it.
 const ROOT: &str = "memory:///";

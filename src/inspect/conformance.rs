@@ -15,11 +15,11 @@ use object_store::{
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::parquet_io::source::short_body;
 use crate::store::path;
 use icepack_core::model::inspect::Health;
 use icepack_core::model::names::{FileId, STATE_DIR};
 use icepack_core::model::same::{Sameness, shown};
+use icepack_parquet::source::short_body;
 
 /// Contenders for one key.
 const RACERS: usize = 8;
@@ -308,7 +308,7 @@ async fn create_twice(store: &Arc<dyn ObjectStore>, key: &Path) -> Result<Create
         .map_err(|e| Error::store(what("read back"), e))?;
     // Half a body is the network's doing, and says nothing about the store.
     if body.len() as u64 != size {
-        return Err(short_body(key.as_ref(), body.len(), size));
+        return Err(short_body(key.as_ref(), body.len(), size).into());
     }
     if second.is_ok() || body.as_ref() != b"first" {
         return Err(Error::Refused(format!(

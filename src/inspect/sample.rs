@@ -6,16 +6,16 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
-use crate::error::{Error, Result};
-use crate::parquet_io::footer;
-use crate::parquet_io::read::{TAIL, footer_len};
-use crate::parquet_io::source::{Ident, fetch_tail};
+use crate::error::{Error, ReadError, Result};
 use crate::protocol::discover::{Tenants, listed, tenants};
 use crate::store::path;
 use icepack_core::model::file::{Listed, Micros};
 use icepack_core::model::inputs::{Rules, Sorted};
 use icepack_core::model::names::{Tenant, is_output};
 use icepack_core::model::sample::{ColumnKind, FileSample, Sample, TenantSample};
+use icepack_parquet::footer;
+use icepack_parquet::read::{TAIL, footer_len};
+use icepack_parquet::source::{Ident, fetch_tail};
 
 /// Tenants that are looked at, spread over their names.
 const TENANTS: usize = 8;
@@ -94,10 +94,14 @@ async fn look(store: &Arc<dyn ObjectStore>, tenant: Tenant, rules: &Rules) -> Re
     {
         match read(store, file).await {
             Ok(found) => seen.files.push(found),
-            Err(Error::Input { key, reason, .. }) => seen.unreadable.push((key, reason)),
+            Err(Error::Read(ReadError::Input { key, reason, .. })) => {
+                seen.unreadable.push((key, reason))
+            }
             // It was compacted, removed or written to meanwhile.
-            Err(Error::Gone(_) | Error::Changed(_)) => {}
-            Err(e @ Error::Withheld { .. }) => withheld.push((file.key.clone(), e)),
+            Err(Error::Read(ReadError::Gone(_) | ReadError::Changed(_))) => {}
+            Err(e @ Error::Read(ReadError::Withheld { .. })) => {
+                withheld.push((file.key.clone(), e))
+            }
             Err(e) => return Err(e),
         }
     }

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
-use crate::error::{Error, Result, Unread};
+use crate::error::{Error, ReadError, Result, Unread};
 use crate::format::plural;
-use crate::parquet_io::read_stats;
 use crate::protocol::dating;
 use crate::protocol::discover::{self, Looked};
 use crate::store::is_same_place;
@@ -22,6 +21,7 @@ use icepack_core::model::same::shown;
 use icepack_core::model::same::{Difference, is_kept};
 use icepack_core::plan::sweep::Standing;
 use icepack_core::plan::{commit, sweep};
+use icepack_parquet::read_stats;
 
 /// Objects looked at at once.
 const AT_ONCE: usize = 8;
@@ -433,7 +433,9 @@ impl Verifier {
                     .timestamp_column
                     .as_deref()
                     .unwrap_or(&self.timestamp_column);
-                let stats = read_stats(Arc::clone(archive), r.key.clone(), r.size, column).await;
+                let stats = read_stats(Arc::clone(archive), r.key.clone(), r.size, column)
+                    .await
+                    .map_err(Error::from);
                 if let Err(e) = &stats
                     && e.unread()
                         .is_some_and(|(unread, _)| unread == Unread::Frozen)
@@ -621,7 +623,7 @@ fn compare(
             }
             Ok(())
         }
-        Err(Error::Input { reason, .. }) => {
+        Err(Error::Read(ReadError::Input { reason, .. })) => {
             findings.add(
                 Severity::Broken,
                 FindingKind::Unreadable,
@@ -632,7 +634,7 @@ fn compare(
             Ok(())
         }
         // Compacted between the listing and the read.
-        Err(Error::Gone(_) | Error::Changed(_)) => Ok(()),
+        Err(Error::Read(ReadError::Gone(_) | ReadError::Changed(_))) => Ok(()),
         Err(e) => Err(e),
     }
 }

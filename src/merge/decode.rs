@@ -10,11 +10,11 @@ use super::job::Job;
 use super::open::Opened;
 use super::run::Chunk;
 use crate::error::{Error, Result};
-use crate::parquet_io::hash;
-use crate::parquet_io::leaf::check_decimals;
-use crate::parquet_io::read::Reader;
-use crate::parquet_io::schema::{Misfit, adapt};
 use icepack_core::model::file::Fingerprint;
+use icepack_parquet::hash;
+use icepack_parquet::leaf::check_decimals;
+use icepack_parquet::read::Reader;
+use icepack_parquet::schema::{Misfit, adapt};
 
 /// Rows of the job's schema, and what they add to the books.
 pub(super) struct Decoded {
@@ -29,9 +29,9 @@ pub(super) enum Undecodable {
     Failed(Error),
 }
 
-impl From<Error> for Undecodable {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
+impl<E: Into<Error>> From<E> for Undecodable {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
     }
 }
 

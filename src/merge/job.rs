@@ -12,14 +12,14 @@ use tokio::runtime::Handle;
 
 use super::open::{Opened, OpenedAll};
 use super::{BadInput, Flaw, MergeError, MergeSpec, open};
-use crate::error::{Error, Result};
-use crate::parquet_io::read::BATCH_BYTES;
-use crate::parquet_io::schema::{self, Misfit};
-use crate::parquet_io::source::Ident;
-use crate::parquet_io::{time, views};
+use crate::error::{Error, ReadError, Result};
 use crate::store::piece::Buffers;
 use icepack_core::model::file::Fingerprint;
 use icepack_core::model::manifest::Contradiction;
+use icepack_parquet::read::BATCH_BYTES;
+use icepack_parquet::schema::{self, Misfit};
+use icepack_parquet::source::Ident;
+use icepack_parquet::{time, views};
 
 /// How the budget is shared out, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -176,7 +176,7 @@ impl Job {
                 });
             }
         }
-        input.file.ident.bad(misfit.reason)
+        input.file.ident.bad(misfit.reason).into()
     }
 
     fn blame(&self, column: &str, input: &Opened) {
@@ -226,8 +226,10 @@ impl Job {
         let blamed = self.blamed.take();
         let misfit = self.misfit.take();
         match (&error, misfit) {
-            (Error::Input { .. }, _) if !blamed.is_empty() => MergeError::Bad(blamed),
-            (Error::Input { key, .. }, Some(misfit)) if *key == misfit.key => {
+            (Error::Read(ReadError::Input { .. }), _) if !blamed.is_empty() => {
+                MergeError::Bad(blamed)
+            }
+            (Error::Read(ReadError::Input { key, .. }), Some(misfit)) if *key == misfit.key => {
                 MergeError::Bad(vec![misfit])
             }
             _ => error.into(),

@@ -11,7 +11,7 @@ use arrow::compute::interleave_record_batch;
 use super::job::Job;
 use super::run::{Chunk, Rank, Run, RunReader};
 use crate::error::{Error, Result};
-use crate::parquet_io::write::sliced_bytes;
+use icepack_parquet::write::sliced_bytes;
 
 /// Rows of an output batch, at most.
 const ROWS: usize = 8_192;

@@ -36,9 +36,7 @@ use object_store::ObjectStore;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::error::{Error, Result, Unread};
-use crate::parquet_io::Columns;
-use crate::parquet_io::schema::described;
+use crate::error::{Error, ReadError, Result, Unread};
 use icepack_core::model::file::{Fingerprint, Micros, SeenInput, Snapshot};
 use icepack_core::model::manifest::Contradiction;
 use icepack_core::model::names::{FileId, Key, Tenant};
@@ -47,6 +45,8 @@ use icepack_core::model::policy::Encodings;
 use icepack_core::model::schema::TableSchema;
 use icepack_core::plan::compaction::Period;
 use icepack_core::plan::retention::LeaveRule;
+use icepack_parquet::Columns;
+use icepack_parquet::schema::described;
 use job::{Job, MergeBudget, Stop};
 use output::{Output, OutputSpec, Written};
 
@@ -154,8 +154,11 @@ pub enum Flaw {
 impl BadInput {
     /// What an error says of an input; none where it is about something else.
     pub fn of(error: &Error) -> Option<Self> {
+        let Error::Read(error) = error else {
+            return None;
+        };
         match error {
-            Error::Input {
+            ReadError::Input {
                 key,
                 size,
                 etag,
@@ -167,7 +170,7 @@ impl BadInput {
                 reason: reason.clone(),
                 flaw: Flaw::Damaged,
             }),
-            Error::Gone(key) | Error::Changed(key) | Error::Withheld { key, .. } => {
+            ReadError::Gone(key) | ReadError::Changed(key) | ReadError::Withheld { key, .. } => {
                 let (unread, reason) = error.unread()?;
                 Some(Self {
                     key: key.clone(),

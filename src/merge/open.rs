@@ -19,18 +19,18 @@ use tokio::sync::Semaphore;
 use super::job::{MergeBudget, Stop, temp_dir};
 use super::spill;
 use super::{BadInput, Flaw, MergeError, MergeSpec};
-use crate::error::{Error, Result, Unread};
-use crate::parquet_io::profile::Profile;
-use crate::parquet_io::read::{Closed, Input, TAIL, footer_len, read_tail};
-use crate::parquet_io::schema::{self, UnionSchema};
-use crate::parquet_io::source::{
-    Disk, Ident, Remote, Source, Tail, fetch_end, short_body, store_error,
-};
+use crate::error::{Error, ReadError, Result, Unread};
 use crate::store;
 use icepack_core::model::file::{Extent, Micros, SeenInput};
 use icepack_core::model::manifest::Contradiction;
 use icepack_core::model::plan::PlannedInput;
 use icepack_core::model::same::Sameness;
+use icepack_parquet::profile::Profile;
+use icepack_parquet::read::{Closed, Input, TAIL, footer_len, read_tail};
+use icepack_parquet::schema::{self, UnionSchema};
+use icepack_parquet::source::{
+    Disk, Ident, Remote, Source, Tail, fetch_end, short_body, store_error,
+};
 
 /// An input that has been seen and can be read.
 pub(super) struct Opened {
@@ -354,7 +354,7 @@ impl Opener {
         }
         let bytes = reply.bytes().await.map_err(failed)?;
         if bytes.len() as u64 != meta.size {
-            return Err(short_body(&planned.key, bytes.len(), meta.size));
+            return Err(short_body(&planned.key, bytes.len(), meta.size).into());
         }
         Ok((meta, Fetched::Passthrough(bytes)))
     }
@@ -373,7 +373,7 @@ impl Opener {
                 if Sameness::of(meta.e_tag.as_deref(), again.meta.e_tag.as_deref()).is_same() {
                     Ok((meta, Fetched::Tail(again.bytes, disk)))
                 } else {
-                    Err(Error::Changed(planned.key.clone()))
+                    Err(ReadError::Changed(planned.key.clone()).into())
                 }
             }
             // Where it is no footer at all, opening it says so.
@@ -427,7 +427,7 @@ impl Opener {
         }
         check_snapshot(&planned, &input)?;
         if let Some(reason) = input.refusal().filter(|_| !planned.is_snapshot()) {
-            return Err(input.ident.bad(reason));
+            return Err(input.ident.bad(reason).into());
         }
         let profile = if planned.has_times() {
             None
@@ -512,15 +512,17 @@ fn same_version(planned: &PlannedInput, meta: &ObjectMeta) -> Result<()> {
             size: meta.size,
             etag: meta.e_tag.clone(),
         };
-        return Err(ident.bad(format!(
-            "it has {} bytes, and the manifest says {}",
-            meta.size, planned.size
-        )));
+        return Err(ident
+            .bad(format!(
+                "it has {} bytes, and the manifest says {}",
+                meta.size, planned.size
+            ))
+            .into());
     }
     // Where a tag is unknown, what was read has its own, and the commit asks for that one.
     let other_tag = Sameness::of(planned.etag.as_deref(), meta.e_tag.as_deref()).is_other();
     if other_tag || meta.size != planned.size {
-        Err(Error::Changed(planned.key.clone()))
+        Err(ReadError::Changed(planned.key.clone()).into())
     } else {
         Ok(())
     }
@@ -528,11 +530,14 @@ fn same_version(planned: &PlannedInput, meta: &ObjectMeta) -> Result<()> {
 
 fn check_snapshot(planned: &PlannedInput, input: &Input) -> Result<()> {
     match planned.stats {
-        Some(stats) if stats.rows != input.rows() => Err(input.ident.bad(format!(
-            "it has {} rows, and the manifest says {}",
-            input.rows(),
-            stats.rows
-        ))),
+        Some(stats) if stats.rows != input.rows() => Err(input
+            .ident
+            .bad(format!(
+                "it has {} rows, and the manifest says {}",
+                input.rows(),
+                stats.rows
+            ))
+            .into()),
         _ => Ok(()),
     }
 }

@@ -16,12 +16,6 @@ use super::dedup::Dedup;
 use super::job::{MergeBudget, Stop};
 use super::passthrough::Passthrough;
 use crate::error::{Error, Result};
-use crate::parquet_io::Columns;
-use crate::parquet_io::hash;
-use crate::parquet_io::schema::described;
-use crate::parquet_io::time::{self, first_not_before, floor_micros, last_not_after};
-use crate::parquet_io::views;
-use crate::parquet_io::write::sliced_bytes;
 use crate::store::piece::upload::Target;
 use crate::store::piece::{PieceSpec, PieceWriter};
 use icepack_core::model::file::{Fingerprint, Micros, Snapshot};
@@ -29,6 +23,12 @@ use icepack_core::model::names::{self, FileId, Tenant};
 use icepack_core::model::policy::Encodings;
 use icepack_core::model::schema::SchemaId;
 use icepack_core::plan::compaction::Period;
+use icepack_parquet::Columns;
+use icepack_parquet::hash;
+use icepack_parquet::schema::described;
+use icepack_parquet::time::{self, first_not_before, floor_micros, last_not_after};
+use icepack_parquet::views;
+use icepack_parquet::write::sliced_bytes;
 
 /// Batches between the merge and the encoder.
 const QUEUE: usize = 2;

@@ -21,11 +21,11 @@ use super::output::{Steps, next_period};
 use super::row_group_split::overlapped;
 use super::run::{RowGroupRange, Run, RunSource};
 use crate::error::{Error, Result};
-use crate::parquet_io::append::{Copyable, Groups, Incoming, Windows};
-use crate::parquet_io::time::{ceil_micros, floor_micros};
 use icepack_core::model::file::{Fingerprint, Micros, RowStats};
 use icepack_core::model::policy::Encodings;
 use icepack_core::plan::compaction::Period;
+use icepack_parquet::append::{Copyable, Groups, Incoming, Windows};
+use icepack_parquet::time::{ceil_micros, floor_micros};
 
 /// Bytes that are fetched at once.
 const WINDOW: (u64, u64) = (64 << 10, 16 << 20);
@@ -84,7 +84,7 @@ impl Rules {
 
     /// Its row groups as they can be copied, or why they cannot, in a sentence.
     pub fn open(&self, input: &Opened) -> Result<Result<Copyable, String>> {
-        Copyable::open(&input.file, &self.schema, &self.timestamp)
+        Ok(Copyable::open(&input.file, &self.schema, &self.timestamp)?)
     }
 
     /// What is known of the rows of a snapshot of which something may be taken whole.

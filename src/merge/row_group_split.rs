@@ -8,8 +8,8 @@ use super::open::Opened;
 use super::passthrough::Rules;
 use super::run::{RowGroupRange, Run, RunSource};
 use crate::error::Result;
-use crate::parquet_io::time::{first_not_before, last_not_after};
 use icepack_core::model::file::RowStats;
+use icepack_parquet::time::{first_not_before, last_not_after};
 
 /// Cuts what is worth it. Runs come in time order.
 pub(super) fn cut(job: &Job, rules: &Rules, mut runs: Vec<Run>) -> Result<Vec<Run>> {

@@ -14,9 +14,9 @@ use super::job::Job;
 use super::open::Opened;
 use super::{spill, spill_file};
 use crate::error::{Error, Result};
-use crate::parquet_io::time::{self, first_not_before, last_not_after, refine};
-use crate::parquet_io::write::sliced_bytes;
 use icepack_core::model::file::{Fingerprint, Micros, RowStats};
+use icepack_parquet::time::{self, first_not_before, last_not_after, refine};
+use icepack_parquet::write::sliced_bytes;
 
 /// A run's place among rows of equal time: its input's, then the part's within the input.
 pub(super) type Rank = (usize, usize);
@@ -123,7 +123,7 @@ fn span(job: &Job, input: &Opened) -> Result<(i64, i64)> {
         ));
     }
     let Some(stats) = &input.planned.stats else {
-        return Err(input.file.ident.bad("nothing is known of its times"));
+        return Err(input.file.ident.bad("nothing is known of its times").into());
     };
     let dated = first_not_before(Micros::EPOCH_2000, job.unit);
     let min = match stats.min {
@@ -268,13 +268,16 @@ impl InputFeed {
             .map(|p| &p.stats)
             .or(self.input.planned.stats.as_ref())
         {
-            Some(stats) if job.check_content && stats.fingerprint != self.fingerprint => {
-                Err(self.input.file.ident.bad(format!(
+            Some(stats) if job.check_content && stats.fingerprint != self.fingerprint => Err(self
+                .input
+                .file
+                .ident
+                .bad(format!(
                     "its rows are not those that were written: fingerprint {}, and the manifest \
                      says {}",
                     self.fingerprint, stats.fingerprint
-                )))
-            }
+                ))
+                .into()),
             _ => Ok(()),
         }
     }

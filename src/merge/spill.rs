@@ -12,7 +12,7 @@ use super::open::Opened;
 use super::run::{Chunk, InputFeed, Run, RunSource, Sorted};
 use super::{kway, spill_file};
 use crate::error::{Error, Result};
-use crate::parquet_io::time;
+use icepack_parquet::time;
 
 /// Runs open at once, whatever they cost: each may be an open file.
 const MOST_OPEN: usize = 256;

@@ -18,8 +18,8 @@ use lz4_flex::frame::{BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 
 use super::spill::failed;
 use crate::error::{Error, Result};
-use crate::parquet_io::views::{self, Slices};
-use crate::parquet_io::write::sliced_bytes;
+use icepack_parquet::views::{self, Slices};
+use icepack_parquet::write::sliced_bytes;
 
 /// Bytes that a reader holds besides batches: blocks on both sides of the decompressor.
 const BLOCKS: u64 = 1 << 20;

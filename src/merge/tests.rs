@@ -219,7 +219,7 @@ async fn expired_rows_leave_in_order_and_the_implausible_stay() {
     assert_eq!(batches[0].from, Micros(T0 * 1_000_000));
     let mut scratch = Vec::new();
     let sum = batches.iter().fold(Fingerprint::default(), |f, b| {
-        f.plus(crate::parquet_io::hash::fingerprint(&b.batch, &mut scratch).unwrap())
+        f.plus(icepack_parquet::hash::fingerprint(&b.batch, &mut scratch).unwrap())
     });
     assert_eq!(out.expired_fingerprint, sum);
     // Without a sink they are dropped, and counted the same.

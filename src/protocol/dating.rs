@@ -7,11 +7,11 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
-use crate::error::{Error, Result};
-use crate::parquet_io::footer;
-use crate::parquet_io::source::fetch_footer;
+use crate::error::{Error, ReadError, Result};
 use icepack_core::model::manifest::Manifest;
 use icepack_core::model::names::Key;
+use icepack_parquet::footer;
+use icepack_parquet::source::fetch_footer;
 
 /// Footers that are read at once.
 const AT_ONCE: usize = 8;
@@ -57,9 +57,10 @@ pub async fn column(store: &Arc<dyn ObjectStore>, key: &str, limit: u64) -> Resu
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|e| Error::local("cannot read a footer", e))?
+            .map_err(Error::from)
     };
     match read.await {
-        Err(e @ (Error::Input { .. } | Error::Gone(_))) => {
+        Err(e @ Error::Read(ReadError::Input { .. } | ReadError::Gone(_))) => {
             tracing::debug!(file = key, "which column dates it is not known: {e}");
             Ok(None)
         }

@@ -9,7 +9,6 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::error::{Error, Result};
-use crate::parquet_io::source::short_body;
 use crate::store::local;
 use crate::store::path;
 use icepack_core::model::file::Listed;
@@ -19,6 +18,7 @@ use icepack_core::model::names::{self, Key, STATE_DIR, Tenant, TenantError};
 use icepack_core::model::plan::Inventory;
 use icepack_core::model::same::Sameness;
 use icepack_core::plan::evidence::{self, Evidence};
+use icepack_parquet::source::short_body;
 
 /// How often a reader starts over because head changed under it.
 const LIVE_TRIES: usize = 20;
@@ -285,7 +285,7 @@ async fn read_tagged(
     let body = reply.bytes().await.map_err(|e| Error::store(what(), e))?;
     // Half a body is the network's doing: it must not be called a damaged manifest.
     if body.len() as u64 != size {
-        return Err(short_body(&key, body.len(), size));
+        return Err(short_body(&key, body.len(), size).into());
     }
     let manifest = decode(tenant, version, &body)
         .map_err(|why| Error::Refused(format!("the manifest `{key}` {why}")))?;

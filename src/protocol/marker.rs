@@ -11,11 +11,11 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions}
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::parquet_io::source::short_body;
 use crate::store::path;
 use icepack_core::model::inputs::Exclude;
 use icepack_core::model::marker::{Marker, Role};
 use icepack_core::model::names::{self, FileId, STATE_DIR};
+use icepack_parquet::source::short_body;
 
 /// Keys of an unmarked store that are looked at for archive objects: one page of a listing.
 const SAMPLE: usize = 1_000;
@@ -118,7 +118,7 @@ impl Root {
         let body = found.bytes().await.map_err(|e| Error::store(what(), e))?;
         // Half a body is the network's doing: it must not be called a damaged marker.
         if body.len() as u64 != size {
-            return Err(short_body(&key, body.len(), size));
+            return Err(short_body(&key, body.len(), size).into());
         }
         match serde_json::from_slice::<Marker>(&body) {
             Ok(marker) if marker.kind == role => Ok(true),

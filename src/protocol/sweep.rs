@@ -10,8 +10,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::discover;
 use crate::clock::Clock;
-use crate::error::{Error, Result};
-use crate::parquet_io::stats::read_content;
+use crate::error::{Error, ReadError, Result};
 use crate::protocol::commit::Committer;
 use crate::store::path;
 use crate::store::staged::Directory;
@@ -24,6 +23,7 @@ use icepack_core::model::publish::Followed;
 use icepack_core::plan::evidence::Evidence;
 use icepack_core::plan::sweep::Standing;
 use icepack_core::plan::{publish, sweep};
+use icepack_parquet::stats::read_content;
 
 /// Keys in a bulk delete.
 const BULK: usize = 1000;
@@ -329,13 +329,13 @@ async fn look_again(
             etag,
             content: fingerprint.map(|print| (retired.rows, print)),
         })),
-        Err(Error::Input { etag, .. }) => Ok(Some(Reread {
+        Err(ReadError::Input { etag, .. }) => Ok(Some(Reread {
             key,
             size,
             etag,
             content: None,
         })),
-        Err(Error::Gone(_)) => Ok(None),
-        Err(e) => Err(e),
+        Err(ReadError::Gone(_)) => Ok(None),
+        Err(e) => Err(e.into()),
     }
 }

@@ -8,10 +8,6 @@ use tokio::runtime::Handle;
 
 use super::Restorer;
 use crate::error::{Error, Result};
-use crate::parquet_io::read::Input;
-use crate::parquet_io::read_stats;
-use crate::parquet_io::stats::{Counter, counter_of, scan};
-use crate::parquet_io::time::{self, first_not_before};
 use crate::store::path;
 use crate::store::piece::upload::Target;
 use crate::store::piece::{Buffers, PieceSpec, PieceWriter};
@@ -19,6 +15,10 @@ use icepack_core::model::file::{Micros, RowStats};
 use icepack_core::model::manifest::Receipt;
 use icepack_core::model::policy::Encodings;
 use icepack_core::model::restore::Wanted;
+use icepack_parquet::read::Input;
+use icepack_parquet::read_stats;
+use icepack_parquet::stats::{Counter, counter_of, scan};
+use icepack_parquet::time::{self, first_not_before};
 
 /// One object to be copied.
 pub(super) struct Copying<'a> {
@@ -239,7 +239,7 @@ fn count_rows(input: &Input, range: &Range) -> Result<RowStats> {
         let result = open
             .add(batch)
             .map(drop)
-            .map_err(|why| input.ident.bad(why));
+            .map_err(|why| input.ident.bad(why).into());
         counter = Some(open);
         result
     })?;

@@ -7,11 +7,11 @@ use object_store::ObjectStore;
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
-use crate::parquet_io::footer;
-use crate::parquet_io::source::fetch_footer;
 use icepack_core::model::estimate::Survey;
 use icepack_core::model::file::Extent;
 use icepack_core::model::plan::{Plan, PlannedInput};
+use icepack_parquet::footer;
+use icepack_parquet::source::fetch_footer;
 
 /// Footers that are read at once, whatever the number of tenants.
 const AT_ONCE: usize = 16;
@@ -85,4 +85,5 @@ async fn read(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| Error::local("cannot read a footer", e))?
+        .map_err(Error::from)
 }

@@ -14,10 +14,8 @@ use tracing::Instrument;
 use super::commit_sequence::CommitSequence;
 use super::{Run, trace};
 use crate::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest};
-use crate::error::{Error, Result, Unread};
+use crate::error::{Error, ReadError, Result, Unread};
 use crate::merge::{self, BadInput, ExpiredBatch, Flaw, MergeError, MergeOutcome, MergeSpec};
-use crate::parquet_io::Columns;
-use crate::parquet_io::source::store_error;
 use crate::progress::Event;
 use crate::protocol::discover;
 use crate::store::counting::Counters;
@@ -34,6 +32,8 @@ use icepack_core::model::same::Sameness;
 use icepack_core::model::stock::Sizes;
 use icepack_core::plan::compaction::{MIN_PIECE, Period};
 use icepack_core::plan::retention::LeaveRule;
+use icepack_parquet::Columns;
+use icepack_parquet::source::store_error;
 
 /// Batches of expired rows on their way to the archive.
 const EXPIRED_IN_FLIGHT: usize = 4;
@@ -662,7 +662,7 @@ async fn unchanged(store: Arc<dyn ObjectStore>, input: SeenInput) -> Result<()> 
     if Sameness::of(input.etag.as_deref(), now.e_tag.as_deref()).is_same() {
         Ok(())
     } else {
-        Err(Error::Gone(input.key))
+        Err(ReadError::Gone(input.key).into())
     }
 }
 

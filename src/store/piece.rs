@@ -20,13 +20,13 @@ use bytes::Bytes;
 use object_store::PutPayload;
 
 use crate::error::{Error, Result};
-use crate::parquet_io::append::{Groups, Incoming};
-use crate::parquet_io::stats::Counter;
-use crate::parquet_io::write::{ParquetWriter, WriteOptions};
 use icepack_core::model::file::{Micros, RowStats};
 use icepack_core::model::manifest::Checksum;
 use icepack_core::model::names::Key;
 use icepack_core::model::policy::Encodings;
+use icepack_parquet::append::{Groups, Incoming};
+use icepack_parquet::stats::Counter;
+use icepack_parquet::write::{ParquetWriter, WriteOptions};
 use upload::{Multipart, Target};
 
 /// Names hold four digits of a year. Times beyond are named by the nearest that fits; their exact

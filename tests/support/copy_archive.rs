@@ -44,7 +44,7 @@ impl CopyArchive {
     /// The snapshot's bytes, if it still is what head says.
     async fn source(&self, request: &CopyRequest) -> Result<Option<Bytes>> {
         let snapshot = &request.snapshot;
-        let gone = || Error::Gone(snapshot.key.clone());
+        let gone = || Error::Read(icepack_parquet::Error::Gone(snapshot.key.clone()));
         let reply = match self.hot.get(&Path::from(snapshot.key.as_str())).await {
             Err(object_store::Error::NotFound { .. }) => return Err(gone()),
             reply => reply.map_err(|e| self.failed(e))?,

@@ -30,7 +30,7 @@ use super::{
     ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest, failed, read_back, receipt,
     receipt_json, same_receipt,
 };
-use crate::error::{Error, Result};
+use crate::error::{ReadError, Result};
 use crate::store::counting::{Counters, CountingStore};
 use crate::store::piece::Piece;
 use crate::store::piece::upload::Target;
@@ -383,7 +383,7 @@ impl ArchiveTarget for S3Archive {
                 tracing::info!(tenant = %request.tenant, run_id = %request.run_id, file = request.snapshot.key, "archived by its rows, not by a copy: {why}");
                 Ok(None)
             }
-            Err(NotCopied::Gone) => Err(Error::Gone(request.snapshot.key)),
+            Err(NotCopied::Gone) => Err(ReadError::Gone(request.snapshot.key).into()),
             Err(NotCopied::Failed(e)) => Err(failed(
                 &self.url,
                 format!("cannot copy `{}` to `{key}`: {e}", request.snapshot.key),

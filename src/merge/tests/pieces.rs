@@ -6,8 +6,8 @@ use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::whole::{at, check_pages, noise, snapshots, tables, world};
 use super::*;
-use crate::parquet_io::write::prints::KEY;
 use icepack_core::model::file::Snapshot;
+use icepack_parquet::write::prints::KEY;
 
 /// Rows that make about three row groups.
 const ROWS: i64 = 20_000;

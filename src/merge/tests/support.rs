@@ -15,15 +15,15 @@ use parquet::file::properties::WriterProperties;
 use tokio::sync::mpsc;
 
 use crate::merge::*;
-use crate::parquet_io::Columns;
-use crate::parquet_io::read::Input;
-use crate::parquet_io::source::{Ident, Source};
-use crate::parquet_io::time::floor_micros;
 use crate::store::piece::faulty::Faulty;
 use icepack_core::model::file::{Micros, Snapshot};
 use icepack_core::model::names::{FileId, Tenant};
 use icepack_core::model::plan::PlannedInput;
 use icepack_core::plan::compaction::Period;
+use icepack_parquet::Columns;
+use icepack_parquet::read::Input;
+use icepack_parquet::source::{Ident, Source};
+use icepack_parquet::time::floor_micros;
 
 /// 2023-11-14T22:13:20Z
 pub const T0: i64 = 1_700_000_000;
@@ -62,7 +62,7 @@ pub fn times(
     zone: Option<&str>,
     seconds: impl Iterator<Item = Option<i64>>,
 ) -> ArrayRef {
-    let per = crate::parquet_io::time::per_second(unit);
+    let per = icepack_parquet::time::per_second(unit);
     let values = seconds.map(|s| s.map(|s| s * per));
     let zone = zone.map(Arc::from);
     match unit {
@@ -267,7 +267,7 @@ impl World {
         for s in snapshots {
             let store: Arc<dyn ObjectStore> = self.store.clone();
             assert_eq!(
-                crate::parquet_io::read_stats(store, s.key.clone(), s.size, "timestamp")
+                icepack_parquet::read_stats(store, s.key.clone(), s.size, "timestamp")
                     .await
                     .unwrap(),
                 s.stats
@@ -327,8 +327,8 @@ pub fn decode(bytes: Bytes) -> Vec<Event> {
 
 pub fn events_of(batch: &RecordBatch) -> Vec<Event> {
     let time = batch.column_by_name("timestamp").unwrap();
-    let unit = crate::parquet_io::time::unit_of(time.data_type()).unwrap();
-    let keys = crate::parquet_io::time::keys(time).unwrap();
+    let unit = icepack_parquet::time::unit_of(time.data_type()).unwrap();
+    let keys = icepack_parquet::time::keys(time).unwrap();
     let text = |name: &str| batch.column_by_name(name).map(|c| c.as_string::<i32>());
     let (ids, payloads) = (text("event_id"), text("payload").unwrap());
     (0..batch.num_rows())

@@ -214,7 +214,7 @@ async fn every_type_goes_through_memory_and_disk_unharmed() {
     w.raw("0", foreign(&batch.slice(0, 200), 64)).await;
     w.raw("1", foreign(&batch.slice(100, 200), 1_000)).await;
     let mut scratch = Vec::new();
-    let want = crate::parquet_io::hash::fingerprint(&batch, &mut scratch).unwrap();
+    let want = icepack_parquet::hash::fingerprint(&batch, &mut scratch).unwrap();
     for budget in [64 << 20, 1] {
         w.spec.budget = budget;
         let out = w.merge().await;

@@ -13,8 +13,8 @@ use tokio::runtime::Handle;
 use super::faulty::{Fault, Faulty, Op};
 use super::upload::{StoreDestination, Target};
 use super::*;
-use crate::parquet_io::read_stats;
 use crate::store::retry::RetryPolicy;
+use icepack_parquet::read_stats;
 
 fn schema() -> SchemaRef {
     let time = DataType::Timestamp(TimeUnit::Nanosecond, None);

@@ -93,7 +93,7 @@ async fn each_step_of_an_upload_may_fail_and_is_tried_again() {
                 if settled { 1 } else { 2 },
                 "{step}, {fate:?}"
             );
-            let stored = icepack::parquet_io::read_stats(
+            let stored = icepack_parquet::read_stats(
                 s3::store(&endpoint, &bucket, "cold"),
                 receipt.key.clone(),
                 receipt.size,

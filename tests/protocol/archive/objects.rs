@@ -8,12 +8,12 @@ use icepack::archive::cold::{ColdStore, S3Cold};
 use icepack::archive::s3::bucket::Bucket;
 use icepack::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions, Verify};
 use icepack::archive::{ArchiveTarget, CopyRequest};
-use icepack::parquet_io::read_stats;
 use icepack_core::model::file::{Micros, Snapshot};
 use icepack_core::model::manifest::{ChecksumAlgorithm, ChecksumKind, Verified};
 use icepack_core::model::names::{self, FileId};
 use icepack_core::model::report::Status;
 use icepack_core::model::restore::{ColdState, Tier};
+use icepack_parquet::read_stats;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
@@ -558,7 +558,7 @@ async fn a_snapshot_is_copied_once_in_one_request_or_in_parts_and_found_again() 
         };
         assert!(matches!(
             target.copy(copy_of(&gone)).await,
-            Err(icepack::Error::Gone(_))
+            Err(icepack::Error::Read(icepack_parquet::Error::Gone(_)))
         ));
     }
 }

@@ -14,10 +14,10 @@ const GEO: &str = "geo";
 const LEGACY_TIMES: &str = "org.apache.spark.legacyDateTime";
 
 /// The same of INT96.
-pub(super) const LEGACY_INT96: &str = "org.apache.spark.legacyINT96";
+pub(crate) const LEGACY_INT96: &str = "org.apache.spark.legacyINT96";
 
 /// Those of a file that are neither ours nor Arrow's schema.
-pub(super) fn own(metadata: &Metadata) -> Metadata {
+pub(crate) fn own(metadata: &Metadata) -> Metadata {
     let mut own = metadata.clone();
     own.retain(|key, _| key != ARROW_SCHEMA_META_KEY && !key.starts_with("icepack."));
     own
@@ -27,7 +27,7 @@ pub(super) fn own(metadata: &Metadata) -> Metadata {
 ///
 /// # Errors
 /// Why rows of both would not mean what they mean now, in a sentence.
-pub(super) fn joined(
+pub(crate) fn joined(
     ours: &Metadata,
     columns: &[Field],
     file: &Schema,

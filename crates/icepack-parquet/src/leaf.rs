@@ -27,7 +27,7 @@ const EXTENSION: [&str; 2] = ["ARROW:extension:name", "ARROW:extension:metadata"
 
 /// What a leaf is in Parquet, where its Arrow type does not say so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Kept {
+pub(crate) enum Kept {
     Uuid,
     Json,
     Bson,
@@ -187,7 +187,7 @@ fn named(logical: &LogicalType, of: Option<Physical>) -> String {
 
 /// What is noted of each leaf of a file that is read with `fields`; and why its rows must not be
 /// merged, if one is not in the table.
-pub(super) fn survey(
+pub(crate) fn survey(
     descriptor: &SchemaDescriptor,
     fields: &Fields,
 ) -> Result<(Vec<Option<Kept>>, Option<String>), String> {
@@ -266,7 +266,7 @@ fn map_all(fields: &Fields, each: &mut dyn FnMut(&FieldRef) -> FieldRef) -> Fiel
 }
 
 /// The Arrow types of the leaves.
-pub(super) fn types(fields: &Fields) -> Vec<DataType> {
+pub(crate) fn types(fields: &Fields) -> Vec<DataType> {
     let mut found = Vec::new();
     map_all(fields, &mut |leaf| {
         found.push(leaf.data_type().clone());
@@ -282,7 +282,7 @@ fn int96() -> DataType {
 }
 
 /// `fields` as they are to be decoded.
-pub(super) fn decoded(fields: &Fields, kept: &[Option<Kept>]) -> Fields {
+pub(crate) fn decoded(fields: &Fields, kept: &[Option<Kept>]) -> Fields {
     let mut kept = kept.iter();
     map_all(fields, &mut |leaf| match kept.next() {
         Some(Some(Kept::Int96)) => Arc::new(Field::clone(leaf).with_data_type(int96())),
@@ -291,7 +291,7 @@ pub(super) fn decoded(fields: &Fields, kept: &[Option<Kept>]) -> Fields {
 }
 
 /// `fields` with what they are in Parquet.
-pub(super) fn noted(
+pub(crate) fn noted(
     fields: &Fields,
     kept: &[Option<Kept>],
     descriptor: &SchemaDescriptor,
@@ -339,7 +339,7 @@ fn note(field: &Field) -> Option<Kept> {
 }
 
 /// What a field is, for people.
-pub(super) fn told(field: &Field) -> String {
+pub(crate) fn told(field: &Field) -> String {
     match note(field) {
         Some(Kept::Geometry { crs }) => {
             format!("GEOMETRY({})", crs.as_deref().unwrap_or("OGC:CRS84"))
@@ -359,7 +359,7 @@ pub(super) fn told(field: &Field) -> String {
 
 /// The type of `field` where it is to be united with `other`. INT96 says nothing of a zone, and
 /// takes the other's.
-pub(super) fn beside(field: &Field, other: &Field) -> DataType {
+pub(crate) fn beside(field: &Field, other: &Field) -> DataType {
     match (note(field), other.data_type()) {
         (Some(Kept::Int96), DataType::Timestamp(_, zone)) => {
             DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
@@ -370,7 +370,7 @@ pub(super) fn beside(field: &Field, other: &Field) -> DataType {
 
 /// The metadata of two fields that become one: what both say. None where one would mean something
 /// else without its own.
-pub(super) fn joined(a: &Field, b: &Field) -> Option<Metadata> {
+pub(crate) fn joined(a: &Field, b: &Field) -> Option<Metadata> {
     match (a.data_type(), b.data_type()) {
         (DataType::Null, _) => return Some(b.metadata().clone()),
         (_, DataType::Null) => return Some(a.metadata().clone()),
@@ -474,7 +474,7 @@ fn length(leaf: &Type) -> i32 {
 
 /// The Parquet schema of a file of rows of `schema`: the one place that says how a column is
 /// written.
-pub(super) fn parquet_schema(schema: &Schema) -> Result<SchemaDescriptor, ParquetError> {
+pub(crate) fn parquet_schema(schema: &Schema) -> Result<SchemaDescriptor, ParquetError> {
     let plain = ArrowSchemaConverter::new().convert(schema)?;
     let mut kept = Vec::new();
     map_all(schema.fields(), &mut |leaf| {
@@ -547,7 +547,7 @@ fn with_variants(
 
 /// The Arrow schema that goes into a file of rows of `schema`. What is noted of its leaves is in
 /// the file itself. The pairs are in both: pyarrow looks here alone.
-pub(super) fn embedded(schema: &Schema) -> Schema {
+pub(crate) fn embedded(schema: &Schema) -> Schema {
     let mut without = |field: &FieldRef| {
         if !field.metadata().contains_key(KEY) {
             return Arc::clone(field);
@@ -565,7 +565,7 @@ pub(super) fn embedded(schema: &Schema) -> Schema {
 
 /// The schema to decode a file by where it has intervals: as bytes, but for those that its writer
 /// had as an Arrow type, of which `hints` tells.
-pub(super) fn without_intervals(
+pub(crate) fn without_intervals(
     schema: &SchemaDescriptor,
     hints: Option<&Schema>,
 ) -> Result<Option<SchemaDescriptor>, ParquetError> {
@@ -661,6 +661,6 @@ fn decimals_fit(array: &dyn Array) -> bool {
 }
 
 /// Whether a leaf is an interval.
-pub(super) fn is_interval(leaf: &Type) -> bool {
+pub(crate) fn is_interval(leaf: &Type) -> bool {
     leaf.get_basic_info().converted_type() == ConvertedType::INTERVAL
 }

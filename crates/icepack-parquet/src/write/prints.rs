@@ -11,7 +11,7 @@ pub const KEY: &str = "icepack.row_groups";
 
 /// Of a file that is being written. None where a row group was copied into it whose fingerprint is
 /// not known.
-pub(super) struct Prints {
+pub(crate) struct Prints {
     open: Fingerprint,
     ended: Option<Vec<Fingerprint>>,
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 
 use crate::error::Error;
-use crate::parquet_io::read::Input;
-use crate::parquet_io::source::{Ident, Source};
+use crate::read::Input;
+use crate::source::{Ident, Source};
 
 /// Numbers of few values, as every writer puts them into a file: of each column a dictionary, and
 /// pages of places in it. They unfold to many times their bytes.

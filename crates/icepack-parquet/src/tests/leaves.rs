@@ -13,8 +13,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{PrimitiveTypeBuilder, Type, TypePtr};
 
 use super::*;
-use crate::parquet_io::Columns;
-use crate::parquet_io::schema::{UnionSchema, adapt};
+use crate::Columns;
+use crate::schema::{UnionSchema, adapt};
 
 fn leaf(
     name: &str,

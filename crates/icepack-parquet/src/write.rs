@@ -36,7 +36,7 @@ use prints::Prints;
 const CREATED_BY: &str = concat!("icepack version ", env!("CARGO_PKG_VERSION"));
 
 /// What every version's begins with.
-pub(super) const CREATED_BY_US: &str = "icepack version ";
+pub(crate) const CREATED_BY_US: &str = "icepack version ";
 
 /// Rows of a row group at most, whatever their bytes.
 const GROUP_ROWS: usize = 1 << 20;

@@ -21,7 +21,7 @@ use icepack_core::model::policy::Encodings;
 const ZSTD_LEVEL: i32 = 1;
 
 /// What encodings are chosen by.
-pub(super) struct Sample<'a> {
+pub(crate) struct Sample<'a> {
     /// The first rows.
     pub rows: &'a [RecordBatch],
     /// Where there are none: a row group of the same columns whose encodings were chosen by its
@@ -47,7 +47,7 @@ impl Sample<'_> {
 }
 
 /// How a file of such rows is written.
-pub(super) fn properties(
+pub(crate) fn properties(
     schema: &Schema,
     descriptor: &SchemaDescriptor,
     options: &WriteOptions,

@@ -13,8 +13,8 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::SchemaDescriptor;
 
-use super::super::leaf;
-use super::super::source::Chunks;
+use crate::leaf;
+use crate::source::Chunks;
 
 /// Values that are looked at in one step.
 const STEP: usize = 4_096;
@@ -25,7 +25,7 @@ const DAY_NANOS: i128 = 86_400_000_000_000;
 
 /// What must be true of every value of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rule {
+pub(crate) enum Rule {
     /// A time in whole microseconds, within what 64 bits hold of them.
     Int96,
     /// An interval of nothing but months.
@@ -35,7 +35,7 @@ pub(super) enum Rule {
 }
 
 /// The rules for columns that are decoded as `fields`, by leaf.
-pub(super) fn rules(columns: &SchemaDescriptor, fields: &Fields) -> Vec<(usize, Rule)> {
+pub(crate) fn rules(columns: &SchemaDescriptor, fields: &Fields) -> Vec<(usize, Rule)> {
     let rule = |(leaf, data_type): (usize, DataType)| match (
         columns.column(leaf).physical_type(),
         data_type,
@@ -54,7 +54,7 @@ pub(super) fn rules(columns: &SchemaDescriptor, fields: &Fields) -> Vec<(usize, 
 
 impl Rule {
     /// Why a value of the column would be changed, in a sentence, if one would.
-    pub(super) fn check(
+    pub(crate) fn check(
         self,
         chunks: &Chunks,
         group: &RowGroupMetaData,

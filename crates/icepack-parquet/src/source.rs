@@ -257,7 +257,7 @@ pub async fn fetch_footer(
     limit: u64,
 ) -> Result<(Ident, Bytes)> {
     let path =
-        Path::parse(key).map_err(|e| Error::Refused(format!("`{key}` is not a plain key: {e}")))?;
+        Path::parse(key).map_err(|e| Error::store(format!("cannot read `{key}`"), e.into()))?;
     let (meta, mut tail) = fetch_tail(store, &path, key, super::read::TAIL).await?;
     let ident = Ident {
         key: key.to_owned(),

@@ -19,7 +19,7 @@ const WRAPPING: [&str; 10] = [
 ];
 
 /// The cause that a person can act on, without the client's wrapping, and what to do next.
-pub(super) fn store_error(error: &object_store::Error) -> String {
+pub fn store_error(error: &object_store::Error) -> String {
     let all = chain(error);
     format!("{}{}", cause(error, &all), next_step(error, &all))
 }
@@ -84,7 +84,7 @@ fn layers(error: &object_store::Error) -> Vec<String> {
 
 /// What an error says and what lies below it, each text once: "dispatch failure" alone says
 /// nothing.
-pub(crate) fn chain(error: &dyn StdError) -> String {
+pub fn chain(error: &dyn StdError) -> String {
     let mut texts: Vec<String> = vec![error.to_string()];
     let mut next = error.source();
     while let Some(e) = next {
@@ -104,7 +104,7 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
 }
 
 /// XML's five, as they are meant.
-pub(crate) fn unescaped(text: &str) -> Cow<'_, str> {
+pub fn unescaped(text: &str) -> Cow<'_, str> {
     if !text.contains('&') {
         return Cow::Borrowed(text);
     }
@@ -234,7 +234,7 @@ fn denied(all: &str) -> String {
 }
 
 /// The end of a sentence about a permission that is missing.
-pub(crate) fn missing_permission(action: Option<&str>) -> String {
+pub fn missing_permission(action: Option<&str>) -> String {
     let (what, more) = match action {
         Some(action @ "s3:GetObject") => (
             action,
@@ -251,7 +251,7 @@ pub(crate) fn missing_permission(action: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Error;
+    use crate::Error;
 
     fn generic(text: &str) -> object_store::Error {
         object_store::Error::Generic {

@@ -42,7 +42,7 @@ const MAX_ROWS: u64 = 1 << 40;
 const MAX_BYTES: u64 = 1 << 50;
 
 /// For files that this process or an earlier one wrote, which need not be doubted.
-pub(super) const UNLIMITED: u64 = u64::MAX;
+pub(crate) const UNLIMITED: u64 = u64::MAX;
 
 /// The end of every Parquet file: the footer's length in four bytes, and a magic word.
 const TRAILER: usize = 8;
@@ -54,7 +54,7 @@ const BATCH_ROWS: Range<u64> = 16..8_192;
 
 /// Runs `f`, a piece of decoding. The parquet crate checks much, but not everything: damaged or
 /// hostile files can make it panic. A panic is the file's fault, and only its own.
-pub(super) fn guard<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(crate) fn guard<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
@@ -346,12 +346,12 @@ impl Closed {
     }
 
     /// Bytes that its footer may take.
-    pub(super) fn limit(&self) -> u64 {
+    pub(crate) fn limit(&self) -> u64 {
         self.limit
     }
 
     /// Its bytes, and the last of them.
-    pub(super) fn raw(&self) -> Result<(Chunks, Bytes)> {
+    pub(crate) fn raw(&self) -> Result<(Chunks, Bytes)> {
         let tail = match (&self.tail, &self.source) {
             (Some(tail), _) => tail.clone(),
             (None, Source::Memory(bytes)) => bytes.clone(),
@@ -395,7 +395,7 @@ pub fn read_tail(ident: &Arc<Ident>, source: &Source) -> Result<Bytes> {
 }
 
 /// A footer that has been checked.
-pub(super) struct Parsed {
+pub(crate) struct Parsed {
     pub footer: ArrowReaderMetadata,
     pub schema: SchemaRef,
     pub rows: u64,
@@ -408,7 +408,7 @@ pub(super) struct Parsed {
 
 /// Reads the footer at the end of `tail`, for a file of `size` bytes, if it takes no more than
 /// `limit` bytes once it is parsed.
-pub(super) fn parse_footer(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed, String> {
+pub(crate) fn parse_footer(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed, String> {
     let damaged = |e: &dyn std::fmt::Display| format!("its footer is damaged: {e}");
     let footer = footer_bytes_of(tail, size)?;
     let survey = thrift::survey(footer).map_err(|e| damaged(&e))?;
@@ -508,7 +508,7 @@ fn without_intervals(metadata: &ParquetMetaData) -> Result<Option<SchemaDescript
 }
 
 /// The footer itself, without the trailer.
-pub(super) fn footer_bytes_of(tail: &Bytes, size: u64) -> Result<&[u8], String> {
+pub(crate) fn footer_bytes_of(tail: &Bytes, size: u64) -> Result<&[u8], String> {
     let len = usize::try_from(footer_len(tail, size)?).map_err(|e| e.to_string())?;
     let start = tail
         .len()

@@ -243,7 +243,7 @@ impl Groups {
         })
     }
 
-    pub(super) fn fingerprint(&self, group: usize) -> Option<Fingerprint> {
+    pub(crate) fn fingerprint(&self, group: usize) -> Option<Fingerprint> {
         self.prints
             .as_ref()?
             .get(self.within.start + group)
@@ -287,12 +287,12 @@ impl Groups {
         ))
     }
 
-    pub(super) fn row_group(&self, group: usize) -> Option<&RowGroupMetaData> {
+    pub(crate) fn row_group(&self, group: usize) -> Option<&RowGroupMetaData> {
         self.all().get(group)
     }
 
     /// What describes the columns of a row group, as if they had just been written.
-    pub(super) fn columns(&self, group: usize) -> Vec<ColumnCloseResult> {
+    pub(crate) fn columns(&self, group: usize) -> Vec<ColumnCloseResult> {
         let index = self
             .metadata
             .page_index_for_row_group(self.within.start + group);

@@ -6,10 +6,10 @@ use arrow::array::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
-use super::super::source::Chunks;
-use super::super::views::{self, Slices};
 use super::{BATCH_ROWS, Input, chunks, guard};
 use crate::error::{Error, Result};
+use crate::source::Chunks;
+use crate::views::{self, Slices};
 
 /// The page of common writers, and what a batch of values that are each as long as one may take.
 const DELTA_PAGE: u64 = 1 << 20;
@@ -34,7 +34,7 @@ pub struct Reader {
 
 impl Reader {
     /// Of all row groups, with the columns of `mask`, in batches of about so many rows and bytes.
-    pub(super) fn new(
+    pub(crate) fn new(
         input: Input,
         chunks: Chunks,
         mask: ProjectionMask,

@@ -11,9 +11,9 @@ use parquet::arrow::arrow_writer::{ArrowLeafColumn, ArrowRowGroupWriterFactory, 
 use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedFileWriter;
 
-use super::super::leaf::parquet_schema;
 use super::failed;
 use crate::error::Result;
+use crate::leaf::parquet_schema;
 
 /// What a column that is being encoded holds beside its values, most of it for compressing, once
 /// there has been a page.
@@ -23,7 +23,7 @@ const COLUMN_BYTES: usize = 128 << 10;
 const SLICE: usize = 64;
 
 /// Makes the columns of a row group.
-pub(super) enum Factory {
+pub(crate) enum Factory {
     /// All at once: they take the rows in steps.
     Whole(ArrowRowGroupWriterFactory),
     /// Some after the others: each takes all rows of the row group, and is gone before the next are
@@ -32,7 +32,7 @@ pub(super) enum Factory {
 }
 
 /// Neighbours among the columns.
-pub(super) struct Slice {
+pub(crate) struct Slice {
     pub fields: Range<usize>,
     pub factory: ArrowRowGroupWriterFactory,
 }
@@ -78,7 +78,7 @@ impl Factory {
 }
 
 /// The leaf columns of `fields`, of which there must be `count`, batch by batch.
-pub(super) fn leaves(
+pub(crate) fn leaves(
     schema: &Schema,
     fields: Range<usize>,
     batches: &[RecordBatch],

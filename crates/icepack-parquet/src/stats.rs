@@ -90,28 +90,35 @@ impl Counter {
 /// # Errors
 /// [`Error::Input`] where it is not a Parquet file of `size` bytes; [`Error::Gone`] where it is not
 /// there; and those of `work`.
-pub async fn scan<T, F>(store: Arc<dyn ObjectStore>, key: String, size: u64, work: F) -> Result<T>
+pub async fn scan<T, E, F>(
+    store: Arc<dyn ObjectStore>,
+    key: String,
+    size: u64,
+    work: F,
+) -> Result<T, E>
 where
     T: Send + 'static,
-    F: FnOnce(&Input) -> Result<T> + Send + 'static,
+    E: From<Error> + Send + 'static,
+    F: FnOnce(&Input) -> Result<T, E> + Send + 'static,
 {
     scan_within(store, key, size, UNLIMITED, work).await
 }
 
 /// As [`scan`], for anybody's file: its footer and its pages may take `limit` bytes.
-async fn scan_within<T, F>(
+async fn scan_within<T, E, F>(
     store: Arc<dyn ObjectStore>,
     key: String,
     size: u64,
     limit: u64,
     work: F,
-) -> Result<T>
+) -> Result<T, E>
 where
     T: Send + 'static,
-    F: FnOnce(&Input) -> Result<T> + Send + 'static,
+    E: From<Error> + Send + 'static,
+    F: FnOnce(&Input) -> Result<T, E> + Send + 'static,
 {
-    let path = Path::parse(&key)
-        .map_err(|e| Error::Refused(format!("`{key}` is not a plain key: {e}")))?;
+    let path =
+        Path::parse(&key).map_err(|e| Error::store(format!("cannot read `{key}`"), e.into()))?;
     let (meta, mut tail) = fetch_tail(store.as_ref(), &path, &key, super::read::TAIL).await?;
     let ident = Ident {
         key,
@@ -119,16 +126,20 @@ where
         etag: meta.e_tag.clone(),
     };
     if meta.size != size {
-        return Err(ident.bad(format!(
-            "it has {} bytes, and {size} are expected",
-            meta.size
-        )));
+        return Err(ident
+            .bad(format!(
+                "it has {} bytes, and {size} are expected",
+                meta.size
+            ))
+            .into());
     }
     let need = footer_len(&tail, size).map_err(|why| ident.bad(why))?;
     if need > limit {
-        return Err(ident.bad(format!(
-            "its footer has {need} bytes, and {limit} may be read"
-        )));
+        return Err(ident
+            .bad(format!(
+                "its footer has {need} bytes, and {limit} may be read"
+            ))
+            .into());
     }
     if need > tail.len() as u64 {
         tail = fetch_tail(store.as_ref(), &path, &ident.key, need).await?.1;
