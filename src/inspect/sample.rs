@@ -14,7 +14,8 @@ use icepack_core::model::inputs::{Rules, Sorted};
 use icepack_core::model::names::{Tenant, is_output};
 use icepack_core::model::sample::{ColumnKind, FileSample, Sample, TenantSample};
 use icepack_parquet::footer;
-use icepack_parquet::read::{TAIL, footer_len};
+use icepack_parquet::guard::footer_len;
+use icepack_parquet::read::TAIL;
 use icepack_parquet::source::{Ident, fetch_tail};
 
 /// Tenants that are looked at, spread over their names.

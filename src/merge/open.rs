@@ -25,8 +25,9 @@ use icepack_core::model::file::{Extent, Micros, SeenInput};
 use icepack_core::model::manifest::Contradiction;
 use icepack_core::model::plan::PlannedInput;
 use icepack_core::model::same::Sameness;
+use icepack_parquet::guard::footer_len;
 use icepack_parquet::profile::Profile;
-use icepack_parquet::read::{Closed, Input, TAIL, footer_len, read_tail};
+use icepack_parquet::read::{Closed, Input, TAIL, read_tail};
 use icepack_parquet::schema::{self, UnionSchema};
 use icepack_parquet::source::{
     Disk, Ident, Remote, Source, Tail, fetch_end, short_body, store_error,

@@ -23,8 +23,9 @@ use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
+use super::guard::{self, catch_panic};
 use super::leaf::parquet_schema;
-use super::read::{Closed, footer_bytes_of, guard, parse_footer};
+use super::read::Closed;
 use super::schema::canonical;
 use super::source::Chunks;
 use super::time::{self, ceil_micros, floor_micros};
@@ -51,7 +52,7 @@ impl Copyable {
     /// The store's or the disk's.
     pub fn open(file: &Closed, schema: &Schema, timestamp: &str) -> Result<Result<Self, String>> {
         let (chunks, tail) = file.raw()?;
-        let metadata = guard(|| metadata(file, &chunks, &tail));
+        let metadata = catch_panic(|| metadata(file, &chunks, &tail));
         if let Some(fault) = chunks.take_fault() {
             return Err(fault);
         }
@@ -136,18 +137,13 @@ impl Copyable {
 /// Reads the footer again, with what a decoder has no use for.
 fn metadata(file: &Closed, chunks: &Chunks, tail: &Bytes) -> Result<ParquetMetaData, String> {
     let size = file.ident.size;
-    // Checks its size and what it promises.
-    parse_footer(tail, size, file.limit())?;
+    let footer = guard::footer(tail, size, file.limit())?;
     let mut options = ParquetMetaDataOptions::default();
     options.set_column_stats_policy(ParquetStatisticsPolicy::KeepAll);
     options.set_encoding_stats_policy(ParquetStatisticsPolicy::KeepAll);
     // As a mask they could not be written again.
     options.set_encoding_stats_as_mask(false);
-    let metadata = ParquetMetaDataReader::decode_metadata_with_options(
-        footer_bytes_of(tail, size)?,
-        Some(&options),
-    )
-    .map_err(|e| e.to_string())?;
+    let metadata = footer.decode(&options)?;
     if !metadata
         .file_metadata()
         .created_by()

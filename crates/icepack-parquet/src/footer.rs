@@ -1,12 +1,11 @@
 //! What a footer says of the times in a file, without reading a row.
 
 use bytes::Bytes;
-use parquet::file::metadata::{
-    ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy, RowGroupMetaData,
-};
+use parquet::file::metadata::{ParquetMetaDataOptions, ParquetStatisticsPolicy, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
-use super::read::{footer_bytes_of, guard, parse_footer};
+use super::guard::catch_panic;
+use super::read::parse_footer;
 use super::schema::canonical;
 use super::time::{self, ceil_micros, floor_micros};
 use arrow::datatypes::{DataType, TimeUnit};
@@ -25,7 +24,7 @@ pub fn extents(
     limit: u64,
     timestamp: &str,
 ) -> Result<Vec<Extent>, String> {
-    guard(|| {
+    catch_panic(|| {
         let parsed = parse_footer(tail, size, limit)?;
         let columns = parsed.footer.metadata().file_metadata().schema_descr();
         let leaf = columns
@@ -39,7 +38,7 @@ pub fn extents(
             .and_then(|f| time::unit_of(&canonical(f.data_type())));
         let Some((leaf, unit)) = leaf.zip(unit) else {
             return Ok(vec![Extent {
-                amount: parsed.rows,
+                amount: parsed.found.rows,
                 span: None,
             }]);
         };
@@ -47,11 +46,7 @@ pub fn extents(
         // Of this one column alone: a hostile footer can be made of statistics.
         options.set_column_stats_policy(ParquetStatisticsPolicy::skip_except(&[leaf]));
         options.set_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
-        let metadata = ParquetMetaDataReader::decode_metadata_with_options(
-            footer_bytes_of(tail, size)?,
-            Some(&options),
-        )
-        .map_err(|e| e.to_string())?;
+        let metadata = parsed.found.decode(&options)?;
         Ok(metadata
             .row_groups()
             .iter()
@@ -66,7 +61,7 @@ pub fn extents(
 /// # Errors
 /// As [`extents`].
 pub fn sorted_by(tail: &Bytes, size: u64, limit: u64) -> Result<Option<String>, String> {
-    let parsed = guard(|| parse_footer(tail, size, limit))?;
+    let parsed = catch_panic(|| parse_footer(tail, size, limit))?;
     let metadata = parsed.footer.metadata();
     let first = |group: &RowGroupMetaData| {
         group
@@ -103,9 +98,9 @@ pub fn columns(
     size: u64,
     limit: u64,
 ) -> Result<(u64, Vec<(String, ColumnKind)>), String> {
-    let parsed = guard(|| parse_footer(tail, size, limit))?;
+    let parsed = catch_panic(|| parse_footer(tail, size, limit))?;
     Ok((
-        parsed.rows,
+        parsed.found.rows,
         parsed
             .schema
             .fields()

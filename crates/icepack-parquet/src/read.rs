@@ -4,26 +4,19 @@ mod exact;
 mod reader;
 
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::arrow::{ARROW_SCHEMA_META_KEY, ProjectionMask};
-use parquet::basic::{Encoding, Type as Physical};
+use parquet::basic::Type as Physical;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{
-    ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader,
-    ParquetStatisticsPolicy, RowGroupMetaData,
-};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::schema::types::SchemaDescriptor;
 
-use super::pages::{self, Chunk};
+use super::guard::{self, TRAILER, catch_panic, chunks, footer_len, pages};
 use super::source::{Chunks, Ident, Source};
-use super::thrift::{self, Survey};
 use super::{leaf, pairs, views};
 use crate::error::Result;
 use exact::Rule;
@@ -33,87 +26,20 @@ pub use reader::Reader;
 /// very many row groups.
 pub const TAIL: u64 = 128 << 10;
 
-/// No footer of a sane file is longer, and a larger one would not fit into the memory that the job
-/// is given.
-const MAX_FOOTER: u64 = 64 << 20;
-
-/// More rows, or bytes, than these are no file's: sums of such numbers overflow.
-const MAX_ROWS: u64 = 1 << 40;
-const MAX_BYTES: u64 = 1 << 50;
-
 /// For files that this process or an earlier one wrote, which need not be doubted.
 pub(crate) const UNLIMITED: u64 = u64::MAX;
-
-/// The end of every Parquet file: the footer's length in four bytes, and a magic word.
-const TRAILER: usize = 8;
 
 /// Decoded bytes that a batch aims at, unless the caller has less.
 pub const BATCH_BYTES: u64 = 1 << 20;
 /// Rows of a batch, at most and at least.
 const BATCH_ROWS: Range<u64> = 16..8_192;
 
-/// Runs `f`, a piece of decoding. The parquet crate checks much, but not everything: damaged or
-/// hostile files can make it panic. A panic is the file's fault, and only its own.
-pub(crate) fn guard<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(format!(
-            "the decoder panicked: {}",
-            text.unwrap_or("no message")
-        ))
-    })
-}
-
-/// How many of the last bytes hold the whole footer, by the last eight.
-///
-/// # Errors
-/// Why this is not the end of a Parquet file, in a sentence.
-pub fn footer_len(tail: &[u8], size: u64) -> Result<u64, String> {
-    if size == 0 {
-        return Err("it is empty (0 bytes)".to_owned());
-    }
-    let Some(trailer) = tail
-        .last_chunk::<TRAILER>()
-        .filter(|_| size > TRAILER as u64)
-    else {
-        return Err(format!(
-            "it is too short to be a Parquet file ({size} bytes)"
-        ));
-    };
-    match &trailer[4..] {
-        b"PAR1" => {}
-        b"PARE" => return Err("its footer is encrypted, and icepack has no keys".to_owned()),
-        _ => {
-            return Err(
-                "it is not a Parquet file, or was cut off: it does not end in PAR1".to_owned(),
-            );
-        }
-    }
-    let len = u64::from(u32::from_le_bytes([
-        trailer[0], trailer[1], trailer[2], trailer[3],
-    ])) + TRAILER as u64;
-    if len > size {
-        return Err(format!(
-            "its footer claims {len} bytes, and the file has {size}"
-        ));
-    }
-    if len > MAX_FOOTER {
-        return Err(format!(
-            "its footer has {len} bytes, more than the {MAX_FOOTER} that are read"
-        ));
-    }
-    Ok(len)
-}
-
 /// The rows that the footer at the end of `tail` promises for a file of `size` bytes.
 ///
 /// # Errors
 /// Why it is not a footer that can be believed, in a sentence.
 pub fn footer_rows(tail: &Bytes, size: u64) -> Result<u64, String> {
-    guard(|| parse_footer(tail, size, UNLIMITED)).map(|p| p.rows)
+    catch_panic(|| parse_footer(tail, size, UNLIMITED)).map(|p| p.found.rows)
 }
 
 /// A Parquet file whose footer has been read and checked.
@@ -161,22 +87,21 @@ impl Input {
             (None, _) => read_tail(&ident, &source)?,
         };
         let Parsed {
+            found,
             footer,
             schema,
-            rows,
-            decoded_bytes,
-            footer_bytes,
             refusal,
             rules,
-        } = guard(|| parse_footer(&tail, ident.size, limit)).map_err(|reason| ident.bad(reason))?;
+        } = catch_panic(|| parse_footer(&tail, ident.size, limit))
+            .map_err(|reason| ident.bad(reason))?;
         Ok(Self {
             ident,
             source,
             footer,
             schema,
-            rows,
-            decoded_bytes,
-            footer_bytes,
+            rows: found.rows,
+            decoded_bytes: found.decoded_bytes,
+            footer_bytes: found.memory,
             limit,
             refusal,
             rules: rules.into(),
@@ -396,12 +321,9 @@ pub fn read_tail(ident: &Arc<Ident>, source: &Source) -> Result<Bytes> {
 
 /// A footer that has been checked.
 pub(crate) struct Parsed {
+    pub found: guard::Footer,
     pub footer: ArrowReaderMetadata,
     pub schema: SchemaRef,
-    pub rows: u64,
-    decoded_bytes: u64,
-    /// What the footer itself takes.
-    footer_bytes: u64,
     refusal: Option<String>,
     rules: Vec<(usize, Rule)>,
 }
@@ -409,35 +331,15 @@ pub(crate) struct Parsed {
 /// Reads the footer at the end of `tail`, for a file of `size` bytes, if it takes no more than
 /// `limit` bytes once it is parsed.
 pub(crate) fn parse_footer(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed, String> {
-    let damaged = |e: &dyn std::fmt::Display| format!("its footer is damaged: {e}");
-    let footer = footer_bytes_of(tail, size)?;
-    let survey = thrift::survey(footer).map_err(|e| damaged(&e))?;
-    if survey.encrypted > 0 {
-        return Err("columns of it are encrypted, and icepack has no keys".to_owned());
-    }
-    let footer_bytes = footer_cost(&survey, footer);
-    if footer_bytes > limit {
-        return Err(format!(
-            "its footer would take about {footer_bytes} bytes, and there are {limit} for one \
-             file: raise `memory_limit`"
-        ));
-    }
-    let mut options = ParquetMetaDataOptions::default();
-    // Nobody reads them, and a hostile footer can be made of them.
-    options.set_column_stats_policy(ParquetStatisticsPolicy::SkipAll);
-    options.set_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
-    let decode = |options: &ParquetMetaDataOptions| {
-        ParquetMetaDataReader::decode_metadata_with_options(footer, Some(options))
-            .map_err(|e| damaged(&e))
-    };
-    let metadata = decode(&options)?;
-    let (rows, decoded_bytes) = check(&metadata, size).map_err(|e| damaged(&e))?;
-    check_arrow_schema(&metadata)?;
+    let found = guard::footer(tail, size, limit)?;
     let unreadable = |e: &dyn std::fmt::Display| format!("its schema cannot be read: {e}");
-    let columns = metadata.file_metadata().schema_descr_ptr();
-    let metadata = match without_intervals(&metadata).map_err(|e| unreadable(&e))? {
-        Some(plain) => decode(&options.clone().with_schema(Arc::new(plain)))?,
-        None => metadata,
+    let columns = found.metadata.file_metadata().schema_descr_ptr();
+    let metadata = match without_intervals(&found.metadata).map_err(|e| unreadable(&e))? {
+        Some(plain) => {
+            let options = guard::without_statistics().with_schema(Arc::new(plain));
+            found.decode(&options).map_err(guard::damaged)?
+        }
+        None => found.metadata.clone(),
     };
     let metadata = Arc::new(metadata);
     let open = |options| {
@@ -475,11 +377,9 @@ pub(crate) fn parse_footer(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed
         None => own,
     };
     Ok(Parsed {
+        found,
         footer,
         schema,
-        rows,
-        decoded_bytes,
-        footer_bytes,
         refusal,
         rules,
     })
@@ -496,7 +396,7 @@ fn without_intervals(metadata: &ParquetMetaData) -> Result<Option<SchemaDescript
         return Ok(None);
     }
     // It has been checked before.
-    let hints = arrow_schema(metadata).and_then(|message| {
+    let hints = guard::arrow_schema(metadata).and_then(|message| {
         let options = flatbuffers::VerifierOptions {
             max_tables: message.len() / 8 + 16,
             ..flatbuffers::VerifierOptions::default()
@@ -505,121 +405,4 @@ fn without_intervals(metadata: &ParquetMetaData) -> Result<Option<SchemaDescript
         arrow_ipc::convert::try_fb_to_schema(message.header_as_schema()?).ok()
     });
     leaf::without_intervals(columns, hints.as_ref())
-}
-
-/// The footer itself, without the trailer.
-pub(crate) fn footer_bytes_of(tail: &Bytes, size: u64) -> Result<&[u8], String> {
-    let len = usize::try_from(footer_len(tail, size)?).map_err(|e| e.to_string())?;
-    let start = tail
-        .len()
-        .checked_sub(len)
-        .ok_or("its footer is longer than what was read of it")?;
-    Ok(&tail[start..tail.len() - TRAILER])
-}
-
-/// About what a footer takes once it is parsed, with the schemas that are made of it. Measured, and
-/// rounded up.
-fn footer_cost(found: &Survey, footer: &[u8]) -> u64 {
-    found.elements * 1_280 + found.chunks * 704 + found.structs * 64 + footer.len() as u64 * 2
-}
-
-/// Writers in Arrow's tradition put their own schema beside Parquet's. Its encoding can name one
-/// field in a thousand places, each of which becomes a field.
-fn check_arrow_schema(metadata: &ParquetMetaData) -> Result<(), String> {
-    let Some(message) = arrow_schema(metadata) else {
-        return Ok(());
-    };
-    // A table and what points to it have four bytes each, so one that is named once fits.
-    let options = flatbuffers::VerifierOptions {
-        max_tables: message.len() / 8 + 16,
-        ..flatbuffers::VerifierOptions::default()
-    };
-    match arrow_ipc::root_as_message_with_opts(&options, &message) {
-        Ok(_) => Ok(()),
-        Err(e) => Err(format!("its Arrow schema cannot be read: {e}")),
-    }
-}
-
-/// The message that holds the Arrow schema of a file. What is no base64 is for the decoder to
-/// refuse.
-fn arrow_schema(metadata: &ParquetMetaData) -> Option<Vec<u8>> {
-    let pairs = metadata.file_metadata().key_value_metadata()?;
-    let mut bytes = BASE64_STANDARD
-        .decode(
-            pairs
-                .iter()
-                .find(|kv| kv.key == ARROW_SCHEMA_META_KEY)?
-                .value
-                .as_ref()?,
-        )
-        .ok()?;
-    if bytes.starts_with(&[0xff; 4]) {
-        bytes.drain(..bytes.len().min(8));
-    }
-    Some(bytes)
-}
-
-/// The rows and decoded bytes that a footer promises, if what it says can be true of a file of
-/// `size` bytes.
-fn check(metadata: &ParquetMetaData, size: u64) -> Result<(u64, u64), String> {
-    let natural = |n: i64, what: &str| u64::try_from(n).map_err(|_| format!("{what} is {n}"));
-    let columns = metadata.file_metadata().schema_descr().num_columns();
-    let (mut rows, mut decoded) = (0u64, 0u64);
-    for (i, group) in metadata.row_groups().iter().enumerate() {
-        if group.num_columns() != columns {
-            return Err(format!(
-                "row group {i} has {} columns, and the schema has {columns}",
-                group.num_columns()
-            ));
-        }
-        rows = rows
-            .checked_add(natural(group.num_rows(), "a row count")?)
-            .ok_or("the row counts overflow")?;
-        for chunk in chunks(group, |_| true)? {
-            if chunk.range.end > size {
-                return Err(format!("a column of row group {i} lies outside the file"));
-            }
-        }
-        for column in group.columns() {
-            // What a dictionary unfolds to is only known where the writer says so.
-            let bytes = column
-                .uncompressed_size()
-                .max(column.unencoded_byte_array_data_bytes().unwrap_or(0));
-            decoded = decoded.saturating_add(natural(bytes, "a column's size")?);
-        }
-    }
-    let total = natural(metadata.file_metadata().num_rows(), "the row count")?;
-    if rows != total {
-        return Err(format!("it promises {total} rows, its row groups {rows}"));
-    }
-    if rows > MAX_ROWS || decoded > MAX_BYTES {
-        return Err(format!("it promises {rows} rows of {decoded} bytes"));
-    }
-    Ok((rows, decoded))
-}
-
-fn chunks(group: &RowGroupMetaData, wanted: impl Fn(usize) -> bool) -> Result<Vec<Chunk>, String> {
-    let mut chunks = Vec::with_capacity(group.num_columns());
-    for (i, column) in group
-        .columns()
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| wanted(*i))
-    {
-        let start = column
-            .dictionary_page_offset()
-            .unwrap_or_else(|| column.data_page_offset());
-        let range = u64::try_from(start)
-            .ok()
-            .zip(u64::try_from(column.compressed_size()).ok())
-            .and_then(|(start, len)| Some(start..start.checked_add(len)?));
-        chunks.push(Chunk {
-            range: range.ok_or_else(|| format!("column {i} has a negative place or size"))?,
-            uncompressed: u64::try_from(column.uncompressed_size()).unwrap_or(0),
-            delta: column.encodings().any(|e| e == Encoding::DELTA_BYTE_ARRAY),
-            repeated: column.column_descr().max_rep_level() > 0,
-            compression: column.compression(),
-        });
-    }
-    Ok(chunks)
 }

@@ -15,7 +15,7 @@ use object_store::{
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::pages::{Account, Chunk, Refusal, check_inflation, check_sum};
+use super::guard::pages::{Account, Chunk, Refusal, check_inflation, check_sum};
 use crate::error::{Error, Result};
 use icepack_core::model::names::Key;
 
@@ -264,7 +264,7 @@ pub async fn fetch_footer(
         size: meta.size,
         etag: meta.e_tag,
     };
-    let need = super::read::footer_len(&tail, ident.size).map_err(|why| ident.bad(why))?;
+    let need = super::guard::footer_len(&tail, ident.size).map_err(|why| ident.bad(why))?;
     if need > limit {
         return Err(ident.bad("its footer is too long to be looked at beforehand"));
     }

@@ -8,8 +8,9 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::runtime::Handle;
 
+use super::guard::footer_len;
 use super::hash;
-use super::read::{Input, UNLIMITED, footer_len};
+use super::read::{Input, UNLIMITED};
 use super::schema::canonical;
 use super::source::{Ident, Remote, Source, fetch_tail};
 use super::time::{self, ceil_micros, first_not_before, floor_micros};

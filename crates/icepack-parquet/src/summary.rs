@@ -7,13 +7,12 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDate};
-use parquet::file::metadata::{
-    ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy,
-};
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataOptions, ParquetStatisticsPolicy};
 use parquet::file::statistics::Statistics;
 use serde::Serialize;
 
-use super::read::{footer_bytes_of, guard, parse_footer};
+use super::guard::catch_panic;
+use super::read::parse_footer;
 use super::schema::canonical;
 use super::time::{ceil_micros, floor_micros};
 
@@ -59,7 +58,7 @@ pub struct Summary {
 /// # Errors
 /// Why it is not a footer that can be believed, in a sentence.
 pub fn summarise(tail: &Bytes, size: u64, limit: u64) -> Result<Summary, String> {
-    guard(|| {
+    catch_panic(|| {
         let parsed = parse_footer(tail, size, limit)?;
         let leaves = parsed.footer.metadata().file_metadata().schema_descr();
         let flat: Vec<(usize, String)> = leaves
@@ -76,13 +75,9 @@ pub fn summarise(tail: &Bytes, size: u64, limit: u64) -> Result<Summary, String>
             &flat.iter().map(|(i, _)| *i).collect::<Vec<_>>(),
         ));
         options.set_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
-        let metadata = ParquetMetaDataReader::decode_metadata_with_options(
-            footer_bytes_of(tail, size)?,
-            Some(&options),
-        )
-        .map_err(|e| e.to_string())?;
+        let metadata = parsed.found.decode(&options)?;
         let mut summary = Summary {
-            rows: parsed.rows,
+            rows: parsed.found.rows,
             schema: parsed.schema,
             ranges: BTreeMap::new(),
             beyond: Vec::new(),

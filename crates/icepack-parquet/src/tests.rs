@@ -260,7 +260,8 @@ fn damage_anywhere_is_the_inputs_fault_or_harmless_and_never_a_panic() {
 #[test]
 fn a_decoder_that_panics_is_contained() {
     let text =
-        super::read::guard(|| -> Result<(), String> { panic!("index out of bounds") }).unwrap_err();
+        super::guard::catch_panic(|| -> Result<(), String> { panic!("index out of bounds") })
+            .unwrap_err();
     assert_eq!(text, "the decoder panicked: index out of bounds");
 }
 

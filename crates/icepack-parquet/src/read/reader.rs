@@ -6,8 +6,9 @@ use arrow::array::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
-use super::{BATCH_ROWS, Input, chunks, guard};
+use super::{BATCH_ROWS, Input};
 use crate::error::{Error, Result};
+use crate::guard::{catch_panic, chunks};
 use crate::source::Chunks;
 use crate::views::{self, Slices};
 
@@ -148,7 +149,7 @@ impl Reader {
             };
             builder.build().map_err(|e| e.to_string())
         };
-        match guard(build) {
+        match catch_panic(build) {
             Ok(decoder) => self.decoder = Some(decoder),
             Err(reason) => return Err(self.blame(reason)),
         }
@@ -169,7 +170,7 @@ impl Reader {
             self.chunks
                 .begin(column.iter().map(|c| c.range.clone()).collect())?;
             self.chunks.account(column, self.input.limit);
-            match guard(|| {
+            match catch_panic(|| {
                 rule.check(&self.chunks, metadata.row_group(self.group), *leaf)
                     .map_err(|e| e.to_string())
             }) {
@@ -185,7 +186,7 @@ impl Reader {
         let Some(decoder) = &mut self.decoder else {
             return Ok(None);
         };
-        guard(|| decoder.next().transpose().map_err(|e| e.to_string()))
+        catch_panic(|| decoder.next().transpose().map_err(|e| e.to_string()))
     }
 
     fn took(&mut self, batch: &RecordBatch) -> Result<()> {

@@ -6,7 +6,7 @@ const DEEPEST: usize = 64;
 
 /// What a footer would become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Survey {
+pub struct FooterCost {
     /// Columns and groups of columns of the schema.
     pub elements: u64,
     /// Column chunks of all row groups.
@@ -44,9 +44,9 @@ type Result<T> = std::result::Result<T, String>;
 ///
 /// # Errors
 /// Where it is no footer, or its schema is nested too deeply for a recursive decoder.
-pub fn survey(footer: &[u8]) -> Result<Survey> {
+pub fn footer_cost(footer: &[u8]) -> Result<FooterCost> {
     let mut scan = Scan::new(footer);
-    let mut found = Survey::default();
+    let mut found = FooterCost::default();
     let mut open = Vec::new();
     scan.fields(0, |scan, field, kind| match (field, kind) {
         (2, Kind::List) => scan.list(|scan| {
@@ -362,13 +362,13 @@ mod tests {
     fn lists_cannot_be_longer_than_their_bytes() {
         // Field 2, a list of 2^31 structs.
         assert!(
-            survey(&[0x29, 0xfc, 0x80, 0x80, 0x80, 0x80, 0x08, 0x00])
+            footer_cost(&[0x29, 0xfc, 0x80, 0x80, 0x80, 0x80, 0x08, 0x00])
                 .unwrap_err()
                 .contains("2147483648")
         );
         // Lists of lists of lists…
         assert!(
-            survey(&[&[0x19][..], &[0x19; 10_000]].concat())
+            footer_cost(&[&[0x19][..], &[0x19; 10_000]].concat())
                 .unwrap_err()
                 .contains("deep")
         );
