@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use icepack::merge::{MergeOutcome, MergeSpec, merge};
+use icepack::budget::MergeBudget;
+use icepack::merge::{MergeEnv, MergeOutcome, MergeSpec, merge};
 use icepack_core::model::file::Micros;
 use icepack_core::model::names::{FileId, Tenant};
 use icepack_core::model::plan::PlannedInput;
@@ -138,11 +139,6 @@ impl Bench {
             encodings: icepack::Encodings::Plain,
             cut: Period::Month,
             min_piece: MIN_PIECE,
-            budget: 64 * MIB,
-            file_limit: 112 * MIB,
-            spill_dir: self.spill.path().to_owned(),
-            prefetch: 32,
-            fetching: Arc::new(Semaphore::new(1)),
             check_content: true,
         }
     }
@@ -158,12 +154,17 @@ impl Bench {
         let store: Arc<dyn ObjectStore> = store.clone();
         self.runtime
             .block_on(merge(
-                store,
                 self.spec(inputs),
-                mint,
-                None,
-                Arc::default(),
-                Arc::new(|_, _| ()),
+                MergeBudget::of(64 * MIB, 112 * MIB, 32),
+                MergeEnv {
+                    store,
+                    mint,
+                    expired: None,
+                    stop: Arc::default(),
+                    on_progress: Arc::new(|_, _| ()),
+                    spill_dir: self.spill.path().to_owned(),
+                    fetching: Arc::new(Semaphore::new(1)),
+                },
             ))
             .unwrap()
     }

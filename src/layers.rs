@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["error", "progress", "format"],
     &["clock"],
     &["store"],
-    &["protocol"],
+    &["protocol", "budget"],
     &["merge", "archive", "delta", "metrics"],
     &["config", "inspect", "page"],
     &["run", "watch"],

@@ -55,6 +55,8 @@
 
 pub mod archive;
 #[doc(hidden)]
+pub mod budget;
+#[doc(hidden)]
 pub mod cli;
 pub mod clock;
 #[doc(hidden)]

@@ -6,9 +6,9 @@ use arrow::datatypes::SchemaRef;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::chunk::Chunk;
 use super::job::Job;
 use super::open::Opened;
-use super::run::Chunk;
 use crate::error::{Error, Result};
 use icepack_core::model::file::Fingerprint;
 use icepack_parquet::hash;
@@ -56,7 +56,7 @@ impl Decoder {
             input,
             schema,
             column: job.column,
-            check_content: job.check_content,
+            check_content: job.spec.check_content,
             scratch: Vec::new(),
             last: sorted_from,
         }

@@ -1,61 +1,24 @@
-//! What every step of one merge needs: its schema, its share of memory, its stop flag, and the
-//! books of what has been read.
+//! What every step of one merge needs: its schema, its budget, its stop flag, and the books of what
+//! has been read.
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{SchemaRef, TimeUnit};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::open::{Opened, OpenedAll};
-use super::{BadInput, Flaw, MergeError, MergeSpec, open};
+use super::{BadInput, Env, Flaw, MergeError, MergeSpec, open};
+use crate::budget::MergeBudget;
 use crate::error::{Error, ReadError, Result};
-use crate::store::piece::Buffers;
 use icepack_core::model::file::Fingerprint;
 use icepack_core::model::manifest::Contradiction;
-use icepack_parquet::read::BATCH_BYTES;
 use icepack_parquet::schema::{self, Misfit};
 use icepack_parquet::source::Ident;
 use icepack_parquet::{time, views};
-
-/// How the budget is shared out, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct MergeBudget {
-    /// Inputs as they were fetched, compressed.
-    pub pool: u64,
-    /// Inputs above this are not fetched whole.
-    pub whole: u64,
-    /// Runs that are open at once.
-    pub runs: u64,
-    /// Rows that are sorted at once.
-    pub sort: u64,
-    /// A decoded batch.
-    pub batch: u64,
-    /// The encoder and the upload.
-    pub buffers: Buffers,
-}
-
-impl MergeBudget {
-    pub fn of(budget: u64) -> Self {
-        const MIB: u64 = 1 << 20;
-        Self {
-            pool: budget / 4,
-            whole: (budget / 8).clamp(256 << 10, 16 * MIB),
-            runs: budget / 4,
-            sort: (budget / 4).max(256 << 10),
-            batch: (budget / 128).clamp(64 << 10, BATCH_BYTES),
-            buffers: Buffers::within(budget),
-        }
-    }
-
-    /// Bytes that a remote file may hold ahead of its decoder.
-    pub fn window(self) -> u64 {
-        (self.runs / 8).clamp(64 << 10, 16 << 20)
-    }
-}
 
 /// Set by the caller, or because the caller has gone.
 #[derive(Debug, Clone)]
@@ -75,44 +38,40 @@ impl Stop {
     }
 }
 
-/// The blocking part of one merge, on one thread.
-pub(super) struct Job {
+/// The blocking part of one merge, on one thread: what every step of it needs, and the books.
+pub(super) struct Job<'a> {
+    pub spec: &'a MergeSpec,
+    pub budget: MergeBudget,
+    pub files: &'a SpillDir,
+    /// Where inputs are decoded.
+    pub runtime: Handle,
     /// Of the rows on their way: the united schema with views for strings, so that a page is
     /// copied only once, to be encoded.
     pub schema: SchemaRef,
     /// The timestamp column, and its unit.
     pub column: usize,
     pub unit: TimeUnit,
-    pub shares: MergeBudget,
-    pub check_content: bool,
     pub rows_promised: u64,
-    /// Where inputs are decoded.
-    pub runtime: Handle,
+    stop: &'a Stop,
+    progress: &'a (dyn Fn(u64, u64) + Send + Sync),
     turns: Vec<(Arc<Ident>, SchemaRef)>,
     /// Inputs that made another one not fit.
     blamed: RefCell<Vec<BadInput>>,
     /// The input that did not fit, where no other is to blame.
     misfit: RefCell<Option<BadInput>>,
-    stop: Stop,
-    progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
     taken: Cell<(u64, Fingerprint)>,
     /// What was read of each input, by turn.
     read: RefCell<Vec<Fingerprint>>,
-    spill_dir: PathBuf,
-    /// Made when it is first needed; removed with the job, whatever happens.
-    temp: RefCell<Option<TempDir>>,
     spilled: Cell<u64>,
     copied: Cell<(u64, u64)>,
 }
 
-impl Job {
+impl<'a> Job<'a> {
     pub fn new(
         opened: &OpenedAll,
-        spec: &MergeSpec,
-        shares: MergeBudget,
-        stop: Stop,
-        runtime: Handle,
-        progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
+        spec: &'a MergeSpec,
+        budget: MergeBudget,
+        env: &'a Env,
     ) -> Result<Self> {
         let schema = views::of(&opened.schema).unwrap_or_else(|| Arc::clone(&opened.schema));
         // No inputs at all: there is no schema either, and nothing will ask for the column.
@@ -129,22 +88,21 @@ impl Job {
             Err(_) => (0, TimeUnit::Microsecond),
         };
         Ok(Self {
+            spec,
+            budget,
+            files: &env.files,
+            runtime: env.runtime.clone(),
             schema,
             column,
             unit,
-            shares,
-            check_content: spec.check_content,
+            rows_promised: opened.inputs.iter().map(|i| i.rows).sum(),
+            stop: &env.stop,
+            progress: env.on_progress.as_ref(),
             turns: opened.turns.clone(),
             blamed: RefCell::default(),
             misfit: RefCell::default(),
-            rows_promised: opened.inputs.iter().map(|i| i.rows).sum(),
-            runtime,
-            stop,
-            progress,
             taken: Cell::default(),
             read: RefCell::new(vec![Fingerprint::default(); opened.turns.len()]),
-            spill_dir: spec.spill_dir.clone(),
-            temp: RefCell::default(),
             spilled: Cell::new(0),
             copied: Cell::default(),
         })
@@ -257,7 +215,7 @@ impl Job {
             .borrow()
             .get(turn)
             .copied()
-            .filter(|_| self.check_content)
+            .filter(|_| self.spec.check_content)
     }
 
     /// Input rows read so far, and their fingerprint where content is checked.
@@ -265,17 +223,10 @@ impl Job {
         self.taken.get()
     }
 
-    /// A path for a new run.
+    /// A path for a new run on the local disk.
     pub fn spill_path(&self) -> Result<PathBuf> {
-        let mut temp = self.temp.borrow_mut();
-        let dir = match temp.take() {
-            Some(dir) => dir,
-            None => temp_dir(&self.spill_dir)?,
-        };
         let n = self.spilled.replace(self.spilled.get() + 1);
-        let path = dir.path().join(format!("run-{n}.parquet"));
-        *temp = Some(dir);
-        Ok(path)
+        self.files.path(&format!("run-{n}.arrow"))
     }
 
     /// A snapshot of so many bytes was copied.
@@ -295,8 +246,36 @@ impl Job {
     }
 }
 
-/// A directory of our own below `parent` that is removed when it is dropped.
-pub(super) fn temp_dir(parent: &std::path::Path) -> Result<TempDir> {
+/// A directory of our own for what does not fit into memory. It is made when it is first needed,
+/// and removed with this, whatever happens.
+pub(super) struct SpillDir {
+    parent: PathBuf,
+    own: OnceLock<TempDir>,
+}
+
+impl SpillDir {
+    pub fn below(parent: PathBuf) -> Self {
+        Self {
+            parent,
+            own: OnceLock::new(),
+        }
+    }
+
+    /// The path of a file in it.
+    pub fn path(&self, name: &str) -> Result<PathBuf> {
+        let dir = match self.own.get() {
+            Some(dir) => dir,
+            None => {
+                let made = temp_dir(&self.parent)?;
+                // Where two threads made one, the loser's is removed with this.
+                self.own.get_or_init(|| made)
+            }
+        };
+        Ok(dir.path().join(name))
+    }
+}
+
+fn temp_dir(parent: &std::path::Path) -> Result<TempDir> {
     let failed = |why: &dyn std::fmt::Display| {
         let action = format!(
             "cannot make a directory for what does not fit into memory in `{}`",

@@ -8,8 +8,8 @@ use arrow::array::RecordBatch;
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::interleave_record_batch;
 
-use super::job::Job;
-use super::run::{Chunk, Rank, Run, RunReader};
+use super::chunk::{Chunk, RowSource};
+use super::run::{Rank, Run};
 use crate::error::{Error, Result};
 use icepack_parquet::write::sliced_bytes;
 
@@ -23,26 +23,25 @@ const STRETCH: usize = 1_024;
 pub(super) type Sink<'a> = dyn FnMut(RecordBatch) -> Result<()> + 'a;
 
 /// An open run at one of its rows.
-struct Head {
-    feed: RunReader,
+struct Cursor<S> {
+    source: S,
     rank: Rank,
     chunk: Chunk,
     at: usize,
     row_bytes: usize,
-    /// Its place in the mixer, of which generation.
+    /// Its place in the batch builder, of which generation.
     mixed: Option<(u64, usize)>,
 }
 
-impl Head {
-    fn open(job: &Job, run: Run) -> Result<Option<Self>> {
-        let mut feed = RunReader::open(job, run.from, run.min)?;
-        let Some(chunk) = feed.next(job)? else {
+impl<S: RowSource> Cursor<S> {
+    fn open(rank: Rank, mut source: S) -> Result<Option<Self>> {
+        let Some(chunk) = source.next()? else {
             return Ok(None);
         };
         let row_bytes = row_bytes(&chunk.batch);
         Ok(Some(Self {
-            feed,
-            rank: run.rank,
+            source,
+            rank,
             chunk,
             at: 0,
             row_bytes,
@@ -55,8 +54,8 @@ impl Head {
     }
 
     /// Goes on behind the current chunk. False at the end of the run.
-    fn refill(&mut self, job: &Job) -> Result<bool> {
-        let Some(chunk) = self.feed.next(job)? else {
+    fn refill(&mut self) -> Result<bool> {
+        let Some(chunk) = self.source.next()? else {
             return Ok(false);
         };
         self.row_bytes = row_bytes(&chunk.batch);
@@ -71,40 +70,47 @@ fn row_bytes(batch: &RecordBatch) -> usize {
     sliced_bytes(batch) / batch.num_rows().max(1)
 }
 
-/// Merges `runs` into `sink`, in the order of (key, rank, row).
-pub(super) fn merge(job: &Job, mut runs: Vec<Run>, sink: &mut Sink) -> Result<()> {
+/// Merges `runs` into `sink`, in the order of (key, rank, row), in batches of about `batch_bytes`.
+/// `open` is called when a run's first row may be the next.
+pub(super) fn merge<S: RowSource>(
+    mut runs: Vec<Run>,
+    open: impl Fn(Run) -> Result<S>,
+    batch_bytes: u64,
+    sink: &mut Sink,
+) -> Result<()> {
     runs.sort_by_key(|r| (r.min, r.rank));
     let mut pending = VecDeque::from(runs);
-    let mut heads: Vec<Option<Head>> = Vec::new();
+    let mut cursors: Vec<Option<Cursor<S>>> = Vec::new();
     let mut free: Vec<usize> = Vec::new();
     // The next row of every open run: (key, rank) is unique, so which one is on top is determined.
     let mut queue: BinaryHeap<Reverse<(i64, Rank, usize)>> = BinaryHeap::new();
-    let mut mixer = BatchBuilder::new(job);
+    let mut builder = BatchBuilder::new(batch_bytes);
     loop {
         while let Some(run) =
             pending.pop_front_if(|r| queue.peek().is_none_or(|Reverse((key, ..))| r.min <= *key))
         {
-            if let Some(head) = Head::open(job, run)? {
-                let slot = free.pop().unwrap_or(heads.len());
-                queue.push(Reverse((head.key(), head.rank, slot)));
-                if slot == heads.len() {
-                    heads.push(Some(head));
+            let rank = run.rank;
+            if let Some(cursor) = Cursor::open(rank, open(run)?)? {
+                let slot = free.pop().unwrap_or(cursors.len());
+                queue.push(Reverse((cursor.key(), cursor.rank, slot)));
+                if slot == cursors.len() {
+                    cursors.push(Some(cursor));
                 } else {
-                    heads[slot] = Some(head);
+                    cursors[slot] = Some(cursor);
                 }
             }
         }
         let Some(Reverse((_, rank, slot))) = queue.pop() else {
             break;
         };
-        let Some(head) = heads[slot].as_mut() else {
+        let Some(cursor) = cursors[slot].as_mut() else {
             continue;
         };
         let rival = queue.peek().map(|Reverse((key, rank, _))| (*key, *rank));
         let unopened = pending.front().map(|r| (r.min, r.rank));
         let end = match rival.into_iter().chain(unopened).min() {
-            None => head.chunk.keys.len(),
-            Some((limit, other)) => gallop(&head.chunk.keys, head.at, |key| {
+            None => cursor.chunk.keys.len(),
+            Some((limit, other)) => gallop(&cursor.chunk.keys, cursor.at, |key| {
                 if rank < other {
                     key <= limit
                 } else {
@@ -113,17 +119,17 @@ pub(super) fn merge(job: &Job, mut runs: Vec<Run>, sink: &mut Sink) -> Result<()
             }),
         };
         // The first row is before all others, or it would not be on top.
-        let end = end.max(head.at + 1);
-        mixer.add(head, end, sink)?;
-        head.at = end;
-        if end < head.chunk.keys.len() || head.refill(job)? {
-            queue.push(Reverse((head.key(), rank, slot)));
+        let end = end.max(cursor.at + 1);
+        builder.add(cursor, end, sink)?;
+        cursor.at = end;
+        if end < cursor.chunk.keys.len() || cursor.refill()? {
+            queue.push(Reverse((cursor.key(), rank, slot)));
         } else {
-            heads[slot] = None;
+            cursors[slot] = None;
             free.push(slot);
         }
     }
-    mixer.flush(sink)
+    builder.flush(sink)
 }
 
 /// The first index from `from` on whose key is not `before`; the keys ascend. Near ends are found
@@ -150,8 +156,8 @@ struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    fn new(job: &Job) -> Self {
-        let most_bytes = usize::try_from(job.shares.batch)
+    fn new(batch_bytes: u64) -> Self {
+        let most_bytes = usize::try_from(batch_bytes)
             .unwrap_or(usize::MAX)
             .saturating_mul(2);
         Self {
@@ -163,37 +169,38 @@ impl BatchBuilder {
         }
     }
 
-    /// Adds the rows of `head` up to `end`.
-    fn add(&mut self, head: &mut Head, end: usize, sink: &mut Sink) -> Result<()> {
-        let mut at = head.at;
-        if end - at >= STRETCH || (end - at == head.chunk.batch.num_rows() && self.rows.is_empty())
+    /// Adds the rows of `cursor` up to `end`.
+    fn add<S>(&mut self, cursor: &mut Cursor<S>, end: usize, sink: &mut Sink) -> Result<()> {
+        let mut at = cursor.at;
+        if end - at >= STRETCH
+            || (end - at == cursor.chunk.batch.num_rows() && self.rows.is_empty())
         {
             self.flush(sink)?;
-            return sink(head.chunk.batch.slice(at, end - at));
+            return sink(cursor.chunk.batch.slice(at, end - at));
         }
         while at < end {
-            let room = (self.most_bytes.saturating_sub(self.bytes) / head.row_bytes.max(1))
+            let room = (self.most_bytes.saturating_sub(self.bytes) / cursor.row_bytes.max(1))
                 .min(ROWS - self.rows.len());
             if room == 0 && !self.rows.is_empty() {
                 self.flush(sink)?;
                 continue;
             }
-            let place = self.place(head);
+            let place = self.place(cursor);
             let stop = end.min(at + room.max(1));
             self.rows.extend((at..stop).map(|row| (place, row)));
-            self.bytes += (stop - at) * head.row_bytes;
+            self.bytes += (stop - at) * cursor.row_bytes;
             at = stop;
         }
         Ok(())
     }
 
-    fn place(&mut self, head: &mut Head) -> usize {
-        match head.mixed {
+    fn place<S>(&mut self, cursor: &mut Cursor<S>) -> usize {
+        match cursor.mixed {
             Some((generation, place)) if generation == self.generation => place,
             _ => {
-                self.batches.push(head.chunk.batch.clone());
+                self.batches.push(cursor.chunk.batch.clone());
                 let place = self.batches.len() - 1;
-                head.mixed = Some((self.generation, place));
+                cursor.mixed = Some((self.generation, place));
                 place
             }
         }

@@ -2,23 +2,30 @@
 //!
 //! 1. **Open** (`open`): every input is fetched or at least seen, its footer checked, its times
 //!    profiled. What cannot be read is reported, all of it at once, before anything is written.
-//! 2. **Reduce** (`spill`): inputs are sorted runs, or become such; where more of them overlap than
-//!    memory allows, neighbours are merged into runs on the local disk first.
-//! 3. **Merge** (`kway`): a k-way merge that opens only what overlaps. Row groups of large
-//!    snapshots that nothing overlaps are copied (`whole`, `pieces`).
-//! 4. **Output** (`output`), on a thread of its own: exact duplicates are dropped (`dedup`),
+//! 2. **Plan** (`run`): every input is a sorted run, or is sorted when it is read. Large snapshots
+//!    are cut into row groups to copy and row groups to decode (`row_group_split`).
+//! 3. **Reduce** (`spill`): what is too large to be sorted in memory is sorted on the local disk.
+//!    Where more runs overlap than memory allows, neighbours are merged into runs there first.
+//! 4. **Merge** (`passthrough`): what nothing overlaps is copied; between, a k-way merge (`kway`)
+//!    opens only what overlaps.
+//! 5. **Output** (`output`), on a thread of its own: exact duplicates are dropped (`dedup`),
 //!    expired rows leave, the rest is cut into snapshots.
+//!
+//! Each step uses those before it, and none after it: `output` and `spill` above `kway` and `run`,
+//! these above `decode`, `open` and `chunk`.
 //!
 //! The order of rows is (time, run, place in the run), and runs are numbered by their first row,
 //! then by the order of inputs. It does not depend on the memory that is given, nor on how fast
 //! anything arrives: the same inputs give the same snapshots but for their ids.
 
+mod chunk;
 mod decode;
 mod dedup;
 mod job;
 mod kway;
 mod open;
 mod output;
+mod overlap;
 mod passthrough;
 mod row_group_split;
 mod run;
@@ -36,6 +43,7 @@ use object_store::ObjectStore;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::budget::MergeBudget;
 use crate::error::{Error, ReadError, Result, Unread};
 use icepack_core::model::file::{Fingerprint, Micros, SeenInput, Snapshot};
 use icepack_core::model::manifest::Contradiction;
@@ -47,10 +55,12 @@ use icepack_core::plan::compaction::Period;
 use icepack_core::plan::retention::LeaveRule;
 use icepack_parquet::Columns;
 use icepack_parquet::schema::described;
-use job::{Job, MergeBudget, Stop};
+use job::{Job, SpillDir, Stop};
+use open::OpenedAll;
 use output::{Output, OutputSpec, Written};
+use passthrough::Rules;
 
-/// What is to be merged, and how.
+/// What is to be merged, into what.
 #[derive(Debug, Clone)]
 pub struct MergeSpec {
     pub tenant: Tenant,
@@ -71,22 +81,28 @@ pub struct MergeSpec {
     pub cut: Period,
     /// … once they have this many bytes.
     pub min_piece: u64,
-    /// Bytes of memory. Below some tens of MiB the floors of the encoder and of multipart uploads
-    /// count.
-    pub budget: u64,
-    /// Bytes that the footer of one file may take, and its pages at any one time: what takes more
-    /// is not decoded.
-    pub file_limit: u64,
-    /// Where runs go that do not fit into memory.
-    pub spill_dir: PathBuf,
-    /// Inputs that are fetched at once.
-    pub prefetch: usize,
-    /// Merges that share it fetch their inputs one after the other: two at once would each have
-    /// them twice as late, and none could begin.
-    pub fetching: Arc<Semaphore>,
     /// Whether the rows' fingerprints must balance too, not only their number: costs one hash per
     /// row.
     pub check_content: bool,
+}
+
+/// What a merge works with.
+pub struct MergeEnv {
+    pub store: Arc<dyn ObjectStore>,
+    /// Gives each snapshot its id.
+    pub mint: Arc<dyn Fn() -> FileId + Send + Sync>,
+    /// Takes expired rows; without it they are dropped. When the merge fails, it is closed early:
+    /// whoever reads from it must not take that for the end before [`merge`] has returned `Ok`.
+    pub expired: Option<mpsc::Sender<ExpiredBatch>>,
+    /// Ends the merge early when it is set.
+    pub stop: Arc<AtomicBool>,
+    /// Told of input bytes and rows as they are dealt with.
+    pub on_progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
+    /// Where runs go that do not fit into memory.
+    pub spill_dir: PathBuf,
+    /// Merges that share it fetch their inputs one after the other: two at once would each have
+    /// them twice as late, and none could begin.
+    pub fetching: Arc<Semaphore>,
 }
 
 /// Expired rows on their way to the archive, in time order.
@@ -211,55 +227,54 @@ impl Drop for Abandon {
     }
 }
 
-/// Merges `spec.inputs` into snapshots in `store`. `mint` gives each its id. Expired rows go to
-/// `expired`, or nowhere. `on_progress` is told of input bytes and rows as they are dealt with.
-///
-/// When it fails, `expired` is closed early: whoever reads from it must not take that for the end
-/// before this has returned `Ok`. Snapshots that were complete by then stay, named by nobody.
+/// What the steps of one merge share.
+struct Env {
+    store: Arc<dyn ObjectStore>,
+    runtime: Handle,
+    stop: Stop,
+    on_progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
+    files: SpillDir,
+}
+
+/// Merges the inputs of `spec` into snapshots, within `budget`. Snapshots that were complete when a
+/// merge fails stay in the store, named by nobody.
 ///
 /// # Errors
-/// [`MergeError::Bad`] names every input that could not be read, or is not what was planned. [`Error::Refused`]: the books do not
-/// balance. [`Error::Stopped`]: `stop` was set.
+/// [`MergeError::Bad`] names every input that could not be read, or is not what was planned.
+/// [`Error::Refused`]: the books do not balance. [`Error::Stopped`]: it was asked to stop.
 pub async fn merge(
-    store: Arc<dyn ObjectStore>,
     spec: MergeSpec,
-    mint: Arc<dyn Fn() -> FileId + Send + Sync>,
-    expired: Option<mpsc::Sender<ExpiredBatch>>,
-    stop: Arc<AtomicBool>,
-    on_progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
+    budget: MergeBudget,
+    env: MergeEnv,
 ) -> Result<MergeOutcome, MergeError> {
     let abandoned = Abandon(Arc::default());
-    let stop = Stop {
-        asked: stop,
-        abandoned: Arc::clone(&abandoned.0),
-    };
-    let shares = MergeBudget::of(spec.budget);
-    let turn = spec
-        .fetching
+    let MergeEnv {
+        store,
+        mint,
+        expired,
+        stop,
+        on_progress,
+        spill_dir,
+        fetching,
+    } = env;
+    let env = Arc::new(Env {
+        store,
+        runtime: Handle::current(),
+        stop: Stop {
+            asked: stop,
+            abandoned: Arc::clone(&abandoned.0),
+        },
+        on_progress,
+        files: SpillDir::below(spill_dir),
+    });
+    let turn = fetching
         .acquire()
         .await
         .map_err(|e| Error::local("cannot fetch inputs", e))?;
-    let opened = open::open_all(&store, &spec, shares, &stop).await?;
+    let opened = open::open_all(&env, &spec, budget).await?;
     drop(turn);
-    let runtime = Handle::current();
     let span = tracing::Span::current();
-    let work = move || {
-        span.in_scope(|| {
-            blocking(
-                store,
-                &spec,
-                opened,
-                shares,
-                stop,
-                on_progress,
-                OutputParts {
-                    mint,
-                    expired,
-                    runtime,
-                },
-            )
-        })
-    };
+    let work = move || span.in_scope(|| blocking(&env, &spec, budget, opened, mint, expired));
     let outcome = tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| Error::local("the merge broke off", e))?;
@@ -267,36 +282,22 @@ pub async fn merge(
     outcome
 }
 
-struct OutputParts {
+fn blocking(
+    env: &Env,
+    spec: &MergeSpec,
+    budget: MergeBudget,
+    opened: OpenedAll,
     mint: Arc<dyn Fn() -> FileId + Send + Sync>,
     expired: Option<mpsc::Sender<ExpiredBatch>>,
-    runtime: Handle,
-}
-
-fn blocking(
-    store: Arc<dyn ObjectStore>,
-    spec: &MergeSpec,
-    opened: open::OpenedAll,
-    shares: MergeBudget,
-    stop: Stop,
-    on_progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
-    parts: OutputParts,
 ) -> Result<MergeOutcome, MergeError> {
     let mut inputs: Vec<(usize, SeenInput)> =
         opened.inputs.iter().map(|o| (o.turn, o.seen())).collect();
     let schema = described(&opened.schema);
-    let job = Job::new(
-        &opened,
-        spec,
-        shares,
-        stop.clone(),
-        parts.runtime.clone(),
-        on_progress,
-    )?;
+    let job = Job::new(&opened, spec, budget, env)?;
     let cutoff = leaving(spec, &opened);
-    let rules = passthrough::Rules::of(spec, &opened, cutoff, shares);
+    let rules = Rules::of(&job, &opened.schema, cutoff);
     let output = Output::new(OutputSpec {
-        store,
+        store: Arc::clone(&env.store),
         schema: Arc::clone(&opened.schema),
         tenant: spec.tenant.clone(),
         columns: spec.columns.clone(),
@@ -307,13 +308,14 @@ fn blocking(
         encodings: spec.encodings,
         cut: spec.cut,
         min_piece: spec.min_piece,
-        shares,
-        mint: parts.mint,
-        expired: parts.expired,
-        runtime: parts.runtime,
-        stop,
+        budget,
+        mint,
+        expired,
+        runtime: env.runtime.clone(),
+        stop: env.stop.clone(),
     })?;
     let runs = run::plan(&job, opened.inputs)
+        .and_then(|runs| spill::sort_oversized(&job, runs))
         .and_then(|runs| row_group_split::cut(&job, &rules, runs))
         .and_then(|runs| spill::reduce(&job, runs));
     let merged = runs.and_then(|runs| {
@@ -322,7 +324,7 @@ fn blocking(
         })
     });
     let written = merged.map_err(|e| job.verdict(e))?;
-    balance(&job, &written, spec.check_content)?;
+    balance(&job, &written)?;
     for (turn, input) in &mut inputs {
         input.fingerprint = input.fingerprint.or_else(|| job.print_of(*turn));
     }
@@ -344,7 +346,7 @@ fn blocking(
 }
 
 /// The cutoff, where what lies before it leaves; none where it stays until it is worth an object.
-fn leaving(spec: &MergeSpec, opened: &open::OpenedAll) -> Option<Micros> {
+fn leaving(spec: &MergeSpec, opened: &OpenedAll) -> Option<Micros> {
     let cutoff = spec.cutoff?;
     let extents: Vec<_> = opened.inputs.iter().map(open::Opened::extent).collect();
     spec.leave
@@ -354,7 +356,7 @@ fn leaving(spec: &MergeSpec, opened: &open::OpenedAll) -> Option<Micros> {
 
 /// The books: every row that the footers promised is in a snapshot, expired, or the copy of
 /// another.
-fn balance(job: &Job, written: &Written, content: bool) -> Result<()> {
+fn balance(job: &Job, written: &Written) -> Result<()> {
     let (rows_in, fingerprint_in) = job.taken();
     let kept = written
         .snapshots
@@ -374,7 +376,7 @@ fn balance(job: &Job, written: &Written, content: bool) -> Result<()> {
         .fingerprint
         .plus(written.expired.fingerprint)
         .plus(written.dropped.fingerprint);
-    if content && fingerprint_in != fingerprint_out {
+    if job.spec.check_content && fingerprint_in != fingerprint_out {
         return Err(Error::Refused(format!(
             "the books do not balance: {rows_in} rows came and went, but their contents differ \
              ({fingerprint_in} in, {fingerprint_out} out); this is a bug in icepack or bad \

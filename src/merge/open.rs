@@ -2,23 +2,20 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectMeta, ObjectStore};
-use tempfile::TempDir;
-use tokio::runtime::Handle;
+use object_store::{GetOptions, ObjectMeta};
 use tokio::sync::Semaphore;
 
-use super::job::{MergeBudget, Stop, temp_dir};
-use super::spill;
-use super::{BadInput, Flaw, MergeError, MergeSpec};
+use super::spill_file;
+use super::{BadInput, Env, Flaw, MergeError, MergeSpec};
+use crate::budget::MergeBudget;
 use crate::error::{Error, ReadError, Result, Unread};
 use crate::store;
 use icepack_core::model::file::{Extent, Micros, SeenInput};
@@ -88,27 +85,20 @@ pub(super) struct OpenedAll {
     pub turns: Vec<(Arc<Ident>, SchemaRef)>,
     /// No dated row is later.
     pub latest: Micros,
-    /// Holds the files that the pool could not.
-    _opener: Arc<Opener>,
 }
 
 /// What the concurrent fetches share.
-pub(super) struct Opener {
-    store: Arc<dyn ObjectStore>,
-    shares: MergeBudget,
-    file_limit: u64,
+struct Opener {
+    env: Arc<Env>,
+    budget: MergeBudget,
     timestamp: String,
     now: Micros,
-    spill_dir: PathBuf,
-    stop: Stop,
     /// Bytes on their way, in KiB.
     in_flight: Semaphore,
     permits: u32,
     /// Bytes held.
     pooled: AtomicU64,
-    spilled: OnceLock<TempDir>,
     files: AtomicU64,
-    runtime: Handle,
     /// Held by whoever examines a file that takes much memory: several at once would take several
     /// times as much.
     heavy: Mutex<()>,
@@ -116,35 +106,29 @@ pub(super) struct Opener {
 
 /// Opens every input. Unreadable ones are all found before it gives up.
 pub(super) async fn open_all(
-    store: &Arc<dyn ObjectStore>,
+    env: &Arc<Env>,
     spec: &MergeSpec,
-    shares: MergeBudget,
-    stop: &Stop,
+    budget: MergeBudget,
 ) -> Result<OpenedAll, MergeError> {
-    let permits = u32::try_from((shares.whole.max(shares.pool / 2)) >> 10)
+    let permits = u32::try_from((budget.whole.max(budget.pool / 2)) >> 10)
         .unwrap_or(u32::MAX >> 4)
         .min(u32::MAX >> 4);
     let opener = Arc::new(Opener {
-        store: Arc::clone(store),
-        shares,
-        file_limit: spec.file_limit,
+        env: Arc::clone(env),
+        budget,
         timestamp: spec.columns.timestamp.clone(),
         now: spec.now,
-        spill_dir: spec.spill_dir.clone(),
-        stop: stop.clone(),
         in_flight: Semaphore::new(permits as usize),
         permits,
         pooled: AtomicU64::new(0),
-        spilled: OnceLock::new(),
         files: AtomicU64::new(0),
-        runtime: Handle::current(),
         heavy: Mutex::new(()),
     });
     let fetches = spec.inputs.iter().cloned().enumerate().map(|(i, planned)| {
         let opener = Arc::clone(&opener);
         async move { (i, opener.open(planned).await) }
     });
-    let mut fetched = stream::iter(fetches).buffer_unordered(spec.prefetch.max(1));
+    let mut fetched = stream::iter(fetches).buffer_unordered(budget.prefetch);
     let mut opened: Vec<(usize, Opened)> = Vec::with_capacity(spec.inputs.len());
     let mut bad: Vec<(usize, BadInput)> = Vec::new();
     let mut denied: Option<(usize, Error)> = None;
@@ -190,7 +174,6 @@ pub(super) async fn open_all(
         schema,
         turns,
         latest,
-        _opener: opener,
     })
 }
 
@@ -301,7 +284,7 @@ fn agreeing_first(mut inputs: Vec<&mut (usize, Opened)>) -> Vec<&mut (usize, Ope
 
 /// An object's bytes, or its last ones.
 enum Fetched {
-    Passthrough(Bytes),
+    Whole(Bytes),
     /// Of a file that can be read where it lies.
     Here(Disk),
     /// With where it lies, if the store is a directory.
@@ -310,9 +293,9 @@ enum Fetched {
 
 impl Opener {
     async fn open(self: Arc<Self>, planned: PlannedInput) -> Result<Opened> {
-        self.stop.check()?;
+        self.env.stop.check()?;
         let path = store::path(&planned.key)?;
-        let kib = u32::try_from(planned.size.min(self.shares.whole).div_ceil(1 << 10))
+        let kib = u32::try_from(planned.size.min(self.budget.whole).div_ceil(1 << 10))
             .unwrap_or(self.permits)
             .clamp(1, self.permits);
         let _permit = self
@@ -320,7 +303,7 @@ impl Opener {
             .acquire_many(kib)
             .await
             .map_err(|e| Error::local("cannot fetch inputs", e))?;
-        let (meta, fetched) = if planned.size <= self.shares.whole {
+        let (meta, fetched) = if planned.size <= self.budget.whole {
             self.fetch_whole(&planned, &path).await?
         } else {
             self.fetch_end(&planned, &path).await?
@@ -344,6 +327,7 @@ impl Opener {
     ) -> Result<(ObjectMeta, Fetched)> {
         let failed = |e| store_error(&planned.key, e);
         let reply = self
+            .env
             .store
             .get_opts(path, GetOptions::default())
             .await
@@ -357,7 +341,7 @@ impl Opener {
         if bytes.len() as u64 != meta.size {
             return Err(short_body(&planned.key, bytes.len(), meta.size).into());
         }
-        Ok((meta, Fetched::Passthrough(bytes)))
+        Ok((meta, Fetched::Whole(bytes)))
     }
 
     async fn fetch_end(
@@ -366,11 +350,11 @@ impl Opener {
         path: &Path,
     ) -> Result<(ObjectMeta, Fetched)> {
         let Tail { meta, bytes, disk } =
-            fetch_end(self.store.as_ref(), path, &planned.key, TAIL).await?;
+            fetch_end(self.env.store.as_ref(), path, &planned.key, TAIL).await?;
         same_version(planned, &meta)?;
         match footer_len(&bytes, meta.size) {
             Ok(need) if need > bytes.len() as u64 => {
-                let again = fetch_end(self.store.as_ref(), path, &planned.key, need).await?;
+                let again = fetch_end(self.env.store.as_ref(), path, &planned.key, need).await?;
                 if Sameness::of(meta.e_tag.as_deref(), again.meta.e_tag.as_deref()).is_same() {
                     Ok((meta, Fetched::Tail(again.bytes, disk)))
                 } else {
@@ -391,9 +375,9 @@ impl Opener {
         path: Path,
         fetched: Fetched,
     ) -> Result<Opened> {
-        self.stop.check()?;
+        self.env.stop.check()?;
         let (source, tail) = match &fetched {
-            Fetched::Passthrough(bytes) => (Source::Memory(bytes.clone()), None),
+            Fetched::Whole(bytes) => (Source::Memory(bytes.clone()), None),
             Fetched::Here(disk) => {
                 let source = Source::Disk(disk.clone());
                 let footer = read_tail(&Arc::new(ident.clone()), &source)?;
@@ -402,16 +386,16 @@ impl Opener {
             Fetched::Tail(tail, Some(disk)) => (Source::Disk(disk.clone()), Some(compact(tail))),
             Fetched::Tail(tail, None) => {
                 let remote = Remote {
-                    store: Arc::clone(&self.store),
+                    store: Arc::clone(&self.env.store),
                     path,
                     etag: ident.etag.clone(),
-                    window: self.shares.window(),
-                    runtime: self.runtime.clone(),
+                    window: self.budget.window(),
+                    runtime: self.env.runtime.clone(),
                 };
                 (Source::Remote(remote), Some(compact(tail)))
             }
         };
-        let much = self.file_limit / 8;
+        let much = self.budget.file_limit / 8;
         let heavy =
             |yes: bool| yes.then(|| self.heavy.lock().unwrap_or_else(PoisonError::into_inner));
         let footer = tail.as_ref().or(match &source {
@@ -422,7 +406,8 @@ impl Opener {
             .and_then(|bytes| footer_len(bytes, ident.size).ok())
             .unwrap_or(0);
         let mut held = heavy(footer > much / 32);
-        let input = Input::open_within(ident, source.clone(), tail.clone(), self.file_limit)?;
+        let input =
+            Input::open_within(ident, source.clone(), tail.clone(), self.budget.file_limit)?;
         if held.is_none() {
             held = heavy(input.widest(&self.timestamp) > much);
         }
@@ -440,10 +425,10 @@ impl Opener {
             input.decoded_bytes(),
             Arc::clone(input.schema()),
         );
-        let open_bytes = input.open_bytes(self.shares.batch);
+        let open_bytes = input.open_bytes(self.budget.batch);
         drop(held);
         let (source, tail) = match fetched {
-            Fetched::Passthrough(bytes) if rows > 0 => (self.keep(bytes)?, tail),
+            Fetched::Whole(bytes) if rows > 0 => (self.keep(bytes)?, tail),
             // To be read again from the file, which costs less than to hold thousands of footers.
             Fetched::Here(_) => (source, None),
             _ => (source, tail),
@@ -465,7 +450,7 @@ impl Opener {
         let size = bytes.len() as u64;
         let fits = |used: u64| {
             used.checked_add(size)
-                .filter(|total| *total <= self.shares.pool)
+                .filter(|total| *total <= self.budget.pool)
         };
         if self
             .pooled
@@ -474,19 +459,9 @@ impl Opener {
         {
             return Ok(Source::Memory(bytes));
         }
-        let dir = match self.spilled.get() {
-            Some(dir) => dir,
-            None => {
-                let made = temp_dir(&self.spill_dir)?;
-                // Where two threads made one, the loser's is removed with this.
-                self.spilled.get_or_init(|| made)
-            }
-        };
-        let path = dir.path().join(format!(
-            "input-{}.parquet",
-            self.files.fetch_add(1, Ordering::SeqCst)
-        ));
-        fs::write(&path, &bytes).map_err(|e| spill::failed(&path, e))?;
+        let n = self.files.fetch_add(1, Ordering::SeqCst);
+        let path = self.env.files.path(&format!("input-{n}.parquet"))?;
+        fs::write(&path, &bytes).map_err(|e| spill_file::unwritable(&path, e))?;
         Ok(Source::Local(path))
     }
 }

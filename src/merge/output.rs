@@ -6,15 +6,15 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use arrow::array::RecordBatch;
 use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::{SchemaRef, TimeUnit};
-use chrono::{DateTime, Datelike, NaiveDate};
 use object_store::ObjectStore;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::ExpiredBatch;
 use super::dedup::Dedup;
-use super::job::{MergeBudget, Stop};
+use super::job::Stop;
 use super::passthrough::Passthrough;
+use crate::budget::MergeBudget;
 use crate::error::{Error, Result};
 use crate::store::piece::upload::Target;
 use crate::store::piece::{PieceSpec, PieceWriter};
@@ -47,7 +47,7 @@ pub(super) struct OutputSpec {
     pub encodings: Encodings,
     pub cut: Period,
     pub min_piece: u64,
-    pub shares: MergeBudget,
+    pub budget: MergeBudget,
     pub mint: Arc<dyn Fn() -> FileId + Send + Sync>,
     pub expired: Option<mpsc::Sender<ExpiredBatch>>,
     pub runtime: Handle,
@@ -180,7 +180,7 @@ impl Output {
             dedup: Dedup::new(
                 views::of(&spec.schema).as_ref().unwrap_or(&spec.schema),
                 &spec.columns.id,
-                spec.shares.runs / 4,
+                spec.budget.duplicates(),
             ),
             open: None,
             period_end: None,
@@ -342,7 +342,7 @@ impl Output {
         if self.period_end.is_some() && self.has(self.spec.min_piece, self.spec.min_piece)? {
             self.finish_piece()?;
         }
-        let next = next_period(self.spec.cut, floor_micros(key, self.unit));
+        let next = self.spec.cut.end(floor_micros(key, self.unit));
         self.period_end = Some(next.map_or(i64::MAX, |at| first_not_before(at, self.unit)));
         Ok(())
     }
@@ -404,7 +404,7 @@ impl Output {
     /// No row that the open snapshot will get is later. An upload that starts now is over with the
     /// period, because it is worth a file by then.
     fn name_bound(&self) -> Micros {
-        let single = self.spec.shares.buffers.single as u64;
+        let single = self.spec.budget.buffers.single as u64;
         match self.period_end {
             Some(end) if single >= self.spec.min_piece && end != i64::MAX => {
                 self.spec.latest.min(floor_micros(end - 1, self.unit))
@@ -424,7 +424,7 @@ impl Output {
             to_bound: self.spec.latest,
             buffers: self
                 .spec
-                .shares
+                .budget
                 .buffers
                 .expecting(self.spec.target_file_size),
             encodings: self.spec.encodings,
@@ -450,47 +450,5 @@ impl Output {
             stats: piece.stats,
         });
         Ok(())
-    }
-}
-
-/// The first instant of the next month or day, in UTC. None where the calendar ends.
-pub(super) fn next_period(cut: Period, at: Micros) -> Option<Micros> {
-    const DAY: i64 = 86_400_000_000;
-    match cut {
-        Period::Day => {
-            at.0.div_euclid(DAY)
-                .checked_add(1)?
-                .checked_mul(DAY)
-                .map(Micros)
-        }
-        Period::Month => {
-            let time = DateTime::from_timestamp_micros(at.0)?;
-            let (year, month) = if time.month() == 12 {
-                (time.year() + 1, 1)
-            } else {
-                (time.year(), time.month() + 1)
-            };
-            let first = NaiveDate::from_ymd_opt(year, month, 1)?.and_hms_opt(0, 0, 0)?;
-            Some(Micros(first.and_utc().timestamp_micros()))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn periods_end_at_utc_midnights() {
-        let at = |s: i64| Micros(s * 1_000_000);
-        assert_eq!(next_period(Period::Day, at(-1)), Some(at(0)));
-        assert_eq!(next_period(Period::Day, at(0)), Some(at(86_400)));
-        assert_eq!(next_period(Period::Month, at(0)), Some(at(31 * 86_400)));
-        // 2025-12-31T23:59:59Z
-        assert_eq!(
-            next_period(Period::Month, at(1_767_225_599)),
-            Some(at(1_767_225_600))
-        );
-        assert_eq!(next_period(Period::Month, Micros(i64::MAX)), None);
     }
 }

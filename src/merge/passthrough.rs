@@ -14,62 +14,43 @@ use arrow::datatypes::{SchemaRef, TimeUnit};
 use bytes::Bytes;
 
 use super::MergeSpec;
-use super::job::{Job, MergeBudget};
-use super::kway;
-use super::open::{Opened, OpenedAll};
-use super::output::{Steps, next_period};
-use super::row_group_split::overlapped;
+use super::job::Job;
+use super::open::Opened;
+use super::output::Steps;
+use super::overlap::overlapped;
 use super::run::{RowGroupRange, Run, RunSource};
+use super::spill;
+use crate::budget::MergeBudget;
 use crate::error::{Error, Result};
 use icepack_core::model::file::{Fingerprint, Micros, RowStats};
 use icepack_core::model::policy::Encodings;
-use icepack_core::plan::compaction::Period;
 use icepack_parquet::append::{Copyable, Groups, Incoming, Windows};
 use icepack_parquet::time::{ceil_micros, floor_micros};
 
-/// Bytes that are fetched at once.
-const WINDOW: (u64, u64) = (64 << 10, 16 << 20);
-
-/// What a run must be like to be taken whole.
-pub(super) struct Rules {
+/// What a run must be like to be copied.
+pub(super) struct Rules<'a> {
+    spec: &'a MergeSpec,
+    pub budget: MergeBudget,
     /// Of the snapshots that are made.
     schema: SchemaRef,
-    timestamp: String,
-    /// Later rows are implausible, and counted.
-    now: Micros,
     /// Dated rows before this leave.
     cutoff: Option<Micros>,
-    target_file_size: u64,
-    /// Of the snapshots that are made.
-    encodings: Encodings,
-    /// Snapshots may end with the month or the day.
-    cut: Period,
-    /// Bytes of the row groups that the encoder makes.
-    pub row_group: u64,
-    /// Bytes of a row group at most. The writer holds it while it is copied: nothing is encoded
-    /// then, and of the memory for open runs half is free.
-    room: u64,
 }
 
-impl Rules {
-    /// Of one merge, of which rows before `cutoff` leave.
-    pub fn of(
-        spec: &MergeSpec,
-        opened: &OpenedAll,
-        cutoff: Option<Micros>,
-        shares: MergeBudget,
-    ) -> Self {
+impl<'a> Rules<'a> {
+    /// Of a merge into rows of `schema`, of which those before `cutoff` leave.
+    pub fn of(job: &Job<'a>, schema: &SchemaRef, cutoff: Option<Micros>) -> Self {
         Self {
-            schema: Arc::clone(&opened.schema),
-            timestamp: spec.columns.timestamp.clone(),
-            now: spec.now,
+            spec: job.spec,
+            budget: job.budget,
+            schema: Arc::clone(schema),
             cutoff,
-            target_file_size: spec.target_file_size,
-            encodings: spec.encodings,
-            cut: spec.cut,
-            row_group: shares.buffers.row_group as u64,
-            room: 2 * shares.buffers.row_group as u64 + shares.runs / 2,
         }
+    }
+
+    /// Bytes of the row groups that the encoder makes.
+    pub fn row_group(&self) -> u64 {
+        self.budget.buffers.row_group as u64
     }
 
     /// What is known of a run's rows, where they can be copied if nothing overlaps them.
@@ -84,7 +65,11 @@ impl Rules {
 
     /// Its row groups as they can be copied, or why they cannot, in a sentence.
     pub fn open(&self, input: &Opened) -> Result<Result<Copyable, String>> {
-        Ok(Copyable::open(&input.file, &self.schema, &self.timestamp)?)
+        Ok(Copyable::open(
+            &input.file,
+            &self.schema,
+            &self.spec.columns.timestamp,
+        )?)
     }
 
     /// What is known of the rows of a snapshot of which something may be taken whole.
@@ -96,8 +81,9 @@ impl Rules {
         // What is much larger than it should be is to be cut.
         let fits = input.file.ident.size
             <= self
+                .spec
                 .target_file_size
-                .saturating_add(self.target_file_size / 2);
+                .saturating_add(self.spec.target_file_size / 2);
         (stats.undated == 0
             && !stats.is_untimed()
             && fits
@@ -110,8 +96,8 @@ impl Rules {
         let Some((min, max)) = stats.min.zip(stats.max) else {
             return false;
         };
-        let within = next_period(self.cut, min).is_none_or(|end| max < end);
-        max <= self.now && self.cutoff.is_none_or(|cutoff| min >= cutoff) && within
+        let within = self.spec.cut.end(min).is_none_or(|end| max < end);
+        max <= self.spec.now && self.cutoff.is_none_or(|cutoff| min >= cutoff) && within
     }
 
     /// Why a file whose manifest entry allows it is decoded all the same, in a sentence.
@@ -124,22 +110,23 @@ impl Rules {
         if groups.rows() != stats.rows || span != Some((stats.min, stats.max)) {
             return Some("its footer does not agree with the manifest");
         }
-        if self.encodings == Encodings::Plain && groups.has_deltas() {
+        if self.spec.encodings == Encodings::Plain && groups.has_deltas() {
             return Some("its encodings are not to be written any more");
         }
         // The encoder would make larger ones of them. Not all that fall short of its size are
         // small: where rows compress well, its own do too.
-        if bytes < count * (self.row_group / 16) {
+        if bytes < count * (self.row_group() / 16) {
             return Some("its row groups are small");
         }
-        (groups.largest() > self.room).then_some("its row groups are larger than memory allows")
+        (groups.largest() > self.budget.copied_row_group())
+            .then_some("its row groups are larger than memory allows")
     }
 }
 
 /// Runs that are dealt with in one way.
 enum Part {
-    Rows(Vec<Run>),
-    Passthrough(Run, RowStats),
+    Decode(Vec<Run>),
+    Copy(Run, RowStats),
 }
 
 /// Brings `runs` to the output in order: what can be taken whole is copied, and whatever lies
@@ -147,8 +134,8 @@ enum Part {
 pub(super) fn merge(job: &Job, rules: &Rules, runs: Vec<Run>, steps: &Steps) -> Result<()> {
     for part in parts(runs, |run| rules.candidate(run)) {
         match part {
-            Part::Rows(runs) => kway::merge(job, runs, &mut |batch| steps.rows(batch))?,
-            Part::Passthrough(run, stats) => copy_or_merge(job, rules, run, &stats, steps)?,
+            Part::Decode(runs) => spill::merge(job, runs, &mut |batch| steps.rows(batch))?,
+            Part::Copy(run, stats) => copy_or_merge(job, rules, run, &stats, steps)?,
         }
     }
     Ok(())
@@ -162,9 +149,9 @@ fn parts(mut runs: Vec<Run>, candidate: impl Fn(&Run) -> Option<RowStats>) -> Ve
     let mut parts: Vec<Part> = Vec::new();
     for (run, overlapped) in runs.into_iter().zip(overlapped) {
         match (candidate(&run).filter(|_| !overlapped), parts.last_mut()) {
-            (Some(stats), _) => parts.push(Part::Passthrough(run, stats)),
-            (None, Some(Part::Rows(runs))) => runs.push(run),
-            (None, _) => parts.push(Part::Rows(vec![run])),
+            (Some(stats), _) => parts.push(Part::Copy(run, stats)),
+            (None, Some(Part::Decode(runs))) => runs.push(run),
+            (None, _) => parts.push(Part::Decode(vec![run])),
         }
     }
     parts
@@ -198,7 +185,7 @@ fn copy_or_merge(
         }
         Err(why) => {
             tracing::debug!(key, why, "decoded, although nothing overlaps it");
-            kway::merge(job, vec![run], &mut |batch| steps.rows(batch))
+            spill::merge(job, vec![run], &mut |batch| steps.rows(batch))
         }
     }
 }
@@ -227,9 +214,7 @@ fn open(
 }
 
 fn copy(job: &Job, size: u64, file: Copyable, stats: &RowStats, steps: &Steps) -> Result<()> {
-    // No run is open now. Two windows take half of their memory.
-    let window = (job.shares.runs / 4).clamp(WINDOW.0, WINDOW.1);
-    let (groups, windows, sender, bytes) = file.start(window);
+    let (groups, windows, sender, bytes) = file.start(job.budget.copy_window());
     steps.whole(Passthrough {
         stats: *stats,
         size,
@@ -279,8 +264,8 @@ mod tests {
         found
             .iter()
             .map(|p| match p {
-                Part::Rows(runs) => runs.iter().map(name).collect::<Vec<_>>().join("+"),
-                Part::Passthrough(run, _) => format!("whole {}", name(run)),
+                Part::Decode(runs) => runs.iter().map(name).collect::<Vec<_>>().join("+"),
+                Part::Copy(run, _) => format!("whole {}", name(run)),
             })
             .collect()
     }

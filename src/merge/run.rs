@@ -1,4 +1,4 @@
-//! Runs: rows in time order, from an input, from an input that is sorted on the way, or from the
+//! Runs: rows in time order, from an input, from an input that is sorted in memory, or from the
 //! spill directory.
 
 use std::ops::Range;
@@ -6,16 +6,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::buffer::ScalarBuffer;
 use arrow::compute::interleave_record_batch;
 
+use super::chunk::{Chunk, RowSource};
 use super::decode::{Decoded, Decoder, Prefetcher, Undecodable};
 use super::job::Job;
 use super::open::Opened;
-use super::{spill, spill_file};
+use super::spill_file;
+use crate::budget::MergeBudget;
 use crate::error::{Error, Result};
 use icepack_core::model::file::{Fingerprint, Micros, RowStats};
-use icepack_parquet::time::{self, first_not_before, last_not_after, refine};
+use icepack_parquet::time::{first_not_before, last_not_after, refine};
 use icepack_parquet::write::sliced_bytes;
 
 /// A run's place among rows of equal time: its input's, then the part's within the input.
@@ -56,14 +57,20 @@ impl RowGroupRange {
 pub(super) enum RunSource {
     /// In an input that is in order, or in a piece of it.
     Sorted(Arc<Opened>, Option<RowGroupRange>),
-    /// In an input that is not, and small enough to be sorted in memory.
+    /// In an input that is not.
     Unsorted(Box<Opened>),
     /// In a file of ours.
     Spilled(PathBuf),
 }
 
-/// The inputs as runs, in order of their ranks. What is too large to be sorted in memory is sorted
-/// on disk here.
+impl Run {
+    /// Whether not even two such runs may be open. What is on disk already would be the same again.
+    pub fn is_heavy(&self, budget: MergeBudget) -> bool {
+        self.cost > budget.runs / 2 && !matches!(self.from, RunSource::Spilled(_))
+    }
+}
+
+/// The inputs as runs, in order of their ranks.
 pub(super) fn plan(job: &Job, inputs: Vec<Opened>) -> Result<Vec<Run>> {
     let mut spans: Vec<((i64, i64), Opened)> = Vec::with_capacity(inputs.len());
     for input in inputs {
@@ -76,34 +83,24 @@ pub(super) fn plan(job: &Job, inputs: Vec<Opened>) -> Result<Vec<Run>> {
     }
     // Stable: where two begin alike, the order of inputs decides.
     spans.sort_by_key(|((min, _), _)| *min);
-    let mut runs = Vec::with_capacity(spans.len());
-    for (i, ((min, max), input)) in spans.into_iter().enumerate() {
-        let rank = (i, 0);
-        if input.profile.is_none_or(|p| p.sorted) {
-            runs.push(Run {
-                rank,
-                min,
-                max,
-                cost: input.open_bytes,
-                from: RunSource::Sorted(Arc::new(input), None),
-            });
-            continue;
-        }
-        // The rows, the batch that is made of them, and what orders them.
-        let cost = input.open_bytes + input.decoded_bytes * 3 / 2 + input.rows * 24;
-        if cost <= job.shares.runs / 2 {
-            runs.push(Run {
-                rank,
-                min,
-                max,
-                cost,
-                from: RunSource::Unsorted(Box::new(input)),
-            });
+    let run = |(i, ((min, max), input)): (usize, ((i64, i64), Opened))| {
+        let (cost, from) = if input.profile.is_none_or(|p| p.sorted) {
+            let cost = input.open_bytes;
+            (cost, RunSource::Sorted(Arc::new(input), None))
         } else {
-            runs.extend(spill::sort_on_disk(job, input, i)?);
+            // The rows, the batch that is made of them, and what orders them.
+            let cost = input.open_bytes + input.decoded_bytes * 3 / 2 + input.rows * 24;
+            (cost, RunSource::Unsorted(Box::new(input)))
+        };
+        Run {
+            rank: (i, 0),
+            min,
+            max,
+            cost,
+            from,
         }
-    }
-    Ok(runs)
+    };
+    Ok(spans.into_iter().enumerate().map(run).collect())
 }
 
 /// The first and last key of an input, in the job's unit; for snapshots from what the manifest
@@ -138,64 +135,52 @@ fn span(job: &Job, input: &Opened) -> Result<(i64, i64)> {
     ))
 }
 
-/// Rows with their keys.
-pub(super) struct Chunk {
-    pub batch: RecordBatch,
-    pub keys: ScalarBuffer<i64>,
-}
-
-impl Chunk {
-    /// In memory, with what orders them.
-    pub fn bytes(&self) -> usize {
-        sliced_bytes(&self.batch) + self.batch.num_rows() * 24
-    }
-
-    pub fn of(job: &Job, batch: RecordBatch) -> Result<Self> {
-        Self::by(job.column, batch)
-    }
-
-    /// Rows that are dated by column `column`.
-    pub fn by(column: usize, batch: RecordBatch) -> Result<Self> {
-        let keys = batch.columns().get(column).and_then(|c| time::keys(c));
-        keys.map(|keys| Self { batch, keys })
-            .ok_or_else(|| Error::local("cannot merge", "rows without timestamps"))
-    }
-}
-
 /// An open run.
-pub(super) enum RunReader {
-    Input(Box<InputFeed>),
-    Sorted(Sorted),
-    Spilled(Box<spill_file::Reader>),
+pub(super) enum RunReader<'a> {
+    Input(Box<InputFeed<'a>>),
+    Sorted(Sorted<'a>),
+    Spilled(Box<spill_file::Reader>, &'a Job<'a>),
 }
 
-impl RunReader {
-    pub fn open(job: &Job, from: RunSource, min: i64) -> Result<Self> {
-        Ok(match from {
+/// What opening a run gives.
+pub(super) enum Opening<'a> {
+    Ready(RunReader<'a>),
+    /// An input whose rows turned out to be more than its footer says and memory holds: what was
+    /// read of it, and the rest.
+    TooLarge(Vec<Chunk>, InputFeed<'a>),
+}
+
+impl<'a> RunReader<'a> {
+    pub fn open(job: &'a Job<'a>, from: RunSource, min: i64) -> Result<Opening<'a>> {
+        Ok(Opening::Ready(match from {
             RunSource::Sorted(input, piece) => {
                 Self::Input(Box::new(InputFeed::open(job, input, piece, Some(min))?))
             }
-            RunSource::Unsorted(input) => match Sorted::load(job, *input)? {
-                Loaded::Sorted(sorted) => Self::Sorted(sorted),
-                Loaded::Spilled(run) => Self::open(job, run.from, run.min)?,
-            },
-            RunSource::Spilled(path) => Self::Spilled(Box::new(spill_file::Reader::open(path)?)),
-        })
+            RunSource::Unsorted(input) => return Sorted::load(job, *input),
+            RunSource::Spilled(path) => {
+                Self::Spilled(Box::new(spill_file::Reader::open(path)?), job)
+            }
+        }))
     }
+}
 
-    /// The next rows, never an empty chunk.
-    pub fn next(&mut self, job: &Job) -> Result<Option<Chunk>> {
-        job.check_stop()?;
+impl RowSource for RunReader<'_> {
+    fn next(&mut self) -> Result<Option<Chunk>> {
         match self {
-            Self::Input(feed) => feed.next(job),
-            Self::Sorted(sorted) => sorted.next(job),
-            Self::Spilled(reader) => reader.next_batch()?.map(|b| Chunk::of(job, b)).transpose(),
+            Self::Input(feed) => feed.next(),
+            Self::Sorted(sorted) => sorted.next(),
+            Self::Spilled(reader, job) => {
+                job.check_stop()?;
+                let batch = reader.next_batch()?;
+                batch.map(|b| Chunk::by(job.column, b)).transpose()
+            }
         }
     }
 }
 
 /// Reads an input: brings its rows to the job's schema, and enters them into the books.
-pub(super) struct InputFeed {
+pub(super) struct InputFeed<'a> {
+    job: &'a Job<'a>,
     input: Arc<Opened>,
     piece: Option<RowGroupRange>,
     ahead: Prefetcher,
@@ -204,14 +189,14 @@ pub(super) struct InputFeed {
     fingerprint: Fingerprint,
 }
 
-impl InputFeed {
+impl<'a> InputFeed<'a> {
     pub fn open(
-        job: &Job,
+        job: &'a Job<'a>,
         input: Arc<Opened>,
         piece: Option<RowGroupRange>,
         sorted_from: Option<i64>,
     ) -> Result<Self> {
-        let reader = input.file.open()?.reader_of(None, job.shares.batch)?;
+        let reader = input.file.open()?.reader_of(None, job.budget.batch)?;
         let reader = match &piece {
             Some(piece) => reader.only(piece.groups.clone()),
             None => reader,
@@ -221,6 +206,7 @@ impl InputFeed {
             Decoder::new(job, reader, Arc::clone(&input), sorted_from),
         );
         Ok(Self {
+            job,
             input,
             piece,
             ahead,
@@ -239,13 +225,14 @@ impl InputFeed {
             })
     }
 
-    pub fn next(&mut self, job: &Job) -> Result<Option<Chunk>> {
+    pub fn next(&mut self) -> Result<Option<Chunk>> {
+        let job = self.job;
         let decoded = self.ahead.next(job).map_err(|e| match e {
             Undecodable::Misfit(misfit) => job.misfit(misfit, &self.input),
             Undecodable::Failed(e) => e,
         })?;
         let Some(Decoded { chunk, fingerprint }) = decoded else {
-            return self.end(job).map(|()| None);
+            return self.end().map(|()| None);
         };
         self.fingerprint = self.fingerprint.plus(fingerprint);
         job.read_of(self.input.turn, fingerprint);
@@ -261,14 +248,14 @@ impl InputFeed {
         Ok(Some(chunk))
     }
 
-    fn end(&self, job: &Job) -> Result<()> {
+    fn end(&self) -> Result<()> {
         match self
             .piece
             .as_ref()
             .map(|p| &p.stats)
             .or(self.input.planned.stats.as_ref())
         {
-            Some(stats) if job.check_content && stats.fingerprint != self.fingerprint => Err(self
+            Some(stats) if self.job.spec.check_content && stats.fingerprint != self.fingerprint => Err(self
                 .input
                 .file
                 .ident
@@ -284,7 +271,8 @@ impl InputFeed {
 }
 
 /// Rows that were sorted in memory.
-pub(super) struct Sorted {
+pub(super) struct Sorted<'a> {
+    job: &'a Job<'a>,
     batches: Vec<RecordBatch>,
     /// Batch and row of every row, in order.
     order: Vec<(usize, usize)>,
@@ -292,30 +280,22 @@ pub(super) struct Sorted {
     step: usize,
 }
 
-/// An input in order.
-enum Loaded {
-    Sorted(Sorted),
-    /// Its rows turned out to be more than its footer made believe.
-    Spilled(Run),
-}
-
-impl Sorted {
-    fn load(job: &Job, input: Opened) -> Result<Loaded> {
+impl<'a> Sorted<'a> {
+    fn load(job: &'a Job<'a>, input: Opened) -> Result<Opening<'a>> {
         let mut feed = InputFeed::open(job, Arc::new(input), None, None)?;
         let (mut chunks, mut bytes) = (Vec::new(), 0);
-        while let Some(chunk) = feed.next(job)? {
-            job.check_stop()?;
+        while let Some(chunk) = feed.next()? {
             bytes += chunk.bytes();
             chunks.push(chunk);
-            if bytes as u64 >= job.shares.sort {
-                return spill::sort_rest_on_disk(job, feed, chunks).map(Loaded::Spilled);
+            if bytes as u64 >= job.budget.sort {
+                return Ok(Opening::TooLarge(chunks, feed));
             }
         }
-        Ok(Loaded::Sorted(Self::new(job, chunks)))
+        Ok(Opening::Ready(RunReader::Sorted(Self::new(job, chunks))))
     }
 
     /// Sorts rows by key; those of one key stay in the order they came in.
-    pub fn new(job: &Job, chunks: Vec<Chunk>) -> Self {
+    pub fn new(job: &'a Job<'a>, chunks: Vec<Chunk>) -> Self {
         let rows: usize = chunks.iter().map(|c| c.batch.num_rows()).sum();
         let mut keyed: Vec<(i64, u32, u32)> = Vec::with_capacity(rows);
         for (b, chunk) in (0u32..).zip(&chunks) {
@@ -335,8 +315,9 @@ impl Sorted {
             .collect();
         let bytes: usize = chunks.iter().map(|c| sliced_bytes(&c.batch)).sum();
         let step =
-            usize::try_from(job.shares.batch).unwrap_or(usize::MAX) / (bytes / rows.max(1)).max(1);
+            usize::try_from(job.budget.batch).unwrap_or(usize::MAX) / (bytes / rows.max(1)).max(1);
         Self {
+            job,
             batches: chunks.into_iter().map(|c| c.batch).collect(),
             order,
             next: 0,
@@ -344,7 +325,8 @@ impl Sorted {
         }
     }
 
-    pub fn next(&mut self, job: &Job) -> Result<Option<Chunk>> {
+    pub fn next(&mut self) -> Result<Option<Chunk>> {
+        self.job.check_stop()?;
         if self.next >= self.order.len() {
             self.batches.clear();
             return Ok(None);
@@ -360,6 +342,6 @@ impl Sorted {
             }
         };
         self.next += rows;
-        Chunk::of(job, batch).map(Some)
+        Chunk::by(self.job.column, batch).map(Some)
     }
 }

@@ -2,42 +2,20 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
+use super::chunk::Chunk;
 use super::job::Job;
-use super::open::Opened;
-use super::run::{Chunk, InputFeed, Run, RunSource, Sorted};
+use super::run::{InputFeed, Opening, Rank, Run, RunReader, RunSource, Sorted};
 use super::{kway, spill_file};
 use crate::error::{Error, Result};
 use icepack_parquet::time;
 
 /// Runs open at once, whatever they cost: each may be an open file.
 const MOST_OPEN: usize = 256;
-
-/// What cannot be written to the local disk. Most often it is full.
-pub(super) fn failed(path: &Path, e: impl std::fmt::Display) -> Error {
-    // Arrow and Parquet put words of their own around the system's.
-    let why = e.to_string();
-    let why = ["Parquet error: ", "External: ", "Io error: "]
-        .iter()
-        .fold(why.as_str(), |why, around| {
-            why.strip_prefix(around).unwrap_or(why)
-        });
-    let action = format!(
-        "cannot write what does not fit into memory to `{}`",
-        path.display()
-    );
-    Error::local(
-        action,
-        format!(
-            "{why}; free some space there, set `spill_dir` to a larger disk, or raise \
-             `memory_limit`"
-        ),
-    )
-}
 
 /// Writes a run.
 struct Spill {
@@ -48,7 +26,7 @@ struct Spill {
 impl Spill {
     fn create(job: &Job) -> Result<Self> {
         Ok(Self {
-            writer: spill_file::Writer::create(job.spill_path()?, &job.schema, job.shares.batch)?,
+            writer: spill_file::Writer::create(job.spill_path()?, &job.schema, job.budget.batch)?,
             span: None,
         })
     }
@@ -63,7 +41,7 @@ impl Spill {
         self.writer.write(batch)
     }
 
-    fn finish(self, rank: (usize, usize)) -> Result<Run> {
+    fn finish(self, rank: Rank) -> Result<Run> {
         let (path, cost) = self.writer.finish()?;
         let (min, max) = self.span.unwrap_or((i64::MAX, i64::MAX));
         Ok(Run {
@@ -76,18 +54,43 @@ impl Spill {
     }
 }
 
-/// Sorts an input that is too large for memory: sorted parts, each a run.
-pub(super) fn sort_on_disk(job: &Job, input: Opened, place: usize) -> Result<Vec<Run>> {
-    let feed = InputFeed::open(job, Arc::new(input), None, None)?;
-    sort_parts(job, feed, Vec::new(), place)
+/// Sorts inputs on disk that are not in order and too large to be sorted in memory: each becomes
+/// several runs.
+pub(super) fn sort_oversized(job: &Job, runs: Vec<Run>) -> Result<Vec<Run>> {
+    let mut sorted = Vec::with_capacity(runs.len());
+    for run in runs {
+        let is_heavy = run.is_heavy(job.budget);
+        match run.from {
+            RunSource::Unsorted(input) if is_heavy => {
+                let feed = InputFeed::open(job, Arc::new(*input), None, None)?;
+                sorted.extend(sort_parts(job, feed, Vec::new(), run.rank.0)?);
+            }
+            from => sorted.push(Run { from, ..run }),
+        }
+    }
+    Ok(sorted)
+}
+
+/// Merges `runs` into `sink`.
+pub(super) fn merge(job: &Job, runs: Vec<Run>, sink: &mut kway::Sink) -> Result<()> {
+    kway::merge(runs, |run| open(job, run), job.budget.batch, sink)
+}
+
+fn open<'a>(job: &'a Job<'a>, run: Run) -> Result<RunReader<'a>> {
+    match RunReader::open(job, run.from, run.min)? {
+        Opening::Ready(reader) => Ok(reader),
+        // Its footer lied, and the first rows of it are in memory: all of it becomes one run on
+        // disk, whose reader holds a few batches.
+        Opening::TooLarge(read, rest) => open(job, sort_rest_on_disk(job, rest, read)?),
+    }
 }
 
 /// Sorts an input that was begun to be sorted in memory: what was read of it, and the rest. A
 /// single run comes of it.
-pub(super) fn sort_rest_on_disk(job: &Job, feed: InputFeed, read: Vec<Chunk>) -> Result<Run> {
+fn sort_rest_on_disk(job: &Job, feed: InputFeed, read: Vec<Chunk>) -> Result<Run> {
     let mut runs = sort_parts(job, feed, read, 0)?;
     while runs.len() > 1 {
-        runs = groups(runs, job.shares.runs, |r| is_heavy(job, r))
+        runs = groups(runs, job.budget.runs, |r| r.is_heavy(job.budget))
             .into_iter()
             .map(|group| merge_group(job, group))
             .collect::<Result<_>>()?;
@@ -105,17 +108,16 @@ fn sort_parts(
     let mut runs = Vec::new();
     let mut bytes: usize = chunks.iter().map(Chunk::bytes).sum();
     loop {
-        job.check_stop()?;
-        let next = feed.next(job)?;
+        let next = feed.next()?;
         let ended = next.is_none();
         if let Some(chunk) = next {
             bytes += chunk.bytes();
             chunks.push(chunk);
         }
-        if !chunks.is_empty() && (ended || bytes as u64 >= job.shares.sort) {
+        if !chunks.is_empty() && (ended || bytes as u64 >= job.budget.sort) {
             let mut sorted = Sorted::new(job, std::mem::take(&mut chunks));
             let mut spill = Spill::create(job)?;
-            while let Some(chunk) = sorted.next(job)? {
+            while let Some(chunk) = sorted.next()? {
                 spill.write(job, &chunk.batch)?;
             }
             runs.push(spill.finish((place, runs.len()))?);
@@ -134,12 +136,12 @@ pub(super) fn reduce(job: &Job, mut runs: Vec<Run>) -> Result<Vec<Run>> {
         let mut passes = 0;
         for cluster in clusters(runs) {
             // Merging two on disk would open both, too.
-            if cluster.open <= 2 || (cluster.peak <= job.shares.runs && cluster.open <= MOST_OPEN) {
+            if cluster.open <= 2 || (cluster.peak <= job.budget.runs && cluster.open <= MOST_OPEN) {
                 fit.extend(cluster.runs);
                 continue;
             }
             passes += 1;
-            for group in groups(cluster.runs, job.shares.runs, |r| is_heavy(job, r)) {
+            for group in groups(cluster.runs, job.budget.runs, |r| r.is_heavy(job.budget)) {
                 fit.push(merge_group(job, group)?);
             }
         }
@@ -191,11 +193,6 @@ fn clusters(mut runs: Vec<Run>) -> Vec<Cluster> {
     clusters
 }
 
-/// Whether not even two such runs may be open. What is on disk already would be the same again.
-fn is_heavy(job: &Job, run: &Run) -> bool {
-    run.cost > job.shares.runs / 2 && !matches!(run.from, RunSource::Spilled(_))
-}
-
 /// Neighbours by rank, as many as may be open at once, at least two. Only neighbours: the merged
 /// run takes the place of all of them among rows of equal time. Rows of equal time are in one
 /// cluster, so only ranks within it matter.
@@ -225,7 +222,7 @@ fn groups(mut runs: Vec<Run>, bytes: u64, is_heavy: impl Fn(&Run) -> bool) -> Ve
 
 fn merge_group(job: &Job, mut group: Vec<Run>) -> Result<Run> {
     if let [only] = group.as_slice()
-        && !is_heavy(job, only)
+        && !only.is_heavy(job.budget)
         && let Some(run) = group.pop()
     {
         return Ok(run);
@@ -242,10 +239,10 @@ fn merge_group(job: &Job, mut group: Vec<Run>) -> Result<Run> {
         })
         .collect();
     let mut spill = Spill::create(job)?;
-    kway::merge(job, group, &mut |batch| spill.write(job, &batch))?;
+    merge(job, group, &mut |batch| spill.write(job, &batch))?;
     for path in spilled {
         // Its rows are in the new run: the disk need not hold them twice.
-        std::fs::remove_file(&path).map_err(|e| failed(&path, e))?;
+        std::fs::remove_file(&path).map_err(|e| spill_file::unwritable(&path, e))?;
     }
     spill.finish(rank)
 }

@@ -16,7 +16,6 @@ use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use lz4_flex::frame::{BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 
-use super::spill::failed;
 use crate::error::{Error, Result};
 use icepack_parquet::views::{self, Slices};
 use icepack_parquet::write::sliced_bytes;
@@ -27,6 +26,28 @@ const BLOCKS: u64 = 1 << 20;
 /// Batches that a merge holds of an open run: the one that it reads, that before it, whose rows
 /// wait to be put out, and the next as it is read.
 const HELD: u64 = 3;
+
+/// What cannot be written to the local disk. Most often it is full.
+pub(super) fn unwritable(path: &Path, e: impl std::fmt::Display) -> Error {
+    // Arrow and Parquet put words of their own around the system's.
+    let why = e.to_string();
+    let why = ["Parquet error: ", "External: ", "Io error: "]
+        .iter()
+        .fold(why.as_str(), |why, around| {
+            why.strip_prefix(around).unwrap_or(why)
+        });
+    let action = format!(
+        "cannot write what does not fit into memory to `{}`",
+        path.display()
+    );
+    Error::local(
+        action,
+        format!(
+            "{why}; free some space there, set `spill_dir` to a larger disk, or raise \
+             `memory_limit`"
+        ),
+    )
+}
 
 /// Writes a run. Its methods block.
 pub(super) struct Writer {
@@ -43,10 +64,10 @@ pub(super) struct Writer {
 impl Writer {
     /// A new file at `path`, for rows of `schema` in batches of about `batch` bytes.
     pub fn create(path: PathBuf, schema: &SchemaRef, batch: u64) -> Result<Self> {
-        let file = File::create_new(&path).map_err(|e| failed(&path, e))?;
+        let file = File::create_new(&path).map_err(|e| unwritable(&path, e))?;
         let frames =
             FrameEncoder::with_frame_info(FrameInfo::new().block_size(BlockSize::Max256KB), file);
-        let stream = StreamWriter::try_new(frames, schema).map_err(|e| failed(&path, e))?;
+        let stream = StreamWriter::try_new(frames, schema).map_err(|e| unwritable(&path, e))?;
         Ok(Self {
             path,
             schema: Arc::clone(schema),
@@ -77,14 +98,14 @@ impl Writer {
             return Ok(());
         }
         let whole =
-            concat_batches(&self.schema, &self.waiting).map_err(|e| failed(&self.path, e))?;
+            concat_batches(&self.schema, &self.waiting).map_err(|e| unwritable(&self.path, e))?;
         self.waiting.clear();
         self.largest = self.largest.max(self.waiting_bytes);
         self.waiting_bytes = 0;
         // All that views could point to would go along.
         self.stream
             .write(&views::owned(whole))
-            .map_err(|e| failed(&self.path, e))
+            .map_err(|e| unwritable(&self.path, e))
     }
 
     /// Ends the file. Gives its path, and the bytes that a reader of it holds.
@@ -96,8 +117,8 @@ impl Writer {
             largest,
             ..
         } = self;
-        let ended = stream.into_inner().map_err(|e| failed(&path, e))?;
-        ended.finish().map_err(|e| failed(&path, e))?;
+        let ended = stream.into_inner().map_err(|e| unwritable(&path, e))?;
+        ended.finish().map_err(|e| unwritable(&path, e))?;
         Ok((path, HELD * largest + BLOCKS))
     }
 }

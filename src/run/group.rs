@@ -14,8 +14,11 @@ use tracing::Instrument;
 use super::commit_sequence::CommitSequence;
 use super::{Run, trace};
 use crate::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest};
+use crate::budget::MergeBudget;
 use crate::error::{Error, ReadError, Result, Unread};
-use crate::merge::{self, BadInput, ExpiredBatch, Flaw, MergeError, MergeOutcome, MergeSpec};
+use crate::merge::{
+    self, BadInput, ExpiredBatch, Flaw, MergeEnv, MergeError, MergeOutcome, MergeSpec,
+};
 use crate::progress::Event;
 use crate::protocol::discover;
 use crate::store::counting::Counters;
@@ -418,19 +421,24 @@ impl GroupRun<'_> {
         } else {
             0
         };
-        let spec = self.spec(inputs, leave, share.bytes - for_archive);
+        let spec = self.spec(inputs, leave);
+        let file_limit = self.run.memory.total() / 4;
+        let budget = MergeBudget::of(share.bytes - for_archive, file_limit, PREFETCH);
         let task = archive.map(|a| self.begin_archive(a, inputs, &head, for_archive));
         let (sink, task) = task.map_or((None, None), |(sink, task)| (Some(sink), Some(task)));
 
         let span = trace::merge(inputs.len(), bytes);
-        let outcome = merge::merge(
-            Arc::clone(self.store),
-            spec,
-            self.mint(head.floor),
-            sink,
-            self.run.context.stop.flag(),
-            self.progress(),
-        );
+        let config = &self.run.context.config;
+        let env = MergeEnv {
+            store: Arc::clone(self.store),
+            mint: self.mint(head.floor),
+            expired: sink,
+            stop: self.run.context.stop.flag(),
+            on_progress: self.progress(),
+            spill_dir: config.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
+            fetching: Arc::clone(&self.fetching),
+        };
+        let outcome = merge::merge(spec, budget, env);
         let outcome = outcome.instrument(span.clone()).await;
         trace::merge_ended(&span, &outcome);
         let archived = match task {
@@ -469,7 +477,7 @@ impl GroupRun<'_> {
         looks.buffer_unordered(PREFETCH).try_collect::<()>().await
     }
 
-    fn spec(&self, inputs: &[PlannedInput], leave: Option<LeaveRule>, budget: u64) -> MergeSpec {
+    fn spec(&self, inputs: &[PlannedInput], leave: Option<LeaveRule>) -> MergeSpec {
         let config = &self.run.context.config;
         MergeSpec {
             tenant: self.tenant.clone(),
@@ -485,11 +493,6 @@ impl GroupRun<'_> {
             encodings: config.encodings,
             cut: Period::of(self.policy),
             min_piece: MIN_PIECE.min(self.policy.target_file_size),
-            budget,
-            file_limit: self.run.memory.total() / 4,
-            spill_dir: config.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
-            prefetch: PREFETCH,
-            fetching: Arc::clone(&self.fetching),
             check_content: true,
         }
     }

@@ -58,7 +58,7 @@ async fn world(seed: u64, files: &[Vec<Event>], random: &mut Random) -> World {
     };
     w.spec.min_piece = if random.chance(50) { 1 } else { 8 << 20 };
     w.spec.target_file_size = 1 + random.below(200 << 10);
-    w.spec.prefetch = 1 + usize::try_from(seed % 5).unwrap();
+    w.prefetch = 1 + usize::try_from(seed % 5).unwrap();
     for (i, f) in files.iter().enumerate() {
         let unit = UNITS[usize::try_from(random.below(4)).unwrap()];
         let batch = rows(f, unit, None);
@@ -91,7 +91,7 @@ async fn any_files_come_out_as_the_naive_merge_has_them() {
             .partition(|e| cutoff.is_some_and(|c| expired(e, c)));
         let total: usize = files.iter().map(Vec::len).sum();
         for budget in BUDGETS {
-            w.spec.budget = budget;
+            w.memory = budget;
             let (out, batches) = w.merge_collecting().await;
             assert_eq!(
                 w.read(&out.snapshots).await,
@@ -129,7 +129,7 @@ async fn snapshots_merge_with_raw_files_as_if_all_were_raw() {
             w.events(&format!("more-{i}"), f).await;
         }
         for budget in BUDGETS {
-            w.spec.budget = budget;
+            w.memory = budget;
             let out = w.merge().await;
             let sorted = |mut all: Vec<Event>| {
                 all.sort_by(|a, b| {
@@ -174,7 +174,7 @@ async fn little_memory_goes_through_the_disk_in_several_passes() {
     files.push(large);
     let roomy = w.merge().await;
     assert_eq!(roomy.spilled_runs, 0);
-    w.spec.budget = 1;
+    w.memory = 1;
     let tight = w.merge().await;
     assert!(tight.spilled_runs > 24, "{}", tight.spilled_runs);
     assert_eq!(

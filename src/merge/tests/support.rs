@@ -14,6 +14,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use tokio::sync::mpsc;
 
+use crate::budget::MergeBudget;
 use crate::merge::*;
 use crate::store::piece::faulty::Faulty;
 use icepack_core::model::file::{Micros, Snapshot};
@@ -129,6 +130,8 @@ pub fn file(events: &[Event]) -> Bytes {
 pub struct World {
     pub store: Arc<Faulty>,
     pub spec: MergeSpec,
+    pub memory: u64,
+    pub prefetch: usize,
     pub stop: Arc<AtomicBool>,
     pub ids: Arc<AtomicU64>,
     pub progress: Arc<Mutex<(u64, u64)>>,
@@ -152,16 +155,13 @@ impl World {
             encodings: icepack_core::model::policy::Encodings::Plain,
             cut: Period::Month,
             min_piece: u64::MAX,
-            budget: 64 << 20,
-            file_limit: 64 << 20,
-            spill_dir: dir.path().to_owned(),
-            prefetch: 4,
-            fetching: Arc::new(tokio::sync::Semaphore::new(1)),
             check_content: true,
         };
         Self {
             store: Arc::default(),
             spec,
+            memory: 64 << 20,
+            prefetch: 4,
             stop: Arc::default(),
             ids: Arc::default(),
             progress: Arc::default(),
@@ -221,15 +221,17 @@ impl World {
             let mut p = progress.lock().unwrap();
             *p = (p.0 + bytes, p.1 + rows);
         });
-        merge(
-            self.store.clone(),
-            self.spec.clone(),
+        let env = MergeEnv {
+            store: self.store.clone(),
             mint,
-            sink,
-            Arc::clone(&self.stop),
+            expired: sink,
+            stop: Arc::clone(&self.stop),
             on_progress,
-        )
-        .await
+            spill_dir: self.dir.path().to_owned(),
+            fetching: Arc::new(tokio::sync::Semaphore::new(1)),
+        };
+        let budget = MergeBudget::of(self.memory, 64 << 20, self.prefetch);
+        merge(self.spec.clone(), budget, env).await
     }
 
     pub async fn merge(&self) -> MergeOutcome {

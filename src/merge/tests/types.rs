@@ -216,7 +216,7 @@ async fn every_type_goes_through_memory_and_disk_unharmed() {
     let mut scratch = Vec::new();
     let want = icepack_parquet::hash::fingerprint(&batch, &mut scratch).unwrap();
     for budget in [64 << 20, 1] {
-        w.spec.budget = budget;
+        w.memory = budget;
         let out = w.merge().await;
         assert_eq!(
             (out.deduplicated, out.snapshots.len(), out.spilled_runs > 0),

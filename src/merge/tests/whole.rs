@@ -9,6 +9,7 @@ use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
 use super::*;
+use crate::budget::MergeBudget;
 use icepack_core::model::file::Snapshot;
 use icepack_core::model::names::FileId;
 use icepack_core::model::policy::Encodings;
@@ -31,7 +32,7 @@ pub(super) fn noise(prefix: &str, range: std::ops::Range<i64>) -> Vec<Event> {
 
 pub(super) fn world() -> World {
     let mut w = World::new();
-    w.spec.budget = BUDGET;
+    w.memory = BUDGET;
     w
 }
 
@@ -133,14 +134,14 @@ async fn disjoint_large_snapshots_are_copied_as_they_are() {
     );
 
     // With row groups of 16 MiB these are small, and decoding makes the same of them.
-    w.spec.budget = 256 << 20;
+    w.memory = 256 << 20;
     let decoded = w.merge().await;
     assert_eq!(decoded.copied_runs, 0);
     assert_eq!(decoded.snapshots[0].stats, out.snapshots[0].stats);
     assert_eq!(w.read(&decoded.snapshots).await, want);
 
     // A copy can be copied.
-    w.spec.budget = BUDGET;
+    w.memory = BUDGET;
     w.spec.inputs.clear();
     w.take(&out.snapshots);
     let again = w.merge().await;
@@ -417,13 +418,13 @@ async fn row_groups_that_memory_has_no_room_for_are_decoded() {
     let mut w = world();
     let files = [noise("a", T0..T0 + 17_000)];
     // Row groups of 8 MiB, so there is one.
-    w.spec.budget = 64 << 20;
+    w.memory = 64 << 20;
     let inputs = snapshots(&mut w, &tables(&files)).await;
     assert!(inputs[0].size > 2_400_000, "{inputs:?}");
     w.take(&inputs);
     // With row groups of 1 MiB there is room for two and an eighth.
     for (budget, runs) in [(8 << 20, 1), (1 << 20, 0)] {
-        w.spec.budget = budget;
+        w.memory = budget;
         let out = w.merge().await;
         assert_eq!(
             (out.copied_runs, out.snapshots[0].stats),
@@ -456,15 +457,17 @@ async fn merge_watched(
     progress: impl Fn(u64) + Send + Sync + 'static,
 ) -> Result<MergeOutcome, MergeError> {
     let mint = Arc::new(|| FileId(ulid::Ulid::from_parts(2, 1)));
-    merge(
-        w.store.clone(),
-        w.spec.clone(),
+    let env = MergeEnv {
+        store: w.store.clone(),
         mint,
-        None,
-        Arc::clone(&w.stop),
-        Arc::new(move |bytes, _| progress(bytes)),
-    )
-    .await
+        expired: None,
+        stop: Arc::clone(&w.stop),
+        on_progress: Arc::new(move |bytes, _| progress(bytes)),
+        spill_dir: w.dir.path().to_owned(),
+        fetching: Arc::new(tokio::sync::Semaphore::new(1)),
+    };
+    let budget = MergeBudget::of(w.memory, 64 << 20, w.prefetch);
+    merge(w.spec.clone(), budget, env).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

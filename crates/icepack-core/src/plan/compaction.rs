@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 
 use super::quarantine;
 use super::retention::{self, Due};
@@ -74,6 +74,29 @@ impl Period {
             Self::Month => {
                 let time = at.to_datetime();
                 i64::from(time.year()) * 12 + i64::from(time.month0())
+            }
+        }
+    }
+
+    /// The first instant after the period that holds `at`, in UTC. None where the calendar ends.
+    pub fn end(self, at: Micros) -> Option<Micros> {
+        const DAY: i64 = 86_400_000_000;
+        match self {
+            Self::Day => {
+                at.0.div_euclid(DAY)
+                    .checked_add(1)?
+                    .checked_mul(DAY)
+                    .map(Micros)
+            }
+            Self::Month => {
+                let time = DateTime::from_timestamp_micros(at.0)?;
+                let (year, month) = if time.month() == 12 {
+                    (time.year() + 1, 1)
+                } else {
+                    (time.year(), time.month() + 1)
+                };
+                let first = NaiveDate::from_ymd_opt(year, month, 1)?.and_hms_opt(0, 0, 0)?;
+                Some(Micros(first.and_utc().timestamp_micros()))
             }
         }
     }

@@ -800,3 +800,17 @@ fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
     items.sort();
     items
 }
+
+#[test]
+fn periods_end_at_utc_midnights() {
+    let at = |s: i64| Micros(s * 1_000_000);
+    assert_eq!(Period::Day.end(at(-1)), Some(at(0)));
+    assert_eq!(Period::Day.end(at(0)), Some(at(86_400)));
+    assert_eq!(Period::Month.end(at(0)), Some(at(31 * 86_400)));
+    // 2025-12-31T23:59:59Z
+    assert_eq!(
+        Period::Month.end(at(1_767_225_599)),
+        Some(at(1_767_225_600))
+    );
+    assert_eq!(Period::Month.end(Micros(i64::MAX)), None);
+}

@@ -1,0 +1,34 @@
+//! Rows with the keys that order them.
+
+use arrow::array::RecordBatch;
+use arrow::buffer::ScalarBuffer;
+
+use crate::error::{Error, Result};
+use icepack_parquet::time;
+use icepack_parquet::write::sliced_bytes;
+
+/// Rows and the key of each: its time in the unit of the merge. Null is the smallest.
+pub(super) struct Chunk {
+    pub batch: RecordBatch,
+    pub keys: ScalarBuffer<i64>,
+}
+
+impl Chunk {
+    /// Rows that are dated by column `column`.
+    pub fn by(column: usize, batch: RecordBatch) -> Result<Self> {
+        let keys = batch.columns().get(column).and_then(|c| time::keys(c));
+        keys.map(|keys| Self { batch, keys })
+            .ok_or_else(|| Error::local("cannot merge", "rows without timestamps"))
+    }
+
+    /// In memory, with what orders them.
+    pub fn bytes(&self) -> usize {
+        sliced_bytes(&self.batch) + self.batch.num_rows() * 24
+    }
+}
+
+/// Rows in order, a chunk at a time.
+pub(super) trait RowSource {
+    /// The next rows, never an empty chunk; none at the end.
+    fn next(&mut self) -> Result<Option<Chunk>>;
+}
