@@ -10,8 +10,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 walks=(
-  README.md "In a directory"
-  README.md "Ten minutes on LocalStack"
+  README.md "See it work"
+  localstack/README.md "Ten minutes, from nothing to a restore"
   docs/getting-started.md "Another S3 server"
 )
 
