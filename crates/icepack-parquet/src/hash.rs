@@ -20,8 +20,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
-use super::schema::canonical;
-use super::time::per_second;
+use crate::schema::canonical;
+use crate::time::per_second;
 use icepack_core::model::file::Fingerprint;
 
 /// What kind of value it is: `1` as a number is not `1` as a date.

@@ -15,27 +15,21 @@
     )
 )]
 
-pub mod append;
 mod error;
 pub mod failure;
-pub mod footer;
 pub mod guard;
 pub mod hash;
-pub mod leaf;
-mod pairs;
-pub mod profile;
 pub mod read;
 pub mod schema;
-pub mod source;
-pub mod stats;
-pub mod summary;
 pub mod time;
-pub mod views;
 pub mod write;
 
 pub use error::{Error, Result, Unread};
-pub use schema::Columns;
-pub use stats::read_stats;
+pub use read::{footer, profile, read_stats, source, stats, summary};
+pub use schema::{Columns, leaf, views};
+pub use write::append;
+
+use schema::pairs;
 
 #[cfg(test)]
 mod tests;

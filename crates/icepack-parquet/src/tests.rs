@@ -11,10 +11,10 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 
 mod leaves;
 
-use super::read::{Input, TAIL};
-use super::source::{Ident, Source};
-use super::write::{ParquetWriter, WriteOptions};
 use crate::error::Error;
+use crate::read::{Input, TAIL};
+use crate::source::{Ident, Source};
+use crate::write::{ParquetWriter, WriteOptions};
 use icepack_core::model::file::{Fingerprint, Micros};
 use icepack_core::model::policy::Encodings;
 
@@ -260,7 +260,7 @@ fn damage_anywhere_is_the_inputs_fault_or_harmless_and_never_a_panic() {
 #[test]
 fn a_decoder_that_panics_is_contained() {
     let text =
-        super::guard::catch_panic(|| -> Result<(), String> { panic!("index out of bounds") })
+        crate::guard::catch_panic(|| -> Result<(), String> { panic!("index out of bounds") })
             .unwrap_err();
     assert_eq!(text, "the decoder panicked: index out of bounds");
 }
@@ -407,7 +407,7 @@ fn a_local_file_reads_like_memory_and_its_loss_is_not_the_inputs_fault() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_remote_file_reads_like_memory_in_few_requests_and_only_its_own_version() {
-    use super::source::Remote;
+    use crate::source::Remote;
     use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
     let bytes = file(
         &[batch(0, 60_000)],

@@ -17,7 +17,7 @@ use parquet::errors::ParquetError;
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor, Type, TypePtr};
 use serde::{Deserialize, Serialize};
 
-use super::schema::canonical;
+use crate::schema::canonical;
 
 /// Where a field notes what it is in Parquet. Never written to a file.
 const KEY: &str = "icepack.leaf";

@@ -1,7 +1,12 @@
 //! One input: its footer, checked before it is believed, and its rows in batches of bounded size.
 
 mod exact;
+pub mod footer;
+pub mod profile;
 mod reader;
+pub mod source;
+pub mod stats;
+pub mod summary;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,12 +20,13 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::schema::types::SchemaDescriptor;
 
-use super::guard::{self, TRAILER, catch_panic, chunks, footer_len, pages};
-use super::source::{Chunks, Ident, Source};
-use super::{leaf, pairs, views};
 use crate::error::Result;
+use crate::guard::{self, TRAILER, catch_panic, chunks, footer_len, pages};
+use crate::source::{Chunks, Ident, Source};
+use crate::{leaf, pairs, views};
 use exact::Rule;
 pub use reader::Reader;
+pub use stats::read_stats;
 
 /// The last bytes of a file that are fetched to find its footer: it is in them unless the file has
 /// very many row groups.

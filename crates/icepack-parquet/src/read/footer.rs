@@ -4,10 +4,10 @@ use bytes::Bytes;
 use parquet::file::metadata::{ParquetMetaDataOptions, ParquetStatisticsPolicy, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
-use super::guard::catch_panic;
-use super::read::parse_footer;
-use super::schema::canonical;
-use super::time::{self, ceil_micros, floor_micros};
+use crate::guard::catch_panic;
+use crate::read::parse_footer;
+use crate::schema::canonical;
+use crate::time::{self, ceil_micros, floor_micros};
 use arrow::datatypes::{DataType, TimeUnit};
 use icepack_core::model::file::{Extent, Micros};
 use icepack_core::model::sample::ColumnKind;

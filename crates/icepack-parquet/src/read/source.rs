@@ -15,8 +15,8 @@ use object_store::{
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::guard::pages::{Account, Chunk, Refusal, check_inflation, check_sum};
 use crate::error::{Error, Result};
+use crate::guard::pages::{Account, Chunk, Refusal, check_inflation, check_sum};
 use icepack_core::model::names::Key;
 
 /// Which version of which file: what every error about it names.
@@ -258,13 +258,13 @@ pub async fn fetch_footer(
 ) -> Result<(Ident, Bytes)> {
     let path =
         Path::parse(key).map_err(|e| Error::store(format!("cannot read `{key}`"), e.into()))?;
-    let (meta, mut tail) = fetch_tail(store, &path, key, super::read::TAIL).await?;
+    let (meta, mut tail) = fetch_tail(store, &path, key, crate::read::TAIL).await?;
     let ident = Ident {
         key: key.to_owned(),
         size: meta.size,
         etag: meta.e_tag,
     };
-    let need = super::guard::footer_len(&tail, ident.size).map_err(|why| ident.bad(why))?;
+    let need = crate::guard::footer_len(&tail, ident.size).map_err(|why| ident.bad(why))?;
     if need > limit {
         return Err(ident.bad("its footer is too long to be looked at beforehand"));
     }

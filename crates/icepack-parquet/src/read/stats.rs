@@ -8,13 +8,13 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::runtime::Handle;
 
-use super::guard::footer_len;
-use super::hash;
-use super::read::{Input, UNLIMITED};
-use super::schema::canonical;
-use super::source::{Ident, Remote, Source, fetch_tail};
-use super::time::{self, ceil_micros, first_not_before, floor_micros};
 use crate::error::{Error, Result};
+use crate::guard::footer_len;
+use crate::hash;
+use crate::read::{Input, UNLIMITED};
+use crate::schema::canonical;
+use crate::source::{Ident, Remote, Source, fetch_tail};
+use crate::time::{self, ceil_micros, first_not_before, floor_micros};
 use icepack_core::model::file::{Fingerprint, Micros, RowStats};
 
 /// Bytes that [`scan`] holds ahead of the decoder.
@@ -120,7 +120,7 @@ where
 {
     let path =
         Path::parse(&key).map_err(|e| Error::store(format!("cannot read `{key}`"), e.into()))?;
-    let (meta, mut tail) = fetch_tail(store.as_ref(), &path, &key, super::read::TAIL).await?;
+    let (meta, mut tail) = fetch_tail(store.as_ref(), &path, &key, crate::read::TAIL).await?;
     let ident = Ident {
         key,
         size: meta.size,

@@ -3,10 +3,10 @@
 
 use arrow::datatypes::TimeUnit;
 
-use super::read::Input;
-use super::schema::canonical;
-use super::time::{self, ceil_micros, first_not_before, floor_micros, last_not_after};
 use crate::error::Result;
+use crate::read::Input;
+use crate::schema::canonical;
+use crate::time::{self, ceil_micros, first_not_before, floor_micros, last_not_after};
 use icepack_core::model::file::Micros;
 
 /// The timestamps of one file.
@@ -33,7 +33,7 @@ impl Input {
     /// is not a timestamp.
     ///
     /// # Errors
-    /// As [`super::read::Reader::next_batch`].
+    /// As [`crate::read::Reader::next_batch`].
     pub fn profile(&self, timestamp: &str, now: Micros) -> Result<Option<Profile>> {
         let Ok(field) = self.schema().field_with_name(timestamp) else {
             return Ok(None);

@@ -11,10 +11,10 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataOptions, ParquetSt
 use parquet::file::statistics::Statistics;
 use serde::Serialize;
 
-use super::guard::catch_panic;
-use super::read::parse_footer;
-use super::schema::canonical;
-use super::time::{ceil_micros, floor_micros};
+use crate::guard::catch_panic;
+use crate::read::parse_footer;
+use crate::schema::canonical;
+use crate::time::{ceil_micros, floor_micros};
 
 /// Columns of which bounds are told: those that come first, as everywhere with Delta.
 const COLUMNS: usize = 32;

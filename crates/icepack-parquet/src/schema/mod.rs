@@ -1,6 +1,10 @@
 //! Columns united by name: what several files have in common, and each file's rows brought to it
 //! without loss.
 
+pub mod leaf;
+pub(crate) mod pairs;
+pub mod views;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -8,7 +12,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Metadata, Schema, SchemaRef, TimeUnit};
 
-use super::{leaf, pairs, time};
+use crate::time;
 use icepack_core::model::schema::{Column, TableSchema};
 
 /// The columns that mean something to the job.

@@ -1,6 +1,7 @@
 //! The encoder: rows in time order to Parquet, columns encoded in parallel, memory bounded by one
 //! row group.
 
+pub mod append;
 mod columns;
 mod encoding;
 pub mod prints;
@@ -22,9 +23,9 @@ use rayon::iter::{
     IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator,
 };
 
-use super::append::{Groups, Incoming};
-use super::{leaf, views};
+use crate::append::{Groups, Incoming};
 use crate::error::{Error, Result};
+use crate::{leaf, views};
 use columns::{Factory, Slice, leaves};
 use encoding::{Sample, properties};
 use icepack_core::model::file::Fingerprint;

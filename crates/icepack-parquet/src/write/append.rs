@@ -23,14 +23,14 @@ use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
-use super::guard::{self, catch_panic};
-use super::leaf::parquet_schema;
-use super::read::Closed;
-use super::schema::canonical;
-use super::source::Chunks;
-use super::time::{self, ceil_micros, floor_micros};
-use super::write::{CREATED_BY_US, prints};
 use crate::error::Result;
+use crate::guard::{self, catch_panic};
+use crate::leaf::parquet_schema;
+use crate::read::Closed;
+use crate::schema::canonical;
+use crate::source::Chunks;
+use crate::time::{self, ceil_micros, floor_micros};
+use crate::write::{CREATED_BY_US, prints};
 use icepack_core::model::file::{Fingerprint, RowStats};
 
 /// About how many times its bytes an index of pages takes once it is parsed.
