@@ -13,13 +13,12 @@ mod compact_directory;
 mod custom_archive;
 #[path = "../../examples/embedded.rs"]
 mod embedded;
-use crate::support;
 
 use std::sync::Arc;
 
+use crate::support::{self, Store};
 use chrono::Utc;
 use object_store::local::LocalFileSystem;
-use support::Store;
 
 #[tokio::test]
 async fn a_directory_is_compacted() {

@@ -4,18 +4,17 @@
 mod init;
 mod page;
 mod read_only;
-use crate::support;
 mod terminal;
 mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{Store, eager, memory, put, put_events, seed, series};
 use chrono::{TimeDelta, Utc};
 use icepack::archive::{ObjectArchive, ObjectArchiveOptions};
 use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager};
-use support::{Store, eager, memory, put, put_events, seed, series};
 
 const DAY: Duration = Duration::from_secs(86_400);
 

@@ -1,5 +1,4 @@
-//! What an operator relies on: run records, metrics, `watch`, shards, logs, traces. One program,
-//! because each is short and all need the binary.
+//! What an operator relies on: run records, metrics, `watch`, shards, logs, traces.
 
 #[cfg(feature = "otel")]
 mod collector;

@@ -7,6 +7,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+CODE_PATH = re.compile(r"(?<![\w./-])(?:src|tests|crates)/[\w./*-]*[\w*]")
 
 
 def documents() -> list[pathlib.Path]:
@@ -44,6 +45,20 @@ class Links(unittest.TestCase):
     def test_what_is_broken_would_be_found(self):
         self.assertIn("see-it-work", anchors(ROOT / "README.md"))
         self.assertEqual(LINK.findall(without_code("[a](b.md) `[c](d.md)`\n```\n[e](f.md)\n```\n![g](h.svg)")), ["b.md", "h.svg"])
+
+    def test_every_path_of_the_code_exists(self):
+        missing, seen = [], 0
+        for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+            for path in CODE_PATH.findall(document.read_text(encoding="utf-8")):
+                seen += 1
+                if not any(ROOT.glob(path)):
+                    missing.append(f"{document.relative_to(ROOT)}: {path}")
+        self.assertGreater(seen, 50)
+        self.assertEqual(missing, [])
+
+    def test_a_path_is_found_wherever_it_stands(self):
+        text = "`src/run*`, in tests/s3/delta.rs. Not infra/tests/run.sh, nor ../src/x.rs or https://a.b/tests/x"
+        self.assertEqual(CODE_PATH.findall(text), ["src/run*", "tests/s3/delta.rs"])
 
     def test_each_page_is_in_the_index(self):
         index = (ROOT / "docs/README.md").read_text(encoding="utf-8")

@@ -1,5 +1,5 @@
-//! The protocol in simulated worlds: every interleaving of small ones, crashes at each request, random
-//! files and random schedules. Nothing is lost in any of them.
+//! The protocol in simulated worlds: every interleaving of small ones, crashes at each request,
+//! random files and random schedules. Nothing is lost in any of them.
 
 #![allow(
     clippy::disallowed_methods,

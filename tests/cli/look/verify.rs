@@ -392,7 +392,7 @@ async fn archived_rows_of_which_object_and_receipt_are_gone() {
         cold_key(&world, ".parquet").await,
         cold_key(&world, ".receipt.json").await,
     );
-    let rows = super::support::read(&world.cold, &object).await.len();
+    let rows = crate::support::read(&world.cold, &object).await.len();
     let (object_bytes, receipt_bytes) = (
         remove(&world.cold, &object).await,
         remove(&world.cold, &receipt).await,
