@@ -146,7 +146,7 @@ fn prepare_and_run(cli: &Cli, logging: &mut bool) -> Result<u8> {
         .build()
         .map_err(|e| Error::local("cannot start the runtime", e))?;
     let traces = if makes_passes(&cli.command) {
-        Traces::start(runtime.handle())
+        Traces::start()
     } else {
         Ok(None)
     };
@@ -188,9 +188,9 @@ fn prepare_and_run(cli: &Cli, logging: &mut bool) -> Result<u8> {
     };
     if let Some(traces) = &app.traces {
         let limit = if matches!(cli.command, Command::Watch(_)) {
-            otel::LAST_WORD_OF_SERVICE
+            otel::LAST_FLUSH_OF_SERVICE
         } else {
-            otel::LAST_WORD
+            otel::LAST_FLUSH
         };
         runtime.block_on(traces.finish(limit));
     }

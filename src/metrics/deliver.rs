@@ -195,7 +195,7 @@ pub fn shown(url: &Url) -> String {
 }
 
 /// The innermost cause: those around it say that it was a request.
-fn cause(error: &dyn std::error::Error) -> String {
+pub fn cause(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |e| e.source())
         .last()
         .map(ToString::to_string)

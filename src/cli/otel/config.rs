@@ -1,5 +1,6 @@
 //! What the environment asks for. The meaning of the variables is OpenTelemetry's; an empty one
-//! counts as unset.
+//! counts as unset. The exporter would read them too, but take `grpc` for its default, ignore a
+//! wrong timeout, and repeat an endpoint with its password.
 
 use std::time::Duration;
 
@@ -13,17 +14,10 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct OtlpConfig {
     /// The address that spans are posted to.
     pub endpoint: Url,
-    /// How a batch is written.
-    pub encoding: Encoding,
+    /// Whether batches are JSON instead of Protobuf.
+    pub is_json: bool,
     /// For one request.
     pub timeout: Duration,
-}
-
-/// The two that go over HTTP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    Protobuf,
-    Json,
 }
 
 /// What this process's environment asks for; none where it does not ask, or asks for silence.
@@ -41,7 +35,7 @@ fn of(get: impl Fn(&str) -> Option<String>) -> Result<Option<OtlpConfig>, String
             .map(|v| v.trim().to_owned())
             .filter(|v| !v.is_empty())
     };
-    // What is said for traces alone goes before what is said for all signals.
+    // A variable for traces goes before the one for all signals.
     let either = |what: &str| {
         [
             format!("OTEL_EXPORTER_OTLP_TRACES_{what}"),
@@ -66,10 +60,9 @@ fn of(get: impl Fn(&str) -> Option<String>) -> Result<Option<OtlpConfig>, String
             ));
         }
     }
-    let encoding = match either("PROTOCOL") {
-        None => Encoding::Protobuf,
-        Some((p, _)) if p == "http/protobuf" => Encoding::Protobuf,
-        Some((p, _)) if p == "http/json" => Encoding::Json,
+    let is_json = match either("PROTOCOL") {
+        None => false,
+        Some((p, _)) if ["http/protobuf", "http/json"].contains(&p.as_str()) => p == "http/json",
         Some((p, name)) => {
             return Err(format!(
                 "{name}: icepack sends traces over HTTP and does not speak `{p}`: set \
@@ -95,7 +88,7 @@ fn of(get: impl Fn(&str) -> Option<String>) -> Result<Option<OtlpConfig>, String
     };
     Ok(Some(OtlpConfig {
         endpoint,
-        encoding,
+        is_json,
         timeout,
     }))
 }
@@ -168,14 +161,11 @@ mod tests {
         ];
         let both = config(&both).unwrap().unwrap();
         assert_eq!(
-            (both.encoding, both.timeout),
-            (Encoding::Json, Duration::from_millis(250))
+            (both.is_json, both.timeout),
+            (true, Duration::from_millis(250))
         );
         let plain = config(&[ALL]).unwrap().unwrap();
-        assert_eq!(
-            (plain.encoding, plain.timeout),
-            (Encoding::Protobuf, TIMEOUT)
-        );
+        assert_eq!((plain.is_json, plain.timeout), (false, TIMEOUT));
     }
 
     #[test]

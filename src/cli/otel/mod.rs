@@ -2,11 +2,11 @@
 //! The library makes the spans; here they leave. A collector that is away or slow is worth one
 //! warning and a few seconds at the end of the process, never a pass.
 
-#[cfg(feature = "otel")]
-mod client;
 mod config;
 #[cfg(feature = "otel")]
 mod export;
+#[cfg(feature = "otel")]
+mod health;
 
 #[cfg(feature = "otel")]
 pub use export::Traces;
@@ -17,12 +17,11 @@ use std::time::Duration;
 
 use tracing_subscriber::Layer;
 
-/// What is still to be sent when a command is done gets so long.
-pub const LAST_WORD: Duration = Duration::from_secs(5);
+/// How long the last spans may take when a command is done.
+pub const LAST_FLUSH: Duration = Duration::from_secs(5);
 
-/// The same for a service, which a signal ends within 10 s: its last pass may have taken eight of
-/// them.
-pub const LAST_WORD_OF_SERVICE: Duration = Duration::from_millis(1_500);
+/// The same for a service, which a signal ends within 10 s: its last pass may take 8 s of them.
+pub const LAST_FLUSH_OF_SERVICE: Duration = Duration::from_millis(1_500);
 
 /// A layer of the program's subscriber.
 pub type Spans<S> = Box<dyn Layer<S> + Send + Sync>;
@@ -38,16 +37,15 @@ mod without {
     pub enum Traces {}
 
     impl Traces {
-        /// Never any; and why, if they were asked for.
-        pub fn start(_: &tokio::runtime::Handle) -> Result<Option<Self>, String> {
-            match config::of_process() {
-                Ok(None) => Ok(None),
-                Ok(Some(_)) => Err(
-                    "traces are config for, but this icepack was built without the feature `otel`: \
+        /// Never any; and why, where the environment asks for them.
+        pub fn start() -> Result<Option<Self>, String> {
+            match config::of_process()? {
+                None => Ok(None),
+                Some(_) => Err(
+                    "traces are asked for, but this icepack was built without the feature `otel`: \
                      none are sent"
                         .to_owned(),
                 ),
-                Err(why) => Err(why),
             }
         }
 
