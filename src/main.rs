@@ -12,11 +12,13 @@
     )
 )]
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     tune_allocator();
-    icepack::cli::main()
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    ExitCode::from(icepack::cli::run(&typed))
 }
 
 /// What glibc's allocator is told.

@@ -1,12 +1,13 @@
 //! The command line as typed: read and checked for form only. What it means is for
 //! [`crate::settings`].
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::settings::{self, FlagValue};
@@ -14,7 +15,72 @@ use icepack_core::model::names::Tenant;
 use icepack_core::model::restore::Tier;
 use icepack_core::model::shard::Shard;
 
+use super::output::complain;
 use super::{examples, shard};
+
+/// The exit code of a command line that is wrong.
+const USAGE: u8 = 2;
+
+/// The command line, or the exit code after help, version or a complaint.
+///
+/// # Errors
+/// The exit code.
+pub fn parse(typed: &[OsString]) -> Result<Cli, u8> {
+    let parsed = Cli::command()
+        .color(help_color(typed))
+        .try_get_matches_from(typed)
+        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    let wrong = match parsed {
+        Ok(cli) => match cli.check().and_then(|()| all_tenants_arrived(&cli, typed)) {
+            Ok(()) => return Ok(cli),
+            Err(why) => why,
+        },
+        Err(e) => {
+            let is_error = e.use_stderr();
+            let is_help =
+                e.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+            if !is_error || is_help {
+                // Help that nobody reads to the end is no failure.
+                let _ = e.print();
+                return Err(if is_error { USAGE } else { 0 });
+            }
+            one_line(&e)
+        }
+    };
+    complain(&wrong);
+    Err(USAGE)
+}
+
+/// `--color`, which clap needs for its help before it has understood the command line.
+fn help_color(typed: &[OsString]) -> clap::ColorChoice {
+    let mut words = typed.iter().filter_map(|a| a.to_str());
+    let value = words.find_map(|word| {
+        if word == "--color" {
+            Some(None)
+        } else {
+            word.strip_prefix("--color=").map(Some)
+        }
+    });
+    match value.and_then(|v| v.or_else(|| words.next())) {
+        Some("always") => clap::ColorChoice::Always,
+        Some("never") => clap::ColorChoice::Never,
+        _ => clap::ColorChoice::Auto,
+    }
+}
+
+/// clap forgets the values before a command's name where there are some behind it. No tenant may be
+/// left out silently.
+fn all_tenants_arrived(cli: &Cli, typed: &[OsString]) -> Result<(), String> {
+    let words = typed.iter().filter_map(|a| a.to_str());
+    let given = words
+        .filter(|w| *w == "--tenant" || w.starts_with("--tenant="))
+        .count();
+    if given <= cli.global.tenants.len() {
+        Ok(())
+    } else {
+        Err("--tenant stands before and behind the command: put all of them behind it".to_owned())
+    }
+}
 
 /// Packs small Parquet files into sorted snapshots and puts the old rows on ice.
 #[derive(Debug, Parser)]
@@ -261,7 +327,7 @@ pub struct RestoreArgs {
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=365))]
     pub days: u16,
     /// How long the rows do not expire again
-    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = hold)]
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = duration)]
     pub hold: Duration,
     /// Wait until everything is thawed, and go on
     #[arg(long, overrides_with = "no_wait")]
@@ -270,7 +336,7 @@ pub struct RestoreArgs {
     #[arg(long, overrides_with = "wait")]
     pub no_wait: bool,
     /// With --wait: how often to look
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = hold, requires = "wait")]
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration, requires = "wait")]
     pub poll_interval: Duration,
     /// Only list what would be read, thawed and paid for
     #[arg(long)]
@@ -333,6 +399,15 @@ impl Cli {
             _ => {}
         }
         values
+    }
+
+    /// Whether it makes passes, which have spans.
+    pub fn makes_passes(&self) -> bool {
+        match &self.command {
+            Command::Run(args) => !args.dry_run,
+            Command::Watch(_) => true,
+            _ => false,
+        }
     }
 
     /// The part of the work that is this process's.
@@ -414,12 +489,12 @@ fn time(text: &str) -> Result<DateTime<Utc>, String> {
 }
 
 /// A duration that is not zero.
-fn hold(text: &str) -> Result<Duration, String> {
+fn duration(text: &str) -> Result<Duration, String> {
     settings::parse_duration(text)
 }
 
 /// clap's complaint in one line: its first paragraph and its tips.
-pub fn one_line(error: &clap::Error) -> String {
+fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines = text
         .lines()
@@ -556,7 +631,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_go_together_is_said() {
+    fn flags_that_exclude_each_other_are_refused() {
         assert!(
             parse(&["run", "--explain"])
                 .unwrap_err()

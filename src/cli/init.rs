@@ -14,13 +14,13 @@ use icepack_core::model::marker::Role;
 use icepack_core::model::report::SCHEMA_VERSION;
 use serde_json::json;
 
+use super::app::App;
 use super::args::InitArgs;
-use super::commands::App;
 
 impl App<'_> {
     pub(super) async fn init(&mut self, args: &InitArgs) -> Result<u8> {
         let printed = args.out == Path::new("-");
-        // Said before the store is asked, which may take its time.
+        // Before the store is read, which may take its time.
         if !printed && !self.global.json && args.out.exists() {
             return Err(exists(&args.out));
         }
@@ -70,7 +70,7 @@ impl App<'_> {
             .flat_map(|t| &t.unreadable)
             .collect();
         self.out
-            .line(&said(args, &proposal, sample.tenants.len()))?;
+            .line(&next_steps(args, &proposal, sample.tenants.len()))?;
         for (key, why) in unreadable {
             self.out.line(&super::output::one_line(&format!(
                 "could not be read: `{key}`: {why}"
@@ -106,7 +106,7 @@ fn create(path: &Path, text: &str) -> Result<()> {
     file.write_all(text.as_bytes()).map_err(failed)
 }
 
-fn said(args: &InitArgs, proposal: &Proposal, tenants: usize) -> String {
+fn next_steps(args: &InitArgs, proposal: &Proposal, tenants: usize) -> String {
     let or_open = |name: &Option<String>| name.clone().unwrap_or_else(|| "none found".to_owned());
     let config = if args.out == Path::new(crate::settings::DEFAULT_FILE) {
         String::new()

@@ -13,7 +13,7 @@ use super::output::Output;
 ///
 /// # Errors
 /// [`Error::Local`] where they cannot be written.
-pub fn man(out: &mut Output, dir: &Path) -> Result<u8> {
+pub fn man(mut out: Output, dir: &Path) -> Result<u8> {
     let failed = |e: std::io::Error| {
         Error::local(
             format!("cannot write man pages into `{}`", dir.display()),
@@ -36,7 +36,7 @@ pub fn man(out: &mut Output, dir: &Path) -> Result<u8> {
 ///
 /// # Errors
 /// [`Error::Local`] where stdout cannot be written.
-pub fn completions(out: &mut Output, shell: Shell) -> Result<u8> {
+pub fn completions(mut out: Output, shell: Shell) -> Result<u8> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "icepack", &mut script);
     out.line(String::from_utf8_lossy(&script).trim_end())?;

@@ -1,4 +1,4 @@
-//! stdout, where the result goes, and the look of text on it.
+//! stdout, where the result goes, and how text is drawn on it.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -11,8 +11,7 @@ use super::args::ColorChoice;
 pub struct Style {
     /// Whether ANSI colours are used.
     pub color: bool,
-    /// Columns of the terminal; none where there is no terminal and lines may be as long as they
-    /// are.
+    /// Columns of the terminal; none where there is no terminal, and lines may have any length.
     pub width: Option<u16>,
 }
 
@@ -29,7 +28,7 @@ impl Output {
     pub fn new(color: ColorChoice) -> Self {
         let terminal = io::stdout().is_terminal();
         let color = use_color(color, terminal);
-        // It looks at NO_COLOR by itself, whatever the flag says.
+        // crossterm heeds NO_COLOR by itself, whatever the flag says.
         crossterm::style::force_color_output(color);
         let style = Style {
             color,
@@ -47,17 +46,12 @@ impl Output {
         io::stdout().is_terminal()
     }
 
-    /// Whether the reader has gone.
-    pub fn is_closed(&self) -> bool {
-        self.closed
-    }
-
     /// One line, or several.
     ///
     /// # Errors
     /// [`Error::Local`] where stdout cannot be written, as on a full disk.
     pub fn line(&mut self, text: &str) -> Result<()> {
-        self.settle(|out| {
+        self.unless_closed(|out| {
             out.write_all(text.as_bytes())
                 .and_then(|()| out.write_all(b"\n"))
         })
@@ -78,10 +72,10 @@ impl Output {
     /// # Errors
     /// As for [`Self::line`].
     pub fn flush(&mut self) -> Result<()> {
-        self.settle(Write::flush)
+        self.unless_closed(Write::flush)
     }
 
-    fn settle(
+    fn unless_closed(
         &mut self,
         write: impl FnOnce(&mut io::BufWriter<io::Stdout>) -> io::Result<()>,
     ) -> Result<()> {
@@ -98,7 +92,7 @@ impl Output {
     }
 }
 
-/// One line on stderr. Where that is gone, nobody is there to be told.
+/// One line on stderr. Where stderr is gone, nobody reads it.
 pub fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "icepack: {}", one_line(text));
 }

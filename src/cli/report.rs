@@ -5,42 +5,59 @@ use std::path::Path;
 
 use crate::page::{self, Labels};
 use crate::{CompactionManager, Error, Result};
+use icepack_core::model::inspect::Overview;
+use serde::Serialize;
 
+use super::app::{App, Archive};
 use super::args::ReportArgs;
-use super::commands::App;
+use super::render::{Report, View, failures};
 
 /// `-` as a file is stdout.
 const STDOUT: &str = "-";
 
+/// What the page is drawn from, and what goes to stdout instead of it.
+#[derive(Serialize)]
+struct PageReport {
+    #[serde(flatten)]
+    overview: Overview,
+    #[serde(skip)]
+    text: String,
+}
+
+impl Report for PageReport {
+    fn text(&self, _: View<'_>) -> String {
+        self.text.clone()
+    }
+
+    fn exit_code(&self) -> u8 {
+        failures::exit_code(&self.overview.failures, self.overview.tenants.len())
+    }
+
+    fn problems(&self, _: bool) -> Vec<String> {
+        failures::problems(&self.overview.failures)
+    }
+}
+
 impl App<'_> {
     pub(super) async fn report(&mut self, args: &ReportArgs) -> Result<u8> {
-        let (manager, labels) = (
-            self.looking_manager().await?,
-            self.settings.report_labels()?,
-        );
+        let manager = self.manager(Archive::Unused).await?;
+        let labels = self.settings.report_labels()?;
         if args.publish {
             manager.publish_report(&labels).await?;
-            self.out.line(&format!(
-                "the report is {}",
-                self.settings.store()?.display(page::KEY)
-            ))?;
+            let page = self.settings.store()?.display(page::KEY);
+            self.out.line(&format!("the report is {page}"))?;
             return Ok(0);
         }
         let overview = manager.overview(&self.selection()?).await?;
-        if self.global.json {
-            self.out.json(&overview)?;
-            return self.failures(&overview.failures, overview.tenants.len());
-        }
-        let html = page::html(&overview, &labels)?;
-        match args.out.as_deref() {
+        let text = match args.out.as_deref() {
+            _ if self.global.json => String::new(),
             Some(path) if path != Path::new(STDOUT) => {
-                replace(path, &html)?;
-                self.out
-                    .line(&format!("the report is in {}", path.display()))?;
+                replace(path, &page::html(&overview, &labels)?)?;
+                format!("the report is in {}", path.display())
             }
-            _ => self.out.line(html.trim_end())?,
-        }
-        self.failures(&overview.failures, overview.tenants.len())
+            _ => page::html(&overview, &labels)?.trim_end().to_owned(),
+        };
+        self.emit(&PageReport { overview, text })
     }
 }
 

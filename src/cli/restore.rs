@@ -17,9 +17,9 @@ use icepack_core::model::inputs::Exclude;
 use icepack_core::model::marker::Role;
 use icepack_core::model::names::Tenant;
 
+use super::app::App;
 use super::args::RestoreArgs;
-use super::commands::App;
-use super::{render, signals};
+use super::signals;
 
 impl App<'_> {
     pub(super) async fn restore(&mut self, args: &RestoreArgs) -> Result<u8> {
@@ -48,15 +48,7 @@ impl App<'_> {
             .await?
             .run(&self.request(args)?)
             .await?;
-        if self.global.json {
-            self.out.json(&report)?;
-        } else {
-            self.out
-                .line(&render::restore::restore(&report, self.out.style))?;
-        }
-        self.out.flush()?;
-        self.verdict(render::restore::verdict(&report));
-        Ok(render::restore::exit_code(&report))
+        self.emit(&report)
     }
 
     fn request(&self, args: &RestoreArgs) -> Result<RestoreRequest> {

@@ -14,10 +14,11 @@ use chrono::{DateTime, Utc};
 use icepack_core::plan::schedule::{self, Passes};
 use tokio::net::TcpListener;
 
+use super::app::{App, Archive};
 use super::args::WatchArgs;
-use super::commands::App;
+use super::render::Report as _;
+use super::report;
 use super::signals::{Service, Wish};
-use super::{render, report};
 
 /// A pass that was asked to stop gets so long. Then it is dropped, which loses nothing: what it has
 /// not committed did not happen.
@@ -62,13 +63,13 @@ pub async fn watch(app: &mut App<'_>, args: &WatchArgs) -> Result<u8> {
             face.show_metrics(metrics::render(&record, None, job.targets.most_tenants));
         }
     }
-    let (mut luck, mut passes) = (app.luck(), Passes::default());
+    let (mut luck, mut passes) = (app.jitter(), Passes::default());
     loop {
         let due = job.due(app, &face, luck, &mut passes).await;
         let ended = if app.clock.now() < due {
             wait(app, due, &mut wishes).await
         } else {
-            luck = app.luck();
+            luck = app.jitter();
             let ended = pass(
                 app,
                 &job,
@@ -106,7 +107,7 @@ async fn listen(address: SocketAddr, face: &Arc<HealthState>) -> Result<()> {
 impl Job {
     async fn make(app: &App<'_>, face: &Arc<HealthState>) -> Result<Self> {
         let manager = app
-            .writing_manager()
+            .manager(Archive::Write)
             .await?
             .with_progress(Arc::clone(face) as _);
         face.set_interval(manager.config().interval());
@@ -204,9 +205,9 @@ async fn pass(
     match report {
         Ok(report) => {
             passes.made(began);
-            app.say_kept(report.tenants.iter().map(|t| t.tenant.as_str()));
-            if let Some(verdict) = render::run::verdict(&report, true) {
-                tracing::error!(run_id = %report.run_id, "{verdict}");
+            app.warn_of_kept(report.tenants.iter().map(|t| t.tenant.as_str()));
+            for problem in report.problems(true) {
+                tracing::error!(run_id = %report.run_id, "{problem}");
             }
             if app.global.json {
                 let line = serde_json::to_string(&report)

@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use super::args::DemoArgs;
 use super::render::text::{count, plural, size};
+use super::render::{Report, View};
 use layout::{FileSpec, TenantSpec};
 
 /// Uploads on their way at once.
@@ -170,26 +171,28 @@ fn encode(file: &FileSpec) -> Result<Vec<u8>> {
     writer.into_inner().map_err(failed)
 }
 
-/// What was written and what to try next.
-pub fn render(report: &DemoReport, store_as_typed: &str) -> String {
-    let tenant = |(name, w): (&String, &Written)| {
-        format!(
-            "  {name}: {} with {} events each, {}",
-            plural(w.files, "file"),
-            count(w.rows / w.files.max(1)),
-            size(w.bytes)
-        )
-    };
-    let mut lines = vec![format!(
-        "wrote {} with {} events ({}) to {}",
-        plural(report.totals.files, "file"),
-        count(report.totals.rows),
-        size(report.totals.bytes),
-        report.store
-    )];
-    lines.extend(report.tenants.iter().map(tenant));
-    lines.push(format!("next: icepack plan --store {store_as_typed}"));
-    lines.join("\n")
+impl Report for DemoReport {
+    /// What was written and what to try next.
+    fn text(&self, _: View<'_>) -> String {
+        let tenant = |(name, w): (&String, &Written)| {
+            format!(
+                "  {name}: {} with {} events each, {}",
+                plural(w.files, "file"),
+                count(w.rows / w.files.max(1)),
+                size(w.bytes)
+            )
+        };
+        let mut lines = vec![format!(
+            "wrote {} with {} events ({}) to {}",
+            plural(self.totals.files, "file"),
+            count(self.totals.rows),
+            size(self.totals.bytes),
+            self.store
+        )];
+        lines.extend(self.tenants.iter().map(tenant));
+        lines.push(format!("next: icepack plan --store {}", self.store));
+        lines.join("\n")
+    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,39 @@
 //! Every setting and where it came from.
 
 use icepack_core::model::report::SCHEMA_VERSION;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::output::Style;
 use super::table::Grid;
+use super::{Report, View};
 use crate::settings::{Settings, Source};
 
+/// The document, and the same as a table.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct ConfigDocument {
+    document: Value,
+    #[serde(skip)]
+    table: Grid,
+}
+
+impl ConfigDocument {
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            document: document(settings),
+            table: table(settings),
+        }
+    }
+}
+
+impl Report for ConfigDocument {
+    fn text(&self, view: View<'_>) -> String {
+        self.table.draw(view.style)
+    }
+}
+
 /// A row for each setting.
-pub fn table(settings: &Settings, style: Style) -> String {
+fn table(settings: &Settings) -> Grid {
     let mut grid = Grid::default()
         .words("setting")
         .words("value")
@@ -16,11 +41,11 @@ pub fn table(settings: &Settings, style: Style) -> String {
     for (path, value, source) in settings.all() {
         grid.row([path.into(), value.text.into(), source.to_string().into()]);
     }
-    grid.draw(style)
+    grid
 }
 
 /// The same for programs: sizes in bytes, durations in seconds.
-pub fn document(settings: &Settings) -> Value {
+fn document(settings: &Settings) -> Value {
     let all: Vec<Value> = settings
         .all()
         .into_iter()
@@ -56,7 +81,7 @@ mod tests {
 
     #[test]
     fn each_value_has_its_origin() {
-        let text = table(&settings(), Style::default());
+        let text = ConfigDocument::of(&settings()).text(View::default());
         let line = |start: &str| {
             text.lines()
                 .find(|l| l.starts_with(start))

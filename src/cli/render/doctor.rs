@@ -2,17 +2,8 @@
 
 use icepack_core::model::inspect::{Check, DoctorReport, Health};
 
-use super::super::output::Style;
 use super::table::{Cell, Grid, Tone};
-
-/// 5 where safety is at stake, 1 where something does not work.
-pub fn exit_code(report: &DoctorReport) -> u8 {
-    match worst(report) {
-        Some(Health::Unsafe) => 5,
-        Some(Health::Bad) => 1,
-        _ => 0,
-    }
-}
+use super::{Report, View};
 
 fn worst(report: &DoctorReport) -> Option<Health> {
     report
@@ -31,8 +22,45 @@ fn rank(health: Health) -> u8 {
     }
 }
 
-/// A row for each probe, and the conclusion.
-pub fn doctor(report: &DoctorReport, style: Style) -> String {
+impl Report for DoctorReport {
+    /// A row for each probe, and the conclusion.
+    fn text(&self, view: View<'_>) -> String {
+        let grid = probes(self);
+        let conclusion = match worst(self) {
+            Some(Health::Unsafe) => "not safe to use: icepack refuses to run here",
+            Some(Health::Bad) => "something that icepack needs does not work",
+            Some(Health::Limited) => "fit for use, with the limits above",
+            Some(Health::Good) => "fit for use",
+            None => "nothing was probed",
+        };
+        if grid.is_empty() {
+            conclusion.to_owned()
+        } else {
+            format!("{}\n{conclusion}", grid.draw(view.style))
+        }
+    }
+
+    /// 5 where safety is at stake, 1 where something does not work.
+    fn exit_code(&self) -> u8 {
+        match worst(self) {
+            Some(Health::Unsafe) => 5,
+            Some(Health::Bad) => 1,
+            _ => 0,
+        }
+    }
+
+    /// The first of the worst checks.
+    fn problems(&self, _: bool) -> Vec<String> {
+        let is_bad = |c: &&Check| matches!(c.health, Health::Bad | Health::Unsafe);
+        let bad = self.checks.iter().filter(is_bad);
+        bad.max_by_key(|c| rank(c.health))
+            .map(|c| format!("{}: {}: {}", c.target, c.name, c.detail))
+            .into_iter()
+            .collect()
+    }
+}
+
+fn probes(report: &DoctorReport) -> Grid {
     let mut grid = Grid::default()
         .words("target")
         .words("probe")
@@ -48,18 +76,7 @@ pub fn doctor(report: &DoctorReport, style: Style) -> String {
             c.detail.as_str().into(),
         ]);
     }
-    let conclusion = match worst(report) {
-        Some(Health::Unsafe) => "not safe to use: icepack refuses to run here",
-        Some(Health::Bad) => "something that icepack needs does not work",
-        Some(Health::Limited) => "fit for use, with the limits above",
-        Some(Health::Good) => "fit for use",
-        None => "nothing was probed",
-    };
-    if grid.is_empty() {
-        conclusion.to_owned()
-    } else {
-        format!("{}\n{conclusion}", grid.draw(style))
-    }
+    grid
 }
 
 fn health(health: Health) -> (&'static str, Tone) {
@@ -69,20 +86,6 @@ fn health(health: Health) -> (&'static str, Tone) {
         Health::Bad => ("bad", Tone::Bad),
         Health::Unsafe => ("UNSAFE", Tone::Bad),
     }
-}
-
-/// The line on stderr where the exit code is not 0.
-pub fn verdict(report: &DoctorReport) -> Option<String> {
-    let is_bad = |c: &&Check| matches!(c.health, Health::Bad | Health::Unsafe);
-    let first = report
-        .checks
-        .iter()
-        .filter(is_bad)
-        .max_by_key(|c| rank(c.health))?;
-    Some(format!(
-        "{}: {}: {}",
-        first.target, first.name, first.detail
-    ))
 }
 
 #[cfg(test)]
@@ -105,16 +108,16 @@ mod tests {
 
     #[test]
     fn exit_codes() {
-        assert_eq!(exit_code(&report(&[Health::Good, Health::Limited])), 0);
-        assert_eq!(exit_code(&report(&[Health::Good, Health::Bad])), 1);
-        assert_eq!(exit_code(&report(&[Health::Unsafe, Health::Bad])), 5);
-        assert_eq!(verdict(&report(&[Health::Good])), None);
-        assert!(verdict(&report(&[Health::Bad])).is_some());
+        assert_eq!(report(&[Health::Good, Health::Limited]).exit_code(), 0);
+        assert_eq!(report(&[Health::Good, Health::Bad]).exit_code(), 1);
+        assert_eq!(report(&[Health::Unsafe, Health::Bad]).exit_code(), 5);
+        assert!(report(&[Health::Good]).problems(false).is_empty());
+        assert_eq!(report(&[Health::Bad]).problems(false).len(), 1);
     }
 
     #[test]
     fn the_conclusion_is_said() {
-        let text = doctor(&report(&[Health::Good]), Style::default());
+        let text = report(&[Health::Good]).text(View::default());
         assert!(
             text.contains("conditional create  good") && text.ends_with("\nfit for use"),
             "{text}"

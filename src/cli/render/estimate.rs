@@ -6,9 +6,9 @@ use icepack_core::model::price::Prices;
 use icepack_core::model::report::Requests;
 
 use super::super::output::Style;
-use super::plan::Totals;
 use super::table::{Cell, Grid, Tone};
-use super::text::{count, plural, size};
+use super::text::{count, counted, plural, size};
+use super::totals::Totals;
 
 /// Of one tenant. None where there is nothing to say.
 pub fn tenant(plan: &Plan, style: Style) -> Option<String> {
@@ -105,11 +105,11 @@ pub fn totals(t: &Totals, prices: &Prices, is_billed: bool, style: Style) -> Opt
             ),
         );
     }
-    let whose = if is_billed { "" } else { "as if on S3: " };
+    let as_if = if is_billed { "" } else { "as if on S3: " };
     lines.add(
         "prices:",
         format!(
-            "{whose}those of {}, {} ({}); put yours into [prices]",
+            "{as_if}those of {}, {} ({}); put yours into [prices]",
             prices.region, prices.date, prices.source
         ),
     );
@@ -168,13 +168,8 @@ fn requests(r: &Requests, cost: Option<Amount<'_>>) -> String {
         (r.list, "list"),
         (r.delete, "delete"),
     ];
-    let parts: Vec<String> = kinds
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, kind)| format!("{} {kind}", count(*n)))
-        .collect();
     let cost = cost.map(|c| format!(", {c} once")).unwrap_or_default();
-    format!("about {} ({}){cost}", count(r.total()), parts.join(", "))
+    format!("about {} ({}){cost}", count(r.total()), counted(&kinds))
 }
 
 fn a_month(cost: &Cost) -> String {
@@ -270,9 +265,9 @@ mod tests {
 
     #[test]
     fn break_even_is_told_in_the_unit_that_fits() {
-        let told = [0.01, 0.4, 2.0, 7.2, 23.9, 30.0, 100_000.0].map(after);
+        let texts = [0.01, 0.4, 2.0, 7.2, 23.9, 30.0, 100_000.0].map(after);
         assert_eq!(
-            told,
+            texts,
             [
                 "within a day",
                 "after 12 days",

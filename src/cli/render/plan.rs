@@ -1,105 +1,129 @@
 //! What a pass would do, and why.
 
 mod overview;
-mod totals;
 
 use std::collections::BTreeMap;
 
 use crate::run::Selection;
 use icepack_core::model::inspect::PlanReport;
 use icepack_core::model::plan::{Group, GroupKind, Plan, SkipReason};
+use serde::Serialize;
 
 use super::super::output::Style;
-use super::estimate;
 use super::table::Grid;
 use super::text::{about, count, no_tenants, plural, second, size};
-use totals::totals;
-pub use totals::{Totals, document};
+use super::totals::{Totals, totals};
+use super::{Report, View, estimate, failures};
 
-/// How plans are shown.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct View<'a> {
+/// The document of `plan --json`, and what the text says beside it.
+#[derive(Debug, Serialize)]
+pub struct PlanDocument<'a> {
+    #[serde(flatten)]
+    pub report: &'a PlanReport,
+    pub totals: Totals,
     /// Where expired rows go.
-    pub archive: Option<&'a str>,
+    #[serde(skip)]
+    pub archive: Option<String>,
     /// Whether the store or the archive is one that sends bills by these prices.
+    #[serde(skip)]
     pub is_billed: bool,
-    /// The tenants of which every single file is told.
-    pub explain: Option<&'a Selection>,
-    /// The tenants asked for.
-    pub wanted: &'a [String],
-    pub style: Style,
+    /// The tenants whose files are all listed with their reasons.
+    #[serde(skip)]
+    pub explain: Option<Selection>,
 }
 
-/// Tenant by tenant, then all of them in a table, then the sum.
-pub fn plan(report: &PlanReport, view: View<'_>) -> String {
-    let mut parts: Vec<String> = report.plans.iter().map(|p| tenant(p, view)).collect();
-    if report.plans.iter().any(|p| !p.groups.is_empty()) {
-        parts.push(overview::table(report, view));
+impl<'a> PlanDocument<'a> {
+    pub fn new(report: &'a PlanReport) -> Self {
+        Self {
+            report,
+            totals: totals(&report.plans),
+            archive: None,
+            is_billed: false,
+            explain: None,
+        }
     }
-    parts.extend(
-        report
-            .root
-            .ignored_line()
-            .map(|line| format!("in the root of the store, of no tenant and not taken: {line}")),
-    );
-    parts.push(summary(report, view));
-    parts.join("\n\n")
 }
 
-fn summary(report: &PlanReport, view: View<'_>) -> String {
-    let t = totals(&report.plans);
-    if t.tenants == 0 {
-        return no_tenants(view.wanted);
+impl Report for PlanDocument<'_> {
+    /// Tenant by tenant, then all of them in a table, then the sum.
+    fn text(&self, view: View<'_>) -> String {
+        let report = self.report;
+        let tenant = |p| self.tenant(p, view.style);
+        let mut parts: Vec<String> = report.plans.iter().map(tenant).collect();
+        if self.totals.groups > 0 {
+            parts.push(overview::table(self, view.style));
+        }
+        parts.extend(
+            report.root.ignored_line().map(|line| {
+                format!("in the root of the store, of no tenant and not taken: {line}")
+            }),
+        );
+        parts.push(self.summary(view));
+        parts.join("\n\n")
     }
-    if t.groups == 0 {
-        return format!("{}: nothing to do", plural(t.tenants, "tenant"));
+
+    fn exit_code(&self) -> u8 {
+        failures::exit_code(&self.report.failures, self.report.plans.len())
     }
-    let sum = format!(
-        "{}: {} with {}, {}; nothing was written",
-        plural(t.tenants, "tenant"),
-        plural(t.groups, "group"),
-        plural(t.files_in, "file"),
-        size(t.bytes_in)
-    );
-    let estimate = estimate::totals(&t, &report.prices, view.is_billed, view.style)
-        .filter(|_| t.requests.total() > 0);
-    [Some(sum), estimate]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join("\n")
+
+    fn problems(&self, _: bool) -> Vec<String> {
+        failures::problems(&self.report.failures)
+    }
 }
 
-fn tenant(plan: &Plan, view: View<'_>) -> String {
-    let t = Totals::of(plan);
-    let todo = if t.groups == 0 {
-        "nothing to do".to_owned()
-    } else {
-        plural(t.groups, "group")
-    };
-    let mut lines = vec![format!(
-        "{}: {}, {}; {todo}",
-        plan.tenant,
-        plural(t.raw_files, "raw file"),
-        size(t.raw_bytes)
-    )];
-    lines.push(format!("  {}", retention(plan, view.archive)));
-    lines.extend(estimate::tenant(plan, view.style));
-    if t.groups > 0 {
-        lines.push(groups(&plan.groups, view.style));
+impl PlanDocument<'_> {
+    fn summary(&self, view: View<'_>) -> String {
+        let t = &self.totals;
+        if t.tenants == 0 {
+            return no_tenants(view.wanted);
+        }
+        if t.groups == 0 {
+            return format!("{}: nothing to do", plural(t.tenants, "tenant"));
+        }
+        let sum = format!(
+            "{}: {} with {}, {}; nothing was written",
+            plural(t.tenants, "tenant"),
+            plural(t.groups, "group"),
+            plural(t.files_in, "file"),
+            size(t.bytes_in)
+        );
+        let estimate = estimate::totals(t, &self.report.prices, self.is_billed, view.style)
+            .filter(|_| t.requests.total() > 0);
+        [Some(sum), estimate]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("\n")
     }
-    if !plan.skipped.is_empty() {
-        lines.push(format!("  left alone: {}", left_alone(plan)));
+
+    fn tenant(&self, plan: &Plan, style: Style) -> String {
+        let t = Totals::of(plan);
+        let todo = if t.groups == 0 {
+            "nothing to do".to_owned()
+        } else {
+            plural(t.groups, "group")
+        };
+        let mut lines = vec![format!(
+            "{}: {}, {}; {todo}",
+            plan.tenant,
+            plural(t.raw_files, "raw file"),
+            size(t.raw_bytes)
+        )];
+        lines.push(format!("  {}", retention(plan, self.archive.as_deref())));
+        lines.extend(estimate::tenant(plan, style));
+        if t.groups > 0 {
+            lines.push(groups(&plan.groups, style));
+        }
+        if !plan.skipped.is_empty() {
+            lines.push(format!("  left alone: {}", left_alone(plan)));
+        }
+        let ignored = plan.left_alone.ignored_line();
+        lines.extend(ignored.map(|line| format!("  no input: {line}")));
+        if self.explain.as_ref().is_some_and(|e| e.takes(&plan.tenant)) {
+            lines.push(files(plan, style));
+        }
+        lines.join("\n")
     }
-    lines.extend(
-        plan.left_alone
-            .ignored_line()
-            .map(|line| format!("  no input: {line}")),
-    );
-    if view.explain.is_some_and(|e| e.takes(&plan.tenant)) {
-        lines.push(files(plan, view.style));
-    }
-    lines.join("\n")
 }
 
 fn retention(plan: &Plan, archive: Option<&str>) -> String {
@@ -301,8 +325,29 @@ mod tests {
         }
     }
 
-    fn drawn(plans: Vec<Plan>, view: View<'_>) -> String {
-        plan(&report(plans), view)
+    /// The text where expired rows go to an archive on S3.
+    fn archived(plans: Vec<Plan>, style: Style) -> String {
+        let report = report(plans);
+        let document = PlanDocument {
+            archive: Some("s3://cold".to_owned()),
+            is_billed: true,
+            ..PlanDocument::new(&report)
+        };
+        document.text(View {
+            style,
+            ..View::default()
+        })
+    }
+
+    /// The text without an archive, with every file of the tenants called `names`.
+    fn explained(plans: Vec<Plan>, names: &[&str]) -> String {
+        let names = names.iter().map(|n| (*n).to_owned()).collect();
+        let report = report(plans);
+        let document = PlanDocument {
+            explain: Some(Selection::parse(names).unwrap()),
+            ..PlanDocument::new(&report)
+        };
+        document.text(View::default())
     }
 
     /// The plan with what would expire of it, into an archive of class DEEP_ARCHIVE.
@@ -348,13 +393,7 @@ mod tests {
             color: false,
             width: Some(100),
         };
-        let view = View {
-            archive: Some("s3://cold"),
-            is_billed: true,
-            style,
-            ..View::default()
-        };
-        let text = drawn(vec![priced(&[40 << 30, 100 << 10])], view);
+        let text = archived(vec![priced(&[40 << 30, 100 << 10])], style);
         let expected = "\
 acme: 6 raw files, 6.0 MiB; 1 group
   rows before 2026-04-27 13:45:07Z go to s3://cold
@@ -373,13 +412,7 @@ acme: 6 raw files, 6.0 MiB; 1 group
 
     #[test]
     fn a_plan_says_what_and_why() {
-        let text = drawn(
-            vec![acme()],
-            View {
-                archive: Some("s3://cold"),
-                ..View::default()
-            },
-        );
+        let text = archived(vec![acme()], Style::default());
         let expected = "\
 acme: 6 raw files, 6.0 MiB; 1 group
   rows before 2026-04-27 13:45:07Z go to s3://cold
@@ -405,12 +438,7 @@ acme            6  6.0 MiB       1        0        ~0
 
     #[test]
     fn the_table_has_a_line_for_each_tenant_and_one_for_all() {
-        let view = View {
-            archive: Some("s3://cold"),
-            is_billed: true,
-            ..View::default()
-        };
-        let text = drawn(vec![acme(), priced(&[40 << 30])], view);
+        let text = archived(vec![acme(), priced(&[40 << 30])], Style::default());
         let table: Vec<&str> = text
             .lines()
             .skip_while(|l| !l.starts_with("tenant "))
@@ -448,26 +476,13 @@ acme            6  6.0 MiB       1        0        ~0
             tenant: Tenant::parse("globex").unwrap(),
             ..acme()
         };
-        let wanted = Selection::parse(vec!["globex".to_owned()]).unwrap();
-        let text = drawn(
-            vec![acme(), globex],
-            View {
-                explain: Some(&wanted),
-                ..View::default()
-            },
-        );
+        let text = explained(vec![acme(), globex], &["globex"]);
         assert_eq!(text.matches("acme/big.parquet").count(), 1, "{text}");
     }
 
     #[test]
     fn explain_has_every_file() {
-        let text = drawn(
-            vec![acme()],
-            View {
-                explain: Some(&Selection::all()),
-                ..View::default()
-            },
-        );
+        let text = explained(vec![acme()], &["*"]);
         for key in ["a", "b", "c", "big", "bad", "bad2"] {
             assert!(text.contains(&format!("acme/{key}.parquet")), "{text}");
         }
@@ -481,8 +496,8 @@ acme            6  6.0 MiB       1        0        ~0
 
     #[test]
     fn totals_add_up() {
-        let document =
-            serde_json::to_value(document(&report(vec![acme(), priced(&[1 << 30])]))).unwrap();
+        let report = report(vec![acme(), priced(&[1 << 30])]);
+        let document = serde_json::to_value(PlanDocument::new(&report)).unwrap();
         let totals = &document["totals"];
         for (name, value) in [
             ("tenants", 2_u64),
@@ -520,7 +535,7 @@ acme            6  6.0 MiB       1        0        ~0
 
     #[test]
     fn nothing_to_do_is_said() {
-        assert!(drawn(Vec::new(), View::default()).starts_with("no tenants"));
+        assert!(archived(Vec::new(), Style::default()).starts_with("no tenants"));
         let idle = Plan {
             groups: Vec::new(),
             skipped: Vec::new(),
@@ -528,13 +543,7 @@ acme            6  6.0 MiB       1        0        ~0
             ..acme()
         };
         assert_eq!(
-            drawn(
-                vec![idle],
-                View {
-                    explain: Some(&Selection::all()),
-                    ..View::default()
-                }
-            ),
+            explained(vec![idle], &["*"]),
             "acme: 0 raw files, 0 B; nothing to do\n  rows are kept for ever\n  no files\n\n1 \
              tenant: nothing to do"
         );

@@ -8,45 +8,54 @@ use icepack_core::model::restore::{
 use super::super::output::{Style, one_line};
 use super::table::{Cell, Grid, Tone};
 use super::text::{about, count, minute, plural, second, size};
+use super::{Report, View};
 
-/// 5 where a person is needed, 1 where all failed, 3 where some did.
-pub fn exit_code(report: &RestoreReport) -> u8 {
-    let bad =
-        |t: &&TenantRestore| matches!(t.status, RestoreStatus::Failed | RestoreStatus::Refused);
-    match report.tenants.iter().filter(bad).count() {
-        0 => 0,
-        _ if report
+impl Report for RestoreReport {
+    /// Tenant by tenant: what is read, and what came of it.
+    fn text(&self, view: View<'_>) -> String {
+        let is_nothing = |t: &TenantRestore| t.status == RestoreStatus::Empty && t.error.is_none();
+        if self.tenants.iter().all(is_nothing) {
+            return format!(
+                "nothing is archived in {}{} for these tenants",
+                self.archive,
+                range(self)
+            );
+        }
+        let parts: Vec<String> = self
             .tenants
             .iter()
-            .any(|t| t.status == RestoreStatus::Refused) =>
-        {
-            5
-        }
-        n if n == report.tenants.len() => 1,
-        _ => 3,
+            .filter(|t| t.status != RestoreStatus::Empty)
+            .map(|t| tenant(self, t, view.style))
+            .collect();
+        parts.join("\n\n")
     }
-}
 
-/// Tenant by tenant: what is read, and what came of it.
-pub fn restore(report: &RestoreReport, style: Style) -> String {
-    if report
-        .tenants
-        .iter()
-        .all(|t| t.status == RestoreStatus::Empty && t.error.is_none())
-    {
-        return format!(
-            "nothing is archived in {}{} for these tenants",
-            report.archive,
-            range(report)
-        );
+    /// 5 where a person is needed, 1 where all failed, 3 where some did.
+    fn exit_code(&self) -> u8 {
+        let with = |status| self.tenants.iter().filter(|t| t.status == status).count();
+        match (with(RestoreStatus::Refused), with(RestoreStatus::Failed)) {
+            (0, 0) => 0,
+            (0, failed) if failed == self.tenants.len() => 1,
+            (0, _) => 3,
+            _ => 5,
+        }
     }
-    let parts: Vec<String> = report
-        .tenants
-        .iter()
-        .filter(|t| t.status != RestoreStatus::Empty)
-        .map(|t| tenant(report, t, style))
-        .collect();
-    parts.join("\n\n")
+
+    fn problems(&self, _: bool) -> Vec<String> {
+        let failed = self
+            .tenants
+            .iter()
+            .filter_map(|t| Some((t, t.error.as_ref()?)));
+        let line = |(first, why): (&TenantRestore, &String)| {
+            format!(
+                "{} of {} not restored: {}: {why}",
+                failed.clone().count(),
+                plural(self.tenants.len() as u64, "tenant"),
+                first.tenant
+            )
+        };
+        failed.clone().next().map(line).into_iter().collect()
+    }
 }
 
 fn range(report: &RestoreReport) -> String {
@@ -186,23 +195,6 @@ fn outcome(report: &RestoreReport, t: &TenantRestore) -> String {
     }
 }
 
-/// The line on stderr where something went wrong.
-pub fn verdict(report: &RestoreReport) -> Option<String> {
-    let failed: Vec<&TenantRestore> = report
-        .tenants
-        .iter()
-        .filter(|t| t.error.is_some())
-        .collect();
-    let first = failed.first()?;
-    Some(format!(
-        "{} of {} not restored: {}: {}",
-        failed.len(),
-        plural(report.tenants.len() as u64, "tenant"),
-        first.tenant,
-        first.error.as_deref().unwrap_or_default()
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,13 +248,8 @@ mod tests {
 
     #[test]
     fn a_restore_says_what_it_reads_how_long_that_takes_and_what_it_costs() {
-        let text = restore(
-            &report(
-                RestoreStatus::Planned,
-                vec![object(ColdState::Frozen, Some(0.25))],
-            ),
-            Style::default(),
-        );
+        let frozen = vec![object(ColdState::Frozen, Some(0.25))];
+        let text = report(RestoreStatus::Planned, frozen).text(View::default());
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[0],
@@ -285,13 +272,8 @@ mod tests {
             ),
             "{text}"
         );
-        let unpriced = restore(
-            &report(
-                RestoreStatus::Thawing,
-                vec![object(ColdState::Thawing, None)],
-            ),
-            Style::default(),
-        );
+        let thawing = vec![object(ColdState::Thawing, None)];
+        let unpriced = report(RestoreStatus::Thawing, thawing).text(View::default());
         assert!(
             unpriced.contains("the price list has nothing for 1 of them")
                 && unpriced.ends_with("run the same command again to go on, or with --wait"),
@@ -308,20 +290,21 @@ mod tests {
             (RestoreStatus::Failed, 1),
             (RestoreStatus::Refused, 5),
         ] {
-            assert_eq!(exit_code(&report(status, Vec::new())), code, "{status:?}");
+            assert_eq!(report(status, Vec::new()).exit_code(), code, "{status:?}");
         }
         let mut some = report(RestoreStatus::Failed, Vec::new());
         some.tenants
             .extend(report(RestoreStatus::Done, Vec::new()).tenants);
-        assert_eq!(exit_code(&some), 3);
+        assert_eq!(some.exit_code(), 3);
         assert_eq!(
-            verdict(&report(RestoreStatus::Refused, Vec::new())).unwrap(),
-            "1 of 1 tenant not restored: acme: no\nrows"
+            report(RestoreStatus::Refused, Vec::new()).problems(false),
+            ["1 of 1 tenant not restored: acme: no\nrows"]
         );
-        assert_eq!(verdict(&report(RestoreStatus::Done, Vec::new())), None);
+        let done = report(RestoreStatus::Done, Vec::new());
+        assert!(done.problems(false).is_empty());
         let nothing = report(RestoreStatus::Empty, Vec::new());
         assert_eq!(
-            restore(&nothing, Style::default()),
+            nothing.text(View::default()),
             "nothing is archived in s3://cold from 1970-01-01 00:00:00Z on for these tenants"
         );
     }

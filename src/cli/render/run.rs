@@ -2,17 +2,47 @@
 
 use icepack_core::model::report::{Requests, RunReport, Status, TenantReport};
 
-use super::super::output::{Style, one_line};
+use super::super::output::one_line;
 use super::table::{Cell, Grid, Tone};
-use super::text::{count, no_tenants, plural, size, took, unless_zero};
+use super::text::{count, counted, no_tenants, plural, size, took, unless_zero};
+use super::{Report, View};
 
-/// The exit code of a pass.
-pub fn exit_code(report: &RunReport) -> u8 {
-    code_of(&report.tenants.iter().map(|t| t.status).collect::<Vec<_>>())
+impl Report for RunReport {
+    /// The table, what is worth knowing below it, and the requests.
+    fn text(&self, view: View<'_>) -> String {
+        let (idle, busy): (Vec<_>, Vec<_>) = self.tenants.iter().partition(|t| is_uneventful(t));
+        let mut lines = Vec::new();
+        if !busy.is_empty() {
+            let mut grid = header();
+            for tenant in &busy {
+                grid.row(row(tenant, &tenant.tenant, tenant.duration_ms));
+            }
+            if busy.len() > 1 {
+                grid.row(row(&self.totals, "total", self.duration_ms));
+            }
+            lines.push(grid.draw(view.style));
+        }
+        lines.extend(idle_line(idle.len(), busy.is_empty(), view.wanted));
+        lines.extend(notes(&self.totals));
+        lines.push(requests(&self.requests));
+        for tenant in &self.tenants {
+            lines.extend(problems(tenant));
+        }
+        lines.join("\n")
+    }
+
+    fn exit_code(&self) -> u8 {
+        code_of(self.tenants.iter().map(|t| t.status))
+    }
+
+    fn problems(&self, detail: bool) -> Vec<String> {
+        worst(self, detail).into_iter().collect()
+    }
 }
 
-/// The exit code of what ended for each tenant like this.
-pub fn code_of(statuses: &[Status]) -> u8 {
+/// The exit code where tenants ended like this.
+pub fn code_of(statuses: impl Iterator<Item = Status>) -> u8 {
+    let statuses: Vec<Status> = statuses.collect();
     let any = |status| statuses.contains(&status);
     if any(Status::Refused) {
         5
@@ -29,29 +59,6 @@ pub fn code_of(statuses: &[Status]) -> u8 {
     } else {
         0
     }
-}
-
-/// The table, what is worth knowing below it, and the requests. `wanted` are the tenants asked for.
-pub fn run(report: &RunReport, wanted: &[String], style: Style) -> String {
-    let (idle, busy): (Vec<_>, Vec<_>) = report.tenants.iter().partition(|t| is_uneventful(t));
-    let mut lines = Vec::new();
-    if !busy.is_empty() {
-        let mut grid = header();
-        for tenant in &busy {
-            grid.row(row(tenant, &tenant.tenant, tenant.duration_ms));
-        }
-        if busy.len() > 1 {
-            grid.row(row(&report.totals, "total", report.duration_ms));
-        }
-        lines.push(grid.draw(style));
-    }
-    lines.extend(idle_line(idle.len(), busy.is_empty(), wanted));
-    lines.extend(notes(&report.totals));
-    lines.push(requests(&report.requests));
-    for tenant in &report.tenants {
-        lines.extend(problems(tenant));
-    }
-    lines.join("\n")
 }
 
 /// Nothing to compact, nothing swept away, nothing wrong.
@@ -102,7 +109,7 @@ fn row(t: &TenantReport, name: &str, duration_ms: u64) -> Vec<Cell> {
     let ledger = &t.ledger;
     vec![
         name.into(),
-        Cell::toned(status_word(t.status), tone(t.status)),
+        Cell::toned(t.status.as_str(), tone(t.status)),
         count(t.files_compacted).into(),
         count(t.files_written).into(),
         size(t.bytes_before).into(),
@@ -118,13 +125,7 @@ fn row(t: &TenantReport, name: &str, duration_ms: u64) -> Vec<Cell> {
     ]
 }
 
-/// A status in a word.
-pub fn status_word(status: Status) -> &'static str {
-    status.as_str()
-}
-
-/// Its colour.
-pub fn tone(status: Status) -> Option<Tone> {
+fn tone(status: Status) -> Option<Tone> {
     match status {
         Status::Idle => None,
         Status::Done => Some(Tone::Good),
@@ -191,15 +192,9 @@ fn requests(r: &Requests) -> String {
         (r.delete, "delete"),
         (r.copy, "copy"),
     ];
-    let parts: Vec<String> = kinds
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, kind)| format!("{} {kind}", count(*n)))
-        .collect();
-    if parts.is_empty() {
-        "requests: none".to_owned()
-    } else {
-        format!("requests: {} ({})", count(r.total()), parts.join(", "))
+    match counted(&kinds) {
+        parts if parts.is_empty() => "requests: none".to_owned(),
+        parts => format!("requests: {} ({parts})", count(r.total())),
     }
 }
 
@@ -218,7 +213,7 @@ fn problems(t: &TenantReport) -> Vec<String> {
     let set_aside = t
         .set_aside
         .iter()
-        .map(|said| format!("{}: set aside {}", t.tenant, one_line(said)));
+        .map(|file| format!("{}: set aside {}", t.tenant, one_line(file)));
     let unread = t.unread.iter().map(|l| {
         format!(
             "{}: left `{}` where it is: {}",
@@ -234,82 +229,78 @@ fn problems(t: &TenantReport) -> Vec<String> {
         .collect()
 }
 
-/// The line on stderr for a pass that did not end well; none where it did. `detail` adds the first
-/// reason, for those who do not see the table.
-pub fn verdict(report: &RunReport, detail: bool) -> Option<String> {
-    let named = |status| -> Vec<&TenantReport> {
-        report
-            .tenants
-            .iter()
-            .filter(|t| t.status == status)
-            .collect()
+/// What is worst about a pass that did not end well.
+fn worst(report: &RunReport, detail: bool) -> Option<String> {
+    let totals = &report.totals;
+    let of_tenants = |status, what| tenants(report, status, what, detail);
+    if let Some(line) = of_tenants(Status::Refused, "refused for safety, a person must look")
+        .or_else(|| of_tenants(Status::Failed, "failed"))
+        .or_else(|| {
+            of_tenants(
+                Status::Conflict,
+                "lost to a concurrent run, nothing is harmed",
+            )
+        })
+    {
+        return Some(line);
+    }
+    let files = |n: usize| plural(n as u64, "file");
+    let more = |n: usize, and: &str| match n {
+        1 => String::new(),
+        n => format!("{and} {} more", n - 1),
     };
-    let say = |what: &str, tenants: &[&TenantReport]| {
-        let names: Vec<&str> = tenants.iter().take(3).map(|t| t.tenant.as_str()).collect();
-        let more = if tenants.len() > names.len() {
-            format!(" and {} more", tenants.len() - names.len())
-        } else {
-            String::new()
-        };
-        let why = tenants
-            .iter()
-            .find_map(|t| t.error.as_deref())
-            .filter(|_| detail)
-            .map(|e| format!(": {e}"))
-            .unwrap_or_default();
+    if let (Some(first), n) = (totals.quarantined.first(), totals.quarantined.len()) {
+        return Some(format!(
+            "{} quarantined and left in place: {first}{}; `icepack plan --explain` says why: \
+             repair, replace or remove",
+            files(n),
+            more(n, " and")
+        ));
+    }
+    if let (Some(first), n) = (totals.set_aside.first(), totals.set_aside.len()) {
+        return Some(format!(
+            "{} set aside: {first}{}; give it another name, or delete it",
+            files(n),
+            more(n, ", and")
+        ));
+    }
+    let first = totals.unread.first()?;
+    (totals.status == Status::Quarantined).then(|| {
+        format!(
+            "{} left in place that could not be read: {}: {}",
+            files(totals.unread.len()),
+            one_line(&first.key),
+            one_line(&first.reason)
+        )
+    })
+}
+
+/// `2 of 3 tenants failed: acme, globex: cannot put x`, if any ended with `status`.
+fn tenants(report: &RunReport, status: Status, what: &str, detail: bool) -> Option<String> {
+    let tenants: Vec<&TenantReport> = report
+        .tenants
+        .iter()
+        .filter(|t| t.status == status)
+        .collect();
+    let names: Vec<&str> = tenants.iter().take(3).map(|t| t.tenant.as_str()).collect();
+    let more = match tenants.len() - names.len() {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    let why = tenants
+        .iter()
+        .find_map(|t| t.error.as_deref())
+        .filter(|_| detail)
+        .map(|e| format!(": {e}"))
+        .unwrap_or_default();
+    (!tenants.is_empty()).then(|| {
         format!(
             "{} of {} {what}: {}{more}{why}",
             tenants.len(),
             plural(report.tenants.len() as u64, "tenant"),
             names.join(", ")
         )
-    };
-    let (refused, failed, lost) = (
-        named(Status::Refused),
-        named(Status::Failed),
-        named(Status::Conflict),
-    );
-    let quarantined = &report.totals.quarantined;
-    if !refused.is_empty() {
-        Some(say("refused for safety, a person must look", &refused))
-    } else if !failed.is_empty() {
-        Some(say("failed", &failed))
-    } else if !lost.is_empty() {
-        Some(say("lost to a concurrent run, nothing is harmed", &lost))
-    } else if let Some(first) = quarantined.first() {
-        let more = if quarantined.len() > 1 {
-            format!(" and {} more", quarantined.len() - 1)
-        } else {
-            String::new()
-        };
-        Some(format!(
-            "{} quarantined and left in place: {first}{more}; `icepack plan --explain` says why: \
-             repair, replace or remove",
-            plural(quarantined.len() as u64, "file")
-        ))
-    } else if let Some(first) = report.totals.set_aside.first() {
-        let n = report.totals.set_aside.len();
-        let more = if n > 1 {
-            format!(", and {} more", n - 1)
-        } else {
-            String::new()
-        };
-        Some(format!(
-            "{} set aside: {first}{more}; give it another name, or delete it",
-            plural(n as u64, "file")
-        ))
-    } else if report.totals.status == Status::Quarantined
-        && let Some(first) = report.totals.unread.first()
-    {
-        let left = plural(report.totals.unread.len() as u64, "file");
-        Some(format!(
-            "{left} left in place that could not be read: {}: {}",
-            one_line(&first.key),
-            one_line(&first.reason)
-        ))
-    } else {
-        None
-    }
+    })
 }
 
 #[cfg(test)]
@@ -352,8 +343,12 @@ mod tests {
         }
     }
 
+    fn text(report: &RunReport) -> String {
+        report.text(View::default())
+    }
+
     fn code(statuses: &[Status]) -> u8 {
-        exit_code(&report(statuses.iter().map(|s| tenant("t", *s)).collect()))
+        report(statuses.iter().map(|s| tenant("t", *s)).collect()).exit_code()
     }
 
     #[test]
@@ -389,15 +384,11 @@ mod tests {
 
     #[test]
     fn a_pass_is_a_table_with_the_idle_summed_up() {
-        let text = run(
-            &report(vec![
-                acme(),
-                tenant("globex", Status::Idle),
-                tenant("initech", Status::Idle),
-            ]),
-            &[],
-            Style::default(),
-        );
+        let text = text(&report(vec![
+            acme(),
+            tenant("globex", Status::Idle),
+            tenant("initech", Status::Idle),
+        ]));
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("tenant  status  files  out"), "{text}");
         assert!(
@@ -426,10 +417,7 @@ mod tests {
             archived_bytes: 9 << 20,
             ..acme()
         };
-        assert!(
-            run(&report(vec![streamed.clone()]), &[], Style::default())
-                .contains("\narchived 1 object, 9.0 MiB\n")
-        );
+        assert!(text(&report(vec![streamed.clone()])).contains("\narchived 1 object, 9.0 MiB\n"));
         let copied = TenantReport {
             archived_objects: 3,
             archived_bytes: 29 << 20,
@@ -437,7 +425,7 @@ mod tests {
             copied_bytes: 20 << 20,
             ..acme()
         };
-        let text = run(&report(vec![copied]), &[], Style::default());
+        let text = text(&report(vec![copied]));
         assert!(
             text.contains(
                 "\narchived 3 objects, 29.0 MiB; 2 of them, 20.0 MiB, copied within the store, \
@@ -449,7 +437,7 @@ mod tests {
 
     #[test]
     fn several_tenants_have_a_total() {
-        let text = run(&report(vec![acme(), acme()]), &[], Style::default());
+        let text = text(&report(vec![acme(), acme()]));
         assert!(
             text.lines()
                 .any(|l| l.starts_with("total") && l.contains("8,000,000")),
@@ -472,50 +460,42 @@ mod tests {
             ..tenant("acme", Status::Quarantined)
         }]);
         assert_eq!(
-            verdict(&left, false).unwrap(),
-            "1 file left in place that could not be read: acme/odd.parquet: AccessDenied: no"
+            left.problems(false),
+            ["1 file left in place that could not be read: acme/odd.parquet: AccessDenied: no"]
         );
         assert!(
-            run(&left, &[], Style::default())
-                .contains("\nacme: left `acme/odd.parquet` where it is: AccessDenied: no")
+            text(&left).contains("\nacme: left `acme/odd.parquet` where it is: AccessDenied: no")
         );
         let growing = report(vec![TenantReport {
             unread: vec![denied],
             ..tenant("acme", Status::Done)
         }]);
-        assert_eq!((verdict(&growing, false), exit_code(&growing)), (None, 0));
+        assert!(growing.problems(false).is_empty() && growing.exit_code() == 0);
         let held = TenantReport {
             quarantined: vec!["acme/bad.parquet".to_owned()],
             ..tenant("acme", Status::Quarantined)
         };
         let report = report(vec![failed, held]);
-        let text = run(&report, &[], Style::default());
+        let text = text(&report);
         assert!(text.contains("\nglobex: cannot put x: no\n"), "{text}");
         assert!(
             text.contains("\nacme: quarantined `acme/bad.parquet`"),
             "{text}"
         );
+        assert_eq!(report.problems(false), ["1 of 2 tenants failed: globex"]);
         assert_eq!(
-            verdict(&report, false).unwrap(),
-            "1 of 2 tenants failed: globex"
-        );
-        assert_eq!(
-            verdict(&report, true).unwrap(),
-            "1 of 2 tenants failed: globex: cannot put x:\nno"
+            report.problems(true),
+            ["1 of 2 tenants failed: globex: cannot put x:\nno"]
         );
     }
 
     #[test]
     fn a_quiet_pass_is_two_lines() {
         assert_eq!(
-            run(
-                &report(vec![tenant("a", Status::Idle)]),
-                &[],
-                Style::default()
-            ),
+            text(&report(vec![tenant("a", Status::Idle)])),
             "nothing to do for 1 tenant\nrequests: 1,203 (1,200 get, 3 put)"
         );
-        assert!(run(&report(Vec::new()), &[], Style::default()).starts_with("no tenants"));
-        assert_eq!(verdict(&report(vec![acme()]), true), None);
+        assert!(text(&report(Vec::new())).starts_with("no tenants"));
+        assert!(report(vec![acme()]).problems(true).is_empty());
     }
 }

@@ -3,24 +3,34 @@
 use icepack_core::model::inputs::Left;
 use icepack_core::model::inspect::{LastRun, StatusReport, TenantStatus};
 
-use super::super::output::{Style, one_line};
-use super::run::status_word;
+use super::super::output::one_line;
 use super::table::{Cell, Grid, Tone};
 use super::text::{about, count, no_tenants, plural, row_time, second, size, took, unless_zero};
+use super::{Report, View, failures};
 
-/// A row for each tenant, and when the last pass was. `wanted` are the tenants asked for.
-pub fn status(report: &StatusReport, wanted: &[String], style: Style) -> String {
-    let mut lines = Vec::new();
-    if report.tenants.is_empty() {
-        lines.push(no_tenants(wanted));
-    } else {
-        let mut grid = header();
-        report.tenants.iter().for_each(|t| grid.row(row(t)));
-        lines.push(grid.draw(style));
+impl Report for StatusReport {
+    /// A row for each tenant, and when the last pass was.
+    fn text(&self, view: View<'_>) -> String {
+        let mut lines = Vec::new();
+        if self.tenants.is_empty() {
+            lines.push(no_tenants(view.wanted));
+        } else {
+            let mut grid = header();
+            self.tenants.iter().for_each(|t| grid.row(row(t)));
+            lines.push(grid.draw(view.style));
+        }
+        lines.extend(advice(self));
+        lines.extend(passes(self));
+        lines.join("\n")
     }
-    lines.extend(advice(report));
-    lines.extend(passes(report));
-    lines.join("\n")
+
+    fn exit_code(&self) -> u8 {
+        failures::exit_code(&self.failures, self.tenants.len())
+    }
+
+    fn problems(&self, _: bool) -> Vec<String> {
+        failures::problems(&self.failures)
+    }
 }
 
 /// The last pass, and the last that ended otherwise.
@@ -32,7 +42,7 @@ fn passes(report: &StatusReport) -> Vec<String> {
         "last pass: {}, took {}, {}{}",
         second(last.started_at),
         took(last.duration_ms),
-        status_word(last.status),
+        last.status.as_str(),
         why(last)
     )];
     let same = |run: &LastRun| run.started_at == last.started_at;
@@ -45,7 +55,7 @@ fn passes(report: &StatusReport) -> Vec<String> {
         lines.push(format!(
             "last failure: {}, {}{}",
             second(run.started_at),
-            status_word(run.status),
+            run.status.as_str(),
             why(run)
         ));
     }
@@ -205,7 +215,7 @@ mod tests {
             last_success,
             last_failure,
         };
-        status(&report, &[], Style::default())
+        report.text(View::default())
     }
 
     #[test]

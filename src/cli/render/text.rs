@@ -14,6 +14,16 @@ pub fn no_tenants(wanted: &[String]) -> String {
     }
 }
 
+/// `3 get, 1 list`: what there is any of.
+pub fn counted(kinds: &[(u64, &str)]) -> String {
+    let parts: Vec<String> = kinds
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, kind)| format!("{} {kind}", count(*n)))
+        .collect();
+    parts.join(", ")
+}
+
 /// Zero is shown as nothing, where a column is about what is unusual.
 pub fn unless_zero(n: u64) -> String {
     if n == 0 { String::new() } else { count(n) }

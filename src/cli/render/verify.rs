@@ -4,21 +4,28 @@ use icepack_core::model::inspect::{Finding, Severity, VerifyReport};
 
 use super::super::output::{Style, one_line};
 use super::table::{Cell, Grid, Tone};
-use super::text::{count, plural};
+use super::text::{count, counted, plural};
+use super::{Report, View};
 
-/// 1 where data is missing or damaged.
-pub fn exit_code(report: &VerifyReport) -> u8 {
-    u8::from(number(report, Severity::Broken) > 0)
-}
-
-/// The findings, the worst first, each with what it means and what mends it, and the sum.
-pub fn verify(report: &VerifyReport, style: Style) -> String {
-    let mut lines = Vec::new();
-    if !report.findings.is_empty() {
-        lines.extend(findings(&report.findings, style));
+impl Report for VerifyReport {
+    /// The findings, the worst first, each with what it means and what mends it, and the sum.
+    fn text(&self, view: View<'_>) -> String {
+        let mut lines = Vec::new();
+        if !self.findings.is_empty() {
+            lines.extend(findings(&self.findings, view.style));
+        }
+        lines.push(summary(self));
+        lines.join("\n")
     }
-    lines.push(summary(report));
-    lines.join("\n")
+
+    /// 1 where data is missing or damaged.
+    fn exit_code(&self) -> u8 {
+        u8::from(number(self, Severity::Broken) > 0)
+    }
+
+    fn problems(&self, _: bool) -> Vec<String> {
+        broken(self).into_iter().collect()
+    }
 }
 
 /// A row of the table each, and its sentences below it: keys are long, and beside them no sentence
@@ -42,7 +49,7 @@ fn findings(findings: &[Finding], style: Style) -> Vec<String> {
     let rows: Vec<&str> = drawn.lines().collect();
     // The titles and the rule come first.
     let (head, rows) = rows.split_at(rows.len().saturating_sub(findings.len()));
-    let told = rows.iter().zip(findings).map(|(row, f)| {
+    let explained = rows.iter().zip(findings).map(|(row, f)| {
         format!(
             "{row}\n  {}\n  to do: {}",
             one_line(&f.what),
@@ -51,7 +58,7 @@ fn findings(findings: &[Finding], style: Style) -> Vec<String> {
     });
     head.iter()
         .map(|line| (*line).to_owned())
-        .chain(told)
+        .chain(explained)
         .collect()
 }
 
@@ -67,22 +74,17 @@ fn summary(report: &VerifyReport) -> String {
     } else {
         String::new()
     };
-    let kinds = [
-        (Severity::Broken, "broken"),
-        (Severity::Warning, "to look at"),
-        (Severity::Note, "of note"),
-    ];
-    let found: Vec<String> = kinds
-        .iter()
-        .filter(|(s, _)| number(report, *s) > 0)
-        .map(|(s, word)| format!("{} {word}", count(number(report, *s))))
-        .collect();
-    let verdict = if found.is_empty() {
-        "all as it should be".to_owned()
+    let found = counted(&[
+        (number(report, Severity::Broken), "broken"),
+        (number(report, Severity::Warning), "to look at"),
+        (number(report, Severity::Note), "of note"),
+    ]);
+    let found = if found.is_empty() {
+        "all as it should be"
     } else {
-        found.join(", ")
+        &found
     };
-    format!("checked {seen}{read}: {verdict}")
+    format!("checked {seen}{read}: {found}")
 }
 
 fn number(report: &VerifyReport, severity: Severity) -> u64 {
@@ -101,8 +103,8 @@ fn severity(severity: Severity) -> (&'static str, Option<Tone>) {
     }
 }
 
-/// The line on stderr where something is broken.
-pub fn verdict(report: &VerifyReport) -> Option<String> {
+/// The first finding that is broken, and how many more there are.
+fn broken(report: &VerifyReport) -> Option<String> {
     let broken = number(report, Severity::Broken);
     let first = report
         .findings
@@ -148,26 +150,24 @@ mod tests {
 
     #[test]
     fn only_what_is_broken_fails() {
-        assert_eq!(exit_code(&report(&[Severity::Note, Severity::Warning])), 0);
-        assert_eq!(exit_code(&report(&[Severity::Broken, Severity::Note])), 1);
-        assert_eq!(verdict(&report(&[Severity::Warning])), None);
+        let exit_code = |severities: &[Severity]| report(severities).exit_code();
+        assert_eq!(exit_code(&[Severity::Note, Severity::Warning]), 0);
+        assert_eq!(exit_code(&[Severity::Broken, Severity::Note]), 1);
+        assert!(report(&[Severity::Warning]).problems(false).is_empty());
         assert_eq!(
-            verdict(&report(&[Severity::Broken, Severity::Broken])).unwrap(),
-            "`acme/x` of tenant `acme`: it is gone; restore it, and 1 more"
+            report(&[Severity::Broken, Severity::Broken]).problems(false),
+            ["`acme/x` of tenant `acme`: it is gone; restore it, and 1 more"]
         );
     }
 
     #[test]
     fn the_sum_is_said() {
         assert_eq!(
-            verify(&report(&[]), Style::default()),
+            report(&[]).text(View::default()),
             "checked 1 tenant, 2 snapshots, 0 archive objects; 1,000 rows read back: all as it \
              should be"
         );
-        let text = verify(
-            &report(&[Severity::Broken, Severity::Note]),
-            Style::default(),
-        );
+        let text = report(&[Severity::Broken, Severity::Note]).text(View::default());
         assert!(
             text.ends_with("1 broken, 1 of note") && text.contains("restore it"),
             "{text}"
@@ -176,13 +176,14 @@ mod tests {
 
     #[test]
     fn each_finding_is_a_row_and_two_sentences() {
-        let text = verify(
-            &report(&[Severity::Broken, Severity::Note]),
-            Style {
-                color: false,
-                width: Some(40),
-            },
-        );
+        let style = Style {
+            color: false,
+            width: Some(40),
+        };
+        let text = report(&[Severity::Broken, Severity::Note]).text(View {
+            style,
+            ..View::default()
+        });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "severity  finding  tenant  object", "{text}");
         assert_eq!(

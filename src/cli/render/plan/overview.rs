@@ -1,16 +1,17 @@
 //! Every tenant of a plan in a line.
 
 use icepack_core::model::estimate::Amount;
-use icepack_core::model::inspect::PlanReport;
 use icepack_core::model::plan::Plan;
 
 use super::super::table::{Cell, Grid, Tone};
 use super::super::text::{count, size};
-use super::View;
-use super::totals::{Totals, totals};
+use super::super::totals::Totals;
+use super::PlanDocument;
+use crate::cli::output::Style;
 
 /// A row for each tenant, and one for all where there are several.
-pub fn table(report: &PlanReport, view: View<'_>) -> String {
+pub fn table(document: &PlanDocument<'_>, style: Style) -> String {
+    let report = document.report;
     let files = Grid::default()
         .words("tenant")
         .numbers("raw files")
@@ -38,65 +39,50 @@ pub fn table(report: &PlanReport, view: View<'_>) -> String {
         grid.row(row(
             plan.tenant.as_str(),
             &Totals::of(plan),
-            fate(plan, view),
+            fate(plan, document.archive.is_some()),
             currency,
         ));
     }
     if report.plans.len() > 1 {
         grid.row(row(
             "total",
-            &totals(&report.plans),
+            &document.totals,
             Cell::from(""),
             Some(&report.prices.currency),
         ));
     }
-    grid.draw(view.style)
+    grid.draw(style)
 }
 
 fn row(name: &str, t: &Totals, fate: Cell, currency: Option<&str>) -> Vec<Cell> {
-    // Without a price nothing is said of money.
+    // Without a price there is no amount.
     let money = |amount: f64| {
         currency
             .map(|c| Amount(amount, c).to_string())
             .unwrap_or_default()
     };
-    let is_about_rows = t.rows_expiring > 0;
+    let only = |shown: bool, text: String| if shown { text.into() } else { "".into() };
+    let (expires, has_work) = (t.rows_expiring > 0, t.groups > 0);
     vec![
         name.into(),
         count(t.raw_files).into(),
         size(t.raw_bytes).into(),
         count(t.groups).into(),
         count(t.outputs).into(),
-        if is_about_rows {
-            format!("~{}", count(t.rows_expiring)).into()
-        } else {
-            "".into()
-        },
+        only(expires, format!("~{}", count(t.rows_expiring))),
         fate,
-        if t.groups > 0 {
-            format!("~{}", count(t.requests.total())).into()
-        } else {
-            "".into()
-        },
-        if t.groups > 0 {
-            money(t.requests_once).into()
-        } else {
-            "".into()
-        },
-        if is_about_rows {
-            money(t.saved_per_month).into()
-        } else {
-            "".into()
-        },
+        only(has_work, format!("~{}", count(t.requests.total()))),
+        only(has_work, money(t.requests_once)),
+        only(expires, money(t.saved_per_month)),
     ]
 }
 
 /// Where the rows go that expire.
-fn fate(plan: &Plan, view: View<'_>) -> Cell {
+fn fate(plan: &Plan, has_archive: bool) -> Cell {
     match plan.expiry.as_ref().filter(|e| e.rows_expiring > 0) {
         None => "".into(),
         Some(e) if e.is_too_much() => Cell::toned("refused", Some(Tone::Bad)),
-        Some(_) if view.archive.is_some() => "archive".into(),
+        Some(_) if has_archive => "archive".into(),
         Some(_) => Cell::toned("dropped", Some(Tone::Notable)),
     }
 }

@@ -1,19 +1,10 @@
 //! Sums over plans, for people and for programs.
 
 use icepack_core::model::estimate::Cost;
-use icepack_core::model::inspect::PlanReport;
 use icepack_core::model::names::{FileKind, classify};
 use icepack_core::model::plan::{Plan, SkipReason};
 use icepack_core::model::report::Requests;
 use serde::Serialize;
-
-/// The document of `plan --json`.
-#[derive(Debug, Serialize)]
-pub struct PlanDocument<'a> {
-    #[serde(flatten)]
-    pub report: &'a PlanReport,
-    pub totals: Totals,
-}
 
 /// Sums over tenants.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -77,7 +68,7 @@ impl Totals {
         }
     }
 
-    /// What somebody who looked has found.
+    /// What was estimated from footers; zeros where none were read.
     fn estimated(plan: &Plan) -> Self {
         let (expiry, estimate) = (plan.expiry.as_ref(), plan.estimate.as_ref());
         let cost =
@@ -122,14 +113,6 @@ impl Totals {
             archived_per_month: self.archived_per_month + o.archived_per_month,
             saved_per_month: self.saved_per_month + o.saved_per_month,
         }
-    }
-}
-
-/// Everything, for programs.
-pub fn document(report: &PlanReport) -> PlanDocument<'_> {
-    PlanDocument {
-        report,
-        totals: totals(&report.plans),
     }
 }
 
