@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use crate::metrics::{self, deliver::Targets};
 use crate::run::Selection;
-use crate::store::{Location, OpenOptions};
+use crate::store::Location;
 use crate::{CompactionManager, Error, Result};
 use icepack_core::model::file::Micros;
 use icepack_core::model::report::RunReport;
 use icepack_core::plan::live;
 
 use super::app::{App, Archive};
-use super::args::{Command, ConfigCommand, DemoArgs, LsArgs, PassFlags, VerifyArgs};
-use super::bars::{self, Bars};
+use super::args::{Command, ConfigCommand, LsArgs, PassFlags, VerifyArgs};
+use super::bars::Bars;
 use super::output::complain;
 use super::render::{self, ls::Listing, plan::PlanDocument};
-use super::{demo, report, signals, watch};
+use super::{report, signals, watch};
 
 /// Runs a command. The result is its exit code.
 ///
@@ -130,20 +130,6 @@ impl App<'_> {
         let manager = self.manager(Archive::Read).await?;
         let report = manager.verify(&self.selection()?, args.deep).await?;
         self.emit(&report)
-    }
-
-    async fn demo(&mut self, args: &DemoArgs) -> Result<u8> {
-        let location = self.settings.store()?;
-        let files = demo::plan(args, self.clock.as_ref())?;
-        let options = OpenOptions {
-            create: true,
-            ..OpenOptions::default()
-        };
-        let target = self.open(&location, options).await?;
-        let bar = bars::files(&self.canvas, files.len() as u64);
-        let written = demo::write(&target, files, args.force_add, &bar).await;
-        bar.finish_and_clear();
-        self.emit(&written?)
     }
 
     async fn doctor(&mut self) -> Result<u8> {
