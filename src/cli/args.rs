@@ -329,12 +329,10 @@ pub struct RestoreArgs {
     /// How long the rows do not expire again
     #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = duration)]
     pub hold: Duration,
-    /// Wait until everything is thawed, and go on
-    #[arg(long, overrides_with = "no_wait")]
+    /// Wait until everything is thawed, and go on [default: ask for what must be thawed and end;
+    /// the same command again goes on]
+    #[arg(long)]
     pub wait: bool,
-    /// Ask for what must be thawed and end; the same command again goes on [default]
-    #[arg(long, overrides_with = "wait")]
-    pub no_wait: bool,
     /// With --wait: how often to look
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration, requires = "wait")]
     pub poll_interval: Duration,
