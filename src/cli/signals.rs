@@ -24,9 +24,9 @@ pub fn watch(stop: StopHandle) {
     });
 }
 
-/// What a service is asked for.
+/// What a signal asks of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum Signal {
     /// SIGHUP: re-read the configuration.
     Reload,
     /// SIGTERM, Ctrl-C: end.
@@ -34,14 +34,14 @@ pub enum Wish {
 }
 
 /// The signals to a service.
-pub struct Service {
+pub struct ServiceSignals {
     end: Signals,
     #[cfg(unix)]
     reload: tokio::signal::unix::Signal,
 }
 
-impl Service {
-    /// From now on signals do nothing but what [`Self::next`] tells.
+impl ServiceSignals {
+    /// From now on signals do nothing but arrive at [`Self::next`].
     ///
     /// # Errors
     /// [`Error::Local`] where the system does not allow it: a service that cannot be ended in order
@@ -59,17 +59,17 @@ impl Service {
         })
     }
 
-    /// The next wish.
-    pub async fn next(&mut self) -> Wish {
+    /// The next signal.
+    pub async fn next(&mut self) -> Signal {
         #[cfg(unix)]
         tokio::select! {
-            () = self.end.next() => Wish::Terminate,
-            _ = self.reload.recv() => Wish::Reload,
+            () = self.end.next() => Signal::Terminate,
+            _ = self.reload.recv() => Signal::Reload,
         }
         #[cfg(not(unix))]
         {
             self.end.next().await;
-            Wish::Terminate
+            Signal::Terminate
         }
     }
 }

@@ -18,16 +18,16 @@ use super::app::{App, Archive};
 use super::args::WatchArgs;
 use super::render::Report as _;
 use super::report;
-use super::signals::{Service, Wish};
+use super::signals::{ServiceSignals, Signal};
 
-/// A pass that was asked to stop gets so long. Then it is dropped, which loses nothing: what it has
-/// not committed did not happen.
+/// How long a pass may take to stop. Then it is dropped, which loses nothing: what it has not
+/// committed did not happen.
 const GRACE: Duration = Duration::from_secs(8);
 
 /// Between two tries to reach a store that does not answer, where the interval is longer.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// The clock is looked at so often while a pass is waited for: it may be set meanwhile.
+/// How often the clock is read while a pass is waited for: it may be set meanwhile.
 const NAP: Duration = Duration::from_secs(30);
 
 /// What a pass needs; made anew when the configuration is re-read.
@@ -35,7 +35,7 @@ struct Job {
     manager: CompactionManager,
     selection: Selection,
     targets: Targets,
-    /// What the report says of where it is about; none where no pass is to write one.
+    /// The names in the report; none where no pass is to write one.
     labels: Option<Labels>,
 }
 
@@ -46,37 +46,37 @@ enum Ended {
     Terminate,
 }
 
-/// Makes passes until it is told to end.
+/// Makes passes until a signal ends it.
 ///
 /// # Errors
 /// What keeps it from beginning. A pass that fails is logged, and the next one tried in time.
 pub async fn watch(app: &mut App<'_>, args: &WatchArgs) -> Result<u8> {
-    let mut wishes = Service::listen()?;
-    let face = HealthState::new(
+    let mut signals = ServiceSignals::listen()?;
+    let health = HealthState::new(
         Arc::clone(&app.clock),
         app.settings.compaction_config().interval(),
     );
-    let mut job = Job::make(app, &face).await?;
+    let mut job = Job::make(app, &health).await?;
     if let Some(address) = args.listen {
-        listen(address, &face).await?;
+        listen(address, &health).await?;
         if let Ok(Some(record)) = job.manager.last_run().await {
-            face.show_metrics(metrics::render(&record, None, job.targets.most_tenants));
+            health.show_metrics(metrics::render(&record, None, job.targets.most_tenants));
         }
     }
-    let (mut luck, mut passes) = (app.jitter(), Passes::default());
+    let (mut jitter, mut passes) = (app.jitter(), Passes::default());
     loop {
-        let due = job.due(app, &face, luck, &mut passes).await;
+        let due = job.due(app, &health, jitter, &mut passes).await;
         let ended = if app.clock.now() < due {
-            wait(app, due, &mut wishes).await
+            wait(app, due, &mut signals).await
         } else {
-            luck = app.jitter();
+            jitter = app.jitter();
             let ended = pass(
                 app,
                 &job,
-                &face,
+                &health,
                 args.listen.is_some(),
                 &mut passes,
-                &mut wishes,
+                &mut signals,
             )
             .await?;
             if let Some(traces) = &app.traces {
@@ -86,13 +86,13 @@ pub async fn watch(app: &mut App<'_>, args: &WatchArgs) -> Result<u8> {
         };
         match ended {
             Ended::ByItself => {}
-            Ended::Reload => reload(app, &mut job, &face).await,
+            Ended::Reload => reload(app, &mut job, &health).await,
             Ended::Terminate => return Ok(0),
         }
     }
 }
 
-async fn listen(address: SocketAddr, face: &Arc<HealthState>) -> Result<()> {
+async fn listen(address: SocketAddr, health: &Arc<HealthState>) -> Result<()> {
     let listener = TcpListener::bind(address).await.map_err(|e| {
         Error::Usage(format!(
             "--listen: cannot listen on {address}: {e}; choose another port"
@@ -100,17 +100,17 @@ async fn listen(address: SocketAddr, face: &Arc<HealthState>) -> Result<()> {
     })?;
     let address = listener.local_addr().unwrap_or(address);
     tracing::info!(%address, "serving /healthz and /metrics");
-    tokio::spawn(serve(listener, Arc::clone(face)));
+    tokio::spawn(serve(listener, Arc::clone(health)));
     Ok(())
 }
 
 impl Job {
-    async fn make(app: &App<'_>, face: &Arc<HealthState>) -> Result<Self> {
+    async fn make(app: &App<'_>, health: &Arc<HealthState>) -> Result<Self> {
         let manager = app
             .manager(Archive::Write)
             .await?
-            .with_progress(Arc::clone(face) as _);
-        face.set_interval(manager.config().interval());
+            .with_progress(Arc::clone(health) as _);
+        health.set_interval(manager.config().interval());
         let targets = app.settings.metrics(manager.config().shard)?;
         Ok(Self {
             selection: app.selection()?,
@@ -120,18 +120,18 @@ impl Job {
         })
     }
 
-    /// When the next pass begins. Where the store does not say, it is asked again soon.
+    /// When the next pass begins. Where the store does not say, it is read again soon.
     async fn due(
         &self,
         app: &App<'_>,
-        face: &HealthState,
-        luck: f64,
+        health: &HealthState,
+        jitter: f64,
         passes: &mut Passes,
     ) -> DateTime<Utc> {
         let interval = self.manager.config().interval();
         match self.manager.last_run().await {
             Ok(last) => {
-                face.beat();
+                health.heartbeat();
                 if let Some((record, claimed)) = last.as_ref().and_then(|r| Some((r, r.claimed?)))
                     && passes.is_news(record.report.run_id)
                 {
@@ -143,7 +143,7 @@ impl Job {
                 }
                 let now = app.clock.now();
                 let began = passes.last(last.map(|r| (r.report.run_id, r.report.started_at)), now);
-                schedule::next_pass(began, interval, luck, now)
+                schedule::next_pass(began, interval, jitter, now)
             }
             Err(e) => {
                 tracing::error!("when the last pass was is not known, asking again soon: {e}");
@@ -154,7 +154,7 @@ impl Job {
 }
 
 /// Waits until `due`, or a signal.
-async fn wait(app: &App<'_>, due: DateTime<Utc>, wishes: &mut Service) -> Ended {
+async fn wait(app: &App<'_>, due: DateTime<Utc>, signals: &mut ServiceSignals) -> Ended {
     tracing::debug!(%due, "waiting for the next pass");
     while let Ok(left) = due.signed_duration_since(app.clock.now()).to_std() {
         if left.is_zero() {
@@ -162,32 +162,32 @@ async fn wait(app: &App<'_>, due: DateTime<Utc>, wishes: &mut Service) -> Ended 
         }
         tokio::select! {
             () = tokio::time::sleep(left.min(NAP)) => {}
-            wish = wishes.next() => return wish.into(),
+            signal = signals.next() => return signal.into(),
         }
     }
     Ended::ByItself
 }
 
-/// One pass. Told to end, it stops where nothing is half done.
+/// One pass. A signal stops it where nothing is half done.
 async fn pass(
     app: &mut App<'_>,
     job: &Job,
-    face: &HealthState,
+    health: &HealthState,
     served: bool,
     passes: &mut Passes,
-    wishes: &mut Service,
+    signals: &mut ServiceSignals,
 ) -> Result<Ended> {
     let began = app.clock.now();
-    let work = work(job, face, served);
+    let work = work(job, health, served);
     tokio::pin!(work);
     let mut ended = Ended::ByItself;
     let report = loop {
         tokio::select! {
             report = &mut work => break report,
-            wish = wishes.next() => match wish {
+            signal = signals.next() => match signal {
                 // After the pass: it was begun with the old configuration.
-                Wish::Reload => ended = Ended::Reload,
-                Wish::Terminate => {
+                Signal::Reload => ended = Ended::Reload,
+                Signal::Terminate => {
                     tracing::warn!("stopping at the next safe point");
                     job.manager.stop_handle().stop();
                     ended = Ended::Terminate;
@@ -221,7 +221,7 @@ async fn pass(
             // It may have left no record, and would be due again at once.
             if matches!(ended, Ended::ByItself) {
                 let again = app.clock.now() + job.manager.config().interval().min(RETRY);
-                ended = wait(app, again, wishes).await;
+                ended = wait(app, again, signals).await;
             }
         }
     }
@@ -230,35 +230,35 @@ async fn pass(
 
 async fn work(
     job: &Job,
-    face: &HealthState,
+    health: &HealthState,
     served: bool,
 ) -> Result<icepack_core::model::report::RunReport> {
     if !served && job.targets.is_empty() {
         let report = job.manager.run_pass(&job.selection).await?;
-        face.beat();
+        health.heartbeat();
         report::after_pass(&job.manager, job.labels.as_ref()).await;
         return Ok(report);
     }
     let passed = job.manager.run_observed(&job.selection).await?;
-    face.beat();
+    health.heartbeat();
     report::after_pass(&job.manager, job.labels.as_ref()).await;
     if let Some(record) = &passed.record {
         let text = metrics::render(record, Some(&passed.standings), job.targets.most_tenants);
         job.targets.deliver(&text).await;
-        face.show_metrics(text);
+        health.show_metrics(text);
     }
     Ok(passed.report)
 }
 
-/// Re-reads the configuration. A bad one is complained about, and the old one stays.
-async fn reload(app: &mut App<'_>, job: &mut Job, face: &Arc<HealthState>) {
+/// Re-reads the configuration. A bad one is logged, and the old one stays.
+async fn reload(app: &mut App<'_>, job: &mut Job, health: &Arc<HealthState>) {
     let old = match app.resolve() {
         Ok(new) => std::mem::replace(&mut app.settings, new),
         Err(e) => {
             return tracing::error!("the configuration is not taken over, the old one stays: {e}");
         }
     };
-    match Job::make(app, face).await {
+    match Job::make(app, health).await {
         Ok(new) => {
             *job = new;
             app.settings
@@ -269,17 +269,17 @@ async fn reload(app: &mut App<'_>, job: &mut Job, face: &Arc<HealthState>) {
         }
         Err(e) => {
             app.settings = old;
-            face.set_interval(job.manager.config().interval());
+            health.set_interval(job.manager.config().interval());
             tracing::error!("the configuration is not taken over, the old one stays: {e}");
         }
     }
 }
 
-impl From<Wish> for Ended {
-    fn from(wish: Wish) -> Self {
-        match wish {
-            Wish::Reload => Self::Reload,
-            Wish::Terminate => Self::Terminate,
+impl From<Signal> for Ended {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Reload => Self::Reload,
+            Signal::Terminate => Self::Terminate,
         }
     }
 }

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Answers on `listener` until the process ends.
-pub async fn serve(listener: TcpListener, face: Arc<HealthState>) {
+pub async fn serve(listener: TcpListener, health: Arc<HealthState>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -34,9 +34,9 @@ pub async fn serve(listener: TcpListener, face: Arc<HealthState>) {
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let face = Arc::clone(&face);
+                let health = Arc::clone(&health);
                 tokio::spawn(async move {
-                    answer(stream, face).await;
+                    answer(stream, health).await;
                     drop(place);
                 });
             }
@@ -48,9 +48,9 @@ pub async fn serve(listener: TcpListener, face: Arc<HealthState>) {
     }
 }
 
-async fn answer(stream: TcpStream, face: Arc<HealthState>) {
+async fn answer(stream: TcpStream, health: Arc<HealthState>) {
     let service = service_fn(move |request| {
-        let reply = reply(&request, &face);
+        let reply = reply(&request, &health);
         async move { Ok::<_, Infallible>(reply) }
     });
     let mut server = hyper::server::conn::http1::Builder::new();
@@ -62,16 +62,16 @@ async fn answer(stream: TcpStream, face: Arc<HealthState>) {
     }
 }
 
-fn reply(request: &Request<Incoming>, face: &HealthState) -> Response<Full<Bytes>> {
+fn reply(request: &Request<Incoming>, health: &HealthState) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
     }
     match request.uri().path() {
-        "/healthz" => match face.complaint() {
+        "/healthz" => match health.unhealthy_reason() {
             None => text(StatusCode::OK, "ok\n".to_owned()),
             Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         },
-        "/metrics" => match face.metrics().clone() {
+        "/metrics" => match health.metrics().clone() {
             Some(metrics) => text(StatusCode::OK, metrics),
             None => text(
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -12,18 +12,18 @@ use crate::progress::{Event, Progress};
 
 pub use http::serve;
 
-/// So many intervals may go by without a sign of life.
+/// After this many intervals without a sign of life a service is unhealthy.
 const PATIENCE: u32 = 3;
 
-/// Less than this is never asked for: a store may take its time.
+/// It is healthy for at least this long: a store may take its time.
 const AT_LEAST: Duration = Duration::from_secs(15 * 60);
 
-/// The face of a service.
+/// The health of a service.
 #[derive(Debug)]
 pub struct HealthState {
     clock: Arc<dyn Clock>,
     /// When something last went well, in the clock's milliseconds.
-    beat_ms: AtomicU64,
+    heartbeat_ms: AtomicU64,
     patience_ms: AtomicU64,
     metrics: Mutex<Option<String>>,
 }
@@ -31,15 +31,15 @@ pub struct HealthState {
 impl HealthState {
     /// Of a service that begins now and makes a pass every `interval`.
     pub fn new(clock: Arc<dyn Clock>, interval: Duration) -> Arc<Self> {
-        let beat_ms = AtomicU64::new(clock.monotonic_ms());
-        let face = Self {
+        let heartbeat_ms = AtomicU64::new(clock.monotonic_ms());
+        let health = Self {
             clock,
-            beat_ms,
+            heartbeat_ms,
             patience_ms: AtomicU64::new(0),
             metrics: Mutex::new(None),
         };
-        face.set_interval(interval);
-        Arc::new(face)
+        health.set_interval(interval);
+        Arc::new(health)
     }
 
     /// From now on it makes a pass every `interval`.
@@ -51,18 +51,18 @@ impl HealthState {
         );
     }
 
-    /// Something went well: a pass, a part of one, or a look at the records of others.
-    pub fn beat(&self) {
-        self.beat_ms
+    /// Something went well: a pass, a part of one, or reading the records of others.
+    pub fn heartbeat(&self) {
+        self.heartbeat_ms
             .store(self.clock.monotonic_ms(), Ordering::SeqCst);
     }
 
     /// None while the service is well; else what is wrong with it.
-    pub fn complaint(&self) -> Option<String> {
+    pub fn unhealthy_reason(&self) -> Option<String> {
         let silent = self
             .clock
             .monotonic_ms()
-            .saturating_sub(self.beat_ms.load(Ordering::SeqCst));
+            .saturating_sub(self.heartbeat_ms.load(Ordering::SeqCst));
         let patience = self.patience_ms.load(Ordering::SeqCst);
         (silent > patience).then(|| {
             format!(
@@ -87,7 +87,7 @@ impl HealthState {
 /// A pass that moves is a sign of life, however long it takes.
 impl Progress for HealthState {
     fn on(&self, _: Event<'_>) {
-        self.beat();
+        self.heartbeat();
     }
 }
 
@@ -99,29 +99,29 @@ mod tests {
     use crate::clock::ManualClock;
 
     #[test]
-    fn a_service_is_ill_when_nothing_goes_well_for_three_intervals() {
+    fn a_service_is_unhealthy_when_nothing_goes_well_for_three_intervals() {
         let clock = Arc::new(ManualClock::new(
             DateTime::from_timestamp(1_777_000_000, 0).unwrap(),
             1,
         ));
-        let face = HealthState::new(Arc::clone(&clock) as _, Duration::from_secs(3_600));
+        let health = HealthState::new(Arc::clone(&clock) as _, Duration::from_secs(3_600));
         clock.advance(TimeDelta::hours(3));
-        assert_eq!(face.complaint(), None);
+        assert_eq!(health.unhealthy_reason(), None);
         clock.advance(TimeDelta::seconds(1));
         assert_eq!(
-            face.complaint().unwrap(),
+            health.unhealthy_reason().unwrap(),
             "nothing has gone well for 10801 s, more than 10800 s"
         );
-        face.on(Event::Planned {
+        health.on(Event::Planned {
             tenants: 1,
             bytes: 1,
         });
-        assert_eq!(face.complaint(), None);
+        assert_eq!(health.unhealthy_reason(), None);
         // An interval of seconds does not make it impatient.
-        face.set_interval(Duration::from_secs(1));
+        health.set_interval(Duration::from_secs(1));
         clock.advance(TimeDelta::minutes(15));
-        assert_eq!(face.complaint(), None);
+        assert_eq!(health.unhealthy_reason(), None);
         clock.advance(TimeDelta::minutes(1));
-        assert!(face.complaint().is_some());
+        assert!(health.unhealthy_reason().is_some());
     }
 }

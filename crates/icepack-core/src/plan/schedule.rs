@@ -7,19 +7,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::model::names::FileId;
 
 /// The part of the interval by which passes of several watchers drift apart.
-const JITTER: f64 = 0.1;
+const MAX_JITTER: f64 = 0.1;
 
 /// When the next pass is due: at once where none was ever recorded, else an interval after the last
-/// one began, and a little later. `luck`, from 0 to 1, is how much later; without it, watchers that
-/// began together would begin every pass together.
+/// one began, and a little later. `jitter`, from 0 to 1, is how much later: without it, watchers
+/// that began together would begin every pass together.
 pub fn next_pass(
     last: Option<DateTime<Utc>>,
     interval: Duration,
-    luck: f64,
+    jitter: f64,
     now: DateTime<Utc>,
 ) -> DateTime<Utc> {
     let Some(last) = last else { return now };
-    let pause = TimeDelta::from_std(interval.mul_f64(1.0 + JITTER * luck.clamp(0.0, 1.0)))
+    let pause = TimeDelta::from_std(interval.mul_f64(1.0 + MAX_JITTER * jitter.clamp(0.0, 1.0)))
         .unwrap_or(TimeDelta::MAX);
     last.min(now)
         .checked_add_signed(pause)
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_pass_is_due_an_interval_after_the_last_one_began() {
-        for (last, luck, now, due) in [
+        for (last, jitter, now, due) in [
             (None, 0.5, at(0), at(0)),
             (Some(at(0)), 0.0, at(10), at(60)),
             (Some(at(0)), 1.0, at(10), at(66)),
@@ -91,9 +91,9 @@ mod tests {
             (Some(at(600)), 0.0, at(10), at(70)),
         ] {
             assert_eq!(
-                next_pass(last, HOUR, luck, now),
+                next_pass(last, HOUR, jitter, now),
                 due,
-                "{last:?} {luck} {now}"
+                "{last:?} {jitter} {now}"
             );
         }
         assert!(next_pass(Some(at(0)), Duration::MAX.div_f64(1e9), 1.0, at(0)) > at(1_000_000));
