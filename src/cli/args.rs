@@ -22,9 +22,6 @@ use super::{examples, shard};
 const USAGE: u8 = 2;
 
 /// The command line, or the exit code after help, version or a complaint.
-///
-/// # Errors
-/// The exit code.
 pub fn parse(typed: &[OsString]) -> Result<Cli, u8> {
     let parsed = Cli::command()
         .color(help_color(typed))
@@ -153,7 +150,7 @@ pub enum Command {
     Run(RunArgs),
     /// What a pass would do, and why (the same as run --dry-run)
     #[command(after_help = examples::PLAN)]
-    Plan(PlanArgs),
+    Plan(PassFlags),
     /// Passes at an interval, until a signal; timed from the last pass that the store has a record
     /// of
     #[command(after_help = examples::WATCH)]
@@ -268,12 +265,6 @@ pub struct CompletionsArgs {
     /// Which
     #[arg(value_name = "SHELL")]
     pub shell: Shell,
-}
-
-#[derive(Debug, Args)]
-pub struct PlanArgs {
-    #[command(flatten)]
-    pub pass: PassFlags,
 }
 
 #[derive(Debug, Args)]
@@ -409,9 +400,6 @@ impl Cli {
     }
 
     /// The part of the work that is this process's.
-    ///
-    /// # Errors
-    /// [`crate::Error::Usage`] where the environment does not say it in full.
     pub fn shard(&self, variable: impl Fn(&str) -> Option<String>) -> crate::Result<Shard> {
         self.pass().map_or(Ok(Shard::WHOLE), |pass| {
             shard::resolve(pass.shard, variable)
@@ -421,16 +409,13 @@ impl Cli {
     fn pass(&self) -> Option<&PassFlags> {
         match &self.command {
             Command::Run(args) => Some(&args.pass),
-            Command::Plan(args) => Some(&args.pass),
+            Command::Plan(pass) => Some(pass),
             Command::Watch(args) => Some(&args.pass),
             _ => None,
         }
     }
 
-    /// What clap's rules cannot say.
-    ///
-    /// # Errors
-    /// What is wrong, in a sentence.
+    /// What clap's rules cannot express. The error is a sentence.
     pub fn check(&self) -> Result<(), String> {
         match &self.command {
             Command::Run(args) if args.pass.explain.is_some() && !args.dry_run => {

@@ -19,14 +19,11 @@ use super::render::{self, ls::Listing, plan::PlanDocument};
 use super::{report, signals, watch};
 
 /// Runs a command. The result is its exit code.
-///
-/// # Errors
-/// What kept it from having a result.
 pub async fn execute(app: &mut App<'_>, command: &Command) -> Result<u8> {
     match command {
         Command::Run(args) if !args.dry_run => app.run().await,
         Command::Run(args) => app.plan(&args.pass).await,
-        Command::Plan(args) => app.plan(&args.pass).await,
+        Command::Plan(pass) => app.plan(pass).await,
         Command::Watch(args) => watch::watch(app, args).await,
         Command::Status => app.status().await,
         Command::Ls(args) => app.ls(args).await,
@@ -138,8 +135,8 @@ impl App<'_> {
     }
 }
 
-/// A pass whose metrics go to `targets`. One that fails leaves the metrics there as they were: their
-/// age says so.
+/// A pass whose metrics go to `targets`. A pass that fails leaves the old metrics there: their age
+/// shows it.
 async fn observed_pass(
     manager: &CompactionManager,
     selection: &Selection,

@@ -4,7 +4,7 @@ use icepack_core::model::report::SCHEMA_VERSION;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::table::Grid;
+use super::table::{Grid, prose, words};
 use super::{Report, View};
 use crate::settings::{Settings, Source};
 
@@ -34,10 +34,7 @@ impl Report for ConfigDocument {
 
 /// A row for each setting.
 fn table(settings: &Settings) -> Grid {
-    let mut grid = Grid::default()
-        .words("setting")
-        .words("value")
-        .prose("from");
+    let mut grid = Grid::new([words("setting"), words("value"), prose("from")]);
     for (path, value, source) in settings.all() {
         grid.row([path.into(), value.text.into(), source.to_string().into()]);
     }

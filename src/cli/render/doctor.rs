@@ -2,7 +2,7 @@
 
 use icepack_core::model::inspect::{Check, DoctorReport, Health};
 
-use super::table::{Cell, Grid, Tone};
+use super::table::{Cell, Grid, Tone, prose, words};
 use super::{Report, View};
 
 fn worst(report: &DoctorReport) -> Option<Health> {
@@ -61,12 +61,12 @@ impl Report for DoctorReport {
 }
 
 fn probes(report: &DoctorReport) -> Grid {
-    let mut grid = Grid::default()
-        .words("target")
-        .words("probe")
-        .words("result")
-        .prose("detail")
-        .if_any();
+    let mut grid = Grid::new([
+        words("target"),
+        words("probe"),
+        words("result"),
+        prose("detail").if_any(),
+    ]);
     for c in &report.checks {
         let (word, tone) = health(c.health);
         grid.row([
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_conclusion_is_said() {
+    fn the_last_line_is_the_conclusion() {
         let text = report(&[Health::Good]).text(View::default());
         assert!(
             text.contains("conditional create  good") && text.ends_with("\nfit for use"),

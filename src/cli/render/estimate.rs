@@ -6,11 +6,11 @@ use icepack_core::model::price::Prices;
 use icepack_core::model::report::Requests;
 
 use super::super::output::Style;
-use super::table::{Cell, Grid, Tone};
+use super::table::{Cell, Grid, Tone, prose, words};
 use super::text::{count, counted, plural, size};
 use super::totals::Totals;
 
-/// Of one tenant. None where there is nothing to say.
+/// The lines of one tenant, if there are any.
 pub fn tenant(plan: &Plan, style: Style) -> Option<String> {
     let mut lines = Lines::default();
     if let Some(expiry) = &plan.expiry {
@@ -70,7 +70,7 @@ fn add_estimate(lines: &mut Lines, estimate: &Estimate) {
     }
 }
 
-/// Of all tenants.
+/// The lines of all tenants together.
 pub fn totals(t: &Totals, prices: &Prices, is_billed: bool, style: Style) -> Option<String> {
     let mut lines = Lines::default();
     if t.rows_with_ttl > 0 {
@@ -236,7 +236,7 @@ impl Lines {
         if self.0.is_empty() {
             return None;
         }
-        let mut grid = Grid::default().indented(2).words("").prose("");
+        let mut grid = Grid::new([words(""), prose("")]).indented(2);
         for (label, text) in self.0 {
             grid.row([label.into(), text]);
         }
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn break_even_is_told_in_the_unit_that_fits() {
+    fn break_even_is_in_the_unit_that_fits() {
         let texts = [0.01, 0.4, 2.0, 7.2, 23.9, 30.0, 100_000.0].map(after);
         assert_eq!(
             texts,

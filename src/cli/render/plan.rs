@@ -10,7 +10,7 @@ use icepack_core::model::plan::{Group, GroupKind, Plan, SkipReason};
 use serde::Serialize;
 
 use super::super::output::Style;
-use super::table::Grid;
+use super::table::{Grid, numbers, prose, words};
 use super::text::{about, count, no_tenants, plural, second, size};
 use super::totals::{Totals, totals};
 use super::{Report, View, estimate, failures};
@@ -138,13 +138,14 @@ fn retention(plan: &Plan, archive: Option<&str>) -> String {
 }
 
 fn groups(groups: &[Group], style: Style) -> String {
-    let mut grid = Grid::default()
-        .indented(2)
-        .numbers("group")
-        .words("kind")
-        .numbers("files")
-        .numbers("bytes")
-        .prose("why");
+    let mut grid = Grid::new([
+        numbers("group"),
+        words("kind"),
+        numbers("files"),
+        numbers("bytes"),
+        prose("why"),
+    ])
+    .indented(2);
     for (n, group) in groups.iter().enumerate() {
         grid.row([
             count(n as u64 + 1).into(),
@@ -211,12 +212,13 @@ fn short(reason: &SkipReason) -> String {
 }
 
 fn files(plan: &Plan, style: Style) -> String {
-    let mut grid = Grid::default()
-        .indented(2)
-        .words("file")
-        .numbers("bytes")
-        .words("decision")
-        .prose("why");
+    let mut grid = Grid::new([
+        words("file"),
+        numbers("bytes"),
+        words("decision"),
+        prose("why"),
+    ])
+    .indented(2);
     for (n, group) in plan.groups.iter().enumerate() {
         for input in &group.inputs {
             grid.row([
@@ -534,7 +536,7 @@ acme            6  6.0 MiB       1        0        ~0
     }
 
     #[test]
-    fn nothing_to_do_is_said() {
+    fn a_plan_may_have_nothing_to_do() {
         assert!(archived(Vec::new(), Style::default()).starts_with("no tenants"));
         let idle = Plan {
             groups: Vec::new(),

@@ -6,7 +6,7 @@ use icepack_core::model::restore::{
 };
 
 use super::super::output::{Style, one_line};
-use super::table::{Cell, Grid, Tone};
+use super::table::{Cell, Grid, Tone, numbers, words};
 use super::text::{about, count, minute, plural, second, size};
 use super::{Report, View};
 
@@ -103,13 +103,14 @@ fn tenant(report: &RestoreReport, t: &TenantRestore, style: Style) -> String {
 }
 
 fn objects(objects: &[RestoreObject], style: Style) -> String {
-    let mut grid = Grid::default()
-        .indented(2)
-        .words("object")
-        .numbers("bytes")
-        .numbers("rows")
-        .words("class")
-        .words("state");
+    let mut grid = Grid::new([
+        words("object"),
+        numbers("bytes"),
+        numbers("rows"),
+        words("class"),
+        words("state"),
+    ])
+    .indented(2);
     for o in objects {
         let (state, tone) = state(o);
         let class = o.storage_class.as_deref().unwrap_or("STANDARD");

@@ -3,7 +3,7 @@
 use icepack_core::model::report::{Requests, RunReport, Status, TenantReport};
 
 use super::super::output::one_line;
-use super::table::{Cell, Grid, Tone};
+use super::table::{Cell, Grid, Tone, numbers, words};
 use super::text::{count, counted, no_tenants, plural, size, took, unless_zero};
 use super::{Report, View};
 
@@ -80,29 +80,22 @@ fn idle_line(idle: usize, alone: bool, wanted: &[String]) -> Option<String> {
 }
 
 fn header() -> Grid {
-    let sizes = Grid::default()
-        .words("tenant")
-        .words("status")
-        .numbers("files")
-        .numbers("out")
-        .numbers("bytes")
-        .numbers("out");
-    let rows = sizes
-        .numbers("rows")
-        .numbers("kept")
-        .if_room()
-        .numbers("archived")
-        .if_any()
-        .numbers("expired")
-        .if_any()
-        .numbers("duplicates")
-        .if_any();
-    rows.numbers("quarantined")
-        .if_any()
-        .numbers("deleted")
-        .if_room()
-        .numbers("time")
-        .if_room()
+    Grid::new([
+        words("tenant"),
+        words("status"),
+        numbers("files"),
+        numbers("out"),
+        numbers("bytes"),
+        numbers("out"),
+        numbers("rows"),
+        numbers("kept").if_room(),
+        numbers("archived").if_any(),
+        numbers("expired").if_any(),
+        numbers("duplicates").if_any(),
+        numbers("quarantined").if_any(),
+        numbers("deleted").if_room(),
+        numbers("time").if_room(),
+    ])
 }
 
 fn row(t: &TenantReport, name: &str, duration_ms: u64) -> Vec<Cell> {
@@ -411,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_archived_is_told_and_how_much_of_it_was_copied() {
+    fn what_was_archived_is_shown_and_how_much_of_it_was_copied() {
         let streamed = TenantReport {
             archived_objects: 1,
             archived_bytes: 9 << 20,

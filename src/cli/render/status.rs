@@ -4,7 +4,7 @@ use icepack_core::model::inputs::Left;
 use icepack_core::model::inspect::{LastRun, StatusReport, TenantStatus};
 
 use super::super::output::one_line;
-use super::table::{Cell, Grid, Tone};
+use super::table::{Cell, Grid, Tone, numbers, words};
 use super::text::{about, count, no_tenants, plural, row_time, second, size, took, unless_zero};
 use super::{Report, View, failures};
 
@@ -70,37 +70,24 @@ fn why(run: &LastRun) -> String {
 }
 
 fn header() -> Grid {
-    let raw = Grid::default()
-        .words("tenant")
-        .numbers("raw")
-        .numbers("bytes")
-        .numbers("oldest")
-        .if_any();
-    let packed = raw
-        .numbers("snapshots")
-        .numbers("bytes")
-        .numbers("rows")
-        .words("from")
-        .if_any()
-        .if_room()
-        .words("to")
-        .if_any()
-        .if_room();
-    let waiting = packed
-        .numbers("retired")
-        .if_any()
-        .numbers("orphans")
-        .if_any()
-        .numbers("quarantined")
-        .if_any();
-    waiting
-        .numbers("archived")
-        .if_any()
-        .numbers("expired")
-        .if_any()
-        .words("ttl")
-        .words("overdue")
-        .if_any()
+    Grid::new([
+        words("tenant"),
+        numbers("raw"),
+        numbers("bytes"),
+        numbers("oldest").if_any(),
+        numbers("snapshots"),
+        numbers("bytes"),
+        numbers("rows"),
+        words("from").if_any().if_room(),
+        words("to").if_any().if_room(),
+        numbers("retired").if_any(),
+        numbers("orphans").if_any(),
+        numbers("quarantined").if_any(),
+        numbers("archived").if_any(),
+        numbers("expired").if_any(),
+        words("ttl"),
+        words("overdue").if_any(),
+    ])
 }
 
 fn row(t: &TenantStatus) -> Vec<Cell> {

@@ -12,7 +12,7 @@ const RULES: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 const PLAIN: TableStyle = TableStyle::new();
 
-/// What a cell says beside its words.
+/// How good or bad the content of a cell is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     Good,
@@ -30,7 +30,6 @@ impl Tone {
     }
 }
 
-/// One cell.
 #[derive(Debug, Clone)]
 pub struct Cell {
     text: String,
@@ -38,7 +37,6 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// With a tone.
     pub fn toned(text: impl Into<String>, tone: Option<Tone>) -> Self {
         Self {
             text: text.into(),
@@ -53,8 +51,9 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
+/// One column, of words on the left.
 #[derive(Debug, Clone, Copy)]
-struct Column {
+pub struct Column {
     title: &'static str,
     right: bool,
     /// Left out where it is empty from top to bottom.
@@ -66,6 +65,48 @@ struct Column {
     prose: bool,
 }
 
+/// A column of words.
+pub fn words(title: &'static str) -> Column {
+    Column {
+        title,
+        right: false,
+        optional: false,
+        spare: false,
+        prose: false,
+    }
+}
+
+/// A column of sentences.
+pub fn prose(title: &'static str) -> Column {
+    Column {
+        prose: true,
+        ..words(title)
+    }
+}
+
+/// A column of numbers.
+pub fn numbers(title: &'static str) -> Column {
+    Column {
+        right: true,
+        ..words(title)
+    }
+}
+
+impl Column {
+    /// It is left out where every cell of it is empty.
+    pub fn if_any(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    /// It is left out where the terminal is too narrow for all; the rightmost such column goes
+    /// first.
+    pub fn if_room(mut self) -> Self {
+        self.spare = true;
+        self
+    }
+}
+
 /// Below this, prose is a column of syllables: better to let the terminal break the lines.
 const NARROWEST_PROSE: usize = 18;
 
@@ -73,59 +114,23 @@ const NARROWEST_PROSE: usize = 18;
 const GAP: usize = 2;
 
 /// A table to be.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Grid {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
     indent: u16,
 }
 
+/// A column that is drawn, with its place among all.
+type Shown = (usize, Column);
+
 impl Grid {
-    /// A column of words.
-    pub fn words(self, title: &'static str) -> Self {
-        self.push(title, false)
-    }
-
-    /// A column of sentences.
-    pub fn prose(self, title: &'static str) -> Self {
-        let mut grid = self.push(title, false);
-        grid.last(|c| c.prose = true);
-        grid
-    }
-
-    /// A column of numbers.
-    pub fn numbers(self, title: &'static str) -> Self {
-        self.push(title, true)
-    }
-
-    fn push(mut self, title: &'static str, right: bool) -> Self {
-        self.columns.push(Column {
-            title,
-            right,
-            optional: false,
-            spare: false,
-            prose: false,
-        });
-        self
-    }
-
-    fn last(&mut self, change: impl FnOnce(&mut Column)) {
-        if let Some(last) = self.columns.last_mut() {
-            change(last);
+    pub fn new(columns: impl Into<Vec<Column>>) -> Self {
+        Self {
+            columns: columns.into(),
+            rows: Vec::new(),
+            indent: 0,
         }
-    }
-
-    /// The last column is left out where every cell of it is empty.
-    pub fn if_any(mut self) -> Self {
-        self.last(|c| c.optional = true);
-        self
-    }
-
-    /// The last column is left out where the terminal is too narrow for all; the rightmost such
-    /// column goes first.
-    pub fn if_room(mut self) -> Self {
-        self.last(|c| c.spare = true);
-        self
     }
 
     /// Columns left free at the left.
@@ -146,18 +151,16 @@ impl Grid {
 
     /// The lines, without a line break at the end.
     pub fn draw(&self, style: Style) -> String {
-        let mut shown: Vec<usize> = (0..self.columns.len())
-            .filter(|i| self.is_shown(*i))
+        let columns = self.columns.iter().copied().enumerate();
+        let mut shown: Vec<Shown> = columns
+            .filter(|(at, column)| !column.optional || self.has_any(*at))
             .collect();
         let mut table = self.table(&shown, style);
         let Some(width) = style.width else {
             return table.trim_fmt();
         };
-        while fixed_width(self, &table, &shown) > usize::from(width) {
-            let Some(spare) = shown
-                .iter()
-                .rposition(|i| self.columns.get(*i).is_some_and(|c| c.spare))
-            else {
+        while self.fixed_width(&table, &shown) > usize::from(width) {
+            let Some(spare) = shown.iter().rposition(|(_, column)| column.spare) else {
                 break;
             };
             shown.remove(spare);
@@ -167,7 +170,12 @@ impl Grid {
         table.trim_fmt()
     }
 
-    fn table(&self, shown: &[usize], style: Style) -> Table {
+    fn has_any(&self, at: usize) -> bool {
+        let mut cells = self.rows.iter().filter_map(|row| row.get(at));
+        cells.any(|cell| !cell.text.is_empty())
+    }
+
+    fn table(&self, shown: &[Shown], style: Style) -> Table {
         let mut table = Table::new();
         let titled = self.columns.iter().any(|c| !c.title.is_empty());
         table
@@ -178,18 +186,13 @@ impl Grid {
             table.style_text_only();
         }
         if titled {
-            table.set_header(
-                shown
-                    .iter()
-                    .filter_map(|i| self.columns.get(*i))
-                    .map(|c| Drawn::new(c.title)),
-            );
+            table.set_header(shown.iter().map(|(_, c)| Drawn::new(c.title)));
         }
         for row in &self.rows {
-            table.add_row(shown.iter().filter_map(|i| row.get(*i)).map(draw_cell));
+            table.add_row(shown.iter().filter_map(|(i, _)| row.get(*i)).map(draw_cell));
         }
-        for (at, index) in shown.iter().enumerate() {
-            if let (Some(column), Some(drawn)) = (self.columns.get(*index), table.column_mut(at)) {
+        for (at, (_, column)) in shown.iter().enumerate() {
+            if let Some(drawn) = table.column_mut(at) {
                 // The table puts a space between columns by itself.
                 drawn.set_padding((if at == 0 { self.indent } else { 0 }, 1));
                 drawn.set_cell_alignment(if column.right {
@@ -203,45 +206,29 @@ impl Grid {
     }
 
     /// Breaks prose, and prose only, so that the lines fit.
-    fn fit(&self, table: &mut Table, shown: &[usize], width: u16) {
-        let is_prose = |index: &usize| self.columns.get(*index).is_some_and(|c| c.prose);
-        let prose = shown.iter().filter(|i| is_prose(i)).count();
-        let left = usize::from(width).saturating_sub(fixed_width(self, table, shown));
+    fn fit(&self, table: &mut Table, shown: &[Shown], width: u16) {
+        let prose = shown.iter().filter(|(_, c)| c.prose).count();
+        let left = usize::from(width).saturating_sub(self.fixed_width(table, shown));
         if prose == 0 || left < prose * NARROWEST_PROSE {
             return;
         }
         table
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_width(width);
-        for (at, index) in shown.iter().enumerate() {
-            if !is_prose(index)
-                && let Some(drawn) = table.column_mut(at)
-            {
+        for (at, (_, column)) in shown.iter().enumerate() {
+            if let Some(drawn) = table.column_mut(at).filter(|_| !column.prose) {
                 drawn.set_constraint(ColumnConstraint::ContentWidth);
             }
         }
     }
 
-    fn is_shown(&self, index: usize) -> bool {
-        self.columns.get(index).is_some_and(|c| !c.optional)
-            || self
-                .rows
-                .iter()
-                .any(|r| r.get(index).is_some_and(|c| !c.text.is_empty()))
+    /// What the columns take that cannot be made narrower, gaps included.
+    fn fixed_width(&self, table: &Table, shown: &[Shown]) -> usize {
+        let contents = table.column_max_content_widths();
+        let fixed = shown.iter().zip(contents).filter(|((_, c), _)| !c.prose);
+        let columns: usize = fixed.map(|(_, width)| usize::from(width) + GAP).sum();
+        columns + usize::from(self.indent)
     }
-}
-
-/// What the columns take that cannot be made narrower, gaps included.
-fn fixed_width(grid: &Grid, table: &Table, shown: &[usize]) -> usize {
-    let contents = table.column_max_content_widths();
-    let columns = shown
-        .iter()
-        .zip(contents)
-        .filter(|(i, _)| grid.columns.get(**i).is_some_and(|c| !c.prose));
-    columns
-        .map(|(_, content)| usize::from(content) + GAP)
-        .sum::<usize>()
-        + usize::from(grid.indent)
 }
 
 fn draw_cell(cell: &Cell) -> Drawn {
@@ -257,11 +244,7 @@ mod tests {
     use super::*;
 
     fn grid() -> Grid {
-        let mut grid = Grid::default()
-            .words("tenant")
-            .numbers("files")
-            .numbers("odd")
-            .if_any();
+        let mut grid = Grid::new([words("tenant"), numbers("files"), numbers("odd").if_any()]);
         grid.row(["acme".into(), "12".into(), "".into()]);
         grid.row([
             Cell::toned("globex", Some(Tone::Bad)),
@@ -294,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_cell_cannot_break_the_table() {
-        let mut grid = Grid::default().words("");
+        let mut grid = Grid::new([words("")]);
         grid.row(["a\nb\x1b[2J".into()]);
         assert_eq!(grid.draw(Style::default()), "a b [2J");
     }
@@ -308,7 +291,7 @@ mod tests {
 
     #[test]
     fn prose_is_broken_and_names_are_not() {
-        let mut grid = Grid::default().words("file").prose("why");
+        let mut grid = Grid::new([words("file"), prose("why")]);
         grid.row([
             "acme/2026-04/events-20260427T134507-17.parquet".into(),
             "because of one thing and because of another that takes longer to say".into(),
@@ -328,13 +311,12 @@ mod tests {
 
     #[test]
     fn spare_columns_go_from_the_right_until_it_fits() {
-        let mut grid = Grid::default()
-            .words("tenant")
-            .numbers("kept")
-            .if_room()
-            .numbers("rows")
-            .numbers("time")
-            .if_room();
+        let mut grid = Grid::new([
+            words("tenant"),
+            numbers("kept").if_room(),
+            numbers("rows"),
+            numbers("time").if_room(),
+        ]);
         grid.row([
             "acme".into(),
             "1,000,000".into(),

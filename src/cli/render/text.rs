@@ -1,8 +1,8 @@
-//! Words of the tables; numbers, sizes and times are the library's.
+//! Texts that several reports share.
 
 pub use crate::format::{about, count, minute, plural, row_time, second, size, took};
 
-/// Said in place of an empty table. `wanted` are the tenants asked for.
+/// The line in place of an empty table. `wanted` are the tenants asked for.
 pub fn no_tenants(wanted: &[String]) -> String {
     if wanted.is_empty() {
         "no tenants: a tenant is a folder with Parquet files right below the store".to_owned()
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_usual_is_not_said() {
+    fn zero_is_left_out() {
         assert_eq!([0, 1_000].map(unless_zero), ["", "1,000"]);
     }
 }

@@ -1,4 +1,4 @@
-//! Sums over plans, for people and for programs.
+//! Sums over plans, for the text and the document.
 
 use icepack_core::model::estimate::Cost;
 use icepack_core::model::names::{FileKind, classify};
@@ -38,7 +38,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Of one tenant.
+    /// The plan of one tenant.
     pub fn of(plan: &Plan) -> Self {
         let is_raw = |key: &str| classify(&plan.tenant, key) == FileKind::Raw;
         let taken = plan
@@ -116,7 +116,7 @@ impl Totals {
     }
 }
 
-/// Of all tenants.
+/// The plans of all tenants.
 pub fn totals(plans: &[Plan]) -> Totals {
     plans
         .iter()

@@ -3,7 +3,7 @@
 use icepack_core::model::inspect::{Finding, Severity, VerifyReport};
 
 use super::super::output::{Style, one_line};
-use super::table::{Cell, Grid, Tone};
+use super::table::{Cell, Grid, Tone, words};
 use super::text::{count, counted, plural};
 use super::{Report, View};
 
@@ -31,11 +31,12 @@ impl Report for VerifyReport {
 /// A row of the table each, and its sentences below it: keys are long, and beside them no sentence
 /// has room.
 fn findings(findings: &[Finding], style: Style) -> Vec<String> {
-    let mut grid = Grid::default()
-        .words("severity")
-        .words("finding")
-        .words("tenant")
-        .words("object");
+    let mut grid = Grid::new([
+        words("severity"),
+        words("finding"),
+        words("tenant"),
+        words("object"),
+    ]);
     for f in findings {
         let (word, tone) = severity(f.severity);
         grid.row([
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sum_is_said() {
+    fn the_last_line_is_the_sum() {
         assert_eq!(
             report(&[]).text(View::default()),
             "checked 1 tenant, 2 snapshots, 0 archive objects; 1,000 rows read back: all as it \

@@ -3,7 +3,7 @@
 use icepack_core::model::estimate::Amount;
 use icepack_core::model::plan::Plan;
 
-use super::super::table::{Cell, Grid, Tone};
+use super::super::table::{Cell, Grid, Tone, numbers, words};
 use super::super::text::{count, size};
 use super::super::totals::Totals;
 use super::PlanDocument;
@@ -12,24 +12,18 @@ use crate::cli::output::Style;
 /// A row for each tenant, and one for all where there are several.
 pub fn table(document: &PlanDocument<'_>, style: Style) -> String {
     let report = document.report;
-    let files = Grid::default()
-        .words("tenant")
-        .numbers("raw files")
-        .numbers("bytes")
-        .numbers("groups")
-        .numbers("outputs");
-    let rows = files
-        .numbers("rows expiring")
-        .if_any()
-        .words("where to")
-        .if_any();
-    let mut grid = rows
-        .numbers("requests")
-        .numbers("costs once")
-        .if_room()
-        .numbers("saves a month")
-        .if_any()
-        .if_room();
+    let mut grid = Grid::new([
+        words("tenant"),
+        numbers("raw files"),
+        numbers("bytes"),
+        numbers("groups"),
+        numbers("outputs"),
+        numbers("rows expiring").if_any(),
+        words("where to").if_any(),
+        numbers("requests"),
+        numbers("costs once").if_room(),
+        numbers("saves a month").if_any().if_room(),
+    ]);
     for plan in &report.plans {
         let currency = plan
             .estimate
