@@ -48,9 +48,6 @@ pub enum Archive {
 
 impl App<'_> {
     /// Lets a result leave: text or JSON on stdout, problems on stderr, and the exit code.
-    ///
-    /// # Errors
-    /// [`crate::Error::Local`] where stdout cannot be written.
     pub fn emit(&mut self, report: &impl Report) -> Result<u8> {
         self.print(report)?;
         Ok(self.conclude(report))

@@ -1,4 +1,4 @@
-//! `icepack init`: looks at a store and writes a configuration to begin with.
+//! `icepack init`: samples a store and writes a configuration to begin with.
 
 use std::fs::OpenOptions as FileOptions;
 use std::io::Write;

@@ -19,10 +19,7 @@ use super::otel::Spans;
 use super::output::use_color;
 use crate::settings::Environment;
 
-/// How logs are written: the flag, else the environment, else text.
-///
-/// # Errors
-/// [`Error::Usage`] where the environment says something else than text or json.
+/// How logs are written: by the flag, else by the environment, else as text.
 pub fn format(global: &Global, env: &Environment) -> Result<LogFormat> {
     match (global.log_format, env.get("ICEPACK_LOG_FORMAT")) {
         (Some(format), _) => Ok(format),
@@ -34,11 +31,7 @@ pub fn format(global: &Global, env: &Environment) -> Result<LogFormat> {
     }
 }
 
-/// Starts logging. Lines are written between the redraws of `bars`; `spans` takes the spans to
-/// wherever traces go.
-///
-/// # Errors
-/// [`Error::Usage`] where the level is none.
+/// Starts logging. Lines are written between the redraws of `bars`; `spans` sends the spans.
 pub fn start(
     global: &Global,
     env: &Environment,
@@ -80,12 +73,11 @@ fn filter(global: &Global, env: &Environment) -> Result<EnvFilter> {
     let plain = ["off", "error", "warn", "info", "debug", "trace"]
         .iter()
         .any(|l| given.eq_ignore_ascii_case(l));
-    // A bare word that is no level would be taken for the name of a module, and everything be
-    // silent.
+    // A bare word that is no level would be taken for the name of a module, and nothing be logged.
     let wrong = !plain && !given.contains(['=', ',']);
-    // A plain level is about this program; the libraries below it are silent unless something is
-    // wrong. A certificate that is not trusted is told by the request that failed, and the
-    // verifier says so once more for each attempt.
+    // A plain level is about this program; the libraries below it log warnings only. Of a
+    // certificate that is not trusted, the request's own error is enough: the verifier repeats it at
+    // each attempt.
     let directives = if plain {
         format!("warn,rustls_platform_verifier=off,icepack={given}")
     } else {

@@ -1,4 +1,4 @@
-//! Man pages and shell completions, from the very definition that parses the command line.
+//! Man pages and shell completions, generated from the definition that parses the command line.
 
 use std::path::Path;
 
@@ -10,9 +10,6 @@ use super::args::Cli;
 use super::output::Output;
 
 /// Writes a page for the program and for each command: `icepack.1`, `icepack-run.1`, …
-///
-/// # Errors
-/// [`Error::Local`] where they cannot be written.
 pub fn man(mut out: Output, dir: &Path) -> Result<u8> {
     let failed = |e: std::io::Error| {
         Error::local(
@@ -33,9 +30,6 @@ pub fn man(mut out: Output, dir: &Path) -> Result<u8> {
 }
 
 /// Prints the completions of a shell.
-///
-/// # Errors
-/// [`Error::Local`] where stdout cannot be written.
 pub fn completions(mut out: Output, shell: Shell) -> Result<u8> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "icepack", &mut script);

@@ -24,7 +24,6 @@ pub struct Output {
 }
 
 impl Output {
-    /// stdout as it is, with colours as asked for.
     pub fn new(color: ColorChoice) -> Self {
         let terminal = io::stdout().is_terminal();
         let color = use_color(color, terminal);
@@ -46,10 +45,7 @@ impl Output {
         io::stdout().is_terminal()
     }
 
-    /// One line, or several.
-    ///
-    /// # Errors
-    /// [`Error::Local`] where stdout cannot be written, as on a full disk.
+    /// Writes one line, or several.
     pub fn line(&mut self, text: &str) -> Result<()> {
         self.unless_closed(|out| {
             out.write_all(text.as_bytes())
@@ -57,20 +53,13 @@ impl Output {
         })
     }
 
-    /// A JSON document.
-    ///
-    /// # Errors
-    /// As for [`Self::line`].
+    /// Writes a JSON document.
     pub fn json(&mut self, document: &impl serde::Serialize) -> Result<()> {
         let text = serde_json::to_string_pretty(document)
             .map_err(|e| Error::local("cannot write the result as JSON", e))?;
         self.line(&text)
     }
 
-    /// Hands everything over.
-    ///
-    /// # Errors
-    /// As for [`Self::line`].
     pub fn flush(&mut self) -> Result<()> {
         self.unless_closed(Write::flush)
     }
@@ -110,7 +99,7 @@ pub fn use_color(choice: ColorChoice, terminal: bool) -> bool {
     }
 }
 
-/// comfy-table asks the terminal; a table of its own is the way to ask it.
+/// As comfy-table finds it, which tells only by a table.
 fn terminal_width() -> Option<u16> {
     comfy_table::Table::new()
         .set_content_arrangement(comfy_table::ContentArrangement::Dynamic)

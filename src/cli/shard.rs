@@ -1,4 +1,4 @@
-//! Which shard this process is: the flag, else what Kubernetes or AWS Batch says of the job.
+//! Which shard this process is: by the flag, else by the variables of Kubernetes or AWS Batch.
 
 use crate::{Error, Result};
 use icepack_core::model::shard::Shard;
@@ -18,9 +18,6 @@ const VARIABLES: [(&str, &str, &str); 2] = [
 ];
 
 /// The shard that `flag` names, else the one that the variables name, else the whole.
-///
-/// # Errors
-/// [`Error::Usage`] where what is given is no shard.
 pub fn resolve(flag: Option<Shard>, variable: impl Fn(&str) -> Option<String>) -> Result<Shard> {
     if let Some(shard) = flag {
         return Ok(shard);

@@ -41,11 +41,8 @@ pub struct ServiceSignals {
 }
 
 impl ServiceSignals {
-    /// From now on signals do nothing but arrive at [`Self::next`].
-    ///
-    /// # Errors
-    /// [`Error::Local`] where the system does not allow it: a service that cannot be ended in order
-    /// does not begin.
+    /// From now on signals do nothing but arrive at [`Self::next`]. Where the system does not allow
+    /// that, the service does not begin: it could not be ended in order.
     pub fn listen() -> Result<Self> {
         let failed = |e: &dyn std::fmt::Display| Error::local("cannot listen for signals", e);
         let end = Signals::listen().ok_or_else(|| failed(&"see above"))?;

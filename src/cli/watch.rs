@@ -46,10 +46,7 @@ enum Ended {
     Terminate,
 }
 
-/// Makes passes until a signal ends it.
-///
-/// # Errors
-/// What keeps it from beginning. A pass that fails is logged, and the next one tried in time.
+/// Makes passes until a signal ends it. A pass that fails is logged, and the next one tried in time.
 pub async fn watch(app: &mut App<'_>, args: &WatchArgs) -> Result<u8> {
     let mut signals = ServiceSignals::listen()?;
     let health = HealthState::new(

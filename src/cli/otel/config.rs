@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
-/// What a collector gets to answer one request, by default.
+/// How long a collector may take to answer a request, by default.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Traces, and where they go.
@@ -16,15 +16,12 @@ pub struct OtlpConfig {
     pub endpoint: Url,
     /// Whether batches are JSON instead of Protobuf.
     pub is_json: bool,
-    /// For one request.
+    /// How long one request may take.
     pub timeout: Duration,
 }
 
-/// What this process's environment asks for; none where it does not ask, or asks for silence.
-///
-/// # Errors
-/// Why that cannot be had, and what to set instead. Values are not repeated where they may hold a
-/// password.
+/// What this process's environment asks for; none where it does not ask, or asks for silence. An
+/// error says what to set instead, and repeats no value that may hold a password.
 pub fn of_process() -> Result<Option<OtlpConfig>, String> {
     of(|name| std::env::var(name).ok())
 }
@@ -140,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_for_traces_goes_first() {
+    fn a_variable_for_traces_goes_first() {
         assert_eq!(endpoint(&[ALL]), "http://collector:4318/v1/traces");
         assert_eq!(
             endpoint(&[(ALL.0, "https://collector/otlp/")]),
@@ -169,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_had_is_said_and_no_password_with_it() {
+    fn errors_name_the_variable_and_no_password() {
         let grpc = config(&[ALL, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]).unwrap_err();
         assert!(
             grpc.contains("OTEL_EXPORTER_OTLP_PROTOCOL")

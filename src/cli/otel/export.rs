@@ -30,10 +30,8 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// As the environment asks; none where it does not. Not to be called within the runtime.
-    ///
-    /// # Errors
-    /// Why there are none although the environment asks for them.
+    /// As the environment asks; none where it does not. An error says why there are none although
+    /// it does. Not to be called within the runtime.
     pub fn start() -> Result<Option<Self>, String> {
         let Some(config) = config::of_process()? else {
             return Ok(None);
@@ -56,8 +54,8 @@ impl Traces {
     /// Takes the spans of passes, and of what is logged within them the warnings and errors.
     pub fn layer<S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync>(&self) -> Spans<S> {
         let tracer = self.provider.tracer("icepack");
-        // The parent is the span around a span, whatever thread it is on. Where the code is says
-        // nothing about a pass.
+        // The parent is the span around a span, whatever thread it is on. Lines of code tell nothing
+        // about a pass.
         let layer = tracing_opentelemetry::layer()
             .with_tracer(tracer)
             .with_context_activation(false);
@@ -123,7 +121,7 @@ fn exporter(config: &OtlpConfig, health: &Arc<ExportHealth>) -> Result<SpanExpor
         })
 }
 
-/// Who sends: what the environment says, and this program's name and version where it says nothing.
+/// Who sends: by the environment, else this program's name and version.
 fn resource() -> Resource {
     let from_env = Resource::builder().build();
     let given = |name: &'static str| from_env.get(&Key::new(name)).map(|v| v.to_string());
@@ -138,7 +136,7 @@ fn resource() -> Resource {
     builder.build()
 }
 
-/// `TRACEPARENT` and `TRACESTATE`, as W3C's header would say it.
+/// From `TRACEPARENT` and `TRACESTATE`, which are W3C's headers as variables.
 fn parent() -> Context {
     let given = ["traceparent", "tracestate"]
         .into_iter()
