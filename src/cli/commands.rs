@@ -3,20 +3,19 @@
 
 use std::sync::Arc;
 
-use crate::metrics::{self, deliver::Targets};
 use crate::run::Selection;
 use crate::store::Location;
-use crate::{CompactionManager, Error, Result};
+use crate::{Error, Result};
 use icepack_core::model::file::Micros;
-use icepack_core::model::report::RunReport;
 use icepack_core::plan::live;
 
 use super::app::{App, Archive};
 use super::args::{Command, ConfigCommand, LsArgs, PassFlags, VerifyArgs};
 use super::bars::Bars;
 use super::output::complain;
+use super::pass::PassJob;
 use super::render::{self, ls::Listing, plan::PlanDocument};
-use super::{report, signals, watch};
+use super::{signals, watch};
 
 /// Runs a command. The result is its exit code.
 pub async fn execute(app: &mut App<'_>, command: &Command) -> Result<u8> {
@@ -43,31 +42,18 @@ pub async fn execute(app: &mut App<'_>, command: &Command) -> Result<u8> {
 
 impl App<'_> {
     async fn run(&mut self) -> Result<u8> {
-        let selection = self.selection()?;
         let bars = Arc::new(Bars::new(self.canvas.clone()));
-        let manager = self
-            .manager(Archive::Write)
-            .await?
-            .with_progress(Arc::clone(&bars) as _);
-        let stop = manager.stop_handle();
+        let job = PassJob::new(self, Arc::clone(&bars) as _).await?;
+        let stop = job.manager.stop_handle();
         signals::watch(stop.clone());
-        let targets = self.settings.metrics(manager.config().shard)?;
-        let labels = self.settings.pass_report()?;
-        let passed = if targets.is_empty() {
-            manager.run_pass(&selection).await
-        } else {
-            observed_pass(&manager, &selection, &targets).await
-        };
+        let passed = job.run(false).await;
         bars.clear();
-        if passed.is_ok() {
-            report::after_pass(&manager, labels.as_ref()).await;
-        }
         let report = match passed {
             Err(Error::Stopped) if stop.is_stopped() => {
                 complain("stopped by a signal before anything was begun");
                 return Ok(0);
             }
-            passed => passed?,
+            passed => passed?.0,
         };
         self.warn_of_kept(report.tenants.iter().map(|t| t.tenant.as_str()));
         self.print(&report)?;
@@ -133,19 +119,4 @@ impl App<'_> {
         let report = self.manager(Archive::Write).await?.doctor().await?;
         self.emit(&report)
     }
-}
-
-/// A pass whose metrics go to `targets`. A pass that fails leaves the old metrics there: their age
-/// shows it.
-async fn observed_pass(
-    manager: &CompactionManager,
-    selection: &Selection,
-    targets: &Targets,
-) -> Result<RunReport> {
-    let passed = manager.run_observed(selection).await?;
-    if let Some(record) = &passed.record {
-        let text = metrics::render(record, Some(&passed.standings), targets.most_tenants);
-        targets.deliver(&text).await;
-    }
-    Ok(passed.report)
 }

@@ -13,6 +13,7 @@ mod logs;
 mod manual;
 mod otel;
 mod output;
+mod pass;
 mod render;
 mod report;
 mod restore;

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::page::{self, Labels};
-use crate::{CompactionManager, Error, Result};
+use crate::page;
+use crate::{Error, Result};
 use icepack_core::model::inspect::Overview;
 use serde::Serialize;
 
@@ -99,17 +99,4 @@ fn open_to_all(path: &Path) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn open_to_all(_: &Path) -> std::io::Result<()> {
     Ok(())
-}
-
-/// Puts the report into the store after a pass, where that is wanted. The pass is over and not
-/// harmed by a report that cannot be written.
-pub async fn after_pass(manager: &CompactionManager, labels: Option<&Labels>) {
-    // Of several shards, one is enough.
-    let Some(labels) = labels.filter(|_| manager.config().shard.index == 0) else {
-        return;
-    };
-    match manager.publish_report(labels).await {
-        Ok(()) => tracing::info!(key = page::KEY, "the report was written"),
-        Err(e) => tracing::warn!("the pass is over, but its report could not be written: {e}"),
-    }
 }

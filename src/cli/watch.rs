@@ -5,19 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::metrics::{self, deliver::Targets};
-use crate::page::Labels;
-use crate::run::Selection;
 use crate::watch::{HealthState, serve};
-use crate::{CompactionManager, Error, Result};
+use crate::{Error, Result};
 use chrono::{DateTime, Utc};
 use icepack_core::plan::schedule::{self, Passes};
 use tokio::net::TcpListener;
 
-use super::app::{App, Archive};
+use super::app::App;
 use super::args::WatchArgs;
+use super::pass::PassJob;
 use super::render::Report as _;
-use super::report;
 use super::signals::{ServiceSignals, Signal};
 
 /// How long a pass may take to stop. Then it is dropped, which loses nothing: what it has not
@@ -29,15 +26,6 @@ const RETRY: Duration = Duration::from_secs(60);
 
 /// How often the clock is read while a pass is waited for: it may be set meanwhile.
 const NAP: Duration = Duration::from_secs(30);
-
-/// What a pass needs; made anew when the configuration is re-read.
-struct Job {
-    manager: CompactionManager,
-    selection: Selection,
-    targets: Targets,
-    /// The names in the report; none where no pass is to write one.
-    labels: Option<Labels>,
-}
 
 /// How a pass or a pause ended.
 enum Ended {
@@ -53,11 +41,11 @@ pub async fn watch(app: &mut App<'_>, args: &WatchArgs) -> Result<u8> {
         Arc::clone(&app.clock),
         app.settings.compaction_config().interval(),
     );
-    let mut job = Job::make(app, &health).await?;
+    let mut job = PassJob::new(app, Arc::clone(&health) as _).await?;
     if let Some(address) = args.listen {
         listen(address, &health).await?;
         if let Ok(Some(record)) = job.manager.last_run().await {
-            health.show_metrics(metrics::render(&record, None, job.targets.most_tenants));
+            health.show_metrics(job.metrics_of(&record));
         }
     }
     let (mut jitter, mut passes) = (app.jitter(), Passes::default());
@@ -101,22 +89,7 @@ async fn listen(address: SocketAddr, health: &Arc<HealthState>) -> Result<()> {
     Ok(())
 }
 
-impl Job {
-    async fn make(app: &App<'_>, health: &Arc<HealthState>) -> Result<Self> {
-        let manager = app
-            .manager(Archive::Write)
-            .await?
-            .with_progress(Arc::clone(health) as _);
-        health.set_interval(manager.config().interval());
-        let targets = app.settings.metrics(manager.config().shard)?;
-        Ok(Self {
-            selection: app.selection()?,
-            targets,
-            labels: app.settings.pass_report()?,
-            manager,
-        })
-    }
-
+impl PassJob {
     /// When the next pass begins. Where the store does not say, it is read again soon.
     async fn due(
         &self,
@@ -168,14 +141,14 @@ async fn wait(app: &App<'_>, due: DateTime<Utc>, signals: &mut ServiceSignals) -
 /// One pass. A signal stops it where nothing is half done.
 async fn pass(
     app: &mut App<'_>,
-    job: &Job,
+    job: &PassJob,
     health: &HealthState,
     served: bool,
     passes: &mut Passes,
     signals: &mut ServiceSignals,
 ) -> Result<Ended> {
     let began = app.clock.now();
-    let work = work(job, health, served);
+    let work = job.run(served);
     tokio::pin!(work);
     let mut ended = Ended::ByItself;
     let report = loop {
@@ -200,8 +173,12 @@ async fn pass(
         }
     };
     match report {
-        Ok(report) => {
+        Ok((report, metrics)) => {
             passes.made(began);
+            health.heartbeat();
+            if let Some(metrics) = metrics {
+                health.show_metrics(metrics);
+            }
             app.warn_of_kept(report.tenants.iter().map(|t| t.tenant.as_str()));
             for problem in report.problems(true) {
                 tracing::error!(run_id = %report.run_id, "{problem}");
@@ -225,39 +202,18 @@ async fn pass(
     Ok(ended)
 }
 
-async fn work(
-    job: &Job,
-    health: &HealthState,
-    served: bool,
-) -> Result<icepack_core::model::report::RunReport> {
-    if !served && job.targets.is_empty() {
-        let report = job.manager.run_pass(&job.selection).await?;
-        health.heartbeat();
-        report::after_pass(&job.manager, job.labels.as_ref()).await;
-        return Ok(report);
-    }
-    let passed = job.manager.run_observed(&job.selection).await?;
-    health.heartbeat();
-    report::after_pass(&job.manager, job.labels.as_ref()).await;
-    if let Some(record) = &passed.record {
-        let text = metrics::render(record, Some(&passed.standings), job.targets.most_tenants);
-        job.targets.deliver(&text).await;
-        health.show_metrics(text);
-    }
-    Ok(passed.report)
-}
-
 /// Re-reads the configuration. A bad one is logged, and the old one stays.
-async fn reload(app: &mut App<'_>, job: &mut Job, health: &Arc<HealthState>) {
+async fn reload(app: &mut App<'_>, job: &mut PassJob, health: &Arc<HealthState>) {
     let old = match app.resolve() {
         Ok(new) => std::mem::replace(&mut app.settings, new),
         Err(e) => {
             return tracing::error!("the configuration is not taken over, the old one stays: {e}");
         }
     };
-    match Job::make(app, health).await {
+    match PassJob::new(app, Arc::clone(health) as _).await {
         Ok(new) => {
             *job = new;
+            health.set_interval(job.manager.config().interval());
             app.settings
                 .warnings()
                 .iter()
@@ -266,7 +222,6 @@ async fn reload(app: &mut App<'_>, job: &mut Job, health: &Arc<HealthState>) {
         }
         Err(e) => {
             app.settings = old;
-            health.set_interval(job.manager.config().interval());
             tracing::error!("the configuration is not taken over, the old one stays: {e}");
         }
     }

@@ -12,7 +12,7 @@ use super::totals::Totals;
 
 /// The lines of one tenant, if there are any.
 pub fn tenant(plan: &Plan, style: Style) -> Option<String> {
-    let mut lines = Lines::default();
+    let mut lines = Lines::new();
     if let Some(expiry) = &plan.expiry {
         lines.add("expires:", expires(expiry));
         if expiry.is_too_much() {
@@ -72,7 +72,7 @@ fn add_estimate(lines: &mut Lines, estimate: &Estimate) {
 
 /// The lines of all tenants together.
 pub fn totals(t: &Totals, prices: &Prices, is_billed: bool, style: Style) -> Option<String> {
-    let mut lines = Lines::default();
+    let mut lines = Lines::new();
     if t.rows_with_ttl > 0 {
         lines.add(
             "expires:",
@@ -220,27 +220,23 @@ fn after(months: f64) -> String {
 }
 
 /// A label and a sentence each.
-#[derive(Default)]
-struct Lines(Vec<(&'static str, Cell)>);
+struct Lines(Grid);
 
 impl Lines {
+    fn new() -> Self {
+        Self(Grid::new([words(""), prose("")]).indented(2))
+    }
+
     fn add(&mut self, label: &'static str, text: String) {
-        self.0.push((label, text.into()));
+        self.0.row([label.into(), text.into()]);
     }
 
     fn toned(&mut self, label: &'static str, text: String, tone: Tone) {
-        self.0.push((label, Cell::toned(text, Some(tone))));
+        self.0.row([label.into(), Cell::toned(text, Some(tone))]);
     }
 
-    fn draw(self, style: Style) -> Option<String> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let mut grid = Grid::new([words(""), prose("")]).indented(2);
-        for (label, text) in self.0 {
-            grid.row([label.into(), text]);
-        }
-        Some(grid.draw(style))
+    fn draw(&self, style: Style) -> Option<String> {
+        (!self.0.is_empty()).then(|| self.0.draw(style))
     }
 }
 
