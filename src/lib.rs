@@ -96,11 +96,12 @@ pub mod task;
 pub mod watch;
 
 pub use archive::ArchiveTarget;
-pub use config::{CompactionConfig, CompactionOverrides, RetentionConfig};
+pub use config::{CompactionConfig, CompactionOverrides};
 pub use error::{Error, Result};
 #[doc(no_inline)]
 pub use icepack_core::model;
 pub use manager::{CompactionManager, CompactionResult, CompactionStats};
 pub use model::names::format_iso_basic;
 pub use model::policy::{CompactionStrategy, Encodings};
+pub use model::retention::RetentionConfig;
 pub use task::CompactionTask;

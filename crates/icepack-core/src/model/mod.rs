@@ -15,6 +15,7 @@ pub mod publish;
 pub mod record;
 pub mod report;
 pub mod restore;
+pub mod retention;
 pub mod same;
 pub mod sample;
 pub mod schema;
