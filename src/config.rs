@@ -6,16 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::archive::ArchiveTarget;
+use crate::settings::Settings;
+use crate::settings::values::{Compaction, Retention, Sweep, Tenant, Values};
 use icepack_core::model::inputs::{Exclude, Rules};
 use icepack_core::model::policy::{ArchivePolicy, CompactionStrategy, Encodings, Policy};
 use icepack_core::model::price::Prices;
 use icepack_core::model::publish::{Layout, Publish};
 use icepack_core::model::retention::{RetentionConfig, lookup};
 use icepack_core::model::shard::Shard;
-
-const MIB: u64 = 1024 * 1024;
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What one tenant does differently. Unset fields follow the general configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,38 +113,114 @@ pub struct CompactionConfig {
 }
 
 impl Default for CompactionConfig {
+    /// What holds where nothing is set.
     fn default() -> Self {
+        Self::from(&Values::default())
+    }
+}
+
+/// Each setting is named here, so that one cannot be forgotten: those with `_` are for the opening
+/// of stores and for the command line.
+impl From<&Values> for CompactionConfig {
+    fn from(values: &Values) -> Self {
+        let Values {
+            store: _,
+            timestamp_column,
+            id_column,
+            encodings,
+            memory_limit,
+            spill_dir,
+            max_duration,
+            concurrency,
+            interval,
+            report: _,
+            exclude,
+            compaction:
+                Compaction {
+                    strategy,
+                    min_files_to_compact,
+                    small_file_threshold,
+                    target_file_size,
+                    max_file_size,
+                    max_raw_age,
+                },
+            retention,
+            archive,
+            sweep: Sweep {
+                delete_delay,
+                orphan_grace,
+            },
+            publish,
+            metrics: _,
+            prices,
+            tenants,
+        } = values;
+        let Retention {
+            slack,
+            max_expire_percent,
+            default_ttl: _,
+            allow_short_ttl: _,
+            drop: _,
+            tenants: _,
+        } = retention;
+        let own = |(tenant, own): (&String, &Tenant)| (tenant.clone(), (&own.compaction).into());
         Self {
-            min_files_to_compact: 3,
-            target_file_size: 128 * MIB,
-            max_file_size: 256 * MIB,
-            small_file_threshold: 10 * MIB,
-            compaction_interval_seconds: 3600,
+            min_files_to_compact: min_files_to_compact.0,
+            target_file_size: target_file_size.0,
+            max_file_size: max_file_size.0,
+            small_file_threshold: small_file_threshold.0,
+            compaction_interval_seconds: interval.0.as_secs().max(1),
             auto_compact: true,
-            strategy: CompactionStrategy::SizeBased,
-            retention: RetentionConfig::default(),
+            strategy: strategy.0,
+            retention: retention.into(),
             archive: None,
-            timestamp_column: "timestamp".to_owned(),
-            id_column: "event_id".to_owned(),
-            encodings: Encodings::default(),
-            max_raw_age: DAY,
-            slack: DAY,
-            archive_min_object_size: 8 * MIB,
-            plan_for_archive: false,
-            max_expire_percent: 100,
-            prices: Prices::default(),
-            archive_class: None,
-            archive_copies: false,
-            delete_delay: Duration::ZERO,
-            orphan_grace: DAY,
-            memory_limit: 512 * MIB,
-            concurrency: 4,
-            max_duration: None,
-            spill_dir: None,
-            overrides: BTreeMap::new(),
-            publish: None,
+            timestamp_column: timestamp_column.0.clone(),
+            id_column: id_column.0.clone(),
+            encodings: encodings.0,
+            max_raw_age: max_raw_age.0,
+            slack: slack.0,
+            archive_min_object_size: archive.min_object_size.0,
+            plan_for_archive: archive.url.is_some(),
+            max_expire_percent: max_expire_percent.0,
+            prices: prices.into(),
+            archive_class: archive.class(),
+            archive_copies: archive.takes_copies_of(&values.store()),
+            delete_delay: delete_delay.0,
+            orphan_grace: orphan_grace.0,
+            memory_limit: memory_limit.0,
+            concurrency: concurrency.0,
+            max_duration: max_duration.as_ref().map(|d| d.0),
+            spill_dir: spill_dir.as_ref().map(|dir| dir.0.clone()),
+            overrides: tenants.iter().map(own).collect(),
+            publish: publish.delta.0.then_some(Publish {
+                layout: publish.layout.0,
+                keep: publish.keep.0,
+            }),
             shard: Shard::WHOLE,
-            exclude: Exclude::default(),
+            exclude: exclude.0.clone(),
+        }
+    }
+}
+
+impl From<&Compaction> for CompactionOverrides {
+    fn from(own: &Compaction) -> Self {
+        Self {
+            strategy: Some(own.strategy.0),
+            min_files_to_compact: Some(own.min_files_to_compact.0),
+            small_file_threshold: Some(own.small_file_threshold.0),
+            target_file_size: Some(own.target_file_size.0),
+            max_file_size: Some(own.max_file_size.0),
+            max_raw_age: Some(own.max_raw_age.0),
+        }
+    }
+}
+
+impl Settings {
+    /// The library's configuration, without the archive.
+    pub fn compaction_config(&self) -> CompactionConfig {
+        CompactionConfig {
+            retention: self.retention(),
+            ..self.values().into()
         }
     }
 }
@@ -240,6 +314,3 @@ fn parse_env(name: &str, value: Option<&str>) -> Option<u64> {
         }
     }
 }
-
-/// The shortest TTL that is taken without being confirmed.
-pub const SHORTEST_TTL: Duration = HOUR;

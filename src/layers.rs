@@ -11,10 +11,12 @@ const LAYERS: &[&[&str]] = &[
     &["store"],
     &["protocol", "budget"],
     &["merge", "archive", "delta", "metrics"],
-    &["config", "inspect", "page"],
+    &["inspect", "page"],
+    &["settings"],
+    &["config"],
     &["run", "watch"],
     &["restore", "manager"],
-    &["task", "settings"],
+    &["task"],
     &["cli"],
 ];
 

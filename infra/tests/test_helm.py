@@ -2,7 +2,6 @@
 
 import copy
 import json
-import re
 import tempfile
 import tomllib
 import unittest
@@ -53,9 +52,6 @@ EVERYTHING = {
 }
 WATCH = STORE | {"mode": "watch", "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]}, "metrics": {"podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}}
 INDEXED = STORE | {"job": {"shards": 8}}
-
-# Set by the chart, by flag or otherwise.
-CHARTS_OWN = {"spill_dir", "max_duration", "metrics.file", "metrics.pushgateway"}
 
 
 def helm(*args, **options):
@@ -206,19 +202,6 @@ class Helm(unittest.TestCase):
         changed = copy.deepcopy(WATCH)
         changed["config"]["concurrency"] = 9
         self.assertNotEqual(annotation(WATCH), annotation(changed))
-
-    def test_the_schema_knows_the_settings_that_the_binary_knows(self):
-        keys = (ROOT / "src" / "settings" / "keys.rs").read_text()
-        binary = set(re.findall(r'Key\s*\{\s*path: "([^"]+)"', keys)) | {f"compaction.{k}" for k in re.findall(r'CompactionKey \{\s*name: "([^"]+)"', keys)}
-        self.assertGreater(len(binary), 20)
-        schema = json.loads((CHART / "values.schema.json").read_text())["definitions"]
-        chart = set()
-        for name, rule in schema["config"]["properties"].items():
-            rule = schema[rule["$ref"].rpartition("/")[2]] if "$ref" in rule else rule
-            chart |= {f"{name}.{key}" for key in rule["properties"]} if "properties" in rule else {name}
-        chart -= {"tenants", "retention.tenants"}
-        self.assertEqual(binary - chart - CHARTS_OWN, set(), "the binary has settings that values.schema.json does not know")
-        self.assertEqual(chart - binary, set(), "values.schema.json has settings that the binary does not know")
 
     def test_the_app_is_the_crate(self):
         version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]

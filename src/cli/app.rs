@@ -137,7 +137,7 @@ impl App<'_> {
             if let Location::Directory(root) = &cold.location {
                 manager = manager.with_archive_directory(root);
             }
-            let class = self.settings.archive_class(&cold.location);
+            let class = self.settings.archive_class();
             let root = Root {
                 role: Role::Archive,
                 store: Arc::clone(&cold.store),
@@ -168,7 +168,7 @@ impl App<'_> {
         };
         let connection = self.settings.archive_connection();
         let options = self.settings.s3_archive_options();
-        let client = s3::client::connect(connection).await?;
+        let client = s3::client::connect(&connection).await?;
         let bucket = s3::bucket::Bucket {
             client,
             name: bucket.clone(),
@@ -178,7 +178,7 @@ impl App<'_> {
         let target = s3::S3Archive::new(bucket, Arc::clone(&cold.store), url, options);
         Ok(match hot {
             // Another server, or other credentials, could not copy from the store.
-            Location::S3 { bucket, prefix } if *connection == Connection::default() => {
+            Location::S3 { bucket, prefix } if connection == Connection::default() => {
                 Arc::new(target.with_hot(bucket, prefix))
             }
             _ => Arc::new(target),
@@ -200,7 +200,7 @@ impl App<'_> {
         }
         let options = OpenOptions {
             create: archive == Archive::Write,
-            connection: self.settings.archive_connection().clone(),
+            connection: self.settings.archive_connection(),
         };
         Ok(Some(self.open(&location, options).await?))
     }

@@ -131,7 +131,7 @@ impl App<'_> {
             archive: from.canonical(),
             into: into.to_string(),
             destination: destination(into, &hot).await?,
-            cold: self.cold(cold, connection).await?,
+            cold: self.cold(cold, &connection).await?,
             store: hot.store,
             timestamp_column: config.timestamp_column,
             memory: config.memory_limit,

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use crate::archive::s3::{Verify, is_frozen_class};
-use crate::config::SHORTEST_TTL;
 use crate::format;
 use crate::store::Location;
-use crate::{CompactionOverrides, Error, Result};
+use crate::{Error, Result};
 
-use super::keys::{tenant_compaction_path, tenant_ttl_path};
-use super::value::DisplayValue;
+use super::schema::{self, SCHEMA, tenant_compaction_path, tenant_ttl_path};
+use super::value::exact_size;
+use super::values::Compaction;
 use super::{Settings, Source, suggest};
+
+/// The shortest TTL that is taken without being confirmed.
+const SHORTEST_TTL: Duration = Duration::from_secs(3600);
 
 /// S3's names, for those who slip. Other stores have their own, so that an unknown one is no error.
 const STORAGE_CLASSES: [&str; 9] = [
@@ -25,18 +28,13 @@ const STORAGE_CLASSES: [&str; 9] = [
     "EXPRESS_ONEZONE",
 ];
 
-/// Keys of `[archive]` that mean nothing elsewhere.
-const S3_ONLY: [&str; 10] = [
-    "verify",
-    "checksum",
-    "endpoint",
-    "region",
-    "profile",
-    "sse",
-    "kms_key_id",
-    "tagging",
-    "object_lock_mode",
-    "object_lock_days",
+/// Keys of `[archive]` that mean something for every archive, and not on S3 alone.
+const FOR_ANY_ARCHIVE: [&str; 5] = [
+    "url",
+    "storage_class",
+    "min_object_size",
+    "retry_max_interval",
+    "retry_max_elapsed",
 ];
 
 /// Checks the whole.
@@ -48,8 +46,8 @@ pub fn check(settings: &Settings) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     check_ttls(settings)?;
     check_sizes(settings, None, &mut warnings)?;
-    for (tenant, own) in &settings.draft.overrides {
-        check_sizes(settings, Some((tenant, own)), &mut warnings)?;
+    for (tenant, own) in &settings.values.tenants {
+        check_sizes(settings, Some((tenant, &own.compaction)), &mut warnings)?;
     }
     check_archive(settings, &mut warnings)?;
     check_publish(settings, cfg!(feature = "delta"), &mut warnings)?;
@@ -59,16 +57,14 @@ pub fn check(settings: &Settings) -> Result<Vec<String>> {
 /// A TTL of minutes is rarely meant: most often somebody forgot a unit, and the rows are gone with
 /// the next pass.
 fn check_ttls(settings: &Settings) -> Result<()> {
-    if settings.draft.allow_short_ttl {
+    let retention = &settings.values.retention;
+    if retention.allow_short_ttl.0 {
         return Ok(());
     }
-    let retention = &settings.draft.retention;
-    let own = retention
-        .per_tenant_ttl
-        .iter()
-        .map(|(tenant, ttl)| (tenant_ttl_path(tenant), *ttl));
+    let own = retention.tenants.iter();
     let mut all: Vec<(String, Option<Duration>)> = own
-        .chain([("retention.default_ttl".to_owned(), retention.default_ttl)])
+        .map(|(tenant, ttl)| (tenant_ttl_path(tenant), ttl.0))
+        .chain([("retention.default_ttl".to_owned(), retention.default_ttl.0)])
         .collect();
     all.sort();
     for (path, ttl) in all {
@@ -92,7 +88,7 @@ pub(super) fn check_publish(
     can_publish: bool,
     warnings: &mut Vec<String>,
 ) -> Result<()> {
-    if settings.draft.publish.delta {
+    if settings.values.publish.delta.0 {
         if !can_publish {
             let source = settings.source("publish.delta");
             return Err(Error::Usage(format!(
@@ -123,29 +119,21 @@ struct Sized {
 
 fn check_sizes(
     settings: &Settings,
-    tenant: Option<(&String, &CompactionOverrides)>,
+    tenant: Option<(&String, &Compaction)>,
     warnings: &mut Vec<String>,
 ) -> Result<()> {
-    let general = &settings.draft.compaction;
-    let size = |name: &str, pick: fn(&CompactionOverrides) -> Option<u64>| {
-        let own = tenant
-            .and_then(|(t, own)| pick(own).map(|bytes| (tenant_compaction_path(t, name), bytes)));
-        let (path, bytes) = own.unwrap_or_else(|| {
-            (
-                format!("compaction.{name}"),
-                pick(general).unwrap_or_default(),
-            )
-        });
-        let text = format!(
-            "{path} ({}, {})",
-            DisplayValue::size(bytes).text,
-            settings.source(&path)
-        );
+    let size = |name: &str, bytes: fn(&Compaction) -> u64| {
+        let own = tenant.map(|(tenant, own)| (tenant_compaction_path(tenant, name), own));
+        let (path, compaction) = own
+            .filter(|(path, _)| settings.source(path) != Source::Default)
+            .unwrap_or_else(|| (format!("compaction.{name}"), &settings.values.compaction));
+        let bytes = bytes(compaction);
+        let text = format!("{path} ({}, {})", exact_size(bytes), settings.source(&path));
         Sized { path, bytes, text }
     };
-    let small = size("small_file_threshold", |c| c.small_file_threshold);
-    let target = size("target_file_size", |c| c.target_file_size);
-    let max = size("max_file_size", |c| c.max_file_size);
+    let small = size("small_file_threshold", |c| c.small_file_threshold.0);
+    let target = size("target_file_size", |c| c.target_file_size.0);
+    let max = size("max_file_size", |c| c.max_file_size.0);
     let is_news = |a: &Sized, b: &Sized| {
         tenant.is_none() || [a, b].iter().any(|s| s.path.starts_with("tenants."))
     };
@@ -166,7 +154,7 @@ fn check_sizes(
 
 /// What an archive on S3 is told must fit together; elsewhere it would do nothing.
 fn check_s3(settings: &Settings, archive: &Location, warnings: &mut Vec<String>) -> Result<()> {
-    let a = &settings.draft.archive;
+    let a = &settings.values.archive;
     let at = |name: &str| {
         format!(
             "archive.{name} ({})",
@@ -174,22 +162,24 @@ fn check_s3(settings: &Settings, archive: &Location, warnings: &mut Vec<String>)
         )
     };
     if !matches!(archive, Location::S3 { .. }) {
-        let given = S3_ONLY
-            .iter()
-            .filter(|name| settings.source(&format!("archive.{name}")) != Source::Default);
+        let names = schema::names(&SCHEMA["properties"]["archive"]).into_iter();
+        let given = names.filter(|name| {
+            !FOR_ANY_ARCHIVE.contains(name)
+                && settings.source(&format!("archive.{name}")) != Source::Default
+        });
         warnings
             .extend(given.map(|name| format!("{} is ignored: {archive} is not on S3", at(name))));
         return Ok(());
     }
-    let class = a.storage_class.as_deref().unwrap_or_default();
-    if a.verify == Verify::Readback && is_frozen_class(class) {
+    let class = a.storage_class.as_ref().map_or("", |class| &class.0);
+    if a.verify.0 == Verify::Readback && is_frozen_class(class) {
         return Err(Error::Usage(format!(
             "{}: objects of class {class} cannot be read back before they are thawed; use \
              \"checksum\", which the server verifies, or the class GLACIER_IR",
             at("verify")
         )));
     }
-    match (&a.lock_mode, a.lock_days) {
+    match (&a.object_lock_mode, &a.object_lock_days) {
         (Some(_), None) => {
             return Err(Error::Usage(format!(
                 "{} needs archive.object_lock_days: for how long?",
@@ -204,7 +194,7 @@ fn check_s3(settings: &Settings, archive: &Location, warnings: &mut Vec<String>)
         }
         _ => {}
     }
-    if a.kms_key_id.is_some() && a.sse.as_deref() == Some("AES256") {
+    if a.kms_key_id.is_some() && a.sse.as_ref().is_some_and(|sse| sse.0 == "AES256") {
         return Err(Error::Usage(format!(
             "{} does not go with archive.sse = AES256: a KMS key needs aws:kms",
             at("kms_key_id")
@@ -214,7 +204,8 @@ fn check_s3(settings: &Settings, archive: &Location, warnings: &mut Vec<String>)
 }
 
 fn check_archive(settings: &Settings, warnings: &mut Vec<String>) -> Result<()> {
-    let class = settings.draft.archive.storage_class.as_deref();
+    let class = settings.values.archive.storage_class.as_ref();
+    let class = class.map(|class| class.0.as_str());
     let Some(archive) = settings.archive()? else {
         if class.is_some() {
             warnings.push(format!(
@@ -226,7 +217,7 @@ fn check_archive(settings: &Settings, warnings: &mut Vec<String>) -> Result<()> 
         return Ok(());
     };
     // A missing store is for the commands that need one to complain about.
-    if settings.draft.store.is_some() {
+    if settings.values.store.is_some() {
         let store = settings.store()?;
         if archive.overlaps(&store) {
             return Err(Error::Usage(format!(

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::{Error, Result};
 
-use super::keys::{self, Draft};
+use super::layers::{Given, Source};
+use super::schema::{self, SETTINGS};
 use super::suggest;
-use super::value::Raw;
-use super::{Origins, Source};
 
 /// What the names of our variables start with.
 const PREFIX: &str = "ICEPACK_";
@@ -65,28 +64,24 @@ impl Environment {
     }
 }
 
-/// Lays the variables over `draft`.
+/// The settings that variables give.
 ///
 /// # Errors
-/// [`Error::Usage`] for a value that cannot be read and for a variable that nobody knows.
-pub fn apply(draft: &mut Draft, origins: &mut Origins, env: &Environment) -> Result<()> {
-    let paths: BTreeMap<String, String> = keys::scalar_paths()
-        .into_iter()
-        .map(|path| (keys::env_name(&path), path))
+/// [`Error::Usage`] for a variable that nobody knows.
+pub fn read(env: &Environment) -> Result<Vec<Given>> {
+    let paths: BTreeMap<String, &str> = SETTINGS
+        .iter()
+        .map(|(path, _)| (schema::env_name(path), path.as_str()))
         .collect();
-    for (name, value) in &env.0 {
-        let Some(path) = paths.get(name) else {
-            if is_foreign(name) {
-                continue;
-            }
-            return Err(unknown(name, &paths));
-        };
-        if let Some(Err(why)) = keys::set(draft, path, Raw::Text(value)) {
-            return Err(Error::Usage(format!("environment {name}: {why}")));
-        }
-        origins.insert(path.clone(), Source::Env(name.clone()));
-    }
-    Ok(())
+    let ours = env
+        .0
+        .iter()
+        .filter(|(name, _)| paths.contains_key(*name) || !is_foreign(name));
+    ours.map(|(name, value)| {
+        let path = paths.get(name).ok_or_else(|| unknown(name, &paths))?;
+        Ok(Given::text(path, value, Source::Env(name.clone())))
+    })
+    .collect()
 }
 
 /// Variables that are none of our settings and yet no mistake. Kubernetes puts the addresses of
@@ -100,7 +95,7 @@ fn is_foreign(name: &str) -> bool {
     OTHERS.contains(&name) || name.starts_with("ICEPACK_TEST_") || service
 }
 
-fn unknown(name: &str, paths: &BTreeMap<String, String>) -> Error {
+fn unknown(name: &str, paths: &BTreeMap<String, &str>) -> Error {
     // Without the prefix, which all have in common and which would make any two names look alike.
     let bare = |name: &'static str| name.trim_start_matches(PREFIX);
     let known = paths

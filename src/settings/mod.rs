@@ -4,18 +4,21 @@
 mod check;
 mod env;
 mod file;
-mod keys;
+mod layers;
 pub mod propose;
+#[cfg(test)]
 mod reference;
+mod schema;
 mod suggest;
 #[cfg(test)]
 mod tests;
 mod value;
+pub mod values;
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::archive::ObjectArchiveOptions;
 use crate::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions};
@@ -25,102 +28,21 @@ use crate::page::Labels;
 use crate::store::Location;
 use crate::store::credentials::Connection;
 use crate::store::retry::RetryPolicy;
-use crate::{CompactionConfig, Error, Result, RetentionConfig};
-use icepack_core::model::publish::Publish;
+use crate::{Error, Result, RetentionConfig};
 use icepack_core::model::shard::Shard;
 
 pub use env::Environment;
-use keys::Draft;
-pub use reference::reference;
+use layers::Origins;
+pub use layers::{DEFAULT_FILE, FlagValue, Layers, Source};
 pub use value::DisplayValue;
-use value::Raw;
+use values::Values;
 
 /// A duration as settings write it: `30d`, `1h 30m`; not zero.
 ///
 /// # Errors
 /// What to write instead.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    value::some_duration(Raw::Text(text))
-}
-
-/// The file that is read where none is named.
-pub const DEFAULT_FILE: &str = "icepack.toml";
-
-/// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// Nobody set it.
-    Default,
-    /// The configuration file.
-    File {
-        /// Which.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-    },
-    /// The environment variable of this name.
-    Env(String),
-    /// The flag of this name.
-    Flag(&'static str),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
-            Self::Env(name) => write!(f, "environment {name}"),
-            Self::Flag(name) => write!(f, "flag {name}"),
-        }
-    }
-}
-
-/// Where each value that is not a default came from, by its path.
-pub type Origins = BTreeMap<String, Source>;
-
-/// A setting given as a flag.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FlagValue {
-    /// `--memory-limit`
-    pub flag: &'static str,
-    /// `memory_limit`
-    pub path: &'static str,
-    /// As typed.
-    pub value: String,
-}
-
-/// What the settings are made from, apart from the defaults.
-#[derive(Debug, Clone, Default)]
-pub struct Layers {
-    /// The configuration file: its path and its text.
-    pub file: Option<(PathBuf, String)>,
-    /// The `ICEPACK_*` variables.
-    pub env: Environment,
-    /// What the command line says.
-    pub flags: Vec<FlagValue>,
-}
-
-impl Layers {
-    /// Reads the file: the named one, which must exist, else `./icepack.toml` if it is there.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] where it cannot be read.
-    pub fn read(config: Option<PathBuf>, env: Environment, flags: Vec<FlagValue>) -> Result<Self> {
-        let named = config.or_else(|| env.get("ICEPACK_CONFIG").map(PathBuf::from));
-        let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
-        let file = match std::fs::read_to_string(&path) {
-            Ok(text) => Some((path, text)),
-            Err(e) if named.is_none() && e.kind() == std::io::ErrorKind::NotFound => None,
-            Err(e) => {
-                return Err(Error::Usage(format!(
-                    "cannot read the configuration file `{}`: {e}; check the path given by \
-                     --config or ICEPACK_CONFIG",
-                    path.display()
-                )));
-            }
-        };
-        Ok(Self { file, env, flags })
-    }
+    value::some_duration(&text.into())
 }
 
 /// Complaints repeat what was written, and that may hold line breaks.
@@ -137,9 +59,9 @@ fn one_line(text: &str) -> String {
 }
 
 /// The settings that hold, each with its origin.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
-    draft: Draft,
+    values: Values,
     origins: Origins,
     file: Option<PathBuf>,
     warnings: Vec<String>,
@@ -151,59 +73,25 @@ impl Settings {
     /// # Errors
     /// [`Error::Usage`] with where the first wrong value stands and what to write instead.
     pub fn resolve(layers: &Layers) -> Result<Self> {
-        Self::lay(layers).map_err(|error| match error {
+        let lines = |error| match error {
             Error::Usage(why) => Error::Usage(one_line(&why)),
             other => other,
-        })
-    }
-
-    fn lay(layers: &Layers) -> Result<Self> {
+        };
+        let (values, origins) = layers.lay().map_err(lines)?;
         let mut settings = Self {
-            draft: Draft::default(),
-            origins: Origins::new(),
-            file: None,
+            values,
+            origins,
+            file: layers.file.as_ref().map(|(path, _)| path.clone()),
             warnings: Vec::new(),
         };
-        if let Some((path, text)) = &layers.file {
-            file::apply(&mut settings.draft, &mut settings.origins, path, text)?;
-            settings.file = Some(path.clone());
-        }
-        env::apply(&mut settings.draft, &mut settings.origins, &layers.env)?;
-        for flag in &layers.flags {
-            settings.flag(flag)?;
-        }
-        settings.warnings = check::check(&settings)?
-            .iter()
-            .map(|w| one_line(w))
-            .collect();
+        let warnings = check::check(&settings).map_err(lines)?;
+        settings.warnings = warnings.iter().map(|w| one_line(w)).collect();
         Ok(settings)
     }
 
-    fn flag(&mut self, given: &FlagValue) -> Result<()> {
-        let FlagValue { flag, path, value } = given;
-        match keys::set(&mut self.draft, path, Raw::Text(value)) {
-            Some(Ok(())) => {}
-            Some(Err(why)) => return Err(Error::Usage(format!("{flag}: {why}"))),
-            None => {
-                return Err(Error::Usage(format!(
-                    "{flag} sets `{path}`, which is not a setting"
-                )));
-            }
-        }
-        self.origins.insert((*path).to_owned(), Source::Flag(flag));
-        if *path == "compaction.strategy" {
-            self.drop_tenant_strategies();
-        }
-        Ok(())
-    }
-
-    /// Who types a strategy means it for this pass, whatever the file says of single tenants.
-    fn drop_tenant_strategies(&mut self) {
-        for (tenant, own) in &mut self.draft.overrides {
-            own.strategy = None;
-            self.origins
-                .remove(&keys::tenant_compaction_path(tenant, "strategy"));
-        }
+    /// Every setting.
+    pub fn values(&self) -> &Values {
+        &self.values
     }
 
     /// The store.
@@ -211,8 +99,7 @@ impl Settings {
     /// # Errors
     /// [`Error::Usage`] where none is set, or what is set is not one.
     pub fn store(&self) -> Result<Location> {
-        Location::parse(self.draft.store.as_deref().unwrap_or_default())
-            .map_err(|e| self.at("store", e))
+        self.values.store().map_err(|e| self.at("store", e))
     }
 
     /// The archive, if there is one.
@@ -220,13 +107,7 @@ impl Settings {
     /// # Errors
     /// [`Error::Usage`] where what is set is not a store.
     pub fn archive(&self) -> Result<Option<Location>> {
-        let location = self
-            .draft
-            .archive
-            .url
-            .as_deref()
-            .map(Location::parse)
-            .transpose();
+        let location = self.values.archive.location();
         location.map_err(|e| self.at("archive.url", e))
     }
 
@@ -247,106 +128,62 @@ impl Settings {
         let retry = if is_cloud {
             RetryPolicy::NEVER
         } else {
-            self.draft.archive.retry
+            self.archive_retry()
         };
         ObjectArchiveOptions {
-            storage_class: self.archive_class(location),
+            storage_class: self.archive_class(),
             retry,
             send_class: is_cloud,
         }
     }
 
-    /// The class of objects in an archive at `location`. A directory would refuse one;
-    /// `Settings::resolve` has warned that it is ignored.
-    pub fn archive_class(&self, location: &Location) -> Option<String> {
-        self.draft
-            .archive
-            .storage_class
-            .clone()
-            .filter(|_| matches!(location, Location::S3 { .. } | Location::Cloud { .. }))
+    /// The class of objects in the archive.
+    pub fn archive_class(&self) -> Option<String> {
+        self.values.archive.class()
     }
 
     /// How an archive on S3 is written to.
     pub fn s3_archive_options(&self) -> S3ArchiveOptions {
-        let a = &self.draft.archive;
-        let encryption = match (a.sse.as_deref(), &a.kms_key_id) {
+        let a = &self.values.archive;
+        let key = a.kms_key_id.as_ref().map(|key| key.0.clone());
+        let encryption = match (a.sse.as_ref().map(|sse| sse.0), key) {
             (Some("AES256"), _) => Encryption::S3,
             (None, None) => Encryption::Bucket,
-            (_, key) => Encryption::Kms(key.clone()),
+            (_, key) => Encryption::Kms(key),
         };
-        let lock = a
-            .lock_mode
-            .clone()
-            .zip(a.lock_days)
-            .map(|(mode, days)| LockFor {
-                mode,
-                days: u32::try_from(days).unwrap_or(u32::MAX),
-            });
+        let lock = a.object_lock_mode.as_ref().zip(a.object_lock_days.as_ref());
         S3ArchiveOptions {
-            storage_class: a.storage_class.clone(),
-            verify: a.verify,
-            checksum: a.checksum,
+            storage_class: self.archive_class(),
+            verify: a.verify.0,
+            checksum: a.checksum.0,
             encryption,
-            tagging: a.tagging,
-            lock,
-            retry: a.retry,
+            tagging: a.tagging.0,
+            lock: lock.map(|(mode, days)| LockFor {
+                mode: mode.0.to_owned(),
+                days: u32::try_from(days.0).unwrap_or(u32::MAX),
+            }),
+            retry: self.archive_retry(),
             copy: CopySizes::default(),
         }
     }
 
-    /// How the archive's server is reached, where that differs from the store's.
-    pub fn archive_connection(&self) -> &Connection {
-        &self.draft.archive.connection
+    fn archive_retry(&self) -> RetryPolicy {
+        RetryPolicy {
+            max_interval: self.values.archive.retry_max_interval.0,
+            max_elapsed: self.values.archive.retry_max_elapsed.0,
+            ..RetryPolicy::default()
+        }
     }
 
-    /// The library's configuration, without the archive.
-    pub fn compaction_config(&self) -> CompactionConfig {
-        let d = &self.draft;
-        let mut config = CompactionConfig {
-            compaction_interval_seconds: d.interval.as_secs().max(1),
-            retention: self.retention(),
-            timestamp_column: d.timestamp_column.clone(),
-            id_column: d.id_column.clone(),
-            encodings: d.encodings,
-            slack: d.slack,
-            archive_min_object_size: d.archive.min_object_size,
-            plan_for_archive: d.archive.url.is_some(),
-            max_expire_percent: d.max_expire_percent,
-            prices: d.prices.clone(),
-            archive_class: d.archive.storage_class.clone(),
-            archive_copies: self.copies(),
-            delete_delay: d.delete_delay,
-            orphan_grace: d.orphan_grace,
-            publish: d.publish.delta.then_some(Publish {
-                layout: d.publish.layout,
-                keep: d.publish.keep,
-            }),
-            memory_limit: d.memory_limit,
-            concurrency: d.concurrency,
-            max_duration: d.max_duration,
-            spill_dir: d.spill_dir.clone(),
-            overrides: d.overrides.clone(),
-            exclude: d.exclude.clone(),
-            ..CompactionConfig::default()
-        };
-        let c = &d.compaction;
-        config.strategy = c.strategy.unwrap_or(config.strategy);
-        config.min_files_to_compact = c
-            .min_files_to_compact
-            .unwrap_or(config.min_files_to_compact);
-        config.small_file_threshold = c
-            .small_file_threshold
-            .unwrap_or(config.small_file_threshold);
-        config.target_file_size = c.target_file_size.unwrap_or(config.target_file_size);
-        config.max_file_size = c.max_file_size.unwrap_or(config.max_file_size);
-        config.max_raw_age = c.max_raw_age.unwrap_or(config.max_raw_age);
-        config
+    /// How the archive's server is reached, where that differs from the store's.
+    pub fn archive_connection(&self) -> Connection {
+        self.values.archive.connection()
     }
 
     /// How long rows are kept. Without an archive, rows go for good: a TTL that is built in, and
     /// that nobody wrote down, makes none go earlier than the owner's own would.
-    fn retention(&self) -> RetentionConfig {
-        let mut retention = self.draft.retention.clone();
+    pub fn retention(&self) -> RetentionConfig {
+        let mut retention = RetentionConfig::from(&self.values.retention);
         for (tenant, built_in) in self.unheeded() {
             retention.per_tenant_ttl.remove(&tenant);
             let owners = retention.ttl_for(&tenant);
@@ -357,8 +194,7 @@ impl Settings {
 
     /// The built-in TTLs that drop nothing by themselves.
     fn unheeded(&self) -> Vec<(String, Duration)> {
-        let d = &self.draft;
-        if d.archive.url.is_some() || d.drop {
+        if self.values.archive.url.is_some() || self.values.retention.drop.0 {
             return Vec::new();
         }
         let built_in = RetentionConfig::default()
@@ -366,7 +202,7 @@ impl Settings {
             .into_iter()
             .filter_map(|(tenant, ttl)| Some((tenant, ttl?)));
         built_in
-            .filter(|(tenant, _)| self.source(&keys::tenant_ttl_path(tenant)) == Source::Default)
+            .filter(|(tenant, _)| self.source(&schema::tenant_ttl_path(tenant)) == Source::Default)
             .collect()
     }
 
@@ -385,7 +221,7 @@ impl Settings {
             "tenant `{tenant}` keeps its rows: a TTL of {ttl} is built in for it, but there is no \
              archive, and the configuration does not say that they may be dropped; set {} to \
              \"{ttl}\" or \"forever\", archive.url, or retention.drop = true",
-            keys::tenant_ttl_path(tenant)
+            schema::tenant_ttl_path(tenant)
         ))
     }
 
@@ -394,21 +230,21 @@ impl Settings {
     /// # Errors
     /// As [`Self::store`], whose address is the instance where none is set.
     pub fn metrics(&self, shard: Shard) -> Result<Targets> {
-        let m = &self.draft.metrics;
+        let m = &self.values.metrics;
         let push = match &m.pushgateway {
             Some(url) => {
-                let instance = m
-                    .instance
-                    .clone()
-                    .map_or_else(|| self.store().map(|s| s.to_string()), Ok)?;
-                Some(Push::new(url.clone(), &m.job, &instance, shard))
+                let instance = match &m.instance {
+                    Some(instance) => instance.0.clone(),
+                    None => self.store()?.to_string(),
+                };
+                Some(Push::new(url.0.clone(), &m.job.0, &instance, shard))
             }
             None => None,
         };
         Ok(Targets {
-            file: m.file.clone(),
+            file: m.file.as_ref().map(|file| file.0.clone()),
             push,
-            most_tenants: m.max_tenants,
+            most_tenants: m.max_tenants.0,
         })
     }
 
@@ -417,7 +253,7 @@ impl Settings {
     /// # Errors
     /// As [`Self::store`].
     pub fn pass_report(&self) -> Result<Option<Labels>> {
-        if self.draft.report {
+        if self.values.report.0 {
             self.report_labels().map(Some)
         } else {
             Ok(None)
@@ -429,23 +265,11 @@ impl Settings {
     /// # Errors
     /// As [`Self::store`] and [`Self::archive`].
     pub fn report_labels(&self) -> Result<Labels> {
-        let archive = self.archive()?;
-        let archive_class = archive.as_ref().and_then(|a| self.archive_class(a));
         Ok(Labels {
             store: self.store()?.to_string(),
-            archive: archive.map(|a| a.to_string()),
-            archive_class,
+            archive: self.archive()?.map(|a| a.to_string()),
+            archive_class: self.archive_class(),
         })
-    }
-
-    /// Whether the store can copy into the archive by itself: S3 into S3, with the same server and
-    /// credentials.
-    pub fn copies(&self) -> bool {
-        let is_s3 = |location: Result<Location>| matches!(location, Ok(Location::S3 { .. }));
-        let archive = self
-            .archive()
-            .and_then(|a| a.ok_or_else(|| Error::Usage(String::new())));
-        is_s3(self.store()) && is_s3(archive) && *self.archive_connection() == Connection::default()
     }
 
     /// What is odd, but no error.
@@ -463,27 +287,45 @@ impl Settings {
         self.origins.get(path).cloned().unwrap_or(Source::Default)
     }
 
-    /// Every setting: path, value, origin.
+    /// Every setting: path, value, origin. Those of single tenants come last.
     pub fn all(&self) -> Vec<(String, DisplayValue, Source)> {
+        let mut values = self.values.clone();
         // What is built in and not heeded is shown as it holds.
-        let kept: BTreeMap<String, DisplayValue> = self
-            .unheeded()
-            .into_iter()
-            .map(|(tenant, _)| {
-                (
-                    keys::tenant_ttl_path(&tenant),
-                    DisplayValue::ttl(self.retention().ttl_for(&tenant)),
-                )
-            })
-            .collect();
-        let all = keys::show_all(&self.draft).into_iter();
-        all.map(|(path, shown)| {
-            (
-                path.clone(),
-                kept.get(&path).cloned().unwrap_or(shown),
-                self.source(&path),
-            )
-        })
-        .collect()
+        let retention = self.retention();
+        for (tenant, ttl) in &mut values.retention.tenants {
+            ttl.0 = retention.per_tenant_ttl.get(tenant).copied().flatten();
+        }
+        let written = serde_json::to_value(&values).unwrap_or_default();
+        let mut all = Vec::new();
+        self.show(&[], &written, &schema::SCHEMA, &mut all);
+        // Of a tenant's compaction only what is its own.
+        all.retain(|(path, _, source)| !path.starts_with("tenants.") || *source != Source::Default);
+        all.sort_by_key(|(path, ..)| path.starts_with("retention.tenants."));
+        all.sort_by_key(|(path, ..)| path.starts_with("tenants."));
+        all
+    }
+
+    fn show(
+        &self,
+        path: &[&str],
+        written: &Value,
+        node: &Value,
+        all: &mut Vec<(String, DisplayValue, Source)>,
+    ) {
+        if !schema::is_section(node) {
+            let path = schema::join(path);
+            let source = self.source(&path);
+            all.push((
+                path,
+                DisplayValue::new(written, &schema::format(node)),
+                source,
+            ));
+            return;
+        }
+        for (name, written) in written.as_object().into_iter().flatten() {
+            if let Some(child) = schema::child(node, name) {
+                self.show(&[path, &[name]].concat(), written, child, all);
+            }
+        }
     }
 }

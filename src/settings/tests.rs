@@ -1,10 +1,11 @@
 //! Settings as a user meets them: three layers, slips, and values that do not fit together.
 
 use super::*;
+use crate::CompactionConfig;
 use crate::archive::s3::Verify;
 use icepack_core::model::manifest::ChecksumAlgorithm;
 #[cfg(feature = "delta")]
-use icepack_core::model::publish::Layout;
+use icepack_core::model::publish::{Layout, Publish};
 use std::time::Duration;
 
 fn layers(file: &str, env: &[(&str, &str)], flags: &[FlagValue]) -> Layers {
@@ -397,11 +398,14 @@ fn example(path: &str) -> &'static str {
 
 #[test]
 fn every_scalar_key_has_its_variable() {
-    let paths = keys::scalar_paths();
+    let paths: Vec<&str> = schema::SETTINGS
+        .iter()
+        .map(|(path, _)| path.as_str())
+        .collect();
     assert_eq!(paths.len(), 87);
     let env: Vec<(String, String)> = paths
         .iter()
-        .map(|p| (keys::env_name(p), example(p).to_owned()))
+        .map(|p| (schema::env_name(p), example(p).to_owned()))
         .collect();
     let given = Layers {
         env: Environment::new(env),
@@ -411,12 +415,12 @@ fn every_scalar_key_has_its_variable() {
     for path in &paths {
         assert_eq!(
             settings.source(path),
-            Source::Env(keys::env_name(path)),
+            Source::Env(schema::env_name(path)),
             "{path}"
         );
     }
     assert_eq!(
-        keys::env_name("compaction.target_file_size"),
+        schema::env_name("compaction.target_file_size"),
         "ICEPACK_COMPACTION_TARGET_FILE_SIZE"
     );
     assert_eq!(settings.compaction_config().target_file_size, 200 << 20);
@@ -569,6 +573,19 @@ fn a_wrong_value_is_answered_with_the_line_and_an_example() {
         ),
         ("store = ", "icepack.toml:1: this is not TOML"),
         (
+            "exclude = [\"a/**\", 5]",
+            "icepack.toml:1: exclude: this list must hold nothing but texts",
+        ),
+        (
+            "[tenants]\nacme = 5",
+            "icepack.toml:2: `tenants.acme` is a section: write [tenants.acme.compaction] or \
+             [tenants.acme.retention]",
+        ),
+        (
+            "[tenants.\"eu-*\".compaction]\nmax_raw_age = \"soon\"",
+            "icepack.toml:2: tenants.\"eu-*\".compaction.max_raw_age: `soon` is not a duration",
+        ),
+        (
             "[retention.tenants]\nacme = \"1d\"\n[tenants.acme.retention]\nttl = \"2d\"",
             "icepack.toml:4: the TTL of `acme` is also set in line 2",
         ),
@@ -579,6 +596,11 @@ fn a_wrong_value_is_answered_with_the_line_and_an_example() {
     assert!(
         refused("", &[("ICEPACK_SWEEP_DELETE_DELAY", "5")])
             .starts_with("environment ICEPACK_SWEEP_DELETE_DELAY: `5` is not a duration")
+    );
+    let replaced = refused("memory_limit = \"x\"", &[("ICEPACK_MEMORY_LIMIT", "1GiB")]);
+    assert!(
+        replaced.starts_with("icepack.toml:1: memory_limit: `x` is not a size"),
+        "{replaced}"
     );
     let bad = Settings::resolve(&layers(
         "",
@@ -661,6 +683,7 @@ fn a_storage_class_is_looked_at() {
     let directory = from_file("[archive]\nurl = \"/cold\"\nstorage_class = \"GLACIER\"");
     let options = directory.object_archive_options(&directory.archive().unwrap().unwrap());
     assert_eq!((options.storage_class, options.send_class), (None, false));
+    assert_eq!(directory.compaction_config().archive_class, None);
     assert!(
         warnings("[archive]\nurl = \"/cold\"\nstorage_class = \"GLACIER\"").contains("ignored")
     );

@@ -14,7 +14,7 @@ use icepack::clock::ManualClock;
 use icepack::protocol::discover;
 use icepack::run::Selection;
 use icepack::settings::{Environment, Layers, Settings};
-use icepack::{CompactionConfig, CompactionManager, CompactionOverrides};
+use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::manifest::{Manifest, Receipt, Stamp};
 use icepack_core::model::names::{self, FileId, FileKind, Tenant};
 use icepack_core::model::report::Status;
@@ -231,10 +231,6 @@ fn shown(settings: &Settings) -> Vec<(String, Option<String>)> {
 fn meaning(settings: &Settings) -> impl PartialEq + std::fmt::Debug {
     let mut config = settings.compaction_config();
     let retention = std::mem::take(&mut config.retention);
-    // A tenant's section without a key shows nothing.
-    config
-        .overrides
-        .retain(|_, own| *own != CompactionOverrides::default());
     let rest = format!(
         "{config:?} {:?} {:?} {:?} {:?}",
         settings.store().ok(),

@@ -96,9 +96,12 @@ pub struct Policy {
     pub orphan_grace: Duration,
 }
 
+#[cfg(test)]
 const MIB: u64 = 1024 * 1024;
+#[cfg(test)]
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+#[cfg(test)]
 impl Default for Policy {
     /// Keeps everything for ever, and merges where it is worth it.
     fn default() -> Self {
