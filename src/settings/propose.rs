@@ -1,10 +1,12 @@
 //! A first `icepack.toml` for a store that was looked at. Pure: from the sample to text.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 
+use super::schema;
+use super::values::Values;
 use crate::format::{about, count, minute, plural, size};
 use icepack_core::model::file::Micros;
 use icepack_core::model::inputs::proposed_glob;
@@ -23,11 +25,8 @@ const IDS: [&str; 9] = [
     "_id",
 ];
 
-/// The default of `small_file_threshold`.
-const SMALL: u64 = 10 << 20;
-
 /// A file to begin with, and what its reader must know first.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proposal {
     /// `icepack.toml`.
     pub toml: String,
@@ -39,13 +38,6 @@ pub struct Proposal {
     pub id_column: Option<String>,
 }
 
-/// What one of several columns was found to be.
-enum Choice {
-    Clear(String),
-    None,
-    Several(Vec<String>),
-}
-
 /// Proposes settings for `store`, as it was at `now`.
 pub fn propose(
     sample: &Sample,
@@ -54,97 +46,288 @@ pub fn propose(
     now: DateTime<Utc>,
 ) -> Proposal {
     let files: Vec<&FileSample> = sample.looked_at.iter().flat_map(|t| &t.files).collect();
-    let mut p = Proposal {
-        toml: String::new(),
-        open_questions: Vec::new(),
-        timestamp_column: None,
-        id_column: None,
-    };
-    head(&mut p.toml, sample, store, now);
-    inputs(&mut p, sample);
-    time_column(&mut p, &files);
-    id_column(&mut p, &files);
-    compaction(&mut p.toml, sample);
-    retention(&mut p, sample, &files, archive, now);
-    archiving(&mut p.toml, archive);
+    let spans = spans(&files);
+    let mut p = Proposal::default();
+    p.head(sample, store, now);
+    p.inputs(sample);
+    p.time_column(&files, &spans);
+    p.id_column(&files);
+    p.compaction(sample);
+    let oldest = p.timestamp_column.as_ref().and_then(|name| spans.get(name));
+    p.retention(sample, oldest.map(|(from, _)| *from), archive, now);
+    p.archiving(archive);
     p
 }
 
-fn head(out: &mut String, sample: &Sample, store: &str, now: DateTime<Utc>) {
-    let looked = &sample.looked_at;
-    let files = looked.iter().map(|t| t.sizes.len() as u64).sum();
-    let bytes = looked.iter().flat_map(|t| &t.sizes).sum();
-    let more = if looked.iter().any(|t| t.has_more) {
-        ", and more that were not listed"
-    } else {
-        ""
-    };
-    say(
-        out,
-        &format!(
-            "Written by `icepack init` at {} UTC, after a look at {store}:",
-            minute(now)
-        ),
-    );
-    let (seen, all) = (
-        looked.len() as u64,
-        plural(sample.tenants.len() as u64, "tenant"),
-    );
-    say(
-        out,
-        &format!(
-            "{all}; in the {} looked at {}, {}{more}.",
-            count(seen),
-            plural(files, "raw file"),
-            size(bytes)
-        ),
-    );
-    say(
-        out,
-        "A flag beats an ICEPACK_* variable, which beats this file; `icepack config show` prints \
-         what holds and where it came from.",
-    );
-    let _ = writeln!(out, "\nstore = {}\n", quoted(store));
-}
+impl Proposal {
+    fn line(&mut self, text: &str) {
+        self.toml.push_str(text);
+        self.toml.push('\n');
+    }
 
-/// What is in the store and is no input: said, and where it is somebody else's, to be decided.
-fn inputs(p: &mut Proposal, sample: &Sample) {
-    for (whose, left) in [("the root of the store", &sample.root)].into_iter().chain(
-        sample
-            .looked_at
-            .iter()
-            .map(|t| (t.tenant.as_str(), &t.left_alone)),
-    ) {
-        if let Some(line) = left.ignored_line() {
-            say(&mut p.toml, &format!("Left alone in {whose}: {line}."));
+    fn say(&mut self, text: &str) {
+        // A name from the store must not end the comment.
+        let clean = text.replace(char::is_control, " ");
+        self.line(&format!("# {clean}"));
+    }
+
+    /// The keys of a section, each with what the reference says of it, and with its default as a
+    /// comment. `but` is set.
+    fn section(&mut self, section: &str, but: &[(&str, Value)]) {
+        let defaults = serde_json::to_value(Values::default()).unwrap_or_default();
+        let node = &schema::SCHEMA["properties"][section];
+        for (name, default) in defaults[section].as_object().into_iter().flatten() {
+            let Some(node) = schema::child(node, name).filter(|node| !schema::is_section(node))
+            else {
+                continue;
+            };
+            self.say(node["description"].as_str().unwrap_or_default());
+            match but.iter().find(|(set, _)| set == name) {
+                Some((_, value)) => self.line(&format!("{name} = {value}")),
+                None => self.line(&format!("# {name} = {default}")),
+            }
         }
     }
-    let refused: Vec<String> = sample
-        .looked_at
-        .iter()
-        .filter_map(|t| t.left_alone.refusal(&t.tenant))
-        .collect();
-    if !refused.is_empty() {
-        let names = sample
-            .looked_at
-            .iter()
-            .flat_map(|t| t.left_alone.foreign.values())
-            .flat_map(|seen| &seen.names);
-        let globs: BTreeSet<String> = names.map(|name| quoted(&proposed_glob(name))).collect();
-        say(
-            &mut p.toml,
-            "TO DECIDE: tenants that hold what is not icepack's are refused. Move it away, or say \
-             that it is not looked at:",
+
+    fn head(&mut self, sample: &Sample, store: &str, now: DateTime<Utc>) {
+        let looked = &sample.looked_at;
+        let files = looked.iter().map(|t| t.sizes.len() as u64).sum();
+        let bytes = looked.iter().flat_map(|t| &t.sizes).sum();
+        let more = if looked.iter().any(|t| t.has_more) {
+            ", and more that were not listed"
+        } else {
+            ""
+        };
+        self.say(&format!(
+            "Written by `icepack init` at {} UTC, after a look at {store}:",
+            minute(now)
+        ));
+        self.say(&format!(
+            "{}; in the {} looked at, {}, {}{more}.",
+            plural(sample.tenants.len() as u64, "tenant"),
+            count(looked.len() as u64),
+            plural(files, "raw file"),
+            size(bytes)
+        ));
+        self.say(
+            "A flag beats an ICEPACK_* variable, which beats this file; `icepack config show` \
+             prints what holds and where it came from.",
         );
-        let _ = writeln!(
-            p.toml,
-            "# exclude = [{}]",
-            globs.into_iter().collect::<Vec<_>>().join(", ")
-        );
-        p.open_questions.extend(refused);
+        self.line(&format!("\nstore = {}\n", quoted(store)));
     }
-    if !p.toml.ends_with("\n\n") {
-        p.toml.push('\n');
+
+    /// What is in the store and is no input: said, and where it is somebody else's, to be decided.
+    fn inputs(&mut self, sample: &Sample) {
+        let tenants = sample.looked_at.iter();
+        let tenants = tenants.map(|t| (t.tenant.as_str(), &t.left_alone));
+        for (whose, left) in [("the root of the store", &sample.root)]
+            .into_iter()
+            .chain(tenants)
+        {
+            if let Some(line) = left.ignored_line() {
+                self.say(&format!("Left alone in {whose}: {line}."));
+            }
+        }
+        let tenants = sample.looked_at.iter();
+        let refused = tenants.filter_map(|t| t.left_alone.refusal(&t.tenant));
+        self.open_questions.extend(refused);
+        if !self.open_questions.is_empty() {
+            let tenants = sample.looked_at.iter();
+            let foreign = tenants.flat_map(|t| t.left_alone.foreign.values());
+            let names = foreign.flat_map(|seen| &seen.names);
+            let globs: BTreeSet<String> = names.map(|name| quoted(&proposed_glob(name))).collect();
+            let globs: Vec<String> = globs.into_iter().collect();
+            self.say(
+                "TO DECIDE: tenants that hold what is not icepack's are refused. Move it away, or \
+                 say that it is not looked at:",
+            );
+            self.line(&format!("# exclude = [{}]", globs.join(", ")));
+        }
+        if !self.toml.ends_with("\n\n") {
+            self.line("");
+        }
+    }
+
+    fn time_column(&mut self, files: &[&FileSample], spans: &BTreeMap<String, (Micros, Micros)>) {
+        let setting = |name: &str| {
+            let range = spans.get(name).map_or(String::new(), |(from, to)| {
+                format!("  # {} to {}", day(*from), day(*to))
+            });
+            format!("timestamp_column = {}{range}", quoted(name))
+        };
+        let mut names = common(files, |_, kind| kind == ColumnKind::Time);
+        let usual = "timestamp";
+        if names.iter().any(|name| name == usual) {
+            names = vec![usual.to_owned()];
+        }
+        match names.as_slice() {
+            [name] => {
+                self.say(&format!(
+                    "The column that dates a row: a timestamp in every one of the {} read.",
+                    plural(files.len() as u64, "file")
+                ));
+                self.line(&setting(name));
+                self.timestamp_column = Some(name.clone());
+            }
+            [] => {
+                self.say(
+                    "TO DECIDE: no column of the files read is a timestamp in all of them. \
+                     Integers and texts are not guessed at.",
+                );
+                self.line(&format!("# {}", setting(usual)));
+                let why = if files.is_empty() {
+                    "no file could be read"
+                } else {
+                    "no column is a timestamp in every file read"
+                };
+                self.open_questions.push(format!(
+                    "{why}: name the column that dates a row, timestamp_column, by hand"
+                ));
+            }
+            several => {
+                self.say(
+                    "TO DECIDE: several columns could date a row. Take the sign away from the one \
+                     that says when the event happened:",
+                );
+                for name in several {
+                    self.line(&format!("# {}", setting(name)));
+                }
+                self.open_questions.push(format!(
+                    "several columns could date a row: {}; take the comment sign away from one of \
+                     them",
+                    several.join(", ")
+                ));
+            }
+        }
+        self.line("");
+    }
+
+    fn id_column(&mut self, files: &[&FileSample]) {
+        let is_id = |name: &str, kind| {
+            matches!(kind, ColumnKind::Text | ColumnKind::Integer)
+                && IDS.contains(&name.to_ascii_lowercase().as_str())
+        };
+        let found = common(files, is_id);
+        // Of `event_id` and `id` the first is the better name.
+        let best = IDS
+            .iter()
+            .find_map(|id| found.iter().find(|n| n.eq_ignore_ascii_case(id)).cloned());
+        if let Some(name) = &best {
+            self.say(
+                "The column that identifies a row: of rows with the same id and the same content, \
+                 one is kept.",
+            );
+            self.line(&format!("id_column = {}\n", quoted(name)));
+        } else {
+            self.say(
+                "No column looks like a row's id. Without one, nothing is taken for a duplicate.",
+            );
+            self.line("# id_column = \"event_id\"\n");
+        }
+        self.id_column = best;
+    }
+
+    fn compaction(&mut self, sample: &Sample) {
+        let tenants = sample.looked_at.iter();
+        let mut sizes: Vec<u64> = tenants.flat_map(|t| t.sizes.iter().copied()).collect();
+        sizes.sort_unstable();
+        self.line("[compaction]");
+        if let [least, .., most] | [least @ most] = sizes.as_slice() {
+            let threshold = Values::default().compaction.small_file_threshold.0;
+            let small = sizes.iter().filter(|s| **s < threshold).count() as u64;
+            self.say(&format!(
+                "Files have {} to {}, half of them under {}; {} of {} are small by the default \
+                 below.",
+                size(*least),
+                size(*most),
+                size(sizes.get(sizes.len() / 2).copied().unwrap_or(*most)),
+                count(small),
+                plural(sizes.len() as u64, "file")
+            ));
+        }
+        let tenants = sample.looked_at.iter();
+        let gaps = tenants.filter_map(|t| gap(t.first_written?, t.last_written?, t.sizes.len()));
+        if let Some(least) = gaps.min() {
+            self.say(&format!(
+                "The busiest tenant gets a file about every {}.",
+                about(least.max(1))
+            ));
+        }
+        self.section("compaction", &[]);
+        self.line("");
+    }
+
+    fn retention(
+        &mut self,
+        sample: &Sample,
+        oldest: Option<Micros>,
+        archive: Option<&str>,
+        now: DateTime<Utc>,
+    ) {
+        self.line("[retention]");
+        if let Some(oldest) = oldest {
+            let age = u64::try_from((now - oldest.to_datetime()).num_seconds()).unwrap_or(0);
+            self.say(&format!(
+                "The oldest row seen is of {}, {} ago. A TTL below that expires rows with the \
+                 first pass.",
+                day(oldest),
+                about(age)
+            ));
+        }
+        self.section("retention", &[("max_expire_percent", json!(60))]);
+        self.line("\n[retention.tenants]");
+        match (
+            sample.tenants.iter().any(|t| t.as_str() == "system"),
+            archive,
+        ) {
+            (true, None) => {
+                self.say(
+                    "There is a tenant of this name. Without an archive its rows are kept; by \
+                     this line they are dropped after 30 days.",
+                );
+                self.line("# system = \"30d\"");
+            }
+            (true, Some(_)) => {
+                self.say(
+                    "There is a tenant of this name. Its rows expire after 30 days unless you say \
+                     otherwise; \"forever\" keeps them.",
+                );
+                self.line("system = \"30d\"");
+                self.open_questions.push(
+                    "rows of tenant `system` expire after 30 days unless [retention.tenants] says \
+                     otherwise"
+                        .to_owned(),
+                );
+            }
+            (false, _) => {}
+        }
+        self.line("# \"eu-*\" = \"400d\"\n");
+    }
+
+    fn archiving(&mut self, archive: Option<&str>) {
+        match archive {
+            Some(url) => {
+                self.say(
+                    "Expired rows are archived there, and the archive is verified, before \
+                     anything that held them is deleted.",
+                );
+                self.line(&format!("[archive]\nurl = {}", quoted(url)));
+            }
+            None => {
+                self.say(
+                    "Without an archive, expired rows are dropped. With one, they are archived \
+                     and verified before anything that held them is deleted.",
+                );
+                self.line(
+                    "# [archive]\n# url = \"s3://another-bucket/prefix\"   # not the store, nor \
+                     inside it",
+                );
+            }
+        }
+        self.line(
+            "# storage_class = \"DEEP_ARCHIVE\"  # on S3: STANDARD_IA, GLACIER_IR, GLACIER, \
+             DEEP_ARCHIVE",
+        );
     }
 }
 
@@ -158,162 +341,9 @@ fn common(files: &[&FileSample], wanted: impl Fn(&str, ColumnKind) -> bool) -> V
             .iter()
             .any(|(n, kind)| n == name && wanted(n, *kind))
     };
-    let names = first
-        .columns
-        .iter()
-        .filter(|(n, kind)| wanted(n, *kind))
-        .map(|(n, _)| n.clone());
-    names.filter(|n| rest.iter().all(|f| has(f, n))).collect()
-}
-
-fn choose(candidates: Vec<String>, usual: &str) -> Choice {
-    match candidates.as_slice() {
-        [] => Choice::None,
-        [only] => Choice::Clear(only.clone()),
-        several if several.iter().any(|c| c == usual) => Choice::Clear(usual.to_owned()),
-        _ => Choice::Several(candidates),
-    }
-}
-
-fn time_column(p: &mut Proposal, files: &[&FileSample]) {
-    let spans = spans(files);
-    let range = |name: &str| {
-        spans.get(name).map_or(String::new(), |(from, to)| {
-            format!("  # {} to {}", day(*from), day(*to))
-        })
-    };
-    match choose(
-        common(files, |_, kind| kind == ColumnKind::Time),
-        "timestamp",
-    ) {
-        Choice::Clear(name) => {
-            say(
-                &mut p.toml,
-                &format!(
-                    "The column that dates a row: a timestamp in every one of the {} read.",
-                    plural(files.len() as u64, "file")
-                ),
-            );
-            let _ = writeln!(
-                p.toml,
-                "timestamp_column = {}{}\n",
-                quoted(&name),
-                range(&name)
-            );
-            p.timestamp_column = Some(name);
-        }
-        Choice::Several(names) => {
-            say(
-                &mut p.toml,
-                "TO DECIDE: several columns could date a row. Take the sign away from the one \
-                 that says when the event happened:",
-            );
-            for name in &names {
-                let _ = writeln!(
-                    p.toml,
-                    "# timestamp_column = {}{}",
-                    quoted(name),
-                    range(name)
-                );
-            }
-            p.toml.push('\n');
-            p.open_questions.push(format!(
-                "several columns could date a row: {}; take the comment sign away from one of them",
-                names.join(", ")
-            ));
-        }
-        Choice::None => {
-            say(
-                &mut p.toml,
-                "TO DECIDE: no column of the files read is a timestamp in all of them. Integers \
-                 and texts are not guessed at.",
-            );
-            p.toml.push_str("# timestamp_column = \"timestamp\"\n\n");
-            let why = if files.is_empty() {
-                "no file could be read"
-            } else {
-                "no column is a timestamp in every file read"
-            };
-            p.open_questions.push(format!(
-                "{why}: name the column that dates a row, timestamp_column, by hand"
-            ));
-        }
-    }
-}
-
-fn id_column(p: &mut Proposal, files: &[&FileSample]) {
-    let is_id = |name: &str, kind| {
-        matches!(kind, ColumnKind::Text | ColumnKind::Integer)
-            && IDS.contains(&name.to_ascii_lowercase().as_str())
-    };
-    let found = common(files, is_id);
-    // Of `event_id` and `id` the first is the better name.
-    let best = IDS
-        .iter()
-        .find_map(|id| found.iter().find(|n| n.eq_ignore_ascii_case(id)).cloned());
-    match best {
-        Some(name) => {
-            say(
-                &mut p.toml,
-                "The column that identifies a row: of rows with the same id and the same content, \
-                 one is kept.",
-            );
-            let _ = writeln!(p.toml, "id_column = {}\n", quoted(&name));
-            p.id_column = Some(name);
-        }
-        None => {
-            say(
-                &mut p.toml,
-                "No column looks like a row's id. Without one, nothing is taken for a duplicate.",
-            );
-            p.toml.push_str("# id_column = \"event_id\"\n\n");
-        }
-    }
-}
-
-fn compaction(out: &mut String, sample: &Sample) {
-    let mut sizes: Vec<u64> = sample
-        .looked_at
-        .iter()
-        .flat_map(|t| t.sizes.iter().copied())
-        .collect();
-    sizes.sort_unstable();
-    out.push_str("[compaction]\n");
-    if let (Some(least), Some(most), Some(middle)) =
-        (sizes.first(), sizes.last(), sizes.get(sizes.len() / 2))
-    {
-        let small = sizes.iter().filter(|s| **s < SMALL).count() as u64;
-        let share = format!("{} of {}", count(small), plural(sizes.len() as u64, "file"));
-        say(
-            out,
-            &format!(
-                "Files have {} to {}, half of them under {}; {share} are small by the default \
-                 below.",
-                size(*least),
-                size(*most),
-                size(*middle)
-            ),
-        );
-    }
-    let gaps: Vec<u64> = sample
-        .looked_at
-        .iter()
-        .filter_map(|t| gap(t.first_written?, t.last_written?, t.sizes.len()))
-        .collect();
-    if let Some(least) = gaps.iter().min() {
-        say(
-            out,
-            &format!(
-                "The busiest tenant gets a file about every {}.",
-                about((*least).max(1))
-            ),
-        );
-    }
-    out.push_str("# strategy = \"size\"               # size | time | full\n");
-    out.push_str("# min_files_to_compact = 3        # fewer are left alone …\n");
-    out.push_str("# max_raw_age = \"24h\"             # … but none for longer than this\n");
-    out.push_str("# small_file_threshold = \"10MiB\"\n");
-    out.push_str("# target_file_size = \"128MiB\"\n\n");
+    let names = first.columns.iter().map(|(name, _)| name);
+    let in_all = names.filter(|name| has(first, name) && rest.iter().all(|f| has(f, name)));
+    in_all.cloned().collect()
 }
 
 /// Seconds between two files of a tenant.
@@ -321,93 +351,6 @@ fn gap(first: DateTime<Utc>, last: DateTime<Utc>, files: usize) -> Option<u64> {
     let span = u64::try_from((last - first).num_seconds()).ok()?;
     span.checked_div(files.checked_sub(1)? as u64)
         .filter(|_| span > 0)
-}
-
-fn retention(
-    p: &mut Proposal,
-    sample: &Sample,
-    files: &[&FileSample],
-    archive: Option<&str>,
-    now: DateTime<Utc>,
-) {
-    p.toml.push_str("[retention]\n");
-    let spans = spans(files);
-    let oldest = p
-        .timestamp_column
-        .as_ref()
-        .and_then(|name| spans.get(name))
-        .map(|(from, _)| *from);
-    if let Some(oldest) = oldest {
-        let age = u64::try_from((now - oldest.to_datetime()).num_seconds()).unwrap_or(0);
-        say(
-            &mut p.toml,
-            &format!(
-                "The oldest row seen is of {}, {} ago. A TTL below that expires rows with the \
-                 first pass.",
-                day(oldest),
-                about(age)
-            ),
-        );
-    }
-    p.toml
-        .push_str("# default_ttl = \"forever\"         # or \"90d\"\n");
-    say(
-        &mut p.toml,
-        "A pass that would expire more than this share of a tenant's rows is refused until \
-         somebody has looked.",
-    );
-    p.toml
-        .push_str("max_expire_percent = 60\n\n[retention.tenants]\n");
-    let has_system = sample.tenants.iter().any(|t| t.as_str() == "system");
-    if has_system && archive.is_none() {
-        say(
-            &mut p.toml,
-            "There is a tenant of this name. Without an archive its rows are kept; by this line \
-             they are dropped after 30 days.",
-        );
-        p.toml.push_str("# system = \"30d\"\n");
-    } else if has_system {
-        say(
-            &mut p.toml,
-            "There is a tenant of this name. Its rows expire after 30 days unless you say \
-             otherwise; \"forever\" keeps them.",
-        );
-        p.toml.push_str("system = \"30d\"\n");
-        p.open_questions.push(
-            "rows of tenant `system` expire after 30 days unless [retention.tenants] says \
-             otherwise"
-                .to_owned(),
-        );
-    }
-    p.toml.push_str("# \"eu-*\" = \"400d\"\n\n");
-}
-
-fn archiving(out: &mut String, archive: Option<&str>) {
-    match archive {
-        Some(url) => {
-            say(
-                out,
-                "Expired rows are archived there, and the archive is verified, before anything \
-                 that held them is deleted.",
-            );
-            let _ = writeln!(out, "[archive]\nurl = {}", quoted(url));
-        }
-        None => {
-            say(
-                out,
-                "Without an archive, expired rows are dropped. With one, they are archived and \
-                 verified before anything that held them is deleted.",
-            );
-            out.push_str(
-                "# [archive]\n# url = \"s3://another-bucket/prefix\"   # not the store, nor \
-                 inside it\n",
-            );
-        }
-    }
-    out.push_str(
-        "# storage_class = \"DEEP_ARCHIVE\"  # on S3: STANDARD_IA, GLACIER_IR, GLACIER, \
-         DEEP_ARCHIVE\n",
-    );
 }
 
 /// The range of each column that can date rows, over all files.
@@ -422,15 +365,6 @@ fn spans(files: &[&FileSample]) -> BTreeMap<String, (Micros, Micros)> {
 
 fn day(at: Micros) -> String {
     at.to_datetime().format("%Y-%m-%d").to_string()
-}
-
-fn say(out: &mut String, text: &str) {
-    // A name from the store must not end the comment.
-    let clean: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    let _ = writeln!(out, "# {clean}");
 }
 
 fn quoted(text: &str) -> String {
