@@ -13,9 +13,6 @@ use crate::error::{Error, Result};
 use crate::store::install_crypto;
 use icepack_core::model::shard::Shard;
 
-/// A Pushgateway that does not answer must not hold up the end of a job.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What is told of tenants one by one, by default.
 pub const MOST_TENANTS: usize = 50;
 
@@ -91,6 +88,7 @@ pub struct Push {
     job: String,
     instance: String,
     shard: Shard,
+    timeout: Duration,
 }
 
 impl fmt::Debug for Push {
@@ -104,13 +102,15 @@ impl fmt::Debug for Push {
 }
 
 impl Push {
-    /// To the group of `job`, `instance` and, where there are several, `shard`.
-    pub fn new(url: Url, job: &str, instance: &str, shard: Shard) -> Self {
+    /// To the group of `job`, `instance` and, where there are several, `shard`. It is given up
+    /// after `timeout`.
+    pub fn new(url: Url, job: &str, instance: &str, shard: Shard, timeout: Duration) -> Self {
         Self {
             url,
             job: job.to_owned(),
             instance: instance.to_owned(),
             shard,
+            timeout,
         }
     }
 
@@ -127,7 +127,7 @@ impl Push {
         };
         install_crypto();
         let client = reqwest::Client::builder()
-            .timeout(TIMEOUT)
+            .timeout(self.timeout)
             .build()
             .map_err(|e| failed(e.to_string()))?;
         let request = client
@@ -207,7 +207,14 @@ mod tests {
     use super::*;
 
     fn push(url: &str, instance: &str, shard: Shard) -> Push {
-        Push::new(Url::parse(url).unwrap(), "icepack", instance, shard)
+        let timeout = Duration::from_millis(200);
+        Push::new(
+            Url::parse(url).unwrap(),
+            "icepack",
+            instance,
+            shard,
+            timeout,
+        )
     }
 
     #[test]
@@ -248,6 +255,17 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_push_without_an_answer_is_given_up() {
+        // It takes connections, and nobody reads from them.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let push = push(&url, "prod", Shard::WHOLE);
+        let given_up = tokio::time::timeout(Duration::from_secs(5), push.put("")).await;
+        let text = given_up.unwrap().unwrap_err().to_string();
+        assert!(text.contains("timed out"), "{text}");
     }
 
     #[test]

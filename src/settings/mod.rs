@@ -237,7 +237,8 @@ impl Settings {
                     Some(instance) => instance.0.clone(),
                     None => self.store()?.to_string(),
                 };
-                Some(Push::new(url.0.clone(), &m.job.0, &instance, shard))
+                let (url, timeout) = (url.0.clone(), m.push_timeout.0);
+                Some(Push::new(url, &m.job.0, &instance, shard, timeout))
             }
             None => None,
         };

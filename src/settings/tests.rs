@@ -402,7 +402,7 @@ fn every_scalar_key_has_its_variable() {
         .iter()
         .map(|(path, _)| path.as_str())
         .collect();
-    assert_eq!(paths.len(), 87);
+    assert_eq!(paths.len(), 88);
     let env: Vec<(String, String)> = paths
         .iter()
         .map(|p| (schema::env_name(p), example(p).to_owned()))
@@ -612,6 +612,18 @@ fn a_wrong_value_is_answered_with_the_line_and_an_example() {
         bad.to_string()
             .starts_with("--memory-limit: `x` is not a size")
     );
+}
+
+#[test]
+fn a_push_has_its_own_time() {
+    let file = "[metrics]\npushgateway = \"http://gate\"\ninstance = \"prod\"\n";
+    for (own, seconds) in [("", 10), ("push_timeout = \"2s\"", 2)] {
+        let settings = from_file(&format!("{file}{own}"));
+        let url = url::Url::parse("http://gate").unwrap();
+        let timeout = Duration::from_secs(seconds);
+        let push = Push::new(url, "icepack", "prod", Shard::WHOLE, timeout);
+        assert_eq!(settings.metrics(Shard::WHOLE).unwrap().push, Some(push));
+    }
 }
 
 #[test]

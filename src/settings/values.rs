@@ -220,6 +220,9 @@ section! {
         file: Option<FilePath>,
         /// Each pass pushes its metrics there. A push that fails is a warning.
         pushgateway: Option<WebAddress>,
+        /// A push that takes longer is given up, so that a Pushgateway that does not answer cannot
+        /// hold up the end of a job.
+        push_timeout: PositivePeriod = PositivePeriod(Duration::from_secs(10)),
         /// The group in the Pushgateway.
         job: Text = Text("icepack".to_owned()),
         /// The instance in the Pushgateway. Unset: the store.
