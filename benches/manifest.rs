@@ -77,11 +77,11 @@ fn edit(head: &Manifest) -> Edit {
             at: at(0),
             reason: RetireReason::Compacted,
         });
-        edit.ledger = edit.ledger.plus(Ledger {
+        edit.ledger += Ledger {
             rows_in: rows,
             rows_kept: rows,
             ..Ledger::default()
-        });
+        };
     }
     merged.stats.rows = edit.ledger.rows_kept;
     edit.add.push(merged);

@@ -338,7 +338,7 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     assert_eq!(
         (
             report.tenants.len(),
-            report.totals.files_compacted,
+            report.totals.counters.files_compacted,
             &report.totals.error
         ),
         (tenants, 0, &None)

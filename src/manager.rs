@@ -24,8 +24,8 @@ use icepack_core::model::inspect::{
 };
 use icepack_core::model::manifest::Ledger;
 use icepack_core::model::names::Tenant;
-use icepack_core::model::record::RunRecord;
-use icepack_core::model::report::{RunReport, TenantReport};
+use icepack_core::model::record::{RunRecord, Sums};
+use icepack_core::model::report::{RunReport, Status, TenantReport};
 use icepack_core::plan::live;
 
 /// Tenants looked at at once.
@@ -60,13 +60,14 @@ impl CompactionResult {
             .iter()
             .filter_map(|t| Some((t.tenant.clone(), t.error.clone()?)))
             .collect();
+        let counted = report.counters;
         Self {
-            files_compacted: report.files_compacted,
-            bytes_before: report.bytes_before,
-            bytes_after: report.bytes_after,
-            events_compacted: report.events_compacted,
+            files_compacted: counted.files_compacted,
+            bytes_before: counted.bytes_before,
+            bytes_after: counted.bytes_after,
+            events_compacted: counted.events_compacted,
             duration_ms: report.duration_ms,
-            ledger: report.ledger,
+            ledger: counted.ledger,
             errors,
         }
     }
@@ -92,17 +93,17 @@ pub struct CompactionStats {
     pub space_saved_bytes: u64,
 }
 
-impl From<&RunRecord> for CompactionStats {
-    fn from(r: &RunRecord) -> Self {
-        let s = &r.sums;
+impl CompactionStats {
+    fn of(sums: &Sums, last_duration_ms: u64) -> Self {
+        let counted = &sums.counters;
         Self {
-            total_compactions: s.compactions,
-            total_files_compacted: s.files_compacted,
-            total_bytes_before: s.bytes_before,
-            total_bytes_after: s.bytes_after,
-            total_events_compacted: s.ledger.rows_in,
-            last_compaction_duration_ms: r.report.duration_ms,
-            space_saved_bytes: s.bytes_before.saturating_sub(s.bytes_after),
+            total_compactions: sums.compactions,
+            total_files_compacted: counted.files_compacted,
+            total_bytes_before: counted.bytes_before,
+            total_bytes_after: counted.bytes_after,
+            total_events_compacted: counted.ledger.rows_in,
+            last_compaction_duration_ms: last_duration_ms,
+            space_saved_bytes: counted.bytes_before.saturating_sub(counted.bytes_after),
         }
     }
 }
@@ -125,7 +126,8 @@ pub struct CompactionManager {
     context: Context,
     archive_store: Option<Arc<dyn ObjectStore>>,
     archive_class: Option<String>,
-    stats: Mutex<CompactionStats>,
+    /// Of this manager's passes, and the milliseconds of the last.
+    sums: Mutex<(Sums, u64)>,
 }
 
 impl std::fmt::Debug for CompactionManager {
@@ -157,7 +159,7 @@ impl CompactionManager {
             context,
             archive_store: None,
             archive_class: None,
-            stats: Mutex::default(),
+            sums: Mutex::default(),
         }
     }
 
@@ -319,7 +321,7 @@ impl CompactionManager {
         Ok(self
             .last_run()
             .await?
-            .map(|r| CompactionStats::from(&r))
+            .map(|r| CompactionStats::of(&r.sums, r.report.duration_ms))
             .unwrap_or_default())
     }
 
@@ -333,7 +335,8 @@ impl CompactionManager {
 
     /// What this manager's passes did so far.
     pub fn stats(&self) -> CompactionStats {
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+        let (sums, last) = *self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        CompactionStats::of(&sums, last)
     }
 
     /// One pass over the tenants of `selection`, with everything there is to know about it.
@@ -501,16 +504,8 @@ impl CompactionManager {
     }
 
     fn count(&self, report: &RunReport) {
-        let t = &report.totals;
-        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
-        stats.total_compactions += u64::from(t.files_compacted > 0);
-        stats.total_files_compacted += t.files_compacted;
-        stats.total_bytes_before += t.bytes_before;
-        stats.total_bytes_after += t.bytes_after;
-        stats.total_events_compacted += t.events_compacted;
-        stats.last_compaction_duration_ms = report.duration_ms;
-        stats.space_saved_bytes = stats
-            .total_bytes_before
-            .saturating_sub(stats.total_bytes_after);
+        let mut counted = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.0 += Sums::of(report, report.totals.status < Status::Failed);
+        counted.1 = report.duration_ms;
     }
 }

@@ -14,6 +14,7 @@ mod tenant;
 pub mod trace;
 
 use std::collections::BTreeMap;
+use std::ops::Add;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,7 +54,7 @@ use icepack_core::plan::prescan::Range;
 use icepack_core::plan::{compaction, expiry, shard, status};
 use memory::MemoryPool;
 pub(crate) use outcome::{TenantOutcome, failed};
-use outcome::{failure, log, summarise, unusable};
+use outcome::{failure, log_outcome, summarise, unusable};
 use scan::{LOOK_AT_ONCE, PassScope, TenantListing, TenantScan};
 pub use selection::Selection;
 use shards::Spread;
@@ -559,11 +560,11 @@ impl Context {
             outcomes
                 .iter()
                 .filter_map(|o| o.found)
-                .fold(Stock::default(), Stock::plus)
+                .fold(Stock::default(), Add::add)
         });
         let archive = outcomes
             .iter()
-            .fold(Requests::default(), |sum, o| sum.plus(o.archive));
+            .fold(Requests::default(), |sum, o| sum + o.archive);
         let (mut reports, errors): (Vec<_>, Vec<_>) =
             outcomes.into_iter().map(|o| (o.report, o.error)).unzip();
         reports.extend(refused);
@@ -575,9 +576,10 @@ impl Context {
             reports,
         );
         report.found = held;
-        report.requests = counters.read().plus(archive);
-        report.totals.requests = report.requests;
-        log(&report);
+        report.requests = counters.read() + archive;
+        report.totals.counters.requests = report.requests;
+        let tenants = report.tenants.len();
+        log_outcome!("pass", &report.totals, tenants);
         let record = run.record(&report, None).await;
         Ok(PassOutcome {
             report,

@@ -3,7 +3,22 @@
 
 use std::fmt::{Display, Write};
 
-use super::names::{Family, Kind};
+/// How a metric moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Gauge,
+    Counter,
+}
+
+/// A metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Family {
+    /// With its unit; ends in `_total` where it only rises.
+    pub name: &'static str,
+    pub kind: Kind,
+    /// What it is, in a sentence.
+    pub help: &'static str,
+}
 
 /// A document under way.
 #[derive(Debug, Default)]
@@ -53,6 +68,11 @@ impl Samples<'_> {
             format!("{{{}}}", labels.join(","))
         };
         let _ = writeln!(self.text, "{}{labels} {value}", self.name);
+    }
+
+    /// The only sample, without labels.
+    pub fn one(&mut self, value: impl Display) {
+        self.sample(&[], value);
     }
 
     /// A sample for each value of one label.

@@ -2,6 +2,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
 use crate::CompactionConfig;
+use icepack_core::model::counters::Counters;
 use icepack_core::model::inspect::{Failure, TenantStatus};
 use icepack_core::model::manifest::Ledger;
 use icepack_core::model::names::{FileId, Tenant};
@@ -51,13 +52,16 @@ fn record(n: i64, shard: Shard, found: Option<Stock>, before: Option<&RunRecord>
     };
     let totals = TenantReport {
         status: Status::Done,
-        ledger,
-        files_compacted: 40,
-        raw_sizes: Sizes::of([1, 1]),
+        counters: Counters {
+            ledger,
+            files_compacted: 40,
+            raw_sizes: Sizes::of([1, 1]),
+            ..Counters::default()
+        },
         ..TenantReport::default()
     };
     let started_at = now() - TimeDelta::hours(100 - n);
-    let requests = totals.requests;
+    let requests = totals.counters.requests;
     let report = RunReport {
         schema_version: SCHEMA_VERSION,
         run_id: FileId::NIL,

@@ -1,6 +1,7 @@
 //! What the page shows, in words. Every number that a column sorts by stands beside its word.
 
 use std::collections::BTreeMap;
+use std::ops::Add;
 
 use super::chart::{self, Point, Unit};
 use crate::format::{about, count, minute, plural, row_time, size, took};
@@ -133,10 +134,9 @@ const TENANT_COLUMNS: [&str; 15] = [
 
 impl View {
     pub fn of(o: &Overview, has_archive: bool) -> Self {
-        let before = sums(&o.runs, |r| r.sums.raw_sizes)
-            .fold(Sizes::default(), Sizes::plus)
-            .plus(all_sizes(o, |t| t.raw_sizes));
-        let now = all_sizes(o, |t| t.snapshot_sizes.plus(t.raw_sizes));
+        let before = sums(&o.runs, |r| r.sums.counters.raw_sizes)
+            .fold(all_sizes(o, |t| t.raw_sizes), Add::add);
+        let now = all_sizes(o, |t| t.snapshot_sizes + t.raw_sizes);
         let points = points(o);
         let chart = |title, unit, pick: fn(&Stock) -> (u64, u64)| {
             let drawn: Vec<Point> = points
@@ -203,10 +203,7 @@ fn shard(s: Shard) -> (u32, u32) {
 }
 
 fn all_sizes(o: &Overview, pick: impl Fn(&TenantStatus) -> Sizes) -> Sizes {
-    o.tenants
-        .iter()
-        .map(pick)
-        .fold(Sizes::default(), Sizes::plus)
+    o.tenants.iter().map(pick).fold(Sizes::default(), Add::add)
 }
 
 /// What was in the store when each pass began, and what is there now. Of shards, each pass changes
@@ -225,16 +222,13 @@ fn points(o: &Overview) -> Vec<(chrono::DateTime<chrono::Utc>, Stock)> {
         if parts.len() == usize::try_from(run.shard.count).unwrap_or(usize::MAX) {
             points.push((
                 run.report.started_at,
-                parts.values().copied().fold(Stock::default(), Stock::plus),
+                parts.values().copied().fold(Stock::default(), Add::add),
             ));
         }
     }
     points.push((
         o.at,
-        o.tenants
-            .iter()
-            .map(held)
-            .fold(Stock::default(), Stock::plus),
+        o.tenants.iter().map(held).fold(Stock::default(), Add::add),
     ));
     points
 }
@@ -270,11 +264,7 @@ fn point_row(name: &str, s: &Stock) -> Figures {
 }
 
 fn tiles(o: &Overview) -> Vec<Tile> {
-    let now = o
-        .tenants
-        .iter()
-        .map(held)
-        .fold(Stock::default(), Stock::plus);
+    let now = o.tenants.iter().map(held).fold(Stock::default(), Add::add);
     let sum = |pick: fn(&TenantStatus) -> u64| o.tenants.iter().map(pick).sum::<u64>();
     let odd = o.tenants.iter().filter(|t| !is_fine(t)).count() + o.failures.len();
     let last = o.runs.last();
@@ -319,7 +309,7 @@ fn keeping(o: &Overview, has_archive: bool) -> Vec<Tile> {
     let some = |pick: fn(&TenantStatus) -> bool| {
         count(o.tenants.iter().filter(|t| pick(t)).count() as u64)
     };
-    let archived: u64 = sums(&o.runs, |r| r.sums.archived_bytes).sum();
+    let archived: u64 = sums(&o.runs, |r| r.sums.counters.archived_bytes).sum();
     let fate = if has_archive {
         "expired rows are archived first"
     } else {
@@ -418,7 +408,8 @@ fn tenant(t: &TenantStatus) -> TenantRow {
 }
 
 fn run(r: &RunRecord) -> RunRow {
-    let (t, l) = (&r.report.totals, &r.report.totals.ledger);
+    let t = &r.report.totals;
+    let (c, l) = (&t.counters, &t.counters.ledger);
     let status = if r.error.is_some() {
         t.status.max(Status::Failed)
     } else {
@@ -430,10 +421,10 @@ fn run(r: &RunRecord) -> RunRow {
         fine: r.is_success(),
         cells: vec![
             took(r.report.duration_ms),
-            count(t.files_compacted),
-            count(t.files_written),
-            size(t.bytes_before),
-            size(t.bytes_after),
+            count(c.files_compacted),
+            count(c.files_written),
+            size(c.bytes_before),
+            size(c.bytes_after),
             count(l.rows_in),
             count(l.rows_kept),
             count(l.rows_archived),

@@ -21,8 +21,9 @@ use crate::merge::{
 };
 use crate::progress::Event;
 use crate::protocol::discover;
-use crate::store::counting::Counters;
+use crate::store::counting::Counters as RequestCounters;
 use crate::store::path;
+use icepack_core::model::counters::Counters;
 use icepack_core::model::file::{Fingerprint, Micros, SeenInput};
 use icepack_core::model::manifest::{
     Cause, Edit, Ledger, Manifest, Observed, Quarantined, Receipt, RetireReason, Retired,
@@ -63,7 +64,7 @@ pub(super) struct GroupRun<'a> {
     pub fetching: Arc<Semaphore>,
     pub cutoff: Option<Micros>,
     /// Counts the requests to the archive.
-    pub archive_requests: &'a Arc<Counters>,
+    pub archive_requests: &'a Arc<RequestCounters>,
 }
 
 impl GroupRun<'_> {
@@ -393,8 +394,8 @@ impl GroupRun<'_> {
         let seen = Observed::since(&self.line.head().await);
         self.line.commit(&edit, seen).await?;
         count(report, self.tenant, &edit);
-        report.copied_objects += edit.archives.len() as u64;
-        report.copied_bytes += bytes;
+        report.counters.copied_objects += edit.archives.len() as u64;
+        report.counters.copied_bytes += bytes;
         Ok(())
     }
 
@@ -625,8 +626,8 @@ impl GroupRun<'_> {
         edit.expired_before = self.cutoff;
         edit.add = outcome.snapshots;
         edit.archives = archived.into_iter().collect();
-        report.id_conflicts += outcome.id_conflicts;
-        report.implausible += outcome.implausible;
+        report.counters.id_conflicts += outcome.id_conflicts;
+        report.counters.implausible += outcome.implausible;
         Ok((edit, seen))
     }
 
@@ -761,7 +762,7 @@ fn count(report: &mut TenantReport, tenant: &Tenant, edit: &Edit) {
             .filter(|r| is_raw(&r.key))
             .map(|r| r.size),
     );
-    report.add(&TenantReport {
+    report.counters += Counters {
         raw_sizes,
         files_compacted: edit.retire.len() as u64,
         files_written: edit.add.len() as u64,
@@ -771,8 +772,8 @@ fn count(report: &mut TenantReport, tenant: &Tenant, edit: &Edit) {
         ledger: edit.ledger,
         archived_objects: edit.archives.len() as u64,
         archived_bytes: edit.archives.iter().map(|a| a.size).sum(),
-        ..TenantReport::default()
-    });
+        ..Counters::default()
+    };
     report.status = report.status.max(Status::Done);
 }
 
@@ -784,13 +785,13 @@ fn log(g: &TenantReport, files: usize, reason: &str, duration_ms: u64) {
         rows_archived,
         rows_expired,
         rows_deduplicated,
-    } = g.ledger;
+    } = g.counters.ledger;
     tracing::info!(
         files,
         reason,
-        files_written = g.files_written,
-        bytes_before = g.bytes_before,
-        bytes_after = g.bytes_after,
+        files_written = g.counters.files_written,
+        bytes_before = g.counters.bytes_before,
+        bytes_after = g.counters.bytes_after,
         rows_in,
         rows_kept,
         rows_archived,

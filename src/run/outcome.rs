@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use crate::error::Error;
+use icepack_core::model::counters::Counters;
 use icepack_core::model::inspect::{Failure, TenantStatus};
-use icepack_core::model::manifest::Ledger;
 use icepack_core::model::names::{FileId, Tenant, TenantError};
 use icepack_core::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, TenantReport};
 use icepack_core::model::stock::Stock;
@@ -42,35 +42,31 @@ impl TenantOutcome {
     }
 }
 
-/// The pass in a line.
-pub(super) fn log(report: &RunReport) {
-    let (t, tenants) = (&report.totals, report.tenants.len());
-    let Ledger {
-        rows_in,
-        rows_kept,
-        rows_archived,
-        rows_expired,
-        rows_deduplicated,
-    } = t.ledger;
-    tracing::info!(
-        status = t.status.as_str(),
-        tenants,
-        files_compacted = t.files_compacted,
-        files_written = t.files_written,
-        files_deleted = t.files_deleted,
-        bytes_before = t.bytes_before,
-        bytes_after = t.bytes_after,
-        rows_in,
-        rows_kept,
-        rows_archived,
-        rows_expired,
-        rows_deduplicated,
-        groups_left = t.groups_left,
-        requests = report.requests.total(),
-        duration_ms = report.duration_ms,
-        "pass"
-    );
+/// Says in a line what a pass or a tenant's part came to, with fields of its own.
+macro_rules! log_outcome {
+    ($what:literal, $report:expr, $($own:tt)*) => {{
+        let (report, counted) = ($report, &$report.counters);
+        tracing::info!(
+            status = report.status.as_str(),
+            $($own)*,
+            files_compacted = counted.files_compacted,
+            files_written = counted.files_written,
+            files_deleted = counted.files_deleted,
+            bytes_before = counted.bytes_before,
+            bytes_after = counted.bytes_after,
+            rows_in = counted.ledger.rows_in,
+            rows_kept = counted.ledger.rows_kept,
+            rows_archived = counted.ledger.rows_archived,
+            rows_expired = counted.ledger.rows_expired,
+            rows_deduplicated = counted.ledger.rows_deduplicated,
+            groups_left = counted.groups_left,
+            requests = counted.requests.total(),
+            duration_ms = report.duration_ms,
+            $what
+        );
+    }};
 }
+pub(super) use log_outcome;
 
 /// Why a tenant could not be looked at.
 pub(super) fn failure(tenant: &Tenant, e: &Error) -> Failure {
@@ -105,16 +101,15 @@ pub(crate) fn failed(tenant: &str, e: &Error) -> TenantReport {
         Error::Stopped => Status::Stopped,
         _ => Status::Failed,
     };
-    let (conflicts, unknown_commits) = (
-        u64::from(status == Status::Conflict),
-        u64::from(matches!(e, Error::Unknown { .. })),
-    );
     TenantReport {
         tenant: tenant.to_owned(),
         status,
         error: Some(e.to_string()),
-        conflicts,
-        unknown_commits,
+        counters: Counters {
+            conflicts: (status == Status::Conflict).into(),
+            unknown_commits: matches!(e, Error::Unknown { .. }).into(),
+            ..Counters::default()
+        },
         ..TenantReport::default()
     }
 }
@@ -143,7 +138,7 @@ pub(super) fn summarise(
         run_id,
         started_at,
         duration_ms,
-        requests: totals.requests,
+        requests: totals.counters.requests,
         tenants,
         totals,
         found: None,

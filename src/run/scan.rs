@@ -12,7 +12,7 @@ use super::{Context, Dated, Run, Selection, Spread, TenantOutcome, apart, broke_
 use crate::error::{Error, Result};
 use crate::protocol::discover;
 use crate::protocol::prescan::{Glimpse, glimpses};
-use crate::store::counting::Counters;
+use crate::store::counting::Counters as RequestCounters;
 use icepack_core::model::estimate::Expiry;
 use icepack_core::model::inputs::Left;
 use icepack_core::model::inspect::TenantStatus;
@@ -68,7 +68,7 @@ pub(super) struct TenantJob {
     pub home: bool,
     pub sweep_due: bool,
     /// What looking has cost.
-    pub counters: Arc<Counters>,
+    pub counters: Arc<RequestCounters>,
     /// How the tenant stood before.
     pub standing: Option<TenantStatus>,
     /// What happens to the tenant, from the first look on.
@@ -92,16 +92,16 @@ impl TenantScan {
     fn idle(
         tenant: &Tenant,
         left_alone: Left,
-        counters: &Counters,
+        counters: &RequestCounters,
         standing: Option<TenantStatus>,
         found: Option<Stock>,
     ) -> Self {
-        let report = TenantReport {
+        let mut report = TenantReport {
             tenant: tenant.to_string(),
             left_alone,
-            requests: counters.read(),
             ..TenantReport::default()
         };
+        report.counters.requests = counters.read();
         Self::over(TenantOutcome {
             standing,
             found,
@@ -302,7 +302,7 @@ impl Run {
     async fn look(
         &self,
         store: &Arc<dyn ObjectStore>,
-        counters: Arc<Counters>,
+        counters: Arc<RequestCounters>,
         tenant: Tenant,
         noted: &Spread,
     ) -> TenantScan {
@@ -370,7 +370,7 @@ impl Run {
             Err(e) => {
                 tracing::error!("{e}");
                 let mut outcome = TenantOutcome::failed(tenant.as_str(), e);
-                outcome.report.requests = counters.read();
+                outcome.report.counters.requests = counters.read();
                 TenantScan::over(outcome)
             }
         }

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::commit_sequence::CommitSequence;
 use super::group::GroupRun;
+use super::outcome::log_outcome;
 use super::publish::Publishing;
 use super::scan::TenantJob;
 use super::{Run, TenantOutcome, failed, trace};
@@ -18,10 +19,10 @@ use crate::progress::Event;
 use crate::protocol::commit::Committer;
 use crate::protocol::discover;
 use crate::protocol::sweep::{SweepReport, Sweeper};
-use crate::store::counting::Counters;
+use crate::store::counting::Counters as RequestCounters;
 use crate::store::is_same_place;
 use icepack_core::model::inspect::TenantStatus;
-use icepack_core::model::manifest::{Edit, Ledger, Manifest, Observed};
+use icepack_core::model::manifest::{Edit, Manifest, Observed};
 use icepack_core::model::names::{self, Key, Tenant};
 use icepack_core::model::plan::{Group, Inventory};
 use icepack_core::model::policy::Policy;
@@ -73,7 +74,7 @@ impl Run {
         };
         let looked = work.counters.read();
         let (before, found, tenant) = (work.standing.take(), work.found, work.tenant.clone());
-        let archive_requests = Arc::new(Counters::default());
+        let archive_requests = Arc::new(RequestCounters::default());
         let error = self
             .work(&store, &archive_requests, work, &mut report)
             .await
@@ -85,15 +86,15 @@ impl Run {
                 _ => tracing::error!("{e}"),
             }
             report.status = report.status.max(ended.status);
-            report.conflicts += ended.conflicts;
-            report.unknown_commits += ended.unknown_commits;
+            report.counters += ended.counters;
             report.error = ended.error;
         }
         let standing = self.stands_now(&store, &tenant).await.or(before);
         let archive = archive_requests.read();
-        report.requests = looked.plus(counters.read()).plus(archive);
+        report.counters.requests = looked + counters.read() + archive;
         report.duration_ms = self.context.clock.monotonic_ms() - started;
-        log(&report);
+        let quarantined = report.quarantined.len();
+        log_outcome!("tenant", &report, quarantined);
         TenantOutcome {
             report,
             error,
@@ -123,7 +124,7 @@ impl Run {
     async fn work(
         &self,
         store: &Arc<dyn ObjectStore>,
-        archive_requests: &Arc<Counters>,
+        archive_requests: &Arc<RequestCounters>,
         work: TenantJob,
         report: &mut TenantReport,
     ) -> Result<()> {
@@ -195,7 +196,7 @@ impl Run {
             match swept.await {
                 Err(e @ Error::Conflict(_)) if shared => {
                     tracing::info!("sweep left to the next pass: {e}");
-                    report.conflicts += 1;
+                    report.counters.conflicts += 1;
                 }
                 swept => {
                     let (
@@ -205,7 +206,7 @@ impl Run {
                         owed,
                     ) = swept?;
                     failure = failure.or(owed);
-                    report.files_deleted += deleted;
+                    report.counters.files_deleted += deleted;
                     if deleted > 0 {
                         report.status = report.status.max(Status::Done);
                     }
@@ -237,7 +238,7 @@ impl Run {
         );
         while let Some(turn) = turns.next().await {
             let Some((own, done)) = turn else {
-                report.groups_left += 1;
+                report.counters.groups_left += 1;
                 continue;
             };
             report.add(&own);
@@ -250,7 +251,7 @@ impl Run {
                 // wait for the next pass.
                 Err(e @ Error::Conflict(_)) => {
                     tracing::info!("group left to another shard: {e}");
-                    report.conflicts += 1;
+                    report.counters.conflicts += 1;
                 }
                 // One group that cannot be done, say because the archive is down, must not hold up
                 // the others for ever.
@@ -263,7 +264,7 @@ impl Run {
         if let Some(e) = end {
             return Err(e);
         }
-        if report.groups_left > 0 {
+        if report.counters.groups_left > 0 {
             report.status = report.status.max(Status::Stopped);
         }
         Ok(failure)
@@ -352,33 +353,4 @@ impl Run {
         });
         Ok((filed, owed))
     }
-}
-
-/// The tenant's part of the pass in a line.
-fn log(t: &TenantReport) {
-    let Ledger {
-        rows_in,
-        rows_kept,
-        rows_archived,
-        rows_expired,
-        rows_deduplicated,
-    } = t.ledger;
-    tracing::info!(
-        status = t.status.as_str(),
-        files_compacted = t.files_compacted,
-        files_written = t.files_written,
-        files_deleted = t.files_deleted,
-        bytes_before = t.bytes_before,
-        bytes_after = t.bytes_after,
-        rows_in,
-        rows_kept,
-        rows_archived,
-        rows_expired,
-        rows_deduplicated,
-        quarantined = t.quarantined.len(),
-        groups_left = t.groups_left,
-        requests = t.requests.total(),
-        duration_ms = t.duration_ms,
-        "tenant"
-    );
 }

@@ -14,7 +14,7 @@ use tracing::{Instrument, Span};
 use super::PassOutcome;
 use crate::error::{Error, Result};
 use crate::merge::{MergeError, MergeOutcome};
-use icepack_core::model::manifest::{Ledger, Manifest, Receipt};
+use icepack_core::model::manifest::{Manifest, Receipt};
 use icepack_core::model::names::{FileId, Tenant};
 use icepack_core::model::plan::Group;
 use icepack_core::model::report::{Status, TenantReport};
@@ -235,28 +235,22 @@ fn ended(span: &Span, r: &TenantReport) {
     if span.is_disabled() {
         return;
     }
-    let Ledger {
-        rows_in,
-        rows_kept,
-        rows_archived,
-        rows_expired,
-        rows_deduplicated,
-    } = r.ledger;
+    let (c, l) = (&r.counters, &r.counters.ledger);
     span.record("status", r.status.as_str());
     for (name, value) in [
-        ("files_compacted", r.files_compacted),
-        ("files_written", r.files_written),
-        ("files_deleted", r.files_deleted),
-        ("bytes_before", r.bytes_before),
-        ("bytes_after", r.bytes_after),
-        ("rows_in", rows_in),
-        ("rows_kept", rows_kept),
-        ("rows_archived", rows_archived),
-        ("rows_expired", rows_expired),
-        ("rows_deduplicated", rows_deduplicated),
+        ("files_compacted", c.files_compacted),
+        ("files_written", c.files_written),
+        ("files_deleted", c.files_deleted),
+        ("bytes_before", c.bytes_before),
+        ("bytes_after", c.bytes_after),
+        ("rows_in", l.rows_in),
+        ("rows_kept", l.rows_kept),
+        ("rows_archived", l.rows_archived),
+        ("rows_expired", l.rows_expired),
+        ("rows_deduplicated", l.rows_deduplicated),
         ("quarantined", r.quarantined.len() as u64),
-        ("groups_left", r.groups_left),
-        ("requests", r.requests.total()),
+        ("groups_left", c.groups_left),
+        ("requests", c.requests.total()),
     ] {
         span.record(name, value);
     }

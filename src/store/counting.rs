@@ -1,8 +1,7 @@
 //! Counts the requests that go to a store, as its bill would.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -18,31 +17,9 @@ use icepack_core::model::report::Requests;
 /// Keys in a page of a listing and in a bulk delete.
 const PAGE: u64 = 1000;
 
-/// The counters, shared between a store and whoever reports.
+/// The requests so far, shared between a store and whoever reports.
 #[derive(Debug, Default)]
-pub struct Counters {
-    get: AtomicU64,
-    put: AtomicU64,
-    head: AtomicU64,
-    list: AtomicU64,
-    delete: AtomicU64,
-    copy: AtomicU64,
-}
-
-impl Counters {
-    /// What was counted so far.
-    pub fn read(&self) -> Requests {
-        let n = |c: &AtomicU64| c.load(Ordering::Relaxed);
-        Requests {
-            get: n(&self.get),
-            put: n(&self.put),
-            head: n(&self.head),
-            list: n(&self.list),
-            delete: n(&self.delete),
-            copy: n(&self.copy),
-        }
-    }
-}
+pub struct Counters(Mutex<Requests>);
 
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,26 +28,30 @@ pub enum Kind {
     /// PUT, also of a part; the start and the completion of an upload.
     Put,
     Head,
+    List,
     Delete,
     /// A server-side copy, of an object or of a part.
     Copy,
 }
 
 impl Counters {
-    /// Counts a request that does not go through a [`CountingStore`].
-    pub fn count(&self, kind: Kind) {
-        count(match kind {
-            Kind::Get => &self.get,
-            Kind::Put => &self.put,
-            Kind::Head => &self.head,
-            Kind::Delete => &self.delete,
-            Kind::Copy => &self.copy,
-        });
+    /// What was counted so far.
+    pub fn read(&self) -> Requests {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+    /// Counts a request.
+    pub fn count(&self, kind: Kind) {
+        let mut requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *match kind {
+            Kind::Get => &mut requests.get,
+            Kind::Put => &mut requests.put,
+            Kind::Head => &mut requests.head,
+            Kind::List => &mut requests.list,
+            Kind::Delete => &mut requests.delete,
+            Kind::Copy => &mut requests.copy,
+        } += 1;
+    }
 }
 
 /// A store that counts.
@@ -91,10 +72,6 @@ impl CountingStore {
     pub fn sharing(inner: Arc<dyn ObjectStore>, counters: Arc<Counters>) -> Arc<Self> {
         Arc::new(Self { inner, counters })
     }
-
-    fn each(&self, which: fn(&Counters) -> &AtomicU64) {
-        count(which(&self.counters));
-    }
 }
 
 impl fmt::Display for CountingStore {
@@ -111,7 +88,7 @@ impl ObjectStore for CountingStore {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
-        self.each(|c| &c.put);
+        self.counters.count(Kind::Put);
         self.inner.put_opts(location, payload, opts).await
     }
 
@@ -120,20 +97,17 @@ impl ObjectStore for CountingStore {
         location: &Path,
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.each(|c| &c.put);
+        self.counters.count(Kind::Put);
         let inner = self.inner.put_multipart_opts(location, opts).await?;
         Ok(Box::new(CountingUpload {
             inner,
-            store: self.clone(),
+            counters: Arc::clone(&self.counters),
         }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        if options.head {
-            self.each(|c| &c.head);
-        } else {
-            self.each(|c| &c.get);
-        }
+        let kind = if options.head { Kind::Head } else { Kind::Get };
+        self.counters.count(kind);
         self.inner.get_opts(location, options).await
     }
 
@@ -141,11 +115,11 @@ impl ObjectStore for CountingStore {
         &self,
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        let this = self.clone();
+        let counters = Arc::clone(&self.counters);
         let mut n = 0_u64;
         let counted = locations.inspect(move |_| {
             if n.is_multiple_of(PAGE) {
-                this.each(|c| &c.delete);
+                counters.count(Kind::Delete);
             }
             n += 1;
         });
@@ -167,12 +141,12 @@ impl ObjectStore for CountingStore {
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let result = self.inner.list_with_delimiter(prefix).await?;
         let keys = (result.objects.len() + result.common_prefixes.len()) as u64;
-        (0..keys.div_ceil(PAGE).max(1)).for_each(|_| self.each(|c| &c.list));
+        (0..keys.div_ceil(PAGE).max(1)).for_each(|_| self.counters.count(Kind::List));
         Ok(result)
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.each(|c| &c.copy);
+        self.counters.count(Kind::Copy);
         self.inner.copy_opts(from, to, options).await
     }
 }
@@ -182,15 +156,15 @@ impl CountingStore {
         &self,
         inner: BoxStream<'static, Result<ObjectMeta>>,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        let this = self.clone();
+        let counters = Arc::clone(&self.counters);
         // The first page is asked for even when it comes back empty.
         let first =
-            stream::once(async move { this.each(|c| &c.list) }).filter_map(|()| async { None });
-        let this = self.clone();
+            stream::once(async move { counters.count(Kind::List) }).filter_map(|()| async { None });
+        let counters = Arc::clone(&self.counters);
         let mut n = 0_u64;
         let rest = inner.inspect(move |_| {
             if n > 0 && n.is_multiple_of(PAGE) {
-                this.each(|c| &c.list);
+                counters.count(Kind::List);
             }
             n += 1;
         });
@@ -201,23 +175,23 @@ impl CountingStore {
 #[derive(Debug)]
 struct CountingUpload {
     inner: Box<dyn MultipartUpload>,
-    store: CountingStore,
+    counters: Arc<Counters>,
 }
 
 #[async_trait]
 impl MultipartUpload for CountingUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.store.each(|c| &c.put);
+        self.counters.count(Kind::Put);
         self.inner.put_part(data)
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        self.store.each(|c| &c.put);
+        self.counters.count(Kind::Put);
         self.inner.complete().await
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.store.each(|c| &c.delete);
+        self.counters.count(Kind::Delete);
         self.inner.abort().await
     }
 }

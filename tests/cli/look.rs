@@ -47,7 +47,8 @@ impl World {
             .await
             .unwrap();
         assert!(
-            report.totals.ledger.rows_archived > 0 && report.totals.files_written >= 2,
+            report.totals.counters.ledger.rows_archived > 0
+                && report.totals.counters.files_written >= 2,
             "{report:?}"
         );
         world

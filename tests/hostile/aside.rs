@@ -185,7 +185,11 @@ async fn seeded() -> (Store, Vec<Event>) {
 /// The status, files compacted and rows kept of a tenant.
 fn done(report: &RunReport, tenant: &str) -> (Status, u64, u64) {
     let t = report.tenants.iter().find(|t| t.tenant == tenant).unwrap();
-    (t.status, t.files_compacted, t.ledger.rows_kept)
+    (
+        t.status,
+        t.counters.files_compacted,
+        t.counters.ledger.rows_kept,
+    )
 }
 
 /// What was left, and why, of all tenants.
@@ -563,7 +567,7 @@ async fn a_file_that_did_not_fit_is_tried_again_once_what_it_contradicted_has_go
     let report = run_on(&store, thirty_days()).await;
     assert_eq!(
         (
-            report.totals.ledger.rows_expired,
+            report.totals.counters.ledger.rows_expired,
             report.totals.quarantined.len()
         ),
         (10, 0),
@@ -571,7 +575,10 @@ async fn a_file_that_did_not_fit_is_tried_again_once_what_it_contradicted_has_go
     );
     let report = run_on(&store, thirty_days()).await;
     assert_eq!(
-        (report.totals.status, report.totals.ledger.rows_expired),
+        (
+            report.totals.status,
+            report.totals.counters.ledger.rows_expired
+        ),
         (Status::Done, 40),
         "{report:?}"
     );
@@ -611,7 +618,7 @@ async fn text_and_numbers(
         (
             report.totals.status,
             report.totals.quarantined.len(),
-            report.totals.files_compacted
+            report.totals.counters.files_compacted
         ),
         (Status::Quarantined, 4, 0),
         "{report:?}"

@@ -390,7 +390,7 @@ pub fn pass_over(bytes: &[u8]) -> Option<String> {
         let manager = CompactionManager::new(Arc::clone(&store), config).with_clock(clock);
         let report = manager.run_pass(&Selection::all()).await.unwrap();
         assert_eq!(report.totals.error, None);
-        let l = report.totals.ledger;
+        let l = report.totals.counters.ledger;
         assert!(l.balances());
         let set_aside = match report.totals.status {
             Status::Done => None,

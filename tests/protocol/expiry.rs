@@ -77,7 +77,7 @@ impl Lab {
     async fn idle(&self) {
         let report = self.pass().await;
         assert_eq!(
-            (report.totals.status, report.totals.files_compacted),
+            (report.totals.status, report.totals.counters.files_compacted),
             (Status::Idle, 0),
             "{report:?}"
         );
@@ -107,9 +107,9 @@ async fn expired_rows_wait_in_a_snapshot_and_leave_together() {
     let report = lab.pass().await;
     assert_eq!(
         (
-            report.totals.ledger.rows_in,
-            report.totals.ledger.rows_kept,
-            report.totals.ledger.rows_archived
+            report.totals.counters.ledger.rows_in,
+            report.totals.counters.ledger.rows_kept,
+            report.totals.counters.ledger.rows_archived
         ),
         (80, 80, 0),
         "{report:?}"
@@ -125,8 +125,8 @@ async fn expired_rows_wait_in_a_snapshot_and_leave_together() {
     let report = lab.pass().await;
     assert_eq!(
         (
-            report.totals.ledger.rows_archived,
-            report.totals.archived_objects
+            report.totals.counters.ledger.rows_archived,
+            report.totals.counters.archived_objects
         ),
         (40, 1),
         "{report:?}"
@@ -166,9 +166,9 @@ async fn small_expired_snapshots_become_one_object_once_they_are_worth_it() {
     let report = lab.pass().await;
     assert_eq!(
         (
-            report.totals.files_compacted,
-            report.totals.archived_objects,
-            report.totals.ledger.rows_archived
+            report.totals.counters.files_compacted,
+            report.totals.counters.archived_objects,
+            report.totals.counters.ledger.rows_archived
         ),
         (2, 1, 80),
         "{report:?}"
@@ -182,7 +182,7 @@ async fn without_an_archive_nothing_waits() {
     let lab = Lab::new(false);
     lab.ingest("acme", 0, lab.days_ago(30) - TimeDelta::minutes(10))
         .await;
-    assert_eq!(lab.pass().await.totals.ledger.rows_expired, 40);
+    assert_eq!(lab.pass().await.totals.counters.ledger.rows_expired, 40);
 }
 
 #[tokio::test]
@@ -222,7 +222,7 @@ async fn the_brake_refuses_a_tenant_and_touches_nothing_of_it() {
             .tenants
             .iter()
             .find(|t| t.tenant == name)
-            .map(|t| (t.status, t.files_compacted))
+            .map(|t| (t.status, t.counters.files_compacted))
             .unwrap()
     };
     assert_eq!(
@@ -251,7 +251,10 @@ async fn the_brake_refuses_a_tenant_and_touches_nothing_of_it() {
     lab.config.max_expire_percent = 50;
     let report = lab.pass().await;
     assert_eq!(
-        (report.totals.status, report.totals.ledger.rows_archived),
+        (
+            report.totals.status,
+            report.totals.counters.ledger.rows_archived
+        ),
         (Status::Done, 40),
         "{report:?}"
     );
@@ -267,13 +270,16 @@ async fn the_brake_holds_snapshots_too() {
     let before = lab.objects().await;
     let report = lab.pass().await;
     assert_eq!(
-        (report.totals.status, report.tenants[0].requests.get),
+        (
+            report.totals.status,
+            report.tenants[0].counters.requests.get
+        ),
         (Status::Refused, 1),
         "head alone was read: {report:?}"
     );
     assert_eq!(lab.objects().await, before);
     lab.config.max_expire_percent = 100;
-    assert_eq!(lab.pass().await.totals.ledger.rows_expired, 40);
+    assert_eq!(lab.pass().await.totals.counters.ledger.rows_expired, 40);
 }
 
 /// Files without statistics say nothing beforehand. What was really read says it before the commit.
@@ -299,7 +305,7 @@ async fn what_a_footer_hides_is_found_before_the_commit() {
     let raw = tenant_keys(&lab.hot, "acme").await;
     let report = lab.pass().await;
     assert_eq!(
-        (report.totals.status, report.totals.files_compacted),
+        (report.totals.status, report.totals.counters.files_compacted),
         (Status::Refused, 0),
         "{report:?}"
     );
@@ -332,7 +338,10 @@ async fn a_file_that_cannot_be_surveyed_stops_nothing() {
     .await;
     let report = lab.pass().await;
     assert_eq!(
-        (report.totals.status, report.totals.ledger.rows_kept),
+        (
+            report.totals.status,
+            report.totals.counters.ledger.rows_kept
+        ),
         (Status::Quarantined, 40),
         "{report:?}"
     );
@@ -345,7 +354,7 @@ async fn only_where_rows_expire_and_the_brake_is_set_are_files_surveyed() {
         let mut lab = Lab::new(false);
         lab.config.max_expire_percent = percent;
         lab.ingest(tenant, 0, lab.days_ago(1)).await;
-        lab.pass().await.totals.requests.get
+        lab.pass().await.totals.counters.requests.get
     };
     let plain = gets(100, "acme").await;
     assert_eq!(gets(50, "acme").await, plain + 4, "one for each raw file");

@@ -210,8 +210,14 @@ impl Pass {
             outputs.len(),
             self.versions()
         );
-        assert_eq!(inputs.len() as u64, self.report.totals.files_compacted);
-        assert_eq!(outputs.len() as u64, self.report.totals.files_written);
+        assert_eq!(
+            inputs.len() as u64,
+            self.report.totals.counters.files_compacted
+        );
+        assert_eq!(
+            outputs.len() as u64,
+            self.report.totals.counters.files_written
+        );
         self.check_gets(&inputs, all.get);
         self.check_puts(&outputs, all.put);
         self.check_lists(inputs.len(), all.list);
@@ -317,7 +323,7 @@ impl Pass {
             self.report.requests,
             self.log.bill(|k| !is_below(k, RECORDS))
         );
-        assert_eq!(self.report.totals.requests, self.report.requests);
+        assert_eq!(self.report.totals.counters.requests, self.report.requests);
         let own = |k: &str| {
             [TENANT, MANIFESTS, DELTA_LOG]
                 .iter()
@@ -327,7 +333,7 @@ impl Pass {
             self.report
                 .tenants
                 .iter()
-                .map(|t| t.requests)
+                .map(|t| t.counters.requests)
                 .collect::<Vec<_>>(),
             [self.log.bill(own)]
         );
@@ -340,7 +346,7 @@ impl Pass {
         println!("{what}, idle: {all:?}");
         assert_eq!(self.groups, 0);
         assert_eq!(self.report.requests, IDLE);
-        assert_eq!(all, IDLE.plus(RECORD));
+        assert_eq!(all, IDLE + RECORD);
         self.check_report();
     }
 }

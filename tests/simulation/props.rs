@@ -158,14 +158,14 @@ impl Lab {
         let before = self.archive.calls.load(Ordering::SeqCst);
         let report = manager.run_pass(&Selection::all()).await.unwrap();
         self.latest_cutoff = self.cutoff().or(self.latest_cutoff);
-        self.ledger = self.ledger.plus(report.totals.ledger);
+        self.ledger += report.totals.counters.ledger;
         assert!(report.totals.error.is_none(), "{report:?}");
         assert!(report.totals.status <= Status::Done, "{report:?}");
-        assert!(report.totals.ledger.balances());
+        assert!(report.totals.counters.ledger.balances());
         let called = self.archive.calls.load(Ordering::SeqCst) - before;
         assert_eq!(
             called > 0,
-            report.totals.ledger.rows_archived > 0,
+            report.totals.counters.ledger.rows_archived > 0,
             "the archive is called for rows that expired and not otherwise"
         );
         assert!(
@@ -358,11 +358,11 @@ fn no_pass_loses_or_doubles_a_row_and_the_books_say_so() {
                     .collect::<Vec<_>>();
                 let again = lab.pass().await;
                 assert_eq!(
-                    again.totals.ledger,
+                    again.totals.counters.ledger,
                     Ledger::default(),
                     "a second pass found work: {again:?}"
                 );
-                assert_eq!(again.totals.files_deleted, 0);
+                assert_eq!(again.totals.counters.files_deleted, 0);
                 assert_eq!(
                     objects,
                     lab.objects()
@@ -416,7 +416,7 @@ fn one_full_pass_is_the_naive_compactor() {
         assert!(raw.is_empty());
         // In time order from file to file, too.
         let all: Vec<Row> = snapshots.into_iter().flatten().collect();
-        assert_eq!(total(&lab.ingested), report.totals.ledger.rows_in);
+        assert_eq!(total(&lab.ingested), report.totals.counters.ledger.rows_in);
         assert_eq!(bag(all), kept);
         let archived = lab.archived().await;
         assert_eq!(
@@ -427,7 +427,7 @@ fn one_full_pass_is_the_naive_compactor() {
                 Bag::new()
             }
         );
-        let l = report.totals.ledger;
+        let l = report.totals.counters.ledger;
         assert_eq!(
             if world.archive.is_some() {
                 l.rows_archived
@@ -489,7 +489,7 @@ fn naive_and_zoned_times_do_not_mix_and_the_later_file_is_set_aside() {
         );
         assert_eq!(report.totals.status, Status::Quarantined);
         assert_eq!(get(&lab.hot, "acme/2026-01/zzz-other.parquet").await, bytes);
-        assert_eq!(report.totals.ledger.rows_in, total(&lab.ingested));
+        assert_eq!(report.totals.counters.ledger.rows_in, total(&lab.ingested));
         // Where the others were empty, or all of their rows expired, nothing is left that it
         // contradicts.
         let is_alone = lab.head().await.unwrap().snapshots.is_empty();
@@ -586,7 +586,7 @@ async fn settles(world: World) {
     lab.ingest(&world.steps[0].files).await;
     lab.pass().await;
     let again = lab.pass().await;
-    assert_eq!(again.totals.files_compacted, 0, "{again:?}");
+    assert_eq!(again.totals.counters.files_compacted, 0, "{again:?}");
     lab.check().await;
 }
 

@@ -450,7 +450,8 @@ impl World {
         let (before, worlds) = (self.keys().await, self.looks().await);
         let again = self.pass(Schedule::clean()).await;
         let report = again.clean()?;
-        let idle = report.totals.files_compacted == 0 && report.totals.files_deleted == 0;
+        let idle = report.totals.counters.files_compacted == 0
+            && report.totals.counters.files_deleted == 0;
         if !idle || self.keys().await != before {
             return Err(format!(
                 "I6: there was something left to do: {:?}\n{}",

@@ -160,16 +160,8 @@ fn objects(o: &Objects, class: Option<&str>) -> String {
 }
 
 fn requests(r: &Requests, cost: Option<Amount<'_>>) -> String {
-    let kinds = [
-        (r.get, "get"),
-        (r.put, "put"),
-        (r.copy, "copy"),
-        (r.head, "head"),
-        (r.list, "list"),
-        (r.delete, "delete"),
-    ];
     let cost = cost.map(|c| format!(", {c} once")).unwrap_or_default();
-    format!("about {} ({}){cost}", count(r.total()), counted(&kinds))
+    format!("about {} ({}){cost}", count(r.total()), counted(&r.kinds()))
 }
 
 fn a_month(cost: &Cost) -> String {

@@ -1,5 +1,6 @@
 //! What a pass did.
 
+use icepack_core::model::counters::Counters;
 use icepack_core::model::report::{Requests, RunReport, Status, TenantReport};
 
 use super::super::output::one_line;
@@ -63,7 +64,7 @@ pub fn code_of(statuses: impl Iterator<Item = Status>) -> u8 {
 
 /// Nothing to compact, nothing swept away, nothing wrong.
 fn is_uneventful(t: &TenantReport) -> bool {
-    t.status == Status::Idle && t.error.is_none() && t.files_deleted == 0
+    t.status == Status::Idle && t.error.is_none() && t.counters.files_deleted == 0
 }
 
 fn idle_line(idle: usize, alone: bool, wanted: &[String]) -> Option<String> {
@@ -99,21 +100,21 @@ fn header() -> Grid {
 }
 
 fn row(t: &TenantReport, name: &str, duration_ms: u64) -> Vec<Cell> {
-    let ledger = &t.ledger;
+    let (c, ledger) = (&t.counters, &t.counters.ledger);
     vec![
         name.into(),
         Cell::toned(t.status.as_str(), tone(t.status)),
-        count(t.files_compacted).into(),
-        count(t.files_written).into(),
-        size(t.bytes_before).into(),
-        size(t.bytes_after).into(),
+        count(c.files_compacted).into(),
+        count(c.files_written).into(),
+        size(c.bytes_before).into(),
+        size(c.bytes_after).into(),
         count(ledger.rows_in).into(),
         count(ledger.rows_kept).into(),
         unless_zero(ledger.rows_archived).into(),
         unless_zero(ledger.rows_expired).into(),
         unless_zero(ledger.rows_deduplicated).into(),
         unless_zero(t.quarantined.len() as u64).into(),
-        count(t.files_deleted).into(),
+        count(c.files_deleted).into(),
         took(duration_ms).into(),
     ]
 }
@@ -129,25 +130,26 @@ fn tone(status: Status) -> Option<Tone> {
 
 fn notes(totals: &TenantReport) -> Vec<String> {
     let mut notes = Vec::new();
-    if totals.implausible > 0 {
+    let counted = &totals.counters;
+    if counted.implausible > 0 {
         notes.push(format!(
             "{} with a time that is missing, before 2000 or in the future: kept, and never expired",
-            plural(totals.implausible, "row")
+            plural(counted.implausible, "row")
         ));
     }
-    if totals.id_conflicts > 0 {
+    if counted.id_conflicts > 0 {
         notes.push(format!(
             "{} with the same id as another but other content: all kept",
-            plural(totals.id_conflicts, "row")
+            plural(counted.id_conflicts, "row")
         ));
     }
-    if totals.archived_objects > 0 {
-        notes.push(archived(totals));
+    if counted.archived_objects > 0 {
+        notes.push(archived(counted));
     }
-    if totals.groups_left > 0 {
+    if counted.groups_left > 0 {
         notes.push(format!(
             "{} left for the next pass",
-            plural(totals.groups_left, "group")
+            plural(counted.groups_left, "group")
         ));
     }
     notes.extend(
@@ -160,34 +162,26 @@ fn notes(totals: &TenantReport) -> Vec<String> {
 }
 
 /// How much went to the archive, and how much of it without passing through the job.
-fn archived(totals: &TenantReport) -> String {
-    let copied = match totals.copied_objects {
+fn archived(counted: &Counters) -> String {
+    let copied = match counted.copied_objects {
         0 => String::new(),
         n => format!(
             "; {} of them, {}, copied within the store, none of it through this job",
             count(n),
-            size(totals.copied_bytes)
+            size(counted.copied_bytes)
         ),
     };
     format!(
         "archived {}, {}{copied}",
-        plural(totals.archived_objects, "object"),
-        size(totals.archived_bytes)
+        plural(counted.archived_objects, "object"),
+        size(counted.archived_bytes)
     )
 }
 
 fn requests(r: &Requests) -> String {
-    let kinds = [
-        (r.get, "get"),
-        (r.put, "put"),
-        (r.head, "head"),
-        (r.list, "list"),
-        (r.delete, "delete"),
-        (r.copy, "copy"),
-    ];
-    match counted(&kinds) {
-        parts if parts.is_empty() => "requests: none".to_owned(),
-        parts => format!("requests: {} ({parts})", count(r.total())),
+    match r.total() {
+        0 => "requests: none".to_owned(),
+        total => format!("requests: {} ({})", count(total), counted(&r.kinds())),
     }
 }
 
@@ -360,16 +354,19 @@ mod tests {
 
     fn acme() -> TenantReport {
         TenantReport {
-            files_compacted: 400,
-            files_written: 2,
-            bytes_before: 40 << 20,
-            bytes_after: 31 << 20,
-            ledger: Ledger {
-                rows_in: 4_000_000,
-                rows_kept: 4_000_000,
-                ..Ledger::default()
+            counters: Counters {
+                files_compacted: 400,
+                files_written: 2,
+                bytes_before: 40 << 20,
+                bytes_after: 31 << 20,
+                ledger: Ledger {
+                    rows_in: 4_000_000,
+                    rows_kept: 4_000_000,
+                    ..Ledger::default()
+                },
+                files_deleted: 400,
+                ..Counters::default()
             },
-            files_deleted: 400,
             duration_ms: 4_000,
             ..tenant("acme", Status::Done)
         }
@@ -405,17 +402,18 @@ mod tests {
 
     #[test]
     fn what_was_archived_is_shown_and_how_much_of_it_was_copied() {
-        let streamed = TenantReport {
-            archived_objects: 1,
-            archived_bytes: 9 << 20,
-            ..acme()
-        };
-        assert!(text(&report(vec![streamed.clone()])).contains("\narchived 1 object, 9.0 MiB\n"));
+        let mut streamed = acme();
+        streamed.counters.archived_objects = 1;
+        streamed.counters.archived_bytes = 9 << 20;
+        assert!(text(&report(vec![streamed])).contains("\narchived 1 object, 9.0 MiB\n"));
         let copied = TenantReport {
-            archived_objects: 3,
-            archived_bytes: 29 << 20,
-            copied_objects: 2,
-            copied_bytes: 20 << 20,
+            counters: Counters {
+                archived_objects: 3,
+                archived_bytes: 29 << 20,
+                copied_objects: 2,
+                copied_bytes: 20 << 20,
+                ..acme().counters
+            },
             ..acme()
         };
         let text = text(&report(vec![copied]));

@@ -15,11 +15,11 @@ pub fn no_tenants(wanted: &[String]) -> String {
 }
 
 /// `3 get, 1 list`: what there is any of.
-pub fn counted(kinds: &[(u64, &str)]) -> String {
+pub fn counted(kinds: &[(&str, u64)]) -> String {
     let parts: Vec<String> = kinds
         .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, kind)| format!("{} {kind}", count(*n)))
+        .filter(|(_, n)| *n > 0)
+        .map(|(kind, n)| format!("{} {kind}", count(*n)))
         .collect();
     parts.join(", ")
 }

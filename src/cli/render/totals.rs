@@ -1,5 +1,7 @@
 //! Sums over plans, for the text and the document.
 
+use std::ops::Add;
+
 use icepack_core::model::estimate::Cost;
 use icepack_core::model::names::{FileKind, classify};
 use icepack_core::model::plan::{Plan, SkipReason};
@@ -7,7 +9,7 @@ use icepack_core::model::report::Requests;
 use serde::Serialize;
 
 /// Sums over tenants.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, derive_more::Add)]
 pub struct Totals {
     pub tenants: u64,
     /// Files that somebody else wrote, taken or not.
@@ -90,30 +92,6 @@ impl Totals {
             ..Self::default()
         }
     }
-
-    fn plus(self, o: Self) -> Self {
-        Self {
-            tenants: self.tenants + o.tenants,
-            raw_files: self.raw_files + o.raw_files,
-            raw_bytes: self.raw_bytes + o.raw_bytes,
-            groups: self.groups + o.groups,
-            files_in: self.files_in + o.files_in,
-            bytes_in: self.bytes_in + o.bytes_in,
-            files_left_alone: self.files_left_alone + o.files_left_alone,
-            outputs: self.outputs + o.outputs,
-            rows_with_ttl: self.rows_with_ttl + o.rows_with_ttl,
-            rows_expiring: self.rows_expiring + o.rows_expiring,
-            bytes_expiring: self.bytes_expiring + o.bytes_expiring,
-            archive_objects: self.archive_objects + o.archive_objects,
-            archive_bytes: self.archive_bytes + o.archive_bytes,
-            requests: self.requests.plus(o.requests),
-            requests_once: self.requests_once + o.requests_once,
-            archiving_once: self.archiving_once + o.archiving_once,
-            keeping_per_month: self.keeping_per_month + o.keeping_per_month,
-            archived_per_month: self.archived_per_month + o.archived_per_month,
-            saved_per_month: self.saved_per_month + o.saved_per_month,
-        }
-    }
 }
 
 /// The plans of all tenants.
@@ -121,5 +99,5 @@ pub fn totals(plans: &[Plan]) -> Totals {
     plans
         .iter()
         .map(Totals::of)
-        .fold(Totals::default(), Totals::plus)
+        .fold(Totals::default(), Add::add)
 }

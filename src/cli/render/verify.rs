@@ -76,9 +76,9 @@ fn summary(report: &VerifyReport) -> String {
         String::new()
     };
     let found = counted(&[
-        (number(report, Severity::Broken), "broken"),
-        (number(report, Severity::Warning), "to look at"),
-        (number(report, Severity::Note), "of note"),
+        ("broken", number(report, Severity::Broken)),
+        ("to look at", number(report, Severity::Warning)),
+        ("of note", number(report, Severity::Note)),
     ]);
     let found = if found.is_empty() {
         "all as it should be"

@@ -5,6 +5,7 @@ use object_store::memory::InMemory;
 use ulid::Ulid;
 
 use super::*;
+use icepack_core::model::counters::Counters;
 use icepack_core::model::report::{SCHEMA_VERSION, Status, TenantReport};
 
 fn at(n: usize) -> DateTime<Utc> {
@@ -16,7 +17,10 @@ fn pass(n: usize, status: Status) -> RunReport {
     let totals = TenantReport {
         tenant: "total".into(),
         status,
-        files_compacted: 1,
+        counters: Counters {
+            files_compacted: 1,
+            ..Counters::default()
+        },
         ..TenantReport::default()
     };
     let run_id = FileId(Ulid::from_parts(n as u64 + 1, 0));
@@ -26,7 +30,7 @@ fn pass(n: usize, status: Status) -> RunReport {
         started_at: at(n),
         duration_ms: 1,
         tenants: Vec::new(),
-        requests: totals.requests,
+        requests: totals.counters.requests,
         totals,
         found: None,
     }
@@ -51,7 +55,7 @@ async fn two_hundred_records_stay_and_the_sums_go_on() {
     assert_eq!(
         (
             last.sums.passes,
-            last.sums.files_compacted,
+            last.sums.counters.files_compacted,
             last.report.started_at
         ),
         (230, 230, at(229))

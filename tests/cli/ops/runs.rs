@@ -53,7 +53,7 @@ async fn a_pass_in_which_a_tenant_failed_is_recorded_as_a_failure() {
         (
             record.sums.passes,
             record.sums.passes_failed,
-            record.sums.files_compacted
+            record.sums.counters.files_compacted
         ),
         (1, 1, 3)
     );
@@ -80,7 +80,7 @@ async fn a_pass_that_was_stopped_is_recorded() {
         (record.report.totals.status, record.ended(Status::Stopped)),
         (Status::Stopped, 1)
     );
-    assert_eq!(record.report.totals.files_compacted, 0);
+    assert_eq!(record.report.totals.counters.files_compacted, 0);
 }
 
 /// A store whose folders cannot be listed.

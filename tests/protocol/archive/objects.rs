@@ -590,7 +590,7 @@ async fn snapshots_of_a_bucket_that_was_copied_expire_by_their_rows() {
             .await
             .unwrap()
     };
-    assert_eq!(pass(None).await.totals.files_written, 1);
+    assert_eq!(pass(None).await.totals.counters.files_written, 1);
     let snapshot = super::support::tenant_keys(&store, "acme")
         .await
         .pop()
@@ -609,9 +609,9 @@ async fn snapshots_of_a_bucket_that_was_copied_expire_by_their_rows() {
     assert_eq!(
         (
             t.status,
-            t.ledger.rows_archived,
-            t.archived_objects,
-            t.copied_objects
+            t.counters.ledger.rows_archived,
+            t.counters.archived_objects,
+            t.counters.copied_objects
         ),
         (Status::Done, 60, 1, 0),
         "{report:?}"

@@ -471,6 +471,7 @@ async fn rows_that_were_archived_again_by_a_copy_come_back_once() {
             .await
             .unwrap()
             .totals
+            .counters
             .ledger
             .rows_kept,
         300,
@@ -480,8 +481,8 @@ async fn rows_that_were_archived_again_by_a_copy_come_back_once() {
     let report = manager.run_pass(&Selection::all()).await.unwrap();
     assert_eq!(
         (
-            report.totals.ledger.rows_archived,
-            report.totals.copied_objects
+            report.totals.counters.ledger.rows_archived,
+            report.totals.counters.copied_objects
         ),
         (300, 1),
         "{report:?}"
@@ -549,8 +550,8 @@ impl Place {
         assert_eq!(
             (
                 report.totals.status,
-                report.totals.ledger.rows_archived,
-                report.totals.files_deleted
+                report.totals.counters.ledger.rows_archived,
+                report.totals.counters.files_deleted
             ),
             (Status::Stopped, 40, 0),
             "{report:?}"

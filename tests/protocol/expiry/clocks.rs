@@ -90,7 +90,7 @@ async fn a_tenant_whose_rows_would_expire_by_a_clock_that_is_years_ahead_is_refu
             assert_eq!(
                 (
                     live(&lab.hot, "forever").await,
-                    tenant(&report, "forever").files_compacted
+                    tenant(&report, "forever").counters.files_compacted
                 ),
                 (sorted(others), 4)
             );
@@ -104,7 +104,7 @@ async fn a_tenant_whose_rows_would_expire_by_the_stores_clock_alone_is_refused_t
     let rows = lab.ingest("acme", 0, lab.days_ago(60)).await;
     let report = lab.wrong_pass(-YEARS).await;
     assert_eq!(
-        (report.totals.status, report.totals.ledger.rows_in),
+        (report.totals.status, report.totals.counters.ledger.rows_in),
         (Status::Refused, 0),
         "{report:?}"
     );
@@ -126,7 +126,10 @@ async fn a_tenant_none_of_whose_rows_would_expire_is_compacted_all_the_same() {
     let rows = lab.ingest("acme", 0, lab.days_ago(1)).await;
     let report = lab.wrong_pass(TimeDelta::days(2)).await;
     assert_eq!(
-        (report.totals.status, report.totals.ledger.rows_kept),
+        (
+            report.totals.status,
+            report.totals.counters.ledger.rows_kept
+        ),
         (Status::Done, 40),
         "{report:?}"
     );
@@ -156,8 +159,8 @@ async fn rows_that_no_footer_tells_of_are_kept_while_the_clocks_differ() {
     assert_eq!(
         (
             report.totals.status,
-            report.totals.ledger.rows_kept,
-            report.totals.ledger.rows_expired
+            report.totals.counters.ledger.rows_kept,
+            report.totals.counters.ledger.rows_expired
         ),
         (Status::Done, 40, 0),
         "{report:?}"
@@ -192,8 +195,8 @@ async fn within_the_hour_the_earlier_clock_decides() {
         assert_eq!(
             (
                 report.totals.status,
-                report.totals.ledger.rows_kept,
-                report.totals.ledger.rows_expired
+                report.totals.counters.ledger.rows_kept,
+                report.totals.counters.ledger.rows_expired
             ),
             (Status::Done, kept, 40 - kept),
             "{by}"
@@ -215,7 +218,7 @@ async fn a_clock_that_is_ahead_shortens_no_delay() {
     let report = lab.wrong_pass(TimeDelta::minutes(50)).await;
     assert_eq!(
         (
-            report.totals.files_deleted,
+            report.totals.counters.files_deleted,
             tenant_keys(&lab.hot, "acme").await.len()
         ),
         (0, 5),
@@ -231,7 +234,7 @@ async fn a_clock_that_is_ahead_shortens_no_delay() {
     let report = lab.wrong_pass(TimeDelta::zero()).await;
     assert_eq!(
         (
-            report.totals.files_deleted,
+            report.totals.counters.files_deleted,
             tenant_keys(&lab.hot, "acme").await.len()
         ),
         (0, 5),

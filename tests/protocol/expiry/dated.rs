@@ -117,7 +117,10 @@ impl Lab {
         }
         let report = self.pass().await;
         assert_eq!(
-            (report.totals.ledger.rows_kept, report.totals.files_written),
+            (
+                report.totals.counters.ledger.rows_kept,
+                report.totals.counters.files_written
+            ),
             (rows.len() as u64, 1),
             "{report:?}"
         );
@@ -219,8 +222,8 @@ async fn ranges_of_another_column_expire_nothing() {
     );
     assert_eq!(
         (
-            report.totals.ledger.rows_kept,
-            report.totals.ledger.rows_expired,
+            report.totals.counters.ledger.rows_kept,
+            report.totals.counters.ledger.rows_expired,
             report.totals.quarantined.len()
         ),
         (30, 0, 0),
@@ -246,7 +249,7 @@ async fn rows_that_are_old_by_the_new_column_leave() {
         lab.compacted(&sorted_rows(&[&old, &young])).await;
         lab.correct();
         let report = lab.pass().await;
-        let ledger = report.totals.ledger;
+        let ledger = report.totals.counters.ledger;
         let gone = if has_archive {
             (30, 30, 0)
         } else {
@@ -294,7 +297,7 @@ async fn raw_files_and_snapshots_of_another_column_merge() {
         let report = lab.pass().await;
         assert_eq!(
             (
-                report.totals.ledger.rows_expired,
+                report.totals.counters.ledger.rows_expired,
                 report.totals.quarantined.len(),
                 report.totals.error.clone()
             ),
@@ -365,7 +368,10 @@ async fn a_manifest_that_names_no_column_goes_on_by_what_the_footers_say() {
         // Nothing is due: what is settled is the column.
         let report = lab.pass().await;
         assert_eq!(
-            (report.totals.files_compacted, report.totals.error.clone()),
+            (
+                report.totals.counters.files_compacted,
+                report.totals.error.clone()
+            ),
             (0, None),
             "{report:?}"
         );
@@ -375,7 +381,7 @@ async fn a_manifest_that_names_no_column_goes_on_by_what_the_footers_say() {
         lab.forget_columns().await;
         lab.config.retention.set("acme", Some(DAY * 30));
         let report = lab.pass().await;
-        let ledger = report.totals.ledger;
+        let ledger = report.totals.counters.ledger;
         assert_eq!(
             (ledger.rows_archived, ledger.rows_expired),
             if has_archive { (30, 0) } else { (0, 30) },
@@ -396,8 +402,8 @@ async fn a_manifest_that_names_no_column_expires_nothing_by_another() {
     let report = lab.pass().await;
     assert_eq!(
         (
-            report.totals.ledger.rows_kept,
-            report.totals.ledger.rows_expired,
+            report.totals.counters.ledger.rows_kept,
+            report.totals.counters.ledger.rows_expired,
             report.totals.error.clone()
         ),
         (30, 0, None),

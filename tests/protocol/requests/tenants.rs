@@ -73,7 +73,10 @@ impl World {
         };
         let report = world.pass().await;
         assert_eq!(
-            (report.totals.files_compacted, report.totals.files_written),
+            (
+                report.totals.counters.files_compacted,
+                report.totals.counters.files_written
+            ),
             (3 * names().len() as u64, names().len() as u64)
         );
         world
@@ -118,7 +121,7 @@ async fn tenants_that_need_nothing_share_their_listings() {
     let looked_at = report
         .tenants
         .iter()
-        .filter(|t| t.requests.list > 0)
+        .filter(|t| t.counters.requests.list > 0)
         .count() as u64;
     println!("{tenants} tenants that need nothing: {all:?}, {looked_at} of them looked at");
     assert_eq!(report.totals.status, Status::Idle);
@@ -127,13 +130,9 @@ async fn tenants_that_need_nothing_share_their_listings() {
     // listings.
     assert_eq!(all.get, PROBE.get + MARKER + tenants + RECORD.get);
     let head = |t: &TenantReport| u64::from(t.tenant != EMPTY);
-    assert!(
-        report
-            .tenants
-            .iter()
-            .all(|t| t.requests.total() == head(t) + if t.requests.list > 0 { 2 } else { 0 })
-    );
-    let fixed = PROBE.plus(RECORD).list + FOLDERS;
+    assert!(report.tenants.iter().all(|t| t.counters.requests.total()
+        == head(t) + if t.counters.requests.list > 0 { 2 } else { 0 }));
+    let fixed = (PROBE + RECORD).list + FOLDERS;
     let shared = all.list - fixed - 2 * looked_at;
     // At both ends of a range, there are pages that are not full of its keys.
     let keys = world.store_keys().await;

@@ -176,7 +176,7 @@ async fn readers_of_older_versions_keep_their_files() {
     let events = seed(&store, "acme", 4, 10, Utc::now()).await;
     let keep = publishing(Layout::PerTenant, Duration::from_secs(3600));
     let report = clean_pass(&store, keep.clone()).await;
-    assert_eq!(of(&report, "acme").files_deleted, 0);
+    assert_eq!(of(&report, "acme").counters.files_deleted, 0);
     for version in &versions(&store, "acme").await[1..] {
         assert_eq!(
             sorted(read_all(&store, &named(version)).await),
@@ -190,9 +190,9 @@ async fn readers_of_older_versions_keep_their_files() {
         publishing(Layout::PerTenant, Duration::from_secs(30 * 86_400)),
     )
     .await;
-    assert_eq!(of(&report, "acme").files_deleted, 0);
+    assert_eq!(of(&report, "acme").counters.files_deleted, 0);
     let report = clean_pass(&store, at_once()).await;
-    assert_eq!(of(&report, "acme").files_deleted, 4);
+    assert_eq!(of(&report, "acme").counters.files_deleted, 4);
     assert_eq!(live(&store, "acme").await, sorted(events));
 }
 
@@ -210,7 +210,7 @@ async fn a_table_that_nobody_follows_is_not_pulled_away() {
     assert_eq!(
         (
             of(&report, "acme").status,
-            of(&report, "acme").files_deleted
+            of(&report, "acme").counters.files_deleted
         ),
         (Status::Refused, 0),
         "the table's readers would fail"
@@ -232,7 +232,7 @@ async fn a_table_that_nobody_follows_is_not_pulled_away() {
         store.delete(&Path::from(key)).await.unwrap();
     }
     let report = clean_pass(&store, eager()).await;
-    assert_eq!(of(&report, "acme").files_deleted, 4);
+    assert_eq!(of(&report, "acme").counters.files_deleted, 4);
 }
 
 #[tokio::test]
@@ -287,7 +287,7 @@ async fn checkpoints_are_written_and_no_raw_files() {
     )
     .await;
     assert_eq!(
-        of(&report, "acme").files_compacted,
+        of(&report, "acme").counters.files_compacted,
         0,
         "a log is no input, however old"
     );
@@ -423,7 +423,11 @@ async fn a_type_that_outgrows_the_table_stops_the_table_and_nothing_else() {
     let acme = of(&report, "acme");
     let error = acme.error.clone().unwrap();
     assert_eq!(
-        (acme.status, acme.files_compacted, acme.files_deleted),
+        (
+            acme.status,
+            acme.counters.files_compacted,
+            acme.counters.files_deleted
+        ),
         (Status::Failed, 3, 0),
         "{error}"
     );
@@ -450,7 +454,7 @@ async fn a_type_that_outgrows_the_table_stops_the_table_and_nothing_else() {
         store.delete(&Path::from(key)).await.unwrap();
     }
     let report = clean_pass(&store, at_once()).await;
-    assert_eq!(of(&report, "acme").files_deleted, 3);
+    assert_eq!(of(&report, "acme").counters.files_deleted, 3);
     let log = versions(&store, "acme").await;
     assert_eq!(log.last().unwrap().columns["n"], "long");
     assert_eq!(named(log.last().unwrap()), live_keys(&store, "acme").await);
@@ -478,7 +482,11 @@ async fn somebody_else_s_table_is_left_alone() {
         "{acme:?}"
     );
     assert_eq!(
-        (acme.status, acme.files_compacted, acme.files_deleted),
+        (
+            acme.status,
+            acme.counters.files_compacted,
+            acme.counters.files_deleted
+        ),
         (Status::Refused, 0, 0),
         "rows that it has deleted would be in a snapshot"
     );
@@ -499,7 +507,7 @@ async fn somebody_else_s_table_is_left_alone() {
         assert_eq!(
             (
                 of(&report, "acme").status,
-                of(&report, "acme").files_compacted
+                of(&report, "acme").counters.files_compacted
             ),
             (Status::Refused, 0),
             "{report:?}"

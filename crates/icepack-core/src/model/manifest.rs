@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use derive_more::{Add, AddAssign};
 use serde::{Deserialize, Serialize};
 
 use super::file::{Fingerprint, Micros, RowStats, Snapshot};
@@ -470,7 +471,7 @@ pub enum Verified {
 
 /// The books of one edit, a pass or a tenant's whole life: every row that went in is kept,
 /// archived, expired or was a duplicate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Add, AddAssign)]
 pub struct Ledger {
     /// Rows of all inputs, by their footers.
     pub rows_in: u64,
@@ -487,28 +488,23 @@ pub struct Ledger {
 impl Ledger {
     /// Whether no row is missing and none is too many.
     pub fn balances(&self) -> bool {
-        let out = u128::from(self.rows_kept)
-            + u128::from(self.rows_archived)
-            + u128::from(self.rows_expired)
-            + u128::from(self.rows_deduplicated);
-        u128::from(self.rows_in) == out
+        let out = self.fates().map(|(_, rows)| u128::from(rows));
+        u128::from(self.rows_in) == out.iter().sum()
     }
 
-    /// Both together.
-    #[must_use]
-    pub fn plus(self, o: Self) -> Self {
-        Self {
-            rows_in: self.rows_in + o.rows_in,
-            rows_kept: self.rows_kept + o.rows_kept,
-            rows_archived: self.rows_archived + o.rows_archived,
-            rows_expired: self.rows_expired + o.rows_expired,
-            rows_deduplicated: self.rows_deduplicated + o.rows_deduplicated,
-        }
+    /// What became of the rows, by name.
+    pub fn fates(&self) -> [(&'static str, u64); 4] {
+        [
+            ("kept", self.rows_kept),
+            ("archived", self.rows_archived),
+            ("expired", self.rows_expired),
+            ("deduplicated", self.rows_deduplicated),
+        ]
     }
 }
 
 /// What a tenant has seen since its first manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Add)]
 pub struct Totals {
     /// Rows of raw files taken in. Equals live + archived + expired + deduplicated at every
     /// version.

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use derive_more::{Add, AddAssign};
 use serde::{Deserialize, Serialize};
 
-use super::manifest::Ledger;
-use super::report::{Requests, RunReport, Status, TenantReport};
+use super::counters::Counters;
+use super::report::{RunReport, Status, TenantReport};
 use super::shard::Shard;
-use super::stock::Sizes;
 
 /// Tenants whose part of a pass is kept: the worst first, then those that moved most. The idle are
 /// only counted.
@@ -23,7 +23,7 @@ const KEEP_ERROR: usize = 500;
 
 /// What passes did together since the first record. Each record carries its predecessor's sums on,
 /// so that a job that lives for a minute has counters that only rise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Add, AddAssign)]
 #[serde(default)]
 pub struct Sums {
     /// Passes that did all they could.
@@ -32,49 +32,27 @@ pub struct Sums {
     pub passes_failed: u64,
     /// Passes that compacted something.
     pub compactions: u64,
-    /// Groups or tenants lost to a concurrent run.
-    pub conflicts: u64,
-    /// Commits of which nobody knows whether they happened.
-    pub unknown_commits: u64,
-    /// Every row accounted for.
-    pub ledger: Ledger,
-    /// Files merged or expired.
-    pub files_compacted: u64,
-    /// The raw files among them, by size.
-    pub raw_sizes: Sizes,
-    pub files_deleted: u64,
     pub files_quarantined: u64,
-    /// Bytes of the files merged or expired.
-    pub bytes_before: u64,
-    /// Bytes of the snapshots written.
-    pub bytes_after: u64,
-    /// Bytes of the archive objects written.
-    pub archived_bytes: u64,
     /// Milliseconds of all passes.
     pub duration_ms: u64,
-    /// Requests to the store and the archive.
-    pub requests: Requests,
+    #[serde(flatten)]
+    pub counters: Counters,
 }
 
 impl Sums {
-    fn plus(self, report: &RunReport, success: bool) -> Self {
-        let t = &report.totals;
+    /// Those of one pass. `success`: whether it did all it could.
+    pub fn of(report: &RunReport, success: bool) -> Self {
+        let totals = &report.totals;
         Self {
-            passes: self.passes + u64::from(success),
-            passes_failed: self.passes_failed + u64::from(!success),
-            compactions: self.compactions + u64::from(t.files_compacted > 0),
-            conflicts: self.conflicts + t.conflicts,
-            unknown_commits: self.unknown_commits + t.unknown_commits,
-            ledger: self.ledger.plus(t.ledger),
-            files_compacted: self.files_compacted + t.files_compacted,
-            raw_sizes: self.raw_sizes.plus(t.raw_sizes),
-            files_deleted: self.files_deleted + t.files_deleted,
-            files_quarantined: self.files_quarantined + t.quarantined.len() as u64,
-            bytes_before: self.bytes_before + t.bytes_before,
-            bytes_after: self.bytes_after + t.bytes_after,
-            archived_bytes: self.archived_bytes + t.archived_bytes,
-            duration_ms: self.duration_ms + report.duration_ms,
-            requests: self.requests.plus(report.requests),
+            passes: success.into(),
+            passes_failed: (!success).into(),
+            compactions: (totals.counters.files_compacted > 0).into(),
+            files_quarantined: totals.quarantined.len() as u64,
+            duration_ms: report.duration_ms,
+            counters: Counters {
+                requests: report.requests,
+                ..totals.counters
+            },
         }
     }
 }
@@ -132,10 +110,7 @@ impl RunRecord {
             error: error.map(|e| cut(&e)),
             shard,
             statuses,
-            sums: before
-                .map(|b| b.sums)
-                .unwrap_or_default()
-                .plus(report, success),
+            sums: before.map(|b| b.sums).unwrap_or_default() + Sums::of(report, success),
             last_success: if success {
                 Some(report.started_at)
             } else {
@@ -167,7 +142,12 @@ fn shortened(report: &RunReport) -> RunReport {
         .iter()
         .filter(|t| t.status != Status::Idle || t.error.is_some())
         .collect();
-    tenants.sort_by_key(|t| (std::cmp::Reverse((t.status, t.bytes_before)), &t.tenant));
+    tenants.sort_by_key(|t| {
+        (
+            std::cmp::Reverse((t.status, t.counters.bytes_before)),
+            &t.tenant,
+        )
+    });
     tenants.truncate(KEEP_TENANTS);
     tenants.sort_by_key(|t| &t.tenant);
     let RunReport {
@@ -215,6 +195,7 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::manifest::Ledger;
     use crate::model::names::FileId;
     use crate::model::report::SCHEMA_VERSION;
 
@@ -234,7 +215,7 @@ mod tests {
             started_at,
             duration_ms: 7,
             tenants,
-            requests: totals.requests,
+            requests: totals.counters.requests,
             totals,
             found: None,
         }
@@ -249,9 +230,12 @@ mod tests {
         TenantReport {
             tenant: format!("t{n:05}"),
             status,
-            ledger,
-            files_compacted: 2,
-            bytes_before: n as u64,
+            counters: Counters {
+                ledger,
+                files_compacted: 2,
+                bytes_before: n as u64,
+                ..Counters::default()
+            },
             ..TenantReport::default()
         }
     }
@@ -286,8 +270,8 @@ mod tests {
         );
         assert_eq!(
             (
-                third.sums.files_compacted,
-                third.sums.ledger.rows_in,
+                third.sums.counters.files_compacted,
+                third.sums.counters.ledger.rows_in,
                 third.sums.duration_ms
             ),
             (4, 20, 21)
@@ -369,7 +353,7 @@ mod tests {
             (10_000, 9_999, 1)
         );
         assert_eq!(
-            record.report.totals.ledger.rows_in, 200_000,
+            record.report.totals.counters.ledger.rows_in, 200_000,
             "totals are of all"
         );
     }

@@ -1,19 +1,20 @@
 //! What a pass did, as `--json` prints it. [`super::record`] is what is kept of it.
 
 use chrono::{DateTime, Utc};
+use derive_more::{Add, AddAssign};
 use serde::{Deserialize, Serialize};
 
+use super::counters::Counters;
 use super::inputs::Left;
-use super::manifest::Ledger;
 use super::names::{FileId, Key};
 use super::publish::PublishReport;
-use super::stock::{Sizes, Stock};
+use super::stock::Stock;
 
 /// The version of the JSON documents that the command line prints.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// Requests sent to a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Add, AddAssign)]
 pub struct Requests {
     /// GET, of whole objects and of ranges.
     pub get: u64,
@@ -28,22 +29,21 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Both together.
-    #[must_use]
-    pub fn plus(self, o: Self) -> Self {
-        Self {
-            get: self.get + o.get,
-            put: self.put + o.put,
-            head: self.head + o.head,
-            list: self.list + o.list,
-            delete: self.delete + o.delete,
-            copy: self.copy + o.copy,
-        }
+    /// Each kind by its name in JSON.
+    pub fn kinds(&self) -> [(&'static str, u64); 6] {
+        [
+            ("get", self.get),
+            ("put", self.put),
+            ("head", self.head),
+            ("list", self.list),
+            ("delete", self.delete),
+            ("copy", self.copy),
+        ]
     }
 
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.get + self.put + self.head + self.list + self.delete + self.copy
+        self.kinds().iter().map(|(_, n)| n).sum()
     }
 }
 
@@ -104,24 +104,10 @@ pub struct TenantReport {
     pub status: Status,
     /// What went wrong, in a sentence.
     pub error: Option<String>,
-    /// Files merged or expired.
-    pub files_compacted: u64,
-    /// The raw files among them, by size.
-    #[serde(default)]
-    pub raw_sizes: Sizes,
-    pub files_written: u64,
-    /// Bytes of the files merged or expired.
-    pub bytes_before: u64,
-    /// Bytes of the snapshots written.
-    pub bytes_after: u64,
-    /// Rows of the files merged or expired.
-    pub events_compacted: u64,
+    #[serde(flatten)]
+    pub counters: Counters,
     /// Milliseconds.
     pub duration_ms: u64,
-    /// Every row accounted for.
-    pub ledger: Ledger,
-    /// Requests to the store and the archive.
-    pub requests: Requests,
     /// Files quarantined by this pass.
     pub quarantined: Vec<Key>,
     /// Files under the names of compacted ones that this pass found to be others, each with a
@@ -131,30 +117,6 @@ pub struct TenantReport {
     /// Inputs that this pass could not read and left where they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<LeftAlone>,
-    /// Files deleted: retired inputs and orphans.
-    pub files_deleted: u64,
-    /// Rows with the same id and time but other content: all kept.
-    pub id_conflicts: u64,
-    /// Rows whose time is null, before 2000 or in the future: all kept.
-    pub implausible: u64,
-    pub archived_objects: u64,
-    /// Their bytes.
-    #[serde(default)]
-    pub archived_bytes: u64,
-    /// Those of them that the store copied by itself: none of their bytes went through the job.
-    #[serde(default)]
-    pub copied_objects: u64,
-    /// Their bytes.
-    #[serde(default)]
-    pub copied_bytes: u64,
-    /// Groups left for the next pass.
-    pub groups_left: u64,
-    /// Groups lost to a concurrent run.
-    #[serde(default)]
-    pub conflicts: u64,
-    /// Commits of which nobody knows whether they happened.
-    #[serde(default)]
-    pub unknown_commits: u64,
     /// What was published, where it is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<PublishReport>,
@@ -166,27 +128,10 @@ pub struct TenantReport {
 impl TenantReport {
     /// Adds the numbers of `o`; the name, status and error stay.
     pub fn add(&mut self, o: &Self) {
-        self.files_compacted += o.files_compacted;
-        self.raw_sizes = self.raw_sizes.plus(o.raw_sizes);
-        self.files_written += o.files_written;
-        self.bytes_before += o.bytes_before;
-        self.bytes_after += o.bytes_after;
-        self.events_compacted += o.events_compacted;
-        self.ledger = self.ledger.plus(o.ledger);
-        self.requests = self.requests.plus(o.requests);
+        self.counters += o.counters;
         self.quarantined.extend(o.quarantined.iter().cloned());
         self.set_aside.extend(o.set_aside.iter().cloned());
         self.unread.extend(o.unread.iter().cloned());
-        self.files_deleted += o.files_deleted;
-        self.id_conflicts += o.id_conflicts;
-        self.implausible += o.implausible;
-        self.archived_objects += o.archived_objects;
-        self.archived_bytes += o.archived_bytes;
-        self.copied_objects += o.copied_objects;
-        self.copied_bytes += o.copied_bytes;
-        self.groups_left += o.groups_left;
-        self.conflicts += o.conflicts;
-        self.unknown_commits += o.unknown_commits;
         self.left_alone.add(&o.left_alone);
     }
 }
@@ -210,4 +155,30 @@ pub struct RunReport {
     /// one that was stopped.
     #[serde(default)]
     pub found: Option<Stock>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_stand_among_the_other_fields_in_json() {
+        let json = serde_json::to_value(TenantReport::default()).unwrap();
+        let mut names: Vec<&str> = json
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        names.sort_unstable();
+        assert_eq!(
+            names.join(" "),
+            "archived_bytes archived_objects bytes_after bytes_before conflicts copied_bytes \
+             copied_objects duration_ms error events_compacted files_compacted files_deleted \
+             files_written groups_left id_conflicts implausible ledger quarantined raw_sizes \
+             requests set_aside status tenant unknown_commits"
+        );
+        let read: TenantReport = serde_json::from_value(json).unwrap();
+        assert_eq!(read, TenantReport::default());
+    }
 }

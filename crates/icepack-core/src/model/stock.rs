@@ -1,5 +1,7 @@
 //! What a store holds, in figures: files by size, and how many with how many bytes.
 
+use std::ops::{Add, AddAssign};
+
 use serde::{Deserialize, Serialize};
 
 const KIB: u64 = 1 << 10;
@@ -39,13 +41,6 @@ impl Sizes {
         sizes
     }
 
-    /// Both together.
-    #[must_use]
-    pub fn plus(mut self, other: Self) -> Self {
-        self.0.iter_mut().zip(other.0).for_each(|(a, b)| *a += b);
-        self
-    }
-
     /// Files in each class, the smallest first.
     pub fn counts(&self) -> &[u64] {
         &self.0
@@ -57,8 +52,22 @@ impl Sizes {
     }
 }
 
+impl AddAssign for Sizes {
+    fn add_assign(&mut self, other: Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(a, b)| *a += b);
+    }
+}
+
+impl Add for Sizes {
+    type Output = Self;
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
+    }
+}
+
 /// How much of what there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, derive_more::Add)]
 pub struct Stock {
     /// Tenants that were looked at.
     pub tenants: u64,
@@ -71,20 +80,6 @@ pub struct Stock {
     pub snapshot_bytes: u64,
 }
 
-impl Stock {
-    /// Both together.
-    #[must_use]
-    pub fn plus(self, o: Self) -> Self {
-        Self {
-            tenants: self.tenants + o.tenants,
-            raw_files: self.raw_files + o.raw_files,
-            raw_bytes: self.raw_bytes + o.raw_bytes,
-            snapshots: self.snapshots + o.snapshots,
-            snapshot_bytes: self.snapshot_bytes + o.snapshot_bytes,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,7 +88,7 @@ mod tests {
     fn files_are_counted_by_size() {
         let sizes = Sizes::of([0, 16 * KIB - 1, 16 * KIB, 3 << 20, 1 << 30, u64::MAX]);
         assert_eq!(sizes.counts(), [2, 1, 0, 0, 1, 0, 0, 0, 0, 2]);
-        assert_eq!((sizes.total(), sizes.plus(sizes).total()), (6, 12));
+        assert_eq!((sizes.total(), (sizes + sizes).total()), (6, 12));
     }
 
     #[test]

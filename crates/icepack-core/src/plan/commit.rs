@@ -552,15 +552,16 @@ fn totals(head: &Manifest, edit: &Edit) -> Totals {
         .filter(|r| !live.contains(r.key.as_str()))
         .map(|r| r.rows)
         .sum();
-    Totals {
-        rows_ingested: head.totals.rows_ingested + ingested,
-        rows_archived: head.totals.rows_archived + edit.ledger.rows_archived,
-        rows_expired: head.totals.rows_expired + edit.ledger.rows_expired,
-        rows_deduplicated: head.totals.rows_deduplicated + edit.ledger.rows_deduplicated,
-        files_compacted: head.totals.files_compacted + edit.retire.len() as u64,
-        bytes_before: head.totals.bytes_before + edit.retire.iter().map(|r| r.size).sum::<u64>(),
-        bytes_after: head.totals.bytes_after + edit.add.iter().map(|s| s.size).sum::<u64>(),
-    }
+    head.totals
+        + Totals {
+            rows_ingested: ingested,
+            rows_archived: edit.ledger.rows_archived,
+            rows_expired: edit.ledger.rows_expired,
+            rows_deduplicated: edit.ledger.rows_deduplicated,
+            files_compacted: edit.retire.len() as u64,
+            bytes_before: edit.retire.iter().map(|r| r.size).sum(),
+            bytes_after: edit.add.iter().map(|s| s.size).sum(),
+        }
 }
 
 /// Whether the lifetime books of a manifest balance: ingested = live + archived + expired +

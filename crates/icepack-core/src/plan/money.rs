@@ -87,7 +87,7 @@ pub fn estimate(plan: &Plan, policy: &Policy, pricing: &Pricing<'_>) -> Estimate
     };
     let outputs = plan.groups.iter().map(|g| outputs(g, policy)).sum();
     Estimate {
-        requests: asked.store.plus(asked.archive),
+        requests: asked.store + asked.archive,
         outputs,
         objects: Objects::of(sizes),
         cost,
@@ -260,7 +260,7 @@ impl Asked {
             put: 1,
             ..Requests::default()
         };
-        asked.store = asked.store.plus(sweep);
+        asked.store += sweep;
         asked
     }
 
@@ -271,11 +271,11 @@ impl Asked {
         } else {
             1
         };
-        self.store = self.store.plus(Requests {
+        self.store += Requests {
             put: commits,
             list: commits,
             ..Requests::default()
-        });
+        };
         let is_read = match group.kind {
             GroupKind::Merge => true,
             GroupKind::Expire => policy.archive.is_some() && !copies,
