@@ -14,8 +14,8 @@ const LAYERS: &[&[&str]] = &[
     &["inspect", "page"],
     &["settings"],
     &["config"],
-    &["run", "watch"],
-    &["restore", "manager"],
+    &["pass", "watch"],
+    &["restore"],
     &["task"],
     &["cli"],
 ];

@@ -73,19 +73,17 @@ pub mod inspect;
 #[cfg(test)]
 mod layers;
 #[doc(hidden)]
-pub mod manager;
-#[doc(hidden)]
 pub mod merge;
 #[doc(hidden)]
 pub mod metrics;
 #[doc(hidden)]
 pub mod page;
+pub mod pass;
 pub mod progress;
 #[doc(hidden)]
 pub mod protocol;
 #[doc(hidden)]
 pub mod restore;
-pub mod run;
 #[doc(hidden)]
 pub mod settings;
 #[doc(hidden)]
@@ -100,8 +98,11 @@ pub use config::{CompactionConfig, CompactionOverrides};
 pub use error::{Error, Result};
 #[doc(no_inline)]
 pub use icepack_core::model;
-pub use manager::{CompactionManager, CompactionResult, CompactionStats};
 pub use model::names::format_iso_basic;
 pub use model::policy::{CompactionStrategy, Encodings};
 pub use model::retention::RetentionConfig;
+/// As it was called before.
+#[doc(hidden)]
+pub use pass as run;
+pub use pass::manager::{CompactionManager, CompactionResult, CompactionStats};
 pub use task::CompactionTask;

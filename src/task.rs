@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
 use crate::error::Result;
-use crate::manager::CompactionManager;
+use crate::pass::manager::CompactionManager;
 
 /// Looks every few seconds whether a pass is due, and makes it.
 ///

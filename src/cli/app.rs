@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::archive::{ArchiveTarget, ObjectArchive, s3};
 use crate::clock::Clock;
+use crate::pass::Selection;
 use crate::protocol::marker::Root;
-use crate::run::Selection;
 use crate::settings::{Environment, FlagValue, Layers, Settings};
 use crate::store::credentials::Connection;
 use crate::store::{Location, OpenOptions, OpenStore, open};

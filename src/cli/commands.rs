@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::run::Selection;
+use crate::pass::Selection;
 use crate::store::Location;
 use crate::{Error, Result};
 use icepack_core::model::file::Micros;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
-use crate::run::trace;
+use crate::pass::trace;
 use crate::{Error, Result};
 use indicatif::MultiProgress;
 use tracing_subscriber::filter::{FilterExt, filter_fn};

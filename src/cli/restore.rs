@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::archive::cold::{ColdStore, PlainCold, S3Cold};
 use crate::archive::s3::{self, S3Destination};
+use crate::pass::StopHandle;
 use crate::protocol::marker::Root;
 use crate::restore::{RestoreRequest, Restorer};
-use crate::run::StopHandle;
 use crate::store::credentials::Connection;
 use crate::store::piece::upload::{Destination, StoreDestination};
 use crate::store::retry::RetryPolicy;

@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM: the first asks the pass to stop where nothing is half done, the second ends
 //! the process.
 
-use crate::run::StopHandle;
+use crate::pass::StopHandle;
 use crate::{Error, Result};
 
 /// What shells expect of a process that was interrupted.

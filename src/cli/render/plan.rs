@@ -4,7 +4,7 @@ mod overview;
 
 use std::collections::BTreeMap;
 
-use crate::run::Selection;
+use crate::pass::Selection;
 use icepack_core::model::inspect::PlanReport;
 use icepack_core::model::plan::{Group, GroupKind, Plan, SkipReason};
 use serde::Serialize;

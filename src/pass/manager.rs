@@ -13,10 +13,10 @@ use crate::error::{Error, Result};
 use crate::inspect::doctor::{self, Doctor};
 use crate::inspect::verify::Verifier;
 use crate::page::{self, Labels};
+use crate::pass::{Context, PassOutcome, Selection, StopHandle};
 use crate::progress::{Progress, Silent};
 use crate::protocol::marker::Root;
 use crate::protocol::{discover, runs};
-use crate::run::{Context, PassOutcome, Selection, StopHandle};
 use crate::store::html;
 use crate::store::staged::Directory;
 use icepack_core::model::inspect::{

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{Context, Run, TenantOutcome};
 use crate::error::Result;
+use crate::pass::Selection;
 use crate::protocol::split_markers;
-use crate::run::Selection;
 use icepack_core::model::names::{Tenant, TenantError};
 use icepack_core::model::plan::Plan;
 use icepack_core::plan::shard;

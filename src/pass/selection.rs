@@ -9,7 +9,7 @@ use icepack_core::model::names::Tenant;
 ///
 /// ```
 /// use icepack_core::model::names::Tenant;
-/// use icepack::run::Selection;
+/// use icepack::pass::Selection;
 ///
 /// let some = Selection::parse(vec!["acme".into(), "eu-*".into()])?;
 /// assert!(some.takes(&Tenant::parse("eu-west").unwrap()) && !some.takes(&Tenant::parse("globex").unwrap()));
