@@ -1,4 +1,5 @@
-//! A run's line of commits to one tenant, and what stays true of what it saw in between.
+//! A pass's commits to one tenant, one after the other, and what stays true of what it saw in
+//! between. Only this reads head again while the tenant is at work.
 //!
 //! Several groups are on their way at once, and each proves that its inputs were there after some
 //! head was read. That head is an older one when the group is done and another group of this run
@@ -6,15 +7,12 @@
 //! of somebody else between the look and ours, and where every version in between is our own, the
 //! child of the one before, there is none.
 
-use object_store::ObjectStore;
 use tokio::sync::Mutex;
 
 use super::trace;
 use crate::error::{Error, Result};
 use crate::protocol::commit::Committer;
-use crate::protocol::discover;
 use icepack_core::model::manifest::{Edit, Manifest, Observed};
-use icepack_core::model::names::Tenant;
 use icepack_core::plan::expiry_guard::ExpiryGuard;
 
 /// The commits of one run to one tenant, one after the other.
@@ -70,37 +68,38 @@ impl<'a> CommitSequence<'a> {
         self.state.lock().await.ended
     }
 
-    /// Reads head again, after another shard did what this one was about to do. Ends the line where
-    /// it cannot be read.
+    /// Head as it is in the store.
     ///
     /// # Errors
-    /// The store's.
-    pub async fn catch_up(&self, store: &dyn ObjectStore, tenant: &Tenant) -> Result<()> {
+    /// The store's; [`Error::Refused`] where there is none any more.
+    pub async fn read_head(&self) -> Result<Manifest> {
+        self.committer.head().await?.ok_or_else(|| {
+            Error::Refused(format!(
+                "the manifests of tenant `{}` went away while this run worked at it: bring them \
+                 back, nothing more is done to it",
+                self.committer.tenant()
+            ))
+        })
+    }
+
+    /// Goes on from head as it is in the store, after another shard did what this one was about to
+    /// do. Ends the sequence where it cannot be read.
+    ///
+    /// # Errors
+    /// As [`Self::read_head`].
+    pub async fn catch_up(&self) -> Result<()> {
         let mut state = self.state.lock().await;
-        match discover::head(store, tenant, 0).await {
-            Ok(Some(head)) => {
-                state.ours_above = head.version;
-                state.head = head;
-                Ok(())
-            }
-            Ok(None) => {
-                state.ended = true;
-                Err(Error::Refused(format!(
-                    "the manifests of tenant `{tenant}` went away while this run worked at it: \
-                     bring them back, nothing more is done to it"
-                )))
-            }
-            Err(unread) => {
-                state.ended = true;
-                Err(unread)
-            }
-        }
+        let head = self.read_head().await;
+        state.ended |= head.is_err();
+        state.head = head?;
+        state.ours_above = state.head.version;
+        Ok(())
     }
 
     /// Commits `edit`. What it retires was `seen` after a head that [`Self::head`] gave.
     ///
     /// # Errors
-    /// As [`Committer::commit`]; and [`Error::Stopped`] once one of them has ended the line.
+    /// As [`Committer::commit`]; and [`Error::Stopped`] once one of them has ended the sequence.
     pub async fn commit(&self, edit: &Edit, seen: Observed) -> Result<()> {
         let mut state = self.state.lock().await;
         if state.ended {

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use super::commit_sequence::CommitSequence;
-use super::{Run, trace};
+use super::{Pass, trace};
 use crate::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest};
 use crate::budget::MergeBudget;
 use crate::error::{Error, ReadError, Result, Unread};
@@ -20,7 +20,6 @@ use crate::merge::{
     self, BadInput, ExpiredBatch, Flaw, MergeEnv, MergeError, MergeOutcome, MergeSpec,
 };
 use crate::progress::Event;
-use crate::protocol::discover;
 use crate::store::counting::Counters as RequestCounters;
 use crate::store::path;
 use icepack_core::model::counters::Counters;
@@ -54,12 +53,12 @@ const COPIES_A_COMMIT: usize = 64;
 const PREFETCH: usize = 64;
 
 /// A tenant's groups, a few at once, on the head as they move it.
-pub(super) struct GroupRun<'a> {
-    pub run: &'a Run,
+pub(super) struct GroupJobs<'a> {
+    pub pass: &'a Pass,
     pub store: &'a Arc<dyn ObjectStore>,
     pub tenant: &'a Tenant,
     pub policy: &'a Policy,
-    pub line: CommitSequence<'a>,
+    pub sequence: CommitSequence<'a>,
     /// One group fetches at a time.
     pub fetching: Arc<Semaphore>,
     pub cutoff: Option<Micros>,
@@ -67,13 +66,13 @@ pub(super) struct GroupRun<'a> {
     pub archive_requests: &'a Arc<RequestCounters>,
 }
 
-impl GroupRun<'_> {
+impl GroupJobs<'_> {
     /// Does one group, if there is still time for it, and says what it did. None: it was left.
     pub async fn run(&self, group: Group) -> Option<(TenantReport, Result<()>)> {
-        if self.run.is_over() || self.line.has_ended().await {
+        if self.pass.is_over() || self.sequence.has_ended().await {
             return None;
         }
-        let started = self.run.context.clock.monotonic_ms();
+        let started = self.pass.manager.clock.monotonic_ms();
         let (files, reason, span) = (
             group.inputs.len(),
             group.reason.to_string(),
@@ -85,14 +84,10 @@ impl GroupRun<'_> {
             .instrument(span.clone())
             .await;
         if let Err(Error::Conflict(_)) = &done
-            && self.run.context.config.shard.is_part()
+            && self.pass.manager.config.shard.is_part()
         {
             // Another shard saw other files and took some of these.
-            done = self
-                .line
-                .catch_up(self.store.as_ref(), self.tenant)
-                .await
-                .and(done);
+            done = self.sequence.catch_up().await.and(done);
         }
         trace::group_ended(&span, &own, &done);
         if done.is_ok() {
@@ -100,7 +95,7 @@ impl GroupRun<'_> {
                 &own,
                 files,
                 &reason,
-                self.run.context.clock.monotonic_ms() - started,
+                self.pass.manager.clock.monotonic_ms() - started,
             );
         }
         Some((own, done))
@@ -109,7 +104,7 @@ impl GroupRun<'_> {
     async fn carry_out(&self, group: Group, report: &mut TenantReport) -> Result<()> {
         // Where every row has expired, none stays.
         let leave = LeaveRule::of(self.policy).filter(|_| !group.is_expiry());
-        match (group.kind, &self.run.context.config.archive) {
+        match (group.kind, &self.pass.manager.config.archive) {
             (GroupKind::Expire, None) => self.drop_whole(group, report).await,
             (GroupKind::Expire, Some(archive)) => {
                 self.archive_whole(&Arc::clone(archive), group.inputs, report)
@@ -210,15 +205,9 @@ impl GroupRun<'_> {
 
     /// Whether the inputs that are gone were taken by another run, which only its commit tells.
     async fn check_gone(&self, gone: &[&str]) -> Result<()> {
-        let Some(head) = discover::head(self.store.as_ref(), self.tenant, 0).await? else {
-            return Err(Error::Refused(format!(
-                "the manifests of tenant `{}` went away while this run worked at it: bring them \
-                 back",
-                self.tenant
-            )));
-        };
+        let head = self.sequence.read_head().await?;
         // A commit of our own may have come in between.
-        if head.version > self.line.head().await.version {
+        if head.version > self.sequence.head().await.version {
             return Err(Error::Conflict(format!(
                 "version {} of the manifest was committed while this run read its inputs",
                 head.version
@@ -248,7 +237,7 @@ impl GroupRun<'_> {
                 if good == 0
                     && bad.iter().all(|b| b.flaw == Flaw::Undatable)
                     && !self
-                        .line
+                        .sequence
                         .head()
                         .await
                         .snapshots
@@ -266,8 +255,8 @@ impl GroupRun<'_> {
 
     /// Snapshots of which every row has expired, with no archive to keep them: no byte is read.
     async fn drop_whole(&self, group: Group, report: &mut TenantReport) -> Result<()> {
-        let mut edit = self.line.edit();
-        let at = self.run.time.shared();
+        let mut edit = self.sequence.edit();
+        let at = self.pass.time.shared();
         for input in &group.inputs {
             let rows = input.stats.map_or(0, |s| s.rows);
             edit.retire.push(retired(input, rows, at));
@@ -275,8 +264,8 @@ impl GroupRun<'_> {
             edit.ledger.rows_expired += rows;
         }
         edit.expired_before = self.cutoff;
-        let seen = Observed::since(&self.line.head().await);
-        self.line.commit(&edit, seen).await?;
+        let seen = Observed::since(&self.sequence.head().await);
+        self.sequence.commit(&edit, seen).await?;
         count(report, self.tenant, &edit);
         Ok(())
     }
@@ -291,10 +280,10 @@ impl GroupRun<'_> {
     ) -> Result<()> {
         let mut failure = None;
         for chunk in inputs.chunks(COPIES_A_COMMIT) {
-            if self.run.context.stop.is_stopped() {
+            if self.pass.manager.stop.is_stopped() {
                 return Err(Error::Stopped);
             }
-            let head = self.line.head().await;
+            let head = self.sequence.head().await;
             let requests = chunk
                 .iter()
                 .map(|input| self.copy_request(&head, input))
@@ -357,10 +346,10 @@ impl GroupRun<'_> {
             .schema
             .and_then(|id| head.schemas.get(&id))
             .cloned();
-        let timestamp_column = self.run.context.config.timestamp_column.clone();
+        let timestamp_column = self.pass.manager.config.timestamp_column.clone();
         Ok(CopyRequest {
             tenant: self.tenant.clone(),
-            run_id: self.run.run_id,
+            run_id: self.pass.run_id,
             snapshot,
             schema,
             timestamp_column,
@@ -373,8 +362,8 @@ impl GroupRun<'_> {
         copied: Vec<(&PlannedInput, Receipt)>,
         report: &mut TenantReport,
     ) -> Result<()> {
-        let mut edit = self.line.edit();
-        let at = self.run.time.shared();
+        let mut edit = self.sequence.edit();
+        let at = self.pass.time.shared();
         let bytes: u64 = copied.iter().map(|(_, receipt)| receipt.size).sum();
         for (input, receipt) in copied {
             let stats = input.stats.unwrap_or_default();
@@ -391,8 +380,8 @@ impl GroupRun<'_> {
             edit.archives.push(receipt);
         }
         edit.expired_before = self.cutoff;
-        let seen = Observed::since(&self.line.head().await);
-        self.line.commit(&edit, seen).await?;
+        let seen = Observed::since(&self.sequence.head().await);
+        self.sequence.commit(&edit, seen).await?;
         count(report, self.tenant, &edit);
         report.counters.copied_objects += edit.archives.len() as u64;
         report.counters.copied_bytes += bytes;
@@ -406,12 +395,12 @@ impl GroupRun<'_> {
         report: &mut TenantReport,
     ) -> Result<(), MergeError> {
         let bytes = inputs.iter().map(|i| i.size).sum();
-        let share = self.run.memory.share(bytes).await?;
+        let share = self.pass.memory.share(bytes).await?;
         // Before any input is looked at.
-        let head = self.line.head().await;
+        let head = self.sequence.head().await;
         let archive = self
-            .run
-            .context
+            .pass
+            .manager
             .config
             .archive
             .as_ref()
@@ -423,18 +412,18 @@ impl GroupRun<'_> {
             0
         };
         let spec = self.spec(inputs, leave);
-        let file_limit = self.run.memory.total() / 4;
+        let file_limit = self.pass.memory.total() / 4;
         let budget = MergeBudget::of(share.bytes - for_archive, file_limit, PREFETCH);
         let task = archive.map(|a| self.begin_archive(a, inputs, &head, for_archive));
         let (sink, task) = task.map_or((None, None), |(sink, task)| (Some(sink), Some(task)));
 
         let span = trace::merge(inputs.len(), bytes);
-        let config = &self.run.context.config;
+        let config = &self.pass.manager.config;
         let env = MergeEnv {
             store: Arc::clone(self.store),
             mint: self.mint(head.floor),
             expired: sink,
-            stop: self.run.context.stop.flag(),
+            stop: self.pass.manager.stop.flag(),
             on_progress: self.progress(),
             spill_dir: config.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
             fetching: Arc::clone(&self.fetching),
@@ -453,12 +442,12 @@ impl GroupRun<'_> {
             (outcome, archived) => (outcome?, archived?),
         };
         drop(share);
-        if self.run.context.stop.is_stopped() {
+        if self.pass.manager.stop.is_stopped() {
             return Err(Error::Stopped.into());
         }
         self.check_unchanged(&outcome.inputs).await?;
         let (edit, seen) = self.edit(outcome, archived, &head, report)?;
-        self.line.commit(&edit, seen).await?;
+        self.sequence.commit(&edit, seen).await?;
         count(report, self.tenant, &edit);
         Ok(())
     }
@@ -466,7 +455,7 @@ impl GroupRun<'_> {
     /// In a directory a file can be written over while it is read: what was read may then be half
     /// of either. An object of a bucket is read under its tag.
     async fn check_unchanged(&self, inputs: &[SeenInput]) -> Result<()> {
-        if self.run.context.directory.is_none() {
+        if self.pass.manager.directory.is_none() {
             return Ok(());
         }
         let raw = inputs
@@ -479,7 +468,7 @@ impl GroupRun<'_> {
     }
 
     fn spec(&self, inputs: &[PlannedInput], leave: Option<LeaveRule>) -> MergeSpec {
-        let config = &self.run.context.config;
+        let config = &self.pass.manager.config;
         MergeSpec {
             tenant: self.tenant.clone(),
             inputs: inputs.to_vec(),
@@ -487,7 +476,7 @@ impl GroupRun<'_> {
                 timestamp: config.timestamp_column.clone(),
                 id: config.id_column.clone(),
             },
-            now: Micros::from_datetime(self.run.context.clock.now()),
+            now: Micros::from_datetime(self.pass.manager.clock.now()),
             cutoff: self.cutoff,
             leave,
             target_file_size: self.policy.target_file_size,
@@ -500,13 +489,13 @@ impl GroupRun<'_> {
 
     /// Ids for outputs: above the floor of the head that they will be committed to.
     fn mint(&self, floor: FileId) -> Arc<dyn Fn() -> FileId + Send + Sync> {
-        let clock = Arc::clone(&self.run.context.clock);
+        let clock = Arc::clone(&self.pass.manager.clock);
         Arc::new(move || clock.mint(floor))
     }
 
     fn progress(&self) -> Arc<dyn Fn(u64, u64) + Send + Sync> {
         let (progress, tenant) = (
-            Arc::clone(&self.run.context.progress),
+            Arc::clone(&self.pass.manager.progress),
             self.tenant.to_string(),
         );
         Arc::new(move |bytes, rows| {
@@ -530,9 +519,9 @@ impl GroupRun<'_> {
         let (sink, mut batches) = mpsc::channel::<ExpiredBatch>(EXPIRED_IN_FLIGHT);
         let (merged, merge_done) = oneshot::channel();
         let target = Arc::clone(target);
-        let (tenant, run_id) = (self.tenant.clone(), self.run.run_id);
-        let id = self.run.context.clock.mint(FileId::NIL);
-        let timestamp_column = self.run.context.config.timestamp_column.clone();
+        let (tenant, run_id) = (self.tenant.clone(), self.pass.run_id);
+        let id = self.pass.manager.clock.mint(FileId::NIL);
+        let timestamp_column = self.pass.manager.config.timestamp_column.clone();
         let sources: Vec<Key> = inputs.iter().map(|i| i.key.clone()).collect();
         let again_of = again_of(head, &sources);
         let source_bytes = inputs.iter().map(|i| i.size).sum();
@@ -579,10 +568,10 @@ impl GroupRun<'_> {
         report: &mut TenantReport,
     ) -> Result<(Edit, Observed)> {
         let mut seen = Observed::since(head);
-        let has_archive = self.run.context.config.archive.is_some();
+        let has_archive = self.pass.manager.config.archive.is_some();
         check_archived(&outcome, archived.as_ref(), has_archive)?;
-        let mut edit = self.line.edit();
-        let at = self.run.time.shared();
+        let mut edit = self.sequence.edit();
+        let at = self.pass.time.shared();
         let kept: u64 = outcome.snapshots.iter().map(|s| s.stats.rows).sum();
         let reason = if kept == 0 && outcome.rows_expired > 0 {
             RetireReason::Expired
@@ -632,8 +621,8 @@ impl GroupRun<'_> {
     }
 
     async fn quarantine(&self, bad: &[BadInput], report: &mut TenantReport) -> Result<()> {
-        let at = self.run.time.shared();
-        let mut edit = self.line.edit();
+        let at = self.pass.time.shared();
+        let mut edit = self.sequence.edit();
         for b in bad {
             tracing::warn!(file = b.key, "quarantined, left in place: {}", b.reason);
             let cause = match &b.flaw {
@@ -649,8 +638,8 @@ impl GroupRun<'_> {
                 cause: Some(cause),
             });
         }
-        let seen = Observed::since(&self.line.head().await);
-        self.line.commit(&edit, seen).await?;
+        let seen = Observed::since(&self.sequence.head().await);
+        self.sequence.commit(&edit, seen).await?;
         report.quarantined.extend(bad.iter().map(|b| b.key.clone()));
         report.status = report.status.max(Status::Quarantined);
         Ok(())

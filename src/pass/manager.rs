@@ -3,36 +3,23 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::TimeDelta;
-use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
 
+use super::footers::FooterScanner;
+use super::{PassOutcome, PassTarget, Selection, StopHandle};
 use crate::clock::{Clock, SystemClock};
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
-use crate::inspect::doctor::{self, Doctor};
-use crate::inspect::verify::Verifier;
-use crate::page::{self, Labels};
-use crate::pass::{Context, PassOutcome, Selection, StopHandle};
 use crate::progress::{Progress, Silent};
 use crate::protocol::marker::Root;
 use crate::protocol::{discover, runs};
-use crate::store::html;
 use crate::store::staged::Directory;
-use icepack_core::model::inspect::{
-    DoctorReport, LiveView, Overview, PlanReport, StatusReport, VerifyReport,
-};
 use icepack_core::model::manifest::Ledger;
+use icepack_core::model::marker::Role;
 use icepack_core::model::names::Tenant;
 use icepack_core::model::record::{RunRecord, Sums};
 use icepack_core::model::report::{RunReport, Status, TenantReport};
-use icepack_core::plan::live;
-
-/// Tenants looked at at once.
-const LOOK_AT_ONCE: usize = 16;
-
-/// Records that the report shows: all that are kept.
-const RUNS_SHOWN: usize = 200;
 
 /// What one pass did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,19 +109,35 @@ impl CompactionStats {
 /// # Ok::<(), icepack::Error>(())
 /// # }).unwrap();
 /// ```
+///
+/// A clone is the same manager: it counts together with the first and stops with it.
+#[derive(Clone)]
 pub struct CompactionManager {
-    context: Context,
-    archive_store: Option<Arc<dyn ObjectStore>>,
-    archive_class: Option<String>,
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) config: Arc<CompactionConfig>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) progress: Arc<dyn Progress>,
+    pub(super) stop: StopHandle,
+    pub(super) footers: Arc<FooterScanner>,
+    /// Where the store is a directory: it.
+    pub(super) directory: Option<Directory>,
+    /// The places that hold the store, where they are known.
+    enclosing: Vec<Arc<dyn ObjectStore>>,
+    /// Where the archive can be looked at: its root.
+    archive_root: Option<Root>,
+    /// Where the archive is one.
+    pub(super) archive_directory: Option<Directory>,
+    pub(super) archive_store: Option<Arc<dyn ObjectStore>>,
+    pub(super) archive_class: Option<String>,
     /// Of this manager's passes, and the milliseconds of the last.
-    sums: Mutex<(Sums, u64)>,
+    sums: Arc<Mutex<(Sums, u64)>>,
 }
 
 impl std::fmt::Debug for CompactionManager {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CompactionManager")
-            .field("store", &self.context.store)
-            .field("config", &self.context.config)
+            .field("store", &self.store)
+            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }
@@ -142,38 +145,34 @@ impl std::fmt::Debug for CompactionManager {
 impl CompactionManager {
     /// A manager of the tenants under the root of `store`.
     pub fn new(store: Arc<dyn ObjectStore>, config: CompactionConfig) -> Self {
-        let context = Context {
+        Self {
             store,
             config: Arc::new(config),
             clock: Arc::new(SystemClock::default()),
             progress: Arc::new(Silent),
             stop: StopHandle::default(),
-            observe: false,
-            surveyor: Arc::default(),
+            footers: Arc::default(),
             directory: None,
             enclosing: Vec::new(),
             archive_root: None,
             archive_directory: None,
-        };
-        Self {
-            context,
             archive_store: None,
             archive_class: None,
-            sums: Mutex::default(),
+            sums: Arc::default(),
         }
     }
 
     /// Takes time and ids from `clock`.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.context.clock = clock;
+        self.clock = clock;
         self
     }
 
     /// Tells `progress` what happens.
     #[must_use]
     pub fn with_progress(mut self, progress: Arc<dyn Progress>) -> Self {
-        self.context.progress = progress;
+        self.progress = progress;
         self
     }
 
@@ -181,7 +180,7 @@ impl CompactionManager {
     /// removed from it.
     #[must_use]
     pub fn with_directory(mut self, root: impl Into<std::path::PathBuf>) -> Self {
-        self.context.directory = Some(Directory::new(root));
+        self.directory = Some(Directory::new(root));
         self
     }
 
@@ -189,7 +188,7 @@ impl CompactionManager {
     /// [`crate::store::OpenStore::enclosing`].
     #[must_use]
     pub fn with_enclosing(mut self, enclosing: Vec<Arc<dyn ObjectStore>>) -> Self {
-        self.context.enclosing = enclosing;
+        self.enclosing = enclosing;
         self
     }
 
@@ -197,14 +196,14 @@ impl CompactionManager {
     /// marked.
     #[must_use]
     pub fn with_archive_root(mut self, root: Root) -> Self {
-        self.context.archive_root = Some(root);
+        self.archive_root = Some(root);
         self
     }
 
     /// The directory that the archive is, for the same.
     #[must_use]
     pub fn with_archive_directory(mut self, root: impl Into<std::path::PathBuf>) -> Self {
-        self.context.archive_directory = Some(Directory::new(root));
+        self.archive_directory = Some(Directory::new(root));
         self
     }
 
@@ -223,12 +222,12 @@ impl CompactionManager {
 
     /// Stops a pass under way, from another task.
     pub fn stop_handle(&self) -> StopHandle {
-        self.context.stop.clone()
+        self.stop.clone()
     }
 
     /// What it was told.
     pub fn config(&self) -> &CompactionConfig {
-        &self.context.config
+        &self.config
     }
 
     /// The tenants under the root, by name. Names that start with `.` or `_` are none.
@@ -236,7 +235,7 @@ impl CompactionManager {
     /// # Errors
     /// [`Error::Store`] where the root cannot be listed.
     pub async fn discover_tenants(&self) -> Result<Vec<String>> {
-        Ok(discover::tenants(self.context.store.as_ref())
+        Ok(discover::tenants(self.store.as_ref())
             .await?
             .tenants
             .into_iter()
@@ -269,9 +268,8 @@ impl CompactionManager {
     /// As [`Self::compact`], and the tenant's own error.
     pub async fn compact_tenant(&self, tenant: &str) -> Result<CompactionResult> {
         let tenant = Tenant::parse(tenant).map_err(|e| Error::Usage(e.to_string()))?;
-        let (report, error) = self.context.run_tenant(&tenant).await?;
-        self.count(&report);
-        match error {
+        let PassOutcome { report, errors, .. } = self.make(PassTarget::One(&tenant), false).await?;
+        match errors.into_iter().next() {
             Some(e) => Err(e),
             None => Ok(CompactionResult::of(&report.totals, &report.tenants)),
         }
@@ -291,7 +289,6 @@ impl CompactionManager {
         };
         let interval = TimeDelta::from_std(self.config().interval()).unwrap_or(TimeDelta::MAX);
         Ok(self
-            .context
             .clock
             .now()
             .signed_duration_since(last.report.started_at)
@@ -304,12 +301,7 @@ impl CompactionManager {
     /// # Errors
     /// [`Error::Store`] where the records cannot be read.
     pub async fn last_run(&self) -> Result<Option<RunRecord>> {
-        runs::last(
-            self.context.store.as_ref(),
-            self.config().shard,
-            self.context.clock.now(),
-        )
-        .await
+        runs::last(self.store.as_ref(), self.config().shard, self.clock.now()).await
     }
 
     /// What all passes did that the store has a record of, whichever process made them;
@@ -330,7 +322,7 @@ impl CompactionManager {
     /// # Errors
     /// As [`Self::last_run`].
     pub async fn recent_runs(&self, most: usize) -> Result<Vec<RunRecord>> {
-        runs::recent(self.context.store.as_ref(), most, self.context.clock.now()).await
+        runs::recent(self.store.as_ref(), most, self.clock.now()).await
     }
 
     /// What this manager's passes did so far.
@@ -344,7 +336,8 @@ impl CompactionManager {
     /// # Errors
     /// As [`Self::compact`].
     pub async fn run_pass(&self, selection: &Selection) -> Result<RunReport> {
-        Ok(self.passed(&self.context, selection).await?.report)
+        let passed = self.make(PassTarget::Selected(selection), false).await?;
+        Ok(passed.report)
     }
 
     /// As [`Self::run_pass`], and how the tenants stand after it, for [`crate::metrics`]: costs a
@@ -353,159 +346,67 @@ impl CompactionManager {
     /// # Errors
     /// As [`Self::compact`].
     pub async fn run_observed(&self, selection: &Selection) -> Result<PassOutcome> {
-        let context = Context {
-            observe: true,
-            ..self.context.clone()
-        };
-        self.passed(&context, selection).await
+        self.make(PassTarget::Selected(selection), true).await
     }
 
-    async fn passed(&self, context: &Context, selection: &Selection) -> Result<PassOutcome> {
-        let passed = context.run(selection).await?;
-        self.count(&passed.report);
-        Ok(passed)
-    }
-
-    /// What [`Self::run_pass`] would do now. Nothing is written.
-    ///
-    /// # Errors
-    /// [`Error::Store`] where the root cannot be listed. A tenant's own error is in the report.
-    pub async fn plan(&self, selection: &Selection) -> Result<PlanReport> {
-        self.context.plan(selection).await
-    }
-
-    /// How the tenants stand.
-    ///
-    /// # Errors
-    /// [`Error::Store`] where the root or the run records cannot be read. A tenant's own error is
-    /// in the report.
-    pub async fn status(&self, selection: &Selection) -> Result<StatusReport> {
-        self.context.status(selection).await
-    }
-
-    /// How the tenants stand and what the last passes did: what [`crate::page::html`] draws. Costs
-    /// a look at each tenant, and a GET for each record.
-    ///
-    /// # Errors
-    /// As [`Self::status`].
-    pub async fn overview(&self, selection: &Selection) -> Result<Overview> {
-        let StatusReport {
-            schema_version,
-            tenants,
-            failures,
-            ..
-        } = self.context.status(selection).await?;
-        let runs = runs::recent(
-            self.context.store.as_ref(),
-            RUNS_SHOWN,
-            self.context.clock.now(),
-        )
-        .await?;
-        Ok(Overview {
-            schema_version,
-            at: self.context.clock.now(),
-            tenants,
-            failures,
-            runs,
-        })
-    }
-
-    /// Draws the report of all tenants and puts it into the store, as [`crate::page::KEY`]. It
-    /// takes the place of the one before: nothing reads it but people.
-    ///
-    /// # Errors
-    /// As [`Self::overview`], and where it cannot be put.
-    pub async fn publish_report(&self, labels: &Labels) -> Result<()> {
-        let html = page::html(&self.overview(&Selection::all()).await?, labels)?;
-        html::page(self.context.store.as_ref(), page::KEY, html).await
-    }
-
-    /// What a reader should read, by tenant: every row once, at one version. Of a tenant with
-    /// somebody else's state, no files and why.
-    ///
-    /// # Errors
-    /// Of the store; [`Error::Conflict`] where a tenant is committed to without pause.
-    pub async fn live_views(&self, selection: &Selection) -> Result<Vec<LiveView>> {
-        let tenants = self.selected(selection).await?;
-        let looks = stream::iter(tenants).map(|tenant| async move {
-            let mut found = discover::live_inventory(
-                &self.context.store,
-                &tenant,
-                &self.config().input_rules(),
-            )
-            .await?;
-            // Readers ask for times by the column that dates a row now.
-            found
-                .inventory
-                .head
-                .iter_mut()
-                .flat_map(|m| &mut m.snapshots)
-                .for_each(|s| s.stats = s.stats_by(&self.config().timestamp_column));
-            let view = live::view(&tenant, &found.inventory);
-            let refused = found
-                .left
-                .refusal(&tenant)
-                .filter(|_| found.left.misleads(found.inventory.head.is_some()));
-            Ok::<LiveView, Error>(if refused.is_some() {
-                LiveView {
-                    files: Vec::new(),
-                    refused,
-                    ..view
-                }
-            } else {
-                view
-            })
-        });
-        looks.buffered(LOOK_AT_ONCE).try_collect().await
-    }
-
-    /// Whether store and archive hold what the heads say; `deep` reads every row back.
-    ///
-    /// # Errors
-    /// Of the store. What is wrong with the data is in the report.
-    pub async fn verify(&self, selection: &Selection, deep: bool) -> Result<VerifyReport> {
-        let tenants = self.selected(selection).await?;
-        let verifier = Verifier {
-            store: Arc::clone(&self.context.store),
-            archive: self.archive_store.clone(),
-            place: self
-                .config()
-                .archive
-                .as_ref()
-                .map(|archive| archive.description()),
-            timestamp_column: self.config().timestamp_column.clone(),
-            deep,
-            rules: self.config().input_rules(),
-        };
-        verifier.verify(&tenants).await
-    }
-
-    /// Whether store and archive keep the promises that safety rests on. Writes and removes probes
-    /// under `_icepack/_probe/`.
-    ///
-    /// # Errors
-    /// None: what fails is in the report.
-    pub async fn doctor(&self) -> Result<DoctorReport> {
-        let probe = |store: &Arc<dyn ObjectStore>, target| Doctor {
-            store: Arc::clone(store),
-            target,
-            storage_class: self.archive_class.clone(),
-            clock: Arc::clone(&self.context.clock),
-        };
-        let mut checks = probe(&self.context.store, "store").examine_store().await;
-        if let Some(archive) = &self.archive_store {
-            checks.extend(probe(archive, "archive").examine_archive().await);
-        }
-        Ok(doctor::report(checks))
-    }
-
-    async fn selected(&self, selection: &Selection) -> Result<Vec<Tenant>> {
-        self.context.selected(selection).await
-    }
-
-    fn count(&self, report: &RunReport) {
+    /// Makes a pass and counts what it did.
+    async fn make(&self, target: PassTarget<'_>, observe: bool) -> Result<PassOutcome> {
+        let passed = super::make(self, target, observe).await?;
+        let report = &passed.report;
         let mut counted = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         counted.0 += Sums::of(report, report.totals.status < Status::Failed);
         counted.1 = report.duration_ms;
+        drop(counted);
+        Ok(passed)
+    }
+
+    /// Refuses a configuration that no pass can be made with.
+    pub(super) fn check_able(&self) -> Result<()> {
+        if self.config.plan_for_archive && self.config.archive.is_none() {
+            return Err(Error::Usage(
+                "this manager plans for an archive that it was not given, so it can only look: \
+                 set `archive` to run a pass"
+                    .to_owned(),
+            ));
+        }
+        if self.config.publish.is_some() && !cfg!(feature = "delta") {
+            return Err(Error::Usage(
+                "`publish.delta` is set, and this icepack was built without the feature `delta`: \
+                 build it with, or unset it"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses places that are not what they are given as, and tells those that have no marker yet.
+    /// Writes nothing.
+    ///
+    /// # Errors
+    /// As [`Root::check`].
+    pub(super) async fn check_roots(&self) -> Result<Vec<Root>> {
+        let store = Root {
+            role: Role::Store,
+            store: Arc::clone(&self.store),
+            enclosing: self.enclosing.clone(),
+            exclude: self.config.exclude.clone(),
+        };
+        let mut unmarked = Vec::new();
+        if !store.check().await? {
+            unmarked.push(store);
+        }
+        if let Some(archive) = &self.archive_root {
+            match archive.check().await {
+                Ok(true) => {}
+                Ok(false) => unmarked.push(archive.clone()),
+                Err(e @ Error::Refused(_)) => return Err(e),
+                // An archive that is away holds up what expires, not what is compacted: whoever
+                // sends rows to it finds out.
+                Err(e) => {
+                    tracing::warn!("whether {} is an archive is not known: {e}", archive.store)
+                }
+            }
+        }
+        Ok(unmarked)
     }
 }

@@ -10,7 +10,7 @@ use icepack_core::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, T
 use icepack_core::model::stock::Stock;
 
 /// How a tenant's part ended.
-pub(crate) struct TenantOutcome {
+pub(super) struct TenantOutcome {
     pub report: TenantReport,
     pub error: Option<Error>,
     /// Requests to the archive, which are in `report` too.
@@ -22,23 +22,34 @@ pub(crate) struct TenantOutcome {
 }
 
 impl TenantOutcome {
-    pub(super) fn failed(tenant: &str, error: Error) -> Self {
+    /// Of a tenant that nothing has been done about.
+    pub(super) fn of(tenant: &Tenant) -> Self {
         Self {
-            report: failed(tenant, &error),
-            error: Some(error),
-            ..Self::of(TenantReport::default())
-        }
-    }
-
-    /// Of a tenant with nothing to do.
-    pub(super) fn of(report: TenantReport) -> Self {
-        Self {
-            report,
+            report: TenantReport {
+                tenant: tenant.to_string(),
+                ..TenantReport::default()
+            },
             error: None,
             archive: Requests::default(),
             standing: None,
             found: None,
         }
+    }
+
+    /// Of a tenant that `error` ended before anything is known of it.
+    pub(super) fn failed(tenant: &Tenant, error: Error) -> Self {
+        let mut outcome = Self::of(tenant);
+        outcome.end(error);
+        outcome
+    }
+
+    /// `error` ended its part.
+    pub(super) fn end(&mut self, error: Error) {
+        let ended = failed(&self.report.tenant, &error);
+        self.report.status = self.report.status.max(ended.status);
+        self.report.counters += ended.counters;
+        self.report.error = ended.error;
+        self.error = Some(error);
     }
 }
 
@@ -94,7 +105,7 @@ pub(super) fn unusable(e: &TenantError) -> TenantReport {
 }
 
 /// A report of a tenant that an error ended.
-pub(crate) fn failed(tenant: &str, e: &Error) -> TenantReport {
+pub(super) fn failed(tenant: &str, e: &Error) -> TenantReport {
     let status = match e {
         Error::Refused(_) => Status::Refused,
         Error::Conflict(_) => Status::Conflict,

@@ -3,54 +3,84 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use object_store::ObjectStore;
 
-use super::Run;
-#[cfg(feature = "delta")]
-use crate::delta::Publisher;
+use super::Pass;
 use crate::error::{Error, Result};
 use icepack_core::model::names::Tenant;
-use icepack_core::model::publish::Followed;
-#[cfg(feature = "delta")]
-use icepack_core::model::report::Status;
-use icepack_core::model::report::TenantReport;
+use icepack_core::model::publish::{Followed, PublishReport};
+use icepack_core::model::report::{Status, TenantReport};
+
+/// What follows a tenant's manifests: a table that other engines read.
+#[async_trait]
+pub(crate) trait Follower: Send + Sync {
+    /// Brings it to what is live now. It reads head itself, after what it follows with: so it never
+    /// goes back.
+    async fn follow(&self) -> Result<PublishReport>;
+
+    /// What its readers need, after everything was published.
+    async fn followed(&self) -> Result<Followed>;
+}
 
 /// One tenant's table during a pass, where there is one.
 pub(super) struct Publishing<'a> {
     tenant: &'a Tenant,
-    #[cfg(feature = "delta")]
-    publisher: Option<Publisher>,
+    follower: Option<Box<dyn Follower>>,
     failure: Option<Error>,
 }
 
+/// The follower of `tenant`, where one is asked for.
 #[cfg(feature = "delta")]
+fn follower(
+    pass: &Pass,
+    store: &Arc<dyn ObjectStore>,
+    tenant: &Tenant,
+) -> Option<Box<dyn Follower>> {
+    let config = &pass.manager.config;
+    // As many tenants at once, with some footers each.
+    let footer_limit = config.memory_limit / 32 / (config.concurrency.max(1) as u64);
+    let (store, rules) = (Arc::clone(store), config.input_rules());
+    let publisher =
+        |publish| crate::delta::Publisher::new(store, tenant.clone(), publish, rules, footer_limit);
+    config
+        .publish
+        .map(|publish| Box::new(publisher(publish)) as _)
+}
+
+/// None: a pass that is to publish was refused.
+#[cfg(not(feature = "delta"))]
+fn follower(_: &Pass, _: &Arc<dyn ObjectStore>, _: &Tenant) -> Option<Box<dyn Follower>> {
+    None
+}
+
+#[cfg(feature = "delta")]
+#[async_trait]
+impl Follower for crate::delta::Publisher {
+    async fn follow(&self) -> Result<PublishReport> {
+        self.publish().await
+    }
+
+    async fn followed(&self) -> Result<Followed> {
+        Self::followed(self).await
+    }
+}
+
 impl<'a> Publishing<'a> {
-    pub fn of(run: &Run, store: &Arc<dyn ObjectStore>, tenant: &'a Tenant) -> Self {
-        let config = &run.context.config;
-        // As many tenants at once, with some footers each.
-        let footer_limit = config.memory_limit / 32 / (config.concurrency.max(1) as u64);
-        let publisher = config.publish.map(|p| {
-            Publisher::new(
-                Arc::clone(store),
-                tenant.clone(),
-                p,
-                config.input_rules(),
-                footer_limit,
-            )
-        });
+    pub fn of(pass: &Pass, store: &Arc<dyn ObjectStore>, tenant: &'a Tenant) -> Self {
         Self {
             tenant,
-            publisher,
+            follower: follower(pass, store, tenant),
             failure: None,
         }
     }
 
     /// Brings the table to what is live now. What goes wrong is kept: the pass goes on.
     pub async fn publish(&mut self, report: &mut TenantReport) {
-        let Some(publisher) = &self.publisher else {
+        let Some(follower) = &self.follower else {
             return;
         };
-        match publisher.publish().await {
+        match follower.follow().await {
             Ok(done) => {
                 if done.commits > 0 {
                     report.status = report.status.max(Status::Done);
@@ -68,13 +98,13 @@ impl<'a> Publishing<'a> {
     /// The table, where there is one, for a sweep. None at all where it is behind or cannot be
     /// read: then nothing may be deleted.
     pub async fn table(&mut self) -> Option<Option<Followed>> {
-        let Some(publisher) = &self.publisher else {
+        let Some(follower) = &self.follower else {
             return Some(None);
         };
         if self.failure.is_some() {
             return None;
         }
-        match publisher.followed().await {
+        match follower.followed().await {
             Ok(table) => Some(Some(table)),
             Err(e) => {
                 tracing::warn!(
@@ -85,26 +115,7 @@ impl<'a> Publishing<'a> {
             }
         }
     }
-}
 
-#[cfg(not(feature = "delta"))]
-#[allow(clippy::unused_async, reason = "as with the feature")]
-impl<'a> Publishing<'a> {
-    pub fn of(_: &Run, _: &Arc<dyn ObjectStore>, tenant: &'a Tenant) -> Self {
-        Self {
-            tenant,
-            failure: None,
-        }
-    }
-
-    pub async fn publish(&mut self, _: &mut TenantReport) {}
-
-    pub async fn table(&mut self) -> Option<Option<Followed>> {
-        Some(None)
-    }
-}
-
-impl Publishing<'_> {
     /// Ends the tenant's part where its table is somebody else's: rows that it has deleted would
     /// live on in a snapshot.
     ///

@@ -1,28 +1,31 @@
-//! Looking: what each tenant needs, before anything is done. Where a store lists in order, tenants
-//! that need nothing are told by a listing that serves a hundred of them; whatever may need
-//! something is looked at by itself.
+//! Scans what each tenant needs, before anything is done. Where a store lists in order, a listing
+//! that serves a hundred tenants tells which of them need nothing; whatever may need something is
+//! looked at by itself.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
 use object_store::ObjectStore;
 use tracing::{Instrument, Span};
 
-use super::{Context, Dated, Run, Selection, Spread, TenantOutcome, apart, broke_off, trace};
+use super::manager::CompactionManager;
+use super::outcome::{TenantOutcome, failed, unusable};
+use super::shards::Spread;
+use super::{Pass, PassTarget, Selection, apart, broke_off, trace};
 use crate::error::{Error, Result};
-use crate::protocol::discover;
-use crate::protocol::prescan::{Glimpse, glimpses};
-use crate::store::counting::Counters as RequestCounters;
-use icepack_core::model::estimate::Expiry;
+use crate::protocol::{dating, discover, prescan};
+use icepack_core::model::estimate::{Expiry, Survey};
 use icepack_core::model::inputs::Left;
 use icepack_core::model::inspect::TenantStatus;
 use icepack_core::model::manifest::Manifest;
-use icepack_core::model::names::Tenant;
+use icepack_core::model::names::{self, DELTA_LOG, Key, Tenant};
 use icepack_core::model::plan::{Inventory, Plan};
+use icepack_core::model::publish::Layout;
 use icepack_core::model::report::{Status, TenantReport};
-use icepack_core::model::stock::Stock;
+use icepack_core::plan::evidence::Evidence;
 use icepack_core::plan::expiry_guard::ExpiryGuard;
-use icepack_core::plan::prescan::{self, Hint, Idle, Range};
+use icepack_core::plan::prescan::{self as plan, Hint, Idle, Range};
 use icepack_core::plan::{compaction, expiry, shard, status, sweep};
 
 /// Tenants whose heads and listings are read at once.
@@ -55,93 +58,180 @@ pub(super) struct PassScope {
     pub refused: Vec<TenantReport>,
 }
 
-/// A tenant with something to do.
-pub(super) struct TenantJob {
-    pub tenant: Tenant,
-    pub head: Option<Manifest>,
+/// A tenant as it was found, and what is to be done about it.
+pub(super) struct TenantScan {
+    pub inventory: Inventory,
     pub plan: Plan,
-    /// What was found of its snapshots and is to be kept.
-    pub dated: Dated,
-    /// Where the setting asks for one, and rows may expire.
-    pub guard: Option<ExpiryGuard>,
-    /// Whether this shard sweeps the tenant.
-    pub home: bool,
-    pub sweep_due: bool,
-    /// What looking has cost.
-    pub counters: Arc<RequestCounters>,
-    /// How the tenant stood before.
-    pub standing: Option<TenantStatus>,
+    /// The columns that were found to date snapshots of which head does not say it. They are
+    /// entered into the inventory's head.
+    pub dated: BTreeMap<Key, String>,
+}
+
+/// What is to be done about a tenant.
+pub(super) struct TenantJob {
     /// What happens to the tenant, from the first look on.
     pub span: Span,
-    /// What it held.
-    pub found: Option<Stock>,
+    pub head: Option<Manifest>,
+    pub plan: Plan,
+    /// [`TenantScan::dated`].
+    pub dated: BTreeMap<Key, String>,
+    /// Where the setting asks for one, and rows may expire.
+    pub guard: Option<ExpiryGuard>,
+    pub sweep_due: bool,
 }
 
-/// What looking at a tenant gave.
-pub(super) enum TenantScan {
-    Over(Box<TenantOutcome>),
-    TenantJob(Box<TenantJob>),
+/// A tenant after the scan.
+pub(super) struct Scanned {
+    /// What is known of it so far.
+    pub outcome: TenantOutcome,
+    /// None where there is nothing to do, or it failed already.
+    pub job: Option<Box<TenantJob>>,
 }
 
-impl TenantScan {
-    fn over(outcome: TenantOutcome) -> Self {
-        Self::Over(Box::new(outcome))
+/// Refuses a tenant that has outputs of ours but no manifest: with the manifest lost or left
+/// behind, live data would look like garbage.
+fn refuse_lost_manifest(tenant: &Tenant, inventory: &Inventory) -> Result<()> {
+    if inventory.head.is_some() {
+        return Ok(());
     }
+    match inventory
+        .listing
+        .iter()
+        .filter(|f| names::is_output(tenant, &f.key))
+        .count()
+    {
+        0 => Ok(()),
+        n => Err(Error::Refused(format!(
+            "tenant `{tenant}` has {n} snapshots but no manifest: were they copied without \
+             `{}/{tenant}`, or was it deleted? Bring it back from where they came from, or move \
+             the snapshots to other names (without `snapshot.`) to have them read as raw files",
+            names::STATE_DIR
+        ))),
+    }
+}
 
-    /// Of a tenant that needs nothing.
-    fn idle(
-        tenant: &Tenant,
-        left_alone: Left,
-        counters: &RequestCounters,
-        standing: Option<TenantStatus>,
-        found: Option<Stock>,
-    ) -> Self {
-        let mut report = TenantReport {
-            tenant: tenant.to_string(),
-            left_alone,
-            ..TenantReport::default()
-        };
-        report.counters.requests = counters.read();
-        Self::over(TenantOutcome {
-            standing,
-            found,
-            ..TenantOutcome::of(report)
+/// Why a store whose root is a table is left alone.
+fn root_table() -> Error {
+    Error::Refused(format!(
+        "`{DELTA_LOG}` in the root of the store is the log of a Delta table that this run does \
+         not publish. Nothing is touched. Set `publish.delta` and its layout, remove that folder, \
+         or name it in `exclude`, as in exclude = [\"{DELTA_LOG}/**\"]"
+    ))
+}
+
+impl CompactionManager {
+    /// The tenants that `selection` takes, in their order, with what else is there.
+    pub(super) async fn tenants(&self, selection: &Selection) -> Result<TenantListing> {
+        let listing = discover::tenants(self.store.as_ref());
+        let found = trace::stage(trace::discover(), listing, |span, found| {
+            _ = span.record("tenants", found.tenants.len())
         })
-    }
-
-    /// Says in the tenant's span what it came to, if that was all.
-    fn ended(self, span: &Span) -> Self {
-        if let Self::Over(outcome) = &self {
-            trace::tenant_ended(span, &outcome.report);
+        .await?;
+        if let Some(name) = selection.missing(&found.tenants) {
+            return Err(Error::Usage(format!(
+                "--tenant: there is no tenant `{name}` in this store; `icepack status` lists them"
+            )));
         }
-        self
-    }
-}
-
-impl Context {
-    /// What of `selection` this shard looks at.
-    pub(super) async fn share_of(&self, selection: &Selection) -> Result<PassScope> {
-        let mut found = self.tenants(selection).await?;
-        self.refuse_root_table(&mut found);
-        let TenantListing {
-            mut tenants,
+        let (tenants, others): (Vec<_>, Vec<_>) =
+            found.tenants.into_iter().partition(|t| selection.takes(t));
+        let refused = found
+            .refused
+            .iter()
+            .filter(|e| selection.is_all() && self.reports(e))
+            .map(unusable)
+            .collect();
+        let others = others
+            .into_iter()
+            .map(String::from)
+            .chain(found.others)
+            .collect();
+        let root = self.config.input_rules().sort_root(&found.root);
+        Ok(TenantListing {
+            tenants,
             refused,
             others,
-            ..
-        } = found;
-        let spread = self.spread().await?;
-        tenants.retain(|t| self.looks_at(t, &spread));
-        let (ranges, alone) = if self.takes_hints() {
-            prescan::ranges(tenants, &others)
-        } else {
-            (Vec::new(), tenants)
-        };
-        Ok(PassScope {
-            alone,
-            ranges,
-            spread,
-            refused,
+            root,
         })
+    }
+
+    /// As [`Self::tenants`]; where the store as a whole is somebody else's table, every tenant is
+    /// refused.
+    pub(super) async fn own_tenants(&self, selection: &Selection) -> Result<TenantListing> {
+        let mut found = self.tenants(selection).await?;
+        if self.minds_root_log() && found.others.iter().any(|name| name == DELTA_LOG) {
+            let why = root_table();
+            let tenants = std::mem::take(&mut found.tenants);
+            let home = tenants.iter().filter(|t| self.is_home(t));
+            found.refused.extend(home.map(|t| failed(t.as_str(), &why)));
+        }
+        Ok(found)
+    }
+
+    /// Whether the log of a table in the root of the store would be somebody else's.
+    fn minds_root_log(&self) -> bool {
+        !self
+            .config
+            .publish
+            .is_some_and(|p| p.layout == Layout::Shared)
+            && self.config.input_rules().sees_root_log()
+    }
+
+    /// Inventory and plan of one tenant. Nothing is planned where something of the tenant is
+    /// somebody else's.
+    pub(super) async fn scan(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        tenant: &Tenant,
+    ) -> Result<TenantScan> {
+        let rules = self.config.input_rules();
+        let looking = trace::stage(
+            trace::discover(),
+            discover::evidence(store, tenant, &rules),
+            |span, (found, _): &(Evidence, Left)| {
+                span.record("files", found.listing().len());
+                span.record("bytes", found.listing().iter().map(|f| f.size).sum::<u64>());
+            },
+        );
+        let (evidence, left_alone) = looking.await?;
+        let mut inventory = evidence.into_inventory();
+        refuse_lost_manifest(tenant, &inventory)?;
+        let mut dated = BTreeMap::new();
+        if let Some(head) = inventory.head.as_mut().filter(|head| !head.is_dated()) {
+            dated = dating::columns(store, head, self.config.memory_limit / 32).await?;
+            head.date(&dated);
+        }
+        let policy = self.config.policy_for(tenant.as_str());
+        let span = trace::plan();
+        let mut plan =
+            span.in_scope(|| compaction::plan(tenant, &inventory, &policy, self.clock.now()));
+        plan.left_alone = left_alone;
+        span.record("groups", plan.groups.len());
+        span.record(
+            "files",
+            plan.groups.iter().map(|g| g.inputs.len()).sum::<usize>(),
+        );
+        span.record("bytes", plan.backlog());
+        Ok(TenantScan {
+            inventory,
+            plan,
+            dated,
+        })
+    }
+
+    /// What the footers of the raw files say that a plan takes, where rows may expire.
+    pub(super) async fn survey(&self, store: &Arc<dyn ObjectStore>, plan: &Plan) -> Survey {
+        if plan.cutoff.is_none() {
+            return Survey::default();
+        }
+        self.footers
+            .survey(
+                store,
+                plan,
+                &self.config.timestamp_column,
+                self.config.memory_limit / 4,
+            )
+            .instrument(trace::survey())
+            .await
     }
 
     /// Whether listings of many tenants are worth their requests. A directory asks for none; a
@@ -150,92 +240,139 @@ impl Context {
     fn takes_hints(&self) -> bool {
         self.directory.is_none() && !self.config.shard.is_part() && self.config.publish.is_none()
     }
+
+    /// Whether a killed process left half-written files of `tenant`.
+    fn has_staged_files(&self, tenant: &Tenant) -> bool {
+        let (store, archive) = (&self.directory, &self.archive_directory);
+        store.as_ref().is_some_and(|d| d.has_litter(tenant))
+            || archive
+                .as_ref()
+                .is_some_and(|d| d.has_archive_litter(tenant))
+    }
 }
 
-impl Run {
-    /// Looks at every tenant.
-    pub(super) fn looks(
+impl Pass {
+    /// What of `target` this pass looks at.
+    pub(super) async fn scope(&self, target: PassTarget<'_>) -> Result<PassScope> {
+        let manager = &self.manager;
+        let selection = match target {
+            PassTarget::Selected(selection) => selection,
+            // The root is not listed to find it.
+            PassTarget::One(tenant) => {
+                if manager.minds_root_log()
+                    && discover::has_root_log(manager.store.as_ref()).await?
+                {
+                    return Err(root_table());
+                }
+                return Ok(PassScope {
+                    alone: vec![tenant.clone()],
+                    ..PassScope::default()
+                });
+            }
+        };
+        let mut found = manager.own_tenants(selection).await?;
+        let spread = manager.spread().await?;
+        found.tenants.retain(|t| manager.looks_at(t, &spread));
+        let (ranges, alone) = if manager.takes_hints() {
+            plan::ranges(found.tenants, &found.others)
+        } else {
+            (Vec::new(), found.tenants)
+        };
+        Ok(PassScope {
+            alone,
+            ranges,
+            spread,
+            refused: found.refused,
+        })
+    }
+
+    /// Scans every tenant.
+    pub(super) async fn scan(
         self: &Arc<Self>,
         alone: Vec<Tenant>,
         ranges: Vec<Range>,
-        spread: Spread,
-    ) -> impl Stream<Item = TenantScan> {
-        let spread = Arc::new(spread);
-        let run = Arc::clone(self);
-        let listed = stream::iter(ranges).map(move |range| {
-            let run = Arc::clone(&run);
+        spread: &Spread,
+    ) -> Vec<Scanned> {
+        let spread = Arc::new(spread.clone());
+        let scans = self.hints(alone, ranges).map(|(tenant, hint)| {
+            let (pass, spread, name) = (Arc::clone(self), Arc::clone(&spread), tenant.clone());
+            let span = trace::tenant(&tenant);
             async move {
-                if run.context.stop.is_stopped() {
-                    unknown(range)
+                let scan = async move { pass.scan_tenant(tenant, hint, &spread).await };
+                // A task of its own: planning is work for every core.
+                let scanned = tokio::spawn(scan.instrument(span.clone())).await;
+                let scanned = scanned.unwrap_or_else(|e| Scanned {
+                    outcome: TenantOutcome::failed(&name, broke_off(e)),
+                    job: None,
+                });
+                if scanned.job.is_none() {
+                    trace::tenant_ended(&span, &scanned.outcome.report);
+                }
+                scanned
+            }
+        });
+        scans.buffer_unordered(LOOK_AT_ONCE).collect().await
+    }
+
+    /// What is known of the tenants before they are looked at.
+    fn hints(
+        self: &Arc<Self>,
+        alone: Vec<Tenant>,
+        ranges: Vec<Range>,
+    ) -> impl Stream<Item = (Tenant, Option<Hint>)> {
+        let pass = Arc::clone(self);
+        let listed = stream::iter(ranges).map(move |range| {
+            let pass = Arc::clone(&pass);
+            async move {
+                if pass.manager.stop.is_stopped() {
+                    range.tenants.into_iter().map(|t| (t, None)).collect()
                 } else {
-                    glimpses(run.context.store.as_ref(), &range).await
+                    prescan::prescan(pass.manager.store.as_ref(), &range).await
                 }
             }
         });
         let listed = listed
             .buffer_unordered(RANGES_AT_ONCE)
             .flat_map(stream::iter);
-        let run = Arc::clone(self);
-        let looks = stream::iter(alone)
-            .map(Glimpse::Unknown)
-            .chain(listed)
-            .map(move |glimpse| {
-                let (run, spread, name) = (
-                    Arc::clone(&run),
-                    Arc::clone(&spread),
-                    glimpse.tenant().to_string(),
-                );
-                let span = trace::tenant(glimpse.tenant());
-                async move {
-                    // A task of its own: planning is work for every core.
-                    let look = tokio::spawn(
-                        async move { run.glance(glimpse, &spread).await }.instrument(span.clone()),
-                    );
-                    look.await
-                        .unwrap_or_else(|e| {
-                            TenantScan::over(TenantOutcome::failed(&name, broke_off(e)))
-                        })
-                        .ended(&span)
-                }
-            });
-        looks.buffer_unordered(LOOK_AT_ONCE)
+        stream::iter(alone).map(|t| (t, None)).chain(listed)
     }
 
-    /// Believes a hint that there is nothing to do, and looks at the tenant otherwise.
-    async fn glance(&self, glimpse: Glimpse, noted: &Spread) -> TenantScan {
-        let (store, counters) = self.counting();
-        let tenant = match glimpse {
-            Glimpse::Hint(hint)
-                if !prescan::is_checked(hint.tenant(), self.run_id)
-                    && !self.context.stop.is_stopped()
-                    && self.time.too_far().is_none() =>
-            {
-                let tenant = hint.tenant().clone();
-                if let Some(idle) = self.idle(&store, hint).await {
-                    let policy = self.context.config.policy_for(tenant.as_str());
-                    let standing = self
-                        .context
-                        .observe
-                        .then(|| idle.standing(&policy, self.context.clock.now()));
-                    return TenantScan::idle(
-                        &tenant,
-                        idle.left_alone().clone(),
-                        &counters,
-                        standing,
-                        Some(idle.stock()),
-                    );
-                }
-                tenant
+    async fn scan_tenant(&self, tenant: Tenant, hint: Option<Hint>, noted: &Spread) -> Scanned {
+        let (store, requests) = self.counting();
+        let mut outcome = TenantOutcome::of(&tenant);
+        let job = match self.idle(&store, hint).await {
+            Some(idle) => {
+                let policy = self.manager.config.policy_for(tenant.as_str());
+                outcome.report.left_alone = idle.left_alone().clone();
+                outcome.found = Some(idle.stock());
+                outcome.standing = self
+                    .observe
+                    .then(|| idle.standing(&policy, self.manager.clock.now()));
+                Ok(None)
             }
-            Glimpse::Hint(hint) => hint.tenant().clone(),
-            Glimpse::Unknown(tenant) => tenant,
+            None if self.manager.stop.is_stopped() => {
+                outcome.report.status = Status::Stopped;
+                Ok(None)
+            }
+            None => self.look(&store, &tenant, noted, &mut outcome).await,
         };
-        self.look(&store, counters, tenant, noted).await
+        outcome.report.counters.requests = requests.read();
+        let job = job.unwrap_or_else(|e| {
+            tracing::error!("{e}");
+            outcome.end(e);
+            None
+        });
+        Scanned { outcome, job }
     }
 
-    /// What cannot be read says no more than a hint of work does: the look that follows reads it
-    /// again, and reports it.
-    async fn idle(&self, store: &Arc<dyn ObjectStore>, hint: Hint) -> Option<Idle> {
+    /// Believes a hint that there is nothing to do, but of some tenants. What cannot be read says
+    /// no more than a hint of work does: the look that follows reads it again, and reports it.
+    async fn idle(&self, store: &Arc<dyn ObjectStore>, hint: Option<Hint>) -> Option<Idle> {
+        let hint = hint.filter(|hint| {
+            !plan::is_checked(hint.tenant(), self.run_id)
+                && !self.manager.stop.is_stopped()
+                && self.time.too_far().is_none()
+        })?;
         let span = trace::discover();
         let (files, bytes) = hint.extent();
         span.record("files", files);
@@ -249,134 +386,116 @@ impl Run {
                     .ok()??,
             ),
         };
-        let policy = self.context.config.policy_for(hint.tenant().as_str());
-        trace::plan().in_scope(|| {
-            hint.idle(
-                head,
-                &policy,
-                &self.context.config.input_rules(),
-                self.context.clock.now(),
-            )
-        })
+        let config = &self.manager.config;
+        let policy = config.policy_for(hint.tenant().as_str());
+        let now = self.manager.clock.now();
+        trace::plan().in_scope(|| hint.idle(head, &policy, &config.input_rules(), now))
     }
 
-    /// The plan as it may be carried out, and its guard. Where machine and store tell times too far
-    /// apart, no row of it expires.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] where more rows would expire than may, or any by one of two clocks that
-    /// differ.
-    async fn fit(
-        &self,
-        store: &Arc<dyn ObjectStore>,
-        inventory: &Inventory,
-        mut plan: Plan,
-    ) -> Result<(Plan, Option<ExpiryGuard>)> {
-        if let Some(ahead) = self.time.too_far() {
-            let policy = self.context.config.policy_for(plan.tenant.as_str());
-            let later = compaction::plan(&plan.tenant, inventory, &policy, self.time.later());
-            let survey = self.context.survey(store, &later).await;
-            let expiring = expiry::of(&later, inventory.head.as_ref(), &survey, &policy)
-                .filter(|e| e.rows_expiring > 0);
-            if let Some(Expiry {
-                rows_expiring,
-                rows,
-                ..
-            }) = expiring
-            {
-                return Err(Error::Refused(format!(
-                    "this machine's clock is {} the store's, and {rows_expiring} of the {rows} \
-                     rows of tenant `{}` would expire by one of them: nothing was done for this \
-                     tenant; set the clock (NTP), then run again",
-                    apart(ahead),
-                    plan.tenant
-                )));
-            }
-            plan.cutoff = None;
-            plan.groups.retain(|g| !g.is_expiry());
-        }
-        let guard = self.context.guard(store, inventory, &plan).await?;
-        Ok((plan, guard))
-    }
-
+    /// Looks at a tenant by itself. None where there is nothing to do.
     async fn look(
         &self,
         store: &Arc<dyn ObjectStore>,
-        counters: Arc<RequestCounters>,
-        tenant: Tenant,
+        tenant: &Tenant,
         noted: &Spread,
-    ) -> TenantScan {
-        if self.context.stop.is_stopped() {
-            let report = TenantReport {
-                tenant: tenant.to_string(),
-                status: Status::Stopped,
-                ..TenantReport::default()
-            };
-            return TenantScan::over(TenantOutcome::of(report));
+        outcome: &mut TenantOutcome,
+    ) -> Result<Option<Box<TenantJob>>> {
+        let manager = &self.manager;
+        let mut scan = manager.scan(store, tenant).await?;
+        self.keep_what_is_disputed(store, &mut scan).await?;
+        let guard = self.guard(store, &scan).await?;
+        let TenantScan {
+            inventory,
+            plan,
+            dated,
+        } = scan;
+        let home = manager.is_home(tenant);
+        outcome.standing = self.standing(tenant, &inventory);
+        outcome.found = home.then(|| status::stock(tenant, &inventory));
+        let spread = self.settle_spread(&plan, noted.contains(tenant)).await;
+        let mut plan = shard::share(plan, manager.config.shard, spread);
+        // Tenants wait for their turn by the thousand: only what will be done is kept of them.
+        plan.skipped = Vec::new();
+        outcome.report.left_alone = std::mem::take(&mut plan.left_alone);
+        let sweep_due = home
+            && (manager.has_staged_files(tenant) || sweep::is_due(&inventory, manager.clock.now()));
+        let publishes = home && manager.config.publish.is_some();
+        if plan.groups.is_empty() && !sweep_due && !publishes && dated.is_empty() {
+            return Ok(None);
         }
-        let found = match self.context.look(store, &tenant).await {
-            Ok((inventory, plan, dated)) => self
-                .fit(store, &inventory, plan)
-                .await
-                .map(|(plan, guard)| (inventory, plan, dated, guard)),
-            Err(e) => Err(e),
-        };
-        match found {
-            Ok((inventory, plan, dated, guard)) => {
-                let standing = self.context.standing(&tenant, &inventory);
-                let found = self
-                    .context
-                    .is_home(&tenant)
-                    .then(|| status::stock(&tenant, &inventory));
-                let (home, spread) = (
-                    self.context.is_home(&tenant),
-                    self.settle_spread(&plan, noted.contains(&tenant)).await,
-                );
-                let mut plan = shard::share(plan, self.context.config.shard, spread);
-                // Tenants wait for their turn by the thousand: only what will be done is kept of
-                // them.
-                plan.skipped = Vec::new();
-                let litter = self
-                    .context
-                    .directory
-                    .as_ref()
-                    .is_some_and(|d| d.has_litter(&tenant))
-                    || self
-                        .context
-                        .archive_directory
-                        .as_ref()
-                        .is_some_and(|d| d.has_archive_litter(&tenant));
-                let sweep_due =
-                    home && (litter || sweep::is_due(&inventory, self.context.clock.now()));
-                let publishes = home && self.context.config.publish.is_some();
-                if plan.groups.is_empty() && !sweep_due && !publishes && dated.is_empty() {
-                    return TenantScan::idle(&tenant, plan.left_alone, &counters, standing, found);
-                }
-                let (head, span) = (inventory.head, Span::current());
-                TenantScan::TenantJob(Box::new(TenantJob {
-                    tenant,
-                    head,
-                    plan,
-                    dated,
-                    guard,
-                    home,
-                    sweep_due,
-                    counters,
-                    standing,
-                    found,
-                    span,
-                }))
-            }
-            Err(e) => {
-                tracing::error!("{e}");
-                let mut outcome = TenantOutcome::failed(tenant.as_str(), e);
-                outcome.report.counters.requests = counters.read();
-                TenantScan::over(outcome)
-            }
-        }
+        Ok(Some(Box::new(TenantJob {
+            span: Span::current(),
+            head: inventory.head,
+            plan,
+            dated,
+            guard,
+            sweep_due,
+        })))
     }
-}
 
-fn unknown(range: Range) -> Vec<Glimpse> {
-    range.tenants.into_iter().map(Glimpse::Unknown).collect()
+    /// Where machine and store tell times too far apart, no row expires.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where one would by either of them.
+    async fn keep_what_is_disputed(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        scan: &mut TenantScan,
+    ) -> Result<()> {
+        let Some(ahead) = self.time.too_far() else {
+            return Ok(());
+        };
+        let (plan, inventory) = (&mut scan.plan, &scan.inventory);
+        let policy = self.manager.config.policy_for(plan.tenant.as_str());
+        let later = compaction::plan(&plan.tenant, inventory, &policy, self.time.later());
+        let survey = self.manager.survey(store, &later).await;
+        let expiring = expiry::of(&later, inventory.head.as_ref(), &survey, &policy)
+            .filter(|e| e.rows_expiring > 0);
+        if let Some(Expiry {
+            rows_expiring,
+            rows,
+            ..
+        }) = expiring
+        {
+            return Err(Error::Refused(format!(
+                "this machine's clock is {} the store's, and {rows_expiring} of the {rows} rows of \
+                 tenant `{}` would expire by one of them: nothing was done for this tenant; set \
+                 the clock (NTP), then run again",
+                apart(ahead),
+                plan.tenant
+            )));
+        }
+        plan.cutoff = None;
+        plan.groups.retain(|g| !g.is_expiry());
+        Ok(())
+    }
+
+    /// The guard for a plan, where the setting asks for one. Only then files are looked at for it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where more rows would expire than may.
+    async fn guard(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        TenantScan {
+            plan, inventory, ..
+        }: &TenantScan,
+    ) -> Result<Option<ExpiryGuard>> {
+        let policy = self.manager.config.policy_for(plan.tenant.as_str());
+        if policy.max_expire_percent >= 100 || plan.cutoff.is_none() || plan.groups.is_empty() {
+            return Ok(None);
+        }
+        let survey = self.manager.survey(store, plan).await;
+        let guard = expiry::of(plan, inventory.head.as_ref(), &survey, &policy)
+            .map(|expiry| ExpiryGuard::on(plan, &expiry, &survey))
+            .transpose()?;
+        Ok(guard)
+    }
+
+    /// How a tenant stands, if anybody wants to know.
+    pub(super) fn standing(&self, tenant: &Tenant, inventory: &Inventory) -> Option<TenantStatus> {
+        let policy = self.manager.config.policy_for(tenant.as_str());
+        (self.observe && self.manager.is_home(tenant))
+            .then(|| status::of(tenant, inventory, &policy, self.manager.clock.now()))
+    }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Context, Run, TenantOutcome};
+use super::manager::CompactionManager;
+use super::outcome::TenantOutcome;
+use super::{Pass, Selection};
 use crate::error::Result;
-use crate::pass::Selection;
 use crate::protocol::split_markers;
 use icepack_core::model::names::{Tenant, TenantError};
 use icepack_core::model::plan::Plan;
@@ -14,7 +15,7 @@ use icepack_core::plan::shard;
 /// Tenants whose work is spread over all shards.
 pub(super) type Spread = BTreeSet<Tenant>;
 
-impl Context {
+impl CompactionManager {
     /// The tenants that are spread; none where there is one shard.
     pub(super) async fn spread(&self) -> Result<Spread> {
         if self.config.shard.is_part() {
@@ -42,17 +43,17 @@ impl Context {
     }
 }
 
-impl Run {
+impl Pass {
     /// Whether the tenant of `plan` is spread. Its home decides, and tells the others.
     pub(super) async fn settle_spread(&self, plan: &Plan, noted: bool) -> bool {
-        let context = &self.context;
-        if !context.config.shard.is_part() || !context.is_home(&plan.tenant) {
+        let manager = &self.manager;
+        if !manager.config.shard.is_part() || !manager.is_home(&plan.tenant) {
             return noted;
         }
         let giant = shard::is_giant(plan);
         let told = match (noted, giant) {
-            (false, true) => split_markers::add(context.store.as_ref(), plan).await,
-            (true, false) => split_markers::remove(context.store.as_ref(), &plan.tenant).await,
+            (false, true) => split_markers::add(manager.store.as_ref(), plan).await,
+            (true, false) => split_markers::remove(manager.store.as_ref(), &plan.tenant).await,
             _ => Ok(()),
         };
         // What the others do not know of, they will not do.
@@ -69,20 +70,21 @@ impl Run {
             return Vec::new();
         }
         let late = self
-            .context
+            .manager
             .spread()
             .await
             .inspect_err(|e| tracing::warn!("{e}"))
             .unwrap_or_default();
         let late: Spread = late
             .into_iter()
-            .filter(|t| selection.takes(t) && !self.context.looks_at(t, known))
+            .filter(|t| selection.takes(t) && !self.manager.looks_at(t, known))
             .collect();
         if late.is_empty() {
             Vec::new()
         } else {
-            self.tenants(late.iter().cloned().collect(), Vec::new(), late)
-                .await
+            let tenants = late.iter().cloned().collect();
+            let scanned = self.scan(tenants, Vec::new(), &late).await;
+            self.execute(scanned).await
         }
     }
 }

@@ -12,6 +12,7 @@ use tracing::field::{Empty, display};
 use tracing::{Instrument, Span};
 
 use super::PassOutcome;
+use super::outcome::failed;
 use crate::error::{Error, Result};
 use crate::merge::{MergeError, MergeOutcome};
 use icepack_core::model::manifest::{Manifest, Receipt};
@@ -211,7 +212,7 @@ pub(super) fn pass_ended(span: &Span, shard: Shard, passed: &Result<PassOutcome>
             ended(span, &passed.report.totals);
         }
         Err(e) => {
-            span.record("status", super::failed("", e).status.as_str());
+            span.record("status", failed("", e).status.as_str());
             fail(span, e);
         }
     }
@@ -226,7 +227,7 @@ pub(super) fn tenant_ended(span: &Span, report: &TenantReport) {
 pub(super) fn group_ended(span: &Span, report: &TenantReport, done: &Result<()>) {
     ended(span, report);
     if let Err(e) = done {
-        span.record("status", super::failed("", e).status.as_str());
+        span.record("status", failed("", e).status.as_str());
         fail(span, e);
     }
 }

@@ -55,6 +55,19 @@ impl Committer {
         }
     }
 
+    /// Head as it is now.
+    ///
+    /// # Errors
+    /// As [`discover::head`].
+    pub async fn head(&self) -> Result<Option<Manifest>> {
+        discover::head(self.store.as_ref(), &self.tenant, 0).await
+    }
+
+    /// Whose manifests they are.
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
     /// An edit of this run that changes nothing yet.
     pub fn edit(&self) -> Edit {
         Edit::new(self.run_id, self.clock.mint(FileId::NIL))

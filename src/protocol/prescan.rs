@@ -19,27 +19,10 @@ use icepack_core::plan::prescan::{Hint, Range, prefix};
 /// to the requests.
 const MOST: usize = 500;
 
-/// What a flat listing gave of one tenant.
-#[derive(Debug)]
-pub enum Glimpse {
-    Hint(Hint),
-    /// Nothing to rely on: the tenant must be looked at.
-    Unknown(Tenant),
-}
-
-impl Glimpse {
-    /// Whose.
-    pub fn tenant(&self) -> &Tenant {
-        match self {
-            Self::Hint(hint) => hint.tenant(),
-            Self::Unknown(tenant) => tenant,
-        }
-    }
-}
-
-/// Every tenant of `range`, in order. Where the listing fails, or is not in order, all of them are
-/// unknown: it can show half of a tenant then.
-pub async fn glimpses(store: &dyn ObjectStore, range: &Range) -> Vec<Glimpse> {
+/// Every tenant of `range`, in order, with what a listing of all of them showed; nothing where it
+/// must be looked at by itself. Where the listing fails, or is not in order, those are all of them:
+/// it can show half of a tenant then.
+pub async fn prescan(store: &dyn ObjectStore, range: &Range) -> Vec<(Tenant, Option<Hint>)> {
     let found = match newest(store, range).await {
         Ok(newest) => hints(store, range, &newest).await,
         Err(e) => Err(e),
@@ -55,7 +38,7 @@ pub async fn glimpses(store: &dyn ObjectStore, range: &Range) -> Vec<Glimpse> {
             .tenants
             .iter()
             .cloned()
-            .map(Glimpse::Unknown)
+            .map(|tenant| (tenant, None))
             .collect()
     })
 }
@@ -64,7 +47,7 @@ async fn hints(
     store: &dyn ObjectStore,
     range: &Range,
     newest: &HashMap<Tenant, u64>,
-) -> Result<Vec<Glimpse>> {
+) -> Result<Vec<(Tenant, Option<Hint>)>> {
     let mut keys: Option<Ordered> = None;
     let mut found = Vec::with_capacity(range.tenants.len());
     for tenant in &range.tenants {
@@ -93,11 +76,8 @@ async fn hints(
         // A folder that a listing showed, and no file in it, is something to look at.
         let is_known = (1..=MOST).contains(&files.len());
         let version = newest.get(tenant).copied().unwrap_or(0);
-        found.push(if is_known {
-            Glimpse::Hint(Hint::new(tenant.clone(), version, files))
-        } else {
-            Glimpse::Unknown(tenant.clone())
-        });
+        let hint = is_known.then(|| Hint::new(tenant.clone(), version, files));
+        found.push((tenant.clone(), hint));
     }
     Ok(found)
 }

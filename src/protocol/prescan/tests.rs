@@ -38,17 +38,11 @@ async fn store(keys: &[&str]) -> Arc<InMemory> {
 /// Of each tenant with files: its name, newest version and number of files; none where it is
 /// unknown.
 async fn seen(store: &dyn ObjectStore, range: &Range) -> Vec<(String, Option<(u64, usize)>)> {
-    let found = glimpses(store, range).await;
-    assert_eq!(
-        found.iter().map(|g| g.tenant().clone()).collect::<Vec<_>>(),
-        range.tenants
-    );
-    let line = |g: Glimpse| match &g {
-        Glimpse::Hint(hint) => (
-            g.tenant().to_string(),
-            Some((hint.newest(), hint.extent().0)),
-        ),
-        Glimpse::Unknown(tenant) => (tenant.to_string(), None),
+    let found = prescan(store, range).await;
+    assert!(found.iter().map(|(tenant, _)| tenant).eq(&range.tenants));
+    let line = |(tenant, hint): (Tenant, Option<Hint>)| {
+        let shown = hint.map(|hint| (hint.newest(), hint.extent().0));
+        (tenant.to_string(), shown)
     };
     found
         .into_iter()

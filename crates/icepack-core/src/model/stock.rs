@@ -67,7 +67,18 @@ impl Add for Sizes {
 }
 
 /// How much of what there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, derive_more::Add)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    Serialize,
+    Deserialize,
+    derive_more::Add,
+    derive_more::AddAssign,
+)]
 pub struct Stock {
     /// Tenants that were looked at.
     pub tenants: u64,

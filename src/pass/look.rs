@@ -1,0 +1,257 @@
+//! What a manager tells without changing anything.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStore;
+use tracing::Instrument;
+
+use super::manager::CompactionManager;
+use super::outcome::failure;
+use super::scan::{LOOK_AT_ONCE, TenantListing, TenantScan};
+use super::{Selection, broke_off};
+use crate::error::{Error, Result};
+use crate::inspect::doctor::{self, Doctor};
+use crate::inspect::verify::Verifier;
+use crate::page::{self, Labels};
+use crate::protocol::{discover, runs};
+use crate::store::html;
+use icepack_core::model::inspect::{
+    DoctorReport, Failure, LastRun, LiveView, Overview, PlanReport, StatusReport, TenantStatus,
+    VerifyReport,
+};
+use icepack_core::model::names::Tenant;
+use icepack_core::model::plan::Plan;
+use icepack_core::model::price::STANDARD;
+use icepack_core::model::record::RunRecord;
+use icepack_core::model::report::SCHEMA_VERSION;
+use icepack_core::plan::money::{self, Pricing};
+use icepack_core::plan::{expiry, live, shard, status};
+
+/// Records that the report shows: all that are kept.
+const RUNS_SHOWN: usize = 200;
+
+impl CompactionManager {
+    /// What [`Self::run_pass`] would do now. Nothing is written.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the root cannot be listed. A tenant's own error is in the report.
+    pub async fn plan(&self, selection: &Selection) -> Result<PlanReport> {
+        self.check_roots().await?;
+        let TenantListing {
+            tenants,
+            refused,
+            root,
+            ..
+        } = self.own_tenants(selection).await?;
+        let spread = self.spread().await?;
+        let looks = tenants
+            .into_iter()
+            .filter(|t| self.looks_at(t, &spread))
+            .map(|tenant| {
+                let (manager, name, is_spread) =
+                    (self.clone(), tenant.clone(), spread.contains(&tenant));
+                let planned = async move { manager.plan_one(&tenant, is_spread).await };
+                // A task of its own: planning is work for every core.
+                let task = tokio::spawn(planned.in_current_span());
+                async move {
+                    let planned = task.await.unwrap_or_else(|e| Err(broke_off(e)));
+                    planned.map_err(|e| failure(&name, &e))
+                }
+            });
+        let (plans, mut failures) = settle(looks).await;
+        failures.extend(refused.into_iter().map(|r| Failure {
+            tenant: r.tenant,
+            status: r.status,
+            error: r.error.unwrap_or_default(),
+        }));
+        Ok(PlanReport {
+            schema_version: SCHEMA_VERSION,
+            plans,
+            prices: self.config.prices.clone(),
+            failures,
+            root,
+        })
+    }
+
+    async fn plan_one(&self, tenant: &Tenant, spread: bool) -> Result<Plan> {
+        let TenantScan {
+            inventory,
+            mut plan,
+            ..
+        } = self.scan(&self.store, tenant).await?;
+        let survey = self.survey(&self.store, &plan).await;
+        let policy = self.config.policy_for(tenant.as_str());
+        plan.expiry = expiry::of(&plan, inventory.head.as_ref(), &survey, &policy);
+        let spread = spread || shard::is_giant(&plan);
+        // What this shard does is what it costs.
+        let mut plan = shard::share(plan, self.config.shard, spread);
+        let pricing = Pricing {
+            prices: &self.config.prices,
+            class: self.config.archive_class.as_deref().unwrap_or(STANDARD),
+            copies: self.config.archive_copies,
+        };
+        plan.estimate = Some(money::estimate(&plan, &policy, &pricing));
+        Ok(plan)
+    }
+
+    /// How the tenants stand.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the root or the run records cannot be read. A tenant's own error is
+    /// in the report.
+    pub async fn status(&self, selection: &Selection) -> Result<StatusReport> {
+        let tenants = self.selected(selection).await?;
+        let looks = tenants.into_iter().map(|tenant| async move {
+            let found =
+                discover::inventory(self.store.as_ref(), &tenant, &self.config.input_rules())
+                    .await
+                    .map_err(|e| failure(&tenant, &e))?;
+            let policy = self.config.policy_for(tenant.as_str());
+            Ok(TenantStatus {
+                left_alone: found.left,
+                ..status::of(&tenant, &found.inventory, &policy, self.clock.now())
+            })
+        });
+        let (tenants, failures) = settle(looks).await;
+        let runs = runs::summary(self.store.as_ref(), self.clock.now()).await?;
+        let short = |record: Option<RunRecord>| record.as_ref().map(LastRun::from);
+        Ok(StatusReport {
+            schema_version: SCHEMA_VERSION,
+            tenants,
+            failures,
+            last_run: short(runs.last),
+            last_success: short(runs.success),
+            last_failure: short(runs.failure),
+        })
+    }
+
+    /// How the tenants stand and what the last passes did: what [`crate::page::html`] draws. Costs
+    /// a look at each tenant, and a GET for each record.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn overview(&self, selection: &Selection) -> Result<Overview> {
+        let StatusReport {
+            schema_version,
+            tenants,
+            failures,
+            ..
+        } = self.status(selection).await?;
+        let runs = runs::recent(self.store.as_ref(), RUNS_SHOWN, self.clock.now()).await?;
+        Ok(Overview {
+            schema_version,
+            at: self.clock.now(),
+            tenants,
+            failures,
+            runs,
+        })
+    }
+
+    /// Draws the report of all tenants and puts it into the store, as [`crate::page::KEY`]. It
+    /// takes the place of the one before: nothing reads it but people.
+    ///
+    /// # Errors
+    /// As [`Self::overview`], and where it cannot be put.
+    pub async fn publish_report(&self, labels: &Labels) -> Result<()> {
+        let html = page::html(&self.overview(&Selection::all()).await?, labels)?;
+        html::page(self.store.as_ref(), page::KEY, html).await
+    }
+
+    /// What a reader should read, by tenant: every row once, at one version. Of a tenant with
+    /// somebody else's state, no files and why.
+    ///
+    /// # Errors
+    /// Of the store; [`Error::Conflict`] where a tenant is committed to without pause.
+    pub async fn live_views(&self, selection: &Selection) -> Result<Vec<LiveView>> {
+        let tenants = self.selected(selection).await?;
+        let looks = stream::iter(tenants).map(|tenant| async move {
+            let mut found =
+                discover::live_inventory(&self.store, &tenant, &self.config().input_rules())
+                    .await?;
+            // Readers ask for times by the column that dates a row now.
+            found
+                .inventory
+                .head
+                .iter_mut()
+                .flat_map(|m| &mut m.snapshots)
+                .for_each(|s| s.stats = s.stats_by(&self.config().timestamp_column));
+            let view = live::view(&tenant, &found.inventory);
+            let refused = found
+                .left
+                .refusal(&tenant)
+                .filter(|_| found.left.misleads(found.inventory.head.is_some()));
+            Ok::<LiveView, Error>(if refused.is_some() {
+                LiveView {
+                    files: Vec::new(),
+                    refused,
+                    ..view
+                }
+            } else {
+                view
+            })
+        });
+        looks.buffered(LOOK_AT_ONCE).try_collect().await
+    }
+
+    /// Whether store and archive hold what the heads say; `deep` reads every row back.
+    ///
+    /// # Errors
+    /// Of the store. What is wrong with the data is in the report.
+    pub async fn verify(&self, selection: &Selection, deep: bool) -> Result<VerifyReport> {
+        let tenants = self.selected(selection).await?;
+        let verifier = Verifier {
+            store: Arc::clone(&self.store),
+            archive: self.archive_store.clone(),
+            place: self
+                .config()
+                .archive
+                .as_ref()
+                .map(|archive| archive.description()),
+            timestamp_column: self.config().timestamp_column.clone(),
+            deep,
+            rules: self.config().input_rules(),
+        };
+        verifier.verify(&tenants).await
+    }
+
+    /// Whether store and archive keep the promises that safety rests on. Writes and removes probes
+    /// under `_icepack/_probe/`.
+    ///
+    /// # Errors
+    /// None: what fails is in the report.
+    pub async fn doctor(&self) -> Result<DoctorReport> {
+        let probe = |store: &Arc<dyn ObjectStore>, target| Doctor {
+            store: Arc::clone(store),
+            target,
+            storage_class: self.archive_class.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        let mut checks = probe(&self.store, "store").examine_store().await;
+        if let Some(archive) = &self.archive_store {
+            checks.extend(probe(archive, "archive").examine_archive().await);
+        }
+        Ok(doctor::report(checks))
+    }
+
+    /// The tenants that `selection` takes.
+    async fn selected(&self, selection: &Selection) -> Result<Vec<Tenant>> {
+        self.check_roots().await?;
+        Ok(self.tenants(selection).await?.tenants)
+    }
+}
+
+/// What each look found, and what kept the others from it, in order.
+async fn settle<T>(
+    looks: impl Iterator<Item = impl Future<Output = Result<T, Failure>>>,
+) -> (Vec<T>, Vec<Failure>) {
+    let results: Vec<_> = stream::iter(looks).buffered(LOOK_AT_ONCE).collect().await;
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(t) => found.push(t),
+            Err(f) => failures.push(f),
+        }
+    }
+    (found, failures)
+}
