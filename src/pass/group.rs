@@ -455,7 +455,7 @@ impl GroupJobs<'_> {
     /// In a directory a file can be written over while it is read: what was read may then be half
     /// of either. An object of a bucket is read under its tag.
     async fn check_unchanged(&self, inputs: &[SeenInput]) -> Result<()> {
-        if self.pass.manager.directory.is_none() {
+        if self.pass.manager.staged.store.is_none() {
             return Ok(());
         }
         let raw = inputs

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::progress::{Progress, Silent};
 use crate::protocol::marker::Root;
 use crate::protocol::{discover, runs};
-use crate::store::staged::Directory;
+use crate::store::staged::{Directory, StagedFiles};
 use icepack_core::model::manifest::Ledger;
 use icepack_core::model::marker::Role;
 use icepack_core::model::names::Tenant;
@@ -119,14 +119,12 @@ pub struct CompactionManager {
     pub(super) progress: Arc<dyn Progress>,
     pub(super) stop: StopHandle,
     pub(super) footers: Arc<FooterScanner>,
-    /// Where the store is a directory: it.
-    pub(super) directory: Option<Directory>,
+    /// The files that a killed process was writing.
+    pub(super) staged: StagedFiles,
     /// The places that hold the store, where they are known.
     enclosing: Vec<Arc<dyn ObjectStore>>,
     /// Where the archive can be looked at: its root.
     archive_root: Option<Root>,
-    /// Where the archive is one.
-    pub(super) archive_directory: Option<Directory>,
     pub(super) archive_store: Option<Arc<dyn ObjectStore>>,
     pub(super) archive_class: Option<String>,
     /// Of this manager's passes, and the milliseconds of the last.
@@ -152,10 +150,9 @@ impl CompactionManager {
             progress: Arc::new(Silent),
             stop: StopHandle::default(),
             footers: Arc::default(),
-            directory: None,
+            staged: StagedFiles::default(),
             enclosing: Vec::new(),
             archive_root: None,
-            archive_directory: None,
             archive_store: None,
             archive_class: None,
             sums: Arc::default(),
@@ -180,7 +177,7 @@ impl CompactionManager {
     /// removed from it.
     #[must_use]
     pub fn with_directory(mut self, root: impl Into<std::path::PathBuf>) -> Self {
-        self.directory = Some(Directory::new(root));
+        self.staged.store = Some(Directory::new(root));
         self
     }
 
@@ -203,7 +200,7 @@ impl CompactionManager {
     /// The directory that the archive is, for the same.
     #[must_use]
     pub fn with_archive_directory(mut self, root: impl Into<std::path::PathBuf>) -> Self {
-        self.archive_directory = Some(Directory::new(root));
+        self.staged.archive = Some(Directory::new(root));
         self
     }
 

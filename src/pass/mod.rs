@@ -33,7 +33,6 @@ use crate::progress::Event;
 use crate::protocol::runs;
 use crate::store::counting::{Counters as RequestCounters, CountingStore};
 use icepack_core::model::inspect::TenantStatus;
-use icepack_core::model::marker::Role;
 use icepack_core::model::names::{FileId, Tenant};
 use icepack_core::model::record::RunRecord;
 use icepack_core::model::report::{Requests, RunReport, TenantReport};
@@ -177,14 +176,7 @@ impl Pass {
         for root in unmarked {
             root.mark(manager.clock.as_ref()).await?;
         }
-        for (directory, role) in [
-            (&manager.directory, Role::Store),
-            (&manager.archive_directory, Role::Archive),
-        ] {
-            directory
-                .as_ref()
-                .map_or(Ok(()), |d| d.sweep_markers(role))?;
-        }
+        manager.staged.sweep_markers()?;
         let time = Arc::new(PassClock::new(Arc::clone(&manager.clock), store_time));
         if let Some(ahead) = time.too_far() {
             tracing::warn!(

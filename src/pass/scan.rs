@@ -238,16 +238,7 @@ impl CompactionManager {
     /// shard's neighbours are other shards'; a table may have to be brought on where a tenant
     /// is idle.
     fn takes_hints(&self) -> bool {
-        self.directory.is_none() && !self.config.shard.is_part() && self.config.publish.is_none()
-    }
-
-    /// Whether a killed process left half-written files of `tenant`.
-    fn has_staged_files(&self, tenant: &Tenant) -> bool {
-        let (store, archive) = (&self.directory, &self.archive_directory);
-        store.as_ref().is_some_and(|d| d.has_litter(tenant))
-            || archive
-                .as_ref()
-                .is_some_and(|d| d.has_archive_litter(tenant))
+        self.staged.store.is_none() && !self.config.shard.is_part() && self.config.publish.is_none()
     }
 }
 
@@ -418,7 +409,7 @@ impl Pass {
         plan.skipped = Vec::new();
         outcome.report.left_alone = std::mem::take(&mut plan.left_alone);
         let sweep_due = home
-            && (manager.has_staged_files(tenant) || sweep::is_due(&inventory, manager.clock.now()));
+            && (manager.staged.has_any(tenant) || sweep::is_due(&inventory, manager.clock.now()));
         let publishes = home && manager.config.publish.is_some();
         if plan.groups.is_empty() && !sweep_due && !publishes && dated.is_empty() {
             return Ok(None);

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::error::{Error, ReadError, Result};
 use crate::protocol::commit::Committer;
 use crate::store::path;
-use crate::store::staged::Directory;
+use crate::store::staged::StagedFiles;
 use icepack_core::model::file::Listed;
 use icepack_core::model::inputs::{Rules, Sorted};
 use icepack_core::model::manifest::{Manifest, Observed, Reread, Retired};
@@ -53,10 +53,8 @@ pub struct Sweeper<'a> {
     pub committer: &'a Committer,
     /// The store's own clock, read when the run began.
     pub store_time: DateTime<Utc>,
-    /// Where the store is a directory: it, for the files that a killed process was writing.
-    pub directory: Option<&'a Directory>,
-    /// Where the archive is one.
-    pub archive: Option<&'a Directory>,
+    /// The files that a killed process was writing.
+    pub staged: &'a StagedFiles,
     /// The table that this run publishes, where it publishes.
     pub table: Option<&'a Followed>,
     /// What counts as an input.
@@ -104,12 +102,7 @@ impl Sweeper<'_> {
                 .into_iter()
                 .filter(|(_, f)| !deleted.contains(f.key.as_str()));
             let mut unnamed: Vec<FileId> = orphans.map(|(id, _)| id).collect();
-            if let Some(directory) = self.directory {
-                unnamed.extend(directory.sweep(self.tenant, head, self.rules)?);
-            }
-            if let Some(archive) = self.archive {
-                unnamed.extend(archive.sweep_archive(self.tenant, head)?);
-            }
+            unnamed.extend(self.staged.sweep(self.tenant, head, self.rules)?);
             let mut seen = Observed::since(head);
             seen.gone = self.gone(head, &listing, &doomed).await?;
             let mut edit = self.committer.edit();

@@ -13,6 +13,53 @@ use icepack_core::model::manifest::Manifest;
 use icepack_core::model::marker::Role;
 use icepack_core::model::names::{self, FileId, FileKind, Tenant};
 
+/// The places of a pass that can have such files.
+#[derive(Debug, Clone, Default)]
+pub struct StagedFiles {
+    /// Where the store is a directory: it.
+    pub store: Option<Directory>,
+    /// Where the archive is one.
+    pub archive: Option<Directory>,
+}
+
+impl StagedFiles {
+    /// Whether a tenant has some of ours.
+    pub fn has_any(&self, tenant: &Tenant) -> bool {
+        self.store.as_ref().is_some_and(|d| d.has_staged(tenant))
+            || self
+                .archive
+                .as_ref()
+                .is_some_and(|d| d.has_staged_archive(tenant))
+    }
+
+    /// Removes those of a tenant that nobody can finish any more. Returns the ids of the others.
+    ///
+    /// # Errors
+    /// [`Error::Local`] where a directory cannot be read or a file cannot be removed.
+    pub fn sweep(&self, tenant: &Tenant, head: &Manifest, rules: &Rules) -> Result<Vec<FileId>> {
+        let mut pending = Vec::new();
+        if let Some(store) = &self.store {
+            pending.extend(store.sweep(tenant, head, rules)?);
+        }
+        if let Some(archive) = &self.archive {
+            pending.extend(archive.sweep_archive(tenant, head)?);
+        }
+        Ok(pending)
+    }
+
+    /// Removes half-written markers where the marker is there.
+    ///
+    /// # Errors
+    /// As [`Self::sweep`].
+    pub fn sweep_markers(&self) -> Result<()> {
+        let places = [(&self.store, Role::Store), (&self.archive, Role::Archive)];
+        places
+            .into_iter()
+            .filter_map(|(place, role)| Some((place.as_ref()?, role)))
+            .try_for_each(|(place, role)| place.sweep_markers(role))
+    }
+}
+
 /// The directory of a store, or of an archive.
 #[derive(Debug, Clone)]
 pub struct Directory(PathBuf);
@@ -24,7 +71,7 @@ impl Directory {
     }
 
     /// Whether a tenant has half-written files of ours.
-    pub fn has_litter(&self, tenant: &Tenant) -> bool {
+    fn has_staged(&self, tenant: &Tenant) -> bool {
         let below = |folder: &str| self.staged(folder).is_ok_and(|files| !files.is_empty());
         below(tenant.as_str()) || below(&names::manifest_dir(tenant))
     }
@@ -39,7 +86,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error::Local`] where the directory cannot be read or a file cannot be removed.
-    pub fn sweep(&self, tenant: &Tenant, head: &Manifest, rules: &Rules) -> Result<Vec<FileId>> {
+    fn sweep(&self, tenant: &Tenant, head: &Manifest, rules: &Rules) -> Result<Vec<FileId>> {
         let mut pending = Vec::new();
         for (path, name) in self.staged(tenant.as_str())? {
             if path
@@ -74,7 +121,7 @@ impl Directory {
     ///
     /// # Errors
     /// As [`Self::sweep`].
-    pub fn sweep_markers(&self, role: Role) -> Result<()> {
+    fn sweep_markers(&self, role: Role) -> Result<()> {
         let marker = self.0.join(role.marker_key());
         let Some((folder, name)) = marker
             .parent()
@@ -101,7 +148,7 @@ impl Directory {
     }
 
     /// Whether the archive in this directory has half-written files of a tenant's.
-    pub fn has_archive_litter(&self, tenant: &Tenant) -> bool {
+    fn has_staged_archive(&self, tenant: &Tenant) -> bool {
         let ours = |name: &str| names::parse_archive_name(tenant, name).is_some();
         staged(&self.0.join(tenant.as_str()))
             .is_ok_and(|files| files.iter().any(|(_, name)| ours(name)))
@@ -115,7 +162,7 @@ impl Directory {
     ///
     /// # Errors
     /// As [`Self::sweep`].
-    pub fn sweep_archive(&self, tenant: &Tenant, head: &Manifest) -> Result<Vec<FileId>> {
+    fn sweep_archive(&self, tenant: &Tenant, head: &Manifest) -> Result<Vec<FileId>> {
         let mut pending = Vec::new();
         for (path, name) in staged(&self.0.join(tenant.as_str()))? {
             match names::parse_archive_name(tenant, &name) {
@@ -252,7 +299,7 @@ mod tests {
             std::fs::write(path, "x").unwrap();
         }
         let directory = Directory::new(dir.path());
-        assert!(directory.has_litter(&tenant));
+        assert!(directory.has_staged(&tenant));
         let lake = snapshot(30).replace("1970-01", "lake");
         std::fs::create_dir_all(dir.path().join("acme/lake")).unwrap();
         std::fs::write(dir.path().join(format!("{lake}#1")), "x").unwrap();
@@ -322,7 +369,7 @@ mod tests {
             std::fs::write(path, "x").unwrap();
         }
         let directory = Directory::new(dir.path());
-        assert!(directory.has_archive_litter(&tenant));
+        assert!(directory.has_staged_archive(&tenant));
         assert_eq!(directory.sweep_archive(&tenant, &head).unwrap(), [id(60)]);
         assert!(keep.iter().all(|key| dir.path().join(key).exists()));
         assert!(!dead.iter().any(|key| dir.path().join(key).exists()));
