@@ -100,6 +100,18 @@ impl From<icepack_parquet::Error> for Error {
     }
 }
 
+#[cfg(feature = "delta")]
+impl From<icepack_delta::Error<Self>> for Error {
+    fn from(error: icepack_delta::Error<Self>) -> Self {
+        match error {
+            icepack_delta::Error::Read(error) => error.into(),
+            icepack_delta::Error::Refused(why) => Self::Refused(why),
+            icepack_delta::Error::Conflict(why) => Self::Conflict(why),
+            icepack_delta::Error::Live(error) => error,
+        }
+    }
+}
+
 impl Error {
     /// A store's error, with what was being done.
     pub fn store(action: impl Into<String>, source: object_store::Error) -> Self {

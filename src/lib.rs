@@ -61,9 +61,6 @@ pub mod cli;
 pub mod clock;
 #[doc(hidden)]
 pub mod config;
-#[cfg(feature = "delta")]
-#[doc(hidden)]
-pub mod delta;
 #[doc(hidden)]
 pub mod error;
 #[doc(hidden)]

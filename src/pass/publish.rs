@@ -4,13 +4,19 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+#[cfg(feature = "delta")]
+use futures::FutureExt;
 use object_store::ObjectStore;
 
 use super::Pass;
 use crate::error::{Error, Result};
+#[cfg(feature = "delta")]
+use crate::protocol::discover;
 use icepack_core::model::names::Tenant;
 use icepack_core::model::publish::{Followed, PublishReport};
 use icepack_core::model::report::{Status, TenantReport};
+#[cfg(feature = "delta")]
+use icepack_delta::Publisher;
 
 /// What follows a tenant's manifests: a table that other engines read.
 #[async_trait]
@@ -38,14 +44,22 @@ fn follower(
     tenant: &Tenant,
 ) -> Option<Box<dyn Follower>> {
     let config = &pass.manager.config;
+    let publish = config.publish?;
     // As many tenants at once, with some footers each.
     let footer_limit = config.memory_limit / 32 / (config.concurrency.max(1) as u64);
-    let (store, rules) = (Arc::clone(store), config.input_rules());
-    let publisher =
-        |publish| crate::delta::Publisher::new(store, tenant.clone(), publish, rules, footer_limit);
-    config
-        .publish
-        .map(|publish| Box::new(publisher(publish)) as _)
+    let place = Arc::new((Arc::clone(store), tenant.clone(), config.input_rules()));
+    let live = move || {
+        let place = Arc::clone(&place);
+        let read = async move {
+            let (store, tenant, rules) = &*place;
+            let found = discover::live_inventory(store, tenant, rules).await?;
+            Ok(found.own(tenant)?.0)
+        };
+        read.boxed()
+    };
+    let (store, tenant) = (Arc::clone(store), tenant.clone());
+    let publisher = Publisher::new(store, tenant, publish, Box::new(live), footer_limit);
+    Some(Box::new(publisher))
 }
 
 /// None: a pass that is to publish was refused.
@@ -56,13 +70,13 @@ fn follower(_: &Pass, _: &Arc<dyn ObjectStore>, _: &Tenant) -> Option<Box<dyn Fo
 
 #[cfg(feature = "delta")]
 #[async_trait]
-impl Follower for crate::delta::Publisher {
+impl Follower for Publisher<Error> {
     async fn follow(&self) -> Result<PublishReport> {
-        self.publish().await
+        Ok(self.publish().await?)
     }
 
     async fn followed(&self) -> Result<Followed> {
-        Self::followed(self).await
+        Ok(Self::followed(self).await?)
     }
 }
 

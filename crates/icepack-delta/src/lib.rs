@@ -5,6 +5,18 @@
 //! between, which the conditional put finds out, no newer head was published: a table never goes
 //! back.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::todo,
+        clippy::unimplemented
+    )
+)]
+
 mod columns;
 mod log;
 mod paths;
@@ -13,21 +25,21 @@ mod table;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 
-use crate::error::{Error, ReadError, Result, Unread};
-use crate::protocol::discover;
 use columns::{Fit, NewFile, Rules};
-use icepack_core::model::inputs::Rules as InputRules;
 use icepack_core::model::manifest::Manifest;
 use icepack_core::model::names::{Key, Tenant};
+use icepack_core::model::plan::Inventory;
 use icepack_core::model::publish::{
     Followed, Layout, Place, Publish, PublishReport, Published, TENANT_COLUMN,
 };
 use icepack_core::plan::publish::{self as plan, Step, Wanted};
 use icepack_parquet::source::fetch_footer;
 use icepack_parquet::summary::summarise;
+use icepack_parquet::{Error as ReadError, Unread};
 use log::Put;
 use table::{AddFile, Change, Table};
 
@@ -37,13 +49,38 @@ const MAX_ROUNDS: usize = 16;
 /// Footers read at once.
 const FOOTERS_AT_ONCE: usize = 8;
 
-/// Publishes one tenant.
+/// Why a tenant was not published. `L` is what can keep the live view from being read.
 #[derive(Debug)]
-pub struct Publisher {
+pub enum Error<L> {
+    /// The store, a file, or this machine.
+    Read(ReadError),
+    /// The table is not one of ours: a person must look.
+    Refused(String),
+    /// Others publish without pause.
+    Conflict(String),
+    Live(L),
+}
+
+impl<L> From<ReadError> for Error<L> {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+/// The result of most of this crate.
+pub type Result<T, L> = std::result::Result<T, Error<L>>;
+
+/// Reads what is live: head, then a listing, of which head is still head afterwards.
+pub type ReadLive<L> =
+    Box<dyn Fn() -> BoxFuture<'static, std::result::Result<Inventory, L>> + Send + Sync>;
+
+/// Publishes one tenant.
+pub struct Publisher<L> {
     store: Arc<dyn ObjectStore>,
     place: Place,
     publish: Publish,
-    rules: InputRules,
+    /// Called after the table was read.
+    live: ReadLive<L>,
     /// Bytes of memory for a footer.
     footer_limit: u64,
 }
@@ -58,14 +95,14 @@ struct Round {
     steps: Vec<Step>,
 }
 
-impl Publisher {
-    /// For the rows of `tenant`, in what `rules` call an input. Footers that would take more than
+impl<L> Publisher<L> {
+    /// For the rows of `tenant`, which `live` tells. Footers that would take more than
     /// `footer_limit` bytes once they are parsed are not read.
     pub fn new(
         store: Arc<dyn ObjectStore>,
         tenant: Tenant,
         publish: Publish,
-        rules: InputRules,
+        live: ReadLive<L>,
         footer_limit: u64,
     ) -> Self {
         Self {
@@ -75,7 +112,7 @@ impl Publisher {
                 layout: publish.layout,
             },
             publish,
-            rules,
+            live,
             footer_limit,
         }
     }
@@ -83,8 +120,8 @@ impl Publisher {
     /// The table and what its readers need.
     ///
     /// # Errors
-    /// [`Error::Store`]; [`Error::Refused`] where the table is not one of ours.
-    pub async fn followed(&self) -> Result<Followed> {
+    /// [`Error::Read`]; [`Error::Refused`] where the table is not one of ours.
+    pub async fn followed(&self) -> Result<Followed, L> {
         let log = log::fetch(&self.store, &self.place.log()).await?;
         let place = self.place.clone();
         let known = move || {
@@ -107,10 +144,10 @@ impl Publisher {
     /// Brings the table to the live view, from whatever it shows.
     ///
     /// # Errors
-    /// [`Error::Store`]; [`Error::Refused`] where the table is not one of ours; [`Error::Local`]
+    /// [`Error::Refused`] where the table is not one of ours; [`Error::Read`] of the store, and
     /// where what is live cannot be published, with what to do; [`Error::Conflict`] where others
-    /// publish without pause.
-    pub async fn publish(&self) -> Result<PublishReport> {
+    /// publish without pause; [`Error::Live`].
+    pub async fn publish(&self) -> Result<PublishReport, L> {
         let mut report = PublishReport::default();
         for _ in 0..MAX_ROUNDS {
             let round = match self.look().await {
@@ -134,27 +171,27 @@ impl Publisher {
 
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, String> + Send + 'static,
-    ) -> Result<T> {
+        work: impl FnOnce() -> std::result::Result<T, String> + Send + 'static,
+    ) -> Result<T, L> {
         let done = tokio::task::spawn_blocking(work)
             .await
-            .map_err(|e| Error::local("publishing broke off", e))?;
+            .map_err(|e| ReadError::local("publishing broke off", e))?;
         done.map_err(|why| self.failed(why))
     }
 
-    fn refused(&self, why: &str) -> Error {
+    fn refused(&self, why: &str) -> Error<L> {
         Error::Refused(format!(
             "tenant `{}` cannot be published: {why}. Nothing of the tenant is touched",
             self.place.tenant
         ))
     }
 
-    fn failed(&self, why: impl std::fmt::Display) -> Error {
-        Error::local(format!("cannot publish `{}`", self.place.tenant), why)
+    fn failed(&self, why: impl std::fmt::Display) -> Error<L> {
+        ReadError::local(format!("cannot publish `{}`", self.place.tenant), why).into()
     }
 
     /// The table, then head and the listing, then the footers of what is new.
-    async fn look(&self) -> Result<Round> {
+    async fn look(&self) -> Result<Round, L> {
         let log = log::fetch(&self.store, &self.place.log()).await?;
         let place = self.place.clone();
         let known = move || {
@@ -169,9 +206,7 @@ impl Publisher {
             .blocking(known)
             .await?
             .map_err(|why| self.refused(&why))?;
-        let (inventory, _) = discover::live_inventory(&self.store, &self.place.tenant, &self.rules)
-            .await?
-            .own(&self.place.tenant)?;
+        let inventory = (self.live)().await.map_err(Error::Live)?;
         let mut wanted =
             plan::wanted(&self.place.tenant, &inventory).map_err(|e| self.failed(e))?;
         let (files, unread) = self.footers(&wanted, &published).await?;
@@ -210,7 +245,7 @@ impl Publisher {
         &self,
         wanted: &BTreeMap<Key, Wanted>,
         published: &Published,
-    ) -> Result<(Vec<NewFile>, BTreeMap<Key, String>)> {
+    ) -> icepack_parquet::Result<(Vec<NewFile>, BTreeMap<Key, String>)> {
         let new = plan::missing(wanted, published);
         let reads = new.into_iter().map(|key| {
             let wanted = wanted.get(&key).copied();
@@ -227,9 +262,7 @@ impl Publisher {
         {
             match read {
                 Ok(file) => files.push(file),
-                Err(Error::Read(ReadError::Input { reason, .. })) => {
-                    drop(unread.insert(key, reason))
-                }
+                Err(ReadError::Input { reason, .. }) => drop(unread.insert(key, reason)),
                 // A raw file that nobody can read now must not keep the tenant's other rows from
                 // the table.
                 Err(e)
@@ -244,7 +277,7 @@ impl Publisher {
         Ok((files, unread))
     }
 
-    async fn footer(&self, key: &str, wanted: Option<Wanted>) -> Result<NewFile> {
+    async fn footer(&self, key: &str, wanted: Option<Wanted>) -> icepack_parquet::Result<NewFile> {
         let (ident, tail) = fetch_footer(self.store.as_ref(), key, self.footer_limit).await?;
         let is_snapshot = wanted.is_some_and(|w| w.rows.is_some());
         if wanted.is_none_or(|w| w.size != ident.size) {
@@ -253,13 +286,13 @@ impl Publisher {
             } else {
                 ReadError::Changed
             };
-            return Err(unread(key.to_owned()).into());
+            return Err(unread(key.to_owned()));
         }
         let (limit, key) = (self.footer_limit, key.to_owned());
         let work = move || summarise(&tail, ident.size, limit).map_err(|why| ident.bad(why));
         let summary = tokio::task::spawn_blocking(work)
             .await
-            .map_err(|e| Error::local("cannot read a footer", e))??;
+            .map_err(|e| ReadError::local("cannot read a footer", e))??;
         Ok(NewFile {
             key,
             summary,
@@ -286,7 +319,7 @@ impl Publisher {
     }
 
     /// Writes the versions of a round; whether nobody came in between.
-    async fn write(&self, round: Round, report: &mut PublishReport) -> Result<bool> {
+    async fn write(&self, round: Round, report: &mut PublishReport) -> Result<bool, L> {
         let Round {
             mut table,
             head,
@@ -340,7 +373,7 @@ impl Publisher {
         mut table: Table,
         change: Change,
         report: &mut PublishReport,
-    ) -> Result<Option<Table>> {
+    ) -> Result<Option<Table>, L> {
         let made = move || {
             let file = table.commit(&change)?;
             Ok((table, file))
@@ -362,8 +395,11 @@ impl Publisher {
         Ok(Some(table))
     }
 
-    async fn put_checkpoint(&self, files: Result<Vec<table::LogFile>, String>) -> Result<()> {
-        let files = files.map_err(|why| Error::local("cannot make it", why))?;
+    async fn put_checkpoint(
+        &self,
+        files: std::result::Result<Vec<table::LogFile>, String>,
+    ) -> icepack_parquet::Result<()> {
+        let files = files.map_err(|why| ReadError::local("cannot make it", why))?;
         if files.is_empty() {
             return Ok(());
         }

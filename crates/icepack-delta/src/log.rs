@@ -7,19 +7,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use super::paths;
 use super::table::LogFile;
-use crate::error::{Error, Result};
-use crate::store::path;
 use icepack_parquet::source::short_body;
+use icepack_parquet::{Error, Result};
 
 /// Files of a log that are read at once.
 const READS_AT_ONCE: usize = 8;
 
 /// Puts of one version whose replies say nothing.
 const MAX_PUTS: u32 = 6;
+
+fn path(key: &str) -> Result<Path> {
+    Path::parse(key).map_err(|e| Error::store(format!("cannot reach `{key}`"), e.into()))
+}
 
 /// Whether a version is ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,10 +178,7 @@ pub async fn prune(store: &Arc<dyn ObjectStore>, folder: &str, keep: Duration) -
     Ok(old.len())
 }
 
-async fn read(
-    store: &Arc<dyn ObjectStore>,
-    key: &object_store::path::Path,
-) -> object_store::Result<Option<Bytes>> {
+async fn read(store: &Arc<dyn ObjectStore>, key: &Path) -> object_store::Result<Option<Bytes>> {
     match store.get(key).await {
         Ok(reply) => {
             let size = reply.meta.size;
