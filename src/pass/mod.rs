@@ -5,7 +5,7 @@ mod commit_sequence;
 pub(crate) mod footers;
 mod group;
 mod look;
-pub mod manager;
+pub(crate) mod manager;
 mod memory;
 mod outcome;
 mod publish;
