@@ -40,7 +40,7 @@ use icepack_core::model::shard::Shard;
 use icepack_core::model::stock::Stock;
 use manager::CompactionManager;
 use memory::MemoryPool;
-use outcome::{TenantOutcome, failed, log_outcome, summarise};
+use outcome::{TenantOutcome, failed, summarise};
 use scan::{Scanned, TenantJob};
 pub use selection::Selection;
 
@@ -273,8 +273,7 @@ impl Pass {
         report.found = is_all.then_some(found);
         report.requests = self.requests.read() + archive;
         report.totals.counters.requests = report.requests;
-        let tenants = report.tenants.len();
-        log_outcome!("pass", &report.totals, tenants);
+        trace::log_pass(&report);
         let record = self.record(&report, None).await;
         PassOutcome {
             report,

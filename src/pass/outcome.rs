@@ -53,32 +53,6 @@ impl TenantOutcome {
     }
 }
 
-/// Says in a line what a pass or a tenant's part came to, with fields of its own.
-macro_rules! log_outcome {
-    ($what:literal, $report:expr, $($own:tt)*) => {{
-        let (report, counted) = ($report, &$report.counters);
-        tracing::info!(
-            status = report.status.as_str(),
-            $($own)*,
-            files_compacted = counted.files_compacted,
-            files_written = counted.files_written,
-            files_deleted = counted.files_deleted,
-            bytes_before = counted.bytes_before,
-            bytes_after = counted.bytes_after,
-            rows_in = counted.ledger.rows_in,
-            rows_kept = counted.ledger.rows_kept,
-            rows_archived = counted.ledger.rows_archived,
-            rows_expired = counted.ledger.rows_expired,
-            rows_deduplicated = counted.ledger.rows_deduplicated,
-            groups_left = counted.groups_left,
-            requests = counted.requests.total(),
-            duration_ms = report.duration_ms,
-            $what
-        );
-    }};
-}
-pub(super) use log_outcome;
-
 /// Why a tenant could not be looked at.
 pub(super) fn failure(tenant: &Tenant, e: &Error) -> Failure {
     let report = failed(tenant.as_str(), e);

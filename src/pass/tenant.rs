@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::commit_sequence::CommitSequence;
 use super::group::GroupJobs;
-use super::outcome::{TenantOutcome, log_outcome};
+use super::outcome::TenantOutcome;
 use super::publish::Publishing;
 use super::scan::TenantJob;
 use super::{Pass, RequestCounters, trace};
@@ -61,8 +61,7 @@ impl Pass {
         let report = &mut outcome.report;
         report.counters.requests += requests.read() + outcome.archive;
         report.duration_ms = clock.monotonic_ms() - started;
-        let quarantined = report.quarantined.len();
-        log_outcome!("tenant", &outcome.report, quarantined);
+        trace::log_tenant(report);
         outcome
     }
 

@@ -18,7 +18,7 @@ use crate::merge::{MergeError, MergeOutcome};
 use icepack_core::model::manifest::{Manifest, Receipt};
 use icepack_core::model::names::{FileId, Tenant};
 use icepack_core::model::plan::Group;
-use icepack_core::model::report::{Status, TenantReport};
+use icepack_core::model::report::{RunReport, Status, TenantReport};
 use icepack_core::model::shard::Shard;
 
 /// The target of the spans that are for traces alone.
@@ -31,54 +31,101 @@ macro_rules! span {
     };
 }
 
-/// A span of what was moved: files, bytes and rows.
+/// What spans and log lines say of a [`TenantReport`]: calls a macro with the name of each field
+/// and where it is.
+macro_rules! with_sums {
+    ($callback:ident! $arguments:tt) => {
+        $callback! { $arguments
+            files_compacted = |r| r.counters.files_compacted;
+            files_written = |r| r.counters.files_written;
+            files_deleted = |r| r.counters.files_deleted;
+            bytes_before = |r| r.counters.bytes_before;
+            bytes_after = |r| r.counters.bytes_after;
+            rows_in = |r| r.counters.ledger.rows_in;
+            rows_kept = |r| r.counters.ledger.rows_kept;
+            rows_archived = |r| r.counters.ledger.rows_archived;
+            rows_expired = |r| r.counters.ledger.rows_expired;
+            rows_deduplicated = |r| r.counters.ledger.rows_deduplicated;
+            quarantined = |r| r.quarantined.len() as u64;
+            groups_left = |r| r.counters.groups_left;
+            requests = |r| r.counters.requests.total();
+        }
+    };
+}
+
+/// A span that will have the sums.
 macro_rules! work_span {
-    ($target:expr, $level:expr, $name:literal, $($fields:tt)*) => {
+    (($target:expr, $level:expr, $name:literal, $($own:tt)*) $($field:ident = $_:expr;)*) => {
         tracing::span!(
             target: $target,
             $level,
             $name,
-            $($fields)*,
+            $($own)*,
             otel.status_code = Empty,
             otel.status_description = Empty,
             status = Empty,
-            files_compacted = Empty,
-            files_written = Empty,
-            files_deleted = Empty,
-            bytes_before = Empty,
-            bytes_after = Empty,
-            rows_in = Empty,
-            rows_kept = Empty,
-            rows_archived = Empty,
-            rows_expired = Empty,
-            rows_deduplicated = Empty,
-            quarantined = Empty,
-            groups_left = Empty,
-            requests = Empty
+            $($field = Empty),*
         )
     };
+}
+
+/// A log line with the sums.
+macro_rules! sums_line {
+    (($report:expr, $message:literal $(, $own:ident)*) $($field:ident = $value:expr;)*) => {{
+        $(let $field: fn(&TenantReport) -> u64 = $value;)*
+        tracing::info!(
+            status = $report.status.as_str(),
+            $($own,)*
+            $($field = $field($report),)*
+            duration_ms = $report.duration_ms,
+            $message
+        );
+    }};
+}
+
+/// The names of the sums, and where they are.
+macro_rules! sums_table {
+    (() $($field:ident = $value:expr;)*) => {
+        [$((stringify!($field), $value as fn(&TenantReport) -> u64)),*]
+    };
+}
+
+/// A pass in a line.
+pub(super) fn log_pass(report: &RunReport) {
+    let tenants = report.tenants.len();
+    with_sums!(sums_line!(&report.totals, "pass", tenants));
+}
+
+/// A tenant's part in a line.
+pub(super) fn log_tenant(report: &TenantReport) {
+    with_sums!(sums_line!(report, "tenant"));
 }
 
 /// Of a whole pass. At the level of errors, so that the run is in every line that is written at
 /// all.
 pub(super) fn pass(run_id: FileId) -> Span {
-    work_span!(module_path!(), tracing::Level::ERROR, "pass", %run_id, tenants = Empty, shard_index = Empty, shard_count = Empty)
+    with_sums!(
+        work_span! (module_path!(), tracing::Level::ERROR, "pass", %run_id, tenants = Empty, shard_index = Empty, shard_count = Empty)
+    )
 }
 
 /// Of what a pass does about one tenant, from the first look to the sweep; while it waits for its
 /// turn, no stage is below it.
 pub(super) fn tenant(tenant: &Tenant) -> Span {
-    work_span!(
+    let tenant = tenant.as_str();
+    with_sums!(work_span!(
         module_path!(),
         tracing::Level::ERROR,
         "tenant",
-        tenant = tenant.as_str()
-    )
+        tenant
+    ))
 }
 
 /// Of one group of files.
 pub(super) fn group(group: &Group) -> Span {
-    work_span!(TARGET, tracing::Level::INFO, "group", files = group.inputs.len(), reason = %group.reason)
+    with_sums!(
+        work_span! (TARGET, tracing::Level::INFO, "group", files = group.inputs.len(), reason = %group.reason)
+    )
 }
 
 /// Of the first thing a pass does: does the store honour conditional puts?
@@ -236,24 +283,9 @@ fn ended(span: &Span, r: &TenantReport) {
     if span.is_disabled() {
         return;
     }
-    let (c, l) = (&r.counters, &r.counters.ledger);
     span.record("status", r.status.as_str());
-    for (name, value) in [
-        ("files_compacted", c.files_compacted),
-        ("files_written", c.files_written),
-        ("files_deleted", c.files_deleted),
-        ("bytes_before", c.bytes_before),
-        ("bytes_after", c.bytes_after),
-        ("rows_in", l.rows_in),
-        ("rows_kept", l.rows_kept),
-        ("rows_archived", l.rows_archived),
-        ("rows_expired", l.rows_expired),
-        ("rows_deduplicated", l.rows_deduplicated),
-        ("quarantined", r.quarantined.len() as u64),
-        ("groups_left", c.groups_left),
-        ("requests", c.requests.total()),
-    ] {
-        span.record(name, value);
+    for (name, value) in with_sums!(sums_table!()) {
+        span.record(name, value(r));
     }
     match &r.error {
         Some(why) if r.status != Status::Stopped => mark(span, why),

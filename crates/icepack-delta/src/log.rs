@@ -75,7 +75,7 @@ pub async fn fetch(store: &Arc<dyn ObjectStore>, folder: &str) -> Result<Vec<Log
         let body = reply.bytes().await.map_err(failed)?;
         if body.len() as u64 != size {
             let key = format!("{folder}/{name}");
-            return Err(short_body(&key, body.len(), size).into());
+            return Err(short_body(&key, body.len(), size));
         }
         Ok((name, body))
     });
