@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::archive::ArchiveTarget;
 use crate::settings::Settings;
-use crate::settings::values::{Compaction, Retention, Sweep, Tenant, Values};
+use crate::settings::values::{self, Compaction, Retention, Sweep, Tenant, Values};
 use icepack_core::model::inputs::{Exclude, Rules};
 use icepack_core::model::policy::{ArchivePolicy, CompactionStrategy, Encodings, Policy};
 use icepack_core::model::price::Prices;
@@ -122,7 +122,7 @@ impl Default for CompactionConfig {
 /// Each setting is named here, so that one cannot be forgotten: those with `_` are for the opening
 /// of stores and for the command line.
 impl From<&Values> for CompactionConfig {
-    fn from(values: &Values) -> Self {
+    fn from(settings: &Values) -> Self {
         let Values {
             store: _,
             timestamp_column,
@@ -150,11 +150,16 @@ impl From<&Values> for CompactionConfig {
                 delete_delay,
                 orphan_grace,
             },
-            publish,
+            publish:
+                values::Publish {
+                    delta,
+                    layout,
+                    keep,
+                },
             metrics: _,
             prices,
             tenants,
-        } = values;
+        } = settings;
         let Retention {
             slack,
             max_expire_percent,
@@ -184,7 +189,7 @@ impl From<&Values> for CompactionConfig {
             max_expire_percent: max_expire_percent.0,
             prices: prices.into(),
             archive_class: archive.class(),
-            archive_copies: archive.takes_copies_of(&values.store()),
+            archive_copies: archive.takes_copies_of(&settings.store()),
             delete_delay: delete_delay.0,
             orphan_grace: orphan_grace.0,
             memory_limit: memory_limit.0,
@@ -192,9 +197,9 @@ impl From<&Values> for CompactionConfig {
             max_duration: max_duration.as_ref().map(|d| d.0),
             spill_dir: spill_dir.as_ref().map(|dir| dir.0.clone()),
             overrides: tenants.iter().map(own).collect(),
-            publish: publish.delta.0.then_some(Publish {
-                layout: publish.layout.0,
-                keep: publish.keep.0,
+            publish: delta.0.then_some(Publish {
+                layout: layout.0,
+                keep: keep.0,
             }),
             shard: Shard::WHOLE,
             exclude: exclude.0.clone(),
