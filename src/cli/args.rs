@@ -9,12 +9,15 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use tracing_subscriber::EnvFilter;
 
-use crate::settings::{self, FlagValue};
+use crate::Error;
+use crate::settings::{self, Environment, FlagValue};
 use icepack_core::model::names::Tenant;
 use icepack_core::model::restore::Tier;
 use icepack_core::model::shard::Shard;
 
+use super::logs::{self, LogFormat};
 use super::output::complain;
 use super::{examples, shard};
 
@@ -128,11 +131,28 @@ pub struct Global {
     pub quiet: bool,
 }
 
-/// How logs are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    Text,
-    Json,
+impl Global {
+    /// How logs are written: by the flag, else by the environment, else as text.
+    pub fn log_format(&self, env: &Environment) -> crate::Result<LogFormat> {
+        match (self.log_format, env.get("ICEPACK_LOG_FORMAT")) {
+            (Some(format), _) => Ok(format),
+            (None, None | Some("text")) => Ok(LogFormat::Text),
+            (None, Some("json")) => Ok(LogFormat::Json),
+            (None, Some(other)) => Err(Error::Usage(format!(
+                "environment ICEPACK_LOG_FORMAT: `{other}` is not a log format: use text or json"
+            ))),
+        }
+    }
+
+    /// What is logged: by the flags, else by the environment, else from level info.
+    pub fn log_filter(&self, env: &Environment) -> crate::Result<EnvFilter> {
+        match (&self.log_level, env.get("ICEPACK_LOG")) {
+            (Some(level), _) => logs::filter(level, "--log-level"),
+            (None, _) if self.quiet => logs::filter("warn", "--quiet"),
+            (None, Some(level)) => logs::filter(level, "environment ICEPACK_LOG"),
+            (None, None) => logs::filter("info", "default"),
+        }
+    }
 }
 
 /// When colours are used.
@@ -653,5 +673,53 @@ mod tests {
         ] {
             assert!(!parse(args).unwrap_err().contains('\n'), "{args:?}");
         }
+    }
+
+    fn env(pairs: &[(&str, &str)]) -> Environment {
+        Environment::new(
+            pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
+        )
+    }
+
+    fn directives(args: &[&str], vars: &[(&str, &str)]) -> crate::Result<String> {
+        let cli = Cli::parse_from(["icepack", "status"].iter().chain(args));
+        cli.global.log_filter(&env(vars)).map(|f| f.to_string())
+    }
+
+    #[test]
+    fn a_flag_for_logs_beats_the_environment() {
+        let debug = [("ICEPACK_LOG", "debug")];
+        let plain = |level: &str| format!("rustls_platform_verifier=off,icepack={level},warn");
+        assert_eq!(directives(&[], &[]).unwrap(), plain("info"));
+        assert_eq!(directives(&[], &debug).unwrap(), plain("debug"));
+        assert_eq!(
+            directives(&["--log-level", "error"], &debug).unwrap(),
+            plain("error")
+        );
+        assert_eq!(directives(&["-q"], &debug).unwrap(), plain("warn"));
+        assert_eq!(
+            directives(&["--log-level", "icepack=trace,hyper=debug"], &[]).unwrap(),
+            "icepack=trace,hyper=debug"
+        );
+        assert!(directives(&["--log-level", "loud"], &[]).is_err());
+    }
+
+    #[test]
+    fn the_log_format_is_text_or_json() {
+        let cli = Cli::parse_from(["icepack", "status"]);
+        assert_eq!(cli.global.log_format(&env(&[])).unwrap(), LogFormat::Text);
+        assert_eq!(
+            cli.global
+                .log_format(&env(&[("ICEPACK_LOG_FORMAT", "json")]))
+                .unwrap(),
+            LogFormat::Json
+        );
+        assert!(
+            cli.global
+                .log_format(&env(&[("ICEPACK_LOG_FORMAT", "xml")]))
+                .is_err()
+        );
     }
 }

@@ -22,6 +22,7 @@ mod signals;
 mod watch;
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use crate::clock::SystemClock;
@@ -31,9 +32,10 @@ use indicatif::MultiProgress;
 use tokio::runtime::Runtime;
 
 use app::App;
-use args::{Cli, Command, LogFormat};
+use args::{Cli, Command};
+use logs::LogFormat;
 use otel::Traces;
-use output::{Output, complain};
+use output::{Output, complain, use_color};
 
 /// Runs the command line `typed`. The result is the exit code.
 pub fn run(typed: &[OsString]) -> u8 {
@@ -67,7 +69,9 @@ impl Process {
     /// From here on there are logs.
     fn start(cli: &Cli) -> Result<Self> {
         let env = Environment::of_process()?;
-        let json_logs = logs::format(&cli.global, &env)? == LogFormat::Json;
+        let format = cli.global.log_format(&env)?;
+        let filter = cli.global.log_filter(&env)?;
+        let json_logs = format == LogFormat::Json;
         let has_bars = matches!(cli.command, Command::Run(_) | Command::Demo(_));
         let canvas = bars::canvas(has_bars && !cli.global.quiet && !json_logs);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -80,7 +84,8 @@ impl Process {
             Ok(None)
         };
         let layer = traces.as_ref().ok().and_then(|t| Some(t.as_ref()?.layer()));
-        logs::start(&cli.global, &env, &canvas, layer)?;
+        let is_colored = use_color(cli.global.color, io::stderr().is_terminal());
+        logs::start(format, filter, is_colored, &canvas, layer)?;
         Ok(Self {
             runtime,
             env,
