@@ -13,6 +13,7 @@ mod logs;
 mod manual;
 mod otel;
 mod output;
+mod parse;
 mod pass;
 mod render;
 mod report;
@@ -39,7 +40,7 @@ use output::{Output, complain, use_color};
 
 /// Runs the command line `typed`. The result is the exit code.
 pub fn run(typed: &[OsString]) -> u8 {
-    let cli = match args::parse(typed) {
+    let cli = match parse::parse(typed) {
         Ok(cli) => cli,
         Err(code) => return code,
     };
