@@ -14,7 +14,7 @@ use tracing::Instrument;
 use super::commit_sequence::CommitSequence;
 use super::{Pass, trace};
 use crate::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest};
-use crate::budget::MergeBudget;
+use crate::budget::{self, MergeBudget};
 use crate::error::{Error, ReadError, Result, Unread};
 use crate::merge::{
     self, BadInput, ExpiredBatch, Flaw, MergeEnv, MergeError, MergeOutcome, MergeSpec,
@@ -406,13 +406,9 @@ impl GroupJobs<'_> {
             .as_ref()
             .filter(|_| self.cutoff.is_some());
         // A part of the share encodes what expires.
-        let for_archive = if archive.is_some() {
-            share.bytes / 4
-        } else {
-            0
-        };
+        let for_archive = archive.map_or(0, |_| budget::for_archive(share.bytes));
         let spec = self.spec(inputs, leave);
-        let file_limit = self.pass.memory.total() / 4;
+        let file_limit = self.pass.budget.group_file;
         let budget = MergeBudget::of(share.bytes - for_archive, file_limit, PREFETCH);
         let task = archive.map(|a| self.begin_archive(a, inputs, &head, for_archive));
         let (sink, task) = task.map_or((None, None), |(sink, task)| (Some(sink), Some(task)));

@@ -6,7 +6,6 @@ pub(crate) mod footers;
 mod group;
 mod look;
 pub(crate) mod manager;
-mod memory;
 mod outcome;
 mod publish;
 mod scan;
@@ -25,6 +24,7 @@ use object_store::ObjectStore;
 use tokio::task::JoinError;
 use tracing::Instrument;
 
+use crate::budget::{Budget, MemoryPool};
 use crate::clock::PassClock;
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
@@ -39,7 +39,6 @@ use icepack_core::model::report::{Requests, RunReport, TenantReport};
 use icepack_core::model::shard::Shard;
 use icepack_core::model::stock::Stock;
 use manager::CompactionManager;
-use memory::MemoryPool;
 use outcome::{TenantOutcome, failed, summarise};
 use scan::{Scanned, TenantJob};
 pub use selection::Selection;
@@ -95,6 +94,7 @@ struct Pass {
     time: Arc<PassClock>,
     started_at: DateTime<Utc>,
     started_ms: u64,
+    budget: Budget,
     memory: MemoryPool,
     /// All requests to the store.
     requests: Arc<RequestCounters>,
@@ -185,13 +185,15 @@ impl Pass {
             );
         }
         manager.clock = Arc::clone(&time) as _;
+        let budget = Budget::of(manager.config.memory_limit);
         Ok(Self {
             run_id,
             store_time,
             started_at: time.shared(),
             time,
             started_ms,
-            memory: MemoryPool::new(manager.config.memory_limit),
+            budget,
+            memory: MemoryPool::new(budget),
             requests,
             observe,
             manager,

@@ -46,7 +46,7 @@ fn follower(
     let config = &pass.manager.config;
     let publish = config.publish?;
     // As many tenants at once, with some footers each.
-    let footer_limit = config.memory_limit / 32 / (config.concurrency.max(1) as u64);
+    let footer_limit = pass.budget.publish_footers / config.concurrency.max(1) as u64;
     let place = Arc::new((Arc::clone(store), tenant.clone(), config.input_rules()));
     let live = move || {
         let place = Arc::clone(&place);

@@ -13,6 +13,7 @@ use super::manager::CompactionManager;
 use super::outcome::{TenantOutcome, failed, unusable};
 use super::shards::Spread;
 use super::{Pass, PassTarget, Selection, apart, broke_off, trace};
+use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::protocol::{dating, discover, prescan};
 use icepack_core::model::estimate::{Expiry, Survey};
@@ -197,7 +198,12 @@ impl CompactionManager {
         refuse_lost_manifest(tenant, &inventory)?;
         let mut dated = BTreeMap::new();
         if let Some(head) = inventory.head.as_mut().filter(|head| !head.is_dated()) {
-            dated = dating::columns(store, head, self.config.memory_limit / 32).await?;
+            dated = dating::columns(
+                store,
+                head,
+                Budget::of(self.config.memory_limit).dating_footers,
+            )
+            .await?;
             head.date(&dated);
         }
         let policy = self.config.policy_for(tenant.as_str());
@@ -228,7 +234,7 @@ impl CompactionManager {
                 store,
                 plan,
                 &self.config.timestamp_column,
-                self.config.memory_limit / 4,
+                Budget::of(self.config.memory_limit).prescan,
             )
             .instrument(trace::survey())
             .await

@@ -258,7 +258,7 @@ impl Pass {
             staged: &self.manager.staged,
             table: table.as_ref(),
             rules: &self.manager.config.input_rules(),
-            file_limit: self.memory.total() / 8,
+            file_limit: self.budget.plan_footers,
         };
         Ok((sweeper.sweep(&receipts).await?, owed))
     }

@@ -7,6 +7,7 @@ use object_store::ObjectStoreExt;
 use tokio::runtime::Handle;
 
 use super::Restorer;
+use crate::budget::for_restored_file;
 use crate::error::{Error, Result};
 use crate::store::path;
 use crate::store::piece::upload::Target;
@@ -57,7 +58,7 @@ impl Copying<'_> {
         };
         let (file, budget, timestamp) = (
             self.wanted.file.clone(),
-            self.restorer.memory / 2,
+            for_restored_file(self.restorer.memory),
             self.timestamp(),
         );
         let begin = move |first: &RecordBatch, to_bound: Micros| {
