@@ -271,6 +271,7 @@ fn files(walk: Result<Walk>) -> BoxStream<'static, Result<ObjectMeta>> {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl ObjectStore for PlainDirectory {
     async fn put_opts(
         &self,

@@ -38,6 +38,7 @@ impl fmt::Display for NamedStore {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl ObjectStore for NamedStore {
     async fn put_opts(
         &self,
