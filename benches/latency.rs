@@ -9,24 +9,16 @@
     reason = "a benchmark measures with the real clock"
 )]
 
-use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
-use async_trait::async_trait;
-use bytes::Bytes;
-use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use icepack::{CompactionConfig, CompactionManager};
+use icepack_dst::intercept::{InterceptStore, Kind};
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-    UploadPart,
-};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
@@ -54,147 +46,30 @@ impl Wire {
     }
 }
 
-#[derive(Debug, Clone)]
-struct Far {
-    inner: Arc<InMemory>,
-    down: Wire,
-    up: Wire,
-}
-
-impl fmt::Display for Far {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a far {}", self.inner)
-    }
-}
-
-#[derive(Debug)]
-struct FarUpload {
-    inner: Box<dyn MultipartUpload>,
-    up: Wire,
-}
-
-#[async_trait]
-impl MultipartUpload for FarUpload {
-    fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let (up, bytes, part) = (
-            self.up.clone(),
-            data.content_length(),
-            self.inner.put_part(data),
-        );
-        Box::pin(async move {
+fn far(inner: Arc<dyn ObjectStore>) -> impl ObjectStore {
+    let (down, up) = (Wire::new(), Wire::new());
+    let store = InterceptStore::new(inner, move |request, call| {
+        let (down, up) = (down.clone(), up.clone());
+        async move {
             tokio::time::sleep(LATENCY).await;
-            up.carry(bytes).await;
-            part.await
-        })
-    }
-
-    async fn complete(&mut self) -> Result<PutResult> {
-        tokio::time::sleep(LATENCY).await;
-        self.inner.complete().await
-    }
-
-    async fn abort(&mut self) -> Result<()> {
-        self.inner.abort().await
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Far {
-    async fn put_opts(
-        &self,
-        location: &Path,
-        payload: PutPayload,
-        options: PutOptions,
-    ) -> Result<PutResult> {
-        tokio::time::sleep(LATENCY).await;
-        self.up.carry(payload.content_length()).await;
-        self.inner.put_opts(location, payload, options).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        tokio::time::sleep(LATENCY).await;
-        Ok(Box::new(FarUpload {
-            inner: self.inner.put_multipart_opts(location, options).await?,
-            up: self.up.clone(),
-        }))
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        tokio::time::sleep(LATENCY).await;
-        if options.head {
-            return self.inner.get_opts(location, options).await;
-        }
-        let reply = self.inner.get_opts(location, options).await?;
-        let (meta, range, attributes, extensions) = (
-            reply.meta.clone(),
-            reply.range.clone(),
-            reply.attributes.clone(),
-            reply.extensions.clone(),
-        );
-        let bytes = reply.bytes().await?;
-        self.down.carry(bytes.len()).await;
-        let payload =
-            GetResultPayload::Stream(futures::stream::once(async move { Ok(bytes) }).boxed());
-        Ok(GetResult {
-            payload,
-            meta,
-            range,
-            attributes,
-            extensions,
-        })
-    }
-
-    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        tokio::time::sleep(LATENCY).await;
-        self.inner.get_ranges(location, ranges).await
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
-        // As S3 does it: a thousand in a request.
-        let inner = Arc::clone(&self.inner);
-        let batches = locations.chunks(1_000).then(move |batch| {
-            let inner = Arc::clone(&inner);
-            async move {
-                tokio::time::sleep(LATENCY).await;
-                futures::stream::iter(
-                    inner
-                        .delete_stream(futures::stream::iter(batch).boxed())
-                        .collect::<Vec<_>>()
-                        .await,
-                )
+            up.carry(request.body.content_length()).await;
+            let reply = call.await?;
+            if request.kind != Kind::Get {
+                return Ok(reply);
             }
-        });
-        batches.flatten().boxed()
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let pages = self
-            .inner
-            .list(prefix)
-            .chunks(1_000)
-            .then(|page| async move {
-                tokio::time::sleep(LATENCY).await;
-                futures::stream::iter(page)
-            });
-        pages.flatten().boxed()
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        tokio::time::sleep(LATENCY).await;
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        tokio::time::sleep(LATENCY).await;
-        self.inner.copy_opts(from, to, options).await
-    }
+            let mut size = 0;
+            let reply = reply
+                .map_body(|body| {
+                    size = body.len();
+                    body
+                })
+                .await?;
+            down.carry(size).await;
+            Ok(reply)
+        }
+    });
+    // As S3 does it: a thousand keys in a request.
+    store.bulk(1_000)
 }
 
 /// A file of some 100 KB: its slot of a month, and half of the next file's.
@@ -271,11 +146,7 @@ fn main() {
             near.put(&path, events(i, files).into()).await.unwrap();
         }
         let (_, bytes_in) = total(&near, "events-").await;
-        let far = Far {
-            inner: Arc::clone(&near),
-            down: Wire::new(),
-            up: Wire::new(),
-        };
+        let far = far(Arc::clone(&near) as Arc<dyn ObjectStore>);
         let manager = CompactionManager::new(Arc::new(far), CompactionConfig::default());
         let (wall, before) = (Instant::now(), cpu());
         let report = manager.compact().await.unwrap();

@@ -11,28 +11,23 @@
 )]
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use icepack::run::Selection;
 use icepack::store::counting::CountingStore;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::file::{Micros, RowStats, Snapshot};
 use icepack_core::model::manifest::{Manifest, Stamp};
 use icepack_core::model::names::{FileId, Tenant, manifest_key, snapshot_key};
+use icepack_dst::intercept::{InterceptStore, Kind, Page, Reply};
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
+use object_store::{ListResult, ObjectMeta, ObjectStore, ObjectStoreExt, Result};
 use ulid::Ulid;
 
 const PAGE: usize = 1_000;
@@ -41,121 +36,70 @@ const PAGE: usize = 1_000;
 #[derive(Debug, Default)]
 struct Shelf {
     listed: Arc<BTreeMap<Path, ObjectMeta>>,
-    inner: InMemory,
-}
-
-impl fmt::Display for Shelf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("shelf")
-    }
+    inner: Arc<InMemory>,
 }
 
 impl Shelf {
-    fn pages(
-        &self,
-        prefix: Option<&Path>,
-        after: Option<&Path>,
-    ) -> BoxStream<'static, Result<ObjectMeta>> {
-        let prefix = prefix.map(|p| format!("{p}/")).unwrap_or_default();
-        let start = after.map_or_else(
-            || Bound::Included(Path::from(prefix.clone())),
-            |a| Bound::Excluded(a.clone()),
-        );
-        let listed = Arc::clone(&self.listed);
-        let pages = stream::unfold((start, prefix), move |(start, prefix)| {
-            let range = listed.range((start, Bound::Unbounded));
-            let page: Vec<ObjectMeta> = range
-                .map(|(_, m)| m)
-                .skip_while(|m| m.location.as_ref() < prefix.as_str())
-                .take_while(|m| m.location.as_ref().starts_with(&prefix))
-                .take(PAGE)
-                .cloned()
-                .collect();
-            let next = page
-                .last()
-                .map(|m| (Bound::Excluded(m.location.clone()), prefix));
-            std::future::ready(next.map(|next| (stream::iter(page.into_iter().map(Ok)), next)))
-        });
-        pages.flatten().boxed()
+    fn store(&self) -> Arc<dyn ObjectStore> {
+        let (listed, inner) = (Arc::clone(&self.listed), Arc::clone(&self.inner));
+        Arc::new(InterceptStore::new(
+            inner as Arc<dyn ObjectStore>,
+            move |request, call| {
+                let listed = Arc::clone(&listed);
+                async move {
+                    let below = request.key.as_ref();
+                    let is_inner =
+                        below.starts_with("_icepack/runs") || below.starts_with("_icepack/_");
+                    let below = if below.is_empty() {
+                        String::new()
+                    } else {
+                        format!("{below}/")
+                    };
+                    match request.kind {
+                        Kind::List | Kind::Page if !is_inner => {
+                            Ok(Reply::Page(page(&listed, &below, request.after)))
+                        }
+                        Kind::Folders => Ok(Reply::Folders(folders(&listed, &below))),
+                        _ => call.await,
+                    }
+                }
+            },
+        ))
     }
 }
 
-#[async_trait]
-impl ObjectStore for Shelf {
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        if prefix.is_some_and(|p| {
-            p.as_ref().starts_with("_icepack/runs") || p.as_ref().starts_with("_icepack/_")
-        }) {
-            return self.inner.list(prefix);
-        }
-        self.pages(prefix, None)
-    }
+fn page(listed: &BTreeMap<Path, ObjectMeta>, below: &str, after: Option<Path>) -> Page {
+    let start = after.map_or_else(|| Bound::Included(Path::from(below)), Bound::Excluded);
+    let mut metas = listed
+        .range((start, Bound::Unbounded))
+        .map(|(_, m)| m)
+        .skip_while(|m| m.location.as_ref() < below)
+        .take_while(|m| m.location.as_ref().starts_with(below));
+    let entries: Vec<Result<ObjectMeta>> = metas.by_ref().take(PAGE).cloned().map(Ok).collect();
+    let last = entries.last().and_then(|m| m.as_ref().ok());
+    let next = metas.next().and(last).map(|m| m.location.clone());
+    Page { entries, next }
+}
 
-    fn list_with_offset(
-        &self,
-        prefix: Option<&Path>,
-        offset: &Path,
-    ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.pages(prefix, Some(offset))
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let below = prefix.map(|p| format!("{p}/")).unwrap_or_default();
-        let mut common_prefixes: Vec<Path> = Vec::new();
-        let mut next = Bound::Included(Path::from(below.clone()));
-        while let Some((key, _)) = self
-            .listed
-            .range((next, Bound::Unbounded))
+fn folders(listed: &BTreeMap<Path, ObjectMeta>, below: &str) -> ListResult {
+    let mut common_prefixes: Vec<Path> = Vec::new();
+    let mut next = Bound::Included(Path::from(below));
+    while let Some((key, _)) = listed
+        .range((next, Bound::Unbounded))
+        .next()
+        .filter(|(k, _)| k.as_ref().starts_with(below))
+    {
+        let folder = key.as_ref()[below.len()..]
+            .split('/')
             .next()
-            .filter(|(k, _)| k.as_ref().starts_with(&below))
-        {
-            let folder = key.as_ref()[below.len()..]
-                .split('/')
-                .next()
-                .unwrap_or_default();
-            common_prefixes.push(Path::from(format!("{below}{folder}")));
-            next = Bound::Excluded(Path::from(format!("{below}{folder}0")));
-        }
-        Ok(ListResult {
-            common_prefixes,
-            objects: Vec::new(),
-            extensions: object_store::Extensions::default(),
-        })
+            .unwrap_or_default();
+        common_prefixes.push(Path::from(format!("{below}{folder}")));
+        next = Bound::Excluded(Path::from(format!("{below}{folder}0")));
     }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(location, options).await
-    }
-
-    async fn put_opts(
-        &self,
-        location: &Path,
-        payload: PutPayload,
-        opts: PutOptions,
-    ) -> Result<PutResult> {
-        self.inner.put_opts(location, payload, opts).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        _: &Path,
-        _: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        Err(Error::NotImplemented {
-            operation: "uploads".to_owned(),
-            implementer: self.to_string(),
-        })
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.inner.copy_opts(from, to, options).await
+    ListResult {
+        common_prefixes,
+        objects: Vec::new(),
+        extensions: object_store::Extensions::default(),
     }
 }
 
@@ -188,13 +132,13 @@ fn raw(tenants: usize, files: usize) -> Shelf {
     });
     Shelf {
         listed: Arc::new(names.map(|(n, key)| file(&key, 100 << 10, at(n))).collect()),
-        inner: InMemory::new(),
+        inner: Arc::default(),
     }
 }
 
 /// Tenants whose files are finished snapshots.
 async fn packed(tenants: usize, files: usize) -> Result<Shelf> {
-    let (now, inner, mut listed) = (Utc::now(), InMemory::new(), BTreeMap::new());
+    let (now, inner, mut listed) = (Utc::now(), Arc::new(InMemory::new()), BTreeMap::new());
     for t in 0..tenants {
         let Ok(tenant) = Tenant::parse(&format!("tenant-{t:06}")) else {
             continue;
@@ -283,7 +227,7 @@ fn show(what: &str, time: Duration, beside: Duration, more: f64) {
     );
 }
 
-async fn listing(store: &Shelf) -> Measured<usize> {
+async fn listing(store: &Arc<dyn ObjectStore>) -> Measured<usize> {
     measure(async {
         store
             .list(None)
@@ -302,7 +246,7 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let (tenants, files) = (given.next().unwrap_or(10_000), given.next().unwrap_or(100));
 
     println!("{tenants} tenants with {files} raw files each");
-    let store = Arc::new(raw(tenants, files));
+    let store = raw(tenants, files).store();
     let list = listing(&store).await;
     assert_eq!(list.done, tenants * files);
     show("listing the keys", list.time, list.time, list.more);
@@ -327,7 +271,7 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     drop((report, manager, store));
 
     println!("{tenants} tenants with {files} finished snapshots each");
-    let store = Arc::new(packed(tenants, files).await?);
+    let store = packed(tenants, files).await?.store();
     let list = listing(&store).await;
     assert_eq!(list.done, tenants * (files + 1));
     show("listing the keys", list.time, list.time, list.more);

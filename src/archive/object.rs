@@ -224,7 +224,7 @@ mod tests {
             max_elapsed: Duration::from_secs(5),
         };
         ObjectArchive::new(
-            store.clone(),
+            store.store(),
             "memory://cold",
             ObjectArchiveOptions {
                 storage_class: class.map(Into::into),
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(receipt.stats.rows, 1_500);
         assert_eq!(
             read_stats(
-                store.clone(),
+                store.store(),
                 receipt.key.clone(),
                 receipt.size,
                 "timestamp"

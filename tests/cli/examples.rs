@@ -1,10 +1,6 @@
 //! What the examples do, as functions of theirs: `cargo test` builds the programs themselves, and
 //! their `main` prints what these return.
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "tests make worlds of the real time"
-)]
 #![allow(dead_code, reason = "nobody calls main")]
 
 #[path = "../../examples/compact_directory.rs"]

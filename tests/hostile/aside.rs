@@ -4,18 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use async_trait::async_trait;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::manifest::Manifest;
 use icepack_core::model::report::{RunReport, Status};
+use icepack_dst::intercept::{InterceptStore, Kind};
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
+use object_store::{ObjectStoreExt, Result};
 
 use crate::support::{
     Event, Store, eager, get, keys, live, memory, parquet, put, put_events, series, sorted,
@@ -39,117 +34,55 @@ enum Fate {
     Taken,
 }
 
-#[derive(Debug)]
-struct Odd {
-    inner: Store,
-    /// Keys that hold this.
-    within: String,
-    fate: Fate,
-    taken: AtomicBool,
-}
-
+/// A store in which keys that hold `within` have that fate.
 fn odd(inner: &Store, within: impl Into<String>, fate: Fate) -> Store {
-    Arc::new(Odd {
-        inner: Arc::clone(inner),
-        within: within.into(),
-        fate,
-        taken: AtomicBool::new(false),
-    })
+    let (within, store) = (within.into(), Arc::clone(inner));
+    let taken = Arc::new(AtomicBool::new(false));
+    Arc::new(InterceptStore::before(Arc::clone(inner), move |request| {
+        let applies = request.key.as_ref().contains(&within)
+            && match request.kind {
+                Kind::Get | Kind::Head => fate != Fate::Locked,
+                Kind::Delete => fate == Fate::Locked,
+                _ => false,
+            };
+        let (store, taken) = (Arc::clone(&store), Arc::clone(&taken));
+        async move {
+            if applies {
+                meet(&store, &request.key, fate, &taken).await
+            } else {
+                Ok(())
+            }
+        }
+    }))
 }
 
-impl Odd {
-    fn refused(location: &Path, code: &str) -> object_store::Error {
-        let source = format!("<Error><Code>{code}</Code><Message>no</Message></Error>").into();
-        object_store::Error::PermissionDenied {
-            path: location.to_string(),
-            source,
+async fn meet(store: &Store, key: &Path, fate: Fate, taken: &AtomicBool) -> Result<()> {
+    match fate {
+        Fate::Grows => {
+            let body = store.get(key).await?.bytes().await?;
+            let body = [body.as_ref(), b"more"].concat();
+            store.put(key, body.into()).await.map(drop)
+        }
+        Fate::Gone => Err(object_store::Error::NotFound {
+            path: key.to_string(),
+            source: "no such key".into(),
+        }),
+        Fate::Denied | Fate::Locked => Err(refused(key, "AccessDenied")),
+        Fate::Frozen => Err(refused(key, "InvalidObjectState")),
+        Fate::Taken => {
+            if !taken.swap(true, Ordering::SeqCst) {
+                run_on(store, eager()).await;
+            }
+            Ok(())
         }
     }
 }
 
-impl std::fmt::Display for Odd {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.inner.fmt(f)
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Odd {
-    async fn put_opts(
-        &self,
-        location: &Path,
-        payload: PutPayload,
-        opts: PutOptions,
-    ) -> Result<PutResult> {
-        self.inner.put_opts(location, payload, opts).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(location, opts).await
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        if location.as_ref().contains(&self.within) {
-            match self.fate {
-                Fate::Grows => {
-                    let body = self.inner.get(location).await?.bytes().await?;
-                    self.inner
-                        .put(location, [body.as_ref(), b"more"].concat().into())
-                        .await?;
-                }
-                Fate::Gone => {
-                    return Err(object_store::Error::NotFound {
-                        path: location.to_string(),
-                        source: "no such key".into(),
-                    });
-                }
-                Fate::Denied => return Err(Self::refused(location, "AccessDenied")),
-                Fate::Frozen => return Err(Self::refused(location, "InvalidObjectState")),
-                Fate::Taken if !self.taken.swap(true, Ordering::SeqCst) => {
-                    _ = run_on(&self.inner, eager()).await
-                }
-                Fate::Taken | Fate::Locked => {}
-            }
-        }
-        self.inner.get_opts(location, options).await
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
-        let (within, is_locked) = (self.within.clone(), self.fate == Fate::Locked);
-        let asked = locations.map(move |location| match location {
-            Ok(location) if is_locked && location.as_ref().contains(&within) => {
-                Err(Self::refused(&location, "AccessDenied"))
-            }
-            location => location,
-        });
-        let inner = Arc::clone(&self.inner);
-        let one = move |location: Result<Path>| {
-            let inner = Arc::clone(&inner);
-            async move {
-                let location = location?;
-                inner.delete(&location).await.map(|()| location)
-            }
-        };
-        asked.then(one).boxed()
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.inner.copy_opts(from, to, options).await
+fn refused(location: &Path, code: &str) -> object_store::Error {
+    let source = format!("<Error><Code>{code}</Code><Message>no</Message></Error>").into();
+    object_store::Error::PermissionDenied {
+        path: location.to_string(),
+        source,
     }
 }
 

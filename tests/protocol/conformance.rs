@@ -4,13 +4,9 @@
 use crate::support;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use icepack::clock::{Clock, SystemClock};
 use icepack::error::Error;
 use icepack::inspect::conformance::{Bench, PROBES};
@@ -18,12 +14,8 @@ use icepack::inspect::doctor::preflight;
 use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::inspect::Health;
+use icepack_dst::intercept::{InterceptStore, Kind, Reply};
 use object_store::local::LocalFileSystem;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
 use support::{Store, job, memory, s3, servers};
 
 /// Every check is good, but for those that are named here as limited; nothing is left in the store.
@@ -191,85 +183,23 @@ enum Tags {
     EmptyInPut,
 }
 
-/// A store in memory that differs from others in its ETags alone.
-#[derive(Debug, Clone)]
-struct Tagged(Store, Tags);
-
-impl fmt::Display for Tagged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the store of the test")
-    }
-}
-
-impl Tagged {
-    fn shown(tags: Tags, meta: ObjectMeta) -> ObjectMeta {
-        match tags {
-            Tags::Unlisted => ObjectMeta {
-                e_tag: None,
-                ..meta
-            },
-            Tags::Relisted => ObjectMeta {
-                e_tag: meta.e_tag.map(|tag| format!("{tag}-list")),
-                ..meta
-            },
-            Tags::EmptyInPut => meta,
-        }
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Tagged {
-    async fn put_opts(
-        &self,
-        location: &Path,
-        payload: PutPayload,
-        opts: PutOptions,
-    ) -> Result<PutResult> {
-        let done = self.0.put_opts(location, payload, opts).await?;
-        Ok(if self.1 == Tags::EmptyInPut {
-            PutResult {
-                e_tag: Some(String::new()),
-                ..done
+/// A store that differs from `inner` in its ETags alone.
+fn tagged(inner: &Store, tags: Tags) -> Store {
+    let store = InterceptStore::new(Arc::clone(inner), move |request, call| async move {
+        let mut reply = call.await?;
+        match (&mut reply, tags) {
+            (Reply::Page(_), Tags::Unlisted) => reply.each_meta(|m| m.e_tag = None),
+            (Reply::Page(_), Tags::Relisted) => reply.each_meta(|m| {
+                m.e_tag = m.e_tag.take().map(|tag| format!("{tag}-list"));
+            }),
+            (Reply::Put(done), Tags::EmptyInPut) if request.kind == Kind::Put => {
+                done.e_tag = Some(String::new());
             }
-        } else {
-            done
-        })
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.0.put_multipart_opts(location, opts).await
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.0.get_opts(location, options).await
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
-        self.0.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let tags = self.1;
-        self.0
-            .list(prefix)
-            .map(move |meta| meta.map(|m| Self::shown(tags, m)))
-            .boxed()
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.0.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.0.copy_opts(from, to, options).await
-    }
+            _ => {}
+        }
+        Ok(reply)
+    });
+    Arc::new(store)
 }
 
 /// Where a listing cannot tell a file that waits to be deleted from a new one of its name, nothing
@@ -280,7 +210,7 @@ async fn a_store_whose_listings_show_no_tags_or_others_is_refused() {
         let inner = memory();
         support::seed(&inner, "acme", 4, 10, Utc::now() - TimeDelta::minutes(1)).await;
         let before = contents(&inner).await;
-        let store: Store = Arc::new(Tagged(Arc::clone(&inner), tags));
+        let store: Store = tagged(&inner, tags);
         let refused = CompactionManager::new(Arc::clone(&store), CompactionConfig::default())
             .run_pass(&Selection::all())
             .await;
@@ -306,7 +236,7 @@ async fn a_store_whose_listings_show_no_tags_or_others_is_refused() {
 #[tokio::test]
 async fn an_empty_tag_in_the_reply_to_a_put_does_no_harm() {
     let inner = memory();
-    let store: Store = Arc::new(Tagged(Arc::clone(&inner), Tags::EmptyInPut));
+    let store: Store = tagged(&inner, Tags::EmptyInPut);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     preflight(&store, clock.mint(icepack_core::model::names::FileId::NIL))
         .await

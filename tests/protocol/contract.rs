@@ -18,7 +18,7 @@ use icepack::{
     CompactionTask, Error, Result, RetentionConfig, format_iso_basic,
 };
 use icepack_core::model::manifest::Receipt;
-use support::crash_store::{CrashStore, Death, Life};
+use icepack_dst::faults::{Fault, Process, Schedule, Side};
 use support::{
     Event, Store, archived, eager, event, live, memory, put, put_events, read, seed, series,
     sorted, tenant_keys,
@@ -592,14 +592,14 @@ async fn c20_the_task_looks_at_every_tick_and_survives_a_failed_pass() {
     let store = memory();
     seed(&store, "acme", 3, 2, Utc::now()).await;
     // The first pass dies at its first call, later ones work.
-    let life = Life::of(1, Death::Before);
+    let process = Process::new(Schedule::one(1, Fault::Die { applied: false }));
     let dead = Arc::new(manager(
-        &CrashStore::over(&store, &life),
+        &process.store(&store, Side::Hot, None),
         CompactionConfig::default(),
     ));
     let stop = dead.stop_handle();
     let task = tokio::spawn(CompactionTask::new(dead, 1).run());
-    while life.used.load(Ordering::SeqCst) < 3 {
+    while process.calls().len() < 3 {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     assert!(!task.is_finished(), "failed passes do not end the loop");
@@ -839,34 +839,35 @@ fn c27_an_archive_describes_itself() {
 #[tokio::test]
 async fn c28_a_crash_at_any_moment_loses_nothing_and_is_cleaned_up() {
     let base = Utc::now();
-    let clean = crash_at(usize::MAX, Death::Before, base).await;
+    let clean = crash_at(Schedule::clean(), base).await;
     assert!(clean > 20, "{clean} calls");
-    for death in [Death::Before, Death::After] {
+    for applied in [false, true] {
         for k in 1..=clean {
-            crash_at(k, death, base).await;
+            crash_at(Schedule::one(k, Fault::Die { applied }), base).await;
         }
     }
 }
 
 /// A world with expired rows and an archive, a pass that dies at call `k`, and a clean pass after
 /// it. Returns the calls of the first.
-async fn crash_at(k: usize, death: Death, now: DateTime<Utc>) -> usize {
+async fn crash_at(schedule: Schedule, now: DateTime<Utc>) -> usize {
     let (store, cold) = (memory(), memory());
     let events = series(0, 40, now - TimeDelta::minutes(1), TimeDelta::days(2));
     for (i, part) in events.chunks(10).enumerate() {
         put_events(&store, &format!("acme/{i}.parquet"), part).await;
     }
     let clock = Arc::new(ManualClock::new(now, 7));
-    let life = Life::of(k, death);
+    let context = format!("{schedule:?}");
+    let process = Process::new(schedule);
     let (hot, frozen) = (
-        CrashStore::over(&store, &life),
-        CrashStore::over(&cold, &life),
+        process.store(&store, Side::Hot, None),
+        process.store(&cold, Side::Cold, None),
     );
     let dying = manager(&hot, with_archive(ttl(30), &frozen))
         .with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
     let first = dying.compact().await;
-    let used = life.used.load(Ordering::SeqCst);
-    let context = format!("died {death:?} call {k}: {first:?}");
+    let used = process.calls().len();
+    let context = format!("{context}: {first:?}");
 
     // At once: every row is live or archived, none twice.
     let (old, new) = split(&events, now - TimeDelta::days(30));

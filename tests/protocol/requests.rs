@@ -144,7 +144,7 @@ impl World {
             .unwrap();
         let before = self.keys().await;
         let recorder = Recorder::over(&self.store);
-        let manager = CompactionManager::new(Arc::new(recorder.clone()), self.config.clone());
+        let manager = CompactionManager::new(recorder.store(), self.config.clone());
         let report = manager.run_pass(&Selection::all()).await.unwrap();
         let (log, after) = (recorder.log(), self.keys().await);
         let store: Store = self.store.clone();

@@ -6,11 +6,7 @@
 //!
 //! `cargo test --test simulation amplification:: -- --nocapture` prints the figures.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::cast_precision_loss,
-    reason = "a test prints ratios"
-)]
+#![allow(clippy::cast_precision_loss, reason = "a test prints ratios")]
 
 mod world;
 

@@ -5,7 +5,6 @@
 
 mod driver;
 use crate::support;
-use crate::support::fault_store;
 use crate::support::world;
 mod worlds;
 
@@ -14,11 +13,11 @@ use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
 use driver::long;
-use fault_store::{Call, Fault, Kind, Process, REPLIES, Reply, Schedule};
 use futures::FutureExt;
 use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager, Error};
 use icepack_core::model::report::{RunReport, Status};
+use icepack_dst::faults::{Call, Fault, Kind, Process, REPLIES, Reply, Schedule};
 use support::{event, put_events};
 use world::{Check, Pass, World};
 
@@ -70,7 +69,7 @@ fn single(calls: &[Call], torn: bool) -> Vec<Case> {
         if some(0, 4) || call.kind == Kind::Part || call.kind == Kind::Complete {
             add(Fault::Hang { applied: k % 8 < 4 });
         }
-        if matches!(call.kind, Kind::Get | Kind::List) {
+        if matches!(call.kind, Kind::Get | Kind::List | Kind::Page) {
             add(Fault::Short);
         }
     }

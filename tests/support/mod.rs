@@ -4,12 +4,10 @@
 #![allow(dead_code, reason = "each test crate uses its own part")]
 
 pub mod copy_archive;
-pub mod crash_store;
 pub mod delta;
-pub mod det_store;
-pub mod fault_store;
 pub mod job;
 pub mod oracle;
+pub mod process_clock;
 pub mod proxy;
 pub mod s3;
 pub mod servers;

@@ -10,12 +10,13 @@ use futures::TryStreamExt;
 use icepack_core::model::manifest::{Manifest, Receipt};
 use icepack_core::model::marker::Role;
 use icepack_core::model::names::{self, FileKind, Tenant};
+use icepack_dst::faults::Side;
+use icepack_dst::intercept::{InterceptStore, Kind};
 use icepack_dst::invariants::{Deletion, World};
+use icepack_dst::memory::Time;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
-use crate::support::det_store::Time;
-use crate::support::fault_store::Side;
 use crate::support::{Store, delta};
 
 /// See the module.
@@ -147,7 +148,29 @@ impl Watch {
         self.store(side).head(key).await.ok()
     }
 
-    pub async fn before_put(&self, side: Side, key: &Path, body: &PutPayload, mode: &PutMode) {
+    /// A store that tells of each change just before it is made.
+    pub fn over(self: &Arc<Self>, side: Side) -> Store {
+        let (watch, inner) = (Arc::clone(self), Arc::clone(self.store(side)));
+        Arc::new(InterceptStore::before(inner, move |request| {
+            let watch = Arc::clone(&watch);
+            async move {
+                let key = &request.key;
+                match request.kind {
+                    Kind::Put => {
+                        watch
+                            .before_put(side, key, &request.body, &request.mode)
+                            .await;
+                    }
+                    Kind::Complete | Kind::Copy => watch.before_create(side, key).await,
+                    Kind::Delete => watch.before_delete(side, key).await,
+                    _ => {}
+                }
+                Ok(())
+            }
+        }))
+    }
+
+    async fn before_put(&self, side: Side, key: &Path, body: &PutPayload, mode: &PutMode) {
         // The hint of a Delta log is overwritten by its protocol.
         if *mode != PutMode::Create && !key.as_ref().ends_with("/_delta_log/_last_checkpoint") {
             self.breaks(format!("I3: `{key}` is put without If-None-Match"));
@@ -173,7 +196,7 @@ impl Watch {
     }
 
     /// An object is about to appear without a condition.
-    pub async fn before_create(&self, side: Side, key: &Path) {
+    async fn before_create(&self, side: Side, key: &Path) {
         self.check_name(side, key.as_ref());
         if self.meta(side, key).await.is_some() {
             self.breaks(format!("I3: `{key}` is overwritten"));
@@ -236,7 +259,7 @@ impl Watch {
         self.history.lock().unwrap().push(Arc::new(next));
     }
 
-    pub async fn before_delete(&self, side: Side, path: &Path) {
+    async fn before_delete(&self, side: Side, path: &Path) {
         let key = path.as_ref();
         if side == Side::Cold {
             return self.breaks(format!("I3: `{key}` is deleted from the archive"));
@@ -292,16 +315,5 @@ impl Watch {
                 head.version
             ));
         }
-    }
-
-    /// What a process leaves that dies while it writes a file of a directory.
-    pub fn tear(&self, key: &Path, body: &PutPayload) {
-        let Some(directory) = &self.directory else {
-            return;
-        };
-        let body = bytes(body);
-        let path = directory.join(format!("{key}#1"));
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, &body[..body.len() / 2]).unwrap();
     }
 }

@@ -15,14 +15,15 @@ use icepack_core::model::names::{self, FileKind, Tenant};
 use icepack_core::model::plan::Inventory;
 use icepack_core::model::report::RunReport;
 use icepack_core::plan::live;
+use icepack_dst::faults::{Process, Schedule, Side};
 use icepack_dst::invariants::{self, Ingested, Object};
+use icepack_dst::memory::{Time, TimedMemory};
 use object_store::local::LocalFileSystem;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
 
 use crate::support::copy_archive::{Copies, CopyArchive};
-use crate::support::det_store::{DetStore, ProcessClock, Time};
-use crate::support::fault_store::{FaultStore, Process, Schedule, Side};
+use crate::support::process_clock::ProcessClock;
 use crate::support::watch::{self, Watch};
 use crate::support::{Event, Store, delta, event, put, put_events, read};
 
@@ -33,7 +34,7 @@ type Tenancy = invariants::World<String>;
 pub type Check<T = ()> = Result<T, String>;
 
 enum Backing {
-    Memory(Arc<DetStore>),
+    Memory(TimedMemory),
     Directory(TempDir),
 }
 
@@ -52,7 +53,7 @@ pub struct World {
     pub copies: Option<Arc<Copies>>,
     has_archive: bool,
     hot_backing: Backing,
-    cold_backing: Arc<DetStore>,
+    cold_backing: TimedMemory,
     seed: u64,
     next_event: usize,
 }
@@ -110,11 +111,11 @@ impl World {
         let hot = if directory {
             Backing::Directory(tempfile::tempdir().unwrap())
         } else {
-            Backing::Memory(Arc::new(DetStore::new(time.clone())))
+            Backing::Memory(TimedMemory::new(time.clone()))
         };
         Self::over(
             hot,
-            Arc::new(DetStore::new(time.clone())),
+            TimedMemory::new(time.clone()),
             time,
             config,
             has_archive,
@@ -123,19 +124,19 @@ impl World {
 
     fn over(
         hot_backing: Backing,
-        cold_backing: Arc<DetStore>,
+        cold_backing: TimedMemory,
         time: Time,
         config: CompactionConfig,
         has_archive: bool,
     ) -> Self {
         let (hot, directory): (Store, _) = match &hot_backing {
-            Backing::Memory(store) => (Arc::clone(store) as Store, None),
+            Backing::Memory(store) => (store.store(), None),
             Backing::Directory(dir) => (
                 Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap()),
                 Some(dir.path().to_owned()),
             ),
         };
-        let cold = Arc::clone(&cold_backing) as Store;
+        let cold = cold_backing.store();
         let watch = Watch::new(&hot, &cold, &time, directory);
         Self {
             hot,
@@ -158,10 +159,10 @@ impl World {
     pub fn fork(&self) -> Self {
         let time = Time::at(self.time.now());
         let hot = match &self.hot_backing {
-            Backing::Memory(store) => Backing::Memory(Arc::new(store.fork(time.clone()))),
+            Backing::Memory(store) => Backing::Memory(store.fork(time.clone())),
             Backing::Directory(dir) => Backing::Directory(copy_of(dir)),
         };
-        let cold = Arc::new(self.cold_backing.fork(time.clone()));
+        let cold = self.cold_backing.fork(time.clone());
         let copy = Self::over(hot, cold, time, self.config.clone(), self.has_archive);
         copy.watch.follow(&self.watch);
         Self {
@@ -217,9 +218,10 @@ impl World {
     ) -> (Arc<Process>, CompactionManager) {
         self.seed += 1;
         let process = Process::new(schedule);
-        let hot = FaultStore::over(&self.hot, Side::Hot, &process, &self.watch);
+        let directory = self.watch.directory.clone();
+        let hot = process.store(&self.watch.over(Side::Hot), Side::Hot, directory);
         if self.has_archive {
-            let cold = FaultStore::over(&self.cold, Side::Cold, &process, &self.watch);
+            let cold = process.store(&self.watch.over(Side::Cold), Side::Cold, None);
             let ms = Duration::from_millis;
             let retry = RetryPolicy {
                 initial: ms(1),

@@ -222,7 +222,7 @@ impl World {
             *p = (p.0 + bytes, p.1 + rows);
         });
         let env = MergeEnv {
-            store: self.store.clone(),
+            store: self.store.store(),
             mint,
             expired: sink,
             stop: Arc::clone(&self.stop),
@@ -267,7 +267,7 @@ impl World {
     pub async fn read(&self, snapshots: &[Snapshot]) -> Vec<Event> {
         let mut all = Vec::new();
         for s in snapshots {
-            let store: Arc<dyn ObjectStore> = self.store.clone();
+            let store = self.store.store();
             assert_eq!(
                 icepack_parquet::read_stats(store, s.key.clone(), s.size, "timestamp")
                     .await

@@ -458,7 +458,7 @@ async fn merge_watched(
 ) -> Result<MergeOutcome, MergeError> {
     let mint = Arc::new(|| FileId(ulid::Ulid::from_parts(2, 1)));
     let env = MergeEnv {
-        store: w.store.clone(),
+        store: w.store.store(),
         mint,
         expired: None,
         stop: Arc::clone(&w.stop),

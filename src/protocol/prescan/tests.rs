@@ -1,13 +1,8 @@
-use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use futures::stream;
+use icepack_dst::intercept::{InterceptStore, Reply};
+use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult,
-};
 
 use super::*;
 use crate::store::counting::CountingStore;
@@ -132,91 +127,24 @@ async fn a_tenant_without_files_is_unknown() {
 }
 
 /// Lists as `order` says, and fails after so many keys.
-#[derive(Debug)]
-struct Odd {
-    inner: Arc<InMemory>,
-    order: fn(&mut [ObjectMeta]),
-    fails_after: usize,
-}
-
-impl fmt::Display for Odd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("odd")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Odd {
-    fn list_with_offset(
-        &self,
-        prefix: Option<&Path>,
-        offset: &Path,
-    ) -> BoxStream<'static, StoreResult<ObjectMeta>> {
-        let (inner, order, most) = (
-            self.inner.list_with_offset(prefix, offset),
-            self.order,
-            self.fails_after,
-        );
-        let all = async move {
-            let mut metas: Vec<ObjectMeta> = inner.try_collect().await.unwrap();
+fn odd(inner: &Arc<InMemory>, order: fn(&mut [ObjectMeta]), fails_after: usize) -> InterceptStore {
+    let inner = Arc::clone(inner) as Arc<dyn ObjectStore>;
+    InterceptStore::new(inner, move |request, call| async move {
+        let mut reply = call.await?;
+        if let (Reply::Page(page), Some(_)) = (&mut reply, request.after) {
+            let mut metas: Vec<ObjectMeta> = page.entries.drain(..).flatten().collect();
             order(&mut metas);
-            let failed = (metas.len() > most).then(|| {
+            let failed = (metas.len() > fails_after).then(|| {
                 Err(object_store::Error::Generic {
                     store: "odd",
                     source: "no more".into(),
                 })
             });
-            stream::iter(
-                metas
-                    .into_iter()
-                    .take(most)
-                    .map(Ok)
-                    .chain(failed)
-                    .collect::<Vec<_>>(),
-            )
-        };
-        stream::once(all).flatten().boxed()
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
-        self.inner.get_opts(location, options).await
-    }
-
-    async fn put_opts(
-        &self,
-        location: &Path,
-        payload: PutPayload,
-        opts: PutOptions,
-    ) -> StoreResult<PutResult> {
-        self.inner.put_opts(location, payload, opts).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> StoreResult<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(location, opts).await
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, StoreResult<Path>>,
-    ) -> BoxStream<'static, StoreResult<Path>> {
-        self.inner.delete_stream(locations)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
-        self.inner.copy_opts(from, to, options).await
-    }
+            let shown = metas.into_iter().take(fails_after).map(Ok);
+            page.entries = shown.chain(failed).collect();
+        }
+        Ok(reply)
+    })
 }
 
 #[tokio::test]
@@ -229,19 +157,11 @@ async fn a_store_that_lists_in_no_order_gives_no_hints() {
         |m| m.rotate_right(m.len().min(1)),
     ];
     for order in orders {
-        let odd = Odd {
-            inner: Arc::clone(&inner),
-            order,
-            fails_after: 10,
-        };
+        let odd = odd(&inner, order, 10);
         let found = seen(&odd, &all).await;
         assert!(found.iter().all(|(_, hint)| hint.is_none()), "{found:?}");
     }
-    let sound = Odd {
-        inner,
-        order: |_| {},
-        fails_after: 10,
-    };
+    let sound = odd(&inner, |_| {}, 10);
     assert!(
         seen(&sound, &all)
             .await
@@ -254,11 +174,7 @@ async fn a_store_that_lists_in_no_order_gives_no_hints() {
 async fn a_listing_that_fails_gives_no_hints() {
     let inner = store(&["a/1.parquet", "b/1.parquet", "c/1.parquet"]).await;
     for fails_after in 0..3 {
-        let odd = Odd {
-            inner: Arc::clone(&inner),
-            order: |_| {},
-            fails_after,
-        };
+        let odd = odd(&inner, |_| {}, fails_after);
         let found = seen(&odd, &range(&["a", "b", "c"], &[])).await;
         assert!(
             found.iter().all(|(_, hint)| hint.is_none()),

@@ -87,7 +87,7 @@ fn quick() -> RetryPolicy {
 
 /// Writes `batches` batches of 4096 rows.
 async fn write(store: &Arc<Faulty>, retry: RetryPolicy, batches: i64) -> Result<Piece> {
-    let spec = spec(store.clone(), retry, small());
+    let spec = spec(store.store(), retry, small());
     let work = move || {
         let mut piece = PieceWriter::begin(spec)?;
         for i in 0..batches {
@@ -124,7 +124,7 @@ async fn a_small_piece_is_one_put_with_its_exact_range_in_the_name() {
     );
     assert_eq!((piece.stats.rows, piece.stats.undated), (4_096, 0));
     assert_eq!((store.calls(Op::Put), store.calls(Op::Start)), (1, 0));
-    check(store, &piece).await;
+    check(store.store(), &piece).await;
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn a_large_piece_is_uploaded_in_equal_parts_under_a_bound() {
         (128 << 10, 0, 0)
     );
     assert!(parts > 5);
-    check(store, &piece).await;
+    check(store.store(), &piece).await;
 }
 
 #[tokio::test]
@@ -175,16 +175,16 @@ async fn rows_without_a_date_are_named_from_the_epoch() {
 async fn a_put_that_was_done_although_nobody_heard_of_it_is_ours() {
     let store = Arc::new(Faulty::default().with(Op::Put, &[Fault::Retried]));
     check(
-        store.clone(),
+        store.store(),
         &write(&store, RetryPolicy::NEVER, 1).await.unwrap(),
     )
     .await;
     // Our own second try meets what the first has left.
     let store = Arc::new(Faulty::default().with(Op::Put, &[Fault::LostReply]));
-    check(store.clone(), &write(&store, quick(), 1).await.unwrap()).await;
+    check(store.store(), &write(&store, quick(), 1).await.unwrap()).await;
     let store = Arc::new(Faulty::default().with(Op::Complete, &[Fault::LostReply]));
     check(
-        store.clone(),
+        store.store(),
         &write(&store, RetryPolicy::NEVER, 20).await.unwrap(),
     )
     .await;
@@ -230,14 +230,14 @@ async fn an_upload_that_fails_is_aborted_and_says_why() {
             .contains("AccessDenied")
     );
     let store = Arc::new(Faulty::default().with(Op::Start, &[Fault::Transient, Fault::Transient]));
-    check(store.clone(), &write(&store, quick(), 20).await.unwrap()).await;
+    check(store.store(), &write(&store, quick(), 20).await.unwrap()).await;
 }
 
 #[tokio::test]
 async fn a_piece_that_is_given_up_leaves_nothing() {
     for finished in [true, false] {
         let store = Arc::new(Faulty::default());
-        let spec = spec(store.clone(), RetryPolicy::NEVER, small());
+        let spec = spec(store.store(), RetryPolicy::NEVER, small());
         let work = move || {
             let mut piece = PieceWriter::begin(spec).unwrap();
             for i in 0..20 {

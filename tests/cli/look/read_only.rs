@@ -1,110 +1,37 @@
 //! Who only looks writes nothing: the store refuses it, and would be noticed.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use icepack::inspect::sample::sample;
 use icepack::page::{self, Labels};
 use icepack::run::Selection;
 use icepack_core::model::plan::SkipReason;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
+use icepack_dst::intercept::InterceptStore;
+use object_store::Error;
 
 use super::World;
 use crate::support::{Store, keys, tenant_keys};
 
-/// A store that nobody may write to, and that counts who tries.
-#[derive(Debug)]
-struct ReadOnly {
-    inner: Store,
-    tried: Arc<AtomicU64>,
-}
-
-impl ReadOnly {
-    fn refuse<T>(&self) -> Result<T> {
-        self.tried.fetch_add(1, Ordering::SeqCst);
-        Err(Error::Generic {
-            store: "read-only",
-            source: "somebody who only looks wrote".into(),
-        })
-    }
-}
-
-impl fmt::Display for ReadOnly {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "read-only {}", self.inner)
-    }
-}
-
-#[async_trait]
-impl ObjectStore for ReadOnly {
-    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> Result<PutResult> {
-        self.refuse()
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        _: &Path,
-        _: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.refuse()
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(location, options).await
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
-        let tried = Arc::clone(&self.tried);
-        let refused = locations.map(move |_| {
-            tried.fetch_add(1, Ordering::SeqCst);
-            Err(Error::Generic {
-                store: "read-only",
-                source: "somebody who only looks deleted".into(),
-            })
-        });
-        refused.boxed()
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    fn list_with_offset(
-        &self,
-        prefix: Option<&Path>,
-        offset: &Path,
-    ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
-        self.refuse()
-    }
-}
-
-/// The world behind stores that refuse to be written to.
+/// The world behind stores that nobody may write to, and how many tried.
 fn locked(world: &World) -> (Store, Arc<AtomicU64>, World) {
     let tried = Arc::new(AtomicU64::new(0));
     let lock = |inner: &Store| {
-        Arc::new(ReadOnly {
-            inner: Arc::clone(inner),
-            tried: Arc::clone(&tried),
-        }) as Store
+        let tried = Arc::clone(&tried);
+        let locked = InterceptStore::before(Arc::clone(inner), move |request| {
+            let changes = request.kind.changes();
+            tried.fetch_add(u64::from(changes), Ordering::SeqCst);
+            async move {
+                if !changes {
+                    return Ok(());
+                }
+                Err(Error::Generic {
+                    store: "read-only",
+                    source: "somebody who only looks wrote".into(),
+                })
+            }
+        });
+        Arc::new(locked) as Store
     };
     let (hot, cold) = (lock(&world.hot), lock(&world.cold));
     let world = World {

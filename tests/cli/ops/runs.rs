@@ -2,18 +2,12 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use chrono::Utc;
-use futures::stream::BoxStream;
 use icepack::CompactionManager;
 use icepack::Error;
 use icepack::run::Selection;
 use icepack_core::model::report::Status;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult,
-};
+use icepack_dst::intercept::{InterceptStore, Kind};
 
 use crate::support::{self, Store, eager, keys, memory, put, seed};
 
@@ -83,76 +77,22 @@ async fn a_pass_that_was_stopped_is_recorded() {
     assert_eq!(record.report.totals.counters.files_compacted, 0);
 }
 
-/// A store whose folders cannot be listed.
-#[derive(Debug)]
-struct NoFolders(Store);
-
-impl std::fmt::Display for NoFolders {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-#[async_trait]
-impl ObjectStore for NoFolders {
-    async fn put_opts(
-        &self,
-        location: &Path,
-        payload: PutPayload,
-        opts: PutOptions,
-    ) -> object_store::Result<PutResult> {
-        self.0.put_opts(location, payload, opts).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> object_store::Result<Box<dyn MultipartUpload>> {
-        self.0.put_multipart_opts(location, opts).await
-    }
-
-    async fn get_opts(
-        &self,
-        location: &Path,
-        options: GetOptions,
-    ) -> object_store::Result<GetResult> {
-        self.0.get_opts(location, options).await
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, object_store::Result<Path>>,
-    ) -> BoxStream<'static, object_store::Result<Path>> {
-        self.0.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.0.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, _: Option<&Path>) -> object_store::Result<ListResult> {
-        Err(object_store::Error::Generic {
-            store: "test",
-            source: "no listing today".into(),
-        })
-    }
-
-    async fn copy_opts(
-        &self,
-        from: &Path,
-        to: &Path,
-        options: CopyOptions,
-    ) -> object_store::Result<()> {
-        self.0.copy_opts(from, to, options).await
-    }
-}
-
 #[tokio::test]
 async fn a_pass_that_fails_before_its_first_tenant_is_recorded_with_its_error() {
     let store = memory();
     seed(&store, "acme", 3, 10, Utc::now()).await;
-    let blind: Store = Arc::new(NoFolders(Arc::clone(&store)));
+    let blind: Store = Arc::new(InterceptStore::before(
+        Arc::clone(&store),
+        |request| async move {
+            if request.kind != Kind::Folders {
+                return Ok(());
+            }
+            Err(object_store::Error::Generic {
+                store: "test",
+                source: "no listing today".into(),
+            })
+        },
+    ));
     let error = manager(&blind)
         .run_pass(&Selection::all())
         .await

@@ -1,18 +1,14 @@
 //! Each row once: however an archive is spelled, whatever ranges are asked for, whoever commits in
 //! between, and also where restored rows were archived again.
 
-use std::fmt;
-use std::future::Future;
 use std::path::Path as FsPath;
-use std::pin::Pin;
 use std::process::Output;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use icepack::archive::cold::PlainCold;
 use icepack::archive::{
     ArchiveRequest, ArchiveTarget, BatchStream, ObjectArchive, ObjectArchiveOptions,
@@ -23,12 +19,8 @@ use icepack::{CompactionConfig, CompactionManager, Error};
 use icepack_core::model::manifest::Receipt;
 use icepack_core::model::names::Tenant;
 use icepack_core::model::report::Status;
+use icepack_dst::intercept::{InterceptStore, Kind};
 use object_store::local::LocalFileSystem;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -208,82 +200,6 @@ impl Place {
     }
 }
 
-type Interruption = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// A store in which something happens just before a tenant is listed: after its head was read.
-struct Interrupted {
-    inner: Store,
-    tenant: &'static str,
-    first: Arc<Mutex<Option<Interruption>>>,
-}
-
-impl fmt::Debug for Interrupted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
-    }
-}
-
-impl fmt::Display for Interrupted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Interrupted {
-    async fn put_opts(
-        &self,
-        location: &Path,
-        payload: PutPayload,
-        opts: PutOptions,
-    ) -> Result<PutResult> {
-        self.inner.put_opts(location, payload, opts).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(location, opts).await
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(location, options).await
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let (inner, prefix) = (Arc::clone(&self.inner), prefix.cloned());
-        let first = if prefix.as_ref().is_some_and(|p| p.as_ref() == self.tenant) {
-            self.first.lock().unwrap().take()
-        } else {
-            None
-        };
-        let first = async move {
-            if let Some(first) = first {
-                first.await;
-            }
-            inner.list(prefix.as_ref())
-        };
-        first.into_stream().flatten().boxed()
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.inner.copy_opts(from, to, options).await
-    }
-}
-
 /// A pass that read head before rows were restored, and lists after that, must not expire them.
 #[tokio::test]
 async fn a_pass_that_read_head_before_a_restore_does_not_expire_its_rows() {
@@ -312,7 +228,7 @@ async fn a_pass_that_read_head_before_a_restore_does_not_expire_its_rows() {
             );
         }
         let own = live(&back, "restored-acme").await;
-        let first: Interruption = {
+        let first = {
             let (cold, back, clock) = (Arc::clone(&cold), Arc::clone(&back), clock.clone());
             let whole = move || {
                 let runtime = tokio::runtime::Builder::new_current_thread()
@@ -327,21 +243,28 @@ async fn a_pass_that_read_head_before_a_restore_does_not_expire_its_rows() {
                     300
                 );
             };
-            Box::pin(async move { tokio::task::spawn_blocking(whole).await.unwrap() })
+            async move { tokio::task::spawn_blocking(whole).await.unwrap() }.boxed()
         };
-        let store = Arc::new(Interrupted {
-            inner: Arc::clone(&back),
-            tenant: "restored-acme",
-            first: Arc::new(Mutex::new(Some(first))),
-        });
+        // It happens just before the tenant is listed: after its head was read.
+        let first = Arc::new(Mutex::new(Some(first)));
+        let waiting = Arc::clone(&first);
+        let store: Store = Arc::new(InterceptStore::before(Arc::clone(&back), move |request| {
+            let lists = request.kind == Kind::List && request.key.as_ref() == "restored-acme";
+            let first = lists.then(|| waiting.lock().unwrap().take()).flatten();
+            async move {
+                if let Some(first) = first {
+                    first.await;
+                }
+                Ok(())
+            }
+        }));
         let mut config = eager();
         config.min_files_to_compact = 1;
         config.retention.default_ttl = Some(Duration::from_secs(86_400));
-        let manager = CompactionManager::new(store.clone() as Store, config.clone())
-            .with_clock(clock.clone());
+        let manager = CompactionManager::new(store, config.clone()).with_clock(clock.clone());
         let result = manager.compact_tenant("restored-acme").await;
         assert!(
-            store.first.lock().unwrap().is_none(),
+            first.lock().unwrap().is_none(),
             "the restore came in between"
         );
         assert!(

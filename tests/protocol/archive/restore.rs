@@ -18,10 +18,10 @@ use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::file::Micros;
 use icepack_core::model::names::Tenant;
 use icepack_core::model::restore::{ColdState, RestoreStatus, TenantRestore, Tier};
+use icepack_dst::faults::{Fault, Process, Schedule, Side};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
-use super::support::crash_store::{CrashStore, Death, Life};
 use super::support::{
     Event, Store, archived, eager, get, keys, live, memory, put, put_events, seed, series, sorted,
 };
@@ -265,19 +265,19 @@ async fn restored_rows_are_held_and_expire_after_that() {
 async fn an_attempt_that_dies_at_any_call_is_gone_on_with_and_doubles_nothing() {
     let (cold, rows) = cold().await;
     let total = {
-        let life = Life::of(usize::MAX, Death::Before);
-        let back: Store = CrashStore::over(&memory(), &life);
+        let process = Process::new(Schedule::clean());
+        let back: Store = process.store(&memory(), Side::Hot, None);
         restore(&cold, &back, &clock(2), &everything())
             .await
             .unwrap();
-        life.used.load(std::sync::atomic::Ordering::SeqCst)
+        process.calls().len()
     };
     assert!(total > 20, "{total}");
-    for death in [Death::Before, Death::After] {
+    for applied in [false, true] {
         for calls in 1..=total {
             let inner = memory();
-            let life = Life::of(calls, death);
-            let dying: Store = CrashStore::over(&inner, &life);
+            let process = Process::new(Schedule::one(calls, Fault::Die { applied }));
+            let dying: Store = process.store(&inner, Side::Hot, None);
             let _ = restore(&cold, &dying, &clock(2), &everything()).await;
             // A pass in between takes what it may take, sweeps, and forgets.
             let config = CompactionConfig {
@@ -296,12 +296,12 @@ async fn an_attempt_that_dies_at_any_call_is_gone_on_with_and_doubles_nothing() 
                 .unwrap();
             assert!(
                 matches!(end.status, RestoreStatus::Done | RestoreStatus::Already),
-                "{death:?} at {calls} of {total}: {end:?}"
+                "applied {applied}, call {calls} of {total}: {end:?}"
             );
             assert_eq!(
                 live(&inner, "restored-acme").await,
                 rows,
-                "{death:?} at {calls} of {total}"
+                "applied {applied}, call {calls} of {total}"
             );
         }
     }

@@ -83,8 +83,7 @@ impl World {
     }
 
     async fn pass(&self) -> RunReport {
-        let manager =
-            CompactionManager::new(Arc::new(self.recorder.clone()), CompactionConfig::default());
+        let manager = CompactionManager::new(self.recorder.store(), CompactionConfig::default());
         manager.run_pass(&Selection::all()).await.unwrap()
     }
 

@@ -9,11 +9,11 @@ use icepack_core::model::file::Micros;
 use icepack_core::model::names::{self, FileId, Tenant};
 #[cfg(feature = "delta")]
 use icepack_core::model::publish::{Layout, Publish};
+use icepack_dst::faults::{Fault, Kind, Schedule};
 use ulid::Ulid;
 
 #[cfg(feature = "delta")]
 use crate::support::delta;
-use crate::support::fault_store::{Fault, Kind, Schedule};
 use crate::support::world::World;
 use crate::support::{batch, event, parquet, put};
 
