@@ -19,10 +19,10 @@ use object_store::ObjectStore;
 use crate::archive::cold::{ColdObject, ColdStore, receipts};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::inspect::doctor;
 use crate::pass::{Selection, StopHandle};
 use crate::protocol::commit::Committer;
 use crate::protocol::discover;
+use crate::protocol::preflight::preflight;
 use crate::store::piece::upload::Destination;
 use icepack_core::model::file::Micros;
 use icepack_core::model::hold::{Hold, Restored};
@@ -109,7 +109,7 @@ impl Restorer {
         let run_id = self.clock.mint(FileId::NIL);
         if !request.dry_run {
             // A restore commits: the same store that a pass would refuse must not be used.
-            doctor::preflight(&self.store, run_id).await?;
+            preflight(&self.store, run_id).await?;
         }
         let mut report = RestoreReport {
             schema_version: SCHEMA_VERSION,

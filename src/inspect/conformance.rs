@@ -1,10 +1,21 @@
-//! What icepack needs of a store, as checks with names. `doctor` runs the cheap ones; the tests run
-//! all of them on every kind of store they can get.
+//! Which promises a store keeps that the safety of rows rests on, as checks with names.
+//!
+//! | check | what is lost without it |
+//! | --- | --- |
+//! | conditional and raced create | two runs commit one version, and one's work is gone |
+//! | list after put | a file that waits to be deleted is not told from a new one of its name |
+//! | replaced object | the same, where a writer replaces a file |
+//! | range and conditional get | a merge reads half of an old file and half of its successor |
+//! | multipart | readers take half a file for a whole one |
+//! | bulk delete | a file that is said to be deleted is forgotten, and its rows live twice |
+//! | clock | rows expire early |
+//!
+//! What a store must do to be used at all is not asked here: the tests run object_store's own suite
+//! against every kind of store there is.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
@@ -15,11 +26,11 @@ use object_store::{
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::protocol::preflight::{conditional_create, folder, tag_fault};
 use crate::store::path;
 use icepack_core::model::inspect::Health;
-use icepack_core::model::names::{FileId, STATE_DIR};
-use icepack_core::model::same::{Sameness, shown};
-use icepack_parquet::source::short_body;
+use icepack_core::model::names::FileId;
+use icepack_core::model::same::Sameness;
 
 /// Contenders for one key.
 const RACERS: usize = 8;
@@ -31,23 +42,8 @@ const RACES: usize = 6;
 /// S3's least size of a part that is not the last.
 const PART: usize = 5 * 1024 * 1024;
 
-/// More than the thousand keys of one page of a listing, and of one bulk delete.
-const MANY: usize = 1050;
-
-/// Requests at once where there are many.
+/// Removals at once.
 const AT_ONCE: usize = 16;
-
-/// What S3 clients, URLs, XML and file systems each encode in their own way.
-const ODD_NAMES: [&str; 8] = [
-    "a b",
-    "a+b",
-    "100%25",
-    "ü-日本-🧊",
-    "a&b<c>\"d'",
-    "q?x=1#y",
-    "k=v,w;x:y@z",
-    "(1)~!$*",
-];
 
 /// How a check ended, in a word and a sentence.
 pub type Finding = (Health, String);
@@ -55,100 +51,45 @@ pub type Finding = (Health, String);
 /// One check.
 pub struct Probe {
     pub name: &'static str,
-    /// Whether it is over in moments and leaves nothing, not even folders in a directory.
-    pub cheap: bool,
     run: for<'a> fn(&'a Bench) -> BoxFuture<'a, Result<Finding>>,
 }
 
 /// The first is the one that everything rests on: where it does not hold, nothing else needs
 /// asking.
-pub const PROBES: [Probe; 16] = [
+pub const PROBES: [Probe; 8] = [
     Probe {
         name: "conditional create",
-        cheap: true,
-        run: |b| Box::pin(conditional_create(b)),
+        run: |b| Box::pin(created(b)),
     },
     Probe {
         name: "raced create",
-        cheap: true,
         run: |b| Box::pin(raced_create(b)),
     },
     Probe {
-        name: "create after delete",
-        cheap: true,
-        run: |b| Box::pin(create_after_delete(b)),
-    },
-    Probe {
         name: "list after put",
-        cheap: true,
         run: |b| Box::pin(list_after_put(b)),
     },
     Probe {
-        name: "list from an offset",
-        cheap: true,
-        run: |b| Box::pin(list_from_offset(b)),
-    },
-    Probe {
         name: "replaced object",
-        cheap: true,
         run: |b| Box::pin(replaced(b)),
     },
     Probe {
         name: "range and conditional get",
-        cheap: true,
         run: |b| Box::pin(get_range(b)),
     },
     Probe {
-        name: "empty object",
-        cheap: true,
-        run: |b| Box::pin(empty(b)),
-    },
-    Probe {
-        name: "odd names",
-        cheap: true,
-        run: |b| Box::pin(odd_names(b)),
-    },
-    Probe {
         name: "multipart",
-        cheap: true,
         run: |b| Box::pin(multipart(b)),
     },
     Probe {
-        name: "aborted multipart",
-        cheap: true,
-        run: |b| Box::pin(aborted_multipart(b)),
-    },
-    Probe {
-        name: "delete",
-        cheap: true,
-        run: |b| Box::pin(delete(b)),
-    },
-    Probe {
         name: "bulk delete",
-        cheap: true,
         run: |b| Box::pin(bulk_delete(b)),
     },
     Probe {
         name: "clock",
-        cheap: true,
         run: |b| Box::pin(skew(b)),
     },
-    Probe {
-        name: "folders",
-        cheap: false,
-        run: |b| Box::pin(folders(b)),
-    },
-    Probe {
-        name: "long listing",
-        cheap: false,
-        run: |b| Box::pin(long_listing(b)),
-    },
 ];
-
-/// The store's folder of probes: a name that cannot be a tenant's.
-fn folder() -> String {
-    format!("{STATE_DIR}/_probe")
-}
 
 fn good(text: impl Into<String>) -> Result<Finding> {
     Ok((Health::Good, text.into()))
@@ -170,160 +111,6 @@ pub fn failure(e: &Error) -> Finding {
         Health::Bad
     };
     (health, e.to_string())
-}
-
-/// Creates one object twice. The second must be refused and must not have changed the first. Then
-/// looks for it in a listing, which must show the same ETag as the object itself does. Returns the
-/// store's time. It runs before every pass.
-///
-/// # Errors
-/// [`Error::Refused`] where the store lets both win: two runs could then commit the same version
-/// and each lose the other's work; or where its listings do not tell one version of a file from
-/// another. [`Error::Store`] where it cannot be written to at all.
-pub async fn preflight(store: &Arc<dyn ObjectStore>, id: FileId) -> Result<DateTime<Utc>> {
-    probe(store, id, true).await
-}
-
-/// [`preflight`], with or without the listing.
-async fn probe(store: &Arc<dyn ObjectStore>, id: FileId, and_list: bool) -> Result<DateTime<Utc>> {
-    let key = path(&format!("{}/{id}-create", folder()))?;
-    let verdict = match create_twice(store, &key).await {
-        Ok(created) if and_list => check_tags(store, &key, &created)
-            .await
-            .map(|()| created.time),
-        created => created.map(|c| c.time),
-    };
-    // Where the probe could not even be made, that is the one thing to say.
-    if let Err(e) = store.delete(&key).await
-        && verdict.is_ok()
-    {
-        tracing::warn!("the probe `{key}` could not be deleted: {e}");
-    }
-    verdict
-}
-
-/// "Already there" is said of ours when the reply was lost, for the id is unique; and by a store
-/// that could not decide (409), and then nothing is there.
-async fn create_first(
-    store: &Arc<dyn ObjectStore>,
-    key: &Path,
-) -> object_store::Result<Option<String>> {
-    let put = || {
-        store.put_opts(
-            key,
-            PutPayload::from_static(b"first"),
-            PutMode::Create.into(),
-        )
-    };
-    match put().await {
-        Err(object_store::Error::AlreadyExists { .. }) => match store.head(key).await {
-            Err(object_store::Error::NotFound { .. }) => put().await.map(|done| done.e_tag),
-            there => there.map(|meta| meta.e_tag),
-        },
-        done => done.map(|done| done.e_tag),
-    }
-}
-
-/// An object of a known name, and its ETag as the store gave it.
-struct Created {
-    time: DateTime<Utc>,
-    put: Option<String>,
-    got: Option<String>,
-}
-
-/// The listing must tell the versions of a file apart as GET does. A listing that does not show it
-/// yet says nothing.
-async fn check_tags(store: &Arc<dyn ObjectStore>, key: &Path, created: &Created) -> Result<()> {
-    let dir = path(&folder())?;
-    let found: Vec<ObjectMeta> = store
-        .list(Some(&dir))
-        .try_collect()
-        .await
-        .map_err(|e| Error::store(format!("cannot list {store}"), e))?;
-    let Some(listed) = found.into_iter().find(|m| m.location == *key) else {
-        return Ok(());
-    };
-    match tag_fault(
-        created.put.as_deref(),
-        created.got.as_deref(),
-        listed.e_tag.as_deref(),
-    ) {
-        None => Ok(()),
-        Some(fault) => Err(Error::Refused(format!(
-            "{store} {fault}. Nothing was touched; use a store whose listings show ETags, or \
-             switch them on"
-        ))),
-    }
-}
-
-/// What is wrong with the tags of one object. The reply to a PUT may do without.
-fn tag_fault(put: Option<&str>, got: Option<&str>, listed: Option<&str>) -> Option<String> {
-    let other_put = Sameness::of(put, got).is_other();
-    if Sameness::of(got, listed).is_same() && !other_put {
-        return None;
-    }
-    let (put, got, listed) = (shown(put), shown(got), shown(listed));
-    Some(format!(
-        "gives one object the ETag {put} in the reply to PUT, {got} in GET and {listed} in a \
-         listing: a file that waits to be deleted could not be told from another of its name"
-    ))
-}
-
-async fn create_twice(store: &Arc<dyn ObjectStore>, key: &Path) -> Result<Created> {
-    let what = |doing: &str| format!("cannot {doing} `{key}` in {store}");
-    let put = match create_first(store, key).await {
-        Ok(tag) => tag,
-        Err(
-            e @ (object_store::Error::NotImplemented { .. }
-            | object_store::Error::NotSupported { .. }),
-        ) => {
-            return Err(Error::Refused(format!(
-                "{store} knows no conditional create ({e}): icepack cannot commit safely there"
-            )));
-        }
-        Err(e) => return Err(Error::store(what("create"), e)),
-    };
-    let second = store
-        .put_opts(
-            key,
-            PutPayload::from_static(b"second"),
-            PutMode::Create.into(),
-        )
-        .await;
-    let now = store
-        .get(key)
-        .await
-        .map_err(|e| Error::store(what("read back"), e))?;
-    let (size, created) = (
-        now.meta.size,
-        Created {
-            time: now.meta.last_modified,
-            put,
-            got: now.meta.e_tag.clone(),
-        },
-    );
-    let body = now
-        .bytes()
-        .await
-        .map_err(|e| Error::store(what("read back"), e))?;
-    // Half a body is the network's doing, and says nothing about the store.
-    if body.len() as u64 != size {
-        return Err(short_body(key.as_ref(), body.len(), size).into());
-    }
-    if second.is_ok() || body.as_ref() != b"first" {
-        return Err(Error::Refused(format!(
-            "{store} accepts a second create of the same key (it ignores If-None-Match): two runs \
-             could overwrite each other's commits. Nothing was touched; use a store with \
-             conditional writes (AWS S3, MinIO, SeaweedFS, R2, GCS, Azure)"
-        )));
-    }
-    match second {
-        Err(
-            object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. },
-        ) => Ok(created),
-        Err(e) => Err(Error::store(what("create a second time"), e)),
-        Ok(_) => Ok(created),
-    }
 }
 
 /// A store under examination.
@@ -432,13 +219,9 @@ fn range(range: GetRange) -> GetOptions {
     }
 }
 
-async fn conditional_create(b: &Bench) -> Result<Finding> {
-    probe(&b.store, b.id(), false).await.map(|_| {
-        (
-            Health::Good,
-            "a second create of a key is refused".to_owned(),
-        )
-    })
+async fn created(b: &Bench) -> Result<Finding> {
+    conditional_create(&b.store, b.id()).await?;
+    good("a second create of a key is refused")
 }
 
 /// Many create one key at once: one may win, and what it wrote is what is there. Some servers check
@@ -500,21 +283,6 @@ async fn race(b: &Bench) -> Result<Option<String>> {
     })
 }
 
-async fn create_after_delete(b: &Bench) -> Result<Finding> {
-    let key = b.key("again")?;
-    b.create(&key, b"first").await?;
-    b.delete(&key).await?;
-    match b.create(&key, b"second").await {
-        Ok(_) if b.get(&key, GetOptions::default()).await?.as_ref() == b"second" => {
-            good("a deleted key can be created again")
-        }
-        Ok(_) => bad("a key was deleted and created again, and its old content is read"),
-        Err(e) => limited(format!(
-            "a deleted key cannot be created again at once; icepack never does so in earnest: {e}"
-        )),
-    }
-}
-
 async fn list_after_put(b: &Bench) -> Result<Finding> {
     let key = b.key("list")?;
     let put = b.create(&key, b"four").await?;
@@ -557,33 +325,6 @@ async fn list_after_put(b: &Bench) -> Result<Finding> {
         );
     }
     good("listings follow writes and deletes at once, with the same ETags")
-}
-
-/// In whatever order: servers differ.
-async fn list_from_offset(b: &Bench) -> Result<Finding> {
-    let mut keys = [b.key("offset")?, b.key("offset")?, b.key("offset")?];
-    keys.sort();
-    for key in &keys {
-        b.create(key, b"x").await?;
-    }
-    let dir = path(&folder())?;
-    let found = b
-        .store
-        .list_with_offset(Some(&dir), &keys[1])
-        .try_collect::<Vec<_>>()
-        .await;
-    let found =
-        found.map_err(|e| Error::store(format!("cannot list `{dir}` from `{}` on", keys[1]), e))?;
-    match keys
-        .each_ref()
-        .map(|k| found.iter().filter(|m| m.location == *k).count())
-    {
-        [0, 0, 1] => good("a listing begins after the key that is named"),
-        other => limited(format!(
-            "of three keys, the second named as the offset, a listing shows {other:?}; icepack \
-             reads whole listings"
-        )),
-    }
 }
 
 async fn replaced(b: &Bench) -> Result<Finding> {
@@ -647,60 +388,6 @@ async fn get_range(b: &Bench) -> Result<Finding> {
     }
 }
 
-async fn empty(b: &Bench) -> Result<Finding> {
-    let key = b.key("empty")?;
-    b.create(&key, b"").await?;
-    let listed = b.listed(&key).await?;
-    let (head, body) = (
-        b.head(&key).await?,
-        b.get(&key, GetOptions::default()).await?,
-    );
-    match listed {
-        Some(m) if m.size == 0 && head.size == 0 && body.is_empty() => {
-            good("an object of no bytes is one")
-        }
-        other => bad(format!(
-            "an object of no bytes: listed as {:?}, HEAD says {}, GET gives {} bytes",
-            other.map(|m| m.size),
-            head.size,
-            body.len()
-        )),
-    }
-}
-
-async fn odd_names(b: &Bench) -> Result<Finding> {
-    let keys = ODD_NAMES
-        .iter()
-        .map(|name| b.key(name))
-        .collect::<Result<Vec<_>>>()?;
-    for (key, name) in keys.iter().zip(ODD_NAMES) {
-        b.create(key, name.as_bytes()).await?;
-    }
-    let listing = b.list().await?;
-    for (key, name) in keys.iter().zip(ODD_NAMES) {
-        if !listing.iter().any(|m| m.location == *key) {
-            return bad(format!(
-                "a file with `{name}` in its name is not listed under that name: such files would \
-                 not be compacted"
-            ));
-        }
-        if b.get(key, GetOptions::default()).await? != name.as_bytes() {
-            return bad(format!("a file with `{name}` in its name reads as another"));
-        }
-    }
-    // Names travel in XML here, in the URL elsewhere.
-    let _ = bulk(b, &keys).await;
-    for (key, name) in keys.iter().zip(ODD_NAMES) {
-        if b.exists(key).await? {
-            b.delete(key).await?;
-            return limited(format!(
-                "a bulk delete leaves files with `{name}` in their names; they go one by one"
-            ));
-        }
-    }
-    good("blanks, accents, signs: names come back as they were given")
-}
-
 async fn multipart(b: &Bench) -> Result<Finding> {
     let key = b.key("multipart")?;
     let what = |e| Error::store(format!("cannot upload `{key}` in parts"), e);
@@ -752,56 +439,20 @@ async fn multipart(b: &Bench) -> Result<Finding> {
     }
 }
 
-async fn aborted_multipart(b: &Bench) -> Result<Finding> {
-    let key = b.key("aborted")?;
-    let what = |e| Error::store(format!("cannot upload `{key}` in parts"), e);
-    let mut upload = b.store.put_multipart(&key).await.map_err(what)?;
-    upload
-        .put_part(PutPayload::from_static(b"part"))
-        .await
-        .map_err(what)?;
-    if let Err(e) = upload.abort().await {
-        return limited(format!(
-            "an upload cannot be given up, its parts stay until a lifecycle rule removes them: {e}"
-        ));
-    }
-    if b.exists(&key).await? || b.listed(&key).await?.is_some() {
-        return bad("an upload that was given up left an object");
-    }
-    good("an upload that is given up leaves nothing to be seen")
-}
-
-async fn delete(b: &Bench) -> Result<Finding> {
-    let key = b.key("missing")?;
-    match b.store.delete(&key).await {
-        Ok(()) | Err(object_store::Error::NotFound { .. }) => {
-            good("what is not there can be deleted")
-        }
-        Err(e) => Err(Error::store(
-            "cannot delete what is not there, which happens when two runs clean up".to_owned(),
-            e,
-        )),
-    }
-}
-
-/// The first thing that a bulk delete complains of, other than that something is gone already.
-async fn bulk(b: &Bench, keys: &[Path]) -> Option<object_store::Error> {
-    let replies: Vec<_> = b
-        .store
-        .delete_stream(stream::iter(keys.to_vec()).map(Ok).boxed())
-        .collect()
-        .await;
-    replies
-        .into_iter()
-        .filter_map(Result::err)
-        .find(|e| !matches!(e, object_store::Error::NotFound { .. }))
-}
-
 async fn bulk_delete(b: &Bench) -> Result<Finding> {
     let keys = [b.key("delete")?, b.key("missing")?, b.key("delete")?];
     b.create(&keys[0], b"x").await?;
     b.create(&keys[2], b"x").await?;
-    if let Some(e) = bulk(b, &keys).await {
+    let replies: Vec<_> = b
+        .store
+        .delete_stream(stream::iter(keys.clone()).map(Ok).boxed())
+        .collect()
+        .await;
+    let complaint = replies
+        .into_iter()
+        .filter_map(Result::err)
+        .find(|e| !matches!(e, object_store::Error::NotFound { .. }));
+    if let Some(e) = complaint {
         for key in [&keys[0], &keys[2]] {
             if b.exists(key).await? {
                 b.delete(key).await?;
@@ -817,92 +468,13 @@ async fn bulk_delete(b: &Bench) -> Result<Finding> {
 
 async fn skew(b: &Bench) -> Result<Finding> {
     let before = b.clock.now();
-    let time = probe(&b.store, b.id(), false).await?;
+    let time = conditional_create(&b.store, b.id()).await?;
     match (time - before).num_seconds() {
         // Stores tell time to the second.
         s if s.abs() <= 60 => good("this machine and the store agree on the time"),
         s => limited(format!(
             "the store's clock is {s} s ahead of this machine's: rows expire by the earlier of \
              the two, and none where they differ by more than an hour; set it (NTP)"
-        )),
-    }
-}
-
-/// Tenants are found as folders. `a-b` sorts before `a/1` by bytes and after it by folders; both
-/// orders are fine, a missing key is not.
-async fn folders(b: &Bench) -> Result<Finding> {
-    let keys = [b.key("a/1")?, b.key("a/b/2")?, b.key("a-b")?];
-    for key in &keys {
-        b.create(key, b"x").await?;
-    }
-    let dir = path(&folder())?;
-    let listing = b.list().await?;
-    if !keys
-        .iter()
-        .all(|k| listing.iter().any(|m| m.location == *k))
-    {
-        return bad("a listing does not show what lies in folders below");
-    }
-    let level = b
-        .store
-        .list_with_delimiter(Some(&dir))
-        .await
-        .map_err(|e| Error::store(format!("cannot list `{dir}`"), e))?;
-    let below = keys[0].as_ref().trim_end_matches("/1");
-    let seen = (
-        level
-            .common_prefixes
-            .iter()
-            .filter(|p| p.as_ref() == below)
-            .count(),
-        level.objects.iter().any(|m| m.location == keys[2]),
-        level.objects.iter().any(|m| m.location == keys[0]),
-    );
-    if seen == (1, true, false) {
-        good("folders are told from files")
-    } else {
-        bad(format!("folders are not told from files: {seen:?}"))
-    }
-}
-
-async fn long_listing(b: &Bench) -> Result<Finding> {
-    let id = b.id();
-    let keys = (0..MANY)
-        .map(|i| b.key(&format!("{id}-{i}")))
-        .collect::<Result<Vec<_>>>()?;
-    let puts =
-        stream::iter(keys.clone()).map(|key| async move { b.create(&key, b"x").await.map(drop) });
-    puts.buffer_unordered(AT_ONCE)
-        .try_collect::<Vec<_>>()
-        .await?;
-    let mark = id.to_string();
-    let mine = |listing: Vec<ObjectMeta>| {
-        listing
-            .into_iter()
-            .map(|m| m.location)
-            .filter(|k| k.as_ref().contains(&mark))
-            .collect::<Vec<_>>()
-    };
-    let (mut seen, mut wanted) = (mine(b.list().await?), keys.clone());
-    seen.sort();
-    wanted.sort();
-    if seen != wanted {
-        return bad(format!(
-            "of {MANY} keys a listing shows {}, or some of them twice",
-            seen.len()
-        ));
-    }
-    if let Some(e) = bulk(b, &keys).await {
-        return limited(format!(
-            "a bulk delete of {MANY} keys is not understood: {e}"
-        ));
-    }
-    match mine(b.list().await?).len() {
-        0 => good(format!(
-            "a listing of {MANY} keys has every one once; so has a bulk delete"
-        )),
-        n => bad(format!(
-            "a bulk delete of {MANY} keys says that it is done, and {n} are there"
         )),
     }
 }

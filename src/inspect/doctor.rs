@@ -1,5 +1,5 @@
-//! Does the store keep the promises that safety rests on? The first of them is asked before every
-//! pass.
+//! Does the store keep the promises that safety rests on? The first of them is also asked before
+//! every pass, by [`crate::protocol::preflight`].
 
 use std::sync::Arc;
 
@@ -10,7 +10,6 @@ use object_store::{
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-pub use crate::inspect::conformance::preflight;
 use crate::inspect::conformance::{Bench, Finding, PROBES, failure};
 use crate::store::path;
 use icepack_core::model::inspect::{Check, DoctorReport, Health};
@@ -43,8 +42,7 @@ impl Doctor {
         let writable = created.health == Health::Good;
         checks.push(created);
         if writable {
-            let cheap = others.iter().filter(|p| p.cheap);
-            let examined = stream::iter(cheap).map(|p| async move {
+            let examined = stream::iter(others).map(|p| async move {
                 self.check(p.name, Bench::examine(&self.store, &self.clock, p).await)
             });
             checks.extend(examined.buffered(AT_ONCE).collect::<Vec<_>>().await);

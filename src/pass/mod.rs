@@ -28,8 +28,8 @@ use crate::budget::{Budget, MemoryPool};
 use crate::clock::PassClock;
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
-use crate::inspect::doctor;
 use crate::progress::Event;
+use crate::protocol::preflight::preflight;
 use crate::protocol::runs;
 use crate::store::counting::{Counters as RequestCounters, CountingStore};
 use icepack_core::model::inspect::TenantStatus;
@@ -169,7 +169,7 @@ impl Pass {
         let unmarked = manager.check_roots().await?;
         let store_time = trace::stage(
             trace::preflight(),
-            doctor::preflight(&manager.store, run_id),
+            preflight(&manager.store, run_id),
             |_, _| {},
         )
         .await?;
