@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::errors::texts::directory;
+use crate::errors::texts;
 
 /// A row of the table: the parts of the text between what differs, and the exit code.
 struct Row {
@@ -58,15 +58,9 @@ impl Row {
 
 /// What was said in each case: its exit code, and the line that matters.
 fn said() -> Vec<(String, i32, String)> {
-    let files = std::fs::read_dir(directory())
-        .unwrap()
-        .map(|e| e.unwrap().path());
-    let mut said: Vec<_> = files
-        .flat_map(|file| {
-            let (name, text) = (
-                file.file_stem().unwrap().to_str().unwrap().to_owned(),
-                std::fs::read_to_string(&file).unwrap(),
-            );
+    let mut said: Vec<_> = texts::all()
+        .into_iter()
+        .flat_map(|(name, text)| {
             let (code, lines) = text
                 .strip_prefix("exit code ")
                 .and_then(|t| t.split_once('\n'))

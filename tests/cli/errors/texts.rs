@@ -1,19 +1,34 @@
-//! What the binary says, against what it said when somebody read it last. `UPDATE_EXPECTED=1` takes
-//! the new words over; read them before they are committed.
+//! What the binary says, against what it said when somebody read it last.
+//! `INSTA_UPDATE=always` accepts the new words; read them before they are committed.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Output;
 
 use crate::support::job;
 
-pub fn directory() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cli/errors/texts")
+/// Every text: its name, and what is said.
+pub fn all() -> Vec<(String, String)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/errors/texts");
+    let files = std::fs::read_dir(directory).unwrap();
+    files
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "snap"))
+        .map(|path| {
+            let file = std::fs::read_to_string(&path).unwrap();
+            let (_, text) = file[4..].split_once("---\n").unwrap();
+            (
+                path.file_stem().unwrap().to_str().unwrap().to_owned(),
+                text.to_owned(),
+            )
+        })
+        .collect()
 }
 
-/// Compares the exit code and stderr with `tests/cli/errors/texts/NAME.txt`. `names` are what differs
-/// from run to run, and what stands for it.
+/// Compares the exit code and stderr with `tests/cli/errors/texts/NAME.snap`. `names` are what
+/// differs from run to run, and what stands for it.
 #[track_caller]
 pub fn check(name: &str, out: &Output, names: &[(&str, &str)]) {
+    println!("stdout:\n{}", job::text(&out.stdout));
     let stderr = job::text(&out.stderr);
     let mut said = stderr
         .lines()
@@ -23,23 +38,12 @@ pub fn check(name: &str, out: &Output, names: &[(&str, &str)]) {
     for (from, to) in names {
         said = said.replace(from, to);
     }
-    let said = format!(
-        "exit code {}\n{}\n",
-        out.status.code().unwrap(),
-        without_ids(&said)
-    );
-    let file = directory().join(format!("{name}.txt"));
-    if std::env::var_os("UPDATE_EXPECTED").is_some() {
-        std::fs::write(&file, &said).unwrap();
-    }
-    let expected = std::fs::read_to_string(&file).unwrap_or_default();
-    assert_eq!(
-        said,
-        expected,
-        "{}: if the new words are better, take them over with UPDATE_EXPECTED=1\nstdout:\n{}",
-        file.display(),
-        job::text(&out.stdout)
-    );
+    let (code, said) = (out.status.code().unwrap(), without_ids(&said));
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("texts");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, format!("exit code {code}\n{said}\n")));
 }
 
 /// A log line without its time.
