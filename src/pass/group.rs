@@ -662,7 +662,7 @@ struct ArchiveTask {
 }
 
 impl ArchiveTask {
-    /// Tells the archive whether the rows it got are all there are, and waits for its receipt.
+    /// Tells the archive whether the rows it got are all there are, and waits for its receipt (I1).
     async fn finish(self, merged: bool) -> Result<Option<Receipt>> {
         if merged {
             // The archive may have given up already; its own word follows.

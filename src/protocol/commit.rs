@@ -173,6 +173,7 @@ impl Committer {
         let payload = PutPayload::from(body);
         let mut last = String::new();
         for attempt in 0..MAX_PUTS {
+            // I4: of two runs that put one version, the store lets one win.
             let options = PutOptions {
                 mode: PutMode::Create,
                 ..PutOptions::default()
@@ -204,13 +205,14 @@ impl Committer {
             );
             tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
         }
-        // An early put may still be under way in the store, so this is not a failure.
+        // I4: an early put may still be under way in the store, so this is not a failure.
         Err(self.unknown(next.version, last))
     }
 
     /// Whether a put that succeeded made a head, or revived a version number whose manifest had
     /// been pruned while this run slept.
     async fn check_not_superseded(&self, ours: &Manifest) -> Result<()> {
+        // I4: a version beside the line of head is a commit that was lost.
         let versions = discover::versions(self.store.as_ref(), &self.tenant).await;
         let versions = versions.map_err(|e| self.unknown(ours.version, e))?;
         if versions.iter().all(|(v, _)| *v <= ours.version) {

@@ -9,7 +9,6 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 use crate::error::{Error, Result};
-
 use crate::store::path;
 use icepack_core::model::names::{FileId, STATE_DIR};
 use icepack_core::model::same::{Sameness, shown};

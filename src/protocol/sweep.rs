@@ -77,6 +77,7 @@ impl Sweeper<'_> {
         // floor may go; so is taking note of what a file under a retired name is. What a
         // hold named may be forgotten once it is released.
         for _ in 0..3 {
+            // I3: only a head read afresh says what may go, and only while the store agrees with it.
             let (evidence, _) = discover::evidence(self.store, self.tenant, self.rules).await?;
             let Some(head) = evidence.head() else { break };
             let mut doomed = self.doomed(&evidence, receipts);
@@ -104,6 +105,7 @@ impl Sweeper<'_> {
             let mut unnamed: Vec<FileId> = orphans.map(|(id, _)| id).collect();
             unnamed.extend(self.staged.sweep(self.tenant, head, self.rules)?);
             let mut seen = Observed::since(head);
+            // I1: what is forgotten is gone for certain, or it would be raw again.
             seen.gone = self.gone(head, &listing, &doomed).await?;
             let mut edit = self.committer.edit();
             edit.reread = self.reread(head, &listing).await?;

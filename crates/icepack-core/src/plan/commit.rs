@@ -285,6 +285,7 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
     next
 }
 
+/// I5: no path crosses a tenant.
 fn check_paths(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
     let tenant = &head.tenant;
     let added = edit
@@ -312,7 +313,7 @@ fn check_paths(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
     );
 }
 
-/// A row must leave its file for exactly one snapshot or archive.
+/// I1: a row must leave its file for exactly one snapshot or archive.
 fn check_retired(head: &Manifest, edit: &Edit, seen: &Observed, found: &mut Vec<Conflict>) {
     let live: BTreeSet<&str> = head.snapshots.iter().map(|s| s.key.as_str()).collect();
     let mut retired: BTreeSet<&str> = head.retired_keys();
@@ -340,6 +341,7 @@ fn check_retired(head: &Manifest, edit: &Edit, seen: &Observed, found: &mut Vec<
     }
 }
 
+/// I2: head names only what exists, and below the floor the collector deletes at any time.
 fn check_added(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
     // The edit's own new floor holds for its own outputs too.
     let floor = edit.floor.unwrap_or(head.floor);
@@ -382,8 +384,8 @@ fn check_forgotten(head: &Manifest, edit: &Edit, seen: &Observed, found: &mut Ve
         // The same restore may be run twice at once, and the slower one still write this file: it
         // is then a copy of what was retired.
         (Some(_), _) if held.contains(key) => false,
-        // Forgetting a retired file that is still there would make it raw again, and its rows live
-        // twice. A listing may be late, and another tag may be a copy's: neither says that
+        // I1: forgetting a retired file that is still there would make it raw again, and its rows
+        // live twice. A listing may be late, and another tag may be a copy's: neither says that
         // it has gone. A listing that shows it after it was deleted says that it has not.
         (Some(ours), _) => seen.gone.contains(key) && sameness(ours, key) != Some(Sameness::Same),
         // It is only tried again.
@@ -448,7 +450,7 @@ fn check_holds(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
     }
 }
 
-/// A cutoff is made from the holds of the head that was planned from. A restore that was committed
+/// I1: a cutoff is made from the holds of the head that was planned from. A restore that was committed
 /// since may have brought back rows that are older.
 fn check_expired(head: &Manifest, edit: &Edit, at: DateTime<Utc>, found: &mut Vec<Conflict>) {
     if edit.ledger.rows_archived + edit.ledger.rows_expired == 0 {
@@ -499,7 +501,7 @@ fn check_origins(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
     }
 }
 
-/// Every row that goes in comes out, and what the ledger says is what the files say.
+/// I1: every row that goes in comes out, and what the ledger says is what the files say.
 fn check_books(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
     let ledger = &edit.ledger;
     let mut bad = |why: String| found.push(Conflict::Books(why));

@@ -29,6 +29,7 @@ impl Evidence {
     /// # Errors
     /// What head names and nobody has seen.
     pub fn new(inventory: Inventory, seen: &BTreeSet<Key>) -> Result<Self, Vec<Key>> {
+        // I2: nothing follows from a head that names what is not there.
         let missing: Vec<Key> = unlisted(&inventory)
             .into_iter()
             .map(|s| s.key.clone())

@@ -11,7 +11,7 @@ use crate::model::plan::Inventory;
 /// have been taken after head was read, and head must still be head afterwards: between the two a
 /// file may be compacted and deleted.
 pub fn view(tenant: &Tenant, inventory: &Inventory) -> LiveView {
-    // By name, whatever tag it shows: that alone does not make a new file.
+    // I1: by name, whatever tag it shows. A tag alone does not make a new file.
     let retired: BTreeSet<&str> = inventory
         .head
         .iter()

@@ -112,7 +112,7 @@ pub fn deletable(evidence: &Evidence, now: DateTime<Utc>, delete_delay: Duration
     let due = |at: DateTime<Utc>| {
         delay.is_zero() || at.checked_add_signed(delay).is_some_and(|t| t <= now)
     };
-    // Live wins over retired, should a damaged manifest ever name a file as both.
+    // I3: live wins over retired, should a damaged manifest ever name a file as both.
     let live: BTreeSet<&str> = head.snapshots.iter().map(|s| s.key.as_str()).collect();
     standings(head, evidence.listing())
         .into_iter()
@@ -128,6 +128,7 @@ pub fn deletable(evidence: &Evidence, now: DateTime<Utc>, delete_delay: Duration
 /// finds: `head` owes its receipt, and it is not among those `filed`. Where a receipt does not say
 /// which files held its rows, all wait.
 pub fn withheld<'a>(head: &'a Manifest, filed: &BTreeSet<Key>) -> BTreeSet<&'a str> {
+    // I1: without its receipt, an archive object is not verifiably archived.
     let owed = || head.archives.iter().filter(|a| !filed.contains(&a.key));
     if owed().any(|a| a.sources.is_empty()) {
         return head.retired_keys();
@@ -181,6 +182,7 @@ pub fn collectable(evidence: &Evidence) -> Vec<Key> {
     let Some(head) = evidence.head() else {
         return Vec::new();
     };
+    // I3: above the floor, an orphan may be another run's output that it is about to commit.
     orphans(head, evidence.listing())
         .into_iter()
         .filter(|(id, _)| *id < head.floor)
@@ -210,6 +212,7 @@ pub fn next_floor(
 /// as they were retired and that no hold names, and quarantined ones that the listing does not
 /// show, or shows as another version.
 pub fn forgettable(head: &Manifest, listing: &[Listed], gone: &BTreeSet<Key>) -> Vec<Key> {
+    // I1: a file that is forgotten and still there is raw again, and its rows live twice.
     let held = head.held_keys();
     let may_go = |r: &Retired, standing| {
         gone.contains(&r.key) && standing != Standing::Waiting && !held.contains(r.key.as_str())
@@ -272,6 +275,7 @@ pub fn prunable_beyond(
     versions: &[(u64, DateTime<Utc>)],
     store_time: DateTime<Utc>,
 ) -> Vec<u64> {
+    // I4: a run that slept may put a pruned version again, so pruning waits longer than runs sleep.
     versions
         .iter()
         .filter(|(v, at)| {
