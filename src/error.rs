@@ -2,7 +2,7 @@
 
 pub use icepack_parquet::Error as ReadError;
 pub(crate) use icepack_parquet::Unread;
-pub(crate) use icepack_parquet::failure::{chain, missing_permission, unescaped};
+pub(crate) use icepack_parquet::failure::{chain, unescaped};
 
 /// The result of most of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

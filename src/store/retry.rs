@@ -8,6 +8,7 @@ use std::time::Duration;
 use backoff::ExponentialBackoffBuilder;
 
 use crate::error::Error;
+use icepack_parquet::failure::FailureKind;
 
 /// How often and how long something is tried again.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,11 +57,7 @@ pub trait Retryable: std::fmt::Display {
 
 impl Retryable for object_store::Error {
     fn is_transient(&self) -> bool {
-        match self {
-            Self::Generic { .. } => !is_refusal(self),
-            Self::JoinError { .. } => true,
-            _ => false,
-        }
+        FailureKind::of(self) == FailureKind::Transient
     }
 }
 
@@ -68,48 +65,6 @@ impl Retryable for Error {
     fn is_transient(&self) -> bool {
         matches!(self, Self::Store { source, .. } if source.is_transient())
     }
-}
-
-/// `Generic` is also what object_store makes of the client errors (4xx) that it has no variant for,
-/// and of a local disk's failures.
-fn is_refusal(error: &object_store::Error) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(e) = next {
-        if let Some(io) = e.downcast_ref::<std::io::Error>() {
-            use std::io::ErrorKind as K;
-            if matches!(
-                io.kind(),
-                K::StorageFull
-                    | K::PermissionDenied
-                    | K::ReadOnlyFilesystem
-                    | K::QuotaExceeded
-                    | K::FileTooLarge
-                    | K::NotADirectory
-            ) {
-                return true;
-            }
-        }
-        let text = e.to_string();
-        let client_error = text.contains("status 4")
-            && !["status 408", "status 425", "status 429"]
-                .iter()
-                .any(|s| text.contains(s));
-        // Several stores say "slow down" or "time out" with a 4xx.
-        if client_error
-            && ![
-                "SlowDown",
-                "RequestTimeout",
-                "TooManyRequests",
-                "OperationAborted",
-            ]
-            .iter()
-            .any(|s| text.contains(s))
-        {
-            return true;
-        }
-        next = e.source();
-    }
-    false
 }
 
 /// Runs `op` until it succeeds, fails for good, or `policy` is exhausted. `what` says in the log

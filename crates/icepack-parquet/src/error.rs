@@ -2,7 +2,7 @@
 
 use icepack_core::model::names::Key;
 
-use crate::failure;
+use crate::failure::{self, FailureKind};
 
 /// The result of most of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -110,12 +110,13 @@ impl Error {
                  is left as it is, and taken by a pass that finds it unchanged"
                     .to_owned(),
             ),
-            Self::Withheld { source, .. }
-                if failure::chain(source).contains("InvalidObjectState") =>
-            {
-                (Unread::Frozen, failure::store_error(source))
+            Self::Withheld { source, .. } => {
+                let why = match FailureKind::of(source) {
+                    FailureKind::Frozen => Unread::Frozen,
+                    _ => Unread::Denied,
+                };
+                (why, failure::store_error(source))
             }
-            Self::Withheld { source, .. } => (Unread::Denied, failure::store_error(source)),
             Self::Input { .. } | Self::Store { .. } | Self::Local { .. } => return None,
         })
     }

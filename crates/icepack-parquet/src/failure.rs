@@ -1,4 +1,4 @@
-//! What a store said, in a sentence, and what to do about it.
+//! What a store said, what it means, and what to do about it: once, for every client.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -18,10 +18,153 @@ const WRAPPING: [&str; 10] = [
     "request failed",
 ];
 
+/// What a failure means for whoever asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// It may work if it is asked again.
+    Transient,
+    /// Something of this name exists (412), or is being made (409).
+    Exists,
+    /// There is no such object, bucket or upload.
+    NotFound,
+    /// The credentials do not allow it.
+    Denied,
+    /// There are no credentials, or the store does not know them.
+    Unauthenticated,
+    /// The object is in an archive class and has not been restored.
+    Frozen,
+    /// This server does not know the operation or the option.
+    Unsupported,
+    /// Anything else that will not change by itself.
+    Permanent,
+}
+
+/// Several servers say "later" with a code of their own.
+const LATER: [&str; 12] = [
+    "SlowDown",
+    "SlowDownWrite",
+    "SlowDownRead",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "InternalError",
+    "ServiceUnavailable",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+    "OperationAborted",
+    "RequestLimitExceeded",
+];
+
+/// The bytes did not arrive as they were sent: they are still here, and are sent again.
+const GARBLED: [&str; 3] = ["BadDigest", "XAmzContentChecksumMismatch", "IncompleteBody"];
+
+impl FailureKind {
+    /// By the reply of a server.
+    pub fn of_reply(status: u16, code: &str) -> Self {
+        if LATER.contains(&code) || GARBLED.contains(&code) {
+            return Self::Transient;
+        }
+        match (status, code) {
+            (_, "InvalidObjectState") => Self::Frozen,
+            (_, "NotImplemented" | "MethodNotAllowed") | (501 | 405, _) => Self::Unsupported,
+            (412 | 409, "PreconditionFailed" | "ConditionalRequestConflict" | "") => Self::Exists,
+            (404, _) => Self::NotFound,
+            (401 | 403, _) => Self::Denied,
+            (408 | 425 | 429, _) => Self::Transient,
+            (500.., _) => Self::Transient,
+            _ => Self::Permanent,
+        }
+    }
+
+    /// By what object_store says.
+    pub fn of(error: &object_store::Error) -> Self {
+        use object_store::Error as E;
+        match error {
+            E::Generic { .. } => Self::of_generic(error),
+            E::JoinError { .. } => Self::Transient,
+            E::NotFound { .. } => Self::NotFound,
+            E::AlreadyExists { .. } | E::Precondition { .. } => Self::Exists,
+            E::PermissionDenied { .. } if chain(error).contains("InvalidObjectState") => {
+                Self::Frozen
+            }
+            E::PermissionDenied { .. } => Self::Denied,
+            E::Unauthenticated { .. } => Self::Unauthenticated,
+            E::NotSupported { .. } | E::NotImplemented { .. } => Self::Unsupported,
+            _ => Self::Permanent,
+        }
+    }
+
+    /// `Generic` is also what object_store makes of the replies that it has no variant for, and of
+    /// a local disk's failures.
+    fn of_generic(error: &object_store::Error) -> Self {
+        if is_lasting_io(error) {
+            return Self::Permanent;
+        }
+        let all = chain(error);
+        let code = between(&all, "<Code>", "</Code>")
+            .or_else(|| LATER.iter().find(|code| all.contains(**code)).copied());
+        status_in(&all).map_or(Self::Transient, |status| {
+            Self::of_reply(status, code.unwrap_or_default())
+        })
+    }
+}
+
+fn is_lasting_io(error: &object_store::Error) -> bool {
+    use std::io::ErrorKind as K;
+    let error: &(dyn StdError + 'static) = error;
+    let causes = std::iter::successors(Some(error), |e| StdError::source(*e));
+    causes
+        .filter_map(|e| e.downcast_ref::<std::io::Error>())
+        .any(|io| {
+            matches!(
+                io.kind(),
+                K::StorageFull
+                    | K::PermissionDenied
+                    | K::ReadOnlyFilesystem
+                    | K::QuotaExceeded
+                    | K::FileTooLarge
+                    | K::NotADirectory
+            )
+        })
+}
+
+/// The status of a reply, of which object_store makes text.
+fn status_in(all: &str) -> Option<u16> {
+    let rest = ["status code: ", "status "]
+        .iter()
+        .find_map(|words| all.split_once(words))?
+        .1;
+    rest.get(..3)?.parse().ok()
+}
+
+/// Which settings a sentence names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Store,
+    Archive,
+}
+
+/// A failed request, whichever client made it.
+pub struct StoreFailure<'a> {
+    pub kind: FailureKind,
+    /// Everything that was said, the code too.
+    pub said: &'a str,
+    /// What a policy calls the request: `s3:PutObject`.
+    pub action: Option<&'static str>,
+    pub place: Place,
+}
+
 /// The cause that a person can act on, without the client's wrapping, and what to do next.
 pub fn store_error(error: &object_store::Error) -> String {
     let all = chain(error);
-    format!("{}{}", cause(error, &all), next_step(error, &all))
+    let failure = StoreFailure {
+        kind: FailureKind::of(error),
+        said: &all,
+        action: asked(&all),
+        place: Place::Store,
+    };
+    format!("{}{}", cause(error, &all), failure.next_step())
 }
 
 fn cause(error: &object_store::Error, all: &str) -> String {
@@ -123,84 +266,134 @@ pub fn unescaped(text: &str) -> Cow<'_, str> {
     )
 }
 
-/// What to do next, by what the store said. Starts with `; ` or is empty.
-fn next_step(error: &object_store::Error, all: &str) -> Cow<'static, str> {
-    let has = |needles: &[&str]| needles.iter().any(|n| all.contains(n));
-    let step = if has(&["NoSuchBucket"]) {
-        "create the bucket, or check the name, the region and AWS_ENDPOINT_URL"
-    } else if has(&[
-        "InvalidAccessKeyId",
-        "SignatureDoesNotMatch",
-        "InvalidClientTokenId",
-    ]) {
-        "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile or role in use"
-    } else if has(&["ExpiredToken", "TokenRefreshRequired"]) {
-        "the session token has expired: log in again or renew the role"
-    } else if has(&["RequestTimeTooSkewed"]) {
-        "this machine's clock is wrong: set it (NTP) and run again"
-    } else if has(&[
-        "PermanentRedirect",
-        "AuthorizationHeaderMalformed",
-        "IllegalLocationConstraint",
-        "redirect",
-    ]) {
-        return Cow::Owned(other_region(all));
-    } else if has(&["InvalidObjectState"]) {
-        "the object is in an archive class and must be restored before it can be read"
-    } else if has(&["AccessDenied", "Forbidden"])
-        || matches!(error, object_store::Error::PermissionDenied { .. })
-    {
-        return Cow::Owned(format!("; {}", denied(all)));
-    } else if matches!(error, object_store::Error::Unauthenticated { .. })
-        || has(&[
-            "no providers in chain",
-            "CredentialsNotLoaded",
-            "not loaded",
-        ])
-    {
-        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the job a role"
-    } else if has(&["certificate", "UnknownIssuer"]) {
-        "the server's TLS certificate is not trusted here: name its CA's PEM file in \
-         SSL_CERT_FILE, or use the host name that it was issued for"
-    } else if has(&["URL scheme is not allowed"]) {
-        "plain http is for this machine alone: use https, or set AWS_ALLOW_HTTP=true if the \
-         network is trusted"
-    } else if has(&[
-        "dns error",
-        "Connect",
-        "connection refused",
-        "error sending request",
-    ]) {
-        return Cow::Owned(unreachable(all));
-    } else if has(&["No space left"]) {
-        "the disk is full: free some space and run again"
-    } else if has(&["Permission denied"]) {
-        "this user may not do that: check the owner and mode of the directory"
-    } else {
-        return Cow::Borrowed("");
-    };
-    Cow::Owned(format!("; {step}"))
-}
-
-/// S3 mostly says which region it is, in one of two places.
-fn other_region(all: &str) -> String {
-    match between(all, "expecting '", "'").or_else(|| between(all, "<Region>", "</Region>")) {
-        Some(region) => format!("; the bucket is in another region: set AWS_REGION={region}"),
-        None => "; the bucket is in another region: set AWS_REGION to it (`aws s3api \
-                 get-bucket-location` tells which)"
-            .to_owned(),
+impl StoreFailure<'_> {
+    /// What to do next. Starts with `; ` or is empty.
+    pub fn next_step(&self) -> String {
+        let has = |words: &[&str]| words.iter().any(|word| self.said.contains(word));
+        let means = |kind| self.kind == kind;
+        let step: Cow<'_, str> = if has(&["NoSuchBucket"]) {
+            self.either(
+                "create the bucket, or check the name, the region and AWS_ENDPOINT_URL",
+                "create the bucket, or check the name, the region and the endpoint",
+            )
+        } else if has(&["InvalidStorageClass"]) {
+            "this server does not know the class: unset archive.storage_class, or use one that it \
+             has"
+            .into()
+        } else if has(&[
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "InvalidClientTokenId",
+        ]) {
+            self.either(
+                "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile or role in use",
+                "check the access key and secret, or the profile or role in use",
+            )
+        } else if has(&["ExpiredToken", "TokenRefreshRequired"]) {
+            "the session token has expired: log in again or renew the role".into()
+        } else if has(&["RequestTimeTooSkewed"]) {
+            "this machine's clock is wrong: set it (NTP) and run again".into()
+        } else if has(&[
+            "PermanentRedirect",
+            "AuthorizationHeaderMalformed",
+            "IllegalLocationConstraint",
+            "redirect",
+        ]) {
+            self.other_region().into()
+        } else if self.said.starts_with("KMS") {
+            "check archive.kms_key_id, and that the job's role may use the key \
+             (kms:GenerateDataKey, kms:Decrypt)"
+                .into()
+        } else if means(FailureKind::Frozen) || has(&["InvalidObjectState"]) {
+            self.either(
+                "the object is in an archive class and must be restored before it can be read",
+                "it is in an archive class: `icepack restore` asks for it to be thawed",
+            )
+        } else if means(FailureKind::Denied) || has(&["AccessDenied", "Forbidden"]) {
+            self.missing_permission().into()
+        } else if means(FailureKind::Unauthenticated)
+            || has(&[
+                "no providers in chain",
+                "CredentialsNotLoaded",
+                "not loaded",
+            ])
+        {
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the job a role"
+                .into()
+        } else if has(&["certificate", "UnknownIssuer"]) {
+            "the server's TLS certificate is not trusted here: name its CA's PEM file in \
+             SSL_CERT_FILE, or use the host name that it was issued for"
+                .into()
+        } else if has(&["URL scheme is not allowed"]) {
+            "plain http is for this machine alone: use https, or set AWS_ALLOW_HTTP=true if the \
+             network is trusted"
+                .into()
+        } else if has(&[
+            "dns error",
+            "Connect",
+            "connection refused",
+            "error sending request",
+        ]) {
+            self.unreachable().into()
+        } else if has(&["No space left"]) {
+            "the disk is full: free some space and run again".into()
+        } else if has(&["Permission denied"]) {
+            "this user may not do that: check the owner and mode of the directory".into()
+        } else {
+            return String::new();
+        };
+        format!("; {step}")
     }
-}
 
-fn unreachable(all: &str) -> String {
-    let (_, url) = request(all).unwrap_or_default();
-    let host = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
-    let host = if host.is_empty() {
-        "the endpoint".to_owned()
-    } else {
-        host
-    };
-    format!("; {host} cannot be reached: check AWS_ENDPOINT_URL, the region and the network")
+    fn either(&self, store: &'static str, archive: &'static str) -> Cow<'static, str> {
+        Cow::Borrowed(match self.place {
+            Place::Store => store,
+            Place::Archive => archive,
+        })
+    }
+
+    /// S3 mostly says which region it is, in one of two places.
+    fn other_region(&self) -> String {
+        let region = between(self.said, "expecting '", "'")
+            .or_else(|| between(self.said, "<Region>", "</Region>"));
+        let set = match (self.place, region) {
+            (Place::Archive, _) => "archive.region or AWS_REGION".to_owned(),
+            (Place::Store, Some(region)) => format!("AWS_REGION={region}"),
+            (Place::Store, None) => {
+                "AWS_REGION to it (`aws s3api get-bucket-location` tells which)".to_owned()
+            }
+        };
+        format!("the bucket is in another region: set {set}")
+    }
+
+    fn unreachable(&self) -> String {
+        let (_, url) = request(self.said).unwrap_or_default();
+        let host = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+        let host = if host.is_empty() {
+            "the endpoint"
+        } else {
+            &host
+        };
+        let endpoint = self.either("AWS_ENDPOINT_URL", "archive.endpoint");
+        format!("{host} cannot be reached: check {endpoint}, the region and the network")
+    }
+
+    /// Which permission is missing, if that can be said: AWS says it, where the policy allows that.
+    fn missing_permission(&self) -> String {
+        let action = between(self.said, "not authorized to perform: ", " ").or(self.action);
+        let (what, more) = match action {
+            Some(action @ "s3:GetObject") => (
+                action,
+                ", or s3:ListBucket, without which S3 says so of objects that are not there",
+            ),
+            Some(action) => (action, ""),
+            None => ("a permission", ""),
+        };
+        format!(
+            "the credentials lack {what}{more}: add it to their policy (infra/iam has the job's), \
+             `icepack doctor` tries each right"
+        )
+    }
 }
 
 /// The method and the URL of the request that failed.
@@ -212,45 +405,26 @@ fn request(all: &str) -> Option<(&str, &str)> {
     Some((words.next()?, words.next()?))
 }
 
-/// Which permission is missing, if that can be said.
-fn denied(all: &str) -> String {
-    // AWS says it, where the policy allows that.
-    let said = between(all, "not authorized to perform: ", " ").map(str::to_owned);
-    let asked = request(all).and_then(|(method, url)| {
-        let query = url.split_once('?').map_or("", |(_, query)| query);
-        match method {
-            "GET" if query.contains("list-type") || query.contains("delimiter") => {
-                Some("s3:ListBucket")
-            }
-            "GET" | "HEAD" => Some("s3:GetObject"),
-            "DELETE" if query.contains("uploadId") => Some("s3:AbortMultipartUpload"),
-            "DELETE" => Some("s3:DeleteObject"),
-            "POST" if query.starts_with("delete") => Some("s3:DeleteObject"),
-            "PUT" | "POST" => Some("s3:PutObject"),
-            _ => None,
+/// What a policy calls the request that failed.
+fn asked(all: &str) -> Option<&'static str> {
+    let (method, url) = request(all)?;
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    match method {
+        "GET" if query.contains("list-type") || query.contains("delimiter") => {
+            Some("s3:ListBucket")
         }
-    });
-    missing_permission(said.as_deref().or(asked))
-}
-
-/// The end of a sentence about a permission that is missing.
-pub fn missing_permission(action: Option<&str>) -> String {
-    let (what, more) = match action {
-        Some(action @ "s3:GetObject") => (
-            action,
-            ", or s3:ListBucket, without which S3 says so of objects that are not there",
-        ),
-        Some(action) => (action, ""),
-        None => ("a permission", ""),
-    };
-    format!(
-        "the credentials lack {what}{more}: add it to their policy (infra/iam has the job's), \
-         `icepack doctor` tries each right"
-    )
+        "GET" | "HEAD" => Some("s3:GetObject"),
+        "DELETE" if query.contains("uploadId") => Some("s3:AbortMultipartUpload"),
+        "DELETE" => Some("s3:DeleteObject"),
+        "POST" if query.starts_with("delete") => Some("s3:DeleteObject"),
+        "PUT" | "POST" => Some("s3:PutObject"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::FailureKind;
     use crate::Error;
 
     fn generic(text: &str) -> object_store::Error {
@@ -323,5 +497,63 @@ mod tests {
             aws.contains("\"k\"; the credentials lack kms:Decrypt: "),
             "{aws}"
         );
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_told_from_what_stays() {
+        for (status, code) in [
+            (503, "SlowDown"),
+            (500, "InternalError"),
+            (429, ""),
+            (400, "RequestTimeout"),
+            (409, "OperationAborted"),
+            (400, "BadDigest"),
+            (502, ""),
+        ] {
+            assert_eq!(
+                FailureKind::of_reply(status, code),
+                FailureKind::Transient,
+                "{status} {code}"
+            );
+        }
+        for (status, code, kind) in [
+            (403, "AccessDenied", FailureKind::Denied),
+            (403, "InvalidObjectState", FailureKind::Frozen),
+            (404, "NoSuchUpload", FailureKind::NotFound),
+            (412, "PreconditionFailed", FailureKind::Exists),
+            (409, "ConditionalRequestConflict", FailureKind::Exists),
+            (409, "BucketAlreadyExists", FailureKind::Permanent),
+            (501, "NotImplemented", FailureKind::Unsupported),
+            (400, "InvalidStorageClass", FailureKind::Permanent),
+        ] {
+            assert_eq!(FailureKind::of_reply(status, code), kind, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_object_store_knows_no_variant_for_is_not_asked_again() {
+        for (text, kind) in [
+            (
+                "Server returned non-2xx status code: 400 Bad Request: \
+                 <Error><Code>InvalidStorageClass</Code></Error>",
+                FailureKind::Permanent,
+            ),
+            (
+                "Server returned non-2xx status code: 501 Not Implemented: ",
+                FailureKind::Unsupported,
+            ),
+            (
+                "Server returned non-2xx status code: 503 Service Unavailable: \
+                 <Error><Code>SlowDown</Code></Error>",
+                FailureKind::Transient,
+            ),
+            (
+                "status 400 Bad Request: RequestTimeout",
+                FailureKind::Transient,
+            ),
+            ("connection reset", FailureKind::Transient),
+        ] {
+            assert_eq!(FailureKind::of(&generic(text)), kind, "{text}");
+        }
     }
 }
