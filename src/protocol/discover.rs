@@ -210,13 +210,13 @@ pub fn listed(meta: object_store::ObjectMeta) -> Listed {
 /// [`Error::Store`] where it cannot be fetched.
 pub async fn receipt(archive: &dyn ObjectStore, key: &str) -> Result<Result<Receipt, String>> {
     let failed = |e| Error::store(format!("cannot read the receipt `{key}`"), e);
-    let body = archive
-        .get(&path(key)?)
-        .await
-        .map_err(failed)?
-        .bytes()
-        .await
-        .map_err(failed)?;
+    let found = archive.get(&path(key)?).await.map_err(failed)?;
+    let size = found.meta.size;
+    let body = found.bytes().await.map_err(failed)?;
+    // Half a body is the network's doing: it must not be called a damaged receipt.
+    if body.len() as u64 != size {
+        return Err(short_body(key, body.len(), size).into());
+    }
     Ok(serde_json::from_slice(&body).map_err(|e| e.to_string()))
 }
 

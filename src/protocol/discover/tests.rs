@@ -71,3 +71,17 @@ async fn a_version_that_was_revived_between_listing_and_read_is_not_head() {
     // Known to exist, but not the newest any more.
     assert_eq!(head(&store, &tenant, 2).await.unwrap().unwrap().version, 3);
 }
+
+#[tokio::test]
+async fn half_a_receipt_is_the_networks_doing() {
+    let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let key = "acme/2024-01/archive.receipt.json";
+    let body = "{\"format\":1}";
+    inner.put(&path(key).unwrap(), body.into()).await.unwrap();
+    let cut = InterceptStore::new(Arc::clone(&inner), |_, call| async move {
+        call.await?.map_body(|body| body.slice(..4)).await
+    });
+    let found = receipt(&cut, key).await;
+    assert!(matches!(found, Err(Error::Store { .. })), "{found:?}");
+    assert!(receipt(inner.as_ref(), key).await.unwrap().is_err());
+}
