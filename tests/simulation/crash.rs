@@ -3,7 +3,7 @@
 //!
 //! `ICEPACK_CRASH=long` runs all pairs, all faults at all calls, and many more seeds.
 
-mod driver;
+pub mod driver;
 use crate::support;
 use crate::support::world;
 mod worlds;
@@ -494,88 +494,4 @@ fn the_same_seed_replays_the_same_run() {
         }
         println!("replayed: {replayed} calls");
     });
-}
-
-/// A few passes over a store that fails at random, files arriving in between, some passes dying,
-/// some meeting another.
-async fn soak(seed: u64) -> Check<usize> {
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let mut w = World::new(false, rng.bool());
-    w.config
-        .retention
-        .set("acme", Some(std::time::Duration::from_secs(30 * 86_400)));
-    let (mut calls, mut log) = (0, String::new());
-    for round in 0..rng.usize(2..7) {
-        for file in 0..rng.usize(0..5) {
-            let tenant = if rng.u8(..4) == 0 { "globex" } else { "acme" };
-            let age = if rng.bool() {
-                TimeDelta::hours(rng.i64(1..48))
-            } else {
-                TimeDelta::days(rng.i64(25..60))
-            };
-            w.ingest(
-                tenant,
-                &format!("2026-05/r{round}-{file}.parquet"),
-                rng.usize(1..9),
-                age,
-            )
-            .await;
-        }
-        if rng.u8(..6) == 0 {
-            w.ingest_garbage("acme", &format!("2026-05/bad-{round}.parquet"))
-                .await;
-        }
-        let mut schedule = Schedule::noise(rng.u64(..), rng.u64(20..=100));
-        if rng.u8(..3) == 0 {
-            schedule.at.insert(
-                rng.usize(1..70),
-                Fault::Die {
-                    applied: rng.bool(),
-                },
-            );
-        }
-        let (process, manager) = w.process(schedule);
-        if rng.u8(..3) == 0 {
-            let (other, other_manager) = w.process(Schedule::noise(rng.u64(..), rng.u64(0..=60)));
-            let time = w.time.clone();
-            let meanwhile = async move {
-                time.advance(TimeDelta::seconds(1));
-                let _ = other_manager.run_pass(&Selection::all()).await;
-                other.settle().await;
-                time.advance(TimeDelta::seconds(1));
-            };
-            process.before_call(rng.usize(1..60), Box::new(move || meanwhile.boxed()));
-        }
-        let pass = run(&manager, process).await;
-        // What hangs in the network may arrive before the next pass, or never.
-        if rng.bool() {
-            pass.process.settle().await;
-        }
-        calls += pass.process.calls().len();
-        log.push_str(&format!(
-            "round {round}: {}\n{}",
-            pass.summary(),
-            pass.process.trace()
-        ));
-        w.check()
-            .await
-            .map_err(|e| format!("round {round}: {e}\n{log}"))?;
-        w.time.advance(TimeDelta::minutes(rng.i64(1..2_000)));
-    }
-    w.settle()
-        .await
-        .map_err(|e| format!("settling: {e}\n{log}"))?;
-    Ok(calls)
-}
-
-#[test]
-fn a_store_that_fails_at_random() {
-    let seeds: Vec<u64> = (0..if long() { 3_000 } else { 160 }).collect();
-    let calls = AtomicUsize::new(0);
-    driver::all("soak", 0, &seeds, |runtime, seed| {
-        let used = runtime.block_on(soak(*seed))?;
-        calls.fetch_add(used, Ordering::Relaxed);
-        Ok(())
-    });
-    println!("soak: {} calls", calls.into_inner());
 }

@@ -10,6 +10,7 @@ mod amplification;
 mod crash;
 mod model;
 mod props;
+mod seeds;
 mod soak;
 #[path = "../support/mod.rs"]
 mod support;

@@ -68,7 +68,9 @@ fn manifest_of(key: &str) -> Option<(Tenant, u64)> {
 }
 
 fn is_ours_alone(key: &str) -> bool {
-    key.starts_with("_icepack/_probe/") || key.starts_with("_icepack/runs/")
+    ["_probe", "runs", "_spread"]
+        .iter()
+        .any(|folder| key.starts_with(&format!("_icepack/{folder}/")))
 }
 
 impl Watch {
@@ -171,8 +173,10 @@ impl Watch {
     }
 
     async fn before_put(&self, side: Side, key: &Path, body: &PutPayload, mode: &PutMode) {
-        // The hint of a Delta log is overwritten by its protocol.
-        if *mode != PutMode::Create && !key.as_ref().ends_with("/_delta_log/_last_checkpoint") {
+        // The hint of a Delta log is overwritten by its protocol, and a note by its shard.
+        let may_overwrite = key.as_ref().ends_with("/_delta_log/_last_checkpoint")
+            || key.as_ref().starts_with("_icepack/_spread/");
+        if *mode != PutMode::Create && !may_overwrite {
             self.breaks(format!("I3: `{key}` is put without If-None-Match"));
         }
         if side == Side::Hot {
@@ -186,7 +190,7 @@ impl Watch {
                 return;
             }
         }
-        self.check_name(side, key.as_ref());
+        self.check_name(side, key.as_ref()).await;
         if side == Side::Cold && key.as_ref().ends_with(".receipt.json") {
             let receipt: Receipt = serde_json::from_slice(&bytes(body)).unwrap();
             if receipt.receipt_key() != key.as_ref() || !receipt.is_of(&receipt.tenant) {
@@ -197,13 +201,13 @@ impl Watch {
 
     /// An object is about to appear without a condition.
     async fn before_create(&self, side: Side, key: &Path) {
-        self.check_name(side, key.as_ref());
+        self.check_name(side, key.as_ref()).await;
         if self.meta(side, key).await.is_some() {
             self.breaks(format!("I3: `{key}` is overwritten"));
         }
     }
 
-    fn check_name(&self, side: Side, key: &str) {
+    async fn check_name(&self, side: Side, key: &str) {
         let role = match side {
             Side::Hot => Role::Store,
             Side::Cold => Role::Archive,
@@ -215,8 +219,18 @@ impl Watch {
             .split('/')
             .next()
             .and_then(|name| Tenant::parse(name).ok());
+        let restored = match &tenant {
+            Some(tenant) if side == Side::Hot => head(&self.hot, tenant).await,
+            _ => None,
+        };
+        let is_restored = restored
+            .iter()
+            .flat_map(|head| &head.holds)
+            .any(|hold| !hold.done && hold.files.contains(&key.to_owned()));
         let ours = tenant.is_some_and(|tenant| match side {
-            Side::Hot => matches!(names::classify(&tenant, key), FileKind::Snapshot(_)),
+            Side::Hot => {
+                is_restored || matches!(names::classify(&tenant, key), FileKind::Snapshot(_))
+            }
             Side::Cold => key
                 .rsplit('/')
                 .next()

@@ -7,25 +7,29 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
+use icepack::archive::cold::PlainCold;
 use icepack::archive::{ObjectArchive, ObjectArchiveOptions};
-use icepack::run::Selection;
+use icepack::restore::Restorer;
+use icepack::run::{Selection, StopHandle};
+use icepack::store::piece::upload::StoreDestination;
 use icepack::store::retry::RetryPolicy;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::names::{self, FileKind, Tenant};
 use icepack_core::model::plan::Inventory;
+use icepack_core::model::price::Prices;
 use icepack_core::model::report::RunReport;
 use icepack_core::plan::live;
 use icepack_dst::faults::{Process, Schedule, Side};
 use icepack_dst::invariants::{self, Ingested, Object};
 use icepack_dst::memory::{Time, TimedMemory};
 use object_store::local::LocalFileSystem;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{Attributes, ObjectMeta, ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
 
 use crate::support::copy_archive::{Copies, CopyArchive};
 use crate::support::process_clock::ProcessClock;
 use crate::support::watch::{self, Watch};
-use crate::support::{Event, Store, delta, event, put, put_events, read};
+use crate::support::{self, Event, Store, delta, event, put, put_events, read};
 
 /// A tenant's world in the words of the invariants.
 type Tenancy = invariants::World<String>;
@@ -47,6 +51,8 @@ pub struct World {
     pub watch: Arc<Watch>,
     /// Everything ingested, by tenant and event.
     pub rows: BTreeMap<String, BTreeSet<Event>>,
+    /// Tenants that were restored, and until when their rows do not expire.
+    pub held: BTreeMap<String, DateTime<Utc>>,
     /// Files that hold no rows that anybody could read.
     pub garbage: BTreeSet<String>,
     /// The archive takes whole snapshots by copies, and counts them.
@@ -145,6 +151,7 @@ impl World {
             config,
             watch,
             rows: BTreeMap::new(),
+            held: BTreeMap::new(),
             garbage: BTreeSet::new(),
             copies: None,
             has_archive,
@@ -167,6 +174,7 @@ impl World {
         copy.watch.follow(&self.watch);
         Self {
             rows: self.rows.clone(),
+            held: self.held.clone(),
             garbage: self.garbage.clone(),
             copies: self.copies.clone(),
             seed: self.seed,
@@ -252,6 +260,58 @@ impl World {
         (process, manager)
     }
 
+    /// A restore by a new process.
+    pub fn restorer(&mut self, schedule: Schedule) -> (Arc<Process>, Restorer) {
+        self.seed += 1;
+        let process = Process::new(schedule);
+        let store = process.store(&self.watch.over(Side::Hot), Side::Hot, None);
+        let cold = process.store(&self.watch.over(Side::Cold), Side::Cold, None);
+        let restorer = Restorer {
+            cold: Arc::new(PlainCold(cold)),
+            archive: "memory://cold".into(),
+            destination: Arc::new(StoreDestination {
+                store: Arc::clone(&store),
+                attributes: Attributes::default(),
+                retry: RetryPolicy::NEVER,
+            }),
+            store,
+            into: "memory://hot".into(),
+            timestamp_column: "timestamp".into(),
+            memory: 64 << 20,
+            prices: Prices::default(),
+            clock: Arc::new(ProcessClock::new(self.time.clone(), self.seed)),
+            stop: StopHandle::default(),
+        };
+        (process, restorer)
+    }
+
+    /// The rows of archive objects that have a receipt.
+    pub async fn archived(&self, tenant: &str) -> BTreeSet<Event> {
+        support::archived(&self.cold, tenant)
+            .await
+            .into_iter()
+            .collect()
+    }
+
+    /// The rows that a reader finds, by the design's words alone.
+    pub async fn live(&self, tenant: &str) -> Vec<Event> {
+        let tenant = Tenant::parse(tenant).unwrap();
+        let mut seen = Tenancy::new(tenant.clone(), false);
+        for m in Self::list(&self.hot).await {
+            if tenant.owns(m.location.as_ref()) {
+                let object = Object {
+                    size: m.size,
+                    etag: m.e_tag,
+                    rows: Vec::new(),
+                };
+                seen.hot.insert(m.location.to_string(), object);
+            }
+        }
+        seen.manifests = watch::manifests(&self.hot, &tenant).await;
+        let keys: Vec<String> = live_keys(&seen).into_iter().collect();
+        support::read_all(&self.hot, &keys).await
+    }
+
     /// One pass of a new process. Requests that it gave up while they were under way reach the
     /// store before the next.
     pub async fn pass(&mut self, schedule: Schedule) -> Pass {
@@ -294,6 +354,9 @@ impl World {
     }
 
     fn cutoff(&self, tenant: &str) -> Option<i64> {
+        if self.held.get(tenant).is_some_and(|u| *u > self.time.now()) {
+            return None;
+        }
         let ttl = self.config.retention.ttl_for(tenant)?;
         Some((self.time.now() - TimeDelta::from_std(ttl).unwrap()).timestamp_micros())
     }
@@ -434,8 +497,12 @@ impl World {
         let mut pass = self.pass(Schedule::clean()).await;
         pass.clean()
             .map_err(|e| format!("{e}\n{}", pass.process.trace()))?;
-        if !self.config.delete_delay.is_zero() {
-            // What that pass retired goes a delay later.
+        // What a pass retires goes a delay later. Meanwhile rows expire, and a file may become old
+        // enough to be packed alone.
+        for _ in 0..48 {
+            if self.config.delete_delay.is_zero() || is_idle(pass.clean()?) {
+                break;
+            }
             self.check()
                 .await
                 .map_err(|e| format!("after the clean pass: {e}\n{}", pass.process.trace()))?;
@@ -452,9 +519,7 @@ impl World {
         let (before, worlds) = (self.keys().await, self.looks().await);
         let again = self.pass(Schedule::clean()).await;
         let report = again.clean()?;
-        let idle = report.totals.counters.files_compacted == 0
-            && report.totals.counters.files_deleted == 0;
-        if !idle || self.keys().await != before {
+        if !is_idle(report) || self.keys().await != before {
             return Err(format!(
                 "I6: there was something left to do: {:?}\n{}",
                 report.totals,
@@ -526,6 +591,10 @@ impl World {
             _ => Ok(()),
         }
     }
+}
+
+fn is_idle(report: &RunReport) -> bool {
+    report.totals.counters.files_compacted == 0 && report.totals.counters.files_deleted == 0
 }
 
 fn text(row: &Event) -> String {

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -49,6 +50,8 @@ pub enum Reply {
     Conflict,
     /// 412.
     Precondition,
+    /// The token has expired. Not worth a retry.
+    Expired,
     /// Nobody is there any more to hear it. Not worth a retry, or the tests would wait for a
     /// process that is dead.
     Dead,
@@ -92,6 +95,10 @@ impl Reply {
                 path: path.to_owned(),
                 source: "412 Precondition Failed".into(),
             },
+            Self::Expired => Error::PermissionDenied {
+                path: path.to_owned(),
+                source: "<Error><Code>ExpiredToken</Code></Error>".into(),
+            },
             Self::Dead => Error::Unauthenticated {
                 path: path.to_owned(),
                 source: "the process is dead".into(),
@@ -126,6 +133,8 @@ pub enum Fault {
 pub struct Schedule {
     pub at: BTreeMap<usize, Fault>,
     pub noise: Option<Noise>,
+    /// A store that lets nobody in, and for which calls.
+    pub locked: Option<(Side, Range<usize>)>,
 }
 
 /// Faults of all kinds but death, at random.
@@ -143,14 +152,19 @@ impl Schedule {
     pub fn one(call: usize, fault: Fault) -> Self {
         Self {
             at: BTreeMap::from([(call, fault)]),
-            noise: None,
+            ..Self::default()
         }
+    }
+
+    fn locked(&self, side: Side, call: usize) -> Option<Fault> {
+        let (locked, calls) = self.locked.as_ref()?;
+        (*locked == side && calls.contains(&call)).then_some(Fault::Before(Reply::Expired))
     }
 
     pub fn noise(seed: u64, per_mille: u64) -> Self {
         Self {
-            at: BTreeMap::new(),
             noise: Some(Noise { seed, per_mille }),
+            ..Self::default()
         }
     }
 }
@@ -206,8 +220,11 @@ pub type Meanwhile = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 struct Book {
     calls: Vec<Call>,
     asked: HashMap<(Side, Kind, String), usize>,
-    meanwhile: Option<(usize, Meanwhile)>,
-    others: Option<JoinHandle<()>>,
+    /// Calls so far that changed something, but for the probe.
+    changes: usize,
+    before_call: BTreeMap<usize, Meanwhile>,
+    before_change: BTreeMap<usize, Meanwhile>,
+    others: Vec<JoinHandle<()>>,
     /// Requests under way that the client has given up.
     late: Vec<(usize, BoxFuture<'static, ()>)>,
 }
@@ -230,7 +247,13 @@ impl Process {
 
     /// `meanwhile` happens before call `n`, the first being 1.
     pub fn before_call(&self, n: usize, meanwhile: Meanwhile) {
-        self.book.lock().unwrap().meanwhile = Some((n, meanwhile));
+        self.book.lock().unwrap().before_call.insert(n, meanwhile);
+    }
+
+    /// As [`Self::before_call`], counting only what changes something: there, it matters most what
+    /// others have done.
+    pub fn before_change(&self, n: usize, meanwhile: Meanwhile) {
+        self.book.lock().unwrap().before_change.insert(n, meanwhile);
     }
 
     pub fn calls(&self) -> Vec<Call> {
@@ -248,9 +271,9 @@ impl Process {
 
     /// Waits until the others are through, if they have begun.
     pub async fn others(&self) {
-        let others = self.book.lock().unwrap().others.take();
-        if let Some(others) = others {
-            others.await.unwrap();
+        let others = std::mem::take(&mut self.book.lock().unwrap().others);
+        for other in others {
+            other.await.unwrap();
         }
     }
 
@@ -282,6 +305,7 @@ impl Process {
             .at
             .get(&n)
             .copied()
+            .or_else(|| self.schedule.locked(side, n))
             .or_else(|| self.schedule.noise?.fault(side, kind, key, nth));
         if self.dead.load(Ordering::SeqCst) {
             fault = Some(Fault::Before(Reply::Dead));
@@ -294,11 +318,12 @@ impl Process {
             key: key.to_owned(),
             fault,
         });
-        let meanwhile = if book.meanwhile.as_ref().is_some_and(|(at, _)| *at == n) {
-            book.meanwhile.take().map(|(_, m)| m)
-        } else {
-            None
-        };
+        let mut meanwhile = book.before_call.remove(&n);
+        if kind.changes() && !key.contains("/_probe/") {
+            book.changes += 1;
+            let nth = book.changes;
+            meanwhile = meanwhile.or_else(|| book.before_change.remove(&nth));
+        }
         let (due, waiting) = std::mem::take(&mut book.late)
             .into_iter()
             .partition(|(at, _)| *at <= n);
@@ -331,7 +356,7 @@ impl Process {
                 meanwhile().await;
                 drop(done);
             };
-            self.book.lock().unwrap().others = Some(tokio::spawn(others));
+            self.book.lock().unwrap().others.push(tokio::spawn(others));
             let _: std::result::Result<(), _> = wait.await;
         }
         match fault {
