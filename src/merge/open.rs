@@ -27,7 +27,7 @@ use icepack_parquet::profile::Profile;
 use icepack_parquet::read::{Closed, Input, TAIL, read_tail};
 use icepack_parquet::schema::{self, UnionSchema};
 use icepack_parquet::source::{
-    Disk, Ident, Remote, Source, Tail, fetch_end, short_body, store_error,
+    Disk, Ident, Remote, Source, Tail, fetch_end, store_error, whole_body,
 };
 
 /// An input that has been seen and can be read.
@@ -337,10 +337,7 @@ impl Opener {
         if let Some(disk) = Disk::behind(&reply.payload) {
             return Ok((meta, Fetched::Here(disk)));
         }
-        let bytes = reply.bytes().await.map_err(failed)?;
-        if bytes.len() as u64 != meta.size {
-            return Err(short_body(&planned.key, bytes.len(), meta.size).into());
-        }
+        let bytes = whole_body(reply).await.map_err(failed)?;
         Ok((meta, Fetched::Whole(bytes)))
     }
 

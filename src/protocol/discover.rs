@@ -18,7 +18,7 @@ use icepack_core::model::names::{self, Key, STATE_DIR, Tenant, TenantError};
 use icepack_core::model::plan::Inventory;
 use icepack_core::model::same::Sameness;
 use icepack_core::plan::evidence::{self, Evidence};
-use icepack_parquet::source::short_body;
+use icepack_parquet::source::whole_body;
 
 /// How often a reader starts over because head changed under it.
 const LIVE_TRIES: usize = 20;
@@ -211,12 +211,7 @@ pub fn listed(meta: object_store::ObjectMeta) -> Listed {
 pub async fn receipt(archive: &dyn ObjectStore, key: &str) -> Result<Result<Receipt, String>> {
     let failed = |e| Error::store(format!("cannot read the receipt `{key}`"), e);
     let found = archive.get(&path(key)?).await.map_err(failed)?;
-    let size = found.meta.size;
-    let body = found.bytes().await.map_err(failed)?;
-    // Half a body is the network's doing: it must not be called a damaged receipt.
-    if body.len() as u64 != size {
-        return Err(short_body(key, body.len(), size).into());
-    }
+    let body = whole_body(found).await.map_err(failed)?;
     Ok(serde_json::from_slice(&body).map_err(|e| e.to_string()))
 }
 
@@ -281,12 +276,10 @@ async fn read_tagged(
         Err(object_store::Error::NotFound { .. }) => return Ok(None),
         Err(e) => return Err(Error::store(what(), e)),
     };
-    let (size, tag) = (reply.meta.size, reply.meta.e_tag.clone());
-    let body = reply.bytes().await.map_err(|e| Error::store(what(), e))?;
-    // Half a body is the network's doing: it must not be called a damaged manifest.
-    if body.len() as u64 != size {
-        return Err(short_body(&key, body.len(), size).into());
-    }
+    let tag = reply.meta.e_tag.clone();
+    let body = whole_body(reply)
+        .await
+        .map_err(|e| Error::store(what(), e))?;
     let manifest = decode(tenant, version, &body)
         .map_err(|why| Error::Refused(format!("the manifest `{key}` {why}")))?;
     Ok(Some((manifest, tag)))

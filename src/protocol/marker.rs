@@ -15,7 +15,7 @@ use crate::store::path;
 use icepack_core::model::inputs::Exclude;
 use icepack_core::model::marker::{Marker, Role};
 use icepack_core::model::names::{self, FileId, STATE_DIR};
-use icepack_parquet::source::short_body;
+use icepack_parquet::source::whole_body;
 
 /// Keys of an unmarked store that are looked at for archive objects: one page of a listing.
 const SAMPLE: usize = 1_000;
@@ -114,12 +114,9 @@ impl Root {
             Err(object_store::Error::NotFound { .. }) => return Ok(false),
             Err(e) => return Err(Error::store(what(), e)),
         };
-        let size = found.meta.size;
-        let body = found.bytes().await.map_err(|e| Error::store(what(), e))?;
-        // Half a body is the network's doing: it must not be called a damaged marker.
-        if body.len() as u64 != size {
-            return Err(short_body(&key, body.len(), size).into());
-        }
+        let body = whole_body(found)
+            .await
+            .map_err(|e| Error::store(what(), e))?;
         match serde_json::from_slice::<Marker>(&body) {
             Ok(marker) if marker.kind == role => Ok(true),
             Ok(marker) => Err(Error::Refused(format!(

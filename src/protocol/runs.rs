@@ -11,6 +11,7 @@ use icepack_core::model::names::{FileId, Key, STATE_DIR, format_iso_basic};
 use icepack_core::model::record::RunRecord;
 use icepack_core::model::report::RunReport;
 use icepack_core::model::shard::Shard;
+use icepack_parquet::source::whole_body;
 
 /// Records kept.
 const KEEP: usize = 200;
@@ -178,8 +179,7 @@ async fn read(store: &dyn ObjectStore, entry: &Entry) -> Result<Option<RunRecord
             ));
         }
     };
-    let body = reply
-        .bytes()
+    let body = whole_body(reply)
         .await
         .map_err(|e| Error::store(format!("cannot read the run record `{key}`"), e))?;
     match serde_json::from_slice::<RunRecord>(&body) {

@@ -12,7 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use super::paths;
 use super::table::LogFile;
-use icepack_parquet::source::short_body;
+use icepack_parquet::source::whole_body;
 use icepack_parquet::{Error, Result};
 
 /// Files of a log that are read at once.
@@ -71,12 +71,7 @@ pub async fn fetch(store: &Arc<dyn ObjectStore>, folder: &str) -> Result<Vec<Log
             .get(&path(&format!("{folder}/{name}"))?)
             .await
             .map_err(failed)?;
-        let size = reply.meta.size;
-        let body = reply.bytes().await.map_err(failed)?;
-        if body.len() as u64 != size {
-            let key = format!("{folder}/{name}");
-            return Err(short_body(&key, body.len(), size));
-        }
+        let body = whole_body(reply).await.map_err(failed)?;
         Ok((name, body))
     });
     stream::iter(reads)
@@ -180,18 +175,7 @@ pub async fn prune(store: &Arc<dyn ObjectStore>, folder: &str, keep: Duration) -
 
 async fn read(store: &Arc<dyn ObjectStore>, key: &Path) -> object_store::Result<Option<Bytes>> {
     match store.get(key).await {
-        Ok(reply) => {
-            let size = reply.meta.size;
-            let body = reply.bytes().await?;
-            if body.len() as u64 == size {
-                Ok(Some(body))
-            } else {
-                Err(object_store::Error::Generic {
-                    store: "icepack",
-                    source: "half a reply".into(),
-                })
-            }
-        }
+        Ok(reply) => whole_body(reply).await.map(Some),
         Err(object_store::Error::NotFound { .. }) => Ok(None),
         Err(e) => Err(e),
     }

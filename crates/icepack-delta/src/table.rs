@@ -37,6 +37,7 @@ use icepack_core::model::names::{DELTA_LOG, Key};
 use icepack_core::model::publish::{
     Layout, Place, Published, PublishedFile, Readers, TENANT_COLUMN,
 };
+use icepack_parquet::source::whole_body;
 use icepack_parquet::summary::{Bound, Range};
 
 /// The table's root as delta_kernel sees it.
@@ -537,7 +538,9 @@ impl Table {
             else {
                 return Ok(None);
             };
-            Ok(Some(self.files.get(&meta.location).await?.bytes().await?))
+            Ok(Some(
+                whole_body(self.files.get(&meta.location).await?).await?,
+            ))
         });
         found.map_err(|e: object_store::Error| e.to_string())
     }

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{
-    GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt,
 };
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
@@ -157,16 +157,27 @@ fn is_withheld(error: &object_store::Error) -> bool {
         })
 }
 
-/// A body that ended early: the network's doing, not the file's.
-pub fn short_body(key: &str, got: usize, want: u64) -> Error {
-    let source = format!("the reply ended after {got} of {want} bytes").into();
-    Error::store(
-        format!("cannot read `{key}`"),
-        object_store::Error::Generic {
-            store: "icepack",
-            source,
-        },
-    )
+/// The body of a reply. One that ends early is the network's doing: it must not be called a damaged
+/// file.
+///
+/// # Errors
+/// The store's, also where the body is not as long as the reply says.
+pub async fn whole_body(reply: GetResult) -> object_store::Result<Bytes> {
+    let want = reply.range.end - reply.range.start;
+    let bytes = reply.bytes().await?;
+    same_length(&bytes, want)?;
+    Ok(bytes)
+}
+
+fn same_length(bytes: &Bytes, want: u64) -> object_store::Result<()> {
+    let got = bytes.len() as u64;
+    if got == want {
+        return Ok(());
+    }
+    Err(object_store::Error::Generic {
+        store: "icepack",
+        source: format!("the reply ended after {got} of {want} bytes").into(),
+    })
 }
 
 /// The last bytes of an object, and what the store says of it.
@@ -238,12 +249,8 @@ pub async fn fetch_end(store: &dyn ObjectStore, path: &Path, key: &str, len: u64
     };
     let (meta, disk) = (reply.meta.clone(), Disk::behind(&reply.payload));
     let bytes = reply.bytes().await.map_err(failed)?;
-    let want = len.min(meta.size);
-    if bytes.len() as u64 == want {
-        Ok(Tail { meta, bytes, disk })
-    } else {
-        Err(short_body(key, bytes.len(), want))
-    }
+    same_length(&bytes, len.min(meta.size)).map_err(failed)?;
+    Ok(Tail { meta, bytes, disk })
 }
 
 /// The end of a file with its whole footer, if that has no more than `limit` bytes: one ranged GET,
@@ -384,15 +391,10 @@ impl Chunks {
                 .bytes()
                 .await
         };
-        let bytes = remote
-            .runtime
-            .block_on(get)
-            .map_err(|e| store_error(key, e))?;
-        if bytes.len() as u64 == want {
-            Ok(bytes)
-        } else {
-            Err(short_body(key, bytes.len(), want))
-        }
+        let failed = |e| store_error(key, e);
+        let bytes = remote.runtime.block_on(get).map_err(failed)?;
+        same_length(&bytes, want).map_err(failed)?;
+        Ok(bytes)
     }
 
     fn remote(
