@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["clock"],
     &["store"],
     &["protocol", "budget"],
-    &["merge", "archive", "metrics"],
+    &["merge", "archive", "telemetry"],
     &["inspect", "page"],
     &["settings"],
     &["config"],

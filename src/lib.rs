@@ -72,8 +72,6 @@ mod layers;
 #[doc(hidden)]
 pub mod merge;
 #[doc(hidden)]
-pub mod metrics;
-#[doc(hidden)]
 pub mod page;
 pub mod pass;
 pub mod progress;
@@ -87,6 +85,8 @@ pub mod settings;
 pub mod store;
 #[doc(hidden)]
 pub mod task;
+#[doc(hidden)]
+pub mod telemetry;
 #[doc(hidden)]
 pub mod watch;
 

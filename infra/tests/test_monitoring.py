@@ -16,7 +16,7 @@ NO_PROMETHEUS = "promtool could not be had (see above)."
 if not PROMETHEUS:
     left_out("infra/monitoring with promtool", NO_PROMETHEUS)
 
-METRICS = set(re.findall(r'"(icepack_\w+)"', (ROOT / "src" / "metrics" / "names.rs").read_text()))
+METRICS = set(re.findall(r'"(icepack_\w+)"', (ROOT / "src" / "telemetry" / "metrics" / "names.rs").read_text()))
 
 
 def promtool(*args, **options):

@@ -9,6 +9,7 @@ use crate::protocol::marker::Root;
 use crate::settings::{Environment, FlagValue, Layers, Settings};
 use crate::store::credentials::Connection;
 use crate::store::{Location, OpenOptions, OpenStore, open};
+use crate::telemetry::otel::Traces;
 use crate::{CompactionManager, Result};
 use icepack_core::model::inputs::Exclude;
 use icepack_core::model::marker::Role;
@@ -17,7 +18,6 @@ use icepack_core::model::shard::Shard;
 use indicatif::MultiProgress;
 
 use super::args::Global;
-use super::otel::Traces;
 use super::output::{Output, complain};
 use super::render::{Report, View};
 

@@ -12,11 +12,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::Error;
 use crate::settings::{self, Environment, FlagValue};
+use crate::telemetry::logs::{self, LogFormat};
 use icepack_core::model::names::Tenant;
 use icepack_core::model::restore::Tier;
 use icepack_core::model::shard::Shard;
 
-use super::logs::{self, LogFormat};
 use super::{examples, shard};
 
 /// Packs small Parquet files into sorted snapshots and puts the old rows on ice.

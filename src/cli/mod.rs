@@ -8,10 +8,7 @@ mod commands;
 mod demo;
 mod examples;
 mod init;
-mod json_lines;
-mod logs;
 mod manual;
-mod otel;
 mod output;
 mod parse;
 mod pass;
@@ -28,14 +25,14 @@ use std::sync::Arc;
 
 use crate::clock::SystemClock;
 use crate::settings::{Environment, Layers, Settings};
+use crate::telemetry::logs::{self, LogFormat};
+use crate::telemetry::otel::{self, Traces};
 use crate::{Error, Result};
 use indicatif::MultiProgress;
 use tokio::runtime::Runtime;
 
 use app::App;
 use args::{Cli, Command};
-use logs::LogFormat;
-use otel::Traces;
 use output::{Output, complain, use_color};
 
 /// Runs the command line `typed`. The result is the exit code.

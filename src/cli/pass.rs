@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::metrics::{self, deliver::Targets};
 use crate::page::{self, Labels};
 use crate::pass::Selection;
 use crate::progress::Progress;
+use crate::telemetry::metrics::{self, deliver::Targets};
 use crate::{CompactionManager, Result};
 use icepack_core::model::record::RunRecord;
 use icepack_core::model::report::RunReport;

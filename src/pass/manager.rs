@@ -337,7 +337,7 @@ impl CompactionManager {
         Ok(passed.report)
     }
 
-    /// As [`Self::run_pass`], and how the tenants stand after it, for [`crate::metrics`]: costs a
+    /// As [`Self::run_pass`], and how the tenants stand after it, for [`crate::telemetry::metrics`]: costs a
     /// look at each tenant that was worked on.
     ///
     /// # Errors

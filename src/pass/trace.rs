@@ -22,7 +22,7 @@ use icepack_core::model::report::{RunReport, Status, TenantReport};
 use icepack_core::model::shard::Shard;
 
 /// The target of the spans that are for traces alone.
-pub const TARGET: &str = "icepack::trace";
+pub const TARGET: &str = crate::telemetry::TRACES_ONLY;
 
 /// A span for traces alone, with what every span has.
 macro_rules! span {

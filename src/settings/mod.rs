@@ -23,11 +23,11 @@ use serde_json::Value;
 use crate::archive::ObjectArchiveOptions;
 use crate::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions};
 use crate::format;
-use crate::metrics::deliver::{Push, Targets};
 use crate::page::Labels;
 use crate::store::Location;
 use crate::store::credentials::Connection;
 use crate::store::retry::RetryPolicy;
+use crate::telemetry::metrics::deliver::{Push, Targets};
 use crate::{Error, Result, RetentionConfig};
 use icepack_core::model::shard::Shard;
 

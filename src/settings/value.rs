@@ -12,8 +12,8 @@ use url::Url;
 
 use crate::archive::s3::Verify;
 use crate::format;
-use crate::metrics::deliver;
 use crate::store::credentials::web_url;
+use crate::telemetry::metrics::deliver;
 use icepack_core::model::inputs::Exclude;
 use icepack_core::model::manifest::ChecksumAlgorithm;
 use icepack_core::model::policy::{CompactionStrategy, Encodings};

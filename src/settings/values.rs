@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::value::*;
 use crate::archive::s3::Verify;
-use crate::metrics::deliver;
 use crate::store::Location;
 use crate::store::credentials::Connection;
 use crate::store::retry::RetryPolicy;
+use crate::telemetry::metrics::deliver;
 use crate::{Result, RetentionConfig};
 use icepack_core::model::manifest::ChecksumAlgorithm;
 use icepack_core::model::policy::{CompactionStrategy, Encodings};

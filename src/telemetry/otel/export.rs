@@ -19,7 +19,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::Spans;
 use super::config::{self, OtlpConfig};
 use super::health::{ExportHealth, ReportingClient, ReportingExporter};
-use crate::metrics::deliver::shown;
+use crate::telemetry::metrics::deliver::shown;
 
 /// What sends the program's spans.
 pub struct Traces {

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use crate::pass::trace;
 use crate::{Error, Result};
 use clap::ValueEnum;
 use indicatif::MultiProgress;
@@ -33,7 +32,9 @@ pub fn start(
     spans: Option<Spans<Registry>>,
 ) -> Result<()> {
     // Spans that are for traces alone would make every line longer.
-    let filter = filter.and(filter_fn(|metadata| metadata.target() != trace::TARGET));
+    let filter = filter.and(filter_fn(|metadata| {
+        metadata.target() != super::TRACES_ONLY
+    }));
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(BetweenBars { bars: bars.clone() })
         .with_target(false);

@@ -12,7 +12,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 use super::config::OtlpConfig;
-use crate::metrics::deliver::{cause, shown};
+use crate::telemetry::metrics::deliver::{cause, shown};
 
 /// Warns of a collector that takes no spans: once, and again only after it took some.
 #[derive(Debug)]
