@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Error, Result};
-use crate::store::piece::Buffers;
+use crate::store::object_writer::Buffers;
 use icepack_parquet::read::BATCH_BYTES;
 
 pub const KIB: u64 = 1 << 10;

@@ -77,18 +77,11 @@ pub struct CompactionConfig {
     /// Bytes that make an archive object worth it: expired rows wait for one another until they
     /// have so many, or the slack is over.
     pub archive_min_object_size: u64,
-    /// Plans are made as for an archive although `archive` is none. For who only looks; a pass is
-    /// refused.
-    pub plan_for_archive: bool,
     /// A pass that would expire more than this percentage of a tenant's rows is refused for that
     /// tenant; 100 refuses none.
     pub max_expire_percent: u8,
     /// What plans reckon with.
     pub prices: Prices,
-    /// The class of archive objects that plans reckon with; none is STANDARD.
-    pub archive_class: Option<String>,
-    /// Whether plans reckon with server-side copies into the archive.
-    pub archive_copies: bool,
     /// Retired files are kept this long.
     pub delete_delay: Duration,
     /// Outputs that no manifest names are kept this long.
@@ -185,11 +178,8 @@ impl From<&Values> for CompactionConfig {
             max_raw_age: max_raw_age.0,
             slack: slack.0,
             archive_min_object_size: archive.min_object_size.0,
-            plan_for_archive: archive.url.is_some(),
             max_expire_percent: max_expire_percent.0,
             prices: prices.into(),
-            archive_class: archive.class(),
-            archive_copies: archive.takes_copies_of(&settings.store()),
             delete_delay: delete_delay.0,
             orphan_grace: orphan_grace.0,
             memory_limit: memory_limit.0,
@@ -286,7 +276,7 @@ impl CompactionConfig {
             max_raw_age: own.max_raw_age.unwrap_or(self.max_raw_age),
             ttl: self.retention.ttl_for(tenant),
             slack: self.slack,
-            archive: (self.archive.is_some() || self.plan_for_archive).then_some(ArchivePolicy {
+            archive: self.archive.is_some().then_some(ArchivePolicy {
                 min_object_size: self.archive_min_object_size,
             }),
             max_expire_percent: self.max_expire_percent.clamp(1, 100),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// From the bottom up. A module uses those of lower lines, and none of its own line.
 const LAYERS: &[&[&str]] = &[
     &["error", "progress", "format"],
-    &["clock"],
+    &["clock", "closing"],
     &["store"],
     &["protocol", "budget"],
     &["merge", "archive", "telemetry"],
@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["pass", "watch"],
     &["restore"],
+    &["open"],
     &["task"],
     &["cli"],
 ];

@@ -22,6 +22,8 @@
 //! # }
 //! ```
 //!
+//! [`open()`] opens a store and its archive by their addresses, S3 included.
+//!
 //! `examples/` has three programs: `compact_directory`, `custom_archive` (an [`ArchiveTarget`] of
 //! one's own) and `embedded` (a task in a service).
 //!
@@ -59,6 +61,7 @@ pub mod budget;
 #[doc(hidden)]
 pub mod cli;
 pub mod clock;
+mod closing;
 #[doc(hidden)]
 pub mod config;
 #[doc(hidden)]
@@ -71,6 +74,7 @@ pub mod inspect;
 mod layers;
 #[doc(hidden)]
 pub mod merge;
+pub mod open;
 #[doc(hidden)]
 pub mod page;
 pub mod pass;
@@ -98,6 +102,7 @@ pub use icepack_core::model;
 pub use model::names::format_iso_basic;
 pub use model::policy::{CompactionStrategy, Encodings};
 pub use model::retention::RetentionConfig;
+pub use open::{Places, open};
 /// As it was called before.
 #[doc(hidden)]
 pub use pass as run;

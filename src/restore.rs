@@ -16,14 +16,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
-use crate::archive::cold::{ColdObject, ColdStore, receipts};
+use crate::archive::receipts::receipts;
+use crate::archive::{ArchiveBackend, Stored};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::pass::{Selection, StopHandle};
 use crate::protocol::commit::Committer;
 use crate::protocol::discover;
 use crate::protocol::preflight::preflight;
-use crate::store::piece::upload::Destination;
+use crate::store::object_writer::upload::Destination;
 use icepack_core::model::file::Micros;
 use icepack_core::model::hold::{Hold, Restored};
 use icepack_core::model::manifest::{Manifest, Observed, Receipt};
@@ -67,7 +68,7 @@ pub struct RestoreRequest {
 /// Restores from one archive into one store.
 #[derive(Debug, Clone)]
 pub struct Restorer {
-    pub cold: Arc<dyn ColdStore>,
+    pub cold: Arc<dyn ArchiveBackend>,
     /// As receipts call it.
     pub archive: String,
     /// Where the rows go.
@@ -251,10 +252,15 @@ impl Part<'_> {
     /// What the archive shows of each object.
     async fn look(&mut self) -> Result<()> {
         let (cold, now) = (&self.restorer.cold, self.restorer.clock.now());
-        let looks = stream::iter(&self.receipts).map(|r| cold.look(&r.key, now));
+        let requests = Arc::default();
+        let looks = stream::iter(&self.receipts).map(|r| cold.head(&r.key, &requests));
         let seen: Vec<_> = looks.buffered(AT_ONCE).try_collect().await?;
-        let priced = |(r, seen): (&Receipt, ColdObject)| {
-            object(r, seen, self.request, &self.restorer.prices)
+        let priced = |(r, seen): (&Receipt, Option<Stored>)| {
+            let state = seen
+                .as_ref()
+                .map_or(ColdState::Missing, |stored| stored.state(now));
+            let class = seen.and_then(|stored| stored.class);
+            object(r, class, state, self.request, &self.restorer.prices)
         };
         self.report.objects = self.receipts.iter().zip(seen).map(priced).collect();
         // What is thawed already is paid for, and not counted again by a later look.
@@ -543,14 +549,11 @@ fn overlapping(into: &Tenant, hold: &Hold) -> Error {
 
 fn object(
     receipt: &Receipt,
-    seen: ColdObject,
+    storage_class: Option<String>,
+    state: ColdState,
     request: &RestoreRequest,
     prices: &Prices,
 ) -> RestoreObject {
-    let ColdObject {
-        storage_class,
-        state,
-    } = seen;
     let class = storage_class.as_deref().unwrap_or(STANDARD);
     let tier = plan::tier_for(class, request.tier);
     let frozen = matches!(state, ColdState::Frozen | ColdState::Thawing);

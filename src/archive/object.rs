@@ -1,171 +1,74 @@
-//! An archive on any object store: another prefix, another bucket, a directory.
+//! An archive on any store that [`object_store`] knows: another prefix, another bucket, a directory.
 
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use object_store::path::Path;
-use object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
-use tokio::runtime::Handle;
+use object_store::{Attribute, Attributes as StoreAttributes, ObjectStore, ObjectStoreExt};
 
-use super::encode::encode;
-use super::{
-    ArchiveRequest, ArchiveTarget, BatchStream, failed, read_back, receipt, receipt_json,
-    same_receipt,
-};
+use super::{ArchiveBackend, Attributes, Stored};
 use crate::error::{Error, Result};
 use crate::store::counting::{Counters, CountingStore};
-use crate::store::piece::Piece;
-use crate::store::piece::upload::{StoreDestination, Target};
+use crate::store::object_writer::upload::{Destination, StoreDestination};
+use crate::store::path;
 use crate::store::retry::{RetryPolicy, retry};
-use icepack_core::model::manifest::{Receipt, Verified};
+use icepack_core::model::restore::Tier;
 
-/// How an [`ObjectArchive`] writes.
-#[derive(Debug, Clone, Default)]
-pub struct ObjectArchiveOptions {
-    /// The class asked for, and named in receipts. None is the store's default.
-    pub storage_class: Option<String>,
-    /// Of requests that can be repeated.
+/// Any store that [`object_store`] knows. It computes no checksum that could be asked for, and has
+/// no archive classes.
+#[derive(Debug, Clone)]
+pub struct ObjectStoreBackend {
+    /// The store.
+    pub store: Arc<dyn ObjectStore>,
+    /// Of requests that can be repeated, where the store's client does not do that.
     pub retry: RetryPolicy,
     /// Whether the store understands storage classes. Directories and memory refuse them.
     pub send_class: bool,
 }
 
-/// Expired rows as Parquet objects with receipts, in any store that [`object_store`] knows.
-#[derive(Debug)]
-pub struct ObjectArchive {
-    store: Arc<dyn ObjectStore>,
-    url: String,
-    options: ObjectArchiveOptions,
-    says_so: Once,
-}
-
-impl ObjectArchive {
-    /// An archive in `store`, called `url` in logs.
-    pub fn new(
-        store: Arc<dyn ObjectStore>,
-        url: impl Into<String>,
-        options: ObjectArchiveOptions,
-    ) -> Self {
-        Self {
-            store,
-            url: url.into(),
-            options,
-            says_so: Once::new(),
-        }
-    }
-
-    fn target(&self, requests: &Arc<Counters>) -> Target {
-        let mut attributes = Attributes::default();
-        if let (Some(class), true) = (&self.options.storage_class, self.options.send_class) {
-            attributes.insert(Attribute::StorageClass, class.clone().into());
-        }
-        let destination = StoreDestination {
-            store: CountingStore::sharing(Arc::clone(&self.store), Arc::clone(requests)),
-            attributes,
-            retry: self.options.retry,
-        };
-        Target {
-            destination: Arc::new(destination),
-            runtime: Handle::current(),
-        }
-    }
-
-    /// The object is there and has its rows. Such stores compute no checksum that could be asked
-    /// for, so every row is read back.
-    async fn verify(&self, piece: &Piece, request: &ArchiveRequest) -> Result<()> {
-        let path = Path::parse(&piece.key).map_err(|e| failed(&self.url, e))?;
-        let store = CountingStore::sharing(Arc::clone(&self.store), Arc::clone(&request.requests));
-        let check = || store.head(&path);
-        let meta = retry(&self.options.retry, &format!("check {}", piece.key), check)
-            .await
-            .map_err(|e| {
-                failed(
-                    &self.url,
-                    Error::store(format!("cannot check `{}`", piece.key), e),
-                )
-            })?;
-        if meta.size != piece.size {
-            return Err(failed(
-                &self.url,
-                format!(
-                    "`{}` has {} bytes, and {} were written",
-                    piece.key, meta.size, piece.size
-                ),
-            ));
-        }
-        self.says_so.call_once(|| {
-            tracing::info!(
-                archive = self.url,
-                "this archive returns no checksums: what is written to it is read back, row by row"
-            )
-        });
-        let read = || {
-            read_back(
-                Arc::clone(&store) as _,
-                &piece.key,
-                piece.size,
-                &piece.stats,
-                &request.timestamp_column,
-            )
-        };
-        retry(
-            &self.options.retry,
-            &format!("read back {}", piece.key),
-            read,
-        )
-        .await
-        .map_err(|e| failed(&self.url, e))
-    }
-
-    /// A receipt of this name exists: ours from an earlier attempt, or something is wrong.
-    async fn check_receipt(&self, path: &Path, ours: &Receipt) -> Result<()> {
-        let get = || async { self.store.get(path).await?.bytes().await };
-        let bytes = retry(&self.options.retry, &format!("read {path}"), get)
-            .await
-            .map_err(|e| failed(&self.url, Error::store(format!("cannot read `{path}`"), e)))?;
-        same_receipt(path.as_ref(), &bytes, ours).map_err(|why| failed(&self.url, why))
-    }
-}
-
 #[async_trait]
-impl ArchiveTarget for ObjectArchive {
-    fn description(&self) -> String {
-        self.url.clone()
+impl ArchiveBackend for ObjectStoreBackend {
+    fn reader(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.store)
     }
 
-    async fn archive(&self, request: ArchiveRequest, rows: BatchStream) -> Result<Receipt> {
-        let (piece, schema) =
-            encode(self.target(&request.requests), &self.url, &request, rows).await?;
-        self.verify(&piece, &request).await?;
-        let class = self.options.storage_class.clone();
-        Ok(Receipt {
-            storage_class: class,
-            verified: Some(Verified::Readback),
-            ..receipt(&request, piece, schema, &self.url)
+    fn read_retry(&self) -> RetryPolicy {
+        self.retry
+    }
+
+    fn destination(
+        &self,
+        attributes: Attributes,
+        requests: &Arc<Counters>,
+    ) -> Arc<dyn Destination> {
+        let class = attributes.class.filter(|_| self.send_class);
+        Arc::new(StoreDestination {
+            store: CountingStore::sharing(Arc::clone(&self.store), Arc::clone(requests)),
+            attributes: StoreAttributes::from_iter(
+                class.map(|class| (Attribute::StorageClass, class)),
+            ),
+            retry: self.retry,
         })
     }
 
-    async fn file_receipt(&self, receipt: &Receipt) -> Result<()> {
-        let key = receipt.receipt_key();
-        let path = Path::parse(&key).map_err(|e| failed(&self.url, e))?;
-        let json = receipt_json(receipt).map_err(|e| failed(&self.url, e))?;
-        let put = || {
-            self.store.put_opts(
-                &path,
-                json.clone().into(),
-                PutOptions::from(PutMode::Create),
-            )
-        };
-        match retry(&self.options.retry, &format!("put {key}"), put).await {
-            Ok(_) => Ok(()),
-            Err(object_store::Error::AlreadyExists { .. }) => {
-                self.check_receipt(&path, receipt).await
-            }
-            Err(e) => Err(failed(
-                &self.url,
-                Error::store(format!("cannot put `{key}`"), e),
-            )),
+    async fn head(&self, key: &str, requests: &Arc<Counters>) -> Result<Option<Stored>> {
+        let path = path(key)?;
+        let store = CountingStore::sharing(Arc::clone(&self.store), Arc::clone(requests));
+        match retry(&self.retry, &format!("check {key}"), || store.head(&path)).await {
+            Ok(meta) => Ok(Some(Stored {
+                size: meta.size,
+                etag: meta.e_tag,
+                ..Stored::default()
+            })),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(Error::store(format!("cannot check `{key}`"), e)),
         }
+    }
+
+    async fn thaw(&self, key: &str, _: Tier, _: u16) -> Result<()> {
+        Err(Error::local(
+            format!("cannot thaw `{key}`"),
+            "this archive has no archive classes",
+        ))
     }
 }
 
@@ -177,9 +80,13 @@ mod tests {
     use arrow::array::{Int64Array, RecordBatch, TimestampMicrosecondArray};
     use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
     use futures::{StreamExt, stream};
+    use object_store::path::Path;
 
-    use crate::store::piece::faulty::{Fault, Faulty, Op};
+    use super::super::{Archive, ArchiveOptions, ArchiveRequest, ArchiveTarget, BatchStream};
+    use crate::store::object_writer::WrittenObject;
+    use crate::store::object_writer::faulty::{Fault, Faulty, Op};
     use icepack_core::model::file::{Micros, RowStats};
+    use icepack_core::model::manifest::{Receipt, Verified};
     use icepack_core::model::names::{FileId, Tenant};
     use icepack_parquet::read_stats;
 
@@ -216,20 +123,24 @@ mod tests {
         }
     }
 
-    fn archive(store: &Arc<Faulty>, class: Option<&str>) -> ObjectArchive {
+    fn archive(store: &Arc<Faulty>, class: Option<&str>) -> Archive {
         let retry = RetryPolicy {
             initial: Duration::from_millis(1),
             factor: 2.0,
             max_interval: Duration::from_millis(5),
             max_elapsed: Duration::from_secs(5),
         };
-        ObjectArchive::new(
-            store.store(),
+        let backend = ObjectStoreBackend {
+            store: store.store(),
+            retry,
+            send_class: class.is_some(),
+        };
+        Archive::with_backend(
+            Arc::new(backend),
             "memory://cold",
-            ObjectArchiveOptions {
+            ArchiveOptions {
                 storage_class: class.map(Into::into),
-                retry,
-                send_class: class.is_some(),
+                ..ArchiveOptions::default()
             },
         )
     }
@@ -320,11 +231,7 @@ mod tests {
     #[tokio::test]
     async fn an_object_with_other_rows_is_noticed() {
         let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
-        let target = ObjectArchive::new(
-            Arc::clone(&store),
-            "memory://cold",
-            ObjectArchiveOptions::default(),
-        );
+        let target = Archive::new(store, "memory://cold", ArchiveOptions::default());
         let receipt = target
             .archive(request(), feed(vec![Ok(rows(0, 10))]))
             .await
@@ -333,9 +240,14 @@ mod tests {
             rows: 11,
             ..receipt.stats
         };
-        let error = read_back(store, &receipt.key, receipt.size, &sent, "timestamp")
-            .await
-            .unwrap_err();
+        let written = WrittenObject {
+            key: receipt.key,
+            size: receipt.size,
+            etag: None,
+            checksum: None,
+            stats: sent,
+        };
+        let error = target.read_back(&written, &request()).await.unwrap_err();
         assert!(
             error.to_string().contains("does not hold what was sent"),
             "{error}"
@@ -403,12 +315,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store: Arc<dyn ObjectStore> =
             Arc::new(object_store::local::LocalFileSystem::new_with_prefix(dir.path()).unwrap());
-        let target = ObjectArchive::new(
+        let target = Archive::new(
             store,
             "dir",
-            ObjectArchiveOptions {
+            ArchiveOptions {
                 storage_class: Some("GLACIER_IR".into()),
-                ..ObjectArchiveOptions::default()
+                ..ArchiveOptions::default()
             },
         );
         let receipt = target

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use object_store::ObjectStore;
 
 use crate::error::Result;
 use crate::store::counting::Counters;
@@ -129,6 +130,25 @@ impl CopyRequest {
 pub trait ArchiveTarget: Send + Sync + Debug {
     /// What this is, for logs: `s3://events-cold/prod`.
     fn description(&self) -> String;
+
+    /// The class of the objects, as plans reckon with it; none is STANDARD.
+    fn storage_class(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether [`Self::copy`] may copy, so that plans reckon with it.
+    fn copies(&self) -> bool {
+        false
+    }
+
+    /// What lists and reads the archive, for `verify` and `doctor`. None where it cannot be looked
+    /// at, or is not there yet.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    async fn reader(&self) -> Result<Option<Arc<dyn ObjectStore>>> {
+        Ok(None)
+    }
 
     /// Stores the rows and proves that they are there.
     ///

@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use icepack_core::model::file::Micros;
 use icepack_core::plan::live;
 
-use super::app::{App, Archive};
+use super::app::App;
 use super::args::{Command, ConfigCommand, LsArgs, PassFlags, VerifyArgs};
 use super::bars::Bars;
 use super::output::complain;
@@ -69,7 +69,7 @@ impl App<'_> {
             .clone()
             .map(|name| Selection::parse(vec![name]))
             .transpose()?;
-        let manager = self.manager(Archive::Unused).await?;
+        let manager = self.manager().await?;
         let report = manager.plan(&self.selection()?).await?;
         if let (Some(explain), Some(name)) = (&explain, pass.explain.as_deref())
             && name != "*"
@@ -92,14 +92,14 @@ impl App<'_> {
     }
 
     async fn status(&mut self) -> Result<u8> {
-        let manager = self.manager(Archive::Unused).await?;
+        let manager = self.manager().await?;
         let report = manager.status(&self.selection()?).await?;
         self.emit(&report)
     }
 
     async fn ls(&mut self, args: &LsArgs) -> Result<u8> {
         let store = self.settings.store()?;
-        let manager = self.manager(Archive::Unused).await?;
+        let manager = self.manager().await?;
         let (from, to) = (
             args.from.map(Micros::from_datetime),
             args.to.map(Micros::from_datetime),
@@ -110,13 +110,13 @@ impl App<'_> {
     }
 
     async fn verify(&mut self, args: &VerifyArgs) -> Result<u8> {
-        let manager = self.manager(Archive::Read).await?;
+        let manager = self.manager().await?;
         let report = manager.verify(&self.selection()?, args.deep).await?;
         self.emit(&report)
     }
 
     async fn doctor(&mut self) -> Result<u8> {
-        let report = self.manager(Archive::Write).await?.doctor().await?;
+        let report = self.writing_manager().await?.doctor().await?;
         self.emit(&report)
     }
 }

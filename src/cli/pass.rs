@@ -10,7 +10,7 @@ use crate::{CompactionManager, Result};
 use icepack_core::model::record::RunRecord;
 use icepack_core::model::report::RunReport;
 
-use super::app::{App, Archive};
+use super::app::App;
 
 /// What a pass needs. `watch` makes another when it re-reads the configuration.
 pub struct PassJob {
@@ -24,7 +24,7 @@ pub struct PassJob {
 impl PassJob {
     pub async fn new(app: &App<'_>, progress: Arc<dyn Progress>) -> Result<Self> {
         let selection = app.selection()?;
-        let manager = app.manager(Archive::Write).await?.with_progress(progress);
+        let manager = app.writing_manager().await?.with_progress(progress);
         Ok(Self {
             selection,
             targets: app.settings.metrics(manager.config().shard)?,

@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use icepack_core::model::inspect::Overview;
 use serde::Serialize;
 
-use super::app::{App, Archive};
+use super::app::App;
 use super::args::ReportArgs;
 use super::render::{Report, View, failures};
 
@@ -40,7 +40,7 @@ impl Report for PageReport {
 
 impl App<'_> {
     pub(super) async fn report(&mut self, args: &ReportArgs) -> Result<u8> {
-        let manager = self.manager(Archive::Unused).await?;
+        let manager = self.manager().await?;
         let labels = self.settings.report_labels()?;
         if args.publish {
             manager.publish_report(&labels).await?;

@@ -41,9 +41,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arrow::array::RecordBatch;
 use object_store::ObjectStore;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 use crate::budget::MergeBudget;
+use crate::closing::ItemSender;
 use crate::error::{Error, ReadError, Result, Unread};
 use icepack_core::model::file::{Fingerprint, Micros, SeenInput, Snapshot};
 use icepack_core::model::manifest::Contradiction;
@@ -91,9 +92,9 @@ pub struct MergeEnv {
     pub store: Arc<dyn ObjectStore>,
     /// Gives each snapshot its id.
     pub mint: Arc<dyn Fn() -> FileId + Send + Sync>,
-    /// Takes expired rows; without it they are dropped. When the merge fails, it is closed early:
-    /// whoever reads from it must not take that for the end before [`merge`] has returned `Ok`.
-    pub expired: Option<mpsc::Sender<ExpiredBatch>>,
+    /// Takes expired rows; without it they are dropped. That they were all, the caller says once
+    /// [`merge`] has returned `Ok`.
+    pub expired: Option<ItemSender<ExpiredBatch>>,
     /// Ends the merge early when it is set.
     pub stop: Arc<AtomicBool>,
     /// Told of input bytes and rows as they are dealt with.
@@ -288,7 +289,7 @@ fn blocking(
     budget: MergeBudget,
     opened: OpenedAll,
     mint: Arc<dyn Fn() -> FileId + Send + Sync>,
-    expired: Option<mpsc::Sender<ExpiredBatch>>,
+    expired: Option<ItemSender<ExpiredBatch>>,
 ) -> Result<MergeOutcome, MergeError> {
     let mut inputs: Vec<(usize, SeenInput)> =
         opened.inputs.iter().map(|o| (o.turn, o.seen())).collect();
@@ -311,7 +312,6 @@ fn blocking(
         budget,
         mint,
         expired,
-        runtime: env.runtime.clone(),
         stop: env.stop.clone(),
     })?;
     let runs = run::plan(&job, opened.inputs)

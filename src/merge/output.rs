@@ -1,23 +1,21 @@
 //! The far end of a merge: rows in time order become snapshots, expired batches, or nothing.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use arrow::array::RecordBatch;
 use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::{SchemaRef, TimeUnit};
 use object_store::ObjectStore;
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
 use super::ExpiredBatch;
 use super::dedup::Dedup;
 use super::job::Stop;
 use super::passthrough::Passthrough;
 use crate::budget::MergeBudget;
+use crate::closing::{ClosingSender, ItemReceiver, ItemSender};
 use crate::error::{Error, Result};
-use crate::store::piece::upload::Target;
-use crate::store::piece::{PieceSpec, PieceWriter};
+use crate::store::object_writer::upload::StoreDestination;
+use crate::store::object_writer::{ObjectSpec, ObjectWriter};
 use icepack_core::model::file::{Fingerprint, Micros, Snapshot};
 use icepack_core::model::names::{self, FileId, Tenant};
 use icepack_core::model::policy::Encodings;
@@ -49,8 +47,7 @@ pub(super) struct OutputSpec {
     pub min_piece: u64,
     pub budget: MergeBudget,
     pub mint: Arc<dyn Fn() -> FileId + Send + Sync>,
-    pub expired: Option<mpsc::Sender<ExpiredBatch>>,
-    pub runtime: Handle,
+    pub expired: Option<ItemSender<ExpiredBatch>>,
     pub stop: Stop,
 }
 
@@ -80,62 +77,34 @@ pub(super) struct Written {
     pub implausible: u64,
 }
 
-enum Step {
+/// What comes to the output, in time order.
+pub(super) enum Step {
+    /// Merged rows.
     Rows(RecordBatch),
+    /// A run whose bytes follow.
     Passthrough(Box<Passthrough>),
-    Done,
 }
 
-/// The way to the output, in time order.
-pub(super) struct Steps(SyncSender<Step>);
-
-impl Steps {
-    /// Sends merged rows.
-    pub fn rows(&self, batch: RecordBatch) -> Result<()> {
-        self.send(Step::Rows(batch))
-    }
-
-    /// Announces a run whose bytes follow.
-    pub fn whole(&self, whole: Passthrough) -> Result<()> {
-        self.send(Step::Passthrough(Box::new(whole)))
-    }
-
-    /// Fails only when the output has failed; its own error is the one that counts.
-    fn send(&self, step: Step) -> Result<()> {
-        self.0.send(step).map_err(|_| Error::Stopped)
-    }
-}
+/// The way to the output.
+pub(super) type Steps = ClosingSender<Step, Written>;
 
 /// Runs `merge` with steps that feed `output` on a thread of its own, so that decoding and encoding
 /// overlap.
 pub(super) fn beside(output: Output, merge: impl FnOnce(&Steps) -> Result<()>) -> Result<Written> {
-    std::thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new()
-            .name("icepack-encode".to_owned())
-            .spawn_scoped(scope, move || output.run(&receiver))
-            .map_err(|e| Error::local("cannot start a thread", e))?;
-        let steps = Steps(sender);
-        let merged = merge(&steps);
-        if merged.is_ok() {
-            let _ = steps.send(Step::Done);
-        }
-        drop(steps);
-        let written = thread
-            .join()
-            .unwrap_or_else(|_| Err(Error::local("cannot encode rows", "the encoder panicked")));
-        match (merged, written) {
-            (Ok(()), written) => written,
+    let steps = Steps::spawn_blocking(QUEUE, "cannot encode rows", |steps| output.run(steps));
+    match merge(&steps) {
+        Ok(()) => steps.blocking_close(),
+        Err(e) => match (e, steps.blocking_abort()) {
             // Both say that they were stopped, unless one of them knows more.
-            (Err(Error::Stopped), Err(e)) => Err(e),
-            (Err(e), _) => Err(e),
-        }
-    })
+            (Error::Stopped, Err(e)) => Err(e),
+            (e, _) => Err(e),
+        },
+    }
 }
 
 /// An open snapshot.
 struct Open {
-    writer: PieceWriter,
+    writer: ObjectWriter,
     id: FileId,
 }
 
@@ -190,32 +159,17 @@ impl Output {
         })
     }
 
-    fn run(mut self, steps: &Receiver<Step>) -> Result<Written> {
-        match self.drain(steps) {
-            Ok(()) => {
-                self.written.id_conflicts = self.dedup.conflicts;
-                Ok(self.written)
-            }
-            Err(e) => {
-                if let Some(open) = self.open.take() {
-                    open.writer.abort();
-                }
-                Err(e)
-            }
-        }
-    }
-
-    fn drain(&mut self, steps: &Receiver<Step>) -> Result<()> {
-        while let Ok(step) = steps.recv() {
+    fn run(mut self, mut steps: ItemReceiver<Step>) -> Result<Written> {
+        while let Some(step) = steps.blocking_recv()? {
             match step {
                 Step::Rows(batch) => self.take(batch)?,
                 Step::Passthrough(whole) => self.take_whole(*whole)?,
-                Step::Done => return self.finish_piece(),
             }
             self.spec.stop.check()?;
         }
-        // The merge has failed.
-        Err(Error::Stopped)
+        self.finish_snapshot()?;
+        self.written.id_conflicts = self.dedup.conflicts;
+        Ok(self.written)
     }
 
     fn take(&mut self, batch: RecordBatch) -> Result<()> {
@@ -246,7 +200,7 @@ impl Output {
         let target = self.spec.target_file_size;
         // What is large enough as it is, and nearer to the target than it would be, ends here.
         if self.has(target.saturating_sub(whole.size / 2), target.div_ceil(2))? {
-            self.finish_piece()?;
+            self.finish_snapshot()?;
             self.enter_period_at(first)?;
         }
         let Passthrough {
@@ -303,7 +257,7 @@ impl Output {
             from: floor_micros(first, self.unit),
             to_bound,
         };
-        sink.blocking_send(expired).map_err(|_| Error::Archive {
+        sink.send(expired).map_err(|_| Error::Archive {
             target: "of expired rows".to_owned(),
             why: "it stopped taking rows".to_owned(),
         })
@@ -340,7 +294,7 @@ impl Output {
             return Ok(());
         }
         if self.period_end.is_some() && self.has(self.spec.min_piece, self.spec.min_piece)? {
-            self.finish_piece()?;
+            self.finish_snapshot()?;
         }
         let next = self.spec.cut.end(floor_micros(key, self.unit));
         self.period_end = Some(next.map_or(i64::MAX, |at| first_not_before(at, self.unit)));
@@ -367,22 +321,23 @@ impl Output {
     }
 
     /// Adds to the open snapshot, or to a new one.
-    fn with_open(&mut self, add: impl FnOnce(&mut PieceWriter) -> Result<()>) -> Result<()> {
+    fn with_open(&mut self, add: impl FnOnce(&mut ObjectWriter) -> Result<()>) -> Result<()> {
         let bound = self.name_bound();
-        let mut open = match self.open.take() {
+        let open = match &mut self.open {
             Some(open) => open,
-            None => self.begin()?,
+            None => {
+                let open = self.begin()?;
+                self.open.insert(open)
+            }
         };
         open.writer.bound(bound);
-        let result = add(&mut open.writer);
-        self.open = Some(open);
-        result
+        add(&mut open.writer)
     }
 
     fn finish_if_full(&mut self) -> Result<()> {
         let target = self.spec.target_file_size;
         if self.has(target, target.div_ceil(2))? {
-            self.finish_piece()
+            self.finish_snapshot()
         } else {
             Ok(())
         }
@@ -416,8 +371,8 @@ impl Output {
     fn begin(&self) -> Result<Open> {
         let id = (self.spec.mint)();
         let tenant = self.spec.tenant.clone();
-        let writer = PieceWriter::begin(PieceSpec {
-            target: Target::plain(Arc::clone(&self.spec.store), self.spec.runtime.clone()),
+        let writer = ObjectWriter::begin(ObjectSpec {
+            destination: Arc::new(StoreDestination::plain(Arc::clone(&self.spec.store))),
             schema: Arc::clone(&self.spec.schema),
             timestamp: self.spec.columns.timestamp.clone(),
             name: Box::new(move |from, to| names::snapshot_key(&tenant, from, to, id)),
@@ -433,21 +388,21 @@ impl Output {
         Ok(Open { writer, id })
     }
 
-    fn finish_piece(&mut self) -> Result<()> {
+    fn finish_snapshot(&mut self) -> Result<()> {
         let Some(Open { writer, id }) = self.open.take() else {
             return Ok(());
         };
-        let piece = writer.finish()?;
+        let written = writer.finish()?;
         self.period_end = None;
         let dated_by = Some(self.spec.columns.timestamp.clone());
         self.written.snapshots.push(Snapshot {
-            key: piece.key,
+            key: written.key,
             id,
-            size: piece.size,
-            etag: piece.etag,
+            size: written.size,
+            etag: written.etag,
             schema: Some(self.schema_id),
             dated_by,
-            stats: piece.stats,
+            stats: written.stats,
         });
         Ok(())
     }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::MergeSpec;
 use super::job::Job;
 use super::open::Opened;
-use super::output::Steps;
+use super::output::{Step, Steps};
 use super::overlap::overlapped;
 use super::run::{RowGroupRange, Run, RunSource};
 use super::spill;
@@ -134,7 +134,9 @@ enum Part {
 pub(super) fn merge(job: &Job, rules: &Rules, runs: Vec<Run>, steps: &Steps) -> Result<()> {
     for part in parts(runs, |run| rules.candidate(run)) {
         match part {
-            Part::Decode(runs) => spill::merge(job, runs, &mut |batch| steps.rows(batch))?,
+            Part::Decode(runs) => {
+                spill::merge(job, runs, &mut |batch| steps.send(Step::Rows(batch)))?
+            }
             Part::Copy(run, stats) => copy_or_merge(job, rules, run, &stats, steps)?,
         }
     }
@@ -185,7 +187,7 @@ fn copy_or_merge(
         }
         Err(why) => {
             tracing::debug!(key, why, "decoded, although nothing overlaps it");
-            spill::merge(job, vec![run], &mut |batch| steps.rows(batch))
+            spill::merge(job, vec![run], &mut |batch| steps.send(Step::Rows(batch)))
         }
     }
 }
@@ -215,12 +217,12 @@ fn open(
 
 fn copy(job: &Job, size: u64, file: Copyable, stats: &RowStats, steps: &Steps) -> Result<()> {
     let (groups, windows, sender, bytes) = file.start(job.budget.copy_window());
-    steps.whole(Passthrough {
+    steps.send(Step::Passthrough(Box::new(Passthrough {
         stats: *stats,
         size,
         groups,
         bytes,
-    })?;
+    })))?;
     let sent = send(job, windows, &sender)?;
     job.took(size - sent.min(size), stats.rows, stats.fingerprint);
     job.copied(size);

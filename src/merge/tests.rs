@@ -14,10 +14,10 @@ use std::time::Duration;
 use arrow::array::*;
 use arrow::datatypes::*;
 use bytes::Bytes;
-use tokio::sync::mpsc;
 
 use super::*;
-use crate::store::piece::faulty::{Fault, Faulty, Op};
+use crate::closing::channel;
+use crate::store::object_writer::faulty::{Fault, Faulty, Op};
 use icepack_core::model::file::RowStats;
 use support::*;
 
@@ -588,7 +588,7 @@ async fn a_sink_that_goes_away_fails_the_merge_and_nothing_is_left_open() {
         w.events(&format!("{i}"), &span(&format!("{i}-"), T0..T0 + 5_000))
             .await;
     }
-    let (sink, batches) = mpsc::channel(1);
+    let (sink, batches) = channel(1);
     drop(batches);
     assert!(matches!(
         failed(w.merge_into(Some(sink)).await),
@@ -610,12 +610,12 @@ async fn a_merge_that_is_told_to_stop_stops() {
         w.events(&format!("{i}"), &span(&format!("{i}-"), T0..T0 + 5_000))
             .await;
     }
-    let (sink, mut batches) = mpsc::channel(1);
+    let (sink, mut batches) = channel(1);
     let stop = Arc::clone(&w.stop);
     let reader = tokio::spawn(async move {
-        batches.recv().await;
+        batches.recv().await.unwrap();
         stop.store(true, Ordering::SeqCst);
-        while batches.recv().await.is_some() {}
+        while let Ok(Some(_)) = batches.recv().await {}
     });
     assert!(matches!(
         failed(w.merge_into(Some(sink)).await),

@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures::stream::{self, BoxStream};
+use futures::future::ready;
+use futures::stream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt};
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::Semaphore;
 use tracing::Instrument;
 
 use super::commit_sequence::CommitSequence;
 use super::{Pass, trace};
-use crate::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest};
+use crate::archive::{ArchiveRequest, ArchiveTarget, CopyRequest};
 use crate::budget::{self, MergeBudget};
+use crate::closing::{ClosingSender, ItemReceiver};
 use crate::error::{Error, ReadError, Result, Unread};
 use crate::merge::{
     self, BadInput, ExpiredBatch, Flaw, MergeEnv, MergeError, MergeOutcome, MergeSpec,
@@ -410,15 +411,14 @@ impl GroupJobs<'_> {
         let spec = self.spec(inputs, leave);
         let file_limit = self.pass.budget.group_file;
         let budget = MergeBudget::of(share.bytes - for_archive, file_limit, PREFETCH);
-        let task = archive.map(|a| self.begin_archive(a, inputs, &head, for_archive));
-        let (sink, task) = task.map_or((None, None), |(sink, task)| (Some(sink), Some(task)));
+        let archiving = archive.map(|a| self.begin_archive(a, inputs, &head, for_archive));
 
         let span = trace::merge(inputs.len(), bytes);
         let config = &self.pass.manager.config;
         let env = MergeEnv {
             store: Arc::clone(self.store),
             mint: self.mint(head.floor),
-            expired: sink,
+            expired: archiving.as_ref().map(ClosingSender::items),
             stop: self.pass.manager.stop.flag(),
             on_progress: self.progress(),
             spill_dir: config.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
@@ -427,8 +427,10 @@ impl GroupJobs<'_> {
         let outcome = merge::merge(spec, budget, env);
         let outcome = outcome.instrument(span.clone()).await;
         trace::merge_ended(&span, &outcome);
-        let archived = match task {
-            Some(task) => task.finish(outcome.is_ok()).await,
+        let archived = match archiving {
+            // The rows that it got are all there are.
+            Some(archiving) if outcome.is_ok() => archiving.close().await,
+            Some(archiving) => archiving.abort().await,
             None => Ok(None),
         };
         // A broken archive also breaks the merge that feeds it: its word is the cause.
@@ -511,9 +513,7 @@ impl GroupJobs<'_> {
         inputs: &[PlannedInput],
         head: &Manifest,
         budget: u64,
-    ) -> (mpsc::Sender<ExpiredBatch>, ArchiveTask) {
-        let (sink, mut batches) = mpsc::channel::<ExpiredBatch>(EXPIRED_IN_FLIGHT);
-        let (merged, merge_done) = oneshot::channel();
+    ) -> ClosingSender<ExpiredBatch, Option<Receipt>> {
         let target = Arc::clone(target);
         let (tenant, run_id) = (self.tenant.clone(), self.pass.run_id);
         let id = self.pass.manager.clock.mint(FileId::NIL);
@@ -522,8 +522,8 @@ impl GroupJobs<'_> {
         let again_of = again_of(head, &sources);
         let source_bytes = inputs.iter().map(|i| i.size).sum();
         let requests = Arc::clone(self.archive_requests);
-        let task = async move {
-            let Some(first) = batches.recv().await else {
+        let task = |mut batches: ItemReceiver<ExpiredBatch>| async move {
+            let Some(first) = batches.recv().await? else {
                 return Ok(None);
             };
             let request = ArchiveRequest {
@@ -539,7 +539,9 @@ impl GroupJobs<'_> {
                 requests,
             };
             tracing::info!(archive = target.description(), "archiving expired rows");
-            let archiving = target.archive(request, expired_rows(first, batches, merge_done));
+            let rest = batches.into_stream().map_ok(|expired| expired.batch);
+            let rows = stream::once(ready(Ok(first.batch))).chain(rest).boxed();
+            let archiving = target.archive(request, rows);
             let receipt = trace::stage(trace::archive("rows"), archiving, |span, receipt| {
                 trace::archived(span, [receipt])
             })
@@ -551,8 +553,7 @@ impl GroupJobs<'_> {
                 ..receipt
             }))
         };
-        let handle = tokio::spawn(task.in_current_span());
-        (sink, ArchiveTask { handle, merged })
+        ClosingSender::spawn(EXPIRED_IN_FLIGHT, "the archive's task broke off", task)
     }
 
     /// What the merge and the archive did, as an edit, with the proof that the inputs were there.
@@ -653,46 +654,6 @@ async fn unchanged(store: Arc<dyn ObjectStore>, input: SeenInput) -> Result<()> 
     } else {
         Err(ReadError::Gone(input.key).into())
     }
-}
-
-/// A call to the archive under way.
-struct ArchiveTask {
-    handle: JoinHandle<Result<Option<Receipt>>>,
-    merged: oneshot::Sender<()>,
-}
-
-impl ArchiveTask {
-    /// Tells the archive whether the rows it got are all there are, and waits for its receipt (I1).
-    async fn finish(self, merged: bool) -> Result<Option<Receipt>> {
-        if merged {
-            // The archive may have given up already; its own word follows.
-            let _ = self.merged.send(());
-        } else {
-            drop(self.merged);
-        }
-        self.handle
-            .await
-            .map_err(|e| Error::local("the archive's task broke off", e))?
-    }
-}
-
-/// The expired rows as a stream that ends well only if the merge did: else half of the rows would
-/// pass for all of them.
-fn expired_rows(
-    first: ExpiredBatch,
-    rest: mpsc::Receiver<ExpiredBatch>,
-    merged: oneshot::Receiver<()>,
-) -> BatchStream {
-    let rows: BoxStream<'static, _> = stream::unfold(rest, |mut rest| async move {
-        rest.recv().await.map(|b| (Ok(b.batch), rest))
-    })
-    .boxed();
-    let end = stream::once(merged)
-        .filter_map(|ended| async move { ended.err().map(|_| Err(Error::Stopped)) });
-    stream::once(async move { Ok(first.batch) })
-        .chain(rows)
-        .chain(end)
-        .boxed()
 }
 
 /// The archive objects that hold every row of these files already, as far as head knows.

@@ -37,7 +37,7 @@ impl CompactionManager {
     /// # Errors
     /// [`Error::Store`] where the root cannot be listed. A tenant's own error is in the report.
     pub async fn plan(&self, selection: &Selection) -> Result<PlanReport> {
-        self.check_roots().await?;
+        self.check_store().await?;
         let TenantListing {
             tenants,
             refused,
@@ -86,10 +86,11 @@ impl CompactionManager {
         let spread = spread || shard::is_giant(&plan);
         // What this shard does is what it costs.
         let mut plan = shard::share(plan, self.config.shard, spread);
+        let archive = self.config.archive.as_ref();
         let pricing = Pricing {
             prices: &self.config.prices,
-            class: self.config.archive_class.as_deref().unwrap_or(STANDARD),
-            copies: self.config.archive_copies,
+            class: archive.and_then(|a| a.storage_class()).unwrap_or(STANDARD),
+            copies: archive.is_some_and(|a| a.copies()),
         };
         plan.estimate = Some(money::estimate(&plan, &policy, &pricing));
         Ok(plan)
@@ -200,9 +201,10 @@ impl CompactionManager {
     /// Of the store. What is wrong with the data is in the report.
     pub async fn verify(&self, selection: &Selection, deep: bool) -> Result<VerifyReport> {
         let tenants = self.selected(selection).await?;
+        self.check_archive().await?;
         let verifier = Verifier {
             store: Arc::clone(&self.store),
-            archive: self.archive_store.clone(),
+            archive: self.archive_reader().await?,
             place: self
                 .config()
                 .archive
@@ -219,24 +221,32 @@ impl CompactionManager {
     /// under `_icepack/_probe/`.
     ///
     /// # Errors
-    /// None: what fails is in the report.
+    /// Where the archive cannot be opened. What fails is in the report.
     pub async fn doctor(&self) -> Result<DoctorReport> {
-        let probe = |store: &Arc<dyn ObjectStore>, target| Doctor {
+        let (target, reader) = (self.config.archive.as_ref(), self.archive_reader().await?);
+        let probe = |store: &Arc<dyn ObjectStore>, name| Doctor {
             store: Arc::clone(store),
-            target,
-            storage_class: self.archive_class.clone(),
+            target: name,
+            storage_class: target.and_then(|a| a.storage_class().map(str::to_owned)),
             clock: Arc::clone(&self.clock),
         };
         let mut checks = probe(&self.store, "store").examine_store().await;
-        if let Some(archive) = &self.archive_store {
-            checks.extend(probe(archive, "archive").examine_archive().await);
+        if let Some(reader) = &reader {
+            checks.extend(probe(reader, "archive").examine_archive().await);
         }
         Ok(doctor::report(checks))
     }
 
+    async fn archive_reader(&self) -> Result<Option<Arc<dyn ObjectStore>>> {
+        match &self.config.archive {
+            Some(archive) => archive.reader().await,
+            None => Ok(None),
+        }
+    }
+
     /// The tenants that `selection` takes.
     async fn selected(&self, selection: &Selection) -> Result<Vec<Tenant>> {
-        self.check_roots().await?;
+        self.check_store().await?;
         Ok(self.tenants(selection).await?.tenants)
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::footers::FooterScanner;
 use super::{PassOutcome, PassTarget, Selection, StopHandle};
+use crate::archive::{Archive, ArchiveTarget};
 use crate::clock::{Clock, SystemClock};
 use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
@@ -123,10 +124,8 @@ pub struct CompactionManager {
     pub(super) staged: StagedFiles,
     /// The places that hold the store, where they are known.
     enclosing: Vec<Arc<dyn ObjectStore>>,
-    /// Where the archive can be looked at: its root.
-    archive_root: Option<Root>,
-    pub(super) archive_store: Option<Arc<dyn ObjectStore>>,
-    pub(super) archive_class: Option<String>,
+    /// The archive, where it is opened by its address.
+    archive: Option<Arc<Archive>>,
     /// Of this manager's passes, and the milliseconds of the last.
     sums: Arc<Mutex<(Sums, u64)>>,
 }
@@ -152,9 +151,7 @@ impl CompactionManager {
             footers: Arc::default(),
             staged: StagedFiles::default(),
             enclosing: Vec::new(),
-            archive_root: None,
-            archive_store: None,
-            archive_class: None,
+            archive: None,
             sums: Arc::default(),
         }
     }
@@ -189,32 +186,28 @@ impl CompactionManager {
         self
     }
 
-    /// The root of the archive, so that a place that is none is refused, and one that is new is
-    /// marked.
+    /// Sends expired rows to `archive`. Where it is opened by its address, a place that is no
+    /// archive is refused, one that is new is marked, and the half-written files of a killed process
+    /// are removed from a directory.
     #[must_use]
-    pub fn with_archive_root(mut self, root: Root) -> Self {
-        self.archive_root = Some(root);
+    pub fn with_archive(mut self, archive: Arc<Archive>) -> Self {
+        self.staged.archive = archive.directory().cloned();
+        let target = Arc::clone(&archive) as Arc<dyn ArchiveTarget>;
+        Arc::make_mut(&mut self.config).archive = Some(target);
+        self.archive = Some(archive);
         self
     }
 
-    /// The directory that the archive is, for the same.
-    #[must_use]
-    pub fn with_archive_directory(mut self, root: impl Into<std::path::PathBuf>) -> Self {
-        self.staged.archive = Some(Directory::new(root));
-        self
-    }
-
-    /// The store behind the archive, and the class that objects are put in, so that `verify` and
-    /// `doctor` can look at it.
-    #[must_use]
-    pub fn with_archive_store(
-        mut self,
-        store: Arc<dyn ObjectStore>,
-        storage_class: Option<String>,
-    ) -> Self {
-        self.archive_store = Some(store);
-        self.archive_class = storage_class;
-        self
+    /// Opens the archive now, if there is one that is opened by its address. A directory that does
+    /// not exist is made.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where its address or the environment is wrong.
+    pub async fn open_archive(&self) -> Result<()> {
+        match &self.archive {
+            Some(archive) => archive.open(true).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Stops a pass under way, from another task.
@@ -359,13 +352,6 @@ impl CompactionManager {
 
     /// Refuses a configuration that no pass can be made with.
     pub(super) fn check_able(&self) -> Result<()> {
-        if self.config.plan_for_archive && self.config.archive.is_none() {
-            return Err(Error::Usage(
-                "this manager plans for an archive that it was not given, so it can only look: \
-                 set `archive` to run a pass"
-                    .to_owned(),
-            ));
-        }
         if self.config.publish.is_some() && !cfg!(feature = "delta") {
             return Err(Error::Usage(
                 "`publish.delta` is set, and this icepack was built without the feature `delta`: \
@@ -376,34 +362,42 @@ impl CompactionManager {
         Ok(())
     }
 
-    /// Refuses places that are not what they are given as, and tells those that have no marker yet.
+    /// Refuses a store that is something else, and returns its root if that has no marker yet.
     /// Writes nothing.
     ///
     /// # Errors
     /// As [`Root::check`].
-    pub(super) async fn check_roots(&self) -> Result<Vec<Root>> {
+    pub(super) async fn check_store(&self) -> Result<Option<Root>> {
         let store = Root {
             role: Role::Store,
             store: Arc::clone(&self.store),
             enclosing: self.enclosing.clone(),
             exclude: self.config.exclude.clone(),
         };
-        let mut unmarked = Vec::new();
-        if !store.check().await? {
-            unmarked.push(store);
-        }
-        if let Some(archive) = &self.archive_root {
-            match archive.check().await {
-                Ok(true) => {}
-                Ok(false) => unmarked.push(archive.clone()),
-                Err(e @ Error::Refused(_)) => return Err(e),
-                // An archive that is away holds up what expires, not what is compacted: whoever
-                // sends rows to it finds out.
-                Err(e) => {
-                    tracing::warn!("whether {} is an archive is not known: {e}", archive.store)
-                }
+        Ok((!store.check().await?).then_some(store))
+    }
+
+    /// The same of the archive, where there is one.
+    ///
+    /// # Errors
+    /// As [`Root::check`], and where the archive cannot be opened.
+    pub(super) async fn check_archive(&self) -> Result<Option<Root>> {
+        let open = match &self.archive {
+            Some(archive) => archive.find().await?,
+            None => None,
+        };
+        let Some(root) = open.and_then(|open| open.root.as_ref()) else {
+            return Ok(None);
+        };
+        match root.check().await {
+            Ok(is_marked) => Ok((!is_marked).then(|| root.clone())),
+            Err(e @ Error::Refused(_)) => Err(e),
+            // An archive that is away holds up what expires, not what is compacted: whoever sends
+            // rows to it finds out.
+            Err(e) => {
+                tracing::warn!("whether {} is an archive is not known: {e}", root.store);
+                Ok(None)
             }
         }
-        Ok(unmarked)
     }
 }

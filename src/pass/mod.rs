@@ -166,14 +166,15 @@ impl Pass {
                 ..(*manager.config).clone()
             });
         }
-        let unmarked = manager.check_roots().await?;
+        manager.open_archive().await?;
+        let unmarked = [manager.check_store().await?, manager.check_archive().await?];
         let store_time = trace::stage(
             trace::preflight(),
             preflight(&manager.store, run_id),
             |_, _| {},
         )
         .await?;
-        for root in unmarked {
+        for root in unmarked.into_iter().flatten() {
             root.mark(manager.clock.as_ref()).await?;
         }
         manager.staged.sweep_markers()?;

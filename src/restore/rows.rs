@@ -4,21 +4,19 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use object_store::ObjectStoreExt;
-use tokio::runtime::Handle;
 
 use super::Restorer;
 use crate::budget::for_restored_file;
 use crate::error::{Error, Result};
+use crate::store::object_writer::{Buffers, ObjectSpec, ObjectWriter, WrittenObject};
 use crate::store::path;
-use crate::store::piece::upload::Target;
-use crate::store::piece::{Buffers, PieceSpec, PieceWriter};
 use icepack_core::model::file::{Micros, RowStats};
 use icepack_core::model::manifest::Receipt;
 use icepack_core::model::policy::Encodings;
 use icepack_core::model::restore::Wanted;
 use icepack_parquet::read::Input;
 use icepack_parquet::read_stats;
-use icepack_parquet::stats::{Counter, counter_of, scan};
+use icepack_parquet::stats::{counter_of, scan};
 use icepack_parquet::time::{self, first_not_before};
 
 /// One object to be copied.
@@ -52,29 +50,28 @@ impl Copying<'_> {
     }
 
     async fn write(&self) -> Result<Option<(u64, u64)>> {
-        let target = Target {
-            destination: Arc::clone(&self.restorer.destination),
-            runtime: Handle::current(),
-        };
+        let destination = Arc::clone(&self.restorer.destination);
         let (file, budget, timestamp) = (
             self.wanted.file.clone(),
             for_restored_file(self.restorer.memory),
             self.timestamp(),
         );
         let begin = move |first: &RecordBatch, to_bound: Micros| {
-            let file = file.clone();
-            PieceWriter::begin(PieceSpec {
-                target: target.clone(),
+            ObjectWriter::begin(ObjectSpec {
+                destination: Arc::clone(&destination),
                 schema: first.schema(),
                 timestamp: timestamp.clone(),
-                name: Box::new(move |_, _| file.clone()),
+                name: {
+                    let file = file.clone();
+                    Box::new(move |_, _| file.clone())
+                },
                 to_bound,
                 buffers: Buffers::within(budget),
                 encodings: Encodings::Plain,
                 metadata: Vec::new(),
             })
         };
-        let Some((piece, sent)) = self
+        let Some(written) = self
             .scan(move |input, range| write_rows(input, range, &begin))
             .await?
         else {
@@ -82,13 +79,13 @@ impl Copying<'_> {
         };
         let found = read_stats(
             Arc::clone(&self.restorer.store),
-            piece.key.clone(),
-            piece.size,
+            written.key.clone(),
+            written.size,
             &self.timestamp(),
         )
         .await?;
-        self.same(found, sent)?;
-        Ok(Some((sent.rows, piece.size)))
+        self.same(found, written.stats)?;
+        Ok(Some((written.stats.rows, written.size)))
     }
 
     /// What an earlier attempt wrote is what this one would write.
@@ -196,53 +193,26 @@ impl Range {
     }
 }
 
-type Begin<'a> = &'a dyn Fn(&RecordBatch, Micros) -> Result<PieceWriter>;
+type Begin<'a> = &'a dyn Fn(&RecordBatch, Micros) -> Result<ObjectWriter>;
 
-fn write_rows(
-    input: &Input,
-    range: &Range,
-    begin: Begin<'_>,
-) -> Result<Option<(crate::store::piece::Piece, RowStats)>> {
+fn write_rows(input: &Input, range: &Range, begin: Begin<'_>) -> Result<Option<WrittenObject>> {
     let to_bound = range.receipt.stats.max.unwrap_or(Micros(0));
-    let mut writer: Option<PieceWriter> = None;
-    let read = range.read(input, |batch| {
-        let mut open = match writer.take() {
+    let mut open: Option<ObjectWriter> = None;
+    range.read(input, |batch| {
+        let writer = match &mut open {
             Some(open) => open,
-            None => begin(batch, to_bound)?,
+            None => open.insert(begin(batch, to_bound)?),
         };
-        let result = open.write(batch);
-        writer = Some(open);
-        result
-    });
-    match (read, writer) {
-        (Ok(()), Some(writer)) => {
-            let piece = writer.finish()?;
-            let stats = piece.stats;
-            Ok(Some((piece, stats)))
-        }
-        (Ok(()), None) => Ok(None),
-        (Err(e), writer) => {
-            if let Some(writer) = writer {
-                writer.abort();
-            }
-            Err(e)
-        }
-    }
+        writer.write(batch)
+    })?;
+    open.map(ObjectWriter::finish).transpose()
 }
 
 fn count_rows(input: &Input, range: &Range) -> Result<RowStats> {
-    let mut counter: Option<Counter> = None;
+    let mut counter = counter_of(input, &range.timestamp)?;
     range.read(input, |batch| {
-        let mut open = match counter.take() {
-            Some(open) => open,
-            None => counter_of(input, &range.timestamp)?,
-        };
-        let result = open
-            .add(batch)
-            .map(drop)
-            .map_err(|why| input.ident.bad(why).into());
-        counter = Some(open);
-        result
+        let counted = counter.add(batch).map(drop);
+        counted.map_err(|why| input.ident.bad(why).into())
     })?;
-    Ok(counter.map(|c| *c.stats()).unwrap_or_default())
+    Ok(*counter.stats())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::archive::s3::{Verify, is_frozen_class};
+use crate::archive::{Verify, is_frozen_class};
 use crate::format;
 use crate::store::Location;
 use crate::{Error, Result};

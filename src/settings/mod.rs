@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::archive::ObjectArchiveOptions;
-use crate::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions};
+use crate::archive::s3::CopySizes;
+use crate::archive::{ArchiveOptions, Encryption, LockFor};
 use crate::format;
 use crate::page::Labels;
 use crate::store::Location;
@@ -120,30 +120,13 @@ impl Settings {
         }
     }
 
-    /// How an archive at `location` is written to, where it is not on S3.
-    pub fn object_archive_options(&self, location: &Location) -> ObjectArchiveOptions {
-        let is_cloud = matches!(location, Location::Cloud { .. });
-        // Their clients try again by themselves, and two layers would multiply. A directory has no
-        // client.
-        let retry = if is_cloud {
-            RetryPolicy::NEVER
-        } else {
-            self.archive_retry()
-        };
-        ObjectArchiveOptions {
-            storage_class: self.archive_class(),
-            retry,
-            send_class: is_cloud,
-        }
-    }
-
     /// The class of objects in the archive.
     pub fn archive_class(&self) -> Option<String> {
         self.values.archive.class()
     }
 
-    /// How an archive on S3 is written to.
-    pub fn s3_archive_options(&self) -> S3ArchiveOptions {
+    /// How the archive is written to.
+    pub fn archive_options(&self) -> ArchiveOptions {
         let a = &self.values.archive;
         let key = a.kms_key_id.as_ref().map(|key| key.0.clone());
         let encryption = match (a.sse.as_ref().map(|sse| sse.0), key) {
@@ -152,7 +135,7 @@ impl Settings {
             (_, key) => Encryption::Kms(key),
         };
         let lock = a.object_lock_mode.as_ref().zip(a.object_lock_days.as_ref());
-        S3ArchiveOptions {
+        ArchiveOptions {
             storage_class: self.archive_class(),
             verify: a.verify.0,
             checksum: a.checksum.0,

@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::CompactionConfig;
-use crate::archive::s3::Verify;
+use crate::archive::{Archive, ArchivePlace, ArchiveTarget, Verify};
+use crate::clock::SystemClock;
 use icepack_core::model::manifest::ChecksumAlgorithm;
 #[cfg(feature = "delta")]
 use icepack_core::model::publish::{Layout, Publish};
+use std::sync::Arc;
 use std::time::Duration;
 
 fn layers(file: &str, env: &[(&str, &str)], flags: &[FlagValue]) -> Layers {
@@ -95,6 +97,18 @@ target_file_size = "90MiB"
 ttl = "7d"
 "#;
 
+/// The class of the archive's objects, and whether it copies from the store.
+fn archive_of(settings: &Settings) -> (Option<String>, bool) {
+    let place = ArchivePlace {
+        location: settings.archive().unwrap().unwrap(),
+        connection: settings.archive_connection(),
+        options: settings.archive_options(),
+    };
+    let store = settings.store().unwrap_or(Location::Memory);
+    let archive = Archive::at(place, &store, Arc::new(SystemClock::default()));
+    (archive.storage_class().map(str::to_owned), archive.copies())
+}
+
 #[test]
 fn every_key_of_the_file_arrives() {
     let settings = from_file(FULL);
@@ -123,15 +137,12 @@ fn every_key_of_the_file_arrives() {
         "what is not given stays as it was"
     );
     assert_eq!(
-        (c.archive_class.as_deref(), c.archive_copies),
-        (Some("DEEP_ARCHIVE"), false),
+        archive_of(&settings),
+        (Some("DEEP_ARCHIVE".to_owned()), false),
         "another endpoint cannot copy"
     );
     assert_eq!(
-        (
-            c.max_expire_percent,
-            c.policy_for("acme").archive.unwrap().min_object_size
-        ),
+        (c.max_expire_percent, c.archive_min_object_size),
         (60, 16 << 20)
     );
     assert_eq!(
@@ -164,7 +175,7 @@ fn every_key_of_the_file_arrives() {
         settings.archive().unwrap().unwrap().to_string(),
         "s3://events-cold/prod"
     );
-    let archive = settings.s3_archive_options();
+    let archive = settings.archive_options();
     assert_eq!(
         (
             archive.storage_class.as_deref(),
@@ -693,9 +704,7 @@ fn an_archive_in_the_store_is_refused_and_both_are_named() {
 fn a_storage_class_is_looked_at() {
     let warnings = |file: &str| from_file(file).warnings().join("\n");
     let directory = from_file("[archive]\nurl = \"/cold\"\nstorage_class = \"GLACIER\"");
-    let options = directory.object_archive_options(&directory.archive().unwrap().unwrap());
-    assert_eq!((options.storage_class, options.send_class), (None, false));
-    assert_eq!(directory.compaction_config().archive_class, None);
+    assert_eq!(archive_of(&directory), (None, false));
     assert!(
         warnings("[archive]\nurl = \"/cold\"\nstorage_class = \"GLACIER\"").contains("ignored")
     );

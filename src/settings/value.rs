@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::archive::s3::Verify;
+use crate::archive::Verify;
 use crate::format;
 use crate::store::credentials::web_url;
 use crate::telemetry::metrics::deliver;

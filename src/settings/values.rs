@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::value::*;
-use crate::archive::s3::Verify;
+use crate::archive::Verify;
 use crate::store::Location;
 use crate::store::credentials::Connection;
 use crate::store::retry::RetryPolicy;
@@ -386,14 +386,6 @@ impl Archive {
             region: text(&self.region),
             profile: text(&self.profile),
         }
-    }
-
-    /// Whether `store` can copy into it by itself: S3 into S3, with the same server and
-    /// credentials.
-    pub fn takes_copies_of(&self, store: &Result<Location>) -> bool {
-        matches!(store, Ok(Location::S3 { .. }))
-            && matches!(self.location(), Ok(Some(Location::S3 { .. })))
-            && self.connection() == Connection::default()
     }
 }
 

@@ -282,7 +282,10 @@ pub async fn open(
             enclosing.extend(parents(path));
             store
         }
-        Location::Memory => Arc::new(InMemory::new()),
+        Location::Memory => {
+            tracing::warn!("memory:// is empty whenever a program starts, and gone when it ends");
+            Arc::new(InMemory::new())
+        }
         Location::Cloud { scheme, url } => open_cloud(scheme, url)?,
     };
     Ok(OpenStore {

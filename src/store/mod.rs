@@ -6,7 +6,7 @@ pub mod html;
 pub mod local;
 mod location;
 pub mod named;
-pub mod piece;
+pub mod object_writer;
 mod plain_keys;
 pub mod retry;
 pub mod staged;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::support::{Store, eager, memory, put, put_events, seed, series};
 use chrono::{TimeDelta, Utc};
-use icepack::archive::{ObjectArchive, ObjectArchiveOptions};
+use icepack::archive::{Archive, ArchiveOptions};
 use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 
@@ -33,10 +33,10 @@ impl World {
         let mut config = eager();
         config.retention.set("acme", Some(DAY * 30));
         config.archive_min_object_size = 0;
-        config.archive = Some(Arc::new(ObjectArchive::new(
+        config.archive = Some(Arc::new(Archive::new(
             Arc::clone(&cold),
             "memory://cold",
-            ObjectArchiveOptions::default(),
+            ArchiveOptions::default(),
         )));
         let world = Self { hot, cold, config };
         seed(&world.hot, "acme", 4, 30, Utc::now() - TimeDelta::days(28)).await;
@@ -56,7 +56,6 @@ impl World {
 
     fn manager(&self, hot: &Store) -> CompactionManager {
         CompactionManager::new(Arc::clone(hot), self.config.clone())
-            .with_archive_store(Arc::clone(&self.cold), None)
     }
 
     /// Something for every kind of decision: small files, too few of them, expired ones, one in

@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use icepack::archive::{
-    ArchiveRequest, ArchiveTarget, BatchStream, ObjectArchive, ObjectArchiveOptions,
-};
+use icepack::archive::{Archive, ArchiveOptions, ArchiveRequest, ArchiveTarget, BatchStream};
 use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::manifest::Receipt;
@@ -532,7 +530,7 @@ async fn a_retired_file_of_which_nothing_is_known_stays_under_another_tag() {
 /// An archive that is called in the middle of the merge, and then has a writer write a file over.
 #[derive(Debug)]
 struct Overwriter {
-    archive: ObjectArchive,
+    archive: Archive,
     file: PathBuf,
     body: std::sync::Mutex<Option<Vec<u8>>>,
 }
@@ -586,10 +584,10 @@ async fn a_file_that_is_written_over_while_it_is_merged_is_read_again() {
     kept.extend(over.clone());
     let cold = support::memory();
     let archive = Overwriter {
-        archive: ObjectArchive::new(
+        archive: Archive::new(
             Arc::clone(&cold),
             "memory://cold",
-            ObjectArchiveOptions::default(),
+            ArchiveOptions::default(),
         ),
         file: store.join("acme/data-1.parquet"),
         body: std::sync::Mutex::new(Some(parquet(&batch(&over)))),

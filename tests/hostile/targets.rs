@@ -235,7 +235,7 @@ fn meaning(settings: &Settings) -> impl PartialEq + std::fmt::Debug {
         "{config:?} {:?} {:?} {:?} {:?}",
         settings.store().ok(),
         settings.archive().ok(),
-        settings.s3_archive_options(),
+        settings.archive_options(),
         settings.archive_connection()
     );
     (shown(settings), retention, rest)

@@ -15,9 +15,9 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use futures::{StreamExt, stream};
+use icepack::archive::s3::S3Backend;
 use icepack::archive::s3::bucket::Bucket;
-use icepack::archive::s3::{S3Archive, S3ArchiveOptions};
-use icepack::archive::{ArchiveRequest, ArchiveTarget, BatchStream};
+use icepack::archive::{Archive, ArchiveOptions, ArchiveRequest, ArchiveTarget, BatchStream};
 use icepack::store::retry::RetryPolicy;
 use icepack_core::model::file::Micros;
 use icepack_core::model::manifest::Receipt;
@@ -74,17 +74,28 @@ pub fn quick() -> RetryPolicy {
     }
 }
 
-pub fn options() -> S3ArchiveOptions {
-    S3ArchiveOptions {
+pub fn options() -> ArchiveOptions {
+    ArchiveOptions {
         tagging: true,
         retry: quick(),
-        ..S3ArchiveOptions::default()
+        ..ArchiveOptions::default()
     }
 }
 
 /// An archive in `bucket` below `cold`, through `endpoint`; what reads rows back goes to `server`
 /// itself.
-pub fn archive(endpoint: &str, server: &str, bucket: &str, options: S3ArchiveOptions) -> S3Archive {
+pub fn archive(endpoint: &str, server: &str, bucket: &str, options: ArchiveOptions) -> Archive {
+    let backend = backend(endpoint, server, bucket, &options);
+    Archive::with_backend(Arc::new(backend), "s3://cold", options)
+}
+
+/// The same, which copies from the store in the bucket below `hot`.
+pub fn copying_archive(endpoint: &str, bucket: &str, options: ArchiveOptions) -> Archive {
+    let backend = backend(endpoint, endpoint, bucket, &options).with_hot(bucket, "hot");
+    Archive::with_backend(Arc::new(backend), "s3://cold", options)
+}
+
+pub fn backend(endpoint: &str, server: &str, bucket: &str, options: &ArchiveOptions) -> S3Backend {
     let reader = s3::store(server, bucket, "cold");
     let bucket = Bucket {
         client: s3::client_without_retries(endpoint),
@@ -92,7 +103,7 @@ pub fn archive(endpoint: &str, server: &str, bucket: &str, options: S3ArchiveOpt
         prefix: "cold".into(),
         retry: options.retry,
     };
-    S3Archive::new(bucket, reader, "s3://cold", options)
+    S3Backend::new(bucket, reader, options)
 }
 
 /// Holds a stored receipt against `docs/receipt.schema.json`, as far as that goes: types,
@@ -161,7 +172,7 @@ fn a_receipt_that_does_not_fit_the_schema_is_noticed() {
 }
 
 /// Archives `batches` and files the receipt.
-pub async fn store(target: &S3Archive, batches: Vec<RecordBatch>) -> icepack::Result<Receipt> {
+pub async fn store(target: &Archive, batches: Vec<RecordBatch>) -> icepack::Result<Receipt> {
     let receipt = target.archive(request(), feed(batches)).await?;
     target.file_receipt(&receipt).await?;
     Ok(receipt)

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
-use icepack::archive::{ArchiveRequest, BatchStream, ObjectArchive, ObjectArchiveOptions};
+use icepack::archive::{Archive, ArchiveOptions, ArchiveRequest, BatchStream};
 use icepack::clock::{Clock, ManualClock};
 use icepack::{
     ArchiveTarget, CompactionConfig, CompactionManager, CompactionStats, CompactionStrategy,
@@ -43,10 +43,10 @@ fn ttl(days: u32) -> CompactionConfig {
 }
 
 fn with_archive(mut config: CompactionConfig, cold: &Store) -> CompactionConfig {
-    config.archive = Some(Arc::new(ObjectArchive::new(
+    config.archive = Some(Arc::new(Archive::new(
         Arc::clone(cold),
         "memory://cold",
-        ObjectArchiveOptions::default(),
+        ArchiveOptions::default(),
     )));
     config
 }
@@ -545,7 +545,7 @@ impl ArchiveTarget for LateWriter {
     async fn archive(&self, request: ArchiveRequest, rows: BatchStream) -> Result<Receipt> {
         self.count.fetch_add(1, Ordering::SeqCst);
         put_events(&self.store, "acme/late.parquet", &[event(999, Utc::now())]).await;
-        ObjectArchive::new(memory(), "memory://", ObjectArchiveOptions::default())
+        Archive::new(memory(), "memory://", ArchiveOptions::default())
             .archive(request, rows)
             .await
     }
@@ -831,7 +831,7 @@ async fn c26_this_archive_would_have_panicked() {
 
 #[test]
 fn c27_an_archive_describes_itself() {
-    let archive = ObjectArchive::new(memory(), "s3://cold/prod", ObjectArchiveOptions::default());
+    let archive = Archive::new(memory(), "s3://cold/prod", ArchiveOptions::default());
     assert!(archive.description().contains("s3://cold/prod"));
 }
 

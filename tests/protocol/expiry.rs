@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use icepack::archive::{ObjectArchive, ObjectArchiveOptions};
+use icepack::archive::{Archive, ArchiveOptions};
 use icepack::clock::ManualClock;
 use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager};
@@ -40,10 +40,10 @@ impl Lab {
         let mut config = eager();
         config.retention.set("acme", Some(DAY * 30));
         if has_archive {
-            config.archive = Some(Arc::new(ObjectArchive::new(
+            config.archive = Some(Arc::new(Archive::new(
                 Arc::clone(&cold),
                 "memory://cold",
-                ObjectArchiveOptions::default(),
+                ArchiveOptions::default(),
             )));
         }
         Self {
@@ -183,24 +183,6 @@ async fn without_an_archive_nothing_waits() {
     lab.ingest("acme", 0, lab.days_ago(30) - TimeDelta::minutes(10))
         .await;
     assert_eq!(lab.pass().await.totals.counters.ledger.rows_expired, 40);
-}
-
-#[tokio::test]
-async fn who_only_plans_for_an_archive_cannot_run() {
-    let lab = Lab::new(false);
-    let config = CompactionConfig {
-        plan_for_archive: true,
-        ..lab.config.clone()
-    };
-    let error = CompactionManager::new(Arc::clone(&lab.hot), config)
-        .run_pass(&Selection::all())
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.exit_code(), lab.objects().await.len()),
-        (2, 0),
-        "{error}"
-    );
 }
 
 #[tokio::test]

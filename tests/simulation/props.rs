@@ -15,9 +15,7 @@ use arrow::datatypes::TimeUnit;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use copy_archive::{Copies, CopyArchive};
-use icepack::archive::{
-    ArchiveRequest, BatchStream, CopyRequest, ObjectArchive, ObjectArchiveOptions,
-};
+use icepack::archive::{Archive, ArchiveOptions, ArchiveRequest, BatchStream, CopyRequest};
 use icepack::clock::{Clock, ManualClock};
 use icepack::run::Selection;
 use icepack::{ArchiveTarget, CompactionConfig, CompactionManager, CompactionStrategy, Result};
@@ -81,10 +79,10 @@ struct Lab {
 impl Lab {
     fn new(world: &World, start: DateTime<Utc>) -> Self {
         let (hot, cold) = (memory(), memory());
-        let rows = ObjectArchive::new(
+        let rows = Archive::new(
             Arc::clone(&cold),
             "memory://cold",
-            ObjectArchiveOptions::default(),
+            ArchiveOptions::default(),
         );
         let inner = CopyArchive {
             rows,

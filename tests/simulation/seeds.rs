@@ -52,8 +52,8 @@ impl Met {
 }
 
 enum Job {
-    Pass(CompactionManager),
-    Restore(Restorer, RestoreRequest),
+    Pass(Box<CompactionManager>),
+    Restore(Box<Restorer>, RestoreRequest),
 }
 
 struct Actor {
@@ -263,7 +263,7 @@ impl<'a> Seed<'a> {
         let (process, manager) = self.world.process_of(schedule, config);
         Actor {
             process,
-            job: Job::Pass(manager),
+            job: Job::Pass(Box::new(manager)),
             arrives: self.rng.bool(),
         }
     }
@@ -363,7 +363,7 @@ impl<'a> Seed<'a> {
         });
         Actor {
             process,
-            job: Job::Restore(restorer, request),
+            job: Job::Restore(Box::new(restorer), request),
             arrives: self.rng.bool(),
         }
     }
@@ -377,7 +377,7 @@ impl<'a> Seed<'a> {
         let (process, restorer) = self.world.restorer(Schedule::clean());
         let ending = Actor {
             process,
-            job: Job::Restore(restorer, restoring.request),
+            job: Job::Restore(Box::new(restorer), restoring.request),
             arrives: true,
         }
         .run()

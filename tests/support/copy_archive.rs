@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use icepack::archive::{ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest, ObjectArchive};
+use icepack::archive::{Archive, ArchiveRequest, ArchiveTarget, BatchStream, CopyRequest};
 use icepack::{Error, Result};
 use icepack_core::model::file::Micros;
 use icepack_core::model::manifest::{Receipt, Verified};
@@ -27,7 +27,7 @@ pub struct Copies {
 /// See the module.
 #[derive(Debug)]
 pub struct CopyArchive {
-    pub rows: ObjectArchive,
+    pub rows: Archive,
     pub hot: Store,
     pub cold: Store,
     pub copies: Arc<Copies>,

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
-use icepack::archive::cold::PlainCold;
-use icepack::archive::{ObjectArchive, ObjectArchiveOptions};
+use icepack::archive::{Archive, ArchiveOptions, ObjectStoreBackend};
 use icepack::restore::Restorer;
 use icepack::run::{Selection, StopHandle};
-use icepack::store::piece::upload::StoreDestination;
+use icepack::store::object_writer::upload::StoreDestination;
 use icepack::store::retry::RetryPolicy;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::names::{self, FileKind, Tenant};
@@ -237,11 +236,11 @@ impl World {
                 max_interval: ms(10),
                 max_elapsed: Duration::from_secs(5),
             };
-            let options = ObjectArchiveOptions {
+            let options = ArchiveOptions {
                 retry,
-                ..ObjectArchiveOptions::default()
+                ..ArchiveOptions::default()
             };
-            let rows = ObjectArchive::new(Arc::clone(&cold), "memory://cold", options);
+            let rows = Archive::new(Arc::clone(&cold), "memory://cold", options);
             config.archive = Some(match &self.copies {
                 Some(copies) => Arc::new(CopyArchive {
                     rows,
@@ -267,7 +266,11 @@ impl World {
         let store = process.store(&self.watch.over(Side::Hot), Side::Hot, None);
         let cold = process.store(&self.watch.over(Side::Cold), Side::Cold, None);
         let restorer = Restorer {
-            cold: Arc::new(PlainCold(cold)),
+            cold: Arc::new(ObjectStoreBackend {
+                store: cold,
+                retry: RetryPolicy::NEVER,
+                send_class: false,
+            }),
             archive: "memory://cold".into(),
             destination: Arc::new(StoreDestination {
                 store: Arc::clone(&store),

@@ -9,9 +9,10 @@ use std::ops::Range;
 use aws_sdk_s3::types::{CompletedPart, TaggingDirective};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::bucket::{Bucket, Stored};
+use super::bucket::Bucket;
 use super::error::{Kind, S3Error};
-use super::upload::{Encryption, S3Destination, Upload, sdk, with_attributes};
+use super::upload::{S3Destination, Upload, sdk, with_attributes};
+use crate::archive::{Copied, Encryption, NotCopied, Stored};
 use crate::store::counting::Kind as Request;
 use crate::store::retry::retry;
 use icepack_core::model::file::Snapshot;
@@ -41,36 +42,12 @@ enum Proof {
     Tag(String),
 }
 
-/// A copy that is in the archive and proved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Copied {
-    /// What the archive shows.
-    pub stored: Stored,
-    /// How it was proved.
-    pub verified: Verified,
-    /// The archive's checksum of all bytes, where it has one.
-    pub checksum: Option<Checksum>,
-    /// Whether an earlier attempt had made it, by the settings of its time.
-    pub found: bool,
-}
-
-/// Why there is no copy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotCopied {
-    /// Nothing went wrong: it cannot be done, or not be proved. The reason is for the log.
-    Impossible(String),
-    /// The source is not there.
-    Gone,
-    /// The server's word.
-    Failed(S3Error),
-}
-
 impl From<S3Error> for NotCopied {
     fn from(error: S3Error) -> Self {
         if error.kind == Kind::Unsupported {
             Self::Impossible(error.to_string())
         } else {
-            Self::Failed(error)
+            Self::Failed(error.to_string())
         }
     }
 }
@@ -174,7 +151,7 @@ impl S3Destination {
             if found {
                 NotCopied::Impossible(why)
             } else {
-                NotCopied::Failed(S3Error::new(Kind::Permanent, why))
+                NotCopied::Failed(why)
             }
         };
         if stored.size != size {

@@ -168,6 +168,8 @@ mod tests {
             ),
             Some("s3:PutObject")
         );
+        let frozen = S3Error::new(Kind::Frozen, "The object's class does not allow it");
+        assert!(frozen.to_string().contains("icepack restore"), "{frozen}");
         let error = S3Error {
             code: Some("KMS.NotFoundException".into()),
             ..S3Error::new(Kind::Permanent, "Invalid keyId")

@@ -10,53 +10,19 @@ use aws_sdk_s3::types::{
     ObjectLockMode, ServerSideEncryption, StorageClass,
 };
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use object_store::PutPayload;
 
-use super::bucket::{Bucket, Stored};
+use super::bucket::Bucket;
 use super::checksum::{self, Part, Whole};
 use super::error::{Kind, S3Error};
+use crate::archive::{Attributes, Encryption, Stored};
 use crate::error::{Error, Result};
 use crate::store::counting::{Counters, Kind as Request};
-use crate::store::piece::upload::{Destination, Done, Parts};
+use crate::store::object_writer::upload::{Destination, Done, Parts};
 use crate::store::retry::retry;
 use icepack_core::model::manifest::{Checksum, ChecksumAlgorithm, ChecksumKind};
-
-/// How the server encrypts.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Encryption {
-    /// As the bucket says.
-    #[default]
-    Bucket,
-    /// With S3's own keys.
-    S3,
-    /// With a key of KMS: its id or ARN, or the account's default.
-    Kms(Option<String>),
-}
-
-/// Until when nobody may delete an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lock {
-    /// `GOVERNANCE` or `COMPLIANCE`.
-    pub mode: String,
-    /// The end.
-    pub until: DateTime<Utc>,
-}
-
-/// What an object is stored with.
-#[derive(Debug, Clone, Default)]
-pub struct Attributes {
-    /// None is the bucket's default.
-    pub class: Option<String>,
-    /// At rest.
-    pub encryption: Encryption,
-    /// `a=b&c=d`, or nothing.
-    pub tagging: Option<String>,
-    /// Against deletion.
-    pub lock: Option<Lock>,
-}
 
 impl Attributes {
     pub(super) fn storage_class(&self) -> Option<StorageClass> {
@@ -96,7 +62,7 @@ impl Attributes {
 /// common, and no trait.
 macro_rules! with_attributes {
     ($request:expr, $attributes:expr) => {{
-        let attributes: &$crate::archive::s3::upload::Attributes = $attributes;
+        let attributes: &$crate::archive::Attributes = $attributes;
         $request
             .set_storage_class(attributes.storage_class())
             .set_server_side_encryption(attributes.encryption())
@@ -146,15 +112,9 @@ pub struct S3Destination {
 }
 
 impl S3Destination {
-    /// Creates an object in one request. Where something of this name exists, it is ours from an
-    /// attempt whose reply was lost, or it is an error.
-    ///
-    /// # Errors
-    /// The server's, once no further try is worth it.
-    pub async fn create(&self, key: &str, body: Bytes) -> Result<Done, S3Error> {
+    /// Creates an object in one request, unless something of this name exists.
+    async fn create_new(&self, key: &str, body: Bytes, sent: &Checksum) -> Result<Put, S3Error> {
         let full = self.bucket.full(key);
-        let sent = checksum::of(self.algorithm, &body).whole();
-        let size = body.len() as u64;
         let put = || async {
             self.requests.count(Request::Put);
             let (crc, sha) = headers(self.algorithm, sent.value.clone());
@@ -164,8 +124,7 @@ impl S3Destination {
                 .put_object()
                 .bucket(&self.bucket.name)
                 .key(&full)
-                .if_none_match("*");
-            let request = request
+                .if_none_match("*")
                 .body(ByteStream::from(body.clone()))
                 .set_checksum_crc64_nvme(crc)
                 .set_checksum_sha256(sha);
@@ -174,12 +133,17 @@ impl S3Destination {
                 .await
                 .map_err(S3Error::from)
             {
-                Ok(reply) => Ok(Done {
-                    size,
-                    etag: reply.e_tag().map(str::to_owned),
-                    checksum: Some(sent.clone()),
-                }),
-                Err(e) if e.kind == Kind::Exists => self.settle(key, size, &sent).await,
+                Ok(reply) => Ok(Put::Created(reply.e_tag().map(str::to_owned))),
+                Err(e) if e.kind == Kind::Exists => {
+                    let found = self.bucket.head(key, &self.requests).await?;
+                    // A conflict while an earlier attempt was being settled, and that attempt lost.
+                    found.map(Put::Exists).ok_or_else(|| {
+                        S3Error::new(
+                            Kind::Transient,
+                            format!("`{key}` was said to exist, and does not"),
+                        )
+                    })
+                }
                 Err(e) => Err(e),
             }
         };
@@ -213,30 +177,14 @@ impl S3Destination {
             id,
         })
     }
+}
 
-    /// What became of an object whose creation was answered by "it exists": the same bytes, or
-    /// somebody else's.
-    async fn settle(&self, key: &str, size: u64, sent: &Checksum) -> Result<Done, S3Error> {
-        match self.bucket.head(key, &self.requests).await? {
-            Some(found) if is_same(&found, size, sent) => Ok(Done {
-                size,
-                etag: found.etag,
-                checksum: Some(sent.clone()),
-            }),
-            Some(found) => Err(S3Error::new(
-                Kind::Permanent,
-                format!(
-                    "`{key}` exists with other contents ({} bytes, and {size} were sent)",
-                    found.size
-                ),
-            )),
-            // A conflict while an earlier attempt was being settled, and that attempt lost.
-            None => Err(S3Error::new(
-                Kind::Transient,
-                format!("`{key}` was said to exist, and does not"),
-            )),
-        }
-    }
+/// How the creation of an object ended.
+enum Put {
+    /// With its tag.
+    Created(Option<String>),
+    /// Something of this name was there.
+    Exists(Stored),
 }
 
 /// Whether what is stored is what was sent, as far as the server tells.
@@ -247,6 +195,16 @@ fn is_same(found: &Stored, size: u64, sent: &Checksum) -> bool {
             .is_none_or(|c| c == sent)
 }
 
+fn other_contents(key: &str, found: &Stored, size: u64) -> S3Error {
+    S3Error::new(
+        Kind::Permanent,
+        format!(
+            "`{key}` exists with other contents ({} bytes, and {size} were sent)",
+            found.size
+        ),
+    )
+}
+
 fn failed(what: &str, key: &str, e: &S3Error) -> Error {
     Error::local(format!("cannot {what} `{key}`"), e)
 }
@@ -254,8 +212,30 @@ fn failed(what: &str, key: &str, e: &S3Error) -> Error {
 #[async_trait]
 impl Destination for S3Destination {
     async fn put(&self, key: &str, payload: PutPayload) -> Result<Done> {
-        self.create(key, payload.into())
-            .await
+        let body = Bytes::from(payload);
+        let size = body.len() as u64;
+        let sent = checksum::of(self.algorithm, &body).whole();
+        let put = self.create_new(key, body, &sent).await;
+        let etag = match put.map_err(|e| failed("put", key, &e))? {
+            Put::Created(etag) => etag,
+            // Ours, from an attempt whose reply was lost; or somebody else's.
+            Put::Exists(found) if is_same(&found, size, &sent) => found.etag,
+            Put::Exists(found) => {
+                return Err(failed("put", key, &other_contents(key, &found, size)));
+            }
+        };
+        Ok(Done {
+            size,
+            etag,
+            checksum: Some(sent),
+        })
+    }
+
+    async fn create(&self, key: &str, payload: PutPayload) -> Result<bool> {
+        let body = Bytes::from(payload);
+        let sent = checksum::of(self.algorithm, &body).whole();
+        let put = self.create_new(key, body, &sent).await;
+        put.map(|put| matches!(put, Put::Created(_)))
             .map_err(|e| failed("put", key, &e))
     }
 
@@ -376,13 +356,7 @@ impl Upload {
                             checksum: whole.cloned(),
                         })
                     }
-                    Ok(Some(found)) => Err(S3Error::new(
-                        Kind::Permanent,
-                        format!(
-                            "`{}` exists with other contents ({} bytes, and {size} were sent)",
-                            self.key, found.size
-                        ),
-                    )),
+                    Ok(Some(found)) => Err(other_contents(&self.key, &found, size)),
                     _ => Err(e),
                 },
             }

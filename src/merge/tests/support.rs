@@ -12,11 +12,11 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
-use tokio::sync::mpsc;
 
 use crate::budget::MergeBudget;
+use crate::closing::{ItemSender, channel};
 use crate::merge::*;
-use crate::store::piece::faulty::Faulty;
+use crate::store::object_writer::faulty::Faulty;
 use icepack_core::model::file::{Micros, Snapshot};
 use icepack_core::model::names::{FileId, Tenant};
 use icepack_core::model::plan::PlannedInput;
@@ -208,7 +208,7 @@ impl World {
 
     pub async fn merge_into(
         &self,
-        sink: Option<mpsc::Sender<ExpiredBatch>>,
+        sink: Option<ItemSender<ExpiredBatch>>,
     ) -> Result<MergeOutcome, MergeError> {
         let (ids, progress) = (Arc::clone(&self.ids), Arc::clone(&self.progress));
         let mint = Arc::new(move || {
@@ -240,10 +240,10 @@ impl World {
 
     /// Merges, and collects what expired.
     pub async fn merge_collecting(&self) -> (MergeOutcome, Vec<ExpiredBatch>) {
-        let (sink, mut batches) = mpsc::channel(2);
+        let (sink, mut batches) = channel(2);
         let collect = tokio::spawn(async move {
             let mut all = Vec::new();
-            while let Some(b) = batches.recv().await {
+            while let Ok(Some(b)) = batches.recv().await {
                 all.push(b);
             }
             all

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use icepack::archive::ArchiveTarget;
-use icepack::archive::s3::S3ArchiveOptions;
+use icepack::archive::{ArchiveOptions, ArchiveTarget};
 use icepack::store::retry::RetryPolicy;
 
 use super::support::proxy::{Fate, Proxy, Request};
@@ -190,7 +189,7 @@ async fn bytes_that_arrive_as_others_are_rejected_by_the_server_and_sent_again()
         &proxy.endpoint,
         &endpoint,
         &bucket,
-        S3ArchiveOptions { retry, ..options() },
+        ArchiveOptions { retry, ..options() },
     );
     let error = target
         .archive(request(), feed(vec![rows(0, 10, 10)]))
@@ -228,7 +227,7 @@ async fn a_server_that_is_busy_for_a_minute_is_waited_for_as_it_asks() {
             &proxy.endpoint,
             &endpoint,
             &bucket,
-            S3ArchiveOptions { retry, ..options() },
+            ArchiveOptions { retry, ..options() },
         ),
         vec![rows(0, 100, 10)],
     )

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use aws_sdk_s3::types::{ChecksumMode, ObjectLockMode};
 use chrono::{TimeDelta, Utc};
-use icepack::archive::cold::{ColdStore, S3Cold};
-use icepack::archive::s3::bucket::Bucket;
-use icepack::archive::s3::{CopySizes, Encryption, LockFor, S3ArchiveOptions, Verify};
-use icepack::archive::{ArchiveTarget, CopyRequest};
+use icepack::archive::s3::CopySizes;
+use icepack::archive::{
+    ArchiveBackend, ArchiveOptions, ArchiveTarget, CopyRequest, Encryption, LockFor, Verify,
+};
 use icepack_core::model::file::{Micros, Snapshot};
 use icepack_core::model::manifest::{ChecksumAlgorithm, ChecksumKind, Verified};
 use icepack_core::model::names::{self, FileId};
@@ -18,10 +18,10 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use super::support::{job, s3, servers};
-use super::{acme, archive, feed, options, quick, request, rows, store};
+use super::{acme, archive, backend, copying_archive, feed, options, request, rows, store};
 
-fn of_class(class: &str) -> S3ArchiveOptions {
-    S3ArchiveOptions {
+fn of_class(class: &str) -> ArchiveOptions {
+    ArchiveOptions {
         storage_class: Some(class.into()),
         ..options()
     }
@@ -138,38 +138,26 @@ async fn what_is_frozen_says_so_and_is_read_once_it_is_thawed() {
             "{early}"
         );
 
-        let cold = Bucket {
-            client: s3::client_without_retries(&endpoint),
-            name: bucket.clone(),
-            prefix: "cold".into(),
-            retry: quick(),
-        };
-        let raw = cold
-            .get(&receipt.key, &Default::default())
-            .await
-            .unwrap_err()
-            .to_string();
-        assert!(raw.contains("icepack restore"), "{raw}");
-        let cold = S3Cold {
-            bucket: cold,
-            reader: reader.clone(),
-        };
+        let (cold, requests) = (
+            backend(&endpoint, &endpoint, &bucket, &options()),
+            Arc::default(),
+        );
         let now = chrono::Utc::now();
-        let seen = cold.look(&receipt.key, now).await.unwrap();
+        let look = async |key: &str| cold.head(key, &requests).await.unwrap();
+        let seen = look(&receipt.key).await.unwrap();
         assert_eq!(
-            (seen.state, seen.storage_class.as_deref()),
+            (seen.state(now), seen.class.as_deref()),
             (ColdState::Frozen, Some(class))
         );
         cold.thaw(&receipt.key, Tier::Standard, 3).await.unwrap();
         cold.thaw(&receipt.key, Tier::Standard, 3).await.unwrap();
-        let ColdState::Readable { until: Some(until) } =
-            cold.look(&receipt.key, now).await.unwrap().state
-        else {
+        let thawed = look(&receipt.key).await.unwrap();
+        let ColdState::Readable { until: Some(until) } = thawed.state(now) else {
             panic!("this server thaws at once")
         };
         assert!(until > now + chrono::TimeDelta::days(2));
         assert_eq!(
-            cold.look(&receipt.key, until).await.unwrap().state,
+            thawed.state(until),
             ColdState::Frozen,
             "a thaw that is over is none"
         );
@@ -179,10 +167,7 @@ async fn what_is_frozen_says_so_and_is_read_once_it_is_thawed() {
                 .unwrap(),
             receipt.stats
         );
-        assert_eq!(
-            cold.look("acme/no-such.parquet", now).await.unwrap().state,
-            ColdState::Missing
-        );
+        assert_eq!(look("acme/no-such.parquet").await, None);
     }
 }
 
@@ -196,7 +181,7 @@ async fn sha256_of_one_part_and_of_many() {
         &endpoint,
         &endpoint,
         &bucket,
-        S3ArchiveOptions {
+        ArchiveOptions {
             checksum: ChecksumAlgorithm::Sha256,
             ..options()
         },
@@ -239,7 +224,7 @@ async fn readback_reads_every_row_where_it_is_asked_for() {
         &endpoint,
         &endpoint,
         &bucket,
-        S3ArchiveOptions {
+        ArchiveOptions {
             verify: Verify::Readback,
             storage_class: Some("GLACIER_IR".into()),
             ..options()
@@ -265,7 +250,7 @@ async fn a_server_that_shows_no_checksums_is_read_back_by_itself() {
         &endpoint,
         &endpoint,
         &bucket,
-        S3ArchiveOptions {
+        ArchiveOptions {
             tagging: false,
             ..options()
         },
@@ -290,7 +275,7 @@ async fn a_server_that_ignores_classes_is_told_from_one_that_has_them() {
         &endpoint,
         &endpoint,
         &bucket,
-        S3ArchiveOptions {
+        ArchiveOptions {
             tagging: false,
             ..of_class("DEEP_ARCHIVE")
         },
@@ -331,7 +316,7 @@ async fn a_locked_object_cannot_be_deleted() {
         &endpoint,
         &endpoint,
         &bucket,
-        S3ArchiveOptions {
+        ArchiveOptions {
             lock: Some(lock),
             ..options()
         },
@@ -410,7 +395,7 @@ async fn encryption_with_a_key_of_kms_and_with_s3s_own() {
             &endpoint,
             &endpoint,
             &bucket,
-            S3ArchiveOptions {
+            ArchiveOptions {
                 encryption,
                 ..options()
             },
@@ -491,16 +476,14 @@ async fn a_snapshot_is_copied_once_in_one_request_or_in_parts_and_found_again() 
             single,
             part: 5 << 20,
         };
-        let target = archive(
-            &endpoint,
+        let target = copying_archive(
             &endpoint,
             &bucket,
-            S3ArchiveOptions {
+            ArchiveOptions {
                 copy,
                 ..of_class("GLACIER_IR")
             },
-        )
-        .with_hot(&bucket, "hot");
+        );
         let first = copy_of(&snapshot);
         let receipt = target
             .copy(first.clone())
@@ -582,9 +565,7 @@ async fn snapshots_of_a_bucket_that_was_copied_expire_by_their_rows() {
     let pass = async |ttl: Option<std::time::Duration>| {
         let mut config = super::support::eager();
         config.retention.set("acme", ttl);
-        config.archive = Some(Arc::new(
-            archive(&endpoint, &endpoint, &bucket, options()).with_hot(&bucket, "hot"),
-        ));
+        config.archive = Some(Arc::new(copying_archive(&endpoint, &bucket, options())));
         icepack::CompactionManager::new(Arc::clone(&store), config)
             .run_pass(&icepack::run::Selection::all())
             .await
@@ -639,16 +620,14 @@ async fn a_copy_that_broke_off_before_its_commit_counts_in_the_class_it_has() {
     ] {
         let snapshot = hot_snapshot(&endpoint, &bucket, &[rows(0, 100, 10)]).await;
         let target = |class: Option<&str>| {
-            archive(
-                &endpoint,
+            copying_archive(
                 &endpoint,
                 &bucket,
-                S3ArchiveOptions {
+                ArchiveOptions {
                     storage_class: class.map(Into::into),
                     ..options()
                 },
             )
-            .with_hot(&bucket, "hot")
         };
         let first = target(before)
             .copy(copy_of(&snapshot))
@@ -675,7 +654,7 @@ async fn what_lies_under_the_name_of_a_copy_and_is_none_keeps_nothing_from_the_a
         return;
     };
     let bucket = s3::bucket(&endpoint, "notacopy").await;
-    let target = archive(&endpoint, &endpoint, &bucket, options()).with_hot(&bucket, "hot");
+    let target = copying_archive(&endpoint, &bucket, options());
     let snapshot = hot_snapshot(&endpoint, &bucket, &[rows(0, 100, 10)]).await;
     let made = target.copy(copy_of(&snapshot)).await.unwrap().unwrap();
     // The snapshot was damaged when it was copied, and has been mended since.
@@ -706,16 +685,14 @@ async fn what_cannot_be_copied_or_proved_is_archived_by_its_rows() {
         None,
         "another server, or other credentials"
     );
-    let asked = archive(
-        &endpoint,
+    let asked = copying_archive(
         &endpoint,
         &bucket,
-        S3ArchiveOptions {
+        ArchiveOptions {
             verify: Verify::Readback,
             ..options()
         },
-    )
-    .with_hot(&bucket, "hot");
+    );
     assert_eq!(
         asked.copy(copy_of(&snapshot)).await.unwrap(),
         None,

@@ -9,10 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
-use icepack::archive::cold::PlainCold;
-use icepack::archive::{
-    ArchiveRequest, ArchiveTarget, BatchStream, ObjectArchive, ObjectArchiveOptions,
-};
+use icepack::archive::{Archive, ArchiveOptions, ArchiveRequest, ArchiveTarget, BatchStream};
 use icepack::restore::RestoreRequest;
 use icepack::run::Selection;
 use icepack::{CompactionConfig, CompactionManager, Error};
@@ -26,7 +23,7 @@ use tempfile::TempDir;
 
 use crate::support::copy_archive::CopyArchive;
 
-use super::restore::{clock, cold, everything, now, restore, restorer};
+use super::restore::{clock, cold, everything, now, plain, restore, restorer};
 use super::support::job::{self, text};
 use super::support::{
     Event, Store, archived, eager, keys, live, memory, put_events, series, tenant_keys,
@@ -367,10 +364,10 @@ async fn rows_that_were_archived_again_by_a_copy_come_back_once() {
         restore(&cold, &back, &clock, &into).await.unwrap().rows,
         300
     );
-    let target = ObjectArchive::new(
+    let target = Archive::new(
         Arc::clone(&cold),
         "memory://cold",
-        ObjectArchiveOptions::default(),
+        ArchiveOptions::default(),
     );
     let archive = CopyArchive {
         rows: target,
@@ -431,7 +428,7 @@ async fn rows_that_were_archived_again_by_a_copy_come_back_once() {
 /// An archive that never gets to write a receipt, as if the process had been killed after its
 /// commit.
 #[derive(Debug)]
-struct Killed(ObjectArchive);
+struct Killed(Archive);
 
 #[async_trait]
 impl ArchiveTarget for Killed {
@@ -456,10 +453,10 @@ impl Place {
     /// A pass has archived all rows of `acme` and is dead before a receipt is written.
     async fn owing() -> Self {
         let place = Self::new().await;
-        let target = ObjectArchive::new(
+        let target = Archive::new(
             Arc::clone(&place.cold),
             place.at().join("cold").display().to_string(),
-            ObjectArchiveOptions::default(),
+            ArchiveOptions::default(),
         );
         let mut config = eager();
         config
@@ -579,7 +576,7 @@ async fn another_name_for_the_archive_makes_no_second_copy() {
             .rows,
         300
     );
-    let mut renamed = restorer(Arc::new(PlainCold(Arc::clone(&cold))), &back, &clock);
+    let mut renamed = restorer(plain(&cold), &back, &clock);
     renamed.archive = "memory://moved".into();
     let moved = renamed.run(&everything()).await.unwrap().tenants.remove(0);
     assert_eq!(

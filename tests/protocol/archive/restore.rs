@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use icepack::archive::cold::{ColdObject, ColdStore, PlainCold};
-use icepack::archive::{ObjectArchive, ObjectArchiveOptions};
+use icepack::archive::{
+    Archive, ArchiveBackend, ArchiveOptions, Attributes, ObjectStoreBackend, Stored, Thaw,
+};
 use icepack::clock::{Clock, ManualClock};
 use icepack::restore::{RestoreRequest, Restorer};
 use icepack::run::{Selection, StopHandle};
-use icepack::store::piece::upload::StoreDestination;
+use icepack::store::counting::Counters;
+use icepack::store::object_writer::upload::{Destination, StoreDestination};
 use icepack::store::retry::RetryPolicy;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::file::Micros;
@@ -51,10 +53,10 @@ pub async fn cold() -> (Store, Vec<Event>) {
         config
             .retention
             .set("acme", Some(Duration::from_secs(30 * 86_400)));
-        config.archive = Some(Arc::new(ObjectArchive::new(
+        config.archive = Some(Arc::new(Archive::new(
             Arc::clone(&cold),
             ARCHIVE,
-            ObjectArchiveOptions::default(),
+            ArchiveOptions::default(),
         )));
         let result = CompactionManager::new(Arc::clone(&hot), config)
             .with_clock(clock.clone())
@@ -68,7 +70,11 @@ pub async fn cold() -> (Store, Vec<Event>) {
     (cold, rows)
 }
 
-pub fn restorer(cold: Arc<dyn ColdStore>, store: &Store, clock: &Arc<ManualClock>) -> Restorer {
+pub fn restorer(
+    cold: Arc<dyn ArchiveBackend>,
+    store: &Store,
+    clock: &Arc<ManualClock>,
+) -> Restorer {
     Restorer {
         cold,
         archive: ARCHIVE.into(),
@@ -85,6 +91,14 @@ pub fn restorer(cold: Arc<dyn ColdStore>, store: &Store, clock: &Arc<ManualClock
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         stop: StopHandle::default(),
     }
+}
+
+pub fn plain(cold: &Store) -> Arc<ObjectStoreBackend> {
+    Arc::new(ObjectStoreBackend {
+        store: Arc::clone(cold),
+        retry: RetryPolicy::NEVER,
+        send_class: false,
+    })
 }
 
 pub fn everything() -> RestoreRequest {
@@ -108,13 +122,11 @@ pub async fn restore(
     clock: &Arc<ManualClock>,
     request: &RestoreRequest,
 ) -> icepack::Result<TenantRestore> {
-    Ok(
-        restorer(Arc::new(PlainCold(Arc::clone(cold))), store, clock)
-            .run(request)
-            .await?
-            .tenants
-            .remove(0),
-    )
+    Ok(restorer(plain(cold), store, clock)
+        .run(request)
+        .await?
+        .tenants
+        .remove(0))
 }
 
 pub fn clock(seed: u64) -> Arc<ManualClock> {
@@ -314,7 +326,7 @@ async fn an_attempt_that_dies_at_any_call_is_gone_on_with_and_doubles_nothing() 
 /// An archive whose objects thaw when the script says so.
 #[derive(Debug)]
 struct Scripted {
-    inner: PlainCold,
+    inner: Arc<ObjectStoreBackend>,
     /// What the next look at each object shows; the last stays.
     states: Mutex<VecDeque<ColdState>>,
     objects: usize,
@@ -323,12 +335,20 @@ struct Scripted {
 }
 
 #[async_trait]
-impl ColdStore for Scripted {
+impl ArchiveBackend for Scripted {
     fn reader(&self) -> Store {
         self.inner.reader()
     }
 
-    async fn look(&self, _: &str, _: DateTime<Utc>) -> icepack::Result<ColdObject> {
+    fn destination(
+        &self,
+        attributes: Attributes,
+        requests: &Arc<Counters>,
+    ) -> Arc<dyn Destination> {
+        self.inner.destination(attributes, requests)
+    }
+
+    async fn head(&self, _: &str, _: &Arc<Counters>) -> icepack::Result<Option<Stored>> {
         let mut looks = self.looks.lock().unwrap();
         *looks += 1;
         let mut states = self.states.lock().unwrap();
@@ -336,10 +356,16 @@ impl ColdStore for Scripted {
         if looks.is_multiple_of(self.objects) && states.len() > 1 {
             states.pop_front();
         }
-        Ok(ColdObject {
-            storage_class: Some("DEEP_ARCHIVE".into()),
-            state,
-        })
+        let thaw = match state {
+            ColdState::Thawing => Some(Thaw::InProgress),
+            ColdState::Readable { until } => Some(Thaw::Done { until }),
+            ColdState::Frozen | ColdState::Missing => None,
+        };
+        Ok(Some(Stored {
+            class: Some("DEEP_ARCHIVE".into()),
+            thaw,
+            ..Stored::default()
+        }))
     }
 
     async fn thaw(&self, key: &str, tier: Tier, _: u16) -> icepack::Result<()> {
@@ -351,7 +377,7 @@ impl ColdStore for Scripted {
 fn scripted(cold: &Store, states: &[ColdState]) -> Arc<Scripted> {
     let states = Mutex::new(states.iter().copied().collect());
     Arc::new(Scripted {
-        inner: PlainCold(Arc::clone(cold)),
+        inner: plain(cold),
         states,
         objects: 3,
         looks: Mutex::default(),
@@ -363,7 +389,9 @@ fn scripted(cold: &Store, states: &[ColdState]) -> Arc<Scripted> {
 async fn a_thaw_is_asked_for_once_and_waited_for() {
     let (cold, rows) = cold().await;
     let (back, clock) = (memory(), clock(2));
-    let readable = ColdState::Readable { until: Some(now()) };
+    let readable = ColdState::Readable {
+        until: Some(now() + TimeDelta::days(1)),
+    };
 
     // Without --wait: asked for, then over to the caller; a second call while it thaws asks for
     // nothing.

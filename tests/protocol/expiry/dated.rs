@@ -100,7 +100,6 @@ impl Lab {
     fn manager(&self) -> CompactionManager {
         CompactionManager::new(Arc::clone(&self.hot), self.config.clone())
             .with_clock(self.clock.clone())
-            .with_archive_store(Arc::clone(&self.cold), None)
     }
 
     /// Three files, and a pass by `timestamp` that makes one snapshot of them. Rows are kept for

@@ -3,7 +3,7 @@
 //! Small objects are one conditional put under a name that says exactly which times they hold. An
 //! object that outgrows the buffer becomes a multipart upload before its last row is known, so the
 //! end in its name is an upper bound. Either way the name holds a fresh id, nothing is overwritten,
-//! and what the object holds is in the stats that [`PieceWriter::finish`] returns.
+//! and what the object holds is in the stats that [`ObjectWriter::finish`] returns.
 
 #[cfg(test)]
 pub(crate) mod faulty;
@@ -18,6 +18,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use object_store::PutPayload;
+use tokio::runtime::Handle;
 
 use crate::error::{Error, Result};
 use icepack_core::model::file::{Micros, RowStats};
@@ -27,7 +28,7 @@ use icepack_core::model::policy::Encodings;
 use icepack_parquet::append::{Groups, Incoming};
 use icepack_parquet::stats::Counter;
 use icepack_parquet::write::{ParquetWriter, WriteOptions};
-use upload::{Multipart, Target};
+use upload::{Destination, Multipart, start_multipart};
 
 /// Names hold four digits of a year. Times beyond are named by the nearest that fits; their exact
 /// values are in the stats.
@@ -36,7 +37,7 @@ const NAMEABLE: (Micros, Micros) = (
     Micros(253_402_300_799_000_000),
 );
 
-/// How much memory a piece may take on its way out, in bytes.
+/// How much memory an object may take on its way out, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Buffers {
     /// Encoded bytes of a row group.
@@ -103,9 +104,9 @@ impl Buffers {
     }
 }
 
-/// What a piece is to be.
-pub struct PieceSpec {
-    pub target: Target,
+/// What an object is to be.
+pub struct ObjectSpec {
+    pub destination: Arc<dyn Destination>,
     /// Of all its rows.
     pub schema: SchemaRef,
     /// The column that dates a row.
@@ -122,7 +123,7 @@ pub struct PieceSpec {
 
 /// An object that is complete in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
+pub struct WrittenObject {
     pub key: Key,
     /// Bytes.
     pub size: u64,
@@ -133,10 +134,10 @@ pub struct Piece {
     pub stats: RowStats,
 }
 
-/// Writes one piece. Its methods block: they belong on a blocking thread. Dropping it without
-/// [`Self::finish`] abandons the upload in the background.
-pub struct PieceWriter {
-    spec: PieceSpec,
+/// Writes one object. Its methods block: they belong on a blocking thread of the runtime, and so does the end of
+/// one that is not finished, which waits until the store has been told to give the upload up.
+pub struct ObjectWriter {
+    spec: ObjectSpec,
     counter: Counter,
     writer: ParquetWriter<Vec<u8>>,
     /// Encoded, not sent yet.
@@ -147,12 +148,21 @@ pub struct PieceWriter {
     sent: (u64, u64),
 }
 
-impl PieceWriter {
-    /// An empty piece. Rows must come in time order, nulls first.
+impl Drop for ObjectWriter {
+    fn drop(&mut self) {
+        if let Some((_, upload)) = self.upload.take() {
+            // It failed, or it is aborted: there is nothing more to do either way.
+            let _ = upload.blocking_abort();
+        }
+    }
+}
+
+impl ObjectWriter {
+    /// An empty object. Rows must come in time order, nulls first.
     ///
     /// # Errors
     /// [`Error::Local`] where the schema has no such timestamp column.
-    pub fn begin(spec: PieceSpec) -> Result<Self> {
+    pub fn begin(spec: ObjectSpec) -> Result<Self> {
         let no_time = || {
             Error::local(
                 "cannot write rows",
@@ -219,7 +229,7 @@ impl PieceWriter {
             let Buffers {
                 part, in_flight, ..
             } = self.spec.buffers;
-            let upload = Multipart::start(&self.spec.target, &key, (part * in_flight) as u64);
+            let upload = start_multipart(&self.spec.destination, &key, (part * in_flight) as u64);
             self.upload = Some((key, upload));
         }
         self.send_parts()
@@ -263,7 +273,7 @@ impl PieceWriter {
     /// # Errors
     /// Where it is not certain that the store holds all of it. Nothing refers to such an object; it
     /// is collected as an orphan.
-    pub fn finish(mut self) -> Result<Piece> {
+    pub fn finish(mut self) -> Result<WrittenObject> {
         let writer = std::mem::replace(
             &mut self.writer,
             ParquetWriter::new(
@@ -274,38 +284,30 @@ impl PieceWriter {
         );
         let last = writer.finish()?;
         self.push(last);
-        let target = self.spec.target.clone();
         let (key, done) = if self.upload.is_some() {
             self.send_parts()?;
             let rest = self.take(self.ready_bytes);
             let Some((key, upload)) = self.upload.take() else {
                 return Err(Error::local("cannot finish an upload", "it is not open"));
             };
-            let done = upload.finish(rest)?;
-            (key, done)
+            // Where the upload has failed, closing it says why.
+            let _ = upload.send(rest);
+            (key, upload.blocking_close()?)
         } else {
             let exact = self.counter.stats().max.unwrap_or(Micros(0));
             let key = self.name(exact);
             let payload = self.take(self.ready_bytes);
-            let done = target
-                .runtime
-                .block_on(target.destination.put(&key, payload))?;
+            let put = self.spec.destination.put(&key, payload);
+            let done = Handle::current().block_on(put)?;
             (key, done)
         };
-        Ok(Piece {
+        Ok(WrittenObject {
             key,
             size: done.size,
             etag: done.etag,
             checksum: done.checksum,
             stats: *self.counter.stats(),
         })
-    }
-
-    /// Gives the piece up, and waits until the store has been told.
-    pub fn abort(mut self) {
-        if let Some((_, upload)) = self.upload.take() {
-            upload.abort();
-        }
     }
 
     fn name(&self, to: Micros) -> Key {
@@ -358,14 +360,15 @@ impl PieceWriter {
             }
             let part = self.take(size);
             self.sent = (parts + 1, bytes + size as u64);
-            if let Some((_, upload)) = &mut self.upload
-                && !upload.send(part)
+            if let Some((_, upload)) = &self.upload
+                && let Err(stopped) = upload.send(part)
             {
-                // The task has ended: it knows why.
-                return Err(self
+                // The upload has ended: it knows why.
+                let ended = self
                     .upload
                     .take()
-                    .map_or(Error::Stopped, |(_, upload)| upload.failure()));
+                    .map(|(_, upload)| upload.blocking_abort());
+                return Err(ended.and_then(Result::err).unwrap_or(stopped));
             }
         }
         Ok(())

@@ -10,13 +10,11 @@ use futures::future::BoxFuture;
 use object_store::path::Path;
 use object_store::{
     Attributes, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions,
-    PutOptions, PutPayload,
+    PutOptions, PutPayload, PutResult,
 };
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
-use tracing::Instrument;
+use tokio::task::JoinSet;
 
+use crate::closing::{ClosingSender, ItemReceiver};
 use crate::error::{Error, Result};
 use crate::store;
 use crate::store::retry::{RetryPolicy, retry};
@@ -32,6 +30,13 @@ pub trait Destination: Send + Sync + Debug {
     /// # Errors
     /// Where the destination does not hold it afterwards, or holds another one under this name.
     async fn put(&self, key: &str, payload: PutPayload) -> Result<Done>;
+
+    /// Creates a small object under a name that says nothing of the attempt. False where something
+    /// of this name exists: whose it is, the caller finds out.
+    ///
+    /// # Errors
+    /// Where it is not certain whether the destination holds it.
+    async fn create(&self, key: &str, payload: PutPayload) -> Result<bool>;
 
     /// Begins an object of unknown size.
     ///
@@ -60,30 +65,6 @@ pub trait Parts: Send {
     async fn abort(&mut self) -> Result<()>;
 }
 
-/// A destination, and what runs its requests.
-#[derive(Debug, Clone)]
-pub struct Target {
-    pub destination: Arc<dyn Destination>,
-    /// Runs the requests: encoders are on blocking threads.
-    pub runtime: Handle,
-}
-
-impl Target {
-    /// A store with neither attributes nor retries of our own: the client's are enough for the hot
-    /// store.
-    pub fn plain(store: Arc<dyn ObjectStore>, runtime: Handle) -> Self {
-        let destination = Arc::new(StoreDestination {
-            store,
-            attributes: Attributes::default(),
-            retry: RetryPolicy::NEVER,
-        });
-        Self {
-            destination,
-            runtime,
-        }
-    }
-}
-
 /// A complete object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
@@ -95,134 +76,54 @@ pub struct Done {
     pub checksum: Option<Checksum>,
 }
 
-enum Step {
-    Part(PutPayload),
-    Finish(PutPayload),
-}
+/// A multipart upload under way, of which the parts are sent. It is complete when it is closed.
+pub type Multipart = ClosingSender<PutPayload, Done>;
 
-/// A multipart upload under way. Methods block; dropping it aborts the upload in the background.
-pub struct Multipart {
-    steps: mpsc::Sender<Step>,
-    task: JoinHandle<Result<Option<Done>>>,
-    runtime: Handle,
-}
-
-impl Multipart {
-    /// Starts an upload to `key`, with parts of `in_flight` bytes together at once, or a single
-    /// larger one.
-    pub fn start(target: &Target, key: &str, in_flight: u64) -> Self {
-        // One part may wait here. The sender blocks on the next: that is the back-pressure that
-        // bounds memory.
-        let (steps, receiver) = mpsc::channel(1);
-        let (target, key, runtime) = (target.clone(), key.to_owned(), target.runtime.clone());
-        let task = runtime
-            .spawn(async move { run(&target, &key, in_flight, receiver).await }.in_current_span());
-        Self {
-            steps,
-            task,
-            runtime,
+/// Starts an upload to `key`, with parts of `in_flight` bytes together at once, or a single larger
+/// one.
+pub fn start_multipart(destination: &Arc<dyn Destination>, key: &str, in_flight: u64) -> Multipart {
+    let (destination, key) = (Arc::clone(destination), key.to_owned());
+    // One part may wait. The sender blocks on the next: that is the back-pressure that bounds
+    // memory.
+    ClosingSender::spawn(1, "cannot finish an upload", move |mut parts| async move {
+        let mut upload = destination.start(&key).await?;
+        let done = match send_all(&mut *upload, in_flight, &mut parts).await {
+            Ok(size) => upload.complete(size).await,
+            Err(e) => Err(e),
+        };
+        if done.is_err() {
+            abandon(&key, &mut *upload).await;
         }
-    }
-
-    /// Sends a part. False where the upload has failed: [`Self::failure`] says why.
-    pub fn send(&mut self, part: PutPayload) -> bool {
-        self.steps.blocking_send(Step::Part(part)).is_ok()
-    }
-
-    /// The last part, and the end.
-    ///
-    /// # Errors
-    /// Where the store does not hold the whole object.
-    pub fn finish(self, last: PutPayload) -> Result<Done> {
-        // If the task has ended, it says why.
-        let _ = self.steps.blocking_send(Step::Finish(last));
-        drop(self.steps);
-        join(&self.runtime, self.task)?.ok_or_else(aborted)
-    }
-
-    /// Why the upload failed.
-    pub fn failure(self) -> Error {
-        drop(self.steps);
-        join(&self.runtime, self.task).err().unwrap_or_else(aborted)
-    }
-
-    /// Gives up, and waits until the store has been told.
-    pub fn abort(self) {
-        drop(self.steps);
-        // It failed, or it was aborted: there is nothing more to do either way.
-        let _ = join(&self.runtime, self.task);
-    }
+        done
+    })
 }
 
-fn aborted() -> Error {
-    Error::local("cannot finish an upload", "it was aborted")
-}
-
-fn join(runtime: &Handle, task: JoinHandle<Result<Option<Done>>>) -> Result<Option<Done>> {
-    runtime
-        .block_on(task)
-        .unwrap_or_else(|e| Err(Error::local("cannot finish an upload", e)))
-}
-
-async fn run(
-    target: &Target,
-    key: &str,
-    in_flight: u64,
-    mut steps: mpsc::Receiver<Step>,
-) -> Result<Option<Done>> {
-    let mut upload = target.destination.start(key).await?;
-    match send_all(&mut *upload, in_flight, &mut steps).await {
-        Ok(Some(size)) => match upload.complete(size).await {
-            Ok(done) => Ok(Some(done)),
-            Err(e) => {
-                abandon(key, &mut *upload).await;
-                Err(e)
-            }
-        },
-        Ok(None) => {
-            abandon(key, &mut *upload).await;
-            Ok(None)
-        }
-        Err(e) => {
-            abandon(key, &mut *upload).await;
-            Err(e)
-        }
-    }
-}
-
-/// Sends parts until the last; none where the sender has gone without one.
+/// Sends all parts, and returns their bytes.
 async fn send_all(
     upload: &mut dyn Parts,
     in_flight: u64,
-    steps: &mut mpsc::Receiver<Step>,
-) -> Result<Option<u64>> {
+    parts: &mut ItemReceiver<PutPayload>,
+) -> Result<u64> {
     let broke_off = |e| Error::local("cannot finish an upload", e);
-    let mut parts: JoinSet<Result<u64>> = JoinSet::new();
+    let mut sending: JoinSet<Result<u64>> = JoinSet::new();
     let (mut size, mut under_way) = (0, 0);
-    while let Some(step) = steps.recv().await {
-        let (part, last) = match step {
-            Step::Part(part) => (part, false),
-            Step::Finish(part) => (part, true),
-        };
+    while let Some(part) = parts.recv().await? {
         let bytes = part.content_length() as u64;
         while under_way + bytes > in_flight
-            && let Some(done) = parts.join_next().await
+            && let Some(done) = sending.join_next().await
         {
             under_way -= done.map_err(broke_off)??;
         }
         if bytes > 0 {
             (size, under_way) = (size + bytes, under_way + bytes);
             let sent = upload.send(part);
-            parts.spawn(async move { sent.await.map(|()| bytes) });
-        }
-        if last {
-            while let Some(done) = parts.join_next().await {
-                done.map_err(broke_off)??;
-            }
-            return Ok(Some(size));
+            sending.spawn(async move { sent.await.map(|()| bytes) });
         }
     }
-    Ok(None)
+    while let Some(done) = sending.join_next().await {
+        done.map_err(broke_off)??;
+    }
+    Ok(size)
 }
 
 async fn abandon(key: &str, upload: &mut dyn Parts) {
@@ -248,6 +149,33 @@ pub struct StoreDestination {
 }
 
 impl StoreDestination {
+    /// A store with neither attributes nor retries of our own: the client's are enough for the hot
+    /// store.
+    pub fn plain(store: Arc<dyn ObjectStore>) -> Self {
+        Self {
+            store,
+            attributes: Attributes::default(),
+            retry: RetryPolicy::NEVER,
+        }
+    }
+
+    async fn create_new(
+        &self,
+        key: &str,
+        path: &Path,
+        payload: &PutPayload,
+    ) -> object_store::Result<PutResult> {
+        let put = || {
+            let options = PutOptions {
+                mode: PutMode::Create,
+                attributes: self.attributes.clone(),
+                ..PutOptions::default()
+            };
+            self.store.put_opts(path, payload.clone(), options)
+        };
+        retry(&self.retry, &format!("put {key}"), put).await
+    }
+
     /// Asks the store whether the object is there with `size` bytes.
     async fn confirm(&self, key: &str, path: &Path, size: u64) -> Result<Done> {
         let meta = retry(&self.retry, &format!("head {key}"), || {
@@ -278,15 +206,7 @@ impl Destination for StoreDestination {
         let (path, size) = (store::path(key)?, payload.content_length() as u64);
         let mut conflicts = 0;
         loop {
-            let put = || {
-                let options = PutOptions {
-                    mode: PutMode::Create,
-                    attributes: self.attributes.clone(),
-                    ..PutOptions::default()
-                };
-                self.store.put_opts(&path, payload.clone(), options)
-            };
-            match retry(&self.retry, &format!("put {key}"), put).await {
+            match self.create_new(key, &path, &payload).await {
                 Ok(result) => match known(result.e_tag) {
                     Some(etag) => {
                         return Ok(Done {
@@ -312,6 +232,14 @@ impl Destination for StoreDestination {
                 }
                 Err(e) => return Err(Error::store(format!("cannot put `{key}`"), e)),
             }
+        }
+    }
+
+    async fn create(&self, key: &str, payload: PutPayload) -> Result<bool> {
+        match self.create_new(key, &store::path(key)?, &payload).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(e) => Err(Error::store(format!("cannot put `{key}`"), e)),
         }
     }
 

@@ -8,10 +8,9 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{Attributes, ObjectStore, ObjectStoreExt};
-use tokio::runtime::Handle;
 
 use super::faulty::{Fault, Faulty, Op};
-use super::upload::{StoreDestination, Target};
+use super::upload::StoreDestination;
 use super::*;
 use crate::store::retry::RetryPolicy;
 use icepack_parquet::read_stats;
@@ -56,16 +55,13 @@ fn small() -> Buffers {
     }
 }
 
-fn spec(store: Arc<dyn ObjectStore>, retry: RetryPolicy, buffers: Buffers) -> PieceSpec {
-    PieceSpec {
-        target: Target {
-            destination: Arc::new(StoreDestination {
-                store,
-                attributes: Attributes::default(),
-                retry,
-            }),
-            runtime: Handle::current(),
-        },
+fn spec(store: Arc<dyn ObjectStore>, retry: RetryPolicy, buffers: Buffers) -> ObjectSpec {
+    ObjectSpec {
+        destination: Arc::new(StoreDestination {
+            store,
+            attributes: Attributes::default(),
+            retry,
+        }),
         schema: schema(),
         timestamp: "timestamp".into(),
         name: Box::new(|from, to| format!("t/{}-{}.parquet", from.0, to.0)),
@@ -86,64 +82,64 @@ fn quick() -> RetryPolicy {
 }
 
 /// Writes `batches` batches of 4096 rows.
-async fn write(store: &Arc<Faulty>, retry: RetryPolicy, batches: i64) -> Result<Piece> {
+async fn write(store: &Arc<Faulty>, retry: RetryPolicy, batches: i64) -> Result<WrittenObject> {
     let spec = spec(store.store(), retry, small());
     let work = move || {
-        let mut piece = PieceWriter::begin(spec)?;
+        let mut writer = ObjectWriter::begin(spec)?;
         for i in 0..batches {
-            piece.write(&batch(i * 4_096, 4_096))?;
+            writer.write(&batch(i * 4_096, 4_096))?;
         }
-        piece.finish()
+        writer.finish()
     };
     tokio::task::spawn_blocking(work).await.unwrap()
 }
 
-async fn check(store: Arc<dyn ObjectStore>, piece: &Piece) {
-    let meta = store.head(&Path::from(piece.key.as_str())).await.unwrap();
-    assert_eq!((meta.size, &meta.e_tag), (piece.size, &piece.etag));
+async fn check(store: Arc<dyn ObjectStore>, written: &WrittenObject) {
+    let meta = store.head(&Path::from(written.key.as_str())).await.unwrap();
+    assert_eq!((meta.size, &meta.e_tag), (written.size, &written.etag));
     assert_eq!(
-        read_stats(store, piece.key.clone(), piece.size, "timestamp")
+        read_stats(store, written.key.clone(), written.size, "timestamp")
             .await
             .unwrap(),
-        piece.stats
+        written.stats
     );
 }
 
 #[tokio::test]
-async fn a_small_piece_is_one_put_with_its_exact_range_in_the_name() {
+async fn a_small_object_is_one_put_with_its_exact_range_in_the_name() {
     let store = Arc::new(Faulty::default());
-    let piece = write(&store, RetryPolicy::NEVER, 1).await.unwrap();
+    let written = write(&store, RetryPolicy::NEVER, 1).await.unwrap();
     // Nanoseconds: the start is rounded down, the end up.
     assert_eq!(
-        piece.key,
+        written.key,
         format!(
             "t/{}-{}.parquet",
             1_700_000_000_000_000i64,
             1_700_000_000_000_001i64 + 4_095 * 1_000_000
         )
     );
-    assert_eq!((piece.stats.rows, piece.stats.undated), (4_096, 0));
+    assert_eq!((written.stats.rows, written.stats.undated), (4_096, 0));
     assert_eq!((store.calls(Op::Put), store.calls(Op::Start)), (1, 0));
-    check(store.store(), &piece).await;
+    check(store.store(), &written).await;
 }
 
 #[tokio::test]
-async fn a_large_piece_is_uploaded_in_equal_parts_under_a_bound() {
+async fn a_large_object_is_uploaded_in_equal_parts_under_a_bound() {
     let store = Arc::new(Faulty::default());
-    let piece = write(&store, RetryPolicy::NEVER, 20).await.unwrap();
+    let written = write(&store, RetryPolicy::NEVER, 20).await.unwrap();
     assert!(
-        piece.key.ends_with("-1800000000000000.parquet"),
+        written.key.ends_with("-1800000000000000.parquet"),
         "{}",
-        piece.key
+        written.key
     );
-    let parts = piece.size.div_ceil(128 << 10);
+    let parts = written.size.div_ceil(128 << 10);
     assert_eq!(store.calls(Op::Part) as u64, parts);
     assert_eq!(
         (store.largest_part(), store.calls(Op::Put), store.aborted()),
         (128 << 10, 0, 0)
     );
     assert!(parts > 5);
-    check(store.store(), &piece).await;
+    check(store.store(), &written).await;
 }
 
 #[tokio::test]
@@ -159,16 +155,20 @@ async fn rows_without_a_date_are_named_from_the_epoch() {
     )
     .unwrap();
     let work = move || {
-        let mut piece = PieceWriter::begin(spec)?;
-        piece.write(&rows)?;
-        piece.finish()
+        let mut writer = ObjectWriter::begin(spec)?;
+        writer.write(&rows)?;
+        writer.finish()
     };
-    let piece = tokio::task::spawn_blocking(work).await.unwrap().unwrap();
+    let written = tokio::task::spawn_blocking(work).await.unwrap().unwrap();
     assert_eq!(
-        (piece.key.as_str(), piece.stats.undated, piece.stats.min),
+        (
+            written.key.as_str(),
+            written.stats.undated,
+            written.stats.min
+        ),
         ("t/0-0.parquet", 2, None)
     );
-    check(store, &piece).await;
+    check(store, &written).await;
 }
 
 #[tokio::test]
@@ -194,10 +194,10 @@ async fn a_put_that_was_done_although_nobody_heard_of_it_is_ours() {
 #[tokio::test]
 async fn somebody_elses_object_of_that_name_is_not_taken_for_ours() {
     let store = Arc::new(Faulty::default());
-    let piece = write(&store, RetryPolicy::NEVER, 1).await.unwrap();
+    let written = write(&store, RetryPolicy::NEVER, 1).await.unwrap();
     store
         .inner
-        .put(&Path::from(piece.key.as_str()), "other".into())
+        .put(&Path::from(written.key.as_str()), "other".into())
         .await
         .unwrap();
     let error = write(&store, RetryPolicy::NEVER, 1)
@@ -234,30 +234,19 @@ async fn an_upload_that_fails_is_aborted_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_piece_that_is_given_up_leaves_nothing() {
-    for finished in [true, false] {
-        let store = Arc::new(Faulty::default());
-        let spec = spec(store.store(), RetryPolicy::NEVER, small());
-        let work = move || {
-            let mut piece = PieceWriter::begin(spec).unwrap();
-            for i in 0..20 {
-                piece.write(&batch(i * 4_096, 4_096)).unwrap();
-            }
-            if finished {
-                piece.abort();
-            }
-        };
-        tokio::task::spawn_blocking(work).await.unwrap();
-        // A dropped piece is aborted by the task that uploads it, soon.
-        for _ in 0..100 {
-            if store.aborted() == 1 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+async fn an_object_that_is_given_up_leaves_nothing() {
+    let store = Arc::new(Faulty::default());
+    let spec = spec(store.store(), RetryPolicy::NEVER, small());
+    let work = move || {
+        let mut writer = ObjectWriter::begin(spec).unwrap();
+        for i in 0..20 {
+            writer.write(&batch(i * 4_096, 4_096)).unwrap();
         }
-        assert_eq!((store.aborted(), store.calls(Op::Complete)), (1, 0));
-        assert!(store.inner.head(&Path::from("t")).await.is_err());
-    }
+    };
+    tokio::task::spawn_blocking(work).await.unwrap();
+    // The end of the writer has waited for the store.
+    assert_eq!((store.aborted(), store.calls(Op::Complete)), (1, 0));
+    assert!(store.inner.head(&Path::from("t")).await.is_err());
 }
 
 #[test]

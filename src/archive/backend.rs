@@ -1,0 +1,199 @@
+//! What an archive needs of the place where its objects are.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use object_store::ObjectStore;
+
+use crate::error::Result;
+use crate::store::counting::Counters;
+use crate::store::object_writer::upload::Destination;
+use crate::store::retry::RetryPolicy;
+use icepack_core::model::file::Snapshot;
+use icepack_core::model::manifest::{Checksum, ChecksumAlgorithm, ChecksumKind, Verified};
+use icepack_core::model::restore::{ColdState, Tier};
+
+/// Where the objects of an [`Archive`](super::Archive) are.
+#[async_trait]
+pub trait ArchiveBackend: Send + Sync + Debug {
+    /// Lists the objects and reads them.
+    fn reader(&self) -> Arc<dyn ObjectStore>;
+
+    /// How reads through [`Self::reader`] are tried again, where its client does not do that.
+    fn read_retry(&self) -> RetryPolicy {
+        RetryPolicy::NEVER
+    }
+
+    /// Creates objects with `attributes`, and counts the requests. What the backend has no such
+    /// attribute for is left out.
+    fn destination(&self, attributes: Attributes, requests: &Arc<Counters>)
+    -> Arc<dyn Destination>;
+
+    /// What is stored under `key`; none where nothing is.
+    ///
+    /// # Errors
+    /// Of the store.
+    async fn head(&self, key: &str, requests: &Arc<Counters>) -> Result<Option<Stored>>;
+
+    /// Whether [`Self::head`] tells classes and checksums, so that one that it does not tell is one
+    /// that the server ignores.
+    fn tells_attributes(&self) -> bool {
+        false
+    }
+
+    /// Asks for an object of an archive class to be made readable for `days` days. Asking twice
+    /// does no harm.
+    ///
+    /// # Errors
+    /// Of the store, and where it has no such classes.
+    async fn thaw(&self, key: &str, tier: Tier, days: u16) -> Result<()>;
+
+    /// Whether [`Self::copy_from_store`] is possible at all.
+    fn can_copy(&self) -> bool {
+        false
+    }
+
+    /// Copies `snapshot` from the store that the job works on to `key`, within the server, or finds
+    /// that an earlier attempt did, and proves it.
+    ///
+    /// # Errors
+    /// [`NotCopied`]; nothing that counts has happened.
+    async fn copy_from_store(
+        &self,
+        snapshot: &Snapshot,
+        key: &str,
+        attributes: Attributes,
+        requests: &Arc<Counters>,
+    ) -> Result<Copied, NotCopied> {
+        let _ = (snapshot, key, attributes, requests);
+        Err(NotCopied::Impossible(
+            "this archive cannot copy from the store".to_owned(),
+        ))
+    }
+}
+
+/// How the server encrypts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Encryption {
+    /// As the bucket says.
+    #[default]
+    Bucket,
+    /// With S3's own keys.
+    S3,
+    /// With a key of KMS: its id or ARN, or the account's default.
+    Kms(Option<String>),
+}
+
+/// Until when nobody may delete an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    /// `GOVERNANCE` or `COMPLIANCE`.
+    pub mode: String,
+    /// The end.
+    pub until: DateTime<Utc>,
+}
+
+/// What an object is stored with.
+#[derive(Debug, Clone, Default)]
+pub struct Attributes {
+    /// None is the bucket's default.
+    pub class: Option<String>,
+    /// At rest.
+    pub encryption: Encryption,
+    /// `a=b&c=d`, or nothing.
+    pub tagging: Option<String>,
+    /// Against deletion.
+    pub lock: Option<Lock>,
+}
+
+/// Classes whose objects must be restored before they can be read.
+const FROZEN: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
+
+/// Whether objects of a class must be thawed before they can be read back.
+pub fn is_frozen_class(class: &str) -> bool {
+    FROZEN.contains(&class)
+}
+
+/// What a store tells of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stored {
+    /// Bytes.
+    pub size: u64,
+    /// The tag, as the store gives it.
+    pub etag: Option<String>,
+    /// None is the default class, or is not told.
+    pub class: Option<String>,
+    /// Those that the server computed.
+    pub checksums: Vec<Checksum>,
+    /// Whether it is being thawed.
+    pub thaw: Option<Thaw>,
+    /// Whether it is encrypted with a key of KMS: its tag is then no MD5.
+    pub kms: bool,
+}
+
+/// How far a restore from an archive class is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thaw {
+    /// It was asked for.
+    InProgress,
+    /// It can be read until then.
+    Done {
+        /// None where the server does not say.
+        until: Option<DateTime<Utc>>,
+    },
+}
+
+impl Stored {
+    /// The server's checksum of one kind.
+    pub fn checksum(&self, algorithm: ChecksumAlgorithm, kind: ChecksumKind) -> Option<&Checksum> {
+        self.checksums
+            .iter()
+            .find(|c| c.algorithm == algorithm && c.kind == kind)
+    }
+
+    /// Whether it must be thawed before it can be read.
+    pub fn is_frozen(&self) -> bool {
+        self.class.as_deref().is_some_and(is_frozen_class)
+            && !matches!(self.thaw, Some(Thaw::Done { .. }))
+    }
+
+    /// Whether it can be read at `now`.
+    pub fn state(&self, now: DateTime<Utc>) -> ColdState {
+        match self.thaw {
+            Some(Thaw::InProgress) => ColdState::Thawing,
+            Some(Thaw::Done { until }) if until.is_none_or(|until| until > now) => {
+                ColdState::Readable { until }
+            }
+            // S3 takes up to a day before it removes what it had thawed, and the header with it.
+            Some(Thaw::Done { .. }) => ColdState::Frozen,
+            None if self.is_frozen() => ColdState::Frozen,
+            None => ColdState::Readable { until: None },
+        }
+    }
+}
+
+/// A copy that is in the archive and proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// What the archive tells of it.
+    pub stored: Stored,
+    /// How it was proved.
+    pub verified: Verified,
+    /// The archive's checksum of all bytes, where it has one.
+    pub checksum: Option<Checksum>,
+    /// Whether an earlier attempt had made it, by the settings of its time.
+    pub found: bool,
+}
+
+/// Why there is no copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotCopied {
+    /// Nothing went wrong: it cannot be done, or not be proved. The reason is for the log.
+    Impossible(String),
+    /// The source is not there.
+    Gone,
+    /// The server's answer.
+    Failed(String),
+}
