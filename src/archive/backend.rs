@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use object_store::ObjectStore;
 
 use crate::error::Result;
-use crate::store::counting::Counters;
+use crate::store::counting::RequestCounters;
 use crate::store::object_writer::upload::Destination;
 use crate::store::retry::RetryPolicy;
 use icepack_core::model::file::Snapshot;
@@ -28,14 +28,17 @@ pub trait ArchiveBackend: Send + Sync + Debug {
 
     /// Creates objects with `attributes`, and counts the requests. What the backend has no such
     /// attribute for is left out.
-    fn destination(&self, attributes: Attributes, requests: &Arc<Counters>)
-    -> Arc<dyn Destination>;
+    fn destination(
+        &self,
+        attributes: Attributes,
+        requests: &Arc<RequestCounters>,
+    ) -> Arc<dyn Destination>;
 
     /// What is stored under `key`; none where nothing is.
     ///
     /// # Errors
     /// Of the store.
-    async fn head(&self, key: &str, requests: &Arc<Counters>) -> Result<Option<Stored>>;
+    async fn head(&self, key: &str, requests: &Arc<RequestCounters>) -> Result<Option<Stored>>;
 
     /// Whether [`Self::head`] tells classes and checksums, so that one that it does not tell is one
     /// that the server ignores.
@@ -65,7 +68,7 @@ pub trait ArchiveBackend: Send + Sync + Debug {
         snapshot: &Snapshot,
         key: &str,
         attributes: Attributes,
-        requests: &Arc<Counters>,
+        requests: &Arc<RequestCounters>,
     ) -> Result<Copied, NotCopied> {
         let _ = (snapshot, key, attributes, requests);
         Err(NotCopied::Impossible(

@@ -29,7 +29,7 @@ use self::place::Address;
 use self::s3::CopySizes;
 use crate::clock::Clock;
 use crate::error::{Error, ReadError, Result};
-use crate::store::counting::{Counters, CountingStore};
+use crate::store::counting::{CountingStore, RequestCounters};
 use crate::store::object_writer::WrittenObject;
 use crate::store::retry::{RetryPolicy, retry};
 use crate::store::staged::Directory;
@@ -432,7 +432,7 @@ impl ArchiveTarget for Archive {
     async fn file_receipt(&self, receipt: &Receipt) -> Result<()> {
         let key = receipt.receipt_key();
         let json = serde_json::to_vec_pretty(receipt).map_err(|e| self.failed(e))?;
-        let requests = Arc::new(Counters::default());
+        let requests = Arc::new(RequestCounters::default());
         let backend = self.backend().await?;
         let put = backend
             .destination(self.attributes(receipt.run_id), &requests)

@@ -7,7 +7,7 @@ use object_store::{Attribute, Attributes as StoreAttributes, ObjectStore, Object
 
 use super::{ArchiveBackend, Attributes, Stored};
 use crate::error::{Error, Result};
-use crate::store::counting::{Counters, CountingStore};
+use crate::store::counting::{CountingStore, RequestCounters};
 use crate::store::object_writer::upload::{Destination, StoreDestination};
 use crate::store::path;
 use crate::store::retry::{RetryPolicy, retry};
@@ -38,7 +38,7 @@ impl ArchiveBackend for ObjectStoreBackend {
     fn destination(
         &self,
         attributes: Attributes,
-        requests: &Arc<Counters>,
+        requests: &Arc<RequestCounters>,
     ) -> Arc<dyn Destination> {
         let class = attributes.class.filter(|_| self.send_class);
         Arc::new(StoreDestination {
@@ -50,7 +50,7 @@ impl ArchiveBackend for ObjectStoreBackend {
         })
     }
 
-    async fn head(&self, key: &str, requests: &Arc<Counters>) -> Result<Option<Stored>> {
+    async fn head(&self, key: &str, requests: &Arc<RequestCounters>) -> Result<Option<Stored>> {
         let path = path(key)?;
         let store = CountingStore::sharing(Arc::clone(&self.store), Arc::clone(requests));
         match retry(&self.retry, &format!("check {key}"), || store.head(&path)).await {

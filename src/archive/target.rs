@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 use object_store::ObjectStore;
 
 use crate::error::Result;
-use crate::store::counting::Counters;
+use crate::store::counting::RequestCounters;
 use icepack_core::model::file::{Micros, RowStats, Snapshot};
 use icepack_core::model::manifest::Receipt;
 use icepack_core::model::names::{FileId, Key, Tenant, archive_key};
@@ -42,7 +42,7 @@ pub struct ArchiveRequest {
     /// Bytes of memory that the target may take.
     pub budget: u64,
     /// Counts the requests.
-    pub requests: Arc<Counters>,
+    pub requests: Arc<RequestCounters>,
 }
 
 impl ArchiveRequest {
@@ -102,7 +102,7 @@ pub struct CopyRequest {
     /// The column that dates a row.
     pub timestamp_column: String,
     /// Counts the requests.
-    pub requests: Arc<Counters>,
+    pub requests: Arc<RequestCounters>,
 }
 
 impl CopyRequest {

@@ -21,7 +21,7 @@ use crate::merge::{
     self, BadInput, ExpiredBatch, Flaw, MergeEnv, MergeError, MergeOutcome, MergeSpec,
 };
 use crate::progress::Event;
-use crate::store::counting::Counters as RequestCounters;
+use crate::store::counting::RequestCounters;
 use crate::store::path;
 use icepack_core::model::counters::Counters;
 use icepack_core::model::file::{Fingerprint, Micros, SeenInput};

@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::progress::Event;
 use crate::protocol::preflight::preflight;
 use crate::protocol::runs;
-use crate::store::counting::{Counters as RequestCounters, CountingStore};
+use crate::store::counting::{CountingStore, RequestCounters};
 use icepack_core::model::inspect::TenantStatus;
 use icepack_core::model::names::{FileId, Tenant};
 use icepack_core::model::record::RunRecord;

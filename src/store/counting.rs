@@ -22,7 +22,7 @@ const PAGE: u64 = 1000;
 
 /// The requests so far, shared between a store and whoever reports.
 #[derive(Debug, Default)]
-pub struct Counters(Mutex<Requests>);
+pub struct RequestCounters(Mutex<Requests>);
 
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum Kind {
     Copy,
 }
 
-impl Counters {
+impl RequestCounters {
     /// What was counted so far.
     pub fn read(&self) -> Requests {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -61,18 +61,18 @@ impl Counters {
 #[derive(Debug, Clone)]
 pub struct CountingStore {
     inner: Arc<dyn ObjectStore>,
-    counters: Arc<Counters>,
+    counters: Arc<RequestCounters>,
 }
 
 impl CountingStore {
     /// Counts what goes to `inner`. A store that counts already goes on doing so.
-    pub fn new(inner: Arc<dyn ObjectStore>) -> (Arc<Self>, Arc<Counters>) {
-        let counters = Arc::new(Counters::default());
+    pub fn new(inner: Arc<dyn ObjectStore>) -> (Arc<Self>, Arc<RequestCounters>) {
+        let counters = Arc::new(RequestCounters::default());
         (Self::sharing(inner, Arc::clone(&counters)), counters)
     }
 
     /// Counts what goes to `inner` with counters that others count with too.
-    pub fn sharing(inner: Arc<dyn ObjectStore>, counters: Arc<Counters>) -> Arc<Self> {
+    pub fn sharing(inner: Arc<dyn ObjectStore>, counters: Arc<RequestCounters>) -> Arc<Self> {
         Arc::new(Self { inner, counters })
     }
 }
@@ -192,7 +192,7 @@ impl CountingStore {
 #[derive(Debug)]
 struct CountingUpload {
     inner: Box<dyn MultipartUpload>,
-    counters: Arc<Counters>,
+    counters: Arc<RequestCounters>,
 }
 
 #[async_trait]

@@ -8,7 +8,7 @@ use chrono::DateTime;
 
 use super::error::{Kind, S3Error};
 use crate::archive::{Stored, Thaw};
-use crate::store::counting::{Counters, Kind as Request};
+use crate::store::counting::{Kind as Request, RequestCounters};
 use crate::store::retry::{RetryPolicy, retry};
 use icepack_core::model::manifest::{Checksum, ChecksumAlgorithm, ChecksumKind};
 
@@ -90,7 +90,11 @@ impl Bucket {
     ///
     /// # Errors
     /// The server's.
-    pub async fn head(&self, key: &str, requests: &Counters) -> Result<Option<Stored>, S3Error> {
+    pub async fn head(
+        &self,
+        key: &str,
+        requests: &RequestCounters,
+    ) -> Result<Option<Stored>, S3Error> {
         let full = self.full(key);
         let head = || async {
             requests.count(Request::Head);
@@ -118,7 +122,7 @@ impl Bucket {
         key: &str,
         tier: &str,
         days: i32,
-        requests: &Counters,
+        requests: &RequestCounters,
     ) -> Result<(), S3Error> {
         let full = self.full(key);
         let tier = GlacierJobParameters::builder()

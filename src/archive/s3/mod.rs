@@ -22,7 +22,7 @@ use url::form_urlencoded;
 use self::bucket::Bucket;
 use super::{ArchiveBackend, ArchiveOptions, Attributes, Copied, NotCopied, Stored};
 use crate::error::{Error, Result};
-use crate::store::counting::Counters;
+use crate::store::counting::RequestCounters;
 use crate::store::object_writer::upload::Destination;
 use icepack_core::model::file::{Micros, Snapshot};
 use icepack_core::model::manifest::ChecksumAlgorithm;
@@ -70,7 +70,11 @@ impl S3Backend {
         self
     }
 
-    fn s3_destination(&self, attributes: Attributes, requests: &Arc<Counters>) -> S3Destination {
+    fn s3_destination(
+        &self,
+        attributes: Attributes,
+        requests: &Arc<RequestCounters>,
+    ) -> S3Destination {
         S3Destination {
             bucket: Arc::clone(&self.bucket),
             attributes,
@@ -89,12 +93,12 @@ impl ArchiveBackend for S3Backend {
     fn destination(
         &self,
         attributes: Attributes,
-        requests: &Arc<Counters>,
+        requests: &Arc<RequestCounters>,
     ) -> Arc<dyn Destination> {
         Arc::new(self.s3_destination(attributes, requests))
     }
 
-    async fn head(&self, key: &str, requests: &Arc<Counters>) -> Result<Option<Stored>> {
+    async fn head(&self, key: &str, requests: &Arc<RequestCounters>) -> Result<Option<Stored>> {
         let found = self.bucket.head(key, requests).await;
         found.map_err(|e| Error::local(format!("cannot check `{key}`"), e))
     }
@@ -106,7 +110,12 @@ impl ArchiveBackend for S3Backend {
     async fn thaw(&self, key: &str, tier: Tier, days: u16) -> Result<()> {
         let action = || format!("cannot thaw `{key}` in s3://{}", self.bucket.name);
         self.bucket
-            .thaw(key, tier.name(), i32::from(days), &Counters::default())
+            .thaw(
+                key,
+                tier.name(),
+                i32::from(days),
+                &RequestCounters::default(),
+            )
             .await
             .map_err(|e| Error::local(action(), e))
     }
@@ -120,7 +129,7 @@ impl ArchiveBackend for S3Backend {
         snapshot: &Snapshot,
         key: &str,
         attributes: Attributes,
-        requests: &Arc<Counters>,
+        requests: &Arc<RequestCounters>,
     ) -> Result<Copied, NotCopied> {
         let hot = self
             .hot

@@ -19,7 +19,7 @@ use super::checksum::{self, Part, Whole};
 use super::error::{Kind, S3Error};
 use crate::archive::{Attributes, Encryption, Stored};
 use crate::error::{Error, Result};
-use crate::store::counting::{Counters, Kind as Request};
+use crate::store::counting::{Kind as Request, RequestCounters};
 use crate::store::object_writer::upload::{Destination, Done, Parts};
 use crate::store::retry::retry;
 use icepack_core::model::manifest::{Checksum, ChecksumAlgorithm, ChecksumKind};
@@ -108,7 +108,7 @@ pub struct S3Destination {
     /// Of each part and of the whole.
     pub algorithm: ChecksumAlgorithm,
     /// Counts the requests.
-    pub requests: Arc<Counters>,
+    pub requests: Arc<RequestCounters>,
 }
 
 impl S3Destination {

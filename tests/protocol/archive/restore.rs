@@ -13,7 +13,7 @@ use icepack::archive::{
 use icepack::clock::{Clock, ManualClock};
 use icepack::restore::{RestoreRequest, Restorer};
 use icepack::run::{Selection, StopHandle};
-use icepack::store::counting::Counters;
+use icepack::store::counting::RequestCounters;
 use icepack::store::object_writer::upload::{Destination, StoreDestination};
 use icepack::store::retry::RetryPolicy;
 use icepack::{CompactionConfig, CompactionManager};
@@ -343,12 +343,12 @@ impl ArchiveBackend for Scripted {
     fn destination(
         &self,
         attributes: Attributes,
-        requests: &Arc<Counters>,
+        requests: &Arc<RequestCounters>,
     ) -> Arc<dyn Destination> {
         self.inner.destination(attributes, requests)
     }
 
-    async fn head(&self, _: &str, _: &Arc<Counters>) -> icepack::Result<Option<Stored>> {
+    async fn head(&self, _: &str, _: &Arc<RequestCounters>) -> icepack::Result<Option<Stored>> {
         let mut looks = self.looks.lock().unwrap();
         *looks += 1;
         let mut states = self.states.lock().unwrap();
