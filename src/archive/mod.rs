@@ -38,6 +38,7 @@ use icepack_core::model::file::Micros;
 use icepack_core::model::manifest::{ChecksumAlgorithm, Receipt, Verified};
 use icepack_core::model::names::{FileId, Tenant, archive_key};
 use icepack_parquet::read_stats;
+use icepack_parquet::source::whole_body;
 
 /// What proves that the archive holds what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -345,7 +346,7 @@ impl Archive {
     async fn stored_receipt(&self, key: &str) -> Result<Option<Bytes>> {
         let (path, backend) = (path(key)?, self.backend().await?);
         let reader = backend.reader();
-        let get = || async { reader.get(&path).await?.bytes().await };
+        let get = || async { whole_body(reader.get(&path).await?).await };
         match retry(&backend.read_retry(), &format!("read {key}"), get).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
