@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
-use icepack::run::Selection;
+use icepack::pass::Selection;
 use icepack::store::counting::CountingStore;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::file::{Micros, RowStats, Snapshot};

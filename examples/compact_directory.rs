@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
-use icepack::run::Selection;
+use icepack::pass::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 use object_store::local::LocalFileSystem;
 use parquet::arrow::ArrowWriter;

@@ -103,8 +103,5 @@ pub use model::names::format_iso_basic;
 pub use model::policy::{CompactionStrategy, Encodings};
 pub use model::retention::RetentionConfig;
 pub use open::{Places, open};
-/// As it was called before.
-#[doc(hidden)]
-pub use pass as run;
 pub use pass::manager::{CompactionManager, CompactionResult, CompactionStats};
 pub use task::CompactionTask;

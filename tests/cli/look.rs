@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::support::{Store, eager, memory, put, put_events, seed, series};
 use chrono::{TimeDelta, Utc};
 use icepack::archive::{Archive, ArchiveOptions};
-use icepack::run::Selection;
+use icepack::pass::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 
 const DAY: Duration = Duration::from_secs(86_400);

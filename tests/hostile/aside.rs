@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use icepack::run::Selection;
+use icepack::pass::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::manifest::Manifest;
 use icepack_core::model::report::{RunReport, Status};

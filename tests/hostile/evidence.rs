@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use icepack::archive::{Archive, ArchiveOptions, ArchiveRequest, ArchiveTarget, BatchStream};
-use icepack::run::Selection;
+use icepack::pass::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::manifest::Receipt;
 use object_store::local::LocalFileSystem;

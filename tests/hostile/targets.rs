@@ -11,8 +11,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field};
 use icepack::clock::ManualClock;
+use icepack::pass::Selection;
 use icepack::protocol::discover;
-use icepack::run::Selection;
 use icepack::settings::{Environment, Layers, Settings};
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::manifest::{Manifest, Receipt, Stamp};

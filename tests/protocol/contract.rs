@@ -506,7 +506,7 @@ async fn c18_files_that_arrive_during_a_pass_wait_for_the_next() {
     let store = memory();
     let first = seed(&store, "acme", 3, 10, Utc::now()).await;
     let m = manager(&store, CompactionConfig::default());
-    let plan = m.plan(&icepack::run::Selection::all()).await.unwrap();
+    let plan = m.plan(&icepack::pass::Selection::all()).await.unwrap();
     assert_eq!(plan.plans[0].groups[0].inputs.len(), 3);
     let late = Arc::new(LateWriter {
         store: Arc::clone(&store),
@@ -894,7 +894,7 @@ async fn crash_at(schedule: Schedule, now: DateTime<Utc>) -> usize {
     assert_eq!(again.files_compacted, 0, "{context}: nothing to do");
     let left = tenant_keys(&store, "acme").await;
     let named: Vec<_> = m
-        .live_views(&icepack::run::Selection::all())
+        .live_views(&icepack::pass::Selection::all())
         .await
         .unwrap()
         .remove(0)

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use icepack::archive::{Archive, ArchiveOptions};
 use icepack::clock::ManualClock;
-use icepack::run::Selection;
+use icepack::pass::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::report::{RunReport, Status};
 use parquet::arrow::ArrowWriter;

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
-use icepack::run::Selection;
+use icepack::pass::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::names::{self, FileKind, Tenant};
 use icepack_core::model::report::{Requests, RunReport};

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use chrono::TimeDelta;
 use driver::long;
 use futures::FutureExt;
-use icepack::run::Selection;
+use icepack::pass::Selection;
 use icepack::{CompactionConfig, CompactionManager, Error};
 use icepack_core::model::report::{RunReport, Status};
 use icepack_dst::faults::{Call, Fault, Kind, Process, REPLIES, Reply, Schedule};

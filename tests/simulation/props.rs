@@ -17,7 +17,7 @@ use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use copy_archive::{Copies, CopyArchive};
 use icepack::archive::{Archive, ArchiveOptions, ArchiveRequest, BatchStream, CopyRequest};
 use icepack::clock::{Clock, ManualClock};
-use icepack::run::Selection;
+use icepack::pass::Selection;
 use icepack::{ArchiveTarget, CompactionConfig, CompactionManager, CompactionStrategy, Result};
 use icepack_core::model::manifest::{Ledger, Manifest, Receipt};
 use icepack_core::model::report::{RunReport, Status};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use icepack::inspect::sample::sample;
 use icepack::page::{self, Labels};
-use icepack::run::Selection;
+use icepack::pass::Selection;
 use icepack_core::model::plan::SkipReason;
 use icepack_dst::intercept::InterceptStore;
 use object_store::Error;

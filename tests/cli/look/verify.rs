@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
-use icepack::run::Selection;
+use icepack::pass::Selection;
 use icepack_core::model::inspect::{Finding, FindingKind, Severity};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::Utc;
 use icepack::CompactionManager;
 use icepack::Error;
-use icepack::run::Selection;
+use icepack::pass::Selection;
 use icepack_core::model::report::Status;
 use icepack_dst::intercept::{InterceptStore, Kind};
 

@@ -567,7 +567,7 @@ async fn snapshots_of_a_bucket_that_was_copied_expire_by_their_rows() {
         config.retention.set("acme", ttl);
         config.archive = Some(Arc::new(copying_archive(&endpoint, &bucket, options())));
         icepack::CompactionManager::new(Arc::clone(&store), config)
-            .run_pass(&icepack::run::Selection::all())
+            .run_pass(&icepack::pass::Selection::all())
             .await
             .unwrap()
     };

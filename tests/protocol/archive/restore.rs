@@ -11,8 +11,8 @@ use icepack::archive::{
     Archive, ArchiveBackend, ArchiveOptions, Attributes, ObjectStoreBackend, Stored, Thaw,
 };
 use icepack::clock::{Clock, ManualClock};
+use icepack::pass::{Selection, StopHandle};
 use icepack::restore::{RestoreRequest, Restorer};
-use icepack::run::{Selection, StopHandle};
 use icepack::store::counting::RequestCounters;
 use icepack::store::object_writer::upload::{Destination, StoreDestination};
 use icepack::store::retry::RetryPolicy;

@@ -82,7 +82,7 @@ async fn a_year_goes_to_the_archive_and_comes_back_row_for_row() {
     let views =
         icepack::CompactionManager::new(store.clone(), icepack::CompactionConfig::default());
     let view = views
-        .live_views(&icepack::run::Selection::all())
+        .live_views(&icepack::pass::Selection::all())
         .await
         .unwrap()
         .remove(0);

@@ -8,7 +8,7 @@ use arrow::array::{
     UInt64Array,
 };
 use chrono::{TimeDelta, Utc};
-use icepack::run::Selection;
+use icepack::pass::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::publish::{Layout, Publish};
 use icepack_core::model::report::{RunReport, Status, TenantReport};
