@@ -22,6 +22,7 @@ mod watch;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::SystemClock;
 use crate::settings::{Environment, Layers, Settings};
@@ -53,6 +54,9 @@ pub fn run(typed: &[OsString]) -> u8 {
         e.exit_code()
     })
 }
+
+/// How long the threads of a command that is done may take to end.
+const LAST_THREADS: Duration = Duration::from_millis(250);
 
 /// What a command runs in.
 struct Process {
@@ -138,8 +142,10 @@ impl Process {
             };
             self.runtime.block_on(traces.finish(limit));
         }
-        // A thread that still waits for a disk or a socket must not hold up the exit.
-        self.runtime.shutdown_background();
+        // A thread that still waits for a disk or a socket must not hold up the exit. The others are
+        // joined: glibc before 2.38 can read the freed stack of a thread that ends while it is
+        // detached (its bug 19951), and the process would die by a signal after a sound pass.
+        self.runtime.shutdown_timeout(LAST_THREADS);
         code.and_then(|code| app.out.flush().map(|()| code))
     }
 }
