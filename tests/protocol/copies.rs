@@ -78,10 +78,11 @@ fn other_programs_read_what_was_copied() {
     // Within one month, whenever that is.
     let all = events(24_000, DateTime::from_timestamp(1_760_000_000, 0).unwrap());
     // Each is small, so that the first pass takes it: 300 KB.
+    // Files of one age are taken in the order of their names.
     for (i, part) in all.chunks(500).enumerate() {
         let bytes = parquet(&batch(part));
-        fs::write(place.path(&format!("data/acme/{i}.parquet")), &bytes).unwrap();
-        fs::write(place.path(&format!("in/{i}.parquet")), &bytes).unwrap();
+        fs::write(place.path(&format!("data/acme/{i:02}.parquet")), &bytes).unwrap();
+        fs::write(place.path(&format!("in/{i:02}.parquet")), &bytes).unwrap();
     }
     let log = place.pass("2MiB");
     assert!(!log.contains("copied without decoding"), "{log}");
