@@ -1,4 +1,4 @@
-//! The `icepack` binary: a thin face over the library.
+//! The `icepack` binary: it tunes the allocator and calls the library.
 
 #![deny(unsafe_code)]
 #![cfg_attr(
@@ -21,13 +21,13 @@ fn main() -> ExitCode {
     ExitCode::from(icepack::cli::run(&typed))
 }
 
-/// What glibc's allocator is told.
+/// Sets three options of glibc's allocator.
 ///
-/// It gives every thread a heap of its own, up to eight for each processor, and what one frees does
-/// not serve another: measured, half as much memory again as is in use. Two are as fast here, and
-/// let `memory_limit` hold. And it gives the blocks that files are read into back to the system, to
-/// be cleared and mapped again for the next file: a tenth of the time of a pass. Up to so many
-/// bytes they are kept.
+/// glibc keeps up to eight arenas for each processor and does not share freed memory between them.
+/// We measured an overhead of 50 %. Two arenas are as fast here and keep us within `memory_limit`.
+///
+/// It also returns large blocks to the system at once, which clears and maps them again for the
+/// next file. We measured a tenth of a pass. Blocks up to 4 MiB, and 64 MiB in all, are kept.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)]
 fn tune_allocator() {

@@ -1,10 +1,10 @@
-//! Archived rows back: **select → thaw → hold → copy → done**. All it needs is the archive: objects
-//! and receipts.
+//! Restores archived rows: **select → thaw → hold → copy → done**. It needs the archive alone: its
+//! objects and receipts.
 //!
-//! The rows come back as raw files of a tenant, compared with the receipts on the way. A hold in
-//! that tenant's manifest is committed first: it names the files, keeps passes from taking them
-//! before all are there, and keeps their rows from expiring at once. So a restore that breaks off
-//! is gone on with by the same command, and one that was done is recognised.
+//! The rows come back as raw files of a tenant and are compared with the receipts on the way. A hold
+//! in that tenant's manifest is committed first. It names the files, keeps passes from taking them
+//! before all are there, and keeps their rows from expiring at once. Re-running the command resumes
+//! an interrupted restore and does nothing if it already finished.
 
 mod rows;
 

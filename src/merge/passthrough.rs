@@ -1,11 +1,9 @@
-//! Rows that are taken whole: what of a large snapshot nothing overlaps, and stays as it is, is
-//! copied without being decoded. Where that is not all of it, it is cut between row groups, and
-//! only those are decoded that something overlaps or that rows leave.
+//! Copies row groups of a large snapshot verbatim when no other input overlaps them and no row in
+//! them expires. Only the remaining row groups are decoded.
 //!
-//! Which runs these may be is decided by what the manifest and the footers say of them, so the same
-//! inputs always make the same choice. Whether the file agrees with the manifest is looked at
-//! before it is cut, or when its turn comes; where it does not, or where anything about it is
-//! unusual, it is decoded after all, which finds what is wrong.
+//! The manifest and the footers decide which these are, so the same inputs always make the same
+//! choice. A file is compared with the manifest before its row groups are copied. One that does not
+//! agree, or that is unusual in any way, is decoded, which finds out what is wrong.
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -27,7 +25,7 @@ use icepack_core::model::policy::Encodings;
 use icepack_parquet::append::{Copyable, Groups, Incoming, Windows};
 use icepack_parquet::time::{ceil_micros, floor_micros};
 
-/// What a run must be like to be copied.
+/// Decides which runs can be copied.
 pub(super) struct Rules<'a> {
     spec: &'a MergeSpec,
     pub budget: MergeBudget,

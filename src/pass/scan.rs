@@ -1,6 +1,7 @@
-//! Scans what each tenant needs, before anything is done. Where a store lists in order, a listing
-//! that serves a hundred tenants tells which of them need nothing; whatever may need something is
-//! looked at by itself.
+//! Scans tenants to find which need work.
+//!
+//! On stores with ordered listing, one page of a LIST covers about a hundred idle tenants. A tenant
+//! that may need something is listed by itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -346,7 +346,7 @@ pub async fn head(
         // one.
         if let Some((manifest, found)) = read_tagged(store, tenant, newest).await? {
             // Another manifest may stand under this number by now: pruned in between, then put
-            // again by a run that slept. That one is in nobody's line, and deleting
+            // again by a run that slept. That one is not part of the history, and deleting
             // what it "retired" would lose rows. The tag tells (each manifest has its own commit
             // id); and what is still the highest number was never pruned.
             if Sameness::of(tag.as_deref(), found.as_deref()).is_same()

@@ -1,6 +1,8 @@
-//! Notes that a tenant's work is spread over the shards: `_icepack/_spread/<tenant>.json`. Its home
-//! writes and removes them, so that the other shards need not look at every tenant to find the few
-//! that they help with. A note that is missing or too much costs time, never rows.
+//! Markers of tenants whose work is split over the shards: `_icepack/_spread/<tenant>.json`.
+//!
+//! A tenant's own shard writes and removes its marker. The other shards read the markers instead of
+//! scanning every tenant for the few that they help with. A missing or stale marker can cost time
+//! but never lose rows.
 
 use std::collections::BTreeSet;
 

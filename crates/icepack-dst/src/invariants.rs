@@ -124,7 +124,7 @@ impl<R: Ord + Clone + fmt::Display> World<R> {
     }
 
     /// Head and its ancestors, as far as the history goes. A manifest that was put under a pruned
-    /// version number is in nobody's line.
+    /// version number is not part of the history.
     pub fn lineage(&self) -> Vec<&Arc<Manifest>> {
         let by_name: BTreeMap<(u64, FileId), &Arc<Manifest>> = self
             .history
