@@ -1,5 +1,6 @@
-//! A channel to a task, whose end is said: what a sender sent that went without a word must not
-//! pass for everything.
+//! A channel to a task that tells "these were all" from "the sender is gone".
+//!
+//! Half of the expired rows of a merge that failed must not pass for all of them.
 
 use std::future::Future;
 

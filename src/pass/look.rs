@@ -1,4 +1,4 @@
-//! What a manager tells without changing anything.
+//! What a manager reports without changing anything: plans, status and the live view.
 
 use std::sync::Arc;
 

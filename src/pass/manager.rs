@@ -1,4 +1,4 @@
-//! The library's front door.
+//! [`CompactionManager`]: what users of the library call.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
