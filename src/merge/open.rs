@@ -18,7 +18,7 @@ use super::{BadInput, Env, Flaw, MergeError, MergeSpec};
 use crate::budget::MergeBudget;
 use crate::error::{Error, ReadError, Result, Unread};
 use crate::store;
-use icepack_core::model::file::{Extent, Micros, SeenInput};
+use icepack_core::model::file::{Micros, SeenInput, TimeSpread};
 use icepack_core::model::manifest::Contradiction;
 use icepack_core::model::plan::PlannedInput;
 use icepack_core::model::same::Sameness;
@@ -63,12 +63,12 @@ impl Opened {
     }
 
     /// Its bytes, and the time of its dated rows.
-    pub fn extent(&self) -> Extent {
+    pub fn extent(&self) -> TimeSpread {
         let (min, max) = match (&self.profile, &self.planned.stats) {
             (Some(profile), _) => (profile.min, profile.max),
             (None, stats) => stats.map_or((None, None), |s| (s.min, s.max)),
         };
-        Extent {
+        TimeSpread {
             amount: self.file.ident.size,
             span: min.zip(max),
         }

@@ -353,7 +353,7 @@ impl Output {
         let Some(open) = self.open.as_mut().filter(|o| o.writer.estimate() >= about) else {
             return Ok(false);
         };
-        Ok(open.writer.settle()? >= certain)
+        Ok(open.writer.end_row_group()? >= certain)
     }
 
     /// No row that the open snapshot will get is later. An upload that starts now is over with the

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use chrono::{DateTime, Utc};
 
 use crate::format::{count, minute, size};
-use icepack_core::model::stock::{BOUNDS, Sizes};
+use icepack_core::model::totals::{BOUNDS, SizeHistogram};
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 250.0;
@@ -60,7 +60,7 @@ pub fn class(index: usize) -> String {
 }
 
 /// Files by size, before and after: two bars for each class, with their numbers on them.
-pub fn histogram(before: &Sizes, after: &Sizes) -> String {
+pub fn histogram(before: &SizeHistogram, after: &SizeHistogram) -> String {
     let most = before
         .counts()
         .iter()
@@ -307,7 +307,10 @@ mod tests {
 
     #[test]
     fn a_bar_for_each_class_that_has_files_and_its_number_on_it() {
-        let svg = histogram(&Sizes::of([1, 2, 3, 1 << 20]), &Sizes::of([200 << 20]));
+        let svg = histogram(
+            &SizeHistogram::of([1, 2, 3, 1 << 20]),
+            &SizeHistogram::of([200 << 20]),
+        );
         assert_eq!(svg.matches("<path").count(), 3, "{svg}");
         assert!(
             svg.contains("&lt;16 KiB: 3 before") && svg.contains("64 MiB+: 1 now"),
@@ -315,7 +318,7 @@ mod tests {
         );
         // One of three files is still a third of the height.
         assert!(
-            histogram(&Sizes::default(), &Sizes::default())
+            histogram(&SizeHistogram::default(), &SizeHistogram::default())
                 .matches("<path")
                 .next()
                 .is_none()

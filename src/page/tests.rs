@@ -10,7 +10,7 @@ use icepack_core::model::plan::Inventory;
 use icepack_core::model::record::RunRecord;
 use icepack_core::model::report::{RunReport, SCHEMA_VERSION, Status, TenantReport};
 use icepack_core::model::shard::Shard;
-use icepack_core::model::stock::{Sizes, Stock};
+use icepack_core::model::totals::{SizeHistogram, StoreTotals};
 use icepack_core::plan;
 
 const HOSTILE: [&str; 3] = [
@@ -43,7 +43,12 @@ fn tenant(name: &str) -> TenantStatus {
     }
 }
 
-fn record(n: i64, shard: Shard, found: Option<Stock>, before: Option<&RunRecord>) -> RunRecord {
+fn record(
+    n: i64,
+    shard: Shard,
+    found: Option<StoreTotals>,
+    before: Option<&RunRecord>,
+) -> RunRecord {
     let ledger = Ledger {
         rows_in: 100,
         rows_kept: 90,
@@ -55,7 +60,7 @@ fn record(n: i64, shard: Shard, found: Option<Stock>, before: Option<&RunRecord>
         counters: Counters {
             ledger,
             files_compacted: 40,
-            raw_sizes: Sizes::of([1, 1]),
+            raw_sizes: SizeHistogram::of([1, 1]),
             ..Counters::default()
         },
         ..TenantReport::default()
@@ -96,8 +101,8 @@ fn drawn(o: &Overview) -> String {
     .unwrap()
 }
 
-fn stock(raw_files: u64) -> Option<Stock> {
-    Some(Stock {
+fn stock(raw_files: u64) -> Option<StoreTotals> {
+    Some(StoreTotals {
         tenants: 1,
         raw_files,
         raw_bytes: raw_files * 1_000,
@@ -183,8 +188,8 @@ fn before_is_all_that_was_ever_written_and_now_is_what_is_there() {
     let second = record(2, Shard::WHOLE, stock(3), Some(&first));
     let status = TenantStatus {
         raw_files: 1,
-        raw_sizes: Sizes::of([5]),
-        snapshot_sizes: Sizes::of([100 << 20]),
+        raw_sizes: SizeHistogram::of([5]),
+        snapshot_sizes: SizeHistogram::of([100 << 20]),
         ..tenant("acme")
     };
     let page = drawn(&overview(vec![status], vec![first, second]));

@@ -10,7 +10,7 @@ use icepack_core::model::inspect::{Failure, Overview, TenantStatus};
 use icepack_core::model::record::RunRecord;
 use icepack_core::model::report::Status;
 use icepack_core::model::shard::Shard;
-use icepack_core::model::stock::{Sizes, Stock};
+use icepack_core::model::totals::{SizeHistogram, StoreTotals};
 
 /// Tenants in the table: those that need a look first, then the largest. A page of a hundred
 /// thousand rows is no use to anybody.
@@ -138,7 +138,7 @@ impl View {
             .fold(all_sizes(o, |t| t.raw_sizes), Add::add);
         let now = all_sizes(o, |t| t.snapshot_sizes + t.raw_sizes);
         let points = points(o);
-        let chart = |title, unit, pick: fn(&Stock) -> (u64, u64)| {
+        let chart = |title, unit, pick: fn(&StoreTotals) -> (u64, u64)| {
             let drawn: Vec<Point> = points
                 .iter()
                 .map(|(at, stock)| Point {
@@ -202,15 +202,18 @@ fn shard(s: Shard) -> (u32, u32) {
     (s.index, s.count)
 }
 
-fn all_sizes(o: &Overview, pick: impl Fn(&TenantStatus) -> Sizes) -> Sizes {
-    o.tenants.iter().map(pick).fold(Sizes::default(), Add::add)
+fn all_sizes(o: &Overview, pick: impl Fn(&TenantStatus) -> SizeHistogram) -> SizeHistogram {
+    o.tenants
+        .iter()
+        .map(pick)
+        .fold(SizeHistogram::default(), Add::add)
 }
 
 /// What was in the store when each pass began, and what is there now. Of shards, each pass changes
 /// its own part of the sum.
-fn points(o: &Overview) -> Vec<(chrono::DateTime<chrono::Utc>, Stock)> {
+fn points(o: &Overview) -> Vec<(chrono::DateTime<chrono::Utc>, StoreTotals)> {
     let newest = o.runs.last().map(|r| r.shard.count);
-    let mut parts: BTreeMap<(u32, u32), Stock> = BTreeMap::new();
+    let mut parts: BTreeMap<(u32, u32), StoreTotals> = BTreeMap::new();
     let mut points = Vec::new();
     // Passes with another number of shards divided the tenants otherwise, and would be counted
     // twice.
@@ -222,19 +225,25 @@ fn points(o: &Overview) -> Vec<(chrono::DateTime<chrono::Utc>, Stock)> {
         if parts.len() == usize::try_from(run.shard.count).unwrap_or(usize::MAX) {
             points.push((
                 run.report.started_at,
-                parts.values().copied().fold(Stock::default(), Add::add),
+                parts
+                    .values()
+                    .copied()
+                    .fold(StoreTotals::default(), Add::add),
             ));
         }
     }
     points.push((
         o.at,
-        o.tenants.iter().map(held).fold(Stock::default(), Add::add),
+        o.tenants
+            .iter()
+            .map(held)
+            .fold(StoreTotals::default(), Add::add),
     ));
     points
 }
 
-fn held(t: &TenantStatus) -> Stock {
-    Stock {
+fn held(t: &TenantStatus) -> StoreTotals {
+    StoreTotals {
         tenants: 1,
         raw_files: t.raw_files,
         raw_bytes: t.raw_bytes,
@@ -243,15 +252,15 @@ fn held(t: &TenantStatus) -> Stock {
     }
 }
 
-fn size_row(index: usize, before: &Sizes, now: &Sizes) -> Figures {
-    let at = |s: &Sizes| count(s.counts().get(index).copied().unwrap_or_default());
+fn size_row(index: usize, before: &SizeHistogram, now: &SizeHistogram) -> Figures {
+    let at = |s: &SizeHistogram| count(s.counts().get(index).copied().unwrap_or_default());
     Figures {
         name: chart::class(index),
         cells: vec![at(before), at(now)],
     }
 }
 
-fn point_row(name: &str, s: &Stock) -> Figures {
+fn point_row(name: &str, s: &StoreTotals) -> Figures {
     Figures {
         name: name.to_owned(),
         cells: vec![
@@ -264,7 +273,11 @@ fn point_row(name: &str, s: &Stock) -> Figures {
 }
 
 fn tiles(o: &Overview) -> Vec<Tile> {
-    let now = o.tenants.iter().map(held).fold(Stock::default(), Add::add);
+    let now = o
+        .tenants
+        .iter()
+        .map(held)
+        .fold(StoreTotals::default(), Add::add);
     let sum = |pick: fn(&TenantStatus) -> u64| o.tenants.iter().map(pick).sum::<u64>();
     let odd = o.tenants.iter().filter(|t| !is_fine(t)).count() + o.failures.len();
     let last = o.runs.last();

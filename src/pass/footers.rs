@@ -7,8 +7,8 @@ use object_store::ObjectStore;
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
-use icepack_core::model::estimate::Survey;
-use icepack_core::model::file::Extent;
+use icepack_core::model::estimate::FooterScan;
+use icepack_core::model::file::TimeSpread;
 use icepack_core::model::plan::{Plan, PlannedInput};
 use icepack_parquet::footer;
 use icepack_parquet::source::fetch_footer;
@@ -41,7 +41,7 @@ impl FooterScanner {
         plan: &Plan,
         timestamp: &str,
         limit: u64,
-    ) -> Survey {
+    ) -> FooterScan {
         let unknown: Vec<PlannedInput> = plan
             .groups
             .iter()
@@ -67,7 +67,7 @@ impl FooterScanner {
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
-        Survey {
+        FooterScan {
             files: found.into_iter().flatten().collect(),
         }
     }
@@ -78,7 +78,7 @@ async fn read(
     input: &PlannedInput,
     timestamp: String,
     limit: u64,
-) -> Result<Vec<Extent>> {
+) -> Result<Vec<TimeSpread>> {
     let (ident, tail) = fetch_footer(store.as_ref(), &input.key, limit).await?;
     let work =
         move || footer::extents(&tail, ident.size, limit, &timestamp).map_err(|why| ident.bad(why));

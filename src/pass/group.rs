@@ -33,7 +33,7 @@ use icepack_core::model::plan::{Group, GroupKind, PlannedInput};
 use icepack_core::model::policy::Policy;
 use icepack_core::model::report::{LeftAlone, Status, TenantReport};
 use icepack_core::model::same::Sameness;
-use icepack_core::model::stock::Sizes;
+use icepack_core::model::totals::SizeHistogram;
 use icepack_core::plan::compaction::{MIN_PIECE, Period};
 use icepack_core::plan::retention::LeaveRule;
 use icepack_parquet::Columns;
@@ -702,7 +702,7 @@ fn retired(input: &PlannedInput, rows: u64, at: DateTime<Utc>) -> Retired {
 
 fn count(report: &mut TenantReport, tenant: &Tenant, edit: &Edit) {
     let is_raw = |key: &str| classify(tenant, key) == FileKind::Raw;
-    let raw_sizes = Sizes::of(
+    let raw_sizes = SizeHistogram::of(
         edit.retire
             .iter()
             .filter(|r| is_raw(&r.key))

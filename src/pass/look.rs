@@ -59,7 +59,7 @@ impl CompactionManager {
                     planned.map_err(|e| failure(&name, &e))
                 }
             });
-        let (plans, mut failures) = settle(looks).await;
+        let (plans, mut failures) = found_and_failed(looks).await;
         failures.extend(refused.into_iter().map(|r| Failure {
             tenant: r.tenant,
             status: r.status,
@@ -114,7 +114,7 @@ impl CompactionManager {
                 ..status::of(&tenant, &found.inventory, &policy, self.clock.now())
             })
         });
-        let (tenants, failures) = settle(looks).await;
+        let (tenants, failures) = found_and_failed(looks).await;
         let runs = runs::summary(self.store.as_ref(), self.clock.now()).await?;
         let short = |record: Option<RunRecord>| record.as_ref().map(LastRun::from);
         Ok(StatusReport {
@@ -252,7 +252,7 @@ impl CompactionManager {
 }
 
 /// What each look found, and what kept the others from it, in order.
-async fn settle<T>(
+async fn found_and_failed<T>(
     looks: impl Iterator<Item = impl Future<Output = Result<T, Failure>>>,
 ) -> (Vec<T>, Vec<Failure>) {
     let results: Vec<_> = stream::iter(looks).buffered(LOOK_AT_ONCE).collect().await;

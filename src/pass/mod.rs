@@ -37,7 +37,7 @@ use icepack_core::model::names::{FileId, Tenant};
 use icepack_core::model::record::RunRecord;
 use icepack_core::model::report::{Requests, RunReport, TenantReport};
 use icepack_core::model::shard::Shard;
-use icepack_core::model::stock::Stock;
+use icepack_core::model::totals::StoreTotals;
 use manager::CompactionManager;
 use outcome::{TenantOutcome, failed, summarise};
 use scan::{Scanned, TenantJob};
@@ -259,7 +259,7 @@ impl Pass {
         refused: Vec<TenantReport>,
     ) -> PassOutcome {
         let (mut reports, mut errors, mut standings) = (refused, Vec::new(), Vec::new());
-        let (mut archive, mut found) = (Requests::default(), Stock::default());
+        let (mut archive, mut found) = (Requests::default(), StoreTotals::default());
         for outcome in outcomes {
             archive += outcome.archive;
             found += outcome.found.unwrap_or_default();

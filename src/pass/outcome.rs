@@ -7,7 +7,7 @@ use icepack_core::model::counters::Counters;
 use icepack_core::model::inspect::{Failure, TenantStatus};
 use icepack_core::model::names::{FileId, Tenant, TenantError};
 use icepack_core::model::report::{Requests, RunReport, SCHEMA_VERSION, Status, TenantReport};
-use icepack_core::model::stock::Stock;
+use icepack_core::model::totals::StoreTotals;
 
 /// How a tenant's part ended.
 pub(super) struct TenantOutcome {
@@ -18,7 +18,7 @@ pub(super) struct TenantOutcome {
     /// How the tenant stands now.
     pub standing: Option<TenantStatus>,
     /// What it held when it was looked at, if it is of this shard.
-    pub found: Option<Stock>,
+    pub found: Option<StoreTotals>,
 }
 
 impl TenantOutcome {

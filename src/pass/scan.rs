@@ -17,7 +17,7 @@ use super::{Pass, PassTarget, Selection, apart, broke_off, trace};
 use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::protocol::{dating, discover, prescan};
-use icepack_core::model::estimate::{Expiry, Survey};
+use icepack_core::model::estimate::{Expiry, FooterScan};
 use icepack_core::model::inputs::Left;
 use icepack_core::model::inspect::TenantStatus;
 use icepack_core::model::manifest::Manifest;
@@ -226,9 +226,9 @@ impl CompactionManager {
     }
 
     /// What the footers of the raw files say that a plan takes, where rows may expire.
-    pub(super) async fn survey(&self, store: &Arc<dyn ObjectStore>, plan: &Plan) -> Survey {
+    pub(super) async fn survey(&self, store: &Arc<dyn ObjectStore>, plan: &Plan) -> FooterScan {
         if plan.cutoff.is_none() {
-            return Survey::default();
+            return FooterScan::default();
         }
         self.footers
             .survey(

@@ -250,8 +250,8 @@ impl ObjectWriter {
     ///
     /// # Errors
     /// Whatever keeps the rows from being encoded.
-    pub fn settle(&mut self) -> Result<u64> {
-        let bytes = self.writer.settle()?;
+    pub fn end_row_group(&mut self) -> Result<u64> {
+        let bytes = self.writer.end_row_group()?;
         self.drain();
         Ok(bytes)
     }

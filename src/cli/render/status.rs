@@ -161,7 +161,7 @@ mod tests {
     use icepack_core::model::file::Micros;
     use icepack_core::model::names::Tenant;
     use icepack_core::model::report::{SCHEMA_VERSION, Status};
-    use icepack_core::model::stock::Sizes;
+    use icepack_core::model::totals::SizeHistogram;
 
     fn tenant(name: &str) -> TenantStatus {
         TenantStatus {
@@ -169,11 +169,11 @@ mod tests {
             head_version: 3,
             raw_files: 2,
             raw_bytes: 4096,
-            raw_sizes: Sizes::default(),
+            raw_sizes: SizeHistogram::default(),
             oldest_raw_s: Some(7_260),
             snapshots: 1,
             snapshot_bytes: 1 << 20,
-            snapshot_sizes: Sizes::default(),
+            snapshot_sizes: SizeHistogram::default(),
             snapshot_rows: 10_000,
             oldest: Some(Micros(1_777_297_507_000_000)),
             newest: Some(Micros(1_777_297_507_000_000)),

@@ -6,7 +6,7 @@ use icepack_core::model::manifest::Ledger;
 use icepack_core::model::names::{FileId, Tenant};
 use icepack_core::model::report::{RunReport, SCHEMA_VERSION, Status, TenantReport};
 use icepack_core::model::shard::Shard;
-use icepack_core::model::stock::Sizes;
+use icepack_core::model::totals::SizeHistogram;
 
 fn tenant(name: &str, raw_age: Option<u64>, quarantined: u64) -> TenantStatus {
     TenantStatus {
@@ -14,11 +14,11 @@ fn tenant(name: &str, raw_age: Option<u64>, quarantined: u64) -> TenantStatus {
         head_version: 1,
         raw_files: 2,
         raw_bytes: 10,
-        raw_sizes: Sizes::default(),
+        raw_sizes: SizeHistogram::default(),
         oldest_raw_s: raw_age,
         snapshots: 1,
         snapshot_bytes: 100,
-        snapshot_sizes: Sizes::default(),
+        snapshot_sizes: SizeHistogram::default(),
         snapshot_rows: 10,
         oldest: None,
         newest: None,

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
-use icepack_core::model::file::{Extent, Listed, Micros, RowStats, Snapshot};
+use icepack_core::model::file::{Listed, Micros, RowStats, Snapshot, TimeSpread};
 use icepack_core::model::manifest::{Manifest, Stamp};
 use icepack_core::model::names::{FileId, Key, Tenant, snapshot_key};
 use icepack_core::model::plan::{Group, Inventory, PlannedInput, Reason};
@@ -171,7 +171,7 @@ impl World {
 
     fn without_expired(&self, inputs: Vec<Rows>, cutoff: Option<Micros>) -> Rows {
         let stays = |hour: &i64| cutoff.is_none_or(|c| micros(*hour) >= c);
-        let extent = |rows: &Rows| Extent {
+        let extent = |rows: &Rows| TimeSpread {
             amount: rows.values().sum(),
             span: span(rows),
         };

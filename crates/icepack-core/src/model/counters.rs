@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::Ledger;
 use super::report::Requests;
-use super::stock::Sizes;
+use super::totals::SizeHistogram;
 
 /// Everything that is simply added up. In JSON its fields stand among those of what embeds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Add, AddAssign)]
@@ -14,7 +14,7 @@ pub struct Counters {
     /// Files merged or expired.
     pub files_compacted: u64,
     /// The raw files among them, by size.
-    pub raw_sizes: Sizes,
+    pub raw_sizes: SizeHistogram,
     pub files_written: u64,
     /// Bytes of the files merged or expired.
     pub bytes_before: u64,

@@ -5,18 +5,18 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::file::Extent;
+use super::file::TimeSpread;
 use super::names::Key;
 use super::report::Requests;
 
 /// The rows of raw files by their times, as the footers tell: for each file that could be read, its
 /// row groups. Nothing is decided by it that could not be wrong: a footer may lie.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Survey {
-    pub files: BTreeMap<Key, Vec<Extent>>,
+pub struct FooterScan {
+    pub files: BTreeMap<Key, Vec<TimeSpread>>,
 }
 
-impl Survey {
+impl FooterScan {
     /// Rows of all files.
     pub fn rows(&self) -> u64 {
         self.files

@@ -154,13 +154,13 @@ impl RowStats {
 
 /// So much of something, rows or bytes, spread over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Extent {
+pub struct TimeSpread {
     pub amount: u64,
     /// From the oldest dated row to the newest; none where there is none.
     pub span: Option<(Micros, Micros)>,
 }
 
-impl Extent {
+impl TimeSpread {
     /// As far as it lies until `now`: a date beyond it is a mistake, and would stretch the span
     /// over nothing.
     #[must_use]
@@ -249,8 +249,8 @@ pub struct SeenInput {
 mod tests {
     use super::*;
 
-    fn extent(amount: u64, min: i64, max: i64) -> Extent {
-        Extent {
+    fn extent(amount: u64, min: i64, max: i64) -> TimeSpread {
+        TimeSpread {
             amount,
             span: Some((Micros(min), Micros(max))),
         }
@@ -276,7 +276,7 @@ mod tests {
             );
         }
         assert_eq!(
-            Extent {
+            TimeSpread {
                 amount: 100,
                 span: None
             }

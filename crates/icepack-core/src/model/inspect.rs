@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::price::Prices;
 use super::record::RunRecord;
 use super::report::{RunReport, Status};
-use super::stock::Sizes;
+use super::totals::SizeHistogram;
 
 /// One tenant as `status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,13 +26,13 @@ pub struct TenantStatus {
     pub oldest_raw_s: Option<u64>,
     /// The same files by size.
     #[serde(default)]
-    pub raw_sizes: Sizes,
+    pub raw_sizes: SizeHistogram,
     pub snapshots: u64,
     /// Their bytes.
     pub snapshot_bytes: u64,
     /// The same files by size.
     #[serde(default)]
-    pub snapshot_sizes: Sizes,
+    pub snapshot_sizes: SizeHistogram,
     pub snapshot_rows: u64,
     /// The oldest dated row of the snapshots.
     pub oldest: Option<Micros>,

@@ -21,4 +21,4 @@ pub mod same;
 pub mod sample;
 pub mod schema;
 pub mod shard;
-pub mod stock;
+pub mod totals;

@@ -8,7 +8,7 @@ use super::counters::Counters;
 use super::inputs::Left;
 use super::names::{FileId, Key};
 use super::publish::PublishReport;
-use super::stock::Stock;
+use super::totals::StoreTotals;
 
 /// The version of the JSON documents that the command line prints.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -154,7 +154,7 @@ pub struct RunReport {
     /// What its tenants held when it began with them; none of a pass over some tenants only, or of
     /// one that was stopped.
     #[serde(default)]
-    pub found: Option<Stock>,
+    pub found: Option<StoreTotals>,
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! How much of a tenant a plan would expire. Pure: over the plan, the head and what the survey has
 //! read.
 
-use crate::model::estimate::{Expiry, Survey};
-use crate::model::file::{Extent, Micros, RowStats};
+use crate::model::estimate::{Expiry, FooterScan};
+use crate::model::file::{Micros, RowStats, TimeSpread};
 use crate::model::manifest::Manifest;
 use crate::model::plan::{Group, GroupKind, Plan, PlannedInput};
 use crate::model::policy::Policy;
@@ -10,15 +10,15 @@ use crate::plan::retention::LeaveRule;
 
 /// One file: its rows and its bytes over time.
 struct Known {
-    rows: Vec<Extent>,
-    bytes: Vec<Extent>,
+    rows: Vec<TimeSpread>,
+    bytes: Vec<TimeSpread>,
 }
 
 /// What a plan would expire; none where rows are kept for ever.
 pub fn of(
     plan: &Plan,
     head: Option<&Manifest>,
-    survey: &Survey,
+    survey: &FooterScan,
     policy: &Policy,
 ) -> Option<Expiry> {
     let (cutoff, ttl) = (plan.cutoff?, policy.ttl?);
@@ -50,7 +50,7 @@ pub fn of(
 fn add(
     expiry: &mut Expiry,
     group: &Group,
-    survey: &Survey,
+    survey: &FooterScan,
     policy: &Policy,
     cutoff: Micros,
     now: Micros,
@@ -61,7 +61,7 @@ fn add(
         .filter(|k| k.as_ref().is_none_or(Known::is_vague))
         .count() as u64;
     let known: Vec<Known> = found.into_iter().flatten().collect();
-    let all: Vec<Extent> = known.iter().flat_map(|k| k.bytes.iter().copied()).collect();
+    let all: Vec<TimeSpread> = known.iter().flat_map(|k| k.bytes.iter().copied()).collect();
     let leaves =
         group.is_expiry() || LeaveRule::of(policy).is_none_or(|rule| rule.leaves(&all, cutoff));
     if !leaves {
@@ -84,7 +84,7 @@ fn add(
 }
 
 /// Rows of snapshots that were surveyed, which head has counted.
-fn snapshot_rows_of(plan: &Plan, survey: &Survey) -> u64 {
+fn snapshot_rows_of(plan: &Plan, survey: &FooterScan) -> u64 {
     let snapshots = plan
         .groups
         .iter()
@@ -96,7 +96,7 @@ fn snapshot_rows_of(plan: &Plan, survey: &Survey) -> u64 {
         .fold(0, |sum, e| sum.saturating_add(e.amount))
 }
 
-fn before(extents: &[Extent], cutoff: Micros) -> u64 {
+fn before(extents: &[TimeSpread], cutoff: Micros) -> u64 {
     extents
         .iter()
         .fold(0, |sum, e| sum.saturating_add(e.before(cutoff)))
@@ -110,7 +110,7 @@ impl Known {
 }
 
 /// None where nobody has read it.
-fn known(input: &PlannedInput, survey: &Survey, now: Micros) -> Option<Known> {
+fn known(input: &PlannedInput, survey: &FooterScan, now: Micros) -> Option<Known> {
     let rows = match input.stats.filter(|_| input.has_times()) {
         Some(stats) => of_snapshot(&stats),
         None => survey.files.get(&input.key)?.clone(),
@@ -119,14 +119,14 @@ fn known(input: &PlannedInput, survey: &Survey, now: Micros) -> Option<Known> {
         .iter()
         .fold(0, |sum: u64, e| sum.saturating_add(e.amount))
         .max(1);
-    let rows: Vec<Extent> = rows.into_iter().map(|e| e.until(now)).collect();
+    let rows: Vec<TimeSpread> = rows.into_iter().map(|e| e.until(now)).collect();
     let share = |rows: u64| {
         u64::try_from(u128::from(input.size) * u128::from(rows) / u128::from(all))
             .unwrap_or(input.size)
     };
     let bytes = rows
         .iter()
-        .map(|e| Extent {
+        .map(|e| TimeSpread {
             amount: share(e.amount),
             ..*e
         })
@@ -134,14 +134,14 @@ fn known(input: &PlannedInput, survey: &Survey, now: Micros) -> Option<Known> {
     Some(Known { rows, bytes })
 }
 
-fn of_snapshot(stats: &RowStats) -> Vec<Extent> {
-    let dated = Extent {
+fn of_snapshot(stats: &RowStats) -> Vec<TimeSpread> {
+    let dated = TimeSpread {
         amount: stats.rows.saturating_sub(stats.undated),
         span: stats.min.zip(stats.max),
     };
     vec![
         dated,
-        Extent {
+        TimeSpread {
             amount: stats.undated,
             span: None,
         },

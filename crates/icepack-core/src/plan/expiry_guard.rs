@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::estimate::{Expiry, Survey, exceeds};
+use crate::model::estimate::{Expiry, FooterScan, exceeds};
 use crate::model::file::Micros;
 use crate::model::manifest::Edit;
 use crate::model::names::{Key, Tenant};
@@ -38,7 +38,7 @@ impl ExpiryGuard {
     ///
     /// # Errors
     /// [`Refused`] where it would expire more than it may.
-    pub fn on(plan: &Plan, expiry: &Expiry, survey: &Survey) -> Result<Self, Refused> {
+    pub fn on(plan: &Plan, expiry: &Expiry, survey: &FooterScan) -> Result<Self, Refused> {
         let raw = plan
             .groups
             .iter()
@@ -141,7 +141,7 @@ mod tests {
             files_unknown: 0,
             object_bytes: Vec::new(),
         };
-        ExpiryGuard::on(&plan, &expiry, &Survey::default())
+        ExpiryGuard::on(&plan, &expiry, &FooterScan::default())
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::model::manifest::Manifest;
 use crate::model::names::{self, FileId, Tenant};
 use crate::model::plan::Inventory;
 use crate::model::policy::Policy;
-use crate::model::stock::Stock;
+use crate::model::totals::StoreTotals;
 
 /// Tenants of a range at most. More would save little: with this, the requests that a range begins
 /// with are three in a hundred tenants.
@@ -107,7 +107,7 @@ pub struct Idle {
 
 impl Idle {
     /// What it holds.
-    pub fn stock(&self) -> Stock {
+    pub fn stock(&self) -> StoreTotals {
         status::stock(&self.tenant, &self.inventory)
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::model::file::{Extent, Micros, RowStats};
+use crate::model::file::{Micros, RowStats, TimeSpread};
 use crate::model::hold::Hold;
 use crate::model::policy::Policy;
 
@@ -83,7 +83,7 @@ impl LeaveRule {
 
     /// Whether the rows before `cutoff` leave. If not, they stay where they are and leave later:
     /// they are live until they are in the archive.
-    pub fn leaves(self, inputs: &[Extent], cutoff: Micros) -> bool {
+    pub fn leaves(self, inputs: &[TimeSpread], cutoff: Micros) -> bool {
         let oldest = inputs
             .iter()
             .filter_map(|i| i.span)
@@ -103,8 +103,8 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn extent(amount: u64, min: i64, max: i64) -> Extent {
-        Extent {
+    fn extent(amount: u64, min: i64, max: i64) -> TimeSpread {
+        TimeSpread {
             amount,
             span: Some((Micros(min), Micros(max))),
         }
@@ -149,7 +149,7 @@ mod tests {
                 "nothing has expired",
             ),
             (
-                vec![Extent {
+                vec![TimeSpread {
                     amount: 64 * MIB,
                     span: None,
                 }],

@@ -12,7 +12,7 @@ use crate::model::manifest::{Cause, Quarantined};
 use crate::model::names::Tenant;
 use crate::model::plan::Inventory;
 use crate::model::policy::Policy;
-use crate::model::stock::{Sizes, Stock};
+use crate::model::totals::{SizeHistogram, StoreTotals};
 use crate::plan::live;
 
 /// The numbers of one tenant.
@@ -57,11 +57,11 @@ pub fn of(
         head_version: view.version,
         raw_files: raw.len() as u64,
         raw_bytes: raw.iter().map(|f| f.size).sum(),
-        raw_sizes: Sizes::of(raw.iter().map(|f| f.size)),
+        raw_sizes: SizeHistogram::of(raw.iter().map(|f| f.size)),
         oldest_raw_s: oldest_raw.map(|at| seconds(now.signed_duration_since(at))),
         snapshots: snapshots.len() as u64,
         snapshot_bytes: snapshots.iter().map(|s| s.size).sum(),
-        snapshot_sizes: Sizes::of(snapshots.iter().map(|s| s.size)),
+        snapshot_sizes: SizeHistogram::of(snapshots.iter().map(|s| s.size)),
         snapshot_rows: snapshots.iter().map(|s| s.stats.rows).sum(),
         oldest,
         newest: stats().filter_map(|s| s.max).max(),
@@ -110,16 +110,16 @@ fn oldest_aside(quarantined: &[Quarantined], inventory: &Inventory) -> Option<Mi
 }
 
 /// What the tenant holds.
-pub fn stock(tenant: &Tenant, inventory: &Inventory) -> Stock {
+pub fn stock(tenant: &Tenant, inventory: &Inventory) -> StoreTotals {
     let unreadable: BTreeSet<&str> = inventory
         .head
         .iter()
         .flat_map(|m| &m.quarantined)
         .map(|q| q.key.as_str())
         .collect();
-    let mut held = Stock {
+    let mut held = StoreTotals {
         tenants: 1,
-        ..Stock::default()
+        ..StoreTotals::default()
     };
     for file in live::view(tenant, inventory)
         .files

@@ -9,7 +9,7 @@ use crate::read::parse_footer;
 use crate::schema::canonical;
 use crate::time::{self, ceil_micros, floor_micros};
 use arrow::datatypes::{DataType, TimeUnit};
-use icepack_core::model::file::{Extent, Micros};
+use icepack_core::model::file::{Micros, TimeSpread};
 use icepack_core::model::sample::ColumnKind;
 
 /// The rows of each row group and their times, by the statistics of the column `timestamp`, from
@@ -23,7 +23,7 @@ pub fn extents(
     size: u64,
     limit: u64,
     timestamp: &str,
-) -> Result<Vec<Extent>, String> {
+) -> Result<Vec<TimeSpread>, String> {
     catch_panic(|| {
         let parsed = parse_footer(tail, size, limit)?;
         let columns = parsed.footer.metadata().file_metadata().schema_descr();
@@ -37,7 +37,7 @@ pub fn extents(
             .ok()
             .and_then(|f| time::unit_of(&canonical(f.data_type())));
         let Some((leaf, unit)) = leaf.zip(unit) else {
-            return Ok(vec![Extent {
+            return Ok(vec![TimeSpread {
                 amount: parsed.found.rows,
                 span: None,
             }]);
@@ -127,16 +127,16 @@ fn kind(data: &DataType) -> ColumnKind {
 }
 
 /// The dated rows of a row group, and those without a time.
-fn of_group(group: &RowGroupMetaData, leaf: usize, unit: TimeUnit) -> [Extent; 2] {
+fn of_group(group: &RowGroupMetaData, leaf: usize, unit: TimeUnit) -> [TimeSpread; 2] {
     let rows = u64::try_from(group.num_rows()).unwrap_or(0);
     let Some(Statistics::Int64(found)) = group.columns().get(leaf).and_then(|c| c.statistics())
     else {
         return [
-            Extent {
+            TimeSpread {
                 amount: rows,
                 span: None,
             },
-            Extent::default(),
+            TimeSpread::default(),
         ];
     };
     let nulls = found.null_count_opt().unwrap_or(0).min(rows);
@@ -145,11 +145,11 @@ fn of_group(group: &RowGroupMetaData, leaf: usize, unit: TimeUnit) -> [Extent; 2
         .zip(found.max_opt())
         .and_then(|(min, max)| dated(floor_micros(*min, unit), ceil_micros(*max, unit)));
     [
-        Extent {
+        TimeSpread {
             amount: rows - nulls,
             span,
         },
-        Extent {
+        TimeSpread {
             amount: nulls,
             span: None,
         },
@@ -199,7 +199,7 @@ mod tests {
         w.into_inner().unwrap().into()
     }
 
-    fn known(bytes: &Bytes, timestamp: &str) -> Vec<Extent> {
+    fn known(bytes: &Bytes, timestamp: &str) -> Vec<TimeSpread> {
         extents(bytes, bytes.len() as u64, u64::MAX, timestamp)
             .unwrap()
             .into_iter()
@@ -207,8 +207,8 @@ mod tests {
             .collect()
     }
 
-    fn extent(amount: u64, span: Option<(i64, i64)>) -> Extent {
-        Extent {
+    fn extent(amount: u64, span: Option<(i64, i64)>) -> TimeSpread {
+        TimeSpread {
             amount,
             span: span.map(|(a, b)| (Micros((T + a) * 1_000), Micros((T + b) * 1_000))),
         }

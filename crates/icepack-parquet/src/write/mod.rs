@@ -126,7 +126,7 @@ enum Columns {
 
 impl Columns {
     /// Waits until they are idle.
-    fn settle(&mut self) -> Result<Option<Vec<ArrowColumnWriter>>> {
+    fn join(&mut self) -> Result<Option<Vec<ArrowColumnWriter>>> {
         match std::mem::replace(self, Self::None) {
             Self::None => Ok(None),
             Self::Idle(columns) => Ok(Some(columns)),
@@ -215,7 +215,7 @@ impl<W: Write + Send> ParquetWriter<W> {
     ///
     /// # Errors
     /// Where the sink fails.
-    pub fn settle(&mut self) -> Result<u64> {
+    pub fn end_row_group(&mut self) -> Result<u64> {
         if matches!(self.state, State::Sampling { .. }) {
             self.begin(None)?;
         }
@@ -364,7 +364,7 @@ impl<W: Write + Send> Encoder<W> {
 
     /// Waits until all that was handed out is encoded.
     fn rest(&mut self) -> Result<()> {
-        let Some(columns) = self.columns.settle()? else {
+        let Some(columns) = self.columns.join()? else {
             return Ok(());
         };
         self.columns = Columns::Idle(columns);
@@ -382,7 +382,7 @@ impl<W: Write + Send> Encoder<W> {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let mut columns = match self.columns.settle()? {
+        let mut columns = match self.columns.join()? {
             Some(columns) => columns,
             None => factory.create_column_writers(self.group).map_err(failed)?,
         };
@@ -442,7 +442,7 @@ impl<W: Write + Send> Encoder<W> {
             return self.flush_slices(schema);
         }
         self.encode(schema)?;
-        let Some(columns) = self.columns.settle()? else {
+        let Some(columns) = self.columns.join()? else {
             return Ok(());
         };
         let chunks: Vec<ArrowColumnChunk> = columns

@@ -2,7 +2,7 @@ use chrono::DateTime;
 use ulid::Ulid;
 
 use super::*;
-use crate::model::file::{Extent, RowStats};
+use crate::model::file::{RowStats, TimeSpread};
 use crate::model::manifest::{Contradiction, Manifest, Quarantined, RetireReason, Retired, Stamp};
 use crate::model::names::{FileId, Key, snapshot_key};
 use crate::model::policy::ArchivePolicy;
@@ -136,7 +136,7 @@ impl World {
         };
         let extents: Vec<_> = spans
             .iter()
-            .map(|(from, to, size)| Extent {
+            .map(|(from, to, size)| TimeSpread {
                 amount: *size,
                 span: Some((micros(*from), micros(*to))),
             })

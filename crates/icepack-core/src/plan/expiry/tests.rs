@@ -18,8 +18,8 @@ fn at(days: i64) -> Micros {
     Micros(CUTOFF + days * DAY)
 }
 
-fn extent(amount: u64, from: i64, to: i64) -> Extent {
-    Extent {
+fn extent(amount: u64, from: i64, to: i64) -> TimeSpread {
+    TimeSpread {
         amount,
         span: Some((at(from), at(to))),
     }
@@ -27,7 +27,7 @@ fn extent(amount: u64, from: i64, to: i64) -> Extent {
 
 struct World {
     plan: Plan,
-    survey: Survey,
+    survey: FooterScan,
     head: Manifest,
     policy: Policy,
 }
@@ -61,7 +61,7 @@ impl World {
         };
         Self {
             plan,
-            survey: Survey::default(),
+            survey: FooterScan::default(),
             head,
             policy,
         }
@@ -83,7 +83,7 @@ impl World {
         self
     }
 
-    fn raw(&mut self, key: &str, size: u64, rows: Vec<Extent>) -> PlannedInput {
+    fn raw(&mut self, key: &str, size: u64, rows: Vec<TimeSpread>) -> PlannedInput {
         self.survey.files.insert(key.to_owned(), rows);
         PlannedInput {
             key: key.to_owned(),
@@ -205,7 +205,7 @@ fn what_is_not_known_is_said_and_does_not_expire() {
     let vague = w.raw(
         "vague",
         1_000,
-        vec![Extent {
+        vec![TimeSpread {
             amount: 100,
             span: None,
         }],
@@ -225,7 +225,7 @@ fn what_is_not_known_is_said_and_does_not_expire() {
     let far = w.raw(
         "far",
         1_000,
-        vec![Extent {
+        vec![TimeSpread {
             amount: 600,
             span: Some((at(-30), Micros(i64::MAX))),
         }],

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 const KIB: u64 = 1 << 10;
 
-/// Where the classes of [`Sizes`] end; the last class has no end.
+/// Where the classes of [`SizeHistogram`] end; the last class has no end.
 pub const BOUNDS: [u64; 9] = [
     16 * KIB,
     64 * KIB,
@@ -23,9 +23,9 @@ pub const BOUNDS: [u64; 9] = [
 /// 1 GiB, and the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Sizes([u64; BOUNDS.len() + 1]);
+pub struct SizeHistogram([u64; BOUNDS.len() + 1]);
 
-impl Sizes {
+impl SizeHistogram {
     /// Of files of these bytes.
     pub fn of(files: impl IntoIterator<Item = u64>) -> Self {
         let mut sizes = Self::default();
@@ -52,13 +52,13 @@ impl Sizes {
     }
 }
 
-impl AddAssign for Sizes {
+impl AddAssign for SizeHistogram {
     fn add_assign(&mut self, other: Self) {
         self.0.iter_mut().zip(other.0).for_each(|(a, b)| *a += b);
     }
 }
 
-impl Add for Sizes {
+impl Add for SizeHistogram {
     type Output = Self;
     fn add(mut self, other: Self) -> Self {
         self += other;
@@ -79,7 +79,7 @@ impl Add for Sizes {
     derive_more::Add,
     derive_more::AddAssign,
 )]
-pub struct Stock {
+pub struct StoreTotals {
     /// Tenants that were looked at.
     pub tenants: u64,
     /// Raw files that wait for compaction.
@@ -97,18 +97,18 @@ mod tests {
 
     #[test]
     fn files_are_counted_by_size() {
-        let sizes = Sizes::of([0, 16 * KIB - 1, 16 * KIB, 3 << 20, 1 << 30, u64::MAX]);
+        let sizes = SizeHistogram::of([0, 16 * KIB - 1, 16 * KIB, 3 << 20, 1 << 30, u64::MAX]);
         assert_eq!(sizes.counts(), [2, 1, 0, 0, 1, 0, 0, 0, 0, 2]);
         assert_eq!((sizes.total(), (sizes + sizes).total()), (6, 12));
     }
 
     #[test]
     fn json_is_a_list() {
-        let json = serde_json::to_string(&Sizes::of([1])).unwrap();
+        let json = serde_json::to_string(&SizeHistogram::of([1])).unwrap();
         assert_eq!(json, "[1,0,0,0,0,0,0,0,0,0]");
         assert_eq!(
-            serde_json::from_str::<Sizes>(&json).unwrap(),
-            Sizes::of([1])
+            serde_json::from_str::<SizeHistogram>(&json).unwrap(),
+            SizeHistogram::of([1])
         );
     }
 }
