@@ -31,6 +31,7 @@ use crate::store::path;
 use icepack_core::model::inspect::Health;
 use icepack_core::model::names::FileId;
 use icepack_core::model::same::Sameness;
+use icepack_parquet::source::whole_body;
 
 /// Contenders for one key.
 const RACERS: usize = 8;
@@ -191,7 +192,7 @@ impl Bench {
     }
 
     async fn get(&self, key: &Path, options: GetOptions) -> Result<Bytes> {
-        let reply = async { self.store.get_opts(key, options).await?.bytes().await };
+        let reply = async { whole_body(self.store.get_opts(key, options).await?).await };
         reply
             .await
             .map_err(|e| Error::store(format!("cannot read `{key}`"), e))
