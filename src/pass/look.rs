@@ -10,6 +10,7 @@ use super::manager::CompactionManager;
 use super::outcome::failure;
 use super::scan::{LOOK_AT_ONCE, TenantListing, TenantScan};
 use super::{Selection, broke_off};
+use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::inspect::doctor::{self, Doctor};
 use crate::inspect::verify::Verifier;
@@ -75,12 +76,13 @@ impl CompactionManager {
     }
 
     async fn plan_one(&self, tenant: &Tenant, spread: bool) -> Result<Plan> {
+        let budget = Budget::of(self.config.memory_limit);
         let TenantScan {
             inventory,
             mut plan,
             ..
-        } = self.scan(&self.store, tenant).await?;
-        let survey = self.survey(&self.store, &plan).await;
+        } = self.scan(&self.store, tenant, budget).await?;
+        let survey = self.survey(&self.store, &plan, budget).await;
         let policy = self.config.policy_for(tenant.as_str());
         plan.expiry = expiry::of(&plan, inventory.head.as_ref(), &survey, &policy);
         let spread = spread || shard::is_giant(&plan);

@@ -184,6 +184,7 @@ impl CompactionManager {
         &self,
         store: &Arc<dyn ObjectStore>,
         tenant: &Tenant,
+        budget: Budget,
     ) -> Result<TenantScan> {
         let rules = self.config.input_rules();
         let looking = trace::stage(
@@ -199,12 +200,7 @@ impl CompactionManager {
         refuse_lost_manifest(tenant, &inventory)?;
         let mut dated = BTreeMap::new();
         if let Some(head) = inventory.head.as_mut().filter(|head| !head.is_dated()) {
-            dated = dating::columns(
-                store,
-                head,
-                Budget::of(self.config.memory_limit).dating_footers,
-            )
-            .await?;
+            dated = dating::columns(store, head, budget.dating_footers).await?;
             head.date(&dated);
         }
         let policy = self.config.policy_for(tenant.as_str());
@@ -226,17 +222,17 @@ impl CompactionManager {
     }
 
     /// What the footers of the raw files say that a plan takes, where rows may expire.
-    pub(super) async fn survey(&self, store: &Arc<dyn ObjectStore>, plan: &Plan) -> FooterScan {
+    pub(super) async fn survey(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        plan: &Plan,
+        budget: Budget,
+    ) -> FooterScan {
         if plan.cutoff.is_none() {
             return FooterScan::default();
         }
         self.footers
-            .survey(
-                store,
-                plan,
-                &self.config.timestamp_column,
-                Budget::of(self.config.memory_limit).prescan,
-            )
+            .survey(store, plan, &self.config.timestamp_column, budget.prescan)
             .instrument(trace::survey())
             .await
     }
@@ -399,7 +395,7 @@ impl Pass {
         outcome: &mut TenantOutcome,
     ) -> Result<Option<Box<TenantJob>>> {
         let manager = &self.manager;
-        let mut scan = manager.scan(store, tenant).await?;
+        let mut scan = manager.scan(store, tenant, self.budget).await?;
         self.keep_what_is_disputed(store, &mut scan).await?;
         let guard = self.guard(store, &scan).await?;
         let TenantScan {
@@ -446,7 +442,7 @@ impl Pass {
         let (plan, inventory) = (&mut scan.plan, &scan.inventory);
         let policy = self.manager.config.policy_for(plan.tenant.as_str());
         let later = compaction::plan(&plan.tenant, inventory, &policy, self.time.later());
-        let survey = self.manager.survey(store, &later).await;
+        let survey = self.manager.survey(store, &later, self.budget).await;
         let expiring = expiry::of(&later, inventory.head.as_ref(), &survey, &policy)
             .filter(|e| e.rows_expiring > 0);
         if let Some(Expiry {
@@ -483,7 +479,7 @@ impl Pass {
         if policy.max_expire_percent >= 100 || plan.cutoff.is_none() || plan.groups.is_empty() {
             return Ok(None);
         }
-        let survey = self.manager.survey(store, plan).await;
+        let survey = self.manager.survey(store, plan, self.budget).await;
         let guard = expiry::of(plan, inventory.head.as_ref(), &survey, &policy)
             .map(|expiry| ExpiryGuard::on(plan, &expiry, &survey))
             .transpose()?;
