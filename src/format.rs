@@ -92,9 +92,48 @@ pub fn row_time(time: Option<Micros>) -> String {
     time.map(|t| minute(t.to_datetime())).unwrap_or_default()
 }
 
+/// The text without line breaks and control characters: keys and servers' messages must not be able
+/// to move the cursor or fake a line.
+pub fn one_line(text: &str) -> String {
+    let clean: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if clean.contains("  ") {
+        clean.split_whitespace().collect::<Vec<_>>().join(" ")
+    } else {
+        clean
+    }
+}
+
+/// The text in one line, with line breaks and control characters as a literal in source code shows
+/// them: `\n`.
+pub fn escape_control_characters(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_cannot_break_out_of_its_line() {
+        assert_eq!(one_line("a\n  b\x1b[31mc"), "a b [31mc");
+        assert_eq!(one_line("plain"), "plain");
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(escape_control_characters("a\nb  é"), "a\\nb  é");
+    }
 
     #[test]
     fn numbers_are_grouped() {

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::format::one_line;
 use crate::inspect::sample::sample;
 use crate::protocol::marker::Root;
 use crate::settings::propose::{Proposal, propose};
@@ -72,9 +73,8 @@ impl App<'_> {
         self.out
             .line(&next_steps(args, &proposal, sample.tenants.len()))?;
         for (key, why) in unreadable {
-            self.out.line(&super::output::one_line(&format!(
-                "could not be read: `{key}`: {why}"
-            )))?;
+            self.out
+                .line(&one_line(&format!("could not be read: `{key}`: {why}")))?;
         }
         self.out.flush()?;
         for question in &proposal.open_questions {

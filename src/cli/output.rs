@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use crate::format::one_line;
 use crate::{Error, Result};
 
 use super::args::ColorChoice;
@@ -106,29 +107,9 @@ fn terminal_width() -> Option<u16> {
         .width()
 }
 
-/// The text without line breaks and control characters: keys and servers' messages must not be able
-/// to move the cursor or fake a line.
-pub fn one_line(text: &str) -> String {
-    let clean: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    if clean.contains("  ") {
-        clean.split_whitespace().collect::<Vec<_>>().join(" ")
-    } else {
-        clean
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_message_cannot_break_out_of_its_line() {
-        assert_eq!(one_line("a\n  b\x1b[31mc"), "a b [31mc");
-        assert_eq!(one_line("plain"), "plain");
-    }
 
     #[test]
     fn colours_follow_the_flag_before_the_terminal() {

@@ -45,19 +45,6 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     value::some_duration(&text.into())
 }
 
-/// Complaints repeat what was written, and that may hold line breaks.
-fn one_line(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
-}
-
 /// The settings that hold, each with its origin.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -73,8 +60,9 @@ impl Settings {
     /// # Errors
     /// [`Error::Usage`] with where the first wrong value stands and what to write instead.
     pub fn resolve(layers: &Layers) -> Result<Self> {
+        // Complaints repeat what was written, and that may hold line breaks.
         let lines = |error| match error {
-            Error::Usage(why) => Error::Usage(one_line(&why)),
+            Error::Usage(why) => Error::Usage(format::escape_control_characters(&why)),
             other => other,
         };
         let (values, origins) = layers.lay().map_err(lines)?;
@@ -85,7 +73,10 @@ impl Settings {
             warnings: Vec::new(),
         };
         let warnings = check::check(&settings).map_err(lines)?;
-        settings.warnings = warnings.iter().map(|w| one_line(w)).collect();
+        settings.warnings = warnings
+            .iter()
+            .map(|w| format::escape_control_characters(w))
+            .collect();
         Ok(settings)
     }
 

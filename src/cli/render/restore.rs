@@ -5,10 +5,11 @@ use icepack_core::model::restore::{
     ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore,
 };
 
-use super::super::output::{Style, one_line};
+use super::super::output::Style;
 use super::table::{Cell, Grid, Tone, numbers, words};
 use super::text::{about, count, minute, plural, second, size};
 use super::{Report, View};
+use crate::format::one_line;
 
 impl Report for RestoreReport {
     /// Tenant by tenant: what is read, and what came of it.

@@ -3,10 +3,10 @@
 use icepack_core::model::counters::Counters;
 use icepack_core::model::report::{Requests, RunReport, Status, TenantReport};
 
-use super::super::output::one_line;
 use super::table::{Cell, Grid, Tone, numbers, words};
 use super::text::{count, counted, no_tenants, plural, size, took, unless_zero};
 use super::{Report, View};
+use crate::format::one_line;
 
 impl Report for RunReport {
     /// The table, what is worth knowing below it, and the requests.

@@ -3,10 +3,10 @@
 use icepack_core::model::inputs::Left;
 use icepack_core::model::inspect::{LastRun, StatusReport, TenantStatus};
 
-use super::super::output::one_line;
 use super::table::{Cell, Grid, Tone, numbers, words};
 use super::text::{about, count, no_tenants, plural, row_time, second, size, took, unless_zero};
 use super::{Report, View, failures};
+use crate::format::one_line;
 
 impl Report for StatusReport {
     /// A row for each tenant, and when the last pass was.

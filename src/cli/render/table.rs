@@ -6,7 +6,8 @@ use comfy_table::{
     TableStyle,
 };
 
-use super::super::output::{Style, one_line};
+use super::super::output::Style;
+use crate::format::one_line;
 
 const RULES: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));

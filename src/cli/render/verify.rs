@@ -2,10 +2,11 @@
 
 use icepack_core::model::inspect::{Finding, Severity, VerifyReport};
 
-use super::super::output::{Style, one_line};
+use super::super::output::Style;
 use super::table::{Cell, Grid, Tone, words};
 use super::text::{count, counted, plural};
 use super::{Report, View};
+use crate::format::one_line;
 
 impl Report for VerifyReport {
     /// The findings, the worst first, each with what it means and what mends it, and the sum.
