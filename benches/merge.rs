@@ -12,6 +12,7 @@ use icepack::merge::{MergeEnv, MergeOutcome, MergeSpec, merge};
 use icepack_core::model::file::Micros;
 use icepack_core::model::names::{FileId, Tenant};
 use icepack_core::model::plan::PlannedInput;
+use icepack_core::model::units::MIB;
 use icepack_core::plan::compaction::{MIN_PIECE, Period};
 use icepack_parquet::Columns;
 use object_store::memory::InMemory;
@@ -26,7 +27,6 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use ulid::Ulid;
 
-const MIB: u64 = 1 << 20;
 const DAY: i64 = 86_400_000_000;
 
 /// 2026-03-01T00:00:00Z; all rows are of that month.

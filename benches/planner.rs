@@ -9,10 +9,9 @@ use icepack_core::model::file::{Listed, Micros, RowStats, Snapshot};
 use icepack_core::model::manifest::{Manifest, Stamp};
 use icepack_core::model::names::{FileId, Tenant, snapshot_key};
 use icepack_core::model::plan::Inventory;
+use icepack_core::model::units::MIB;
 use icepack_core::plan::compaction;
 use ulid::Ulid;
-
-const MIB: u64 = 1 << 20;
 
 fn at(hour: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::hours(hour)

@@ -6,10 +6,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Error, Result};
 use crate::store::object_writer::Buffers;
+use icepack_core::model::units::{KIB, MIB};
 use icepack_parquet::read::BATCH_BYTES;
-
-pub const KIB: u64 = 1 << 10;
-pub const MIB: u64 = 1 << 20;
 
 /// What the process needs besides the data of its groups: code, runtime, HTTP clients, manifests.
 const BASE: u64 = 64 * MIB;

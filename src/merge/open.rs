@@ -22,6 +22,7 @@ use icepack_core::model::file::{Micros, SeenInput, TimeSpread};
 use icepack_core::model::manifest::Contradiction;
 use icepack_core::model::plan::PlannedInput;
 use icepack_core::model::same::Sameness;
+use icepack_core::model::units::KIB;
 use icepack_parquet::guard::footer_len;
 use icepack_parquet::profile::Profile;
 use icepack_parquet::read::{Closed, Input, TAIL, read_tail};
@@ -295,7 +296,7 @@ impl Opener {
     async fn open(self: Arc<Self>, planned: PlannedInput) -> Result<Opened> {
         self.env.stop.check()?;
         let path = store::path(&planned.key)?;
-        let kib = u32::try_from(planned.size.min(self.budget.whole).div_ceil(1 << 10))
+        let kib = u32::try_from(planned.size.min(self.budget.whole).div_ceil(KIB))
             .unwrap_or(self.permits)
             .clamp(1, self.permits);
         let _permit = self

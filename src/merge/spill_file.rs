@@ -17,11 +17,12 @@ use arrow_ipc::writer::StreamWriter;
 use lz4_flex::frame::{BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 
 use crate::error::{Error, Result};
+use icepack_core::model::units::MIB;
 use icepack_parquet::views::{self, Slices};
 use icepack_parquet::write::sliced_bytes;
 
 /// Bytes that a reader holds besides batches: blocks on both sides of the decompressor.
-const BLOCKS: u64 = 1 << 20;
+const BLOCKS: u64 = MIB;
 
 /// Batches that a merge holds of an open run: the one that it reads, that before it, whose rows
 /// wait to be put out, and the next as it is read.

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::format::{count, minute, size};
 use icepack_core::model::totals::{BOUNDS, SizeHistogram};
+use icepack_core::model::units::{GIB, KIB, MIB};
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 250.0;
@@ -44,9 +45,9 @@ impl Unit {
 /// The class of sizes at `index`: `<16 KiB`, `16–64 KiB`, …
 pub fn class(index: usize) -> String {
     let short = |bytes: u64| match bytes {
-        b if b >= 1 << 30 => format!("{} GiB", b >> 30),
-        b if b >= 1 << 20 => format!("{} MiB", b >> 20),
-        b => format!("{} KiB", b >> 10),
+        b if b >= GIB => format!("{} GiB", b / GIB),
+        b if b >= MIB => format!("{} MiB", b / MIB),
+        b => format!("{} KiB", b / KIB),
     };
     let (from, to) = (
         index.checked_sub(1).and_then(|i| BOUNDS.get(i)),

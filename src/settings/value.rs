@@ -521,8 +521,7 @@ pub fn exact_size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const DAY: Duration = Duration::from_secs(86_400);
+    use icepack_core::model::units::DAY;
 
     #[test]
     fn sizes_take_units_and_plain_bytes() {

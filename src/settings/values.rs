@@ -20,10 +20,7 @@ use icepack_core::model::manifest::ChecksumAlgorithm;
 use icepack_core::model::policy::{CompactionStrategy, Encodings};
 use icepack_core::model::price;
 use icepack_core::model::publish::Layout;
-
-const MIB: u64 = 1024 * 1024;
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+use icepack_core::model::units::{DAY, HOUR, MIB};
 
 /// Defines a section of the settings. A default stands behind its field, as in the syntax that Rust
 /// has planned for it; a field without one has the default of its type.
@@ -208,7 +205,7 @@ section! {
         /// A table for each tenant, or one at the root with the column `tenant`.
         layout: TableLayout = TableLayout(Layout::PerTenant),
         /// How long files stay that only older versions of a table name.
-        keep: Period = Period(Duration::from_secs(7 * 24 * 3600)),
+        keep: Period = Period(7 * DAY),
     }
 }
 

@@ -25,6 +25,7 @@ use icepack_core::model::file::{Micros, RowStats};
 use icepack_core::model::manifest::Checksum;
 use icepack_core::model::names::Key;
 use icepack_core::model::policy::Encodings;
+use icepack_core::model::units::MIB;
 use icepack_parquet::append::{Groups, Incoming};
 use icepack_parquet::stats::Counter;
 use icepack_parquet::write::{ParquetWriter, WriteOptions};
@@ -52,8 +53,6 @@ pub struct Buffers {
     /// Parts of the first size that are under way at once.
     pub in_flight: usize,
 }
-
-const MIB: u64 = 1 << 20;
 
 /// Parts that S3 takes of one object.
 pub const MOST_PARTS: u64 = 10_000;

@@ -8,15 +8,13 @@ mod terminal;
 mod verify;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::support::{Store, eager, memory, put, put_events, seed, series};
 use chrono::{TimeDelta, Utc};
 use icepack::archive::{Archive, ArchiveOptions};
 use icepack::pass::Selection;
 use icepack::{CompactionConfig, CompactionManager};
-
-const DAY: Duration = Duration::from_secs(86_400);
+use icepack_core::model::units::DAY;
 
 /// A hot store, an archive, and what holds for them.
 struct World {

@@ -18,14 +18,12 @@ use icepack::{
     CompactionTask, Error, Result, RetentionConfig, format_iso_basic,
 };
 use icepack_core::model::manifest::Receipt;
+use icepack_core::model::units::{DAY, MIB};
 use icepack_dst::faults::{Fault, Process, Schedule, Side};
 use support::{
     Event, Store, archived, eager, event, live, memory, put, put_events, read, seed, series,
     sorted, tenant_keys,
 };
-
-const DAY: Duration = Duration::from_secs(86_400);
-const MIB: u64 = 1024 * 1024;
 
 fn manager(store: &Store, config: CompactionConfig) -> CompactionManager {
     CompactionManager::new(Arc::clone(store), config)

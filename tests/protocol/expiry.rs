@@ -17,14 +17,13 @@ use icepack::clock::ManualClock;
 use icepack::pass::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::report::{RunReport, Status};
+use icepack_core::model::units::DAY;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use support::{
     Event, Store, archived, batch, eager, get, keys, live, memory, put, put_events, series, sorted,
     tenant_keys,
 };
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 struct Lab {
     hot: Store,

@@ -15,10 +15,9 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use icepack::CompactionConfig;
 use icepack_core::model::policy::{ArchivePolicy, CompactionStrategy, Policy};
+use icepack_core::model::units::{KIB, MIB};
 use world::{Figures, Rows, World, at};
 
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
 const DAYS: i64 = 90;
 
 /// How a tenant's files come.

@@ -21,6 +21,7 @@ use icepack_core::model::names::Tenant;
 use icepack_core::model::report::Status;
 use icepack_core::model::restore::{RestoreStatus, TenantRestore, Tier};
 use icepack_core::model::shard::Shard;
+use icepack_core::model::units::DAY;
 use icepack_dst::faults::{Fault, Process, Schedule, Side};
 
 use crate::crash::driver;
@@ -29,7 +30,6 @@ use crate::support::world::{Check, Pass, World};
 
 const SEEDS: u64 = 100;
 const MANY_SEEDS: u64 = 3_000;
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// What the seeds have met, so that a test that shows nothing is noticed.
 #[derive(Default)]

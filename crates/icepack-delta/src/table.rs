@@ -37,6 +37,7 @@ use icepack_core::model::names::{DELTA_LOG, Key};
 use icepack_core::model::publish::{
     Layout, Place, Published, PublishedFile, Readers, TENANT_COLUMN,
 };
+use icepack_core::model::units::DAY;
 use icepack_parquet::source::whole_body;
 use icepack_parquet::summary::{Bound, Range};
 
@@ -47,7 +48,7 @@ const ROOT: &str = "memory:///";
 const OWNER: &str = "icepack.layout";
 
 /// What is remembered of files that were taken out, unless the table says otherwise.
-pub const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
+pub const REMEMBERED: Duration = Duration::from_secs(7 * DAY.as_secs());
 
 /// A checkpoint is written after so many versions.
 const CHECKPOINT_EVERY: u64 = 10;

@@ -18,12 +18,13 @@ use crate::store::retry::retry;
 use icepack_core::model::file::Snapshot;
 use icepack_core::model::manifest::{Checksum, ChecksumAlgorithm, ChecksumKind, Verified};
 use icepack_core::model::same::{Sameness, plain, shown};
+use icepack_core::model::units::GIB;
 
 /// Bytes that S3 copies in one request.
 pub const SINGLE: u64 = 5 << 30;
 
 /// Bytes of a part of a larger copy.
-pub const PART: u64 = 1 << 30;
+pub const PART: u64 = GIB;
 
 /// Everything but what a path may hold.
 const PATH: AsciiSet = NON_ALPHANUMERIC

@@ -13,6 +13,7 @@ use super::faulty::{Fault, Faulty, Op};
 use super::upload::StoreDestination;
 use super::*;
 use crate::store::retry::RetryPolicy;
+use icepack_core::model::units::GIB;
 use icepack_parquet::read_stats;
 
 fn schema() -> SchemaRef {
@@ -284,7 +285,6 @@ fn capacity(buffers: Buffers) -> (u64, u64) {
 
 #[test]
 fn parts_grow_so_that_ten_thousand_are_enough() {
-    const GIB: u64 = 1 << 30;
     let (bytes, largest) = capacity(Buffers::within(64 * GIB));
     assert!(
         bytes >= 5 << 40 && largest <= 5 * GIB,

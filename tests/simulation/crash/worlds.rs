@@ -9,6 +9,7 @@ use icepack_core::model::file::Micros;
 use icepack_core::model::names::{self, FileId, Tenant};
 #[cfg(feature = "delta")]
 use icepack_core::model::publish::{Layout, Publish};
+use icepack_core::model::units::DAY;
 use icepack_dst::faults::{Fault, Kind, Schedule};
 use ulid::Ulid;
 
@@ -16,8 +17,6 @@ use ulid::Ulid;
 use crate::support::delta;
 use crate::support::world::World;
 use crate::support::{batch, event, parquet, put};
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 fn hours(n: i64) -> TimeDelta {
     TimeDelta::hours(n)

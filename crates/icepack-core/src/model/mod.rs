@@ -22,3 +22,4 @@ pub mod sample;
 pub mod schema;
 pub mod shard;
 pub mod totals;
+pub mod units;

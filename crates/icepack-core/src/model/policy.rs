@@ -97,14 +97,10 @@ pub struct Policy {
 }
 
 #[cfg(test)]
-const MIB: u64 = 1024 * 1024;
-#[cfg(test)]
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-#[cfg(test)]
 impl Default for Policy {
     /// Keeps everything for ever, and merges where it is worth it.
     fn default() -> Self {
+        use crate::model::units::{DAY, MIB};
         Self {
             timestamp_column: "timestamp".to_owned(),
             strategy: CompactionStrategy::SizeBased,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use globset::{Glob, GlobSet};
 use serde::{Deserialize, Serialize};
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+use crate::model::units::DAY;
 
 /// How long rows are kept, by tenant.
 ///

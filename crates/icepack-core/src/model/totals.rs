@@ -4,19 +4,19 @@ use std::ops::{Add, AddAssign};
 
 use serde::{Deserialize, Serialize};
 
-const KIB: u64 = 1 << 10;
+use crate::model::units::{GIB, KIB, MIB};
 
 /// Where the classes of [`SizeHistogram`] end; the last class has no end.
 pub const BOUNDS: [u64; 9] = [
     16 * KIB,
     64 * KIB,
     256 * KIB,
-    KIB * KIB,
-    4 * KIB * KIB,
-    16 * KIB * KIB,
-    64 * KIB * KIB,
-    256 * KIB * KIB,
-    KIB * KIB * KIB,
+    MIB,
+    4 * MIB,
+    16 * MIB,
+    64 * MIB,
+    256 * MIB,
+    GIB,
 ];
 
 /// Files counted by their size, in classes of powers of four: under 16 KiB, under 64 KiB, …, under

@@ -7,8 +7,7 @@ use crate::model::plan::{Group, GroupKind, Plan};
 use crate::model::policy::Policy;
 use crate::model::price::{Prices, STANDARD};
 use crate::model::report::Requests;
-
-const KIB: u64 = 1 << 10;
+use crate::model::units::KIB;
 
 /// Classes whose objects must be thawed carry an index, billed in the class, …
 const INDEX: u64 = 32 * KIB;

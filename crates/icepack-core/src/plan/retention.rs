@@ -100,8 +100,7 @@ impl LeaveRule {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const MIB: u64 = 1 << 20;
+    use crate::model::units::MIB;
 
     fn extent(amount: u64, min: i64, max: i64) -> TimeSpread {
         TimeSpread {

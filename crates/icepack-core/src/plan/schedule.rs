@@ -70,8 +70,7 @@ impl Passes {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HOUR: Duration = Duration::from_secs(3_600);
+    use crate::model::units::HOUR;
 
     fn at(minutes: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_777_000_000 + 60 * minutes, 0).unwrap()

@@ -8,9 +8,9 @@ use crate::model::names::{FileId, Key, snapshot_key};
 use crate::model::policy::ArchivePolicy;
 use crate::model::policy::Policy;
 use crate::model::schema::{Column, TableSchema};
+use crate::model::units::MIB;
 use crate::plan::retention::LeaveRule;
 
-const MIB: u64 = 1024 * 1024;
 const HOUR: i64 = 3600;
 
 fn tenant() -> Tenant {

@@ -9,9 +9,7 @@ use crate::model::names::Tenant;
 use crate::model::plan::{PlannedInput, Reason};
 use crate::model::policy::ArchivePolicy;
 use crate::model::policy::Policy;
-
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
+use crate::model::units::{GIB, MIB};
 
 fn near(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1e-9)

@@ -4,8 +4,7 @@ use super::*;
 use crate::model::file::{Fingerprint, Micros, RowStats, Snapshot};
 use crate::model::manifest::{Quarantined, RetireReason, Retired, Stamp};
 use crate::model::names::FileId;
-
-const DAY: Duration = Duration::from_secs(86_400);
+use crate::model::units::DAY;
 
 fn tenant() -> Tenant {
     Tenant::parse("acme").unwrap()
