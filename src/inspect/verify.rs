@@ -19,7 +19,7 @@ use icepack_core::model::names::{self, Key, Tenant};
 use icepack_core::model::report::SCHEMA_VERSION;
 use icepack_core::model::same::shown;
 use icepack_core::model::same::{Difference, is_kept};
-use icepack_core::plan::sweep::Standing;
+use icepack_core::plan::sweep::RetiredState;
 use icepack_core::plan::{commit, sweep};
 use icepack_parquet::read_stats;
 
@@ -542,10 +542,10 @@ fn orphans(head: &Manifest, listing: &[Listed], is_whole: bool, findings: &mut F
 
 /// Files under the names of compacted ones that do not show their tags.
 fn retired(head: &Manifest, listing: &[Listed], findings: &mut Findings<'_>) {
-    for (r, standing) in sweep::standings(head, listing) {
-        match standing {
-            Standing::Waiting | Standing::Unlisted | Standing::Held => {}
-            Standing::Unsettled(f) => {
+    for (r, state) in sweep::retired_states(head, listing) {
+        match state {
+            RetiredState::Waiting | RetiredState::Unlisted | RetiredState::Held => {}
+            RetiredState::Unsettled(f) => {
                 let what = format!(
                     "it was compacted with ETag {} and has {} now: copied, or written again",
                     shown(r.etag.as_deref()),
@@ -560,7 +560,7 @@ fn retired(head: &Manifest, listing: &[Listed], findings: &mut Findings<'_>) {
                      were compacted",
                 );
             }
-            Standing::SetAside(f) => {
+            RetiredState::SetAside(f) => {
                 let mend = "give it another name to have it read by `icepack run --tenant \
                             TENANT`, or delete it if its rows are not wanted";
                 findings.add(

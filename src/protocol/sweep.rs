@@ -21,7 +21,7 @@ use icepack_core::model::names::{self, FileId, Key, Tenant};
 use icepack_core::model::policy::Policy;
 use icepack_core::model::publish::Followed;
 use icepack_core::plan::evidence::Evidence;
-use icepack_core::plan::sweep::Standing;
+use icepack_core::plan::sweep::RetiredState;
 use icepack_core::plan::{publish, sweep};
 use icepack_parquet::stats::read_content;
 
@@ -197,9 +197,9 @@ impl Sweeper<'_> {
         deleted: &[Key],
     ) -> Result<BTreeSet<Key>> {
         let deleted: BTreeSet<&Key> = deleted.iter().collect();
-        let unlisted = sweep::standings(head, listing)
+        let unlisted = sweep::retired_states(head, listing)
             .into_iter()
-            .filter(|(_, standing)| *standing == Standing::Unlisted)
+            .filter(|(_, state)| *state == RetiredState::Unlisted)
             .map(|(r, _)| &r.key);
         let ask: Vec<Key> = unlisted
             .filter(|key| !deleted.contains(key))
@@ -215,14 +215,15 @@ impl Sweeper<'_> {
     /// Looks at the files that lie under retired names and do not show the tags that were retired:
     /// a copy of a store changes every tag.
     async fn reread(&self, head: &Manifest, listing: &[Listed]) -> Result<Vec<Reread>> {
-        let unsettled = sweep::standings(head, listing)
-            .into_iter()
-            .filter_map(|(r, standing)| match standing {
-                Standing::Unsettled(f) if !self.rules.exclude.takes(&r.key) => {
-                    Some((r.clone(), f.clone()))
-                }
-                _ => None,
-            });
+        let unsettled =
+            sweep::retired_states(head, listing)
+                .into_iter()
+                .filter_map(|(r, state)| match state {
+                    RetiredState::Unsettled(f) if !self.rules.exclude.takes(&r.key) => {
+                        Some((r.clone(), f.clone()))
+                    }
+                    _ => None,
+                });
         let reads = stream::iter(unsettled.collect::<Vec<_>>())
             .map(|(r, f)| look_again(Arc::clone(self.store), r, f, self.file_limit));
         Ok(reads

@@ -398,13 +398,13 @@ impl<R: Ord + Clone + fmt::Display> World<R> {
         if let Some((_, f)) = sweep::orphans(head, &listing).first() {
             return broken("I6", format!("orphan `{}` is still there", f.key));
         }
-        let standings = sweep::standings(head, &listing);
+        let retired_states = sweep::retired_states(head, &listing);
         // What somebody wrote under a retired name is his, and stays; what a hold names is
         // remembered as long as that is so.
-        if let Some((r, _)) = standings.iter().find(|(_, standing)| {
+        if let Some((r, _)) = retired_states.iter().find(|(_, state)| {
             !matches!(
-                standing,
-                sweep::Standing::SetAside(_) | sweep::Standing::Held
+                state,
+                sweep::RetiredState::SetAside(_) | sweep::RetiredState::Held
             )
         }) {
             return broken(

@@ -17,7 +17,7 @@ use icepack_core::model::plan::Inventory;
 use icepack_core::model::policy::Policy;
 use icepack_core::plan::evidence::{self, Evidence};
 use icepack_core::plan::retention::{Due, cutoff_held, due};
-use icepack_core::plan::sweep::Standing;
+use icepack_core::plan::sweep::RetiredState;
 use icepack_core::plan::{live, sweep};
 use icepack_dst::invariants::{Deletion, Object};
 
@@ -506,16 +506,16 @@ impl Model {
 
     /// The retired files that are gone for certain: deleted here, or asked for.
     fn gone(&self, s: &State, head: &Head, listing: &[Listed], sweep: &Sweep) -> BTreeSet<Key> {
-        let standings = sweep::standings(head, listing).into_iter();
-        let is_gone = |r: &Retired, standing| match self.fault {
-            Some(Fault::BelievesListings) => standing == Standing::Unlisted,
+        let retired_states = sweep::retired_states(head, listing).into_iter();
+        let is_gone = |r: &Retired, state| match self.fault {
+            Some(Fault::BelievesListings) => state == RetiredState::Unlisted,
             Some(Fault::TakesTagsForFiles) => {
-                matches!(standing, Standing::Unlisted | Standing::Unsettled(_))
+                matches!(state, RetiredState::Unlisted | RetiredState::Unsettled(_))
             }
-            _ => standing == Standing::Unlisted && !s.world.hot.contains_key(&r.key),
+            _ => state == RetiredState::Unlisted && !s.world.hot.contains_key(&r.key),
         };
-        standings
-            .filter(|(r, standing)| is_gone(r, *standing))
+        retired_states
+            .filter(|(r, state)| is_gone(r, *state))
             .map(|(r, _)| r.key.clone())
             .chain(sweep.deleted.iter().cloned())
             .collect()
@@ -526,9 +526,9 @@ impl Model {
         if self.fault == Some(Fault::TakesTagsForFiles) {
             return Vec::new();
         }
-        let unsettled = sweep::standings(head, listing)
+        let unsettled = sweep::retired_states(head, listing)
             .into_iter()
-            .filter(|(_, standing)| matches!(standing, Standing::Unsettled(_)));
+            .filter(|(_, state)| matches!(state, RetiredState::Unsettled(_)));
         let found = unsettled.filter_map(|(r, _)| Some((r.key.clone(), s.world.hot.get(&r.key)?)));
         found
             .map(|(key, o)| Reread {
@@ -574,10 +574,10 @@ impl Model {
         edit.reread = self.reread(s, &head, &listing);
         edit.forget = sweep::forgettable(&head, &listing, &gone);
         if self.fault == Some(Fault::ForgetsHeld) {
-            let held = sweep::standings(&head, &listing)
+            let held = sweep::retired_states(&head, &listing)
                 .into_iter()
-                .filter(|(r, standing)| {
-                    *standing == Standing::Held && !s.world.hot.contains_key(&r.key)
+                .filter(|(r, state)| {
+                    *state == RetiredState::Held && !s.world.hot.contains_key(&r.key)
                 });
             edit.forget.extend(held.map(|(r, _)| r.key.clone()));
             gone.extend(edit.forget.iter().cloned());

@@ -21,7 +21,7 @@ pub const KEEP_MANIFESTS_FOR: TimeDelta = TimeDelta::hours(24);
 
 /// How a retired file stands by a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing<'a> {
+pub enum RetiredState<'a> {
     /// It is there, as it was retired.
     Waiting,
     /// The listing does not show it. Whether it is gone, only the store can say: a listing may be
@@ -38,13 +38,13 @@ pub enum Standing<'a> {
     SetAside(&'a Listed),
 }
 
-/// How each retired file of `head` stands by `listing`. Whatever it is, a file under a retired name
-/// is no input, and not live: one name is written once, and a tag alone does not make a new file. A
-/// store that was copied shows other tags everywhere.
-pub fn standings<'a>(
+/// The state of each retired file of `head` by `listing`. Whatever it is, a file under a retired
+/// name is no input, and not live: one name is written once, and a tag alone does not make a new
+/// file. A store that was copied shows other tags everywhere.
+pub fn retired_states<'a>(
     head: &'a Manifest,
     listing: &'a [Listed],
-) -> Vec<(&'a Retired, Standing<'a>)> {
+) -> Vec<(&'a Retired, RetiredState<'a>)> {
     let retired = head.retired_keys();
     let listed: BTreeMap<&str, &Listed> = listing
         .iter()
@@ -52,33 +52,34 @@ pub fn standings<'a>(
         .map(|f| (f.key.as_str(), f))
         .collect();
     let held = head.held_keys();
-    let standing = |r: &Retired| match listed.get(r.key.as_str()) {
-        None if held.contains(r.key.as_str()) => Standing::Held,
-        None => Standing::Unlisted,
+    let state = |r: &Retired| match listed.get(r.key.as_str()) {
+        None if held.contains(r.key.as_str()) => RetiredState::Held,
+        None => RetiredState::Unlisted,
         Some(f) if Sameness::of(r.etag.as_deref(), f.etag.as_deref()).is_same() => {
-            Standing::Waiting
+            RetiredState::Waiting
         }
         Some(f)
             if r.set_aside
                 .as_deref()
                 .is_some_and(|tag| plain(tag) == f.etag.as_deref().and_then(plain)) =>
         {
-            Standing::SetAside(f)
+            RetiredState::SetAside(f)
         }
-        Some(f) => Standing::Unsettled(f),
+        Some(f) => RetiredState::Unsettled(f),
     };
-    head.retired.iter().map(|r| (r, standing(r))).collect()
+    head.retired.iter().map(|r| (r, state(r))).collect()
 }
 
 /// The files that lie under retired names and are left alone, with a sentence on each.
 pub fn set_aside(head: &Manifest, listing: &[Listed]) -> Vec<(Key, String)> {
-    let aside = standings(head, listing)
+    let aside = retired_states(head, listing)
         .into_iter()
-        .filter_map(|(r, standing)| match standing {
-            Standing::SetAside(f) => Some((r.key.clone(), contested(r, f.etag.as_deref()))),
-            Standing::Unsettled(_) | Standing::Waiting | Standing::Unlisted | Standing::Held => {
-                None
-            }
+        .filter_map(|(r, state)| match state {
+            RetiredState::SetAside(f) => Some((r.key.clone(), contested(r, f.etag.as_deref()))),
+            RetiredState::Unsettled(_)
+            | RetiredState::Waiting
+            | RetiredState::Unlisted
+            | RetiredState::Held => None,
         });
     aside.collect()
 }
@@ -114,10 +115,10 @@ pub fn deletable(evidence: &Evidence, now: DateTime<Utc>, delete_delay: Duration
     };
     // I3: live wins over retired, should a damaged manifest ever name a file as both.
     let live: BTreeSet<&str> = head.snapshots.iter().map(|s| s.key.as_str()).collect();
-    standings(head, evidence.listing())
+    retired_states(head, evidence.listing())
         .into_iter()
-        .filter(|(r, standing)| {
-            *standing == Standing::Waiting && due(r.at) && !live.contains(r.key.as_str())
+        .filter(|(r, state)| {
+            *state == RetiredState::Waiting && due(r.at) && !live.contains(r.key.as_str())
         })
         .filter(|(r, _)| names::classify(&head.tenant, &r.key) != FileKind::Other)
         .map(|(r, _)| r.key.clone())
@@ -214,12 +215,12 @@ pub fn next_floor(
 pub fn forgettable(head: &Manifest, listing: &[Listed], gone: &BTreeSet<Key>) -> Vec<Key> {
     // I1: a file that is forgotten and still there is raw again, and its rows live twice.
     let held = head.held_keys();
-    let may_go = |r: &Retired, standing| {
-        gone.contains(&r.key) && standing != Standing::Waiting && !held.contains(r.key.as_str())
+    let may_go = |r: &Retired, state| {
+        gone.contains(&r.key) && state != RetiredState::Waiting && !held.contains(r.key.as_str())
     };
-    let retired = standings(head, listing)
+    let retired = retired_states(head, listing)
         .into_iter()
-        .filter(|(r, standing)| may_go(r, *standing))
+        .filter(|(r, state)| may_go(r, *state))
         .map(|(r, _)| &r.key);
     retired.chain(released(head, listing)).cloned().collect()
 }
@@ -294,9 +295,9 @@ pub fn is_due(inventory: &Inventory, now: DateTime<Utc>) -> bool {
     else {
         return false;
     };
-    standings(head, listing)
+    retired_states(head, listing)
         .iter()
-        .any(|(_, standing)| !matches!(standing, Standing::SetAside(_) | Standing::Held))
+        .any(|(_, state)| !matches!(state, RetiredState::SetAside(_) | RetiredState::Held))
         || !head.archives.is_empty()
         || !releasable(head, now).is_empty()
         || released(head, listing).next().is_some()

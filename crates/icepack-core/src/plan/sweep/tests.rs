@@ -304,12 +304,12 @@ fn a_file_under_a_retired_name_is_looked_at_once_under_each_tag() {
             etag: etag.map(str::to_owned),
             ..listed("acme/a.parquet", "")
         }];
-        match standings(m, &listing)[0].1 {
-            Standing::Waiting => "waiting",
-            Standing::Unlisted => "unlisted",
-            Standing::Held => "held",
-            Standing::Unsettled(_) => "unsettled",
-            Standing::SetAside(_) => "set aside",
+        match retired_states(m, &listing)[0].1 {
+            RetiredState::Waiting => "waiting",
+            RetiredState::Unlisted => "unlisted",
+            RetiredState::Held => "held",
+            RetiredState::Unsettled(_) => "unsettled",
+            RetiredState::SetAside(_) => "set aside",
         }
     };
     let mut m = head(0);
@@ -336,7 +336,7 @@ fn a_file_under_a_retired_name_is_looked_at_once_under_each_tag() {
         [stands(&m, Some("f")), stands(&m, None)],
         ["unsettled", "set aside"]
     );
-    assert_eq!(standings(&m, &[])[0].1, Standing::Unlisted);
+    assert_eq!(retired_states(&m, &[])[0].1, RetiredState::Unlisted);
 
     // A pass has nothing to do about what is set aside; about everything else it has.
     m.retired.truncate(1);
@@ -387,7 +387,7 @@ fn a_file_that_a_hold_names_is_remembered() {
             at(70 * HOUR),
         )
     };
-    assert_eq!(standings(&m, &[])[0].1, Standing::Held);
+    assert_eq!(retired_states(&m, &[])[0].1, RetiredState::Held);
     assert_eq!(forgettable(&m, &[], &gone), Vec::<Key>::new());
     assert_eq!(
         forgettable(&m, &[listed("acme/a.parquet", "another")], &gone),
