@@ -34,7 +34,7 @@ use icepack_core::model::report::SCHEMA_VERSION;
 use icepack_core::model::restore::{
     ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore, Tier, Wanted,
 };
-use icepack_core::plan::restore::{self as plan, Standing};
+use icepack_core::plan::restore::{self as plan, RestoreProgress};
 use rows::Copying;
 
 /// Objects looked at, or asked to be thawed, at once.
@@ -231,7 +231,7 @@ impl Part<'_> {
         };
         let head = discover::head(self.restorer.store.as_ref(), &self.report.into, 0).await?;
         // Known before anything is thawed, which costs money.
-        match self.stand(head.as_ref(), &asked)? {
+        match self.turn(head.as_ref(), &asked)? {
             None => return Ok(()),
             // Its objects may be others than those that would be chosen today.
             Some(Turn::GoOn(_)) => self.look().await?,
@@ -284,27 +284,27 @@ impl Part<'_> {
 
     /// What there is to do, by the holds of the tenant that the rows go to. None where they are
     /// there already.
-    fn stand(&mut self, head: Option<&Manifest>, asked: &Restored) -> Result<Option<Turn>> {
+    fn turn(&mut self, head: Option<&Manifest>, asked: &Restored) -> Result<Option<Turn>> {
         let Some(head) = head else {
             return Ok(Some(Turn::Begin(Vec::new())));
         };
-        match plan::standing(
+        match plan::progress(
             head,
             asked,
             self.receipts.clone(),
             self.request.again,
             self.restorer.clock.now(),
         ) {
-            Standing::New(todo, again) => {
+            RestoreProgress::New(todo, again) => {
                 self.narrow(todo);
                 Ok(Some(Turn::Begin(again)))
             }
-            Standing::Begun(hold) => {
+            RestoreProgress::Begun(hold) => {
                 self.resume(&hold)?;
                 Ok(Some(Turn::GoOn(hold)))
             }
-            Standing::Overlaps(hold) => Err(overlapping(&self.report.into, &hold)),
-            Standing::Done(hold) | Standing::Over(hold) => {
+            RestoreProgress::Overlaps(hold) => Err(overlapping(&self.report.into, &hold)),
+            RestoreProgress::Done(hold) | RestoreProgress::Over(hold) => {
                 self.report.status = RestoreStatus::Already;
                 (self.report.hold, self.report.held_until) = (Some(hold.id), Some(hold.until));
                 Ok(None)
@@ -440,7 +440,7 @@ impl Part<'_> {
             Some(head) => head,
             None => committer.begin().await?,
         };
-        let again = match self.stand(Some(&head), &asked)? {
+        let again = match self.turn(Some(&head), &asked)? {
             None => return Ok(None),
             Some(Turn::GoOn(hold)) => {
                 tracing::info!(tenant = %into, hold = %hold.id, "going on with a restore that broke off");

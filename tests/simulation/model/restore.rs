@@ -8,7 +8,7 @@ use icepack_core::model::manifest::{Edit, Observed, Receipt};
 use icepack_core::model::names::{FileId, Key, Tenant};
 use icepack_core::model::plan::Inventory;
 use icepack_core::plan::live;
-use icepack_core::plan::restore::{self as plan, Standing};
+use icepack_core::plan::restore::{self as plan, RestoreProgress};
 use icepack_dst::invariants::{Ingested, Object};
 
 use crate::model::checker::{Fault, Model, Phase};
@@ -79,29 +79,29 @@ impl Model {
         if self.fault == Some(Fault::ForgetsWhatWasBrought) {
             seen.holds.retain(|h| !h.files.is_empty());
         }
-        match plan::standing(
+        match plan::progress(
             &seen,
             &request.restored(),
             self.receipts(request),
             false,
             at(s.time),
         ) {
-            Standing::New(..) | Standing::Begun(_) if !thawed => {
+            RestoreProgress::New(..) | RestoreProgress::Begun(_) if !thawed => {
                 s.procs[p].pc = Pc::HeadOfRestore {
                     newest: None,
                     thawed: true,
                 }
             }
-            Standing::New(todo, _) => self.begin_hold(s, p, head, &todo),
-            Standing::Begun(hold) => {
+            RestoreProgress::New(todo, _) => self.begin_hold(s, p, head, &todo),
+            RestoreProgress::Begun(hold) => {
                 self.reached("a restore goes on where another broke off");
                 self.begin_copies(s, p, head, hold);
             }
-            Standing::Done(_) | Standing::Over(_) => {
+            RestoreProgress::Done(_) | RestoreProgress::Over(_) => {
                 self.reached("a restore was done before");
                 self.end(s, p);
             }
-            Standing::Overlaps(_) => {
+            RestoreProgress::Overlaps(_) => {
                 self.reached("a restore overlaps another");
                 self.end(s, p);
             }

@@ -58,7 +58,7 @@ pub fn distinct(receipts: Vec<Receipt>) -> Vec<Receipt> {
 
 /// What a restore has to do with the holds of the head that it goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum RestoreProgress {
     /// These objects' rows are to be brought; of holds that are over, those whose rows are
     /// knowingly brought once more.
     New(Vec<Receipt>, Vec<FileId>),
@@ -73,15 +73,15 @@ pub enum Standing {
     Overlaps(Hold),
 }
 
-/// How the restore `asked`, of the objects `wanted`, stands in `head`. With `again`, what holds
+/// What `head` says of the restore `asked`, of the objects `wanted`. With `again`, what holds
 /// that are over brought is brought once more.
-pub fn standing(
+pub fn progress(
     head: &Manifest,
     asked: &Restored,
     wanted: Vec<Receipt>,
     again: bool,
     now: DateTime<Utc>,
-) -> Standing {
+) -> RestoreProgress {
     let same_range = |h: &&Hold| {
         h.restored.tenant == asked.tenant
             && (h.restored.from, h.restored.to) == (asked.from, asked.to)
@@ -93,7 +93,7 @@ pub fn standing(
         .filter(same_range)
         .find(|h| wanted.iter().any(|r| touch(h, r).is_some()));
     if let Some(hold) = begun {
-        return Standing::Begun(hold.clone());
+        return RestoreProgress::Begun(hold.clone());
     }
     let meant: Vec<&Hold> = head
         .holds
@@ -120,14 +120,14 @@ pub fn standing(
         match (touching.first(), touching.iter().find(is_whole)) {
             (None, _) => todo.push(r),
             (_, Some((hold, _))) => done.push(*hold),
-            (Some((hold, _)), None) => return Standing::Overlaps((*hold).clone()),
+            (Some((hold, _)), None) => return RestoreProgress::Overlaps((*hold).clone()),
         }
     }
     // The one that lasts longest speaks for all.
     match done.into_iter().max_by_key(|h| h.until) {
-        Some(hold) if todo.is_empty() && hold.is_active(now) => Standing::Done(hold.clone()),
-        Some(hold) if todo.is_empty() => Standing::Over(hold.clone()),
-        _ => Standing::New(todo, meant.into_iter().map(|h| h.id).collect()),
+        Some(hold) if todo.is_empty() && hold.is_active(now) => RestoreProgress::Done(hold.clone()),
+        Some(hold) if todo.is_empty() => RestoreProgress::Over(hold.clone()),
+        _ => RestoreProgress::New(todo, meant.into_iter().map(|h| h.id).collect()),
     }
 }
 
@@ -327,7 +327,7 @@ mod tests {
                 },
             );
             head.holds = holds.to_vec();
-            standing(
+            progress(
                 &head,
                 restored,
                 vec![receipt(1, 0, 10), receipt(2, 10, 20)],
@@ -337,7 +337,7 @@ mod tests {
         };
         let new = |of: &[u64], again: &[u64]| {
             let all = [receipt(1, 0, 10), receipt(2, 10, 20)];
-            Standing::New(
+            RestoreProgress::New(
                 all.into_iter()
                     .filter(|r| of.contains(&r.id.0.timestamp_ms()))
                     .collect(),
@@ -349,11 +349,11 @@ mod tests {
         let begun = hold(false, 5, &[1], all.clone());
         assert_eq!(
             stands(std::slice::from_ref(&begun), &all, false),
-            Standing::Begun(begun.clone())
+            RestoreProgress::Begun(begun.clone())
         );
         assert_eq!(
             stands(std::slice::from_ref(&begun), &asked(Some(5), None), false),
-            Standing::Overlaps(begun)
+            RestoreProgress::Overlaps(begun)
         );
         let (done, over) = (
             hold(true, 11, &[1, 2], all.clone()),
@@ -361,20 +361,20 @@ mod tests {
         );
         assert_eq!(
             stands(std::slice::from_ref(&done), &all, false),
-            Standing::Done(done.clone())
+            RestoreProgress::Done(done.clone())
         );
         assert_eq!(
             stands(std::slice::from_ref(&done), &all, true),
-            Standing::Done(done.clone()),
+            RestoreProgress::Done(done.clone()),
             "while it is held, it is there"
         );
         assert_eq!(
             stands(std::slice::from_ref(&over), &all, false),
-            Standing::Over(over.clone())
+            RestoreProgress::Over(over.clone())
         );
         assert_eq!(
             stands(std::slice::from_ref(&over), &asked(Some(5), None), false),
-            Standing::Over(over.clone()),
+            RestoreProgress::Over(over.clone()),
             "a part of it is over, too"
         );
         assert_eq!(
@@ -390,7 +390,7 @@ mod tests {
         };
         assert_eq!(
             stands(std::slice::from_ref(&moved), &all, false),
-            Standing::Done(moved),
+            RestoreProgress::Done(moved),
             "ids tell, not names"
         );
         assert_eq!(
@@ -402,7 +402,7 @@ mod tests {
         let late = hold(true, 11, &[2], asked(Some(15), None));
         assert_eq!(
             stands(std::slice::from_ref(&late), &all, false),
-            Standing::Overlaps(late.clone())
+            RestoreProgress::Overlaps(late.clone())
         );
         assert_eq!(
             stands(std::slice::from_ref(&late), &asked(None, Some(15)), false),
@@ -420,7 +420,7 @@ mod tests {
         let forgotten = hold(true, 5, &[], all.clone());
         assert_eq!(
             stands(std::slice::from_ref(&forgotten), &all, false),
-            Standing::Over(forgotten),
+            RestoreProgress::Over(forgotten),
             "an older version did not say what it brought"
         );
     }
