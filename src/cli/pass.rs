@@ -44,7 +44,8 @@ impl PassJob {
         let passed = self.manager.run_observed(&self.selection).await?;
         self.publish_report().await;
         let record = passed.record.as_ref();
-        let text = record.map(|r| metrics::render(r, Some(&passed.standings), self.most_tenants()));
+        let text =
+            record.map(|r| metrics::render(r, Some(&passed.tenant_statuses), self.most_tenants()));
         if let Some(text) = &text {
             self.targets.deliver(text).await;
         }

@@ -71,8 +71,8 @@ pub struct PassOutcome {
     pub report: RunReport,
     /// What the store keeps of it; none where that could not be stored.
     pub record: Option<RunRecord>,
-    /// How the tenants stand now: those that could be looked at.
-    pub standings: Vec<TenantStatus>,
+    /// The status of the tenants now: of those that could be looked at.
+    pub tenant_statuses: Vec<TenantStatus>,
     pub(crate) errors: Vec<Error>,
 }
 
@@ -258,16 +258,16 @@ impl Pass {
         outcomes: Vec<TenantOutcome>,
         refused: Vec<TenantReport>,
     ) -> PassOutcome {
-        let (mut reports, mut errors, mut standings) = (refused, Vec::new(), Vec::new());
+        let (mut reports, mut errors, mut tenant_statuses) = (refused, Vec::new(), Vec::new());
         let (mut archive, mut found) = (Requests::default(), StoreTotals::default());
         for outcome in outcomes {
             archive += outcome.archive;
             found += outcome.found.unwrap_or_default();
             reports.push(outcome.report);
             errors.extend(outcome.error);
-            standings.extend(outcome.standing);
+            tenant_statuses.extend(outcome.tenant_status);
         }
-        standings.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+        tenant_statuses.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         reports.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         let mut report = self.report(reports);
         // Half of the tenants would look as if the other half had gone.
@@ -281,7 +281,7 @@ impl Pass {
         PassOutcome {
             report,
             record,
-            standings,
+            tenant_statuses,
             errors,
         }
     }

@@ -15,8 +15,8 @@ pub(super) struct TenantOutcome {
     pub error: Option<Error>,
     /// Requests to the archive, which are in `report` too.
     pub archive: Requests,
-    /// How the tenant stands now.
-    pub standing: Option<TenantStatus>,
+    /// The status of the tenant now.
+    pub tenant_status: Option<TenantStatus>,
     /// What it held when it was looked at, if it is of this shard.
     pub found: Option<StoreTotals>,
 }
@@ -31,7 +31,7 @@ impl TenantOutcome {
             },
             error: None,
             archive: Requests::default(),
-            standing: None,
+            tenant_status: None,
             found: None,
         }
     }

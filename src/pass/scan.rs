@@ -339,9 +339,9 @@ impl Pass {
                 let policy = self.manager.config.policy_for(tenant.as_str());
                 outcome.report.left_alone = idle.left_alone().clone();
                 outcome.found = Some(idle.stock());
-                outcome.standing = self
+                outcome.tenant_status = self
                     .observe
-                    .then(|| idle.standing(&policy, self.manager.clock.now()));
+                    .then(|| idle.status(&policy, self.manager.clock.now()));
                 Ok(None)
             }
             None if self.manager.stop.is_stopped() => {
@@ -404,7 +404,7 @@ impl Pass {
             dated,
         } = scan;
         let home = manager.is_home(tenant);
-        outcome.standing = self.standing(tenant, &inventory);
+        outcome.tenant_status = self.tenant_status(tenant, &inventory);
         outcome.found = home.then(|| status::stock(tenant, &inventory));
         let spread = self.settle_spread(&plan, noted.contains(tenant)).await;
         let mut plan = shard::share(plan, manager.config.shard, spread);
@@ -486,8 +486,12 @@ impl Pass {
         Ok(guard)
     }
 
-    /// How a tenant stands, if anybody wants to know.
-    pub(super) fn standing(&self, tenant: &Tenant, inventory: &Inventory) -> Option<TenantStatus> {
+    /// The status of a tenant, if anybody wants to know it.
+    pub(super) fn tenant_status(
+        &self,
+        tenant: &Tenant,
+        inventory: &Inventory,
+    ) -> Option<TenantStatus> {
         let policy = self.manager.config.policy_for(tenant.as_str());
         (self.observe && self.manager.is_home(tenant))
             .then(|| status::of(tenant, inventory, &policy, self.manager.clock.now()))

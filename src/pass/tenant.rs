@@ -54,8 +54,8 @@ impl Pass {
             }
             outcome.end(e);
         }
-        if let Some(standing) = self.stands_now(&store, &tenant).await {
-            outcome.standing = Some(standing);
+        if let Some(status) = self.tenant_status_now(&store, &tenant).await {
+            outcome.tenant_status = Some(status);
         }
         outcome.archive = archive_requests.read();
         let report = &mut outcome.report;
@@ -65,8 +65,8 @@ impl Pass {
         outcome
     }
 
-    /// How the tenant stands after its turn. What it did to the tenant is only in the store.
-    async fn stands_now(
+    /// The status of the tenant after its turn. What it did to the tenant is only in the store.
+    async fn tenant_status_now(
         &self,
         store: &Arc<dyn ObjectStore>,
         tenant: &Tenant,
@@ -79,7 +79,7 @@ impl Pass {
         let found = found
             .inspect_err(|e| tracing::warn!("how it stands after the pass is not known: {e}"))
             .ok()?;
-        self.standing(tenant, &found.inventory)
+        self.tenant_status(tenant, &found.inventory)
     }
 
     /// Publishes, merges and commits group by group, and sweeps.

@@ -116,8 +116,8 @@ impl Idle {
         &self.left
     }
 
-    /// How it stands.
-    pub fn standing(&self, policy: &Policy, now: DateTime<Utc>) -> TenantStatus {
+    /// Its status.
+    pub fn status(&self, policy: &Policy, now: DateTime<Utc>) -> TenantStatus {
         status::of(&self.tenant, &self.inventory, policy, now)
     }
 }
