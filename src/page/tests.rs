@@ -101,7 +101,7 @@ fn drawn(o: &Overview) -> String {
     .unwrap()
 }
 
-fn stock(raw_files: u64) -> Option<StoreTotals> {
+fn totals(raw_files: u64) -> Option<StoreTotals> {
     Some(StoreTotals {
         tenants: 1,
         raw_files,
@@ -184,8 +184,8 @@ fn the_policy_allows_our_style_and_script_and_nothing_else() {
 
 #[test]
 fn before_is_all_that_was_ever_written_and_now_is_what_is_there() {
-    let first = record(1, Shard::WHOLE, stock(2), None);
-    let second = record(2, Shard::WHOLE, stock(3), Some(&first));
+    let first = record(1, Shard::WHOLE, totals(2), None);
+    let second = record(2, Shard::WHOLE, totals(3), Some(&first));
     let status = TenantStatus {
         raw_files: 1,
         raw_sizes: SizeHistogram::of([5]),
@@ -205,9 +205,9 @@ fn before_is_all_that_was_ever_written_and_now_is_what_is_there() {
 fn shards_are_added_up_over_time() {
     let shard = |i| Shard::new(i, 2).unwrap();
     let runs = vec![
-        record(1, shard(0), stock(10), None),
-        record(2, shard(1), stock(5), None),
-        record(3, shard(0), stock(0), None),
+        record(1, shard(0), totals(10), None),
+        record(2, shard(1), totals(5), None),
+        record(3, shard(0), totals(0), None),
     ];
     let o = overview(vec![tenant("acme")], runs);
     let page = drawn(&o);

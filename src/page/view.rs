@@ -141,10 +141,10 @@ impl View {
         let chart = |title, unit, pick: fn(&StoreTotals) -> (u64, u64)| {
             let drawn: Vec<Point> = points
                 .iter()
-                .map(|(at, stock)| Point {
+                .map(|(at, totals)| Point {
                     at: *at,
-                    raw: pick(stock).0,
-                    packed: pick(stock).1,
+                    raw: pick(totals).0,
+                    packed: pick(totals).1,
                 })
                 .collect();
             (drawn.len() > 1).then(|| chart::lines(title, &drawn, unit))

@@ -338,7 +338,7 @@ impl Pass {
             Some(idle) => {
                 let policy = self.manager.config.policy_for(tenant.as_str());
                 outcome.report.left_alone = idle.left_alone().clone();
-                outcome.found = Some(idle.stock());
+                outcome.found = Some(idle.totals());
                 outcome.tenant_status = self
                     .observe
                     .then(|| idle.status(&policy, self.manager.clock.now()));
@@ -405,7 +405,7 @@ impl Pass {
         } = scan;
         let home = manager.is_home(tenant);
         outcome.tenant_status = self.tenant_status(tenant, &inventory);
-        outcome.found = home.then(|| status::stock(tenant, &inventory));
+        outcome.found = home.then(|| status::totals(tenant, &inventory));
         let spread = self.settle_spread(&plan, noted.contains(tenant)).await;
         let mut plan = shard::share(plan, manager.config.shard, spread);
         // Tenants wait for their turn by the thousand: only what will be done is kept of them.

@@ -107,8 +107,8 @@ pub struct Idle {
 
 impl Idle {
     /// What it holds.
-    pub fn stock(&self) -> StoreTotals {
-        status::stock(&self.tenant, &self.inventory)
+    pub fn totals(&self) -> StoreTotals {
+        status::totals(&self.tenant, &self.inventory)
     }
 
     /// What of it is no input.

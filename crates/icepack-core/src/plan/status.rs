@@ -110,7 +110,7 @@ fn oldest_aside(quarantined: &[Quarantined], inventory: &Inventory) -> Option<Mi
 }
 
 /// What the tenant holds.
-pub fn stock(tenant: &Tenant, inventory: &Inventory) -> StoreTotals {
+pub fn totals(tenant: &Tenant, inventory: &Inventory) -> StoreTotals {
     let unreadable: BTreeSet<&str> = inventory
         .head
         .iter()

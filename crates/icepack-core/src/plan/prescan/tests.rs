@@ -175,9 +175,9 @@ fn what_needs_nothing_is_idle_and_is_told_as_a_look_would() {
         head: Some(head),
         listing: vec![raw(1), file],
     };
-    let (stock, status) = (found.stock(), found.status(&Policy::default(), now()));
-    assert_eq!(stock, status::stock(&tenant("acme"), &inventory));
-    assert_eq!((stock.raw_files, stock.snapshots), (1, 1));
+    let (totals, status) = (found.totals(), found.status(&Policy::default(), now()));
+    assert_eq!(totals, status::totals(&tenant("acme"), &inventory));
+    assert_eq!((totals.raw_files, totals.snapshots), (1, 1));
     assert_eq!(status.oldest_raw_s, Some(300));
     assert!(idle(0, Vec::new(), None).is_some());
 }
