@@ -8,7 +8,7 @@ use tracing::Instrument;
 
 use super::manager::CompactionManager;
 use super::outcome::failure;
-use super::scan::{LOOK_AT_ONCE, TenantListing, TenantScan};
+use super::scan::{SCANS_AT_ONCE, TenantListing, TenantScan};
 use super::{Selection, broke_off};
 use crate::budget::Budget;
 use crate::error::{Error, Result};
@@ -46,9 +46,9 @@ impl CompactionManager {
             ..
         } = self.own_tenants(selection).await?;
         let spread = self.spread().await?;
-        let looks = tenants
+        let scans = tenants
             .into_iter()
-            .filter(|t| self.looks_at(t, &spread))
+            .filter(|t| self.scans(t, &spread))
             .map(|tenant| {
                 let (manager, name, is_spread) =
                     (self.clone(), tenant.clone(), spread.contains(&tenant));
@@ -60,7 +60,7 @@ impl CompactionManager {
                     planned.map_err(|e| failure(&name, &e))
                 }
             });
-        let (plans, mut failures) = found_and_failed(looks).await;
+        let (plans, mut failures) = found_and_failed(scans).await;
         failures.extend(refused.into_iter().map(|r| Failure {
             tenant: r.tenant,
             status: r.status,
@@ -105,7 +105,7 @@ impl CompactionManager {
     /// in the report.
     pub async fn status(&self, selection: &Selection) -> Result<StatusReport> {
         let tenants = self.selected(selection).await?;
-        let looks = tenants.into_iter().map(|tenant| async move {
+        let scans = tenants.into_iter().map(|tenant| async move {
             let found =
                 discover::inventory(self.store.as_ref(), &tenant, &self.config.input_rules())
                     .await
@@ -116,7 +116,7 @@ impl CompactionManager {
                 ..status::of(&tenant, &found.inventory, &policy, self.clock.now())
             })
         });
-        let (tenants, failures) = found_and_failed(looks).await;
+        let (tenants, failures) = found_and_failed(scans).await;
         let runs = runs::summary(self.store.as_ref(), self.clock.now()).await?;
         let short = |record: Option<RunRecord>| record.as_ref().map(LastRun::from);
         Ok(StatusReport {
@@ -168,7 +168,7 @@ impl CompactionManager {
     /// Of the store; [`Error::Conflict`] where a tenant is committed to without pause.
     pub async fn live_views(&self, selection: &Selection) -> Result<Vec<LiveView>> {
         let tenants = self.selected(selection).await?;
-        let looks = stream::iter(tenants).map(|tenant| async move {
+        let scans = stream::iter(tenants).map(|tenant| async move {
             let mut found =
                 discover::live_inventory(&self.store, &tenant, &self.config().input_rules())
                     .await?;
@@ -194,7 +194,7 @@ impl CompactionManager {
                 view
             })
         });
-        looks.buffered(LOOK_AT_ONCE).try_collect().await
+        scans.buffered(SCANS_AT_ONCE).try_collect().await
     }
 
     /// Whether store and archive hold what the heads say; `deep` reads every row back.
@@ -253,11 +253,11 @@ impl CompactionManager {
     }
 }
 
-/// What each look found, and what kept the others from it, in order.
+/// What each scan found, and what kept the others from it, in order.
 async fn found_and_failed<T>(
-    looks: impl Iterator<Item = impl Future<Output = Result<T, Failure>>>,
+    scans: impl Iterator<Item = impl Future<Output = Result<T, Failure>>>,
 ) -> (Vec<T>, Vec<Failure>) {
-    let results: Vec<_> = stream::iter(looks).buffered(LOOK_AT_ONCE).collect().await;
+    let results: Vec<_> = stream::iter(scans).buffered(SCANS_AT_ONCE).collect().await;
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for result in results {
         match result {

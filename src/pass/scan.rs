@@ -31,7 +31,7 @@ use icepack_core::plan::prescan::{self as plan, Hint, Idle, Range};
 use icepack_core::plan::{compaction, expiry, shard, status, sweep};
 
 /// Tenants whose heads and listings are read at once.
-pub(super) const LOOK_AT_ONCE: usize = 16;
+pub(super) const SCANS_AT_ONCE: usize = 16;
 
 /// Ranges that are listed at once.
 const RANGES_AT_ONCE: usize = 4;
@@ -47,7 +47,7 @@ pub(super) struct TenantListing {
     pub root: Left,
 }
 
-/// What a pass looks at.
+/// What a pass scans.
 #[derive(Default)]
 pub(super) struct PassScope {
     /// Tenants that are looked at by themselves, …
@@ -246,7 +246,7 @@ impl CompactionManager {
 }
 
 impl Pass {
-    /// What of `target` this pass looks at.
+    /// What of `target` this pass scans.
     pub(super) async fn scope(&self, target: PassTarget<'_>) -> Result<PassScope> {
         let manager = &self.manager;
         let selection = match target {
@@ -266,7 +266,7 @@ impl Pass {
         };
         let mut found = manager.own_tenants(selection).await?;
         let spread = manager.spread().await?;
-        found.tenants.retain(|t| manager.looks_at(t, &spread));
+        found.tenants.retain(|t| manager.scans(t, &spread));
         let (ranges, alone) = if manager.takes_hints() {
             plan::ranges(found.tenants, &found.others)
         } else {
@@ -305,7 +305,7 @@ impl Pass {
                 scanned
             }
         });
-        scans.buffer_unordered(LOOK_AT_ONCE).collect().await
+        scans.buffer_unordered(SCANS_AT_ONCE).collect().await
     }
 
     /// What is known of the tenants before they are looked at.
@@ -348,7 +348,7 @@ impl Pass {
                 outcome.report.status = Status::Stopped;
                 Ok(None)
             }
-            None => self.look(&store, &tenant, noted, &mut outcome).await,
+            None => self.find_job(&store, &tenant, noted, &mut outcome).await,
         };
         outcome.report.counters.requests = requests.read();
         let job = job.unwrap_or_else(|e| {
@@ -386,8 +386,8 @@ impl Pass {
         trace::plan().in_scope(|| hint.idle(head, &policy, &config.input_rules(), now))
     }
 
-    /// Looks at a tenant by itself. None where there is nothing to do.
-    async fn look(
+    /// Scans a tenant by itself. None where there is nothing to do.
+    async fn find_job(
         &self,
         store: &Arc<dyn ObjectStore>,
         tenant: &Tenant,

@@ -25,8 +25,8 @@ impl CompactionManager {
         }
     }
 
-    /// Whether this shard looks at `tenant`.
-    pub(super) fn looks_at(&self, tenant: &Tenant, spread: &Spread) -> bool {
+    /// Whether this shard scans `tenant`.
+    pub(super) fn scans(&self, tenant: &Tenant, spread: &Spread) -> bool {
         self.is_home(tenant) || spread.contains(tenant)
     }
 
@@ -77,7 +77,7 @@ impl Pass {
             .unwrap_or_default();
         let late: Spread = late
             .into_iter()
-            .filter(|t| selection.takes(t) && !self.manager.looks_at(t, known))
+            .filter(|t| selection.takes(t) && !self.manager.scans(t, known))
             .collect();
         if late.is_empty() {
             Vec::new()
