@@ -218,7 +218,7 @@ impl Part<'_> {
         if self.receipts.is_empty() {
             return Ok(());
         }
-        self.look().await?;
+        self.head_objects().await?;
         if self.request.dry_run {
             self.report.status = RestoreStatus::Planned;
             return Ok(());
@@ -234,7 +234,7 @@ impl Part<'_> {
         match self.turn(head.as_ref(), &asked)? {
             None => return Ok(()),
             // Its objects may be others than those that would be chosen today.
-            Some(Turn::GoOn(_)) => self.look().await?,
+            Some(Turn::GoOn(_)) => self.head_objects().await?,
             Some(Turn::Begin(_)) => {}
         }
         self.thaw().await?;
@@ -249,12 +249,12 @@ impl Part<'_> {
         self.finish(head, hold).await
     }
 
-    /// What the archive shows of each object.
-    async fn look(&mut self) -> Result<()> {
+    /// Asks the archive for the state of each object.
+    async fn head_objects(&mut self) -> Result<()> {
         let (cold, now) = (&self.restorer.cold, self.restorer.clock.now());
         let requests = Arc::default();
-        let looks = stream::iter(&self.receipts).map(|r| cold.head(&r.key, &requests));
-        let seen: Vec<_> = looks.buffered(AT_ONCE).try_collect().await?;
+        let heads = stream::iter(&self.receipts).map(|r| cold.head(&r.key, &requests));
+        let seen: Vec<_> = heads.buffered(AT_ONCE).try_collect().await?;
         let priced = |(r, seen): (&Receipt, Option<Stored>)| {
             let state = seen
                 .as_ref()
@@ -400,7 +400,7 @@ impl Part<'_> {
                     .count()
             };
             if waiting(&self.report.objects) > 0 {
-                self.look().await?;
+                self.head_objects().await?;
             }
             let left = waiting(&self.report.objects);
             let Some(poll) = self.request.wait.filter(|_| left > 0) else {

@@ -45,8 +45,13 @@ pub async fn sample(store: &Arc<dyn ObjectStore>, rules: &Rules) -> Result<Sampl
         .into_iter()
         .filter_map(|i| all.get(i).cloned())
         .collect();
-    let looks = chosen.into_iter().map(|tenant| look(store, tenant, rules));
-    let looked_at = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
+    let samples = chosen
+        .into_iter()
+        .map(|tenant| sample_tenant(store, tenant, rules));
+    let looked_at = stream::iter(samples)
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
     Ok(Sample {
         tenants: all,
         looked_at,
@@ -62,7 +67,11 @@ fn spread(count: usize, most: usize) -> Vec<usize> {
         .collect()
 }
 
-async fn look(store: &Arc<dyn ObjectStore>, tenant: Tenant, rules: &Rules) -> Result<TenantSample> {
+async fn sample_tenant(
+    store: &Arc<dyn ObjectStore>,
+    tenant: Tenant,
+    rules: &Rules,
+) -> Result<TenantSample> {
     let prefix = path(tenant.as_str())?;
     let listing: Vec<Listed> = store
         .list(Some(&prefix))

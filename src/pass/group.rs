@@ -460,9 +460,9 @@ impl GroupJobs<'_> {
             .iter()
             .filter(|i| classify(self.tenant, &i.key) == FileKind::Raw)
             .cloned();
-        let looks = stream::iter(raw.collect::<Vec<_>>())
+        let checks = stream::iter(raw.collect::<Vec<_>>())
             .map(|input| unchanged(Arc::clone(self.store), input));
-        looks.buffer_unordered(PREFETCH).try_collect::<()>().await
+        checks.buffer_unordered(PREFETCH).try_collect::<()>().await
     }
 
     fn spec(&self, inputs: &[PlannedInput], leave: Option<LeaveRule>) -> MergeSpec {

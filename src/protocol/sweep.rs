@@ -225,7 +225,7 @@ impl Sweeper<'_> {
                     _ => None,
                 });
         let reads = stream::iter(unsettled.collect::<Vec<_>>())
-            .map(|(r, f)| look_again(Arc::clone(self.store), r, f, self.file_limit));
+            .map(|(r, f)| reread_one(Arc::clone(self.store), r, f, self.file_limit));
         Ok(reads
             .buffered(READS_AT_ONCE)
             .try_collect::<Vec<_>>()
@@ -304,7 +304,7 @@ impl Sweeper<'_> {
 }
 
 /// What lies under the name of `retired`; none where it changed or went away just now.
-async fn look_again(
+async fn reread_one(
     store: Arc<dyn ObjectStore>,
     retired: Retired,
     found: Listed,

@@ -150,7 +150,7 @@ impl<L> Publisher<L> {
     pub async fn publish(&self) -> Result<PublishReport, L> {
         let mut report = PublishReport::default();
         for _ in 0..MAX_ROUNDS {
-            let round = match self.look().await {
+            let round = match self.read_round().await {
                 Ok(round) => round,
                 // A file went while its footer was read: there is a newer head.
                 Err(Error::Read(ReadError::Gone(_))) => continue,
@@ -190,8 +190,8 @@ impl<L> Publisher<L> {
         ReadError::local(format!("cannot publish `{}`", self.place.tenant), why).into()
     }
 
-    /// The table, then head and the listing, then the footers of what is new.
-    async fn look(&self) -> Result<Round, L> {
+    /// Reads the table, then head and the listing, then the footers of what is new.
+    async fn read_round(&self) -> Result<Round, L> {
         let log = log::fetch(&self.store, &self.place.log()).await?;
         let place = self.place.clone();
         let known = move || {
