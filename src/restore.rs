@@ -140,7 +140,7 @@ impl Restorer {
             .await?
             .tenants
             .into_iter()
-            .filter(|t| request.selection.takes(t))
+            .filter(|t| request.selection.includes(t))
             .collect();
         if request.into.is_some() && found.len() > 1 {
             let names: Vec<&str> = found.iter().map(Tenant::as_str).collect();

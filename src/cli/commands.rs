@@ -73,7 +73,7 @@ impl App<'_> {
         let report = manager.plan(&self.selection()?).await?;
         if let (Some(explain), Some(name)) = (&explain, pass.explain.as_deref())
             && name != "*"
-            && !report.plans.iter().any(|p| explain.takes(&p.tenant))
+            && !report.plans.iter().any(|p| explain.includes(&p.tenant))
         {
             return Err(Error::Usage(format!(
                 "--explain: no tenant that is planned here is called `{name}`; `icepack status` \

@@ -246,7 +246,7 @@ impl CompactionManager {
         }
     }
 
-    /// The tenants that `selection` takes.
+    /// The tenants that `selection` includes.
     async fn selected(&self, selection: &Selection) -> Result<Vec<Tenant>> {
         self.check_store().await?;
         Ok(self.tenants(selection).await?.tenants)

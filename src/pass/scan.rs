@@ -122,7 +122,7 @@ fn root_table() -> Error {
 }
 
 impl CompactionManager {
-    /// The tenants that `selection` takes, in their order, with what else is there.
+    /// The tenants that `selection` includes, in their order, with what else is there.
     pub(super) async fn tenants(&self, selection: &Selection) -> Result<TenantListing> {
         let listing = discover::tenants(self.store.as_ref());
         let found = trace::stage(trace::discover(), listing, |span, found| {
@@ -134,8 +134,10 @@ impl CompactionManager {
                 "--tenant: there is no tenant `{name}` in this store; `icepack status` lists them"
             )));
         }
-        let (tenants, others): (Vec<_>, Vec<_>) =
-            found.tenants.into_iter().partition(|t| selection.takes(t));
+        let (tenants, others): (Vec<_>, Vec<_>) = found
+            .tenants
+            .into_iter()
+            .partition(|t| selection.includes(t));
         let refused = found
             .refused
             .iter()

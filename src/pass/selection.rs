@@ -12,7 +12,7 @@ use icepack_core::model::names::Tenant;
 /// use icepack::pass::Selection;
 ///
 /// let some = Selection::parse(vec!["acme".into(), "eu-*".into()])?;
-/// assert!(some.takes(&Tenant::parse("eu-west").unwrap()) && !some.takes(&Tenant::parse("globex").unwrap()));
+/// assert!(some.includes(&Tenant::parse("eu-west").unwrap()) && !some.includes(&Tenant::parse("globex").unwrap()));
 /// assert!(Selection::parse(vec!["../acme".into()]).is_err());
 /// # Ok::<(), icepack::Error>(())
 /// ```
@@ -53,7 +53,7 @@ impl Selection {
     }
 
     /// Whether `tenant` is meant.
-    pub fn takes(&self, tenant: &Tenant) -> bool {
+    pub fn includes(&self, tenant: &Tenant) -> bool {
         self.is_all() || self.globs.is_match(tenant.as_str())
     }
 

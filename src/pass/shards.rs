@@ -77,7 +77,7 @@ impl Pass {
             .unwrap_or_default();
         let late: Spread = late
             .into_iter()
-            .filter(|t| selection.takes(t) && !self.manager.scans(t, known))
+            .filter(|t| selection.includes(t) && !self.manager.scans(t, known))
             .collect();
         if late.is_empty() {
             Vec::new()

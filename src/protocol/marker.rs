@@ -204,7 +204,7 @@ impl Root {
             stream::iter(folders.map(str::to_owned).collect::<Vec<_>>()).map(|folder| async move {
                 let key = self.first_state(&self.store, Some(&folder)).await?;
                 Ok::<_, Error>(
-                    key.filter(|key| !self.exclude.takes(key))
+                    key.filter(|key| !self.exclude.matches(key))
                         .map(|key| (folder, key)),
                 )
             });

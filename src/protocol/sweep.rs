@@ -169,7 +169,7 @@ impl Sweeper<'_> {
         // A retired file that is not to be looked at is neither deleted nor forgotten: forgotten,
         // it would be raw once it is looked at again.
         let mut retired = sweep::deletable(evidence, now, self.policy.delete_delay);
-        retired.retain(|key| !self.rules.exclude.takes(key));
+        retired.retain(|key| !self.rules.exclude.matches(key));
         let withheld = evidence
             .head()
             .map(|head| sweep::withheld(head, receipts))
@@ -177,7 +177,7 @@ impl Sweeper<'_> {
         retired.retain(|key| !withheld.contains(key.as_str()));
         let orphans = sweep::collectable(evidence)
             .into_iter()
-            .filter(|key| !self.rules.exclude.takes(key))
+            .filter(|key| !self.rules.exclude.matches(key))
             .collect::<Vec<_>>();
         let (Some(Followed { readers, keep, .. }), Some(head)) = (self.table, evidence.head())
         else {
@@ -219,7 +219,7 @@ impl Sweeper<'_> {
             sweep::retired_states(head, listing)
                 .into_iter()
                 .filter_map(|(r, state)| match state {
-                    RetiredState::Unsettled(f) if !self.rules.exclude.takes(&r.key) => {
+                    RetiredState::Unsettled(f) if !self.rules.exclude.matches(&r.key) => {
                         Some((r.clone(), f.clone()))
                     }
                     _ => None,

@@ -91,7 +91,7 @@ impl Directory {
         for (path, name) in self.staged(tenant.as_str())? {
             if path
                 .strip_prefix(&self.0)
-                .is_ok_and(|key| rules.exclude.takes(&key.to_string_lossy()))
+                .is_ok_and(|key| rules.exclude.matches(&key.to_string_lossy()))
             {
                 continue;
             }

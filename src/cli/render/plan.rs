@@ -119,7 +119,11 @@ impl PlanDocument<'_> {
         }
         let ignored = plan.left_alone.ignored_line();
         lines.extend(ignored.map(|line| format!("  no input: {line}")));
-        if self.explain.as_ref().is_some_and(|e| e.takes(&plan.tenant)) {
+        if self
+            .explain
+            .as_ref()
+            .is_some_and(|e| e.includes(&plan.tenant))
+        {
             lines.push(files(plan, style));
         }
         lines.join("\n")

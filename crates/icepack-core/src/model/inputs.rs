@@ -202,7 +202,7 @@ pub fn shown(key: &str) -> String {
 /// use icepack_core::model::inputs::Exclude;
 ///
 /// let exclude = Exclude::parse(["acme/lake/**"]).unwrap();
-/// assert!(exclude.takes("acme/lake/part-0.parquet") && !exclude.takes("acme/part-0.parquet"));
+/// assert!(exclude.matches("acme/lake/part-0.parquet") && !exclude.matches("acme/part-0.parquet"));
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Exclude {
@@ -245,7 +245,7 @@ impl Exclude {
     }
 
     /// Whether `key` is not looked at.
-    pub fn takes(&self, key: &str) -> bool {
+    pub fn matches(&self, key: &str) -> bool {
         !self.patterns.is_empty() && self.globs.is_match(key)
     }
 
@@ -273,7 +273,7 @@ impl Rules {
         if let Some((folder, odd, rest)) = placeholder(key) {
             return self.odd(tenant, folder, odd, &rest);
         }
-        if self.exclude.takes(key) {
+        if self.exclude.matches(key) {
             return Input::Ignored(Ignored::Excluded);
         }
         // Stores that show the marker of the tenant's own folder show it as the tenant.
@@ -338,11 +338,11 @@ impl Rules {
 
     /// Whether the log of a table in the root of the store is looked at.
     pub fn sees_root_log(&self) -> bool {
-        !self.exclude.takes(&format!("{DELTA_LOG}/log"))
+        !self.exclude.matches(&format!("{DELTA_LOG}/log"))
     }
 
     fn odd(&self, tenant: &Tenant, folder: &str, odd: Odd, rest: &str) -> Input {
-        if self.exclude.takes(&format!("{folder}{rest}")) {
+        if self.exclude.matches(&format!("{folder}{rest}")) {
             return Input::Ignored(Ignored::Excluded);
         }
         match odd {
@@ -402,7 +402,7 @@ impl Rules {
         let mut left = Left::default();
         for f in files {
             let why = match placeholder(&f.key) {
-                _ if self.exclude.takes(&shown(&f.key)) => Ignored::Excluded,
+                _ if self.exclude.matches(&shown(&f.key)) => Ignored::Excluded,
                 Some((_, Odd::Link, _)) => Ignored::Link,
                 Some((_, Odd::Key, rest)) if rest.is_empty() => continue,
                 Some((_, Odd::Key, _)) => Ignored::NotPlain,

@@ -326,7 +326,7 @@ fn a_refusal_names_what_was_found_and_the_way_on() {
     ] {
         assert_eq!(proposed_glob(key), glob, "{key}");
         assert!(
-            Exclude::parse([proposed_glob(key)]).unwrap().takes(key),
+            Exclude::parse([proposed_glob(key)]).unwrap().matches(key),
             "{key}"
         );
     }
