@@ -33,9 +33,9 @@ impl Restored {
             && begins_before(other.from, self.to)
     }
 
-    /// Whether it takes every row from `min` to `max`, both in, that a restore from `from` and
+    /// Whether it covers every row from `min` to `max`, both in, that a restore from `from` and
     /// before `to` takes.
-    pub fn takes(
+    pub fn covers(
         &self,
         (from, to): (Option<Micros>, Option<Micros>),
         (min, max): (Micros, Micros),

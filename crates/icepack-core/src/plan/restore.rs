@@ -115,7 +115,7 @@ pub fn progress(
             let span = r.stats.min.zip(r.stats.max);
             *touch == Touch::Whole
                 && h.done
-                && span.is_some_and(|span| h.restored.takes((asked.from, asked.to), span))
+                && span.is_some_and(|span| h.restored.covers((asked.from, asked.to), span))
         };
         match (touching.first(), touching.iter().find(is_whole)) {
             (None, _) => todo.push(r),
