@@ -59,7 +59,7 @@ pub(super) struct Job<'a> {
     blamed: RefCell<Vec<BadInput>>,
     /// The input that did not fit, where no other is to blame.
     misfit: RefCell<Option<BadInput>>,
-    taken: Cell<(u64, Fingerprint)>,
+    input_totals: Cell<(u64, Fingerprint)>,
     /// What was read of each input, by turn.
     read: RefCell<Vec<Fingerprint>>,
     spilled: Cell<u64>,
@@ -101,7 +101,7 @@ impl<'a> Job<'a> {
             turns: opened.turns.clone(),
             blamed: RefCell::default(),
             misfit: RefCell::default(),
-            taken: Cell::default(),
+            input_totals: Cell::default(),
             read: RefCell::new(vec![Fingerprint::default(); opened.turns.len()]),
             spilled: Cell::new(0),
             copied: Cell::default(),
@@ -196,8 +196,8 @@ impl<'a> Job<'a> {
 
     /// Input rows were read, for the first and only time.
     pub fn took(&self, bytes: u64, rows: u64, fingerprint: Fingerprint) {
-        let (r, f) = self.taken.get();
-        self.taken.set((r + rows, f.plus(fingerprint)));
+        let (r, f) = self.input_totals.get();
+        self.input_totals.set((r + rows, f.plus(fingerprint)));
         (self.progress)(bytes, rows);
     }
 
@@ -219,8 +219,8 @@ impl<'a> Job<'a> {
     }
 
     /// Input rows read so far, and their fingerprint where content is checked.
-    pub fn taken(&self) -> (u64, Fingerprint) {
-        self.taken.get()
+    pub fn input_totals(&self) -> (u64, Fingerprint) {
+        self.input_totals.get()
     }
 
     /// A path for a new run on the local disk.

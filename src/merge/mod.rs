@@ -357,7 +357,7 @@ fn leaving(spec: &MergeSpec, opened: &OpenedAll) -> Option<Micros> {
 /// The books: every row that the footers promised is in a snapshot, expired, or the copy of
 /// another.
 fn balance(job: &Job, written: &Written) -> Result<()> {
-    let (rows_in, fingerprint_in) = job.taken();
+    let (rows_in, fingerprint_in) = job.input_totals();
     let kept = written
         .snapshots
         .iter()

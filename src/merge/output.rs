@@ -162,8 +162,8 @@ impl Output {
     fn run(mut self, mut steps: ItemReceiver<Step>) -> Result<Written> {
         while let Some(step) = steps.blocking_recv()? {
             match step {
-                Step::Rows(batch) => self.take(batch)?,
-                Step::Passthrough(whole) => self.take_whole(*whole)?,
+                Step::Rows(batch) => self.write_rows(batch)?,
+                Step::Passthrough(whole) => self.copy_rows(*whole)?,
             }
             self.spec.stop.check()?;
         }
@@ -172,7 +172,7 @@ impl Output {
         Ok(self.written)
     }
 
-    fn take(&mut self, batch: RecordBatch) -> Result<()> {
+    fn write_rows(&mut self, batch: RecordBatch) -> Result<()> {
         let batch = self.without_duplicates(batch)?;
         let Some(keys) = self.keys(&batch) else {
             return Err(Error::local("cannot write rows", "they have no timestamps"));
@@ -192,7 +192,7 @@ impl Output {
 
     /// Appends a run as it is. It lies within one period, all of its rows stay, and no other row is
     /// as old as any of them.
-    fn take_whole(&mut self, whole: Passthrough) -> Result<()> {
+    fn copy_rows(&mut self, whole: Passthrough) -> Result<()> {
         let Some(first) = whole.stats.min.map(|min| first_not_before(min, self.unit)) else {
             return Err(Error::local("cannot copy rows", "they have no times"));
         };

@@ -112,7 +112,7 @@ impl<'a> CommitSequence<'a> {
 
     async fn commit_on(&self, state: &mut State, edit: &Edit, mut seen: Observed) -> Result<()> {
         if let Some(guard) = &mut state.guard {
-            guard.take(edit)?;
+            guard.admit(edit)?;
         }
         if seen.head_version < state.ours_above {
             // Somebody else committed since: look again.

@@ -70,7 +70,7 @@ impl ExpiryGuard {
     ///
     /// # Errors
     /// [`Refused`] where that would be more than this pass may.
-    pub fn take(&mut self, edit: &Edit) -> Result<(), Refused> {
+    pub fn admit(&mut self, edit: &Edit) -> Result<(), Refused> {
         let unknown = edit
             .retire
             .iter()
