@@ -242,7 +242,7 @@ impl CompactionManager {
     /// Whether listings of many tenants are worth their requests. A directory asks for none; a
     /// shard's neighbours are other shards'; a table may have to be brought on where a tenant
     /// is idle.
-    fn takes_hints(&self) -> bool {
+    fn uses_prescan(&self) -> bool {
         self.staged.store.is_none() && !self.config.shard.is_part() && self.config.publish.is_none()
     }
 }
@@ -269,7 +269,7 @@ impl Pass {
         let mut found = manager.own_tenants(selection).await?;
         let spread = manager.spread().await?;
         found.tenants.retain(|t| manager.scans(t, &spread));
-        let (ranges, alone) = if manager.takes_hints() {
+        let (ranges, alone) = if manager.uses_prescan() {
             plan::ranges(found.tenants, &found.others)
         } else {
             (Vec::new(), found.tenants)

@@ -212,7 +212,7 @@ impl<L> Publisher<L> {
         let (files, unread) = self.footers(&wanted, &published).await?;
         let rules = Rules {
             columns: &columns,
-            local_times: table.takes_local_times(),
+            local_times: table.supports_local_times(),
             reserved: (self.place.layout == Layout::Shared).then_some(TENANT_COLUMN),
         };
         let mut fit = columns::fit(rules, &files);

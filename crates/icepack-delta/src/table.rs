@@ -330,7 +330,7 @@ impl Table {
     }
 
     /// Whether it can have columns of times without a zone.
-    pub fn takes_local_times(&self) -> bool {
+    pub fn supports_local_times(&self) -> bool {
         use delta_kernel::table_features::TableFeature;
         self.snapshot.as_ref().is_none_or(|s| {
             s.table_configuration()

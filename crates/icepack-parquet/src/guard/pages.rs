@@ -146,7 +146,7 @@ impl Account {
     }
 
     /// It has taken so much more of the header of this column.
-    pub fn take_header(&mut self, column: usize, bytes: &[u8]) {
+    pub fn push_header(&mut self, column: usize, bytes: &[u8]) {
         if let Some(held) = self.columns.get_mut(column) {
             held.header.1.extend_from_slice(bytes);
         }

@@ -586,7 +586,7 @@ impl Read for HeaderReader {
         let n = out.len().min(self.buffer.len());
         out[..n].copy_from_slice(&self.buffer.split_to(n));
         if let Some(column) = self.column {
-            lock(&self.chunks.0.pages).take_header(column, &out[..n]);
+            lock(&self.chunks.0.pages).push_header(column, &out[..n]);
         }
         Ok(n)
     }
