@@ -1,0 +1,174 @@
+//! Snapshots of which every row has expired: they are dropped, or copied into the archive.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::{FutureExt, StreamExt, stream};
+
+use super::{GroupJobs, again_of, count};
+use crate::archive::{ArchiveTarget, CopyRequest};
+use crate::error::{Error, Result};
+use crate::merge::{BadInput, Flaw};
+use crate::pass::trace;
+use icepack_core::model::manifest::{Manifest, Observed, Receipt, RetireReason, Retired};
+use icepack_core::model::plan::{Group, PlannedInput};
+use icepack_core::model::report::TenantReport;
+
+/// Copies within the store at once, …
+const COPIES_AT_ONCE: usize = 8;
+
+/// … and in one commit. A pass that is cut off in between finds the copies that it made, and makes
+/// them again no more.
+const COPIES_A_COMMIT: usize = 64;
+
+impl GroupJobs<'_> {
+    /// Snapshots of which every row has expired, with no archive to keep them: no byte is read.
+    pub(super) async fn drop_whole(&self, group: Group, report: &mut TenantReport) -> Result<()> {
+        let mut edit = self.sequence.edit();
+        let at = self.pass.time.shared();
+        for input in &group.inputs {
+            let rows = input.stats.map_or(0, |s| s.rows);
+            edit.retire.push(retired(input, rows, at));
+            edit.ledger.rows_in += rows;
+            edit.ledger.rows_expired += rows;
+        }
+        edit.expired_before = self.cutoff;
+        let seen = Observed::since(&self.sequence.head().await);
+        self.sequence.commit(&edit, seen).await?;
+        count(report, self.tenant, &edit);
+        Ok(())
+    }
+
+    /// Snapshots of which every row has expired, into the archive: by copies within the store where
+    /// they can be made and proved, else by their rows.
+    pub(super) async fn archive_whole(
+        &self,
+        archive: &Arc<dyn ArchiveTarget>,
+        inputs: Vec<PlannedInput>,
+        report: &mut TenantReport,
+    ) -> Result<()> {
+        let mut failure = None;
+        for chunk in inputs.chunks(COPIES_A_COMMIT) {
+            if self.pass.manager.stop.is_stopped() {
+                return Err(Error::Stopped);
+            }
+            let head = self.sequence.head().await;
+            let requests = chunk
+                .iter()
+                .map(|input| self.copy_request(&head, input))
+                .collect::<Result<Vec<_>>>()?;
+            let copies = stream::iter(requests)
+                .map(|request| archive.copy(request))
+                .buffered(COPIES_AT_ONCE)
+                .collect::<Vec<_>>()
+                .map(Ok);
+            let copies = trace::stage(trace::archive("copies"), copies, |span, copies| {
+                trace::archived(span, copies.iter().flatten().flatten())
+            })
+            .await?;
+            let (mut copied, mut by_rows) = (Vec::new(), Vec::new());
+            for (input, receipt) in chunk.iter().zip(copies) {
+                match receipt {
+                    Ok(Some(receipt)) => {
+                        let sources = vec![input.key.clone()];
+                        copied.push((
+                            input,
+                            Receipt {
+                                archive: archive.description(),
+                                again_of: again_of(&head, &sources),
+                                sources,
+                                ..receipt
+                            },
+                        ));
+                    }
+                    Ok(None) => by_rows.push(input.clone()),
+                    Err(e) => match BadInput::of(&e)
+                        .filter(|b| b.key == input.key && matches!(b.flaw, Flaw::Unread(_)))
+                    {
+                        Some(unread) => self.leave_unread(&[unread], report).await?,
+                        // One that cannot be copied must not keep the others here.
+                        None => _ = failure.get_or_insert(e),
+                    },
+                }
+            }
+            if !copied.is_empty() {
+                self.retire_copied(copied, report).await?;
+            } else if let Some(e) = failure {
+                // None at all: the archive is down, and the rest would only be tried in vain.
+                return Err(e);
+            }
+            // One object each: they are worth it, or the plan would have put them together.
+            for input in by_rows {
+                self.merge_all(vec![input], None, report).await?;
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn copy_request(&self, head: &Manifest, input: &PlannedInput) -> Result<CopyRequest> {
+        // Between the plan and now, another run may have taken it.
+        let snapshot = head.snapshots.iter().find(|s| s.key == input.key).cloned();
+        let snapshot = snapshot.ok_or_else(|| {
+            Error::Conflict(format!("snapshot `{}` is no longer live", input.key))
+        })?;
+        let schema = snapshot
+            .schema
+            .and_then(|id| head.schemas.get(&id))
+            .cloned();
+        let timestamp_column = self.pass.manager.config.timestamp_column.clone();
+        Ok(CopyRequest {
+            tenant: self.tenant.clone(),
+            run_id: self.pass.run_id,
+            snapshot,
+            schema,
+            timestamp_column,
+            requests: Arc::clone(self.archive_requests),
+        })
+    }
+
+    async fn retire_copied(
+        &self,
+        copied: Vec<(&PlannedInput, Receipt)>,
+        report: &mut TenantReport,
+    ) -> Result<()> {
+        let mut edit = self.sequence.edit();
+        let at = self.pass.time.shared();
+        let bytes: u64 = copied.iter().map(|(_, receipt)| receipt.size).sum();
+        for (input, receipt) in copied {
+            let stats = input.stats.unwrap_or_default();
+            if receipt.stats != stats {
+                return Err(Error::Refused(format!(
+                    "the receipt of the copy of `{}` speaks of {:?}, the manifest of {stats:?}: \
+                     check the archive target",
+                    input.key, receipt.stats
+                )));
+            }
+            edit.retire.push(retired(input, stats.rows, at));
+            edit.ledger.rows_in += stats.rows;
+            edit.ledger.rows_archived += stats.rows;
+            edit.archives.push(receipt);
+        }
+        edit.expired_before = self.cutoff;
+        let seen = Observed::since(&self.sequence.head().await);
+        self.sequence.commit(&edit, seen).await?;
+        count(report, self.tenant, &edit);
+        report.counters.copied_objects += edit.archives.len() as u64;
+        report.counters.copied_bytes += bytes;
+        Ok(())
+    }
+}
+
+/// A snapshot of which every row has expired.
+fn retired(input: &PlannedInput, rows: u64, at: DateTime<Utc>) -> Retired {
+    let fingerprint = input.stats.map(|s| s.fingerprint);
+    Retired {
+        key: input.key.clone(),
+        size: input.size,
+        etag: input.etag.clone(),
+        rows,
+        fingerprint,
+        set_aside: None,
+        at,
+        reason: RetireReason::Expired,
+    }
+}
