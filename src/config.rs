@@ -32,7 +32,7 @@ pub struct CompactionOverrides {
     pub max_raw_age: Option<Duration>,
 }
 
-/// What the job is told. SizeHistogram are in bytes.
+/// What the job is told. Sizes are in bytes.
 ///
 /// ```
 /// use std::time::Duration;

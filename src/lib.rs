@@ -29,7 +29,7 @@
 //!
 //! # Units and shapes
 //!
-//! SizeHistogram are bytes, durations in reports milliseconds, times in files and manifests microseconds
+//! Sizes are bytes, durations in reports milliseconds, times in files and manifests microseconds
 //! since 1970 in UTC ([`model::file::Micros`]). A key is relative to the store's root, without a
 //! leading slash; its first segment is the tenant. What `--json` prints is the serde form of
 //! [`model::report`] and [`model::inspect`].
