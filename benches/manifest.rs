@@ -9,7 +9,7 @@ use icepack_core::model::file::{Micros, RowStats, Snapshot};
 use icepack_core::model::manifest::{
     Edit, Ledger, Manifest, Observed, RetireReason, Retired, Stamp,
 };
-use icepack_core::model::names::{FileId, Tenant, snapshot_key};
+use icepack_core::model::names::{FileId, Place, Tenant, snapshot_key};
 use icepack_core::plan::commit::apply;
 use ulid::Ulid;
 
@@ -45,7 +45,7 @@ fn snapshot(tenant: &Tenant, n: u64) -> Snapshot {
         ..RowStats::default()
     };
     Snapshot {
-        key: snapshot_key(tenant, from, to, id),
+        key: snapshot_key(&Place::Month(tenant.clone()), tenant, from, to, id),
         id,
         size: 128 << 20,
         etag: Some(format!("\"{n:032x}\"")),

@@ -10,7 +10,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use icepack::budget::MergeBudget;
 use icepack::merge::{MergeEnv, MergeOutcome, MergeSpec, merge};
 use icepack_core::model::file::Micros;
-use icepack_core::model::names::{FileId, Tenant};
+use icepack_core::model::names::{FileId, Place, Tenant};
 use icepack_core::model::plan::PlannedInput;
 use icepack_core::model::units::MIB;
 use icepack_core::plan::compaction::{MIN_PIECE, Period};
@@ -127,6 +127,7 @@ impl Bench {
     fn spec(&self, inputs: &[PlannedInput]) -> MergeSpec {
         MergeSpec {
             tenant: Tenant::parse("acme").unwrap(),
+            place: Place::Folder("acme".into()),
             inputs: inputs.to_vec(),
             columns: Columns {
                 timestamp: "timestamp".to_owned(),

@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use icepack::CompactionConfig;
 use icepack_core::model::file::{Listed, Micros, RowStats, Snapshot};
 use icepack_core::model::manifest::{Manifest, Stamp};
-use icepack_core::model::names::{FileId, Tenant, snapshot_key};
+use icepack_core::model::names::{FileId, Place, Tenant, snapshot_key};
 use icepack_core::model::plan::Inventory;
 use icepack_core::model::units::MIB;
 use icepack_core::plan::compaction;
@@ -50,7 +50,7 @@ fn inventory(tenant: &Tenant, files: i64, raw: i64) -> Inventory {
                 max: Some(to),
                 ..RowStats::default()
             };
-            listed.key = snapshot_key(tenant, from, to, id);
+            listed.key = snapshot_key(&Place::Month(tenant.clone()), tenant, from, to, id);
             listed.size = 100 * MIB;
             head.snapshots.push(Snapshot {
                 key: listed.key.clone(),

@@ -23,7 +23,7 @@ use icepack::store::counting::CountingStore;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::file::{Micros, RowStats, Snapshot};
 use icepack_core::model::manifest::{Manifest, Stamp};
-use icepack_core::model::names::{FileId, Tenant, manifest_key, snapshot_key};
+use icepack_core::model::names::{FileId, Place, Tenant, manifest_key, snapshot_key};
 use icepack_dst::intercept::{InterceptStore, Kind, Page, Reply};
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -164,7 +164,11 @@ async fn packed(tenants: usize, files: usize) -> Result<Shelf> {
                 max: Some(to),
                 ..RowStats::default()
             };
-            let (path, meta) = file(&snapshot_key(&tenant, from, to, id), 128 << 20, now - hour);
+            let (path, meta) = file(
+                &snapshot_key(&Place::Month(tenant.clone()), &tenant, from, to, id),
+                128 << 20,
+                now - hour,
+            );
             head.snapshots.push(Snapshot {
                 key: path.to_string(),
                 id,

@@ -9,7 +9,7 @@ use crate::archive::ArchiveTarget;
 use crate::settings::Settings;
 use crate::settings::values::{self, Compaction, Retention, Sweep, Tenant, Values};
 use icepack_core::model::inputs::{Exclude, Rules};
-use icepack_core::model::policy::{ArchivePolicy, CompactionStrategy, Encodings, Policy};
+use icepack_core::model::policy::{ArchivePolicy, CompactionStrategy, Encodings, Policy, Within};
 use icepack_core::model::price::Prices;
 use icepack_core::model::publish::{Layout, Publish};
 use icepack_core::model::retention::{RetentionConfig, lookup};
@@ -20,6 +20,8 @@ use icepack_core::model::shard::Shard;
 pub struct CompactionOverrides {
     /// See [`CompactionConfig::strategy`].
     pub strategy: Option<CompactionStrategy>,
+    /// See [`CompactionConfig::within`].
+    pub within: Option<Within>,
     /// See [`CompactionConfig::min_files_to_compact`].
     pub min_files_to_compact: Option<usize>,
     /// See [`CompactionConfig::small_file_threshold`].
@@ -59,6 +61,8 @@ pub struct CompactionConfig {
     pub auto_compact: bool,
     /// Which files a pass takes.
     pub strategy: CompactionStrategy,
+    /// Which of them may be merged with each other.
+    pub within: Within,
     /// How long rows are kept.
     pub retention: RetentionConfig,
     /// Where expired rows go. None drops them.
@@ -131,6 +135,7 @@ impl From<&Values> for CompactionConfig {
             compaction:
                 Compaction {
                     strategy,
+                    within,
                     min_files_to_compact,
                     small_file_threshold,
                     target_file_size,
@@ -170,6 +175,7 @@ impl From<&Values> for CompactionConfig {
             compaction_interval_seconds: interval.0.as_secs().max(1),
             auto_compact: true,
             strategy: strategy.0,
+            within: within.0,
             retention: retention.into(),
             archive: None,
             timestamp_column: timestamp_column.0.clone(),
@@ -201,6 +207,7 @@ impl From<&Compaction> for CompactionOverrides {
     fn from(own: &Compaction) -> Self {
         Self {
             strategy: Some(own.strategy.0),
+            within: Some(own.within.0),
             min_files_to_compact: Some(own.min_files_to_compact.0),
             small_file_threshold: Some(own.small_file_threshold.0),
             target_file_size: Some(own.target_file_size.0),
@@ -264,6 +271,7 @@ impl CompactionConfig {
         Policy {
             timestamp_column: self.timestamp_column.clone(),
             strategy: own.strategy.unwrap_or(self.strategy),
+            within: own.within.unwrap_or(self.within),
             min_files_to_compact: own
                 .min_files_to_compact
                 .unwrap_or(self.min_files_to_compact)
@@ -290,6 +298,12 @@ impl CompactionConfig {
         Rules {
             exclude: self.exclude.clone(),
             own_log: self.publish.is_some_and(|p| p.layout == Layout::PerTenant),
+            within: self.within,
+            within_of: self
+                .overrides
+                .iter()
+                .filter_map(|(name, own)| Some((name.clone(), own.within?)))
+                .collect(),
         }
     }
 

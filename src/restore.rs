@@ -346,7 +346,11 @@ impl Part<'_> {
             None,
             None,
         );
-        let files: BTreeSet<Key> = self.files(hold.id).into_iter().map(|w| w.file).collect();
+        let files: BTreeSet<Key> = self
+            .files(hold.id, &hold.files)
+            .into_iter()
+            .map(|w| w.file)
+            .collect();
         let lost: Vec<&str> = hold
             .files
             .iter()
@@ -365,8 +369,8 @@ impl Part<'_> {
         }
     }
 
-    fn files(&self, hold: FileId) -> Vec<Wanted> {
-        plan::files(&self.report.into, hold, &self.receipts, self.request.from)
+    fn files(&self, hold: FileId, recorded: &[Key]) -> Vec<Wanted> {
+        plan::files(&self.report.into, hold, &self.receipts, recorded)
     }
 
     async fn thaw(&mut self) -> Result<()> {
@@ -455,7 +459,7 @@ impl Part<'_> {
             oldest: plan::oldest(&self.receipts, self.request.from),
             until: self.until(clock.now()),
             objects: self.receipts.iter().map(|r| r.id).collect(),
-            files: self.files(id).into_iter().map(|w| w.file).collect(),
+            files: self.files(id, &[]).into_iter().map(|w| w.file).collect(),
             done: false,
         };
         let mut edit = committer.edit();
@@ -472,7 +476,7 @@ impl Part<'_> {
     }
 
     async fn copy(&mut self, hold: &Hold) -> Result<()> {
-        for w in self.files(hold.id) {
+        for w in self.files(hold.id, &hold.files) {
             if self.restorer.stop.is_stopped() {
                 return Err(Error::Stopped);
             }

@@ -59,12 +59,12 @@ fn spec(
     request: &ArchiveRequest,
     first: &RecordBatch,
 ) -> ObjectSpec {
-    let (tenant, id) = (request.tenant.clone(), request.id);
+    let (tenant, place, id) = (request.tenant.clone(), request.place.clone(), request.id);
     ObjectSpec {
         destination: Arc::clone(destination),
         schema: first.schema(),
         timestamp: request.timestamp_column.clone(),
-        name: Box::new(move |from, to| names::archive_key(&tenant, from, to, id)),
+        name: Box::new(move |from, to| names::archive_key(&place, &tenant, from, to, id)),
         to_bound: request.to,
         buffers: Buffers::within(request.budget).expecting(request.source_bytes),
         // It is read to be restored, and paid for by its bytes.

@@ -36,7 +36,7 @@ use crate::store::staged::Directory;
 use crate::store::{Location, path};
 use icepack_core::model::file::Micros;
 use icepack_core::model::manifest::{ChecksumAlgorithm, Receipt, Verified};
-use icepack_core::model::names::{FileId, Tenant, archive_key};
+use icepack_core::model::names::{FileId, Place, Tenant, archive_key, folder};
 use icepack_parquet::read_stats;
 use icepack_parquet::source::whole_body;
 
@@ -406,7 +406,8 @@ impl ArchiveTarget for Archive {
             snapshot.stats.min.unwrap_or(Micros(0)),
             snapshot.stats.max.unwrap_or(Micros(0)),
         );
-        let key = archive_key(&request.tenant, from, to, snapshot.id);
+        let place = Place::Folder(folder(&snapshot.key).to_owned());
+        let key = archive_key(&place, &request.tenant, from, to, snapshot.id);
         let attributes = self.object_attributes(request.run_id, &request.tenant, from, to);
         let backend = self.backend().await?;
         match backend

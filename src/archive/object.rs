@@ -87,7 +87,7 @@ mod tests {
     use crate::store::object_writer::faulty::{Fault, Faulty, Op};
     use icepack_core::model::file::{Micros, RowStats};
     use icepack_core::model::manifest::{Receipt, Verified};
-    use icepack_core::model::names::{FileId, Tenant};
+    use icepack_core::model::names::{FileId, Place, Tenant};
     use icepack_parquet::read_stats;
 
     fn rows(from: i64, count: i64) -> RecordBatch {
@@ -111,6 +111,7 @@ mod tests {
         let id: FileId = "01J8Z0000000000000000000ZZ".parse().unwrap();
         ArchiveRequest {
             tenant: Tenant::parse("acme").unwrap(),
+            place: Place::Folder("acme/dt=2023-11-14".into()),
             run_id: id,
             id,
             from: Micros(1_700_000_000_000_000),

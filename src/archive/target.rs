@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::store::counting::RequestCounters;
 use icepack_core::model::file::{Micros, RowStats, Snapshot};
 use icepack_core::model::manifest::Receipt;
-use icepack_core::model::names::{FileId, Key, Tenant, archive_key};
+use icepack_core::model::names::{FileId, Key, Place, Tenant, archive_key};
 use icepack_core::model::schema::TableSchema;
 
 /// Expired rows on their way, in time order. An `Err` means that the merge failed: the target must
@@ -25,6 +25,8 @@ pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
 pub struct ArchiveRequest {
     /// Whose rows.
     pub tenant: Tenant,
+    /// Where the object lies in the archive: as the rows lay in the store.
+    pub place: Place,
     /// The run.
     pub run_id: FileId,
     /// Unique; the object carries it in its name.
@@ -48,9 +50,11 @@ pub struct ArchiveRequest {
 impl ArchiveRequest {
     /// A request to archive rows of `tenant` that are from `from` to `to`, both in, as the object
     /// `id`; for trying a target out. Its run is `id` too, its column `timestamp`, it names no
-    /// sources, and the target may take 64 MiB. The fields are public.
+    /// sources, lies in the folder of its month, and the target may take 64 MiB. The fields are
+    /// public.
     pub fn new(tenant: Tenant, id: FileId, from: Micros, to: Micros) -> Self {
         Self {
+            place: Place::Month(tenant.clone()),
             tenant,
             run_id: id,
             id,
@@ -65,11 +69,10 @@ impl ArchiveRequest {
     }
 
     /// The receipt of an object of `size` bytes that holds the rows of `stats`, under the name that
-    /// `restore` and `verify` look for: `<tenant>/<yyyy-mm>/archive.<tenant>.<from>-<to>.<id>.
-    /// parquet`. `archive` is [`ArchiveTarget::description`]. Whoever knows more of the object
+    /// `restore` and `verify` look for: `<folder>/archive.<tenant>.<from>-<to>.<id>.parquet`. `archive` is [`ArchiveTarget::description`]. Whoever knows more of the object
     /// (its ETag, how it was verified) says so in the fields.
     pub fn receipt(&self, archive: impl Into<String>, size: u64, stats: RowStats) -> Receipt {
-        let key = archive_key(&self.tenant, self.from, self.to, self.id);
+        let key = archive_key(&self.place, &self.tenant, self.from, self.to, self.id);
         Receipt {
             timestamp_column: Some(self.timestamp_column.clone()),
             sources: self.sources.clone(),

@@ -48,7 +48,7 @@ use crate::closing::ItemSender;
 use crate::error::{Error, ReadError, Result, Unread};
 use icepack_core::model::file::{Fingerprint, Micros, SeenInput, Snapshot};
 use icepack_core::model::manifest::Contradiction;
-use icepack_core::model::names::{FileId, Key, Tenant};
+use icepack_core::model::names::{FileId, Key, Place, Tenant};
 use icepack_core::model::plan::PlannedInput;
 use icepack_core::model::policy::Encodings;
 use icepack_core::model::schema::TableSchema;
@@ -65,6 +65,8 @@ use passthrough::Rules;
 #[derive(Debug, Clone)]
 pub struct MergeSpec {
     pub tenant: Tenant,
+    /// Where the snapshots lie.
+    pub place: Place,
     pub inputs: Vec<PlannedInput>,
     /// The columns that mean something.
     pub columns: Columns,
@@ -301,6 +303,7 @@ fn blocking(
         store: Arc::clone(&env.store),
         schema: Arc::clone(&opened.schema),
         tenant: spec.tenant.clone(),
+        place: spec.place.clone(),
         columns: spec.columns.clone(),
         now: spec.now,
         cutoff,

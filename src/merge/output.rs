@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::store::object_writer::upload::StoreDestination;
 use crate::store::object_writer::{ObjectSpec, ObjectWriter};
 use icepack_core::model::file::{Fingerprint, Micros, Snapshot};
-use icepack_core::model::names::{self, FileId, Tenant};
+use icepack_core::model::names::{self, FileId, Place, Tenant};
 use icepack_core::model::policy::Encodings;
 use icepack_core::model::schema::SchemaId;
 use icepack_core::plan::compaction::Period;
@@ -36,6 +36,7 @@ pub(super) struct OutputSpec {
     pub store: Arc<dyn ObjectStore>,
     pub schema: SchemaRef,
     pub tenant: Tenant,
+    pub place: Place,
     pub columns: Columns,
     pub now: Micros,
     pub cutoff: Option<Micros>,
@@ -370,12 +371,12 @@ impl Output {
 
     fn begin(&self) -> Result<Open> {
         let id = (self.spec.mint)();
-        let tenant = self.spec.tenant.clone();
+        let (tenant, place) = (self.spec.tenant.clone(), self.spec.place.clone());
         let writer = ObjectWriter::begin(ObjectSpec {
             destination: Arc::new(StoreDestination::plain(Arc::clone(&self.spec.store))),
             schema: Arc::clone(&self.spec.schema),
             timestamp: self.spec.columns.timestamp.clone(),
-            name: Box::new(move |from, to| names::snapshot_key(&tenant, from, to, id)),
+            name: Box::new(move |from, to| names::snapshot_key(&place, &tenant, from, to, id)),
             to_bound: self.spec.latest,
             buffers: self
                 .spec

@@ -29,9 +29,9 @@ use icepack_core::model::file::{Fingerprint, Micros, SeenInput};
 use icepack_core::model::manifest::{
     Cause, Edit, Ledger, Manifest, Observed, Quarantined, Receipt, RetireReason, Retired,
 };
-use icepack_core::model::names::{FileId, FileKind, Key, Tenant, classify};
+use icepack_core::model::names::{FileId, FileKind, Key, Place, Tenant, classify, folder};
 use icepack_core::model::plan::{Group, GroupKind, PlannedInput};
-use icepack_core::model::policy::Policy;
+use icepack_core::model::policy::{Policy, Within};
 use icepack_core::model::report::{LeftAlone, Status, TenantReport};
 use icepack_core::model::same::Sameness;
 use icepack_core::model::totals::SizeHistogram;
@@ -328,6 +328,7 @@ impl GroupJobs<'_> {
         let config = &self.pass.manager.config;
         MergeSpec {
             tenant: self.tenant.clone(),
+            place: self.place(inputs),
             inputs: inputs.to_vec(),
             columns: Columns {
                 timestamp: config.timestamp_column.clone(),
@@ -341,6 +342,14 @@ impl GroupJobs<'_> {
             cut: Period::of(self.policy),
             min_piece: MIN_PIECE.min(self.policy.target_file_size),
             check_content: true,
+        }
+    }
+
+    /// Where what is made of `inputs` lies.
+    fn place(&self, inputs: &[PlannedInput]) -> Place {
+        match (self.policy.within, inputs.first()) {
+            (Within::Folder, Some(first)) => Place::Folder(folder(&first.key).to_owned()),
+            _ => Place::Month(self.tenant.clone()),
         }
     }
 
@@ -375,6 +384,7 @@ impl GroupJobs<'_> {
     ) -> ClosingSender<ExpiredBatch, Option<Receipt>> {
         let target = Arc::clone(target);
         let (tenant, run_id) = (self.tenant.clone(), self.pass.run_id);
+        let place = self.place(inputs);
         let id = self.pass.manager.clock.mint(FileId::NIL);
         let timestamp_column = self.pass.manager.config.timestamp_column.clone();
         let sources: Vec<Key> = inputs.iter().map(|i| i.key.clone()).collect();
@@ -387,6 +397,7 @@ impl GroupJobs<'_> {
             };
             let request = ArchiveRequest {
                 tenant,
+                place,
                 run_id,
                 id,
                 from: first.from,

@@ -16,7 +16,7 @@ use crate::store::credentials::web_url;
 use crate::telemetry::metrics::deliver;
 use icepack_core::model::inputs::Exclude;
 use icepack_core::model::manifest::ChecksumAlgorithm;
-use icepack_core::model::policy::{CompactionStrategy, Encodings};
+use icepack_core::model::policy::{CompactionStrategy, Encodings, Within};
 use icepack_core::model::publish::Layout;
 
 /// A year of 365.25 days, as humantime counts.
@@ -212,6 +212,10 @@ leaf!(
     { "enum": ["size", "time", "full"] },
     |given| text(given)?.parse(),
     |strategy| json!(strategy.short())
+);
+words!(
+    /// Which files may be merged with each other.
+    Scope(Within), "folder" = Within::Folder, "tenant" = Within::Tenant
 );
 words!(
     /// How snapshots are encoded.

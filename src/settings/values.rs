@@ -17,7 +17,7 @@ use crate::store::retry::RetryPolicy;
 use crate::telemetry::metrics::deliver;
 use crate::{Result, RetentionConfig};
 use icepack_core::model::manifest::ChecksumAlgorithm;
-use icepack_core::model::policy::{CompactionStrategy, Encodings};
+use icepack_core::model::policy::{CompactionStrategy, Encodings, Within};
 use icepack_core::model::price;
 use icepack_core::model::publish::Layout;
 use icepack_core::model::units::{DAY, HOUR, MIB};
@@ -105,6 +105,9 @@ section! {
     pub struct Compaction {
         /// Which files a pass takes: small ones; those older than 24 h; or all.
         strategy: Strategy = Strategy(CompactionStrategy::SizeBased),
+        /// Which files may be merged with each other: those of one `folder`, where the result lies
+        /// too; or all of a `tenant`, whose results lie in folders of months.
+        within: Scope = Scope(Within::Folder),
         /// Fewer files than this are left alone until one is older than `max_raw_age`.
         min_files_to_compact: Count = Count(3),
         /// A file below this size is small.

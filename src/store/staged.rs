@@ -268,7 +268,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let tenant = Tenant::parse("acme").unwrap();
         let id = |ms| FileId(Ulid::from_parts(ms, 1));
-        let snapshot = |ms| names::snapshot_key(&tenant, Micros(0), Micros(0), id(ms));
+        let snapshot = |ms| {
+            names::snapshot_key(
+                &names::Place::Month(tenant.clone()),
+                &tenant,
+                Micros(0),
+                Micros(0),
+                id(ms),
+            )
+        };
         let mut head = Manifest::first(
             tenant.clone(),
             Stamp {
@@ -306,6 +314,7 @@ mod tests {
         let rules = |own_log| Rules {
             exclude: Exclude::parse(["acme/lake/**"]).unwrap(),
             own_log,
+            ..Rules::default()
         };
         assert_eq!(
             directory.sweep(&tenant, &head, &rules(false)).unwrap(),
@@ -335,7 +344,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let tenant = Tenant::parse("acme").unwrap();
         let id = |ms| FileId(Ulid::from_parts(ms, 1));
-        let object = |ms| names::archive_key(&tenant, Micros(0), Micros(0), id(ms));
+        let object = |ms| {
+            names::archive_key(
+                &names::Place::Month(tenant.clone()),
+                &tenant,
+                Micros(0),
+                Micros(0),
+                id(ms),
+            )
+        };
         let receipt = |ms| names::receipt_key(&object(ms));
         let mut head = Manifest::first(
             tenant.clone(),
@@ -354,7 +371,13 @@ mod tests {
             "acme/notes.receipt.json#1".to_owned(),
             format!(
                 "{}#1",
-                names::snapshot_key(&tenant, Micros(0), Micros(0), id(40))
+                names::snapshot_key(
+                    &names::Place::Month(tenant.clone()),
+                    &tenant,
+                    Micros(0),
+                    Micros(0),
+                    id(40)
+                )
             ),
             format!("other/{}#1", receipt(40)),
         ];

@@ -697,7 +697,13 @@ fn what_a_killed_writer_left_in_a_directory_archive_is_removed() {
         icepack_core::model::file::Micros(0),
         "01J8Z0000000000000000000ZZ".parse().unwrap(),
     );
-    let object = icepack_core::model::names::archive_key(&acme, from, from, id);
+    let object = icepack_core::model::names::archive_key(
+        &icepack_core::model::names::Place::Month(acme.clone()),
+        &acme,
+        from,
+        from,
+        id,
+    );
     let receipt = icepack_core::model::names::receipt_key(&object);
     let write = |key: String| {
         let path = cold.join(key);

@@ -87,7 +87,13 @@ impl ArchiveTarget for CopyArchive {
             snapshot.stats.min.unwrap_or(Micros(0)),
             snapshot.stats.max.unwrap_or(Micros(0)),
         );
-        let key = names::archive_key(&tenant, from, to, snapshot.id);
+        let key = names::archive_key(
+            &names::Place::Folder(names::folder(&snapshot.key).to_owned()),
+            &tenant,
+            from,
+            to,
+            snapshot.id,
+        );
         let path = Path::from(key.as_str());
         let count = match self
             .cold

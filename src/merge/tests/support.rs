@@ -18,7 +18,7 @@ use crate::closing::{ItemSender, channel};
 use crate::merge::*;
 use crate::store::object_writer::faulty::Faulty;
 use icepack_core::model::file::{Micros, Snapshot};
-use icepack_core::model::names::{FileId, Tenant};
+use icepack_core::model::names::{FileId, Place, Tenant};
 use icepack_core::model::plan::PlannedInput;
 use icepack_core::plan::compaction::Period;
 use icepack_parquet::Columns;
@@ -143,6 +143,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let spec = MergeSpec {
             tenant: Tenant::parse("acme").unwrap(),
+            place: Place::Month(Tenant::parse("acme").unwrap()),
             inputs: Vec::new(),
             columns: Columns {
                 timestamp: "timestamp".into(),

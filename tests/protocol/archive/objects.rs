@@ -10,7 +10,7 @@ use icepack::archive::{
 };
 use icepack_core::model::file::{Micros, Snapshot};
 use icepack_core::model::manifest::{ChecksumAlgorithm, ChecksumKind, Verified};
-use icepack_core::model::names::{self, FileId};
+use icepack_core::model::names::{self, FileId, Place};
 use icepack_core::model::report::Status;
 use icepack_core::model::restore::{ColdState, Tier};
 use icepack_parquet::read_stats;
@@ -434,7 +434,13 @@ async fn hot_snapshot(
     batches.iter().for_each(|b| writer.write(b).unwrap());
     writer.close().unwrap();
     let (id, size) = (FileId(ulid::Ulid::generate()), body.len() as u64);
-    let key = names::snapshot_key(&acme(), Micros(super::START), Micros(super::START), id);
+    let key = names::snapshot_key(
+        &Place::Month(acme()),
+        &acme(),
+        Micros(super::START),
+        Micros(super::START),
+        id,
+    );
     let etag = store
         .put(&Path::from(key.as_str()), body.into())
         .await

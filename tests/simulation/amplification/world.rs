@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use icepack_core::model::file::{Listed, Micros, RowStats, Snapshot, TimeSpread};
 use icepack_core::model::manifest::{Manifest, Stamp};
-use icepack_core::model::names::{FileId, Key, Tenant, snapshot_key};
+use icepack_core::model::names::{FileId, Key, Place, Tenant, snapshot_key};
 use icepack_core::model::plan::{Group, Inventory, PlannedInput, Reason};
 use icepack_core::model::policy::{CompactionStrategy, Policy};
 use icepack_core::plan::compaction::{self, MIN_PIECE, Period};
@@ -241,7 +241,13 @@ impl World {
             max: Some(to),
             ..RowStats::default()
         };
-        let key = snapshot_key(&self.tenant, from, to, id);
+        let key = snapshot_key(
+            &Place::Month(self.tenant.clone()),
+            &self.tenant,
+            from,
+            to,
+            id,
+        );
         self.figures.written += size;
         self.head.snapshots.push(Snapshot {
             key: key.clone(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use icepack::{CompactionConfig, CompactionStrategy};
 use icepack_core::model::file::Micros;
-use icepack_core::model::names::{self, FileId, Tenant};
+use icepack_core::model::names::{self, FileId, Place, Tenant};
 #[cfg(feature = "delta")]
 use icepack_core::model::publish::{Layout, Publish};
 use icepack_core::model::units::DAY;
@@ -159,7 +159,7 @@ pub async fn orphans() -> World {
     let at = Micros(row.at);
     put(
         &w.hot,
-        &names::snapshot_key(&tenant, at, at, id),
+        &names::snapshot_key(&Place::Month(tenant.clone()), &tenant, at, at, id),
         parquet(&batch(&[row])),
     )
     .await;

@@ -114,7 +114,7 @@ impl Model {
             mint(s.time, Self::seed(s, p), FileId::NIL),
         );
         let from = request.restored().from;
-        let files = plan::files(&tenant(), id, todo, from)
+        let files = plan::files(&tenant(), id, todo, &[])
             .into_iter()
             .map(|w| w.file)
             .collect();
@@ -170,7 +170,7 @@ impl Model {
             .into_iter()
             .filter(|r| hold.objects.contains(&r.id))
             .collect();
-        let todo: Vec<Key> = plan::files(&tenant(), hold.id, &chosen, request.restored().from)
+        let todo: Vec<Key> = plan::files(&tenant(), hold.id, &chosen, &hold.files)
             .into_iter()
             .map(|w| w.file)
             .collect();

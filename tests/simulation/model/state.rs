@@ -12,7 +12,7 @@ use icepack::clock::{Clock, ManualClock};
 use icepack_core::model::file::{Micros, RowStats, Snapshot};
 use icepack_core::model::hold::Hold;
 use icepack_core::model::manifest::{Edit, Manifest, Observed, Receipt};
-use icepack_core::model::names::{FileId, Key, Tenant, archive_key, snapshot_key};
+use icepack_core::model::names::{FileId, Key, Place, Tenant, archive_key, snapshot_key};
 use icepack_dst::invariants::{Object, World};
 use ulid::Ulid;
 
@@ -76,7 +76,7 @@ pub fn object(tag: String, rows: &[Row]) -> Object<Row> {
 
 pub fn snapshot(id: FileId, rows: &[Row]) -> Snapshot {
     Snapshot {
-        key: snapshot_key(&tenant(), Micros(0), Micros(0), id),
+        key: snapshot_key(&Place::Month(tenant()), &tenant(), Micros(0), Micros(0), id),
         id,
         size: rows.len() as u64,
         etag: Some(id.to_string()),
@@ -91,7 +91,13 @@ pub fn receipt(id: FileId, rows: &[Row]) -> Receipt {
 }
 
 pub fn receipt_of(tenant: Tenant, id: FileId, rows: &[Row]) -> Receipt {
-    let key = archive_key(&tenant, Micros(0), Micros(0), id);
+    let key = archive_key(
+        &Place::Month(tenant.clone()),
+        &tenant,
+        Micros(0),
+        Micros(0),
+        id,
+    );
     let mut receipt = Receipt::new(
         tenant,
         id,

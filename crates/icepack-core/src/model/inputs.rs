@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::file::Listed;
 use super::manifest::Manifest;
 use super::names::{self, DELTA_LOG, FileId, STATE_DIR, Tenant};
+use super::policy::Within;
+use super::retention::lookup;
 
 /// A listed entry of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +75,8 @@ pub enum Foreign {
     ArchiveObject,
     /// A receipt of an icepack archive.
     Receipt,
-    /// A folder `key=value`: the value is in no file, and merging would lose it.
+    /// A folder `key=value`, where files of different folders are merged: the value is in no file,
+    /// and merging would lose it.
     Partition,
 }
 
@@ -112,8 +115,8 @@ impl Foreign {
             Self::ArchiveObject => "an object of an icepack archive",
             Self::Receipt => "a receipt of an icepack archive",
             Self::Partition => {
-                "a partition folder, whose values are in its name and in no file: merging would \
-                 lose them"
+                "a partition folder, whose values are in its name and in no file: `compaction.within \
+                 = \"tenant\"` would lose them"
             }
         }
     }
@@ -265,11 +268,20 @@ pub struct Rules {
     pub exclude: Exclude,
     /// Whether this run publishes a table in each tenant's folder: then its log is ours.
     pub own_log: bool,
+    /// Which files may be merged with each other: only those of one folder keep the values of
+    /// `key=value` folders.
+    pub within: Within,
+    /// The same of single tenants, by their name or a glob.
+    pub within_of: BTreeMap<String, Within>,
 }
 
 impl Rules {
     /// What an entry of `tenant` is, by its key and size: the table.
     pub fn input(&self, tenant: &Tenant, key: &str, size: u64) -> Input {
+        self.input_within(self.within(tenant), tenant, key, size)
+    }
+
+    fn input_within(&self, within: Within, tenant: &Tenant, key: &str, size: u64) -> Input {
         if let Some((folder, odd, rest)) = placeholder(key) {
             return self.odd(tenant, folder, odd, &rest);
         }
@@ -331,9 +343,18 @@ impl Rules {
             Some(whose) => Input::Foreign(whose),
             // The marker of a folder `x.parquet/` looks like this in a store that shows no slash.
             None if size == 0 => Input::Ignored(Ignored::Empty),
-            None if folders().any(is_partition) => Input::Foreign(Foreign::Partition),
+            None if folders().any(is_partition) && within == Within::Tenant => {
+                Input::Foreign(Foreign::Partition)
+            }
             None => Input::Raw,
         }
+    }
+
+    /// Which files of `tenant` may be merged with each other.
+    fn within(&self, tenant: &Tenant) -> Within {
+        lookup(self.within_of.iter(), tenant.as_str())
+            .copied()
+            .unwrap_or(self.within)
     }
 
     /// Whether the log of a table in the root of the store is looked at.
@@ -371,12 +392,14 @@ impl Rules {
             })
             .collect();
         let mut sorted = Sorted::default();
+        // Asked once: patterns are compiled for it.
+        let within = self.within(tenant);
         for f in listing {
             if named.contains(f.key.as_str()) {
                 sorted.listing.push(f);
                 continue;
             }
-            match self.input(tenant, &f.key, f.size) {
+            match self.input_within(within, tenant, &f.key, f.size) {
                 Input::Snapshot(_) | Input::Raw => sorted.listing.push(f),
                 Input::Ours => {}
                 Input::Ignored(why) => sorted

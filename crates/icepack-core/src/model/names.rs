@@ -222,29 +222,57 @@ fn is_iso_basic(text: &str) -> bool {
     date.is_some() && hour < 24 && minute < 60 && second <= 60
 }
 
-/// `<tenant>/<yyyy-mm>/snapshot.<tenant>.<from>-<to>.<id>.parquet`
-pub fn snapshot_key(tenant: &Tenant, from: Micros, to: Micros, id: FileId) -> Key {
-    dated_key(tenant, "snapshot", from, to, id)
+/// The folder of a key: all of it before its last slash.
+pub fn folder(key: &str) -> &str {
+    key.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// `<tenant>/<yyyy-mm>/archive.<tenant>.<from>-<to>.<id>.parquet`, relative to the archive's root.
-pub fn archive_key(tenant: &Tenant, from: Micros, to: Micros, id: FileId) -> Key {
-    dated_key(tenant, "archive", from, to, id)
+/// Where what a merge writes lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the folder that its inputs share: `acme/dt=2026-10-01`.
+    Folder(Key),
+    /// In the tenant's folder of the month of the first row: `acme/2026-10`. The inputs may come
+    /// from many folders.
+    Month(Tenant),
 }
 
-/// `<tenant>/<yyyy-mm>/restored.<whose>.<archive id>.<hold id>.parquet`: a raw file of `tenant`
-/// with rows that were `whose`, the first of them at `from`.
+impl Place {
+    /// The folder for rows of which the first is at `from`.
+    pub fn folder(&self, from: Micros) -> Key {
+        match self {
+            Self::Folder(folder) => folder.clone(),
+            Self::Month(tenant) => format!("{tenant}/{}", from.to_datetime().format("%Y-%m")),
+        }
+    }
+}
+
+/// `<folder>/snapshot.<tenant>.<from>-<to>.<id>.parquet`
+pub fn snapshot_key(place: &Place, tenant: &Tenant, from: Micros, to: Micros, id: FileId) -> Key {
+    dated_key(place, "snapshot", tenant, from, to, id)
+}
+
+/// `<folder>/archive.<tenant>.<from>-<to>.<id>.parquet`, relative to the archive's root. The folder
+/// is that of the rows in the store, so that a restore knows it.
+pub fn archive_key(place: &Place, tenant: &Tenant, from: Micros, to: Micros, id: FileId) -> Key {
+    dated_key(place, "archive", tenant, from, to, id)
+}
+
+/// `<folder>/restored.<whose>.<archive id>.<hold id>.parquet`: a raw file of `tenant` with the rows
+/// that the archive object `archive_key` of `whose` holds. The folder is the object's, below
+/// `tenant`.
 pub fn restored_key(
     tenant: &Tenant,
     whose: &Tenant,
-    from: Micros,
+    archive_key: &str,
     archived: FileId,
     hold: FileId,
 ) -> Key {
-    format!(
-        "{tenant}/{}/restored.{whose}.{archived}.{hold}.parquet",
-        from.to_datetime().format("%Y-%m")
-    )
+    let below = folder(archive_key)
+        .strip_prefix(whose.as_str())
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        .unwrap_or_default();
+    format!("{tenant}{below}/restored.{whose}.{archived}.{hold}.parquet")
 }
 
 /// Whose rows, of which archive object, and by which hold, the name of a file says that a restore
@@ -266,13 +294,19 @@ pub fn receipt_key(archive_key: &str) -> Key {
     format!("{stem}.receipt.json")
 }
 
-fn dated_key(tenant: &Tenant, kind: &str, from: Micros, to: Micros, id: FileId) -> Key {
-    let (from, to) = (from.to_datetime(), to.to_datetime());
-    let month = from.format("%Y-%m");
+fn dated_key(
+    place: &Place,
+    kind: &str,
+    tenant: &Tenant,
+    from: Micros,
+    to: Micros,
+    id: FileId,
+) -> Key {
     format!(
-        "{tenant}/{month}/{kind}.{tenant}.{}-{}.{id}.parquet",
-        format_iso_basic(from),
-        format_iso_basic(to)
+        "{}/{kind}.{tenant}.{}-{}.{id}.parquet",
+        place.folder(from),
+        format_iso_basic(from.to_datetime()),
+        format_iso_basic(to.to_datetime())
     )
 }
 
@@ -451,7 +485,13 @@ mod tests {
         for name in ["acme", "a.b", "snapshot"] {
             let t = tenant(name);
             let from = Micros::from_datetime(DateTime::from_timestamp(1_777_297_507, 5).unwrap());
-            let key = snapshot_key(&t, from, Micros(from.0 + 1_000_000), id);
+            let key = snapshot_key(
+                &Place::Month(t.clone()),
+                &t,
+                from,
+                Micros(from.0 + 1_000_000),
+                id,
+            );
             assert_eq!(classify(&t, &key), FileKind::Snapshot(id), "{key}");
             assert!(key.starts_with(&format!(
                 "{name}/2026-04/snapshot.{name}.2026-04-27T134507Z-2026-04-27T134508Z."
@@ -527,8 +567,16 @@ mod tests {
             "01J8Z0000000000000000000ZY".parse().unwrap(),
         );
         for whose in ["acme", "a.b"] {
-            let key = restored_key(&tenant("back"), &tenant(whose), Micros(0), object, hold);
-            assert_eq!(parse_restored_key(&key), Some((whose, object, hold)));
+            for (below, place) in [
+                ("", Place::Folder(whose.to_owned())),
+                ("/1970-01", Place::Month(tenant(whose))),
+                ("/a=1/b=2", Place::Folder(format!("{whose}/a=1/b=2"))),
+            ] {
+                let archived = archive_key(&place, &tenant(whose), Micros(0), Micros(0), object);
+                let key = restored_key(&tenant("back"), &tenant(whose), &archived, object, hold);
+                assert_eq!(parse_restored_key(&key), Some((whose, object, hold)));
+                assert_eq!(folder(&key), format!("back{below}"));
+            }
         }
         for other in [
             "back/x.parquet",

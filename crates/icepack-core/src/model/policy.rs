@@ -44,6 +44,19 @@ impl std::str::FromStr for CompactionStrategy {
     }
 }
 
+/// Which files may be merged with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Within {
+    /// Those of one folder. What is made of them lies in that folder, so that readers who choose
+    /// folders, or read `key=value` out of them, find the same rows.
+    #[default]
+    Folder,
+    /// All of a tenant. What is made of them lies in `<tenant>/<yyyy-mm>/`. Folders `key=value` are
+    /// refused, because their values are in no file.
+    Tenant,
+}
+
 /// How values are encoded in the files that are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -71,6 +84,8 @@ pub struct Policy {
     pub timestamp_column: String,
     /// Which files to take.
     pub strategy: CompactionStrategy,
+    /// Which of them may be merged with each other.
+    pub within: Within,
     /// Fewer candidates than this are left alone.
     pub min_files_to_compact: usize,
     /// Files below this many bytes are small.
@@ -104,6 +119,7 @@ impl Default for Policy {
         Self {
             timestamp_column: "timestamp".to_owned(),
             strategy: CompactionStrategy::SizeBased,
+            within: Within::Folder,
             min_files_to_compact: 3,
             small_file_threshold: 10 * MIB,
             target_file_size: 128 * MIB,

@@ -21,7 +21,7 @@ use crate::model::names::{self, FileId, FileKind, Key, Tenant};
 use crate::model::plan::{
     Group, GroupKind, Inventory, Plan, PlannedInput, Reason, SkipReason, Skipped,
 };
-use crate::model::policy::{CompactionStrategy, Policy};
+use crate::model::policy::{CompactionStrategy, Policy, Within};
 
 /// A snapshot joins a merge whose inputs together are at least this many times its size.
 pub const GROWTH: u64 = 4;
@@ -168,9 +168,23 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
     let (restored_raws, raws): (Vec<_>, Vec<_>) = raws.into_iter().partition(|c| c.restored);
     let (restored, snapshots): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| c.restored);
     for (raws, snapshots) in [(raws, snapshots), (restored_raws, restored)] {
-        let (more, left) = plan_together(raws, snapshots, cutoff, policy, now);
-        groups.extend(more);
-        skipped.extend(left);
+        let mut expired = Vec::new();
+        for (_, (raws, snapshots)) in by_folder(raws, snapshots, policy.within) {
+            let (more, left) = plan_together(raws, snapshots, &mut expired, cutoff, policy, now);
+            groups.extend(more);
+            skipped.extend(left);
+        }
+        // They leave one by one, each to its own folder of the archive: a commit has many of them.
+        let leave = expired
+            .chunks(EXPIRE_AT_ONCE)
+            .zip(cutoff.into_iter().cycle());
+        groups.extend(leave.map(|(chunk, cutoff)| {
+            group(
+                chunk.to_vec(),
+                GroupKind::Expire,
+                Reason::Expired { cutoff },
+            )
+        }));
     }
     skipped.sort_by(|a, b| a.key.cmp(&b.key));
 
@@ -188,10 +202,33 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
     }
 }
 
-/// The groups of files that may be merged with each other, and what is left of them.
+/// The files that may be merged with each other, by their folder; all in one where that is the
+/// tenant.
+fn by_folder(
+    raws: Vec<Candidate>,
+    snapshots: Vec<Candidate>,
+    within: Within,
+) -> BTreeMap<Key, (Vec<Candidate>, Vec<Candidate>)> {
+    let folder = |c: &Candidate| match within {
+        Within::Folder => names::folder(&c.input.key).to_owned(),
+        Within::Tenant => String::new(),
+    };
+    let mut folders: BTreeMap<Key, (Vec<_>, Vec<_>)> = BTreeMap::new();
+    for c in raws {
+        folders.entry(folder(&c)).or_default().0.push(c);
+    }
+    for c in snapshots {
+        folders.entry(folder(&c)).or_default().1.push(c);
+    }
+    folders
+}
+
+/// The groups of files that may be merged with each other, and what is left of them. Snapshots of
+/// which every row has expired, and that are worth an archive object, go to `expired`.
 fn plan_together(
     raws: Vec<Candidate>,
     snapshots: Vec<Candidate>,
+    expired: &mut Vec<Candidate>,
     cutoff: Option<Micros>,
     policy: &Policy,
     now: DateTime<Utc>,
@@ -213,7 +250,7 @@ fn plan_together(
                 .into_iter()
                 .map(|c| group(vec![c], GroupKind::Expire, Reason::Expired { cutoff })),
         );
-        let (expiring, waiting) = expire(whole, cutoff, policy);
+        let (expiring, waiting) = expire(whole, expired, cutoff, policy);
         groups.extend(expiring);
         skipped.extend(waiting);
         for c in &snapshots {
@@ -298,17 +335,16 @@ fn redate(foreign: Vec<Candidate>, policy: &Policy) -> Vec<Group> {
 
 /// Snapshots of which every row has expired: as they are, or put together to objects that are worth
 /// it, or later.
-fn expire(whole: Vec<Candidate>, cutoff: Micros, policy: &Policy) -> (Vec<Group>, Vec<Skipped>) {
+fn expire(
+    whole: Vec<Candidate>,
+    expired: &mut Vec<Candidate>,
+    cutoff: Micros,
+    policy: &Policy,
+) -> (Vec<Group>, Vec<Skipped>) {
     let worth = policy.archive.map_or(0, |a| a.min_object_size);
     let (large, small): (Vec<_>, Vec<_>) = whole.into_iter().partition(|c| c.input.size >= worth);
-    let as_they_are = large.chunks(EXPIRE_AT_ONCE).map(|chunk| {
-        group(
-            chunk.to_vec(),
-            GroupKind::Expire,
-            Reason::Expired { cutoff },
-        )
-    });
-    let mut groups: Vec<Group> = as_they_are.collect();
+    expired.extend(large);
+    let mut groups = Vec::new();
     let Some(oldest) = small.iter().filter_map(|c| c.input.stats?.min).min() else {
         return (groups, Vec::new());
     };

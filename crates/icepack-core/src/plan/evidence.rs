@@ -146,12 +146,20 @@ mod tests {
     use super::*;
     use crate::model::file::{Micros, RowStats};
     use crate::model::manifest::Stamp;
-    use crate::model::names::{FileId, snapshot_key};
+    use crate::model::names::{FileId, Place, snapshot_key};
 
     fn inventory(live: &[u64], listed: &[u64]) -> Inventory {
         let tenant = Tenant::parse("acme").unwrap();
         let id = |n: u64| FileId(ulid::Ulid::from_parts(n, 1));
-        let key = |n: u64| snapshot_key(&tenant, Micros(0), Micros(0), id(n));
+        let key = |n: u64| {
+            snapshot_key(
+                &Place::Month(tenant.clone()),
+                &tenant,
+                Micros(0),
+                Micros(0),
+                id(n),
+            )
+        };
         let mut head = Manifest::first(
             tenant.clone(),
             Stamp {

@@ -35,7 +35,7 @@ mod tests {
     use super::*;
     use crate::model::file::{Micros, RowStats, Snapshot};
     use crate::model::manifest::Stamp;
-    use crate::model::names::{FileId, Tenant, snapshot_key};
+    use crate::model::names::{FileId, Place, Tenant, snapshot_key};
     use crate::model::schema::{Column, TableSchema};
 
     fn note(cause: Option<Cause>) -> Quarantined {
@@ -65,7 +65,13 @@ mod tests {
                 kind: (*kind).into(),
                 nullable: true,
             }]);
-            let key = snapshot_key(&tenant, Micros(0), Micros(0), id);
+            let key = snapshot_key(
+                &Place::Month(tenant.clone()),
+                &tenant,
+                Micros(0),
+                Micros(0),
+                id,
+            );
             head.snapshots.push(Snapshot {
                 key,
                 id,

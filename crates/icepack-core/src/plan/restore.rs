@@ -1,14 +1,14 @@
 //! Which archive objects a restore reads, what it calls the files that it writes, and how long
 //! thawing takes. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
 use crate::model::file::Micros;
 use crate::model::hold::{Hold, Restored};
 use crate::model::manifest::{Manifest, Receipt};
-use crate::model::names::{self, FileId, Tenant};
+use crate::model::names::{self, FileId, Key, Tenant};
 use crate::model::price::{Prices, STANDARD};
 use crate::model::restore::{Tier, Wanted};
 
@@ -153,24 +153,21 @@ fn touch(hold: &Hold, receipt: &Receipt) -> Option<Touch> {
 }
 
 /// The files that the rows of `receipts` go to. Their names are the same each time that this hold's
-/// restore is tried, and no other's.
-pub fn files(
-    tenant: &Tenant,
-    hold: FileId,
-    receipts: &[Receipt],
-    from: Option<Micros>,
-) -> Vec<Wanted> {
-    let first = |r: &Receipt| {
-        r.stats
-            .min
-            .unwrap_or(Micros(0))
-            .max(from.unwrap_or(Micros(i64::MIN)))
-    };
+/// restore is tried, and no other's. `recorded` are those of the hold, where it has begun: an older
+/// version may have chosen other folders.
+pub fn files(tenant: &Tenant, hold: FileId, receipts: &[Receipt], recorded: &[Key]) -> Vec<Wanted> {
+    let known: BTreeMap<FileId, &Key> = recorded
+        .iter()
+        .filter_map(|key| Some((names::parse_restored_key(key)?.1, key)))
+        .collect();
     receipts
         .iter()
         .map(|r| Wanted {
             receipt: r.clone(),
-            file: names::restored_key(tenant, &r.tenant, first(r), r.id, hold),
+            file: known.get(&r.id).map_or_else(
+                || names::restored_key(tenant, &r.tenant, &r.key, r.id, hold),
+                |key| (*key).clone(),
+            ),
         })
         .collect()
 }
@@ -251,7 +248,13 @@ mod tests {
         Receipt {
             format: 1,
             tenant: acme(),
-            key: names::archive_key(&acme(), Micros(min), Micros(max), id(n)),
+            key: names::archive_key(
+                &names::Place::Month(acme()),
+                &acme(),
+                Micros(min),
+                Micros(max),
+                id(n),
+            ),
             id: id(n),
             size: 1,
             etag: None,
@@ -471,7 +474,7 @@ mod tests {
     #[test]
     fn files_are_raw_files_of_the_tenant_they_go_to() {
         let into = Tenant::parse("restored-acme").unwrap();
-        let files = files(&into, id(7), &[receipt(1, 0, 10), receipt(2, 10, 20)], None);
+        let files = files(&into, id(7), &[receipt(1, 0, 10), receipt(2, 10, 20)], &[]);
         assert_eq!(
             files[0].file,
             format!(

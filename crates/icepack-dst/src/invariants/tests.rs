@@ -34,7 +34,13 @@ fn stats(rows: u64) -> RowStats {
 
 fn snapshot(n: u64, rows: u64) -> Snapshot {
     Snapshot {
-        key: names::snapshot_key(&acme(), Micros(0), Micros(9), id(n)),
+        key: names::snapshot_key(
+            &names::Place::Month(acme()),
+            &acme(),
+            Micros(0),
+            Micros(9),
+            id(n),
+        ),
         id: id(n),
         size: rows,
         etag: Some(format!("s{n}")),
@@ -48,7 +54,13 @@ fn receipt(n: u64, rows: u64) -> Receipt {
     Receipt {
         format: RECEIPT_FORMAT,
         tenant: acme(),
-        key: names::archive_key(&acme(), Micros(0), Micros(9), id(n)),
+        key: names::archive_key(
+            &names::Place::Month(acme()),
+            &acme(),
+            Micros(0),
+            Micros(9),
+            id(n),
+        ),
         id: id(n),
         size: rows,
         etag: None,

@@ -150,8 +150,22 @@ fn every_entry_has_one_answer() {
         ),
         ("acme/=x/part-0.parquet".into(), Input::Raw),
     ];
+    let together = Rules {
+        within: Within::Tenant,
+        ..Rules::default()
+    };
     for (key, wanted) in cases {
-        assert_eq!(Rules::default().input(&acme(), &key, 1), wanted, "{key}");
+        assert_eq!(together.input(&acme(), &key, 1), wanted, "{key}");
+        let by_folder = match wanted {
+            Input::Foreign(Partition) => Input::Raw,
+            other => other,
+        };
+        assert_eq!(Rules::default().input(&acme(), &key, 1), by_folder, "{key}");
+        let own = Rules {
+            within_of: [("ac*".to_owned(), Within::Folder)].into(),
+            ..together.clone()
+        };
+        assert_eq!(own.input(&acme(), &key, 1), by_folder, "{key}");
     }
     for key in ["acme/x.parquet", "acme/a=1/x.parquet", &own, "acme"] {
         assert_eq!(
@@ -192,6 +206,7 @@ fn what_is_excluded_is_not_looked_at() {
     let rules = Rules {
         exclude: Exclude::parse(["acme/lake/**", "*/tmp-*.parquet", "acme//odd*"]).unwrap(),
         own_log: false,
+        ..Rules::default()
     };
     for key in [
         "acme/lake/_delta_log/0.json",
@@ -219,7 +234,8 @@ fn what_is_excluded_is_not_looked_at() {
         rules.sees_root_log()
             && !Rules {
                 exclude: Exclude::parse(["_delta_log/**"]).unwrap(),
-                own_log: false
+                own_log: false,
+                ..Rules::default()
             }
             .sees_root_log()
     );
@@ -271,6 +287,7 @@ fn what_head_names_stays_whatever_it_is_called() {
     let rules = Rules {
         exclude: Exclude::parse(["acme/lake/**"]).unwrap(),
         own_log: false,
+        ..Rules::default()
     };
     let sorted = rules.sort(&acme(), Some(&head), listing.clone());
     let kept: Vec<&str> = sorted.listing.iter().map(|f| f.key.as_str()).collect();
@@ -334,6 +351,7 @@ fn a_refusal_names_what_was_found_and_the_way_on() {
     let rules = Rules {
         exclude: Exclude::parse([proposed_glob("acme/t/_delta_log/0.json")]).unwrap(),
         own_log: false,
+        ..Rules::default()
     };
     assert_eq!(
         rules.input(&acme(), "acme/t/part-0.parquet", 1),

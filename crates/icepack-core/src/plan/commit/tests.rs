@@ -5,7 +5,7 @@ use super::*;
 use crate::model::file::{Fingerprint, Micros, RowStats, Snapshot};
 use crate::model::hold::{Hold, Restored};
 use crate::model::manifest::{Ledger, Quarantined, Receipt, Reread, RetireReason, Retired};
-use crate::model::names::{FileId, Tenant, snapshot_key};
+use crate::model::names::{FileId, Place, Tenant, snapshot_key};
 
 fn id(n: u64) -> FileId {
     FileId(Ulid::from_parts(n, u128::from(n)))
@@ -31,7 +31,13 @@ fn snapshot(n: u64, rows: u64) -> Snapshot {
         ..RowStats::default()
     };
     Snapshot {
-        key: snapshot_key(&tenant(), Micros(0), Micros(9), id(n)),
+        key: snapshot_key(
+            &Place::Month(tenant()),
+            &tenant(),
+            Micros(0),
+            Micros(9),
+            id(n),
+        ),
         id: id(n),
         size: 10,
         etag: Some(format!("e{n}")),

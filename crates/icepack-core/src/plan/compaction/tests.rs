@@ -4,7 +4,7 @@ use ulid::Ulid;
 use super::*;
 use crate::model::file::{RowStats, TimeSpread};
 use crate::model::manifest::{Contradiction, Manifest, Quarantined, RetireReason, Retired, Stamp};
-use crate::model::names::{FileId, Key, snapshot_key};
+use crate::model::names::{FileId, Key, Place, snapshot_key};
 use crate::model::policy::ArchivePolicy;
 use crate::model::policy::Policy;
 use crate::model::schema::{Column, TableSchema};
@@ -78,7 +78,13 @@ impl World {
             max: Some(micros(to)),
             ..RowStats::default()
         };
-        let key = snapshot_key(&tenant(), micros(from), micros(to), id);
+        let key = snapshot_key(
+            &Place::Folder("acme".into()),
+            &tenant(),
+            micros(from),
+            micros(to),
+            id,
+        );
         self.head.snapshots.push(Snapshot {
             key,
             id,
@@ -345,7 +351,13 @@ fn retired_quarantined_and_orphaned_files_are_left_alone_and_said_so() {
         bad("acme/b.parquet", "e"),
         bad("acme/c.parquet", "old version"),
     ];
-    let orphan = snapshot_key(&tenant(), micros(0), micros(1), FileId::floor_at(at(0)));
+    let orphan = snapshot_key(
+        &Place::Month(tenant()),
+        &tenant(),
+        micros(0),
+        micros(1),
+        FileId::floor_at(at(0)),
+    );
     w.raw.push(Listed {
         key: orphan,
         size: 1,
@@ -813,4 +825,83 @@ fn periods_end_at_utc_midnights() {
         Some(at(1_767_225_600))
     );
     assert_eq!(Period::Month.end(Micros(i64::MAX)), None);
+}
+
+/// The keys of each group's inputs.
+fn members(plan: &Plan) -> Vec<Vec<String>> {
+    let members = |g: &Group| -> Vec<String> {
+        let mut keys: Vec<String> = g.inputs.iter().map(|i| i.key.clone()).collect();
+        keys.sort_unstable();
+        keys
+    };
+    plan.groups.iter().map(members).collect()
+}
+
+#[test]
+fn files_of_different_folders_never_share_a_group() {
+    let mut world = World::new();
+    for folder in ["a", "a/b", "k=1"] {
+        for n in 0..3 {
+            world.raw(&format!("{folder}/{n}"), MIB, 0);
+        }
+    }
+    world.raw("root", MIB, 0);
+    let plan = world.plan();
+    assert_eq!(
+        members(&plan),
+        [
+            ["acme/a/0.parquet", "acme/a/1.parquet", "acme/a/2.parquet"],
+            [
+                "acme/a/b/0.parquet",
+                "acme/a/b/1.parquet",
+                "acme/a/b/2.parquet"
+            ],
+            [
+                "acme/k=1/0.parquet",
+                "acme/k=1/1.parquet",
+                "acme/k=1/2.parquet"
+            ],
+        ]
+    );
+    let left: Vec<&str> = plan.skipped.iter().map(|s| s.key.as_str()).collect();
+    assert_eq!(left, ["acme/root.parquet"]);
+
+    world.policy.within = Within::Tenant;
+    let together = world.plan();
+    assert_eq!(together.groups.len(), 1);
+    assert_eq!(together.groups[0].inputs.len(), 10);
+}
+
+#[test]
+fn a_full_merge_keeps_to_folders_too() {
+    let mut world = World::new();
+    world.policy.strategy = CompactionStrategy::FullCompaction;
+    for n in 0..4 {
+        world.raw(&format!("{}/{n}", ["a", "b"][n % 2]), MIB, 0);
+    }
+    assert_eq!(
+        members(&world.plan()),
+        [
+            ["acme/a/0.parquet", "acme/a/2.parquet"],
+            ["acme/b/1.parquet", "acme/b/3.parquet"]
+        ]
+    );
+}
+
+/// Copied to the archive one by one, snapshots of many folders need no commit for each folder.
+#[test]
+fn what_expired_whole_leaves_together_from_every_folder() {
+    let mut world = World::new();
+    world.policy.ttl = Some(Duration::from_secs(24 * 3600));
+    world.now = 24 * 100;
+    for n in 0..3 {
+        world.snapshot(MIB, 0, 1);
+        let s = world.head.snapshots.last_mut().unwrap();
+        s.key = s.key.replace("acme/", &format!("acme/dt={n}/"));
+    }
+    let plan = world.plan();
+    let [group] = plan.groups.as_slice() else {
+        panic!("{:?}", plan.groups)
+    };
+    assert_eq!((group.kind, group.inputs.len()), (GroupKind::Expire, 3));
 }

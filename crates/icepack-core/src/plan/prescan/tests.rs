@@ -131,7 +131,13 @@ fn packed() -> (Manifest, Listed) {
         },
     );
     let id = FileId(Ulid::from_parts(1, 1));
-    let key = snapshot_key(&head.tenant, at, at, id);
+    let key = snapshot_key(
+        &names::Place::Month(head.tenant.clone()),
+        &head.tenant,
+        at,
+        at,
+        id,
+    );
     let stats = RowStats {
         rows: 1,
         min: Some(at),

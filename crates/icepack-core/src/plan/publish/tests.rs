@@ -87,7 +87,13 @@ impl World {
             });
         }
         let new = id(100 + self.head.version);
-        let key = names::snapshot_key(&tenant(), Micros(0), Micros(0), new);
+        let key = names::snapshot_key(
+            &names::Place::Month(tenant()),
+            &tenant(),
+            Micros(0),
+            Micros(0),
+            new,
+        );
         if rows > 0 {
             let stats = RowStats {
                 rows,

@@ -5,7 +5,7 @@ use super::*;
 use crate::model::file::{Micros, RowStats, Snapshot};
 use crate::model::hold::Restored;
 use crate::model::manifest::{Manifest, Quarantined, Receipt, RetireReason, Retired, Stamp};
-use crate::model::names::{Tenant, snapshot_key};
+use crate::model::names::{Place, Tenant, snapshot_key};
 
 const HOUR: u64 = 3_600_000;
 
@@ -18,8 +18,10 @@ fn id(ms: u64) -> FileId {
 }
 
 fn output(ms: u64) -> Key {
+    let tenant = Tenant::parse("acme").unwrap();
     snapshot_key(
-        &Tenant::parse("acme").unwrap(),
+        &Place::Month(tenant.clone()),
+        &tenant,
         Micros(0),
         Micros(0),
         id(ms),
@@ -120,7 +122,13 @@ fn only_what_head_retired_and_the_listing_shows_unchanged_is_deleted() {
 fn files_whose_rows_are_in_an_object_without_a_receipt_wait() {
     let receipt = |n: u64, sources: &[&str]| {
         let (tenant, stats) = (Tenant::parse("acme").unwrap(), RowStats::default());
-        let key = crate::model::names::archive_key(&tenant, Micros(0), Micros(0), id(n));
+        let key = crate::model::names::archive_key(
+            &Place::Month(tenant.clone()),
+            &tenant,
+            Micros(0),
+            Micros(0),
+            id(n),
+        );
         Receipt {
             sources: sources.iter().map(|s| (*s).to_owned()).collect(),
             ..Receipt::new(tenant, id(n), key, 1, stats, "s3://cold", id(1))
