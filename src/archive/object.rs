@@ -163,7 +163,7 @@ mod tests {
             .unwrap();
         assert_eq!(
             receipt.key,
-            "acme/2023-11/archive.acme.2023-11-14T221320Z-2023-11-14T221320Z.\
+            "acme/dt=2023-11-14/archive.acme.2023-11-14T221320Z-2023-11-14T221320Z.\
              01J8Z0000000000000000000ZZ.parquet"
         );
         assert_eq!(receipt.stats.rows, 1_500);

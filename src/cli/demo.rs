@@ -175,8 +175,7 @@ fn plan(args: &DemoArgs, now: DateTime<Utc>) -> Result<Vec<FileSpec>> {
 fn key(tenant: &Tenant, from: Micros, file: u32) -> String {
     let time = from.to_datetime();
     format!(
-        "{tenant}/{}/events-{}-{file}.parquet",
-        time.format("%Y-%m"),
+        "{tenant}/events-{}-{file}.parquet",
         time.format("%Y%m%dT%H%M%S")
     )
 }

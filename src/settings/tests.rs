@@ -381,6 +381,7 @@ fn example(path: &str) -> &'static str {
         "timestamp_column" | "id_column" | "spill_dir" => "name",
         "concurrency" | "compaction.min_files_to_compact" => "5",
         "compaction.strategy" => "full",
+        "compaction.within" => "tenant",
         "encodings" => "delta",
         "retention.allow_short_ttl" | "retention.drop" => "true",
         "archive.verify" => "readback",
@@ -413,7 +414,7 @@ fn every_scalar_key_has_its_variable() {
         .iter()
         .map(|(path, _)| path.as_str())
         .collect();
-    assert_eq!(paths.len(), 88);
+    assert_eq!(paths.len(), 89);
     let env: Vec<(String, String)> = paths
         .iter()
         .map(|p| (schema::env_name(p), example(p).to_owned()))

@@ -107,10 +107,7 @@ fn files_overlap_by_half_and_end_at_the_end() {
         let overlap = pair[0].to.0 - pair[1].from.0;
         assert!((overlap * 2 - slot).abs() <= 2, "{overlap} {slot}");
     }
-    assert_eq!(
-        files[0].key,
-        "acme/2026-03/events-20260328T134407-0.parquet"
-    );
+    assert_eq!(files[0].key, "acme/events-20260328T134407-0.parquet");
 }
 
 #[test]

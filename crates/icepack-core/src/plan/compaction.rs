@@ -168,10 +168,10 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
     let (restored_raws, raws): (Vec<_>, Vec<_>) = raws.into_iter().partition(|c| c.restored);
     let (restored, snapshots): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| c.restored);
     for (raws, snapshots) in [(raws, snapshots), (restored_raws, restored)] {
-        let mut expired = Vec::new();
+        let (mut expired, mut merges) = (Vec::new(), Vec::new());
         for (_, (raws, snapshots)) in by_folder(raws, snapshots, policy.within) {
             let (more, left) = plan_together(raws, snapshots, &mut expired, cutoff, policy, now);
-            groups.extend(more);
+            merges.extend(more);
             skipped.extend(left);
         }
         // They leave one by one, each to its own folder of the archive: a commit has many of them.
@@ -185,6 +185,7 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
                 Reason::Expired { cutoff },
             )
         }));
+        groups.extend(merges);
     }
     skipped.sort_by(|a, b| a.key.cmp(&b.key));
 

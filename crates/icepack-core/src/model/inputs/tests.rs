@@ -286,7 +286,7 @@ fn what_head_names_stays_whatever_it_is_called() {
         .collect();
     let rules = Rules {
         exclude: Exclude::parse(["acme/lake/**"]).unwrap(),
-        own_log: false,
+        within: Within::Tenant,
         ..Rules::default()
     };
     let sorted = rules.sort(&acme(), Some(&head), listing.clone());
@@ -388,7 +388,11 @@ fn files_in_the_root_are_told_where_they_look_like_data() {
 
 #[test]
 fn counts_go_to_json_and_back() {
-    let left = Rules::default()
+    let rules = Rules {
+        within: Within::Tenant,
+        ..Rules::default()
+    };
+    let left = rules
         .sort(
             &acme(),
             None,

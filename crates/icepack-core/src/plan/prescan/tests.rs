@@ -238,7 +238,7 @@ fn whatever_may_need_something_is_not_idle() {
     );
     for foreign in [
         "acme/t/_delta_log/00000000000000000000.json",
-        "acme/country=de/x.parquet",
+        "acme/t/x.receipt.json",
     ] {
         assert!(
             idle(
