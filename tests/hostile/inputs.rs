@@ -561,9 +561,6 @@ fn files_of_partitions_are_live_where_they_are() {
         "acme/country=it/part-0.parquet",
     ];
     assert_eq!(live(dir.path()), files);
-    // One file a folder: nothing is to be gained.
-    run(dir.path(), 0, &[]);
-    assert_eq!(live(dir.path()), files);
 }
 
 /// A folder's rows stay in the folder; another's are another's.

@@ -703,7 +703,10 @@ async fn c24_dropped_rows_are_in_the_archive() {
         .unwrap();
     let from = DateTime::from_timestamp_micros(old[0].at).unwrap();
     assert!(
-        object.starts_with(&format!("acme/archive.acme.{}-", format_iso_basic(from))),
+        object.starts_with(&format!(
+            "acme/2026-01/archive.acme.{}-",
+            format_iso_basic(from)
+        )),
         "{object}"
     );
 }
