@@ -74,7 +74,8 @@ pub struct CompactionConfig {
     pub id_column: String,
     /// How snapshots are encoded.
     pub encodings: Encodings,
-    /// A raw file is compacted at this age, whatever the counts.
+    /// Raw files of this age are compacted, whatever the counts. Where no row expires, large files
+    /// and those alone in their folder stay as they are.
     pub max_raw_age: Duration,
     /// How long a row may be overdue before its file is rewritten for its sake alone.
     pub slack: Duration,

@@ -116,7 +116,8 @@ section! {
         target_file_size: PositiveSize = PositiveSize(128 * MIB),
         /// No group of files is larger, unless it is a single larger file.
         max_file_size: PositiveSize = PositiveSize(256 * MIB),
-        /// A raw file is compacted at this age, however few there are.
+        /// Raw files of this age are compacted however few there are. Where no row expires, large
+        /// files and those alone in their folder stay as they are.
         max_raw_age: PositivePeriod = PositivePeriod(DAY),
     }
 }

@@ -193,6 +193,7 @@ fn short(reason: &SkipReason) -> String {
         SkipReason::TooFew { have, need } => format!("waiting for more: {have} of {need} needed"),
         SkipReason::Large => "not small".to_owned(),
         SkipReason::Young => "too young".to_owned(),
+        SkipReason::Alone => "alone in their folders".to_owned(),
         SkipReason::Finished => "finished".to_owned(),
         SkipReason::ExpiredWaiting {
             have_bytes,

@@ -242,7 +242,7 @@ impl World {
             ..RowStats::default()
         };
         let key = snapshot_key(
-            &Place::Month(self.tenant.clone()),
+            &Place::Folder(self.tenant.to_string()),
             &self.tenant,
             from,
             to,

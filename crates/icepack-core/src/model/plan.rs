@@ -183,6 +183,8 @@ pub enum SkipReason {
     Large,
     /// Not old enough for strategy `time`.
     Young,
+    /// The only file of its folder that would be merged: rewritten, it would be the same.
+    Alone,
     /// A snapshot that needs nothing.
     Finished,
     /// Every row has expired, but all such snapshots together are not worth an archive object yet.
@@ -227,6 +229,7 @@ impl fmt::Display for SkipReason {
             Self::TooFew { have, need } => write!(f, "{have} candidates, {need} needed"),
             Self::Large => write!(f, "not a small file"),
             Self::Young => write!(f, "younger than 24h"),
+            Self::Alone => write!(f, "alone in its folder: nothing to merge it with"),
             Self::Finished => write!(f, "needs nothing"),
             Self::ExpiredWaiting {
                 have_bytes,

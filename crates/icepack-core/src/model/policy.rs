@@ -94,7 +94,8 @@ pub struct Policy {
     pub target_file_size: u64,
     /// No group holds more bytes than this, but for a single larger file.
     pub max_file_size: u64,
-    /// A raw file is compacted at this age, whatever the counts.
+    /// Raw files of this age are compacted, whatever the counts. Where no row expires, large files
+    /// and those alone in their folder stay as they are.
     pub max_raw_age: Duration,
     /// Rows older than this expire; none keeps them for ever.
     pub ttl: Option<Duration>,

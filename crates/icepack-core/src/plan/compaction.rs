@@ -285,11 +285,17 @@ fn plan_together(
     skipped.extend(waiting);
     let merges = with_snapshots(taken, reason, &mut snapshots, policy, now);
     for (members, reason) in merges {
-        // A snapshot that packing left alone would be rewritten for nothing.
+        // What packing left alone would be rewritten for nothing.
         let (alone, packed): (Vec<_>, Vec<_>) = pack(members, policy)
             .into_iter()
-            .partition(|m| matches!(m.as_slice(), [one] if one.input.is_snapshot()));
-        snapshots.extend(alone.into_iter().flatten());
+            .partition(|m| matches!(m.as_slice(), [one] if is_for_nothing(one, policy)));
+        for one in alone.into_iter().flatten() {
+            if one.input.is_snapshot() {
+                snapshots.push(one);
+            } else {
+                skipped.push(skip(&one.input, SkipReason::Alone));
+            }
+        }
         groups.extend(
             packed
                 .into_iter()
@@ -319,6 +325,16 @@ fn plan_together(
             .map(|c| skip(&c.input, SkipReason::Finished)),
     );
     (groups, skipped)
+}
+
+/// Whether a merge of this file alone would gain nothing. A raw file's rows are not known to expire
+/// before it is read, so one is read where rows expire; and where the setting or the strategy asks
+/// for each file.
+fn is_for_nothing(one: &Candidate, policy: &Policy) -> bool {
+    one.input.is_snapshot()
+        || (policy.ttl.is_none()
+            && policy.min_files_to_compact > 1
+            && policy.strategy != CompactionStrategy::FullCompaction)
 }
 
 /// Snapshots that another column dated are profiled like raw files, and sorted anew. What has
@@ -591,13 +607,14 @@ fn age(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
 fn select_raw(raws: Vec<Candidate>, policy: &Policy) -> (Vec<Candidate>, Vec<Skipped>, Reason) {
     let need = policy.min_files_to_compact;
     let oldest = raws.iter().map(|c| c.age).max().unwrap_or_default();
-    let aged = |c: &Candidate| c.age >= policy.max_raw_age;
-    let any_aged = raws.iter().any(aged);
     let fits = |c: &Candidate| match policy.strategy {
         CompactionStrategy::SizeBased => c.input.size < policy.small_file_threshold,
         CompactionStrategy::TimeBased => c.age >= OLD,
         CompactionStrategy::FullCompaction => true,
     };
+    // Where nothing expires, a large file is as good as it would be.
+    let aged = |c: &Candidate| c.age >= policy.max_raw_age && (policy.ttl.is_some() || fits(c));
+    let any_aged = raws.iter().any(aged);
     let have = raws.iter().filter(|c| fits(c)).count();
     let enough = match policy.strategy {
         CompactionStrategy::FullCompaction => have > 0,

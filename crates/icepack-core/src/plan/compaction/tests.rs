@@ -274,8 +274,9 @@ fn time_takes_files_older_than_a_day_and_full_takes_all() {
 }
 
 #[test]
-fn a_raw_file_never_waits_longer_than_max_raw_age() {
+fn a_raw_file_whose_rows_may_expire_never_waits_longer_than_max_raw_age() {
     let mut w = World::new();
+    w.policy.ttl = Some(Duration::from_secs(30 * 86_400));
     w.raw("lone", 300 * MIB, -24);
     let plan = w.plan();
     assert_eq!(names(&plan), [["lone"]]);
@@ -309,6 +310,7 @@ fn groups_are_packed_towards_the_target_and_never_over_the_maximum() {
         "in time order"
     );
     w.raw("huge", 900 * MIB, -400);
+    w.policy.ttl = Some(Duration::from_secs(1000 * 86_400));
     w.policy.max_raw_age = Duration::from_secs(350 * 3600);
     assert_eq!(
         names(&w.plan())[0],
@@ -904,4 +906,38 @@ fn what_expired_whole_leaves_together_from_every_folder() {
         panic!("{:?}", plan.groups)
     };
     assert_eq!((group.kind, group.inputs.len()), (GroupKind::Expire, 3));
+}
+
+/// Files that are large already, and files alone in their folder, gain nothing by being rewritten,
+/// however old they are.
+#[test]
+fn good_files_are_not_rewritten_for_their_age() {
+    let mut world = World::new();
+    world.now = 24 * 365;
+    for n in 0..3 {
+        world.raw(&format!("large/{n}"), 256 * MIB, 0);
+    }
+    world.raw("alone/0", MIB, 0);
+    for n in 0..2 {
+        world.raw(&format!("two/{n}"), MIB, 0);
+    }
+    let plan = world.plan();
+    assert_eq!(
+        members(&plan),
+        [["acme/two/0.parquet", "acme/two/1.parquet"]]
+    );
+    let why = |key: &str| &plan.skipped.iter().find(|s| s.key == key).unwrap().reason;
+    assert_eq!(*why("acme/large/0.parquet"), SkipReason::Large);
+    assert_eq!(*why("acme/alone/0.parquet"), SkipReason::Alone);
+
+    // Whether their rows have expired shows only in their rows.
+    world.policy.ttl = Some(Duration::from_secs(30 * 86_400));
+    let taken: usize = world.plan().groups.iter().map(|g| g.inputs.len()).sum();
+    assert_eq!(taken, 6);
+    // Who asks for each file gets each file.
+    world.policy = Policy {
+        min_files_to_compact: 1,
+        ..Policy::default()
+    };
+    assert_eq!(members(&world.plan()).len(), 2);
 }
