@@ -1,4 +1,4 @@
-//! One group: merge, archive, commit. If anything fails, nothing has happened but some orphans.
+//! The groups of one commit: merge, archive, commit. If anything fails, nothing has happened but some orphans.
 
 mod expire;
 
@@ -10,7 +10,7 @@ use futures::stream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::sync::Semaphore;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::commit_sequence::CommitSequence;
 use super::{Pass, trace};
@@ -61,50 +61,144 @@ pub(super) struct GroupJobs<'a> {
     pub archive_requests: &'a Arc<RequestCounters>,
 }
 
+/// What a merge made, still to be committed.
+struct Merged {
+    edit: Edit,
+    seen: Observed,
+}
+
+/// A group at work.
+struct Running {
+    report: TenantReport,
+    span: Span,
+    files: usize,
+    reason: String,
+    started: u64,
+}
+
+/// What became of the groups of one commit.
+#[derive(Default)]
+pub(super) struct BatchOutcome {
+    /// What each did. Of groups whose commit failed, one has the error.
+    pub ended: Vec<(TenantReport, Result<()>)>,
+    /// Groups that were not begun.
+    pub left: u64,
+}
+
 impl GroupJobs<'_> {
-    /// Does one group, if there is still time for it, and says what it did. None: it was left.
-    pub async fn run(&self, group: Group) -> Option<(TenantReport, Result<()>)> {
-        if self.pass.is_over() || self.sequence.has_ended().await {
-            return None;
+    /// Merges the groups of one commit, as far as there is still time, and commits them. A group
+    /// that fails takes no other with it.
+    pub async fn run(&self, batch: Vec<Group>) -> BatchOutcome {
+        let mut outcome = BatchOutcome::default();
+        let mut merged = Vec::new();
+        for group in batch {
+            if self.pass.is_over() || self.sequence.has_ended().await {
+                outcome.left += 1;
+                continue;
+            }
+            let mut running = Running {
+                report: TenantReport::default(),
+                span: trace::group(&group),
+                files: group.inputs.len(),
+                reason: group.reason.to_string(),
+                started: self.pass.manager.clock.monotonic_ms(),
+            };
+            let span = running.span.clone();
+            let working = self.carry_out(group, &mut running.report);
+            match working.instrument(span).await {
+                Ok(Some(made)) => merged.push((running, made)),
+                done => outcome
+                    .ended
+                    .push(self.end(running, done.map(|_| ())).await),
+            }
         }
-        let started = self.pass.manager.clock.monotonic_ms();
-        let (files, reason, span) = (
-            group.inputs.len(),
-            group.reason.to_string(),
-            trace::group(&group),
-        );
-        let mut own = TenantReport::default();
-        let mut done = self
-            .carry_out(group, &mut own)
-            .instrument(span.clone())
-            .await;
+        while !merged.is_empty() {
+            merged = self.commit_first(merged, &mut outcome.ended).await;
+        }
+        outcome
+    }
+
+    /// Commits the first and all that can be committed with it, and returns the others.
+    async fn commit_first(
+        &self,
+        merged: Vec<(Running, Merged)>,
+        ended: &mut Vec<(TenantReport, Result<()>)>,
+    ) -> Vec<(Running, Merged)> {
+        let mut all: Option<Merged> = None;
+        let (mut together, mut rest) = (Vec::new(), Vec::new());
+        for (running, made) in merged {
+            let joined = match &mut all {
+                Some(all) => {
+                    let joined = all.edit.join(&made.edit);
+                    if joined {
+                        all.seen.join(&made.seen);
+                    }
+                    joined
+                }
+                None => {
+                    all = Some(Merged {
+                        edit: made.edit.clone(),
+                        seen: made.seen.clone(),
+                    });
+                    true
+                }
+            };
+            if joined {
+                together.push((running, made.edit));
+            } else {
+                rest.push((running, made));
+            }
+        }
+        let Some(Merged { edit, seen }) = all else {
+            return rest;
+        };
+        let mut failed = self.sequence.commit(&edit, seen).await.err();
+        let is_done = failed.is_none();
+        for (mut running, edit) in together {
+            if is_done {
+                count(&mut running.report, self.tenant, &edit);
+                ended.push(self.end(running, Ok(())).await);
+            } else if let Some(e) = failed.take() {
+                ended.push(self.end(running, Err(e)).await);
+            } else {
+                // What it set aside was committed before, and is reported.
+                ended.push((running.report, Ok(())));
+            }
+        }
+        rest
+    }
+
+    async fn end(&self, running: Running, mut done: Result<()>) -> (TenantReport, Result<()>) {
         if let Err(Error::Conflict(_)) = &done
             && self.pass.manager.config.shard.is_part()
         {
             // Another shard saw other files and took some of these.
             done = self.sequence.catch_up().await.and(done);
         }
-        trace::group_ended(&span, &own, &done);
+        let Running {
+            report,
+            span,
+            files,
+            reason,
+            started,
+        } = running;
+        trace::group_ended(&span, &report, &done);
         if done.is_ok() {
-            log(
-                &own,
-                files,
-                &reason,
-                self.pass.manager.clock.monotonic_ms() - started,
-            );
+            let duration_ms = self.pass.manager.clock.monotonic_ms() - started;
+            log(&report, files, &reason, duration_ms);
         }
-        Some((own, done))
+        (report, done)
     }
 
-    async fn carry_out(&self, group: Group, report: &mut TenantReport) -> Result<()> {
+    async fn carry_out(&self, group: Group, report: &mut TenantReport) -> Result<Option<Merged>> {
         // Where every row has expired, none stays.
         let leave = LeaveRule::of(self.policy).filter(|_| !group.is_expiry());
         match (group.kind, &self.pass.manager.config.archive) {
-            (GroupKind::Expire, None) => self.drop_whole(group, report).await,
-            (GroupKind::Expire, Some(archive)) => {
-                self.archive_whole(&Arc::clone(archive), group.inputs, report)
-                    .await
-            }
+            (GroupKind::Expire, None) => self.drop_whole(group, report).await.map(|()| None),
+            (GroupKind::Expire, Some(archive)) => self
+                .archive_whole(&Arc::clone(archive), group.inputs, report)
+                .await
+                .map(|()| None),
             (GroupKind::Merge, _) => self.merge_all(group.inputs, leave, report).await,
         }
     }
@@ -115,10 +209,10 @@ impl GroupJobs<'_> {
         mut inputs: Vec<PlannedInput>,
         leave: Option<LeaveRule>,
         report: &mut TenantReport,
-    ) -> Result<()> {
+    ) -> Result<Option<Merged>> {
         while !inputs.is_empty() {
             match self.merge(&inputs, leave, report).await {
-                Ok(()) => break,
+                Ok(merged) => return Ok(Some(merged)),
                 Err(MergeError::Failed(e)) => return Err(e),
                 Err(MergeError::Bad(bad)) => {
                     let (out, rest): (Vec<_>, Vec<_>) = inputs
@@ -158,7 +252,7 @@ impl GroupJobs<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Whether one snapshot alone is left of a merge, and nothing of it has expired: rewritten, it
@@ -253,7 +347,7 @@ impl GroupJobs<'_> {
         inputs: &[PlannedInput],
         leave: Option<LeaveRule>,
         report: &mut TenantReport,
-    ) -> Result<(), MergeError> {
+    ) -> Result<Merged, MergeError> {
         let bytes = inputs.iter().map(|i| i.size).sum();
         let share = self.pass.memory.share(bytes).await?;
         // Before any input is looked at.
@@ -304,9 +398,7 @@ impl GroupJobs<'_> {
         }
         self.check_unchanged(&outcome.inputs).await?;
         let (edit, seen) = self.edit(outcome, archived, &head, report)?;
-        self.sequence.commit(&edit, seen).await?;
-        count(report, self.tenant, &edit);
-        Ok(())
+        Ok(Merged { edit, seen })
     }
 
     /// In a directory a file can be written over while it is read: what was read may then be half

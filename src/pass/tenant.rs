@@ -9,7 +9,7 @@ use object_store::ObjectStore;
 use tokio::sync::Semaphore;
 
 use super::commit_sequence::CommitSequence;
-use super::group::GroupJobs;
+use super::group::{BatchOutcome, GroupJobs};
 use super::outcome::TenantOutcome;
 use super::publish::Publishing;
 use super::scan::TenantJob;
@@ -25,10 +25,21 @@ use icepack_core::model::manifest::{Edit, Manifest, Observed};
 use icepack_core::model::names::{Key, Tenant};
 use icepack_core::model::plan::Group;
 use icepack_core::model::report::{Status, TenantReport};
+use icepack_core::plan::batch::batch_sizes;
 
 /// Groups of a tenant on their way at once: while one is merged, the next is fetched, and the last
 /// is uploaded.
 const GROUPS_AT_ONCE: usize = 2;
+
+/// The groups of each commit.
+fn batches(groups: Vec<Group>) -> Vec<Vec<Group>> {
+    let sizes = batch_sizes(&groups);
+    let mut groups = groups.into_iter();
+    sizes
+        .into_iter()
+        .map(|size| groups.by_ref().take(size).collect())
+        .collect()
+}
 
 impl Pass {
     /// Does a tenant's job. Never fails as a whole: what went wrong is in the report.
@@ -153,33 +164,37 @@ impl Pass {
         let at_once = GROUPS_AT_ONCE.min(self.manager.config.concurrency.max(1));
         let (mut failure, mut end) = (None, None);
         let mut turns = pin!(
-            stream::iter(groups)
-                .map(|group| group_jobs.run(group))
+            stream::iter(batches(groups))
+                .map(|batch| group_jobs.run(batch))
                 .buffered(at_once)
         );
-        while let Some(turn) = turns.next().await {
-            let Some((own, done)) = turn else {
-                report.counters.groups_left += 1;
-                continue;
-            };
-            report.add(&own);
-            report.status = report.status.max(own.status);
-            match done {
+        while let Some(BatchOutcome { ended, left }) = turns.next().await {
+            report.counters.groups_left += left;
+            let mut is_new = false;
+            for (own, done) in ended {
+                report.add(&own);
+                report.status = report.status.max(own.status);
+                is_new |= done.is_ok();
+                match done {
+                    Ok(()) => {}
+                    Err(e) if group_jobs.sequence.ends(&e) => _ = end.get_or_insert(e),
+                    // Another shard saw other files and took some of these: it has done them, or
+                    // they wait for the next pass.
+                    Err(e @ Error::Conflict(_)) => {
+                        tracing::info!("group left to another shard: {e}");
+                        report.counters.conflicts += 1;
+                    }
+                    // One group that cannot be done, say because the archive is down, must not hold
+                    // up the others for ever.
+                    Err(e) => {
+                        tracing::error!("group failed, its originals stay: {e}");
+                        failure.get_or_insert(e);
+                    }
+                }
+            }
+            if is_new {
                 // The others wait meanwhile: nothing here may need what they hold.
-                Ok(()) => publishing.publish(report).await,
-                Err(e) if group_jobs.sequence.ends(&e) => _ = end.get_or_insert(e),
-                // Another shard saw other files and took some of these: it has done them, or they
-                // wait for the next pass.
-                Err(e @ Error::Conflict(_)) => {
-                    tracing::info!("group left to another shard: {e}");
-                    report.counters.conflicts += 1;
-                }
-                // One group that cannot be done, say because the archive is down, must not hold up
-                // the others for ever.
-                Err(e) => {
-                    tracing::error!("group failed, its originals stay: {e}");
-                    failure.get_or_insert(e);
-                }
+                publishing.publish(report).await;
             }
         }
         if let Some(e) = end {

@@ -93,6 +93,8 @@ struct World {
     config: CompactionConfig,
     rows: Vec<Event>,
     files: usize,
+    folders: usize,
+    commits: Option<u64>,
 }
 
 impl World {
@@ -102,6 +104,8 @@ impl World {
             config: CompactionConfig::default(),
             rows: Vec::new(),
             files: 0,
+            folders: 1,
+            commits: None,
         }
     }
 
@@ -124,7 +128,7 @@ impl World {
         }
         put_events(
             &store,
-            &format!("{TENANT}/2026-01/events-{n:06}.parquet"),
+            &format!("{TENANT}/n={}/events-{n:06}.parquet", n % self.folders),
             &events,
         )
         .await;
@@ -155,6 +159,7 @@ impl World {
             before,
             after,
             groups: plan.plans.iter().map(|p| p.groups.len() as u64).sum(),
+            commits: self.commits,
         }
     }
 
@@ -169,6 +174,8 @@ struct Pass {
     before: BTreeSet<String>,
     after: BTreeSet<String>,
     groups: u64,
+    /// Commits of merges, where they are fewer than the groups.
+    commits: Option<u64>,
 }
 
 impl Pass {
@@ -254,7 +261,7 @@ impl Pass {
 
     fn check_puts(&self, outputs: &[&String], all: u64) {
         // None is refused: every PUT of a manifest is a version.
-        let commits = self.groups + OTHER_COMMITS + 1 - self.had(MANIFESTS);
+        let commits = self.commits.unwrap_or(self.groups) + OTHER_COMMITS + 1 - self.had(MANIFESTS);
         assert_eq!(
             (self.log.count(Kind::Put, MANIFESTS), self.versions()),
             (commits, commits)
@@ -400,6 +407,23 @@ async fn each_group_is_one_manifest() {
     assert!(pass.groups >= 2 && pass.outputs().len() as u64 >= pass.groups);
     assert_eq!(pass.inputs().len(), FILES);
     pass.check("several groups");
+}
+
+/// A commit writes the whole manifest: a tenant of many folders must not have one for each.
+#[tokio::test(flavor = "multi_thread")]
+async fn small_groups_of_many_folders_share_a_manifest() {
+    const FOLDERS: usize = 130;
+    let mut world = World::new();
+    world.folders = FOLDERS;
+    world.arrive(3 * FOLDERS, 4).await;
+    world.commits = Some(2);
+    let pass = world.pass().await;
+    assert_eq!(
+        (pass.groups, pass.inputs().len(), pass.outputs().len()),
+        (FOLDERS as u64, 3 * FOLDERS, FOLDERS)
+    );
+    pass.check("many folders");
+    world.pass().await.check_idle("many folders");
 }
 
 /// Letters that hardly compress.

@@ -99,7 +99,10 @@ impl GroupJobs<'_> {
             }
             // One object each: they are worth it, or the plan would have put them together.
             for input in by_rows {
-                self.merge_all(vec![input], None, report).await?;
+                if let Some(merged) = self.merge_all(vec![input], None, report).await? {
+                    self.sequence.commit(&merged.edit, merged.seen).await?;
+                    count(report, self.tenant, &merged.edit);
+                }
             }
         }
         failure.map_or(Ok(()), Err)

@@ -592,6 +592,22 @@ impl Edit {
         }
     }
 
+    /// Adds what another merge did, so that one commit makes both. False, and nothing is added,
+    /// where one of them is of restored rows: an edit says so of all of its outputs.
+    #[must_use]
+    pub fn join(&mut self, other: &Self) -> bool {
+        if self.restored != other.restored || self.expired_before != other.expired_before {
+            return false;
+        }
+        self.add.extend_from_slice(&other.add);
+        self.schemas
+            .extend(other.schemas.iter().map(|(id, s)| (*id, s.clone())));
+        self.retire.extend_from_slice(&other.retire);
+        self.archives.extend_from_slice(&other.archives);
+        self.ledger += other.ledger;
+        true
+    }
+
     /// Whether it would change anything.
     pub fn is_empty(&self) -> bool {
         self.add.is_empty()
@@ -625,6 +641,13 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Adds what was seen for another edit. Together they prove no more than the older of them.
+    pub fn join(&mut self, other: &Self) {
+        self.head_version = self.head_version.min(other.head_version);
+        self.present
+            .extend(other.present.iter().map(|(k, t)| (k.clone(), t.clone())));
+    }
+
     /// Nothing seen yet since `head` was read.
     pub fn since(head: &Manifest) -> Self {
         Self {

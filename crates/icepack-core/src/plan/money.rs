@@ -8,6 +8,7 @@ use crate::model::policy::Policy;
 use crate::model::price::{Prices, STANDARD};
 use crate::model::report::Requests;
 use crate::model::units::KIB;
+use crate::plan::batch::batch_sizes;
 
 /// Classes whose objects must be thawed carry an index, billed in the class, …
 const INDEX: u64 = 32 * KIB;
@@ -218,7 +219,7 @@ struct Asked {
 
 impl Asked {
     /// About what a plan asks: each input is read and each output written in pieces of [`PIECE`],
-    /// each group is one commit, and each commit a PUT and a LIST.
+    /// each batch of groups is one commit, and each commit a PUT and a LIST.
     fn by(plan: &Plan, policy: &Policy, copies: bool, sizes: &[u64]) -> Self {
         let raw = plan
             .skipped
@@ -244,6 +245,9 @@ impl Asked {
         for group in &plan.groups {
             asked.group(group, policy, copies);
         }
+        let commits = batch_sizes(&plan.groups).len() as u64;
+        asked.store.put += commits;
+        asked.store.list += commits;
         asked.receive(plan, copies, sizes);
         let taken = plan
             .groups
@@ -265,16 +269,11 @@ impl Asked {
 
     fn group(&mut self, group: &Group, policy: &Policy, copies: bool) {
         let inputs = group.inputs.len() as u64;
-        let commits = if group.kind == GroupKind::Expire && policy.archive.is_some() {
-            inputs.div_ceil(COPIES_A_COMMIT)
-        } else {
-            1
-        };
-        self.store += Requests {
-            put: commits,
-            list: commits,
-            ..Requests::default()
-        };
+        if group.kind == GroupKind::Expire && policy.archive.is_some() {
+            let more = inputs.div_ceil(COPIES_A_COMMIT) - 1;
+            self.store.put += more;
+            self.store.list += more;
+        }
         let is_read = match group.kind {
             GroupKind::Merge => true,
             GroupKind::Expire => policy.archive.is_some() && !copies,
