@@ -4,10 +4,11 @@ mod overview;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::pass::Selection;
 use icepack_core::model::inspect::PlanReport;
+use icepack_core::model::names::folder;
 use icepack_core::model::plan::{Group, GroupKind, Plan, SkipReason};
 use serde::Serialize;
 
@@ -113,19 +114,20 @@ impl PlanDocument<'_> {
         )];
         lines.push(format!("  {}", retention(plan, self.archive.as_deref())));
         lines.extend(estimate::tenant(plan, style));
+        let is_explained = self
+            .explain
+            .as_ref()
+            .is_some_and(|e| e.includes(&plan.tenant));
         if t.groups > 0 {
-            lines.push(groups(&plan.groups, style));
+            lines.push(groups(&plan.groups, is_explained, style));
         }
         if !plan.skipped.is_empty() {
             lines.push(format!("  left alone: {}", left_alone(plan)));
         }
         let ignored = plan.left_alone.ignored_line();
         lines.extend(ignored.map(|line| format!("  no input: {line}")));
-        if self
-            .explain
-            .as_ref()
-            .is_some_and(|e| e.includes(&plan.tenant))
-        {
+        if is_explained {
+            lines.extend(folders(plan, style));
             lines.push(files(plan, style));
         }
         lines.join("\n")
@@ -143,25 +145,97 @@ fn retention(plan: &Plan, archive: Option<&str>) -> String {
     format!("rows before {} {fate}", second(cutoff.to_datetime()))
 }
 
-fn groups(groups: &[Group], style: Style) -> String {
+/// Groups that are shown where nobody asked for all.
+const GROUPS_SHOWN: usize = 20;
+
+fn groups(groups: &[Group], is_explained: bool, style: Style) -> String {
+    let shown = if is_explained {
+        groups.len()
+    } else {
+        GROUPS_SHOWN.min(groups.len())
+    };
+    // Where all groups are of one folder, there is nothing to tell them apart by.
+    let folders: BTreeSet<Option<&str>> = groups.iter().map(Group::folder).collect();
+    let folder = |group: &Group| match group.folder() {
+        _ if folders.len() == 1 => String::new(),
+        Some(folder) => folder.to_owned(),
+        None => "several".to_owned(),
+    };
     let mut grid = Grid::new([
         numbers("group"),
         words("kind"),
         numbers("files"),
         numbers("bytes"),
+        words("folder").if_any(),
         prose("why"),
     ])
     .indented(2);
-    for (n, group) in groups.iter().enumerate() {
+    for (n, group) in groups.iter().enumerate().take(shown) {
         grid.row([
             count(n as u64 + 1).into(),
             kind(group.kind).into(),
             count(group.inputs.len() as u64).into(),
             size(group.bytes()).into(),
+            folder(group).into(),
             group.reason.to_string().into(),
         ]);
     }
-    grid.draw(style)
+    let table = grid.draw(style);
+    let rest = &groups[shown..];
+    if rest.is_empty() {
+        return table;
+    }
+    let files: usize = rest.iter().map(|g| g.inputs.len()).sum();
+    let bytes = rest.iter().map(Group::bytes).sum();
+    format!(
+        "{table}\n  and {}, with {}, {}: --explain shows all",
+        plural(rest.len() as u64, "more group"),
+        plural(files as u64, "file"),
+        size(bytes)
+    )
+}
+
+/// What becomes of the files of each folder; none where there is only one.
+fn folders(plan: &Plan, style: Style) -> Option<String> {
+    #[derive(Default)]
+    struct Folder {
+        taken: u64,
+        taken_bytes: u64,
+        left: u64,
+        left_bytes: u64,
+    }
+    let mut folders: BTreeMap<&str, Folder> = BTreeMap::new();
+    for input in plan.groups.iter().flat_map(|g| &g.inputs) {
+        let of = folders.entry(folder(&input.key)).or_default();
+        of.taken += 1;
+        of.taken_bytes += input.size;
+    }
+    for skipped in &plan.skipped {
+        let of = folders.entry(folder(&skipped.key)).or_default();
+        of.left += 1;
+        of.left_bytes += skipped.size;
+    }
+    if folders.len() < 2 {
+        return None;
+    }
+    let mut grid = Grid::new([
+        words("folder"),
+        numbers("in groups"),
+        numbers("bytes"),
+        numbers("left alone"),
+        numbers("bytes"),
+    ])
+    .indented(2);
+    for (name, of) in &folders {
+        grid.row([
+            (*name).into(),
+            count(of.taken).into(),
+            size(of.taken_bytes).into(),
+            count(of.left).into(),
+            size(of.left_bytes).into(),
+        ]);
+    }
+    Some(grid.draw(style))
 }
 
 fn kind(kind: GroupKind) -> &'static str {

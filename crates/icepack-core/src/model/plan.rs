@@ -10,7 +10,7 @@ use super::estimate::{Estimate, Expiry};
 use super::file::{Listed, Micros, RowStats};
 use super::inputs::Left;
 use super::manifest::Manifest;
-use super::names::{FileId, Key, Tenant};
+use super::names::{FileId, Key, Tenant, folder};
 
 /// All that planning may look at.
 #[derive(Debug, Clone)]
@@ -161,6 +161,13 @@ impl Group {
     /// Bytes of the inputs.
     pub fn bytes(&self) -> u64 {
         self.inputs.iter().map(|i| i.size).sum()
+    }
+
+    /// The folder that all of its files lie in; none where they lie in several.
+    pub fn folder(&self) -> Option<&str> {
+        let mut folders = self.inputs.iter().map(|i| folder(&i.key));
+        let first = folders.next()?;
+        folders.all(|f| f == first).then_some(first)
     }
 
     /// Whether every row of its files has expired, so that all of them leave.

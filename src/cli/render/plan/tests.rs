@@ -302,3 +302,57 @@ fn a_plan_may_have_nothing_to_do() {
              tenant: nothing to do"
     );
 }
+
+/// A group in each of `n` folders.
+fn in_folders(n: usize) -> Plan {
+    let group = |i: usize| Group {
+        inputs: vec![
+            input(&format!("acme/dt={i:02}/a.parquet"), 1 << 20),
+            input(&format!("acme/dt={i:02}/b.parquet"), 1 << 20),
+        ],
+        ..acme().groups[0].clone()
+    };
+    Plan {
+        groups: (0..n).map(group).collect(),
+        skipped: vec![skipped("acme/dt=00/big.parquet", SkipReason::Large)],
+        ..acme()
+    }
+}
+
+#[test]
+fn groups_of_many_folders_say_which_and_are_not_all_shown() {
+    let text = archived(vec![in_folders(25)], Style::default());
+    assert!(
+        text.contains("folder") && text.contains("acme/dt=19") && !text.contains("acme/dt=20"),
+        "{text}"
+    );
+    assert!(
+        text.contains("and 5 more groups, with 10 files, 10.0 MiB: --explain shows all"),
+        "{text}"
+    );
+    let text = archived(vec![acme()], Style::default());
+    assert!(!text.contains("folder"), "{text}");
+}
+
+#[test]
+fn explain_sums_up_each_folder() {
+    let text = explained(vec![in_folders(25)], &["acme"]);
+    let folder = |name: &str| {
+        let line = text.lines().find(|l| {
+            let mut words = l.split_whitespace();
+            words.next() == Some(name) && words.next() == Some("2")
+        });
+        line.unwrap_or_else(|| panic!("{name}: {text}")).to_owned()
+    };
+    let first: Vec<String> = folder("acme/dt=00")
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(
+        first,
+        ["acme/dt=00", "2", "2.0", "MiB", "1", "1.0", "MiB"],
+        "{text}"
+    );
+    folder("acme/dt=24");
+    assert!(!text.contains("more groups"), "{text}");
+}
