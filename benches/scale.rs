@@ -2,7 +2,8 @@
 //! in time, memory and requests.
 //!
 //! The store is in memory and lists a thousand keys at a time, in order, as S3 does, but at once.
-//! `cargo bench --bench scale` prints the figures; arguments: tenants, files of each.
+//! `cargo bench --bench scale` prints the figures; arguments: tenants, files of each, and the folders
+//! of one tenant of which a few have work.
 
 #![allow(
     clippy::disallowed_methods,
@@ -15,6 +16,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
@@ -28,6 +30,7 @@ use icepack_dst::intercept::{InterceptStore, Kind, Page, Reply};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ListResult, ObjectMeta, ObjectStore, ObjectStoreExt, Result};
+use parquet::arrow::ArrowWriter;
 use ulid::Ulid;
 
 const PAGE: usize = 1_000;
@@ -191,6 +194,105 @@ async fn packed(tenants: usize, files: usize) -> Result<Shelf> {
     })
 }
 
+/// Folders that have work.
+const BUSY: usize = 50;
+
+/// A small Parquet file of a few rows.
+fn small_file(n: usize) -> std::result::Result<Bytes, Box<dyn std::error::Error>> {
+    let first = Utc::now().timestamp_micros() - 1_000_000 * i64::try_from(n)?;
+    let times = TimestampMicrosecondArray::from_iter_values((0..10).map(|i| first + i));
+    let batch = RecordBatch::try_from_iter([("timestamp", Arc::new(times) as ArrayRef)])?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None)?;
+    writer.write(&batch)?;
+    Ok(writer.into_inner()?.into())
+}
+
+/// A tenant of so many folders, each with a finished snapshot; some have small files besides.
+async fn foldered(
+    folders: usize,
+) -> std::result::Result<(Arc<InMemory>, u64), Box<dyn std::error::Error>> {
+    let (store, tenant) = (Arc::new(InMemory::new()), Tenant::parse("acme")?);
+    let stamp = Stamp {
+        run_id: FileId::NIL,
+        commit_id: FileId::NIL,
+        at: Utc::now(),
+    };
+    let mut head = Manifest::first(tenant.clone(), stamp);
+    let at = Micros::from_datetime(Utc::now() - TimeDelta::days(1));
+    for n in 0..folders {
+        let place = Place::Folder(format!("acme/device={n:06}/dt=2026-11-01"));
+        let id = FileId(Ulid::from_parts(1_700_000_000_000, n as u128));
+        let key = snapshot_key(&place, &tenant, at, at, id);
+        store.put(&Path::from(key.as_str()), "x".into()).await?;
+        let stats = RowStats {
+            rows: 1_000_000,
+            min: Some(at),
+            max: Some(at),
+            ..RowStats::default()
+        };
+        head.snapshots.push(Snapshot {
+            key,
+            id,
+            size: 128 << 20,
+            etag: None,
+            schema: None,
+            dated_by: Some("timestamp".into()),
+            stats,
+        });
+    }
+    for n in 0..BUSY {
+        for file in 0..3 {
+            let folder = n * folders / BUSY;
+            let key = format!("acme/device={folder:06}/dt=2026-11-01/part-{file}.parquet");
+            store
+                .put(&Path::from(key), small_file(3 * n + file)?.into())
+                .await?;
+        }
+    }
+    let body = Bytes::from(serde_json::to_vec(&head)?);
+    let size = body.len() as u64;
+    store
+        .put(&Path::from(manifest_key(&tenant, 1)), body.into())
+        .await?;
+    Ok((store, size))
+}
+
+/// What a pass over such a tenant costs: the listing, its head, and what it has to do.
+async fn many_folders(folders: usize) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    println!("one tenant with {folders} folders, {BUSY} of which have 3 small files");
+    let (store, head) = foldered(folders).await?;
+    let store: Arc<dyn ObjectStore> = store;
+    let list = listing(&store).await;
+    show("listing the keys", list.time, list.time, list.more);
+    for what in ["a pass", "another, that finds nothing to do"] {
+        let (counting, counters) = CountingStore::new(store.clone());
+        let manager = CompactionManager::new(counting, CompactionConfig::default());
+        let pass = measure(manager.run_pass(&Selection::all())).await;
+        let report = pass.done?;
+        assert_eq!(report.totals.error, None);
+        show(what, pass.time, list.time, pass.more);
+        let requests = counters.read();
+        println!(
+            "  {} files merged into {}: {} GET, {} PUT, {} HEAD, {} DELETE, {} listings, those of the \
+             tenant of {} pages",
+            report.totals.counters.files_compacted,
+            report.totals.counters.files_written,
+            requests.get,
+            requests.put,
+            requests.head,
+            requests.delete,
+            requests.list,
+            (folders + 3 * BUSY).div_ceil(PAGE)
+        );
+    }
+    println!(
+        "  head is {:.1} MiB, {} bytes a folder",
+        head as f64 / f64::from(1 << 20),
+        head / folders as u64
+    );
+    Ok(())
+}
+
 /// A line of `/proc/self/status` in MiB; none on other systems.
 fn memory(line: &str) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -248,6 +350,7 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         .skip(1)
         .filter_map(|a| a.parse::<usize>().ok());
     let (tenants, files) = (given.next().unwrap_or(10_000), given.next().unwrap_or(100));
+    many_folders(given.next().unwrap_or(200_000)).await?;
 
     println!("{tenants} tenants with {files} raw files each");
     let store = raw(tenants, files).store();
