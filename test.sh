@@ -9,6 +9,17 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
+# From nothing, what is installed below waits for the network and what is built for the processor: so both at once. All features that change
+# behaviour are in one build, and the dependencies are built once. `.ci/run` also lints the default features.
+localstack="" servers="" building=""
+clean_up() {
+  [ -z "$building" ] || kill "$building" 2>/dev/null || true
+  stop_servers
+}
+trap clean_up EXIT
+cargo test --locked --workspace --features delta --no-run "$@" &
+building=$!
+
 venv=$(scripts/pinned-venv.sh tests tests/python/requirements.txt)
 export ICEPACK_TEST_PYTHON=$venv/bin/python
 
@@ -39,7 +50,6 @@ if [ -z "${ICEPACK_TEST_BROWSER:-}" ]; then
 fi
 export ICEPACK_TEST_BROWSER
 
-localstack="" servers=""
 stop_servers() {
   local server
   if [ -n "$servers" ]; then
@@ -77,7 +87,6 @@ other_server() {
 if [ "${ICEPACK_SKIP_S3:-}" = 1 ] && [ -z "${ICEPACK_TEST_S3:-}" ]; then
   echo "test.sh: ICEPACK_SKIP_S3=1: THE S3 TESTS ARE LEFT OUT" >&2
 else
-  trap stop_servers EXIT
   servers=$(mktemp -d)
   if [ -n "${ICEPACK_TEST_S3:-}" ]; then
     echo "test.sh: the S3 tests use $ICEPACK_TEST_S3" >&2
@@ -97,5 +106,6 @@ else
 fi
 
 "$ICEPACK_TEST_PYTHON" -m unittest discover --start-directory tests/python
-# All features that change behaviour, in one build: the dependencies are then built once. `.ci/run` also lints the default features.
+wait "$building"
+building=""
 cargo test --locked --workspace --features delta "$@"
