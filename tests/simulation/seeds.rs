@@ -230,11 +230,11 @@ impl<'a> Seed<'a> {
             } else {
                 rng.usize(1..9)
             };
-            let name = format!("2026-05/r{round}-{file}.parquet");
+            let name = format!("k={}/r{round}-{file}.parquet", rng.u8(..2));
             self.world.ingest(tenant, &name, rows, age).await;
         }
         if rng.u8(..6) == 0 {
-            let name = format!("2026-05/bad-{round}.parquet");
+            let name = format!("k=0/bad-{round}.parquet");
             self.world.ingest_garbage("acme", &name).await;
         }
     }

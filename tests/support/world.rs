@@ -15,6 +15,7 @@ use icepack::store::retry::RetryPolicy;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::names::{self, FileKind, Tenant};
 use icepack_core::model::plan::Inventory;
+use icepack_core::model::policy::Within;
 use icepack_core::model::price::Prices;
 use icepack_core::model::report::RunReport;
 use icepack_core::plan::live;
@@ -50,6 +51,8 @@ pub struct World {
     pub watch: Arc<Watch>,
     /// Everything ingested, by tenant and event.
     pub rows: BTreeMap<String, BTreeSet<Event>>,
+    /// The folders below the tenant that each row was put into.
+    folders: BTreeMap<String, BTreeSet<String>>,
     /// Tenants that were restored, and until when their rows do not expire.
     pub held: BTreeMap<String, DateTime<Utc>>,
     /// Files that hold no rows that anybody could read.
@@ -150,6 +153,7 @@ impl World {
             config,
             watch,
             rows: BTreeMap::new(),
+            folders: BTreeMap::new(),
             held: BTreeMap::new(),
             garbage: BTreeSet::new(),
             copies: None,
@@ -173,6 +177,7 @@ impl World {
         copy.watch.follow(&self.watch);
         Self {
             rows: self.rows.clone(),
+            folders: self.folders.clone(),
             held: self.held.clone(),
             garbage: self.garbage.clone(),
             copies: self.copies.clone(),
@@ -200,6 +205,10 @@ impl World {
 
     pub async fn ingest_events(&mut self, tenant: &str, name: &str, events: Vec<Event>) {
         put_events(&self.hot, &format!("{tenant}/{name}"), &events).await;
+        for row in &events {
+            let folders = self.folders.entry(text(row)).or_default();
+            folders.insert(below_tenant(name).to_owned());
+        }
         self.rows
             .entry(tenant.to_owned())
             .or_default()
@@ -453,7 +462,29 @@ impl World {
                     live_keys(&seen)
                 ));
             }
+            self.check_folders(&seen)?;
             self.check_table(&seen).await?;
+        }
+        Ok(())
+    }
+
+    /// I7: whoever reads a folder finds its rows there and no other's, also in the archive, and
+    /// after a restore.
+    fn check_folders(&self, seen: &Tenancy) -> Check {
+        if self.config.within == Within::Tenant {
+            return Ok(());
+        }
+        for (key, object) in seen.hot.iter().chain(seen.cold.iter().flatten()) {
+            let below = key.split_once('/').map_or("", |(_, rest)| rest);
+            for row in &object.rows {
+                if self
+                    .folders
+                    .get(row)
+                    .is_some_and(|folders| !folders.contains(below_tenant(below)))
+                {
+                    return Err(format!("I7: row {row} came to another folder, in `{key}`"));
+                }
+            }
         }
         Ok(())
     }
@@ -598,6 +629,11 @@ impl World {
 
 fn is_idle(report: &RunReport) -> bool {
     report.totals.counters.files_compacted == 0 && report.totals.counters.files_deleted == 0
+}
+
+/// The folder of a key below its tenant.
+fn below_tenant(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 fn text(row: &Event) -> String {
