@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::archive::ArchiveTarget;
 use crate::settings::Settings;
 use crate::settings::values::{self, Compaction, Retention, Sweep, Tenant, Values};
-use icepack_core::model::inputs::{Exclude, Rules};
+use icepack_core::model::inputs::{Exclude, Files, Rules};
 use icepack_core::model::policy::{ArchivePolicy, CompactionStrategy, Encodings, Policy, Within};
 use icepack_core::model::price::Prices;
 use icepack_core::model::publish::{Layout, Publish};
@@ -32,6 +32,8 @@ pub struct CompactionOverrides {
     pub max_file_size: Option<u64>,
     /// See [`CompactionConfig::max_raw_age`].
     pub max_raw_age: Option<Duration>,
+    /// See [`CompactionConfig::min_raw_age`].
+    pub min_raw_age: Option<Duration>,
 }
 
 /// What the job is told. Sizes are in bytes.
@@ -77,6 +79,8 @@ pub struct CompactionConfig {
     /// Raw files of this age are compacted, whatever the counts. Where no row expires, large files
     /// and those alone in their folder stay as they are.
     pub max_raw_age: Duration,
+    /// A younger raw file is left alone, by the store's time of its last write.
+    pub min_raw_age: Duration,
     /// How long a row may be overdue before its file is rewritten for its sake alone.
     pub slack: Duration,
     /// Bytes that make an archive object worth it: expired rows wait for one another until they
@@ -108,6 +112,8 @@ pub struct CompactionConfig {
     pub shard: Shard,
     /// Keys that are not looked at.
     pub exclude: Exclude,
+    /// Names of inputs.
+    pub files: Files,
 }
 
 impl Default for CompactionConfig {
@@ -133,6 +139,7 @@ impl From<&Values> for CompactionConfig {
             interval,
             report: _,
             exclude,
+            files,
             compaction:
                 Compaction {
                     strategy,
@@ -142,6 +149,7 @@ impl From<&Values> for CompactionConfig {
                     target_file_size,
                     max_file_size,
                     max_raw_age,
+                    min_raw_age,
                 },
             retention,
             archive,
@@ -183,6 +191,7 @@ impl From<&Values> for CompactionConfig {
             id_column: id_column.0.clone(),
             encodings: encodings.0,
             max_raw_age: max_raw_age.0,
+            min_raw_age: min_raw_age.0,
             slack: slack.0,
             archive_min_object_size: archive.min_object_size.0,
             max_expire_percent: max_expire_percent.0,
@@ -200,6 +209,7 @@ impl From<&Values> for CompactionConfig {
             }),
             shard: Shard::WHOLE,
             exclude: exclude.0.clone(),
+            files: files.0.clone(),
         }
     }
 }
@@ -214,6 +224,7 @@ impl From<&Compaction> for CompactionOverrides {
             target_file_size: Some(own.target_file_size.0),
             max_file_size: Some(own.max_file_size.0),
             max_raw_age: Some(own.max_raw_age.0),
+            min_raw_age: Some(own.min_raw_age.0),
         }
     }
 }
@@ -283,6 +294,7 @@ impl CompactionConfig {
             target_file_size: own.target_file_size.unwrap_or(self.target_file_size).max(1),
             max_file_size: own.max_file_size.unwrap_or(self.max_file_size),
             max_raw_age: own.max_raw_age.unwrap_or(self.max_raw_age),
+            min_raw_age: own.min_raw_age.unwrap_or(self.min_raw_age),
             ttl: self.retention.ttl_for(tenant),
             slack: self.slack,
             archive: self.archive.is_some().then_some(ArchivePolicy {
@@ -298,6 +310,7 @@ impl CompactionConfig {
     pub fn input_rules(&self) -> Rules {
         Rules {
             exclude: self.exclude.clone(),
+            files: self.files.clone(),
             own_log: self.publish.is_some_and(|p| p.layout == Layout::PerTenant),
             within: self.within,
             within_of: self

@@ -12,6 +12,8 @@ mod aside;
 mod corpus;
 #[path = "hostile/evidence.rs"]
 mod evidence;
+#[path = "hostile/files.rs"]
+mod files;
 #[path = "hostile/forge.rs"]
 mod forge;
 #[path = "hostile/fuzzed.rs"]

@@ -189,6 +189,7 @@ class Helm(unittest.TestCase):
                 given = yaml.safe_load((CHART / values).read_text()) if isinstance(values, str) else values
                 wanted = copy.deepcopy(given["config"])
                 wanted.setdefault("memory_limit", "512MiB")
+                wanted.setdefault("compaction", {}).setdefault("min_raw_age", "10m")
                 wanted.setdefault("retention", {}).setdefault("max_expire_percent", 60)
                 wanted["spill_dir"] = "/spill"
                 if given.get("metrics", {}).get("pushgateway"):

@@ -14,7 +14,7 @@ use crate::store::is_same_place;
 use icepack_core::model::file::{Listed, RowStats, Snapshot};
 use icepack_core::model::inputs::{Left, Rules};
 use icepack_core::model::inspect::{Finding, FindingKind, Severity, VerifyReport};
-use icepack_core::model::manifest::{Manifest, Receipt};
+use icepack_core::model::manifest::{Cause, Manifest, Quarantined, Receipt};
 use icepack_core::model::names::{self, Key, Tenant};
 use icepack_core::model::report::SCHEMA_VERSION;
 use icepack_core::model::same::shown;
@@ -213,7 +213,9 @@ impl Verifier {
                 "please report this, with the manifests of the tenant",
             );
         }
-        for q in &head.quarantined {
+        // That a file is no Parquet file is no finding.
+        let data = |q: &&Quarantined| q.cause != Some(Cause::OtherFormat);
+        for q in head.quarantined.iter().filter(data) {
             findings.add(
                 Severity::Warning,
                 FindingKind::Quarantined,

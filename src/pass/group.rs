@@ -26,6 +26,7 @@ use crate::store::counting::RequestCounters;
 use crate::store::path;
 use icepack_core::model::counters::Counters;
 use icepack_core::model::file::{Fingerprint, Micros, SeenInput};
+use icepack_core::model::inputs::{Ignored, is_called_parquet};
 use icepack_core::model::manifest::{
     Cause, Edit, Ledger, Manifest, Observed, Quarantined, Receipt, RetireReason, Retired,
 };
@@ -38,7 +39,7 @@ use icepack_core::model::totals::SizeHistogram;
 use icepack_core::plan::compaction::{MIN_PIECE, Period};
 use icepack_core::plan::retention::LeaveRule;
 use icepack_parquet::Columns;
-use icepack_parquet::source::store_error;
+use icepack_parquet::source::{Ident, begins_as_parquet, store_error};
 
 /// Batches of expired rows on their way to the archive.
 const EXPIRED_IN_FLIGHT: usize = 4;
@@ -206,10 +207,15 @@ impl GroupJobs<'_> {
     /// Merges what can be read, and sets aside or leaves what cannot.
     async fn merge_all(
         &self,
-        mut inputs: Vec<PlannedInput>,
+        inputs: Vec<PlannedInput>,
         leave: Option<LeaveRule>,
         report: &mut TenantReport,
     ) -> Result<Option<Merged>> {
+        let planned = inputs.len();
+        let mut inputs = self.only_parquet(inputs, report).await?;
+        if inputs.len() < planned && self.is_for_nothing(&inputs) {
+            return Ok(None);
+        }
         while !inputs.is_empty() {
             match self.merge(&inputs, leave, report).await {
                 Ok(merged) => return Ok(Some(merged)),
@@ -253,6 +259,53 @@ impl GroupJobs<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Takes out the raw files that are no Parquet files. Where a name does not say what a file is,
+    /// its first bytes are asked for, before the others are read for nothing. Head remembers the
+    /// answer by the file's tag.
+    async fn only_parquet(
+        &self,
+        inputs: Vec<PlannedInput>,
+        report: &mut TenantReport,
+    ) -> Result<Vec<PlannedInput>> {
+        let unclear = |i: &&PlannedInput| !i.is_snapshot() && !is_called_parquet(&i.key);
+        let asks = inputs.iter().filter(unclear).map(|i| i.key.clone());
+        let other: Vec<Ident> = stream::iter(asks.collect::<Vec<_>>())
+            .map(|key| in_other_format(Arc::clone(self.store), key))
+            .buffer_unordered(PREFETCH)
+            .filter_map(ready)
+            .collect()
+            .await;
+        if other.is_empty() {
+            return Ok(inputs);
+        }
+        let mut edit = self.sequence.edit();
+        let at = self.pass.time.shared();
+        for Ident { key, size, etag } in &other {
+            tracing::info!(file = key, "not Parquet by its first bytes, left alone");
+            edit.quarantine.push(Quarantined {
+                key: key.clone(),
+                size: *size,
+                etag: etag.clone(),
+                reason: "it does not begin as a Parquet file does".to_owned(),
+                at,
+                cause: Some(Cause::OtherFormat),
+            });
+        }
+        edit.quarantine.sort_by(|a, b| a.key.cmp(&b.key));
+        let seen = Observed::since(&self.sequence.head().await);
+        self.sequence.commit(&edit, seen).await?;
+        for q in &edit.quarantine {
+            report
+                .left_alone
+                .ignore(Ignored::OtherContent, &q.key, q.size);
+        }
+        let other: BTreeSet<&str> = other.iter().map(|o| o.key.as_str()).collect();
+        Ok(inputs
+            .into_iter()
+            .filter(|i| !other.contains(i.key.as_str()))
+            .collect())
     }
 
     /// Whether one snapshot alone is left of a merge, and nothing of it has expired: rewritten, it
@@ -602,6 +655,16 @@ impl GroupJobs<'_> {
         report.quarantined.extend(bad.iter().map(|b| b.key.clone()));
         report.status = report.status.max(Status::Quarantined);
         Ok(())
+    }
+}
+
+/// The file, where it does not begin as a Parquet file does. What keeps it from being read, the
+/// merge meets too, and says.
+async fn in_other_format(store: Arc<dyn ObjectStore>, key: Key) -> Option<Ident> {
+    let path = path(&key).ok()?;
+    match begins_as_parquet(store.as_ref(), &path, &key).await {
+        Ok((ident, false)) => Some(ident),
+        Ok((_, true)) | Err(_) => None,
     }
 }
 

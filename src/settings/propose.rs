@@ -253,7 +253,7 @@ impl Proposal {
                 about(least.max(1))
             ));
         }
-        self.section("compaction", &[]);
+        self.section("compaction", &[("min_raw_age", json!("10m"))]);
         self.line("");
     }
 

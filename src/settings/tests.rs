@@ -52,6 +52,7 @@ spill_dir = "/scratch"
 max_duration = "1h 30m"
 concurrency = 2
 interval = "2h"
+files = ["*.parquet", "*.parq"]
 [compaction]
 strategy = "time"
 min_files_to_compact = 5
@@ -59,6 +60,7 @@ small_file_threshold = 1048576
 target_file_size = "64MiB"
 max_file_size = "100MB"
 max_raw_age = "12h"
+min_raw_age = "15m"
 [retention]
 default_ttl = "365d"
 slack = "6h"
@@ -145,6 +147,8 @@ fn every_key_of_the_file_arrives() {
         (c.max_expire_percent, c.archive_min_object_size),
         (60, 16 << 20)
     );
+    assert_eq!(c.input_rules().files.patterns(), ["*.parquet", "*.parq"]);
+    assert_eq!(c.min_raw_age.as_secs(), 900);
     assert_eq!(
         (c.spill_dir, c.max_duration),
         (Some("/scratch".into()), Some(Duration::from_secs(5400)))
@@ -392,6 +396,7 @@ fn example(path: &str) -> &'static str {
         "archive.tagging" => "false",
         "report" => "true",
         "exclude" => "acme/lake/**, x/{a,b}/*",
+        "files" => "*.parquet, *.{parq,PARQUET}",
         "archive.object_lock_mode" => "COMPLIANCE",
         "archive.object_lock_days" => "30",
         "memory_limit" | "compaction.target_file_size" | "compaction.max_file_size" => "200MiB",
@@ -414,7 +419,7 @@ fn every_scalar_key_has_its_variable() {
         .iter()
         .map(|(path, _)| path.as_str())
         .collect();
-    assert_eq!(paths.len(), 89);
+    assert_eq!(paths.len(), 91);
     let env: Vec<(String, String)> = paths
         .iter()
         .map(|p| (schema::env_name(p), example(p).to_owned()))
@@ -584,6 +589,14 @@ fn a_wrong_value_is_answered_with_the_line_and_an_example() {
             "icepack.toml:1: `compaction` is a section",
         ),
         ("store = ", "icepack.toml:1: this is not TOML"),
+        (
+            "files = []",
+            "icepack.toml:1: files: no file would be taken",
+        ),
+        (
+            "files = [\"2026/*.parquet\"]",
+            "icepack.toml:1: files: `2026/*.parquet` takes no file: write globs on names",
+        ),
         (
             "exclude = [\"a/**\", 5]",
             "icepack.toml:1: exclude: this list must hold nothing but texts",

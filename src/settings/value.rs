@@ -14,7 +14,7 @@ use crate::archive::Verify;
 use crate::format;
 use crate::store::credentials::web_url;
 use crate::telemetry::metrics::deliver;
-use icepack_core::model::inputs::Exclude;
+use icepack_core::model::inputs::{Exclude, Files};
 use icepack_core::model::manifest::ChecksumAlgorithm;
 use icepack_core::model::policy::{CompactionStrategy, Encodings, Within};
 use icepack_core::model::publish::Layout;
@@ -131,6 +131,18 @@ leaf!(
     },
     |given| list(given).and_then(Exclude::parse),
     |globs| json!(globs.patterns())
+);
+leaf!(
+    /// Globs of file names.
+    FileGlobs(Files),
+    {
+        "type": "array",
+        "minItems": 1,
+        "items": { "type": "string", "pattern": "^[^/]+$" },
+        "format": "list of globs",
+    },
+    |given| list(given).and_then(Files::parse),
+    |files| json!(files.patterns())
 );
 leaf!(
     /// Bytes.

@@ -80,6 +80,10 @@ section! {
         /// is refused because of files that are not icepack's. The variable takes a text with
         /// commas between the globs.
         exclude: Globs = Globs(Default::default()),
+        /// Which files are taken, as globs on their names, like `*.parq`. `*` takes every name that
+        /// is not hidden. Where a name does not end in `.parquet`, `.parq` or `.pq`, the first bytes
+        /// of the file decide. The variable takes a text with commas between the globs.
+        files: FileGlobs = FileGlobs(Default::default()),
         /// Which files are merged, and into what.
         compaction: Compaction,
         /// How long rows are kept.
@@ -119,6 +123,9 @@ section! {
         /// Raw files of this age are compacted however few there are. Where no row expires, large
         /// files and those alone in their folder stay as they are.
         max_raw_age: PositivePeriod = PositivePeriod(DAY),
+        /// A raw file that was written more recently is left alone: it may still be replaced. The
+        /// store's time of its last write counts.
+        min_raw_age: Period = Period(Duration::ZERO),
     }
 }
 

@@ -307,15 +307,17 @@ fn what_is_not_called_parquet_or_is_empty_is_told() {
     write(dir.path(), "acme/empty.parquet", b"");
     let store = dir.path().to_str().unwrap();
     let plan = job::expect(&[], 0, ["plan", "--store", store]);
-    let told = "  no input: 1 empty, 2 not called .parquet, but alike (`acme/X.PARQUET`, \
-                `acme/y.parq`), 1 not .parquet";
-    let root = "in the root of the store, of no tenant and not taken: 1 not called .parquet, but \
-                alike (`other.PARQUET`), 1 in no tenant's folder (`root.parquet`)";
+    let told = "  no input: 1 empty, 2 not named as `files` says, but likely Parquet \
+                (`acme/X.PARQUET`, `acme/y.parq`), 1 not named as `files` says \
+                (`acme/part-00000`)";
+    let root = "in the root of the store, of no tenant and not taken: 1 not named as `files` \
+                says, but likely Parquet (`other.PARQUET`), 1 in no tenant's folder \
+                (`root.parquet`)";
     assert!(plan.contains(told) && plan.contains(root), "{plan}");
     let init = job::expect(&[], 0, ["init", "--out", "-", "--store", store]);
     assert!(
-        init.contains("# Left alone in acme: 1 empty, 2 not called")
-            && init.contains("# Left alone in the root of the store: 1 not called"),
+        init.contains("# Left alone in acme: 1 empty, 2 not named as `files` says")
+            && init.contains("# Left alone in the root of the store: 1 not named"),
         "{init}"
     );
     assert_eq!(ledger(&run(dir.path(), 0, &[]), "acme"), (60, 60));
@@ -329,7 +331,7 @@ fn what_is_not_called_parquet_or_is_empty_is_told() {
     );
     let status = job::expect(&[], 0, ["status", "--store", store]);
     assert!(
-        status.contains("no input: 1 empty, 2 not called .parquet, but alike"),
+        status.contains("no input: 1 empty, 2 not named as `files` says, but likely Parquet"),
         "{status}"
     );
 }

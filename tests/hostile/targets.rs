@@ -99,7 +99,15 @@ pub fn name(bytes: &[u8]) {
                 "`{text}`"
             );
         }
-        FileKind::Raw => assert!(stays_within(text) && text.ends_with(".parquet"), "`{text}`"),
+        FileKind::Raw => {
+            let is_shown = || !text.contains("/.") && !text.contains("/_");
+            assert!(
+                stays_within(text)
+                    && (text.ends_with(".parquet") || is_shown())
+                    && !text.ends_with(".receipt.json"),
+                "`{text}`"
+            );
+        }
         FileKind::Other => {}
     }
     if let Some(version) = names::parse_manifest_key(&acme, text) {

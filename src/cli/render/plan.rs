@@ -268,6 +268,9 @@ fn short(reason: &SkipReason) -> String {
         SkipReason::Large => "not small".to_owned(),
         SkipReason::Young => "too young".to_owned(),
         SkipReason::Alone => "alone in their folders".to_owned(),
+        SkipReason::JustWritten { need_s, .. } => {
+            format!("written less than {} ago", about(*need_s))
+        }
         SkipReason::Finished => "finished".to_owned(),
         SkipReason::ExpiredWaiting {
             have_bytes,

@@ -2,7 +2,8 @@
 //! everybody who looks.
 //!
 //! Which *paths* a manifest may name is another question, and [`super::names::classify`]'s: an old
-//! manifest may name files that would not be taken today.
+//! manifest, or one that was written under other settings, may name files that would not be taken
+//! today.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,17 +12,18 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 use serde::{Deserialize, Serialize};
 
 use super::file::Listed;
-use super::manifest::Manifest;
-use super::names::{self, DELTA_LOG, FileId, STATE_DIR, Tenant};
+use super::manifest::{Cause, Manifest};
+use super::names::{self, DELTA_LOG, FileId, STATE_DIR, Tenant, is_hidden};
 use super::policy::Within;
 use super::retention::lookup;
+use super::same::Sameness;
 
 /// A listed entry of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     /// One of our outputs, by its name. Whether it is live, only the head says.
     Snapshot(FileId),
-    /// A Parquet file that somebody wrote for us.
+    /// A file that somebody wrote for us. Whether it is Parquet, its bytes say.
     Raw,
     /// Of our own table; nobody else's business.
     Ours,
@@ -40,10 +42,13 @@ pub enum Ignored {
     Hidden,
     /// No byte in it, or the marker of a folder.
     Empty,
-    /// It is called `.PARQUET`, `.parq` or `.pq`: likely Parquet, and not taken.
+    /// It is called `.parquet`, `.parq` or `.pq`, in upper or lower case: likely Parquet, and not
+    /// taken by the setting `files`.
     OtherSuffix,
-    /// Not called `.parquet`.
+    /// Called otherwise, and not taken by the setting `files`.
     NotParquet,
+    /// Taken by the setting `files`; but its first bytes are not Parquet's.
+    OtherContent,
     /// Its key has an empty, `.` or `..` segment, a control character, or is not UTF-8: no path
     /// means it and nothing else.
     NotPlain,
@@ -86,8 +91,9 @@ impl Ignored {
         match self {
             Self::Hidden => "hidden",
             Self::Empty => "empty",
-            Self::OtherSuffix => "not called .parquet, but alike",
-            Self::NotParquet => "not .parquet",
+            Self::OtherSuffix => "not named as `files` says, but likely Parquet",
+            Self::NotParquet => "not named as `files` says",
+            Self::OtherContent => "not Parquet by their first bytes",
             Self::NotPlain => "with a name that is no plain path",
             Self::Link => "behind a link",
             Self::Root => "in no tenant's folder",
@@ -97,7 +103,14 @@ impl Ignored {
 
     /// Whether a person would be surprised that it is left alone.
     fn is_notable(self) -> bool {
-        matches!(self, Self::OtherSuffix | Self::NotPlain | Self::Link)
+        match self {
+            Self::OtherSuffix
+            | Self::NotParquet
+            | Self::OtherContent
+            | Self::NotPlain
+            | Self::Link => true,
+            Self::Hidden | Self::Empty | Self::Root | Self::Excluded => false,
+        }
     }
 }
 
@@ -261,11 +274,106 @@ impl Exclude {
 /// Bytes. Longer globs would be too large to compile, or take long.
 const LONGEST_GLOB: usize = 1_000;
 
+/// What is taken where nothing is said.
+const DEFAULT_FILES: &str = "*.parquet";
+
+/// Names of files that are inputs, as globs on the last segment of a key. By default `*.parquet`.
+///
+/// ```
+/// use icepack_core::model::inputs::Files;
+///
+/// assert!(Files::default().matches("x.parquet") && !Files::default().matches("x.parq"));
+/// assert!(Files::parse(["*.parquet", "*.parq"]).unwrap().matches("x.parq"));
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Files {
+    patterns: Vec<String>,
+    /// None for the default, which needs no glob.
+    globs: Option<GlobSet>,
+}
+
+impl PartialEq for Files {
+    fn eq(&self, other: &Self) -> bool {
+        self.patterns == other.patterns
+    }
+}
+
+impl Files {
+    /// Compiles globs.
+    ///
+    /// # Errors
+    /// The first that is none, with why; and where there are none.
+    pub fn parse<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, String> {
+        let (mut builder, mut kept) = (GlobSetBuilder::new(), Vec::new());
+        for pattern in patterns {
+            let pattern = pattern.as_ref();
+            if pattern.is_empty() || pattern.contains('/') || pattern.len() > LONGEST_GLOB {
+                return Err(format!(
+                    "`{pattern}` takes no file: write globs on names without their folders, like \
+                     \"*.parquet\""
+                ));
+            }
+            let glob = GlobBuilder::new(pattern).build();
+            builder.add(glob.map_err(|e| format!("`{pattern}` is not a glob: {}", e.kind()))?);
+            kept.push(pattern.to_owned());
+        }
+        if kept.is_empty() {
+            return Err("no file would be taken: write globs, like \"*.parquet\"".to_owned());
+        }
+        if kept == [DEFAULT_FILES] {
+            return Ok(Self::default());
+        }
+        let globs = builder
+            .build()
+            .map_err(|e| format!("these globs are too large: {}", e.kind()))?;
+        Ok(Self {
+            patterns: kept,
+            globs: Some(globs),
+        })
+    }
+
+    /// Whether a file of this name is an input, if nothing else speaks against it.
+    pub fn matches(&self, name: &str) -> bool {
+        self.globs
+            .as_ref()
+            .map_or_else(|| name.ends_with(".parquet"), |globs| globs.is_match(name))
+    }
+
+    /// As they were given.
+    pub fn patterns(&self) -> Vec<&str> {
+        if self.globs.is_none() {
+            return vec![DEFAULT_FILES];
+        }
+        self.patterns.iter().map(String::as_str).collect()
+    }
+}
+
+/// The files that a head knows to be in other formats than Parquet, with the tags that they showed.
+#[derive(Debug, Clone, Default)]
+pub struct OtherFormats<'a>(BTreeMap<&'a str, Option<&'a str>>);
+
+impl<'a> OtherFormats<'a> {
+    /// What `head` knows.
+    pub fn of(head: Option<&'a Manifest>) -> Self {
+        let notes = head.map_or(&[][..], |m| &m.quarantined);
+        let notes = notes.iter().filter(|q| q.cause == Some(Cause::OtherFormat));
+        Self(notes.map(|q| (q.key.as_str(), q.etag.as_deref())).collect())
+    }
+
+    /// Whether `f` is the very file that was looked at.
+    pub fn has(&self, f: &Listed) -> bool {
+        let known = self.0.get(f.key.as_str());
+        known.is_some_and(|tag| Sameness::of(*tag, f.etag.as_deref()).is_same())
+    }
+}
+
 /// What the table depends on, beside the entry.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rules {
     /// Keys that are not looked at.
     pub exclude: Exclude,
+    /// Names of inputs.
+    pub files: Files,
     /// Whether this run publishes a table in each tenant's folder: then its log is ours.
     pub own_log: bool,
     /// Which files may be merged with each other: only those of one folder keep the values of
@@ -321,13 +429,11 @@ impl Rules {
         if is_hidden(name) {
             return Input::Ignored(Ignored::Hidden);
         }
-        if name.ends_with(".receipt.json") {
+        if name.ends_with(names::RECEIPT) {
             return Input::Foreign(Foreign::Receipt);
         }
-        let Some(stem) = name.strip_suffix(".parquet") else {
-            return Input::Ignored(other_suffix(name));
-        };
-        let foreign = match names::named(stem) {
+        // Our own outputs end so whatever the setting says of others.
+        let foreign = match name.strip_suffix(".parquet").and_then(names::named) {
             Some(names::Named::Snapshot(whose, id)) if whose == tenant.as_str() => {
                 return if size == 0 {
                     Input::Ignored(Ignored::Empty)
@@ -341,6 +447,7 @@ impl Rules {
         };
         match foreign {
             Some(whose) => Input::Foreign(whose),
+            None if !self.takes(key, name) => Input::Ignored(not_taken(name)),
             // The marker of a folder `x.parquet/` looks like this in a store that shows no slash.
             None if size == 0 => Input::Ignored(Ignored::Empty),
             None if folders().any(is_partition) && within == Within::Tenant => {
@@ -355,6 +462,13 @@ impl Rules {
         lookup(self.within_of.iter(), tenant.as_str())
             .copied()
             .unwrap_or(self.within)
+    }
+
+    /// Whether a file that is not one of our outputs is an input by its name.
+    fn takes(&self, key: &str, name: &str) -> bool {
+        // What a restore brought is raw under every setting, or its rows would be nowhere.
+        names::parse_restored_key(key).is_some()
+            || (self.files.matches(name) && !names::is_renamed_output(name))
     }
 
     /// Whether the log of a table in the root of the store is looked at.
@@ -380,7 +494,8 @@ impl Rules {
     /// Sorts a listing of `tenant` that was taken after `head` was read.
     ///
     /// What head names stays, whatever it is called: live snapshots are head's, and a retired file
-    /// that was forgotten would come back as a raw one.
+    /// that was forgotten would come back as a raw one. So does what head knows to be no Parquet
+    /// file, or head would forget that.
     pub fn sort(&self, tenant: &Tenant, head: Option<&Manifest>, listing: Vec<Listed>) -> Sorted {
         let named: BTreeSet<&str> = head
             .iter()
@@ -391,6 +506,7 @@ impl Rules {
                     .chain(m.retired.iter().map(|r| r.key.as_str()))
             })
             .collect();
+        let other_formats = OtherFormats::of(head);
         let mut sorted = Sorted::default();
         // Asked once: patterns are compiled for it.
         let within = self.within(tenant);
@@ -400,16 +516,18 @@ impl Rules {
                 continue;
             }
             match self.input_within(within, tenant, &f.key, f.size) {
-                Input::Snapshot(_) | Input::Raw => sorted.listing.push(f),
+                Input::Snapshot(_) => sorted.listing.push(f),
+                Input::Raw => {
+                    if other_formats.has(&f) {
+                        sorted.left.ignore(Ignored::OtherContent, &f.key, f.size);
+                    }
+                    sorted.listing.push(f);
+                }
                 Input::Ours => {}
-                Input::Ignored(why) => sorted
-                    .left
-                    .ignored
-                    .entry(why)
-                    .or_default()
-                    .add(&f, why.is_notable()),
+                Input::Ignored(why) => sorted.left.ignore(why, &f.key, f.size),
                 Input::Foreign(whose) => {
-                    sorted.left.foreign.entry(whose).or_default().add(&f, true);
+                    let seen = sorted.left.foreign.entry(whose).or_default();
+                    seen.add(&f.key, f.size, true);
                     // It is read by its path as ever: only merging would harm it.
                     if whose == Foreign::Partition {
                         sorted.listing.push(f);
@@ -431,18 +549,15 @@ impl Rules {
                 Some((_, Odd::Key, _)) => Ignored::NotPlain,
                 None if is_hidden(&f.key) => continue,
                 // Nobody takes a file in the root for data unless it is called so.
-                None if f.key.ends_with(".parquet") => Ignored::Root,
-                None if other_suffix(&f.key) == Ignored::OtherSuffix => Ignored::OtherSuffix,
-                None => continue,
+                None if !is_called_parquet(&f.key) => continue,
+                None if self.files.matches(&f.key) => Ignored::Root,
+                None => Ignored::OtherSuffix,
             };
-            left.ignored.entry(why).or_default().add(f, true);
+            let seen = left.ignored.entry(why).or_default();
+            seen.add(&f.key, f.size, true);
         }
         left
     }
-}
-
-fn is_hidden(segment: &str) -> bool {
-    segment.starts_with(['_', '.'])
 }
 
 /// `key=value`, as engines find it in a path.
@@ -461,11 +576,16 @@ fn state_folder(folder: &str) -> Option<Foreign> {
     }
 }
 
-fn other_suffix(name: &str) -> Ignored {
+/// Whether the name says that the file is Parquet. Of another, only its bytes can say it.
+pub fn is_called_parquet(name: &str) -> bool {
     let suffix = name
         .rsplit_once('.')
         .map(|(_, suffix)| suffix.to_ascii_lowercase());
-    if matches!(suffix.as_deref(), Some("parquet" | "parq" | "pq")) {
+    matches!(suffix.as_deref(), Some("parquet" | "parq" | "pq"))
+}
+
+fn not_taken(name: &str) -> Ignored {
+    if is_called_parquet(name) {
         Ignored::OtherSuffix
     } else {
         Ignored::NotParquet
@@ -506,11 +626,11 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn add(&mut self, f: &Listed, named: bool) {
+    fn add(&mut self, key: &str, size: u64, named: bool) {
         self.files += 1;
-        self.bytes += f.size;
+        self.bytes += size;
         if named && self.names.len() < NAMES {
-            self.names.push(shown(&f.key));
+            self.names.push(shown(key));
         }
     }
 
@@ -550,6 +670,12 @@ impl Left {
     /// Whether everything was an input.
     pub fn is_empty(&self) -> bool {
         self.ignored.is_empty() && self.foreign.is_empty()
+    }
+
+    /// Counts a file that is left alone.
+    pub fn ignore(&mut self, why: Ignored, key: &str, size: u64) {
+        let seen = self.ignored.entry(why).or_default();
+        seen.add(key, size, why.is_notable());
     }
 
     /// Adds what another listing left.

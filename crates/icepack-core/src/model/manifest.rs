@@ -184,16 +184,14 @@ impl Manifest {
             .chain(self.quarantined.iter().map(|q| &q.key));
         for key in files {
             if names::classify(tenant, key) == names::FileKind::Other {
-                return Err(format!(
-                    "`{key}` is not a Parquet file of tenant `{tenant}`"
-                ));
+                return Err(format!("`{key}` is not a data file of tenant `{tenant}`"));
             }
         }
         if let Some(key) = self
             .holds
             .iter()
             .flat_map(|h| &h.files)
-            .find(|key| names::classify(tenant, key) != names::FileKind::Raw)
+            .find(|key| !names::may_be_restored(tenant, key))
         {
             return Err(format!(
                 "restored file `{key}` is not a raw file of tenant `{tenant}`"
@@ -304,6 +302,9 @@ pub struct Quarantined {
 pub enum Cause {
     /// It cannot be read as what it should be: it is tried again once it changes.
     Damaged,
+    /// It is no Parquet file, and nothing but the setting `files` said that it is one: its first
+    /// bytes are asked for again once it changes.
+    OtherFormat,
     /// It is sound and contradicts other files of its tenant: it is tried again once it changes, or
     /// once none of them is left.
     Misfit(Contradiction),

@@ -20,6 +20,9 @@ pub const STATE_DIR: &str = "_icepack";
 /// Parquet files too.
 pub const DELTA_LOG: &str = "_delta_log";
 
+/// What the names of receipts end in.
+pub(super) const RECEIPT: &str = ".receipt.json";
+
 /// A key relative to the root of its store, as the store spells it: no leading slash, `/` between
 /// segments.
 pub type Key = String;
@@ -337,32 +340,40 @@ pub fn parse_manifest_key(tenant: &Tenant, key: &str) -> Option<u64> {
 pub enum FileKind {
     /// One of our outputs, by its name. Whether it is live, only the head says.
     Snapshot(FileId),
-    /// Anybody else's Parquet file.
+    /// Anybody else's file that may hold rows.
     Raw,
-    /// Not Parquet: ignored and left alone.
+    /// Nothing that a manifest may name: hidden, a receipt, or outside the tenant.
     Other,
 }
 
-/// Sorts a key of `tenant` into snapshot, raw or other.
+/// Sorts a key of `tenant` into snapshot, raw or other. The suffix of a raw file does not matter:
+/// which files are taken is a setting, and a manifest names those that were taken under another.
 ///
 /// A name that starts with `snapshot.` but has no id of ours is what the local-disk compactor
 /// wrote: it is in no manifest, so taking it for a snapshot would hide its rows. It is an input
 /// like any raw file.
 pub fn classify(tenant: &Tenant, key: &str) -> FileKind {
-    let Some(name) = key
-        .rsplit('/')
-        .next()
-        .and_then(|n| n.strip_suffix(".parquet"))
-    else {
-        return FileKind::Other;
-    };
-    if !tenant.owns(key) || name.is_empty() || key.split('/').any(|part| part == DELTA_LOG) {
+    if !tenant.owns(key) || key.split('/').any(|part| part == DELTA_LOG) {
         return FileKind::Other;
     }
-    match parse_snapshot_name(tenant, name) {
-        Some(id) => FileKind::Snapshot(id),
+    let name = key.rsplit('/').next().unwrap_or_default();
+    match name.strip_suffix(".parquet") {
+        Some("") => FileKind::Other,
+        Some(stem) => parse_snapshot_name(tenant, stem).map_or(FileKind::Raw, FileKind::Snapshot),
+        // Earlier versions took hidden files, but only those that are called `.parquet`.
+        None if name.ends_with(RECEIPT) || key.split('/').any(is_hidden) => FileKind::Other,
         None => FileKind::Raw,
     }
+}
+
+/// Whether a restore may bring a file of this name: a raw one, called as all that icepack writes.
+pub fn may_be_restored(tenant: &Tenant, key: &str) -> bool {
+    classify(tenant, key) == FileKind::Raw && key.ends_with(".parquet")
+}
+
+/// Whether a segment of a key is left alone by definition.
+pub fn is_hidden(segment: &str) -> bool {
+    segment.starts_with(['_', '.'])
 }
 
 /// Whether a key of `tenant` is that of one of our outputs.
@@ -390,6 +401,16 @@ pub(super) fn named(stem: &str) -> Option<Named<'_>> {
             .map(|_| Named::ArchiveObject);
     }
     dated_name("snapshot.", stem).map(|(whose, id)| Named::Snapshot(whose, id))
+}
+
+/// Whether the name is that of an output of ours with something in the place of `.parquet`, or
+/// behind it: a copy, whose rows are live or archived already.
+pub(super) fn is_renamed_output(name: &str) -> bool {
+    let mut ends = name
+        .match_indices('.')
+        .map(|(at, _)| at)
+        .chain([name.len()]);
+    !name.ends_with(".parquet") && ends.any(|end| named(&name[..end]).is_some())
 }
 
 /// Whether a key is that of an archive object, whichever tenant's.
@@ -510,11 +531,24 @@ mod tests {
         ] {
             assert_eq!(classify(&acme, raw), FileKind::Raw, "{raw}");
         }
+        for raw in [
+            "acme/000000_0",
+            "acme/X.PARQUET",
+            "acme/x.json",
+            "acme/_temporary/x.parquet",
+            "acme/snapshot.acme.2026-04-27T134507Z-2026-04-27T134508Z.01J8Z0000000000000000000ZZ.\
+             PARQUET",
+        ] {
+            assert_eq!(classify(&acme, raw), FileKind::Raw, "{raw}");
+        }
         for other in [
-            "acme/x.txt",
             "acme/.parquet",
+            "acme/.x.parq",
+            "acme/_temporary/x",
+            "acme/x.receipt.json",
             "acmee/x.parquet",
-            "acme/x.parquet.tmp",
+            "acmee/x",
+            "acme/_delta_log/00000000000000000010.json",
             "acme/_delta_log/00000000000000000010.checkpoint.parquet",
         ] {
             assert_eq!(classify(&acme, other), FileKind::Other, "{other}");

@@ -143,6 +143,10 @@ impl fmt::Display for Reason {
     }
 }
 
+fn seconds(seconds: u64) -> humantime::FormattedDuration {
+    humantime::format_duration(std::time::Duration::from_secs(seconds))
+}
+
 /// To the minute.
 fn minutes(seconds: u64) -> humantime::FormattedDuration {
     humantime::format_duration(std::time::Duration::from_secs(seconds / 60 * 60))
@@ -192,6 +196,13 @@ pub enum SkipReason {
     Young,
     /// The only file of its folder that would be merged: rewritten, it would be the same.
     Alone,
+    /// Younger than `min_raw_age`, by the store's time of its last write.
+    JustWritten {
+        /// Seconds since then. 0 where the store's clock is ahead.
+        age_s: u64,
+        /// `min_raw_age` in seconds.
+        need_s: u64,
+    },
     /// A snapshot that needs nothing.
     Finished,
     /// Every row has expired, but all such snapshots together are not worth an archive object yet.
@@ -237,6 +248,12 @@ impl fmt::Display for SkipReason {
             Self::Large => write!(f, "not a small file"),
             Self::Young => write!(f, "younger than 24h"),
             Self::Alone => write!(f, "alone in its folder: nothing to merge it with"),
+            Self::JustWritten { age_s, need_s } => write!(
+                f,
+                "written {} ago, and left alone for {}",
+                seconds(*age_s),
+                seconds(*need_s)
+            ),
             Self::Finished => write!(f, "needs nothing"),
             Self::ExpiredWaiting {
                 have_bytes,

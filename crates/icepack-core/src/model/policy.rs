@@ -97,6 +97,8 @@ pub struct Policy {
     /// Raw files of this age are compacted, whatever the counts. Where no row expires, large files
     /// and those alone in their folder stay as they are.
     pub max_raw_age: Duration,
+    /// A younger raw file is left alone.
+    pub min_raw_age: Duration,
     /// Rows older than this expire; none keeps them for ever.
     pub ttl: Option<Duration>,
     /// How long a row may be overdue before its file is rewritten for its sake alone.
@@ -126,6 +128,7 @@ impl Default for Policy {
             target_file_size: 128 * MIB,
             max_file_size: 256 * MIB,
             max_raw_age: DAY,
+            min_raw_age: Duration::ZERO,
             ttl: None,
             slack: DAY,
             archive: None,

@@ -429,7 +429,7 @@ fn check_holds(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
     found.extend(
         hold.files
             .iter()
-            .filter(|key| names::classify(&head.tenant, key) != FileKind::Raw)
+            .filter(|key| !names::may_be_restored(&head.tenant, key))
             .cloned()
             .map(Conflict::ForeignPath),
     );

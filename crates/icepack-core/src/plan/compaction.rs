@@ -15,7 +15,7 @@ use super::quarantine;
 use super::retention::{self, Due};
 use super::sweep;
 use crate::model::file::{Listed, Micros, Snapshot};
-use crate::model::inputs::Left;
+use crate::model::inputs::{Left, OtherFormats};
 use crate::model::manifest::{Cause, Manifest, Quarantined};
 use crate::model::names::{self, FileId, FileKind, Key, Tenant};
 use crate::model::plan::{
@@ -469,9 +469,10 @@ fn sort_out(
         .map(String::as_str)
         .collect();
 
+    let other_formats = OtherFormats::of(head);
     let (mut raws, mut skipped) = (Vec::new(), Vec::new());
     for f in &inventory.listing {
-        if live.contains(f.key.as_str()) {
+        if live.contains(f.key.as_str()) || other_formats.has(f) {
             continue;
         }
         let kind = names::classify(tenant, &f.key);
@@ -507,6 +508,13 @@ fn sort_out(
             ));
         } else if let FileKind::Snapshot(_) = kind {
             skipped.push(skip(&candidate.input, SkipReason::Orphan));
+        } else if candidate.age < policy.min_raw_age {
+            let age_s = candidate.age.as_secs();
+            let need_s = policy.min_raw_age.as_secs();
+            skipped.push(skip(
+                &candidate.input,
+                SkipReason::JustWritten { age_s, need_s },
+            ));
         } else {
             let restored = head.is_some_and(|m| m.origin([f.key.as_str()]).is_some());
             raws.push(Candidate {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::file::Micros;
+use crate::model::inputs::OtherFormats;
 use crate::model::inspect::{LiveFile, LiveView};
 use crate::model::names::{self, FileKind, Tenant};
 use crate::model::plan::Inventory;
@@ -30,11 +31,14 @@ pub fn view(tenant: &Tenant, inventory: &Inventory) -> LiveView {
             to: s.stats.max,
             undated: s.stats.undated,
         });
+    let other_formats = OtherFormats::of(inventory.head.as_ref());
     let raw = inventory
         .listing
         .iter()
         .filter(|f| {
-            names::classify(tenant, &f.key) == FileKind::Raw && !retired.contains(f.key.as_str())
+            names::classify(tenant, &f.key) == FileKind::Raw
+                && !retired.contains(f.key.as_str())
+                && !other_formats.has(f)
         })
         .map(|f| LiveFile {
             key: f.key.clone(),

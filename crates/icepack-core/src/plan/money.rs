@@ -2,8 +2,9 @@
 //! 2^30 bytes, a month has 30 days.
 
 use crate::model::estimate::{Cost, Estimate, Objects, Warning};
+use crate::model::inputs::is_called_parquet;
 use crate::model::names::{FileKind, classify};
-use crate::model::plan::{Group, GroupKind, Plan};
+use crate::model::plan::{Group, GroupKind, Plan, PlannedInput};
 use crate::model::policy::Policy;
 use crate::model::price::{Prices, STANDARD};
 use crate::model::report::Requests;
@@ -284,6 +285,9 @@ impl Asked {
                 .iter()
                 .map(|i| 1 + i.size.saturating_sub(1) / PIECE)
                 .sum::<u64>();
+            // Where the name does not say that it is Parquet, the first bytes are asked for.
+            let unclear = |i: &&PlannedInput| !i.is_snapshot() && !is_called_parquet(&i.key);
+            self.store.get += group.inputs.iter().filter(unclear).count() as u64;
         }
         let outputs = outputs(group, policy);
         self.store.put += outputs * puts(group.bytes() / outputs.max(1));

@@ -12,7 +12,7 @@ pub fn holds(note: &Quarantined, shown: Option<&str>, head: &Manifest) -> bool {
     let is_same = Sameness::of(note.etag.as_deref(), shown).is_same();
     is_same
         && match &note.cause {
-            Some(Cause::Damaged) => true,
+            Some(Cause::Damaged | Cause::OtherFormat) => true,
             Some(Cause::Misfit(what)) => is_contradicted(what, note, head),
             // An older version did not say what ends it.
             None => false,

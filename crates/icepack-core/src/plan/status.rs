@@ -24,7 +24,12 @@ pub fn of(
 ) -> TenantStatus {
     let head = inventory.head.as_ref();
     let snapshots = head.map_or(&[][..], |m| &m.snapshots);
-    let quarantined = head.map_or(&[][..], |m| &m.quarantined);
+    // What is no Parquet file holds no row that could be overdue.
+    let quarantined: Vec<&Quarantined> = head
+        .iter()
+        .flat_map(|m| &m.quarantined)
+        .filter(|q| q.cause != Some(Cause::OtherFormat))
+        .collect();
     let retired = head.map_or(&[][..], |m| &m.retired);
     let view = live::view(tenant, inventory);
     let unreadable: BTreeSet<&str> = quarantined.iter().map(|q| q.key.as_str()).collect();
@@ -50,7 +55,7 @@ pub fn of(
     let oldest = stats().filter_map(|s| s.min).min();
     let oldest_kept = oldest
         .into_iter()
-        .chain(oldest_aside(quarantined, inventory))
+        .chain(oldest_aside(&quarantined, inventory))
         .min();
     TenantStatus {
         tenant: tenant.clone(),
@@ -81,7 +86,7 @@ pub fn of(
 
 /// The oldest time in the raw files that are set aside: that of a row where they were read, else
 /// that of the file's last write, before which its rows were made.
-fn oldest_aside(quarantined: &[Quarantined], inventory: &Inventory) -> Option<Micros> {
+fn oldest_aside(quarantined: &[&Quarantined], inventory: &Inventory) -> Option<Micros> {
     // The times of snapshots are in the manifest.
     let live: BTreeSet<&str> = inventory
         .head
@@ -105,7 +110,7 @@ fn oldest_aside(quarantined: &[Quarantined], inventory: &Inventory) -> Option<Mi
     quarantined
         .iter()
         .filter(|q| !live.contains(q.key.as_str()))
-        .filter_map(oldest)
+        .filter_map(|q| oldest(q))
         .min()
 }
 

@@ -203,6 +203,37 @@ pub async fn fetch_tail(
     Ok((meta, bytes))
 }
 
+/// What a file begins with.
+const MAGIC: [&[u8]; 2] = [
+    b"PAR1", // Its footer is encrypted.
+    b"PARE",
+];
+
+/// Whether an object begins as a Parquet file does, and which object that was. Whether it ends so
+/// too, opening it says.
+///
+/// # Errors
+/// As [`fetch_tail`].
+pub async fn begins_as_parquet(
+    store: &dyn ObjectStore,
+    path: &Path,
+    key: &str,
+) -> Result<(Ident, bool)> {
+    let failed = |e| store_error(key, e);
+    let options = GetOptions {
+        range: Some(GetRange::Bounded(0..4)),
+        ..GetOptions::default()
+    };
+    let reply = store.get_opts(path, options).await.map_err(failed)?;
+    let ident = Ident {
+        key: key.to_owned(),
+        size: reply.meta.size,
+        etag: reply.meta.e_tag.clone(),
+    };
+    let begins = whole_body(reply).await.map_err(failed)?;
+    Ok((ident, MAGIC.contains(&begins.as_ref())))
+}
+
 /// As [`fetch_tail`], with where the object lies.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 use chrono::DateTime;
 
 use super::*;
-use crate::model::manifest::{RetireReason, Retired, Stamp};
+use crate::model::manifest::{Quarantined, RetireReason, Retired, Stamp};
 
 const ID: &str = "01J8Z0000000000000000000ZZ";
 const SPAN: &str = "2026-04-27T134507Z-2026-04-27T134508Z";
@@ -244,19 +244,167 @@ fn what_is_excluded_is_not_looked_at() {
     }
 }
 
+fn head() -> Manifest {
+    let id = FileId(ulid::Ulid::from_parts(1, 0));
+    Manifest::first(
+        acme(),
+        Stamp {
+            run_id: id,
+            commit_id: id,
+            at: DateTime::UNIX_EPOCH,
+        },
+    )
+}
+
+fn taking(files: &[&str]) -> Rules {
+    Rules {
+        files: Files::parse(files).unwrap(),
+        ..Rules::default()
+    }
+}
+
+#[test]
+fn which_names_are_taken_is_a_setting() {
+    use Ignored::*;
+    let named = taking(&["*.parquet", "*.parq", "part-*"]);
+    for (key, wanted) in [
+        ("acme/x.parquet", Input::Raw),
+        ("acme/2026/x.parq", Input::Raw),
+        ("acme/part-0", Input::Raw),
+        ("acme/x.PARQUET", Input::Ignored(OtherSuffix)),
+        ("acme/x.PARQ", Input::Ignored(OtherSuffix)),
+        ("acme/x.json", Input::Ignored(NotParquet)),
+        // A folder's name is none of a file.
+        ("acme/part-0/x.json", Input::Ignored(NotParquet)),
+    ] {
+        assert_eq!(named.input(&acme(), key, 1), wanted, "{key}");
+    }
+    let suffix = taking(&["*.parq"]);
+    assert_eq!(
+        suffix.input(&acme(), "acme/x.parquet", 1),
+        Input::Ignored(OtherSuffix)
+    );
+    for bad in [&[][..], &[""], &["a/*.parquet"], &["["]] {
+        assert!(Files::parse(bad).is_err(), "{bad:?}");
+    }
+    assert_eq!(Files::default().patterns(), ["*.parquet"]);
+    assert_eq!(Files::default(), Files::parse(["*.parquet"]).unwrap());
+}
+
+#[test]
+fn every_name_that_is_not_hidden_can_be_taken() {
+    use Ignored::*;
+    let all = taking(&["*"]);
+    for key in [
+        "acme/000000_0",
+        "acme/20261128_101112_00001_abcde_0",
+        "acme/x.json",
+        "acme/X.PARQUET",
+        "acme/x.parquet.tmp",
+        "acme/dt=1/000000_0",
+    ] {
+        assert_eq!(all.input(&acme(), key, 1), Input::Raw, "{key}");
+    }
+    for (key, wanted) in [
+        ("acme/_SUCCESS", Input::Ignored(Hidden)),
+        ("acme/.000000_0.crc", Input::Ignored(Hidden)),
+        ("acme/_temporary/0/000000_0", Input::Ignored(Hidden)),
+        ("acme/x.receipt.json", Input::Foreign(Foreign::Receipt)),
+        (
+            "acme/t/_delta_log/00000000000000000000.json",
+            Input::Foreign(Foreign::DeltaTable),
+        ),
+        (
+            "acme/t/metadata/v1.metadata.json",
+            Input::Foreign(Foreign::IcebergTable),
+        ),
+        ("acme//000000_0", Input::Ignored(NotPlain)),
+    ] {
+        assert_eq!(all.input(&acme(), key, 1), wanted, "{key}");
+    }
+    assert_eq!(
+        all.input(&acme(), "acme/000000_0", 0),
+        Input::Ignored(Empty)
+    );
+    let root = all.sort_root(&["x.parquet", "y.PARQ", "readme"].map(|k| file(k, 1)));
+    assert_eq!(
+        root.ignored_line().as_deref(),
+        Some("2 in no tenant's folder (`x.parquet`, `y.PARQ`)")
+    );
+}
+
+/// Their rows would live twice, or nowhere.
+#[test]
+fn our_own_files_are_known_by_their_names_whatever_is_taken() {
+    let snapshot = format!("acme/2026-04/snapshot.acme.{SPAN}.{ID}");
+    let restored = format!("acme/2026-04/restored.acme.{ID}.{ID}.parquet");
+    for rules in [taking(&["*"]), taking(&["*.parq"]), Rules::default()] {
+        let input = |key: &str| rules.input(&acme(), key, 1);
+        assert_eq!(
+            input(&format!("{snapshot}.parquet")),
+            Input::Snapshot(ID.parse().unwrap())
+        );
+        assert_eq!(input(&restored), Input::Raw);
+        for copy in ["", ".bak", ".PARQUET", ".parquet.bak", ".parquet.2.old"] {
+            let copy = format!("{snapshot}{copy}");
+            assert!(
+                matches!(
+                    input(&copy),
+                    Input::Ignored(Ignored::NotParquet | Ignored::OtherSuffix)
+                ),
+                "{copy}: {:?}",
+                input(&copy)
+            );
+        }
+        let archived = format!("acme/archive.acme.{SPAN}.{ID}.parquet.bak");
+        assert_eq!(input(&archived), Input::Ignored(Ignored::NotParquet));
+    }
+}
+
+#[test]
+fn a_file_that_was_found_to_be_no_parquet_file_is_told_until_it_changes() {
+    let mut head = head();
+    let note = |key: &str, cause| Quarantined {
+        key: key.to_owned(),
+        size: 1,
+        etag: Some(format!("{key}-1")),
+        reason: String::new(),
+        at: DateTime::UNIX_EPOCH,
+        cause: Some(cause),
+    };
+    head.quarantined = vec![
+        note("acme/x.json", Cause::OtherFormat),
+        note("acme/y", Cause::Damaged),
+    ];
+    let sorted = |listing: &[Listed]| taking(&["*"]).sort(&acme(), Some(&head), listing.to_vec());
+    let listing = ["acme/x.json", "acme/y", "acme/z"].map(|k| file(k, 1));
+    let found = sorted(&listing);
+    assert_eq!(
+        found.left.ignored_line().as_deref(),
+        Some("1 not Parquet by their first bytes (`acme/x.json`)")
+    );
+    assert_eq!(
+        found.listing, listing,
+        "or the note would be forgotten as that of a file that is gone"
+    );
+    let changed = Listed {
+        etag: Some("2".to_owned()),
+        ..file("acme/x.json", 1)
+    };
+    assert!(sorted(&[changed]).left.is_empty());
+    // Under the default it is a matter of the name again.
+    let found = Rules::default().sort(&acme(), Some(&head), listing.to_vec());
+    assert_eq!(
+        found.left.ignored_line().as_deref(),
+        Some("3 not named as `files` says (`acme/x.json`, `acme/y`, `acme/z`)")
+    );
+}
+
 /// Old manifests name files that would be no inputs today: what head names stays in the listing,
 /// and makes nothing foreign.
 #[test]
 fn what_head_names_stays_whatever_it_is_called() {
-    let id = |n| FileId(ulid::Ulid::from_parts(n, 0));
-    let mut head = Manifest::first(
-        acme(),
-        Stamp {
-            run_id: id(1),
-            commit_id: id(1),
-            at: DateTime::UNIX_EPOCH,
-        },
-    );
+    let mut head = head();
     let retired = [
         "acme/country=de/a.parquet",
         "acme/_temporary/b.parquet",
@@ -379,7 +527,7 @@ fn files_in_the_root_are_told_where_they_look_like_data() {
     assert_eq!(
         left.ignored_line().as_deref(),
         Some(
-            "1 not called .parquet, but alike (`y.PARQUET`), 1 with a name that is no plain path \
+            "1 not named as `files` says, but likely Parquet (`y.PARQUET`), 1 with a name that is no plain path \
              (`//acme/x.parquet`), 1 behind a link (`globex`), 1 in no tenant's folder \
              (`x.parquet`)"
         )
@@ -414,6 +562,8 @@ fn counts_go_to_json_and_back() {
     twice.add(&left);
     assert_eq!(
         twice.ignored_line().as_deref(),
-        Some("2 hidden, 2 not called .parquet, but alike (`acme/x.pq`, `acme/x.pq`)")
+        Some(
+            "2 hidden, 2 not named as `files` says, but likely Parquet (`acme/x.pq`, `acme/x.pq`)"
+        )
     );
 }

@@ -385,7 +385,9 @@ fn no_path_crosses_a_tenant() {
         "acme/../other/a.parquet",
         "acme.parquet",
         "_icepack/acme/a.parquet",
-        "acme/a.txt",
+        "acme/_a",
+        "acme/.a.txt",
+        "acme/a.receipt.json",
     ] {
         let edit = Edit {
             retire: vec![retire(key, 0)],

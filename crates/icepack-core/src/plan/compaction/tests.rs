@@ -352,6 +352,10 @@ fn retired_quarantined_and_orphaned_files_are_left_alone_and_said_so() {
     w.head.quarantined = vec![
         bad("acme/b.parquet", "e"),
         bad("acme/c.parquet", "old version"),
+        Quarantined {
+            cause: Some(Cause::OtherFormat),
+            ..bad("acme/x.json", "e")
+        },
     ];
     let orphan = snapshot_key(
         &Place::Month(tenant()),
@@ -361,13 +365,19 @@ fn retired_quarantined_and_orphaned_files_are_left_alone_and_said_so() {
         FileId::floor_at(at(0)),
     );
     w.raw.push(Listed {
+        key: "acme/x.json".into(),
+        size: 1,
+        etag: Some("e".into()),
+        modified: at(-1),
+    });
+    w.raw.push(Listed {
         key: orphan,
         size: 1,
         etag: None,
         modified: at(-1),
     });
     w.raw.push(Listed {
-        key: "acme/notes.txt".into(),
+        key: "acme/_notes".into(),
         size: 1,
         etag: None,
         modified: at(-1),
@@ -387,6 +397,49 @@ fn retired_quarantined_and_orphaned_files_are_left_alone_and_said_so() {
                 reason: "bad".into()
             }
         ]
+    );
+}
+
+#[test]
+fn a_file_that_was_just_written_waits_whatever_else_would_take_it() {
+    let written = |need_s: u64, strategy| {
+        let mut w = World::new();
+        w.policy.strategy = strategy;
+        w.policy.min_raw_age = Duration::from_secs(need_s);
+        w.policy.max_raw_age = Duration::from_secs(1);
+        w.raw("a", MIB, -3).raw("b", MIB, -2).raw("c", MIB, -1);
+        // By the store's clock, which is ahead.
+        w.raw("d", MIB, 5);
+        w
+    };
+    for strategy in [
+        CompactionStrategy::SizeBased,
+        CompactionStrategy::FullCompaction,
+    ] {
+        let plan = written(2 * 3600, strategy).plan();
+        assert_eq!(names(&plan), [["a", "b"]], "as old as it must be is enough");
+        assert_eq!(
+            reasons(&plan),
+            [
+                &SkipReason::JustWritten {
+                    age_s: 3600,
+                    need_s: 7200
+                },
+                &SkipReason::JustWritten {
+                    age_s: 0,
+                    need_s: 7200
+                }
+            ]
+        );
+        assert_eq!(names(&written(0, strategy).plan()), [["a", "b", "c", "d"]]);
+    }
+    let mut w = written(1, CompactionStrategy::SizeBased);
+    w.policy.max_raw_age = Duration::from_secs(24 * 3600);
+    w.raw.retain(|f| f.key != "acme/c.parquet");
+    assert_eq!(
+        w.plan().skipped[0].reason,
+        SkipReason::TooFew { have: 2, need: 3 },
+        "it counts for no minimum"
     );
 }
 

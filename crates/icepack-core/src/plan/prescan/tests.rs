@@ -5,7 +5,8 @@ use ulid::Ulid;
 
 use super::*;
 use crate::model::file::{Micros, RowStats, Snapshot};
-use crate::model::manifest::{RetireReason, Retired, Stamp};
+use crate::model::inputs::{Files, Ignored};
+use crate::model::manifest::{Cause, Quarantined, RetireReason, Retired, Stamp};
 use crate::model::names::snapshot_key;
 use crate::model::policy::Policy;
 
@@ -266,4 +267,43 @@ fn whatever_may_need_something_is_not_idle() {
             .is_none(),
         "rows to expire"
     );
+}
+
+#[test]
+fn files_that_are_too_young_or_no_parquet_files_are_no_work() {
+    let (mut head, file) = packed();
+    let with = |head: &Manifest, minutes: u64, files: &[&str]| {
+        let policy = Policy {
+            min_raw_age: Duration::from_secs(60 * minutes),
+            ..Policy::default()
+        };
+        let rules = Rules {
+            files: Files::parse(files).unwrap(),
+            ..Rules::default()
+        };
+        let mut listing = vec![raw(1), raw(2), raw(3), file.clone()];
+        for f in &mut listing[..3] {
+            f.key = f.key.replace(".parquet", ".json");
+        }
+        Hint::new(tenant("acme"), 1, listing).idle(Some(head.clone()), &policy, &rules, now())
+    };
+    assert!(with(&head, 5, &["*"]).is_none(), "they are old enough");
+    assert!(with(&head, 6, &["*"]).is_some());
+    let left = with(&head, 0, &["*.parquet"]).unwrap().left;
+    assert_eq!(left.ignored[&Ignored::NotParquet].files, 3);
+    head.quarantined = (1..=3)
+        .map(|n| Quarantined {
+            key: format!("acme/{n}.json"),
+            size: 1_000,
+            etag: raw(n).etag,
+            reason: String::new(),
+            at: now(),
+            cause: Some(Cause::OtherFormat),
+        })
+        .collect();
+    let found = with(&head, 0, &["*"]).unwrap();
+    assert_eq!(found.left.ignored[&Ignored::OtherContent].files, 3);
+    let (totals, status) = (found.totals(), found.status(&Policy::default(), now()));
+    assert_eq!((totals.raw_files, totals.snapshots), (0, 1));
+    assert_eq!((status.raw_files, status.quarantined), (0, 0));
 }

@@ -189,7 +189,8 @@ fn a_damaged_manifest_cannot_make_us_delete_what_is_live_or_not_ours() {
     for key in [
         output(50 * HOUR),
         "other/x.parquet".into(),
-        "acme/notes.txt".into(),
+        "acme/.notes.txt".into(),
+        "acme/x.receipt.json".into(),
         "_icepack/acme/manifest/1.json".into(),
     ] {
         m.retired.push(Retired {
