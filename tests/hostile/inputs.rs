@@ -268,7 +268,7 @@ fn what_jobs_have_not_committed_is_no_input() {
         "acme/.staging-77/part-0.parquet",
         "acme/_x.parquet",
         "acme/.y.parquet",
-        "acme/2026/_metadata",
+        "acme/2026/_common_metadata",
     ];
     for (i, key) in hidden.iter().enumerate() {
         write(dir.path(), key, &rows(100 + i * 20));
@@ -395,6 +395,11 @@ fn foreign_state() -> Vec<(String, &'static str)> {
         ("t/metadata/v1.metadata.json", "an Iceberg table"),
         ("t/.hoodie/hoodie.properties", "a Hudi table"),
         ("_spark_metadata/0", "a Spark streaming sink"),
+        ("_metadata", "a file `_metadata`"),
+        (
+            "part-00000-e2eae441-7224-4488-bd64-f56f0c97d1c2_00003.c000.parquet",
+            "a table in buckets",
+        ),
         (
             "_icepack/globex/manifest/00000000000000000001.json",
             "another icepack store",

@@ -73,6 +73,10 @@ pub enum Foreign {
     HudiTable,
     /// The log of a Spark streaming sink.
     SparkSink,
+    /// A file `_metadata`, by which pandas, Dask and fastparquet know the files of a folder.
+    Summary,
+    /// A file of a table that Spark or Hive has cut into buckets: each file's name says its bucket.
+    BucketedTable,
     Store,
     /// A snapshot of another tenant.
     Snapshot,
@@ -123,6 +127,10 @@ impl Foreign {
             Self::IcebergTable => "an Iceberg table",
             Self::HudiTable => "a Hudi table",
             Self::SparkSink => "a Spark streaming sink",
+            Self::Summary => {
+                "a file `_metadata`, whose readers look for the very files that it names"
+            }
+            Self::BucketedTable => "a table in buckets, whose file names say the bucket",
             Self::Store => "another icepack store",
             Self::Snapshot => "a snapshot of another tenant",
             Self::ArchiveObject => "an object of an icepack archive",
@@ -426,8 +434,14 @@ impl Rules {
         {
             return Input::Foreign(Foreign::IcebergTable);
         }
+        if name == SUMMARY {
+            return Input::Foreign(Foreign::Summary);
+        }
         if is_hidden(name) {
             return Input::Ignored(Ignored::Hidden);
+        }
+        if is_of_bucket(name) {
+            return Input::Foreign(Foreign::BucketedTable);
         }
         if name.ends_with(names::RECEIPT) {
             return Input::Foreign(Foreign::Receipt);
@@ -529,7 +543,7 @@ impl Rules {
                     let seen = sorted.left.foreign.entry(whose).or_default();
                     seen.add(&f.key, f.size, true);
                     // It is read by its path as ever: only merging would harm it.
-                    if whose == Foreign::Partition {
+                    if matches!(whose, Foreign::Partition | Foreign::BucketedTable) {
                         sorted.listing.push(f);
                     }
                 }
@@ -563,6 +577,30 @@ impl Rules {
 /// `key=value`, as engines find it in a path.
 fn is_partition(folder: &str) -> bool {
     folder.find('=').is_some_and(|at| at > 0)
+}
+
+/// The footers of a folder's files, in one file. It names them, so that its readers fail once they
+/// are gone. Beside it, `_common_metadata` has only the columns.
+///
+/// Source: parquet-format, "Separating metadata and column data".
+const SUMMARY: &str = "_metadata";
+
+/// Whether Spark reads the number of a bucket out of a name: `part-00000-<uuid>_00003.c000.…`.
+///
+/// Source: Spark's `BucketingUtils`: `.*_(\d+)(?:\..*)?$`, of files that its writer has named.
+fn is_of_bucket(name: &str) -> bool {
+    let Some((before, after)) = name
+        .strip_prefix("part-")
+        .and_then(|rest| rest.split_once('_'))
+    else {
+        return false;
+    };
+    let (bucket, rest) = after.split_at(after.len().min(5));
+    // A task's number and a UUID, five digits, and the number of the file.
+    before.len() == 42
+        && bucket.len() == 5
+        && bucket.bytes().all(|b| b.is_ascii_digit())
+        && rest.starts_with(".c")
 }
 
 /// Whose state a folder of this name holds.
@@ -717,11 +755,11 @@ impl Left {
     }
 
     /// Whether readers of the files would not get what their owner means: rows that a table has
-    /// deleted, or another store's. Partition folders are read as ever, and a table of the
-    /// whole tenant follows its head, where there is one.
+    /// deleted, or another store's. What only merging would harm is read as ever, and a table of
+    /// the whole tenant follows its head, where there is one.
     pub fn misleads(&self, has_head: bool) -> bool {
         self.foreign.keys().any(|whose| match whose {
-            Foreign::Partition => false,
+            Foreign::Partition | Foreign::Summary | Foreign::BucketedTable => false,
             Foreign::UnpublishedTable => !has_head,
             _ => true,
         })

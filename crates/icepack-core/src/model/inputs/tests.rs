@@ -63,7 +63,7 @@ fn every_entry_has_one_answer() {
         ("acme/_x.parquet".into(), ignored(Hidden)),
         ("acme/.x.parquet".into(), ignored(Hidden)),
         ("acme/a/_SUCCESS".into(), ignored(Hidden)),
-        ("acme/_metadata".into(), ignored(Hidden)),
+        ("acme/_common_metadata".into(), ignored(Hidden)),
         ("acme/..x/y.parquet".into(), ignored(Hidden)),
         ("acme/.parquet".into(), ignored(Hidden)),
         // Not Parquet, by its name.
@@ -115,6 +115,17 @@ fn every_entry_has_one_answer() {
             Input::Foreign(HudiTable),
         ),
         ("acme/t/_spark_metadata/0".into(), Input::Foreign(SparkSink)),
+        ("acme/t/_metadata".into(), Input::Foreign(Summary)),
+        (
+            "acme/t/part-00000-e2eae441-7224-4488-bd64-f56f0c97d1c2_00003.c000.snappy.parquet"
+                .into(),
+            Input::Foreign(BucketedTable),
+        ),
+        (
+            "acme/t/part-00000-e2eae441-7224-4488-bd64-f56f0c97d1c2.c000.snappy.parquet".into(),
+            Input::Raw,
+        ),
+        ("acme/t/part-0_00003.c000.parquet".into(), Input::Raw),
         (
             "acme/hot/_icepack/globex/manifest/00000000000000000001.json".into(),
             Input::Foreign(Store),
