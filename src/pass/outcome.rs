@@ -65,13 +65,8 @@ pub(super) fn failure(tenant: &Tenant, e: &Error) -> Failure {
 
 /// A report of a folder that is no tenant.
 pub(super) fn unusable(e: &TenantError) -> TenantReport {
-    let name = match e {
-        TenantError::Hidden(name) | TenantError::Unsafe(name, _) | TenantError::Link(name) => {
-            name.clone()
-        }
-    };
     TenantReport {
-        tenant: name,
+        tenant: e.name().to_owned(),
         status: Status::Failed,
         error: Some(e.to_string()),
         ..TenantReport::default()

@@ -37,9 +37,7 @@ impl CompactionManager {
 
     /// Whether this shard reports a folder that is no tenant.
     pub(super) fn reports(&self, refused: &TenantError) -> bool {
-        let (TenantError::Hidden(name) | TenantError::Unsafe(name, _) | TenantError::Link(name)) =
-            refused;
-        shard::home(name, self.config.shard.count) == self.config.shard.index
+        shard::home(refused.name(), self.config.shard.count) == self.config.shard.index
     }
 }
 

@@ -64,7 +64,9 @@ pub async fn tenants(store: &dyn ObjectStore) -> Result<Tenants> {
                 names.insert(tenant);
                 continue;
             }
-            Err(e @ (TenantError::Unsafe(..) | TenantError::Link(_))) => found.refused.push(e),
+            Err(
+                e @ (TenantError::Unsafe(..) | TenantError::Link(_) | TenantError::Unplaced(..)),
+            ) => found.refused.push(e),
             Err(e @ TenantError::Hidden(_)) => {
                 // `..%2f` and its like are somebody's mistake or attack: say that it is left alone.
                 if name.starts_with("..") {

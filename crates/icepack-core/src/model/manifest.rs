@@ -169,11 +169,23 @@ impl Manifest {
     /// The first key that does not, in a sentence.
     pub fn check_paths(&self) -> Result<(), String> {
         let tenant = &self.tenant;
+        // Where a key lies elsewhere, the setting is more likely wrong than the manifest.
+        let layout = |key: &str| {
+            if tenant.owns(key) {
+                return String::new();
+            }
+            format!(
+                "; by layout = {:?} it lies elsewhere: if `layout` was changed, set it back",
+                tenant.layout().as_str()
+            )
+        };
         for s in &self.snapshots {
             if names::classify(tenant, &s.key) != names::FileKind::Snapshot(s.id) {
                 return Err(format!(
-                    "snapshot `{}` is not a snapshot of tenant `{tenant}` with id {}",
-                    s.key, s.id
+                    "snapshot `{}` is not a snapshot of tenant `{tenant}` with id {}{}",
+                    s.key,
+                    s.id,
+                    layout(&s.key)
                 ));
             }
         }
@@ -184,7 +196,10 @@ impl Manifest {
             .chain(self.quarantined.iter().map(|q| &q.key));
         for key in files {
             if names::classify(tenant, key) == names::FileKind::Other {
-                return Err(format!("`{key}` is not a data file of tenant `{tenant}`"));
+                return Err(format!(
+                    "`{key}` is not a data file of tenant `{tenant}`{}",
+                    layout(key)
+                ));
             }
         }
         if let Some(key) = self
@@ -194,11 +209,16 @@ impl Manifest {
             .find(|key| !names::may_be_restored(tenant, key))
         {
             return Err(format!(
-                "restored file `{key}` is not a raw file of tenant `{tenant}`"
+                "restored file `{key}` is not a raw file of tenant `{tenant}`{}",
+                layout(key)
             ));
         }
         if let Some(a) = self.archives.iter().find(|a| !a.is_of(tenant)) {
-            return Err(format!("archive `{}` is not of tenant `{tenant}`", a.key));
+            return Err(format!(
+                "archive `{}` is not of tenant `{tenant}`{}",
+                a.key,
+                layout(&a.key)
+            ));
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ pub mod file;
 pub mod hold;
 pub mod inputs;
 pub mod inspect;
+pub mod layout;
 pub mod manifest;
 pub mod marker;
 pub mod names;

@@ -3,7 +3,9 @@
 //! Every key that the job reads, writes or deletes for a tenant is made or recognised here, so that
 //! no path can cross from one tenant to another (invariant I5).
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use super::file::Micros;
+use super::layout::Layout;
 
 /// The folder below the store's root that holds icepack's own state. Its leading `_` keeps it from
 /// being a tenant.
@@ -27,10 +30,16 @@ pub(super) const RECEIPT: &str = ".receipt.json";
 /// segments.
 pub type Key = String;
 
-/// A tenant's name: the first segment of its files' keys.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A tenant: its name, and by which layout its keys are known.
+///
+/// The name is all that is compared and written. One that was read has the default layout until
+/// [`Self::within`] gives it the store's.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Tenant(String);
+pub struct Tenant {
+    name: String,
+    layout: Layout,
+}
 
 /// Why a name cannot be a tenant's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,11 +56,28 @@ pub enum TenantError {
          name its real place with --store, or move it here"
     )]
     Link(String),
+    /// State of a tenant that the layout has no folder for.
+    #[error(
+        "`{0}` has state in `{STATE_DIR}/{0}`, and no folder is its by layout = {1:?}: if `layout` \
+         was changed, set it back; if its rows are not wanted, remove that state"
+    )]
+    Unplaced(String, String),
+}
+
+impl TenantError {
+    /// The name that cannot be a tenant's, or its folder.
+    pub fn name(&self) -> &str {
+        let (Self::Hidden(name)
+        | Self::Unsafe(name, _)
+        | Self::Link(name)
+        | Self::Unplaced(name, _)) = self;
+        name
+    }
 }
 
 impl Tenant {
     /// Checks a name: not hidden, one path segment, nothing that a store, a URL or a glob would
-    /// read otherwise.
+    /// read otherwise. The tenant has the default layout.
     pub fn parse(name: &str) -> Result<Self, TenantError> {
         let bad = |why| Err(TenantError::Unsafe(name.to_owned(), why));
         if name.starts_with('.') || name.starts_with('_') {
@@ -72,24 +98,113 @@ impl Tenant {
         }) {
             return bad("it has one of / \\ % # ? * [ ] { } or a control character");
         }
-        Ok(Self(name.to_owned()))
+        Ok(Self {
+            name: name.to_owned(),
+            layout: Layout::default(),
+        })
+    }
+
+    /// The tenant of the same name in a store of `layout`.
+    #[must_use]
+    pub fn within(self, layout: &Layout) -> Self {
+        Self {
+            layout: layout.clone(),
+            ..self
+        }
     }
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// The layout of its store.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// Whether `key` lies under this tenant.
     pub fn owns(&self, key: &str) -> bool {
-        key.strip_prefix(self.as_str())
-            .and_then(|rest| rest.strip_prefix('/'))
-            .is_some_and(is_plain)
+        self.below(key).is_some() && is_plain(key)
+    }
+
+    /// What of `key`, plain or not, follows the tenant's own folders; none where it lies elsewhere.
+    pub fn below<'k>(&self, key: &'k str) -> Option<&'k str> {
+        self.layout.below(&self.name, key)
+    }
+
+    /// The folders of `key` whose names the layout leaves open.
+    pub fn open_folders<'k>(&self, key: &'k str) -> impl Iterator<Item = &'k str> {
+        self.layout.open_folders(key)
+    }
+
+    /// What each of its keys begins with: empty, or ending with a slash. None where a wildcard
+    /// stands above the tenant, or the layout has no tenant of this name.
+    pub fn prefix(&self) -> Option<String> {
+        if self.layout.has_wildcard() {
+            None
+        } else {
+            self.layout.place(&self.name, "")
+        }
+    }
+
+    /// Whether the layout has a tenant of this name.
+    pub fn has_place(&self) -> bool {
+        self.layout.place(&self.name, "").is_some()
+    }
+
+    /// The folder that a file of this tenant lies in when one of `other`'s lies at `key`: the same,
+    /// but for the names of the two. Without a slash at its end. None where the layout has no tenant
+    /// of this name, or `key` is not `other`'s.
+    pub fn folder_like(&self, other: &Self, key: &str) -> Option<String> {
+        let below = other.below(key)?;
+        let place = self.layout.place_like(&self.name, key)?;
+        let folders = below.rsplit_once('/').map_or("", |(folders, _)| folders);
+        Some(format!("{place}{folders}").trim_end_matches('/').to_owned())
+    }
+
+    /// The folder of new files whose rows are of `month`: in it the tenant's keys lie, whatever
+    /// folders may stand above it.
+    fn dated_folder(&self, month: &str) -> String {
+        let place = self.layout.place(&self.name, month);
+        format!("{}{month}", place.unwrap_or_else(|| format!("{self}/")))
+    }
+}
+
+impl fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tenant").field(&self.name).finish()
+    }
+}
+
+impl PartialEq for Tenant {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Tenant {}
+
+impl PartialOrd for Tenant {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Tenant {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.name.cmp(&other.name)
+    }
+}
+
+impl Hash for Tenant {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
     }
 }
 
 /// A relative key without empty, `.` or `..` segments.
-fn is_plain(key: &str) -> bool {
+pub(super) fn is_plain(key: &str) -> bool {
     // Decoding characters is the slow part, and few keys need it.
     let has_control = |part: &str| {
         part.bytes().any(|b| !(b' '..=b'~').contains(&b)) && part.chars().any(char::is_control)
@@ -100,7 +215,7 @@ fn is_plain(key: &str) -> bool {
 
 impl fmt::Display for Tenant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
@@ -120,7 +235,7 @@ impl TryFrom<String> for Tenant {
 
 impl From<Tenant> for String {
     fn from(t: Tenant) -> Self {
-        t.0
+        t.name
     }
 }
 
@@ -245,7 +360,9 @@ impl Place {
     pub fn folder(&self, from: Micros) -> Key {
         match self {
             Self::Folder(folder) => folder.clone(),
-            Self::Month(tenant) => format!("{tenant}/{}", from.to_datetime().format("%Y-%m")),
+            Self::Month(tenant) => {
+                tenant.dated_folder(&from.to_datetime().format("%Y-%m").to_string())
+            }
         }
     }
 }
@@ -271,11 +388,12 @@ pub fn restored_key(
     archived: FileId,
     hold: FileId,
 ) -> Key {
-    let below = folder(archive_key)
-        .strip_prefix(whose.as_str())
-        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
-        .unwrap_or_default();
-    format!("{tenant}{below}/restored.{whose}.{archived}.{hold}.parquet")
+    let whose = whose.clone().within(tenant.layout());
+    let folder = tenant
+        .folder_like(&whose, archive_key)
+        .unwrap_or_else(|| tenant.to_string());
+    let name = format!("restored.{whose}.{archived}.{hold}.parquet");
+    file_in(&folder, &name)
 }
 
 /// Whose rows, of which archive object, and by which hold, the name of a file says that a restore
@@ -297,6 +415,15 @@ pub fn receipt_key(archive_key: &str) -> Key {
     format!("{stem}.receipt.json")
 }
 
+/// The key of a file in a folder, which may be the root.
+fn file_in(folder: &str, name: &str) -> Key {
+    if folder.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{folder}/{name}")
+    }
+}
+
 fn dated_key(
     place: &Place,
     kind: &str,
@@ -305,12 +432,12 @@ fn dated_key(
     to: Micros,
     id: FileId,
 ) -> Key {
-    format!(
-        "{}/{kind}.{tenant}.{}-{}.{id}.parquet",
-        place.folder(from),
+    let name = format!(
+        "{kind}.{tenant}.{}-{}.{id}.parquet",
         format_iso_basic(from.to_datetime()),
         format_iso_basic(to.to_datetime())
-    )
+    );
+    file_in(&place.folder(from), &name)
 }
 
 /// `_icepack/<tenant>/manifest/`

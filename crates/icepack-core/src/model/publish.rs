@@ -67,7 +67,7 @@ impl Place {
     /// `/`.
     pub fn prefix(&self) -> String {
         match self.layout {
-            Layout::PerTenant => format!("{}/", self.tenant),
+            Layout::PerTenant => self.tenant.prefix().unwrap_or_default(),
             Layout::Shared => String::new(),
         }
     }
