@@ -9,6 +9,7 @@ use crate::archive::ArchiveTarget;
 use crate::settings::Settings;
 use crate::settings::values::{self, Compaction, Retention, Sweep, Tenant, Values};
 use icepack_core::model::inputs::{Exclude, Files, Rules};
+use icepack_core::model::layout;
 use icepack_core::model::policy::{ArchivePolicy, CompactionStrategy, Encodings, Policy, Within};
 use icepack_core::model::price::Prices;
 use icepack_core::model::publish::{Layout, Publish};
@@ -114,6 +115,8 @@ pub struct CompactionConfig {
     pub exclude: Exclude,
     /// Names of inputs.
     pub files: Files,
+    /// Where the tenants are.
+    pub layout: layout::Layout,
 }
 
 impl Default for CompactionConfig {
@@ -129,6 +132,7 @@ impl From<&Values> for CompactionConfig {
     fn from(settings: &Values) -> Self {
         let Values {
             store: _,
+            layout: tenants_layout,
             timestamp_column,
             id_column,
             encodings,
@@ -210,6 +214,7 @@ impl From<&Values> for CompactionConfig {
             shard: Shard::WHOLE,
             exclude: exclude.0.clone(),
             files: files.0.clone(),
+            layout: tenants_layout.0.clone(),
         }
     }
 }

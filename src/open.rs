@@ -191,6 +191,7 @@ pub async fn open_restorer(places: Places, dry_run: bool, stop: StopHandle) -> R
     Ok(Restorer {
         archive: archive.description(),
         into: into.to_string(),
+        layout: config.layout,
         destination: destination(&into, &store).await?,
         cold: Arc::clone(&open.backend),
         store,

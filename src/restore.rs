@@ -27,6 +27,7 @@ use crate::protocol::preflight::preflight;
 use crate::store::object_writer::upload::Destination;
 use icepack_core::model::file::Micros;
 use icepack_core::model::hold::{Hold, Restored};
+use icepack_core::model::layout::{Layout, ONLY_TENANT};
 use icepack_core::model::manifest::{Manifest, Observed, Receipt};
 use icepack_core::model::names::{FileId, Key, Tenant};
 use icepack_core::model::price::{Prices, STANDARD};
@@ -77,6 +78,8 @@ pub struct Restorer {
     pub destination: Arc<dyn Destination>,
     /// As messages call it.
     pub into: String,
+    /// Of both places.
+    pub layout: Layout,
     /// Dates rows whose receipts do not say which column does.
     pub timestamp_column: String,
     /// Bytes of memory for the data.
@@ -136,7 +139,7 @@ impl Restorer {
 
     async fn tenants(&self, request: &RestoreRequest) -> Result<Vec<Tenant>> {
         let reader = self.cold.reader();
-        let found: Vec<Tenant> = discover::tenants(reader.as_ref())
+        let found: Vec<Tenant> = discover::tenants(reader.as_ref(), &self.layout)
             .await?
             .tenants
             .into_iter()
@@ -165,6 +168,19 @@ impl Restorer {
             None => Tenant::parse(&format!("restored-{tenant}"))
                 .map_err(|e| Error::Usage(format!("--as is needed: {e}")))?,
         };
+        let into = into.within(&self.layout);
+        if !into.has_place() {
+            return Err(Error::Usage(format!(
+                "no key is tenant `{into}`'s by layout = {:?}, so rows cannot be restored as it: {}",
+                self.layout.as_str(),
+                if self.layout.has_placeholder() {
+                    "name another tenant with --as, like those that `icepack status` lists"
+                        .to_owned()
+                } else {
+                    format!("say --as {ONLY_TENANT}, and another store with --into")
+                }
+            )));
+        }
         let mut report = TenantRestore {
             tenant: tenant.clone(),
             into,

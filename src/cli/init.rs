@@ -35,11 +35,8 @@ impl App<'_> {
         }
         .check()
         .await?;
-        let sample = sample(
-            &store.store,
-            &self.settings.compaction_config().input_rules(),
-        )
-        .await?;
+        let config = self.settings.compaction_config();
+        let sample = sample(&store.store, &config.layout, &config.input_rules()).await?;
         let archive = self.settings.archive()?.map(|a| a.to_string());
         let proposal = propose(
             &sample,

@@ -7,10 +7,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
 use crate::error::{Error, ReadError, Result};
-use crate::protocol::discover::{Tenants, listed, tenants};
+use crate::protocol::discover::{Tenants, cannot_list, entries, listed, tenants};
 use crate::store::path;
 use icepack_core::model::file::{Listed, Micros};
 use icepack_core::model::inputs::{Rules, Sorted};
+use icepack_core::model::layout::Layout;
 use icepack_core::model::names::{Tenant, is_output};
 use icepack_core::model::sample::{ColumnKind, FileSample, Sample, TenantSample};
 use icepack_parquet::footer;
@@ -37,10 +38,14 @@ const AT_ONCE: usize = 4;
 ///
 /// # Errors
 /// [`Error::Store`] where it cannot be listed. A file that cannot be read is in the sample.
-pub async fn sample(store: &Arc<dyn ObjectStore>, rules: &Rules) -> Result<Sample> {
+pub async fn sample(
+    store: &Arc<dyn ObjectStore>,
+    layout: &Layout,
+    rules: &Rules,
+) -> Result<Sample> {
     let Tenants {
         tenants: all, root, ..
-    } = tenants(store.as_ref()).await?;
+    } = tenants(store.as_ref(), layout).await?;
     let chosen: Vec<Tenant> = spread(all.len(), TENANTS)
         .into_iter()
         .filter_map(|i| all.get(i).cloned())
@@ -72,14 +77,12 @@ async fn sample_tenant(
     tenant: Tenant,
     rules: &Rules,
 ) -> Result<TenantSample> {
-    let prefix = path(tenant.as_str())?;
-    let listing: Vec<Listed> = store
-        .list(Some(&prefix))
+    let listing: Vec<Listed> = entries(store.as_ref(), &tenant)?
         .take(LISTED)
         .map_ok(listed)
         .try_collect()
         .await
-        .map_err(|e| Error::store(format!("cannot list {store}/{tenant}"), e))?;
+        .map_err(|e| cannot_list(store.as_ref(), &tenant, e))?;
     let has_more = listing.len() == LISTED;
     let Sorted { listing, left } = rules.sort(&tenant, None, listing);
     let mut files: Vec<Listed> = listing

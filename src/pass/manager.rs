@@ -19,6 +19,7 @@ use crate::store::staged::{Directory, StagedFiles};
 use icepack_core::model::manifest::Ledger;
 use icepack_core::model::marker::Role;
 use icepack_core::model::names::Tenant;
+use icepack_core::model::publish::{Layout as TableLayout, Publish};
 use icepack_core::model::record::{RunRecord, Sums};
 use icepack_core::model::report::{RunReport, Status, TenantReport};
 
@@ -225,7 +226,7 @@ impl CompactionManager {
     /// # Errors
     /// [`Error::Store`] where the root cannot be listed.
     pub async fn discover_tenants(&self) -> Result<Vec<String>> {
-        Ok(discover::tenants(self.store.as_ref())
+        Ok(discover::tenants(self.store.as_ref(), &self.config.layout)
             .await?
             .tenants
             .into_iter()
@@ -258,6 +259,13 @@ impl CompactionManager {
     /// As [`Self::compact`], and the tenant's own error.
     pub async fn compact_tenant(&self, tenant: &str) -> Result<CompactionResult> {
         let tenant = Tenant::parse(tenant).map_err(|e| Error::Usage(e.to_string()))?;
+        let tenant = tenant.within(&self.config.layout);
+        if !tenant.has_place() {
+            return Err(Error::Usage(format!(
+                "no key is tenant `{tenant}`'s by layout = {:?}",
+                self.config.layout.as_str()
+            )));
+        }
         let PassOutcome { report, errors, .. } = self.make(PassTarget::One(&tenant), false).await?;
         match errors.into_iter().next() {
             Some(e) => Err(e),
@@ -358,6 +366,16 @@ impl CompactionManager {
                  build it with, or unset it"
                     .to_owned(),
             ));
+        }
+        let layout = &self.config.layout;
+        let is_per_tenant = |p: &Publish| p.layout == TableLayout::PerTenant;
+        if layout.has_wildcard() && self.config.publish.as_ref().is_some_and(is_per_tenant) {
+            return Err(Error::Usage(format!(
+                "`publish.layout = \"per-tenant\"` needs one folder for each tenant, and layout = \
+                 {:?} puts a tenant's files into many: set publish.layout = \"shared\", or unset \
+                 publish.delta",
+                layout.as_str()
+            )));
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use icepack_core::model::inspect::TenantStatus;
 use icepack_core::model::manifest::Manifest;
 use icepack_core::model::names::{self, DELTA_LOG, Key, Tenant};
 use icepack_core::model::plan::{Inventory, Plan};
-use icepack_core::model::publish::Layout;
+use icepack_core::model::publish::{Layout, Publish};
 use icepack_core::model::report::{Status, TenantReport};
 use icepack_core::plan::evidence::Evidence;
 use icepack_core::plan::expiry_guard::ExpiryGuard;
@@ -45,6 +45,8 @@ pub(super) struct TenantListing {
     pub others: Vec<String>,
     /// Files beside them.
     pub root: Left,
+    /// Folders with the state of a table that tenants may be part of.
+    pub tables: Vec<Key>,
 }
 
 /// What a pass scans.
@@ -112,19 +114,27 @@ fn refuse_lost_manifest(tenant: &Tenant, inventory: &Inventory) -> Result<()> {
     }
 }
 
-/// Why a store whose root is a table is left alone.
-fn root_table() -> Error {
-    Error::Refused(format!(
-        "`{DELTA_LOG}` in the root of the store is the log of a Delta table that this run does \
-         not publish. Nothing is touched. Set `publish.delta` and its layout, remove that folder, \
-         or name it in `exclude`, as in exclude = [\"{DELTA_LOG}/**\"]"
-    ))
+/// Why tenants that lie in a table's folder are left alone.
+fn in_a_table(state: &str) -> Error {
+    Error::Refused(if state == DELTA_LOG {
+        format!(
+            "`{DELTA_LOG}` in the root of the store is the log of a Delta table that this run does \
+             not publish. Nothing is touched. Set `publish.delta` and its layout, remove that \
+             folder, or name it in `exclude`, as in exclude = [\"{DELTA_LOG}/**\"]"
+        )
+    } else {
+        format!(
+            "`{state}` is the state of a table, and the tenants in that folder would be part of \
+             it. Nothing of them is touched. Move the table, correct `layout`, or name the folder \
+             in `exclude`, as in exclude = [\"{state}/**\"]"
+        )
+    })
 }
 
 impl CompactionManager {
     /// The tenants that `selection` includes, in their order, with what else is there.
     pub(super) async fn tenants(&self, selection: &Selection) -> Result<TenantListing> {
-        let listing = discover::tenants(self.store.as_ref());
+        let listing = discover::tenants(self.store.as_ref(), &self.config.layout);
         let found = trace::stage(trace::discover(), listing, |span, found| {
             _ = span.record("tenants", found.tenants.len())
         })
@@ -155,29 +165,31 @@ impl CompactionManager {
             refused,
             others,
             root,
+            tables: found.tables,
         })
     }
 
-    /// As [`Self::tenants`]; where the store as a whole is somebody else's table, every tenant is
-    /// refused.
+    /// As [`Self::tenants`]; those that lie in the folder of somebody else's table are refused.
     pub(super) async fn own_tenants(&self, selection: &Selection) -> Result<TenantListing> {
         let mut found = self.tenants(selection).await?;
-        if self.minds_root_log() && found.others.iter().any(|name| name == DELTA_LOG) {
-            let why = root_table();
-            let tenants = std::mem::take(&mut found.tenants);
-            let home = tenants.iter().filter(|t| self.is_home(t));
+        for state in found.tables.iter().filter(|state| self.minds_table(state)) {
+            let why = in_a_table(state);
+            let table = state.rfind('/').map_or("", |at| &state[..=at]);
+            // Where a wildcard stands above a tenant, its files may be anywhere.
+            let is_in = |t: &Tenant| t.prefix().is_none_or(|place| place.starts_with(table));
+            let (inside, outside): (Vec<_>, Vec<_>) = found.tenants.into_iter().partition(is_in);
+            found.tenants = outside;
+            let home = inside.iter().filter(|t| self.is_home(t));
             found.refused.extend(home.map(|t| failed(t.as_str(), &why)));
         }
         Ok(found)
     }
 
-    /// Whether the log of a table in the root of the store would be somebody else's.
-    fn minds_root_log(&self) -> bool {
-        !self
-            .config
-            .publish
-            .is_some_and(|p| p.layout == Layout::Shared)
-            && self.config.input_rules().sees_root_log()
+    /// Whether a table whose state lies in a folder above tenants would be somebody else's.
+    fn minds_table(&self, state: &str) -> bool {
+        let is_shared = |p: &Publish| p.layout == Layout::Shared;
+        let is_ours = state == DELTA_LOG && self.config.publish.as_ref().is_some_and(is_shared);
+        !is_ours && self.config.input_rules().sees(state)
     }
 
     /// Inventory and plan of one tenant. Nothing is planned where something of the tenant is
@@ -241,9 +253,12 @@ impl CompactionManager {
 
     /// Whether listings of many tenants are worth their requests. A directory asks for none; a
     /// shard's neighbours are other shards'; a table may have to be brought on where a tenant
-    /// is idle.
+    /// is idle. And tenants must lie in the order of their names, or be listed together anyway.
     fn uses_prescan(&self) -> bool {
-        self.staged.store.is_none() && !self.config.shard.is_part() && self.config.publish.is_none()
+        self.staged.store.is_none()
+            && !self.config.shard.is_part()
+            && self.config.publish.is_none()
+            && (self.config.layout.before_name().is_some() || self.config.layout.has_wildcard())
     }
 }
 
@@ -255,10 +270,10 @@ impl Pass {
             PassTarget::Selected(selection) => selection,
             // The root is not listed to find it.
             PassTarget::One(tenant) => {
-                if manager.minds_root_log()
-                    && discover::has_root_log(manager.store.as_ref()).await?
-                {
-                    return Err(root_table());
+                let minded = |state: &str| manager.minds_table(state);
+                let tables = discover::tables_above(manager.store.as_ref(), tenant, minded);
+                if let Some(state) = tables.await?.first() {
+                    return Err(in_a_table(state));
                 }
                 return Ok(PassScope {
                     alone: vec![tenant.clone()],
@@ -270,6 +285,10 @@ impl Pass {
         let spread = manager.spread().await?;
         found.tenants.retain(|t| manager.scans(t, &spread));
         let (ranges, alone) = if manager.uses_prescan() {
+            if manager.config.layout.has_wildcard() {
+                // Nothing lies between them that their listing would show in vain.
+                found.others.clear();
+            }
             plan::ranges(found.tenants, &found.others)
         } else {
             (Vec::new(), found.tenants)

@@ -76,6 +76,7 @@ impl Pass {
         let late: Spread = late
             .into_iter()
             .filter(|t| selection.includes(t) && !self.manager.scans(t, known))
+            .map(|t| t.within(&self.manager.config.layout))
             .collect();
         if late.is_empty() {
             Vec::new()

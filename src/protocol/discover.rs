@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::error::{Error, Result};
 use crate::store::local;
 use crate::store::path;
 use icepack_core::model::file::Listed;
 use icepack_core::model::inputs::{self, Left, Rules, Sorted};
+use icepack_core::model::layout::{Folder, Layout};
 use icepack_core::model::manifest::{FORMAT, Manifest, Receipt};
 use icepack_core::model::names::{self, Key, STATE_DIR, Tenant, TenantError};
 use icepack_core::model::plan::Inventory;
@@ -25,11 +27,16 @@ const LIVE_TRIES: usize = 20;
 
 /// Objects asked for at once.
 const HEADS_AT_ONCE: usize = 16;
+/// Folders that are listed at once.
+const FOLDERS_AT_ONCE: usize = 16;
 /// Odd keys in the root that are counted at most.
 const ODD_KEYS: usize = 100;
 
 /// Folders of [`STATE_DIR`] that are not a tenant's.
 const NOT_TENANTS: [&str; 1] = ["runs"];
+
+/// Folders of tables that lie in the table's own folder.
+const TABLE_STATE: [&str; 3] = [names::DELTA_LOG, ".hoodie", "_spark_metadata"];
 
 /// The tenants of a store, by name, and the folders that look like one but cannot be.
 #[derive(Debug, Clone, Default)]
@@ -38,35 +45,134 @@ pub struct Tenants {
     pub tenants: Vec<Tenant>,
     /// Not hidden, but not usable either: a person must rename them.
     pub refused: Vec<TenantError>,
-    /// Every other folder in the root and among icepack's own, usable or not.
+    /// The names of every other folder beside them and among icepack's own, usable or not.
     pub others: Vec<String>,
-    /// What lies in the root, and belongs to no tenant.
+    /// What lies in the root or elsewhere, and belongs to no tenant.
     pub root: Vec<Listed>,
+    /// Folders with the state of a table that tenants may be part of.
+    pub tables: Vec<Key>,
 }
 
-/// The tenants under the store's root, and those that have only state left.
+/// The tenants of a store by its layout, and those that have only state left.
 ///
 /// # Errors
-/// [`Error::Store`] where the root cannot be listed.
-pub async fn tenants(store: &dyn ObjectStore) -> Result<Tenants> {
-    let (root, mut files) = list_folders(store, None).await?;
-    if files.iter().any(|f| inputs::is_unnamed_folder(&f.key)) {
-        name_odd_keys(store, &mut files).await?;
-    }
-    let mut found = Tenants {
-        root: files,
-        ..Tenants::default()
+/// [`Error::Store`] where something cannot be listed.
+pub async fn tenants(store: &dyn ObjectStore, layout: &Layout) -> Result<Tenants> {
+    let mut found = Found {
+        layout,
+        told: Tenants::default(),
+        names: BTreeSet::new(),
+        links: BTreeSet::new(),
     };
-    let mut names = BTreeSet::new();
-    for name in root {
+    if layout.has_wildcard() {
+        found.scattered(store).await?;
+    } else {
+        found.by_folder(store).await?;
+    }
+    let Found {
+        mut told,
+        mut names,
+        links,
+        ..
+    } = found;
+    // A tenant whose last file expired may still have receipts to write and files to forget.
+    let state = path(STATE_DIR)?;
+    for name in list_folders(store, Some(&state)).await?.0 {
         match Tenant::parse(&name) {
-            Ok(tenant) => {
-                names.insert(tenant);
+            Ok(tenant) if links.contains(&tenant) => {}
+            Ok(tenant) if names.contains(&tenant) => {}
+            Ok(tenant) if !NOT_TENANTS.contains(&name.as_str()) => {
+                let tenant = tenant.within(layout);
+                if tenant.has_place() {
+                    names.insert(tenant);
+                } else {
+                    let layout = layout.as_str().to_owned();
+                    told.refused.push(TenantError::Unplaced(name, layout));
+                }
+            }
+            _ => told.others.push(name),
+        }
+    }
+    told.tenants = names.into_iter().collect();
+    Ok(told)
+}
+
+/// Tenants while they are looked for.
+struct Found<'a> {
+    layout: &'a Layout,
+    told: Tenants,
+    names: BTreeSet<Tenant>,
+    /// Names that are links: what lies behind one is no tenant's.
+    links: BTreeSet<Tenant>,
+}
+
+impl Found<'_> {
+    /// Lists the folders of each placeholder.
+    async fn by_folder(&mut self, store: &dyn ObjectStore) -> Result<()> {
+        // Folders with their slash, and the texts at the placeholders so far.
+        let mut places: Vec<(String, Vec<String>)> = vec![Default::default()];
+        let last = self.layout.folders().len();
+        for (depth, folder) in self.layout.folders().iter().enumerate() {
+            if let Folder::Literal(text) = folder {
+                for (place, _) in &mut places {
+                    let tables = tables_in(store, self.layout, place, |_| true).await?;
+                    self.told.tables.extend(tables);
+                    *place = format!("{place}{text}/");
+                }
                 continue;
             }
-            Err(
-                e @ (TenantError::Unsafe(..) | TenantError::Link(_) | TenantError::Unplaced(..)),
-            ) => found.refused.push(e),
+            let listed = stream::iter(places).map(|(place, parts)| async move {
+                let listed = list_place(store, &place).await?;
+                Ok::<_, Error>((place, parts, listed))
+            });
+            let listed: Vec<_> = listed.buffered(FOLDERS_AT_ONCE).try_collect().await?;
+            places = Vec::new();
+            for (place, parts, (folders, files)) in listed {
+                for name in folders {
+                    if let Some(part) = self.part(folder, &place, &name) {
+                        let parts = parts.iter().cloned().chain([part]).collect();
+                        places.push((format!("{place}{name}/"), parts));
+                    }
+                }
+                for link in files.iter().filter_map(|f| inputs::link(&place, &f.key)) {
+                    let Ok(Some(part)) = folder.part(&link) else {
+                        continue;
+                    };
+                    self.told
+                        .refused
+                        .push(TenantError::Link(format!("{place}{link}")));
+                    let parts = parts.iter().map(String::as_str).chain([part]);
+                    if depth + 1 == last {
+                        self.links
+                            .extend(self.layout.tenant(&parts.collect::<Vec<_>>()));
+                    }
+                }
+                self.told.root.extend(files);
+            }
+        }
+        for (place, parts) in places {
+            if !self.layout.has_placeholder() && is_empty(store, &place).await? {
+                continue;
+            }
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            self.take(&place, self.layout.tenant(&parts).map(Some));
+        }
+        Ok(())
+    }
+
+    /// The part of a tenant's name that the folder `name` in `place` gives. What gives none is
+    /// told.
+    fn part(&mut self, folder: &Folder, place: &str, name: &str) -> Option<String> {
+        match folder.part(name) {
+            Ok(Some(part)) => return Some(part.to_owned()),
+            Ok(None) => {}
+            Err(TenantError::Unsafe(name, why)) => self
+                .told
+                .refused
+                .push(TenantError::Unsafe(format!("{place}{name}"), why)),
+            Err(e @ (TenantError::Link(_) | TenantError::Unplaced(..))) => {
+                self.told.refused.push(e);
+            }
             Err(e @ TenantError::Hidden(_)) => {
                 // `..%2f` and its like are somebody's mistake or attack: say that it is left alone.
                 if name.starts_with("..") {
@@ -74,27 +180,153 @@ pub async fn tenants(store: &dyn ObjectStore) -> Result<Tenants> {
                 }
             }
         }
-        found.others.push(name);
+        if table_state(self.layout).contains(&name) {
+            self.told.tables.push(format!("{place}{name}"));
+        }
+        // As it is ordered among the tenants' names.
+        let before = match folder {
+            Folder::Part { before, .. } => before,
+            _ => "",
+        };
+        self.told
+            .others
+            .extend(name.strip_prefix(before).map(str::to_owned));
+        None
     }
-    let links: BTreeSet<Tenant> = found
-        .root
-        .iter()
-        .filter_map(|f| Tenant::parse(&inputs::link(&f.key)?).ok())
-        .collect();
-    found
-        .refused
-        .extend(links.iter().map(|t| TenantError::Link(t.to_string())));
-    // A tenant whose last file expired may still have receipts to write and files to forget.
-    let state = path(STATE_DIR)?;
-    for name in list_folders(store, Some(&state)).await?.0 {
-        match Tenant::parse(&name) {
-            Ok(tenant) if links.contains(&tenant) => {}
-            Ok(tenant) if !NOT_TENANTS.contains(&name.as_str()) => _ = names.insert(tenant),
-            Ok(tenant) if names.contains(&tenant) => {}
-            _ => found.others.push(name),
+
+    /// Lists everything: any folder may stand above a tenant.
+    async fn scattered(&mut self, store: &dyn ObjectStore) -> Result<()> {
+        let depth = self.layout.folders().len();
+        let (mut keys, mut last) = (list_in(store, &self.layout.head())?, String::new());
+        let failed = |e| Error::store(format!("cannot list {store}"), e);
+        while let Some(meta) = keys.try_next().await.map_err(failed)? {
+            let key = meta.location.as_ref();
+            // Keys of one tenant often follow each other.
+            if !last.is_empty() && key.starts_with(&last) {
+                continue;
+            }
+            if let Some(table) = table_above(key, self.layout) {
+                if !self.told.tables.contains(&table) {
+                    self.told.tables.push(table);
+                }
+                continue;
+            }
+            let ends = key.match_indices('/').nth(depth - 1);
+            last = ends.map_or_else(String::new, |(at, _)| key[..=at].to_owned());
+            match self.layout.tenant_of(key) {
+                Ok(None) => {
+                    last.clear();
+                    if !key.starts_with(STATE_DIR) {
+                        self.told.root.push(listed(meta));
+                    }
+                }
+                tenant => self.take(&last.clone(), tenant),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, place: &str, tenant: Result<Option<Tenant>, TenantError>) {
+        match tenant {
+            Ok(tenant) => self.names.extend(tenant),
+            Err(TenantError::Hidden(_)) => {}
+            Err(TenantError::Unsafe(_, why)) => {
+                let e = TenantError::Unsafe(place.trim_end_matches('/').to_owned(), why);
+                if !self.told.refused.contains(&e) {
+                    self.told.refused.push(e);
+                }
+            }
+            Err(e) => self.told.refused.push(e),
         }
     }
-    found.tenants = names.into_iter().collect();
+}
+
+/// The folders of `place` and its files, where a key that begins with a slash is shown in full.
+async fn list_place(store: &dyn ObjectStore, place: &str) -> Result<(Vec<String>, Vec<Listed>)> {
+    if !place.is_empty() {
+        return list_folders(store, Some(&path(place.trim_end_matches('/'))?)).await;
+    }
+    let (folders, mut files) = list_folders(store, None).await?;
+    if files.iter().any(|f| inputs::is_unnamed_folder(&f.key)) {
+        name_odd_keys(store, &mut files).await?;
+    }
+    Ok((folders, files))
+}
+
+/// Whether nothing but icepack's own state lies in `place`.
+async fn is_empty(store: &dyn ObjectStore, place: &str) -> Result<bool> {
+    let (folders, files) = list_place(store, place).await?;
+    let is_state = |name: &String| place.is_empty() && name == STATE_DIR;
+    Ok(files.is_empty() && folders.iter().all(is_state))
+}
+
+/// The folders that say that there is a table, above a tenant. In the root of a store whose first
+/// folders are tenants, only the log of a Delta table is minded.
+fn table_state(layout: &Layout) -> &'static [&'static str] {
+    if *layout == Layout::default() {
+        &TABLE_STATE[..1]
+    } else {
+        &TABLE_STATE
+    }
+}
+
+/// The folder of a table's state that `key` lies in, above where tenants are.
+fn table_above(key: &str, layout: &Layout) -> Option<Key> {
+    let mut end = 0;
+    for name in key.split('/').take(layout.folders().len()) {
+        end += name.len();
+        if end < key.len() && table_state(layout).contains(&name) {
+            return Some(key[..end].to_owned());
+        }
+        end += 1;
+    }
+    None
+}
+
+/// The folders with the state of a table in `place`, of those that are `minded`. Each is asked for.
+async fn tables_in(
+    store: &dyn ObjectStore,
+    layout: &Layout,
+    place: &str,
+    minded: impl Fn(&str) -> bool,
+) -> Result<Vec<Key>> {
+    let mut found = Vec::new();
+    for name in table_state(layout) {
+        let key = format!("{place}{name}");
+        if minded(&key) && has_any(store, &key).await? {
+            found.push(key);
+        }
+    }
+    Ok(found)
+}
+
+/// The folders above a tenant that hold the state of a table, of those that are `minded`.
+///
+/// # Errors
+/// [`Error::Store`] where something cannot be listed.
+pub async fn tables_above(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+    minded: impl Fn(&str) -> bool,
+) -> Result<Vec<Key>> {
+    let layout = tenant.layout();
+    let mut found = Vec::new();
+    if layout.has_wildcard() {
+        let failed = |e| Error::store(format!("cannot list {store}"), e);
+        let mut keys = list_in(store, &layout.head())?;
+        while let Some(meta) = keys.try_next().await.map_err(failed)? {
+            let table = table_above(meta.location.as_ref(), layout);
+            found.extend(table.filter(|key| minded(key) && found.last() != Some(key)));
+        }
+        return Ok(found);
+    }
+    // The folders above the tenant's own; where it has none, none are.
+    let place = tenant.prefix().unwrap_or_default();
+    let ends = place.match_indices('/').map(|(at, _)| at + 1);
+    let places: Vec<usize> = [0].into_iter().chain(ends).collect();
+    for above in places.into_iter().rev().skip(1).rev() {
+        found.extend(tables_in(store, layout, &place[..above], &minded).await?);
+    }
     Ok(found)
 }
 
@@ -154,18 +386,45 @@ async fn name_odd_keys(store: &dyn ObjectStore, files: &mut Vec<Listed>) -> Resu
     Ok(())
 }
 
-/// Whether the root of a store has the log of a Delta table.
-///
-/// # Errors
-/// [`Error::Store`] where it cannot be listed.
-pub async fn has_root_log(store: &dyn ObjectStore) -> Result<bool> {
-    match store.list(Some(&path(names::DELTA_LOG)?)).try_next().await {
+/// Whether anything lies in a folder.
+async fn has_any(store: &dyn ObjectStore, folder: &str) -> Result<bool> {
+    match store.list(Some(&path(folder)?)).try_next().await {
         Ok(found) => Ok(found.is_some()),
         Err(object_store::Error::NotFound { .. }) => Ok(false),
-        Err(e) => Err(Error::store(
-            format!("cannot list `{}`", names::DELTA_LOG),
-            e,
-        )),
+        Err(e) => Err(Error::store(format!("cannot list `{folder}`"), e)),
+    }
+}
+
+/// What a listing of a tenant is: the stream of its entries.
+pub type Entries = BoxStream<'static, object_store::Result<ObjectMeta>>;
+
+/// All that lies in `place`: a folder with its slash, or nothing for the root.
+///
+/// # Errors
+/// [`Error::Local`] where it cannot be asked for.
+pub fn list_in(store: &dyn ObjectStore, place: &str) -> Result<Entries> {
+    let folder = place.trim_end_matches('/');
+    let prefix = (!folder.is_empty()).then(|| path(folder)).transpose()?;
+    Ok(store.list(prefix.as_ref()))
+}
+
+/// Everything under a tenant, as the store lists it.
+///
+/// # Errors
+/// [`Error::Local`] where its folder cannot be asked for.
+pub fn entries(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Entries> {
+    match tenant.prefix() {
+        Some(place) if !place.is_empty() => list_in(store, &place),
+        None if !tenant.layout().has_wildcard() => Ok(stream::empty().boxed()),
+        place => {
+            // Others' lie there too.
+            let place = place.unwrap_or_else(|| tenant.layout().head());
+            let tenant = tenant.clone();
+            let own = move |m: &ObjectMeta| {
+                std::future::ready(tenant.below(m.location.as_ref()).is_some())
+            };
+            Ok(list_in(store, &place)?.try_filter(own).boxed())
+        }
     }
 }
 
@@ -174,16 +433,20 @@ pub async fn has_root_log(store: &dyn ObjectStore) -> Result<bool> {
 /// # Errors
 /// [`Error::Store`] where it cannot be listed to the end: half a listing is none.
 pub async fn list(store: &dyn ObjectStore, tenant: &Tenant) -> Result<Vec<Listed>> {
-    let prefix = path(tenant.as_str())?;
-    let files = store
-        .list(Some(&prefix))
+    let files = entries(store, tenant)?
         .map_ok(listed)
-        .try_collect::<Vec<_>>()
-        .await;
-    let mut files = files.map_err(|e| Error::store(format!("cannot list {store}/{tenant}"), e))?;
+        .try_collect::<Vec<_>>();
+    let mut files = files.await.map_err(|e| cannot_list(store, tenant, e))?;
     // Stores order keys differently around `/`.
     files.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(files)
+}
+
+/// The error of a listing of a tenant.
+pub fn cannot_list(store: &dyn ObjectStore, tenant: &Tenant, e: object_store::Error) -> Error {
+    let place = tenant.prefix().unwrap_or_else(|| tenant.layout().head());
+    let place = format!("{store}/{place}");
+    Error::store(format!("cannot list {}", place.trim_end_matches('/')), e)
 }
 
 /// Everything under a tenant of an archive, but for what has no plain key.
@@ -308,13 +571,15 @@ pub fn decode(tenant: &Tenant, version: u64, body: &[u8]) -> Result<Manifest, St
             envelope.writer, envelope.min_reader
         ));
     }
-    let manifest: Manifest = serde_json::from_slice(body).map_err(damaged)?;
+    let mut manifest: Manifest = serde_json::from_slice(body).map_err(damaged)?;
     if manifest.tenant != *tenant || manifest.version != version {
         return Err(format!(
             "says that it is version {} of tenant `{}`: somebody moved or edited it",
             manifest.version, manifest.tenant
         ));
     }
+    // That knows by which layout its keys lie.
+    manifest.tenant = tenant.clone();
     manifest
         .check_paths()
         .map_err(|why| format!("names what it may not: {why}"))?;

@@ -10,10 +10,12 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
 use crate::error::{Error, Result};
-use crate::protocol::discover::listed;
+use crate::protocol::discover::{list_in, listed};
 use crate::store::path;
+use icepack_core::model::file::Listed;
+use icepack_core::model::layout::Layout;
 use icepack_core::model::names::{self, STATE_DIR, Tenant};
-use icepack_core::plan::prescan::{Hint, Range, prefix};
+use icepack_core::plan::prescan::{Hint, Range};
 
 /// A tenant with more files is looked at: its hint would be memory, and its own listing adds little
 /// to the requests.
@@ -48,13 +50,21 @@ async fn hints(
     range: &Range,
     newest: &HashMap<Tenant, u64>,
 ) -> Result<Vec<(Tenant, Option<Hint>)>> {
+    let first = range.tenants.first();
+    if let Some(layout) = first.map(Tenant::layout).filter(|l| l.has_wildcard()) {
+        return scattered(store, layout, range, newest).await;
+    }
     let mut keys: Option<Ordered> = None;
     let mut found = Vec::with_capacity(range.tenants.len());
     for tenant in &range.tenants {
-        let own = prefix(tenant.as_str());
+        // Who has none is looked at.
+        let Some(own) = tenant.prefix() else {
+            found.push((tenant.clone(), None));
+            continue;
+        };
         let mut from = match keys.take() {
             Some(keys) => keys,
-            None => Ordered::from(store, None, tenant.as_str())?,
+            None => Ordered::from(store, None, own.trim_end_matches('/'))?,
         };
         let mut files = Vec::new();
         // What comes before it is in no tenant of the range.
@@ -73,13 +83,44 @@ async fn hints(
         if files.len() <= MOST {
             keys = Some(from);
         }
-        // A folder that a listing showed, and no file in it, is something to look at.
-        let is_known = (1..=MOST).contains(&files.len());
-        let version = newest.get(tenant).copied().unwrap_or(0);
-        let hint = is_known.then(|| Hint::new(tenant.clone(), version, files));
-        found.push((tenant.clone(), hint));
+        found.push((tenant.clone(), hint(tenant, newest, files)));
     }
     Ok(found)
+}
+
+/// As [`hints`], of tenants whose files may be anywhere: everything is listed.
+async fn scattered(
+    store: &dyn ObjectStore,
+    layout: &Layout,
+    range: &Range,
+    newest: &HashMap<Tenant, u64>,
+) -> Result<Vec<(Tenant, Option<Hint>)>> {
+    let mut files: HashMap<&Tenant, Vec<Listed>> =
+        range.tenants.iter().map(|t| (t, Vec::new())).collect();
+    let failed = |e| Error::store("cannot list many tenants at once", e);
+    let mut keys = list_in(store, &layout.head())?;
+    while let Some(meta) = keys.try_next().await.map_err(failed)? {
+        let Ok(Some(tenant)) = layout.tenant_of(meta.location.as_ref()) else {
+            continue;
+        };
+        if let Some(files) = files.get_mut(&tenant).filter(|files| files.len() <= MOST) {
+            files.push(listed(meta));
+        }
+    }
+    let hints = range.tenants.iter().map(|tenant| {
+        let mut files = files.remove(tenant).unwrap_or_default();
+        files.sort_by(|a, b| a.key.cmp(&b.key));
+        (tenant.clone(), hint(tenant, newest, files))
+    });
+    Ok(hints.collect())
+}
+
+/// What `files` are a hint of. None where there are too many; and a folder that a listing showed,
+/// and no file in it, is something to look at.
+fn hint(tenant: &Tenant, newest: &HashMap<Tenant, u64>, files: Vec<Listed>) -> Option<Hint> {
+    let is_known = (1..=MOST).contains(&files.len());
+    let version = newest.get(tenant).copied().unwrap_or(0);
+    is_known.then(|| Hint::new(tenant.clone(), version, files))
 }
 
 /// The newest manifest that a listing shows of each tenant that has one.

@@ -238,12 +238,9 @@ impl Sweeper<'_> {
     /// A table of the whole store that this run does not publish: its readers would find less and
     /// less. One in the tenant's own folder is in the listing.
     async fn abandoned(&self) -> Result<Option<Key>> {
-        if self.table.is_some_and(|t| t.log == names::DELTA_LOG) || !self.rules.sees_root_log() {
-            return Ok(None);
-        }
-        Ok(discover::has_root_log(self.store.as_ref())
-            .await?
-            .then(|| names::DELTA_LOG.to_owned()))
+        let minded = |log: &str| self.table.is_none_or(|t| t.log != log) && self.rules.sees(log);
+        let found = discover::tables_above(self.store.as_ref(), self.tenant, minded).await?;
+        Ok(found.into_iter().next())
     }
 
     /// Deletes in bulk, and one by one where a store knows no bulk delete. One that is locked or

@@ -10,6 +10,8 @@ use super::values::Values;
 use crate::format::{about, count, minute, plural, size};
 use icepack_core::model::file::Micros;
 use icepack_core::model::inputs::proposed_glob;
+use icepack_core::model::layout::Layout;
+use icepack_core::model::names::Tenant;
 use icepack_core::model::sample::{ColumnKind, FileSample, Sample};
 
 /// Names that writers give to the column that identifies a row, the best first.
@@ -113,7 +115,13 @@ impl Proposal {
             "A flag beats an ICEPACK_* variable, which beats this file; `icepack config show` \
              prints what holds and where it came from.",
         );
-        self.line(&format!("\nstore = {}\n", quoted(store)));
+        self.line(&format!("\nstore = {}", quoted(store)));
+        if let Some(layout) = sample.tenants.first().map(Tenant::layout)
+            && *layout != Layout::default()
+        {
+            self.line(&format!("layout = {}", quoted(layout.as_str())));
+        }
+        self.line("");
     }
 
     /// What is in the store and is no input: said, and where it is somebody else's, to be decided.
@@ -376,7 +384,6 @@ mod tests {
     use super::*;
     use crate::settings::{Environment, Layers, Settings};
     use icepack_core::model::inputs::Left;
-    use icepack_core::model::names::Tenant;
     use icepack_core::model::sample::TenantSample;
 
     fn at(day: u32) -> Micros {

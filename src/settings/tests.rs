@@ -380,6 +380,7 @@ fn an_empty_variable_counts_as_unset() {
 fn example(path: &str) -> &'static str {
     match path {
         "store" => "/data",
+        "layout" => "topics/{tenant}/**",
         "archive.url" => "s3://cold/x",
         "archive.storage_class" => "GLACIER_IR",
         "timestamp_column" | "id_column" | "spill_dir" => "name",
@@ -419,7 +420,7 @@ fn every_scalar_key_has_its_variable() {
         .iter()
         .map(|(path, _)| path.as_str())
         .collect();
-    assert_eq!(paths.len(), 91);
+    assert_eq!(paths.len(), 92);
     let env: Vec<(String, String)> = paths
         .iter()
         .map(|p| (schema::env_name(p), example(p).to_owned()))

@@ -15,6 +15,7 @@ use crate::format;
 use crate::store::credentials::web_url;
 use crate::telemetry::metrics::deliver;
 use icepack_core::model::inputs::{Exclude, Files};
+use icepack_core::model::layout;
 use icepack_core::model::manifest::ChecksumAlgorithm;
 use icepack_core::model::policy::{CompactionStrategy, Encodings, Within};
 use icepack_core::model::publish::Layout;
@@ -120,6 +121,13 @@ leaf!(
     { "type": "string", "pattern": "^https?://.+", "format": "URL" },
     web_address,
     |url| json!(deliver::shown(url))
+);
+leaf!(
+    /// Where tenants are.
+    KeyLayout(layout::Layout),
+    { "type": "string", "pattern": "^([^/].*/)?\\*\\*$", "format": "pattern" },
+    |given| text(given).and_then(layout::Layout::parse),
+    |layout| json!(layout.as_str())
 );
 leaf!(
     /// Globs of keys.

@@ -54,6 +54,10 @@ section! {
         /// Where the tenants are: `s3://bucket/prefix`, a directory, `file:///dir` or `memory://`;
         /// `gs://` and `az://` with those cargo features.
         store: Option<Address>,
+        /// Where the tenants are below the store: a pattern of folders with placeholders, like
+        /// `topics/{tenant}/**`. `*` is any one folder above a tenant. `**` makes the whole store
+        /// one tenant named `default`. Do not change it once icepack has compacted the store.
+        layout: KeyLayout = KeyLayout(Default::default()),
         /// The column that dates a row: a timestamp of any unit, with or without a zone.
         timestamp_column: Text = Text("timestamp".to_owned()),
         /// The column that identifies a row. Of rows with the same id, time and content one is

@@ -72,8 +72,9 @@ impl Directory {
 
     /// Whether a tenant has half-written files of ours.
     fn has_staged(&self, tenant: &Tenant) -> bool {
-        let below = |folder: &str| self.staged(folder).is_ok_and(|files| !files.is_empty());
-        below(tenant.as_str()) || below(&names::manifest_dir(tenant))
+        let manifests = self.staged(&names::manifest_dir(tenant));
+        self.staged_of(tenant).is_ok_and(|files| !files.is_empty())
+            || manifests.is_ok_and(|files| !files.is_empty())
     }
 
     /// Removes a tenant's half-written files that nobody can finish any more: snapshots below the
@@ -88,15 +89,14 @@ impl Directory {
     /// [`Error::Local`] where the directory cannot be read or a file cannot be removed.
     fn sweep(&self, tenant: &Tenant, head: &Manifest, rules: &Rules) -> Result<Vec<FileId>> {
         let mut pending = Vec::new();
-        for (path, name) in self.staged(tenant.as_str())? {
+        for (path, key) in self.staged_of(tenant)? {
             if path
                 .strip_prefix(&self.0)
                 .is_ok_and(|key| rules.exclude.matches(&key.to_string_lossy()))
             {
                 continue;
             }
-            // The name alone decides what it is; where it lies is below the tenant in any case.
-            match names::classify(tenant, &format!("{tenant}/{name}")) {
+            match names::classify(tenant, &key) {
                 FileKind::Snapshot(id) if id < head.floor => remove(&path)?,
                 FileKind::Snapshot(id) => pending.push(id),
                 FileKind::Raw | FileKind::Other => {}
@@ -150,8 +150,9 @@ impl Directory {
     /// Whether the archive in this directory has half-written files of a tenant's.
     fn has_staged_archive(&self, tenant: &Tenant) -> bool {
         let ours = |name: &str| names::parse_archive_name(tenant, name).is_some();
-        staged(&self.0.join(tenant.as_str()))
-            .is_ok_and(|files| files.iter().any(|(_, name)| ours(name)))
+        let name = |key: &str| key.rsplit('/').next().is_some_and(ours);
+        self.staged_of(tenant)
+            .is_ok_and(|files| files.iter().any(|(_, key)| name(key)))
     }
 
     /// As [`Self::sweep`], of a tenant's archive objects and receipts: those that are there in
@@ -164,11 +165,10 @@ impl Directory {
     /// As [`Self::sweep`].
     fn sweep_archive(&self, tenant: &Tenant, head: &Manifest) -> Result<Vec<FileId>> {
         let mut pending = Vec::new();
-        for (path, name) in staged(&self.0.join(tenant.as_str()))? {
-            match names::parse_archive_name(tenant, &name) {
-                Some(id) if id < head.floor || path.with_file_name(&name).exists() => {
-                    remove(&path)?
-                }
+        for (path, key) in self.staged_of(tenant)? {
+            let name = key.rsplit('/').next().unwrap_or(&key);
+            match names::parse_archive_name(tenant, name) {
+                Some(id) if id < head.floor || path.with_file_name(name).exists() => remove(&path)?,
                 Some(id) => pending.push(id),
                 None => {}
             }
@@ -179,7 +179,10 @@ impl Directory {
     /// Of a Delta table's log: what belongs to versions that exist. Whoever is still writing one of
     /// those has lost it, or does without.
     fn sweep_log(&self, tenant: &Tenant) -> Result<()> {
-        let key = format!("{tenant}/{}", names::DELTA_LOG);
+        let Some(place) = tenant.prefix() else {
+            return Ok(());
+        };
+        let key = format!("{place}{}", names::DELTA_LOG);
         let log = self.0.join(&key);
         let version = |name: &str| {
             name.split('.')
@@ -193,6 +196,18 @@ impl Directory {
             }
         }
         Ok(())
+    }
+
+    /// As [`staged`], of a tenant's own folders, with their keys.
+    fn staged_of(&self, tenant: &Tenant) -> Result<Vec<(PathBuf, String)>> {
+        let place = tenant.prefix().unwrap_or_else(|| tenant.layout().head());
+        let files = self.staged(place.trim_end_matches('/'))?.into_iter();
+        let keyed = files.filter_map(|(path, name)| {
+            let key = path.strip_prefix(&self.0).ok()?.with_file_name(name);
+            let key = key.to_str().filter(|key| tenant.owns(key))?.to_owned();
+            Some((path, key))
+        });
+        Ok(keyed.collect())
     }
 
     /// As [`staged`], below `folder`; nothing where a link leads there.
@@ -261,6 +276,7 @@ mod tests {
     use super::*;
     use icepack_core::model::file::Micros;
     use icepack_core::model::inputs::Exclude;
+    use icepack_core::model::layout::Layout;
     use icepack_core::model::manifest::Stamp;
 
     #[test]
@@ -337,6 +353,49 @@ mod tests {
                 .unwrap(),
             []
         );
+    }
+
+    #[test]
+    fn half_written_files_are_removed_where_the_layout_has_the_tenant() {
+        let id = |ms| FileId(Ulid::from_parts(ms, 1));
+        let name = |whose: &str, kind: &str| {
+            let span = "1970-01-01T000000Z-1970-01-01T000000Z";
+            format!("{kind}.{whose}.{span}.{}.parquet#1", id(40))
+        };
+        for (layout, whose, own, other) in [
+            ("topics/{t}/**", "a", "topics/a/x", "a/x"),
+            ("*/t={t}/**", "a", "2026/t=a/x", "2026/t=b/x"),
+            ("{s}/{t}/**", "a.b", "a/b/x", "a/c/x"),
+            ("**", "default", "x", "_icepack/x"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let layout = Layout::parse(layout).unwrap();
+            let tenant = Tenant::parse(whose).unwrap().within(&layout);
+            let put = |folder: &str, kind: &str| {
+                let path = dir.path().join(folder).join(name(whose, kind));
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(&path, "x").unwrap();
+                path
+            };
+            let directory = Directory::new(dir.path());
+            let kept = [put(other, "snapshot"), put(other, "archive")];
+            assert!(!directory.has_staged(&tenant) && !directory.has_staged_archive(&tenant));
+            let dead = [put(own, "snapshot"), put(own, "archive")];
+            assert!(directory.has_staged(&tenant) && directory.has_staged_archive(&tenant));
+            let mut head = Manifest::first(
+                tenant.clone(),
+                Stamp {
+                    run_id: id(1),
+                    commit_id: id(1),
+                    at: DateTime::UNIX_EPOCH,
+                },
+            );
+            head.floor = id(50);
+            directory.sweep(&tenant, &head, &Rules::default()).unwrap();
+            directory.sweep_archive(&tenant, &head).unwrap();
+            assert!(kept.iter().all(|path| path.exists()), "{layout:?}");
+            assert!(!dead.iter().any(|path| path.exists()), "{layout:?}");
+        }
     }
 
     #[test]

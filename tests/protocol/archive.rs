@@ -6,7 +6,7 @@ use crate::support;
 mod faults;
 mod objects;
 mod once;
-mod restore;
+pub mod restore;
 mod year;
 
 use std::sync::Arc;

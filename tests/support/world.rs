@@ -288,6 +288,7 @@ impl World {
             }),
             store,
             into: "memory://hot".into(),
+            layout: Default::default(),
             timestamp_column: "timestamp".into(),
             memory: 64 << 20,
             prices: Prices::default(),

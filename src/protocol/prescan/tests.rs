@@ -6,6 +6,7 @@ use object_store::memory::InMemory;
 
 use super::*;
 use crate::store::counting::CountingStore;
+use icepack_core::model::layout::Layout;
 use icepack_core::plan::prescan::ranges;
 
 fn tenant(name: &str) -> Tenant {
@@ -181,4 +182,66 @@ async fn a_listing_that_fails_gives_no_hints() {
             "{fails_after}: {found:?}"
         );
     }
+}
+
+/// Tenants whose folders have text around their names lie in the order of those all the same.
+#[tokio::test]
+async fn tenants_of_another_layout_get_their_files() {
+    let layout = Layout::parse("topics/t={tenant}/**").unwrap();
+    let manifest = |name: &str, version| names::manifest_key(&tenant(name), version);
+    let keys = [
+        "a/1.parquet",
+        "topics/t=a/1.parquet",
+        "topics/t=a/2024-01/2.parquet",
+        "topics/t=a-b/1.parquet",
+        "topics/t=a0/1.parquet",
+        "topics/a0/1.parquet",
+        &manifest("a", 10),
+        &manifest("a-b", 3),
+    ];
+    let store = store(&keys).await;
+    let mut range = range(&["a", "a-b", "a0"], &[]);
+    range.tenants = range
+        .tenants
+        .into_iter()
+        .map(|t| t.within(&layout))
+        .collect();
+    let found = seen(store.as_ref(), &range).await;
+    let wanted = [some("a-b", 3, 1), some("a", 10, 2), some("a0", 0, 1)];
+    assert_eq!(found, wanted);
+}
+
+/// Where any folder may stand above a tenant, one listing of everything serves all of them.
+#[tokio::test]
+async fn tenants_under_a_wildcard_get_their_files_from_one_listing() {
+    let layout = Layout::parse("*/t={tenant}/**").unwrap();
+    let manifest = |name: &str, version| names::manifest_key(&tenant(name), version);
+    let many: Vec<String> = (0..MOST + 1).map(|i| format!("2026/t=b/{i:05}")).collect();
+    let mut keys: Vec<&str> = many.iter().map(String::as_str).collect();
+    let (head, runs) = (manifest("a", 10), "_icepack/runs/x.json");
+    keys.extend([
+        "2026/t=a/1.parquet",
+        "2025/t=a/x/2.parquet",
+        "2025/t=c/1.parquet",
+        "_tmp/t=c/1.parquet",
+        "2025/1.parquet",
+        "t=c/1.parquet",
+        &head,
+        runs,
+    ]);
+    let (counting, counters) = CountingStore::new(store(&keys).await);
+    let mut range = range(&["a", "b", "c"], &[]);
+    range.tenants = range
+        .tenants
+        .into_iter()
+        .map(|t| t.within(&layout))
+        .collect();
+    let found = seen(counting.as_ref(), &range).await;
+    let wanted = [some("a", 10, 2), ("b".to_owned(), None), some("c", 0, 1)];
+    assert_eq!(found, wanted);
+    assert_eq!(
+        counters.read().total(),
+        2,
+        "one listing of files, one of manifests"
+    );
 }

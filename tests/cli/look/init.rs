@@ -149,7 +149,7 @@ async fn what_cannot_be_read_is_told_and_the_rest_is_looked_at() {
     )
     .await;
     put(&store, "acme/good.parquet", parquet(&two_times())).await;
-    let found = sample(&store, &icepack_core::model::inputs::Rules::default())
+    let found = sample(&store, &Default::default(), &Default::default())
         .await
         .unwrap();
     let acme = &found.looked_at[0];

@@ -72,7 +72,7 @@ async fn nobody_who_only_looks_writes() {
             .contains("globex")
     );
     assert_eq!(
-        sample(&hot, &icepack_core::model::inputs::Rules::default())
+        sample(&hot, &Default::default(), &Default::default())
             .await
             .unwrap()
             .tenants

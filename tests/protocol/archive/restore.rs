@@ -85,6 +85,7 @@ pub fn restorer(
             retry: RetryPolicy::NEVER,
         }),
         into: "memory://back".into(),
+        layout: Default::default(),
         timestamp_column: "timestamp".into(),
         memory: 64 << 20,
         prices: Default::default(),

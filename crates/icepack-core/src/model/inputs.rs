@@ -54,7 +54,7 @@ pub enum Ignored {
     NotPlain,
     /// A link in a directory. What lies behind it may be anybody's.
     Link,
-    /// In the root of the store, where no tenant is.
+    /// In the root of the store, or elsewhere where no tenant is.
     Root,
     /// The setting `exclude` names it.
     Excluded,
@@ -205,10 +205,11 @@ pub fn is_unnamed_folder(key: &str) -> bool {
         .is_some_and(|(folder, odd, rest)| folder.is_empty() && odd == Odd::Key && rest == "/")
 }
 
-/// The name of the link that `key` stands for, in the root of a store.
-pub fn link(key: &str) -> Option<String> {
+/// The name of the link that `key` stands for, in the folder `place`: with its slash, or empty for
+/// the root of a store.
+pub fn link(place: &str, key: &str) -> Option<String> {
     placeholder(key)
-        .and_then(|(folder, odd, rest)| (folder.is_empty() && odd == Odd::Link).then_some(rest))
+        .and_then(|(folder, odd, rest)| (folder == place && odd == Odd::Link).then_some(rest))
 }
 
 /// A listed key as people know it.
@@ -404,14 +405,14 @@ impl Rules {
         if self.exclude.matches(key) {
             return Input::Ignored(Ignored::Excluded);
         }
-        // Stores that show the marker of the tenant's own folder show it as the tenant.
-        if size == 0 && key == tenant.as_str() {
+        // Stores that show the marker of the tenant's own folder show it without its slash.
+        let is_own = |prefix: String| prefix.strip_suffix('/') == Some(key);
+        if size == 0 && tenant.prefix().is_some_and(is_own) {
             return Input::Ignored(Ignored::Empty);
         }
-        if !tenant.owns(key) {
+        let Some(below) = tenant.below(key).filter(|_| names::is_plain(key)) else {
             return Input::Ignored(Ignored::NotPlain);
-        }
-        let below = &key[tenant.as_str().len() + 1..];
+        };
         let (folders, name) = below.rsplit_once('/').unwrap_or(("", below));
         let folders = || folders.split('/').filter(|f| !f.is_empty());
         for (depth, folder) in folders().enumerate() {
@@ -464,7 +465,7 @@ impl Rules {
             None if !self.takes(key, name) => Input::Ignored(not_taken(name)),
             // The marker of a folder `x.parquet/` looks like this in a store that shows no slash.
             None if size == 0 => Input::Ignored(Ignored::Empty),
-            None if folders().any(is_partition) && within == Within::Tenant => {
+            None if within == Within::Tenant && tenant.open_folders(key).any(is_partition) => {
                 Input::Foreign(Foreign::Partition)
             }
             None => Input::Raw,
@@ -485,9 +486,9 @@ impl Rules {
             || (self.files.matches(name) && !names::is_renamed_output(name))
     }
 
-    /// Whether the log of a table in the root of the store is looked at.
-    pub fn sees_root_log(&self) -> bool {
-        !self.exclude.matches(&format!("{DELTA_LOG}/log"))
+    /// Whether the state of a table in `folder` is looked at.
+    pub fn sees(&self, folder: &str) -> bool {
+        !self.exclude.matches(&format!("{folder}/log"))
     }
 
     fn odd(&self, tenant: &Tenant, folder: &str, odd: Odd, rest: &str) -> Input {
@@ -552,7 +553,7 @@ impl Rules {
         sorted
     }
 
-    /// Sorts files in the root of a store, which belong to no tenant.
+    /// Sorts files that belong to no tenant, as those in the root of a store.
     pub fn sort_root(&self, files: &[Listed]) -> Left {
         let mut left = Left::default();
         for f in files {
@@ -561,10 +562,12 @@ impl Rules {
                 Some((_, Odd::Link, _)) => Ignored::Link,
                 Some((_, Odd::Key, rest)) if rest.is_empty() => continue,
                 Some((_, Odd::Key, _)) => Ignored::NotPlain,
-                None if is_hidden(&f.key) => continue,
+                None if f.key.split('/').any(is_hidden) => continue,
                 // Nobody takes a file in the root for data unless it is called so.
                 None if !is_called_parquet(&f.key) => continue,
-                None if self.files.matches(&f.key) => Ignored::Root,
+                None if self.files.matches(f.key.rsplit('/').next().unwrap_or_default()) => {
+                    Ignored::Root
+                }
                 None => Ignored::OtherSuffix,
             };
             let seen = left.ignored.entry(why).or_default();

@@ -242,13 +242,13 @@ fn what_is_excluded_is_not_looked_at() {
         assert_eq!(rules.input(&acme(), key, 1), Input::Raw, "{key}");
     }
     assert!(
-        rules.sees_root_log()
+        rules.sees(DELTA_LOG)
             && !Rules {
                 exclude: Exclude::parse(["_delta_log/**"]).unwrap(),
                 own_log: false,
                 ..Rules::default()
             }
-            .sees_root_log()
+            .sees(DELTA_LOG)
     );
     for bad in ["", "/acme/**", "acme/[", &"x".repeat(1_001)] {
         assert!(Exclude::parse([bad]).is_err(), "{bad}");
