@@ -398,6 +398,53 @@ fn settings_show_their_origin() {
     assert!(stdout(&named).contains("other.toml:1"));
 }
 
+/// The file says where the tenants are, and a variable beats it.
+#[test]
+fn the_layout_is_a_setting() {
+    let dir = TempDir::new().unwrap();
+    let tenants = "acme=4x5,globex=4x5";
+    ok(
+        dir.path(),
+        &["demo", "--store", "data/topics", "--tenants", tenants],
+    );
+    std::fs::write(
+        dir.path().join("icepack.toml"),
+        "store = \"data\"\nlayout = \"topics/{tenant}/**\"\n",
+    )
+    .unwrap();
+    let names = |args: &[&str], layout: Option<&str>| -> Vec<String> {
+        let mut command = command(dir.path(), args);
+        command.envs(layout.map(|layout| ("ICEPACK_LAYOUT", layout)));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let tenants = found["tenants"].as_array().unwrap();
+        tenants
+            .iter()
+            .map(|t| t["tenant"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let status = ["status", "--json"];
+    assert_eq!(names(&status, None), ["acme", "globex"]);
+    assert_eq!(names(&status, Some("**")), ["default"]);
+    assert_eq!(
+        names(&status, Some("{a}/{b}/**")),
+        ["topics.acme", "topics.globex"]
+    );
+    let run = ["run", "--json", "--strategy", "full"];
+    assert_eq!(names(&run, None), ["acme", "globex"]);
+    let proposed = ok(dir.path(), &["init", "--out", "-"]);
+    assert!(
+        proposed.contains("\nlayout = \"topics/{tenant}/**\"\n"),
+        "{proposed}"
+    );
+    let shown = ok(dir.path(), &["config", "show"]);
+    assert!(
+        shown.contains("topics/{tenant}/**") && shown.contains("icepack.toml:2"),
+        "{shown}"
+    );
+}
+
 #[test]
 fn demo_refuses_tenants_that_have_files() {
     let dir = demo();

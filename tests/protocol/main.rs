@@ -10,6 +10,7 @@ mod conformance;
 mod contract;
 mod copies;
 mod expiry;
+mod layouts;
 mod requests;
 #[path = "../support/mod.rs"]
 mod support;

@@ -155,6 +155,15 @@ fn the_settings() {
         "store = \"/tmp\"\n[retention]\ndefault_ttl = \"30 moons\"\n",
     );
     file(
+        "odd-layout",
+        "store = \"/tmp\"\nlayout = \"topics/{tenant}\"\n",
+    );
+    said(
+        "odd-layout-variable",
+        &[("ICEPACK_LAYOUT", "app-*/{tenant}/**")],
+        &["--store", "/data/hot", "run"],
+    );
+    file(
         "short-ttl",
         "store = \"/tmp\"\n[retention]\ndefault_ttl = \"30s\"\n",
     );
