@@ -565,7 +565,10 @@ impl Rules {
                 None if f.key.split('/').any(is_hidden) => continue,
                 // Nobody takes a file in the root for data unless it is called so.
                 None if !is_called_parquet(&f.key) => continue,
-                None if self.files.matches(f.key.rsplit('/').next().unwrap_or_default()) => {
+                None if self
+                    .files
+                    .matches(f.key.rsplit('/').next().unwrap_or_default()) =>
+                {
                     Ignored::Root
                 }
                 None => Ignored::OtherSuffix,
