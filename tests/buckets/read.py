@@ -3,8 +3,8 @@
     read.py DIR [NAME …]             digests, as JSON
     read.py --rows DIR NAME [TABLE]  every row, as text
 
-A digest is `{bucket: {table: {reader: {"columns": [[name, type], …], "folders": {folder: [rows, sha256]}}}}}`. Rows are a multiset: their order says nothing.
-A reader that knows no folders says all of its rows are in `.`. One that fails says `{"error": …}`.
+A digest is `{bucket: {table: {reader: {"columns": [[name, type], …], "folders": {folder: {"rows": …, "row": hash, "values": {column: hash}}}}}}}`. Rows, and the
+values of a column, are multisets: their order says nothing. A reader that knows no folders says all of its rows are in `.`. One that fails says `{"error": …}`.
 """
 
 import collections
@@ -49,7 +49,7 @@ def told(columns, rows, folders=None):
     """Columns as they are, rows by folder."""
     by_folder = collections.defaultdict(list)
     for row, folder in zip(rows, folders or ["."] * len(rows), strict=True):
-        by_folder[folder].append(repr(row))
+        by_folder[folder].append([repr(value) for value in row])
     return {"columns": columns, "folders": {f: sorted(r) for f, r in sorted(by_folder.items())}}
 
 
@@ -97,10 +97,13 @@ def of_polars(path, t):
 
 
 def of_frame(data):
-    """A frame of pandas: its index is part of it."""
-    index = [f"index {data.index.names} {data.index.dtype} {type(data.index).__name__}"]
-    rows = [repr((i, *r)) for i, r in zip(data.index if data.index.names != [None] else [0] * len(data), data.itertuples(index=False, name=None), strict=True)]
-    return told([index, *([n, str(k)] for n, k in data.dtypes.items())], rows)
+    """A frame of pandas: its index is part of it, unless that only counts."""
+    columns = [[n, str(k)] for n, k in data.dtypes.items()]
+    rows = list(data.itertuples(index=False, name=None))
+    if not isinstance(data.index, pd.RangeIndex):
+        columns.append([f"index {data.index.name}", str(data.index.dtype)])
+        rows = [(*r, i) for r, i in zip(rows, data.index, strict=True)]
+    return told(columns, rows)
 
 
 def of_pandas(path, _):
@@ -162,14 +165,24 @@ def read(reader, path, table):
     except Exception as e:  # What a reader says of a table that it cannot read is part of the digest.
         return {"error": f"{type(e).__name__}: {e}".replace(str(path), "…")[:300]}
     if table.drift:
-        # Its columns stand in the order of the first files' names.
-        found["columns"].sort()
+        # Columns stand in the order in which the files' names bring them up.
+        order = sorted(range(len(found["columns"])), key=lambda n: found["columns"][n])
+        pick = lambda values: [values[n] for n in order]
+        found = {"columns": pick(found["columns"]), "folders": {f: sorted(map(pick, rows)) for f, rows in found["folders"].items()}}
     return found
 
 
 def digest(found):
-    sha = lambda rows: hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
-    return found | {"folders": {f: [len(r), sha(r)] for f, r in found["folders"].items()}} if "folders" in found else found
+    if "error" in found:
+        return found
+    sha = lambda values: hashlib.sha256("\n".join(values).encode()).hexdigest()[:16]
+    names = [name for name, _ in found["columns"]]
+
+    def of_folder(rows):
+        columns = zip(*rows, strict=True)
+        return {"rows": len(rows), "row": sha(map(repr, rows)), "values": {n: sha(sorted(c)) for n, c in zip(names, columns, strict=True)}}
+
+    return found | {"folders": {f: of_folder(rows) for f, rows in found["folders"].items()}}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
     reason = "tests make worlds of the real time"
 )]
 
+mod buckets;
 mod commands;
 mod errors;
 mod examples;

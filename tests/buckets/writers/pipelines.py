@@ -1,5 +1,7 @@
 """Log shippers, pipelines and replication."""
 
+import os
+
 import pyarrow as pa
 
 from .common import START, HOUR, ROWS, Table, bucket, days, events, files, files_of_day, put, uid
@@ -94,3 +96,15 @@ def dates_before_tenants(store):
         for t, tenant in enumerate(("acme", "globex")):
             for n, table in enumerate(files_of_day(day, first + t * 500)):
                 put(store / f"dt={day:%Y-%m-%d}/tenant={tenant}/{uid(tenant, first, n)}.parquet", table)
+
+
+@bucket("months_old", Table("large", "hive"), Table("lone", "hive"))
+def months_old(store):
+    """What is as it should be and is old: large files (the test says what is large), and a small one alone in each folder."""
+    for day, first in days(2):
+        tables = files_of_day(day, first)
+        for n, table in enumerate(tables[:3]):
+            put(store / f"large/dt={day:%Y-%m-%d}/{n}.parquet", table)
+        put(store / f"lone/dt={day:%Y-%m-%d}/0.parquet", tables[0].slice(0, 2).select(["event_id", "timestamp"]))
+    for path in store.rglob("*.parquet"):
+        os.utime(path, (START.timestamp(), START.timestamp()))

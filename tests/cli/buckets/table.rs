@@ -1,0 +1,269 @@
+//! What becomes of each bucket, as it is today: also where that is not yet what it should be.
+
+use std::fmt;
+
+/// A bucket of `tests/buckets/`.
+pub struct Bucket {
+    pub name: &'static str,
+    /// As `ICEPACK_…` variables.
+    pub settings: &'static [(&'static str, &'static str)],
+    /// The exit codes of a pass, of a second one, and of one with a TTL.
+    pub exits: [i32; 3],
+    /// Files that are not hidden, after a pass.
+    pub after: usize,
+    /// What is left alone and why, by `plan` and `run`.
+    pub left: &'static str,
+    /// Keys that begin so stay as they are.
+    pub untouched: &'static [&'static str],
+    pub differs: &'static [Differs],
+    /// Rows that a TTL lets expire, where that is tried.
+    pub archived: u64,
+}
+
+/// A reader that sees something else after a pass, and why.
+pub enum Differs {
+    /// Types of these columns, and of no others.
+    Types(&'static str, &'static [&'static str], &'static str),
+    /// It fails.
+    Fails(&'static str, &'static str),
+}
+
+impl Differs {
+    pub fn reader(&self) -> &'static str {
+        match self {
+            Self::Types(reader, ..) | Self::Fails(reader, _) => reader,
+        }
+    }
+}
+
+impl fmt::Display for Differs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Types(reader, columns, why) => {
+                write!(f, "{reader} (types of {}: {why})", columns.join(", "))
+            }
+            Self::Fails(reader, why) => write!(f, "{reader} (fails: {why})"),
+        }
+    }
+}
+
+/// Nothing special: everything is merged.
+const fn merged(name: &'static str, after: usize, archived: u64) -> Bucket {
+    Bucket {
+        name,
+        settings: &[],
+        exits: [0; 3],
+        after,
+        left: "",
+        untouched: &[],
+        differs: &[],
+        archived,
+    }
+}
+
+/// Everything stays as it is.
+const fn left_alone(name: &'static str, exit: i32, files: usize, left: &'static str) -> Bucket {
+    Bucket {
+        exits: [exit; 3],
+        left,
+        untouched: &[""],
+        ..merged(name, files, 0)
+    }
+}
+
+/// INT96 is a point in time to some engines and a local time to others. Icepack writes the first.
+const INT96: &[Differs] = &[
+    Differs::Types("duckdb", &["timestamp"], "INT96"),
+    Differs::Types("pyarrow", &["timestamp"], "INT96"),
+    Differs::Types("polars", &["timestamp"], "INT96"),
+];
+
+/// What Arrow has several types for and Parquet has one.
+const ARROW: &str = "Arrow's own";
+
+const METADATA: &str = "`_metadata` names files that are gone";
+
+pub const BUCKETS: &[Bucket] = &[
+    // Kafka Connect and its like.
+    merged("kafka_confluent", 4, 24),
+    merged("kafka_confluent_time", 4, 44),
+    left_alone(
+        "kafka_confluent_epoch",
+        1,
+        20,
+        "topics: failed, no timestamp column",
+    ),
+    merged("kafka_aiven", 1, 12),
+    left_alone("kafka_aiven_root", 0, 5, "5 root"),
+    merged("redpanda_connect", 1, 6),
+    // Services of AWS.
+    Bucket {
+        differs: INT96,
+        ..merged("firehose", 4, 30)
+    },
+    merged("firehose_millis", 4, 30),
+    left_alone(
+        "firehose_text",
+        1,
+        20,
+        "events: failed, no timestamp column",
+    ),
+    merged("firehose_root", 4, 30),
+    merged("firehose_dynamic", 4, 32),
+    Bucket {
+        settings: &[("ICEPACK_TIMESTAMP_COLUMN", "start")],
+        ..left_alone(
+            "vpc_flow_logs",
+            1,
+            20,
+            "AWSLogs: failed, no timestamp column",
+        )
+    },
+    Bucket {
+        settings: &[("ICEPACK_TIMESTAMP_COLUMN", "start")],
+        ..left_alone(
+            "vpc_flow_logs_hive",
+            1,
+            10,
+            "AWSLogs: failed, no timestamp column",
+        )
+    },
+    Bucket {
+        settings: &[("ICEPACK_TIMESTAMP_COLUMN", "time")],
+        ..left_alone("security_lake", 1, 20, "ext: failed, no timestamp column")
+    },
+    Bucket {
+        settings: &[("ICEPACK_TIMESTAMP_COLUMN", "line_item_usage_start_date")],
+        left: "2 not parquet",
+        untouched: &["billing/cur2/metadata/"],
+        ..merged("cost_and_usage", 4, 12)
+    },
+    left_alone("athena_ctas", 0, 10, "10 not parquet"),
+    // Engines and libraries.
+    Bucket {
+        left: "19 hidden",
+        ..merged("spark", 3, 15)
+    },
+    Bucket {
+        left: "12 hidden",
+        differs: INT96,
+        ..merged("spark_int96", 2, 15)
+    },
+    Bucket {
+        left: "8 hidden",
+        differs: &[Differs::Fails(
+            "spark_buckets",
+            "names of snapshots say no bucket",
+        )],
+        ..merged("spark_bucketed", 1, 15)
+    },
+    left_alone(
+        "spark_stream",
+        5,
+        1,
+        "events: refused, a Spark streaming sink",
+    ),
+    left_alone("hive", 0, 10, "1 hidden; 10 not parquet"),
+    left_alone("trino", 0, 10, "10 not parquet"),
+    left_alone("flink", 0, 10, "1 hidden; 10 not parquet"),
+    Bucket {
+        differs: &[
+            Differs::Types("pyarrow", &["timestamp"], "zones but UTC"),
+            Differs::Types("polars", &["timestamp"], "zones but UTC"),
+        ],
+        ..merged("pyarrow", 6, 18)
+    },
+    merged("pyarrow_folders", 2, 6),
+    Bucket {
+        left: "2 hidden",
+        differs: &[Differs::Fails("pyarrow_metadata", METADATA)],
+        ..merged("pyarrow_metadata", 1, 6)
+    },
+    Bucket {
+        differs: &[
+            Differs::Types("pandas", &["level"], "categories"),
+            Differs::Types("polars", &["level"], "categories"),
+            Differs::Types("pyarrow", &["event_id", "level", "note"], ARROW),
+        ],
+        ..merged("pandas", 2, 6)
+    },
+    Bucket {
+        differs: &[Differs::Types("pyarrow", &["event_id", "note"], ARROW)],
+        ..merged("pandas_flat", 1, 6)
+    },
+    merged("polars", 3, 6),
+    Bucket {
+        differs: &[Differs::Types("polars", &["doc"], "JSON is text")],
+        ..merged("duckdb", 2, 6)
+    },
+    Bucket {
+        settings: &[("ICEPACK_TIMESTAMP_COLUMN", "tp_timestamp")],
+        ..merged("tailpipe", 2, 16)
+    },
+    Bucket {
+        left: "2 hidden",
+        differs: &[Differs::Fails("fastparquet", METADATA)],
+        ..merged("fastparquet", 2, 6)
+    },
+    Bucket {
+        differs: &[Differs::Types(
+            "pyarrow",
+            &["born", "event_id", "note"],
+            ARROW,
+        )],
+        ..merged("dask", 2, 6)
+    },
+    // Log shippers, pipelines and replication.
+    Bucket {
+        exits: [3, 0, 0],
+        left: "6 set aside",
+        ..merged("vector", 10, 24)
+    },
+    merged("vector_tenants", 4, 32),
+    left_alone("vector_default_prefix", 0, 10, "10 root"),
+    left_alone("fluent_bit", 1, 10, "logs: failed, no timestamp column"),
+    left_alone("fluent_bit_no_suffix", 0, 10, "10 not parquet"),
+    merged("cloudflare_pipelines", 4, 32),
+    // A folder without a timestamp column fails in the first pass and is set aside by the second.
+    Bucket {
+        exits: [1, 3, 0],
+        left: "shop: failed, no timestamp column",
+        untouched: &["shop/customers/"],
+        ..merged("dms", 7, 16)
+    },
+    Bucket {
+        settings: &[("ICEPACK_TIMESTAMP_COLUMN", "_airbyte_extracted_at")],
+        ..merged("airbyte", 2, 12)
+    },
+    merged("dates_before_tenants", 4, 32),
+    // As it should be, until rows expire.
+    Bucket {
+        settings: &[("ICEPACK_COMPACTION_SMALL_FILE_THRESHOLD", "2KiB")],
+        ..merged("months_old", 8, 18)
+    },
+    // Tables with a state of their own, beside files that are nobody's.
+    Bucket {
+        exits: [5; 3],
+        left: "lake: refused, a Delta table",
+        untouched: &["lake/"],
+        ..merged("delta", 18, 6)
+    },
+    Bucket {
+        exits: [5; 3],
+        left: "warehouse: refused, an Iceberg table",
+        untouched: &["warehouse/"],
+        ..merged("iceberg", 22, 6)
+    },
+    Bucket {
+        exits: [5; 3],
+        left: "lake: refused, a Hudi table",
+        untouched: &["lake/"],
+        ..merged("hudi", 6, 6)
+    },
+    Bucket {
+        exits: [5; 3],
+        left: "backup: refused, another icepack store",
+        untouched: &["backup/"],
+        ..merged("icepack", 6, 6)
+    },
+];
