@@ -85,16 +85,28 @@ const METADATA: &str = "`_metadata` names files that are gone";
 
 pub const BUCKETS: &[Bucket] = &[
     // Kafka Connect and its like.
-    merged("kafka_confluent", 4, 24),
-    merged("kafka_confluent_time", 4, 44),
-    left_alone(
-        "kafka_confluent_epoch",
-        1,
-        20,
-        "topics: failed, no timestamp column",
-    ),
+    Bucket {
+        settings: &[("ICEPACK_LAYOUT", "topics/{tenant}/**")],
+        ..merged("kafka_confluent", 4, 24)
+    },
+    Bucket {
+        settings: &[("ICEPACK_LAYOUT", "topics/{tenant}/**")],
+        ..merged("kafka_confluent_time", 4, 44)
+    },
+    Bucket {
+        settings: &[("ICEPACK_LAYOUT", "topics/{tenant}/**")],
+        ..left_alone(
+            "kafka_confluent_epoch",
+            1,
+            20,
+            "orders: failed, no timestamp column",
+        )
+    },
     merged("kafka_aiven", 1, 12),
-    left_alone("kafka_aiven_root", 0, 5, "5 root"),
+    Bucket {
+        settings: &[("ICEPACK_LAYOUT", "**")],
+        ..merged("kafka_aiven_root", 1, 6)
+    },
     merged("redpanda_connect", 1, 6),
     // Services of AWS.
     Bucket {
@@ -108,15 +120,21 @@ pub const BUCKETS: &[Bucket] = &[
         20,
         "events: failed, no timestamp column",
     ),
-    merged("firehose_root", 4, 30),
+    Bucket {
+        settings: &[("ICEPACK_LAYOUT", "**")],
+        ..merged("firehose_root", 4, 30)
+    },
     merged("firehose_dynamic", 4, 32),
     Bucket {
-        settings: &[("ICEPACK_TIMESTAMP_COLUMN", "start")],
+        settings: &[
+            ("ICEPACK_LAYOUT", "AWSLogs/*/vpcflowlogs/{tenant}/**"),
+            ("ICEPACK_TIMESTAMP_COLUMN", "start"),
+        ],
         ..left_alone(
             "vpc_flow_logs",
             1,
             20,
-            "AWSLogs: failed, no timestamp column",
+            "eu-west-1: failed, no timestamp column; us-east-1: failed, no timestamp column",
         )
     },
     Bucket {
@@ -129,8 +147,16 @@ pub const BUCKETS: &[Bucket] = &[
         )
     },
     Bucket {
-        settings: &[("ICEPACK_TIMESTAMP_COLUMN", "time")],
-        ..left_alone("security_lake", 1, 20, "ext: failed, no timestamp column")
+        settings: &[
+            ("ICEPACK_LAYOUT", "ext/{tenant}/**"),
+            ("ICEPACK_TIMESTAMP_COLUMN", "time"),
+        ],
+        ..left_alone(
+            "security_lake",
+            1,
+            20,
+            "CROWDSTRIKE: failed, no timestamp column; OKTA: failed, no timestamp column",
+        )
     },
     Bucket {
         settings: &[("ICEPACK_TIMESTAMP_COLUMN", "line_item_usage_start_date")],
@@ -219,23 +245,38 @@ pub const BUCKETS: &[Bucket] = &[
         left: "6 set aside",
         ..merged("vector", 10, 24)
     },
-    merged("vector_tenants", 4, 32),
-    left_alone("vector_default_prefix", 0, 10, "10 root"),
+    Bucket {
+        settings: &[("ICEPACK_LAYOUT", "application_id={tenant}/**")],
+        ..merged("vector_tenants", 4, 32)
+    },
+    Bucket {
+        settings: &[("ICEPACK_LAYOUT", "**")],
+        ..merged("vector_default_prefix", 1, 16)
+    },
     left_alone("fluent_bit", 1, 10, "logs: failed, no timestamp column"),
     left_alone("fluent_bit_no_suffix", 0, 10, "10 not parquet"),
-    merged("cloudflare_pipelines", 4, 32),
-    // A folder without a timestamp column fails in the first pass and is set aside by the second.
     Bucket {
-        exits: [1, 3, 0],
-        left: "shop: failed, no timestamp column",
+        settings: &[("ICEPACK_LAYOUT", "analytics/{tenant}/**")],
+        ..merged("cloudflare_pipelines", 4, 32)
+    },
+    Bucket {
+        settings: &[("ICEPACK_LAYOUT", "{schema}/{table}/**")],
+        exits: [3, 3, 3],
+        left: "shop.customers: failed, no timestamp column",
         untouched: &["shop/customers/"],
         ..merged("dms", 7, 16)
     },
     Bucket {
-        settings: &[("ICEPACK_TIMESTAMP_COLUMN", "_airbyte_extracted_at")],
+        settings: &[
+            ("ICEPACK_LAYOUT", "sync/{schema}/{table}/**"),
+            ("ICEPACK_TIMESTAMP_COLUMN", "_airbyte_extracted_at"),
+        ],
         ..merged("airbyte", 2, 12)
     },
-    merged("dates_before_tenants", 4, 32),
+    Bucket {
+        settings: &[("ICEPACK_LAYOUT", "*/tenant={tenant}/**")],
+        ..merged("dates_before_tenants", 4, 32)
+    },
     // As it should be, until rows expire.
     Bucket {
         settings: &[("ICEPACK_COMPACTION_SMALL_FILE_THRESHOLD", "2KiB")],
