@@ -164,7 +164,10 @@ pub const BUCKETS: &[Bucket] = &[
         untouched: &["billing/cur2/metadata/"],
         ..merged("cost_and_usage", 4, 12)
     },
-    left_alone("athena_ctas", 0, 10, "10 not parquet"),
+    Bucket {
+        settings: &[("ICEPACK_FILES", "*")],
+        ..merged("athena_ctas", 2, 16)
+    },
     // Engines and libraries.
     Bucket {
         left: "19 hidden",
@@ -189,9 +192,20 @@ pub const BUCKETS: &[Bucket] = &[
         1,
         "events: refused, a Spark streaming sink",
     ),
-    left_alone("hive", 0, 10, "1 hidden; 10 not parquet"),
-    left_alone("trino", 0, 10, "10 not parquet"),
-    left_alone("flink", 0, 10, "1 hidden; 10 not parquet"),
+    Bucket {
+        settings: &[("ICEPACK_FILES", "*")],
+        left: "1 hidden",
+        ..merged("hive", 2, 16)
+    },
+    Bucket {
+        settings: &[("ICEPACK_FILES", "*")],
+        ..merged("trino", 2, 16)
+    },
+    Bucket {
+        settings: &[("ICEPACK_FILES", "*")],
+        left: "1 hidden",
+        ..merged("flink", 2, 16)
+    },
     Bucket {
         differs: &[
             Differs::Types("pyarrow", &["timestamp"], "zones but UTC"),
@@ -254,7 +268,15 @@ pub const BUCKETS: &[Bucket] = &[
         ..merged("vector_default_prefix", 1, 16)
     },
     left_alone("fluent_bit", 1, 10, "logs: failed, no timestamp column"),
-    left_alone("fluent_bit_no_suffix", 0, 10, "10 not parquet"),
+    Bucket {
+        settings: &[("ICEPACK_FILES", "*")],
+        ..left_alone(
+            "fluent_bit_no_suffix",
+            1,
+            10,
+            "logs: failed, no timestamp column",
+        )
+    },
     Bucket {
         settings: &[("ICEPACK_LAYOUT", "analytics/{tenant}/**")],
         ..merged("cloudflare_pipelines", 4, 32)
