@@ -153,7 +153,13 @@ impl GroupJobs<'_> {
         let Some(Merged { edit, seen }) = all else {
             return rest;
         };
-        let mut failed = self.sequence.commit(&edit, seen).await.err();
+        // A commit of one group is part of it; one of several is the tenant's.
+        let span = match together.as_slice() {
+            [(one, _)] => one.span.clone(),
+            _ => Span::current(),
+        };
+        let committing = self.sequence.commit(&edit, seen).instrument(span);
+        let mut failed = committing.await.err();
         let is_done = failed.is_none();
         for (mut running, edit) in together {
             if is_done {

@@ -267,7 +267,7 @@ fn short(reason: &SkipReason) -> String {
         SkipReason::TooFew { have, need } => format!("waiting for more: {have} of {need} needed"),
         SkipReason::Large => "not small".to_owned(),
         SkipReason::Young => "too young".to_owned(),
-        SkipReason::Alone => "alone in their folders".to_owned(),
+        SkipReason::Alone => "with no other to merge with".to_owned(),
         SkipReason::JustWritten { need_s, .. } => {
             format!("written less than {} ago", about(*need_s))
         }

@@ -47,7 +47,8 @@ fn envs(world: &World) -> Vec<(&'static str, String)> {
         ("ICEPACK_COMPACTION_SMALL_FILE_THRESHOLD", "1MiB"),
         ("ICEPACK_COMPACTION_TARGET_FILE_SIZE", "128KiB"),
         ("ICEPACK_COMPACTION_MAX_FILE_SIZE", "2MiB"),
-        ("ICEPACK_COMPACTION_MIN_FILES_TO_COMPACT", "2"),
+        // What fits into no group is merged alone.
+        ("ICEPACK_COMPACTION_MIN_FILES_TO_COMPACT", "1"),
     ];
     world
         .envs()

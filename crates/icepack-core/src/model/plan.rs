@@ -194,7 +194,8 @@ pub enum SkipReason {
     Large,
     /// Not old enough for strategy `time`.
     Young,
-    /// The only file of its folder that would be merged: rewritten, it would be the same.
+    /// There is no other file to merge it with, or none that it fits: rewritten, it would be the
+    /// same.
     Alone,
     /// Younger than `min_raw_age`, by the store's time of its last write.
     JustWritten {
@@ -247,7 +248,7 @@ impl fmt::Display for SkipReason {
             Self::TooFew { have, need } => write!(f, "{have} candidates, {need} needed"),
             Self::Large => write!(f, "not a small file"),
             Self::Young => write!(f, "younger than 24h"),
-            Self::Alone => write!(f, "alone in its folder: nothing to merge it with"),
+            Self::Alone => write!(f, "no other file of its folder to merge it with"),
             Self::JustWritten { age_s, need_s } => write!(
                 f,
                 "written {} ago, and left alone for {}",
