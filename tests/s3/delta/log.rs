@@ -461,6 +461,30 @@ async fn a_type_that_outgrows_the_table_stops_the_table_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_table_without_the_values_of_folders_is_not_published() {
+    for layout in [Layout::PerTenant, Layout::Shared] {
+        let store = memory();
+        let events = seed(&store, "acme", 4, 10, Utc::now()).await;
+        clean_pass(&store, publishing(layout, Duration::from_secs(3600))).await;
+        let folder = ["acme", ""][usize::from(layout == Layout::Shared)];
+        let before = versions(&store, folder).await.len();
+        for n in 0..6 {
+            let key = format!("acme/dt=2026-10-0{}/{n}.parquet", n / 3);
+            put_events(&store, &key, &[event(900 + n, Utc::now())]).await;
+        }
+        let report = pass(&store, publishing(layout, Duration::ZERO)).await;
+        let acme = of(&report, "acme");
+        let error = acme.error.clone().unwrap();
+        let expected = (Status::Failed, 6, 0);
+        let counters = (acme.counters.files_compacted, acme.counters.files_deleted);
+        assert_eq!((acme.status, counters.0, counters.1), expected, "{error}");
+        assert!(error.contains("`acme/dt=2026-10-00`"), "{error}");
+        assert_eq!(versions(&store, folder).await.len(), before);
+        assert_eq!(live(&store, "acme").await.len(), events.len() + 6);
+    }
+}
+
+#[tokio::test]
 async fn somebody_else_s_table_is_left_alone() {
     let store = memory();
     seed(&store, "acme", 4, 10, Utc::now()).await;

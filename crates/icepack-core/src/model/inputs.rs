@@ -581,7 +581,7 @@ impl Rules {
 }
 
 /// `key=value`, as engines find it in a path.
-fn is_partition(folder: &str) -> bool {
+pub(crate) fn is_partition(folder: &str) -> bool {
     folder.find('=').is_some_and(|at| at > 0)
 }
 

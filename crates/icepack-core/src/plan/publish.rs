@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::file::Listed;
+use crate::model::inputs;
 use crate::model::manifest::{Manifest, Totals};
 use crate::model::names::{self, FileKind, Key, Tenant};
 use crate::model::plan::Inventory;
@@ -64,12 +65,18 @@ pub enum Obstacle {
     /// Readers of the table would fail.
     #[error("head names `{0}`, which is not in the store: `icepack verify` tells more")]
     Missing(Key),
+    /// The values of such folders are in no file: a table of the files alone lacks a column.
+    #[error(
+        "the folder `{0}` has values of a column in its name, which a table cannot show. Leave such \
+         folders out with `exclude`, or unset `publish.delta` and remove the table's log"
+    )]
+    Partition(Key),
 }
 
 /// The files of the live view that a table can name: no quarantined ones, which nobody can read.
 ///
 /// # Errors
-/// [`Obstacle::Missing`].
+/// [`Obstacle::Missing`]; [`Obstacle::Partition`].
 pub fn wanted(tenant: &Tenant, inventory: &Inventory) -> Result<BTreeMap<Key, Wanted>, Obstacle> {
     let head = inventory.head.as_ref();
     let listed: BTreeMap<&str, &Listed> = inventory
@@ -122,7 +129,20 @@ pub fn wanted(tenant: &Tenant, inventory: &Inventory) -> Result<BTreeMap<Key, Wa
             );
         }
     }
+    if let Some(folder) = files.keys().find_map(|key| partition(tenant, key)) {
+        return Err(Obstacle::Partition(folder.to_owned()));
+    }
     Ok(files)
+}
+
+/// The folder of `key`, where it has values that are in no file.
+fn partition<'a>(tenant: &Tenant, key: &'a str) -> Option<&'a str> {
+    let folder = names::folder(key);
+    folder
+        .strip_prefix(tenant.as_str())?
+        .split('/')
+        .any(inputs::is_partition)
+        .then_some(folder)
 }
 
 /// The files that the table does not name as they are.

@@ -307,6 +307,31 @@ fn a_table_never_goes_back_and_never_names_what_is_missing() {
 }
 
 #[test]
+fn a_live_file_in_a_partition_folder_keeps_its_tenant_from_a_table() {
+    let obstacle = |w: &World| {
+        let inventory = Inventory {
+            head: Some(w.head.clone()),
+            listing: w.listing.clone(),
+        };
+        wanted(&tenant(), &inventory).err()
+    };
+    let mut w = World::new();
+    w.ingest("a=b");
+    w.ingest("2026/=b/a");
+    assert_eq!(obstacle(&w), None, "a file's own name is no folder");
+    let raw = w.ingest("x/dt=2026-10-01/00/a");
+    let found = Obstacle::Partition("acme/x/dt=2026-10-01/00".to_owned());
+    assert_eq!(obstacle(&w), Some(found));
+    // Retired, it is nobody's; a snapshot in such a folder is as live as a raw file.
+    let s = w.compact(&[&raw], 10);
+    assert_eq!(obstacle(&w), None);
+    w.head.snapshots[0].key = s.replacen("acme/", "acme/dt=1/", 1);
+    w.listed("acme/dt=1/x.parquet");
+    w.listing.last_mut().unwrap().key = w.head.snapshots[0].key.clone();
+    assert!(matches!(obstacle(&w), Some(Obstacle::Partition(f)) if f.starts_with("acme/dt=1/")));
+}
+
+#[test]
 fn head_is_published_before_what_it_retired_may_go() {
     let mut w = World::new();
     let a = w.ingest("a");
