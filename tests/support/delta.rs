@@ -22,6 +22,10 @@ pub struct Version {
     pub data_change: Option<bool>,
     /// Columns and their types.
     pub columns: BTreeMap<String, Value>,
+    /// Those that the table is partitioned by.
+    pub partition_columns: Vec<String>,
+    /// Their values, by key.
+    pub partitions: BTreeMap<String, Value>,
 }
 
 /// Every version of the table below `folder` (empty: the root), from 0 on. Panics where one is
@@ -82,6 +86,8 @@ fn take(now: &mut Version, prefix: &str, lines: &[Value]) {
         added.insert(key(add));
         now.files
             .insert(key(add), stats["numRecords"].as_u64().unwrap());
+        now.partitions
+            .insert(key(add), add["partitionValues"].clone());
     }
     for remove in lines.iter().filter_map(|l| l.get("remove")) {
         changes.insert(remove["dataChange"].as_bool().unwrap());
@@ -95,6 +101,7 @@ fn take(now: &mut Version, prefix: &str, lines: &[Value]) {
             "{} goes and was not there",
             key(remove)
         );
+        now.partitions.remove(&key(remove));
     }
     assert!(changes.len() <= 1, "one version, one kind of change");
     now.data_change = changes.into_iter().next();
@@ -113,6 +120,8 @@ fn take(now: &mut Version, prefix: &str, lines: &[Value]) {
     if let Some(metadata) = lines.iter().find_map(|l| l.get("metaData")) {
         let schema: Value =
             serde_json::from_str(metadata["schemaString"].as_str().unwrap()).unwrap();
+        let partitions = metadata["partitionColumns"].as_array().unwrap().iter();
+        now.partition_columns = partitions.map(|c| c.as_str().unwrap().to_owned()).collect();
         now.columns = schema["fields"]
             .as_array()
             .unwrap()

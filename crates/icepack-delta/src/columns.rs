@@ -71,13 +71,20 @@ pub fn fit(rules: Rules<'_>, files: &[NewFile]) -> Fit {
     fit
 }
 
+/// Why no column can be called so.
+pub fn unusable(reserved: Option<&str>, name: &str) -> Option<&'static str> {
+    if name.is_empty() || name.contains(FORBIDDEN) {
+        return Some("its name has one of space , ; { } ( ) = or a line break");
+    }
+    reserved
+        .is_some_and(|r| r.eq_ignore_ascii_case(name))
+        .then_some("a shared table has a column of that name for the tenant")
+}
+
 fn new_column(rules: Rules<'_>, added: &[Field], field: &Field) -> Result<DataType, String> {
     let name = field.name();
-    if name.is_empty() || name.contains(FORBIDDEN) {
-        return Err("its name has one of space , ; { } ( ) = or a line break".to_owned());
-    }
-    if rules.reserved.is_some_and(|r| r.eq_ignore_ascii_case(name)) {
-        return Err("a shared table has a column of that name for the tenant".to_owned());
+    if let Some(why) = unusable(rules.reserved, name) {
+        return Err(why.to_owned());
     }
     if let Some(other) = rules
         .columns

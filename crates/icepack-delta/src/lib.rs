@@ -32,11 +32,12 @@ use object_store::ObjectStore;
 use columns::{Fit, NewFile, Rules};
 use icepack_core::model::manifest::Manifest;
 use icepack_core::model::names::{Key, Tenant};
+use icepack_core::model::partition;
 use icepack_core::model::plan::Inventory;
 use icepack_core::model::publish::{
     Followed, Layout, Place, Publish, PublishReport, Published, TENANT_COLUMN,
 };
-use icepack_core::plan::publish::{self as plan, Step, Wanted};
+use icepack_core::plan::publish::{self as plan, FolderColumns, Obstacle, Step, Wanted};
 use icepack_parquet::source::fetch_footer;
 use icepack_parquet::summary::summarise;
 use icepack_parquet::{Error as ReadError, Unread};
@@ -92,6 +93,8 @@ struct Round {
     wanted: BTreeMap<Key, Wanted>,
     files: BTreeMap<Key, NewFile>,
     fit: Fit,
+    /// The columns that folders give.
+    partitioned_by: Vec<String>,
     steps: Vec<Step>,
 }
 
@@ -209,12 +212,26 @@ impl<L> Publisher<L> {
         let inventory = (self.live)().await.map_err(Error::Live)?;
         let mut wanted =
             plan::wanted(&self.place.tenant, &inventory).map_err(|e| self.failed(e))?;
-        let (files, unread) = self.footers(&wanted, &published).await?;
+        let folders =
+            plan::folder_columns(&self.place.tenant, &wanted).map_err(|e| self.failed(e))?;
         let rules = Rules {
             columns: &columns,
             local_times: table.supports_local_times(),
             reserved: (self.place.layout == Layout::Shared).then_some(TENANT_COLUMN),
         };
+        if let Some(folders) = &folders {
+            self.check(folders, &table, rules.reserved)
+                .map_err(|e| self.failed(e))?;
+        }
+        let (files, unread) = self.footers(&wanted, &published).await?;
+        if let Some(folders) = &folders {
+            for file in &files {
+                let columns = file.summary.schema.fields().iter();
+                folders
+                    .are_none_of(&file.key, columns.map(|c| c.name().as_str()))
+                    .map_err(|e| self.failed(e))?;
+            }
+        }
         let mut fit = columns::fit(rules, &files);
         fit.misfits.extend(unread);
         for (key, why) in &fit.misfits {
@@ -235,8 +252,26 @@ impl<L> Publisher<L> {
             wanted,
             files,
             fit,
+            partitioned_by: folders.map(|f| f.names().to_vec()).unwrap_or_default(),
             steps,
         })
+    }
+
+    /// Whether the table can be, or is, partitioned by the columns of `folders`.
+    fn check(
+        &self,
+        folders: &FolderColumns,
+        table: &Table,
+        reserved: Option<&str>,
+    ) -> std::result::Result<(), Obstacle> {
+        for name in folders.names() {
+            if let Some(why) = columns::unusable(reserved, name) {
+                return Err(folders.obstacle(format!("gives the column `{name}`: {why}")));
+            }
+        }
+        table
+            .folder_columns()
+            .map_or(Ok(()), |table| folders.are(&table, self.place.log()))
     }
 
     /// The footers of the files that the table does not have yet, with one ranged GET each; and why
@@ -326,6 +361,7 @@ impl<L> Publisher<L> {
             wanted,
             files,
             fit,
+            partitioned_by,
             steps,
         } = round;
         let has_columns = table.version().is_some() || !fit.add.is_empty();
@@ -337,6 +373,7 @@ impl<L> Publisher<L> {
         if table.version().is_none() {
             let change = Change {
                 columns: std::mem::take(&mut columns),
+                partitioned_by,
                 keep,
                 ..Change::default()
             };
@@ -346,12 +383,18 @@ impl<L> Publisher<L> {
             }
         }
         for step in steps {
-            let addition = |key: &Key| Some(addition(wanted.get(key)?, files.get(key)?));
+            let mut add = Vec::new();
+            for key in &step.add {
+                if let (Some(wanted), Some(file)) = (wanted.get(key), files.get(key)) {
+                    add.push(self.addition(wanted, file)?);
+                }
+            }
             let change = Change {
-                add: step.add.iter().filter_map(addition).collect(),
+                add,
                 remove: step.remove,
                 data_change: step.data_change,
                 columns: std::mem::take(&mut columns),
+                partitioned_by: Vec::new(),
                 manifest: head.as_ref().map_or(0, |m| m.version),
                 left: head.as_ref().map_or(0, |m| plan::left(&m.totals)),
                 keep,
@@ -365,6 +408,19 @@ impl<L> Publisher<L> {
             report.files_removed += removed;
         }
         Ok(true)
+    }
+
+    fn addition(&self, wanted: &Wanted, file: &NewFile) -> Result<AddFile, L> {
+        let partition = partition::of(&self.place.tenant, &file.key)
+            .map_err(|folder| self.failed(format!("`{folder}` is no text")))?;
+        Ok(AddFile {
+            key: file.key.clone(),
+            size: wanted.size,
+            modified: wanted.modified,
+            rows: file.summary.rows,
+            partition,
+            ranges: file.summary.ranges.clone(),
+        })
     }
 
     /// Writes one version; none where somebody else did.
@@ -415,15 +471,5 @@ impl<L> Publisher<L> {
         .await?;
         tracing::debug!(removed, "checkpoint of the table written");
         Ok(())
-    }
-}
-
-fn addition(wanted: &Wanted, file: &NewFile) -> AddFile {
-    AddFile {
-        key: file.key.clone(),
-        size: wanted.size,
-        modified: wanted.modified,
-        rows: file.summary.rows,
-        ranges: file.summary.ranges.clone(),
     }
 }

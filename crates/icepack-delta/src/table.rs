@@ -34,6 +34,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::paths;
 use icepack_core::model::manifest::WRITER;
 use icepack_core::model::names::{DELTA_LOG, Key};
+use icepack_core::model::partition::Partition;
 use icepack_core::model::publish::{
     Layout, Place, Published, PublishedFile, Readers, TENANT_COLUMN,
 };
@@ -65,6 +66,8 @@ pub struct AddFile {
     /// Milliseconds since 1970.
     pub modified: i64,
     pub rows: u64,
+    /// What its folders say of its rows.
+    pub partition: Partition,
     pub ranges: BTreeMap<String, Range>,
 }
 
@@ -78,6 +81,8 @@ pub struct Change {
     pub data_change: bool,
     /// Columns that the table does not have yet.
     pub columns: Vec<Field>,
+    /// Of a new table: the columns that folders give.
+    pub partitioned_by: Vec<String>,
     pub manifest: u64,
     /// Rows that had left by then.
     pub left: u64,
@@ -307,7 +312,31 @@ impl Table {
         Ok(readers)
     }
 
-    /// Its columns, as Arrow has them, without the one that it is partitioned by.
+    fn partition_columns(&self) -> &[String] {
+        self.snapshot
+            .as_ref()
+            .map(|s| s.table_configuration().metadata().partition_columns())
+            .unwrap_or_default()
+    }
+
+    /// The columns that folders give; none where there is no table yet.
+    pub fn folder_columns(&self) -> Option<Vec<String>> {
+        let of_folders = |name: &&String| !self.is_tenant_column(name);
+        self.snapshot.as_ref()?;
+        Some(
+            self.partition_columns()
+                .iter()
+                .filter(of_folders)
+                .cloned()
+                .collect(),
+        )
+    }
+
+    fn is_tenant_column(&self, name: &str) -> bool {
+        self.place.layout == Layout::Shared && name == TENANT_COLUMN
+    }
+
+    /// Its columns, as Arrow has them, without those that it is partitioned by.
     ///
     /// # Errors
     /// As [`Self::published`].
@@ -320,11 +349,11 @@ impl Table {
             .as_ref()
             .try_into_arrow()
             .map_err(|e| e.to_string())?;
-        let own = |name: &str| self.place.layout == Layout::PerTenant || name != TENANT_COLUMN;
+        let partitions = self.partition_columns();
         Ok(schema
             .fields()
             .iter()
-            .filter(|f| own(f.name()))
+            .filter(|f| !partitions.contains(f.name()))
             .map(|f| f.as_ref().clone())
             .collect())
     }
@@ -346,7 +375,7 @@ impl Table {
     pub fn commit(&mut self, change: &Change) -> Result<LogFile> {
         let next = self.version().map_or(0, |v| v + 1);
         match self.snapshot.clone() {
-            None => self.create(&change.columns, change.keep)?,
+            None => self.create(change)?,
             Some(snapshot) => self.update(&snapshot, change)?,
         }
         self.snapshot = Some(
@@ -361,28 +390,29 @@ impl Table {
         Ok((name, body))
     }
 
-    fn create(&self, columns: &[Field], keep: Duration) -> Result<()> {
-        let mut fields: Vec<StructField> = columns
+    fn create(&self, change: &Change) -> Result<()> {
+        let mut fields: Vec<StructField> = change
+            .columns
             .iter()
             .map(|f| f.try_into_kernel().map_err(|e| e.to_string()))
             .collect::<Result<_>>()?;
-        let shared = self.place.layout == Layout::Shared;
-        if shared {
-            fields.push(StructField::nullable(
-                TENANT_COLUMN,
-                schema::DataType::STRING,
-            ));
-        }
+        let mut partitions: Vec<&str> = match self.place.layout {
+            Layout::PerTenant => Vec::new(),
+            Layout::Shared => vec![TENANT_COLUMN],
+        };
+        partitions.extend(change.partitioned_by.iter().map(String::as_str));
+        let of_folder = |name: &&str| StructField::nullable(*name, schema::DataType::STRING);
+        fields.extend(partitions.iter().map(of_folder));
         let schema = Arc::new(StructType::try_new(fields).map_err(text)?);
         let mut builder = create_table(ROOT, schema, WRITER, false).with_table_properties([
             (OWNER, self.place.layout.to_string()),
             (
                 "delta.deletedFileRetentionDuration",
-                format!("interval {} seconds", keep.max(REMEMBERED).as_secs()),
+                format!("interval {} seconds", change.keep.max(REMEMBERED).as_secs()),
             ),
         ]);
-        if shared {
-            builder = builder.with_data_layout(DataLayout::partitioned([TENANT_COLUMN]));
+        if !partitions.is_empty() {
+            builder = builder.with_data_layout(DataLayout::partitioned(partitions));
         }
         let transaction = builder
             .build(&self.engine, Box::new(FileSystemCommitter::new()))
@@ -451,10 +481,14 @@ impl Table {
         let known = |f: fn(&Range) -> Option<serde_json::Value>| -> serde_json::Map<String, serde_json::Value> {
             file.ranges.iter().filter_map(|(name, range)| Some((name.clone(), f(range)?))).collect()
         };
-        let partition = match self.place.layout {
-            Layout::PerTenant => serde_json::json!({}),
-            Layout::Shared => serde_json::json!({ TENANT_COLUMN: self.place.tenant.as_str() }),
-        };
+        let mut partition: BTreeMap<&str, Option<&str>> = file
+            .partition
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_deref()))
+            .collect();
+        if self.place.layout == Layout::Shared {
+            partition.insert(TENANT_COLUMN, Some(self.place.tenant.as_str()));
+        }
         serde_json::json!({
             "path": self.path(&file.key),
             "partitionValues": partition,
@@ -650,4 +684,65 @@ fn longs<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a arrow::array::Int
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn text(e: KernelError) -> String {
     e.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::DataType;
+    use icepack_core::model::names::Tenant;
+
+    use super::*;
+
+    #[test]
+    fn columns_of_folders_are_not_those_of_files() {
+        for (layout, tenant) in [(Layout::PerTenant, None), (Layout::Shared, Some("acme"))] {
+            let place = Place {
+                tenant: Tenant::parse("acme").unwrap(),
+                layout,
+            };
+            let mut table = Table::open(place.clone(), Vec::new()).unwrap();
+            assert_eq!(table.folder_columns(), None, "there is no table yet");
+            let columns = vec![Field::new("n", DataType::Int64, true)];
+            let made = Change {
+                columns: columns.clone(),
+                partitioned_by: vec!["dt".into(), "a.b".into()],
+                ..Change::default()
+            };
+            let first = table.commit(&made).unwrap();
+            let partition = vec![("dt".into(), Some("1:2".into())), ("a.b".into(), None)];
+            let file = AddFile {
+                key: "acme/dt=1%3A2/a.b=/x.parquet".into(),
+                size: 1,
+                modified: 1,
+                rows: 1,
+                partition,
+                ranges: BTreeMap::new(),
+            };
+            let came = Change {
+                add: vec![file],
+                data_change: true,
+                ..Change::default()
+            };
+            let second = table.commit(&came).unwrap();
+            let lines = std::str::from_utf8(&second.1).unwrap().lines();
+            let add = lines
+                .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+                .find_map(|line| line.get("add").cloned())
+                .unwrap();
+            let mut values = serde_json::json!({"dt": "1:2", "a.b": null});
+            if let Some(tenant) = tenant {
+                values["tenant"] = tenant.into();
+            }
+            assert_eq!(add["partitionValues"], values);
+            assert!(
+                add["path"]
+                    .as_str()
+                    .unwrap()
+                    .ends_with("dt=1%253A2/a.b=/x.parquet")
+            );
+            let read = Table::open(place, vec![first, second]).unwrap();
+            assert_eq!(read.folder_columns().unwrap(), ["dt", "a.b"]);
+            assert_eq!(read.columns().unwrap(), columns);
+        }
+    }
 }

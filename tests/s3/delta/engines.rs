@@ -320,6 +320,79 @@ async fn engines_read_the_files_as_they_are() {
     );
 }
 
+/// What everybody reads of a tenant whose files lie in `key=value` folders: id and values by
+/// reader.
+fn partitions(url: &str, keys: &str, envs: &[(&'static str, String)]) -> Value {
+    let live = job::json(envs, 0, ["--json", "ls"]);
+    let files = live["tenants"][0]["files"].as_array().unwrap();
+    let out = job::python()
+        .arg(script("read_partitions.py"))
+        .args([&format!("{url}/acme"), keys])
+        .args(files.iter().map(|f| f["path"].as_str().unwrap()))
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", job::text(&out.stderr));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+/// The table gives the values of folders that DuckDB reads out of paths, before and after files are
+/// merged, and from a checkpoint.
+#[tokio::test]
+async fn engines_read_the_values_of_folders() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap()) as Store;
+    let url = dir.path().display().to_string();
+    let folders = [
+        ("dt=2026-10-01/h=12%3A30", Some("12:30")),
+        ("x/dt=2026-10-01/h=a b ü%C3%BC%2B+", Some("a b üü++")),
+        ("dt=2026-10-01/y/h=50%25", Some("50%")),
+        ("dt=2026-10-01/h=007", Some("007")),
+        ("dt=2026-10-01/h=__HIVE_DEFAULT_PARTITION__", None),
+    ];
+    let mut expected = Vec::new();
+    let (envs, mut merged, mut waiting) = (settings(url.clone()), Vec::new(), Vec::new());
+    for (least, envs) in [("2", &mut merged), ("100", &mut waiting)] {
+        *envs = settings(url.clone());
+        envs.push(("ICEPACK_COMPACTION_MIN_FILES_TO_COMPACT", least.into()));
+    }
+    let check = |expected: &[Value]| {
+        let found = partitions(&url, "dt,h", &envs);
+        let mut expected = expected.to_vec();
+        expected.sort_by_key(|row| row[0].as_str().unwrap().to_owned());
+        for reader in ["folders", "delta_rs", "delta_rs_sql", "polars", "duckdb"] {
+            assert_eq!(found[reader], Value::from(expected.clone()), "{reader}");
+        }
+        let nulls = expected.iter().filter(|row| row[2].is_null());
+        let nulls: Vec<Value> = nulls.map(|row| row[0].clone()).collect();
+        assert_eq!(found["nulls"], Value::from(nulls));
+    };
+    for round in 0..10 {
+        for (n, (folder, value)) in folders.iter().enumerate() {
+            let event = support::event(round * 10 + n, Utc::now());
+            expected.push(serde_json::json!([event.id, "2026-10-01", value]));
+            let key = format!("acme/{folder}/{round}.parquet");
+            support::put_events(&store, &key, &[event]).await;
+        }
+        job::expect(&waiting, 0, ["run"]);
+        if round == 1 {
+            check(&expected);
+            job::expect(&merged, 0, ["run"]);
+            check(&expected);
+        }
+    }
+    let checkpoint = dir.path().join("acme/_delta_log/_last_checkpoint");
+    assert!(checkpoint.exists());
+    check(&expected);
+    job::expect(&merged, 0, ["run"]);
+    check(&expected);
+    let live = job::json(&envs, 0, ["--json", "ls"]);
+    assert_eq!(
+        live["tenants"][0]["files"].as_array().unwrap().len(),
+        folders.len(),
+        "one file in each folder"
+    );
+}
+
 #[tokio::test]
 async fn engines_read_a_shared_table_by_tenant() {
     let dir = tempfile::tempdir().unwrap();

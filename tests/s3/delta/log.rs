@@ -66,7 +66,11 @@ fn without_runs(keys: Vec<String>) -> Vec<String> {
 }
 
 async fn live_keys(store: &Store, tenant: &str) -> Vec<String> {
-    let views = CompactionManager::new(Arc::clone(store), CompactionConfig::default())
+    live_keys_of(store, tenant, CompactionConfig::default()).await
+}
+
+async fn live_keys_of(store: &Store, tenant: &str, config: CompactionConfig) -> Vec<String> {
+    let views = CompactionManager::new(Arc::clone(store), config)
         .live_views(&Selection::all())
         .await
         .unwrap();
@@ -461,27 +465,180 @@ async fn a_type_that_outgrows_the_table_stops_the_table_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_table_without_the_values_of_folders_is_not_published() {
+async fn the_values_of_folders_are_partition_columns() {
     for layout in [Layout::PerTenant, Layout::Shared] {
-        let store = memory();
-        let events = seed(&store, "acme", 4, 10, Utc::now()).await;
-        clean_pass(&store, publishing(layout, Duration::from_secs(3600))).await;
-        let folder = ["acme", ""][usize::from(layout == Layout::Shared)];
-        let before = versions(&store, folder).await.len();
-        for n in 0..6 {
-            let key = format!("acme/dt=2026-10-0{}/{n}.parquet", n / 3);
-            put_events(&store, &key, &[event(900 + n, Utc::now())]).await;
+        let (store, shared) = (memory(), layout == Layout::Shared);
+        let folder = if shared { "" } else { "acme" };
+        let of_tenant = |mut values: serde_json::Value| {
+            if shared {
+                values["tenant"] = "acme".into();
+            }
+            values
+        };
+        let folders = [
+            (
+                "dt=2026-10-01/h=12%3A00",
+                serde_json::json!({"dt": "2026-10-01", "h": "12:00"}),
+            ),
+            (
+                "dt=__HIVE_DEFAULT_PARTITION__/h=",
+                serde_json::json!({"dt": null, "h": null}),
+            ),
+        ];
+        for (folder, _) in &folders {
+            for n in 0..3 {
+                let key = format!("acme/{folder}/{n}.parquet");
+                put_events(&store, &key, &[event(n, Utc::now())]).await;
+            }
         }
-        let report = pass(&store, publishing(layout, Duration::ZERO)).await;
-        let acme = of(&report, "acme");
-        let error = acme.error.clone().unwrap();
-        let expected = (Status::Failed, 6, 0);
-        let counters = (acme.counters.files_compacted, acme.counters.files_deleted);
-        assert_eq!((acme.status, counters.0, counters.1), expected, "{error}");
-        assert!(error.contains("`acme/dt=2026-10-00`"), "{error}");
-        assert_eq!(versions(&store, folder).await.len(), before);
-        assert_eq!(live(&store, "acme").await.len(), events.len() + 6);
+        clean_pass(&store, publishing(layout, Duration::ZERO)).await;
+        let log = versions(&store, folder).await;
+        let by: Vec<_> = ["tenant", "dt", "h"][usize::from(!shared)..].into();
+        for version in &log {
+            assert_eq!(version.partition_columns, by);
+            assert!(by.iter().all(|name| version.columns[*name] == "string"));
+            for (key, values) in &version.partitions {
+                let of = folders.iter().find(|(folder, _)| key.contains(folder));
+                assert_eq!(*values, of_tenant(of.unwrap().1.clone()), "{key}");
+            }
+        }
+        let newest = log.last().unwrap();
+        assert_eq!((log[1].files.len(), newest.files.len()), (6, 2));
+        assert_eq!(named(newest), live_keys(&store, "acme").await);
     }
+}
+
+fn merging(layout: Layout) -> CompactionConfig {
+    CompactionConfig {
+        min_files_to_compact: 2,
+        ..publishing(layout, Duration::ZERO)
+    }
+}
+
+/// A pass that merges, but can neither publish `acme` nor delete of it. What it says.
+async fn unpublished(store: &Store, layout: Layout) -> String {
+    let folder = if layout == Layout::Shared { "" } else { "acme" };
+    let before = (versions(store, folder).await.len(), keys(store).await);
+    let rows = async || {
+        let keys = live_keys_of(store, "acme", merging(layout)).await;
+        sorted(read_all(store, &keys).await)
+    };
+    let had = rows().await;
+    assert!(!had.is_empty());
+    let report = pass(store, merging(layout)).await;
+    let acme = of(&report, "acme");
+    let error = acme.error.clone().unwrap();
+    assert_eq!(
+        (acme.status, acme.counters.files_deleted),
+        (Status::Failed, 0),
+        "{error}"
+    );
+    assert!(acme.counters.files_compacted > 0, "{error}");
+    assert_eq!(versions(store, folder).await.len(), before.0);
+    let after = keys(store).await;
+    assert!(before.1.iter().all(|key| after.contains(key)), "{after:?}");
+    assert_eq!(rows().await, had);
+    error
+}
+
+#[tokio::test]
+async fn a_table_that_would_lack_the_values_of_folders_is_not_published() {
+    for layout in [Layout::PerTenant, Layout::Shared] {
+        let log = if layout == Layout::Shared {
+            "_delta_log/"
+        } else {
+            "acme/_delta_log/"
+        };
+        let waiting = CompactionConfig {
+            min_files_to_compact: 100,
+            ..publishing(layout, Duration::ZERO)
+        };
+        let file = async |store: &Store, key: &str| {
+            put_events(
+                store,
+                key,
+                &[event(key.bytes().map(usize::from).sum(), Utc::now())],
+            )
+            .await;
+        };
+
+        // Files with and without them.
+        let store = memory();
+        seed(&store, "acme", 4, 10, Utc::now()).await;
+        clean_pass(&store, publishing(layout, Duration::from_secs(3600))).await;
+        file(&store, "acme/dt=1/a.parquet").await;
+        file(&store, "acme/dt=1/b.parquet").await;
+        let error = unpublished(&store, layout).await;
+        assert!(
+            error.contains("the folder `acme/dt=1` gives `dt`, and `acme")
+                && error.contains("unset `publish.delta`"),
+            "{error}"
+        );
+
+        // A table from before, and the way out.
+        let store = memory();
+        file(&store, "acme/a.parquet").await;
+        clean_pass(&store, waiting).await;
+        store.delete(&Path::from("acme/a.parquet")).await.unwrap();
+        file(&store, "acme/dt=1/a.parquet").await;
+        file(&store, "acme/dt=1/b.parquet").await;
+        let error = unpublished(&store, layout).await;
+        let expected = format!(
+            "its table is partitioned by no column, and the folder `acme/dt=1` gives `dt`. Remove \
+             `{log}`"
+        );
+        assert!(error.contains(&expected), "{error}");
+        for key in keys(&store).await {
+            if key.starts_with(log) {
+                store.delete(&Path::from(key)).await.unwrap();
+            }
+        }
+        clean_pass(&store, merging(layout)).await;
+        let folder = log.trim_end_matches("_delta_log/").trim_end_matches('/');
+        let newest = versions(&store, folder).await.pop().unwrap();
+        assert_eq!(named(&newest), live_keys(&store, "acme").await);
+
+        // A column of that name in the files, and names that no table has.
+        for (folder, why) in [
+            (
+                "Event_ID=1",
+                "gives the column `event_id`, which `acme/Event_ID=1/",
+            ),
+            ("a b=1", "gives the column `a b`: its name has one of space"),
+        ] {
+            let store = memory();
+            file(&store, &format!("acme/{folder}/a.parquet")).await;
+            file(&store, &format!("acme/{folder}/b.parquet")).await;
+            let error = unpublished(&store, layout).await;
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_shared_table_has_tenants_of_the_same_folders() {
+    let store = memory();
+    let files = ["acme/dt=1/a", "acme/dt=1/b", "globex/a", "globex/b"];
+    for (n, key) in files.into_iter().enumerate() {
+        put_events(&store, &format!("{key}.parquet"), &[event(n, Utc::now())]).await;
+    }
+    let report = pass(&store, merging(Layout::Shared)).await;
+    let errors: Vec<_> = report.tenants.iter().map(|t| t.error.clone()).collect();
+    let error = errors.iter().flatten().next().unwrap();
+    assert_eq!(errors.iter().flatten().count(), 1, "{errors:?}");
+    assert!(error.contains("its table is partitioned by"), "{error}");
+
+    // The tenant's own column is no folder's.
+    let store = memory();
+    for (n, name) in ["a", "b"].into_iter().enumerate() {
+        let key = format!("acme/Tenant=x/{name}.parquet");
+        put_events(&store, &key, &[event(n, Utc::now())]).await;
+    }
+    let error = unpublished(&store, Layout::Shared).await;
+    assert!(
+        error.contains("a shared table has a column of that name"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

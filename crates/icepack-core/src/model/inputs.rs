@@ -581,8 +581,8 @@ impl Rules {
 }
 
 /// `key=value`, as engines find it in a path.
-pub(crate) fn is_partition(folder: &str) -> bool {
-    folder.find('=').is_some_and(|at| at > 0)
+fn is_partition(folder: &str) -> bool {
+    super::partition::split(folder).is_some()
 }
 
 /// The footers of a folder's files, in one file. It names them, so that its readers fail once they

@@ -10,6 +10,7 @@ pub mod layout;
 pub mod manifest;
 pub mod marker;
 pub mod names;
+pub mod partition;
 pub mod plan;
 pub mod policy;
 pub mod price;

@@ -10,9 +10,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::file::Listed;
-use crate::model::inputs;
 use crate::model::manifest::{Manifest, Totals};
 use crate::model::names::{self, FileKind, Key, Tenant};
+use crate::model::partition;
 use crate::model::plan::Inventory;
 use crate::model::publish::{Published, PublishedFile, Readers};
 use crate::model::same::Sameness;
@@ -65,18 +65,35 @@ pub enum Obstacle {
     /// Readers of the table would fail.
     #[error("head names `{0}`, which is not in the store: `icepack verify` tells more")]
     Missing(Key),
-    /// The values of such folders are in no file: a table of the files alone lacks a column.
+    /// A table has one list of partition columns, and each is of the folders alone.
     #[error(
-        "the folder `{0}` has values of a column in its name, which a table cannot show. Leave such \
-         folders out with `exclude`, or unset `publish.delta` and remove the table's log"
+        "the folder `{folder}` {why}: a table cannot show that. Write such files to another folder \
+         or tenant, or unset `publish.delta` and remove the table's log"
     )]
-    Partition(Key),
+    Folder {
+        /// Of a live file.
+        folder: Key,
+        why: String,
+    },
+    /// Delta cannot change what a table is partitioned by.
+    #[error(
+        "its table is partitioned by {table}, and the folder `{folder}` gives {given}. Remove \
+         `{log}/` to have the table made anew; tenants of a shared table need folders of the same \
+         keys"
+    )]
+    Repartitioned {
+        /// Of a live file.
+        folder: Key,
+        table: String,
+        given: String,
+        log: Key,
+    },
 }
 
 /// The files of the live view that a table can name: no quarantined ones, which nobody can read.
 ///
 /// # Errors
-/// [`Obstacle::Missing`]; [`Obstacle::Partition`].
+/// [`Obstacle::Missing`].
 pub fn wanted(tenant: &Tenant, inventory: &Inventory) -> Result<BTreeMap<Key, Wanted>, Obstacle> {
     let head = inventory.head.as_ref();
     let listed: BTreeMap<&str, &Listed> = inventory
@@ -129,20 +146,122 @@ pub fn wanted(tenant: &Tenant, inventory: &Inventory) -> Result<BTreeMap<Key, Wa
             );
         }
     }
-    if let Some(folder) = files.keys().find_map(|key| partition(tenant, key)) {
-        return Err(Obstacle::Partition(folder.to_owned()));
-    }
     Ok(files)
 }
 
-/// The folder of `key`, where it has values that are in no file.
-fn partition<'a>(tenant: &Tenant, key: &'a str) -> Option<&'a str> {
-    let folder = names::folder(key);
-    folder
-        .strip_prefix(tenant.as_str())?
-        .split('/')
-        .any(inputs::is_partition)
-        .then_some(folder)
+/// The columns that are in no file of a tenant, but in the names of its folders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderColumns {
+    /// A folder that says so.
+    folder: Key,
+    names: Vec<String>,
+}
+
+impl FolderColumns {
+    /// In the order of the folders.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// What a table cannot be made of.
+    pub fn obstacle(&self, why: String) -> Obstacle {
+        Obstacle::Folder {
+            folder: self.folder.clone(),
+            why,
+        }
+    }
+
+    /// That the table with this `log` is partitioned by them.
+    ///
+    /// # Errors
+    /// [`Obstacle::Repartitioned`].
+    pub fn are(&self, table: &[String], log: Key) -> Result<(), Obstacle> {
+        if self.names == table {
+            return Ok(());
+        }
+        Err(Obstacle::Repartitioned {
+            folder: self.folder.clone(),
+            table: listed(table),
+            given: listed(&self.names),
+            log,
+        })
+    }
+
+    /// That none of them is a column of the file `key` too: which of the two values readers would
+    /// find, depends on the reader.
+    ///
+    /// # Errors
+    /// [`Obstacle::Folder`].
+    pub fn are_none_of<'a>(
+        &self,
+        key: &str,
+        columns: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), Obstacle> {
+        let both = |column: &&str| self.names.iter().any(|name| is_same(name, column));
+        columns.into_iter().find(both).map_or(Ok(()), |column| {
+            Err(self.obstacle(format!(
+                "gives the column `{column}`, which `{key}` has too"
+            )))
+        })
+    }
+}
+
+/// Delta does not tell capital letters from small ones.
+fn is_same(name: &str, other: &str) -> bool {
+    name.to_lowercase() == other.to_lowercase()
+}
+
+fn listed(columns: &[String]) -> String {
+    if columns.is_empty() {
+        return "no column".to_owned();
+    }
+    let names: Vec<String> = columns.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
+/// The columns that the folders of the live files give to their rows; none where no file lives.
+///
+/// # Errors
+/// [`Obstacle::Folder`] where they do not agree, or say what no table can.
+pub fn folder_columns(
+    tenant: &Tenant,
+    wanted: &BTreeMap<Key, Wanted>,
+) -> Result<Option<FolderColumns>, Obstacle> {
+    let mut known: Option<FolderColumns> = None;
+    let mut last = None;
+    for key in wanted.keys() {
+        let folder = names::folder(key);
+        if last == Some(folder) {
+            continue;
+        }
+        last = Some(folder);
+        let found = FolderColumns {
+            folder: folder.to_owned(),
+            names: Vec::new(),
+        };
+        let columns = partition::of(tenant, key).map_err(|segment| {
+            found.obstacle(format!("has `{segment}`, whose escapes are no UTF-8"))
+        })?;
+        let names: Vec<String> = columns.into_iter().map(|(name, _)| name).collect();
+        for (n, name) in names.iter().enumerate() {
+            if names[..n].iter().any(|other| is_same(name, other)) {
+                return Err(found.obstacle(format!("gives the column `{name}` twice")));
+            }
+        }
+        match &known {
+            None => known = Some(FolderColumns { names, ..found }),
+            Some(known) if known.names == names => {}
+            Some(known) => {
+                return Err(found.obstacle(format!(
+                    "gives {}, and `{}` gives {}",
+                    listed(&names),
+                    known.folder,
+                    listed(&known.names)
+                )));
+            }
+        }
+    }
+    Ok(known)
 }
 
 /// The files that the table does not name as they are.

@@ -306,29 +306,85 @@ fn a_table_never_goes_back_and_never_names_what_is_missing() {
     );
 }
 
-#[test]
-fn a_live_file_in_a_partition_folder_keeps_its_tenant_from_a_table() {
-    let obstacle = |w: &World| {
-        let inventory = Inventory {
-            head: Some(w.head.clone()),
-            listing: w.listing.clone(),
-        };
-        wanted(&tenant(), &inventory).err()
+fn columns(keys: &[&str]) -> Result<Option<FolderColumns>, Obstacle> {
+    let file = Wanted {
+        size: 1,
+        modified: 1,
+        rows: None,
     };
-    let mut w = World::new();
-    w.ingest("a=b");
-    w.ingest("2026/=b/a");
-    assert_eq!(obstacle(&w), None, "a file's own name is no folder");
-    let raw = w.ingest("x/dt=2026-10-01/00/a");
-    let found = Obstacle::Partition("acme/x/dt=2026-10-01/00".to_owned());
-    assert_eq!(obstacle(&w), Some(found));
-    // Retired, it is nobody's; a snapshot in such a folder is as live as a raw file.
-    let s = w.compact(&[&raw], 10);
-    assert_eq!(obstacle(&w), None);
-    w.head.snapshots[0].key = s.replacen("acme/", "acme/dt=1/", 1);
-    w.listed("acme/dt=1/x.parquet");
-    w.listing.last_mut().unwrap().key = w.head.snapshots[0].key.clone();
-    assert!(matches!(obstacle(&w), Some(Obstacle::Partition(f)) if f.starts_with("acme/dt=1/")));
+    let wanted = keys.iter().map(|key| ((*key).to_owned(), file));
+    folder_columns(&tenant(), &wanted.collect())
+}
+
+#[test]
+fn live_files_agree_on_the_columns_of_their_folders() {
+    assert_eq!(columns(&[]), Ok(None));
+    let names = |keys: &[&str]| columns(keys).unwrap().unwrap().names().to_vec();
+    assert_eq!(names(&["acme/a=b.parquet", "acme/=x/a"]), [] as [&str; 0]);
+    let same = [
+        "acme/dt=1/a",
+        "acme/dt=2/a",
+        "acme/dt=2/b",
+        "acme/x/dt=3/y/a",
+    ];
+    assert_eq!(names(&same), ["dt"]);
+    assert_eq!(names(&["acme/b=1/a=2/x"]), ["b", "a"], "in their order");
+}
+
+#[test]
+fn folders_that_no_table_can_show_are_named() {
+    let refused = |keys: &[&str]| match columns(keys) {
+        Err(Obstacle::Folder { folder, why }) => format!("{folder} {why}"),
+        other => panic!("{keys:?}: {other:?}"),
+    };
+    for (keys, expected) in [
+        (
+            &["acme/a", "acme/dt=1/a"][..],
+            "acme/dt=1 gives `dt`, and `acme` gives no column",
+        ),
+        (
+            &["acme/a=1/b=1/x", "acme/b=1/a=1/x"],
+            "acme/b=1/a=1 gives `b`, `a`, and `acme/a=1/b=1` gives `a`, `b`",
+        ),
+        (
+            &["acme/dt=1/a", "acme/Dt=1/a"],
+            "acme/dt=1 gives `dt`, and `acme/Dt=1` gives `Dt`",
+        ),
+        (
+            &["acme/dt=1/DT=2/a"],
+            "acme/dt=1/DT=2 gives the column `DT` twice",
+        ),
+        (
+            &["acme/dt=%FF/x/a"],
+            "acme/dt=%FF/x has `dt=%FF`, whose escapes are no UTF-8",
+        ),
+    ] {
+        assert_eq!(refused(keys), expected);
+    }
+}
+
+#[test]
+fn a_table_stays_partitioned_as_it_is_and_by_no_column_of_a_file() {
+    let found = columns(&["acme/dt=1/a"]).unwrap().unwrap();
+    let are = |table: &[&str]| {
+        let table: Vec<String> = table.iter().map(|n| (*n).to_owned()).collect();
+        found.are(&table, "acme/_delta_log".to_owned())
+    };
+    assert_eq!(are(&["dt"]), Ok(()));
+    for other in [&[][..], &["Dt"], &["dt", "x"]] {
+        assert!(matches!(are(other), Err(Obstacle::Repartitioned { .. })));
+    }
+    assert_eq!(
+        are(&[]).unwrap_err().to_string(),
+        "its table is partitioned by no column, and the folder `acme/dt=1` gives `dt`. Remove \
+         `acme/_delta_log/` to have the table made anew; tenants of a shared table need folders \
+         of the same keys"
+    );
+    assert_eq!(found.are_none_of("acme/dt=1/a", ["at", "dt_"]), Ok(()));
+    assert_eq!(
+        found.are_none_of("acme/dt=1/a", ["at", "DT"]),
+        Err(found.obstacle("gives the column `DT`, which `acme/dt=1/a` has too".to_owned()))
+    );
 }
 
 #[test]
