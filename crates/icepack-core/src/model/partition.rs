@@ -3,7 +3,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::names::{self, Tenant};
+use super::names::Tenant;
 
 /// A folder's value where a row has none. Escaped in any way, it is a text like others.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -16,8 +16,8 @@ pub fn split(folder: &str) -> Option<(&str, &str)> {
     folder.split_once('=').filter(|(key, _)| !key.is_empty())
 }
 
-/// What the folders of `key` below its tenant's say of its rows. Escapes are of bytes of UTF-8, as
-/// everybody reads and writes them; Hive and Spark escape only ASCII.
+/// What the folders of `key` that are not its tenant's own say of its rows. Escapes are of bytes of
+/// UTF-8, as everybody reads and writes them; Hive and Spark escape only ASCII.
 ///
 /// # Errors
 /// The folder `key=value` that is no text.
@@ -36,12 +36,8 @@ pub fn of<'k>(tenant: &Tenant, key: &'k str) -> Result<Partition, &'k str> {
             .and_then(|name| Ok((name, value?)))
             .map_err(|_| folder)
     };
-    let below = key
-        .strip_prefix(tenant.as_str())
-        .and_then(|rest| rest.strip_prefix('/'));
-    // Of a key that lies elsewhere all folders count: rather a column too many than one too few.
-    names::folder(below.unwrap_or(key))
-        .split('/')
+    tenant
+        .open_folders(key)
         .filter_map(|folder| Some((folder, split(folder)?)))
         .map(column)
         .collect()
@@ -50,6 +46,7 @@ pub fn of<'k>(tenant: &Tenant, key: &'k str) -> Result<Partition, &'k str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::layout::Layout;
 
     #[test]
     fn folders_are_read_as_engines_read_them() {
@@ -83,7 +80,10 @@ mod tests {
         let two = of(&tenant, "a=b/b=1/x/%61=2/f").unwrap();
         let expected = [("b", "1"), ("a", "2")].map(|(k, v)| (k.to_owned(), Some(v.to_owned())));
         assert_eq!(two, expected, "in their order");
-        assert_eq!(of(&tenant, "a=bc/f").unwrap()[0].0, "a");
+        let layout = Layout::parse("*/t={tenant}/**").unwrap();
+        let of_day = of(&tenant.clone().within(&layout), "dt=1/t=a=b/h=2/f").unwrap();
+        let names: Vec<_> = of_day.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["dt", "h"], "`t` is the tenant");
         assert_eq!(of(&tenant, "a=b/k=1/l=%FF/f"), Err("l=%FF"));
         assert_eq!(of(&tenant, "a=b/%FF=1/f"), Err("%FF=1"));
     }
