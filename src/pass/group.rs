@@ -84,6 +84,9 @@ pub(super) struct BatchOutcome {
     pub ended: Vec<(TenantReport, Result<()>)>,
     /// Groups that were not begun.
     pub left: u64,
+    /// Groups of which no file could be dated, when nothing of the tenant had been: whether the
+    /// setting is wrong, the other groups tell.
+    pub undated: Vec<(Group, Error)>,
 }
 
 impl GroupJobs<'_> {
@@ -105,9 +108,13 @@ impl GroupJobs<'_> {
                 started: self.pass.manager.clock.monotonic_ms(),
             };
             let span = running.span.clone();
-            let working = self.carry_out(group, &mut running.report);
+            let working = self.carry_out(group.clone(), &mut running.report);
             match working.instrument(span).await {
                 Ok(Some(made)) => merged.push((running, made)),
+                Err(e @ Error::Usage(_)) => {
+                    outcome.ended.push((running.report, Ok(())));
+                    outcome.undated.push((group, e));
+                }
                 done => outcome
                     .ended
                     .push(self.end(running, done.map(|_| ())).await),
@@ -375,22 +382,24 @@ impl GroupJobs<'_> {
         }
     }
 
+    /// Whether rows of the tenant were dated by the timestamp column.
+    pub async fn has_dated(&self) -> bool {
+        let column = Some(self.policy.timestamp_column.as_str());
+        let head = self.sequence.head().await;
+        head.snapshots
+            .iter()
+            .any(|s| s.dated_by.as_deref() == column)
+    }
+
     /// Where no file of a tenant has ever had the timestamp column, it is the setting that is
-    /// wrong. Setting all of them aside would leave them so after it is corrected: they do not
+    /// wrong, and not the files. Setting all of them aside would leave them so after it is corrected: they do not
     /// change by that.
     async fn refuse_wrong_column(&self, good: usize, bad: &[BadInput]) -> Result<()> {
-        let column = Some(self.policy.timestamp_column.as_str());
         match bad.first() {
             Some(first)
                 if good == 0
                     && bad.iter().all(|b| b.flaw == Flaw::Undatable)
-                    && !self
-                        .sequence
-                        .head()
-                        .await
-                        .snapshots
-                        .iter()
-                        .any(|s| s.dated_by.as_deref() == column) =>
+                    && !self.has_dated().await =>
             {
                 Err(Error::Usage(format!(
                     "no file of tenant `{}` can be dated, so none was set aside: in `{}`, {}",

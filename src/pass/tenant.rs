@@ -9,7 +9,7 @@ use object_store::ObjectStore;
 use tokio::sync::Semaphore;
 
 use super::commit_sequence::CommitSequence;
-use super::group::{BatchOutcome, GroupJobs};
+use super::group::GroupJobs;
 use super::outcome::TenantOutcome;
 use super::publish::Publishing;
 use super::scan::TenantJob;
@@ -39,6 +39,12 @@ fn batches(groups: Vec<Group>) -> Vec<Vec<Group>> {
         .into_iter()
         .map(|size| groups.by_ref().take(size).collect())
         .collect()
+}
+
+/// Tells what made a group fail.
+fn failed(e: Error) -> Error {
+    tracing::error!("group failed, its originals stay: {e}");
+    e
 }
 
 impl Pass {
@@ -163,38 +169,50 @@ impl Pass {
     ) -> Result<Option<Error>> {
         let at_once = GROUPS_AT_ONCE.min(self.manager.config.concurrency.max(1));
         let (mut failure, mut end) = (None, None);
-        let mut turns = pin!(
-            stream::iter(batches(groups))
-                .map(|batch| group_jobs.run(batch))
-                .buffered(at_once)
-        );
-        while let Some(BatchOutcome { ended, left }) = turns.next().await {
-            report.counters.groups_left += left;
-            let mut is_new = false;
-            for (own, done) in ended {
-                report.add(&own);
-                report.status = report.status.max(own.status);
-                is_new |= done.is_ok();
-                match done {
-                    Ok(()) => {}
-                    Err(e) if group_jobs.sequence.ends(&e) => _ = end.get_or_insert(e),
-                    // Another shard saw other files and took some of these: it has done them, or
-                    // they wait for the next pass.
-                    Err(e @ Error::Conflict(_)) => {
-                        tracing::info!("group left to another shard: {e}");
-                        report.counters.conflicts += 1;
-                    }
-                    // One group that cannot be done, say because the archive is down, must not hold
-                    // up the others for ever.
-                    Err(e) => {
-                        tracing::error!("group failed, its originals stay: {e}");
-                        failure.get_or_insert(e);
+        let (mut todo, mut is_first) = (batches(groups), true);
+        while !todo.is_empty() {
+            let mut undated = Vec::new();
+            let mut turns = pin!(
+                stream::iter(todo)
+                    .map(|batch| group_jobs.run(batch))
+                    .buffered(at_once)
+            );
+            while let Some(outcome) = turns.next().await {
+                report.counters.groups_left += outcome.left;
+                undated.extend(outcome.undated);
+                let mut is_new = false;
+                for (own, done) in outcome.ended {
+                    report.add(&own);
+                    report.status = report.status.max(own.status);
+                    is_new |= done.is_ok();
+                    match done {
+                        Ok(()) => {}
+                        Err(e) if group_jobs.sequence.ends(&e) => _ = end.get_or_insert(e),
+                        // Another shard saw other files and took some of these: it has done them,
+                        // or they wait for the next pass.
+                        Err(e @ Error::Conflict(_)) => {
+                            tracing::info!("group left to another shard: {e}");
+                            report.counters.conflicts += 1;
+                        }
+                        // One group that cannot be done, say because the archive is down, must not
+                        // hold up the others for ever.
+                        Err(e) => _ = failure.get_or_insert(failed(e)),
                     }
                 }
+                if is_new {
+                    // The others wait meanwhile: nothing here may need what they hold.
+                    publishing.publish(report).await;
+                }
             }
-            if is_new {
-                // The others wait meanwhile: nothing here may need what they hold.
-                publishing.publish(report).await;
+            // Files of one folder that no other group is like are set aside, as single files are.
+            let is_set = is_first && !undated.is_empty() && group_jobs.has_dated().await;
+            (todo, is_first) = (Vec::new(), false);
+            for (group, e) in undated {
+                if is_set {
+                    todo.push(vec![group]);
+                } else {
+                    failure.get_or_insert(failed(e));
+                }
             }
         }
         if let Some(e) = end {

@@ -833,3 +833,47 @@ async fn a_tenant_that_is_named_is_refused_for_a_table_in_the_root_too() {
     );
     assert_eq!(crate::support::tenant_keys(&store, "acme").await, before);
 }
+
+/// A Parquet file that nothing dates.
+fn undated(n: i64) -> Vec<u8> {
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    let column: ArrayRef = std::sync::Arc::new(Int64Array::from_iter_values(0..n));
+    let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+    let mut writer =
+        parquet::arrow::ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+/// Tables that lie side by side need not all have the timestamp column.
+#[test]
+fn a_folder_without_the_timestamp_column_is_set_aside_where_others_have_it() {
+    let dir = TempDir::new().unwrap();
+    for i in 0..3 {
+        write(
+            dir.path(),
+            &format!("shop/customers/{i}.parquet"),
+            &undated(9),
+        );
+        write(
+            dir.path(),
+            &format!("shop/orders/{i}.parquet"),
+            &rows(i * 20),
+        );
+        write(dir.path(), &format!("none/a/{i}.parquet"), &undated(9));
+    }
+    // Where nothing can be dated, it is the setting that is wrong: nothing is set aside.
+    let json = run(dir.path(), 3, &[]);
+    let shop = tenant(&json, "shop");
+    assert_eq!(shop["status"], "quarantined", "{json}");
+    assert_eq!(shop["quarantined"].as_array().unwrap().len(), 3, "{json}");
+    assert_eq!(ledger(&json, "shop"), (60, 60), "{json}");
+    assert_eq!(tenant(&json, "none")["status"], "failed", "{json}");
+    assert!(
+        tenant(&json, "none")["quarantined"]
+            .as_array()
+            .unwrap()
+            .is_empty(),
+        "{json}"
+    );
+}
