@@ -500,3 +500,43 @@ fn whoever_reads_a_bucket_reads_the_same_after_a_pass() {
     }
     assert!(wrong.is_empty(), "\n{wrong}");
 }
+
+/// The settings of each recipe of `docs/writers.md`, by the bucket that it is for.
+fn recipes() -> Vec<(String, String)> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/writers.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let recipe = |rest: &str| {
+        let (name, rest) = rest.split_once(" -->\n```toml\n").unwrap();
+        let (settings, _) = rest.split_once("```").unwrap();
+        (name.to_owned(), settings.to_owned())
+    };
+    page.split("<!-- ").skip(1).map(recipe).collect()
+}
+
+/// What the page for users of each writer says, is what the passes above are told.
+#[test]
+fn recipes_for_writers_do_what_they_say() {
+    let dir = TempDir::new().unwrap();
+    let recipes = recipes();
+    assert!(recipes.len() > 8, "{recipes:?}");
+    let names: Vec<&Path> = recipes.iter().map(|(name, _)| Path::new(name)).collect();
+    python("write.py", &[&[dir.path()][..], &names[..]].concat());
+    for (name, settings) in &recipes {
+        let bucket = BUCKETS.iter().find(|b| b.name == name).unwrap();
+        let (store, config) = (dir.path().join(name), dir.path().join("icepack.toml"));
+        let head = format!("store = {:?}\n", store.to_str().unwrap());
+        std::fs::write(&config, head + settings).unwrap();
+        let out = job::run(
+            &[],
+            ["--quiet", "--config", config.to_str().unwrap(), "run"],
+        );
+        let left = files(&store).into_keys().filter(|k| !is_hidden(k)).count();
+        assert_eq!(
+            (out.status.code(), left),
+            (Some(bucket.exits[0]), bucket.after),
+            "{name}: {}{}",
+            job::text(&out.stdout),
+            job::text(&out.stderr)
+        );
+    }
+}
