@@ -38,7 +38,7 @@ const SHAPES: &[Shape] = &[
         tenants: &[
             (
                 "orders",
-                &["topics/orders/", "topics/orders/partition=0/"],
+                &["topics/orders/partition=1/", "topics/orders/partition=0/"],
                 |key| key.starts_with("topics/orders/"),
             ),
             ("users", &["topics/users/2026/"], |key| {
