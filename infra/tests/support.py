@@ -109,7 +109,8 @@ def work_inside(store, archive, run_args=("run",), **more):
     icepack = binary("the job inside the buckets just made")
     if not icepack:
         return False
-    places = {"ICEPACK_STORE": store, "ICEPACK_ARCHIVE_URL": archive}
+    # The files of the demo were just written: the chart's settings would leave them alone for ten minutes.
+    places = {"ICEPACK_STORE": store, "ICEPACK_ARCHIVE_URL": archive, "ICEPACK_COMPACTION_MIN_RAW_AGE": "0"}
     env = environment(localstack(), "test", "test", **places)
     run(icepack, *DEMO, env=env)
     # The second time there is nothing to do.
