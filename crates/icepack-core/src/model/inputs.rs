@@ -247,26 +247,12 @@ impl Exclude {
     /// # Errors
     /// The first that is none, with why.
     pub fn parse<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, String> {
-        let (mut builder, mut kept) = (GlobSetBuilder::new(), Vec::new());
-        for pattern in patterns {
-            let pattern = pattern.as_ref();
-            if pattern.is_empty() || pattern.starts_with('/') || pattern.len() > LONGEST_GLOB {
-                return Err(format!(
-                    "`{pattern}` excludes nothing: write keys as they are below the store, like \
-                     \"acme/lake/**\""
-                ));
-            }
-            let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-            builder.add(glob.map_err(|e| format!("`{pattern}` is not a glob: {}", e.kind()))?);
-            kept.push(pattern.to_owned());
-        }
-        let globs = builder
-            .build()
-            .map_err(|e| format!("these globs are too large: {}", e.kind()))?;
-        Ok(Self {
-            patterns: kept,
-            globs,
-        })
+        let (patterns, globs) = compile(
+            patterns,
+            |pattern| pattern.starts_with('/'),
+            "excludes nothing: write keys as they are below the store, like \"acme/lake/**\"",
+        )?;
+        Ok(Self { patterns, globs })
     }
 
     /// Whether `key` is not looked at.
@@ -282,6 +268,29 @@ impl Exclude {
 
 /// Bytes. Longer globs would be too large to compile, or take long.
 const LONGEST_GLOB: usize = 1_000;
+
+/// Compiles globs of which `*` stays within a segment. Of one that is empty, too long, or that
+/// `cannot_match`, the error says `why`.
+fn compile<S: AsRef<str>>(
+    patterns: impl IntoIterator<Item = S>,
+    cannot_match: fn(&str) -> bool,
+    why: &str,
+) -> Result<(Vec<String>, GlobSet), String> {
+    let (mut builder, mut kept) = (GlobSetBuilder::new(), Vec::new());
+    for pattern in patterns {
+        let pattern = pattern.as_ref();
+        if pattern.is_empty() || pattern.len() > LONGEST_GLOB || cannot_match(pattern) {
+            return Err(format!("`{pattern}` {why}"));
+        }
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+        builder.add(glob.map_err(|e| format!("`{pattern}` is not a glob: {}", e.kind()))?);
+        kept.push(pattern.to_owned());
+    }
+    let globs = builder
+        .build()
+        .map_err(|e| format!("these globs are too large: {}", e.kind()))?;
+    Ok((kept, globs))
+}
 
 /// What is taken where nothing is said.
 const DEFAULT_FILES: &str = "*.parquet";
@@ -313,30 +322,19 @@ impl Files {
     /// # Errors
     /// The first that is none, with why; and where there are none.
     pub fn parse<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, String> {
-        let (mut builder, mut kept) = (GlobSetBuilder::new(), Vec::new());
-        for pattern in patterns {
-            let pattern = pattern.as_ref();
-            if pattern.is_empty() || pattern.contains('/') || pattern.len() > LONGEST_GLOB {
-                return Err(format!(
-                    "`{pattern}` takes no file: write globs on names without their folders, like \
-                     \"*.parquet\""
-                ));
-            }
-            let glob = GlobBuilder::new(pattern).build();
-            builder.add(glob.map_err(|e| format!("`{pattern}` is not a glob: {}", e.kind()))?);
-            kept.push(pattern.to_owned());
-        }
-        if kept.is_empty() {
+        let (patterns, globs) = compile(
+            patterns,
+            |pattern| pattern.contains('/'),
+            "takes no file: write globs on names without their folders, like \"*.parquet\"",
+        )?;
+        if patterns.is_empty() {
             return Err("no file would be taken: write globs, like \"*.parquet\"".to_owned());
         }
-        if kept == [DEFAULT_FILES] {
+        if patterns == [DEFAULT_FILES] {
             return Ok(Self::default());
         }
-        let globs = builder
-            .build()
-            .map_err(|e| format!("these globs are too large: {}", e.kind()))?;
         Ok(Self {
-            patterns: kept,
+            patterns,
             globs: Some(globs),
         })
     }

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::names::{STATE_DIR, Tenant, TenantError};
+use super::names::{STATE_DIR, Tenant, TenantError, folder};
 
 /// The name of the one tenant of a layout without a placeholder.
 pub const ONLY_TENANT: &str = "default";
@@ -294,9 +294,8 @@ impl Layout {
 
     /// The folders of `key` that are not the tenant's own: those at a `*`, and those below it.
     pub(super) fn open_folders<'k>(&self, key: &'k str) -> impl Iterator<Item = &'k str> {
-        let folders = key.rsplit_once('/').map_or("", |(folders, _)| folders);
         let own = |at: usize| self.0.folders.get(at).is_some_and(|f| *f != Folder::Any);
-        folders
+        folder(key)
             .split('/')
             .enumerate()
             .filter(move |(at, folder)| !own(*at) && !folder.is_empty())

@@ -614,7 +614,8 @@ impl Edit {
     }
 
     /// Adds what another merge did, so that one commit makes both. False, and nothing is added,
-    /// where one of them is of restored rows: an edit says so of all of its outputs.
+    /// where they are not of the same restores, or expired rows by another cutoff: an edit says
+    /// either of all that it does.
     #[must_use]
     pub fn join(&mut self, other: &Self) -> bool {
         if self.restored != other.restored || self.expired_before != other.expired_before {

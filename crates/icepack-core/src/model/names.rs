@@ -159,8 +159,11 @@ impl Tenant {
     pub fn folder_like(&self, other: &Self, key: &str) -> Option<String> {
         let below = other.below(key)?;
         let place = self.layout.place_like(&self.name, key)?;
-        let folders = below.rsplit_once('/').map_or("", |(folders, _)| folders);
-        Some(format!("{place}{folders}").trim_end_matches('/').to_owned())
+        Some(
+            format!("{place}{}", folder(below))
+                .trim_end_matches('/')
+                .to_owned(),
+        )
     }
 
     /// The folder of new files whose rows are of `month`: in it the tenant's keys lie, whatever
