@@ -157,7 +157,7 @@ impl<'a> Job<'a> {
             let coarser = input
                 .schema
                 .field_with_name(column)
-                .map(|f| schema::canonical(f.data_type()).to_string())
+                .map(schema::kind)
                 .unwrap_or_default();
             let flaw = Flaw::Misfit(Contradiction {
                 column: column.to_owned(),

@@ -241,7 +241,7 @@ fn unite(
         if let Flaw::Misfit(what) = &mut b.flaw
             && let Ok(field) = schema.field_with_name(&what.column)
         {
-            what.kind = field.data_type().to_string();
+            what.kind = schema::kind(field);
         }
     }
     (schema, turns)
@@ -254,7 +254,7 @@ pub(super) fn contradiction(theirs: &Field, input: &Opened) -> Contradiction {
         .map_or_else(|| input.planned.stats.and_then(|s| s.min), |p| p.min);
     Contradiction {
         column: theirs.name().clone(),
-        kind: schema::canonical(theirs.data_type()).to_string(),
+        kind: schema::kind(theirs),
         oldest,
     }
 }

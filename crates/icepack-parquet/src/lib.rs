@@ -29,7 +29,7 @@ pub use read::{footer, profile, read_stats, source, stats, summary};
 pub use schema::{Columns, leaf, views};
 pub use write::append;
 
-use schema::pairs;
+use schema::{form, pairs};
 
 #[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ use parquet::schema::types::SchemaDescriptor;
 use crate::error::Result;
 use crate::guard::{self, TRAILER, catch_panic, chunks, footer_len, pages};
 use crate::source::{Chunks, Ident, Source};
-use crate::{leaf, pairs, views};
+use crate::{form, leaf, pairs, views};
 use exact::Rule;
 pub use reader::Reader;
 pub use stats::read_stats;
@@ -373,7 +373,10 @@ pub(crate) fn parse_footer(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed
     ));
     let plain = views::plain(&decoded);
     let schema = Arc::new(Schema::new_with_metadata(
-        leaf::noted(plain.fields(), &kept, &columns),
+        form::remembered(
+            &leaf::noted(plain.fields(), &kept, &columns),
+            decoded.fields(),
+        ),
         pairs::own(own_pairs),
     ));
     let rules = exact::rules(&columns, decoded.fields());

@@ -17,7 +17,7 @@ use parquet::errors::ParquetError;
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor, Type, TypePtr};
 use serde::{Deserialize, Serialize};
 
-use crate::schema::canonical;
+use crate::schema::{canonical, form};
 
 /// Where a field notes what it is in Parquet. Never written to a file.
 const KEY: &str = "icepack.leaf";
@@ -353,7 +353,7 @@ pub(crate) fn told(field: &Field) -> String {
         }
         Some(Kept::Interval) => "INTERVAL".to_owned(),
         Some(Kept::Variant { .. }) => format!("VARIANT of {}", field.data_type()),
-        _ => field.data_type().to_string(),
+        _ => form::bare(&Arc::new(field.clone())).data_type().to_string(),
     }
 }
 
@@ -545,8 +545,9 @@ fn with_variants(
     Ok(SchemaDescriptor::new(group(root, columns, None)?))
 }
 
-/// The Arrow schema that goes into a file of rows of `schema`. What is noted of its leaves is in
-/// the file itself. The pairs are in both: pyarrow looks here alone.
+/// The Arrow schema that goes into a file of rows of `schema`: of the types that its writers gave
+/// it. What is noted of its leaves is in the file itself. The pairs are in both: pyarrow looks here
+/// alone.
 pub(crate) fn embedded(schema: &Schema) -> Schema {
     let mut without = |field: &FieldRef| {
         if !field.metadata().contains_key(KEY) {
@@ -558,7 +559,10 @@ pub(crate) fn embedded(schema: &Schema) -> Schema {
     };
     let leaves = map_all(schema.fields(), &mut without);
     Schema::new_with_metadata(
-        leaves.iter().map(without).collect::<Vec<_>>(),
+        leaves
+            .iter()
+            .map(|field| form::restored(&without(field)))
+            .collect::<Vec<_>>(),
         schema.metadata().clone(),
     )
 }

@@ -1,6 +1,7 @@
 //! Columns united by name: what several files have in common, and each file's rows brought to it
 //! without loss.
 
+pub(crate) mod form;
 pub mod leaf;
 pub(crate) mod pairs;
 pub mod views;
@@ -30,10 +31,15 @@ const UTC: &str = "UTC";
 /// The one form of a type that differs only in layout: no dictionaries, run-ends, views or 64-bit
 /// offsets, zones as UTC, and the standard's names for the children of lists and maps.
 pub fn canonical(data_type: &DataType) -> DataType {
+    canonical_by(data_type, &child)
+}
+
+/// [`canonical`], with children made by `child` of the name that each has there.
+fn canonical_by(data_type: &DataType, child: &dyn Fn(&str, &Field) -> FieldRef) -> DataType {
     use DataType as T;
     match data_type {
-        T::Dictionary(_, value) => canonical(value),
-        T::RunEndEncoded(_, value) => canonical(value.data_type()),
+        T::Dictionary(_, value) => canonical_by(value, child),
+        T::RunEndEncoded(_, value) => canonical_by(value.data_type(), child),
         T::LargeUtf8 | T::Utf8View => T::Utf8,
         T::LargeBinary | T::BinaryView => T::Binary,
         T::List(f) | T::LargeList(f) | T::ListView(f) | T::LargeListView(f) => {
@@ -41,7 +47,7 @@ pub fn canonical(data_type: &DataType) -> DataType {
         }
         T::FixedSizeList(f, n) => T::FixedSizeList(child("element", f), *n),
         T::Struct(fields) => T::Struct(fields.iter().map(|f| child(f.name(), f)).collect()),
-        T::Map(entries, sorted) => T::Map(map_entries(entries), *sorted),
+        T::Map(entries, sorted) => T::Map(map_entries(entries, child), *sorted),
         T::Timestamp(unit, Some(_)) => T::Timestamp(*unit, Some(UTC.into())),
         other => other.clone(),
     }
@@ -54,8 +60,8 @@ fn child(name: &str, field: &Field) -> FieldRef {
     )
 }
 
-fn map_entries(entries: &FieldRef) -> FieldRef {
-    let data_type = match canonical(entries.data_type()) {
+fn map_entries(entries: &FieldRef, child: &dyn Fn(&str, &Field) -> FieldRef) -> FieldRef {
+    let data_type = match entries.data_type() {
         DataType::Struct(fields) if fields.len() == 2 => {
             let named: Fields = fields
                 .iter()
@@ -64,7 +70,7 @@ fn map_entries(entries: &FieldRef) -> FieldRef {
                 .collect();
             DataType::Struct(named)
         }
-        other => other,
+        other => canonical_by(other, child),
     };
     Arc::new(Field::new("key_value", data_type, entries.is_nullable()))
 }
@@ -134,10 +140,7 @@ impl UnionSchema {
         for field in schema.fields() {
             if !self.columns.iter().any(|c| c.name() == field.name()) {
                 let nullable = field.is_nullable() || self.files > 0;
-                columns.push(
-                    Field::new(field.name(), canonical(field.data_type()), nullable)
-                        .with_metadata(field.metadata().clone()),
-                );
+                columns.push(form::noted(field).with_nullable(nullable));
             }
         }
         // What cannot be written must not be read: it would fail every merge, and never be
@@ -275,7 +278,7 @@ fn differs_in_case(name: &str, other: &str) -> String {
 }
 
 fn unite(ours: &Field, theirs: &Field) -> Result<Field, String> {
-    let theirs = theirs.clone().with_data_type(canonical(theirs.data_type()));
+    let theirs = form::noted(theirs);
     let Some(united) = widen_child(ours, &theirs) else {
         let (theirs, before) = (leaf::told(&theirs), leaf::told(ours));
         return Err(format!(
@@ -420,11 +423,17 @@ pub struct Misfit {
     pub reason: String,
 }
 
+/// The canonical type of a column as manifests and receipts tell it: what other files of the tenant
+/// are compared with.
+pub fn kind(field: &Field) -> String {
+    canonical(form::bare(&Arc::new(field.clone())).data_type()).to_string()
+}
+
 /// The columns of `schema` as manifests and receipts tell them.
 pub fn described(schema: &Schema) -> TableSchema {
     let column = |f: &FieldRef| Column {
         name: f.name().clone(),
-        kind: f.data_type().to_string(),
+        kind: kind(f),
         nullable: f.is_nullable(),
     };
     TableSchema(schema.fields().iter().map(column).collect())

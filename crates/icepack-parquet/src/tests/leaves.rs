@@ -1,7 +1,7 @@
 //! What Arrow has no type for, written by hand: it must come out of our writer as it went in.
 
 use parquet::basic::{
-    ConvertedType, EdgeInterpolationAlgorithm, LogicalType, Repetition, TimeUnit as Unit,
+    ConvertedType, EdgeInterpolationAlgorithm, Encoding, LogicalType, Repetition, TimeUnit as Unit,
     Type as Physical,
 };
 use parquet::column::reader::ColumnReader;
@@ -493,4 +493,41 @@ fn columns_that_differ_only_in_case_do_not_unite() {
             .collect::<Vec<_>>(),
         ["timestamp", "userId", "userid"]
     );
+}
+
+/// pyarrow cannot read a column of lengths apart from bytes into the dictionary that it is told of.
+#[test]
+fn a_dictionary_is_not_encoded_as_lengths_and_bytes() {
+    let time = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let words = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let encodings = |column: DataType| {
+        let fields = vec![
+            Field::new("timestamp", time.clone(), false),
+            Field::new("word", column, false),
+        ];
+        let mut union = UnionSchema::new(&columns());
+        union.add(&Schema::new(fields)).unwrap();
+        let schema = union.finish();
+        let words = (0..5_000).map(|i| format!("word-{i}"));
+        let batch = RecordBatch::try_new(
+            Arc::clone(&schema),
+            vec![
+                Arc::new(TimestampMicrosecondArray::from_iter_values(0..5_000)),
+                Arc::new(StringArray::from_iter_values(words)),
+            ],
+        );
+        let options = WriteOptions {
+            encodings: Encodings::Delta,
+            ..WriteOptions::default()
+        };
+        let mut w = ParquetWriter::new(Vec::new(), schema, options);
+        w.write(&batch.unwrap(), Fingerprint::default()).unwrap();
+        let file: Bytes = w.finish().unwrap().into();
+        let footer = SerializedFileReader::new(file).unwrap();
+        let column = footer.metadata().row_group(0).column(1).clone();
+        column.encodings().collect::<Vec<_>>()
+    };
+    let lengths = Encoding::DELTA_LENGTH_BYTE_ARRAY;
+    assert!(encodings(DataType::Utf8).contains(&lengths));
+    assert!(!encodings(words).contains(&lengths));
 }

@@ -12,6 +12,7 @@ use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{CREATED_BY, SAMPLE_ROWS, WriteOptions};
+use crate::form;
 use icepack_core::model::policy::Encodings;
 
 /// Events are ids, digests and text that is made from templates. Level 1 finds as much in them as
@@ -88,7 +89,10 @@ pub(crate) fn properties(
                 nulls_first: true,
             }]
         }));
-    for (i, field) in schema.fields().iter().enumerate() {
+    // Whoever reads a column into a dictionary expects it in the file: pyarrow refuses lengths apart
+    // from bytes there.
+    let fields = schema.fields().iter().enumerate();
+    for (i, field) in fields.filter(|(_, f)| !form::is_dictionary(f)) {
         let path = ColumnPath::new(vec![field.name().clone()]);
         builder = encode(builder, options.encodings, path, field.data_type(), || {
             sample.is_unique(i, field.name())
