@@ -23,7 +23,7 @@ use icepack_core::model::manifest::{Ledger, Manifest, Receipt};
 use icepack_core::model::report::{RunReport, Status};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use random::{At, DAY, Event, File, Shape, Step, World, other_zone, world};
+use random::{At, DAY, Event, FOLDERS, File, Shape, Step, World, other_zone, world};
 use support::oracle::{Bag, Row, bag, is_expired, read, rows, sum, total, without_copies};
 use support::{Store, get, keys, memory, put};
 
@@ -139,13 +139,9 @@ impl Lab {
     async fn ingest(&mut self, files: &[random::File]) {
         for file in files {
             let batch = file.batch(self.clock.now(), &self.world);
-            self.ingested = sum(&self.ingested, &bag(rows(&batch)));
-            put(
-                &self.hot,
-                &format!("acme/2026-01/part-{:04}.parquet", self.files),
-                file.parquet(&batch),
-            )
-            .await;
+            let key = format!("acme/{}/part-{:04}.parquet", file.folder, self.files);
+            self.ingested = sum(&self.ingested, &bag(in_folder(&key, rows(&batch))));
+            put(&self.hot, &key, file.parquet(&batch)).await;
             self.files += 1;
         }
     }
@@ -198,13 +194,14 @@ impl Lab {
             });
         let mut snapshots = Vec::new();
         for key in &live {
-            snapshots.push(read(get(&self.hot, key).await));
+            snapshots.push(in_folder(key, read(get(&self.hot, key).await)));
         }
         let mut raw = Bag::new();
         for key in keys(&self.hot).await {
             if key.starts_with("acme/") && !live.contains(&key) && !gone.contains(&key) {
                 assert!(!key.contains("/snapshot."), "`{key}` is an orphan");
-                raw = sum(&raw, &bag(read(get(&self.hot, &key).await)));
+                let rows = read(get(&self.hot, &key).await);
+                raw = sum(&raw, &bag(in_folder(&key, rows)));
             }
         }
         (snapshots, raw)
@@ -218,7 +215,7 @@ impl Lab {
                 all.contains(&key.replace(".parquet", ".receipt.json")),
                 "`{key}` has no receipt"
             );
-            let read = read(get(&self.cold, key).await);
+            let read = in_folder(key, read(get(&self.cold, key).await));
             assert!(read.is_sorted_by_key(|r| r.at), "`{key}` is not sorted");
             rows = sum(&rows, &bag(read));
         }
@@ -298,6 +295,16 @@ impl Lab {
         }
         all
     }
+}
+
+/// Rows of the file `key`, each with the folder that it lies in as a column more: a row that came to
+/// another folder is another row.
+fn in_folder(key: &str, mut rows: Vec<Row>) -> Vec<Row> {
+    let (folder, _) = key.rsplit_once('/').unwrap();
+    for row in &mut rows {
+        row.values.insert("(folder)".to_owned(), folder.to_owned());
+    }
+    rows
 }
 
 /// Whole seconds, so that times of all units are the same instants.
@@ -469,6 +476,9 @@ fn the_same_seed_gives_the_same_bytes() {
 fn naive_and_zoned_times_do_not_mix_and_the_later_file_is_set_aside() {
     property(8, world(1), |mut world| async move {
         world.strategy = CompactionStrategy::FullCompaction;
+        for file in &mut world.steps[0].files {
+            file.folder = FOLDERS[0];
+        }
         let mut lab = Lab::new(&world, now());
         let files = &world.steps[0].files;
         if files.is_empty() {
@@ -564,7 +574,11 @@ fn one_file(at: impl Iterator<Item = At>) -> World {
         floats: false,
         padding: 0,
         steps: vec![Step {
-            files: vec![File { events, shape }],
+            files: vec![File {
+                events,
+                shape,
+                folder: FOLDERS[0],
+            }],
             hours: 0,
         }],
         ttl: None,

@@ -46,6 +46,13 @@ const FILES: usize = 12;
 /// without end.
 const MOST: usize = 5 * FILES;
 
+/// Where raw files lie below their tenant, in turns. Readers by path find each row where it was put.
+const FOLDERS: [&str; 3] = [
+    "2026-01",
+    "country=de/dt=2026-01-01",
+    "country=fr/dt=2026-01-01",
+];
+
 /// Rows of a raw file.
 const ROWS: usize = 120;
 
@@ -252,15 +259,16 @@ impl Soak {
 
     /// Puts an object, or writes a hidden file and renames it.
     async fn write(&self, tenant: &str, n: usize, body: Vec<u8>) {
+        let below = FOLDERS[n % FOLDERS.len()];
         let Some(root) = &self.directory else {
             return put(
                 &self.hot,
-                &format!("{tenant}/2026-01/events-{n:06}.parquet"),
+                &format!("{tenant}/{below}/events-{n:06}.parquet"),
                 body,
             )
             .await;
         };
-        let folder = root.join(tenant).join("2026-01");
+        let folder = root.join(tenant).join(below);
         std::fs::create_dir_all(&folder).unwrap();
         let hidden = folder.join(format!(".events-{n:06}.parquet"));
         let (half, rest) = body.split_at(body.len() / 2);
@@ -283,7 +291,11 @@ impl Soak {
             .flat_map(|v| v.files)
         {
             match self.hot.get(&Path::parse(&file.key).unwrap()).await {
-                Ok(reply) => rows.extend(support::decode(reply.bytes().await.unwrap())),
+                Ok(reply) => {
+                    let found = support::decode(reply.bytes().await.unwrap());
+                    check_folder(&file.key, &found);
+                    rows.extend(found);
+                }
                 Err(object_store::Error::NotFound { .. }) => return None,
                 Err(e) => panic!("{}: {e}", file.key),
             }
@@ -302,6 +314,7 @@ impl Soak {
         for key in keys.iter().filter(counts) {
             if let Entry::Vacant(place) = known.entry(key.clone()) {
                 let rows = support::read(&self.cold, key).await;
+                check_folder(key, &rows);
                 place.insert(rows);
             }
             rows.extend(known[key].iter().cloned());
@@ -740,6 +753,22 @@ impl Soak {
             &text(&none),
         ]);
         format!("{counted}; all of it restored: {restored}")
+    }
+}
+
+/// Each row of the file `key` was put into the folder where the file lies: hot, in the archive, and
+/// back from it.
+fn check_folder(key: &str, rows: &[Event]) {
+    let (folder, _) = key.rsplit_once('/').unwrap();
+    let (_, below) = folder.split_once('/').unwrap();
+    for row in rows {
+        let row_number: usize = row
+            .id
+            .trim_start_matches(|c: char| !c.is_ascii_digit())
+            .parse()
+            .unwrap();
+        let put_into = FOLDERS[row_number / ROWS % FOLDERS.len()];
+        assert_eq!(below, put_into, "row {} came to `{key}`", row.id);
     }
 }
 

@@ -59,7 +59,12 @@ pub struct Shape {
 pub struct File {
     pub events: Vec<Event>,
     pub shape: Shape,
+    /// Below the tenant.
+    pub folder: &'static str,
 }
+
+/// Where files lie. Most are in one folder, so that they merge.
+pub const FOLDERS: [&str; 3] = ["2026-01", "country=de", "country=fr/dt=2026-01-01"];
 
 /// New files, then the clock moves, then a pass.
 #[derive(Debug, Clone)]
@@ -148,8 +153,13 @@ fn file(rows: usize) -> impl Strategy<Value = File> {
     (
         prop_oneof![1 => Just(Vec::new()).boxed(), 9 => vec(event(), 1..rows).boxed()],
         shape(),
+        select(vec![FOLDERS[0], FOLDERS[0], FOLDERS[1], FOLDERS[2]]),
     )
-        .prop_map(|(events, shape)| File { events, shape })
+        .prop_map(|(events, shape, folder)| File {
+            events,
+            shape,
+            folder,
+        })
 }
 
 fn step(files: usize, rows: usize) -> impl Strategy<Value = Step> {
