@@ -11,9 +11,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 # From nothing, what is installed below waits for the network and what is built for the processor: so both at once. All features that change
 # behaviour are in one build, and the dependencies are built once. `.ci/run` also lints the default features.
-localstack="" servers="" building=""
+localstack="" servers="" building="" simulation="" log=""
 clean_up() {
   [ -z "$building" ] || kill "$building" 2>/dev/null || true
+  [ -z "$simulation" ] || kill "$simulation" 2>/dev/null || true
+  [ -z "$log" ] || rm -f "$log"
   stop_servers
 }
 trap clean_up EXIT
@@ -108,4 +110,25 @@ fi
 "$ICEPACK_TEST_PYTHON" -m unittest discover --start-directory tests/python
 wait "$building"
 building=""
-cargo test --locked --workspace --features delta "$@"
+
+tests=(cargo test --locked --workspace --features delta)
+if [ $# -gt 0 ]; then
+  "${tests[@]}" "$@"
+else
+  # The simulation keeps both processors busy for minutes, and most other tests wait for servers and processes: so both at once.
+  log=$(mktemp)
+  "${tests[@]}" --test simulation >"$log" 2>&1 &
+  simulation=$!
+  others=(--lib --bins)
+  for test in tests/*.rs tests/*/main.rs; do
+    name=${test#tests/} name=${name%/main.rs} name=${name%.rs}
+    [ "$name" = simulation ] || others+=(--test "$name")
+  done
+  status=0
+  "${tests[@]}" --no-fail-fast "${others[@]}" || status=$?
+  "${tests[@]}" --doc || status=$?
+  wait "$simulation" || status=$?
+  simulation=""
+  cat "$log"
+  exit "$status"
+fi
