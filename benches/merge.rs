@@ -131,7 +131,7 @@ impl Bench {
             inputs: inputs.to_vec(),
             columns: Columns {
                 timestamp: "timestamp".to_owned(),
-                id: "event_id".to_owned(),
+                ids: vec!["event_id".to_owned()],
             },
             now: Micros(START + 60 * DAY),
             cutoff: None,

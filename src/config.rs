@@ -73,8 +73,9 @@ pub struct CompactionConfig {
 
     /// The column that dates a row: a timestamp of any unit, with or without a zone.
     pub timestamp_column: String,
-    /// The column that identifies a row. Where a file has none, nothing is taken for a duplicate.
-    pub id_column: String,
+    /// The columns that together identify a row. Only rows that have a value in each of them are
+    /// ever taken for duplicates. Empty: no row is.
+    pub id_columns: Vec<String>,
     /// How snapshots are encoded.
     pub encodings: Encodings,
     /// Raw files of this age are compacted, whatever the counts. Where no row expires, large files
@@ -192,7 +193,7 @@ impl From<&Values> for CompactionConfig {
             retention: retention.into(),
             archive: None,
             timestamp_column: timestamp_column.0.clone(),
-            id_column: id_column.0.clone(),
+            id_columns: id_column.0.clone(),
             encodings: encodings.0,
             max_raw_age: max_raw_age.0,
             min_raw_age: min_raw_age.0,

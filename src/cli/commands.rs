@@ -86,6 +86,7 @@ impl App<'_> {
         self.emit(&PlanDocument {
             is_billed: is_s3(&store) || archive.as_ref().is_some_and(is_s3),
             archive: archive.map(|a| a.to_string()),
+            ids: self.settings.compaction_config().id_columns,
             explain,
             ..PlanDocument::new(&report)
         })

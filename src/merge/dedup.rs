@@ -1,4 +1,5 @@
-//! Exact duplicates: rows that are equal in every column and have an id.
+//! Exact duplicates: rows that are equal in every column, among them those that the owner named as
+//! the id.
 //!
 //! Equal rows have equal times, so they stand together in a window of equal keys; only rows in
 //! windows of more than one are looked at. Equality is decided by a keyed 128-bit hash of an
@@ -8,8 +9,9 @@
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::Schema;
 use arrow::row::{RowConverter, SortField};
@@ -37,21 +39,22 @@ pub(super) struct Dedup {
 }
 
 struct Encoders {
-    id: usize,
+    /// The columns that are the id.
+    ids: Vec<usize>,
     id_only: RowConverter,
     row: RowConverter,
 }
 
 impl Dedup {
     /// For rows of `schema`, with sets of about `bytes` at most.
-    pub fn new(schema: &Schema, id: &str, bytes: u64) -> Self {
+    pub fn new(schema: &Schema, ids: &[String], bytes: u64) -> Self {
         let keys = RandomState::new();
         let hasher = SipHasher24::new_with_keys(keys.hash_one(0u8), keys.hash_one(1u8));
         let most = usize::try_from(bytes / ENTRY)
             .unwrap_or(usize::MAX)
             .clamp(1_024, 2_000_000);
         Self {
-            rows: Encoders::of(schema, id),
+            rows: Encoders::of(schema, ids),
             hasher,
             seen: HashSet::new(),
             ids: HashSet::new(),
@@ -70,10 +73,13 @@ impl Dedup {
         let (Some(encoders), Some(last)) = (&self.rows, keys.last().copied()) else {
             return Ok(None);
         };
-        let ids = batch.column(encoders.id);
+        let has_id = |row| {
+            let mut ids = encoders.ids.iter();
+            ids.all(|i| batch.column(*i).is_valid(row))
+        };
         let candidates: Vec<u32> = (0u32..)
             .zip(0..keys.len())
-            .filter(|(_, i)| shares_key(keys, *i, self.window) && ids.is_valid(*i))
+            .filter(|(_, i)| shares_key(keys, *i, self.window) && has_id(*i))
             .map(|(row, _)| row)
             .collect();
         if candidates.is_empty() {
@@ -89,7 +95,7 @@ impl Dedup {
             .map_err(failed)?;
         let row_ids = encoders
             .id_only
-            .convert_columns(&subset.columns()[encoders.id..=encoders.id])
+            .convert_columns(&encoders.ids_of(&subset))
             .map_err(failed)?;
         let mut dropped = Vec::new();
         for (n, row) in candidates.into_iter().enumerate() {
@@ -149,17 +155,32 @@ impl Dedup {
 }
 
 impl Encoders {
-    fn of(schema: &Schema, id: &str) -> Option<Self> {
-        let id = schema.index_of(id).ok()?;
+    /// None where there is no id, or the rows lack a column of it.
+    fn of(schema: &Schema, ids: &[String]) -> Option<Self> {
+        if ids.is_empty() {
+            return None;
+        }
+        let ids: Vec<usize> = ids
+            .iter()
+            .map(|id| schema.index_of(id).ok())
+            .collect::<Option<_>>()?;
         let field = |i: usize| SortField::new(schema.field(i).data_type().clone());
         let row = RowConverter::new((0..schema.fields().len()).map(field).collect());
-        match (row, RowConverter::new(vec![field(id)])) {
-            (Ok(row), Ok(id_only)) => Some(Self { id, id_only, row }),
+        match (
+            row,
+            RowConverter::new(ids.iter().copied().map(field).collect()),
+        ) {
+            (Ok(row), Ok(id_only)) => Some(Self { ids, id_only, row }),
             (Err(e), _) | (_, Err(e)) => {
                 tracing::warn!(cause = %e, "rows of these columns cannot be compared: duplicates are kept");
                 None
             }
         }
+    }
+
+    fn ids_of(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
+        let ids = self.ids.iter();
+        ids.map(|i| Arc::clone(batch.column(*i))).collect()
     }
 }
 
@@ -177,8 +198,7 @@ fn shares_key(keys: &[i64], i: usize, window: Option<i64>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{ArrayRef, Int64Array, StringArray};
-    use std::sync::Arc;
+    use arrow::array::{Int64Array, StringArray};
 
     fn rows(all: &[(i64, Option<&str>, &str)]) -> (RecordBatch, Vec<i64>) {
         let columns: Vec<(&str, ArrayRef, bool)> = vec![
@@ -205,11 +225,20 @@ mod tests {
     }
 
     fn run(batches: &[&[(i64, Option<&str>, &str)]], bytes: u64) -> (Vec<Vec<bool>>, u64) {
+        run_by(&["id"], batches, bytes)
+    }
+
+    fn run_by(
+        ids: &[&str],
+        batches: &[&[(i64, Option<&str>, &str)]],
+        bytes: u64,
+    ) -> (Vec<Vec<bool>>, u64) {
+        let ids: Vec<String> = ids.iter().map(|&id| id.to_owned()).collect();
         let mut dedup: Option<Dedup> = None;
         let mut kept = Vec::new();
         for b in batches {
             let (batch, keys) = rows(b);
-            let dedup = dedup.get_or_insert_with(|| Dedup::new(&batch.schema(), "id", bytes));
+            let dedup = dedup.get_or_insert_with(|| Dedup::new(&batch.schema(), &ids, bytes));
             let mask = dedup.filter(&batch, &keys).unwrap();
             kept.push(mask.map_or(vec![true; keys.len()], |m| {
                 m.iter().map(|v| v.unwrap()).collect()
@@ -261,6 +290,28 @@ mod tests {
             (kept, conflicts),
             (vec![vec![true, true, true, true, false]], 1)
         );
+    }
+
+    #[test]
+    fn several_columns_are_an_id_together() {
+        let twice = &[
+            (1, Some("a"), "x"),
+            (1, Some("a"), "y"),
+            (1, Some("a"), "x"),
+        ];
+        let by_both = run_by(&["id", "p"], &[twice], 1 << 20);
+        assert_eq!(by_both, (vec![vec![true, true, false]], 0));
+        let half_null = &[(1, None, "x"), (1, None, "x")];
+        let kept = run_by(&["p", "id"], &[half_null], 1 << 20).0;
+        assert_eq!(kept, [[true, true]], "a null in a part of it is no id");
+    }
+
+    #[test]
+    fn nothing_is_a_duplicate_where_no_id_is_named_or_a_column_of_it_is_missing() {
+        let twice = &[(1, Some("a"), "x"), (1, Some("a"), "x")];
+        for ids in [&[] as &[&str], &["other"], &["id", "other"]] {
+            assert_eq!(run_by(ids, &[twice], 1 << 20).0, [[true, true]], "{ids:?}");
+        }
     }
 
     #[test]

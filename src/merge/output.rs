@@ -149,7 +149,7 @@ impl Output {
             schema_id: described(&spec.schema).id(),
             dedup: Dedup::new(
                 views::of(&spec.schema).as_ref().unwrap_or(&spec.schema),
-                &spec.columns.id,
+                &spec.columns.ids,
                 spec.budget.duplicates(),
             ),
             open: None,

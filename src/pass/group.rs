@@ -492,7 +492,7 @@ impl GroupJobs<'_> {
             inputs: inputs.to_vec(),
             columns: Columns {
                 timestamp: config.timestamp_column.clone(),
-                id: config.id_column.clone(),
+                ids: config.id_columns.clone(),
             },
             now: Micros::from_datetime(self.pass.manager.clock.now()),
             cutoff: self.cutoff,

@@ -46,7 +46,7 @@ fn days(n: u64) -> Option<Duration> {
 const FULL: &str = r#"
 store = "s3://events/prod"
 timestamp_column = "at"
-id_column = "id"
+id_column = ["id", "part"]
 memory_limit = "512MiB"
 spill_dir = "/scratch"
 max_duration = "1h 30m"
@@ -118,10 +118,10 @@ fn every_key_of_the_file_arrives() {
     assert_eq!(
         (
             c.timestamp_column.as_str(),
-            c.id_column.as_str(),
+            c.id_columns.join(", ").as_str(),
             c.memory_limit
         ),
-        ("at", "id", 512 << 20)
+        ("at", "id, part", 512 << 20)
     );
     let prices = &c.prices;
     let deep = prices.classes["DEEP_ARCHIVE"];

@@ -130,6 +130,17 @@ leaf!(
     |layout| json!(layout.as_str())
 );
 leaf!(
+    /// Names of columns.
+    Names(Vec<String>),
+    {
+        "type": ["array", "string"],
+        "items": { "type": "string", "minLength": 1 },
+        "format": "list of names",
+    },
+    |given| list(given).map(|names| names.into_iter().map(str::to_owned).collect()),
+    |names| json!(names)
+);
+leaf!(
     /// Globs of keys.
     Globs(Exclude),
     {

@@ -60,9 +60,10 @@ section! {
         layout: KeyLayout = KeyLayout(Default::default()),
         /// The column that dates a row: a timestamp of any unit, with or without a zone.
         timestamp_column: Text = Text("timestamp".to_owned()),
-        /// The column that identifies a row. Of rows with the same id, time and content one is
-        /// kept. In a file without this column nothing is a duplicate.
-        id_column: Text = Text("event_id".to_owned()),
+        /// The column that identifies a row, or a list of columns that do so together. Of rows with
+        /// equal values in all columns one is kept, where they have an id. Unset, or where an id is
+        /// null, every row is kept. The variable takes a text with commas between the names.
+        id_column: Names = Names(Vec::new()),
         /// How snapshots are encoded. Every reader knows `plain`. `delta` is smaller, but
         /// fastparquet and older versions of Athena and Impala cannot read it.
         encodings: Encoding = Encoding(Encodings::Plain),

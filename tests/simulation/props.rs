@@ -101,6 +101,7 @@ impl Lab {
             target_file_size: world.target,
             small_file_threshold: world.threshold,
             strategy: world.strategy,
+            id_columns: vec!["event_id".to_owned()],
             memory_limit: world.memory,
             spill_dir: Some(spill.path().to_owned()),
             delete_delay: if world.delete_delay {

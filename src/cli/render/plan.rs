@@ -27,6 +27,9 @@ pub struct PlanDocument<'a> {
     /// Where expired rows go.
     #[serde(skip)]
     pub archive: Option<String>,
+    /// The columns that identify a row.
+    #[serde(skip)]
+    pub ids: Vec<String>,
     /// Whether the store or the archive is one that sends bills by these prices.
     #[serde(skip)]
     pub is_billed: bool,
@@ -41,6 +44,7 @@ impl<'a> PlanDocument<'a> {
             report,
             totals: totals(&report.plans),
             archive: None,
+            ids: Vec::new(),
             is_billed: false,
             explain: None,
         }
@@ -92,7 +96,13 @@ impl PlanDocument<'_> {
         );
         let estimate = estimate::totals(t, &self.report.prices, self.is_billed, view.style)
             .filter(|_| t.requests.total() > 0);
-        [Some(sum), estimate]
+        let duplicates = (!self.ids.is_empty()).then(|| {
+            format!(
+                "of rows that are equal in all columns, one is kept: `id_column` is {}",
+                self.ids.join(", ")
+            )
+        });
+        [Some(sum), duplicates, estimate]
             .into_iter()
             .flatten()
             .collect::<Vec<_>>()

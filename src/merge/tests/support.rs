@@ -147,7 +147,7 @@ impl World {
             inputs: Vec::new(),
             columns: Columns {
                 timestamp: "timestamp".into(),
-                id: "event_id".into(),
+                ids: vec!["event_id".into()],
             },
             now: Micros((T0 + 100 * DAY) * 1_000_000),
             cutoff: None,

@@ -188,7 +188,7 @@ mod tests {
     fn united(files: &[&Schema]) -> Schema {
         let mut union = UnionSchema::new(&Columns {
             timestamp: "timestamp".into(),
-            id: "event_id".into(),
+            ids: Vec::new(),
         });
         for file in files {
             union.add(file).unwrap();

@@ -20,8 +20,8 @@ use icepack_core::model::schema::{Column, TableSchema};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
     pub timestamp: String,
-    /// Identifies a row; a file may lack it.
-    pub id: String,
+    /// Together they identify a row. Empty where the owner named none; a file may lack them.
+    pub ids: Vec<String>,
 }
 
 /// The zone that every zoned timestamp is written with. The instants stay; only their display zone
@@ -497,7 +497,7 @@ mod tests {
     fn columns() -> Columns {
         Columns {
             timestamp: "timestamp".into(),
-            id: "event_id".into(),
+            ids: vec!["event_id".into()],
         }
     }
 

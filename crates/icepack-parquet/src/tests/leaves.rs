@@ -186,7 +186,7 @@ fn raw(bytes: &Bytes) -> Vec<(TypePtr, Vec<Vec<u8>>)> {
 fn columns() -> Columns {
     Columns {
         timestamp: "timestamp".into(),
-        id: "event_id".into(),
+        ids: Vec::new(),
     }
 }
 
