@@ -6,13 +6,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::format::one_line;
-use crate::inspect::sample::sample;
+use crate::inspect::sample::sample_of;
+use crate::inspect::survey::survey;
 use crate::protocol::marker::Root;
-use crate::settings::propose::{Proposal, propose};
+use crate::settings::Source;
+use crate::settings::propose::{Given, Proposal, propose};
 use crate::store::OpenOptions;
-use crate::{Error, Result};
+use crate::{CompactionConfig, Error, Result};
+use icepack_core::model::inputs::Files;
 use icepack_core::model::marker::Role;
 use icepack_core::model::report::SCHEMA_VERSION;
+use icepack_core::plan::recognise::recognise;
 use serde_json::json;
 
 use super::app::App;
@@ -35,11 +39,21 @@ impl App<'_> {
         }
         .check()
         .await?;
+        let survey = survey(&store.store).await?;
+        let recognised = recognise(&survey.files, &survey.endings);
         let config = self.settings.compaction_config();
-        let sample = sample(&store.store, &config.layout, &config.input_rules()).await?;
+        let given = self.given(&config);
+        let layout = given.layout.as_ref().unwrap_or(&recognised.layout);
+        let mut rules = config.input_rules();
+        if given.files.is_none() && !recognised.files.is_empty() {
+            rules.files = Files::parse(&recognised.files).map_err(Error::Usage)?;
+        }
+        let sample = sample_of(&store.store, layout, &rules, &survey).await?;
         let archive = self.settings.archive()?.map(|a| a.to_string());
         let proposal = propose(
             &sample,
+            &recognised,
+            &given,
             &location.to_string(),
             archive.as_deref(),
             self.clock.now(),
@@ -52,7 +66,7 @@ impl App<'_> {
                 id_column,
             } = &proposal;
             self.out.json(&json!({
-                "schema_version": SCHEMA_VERSION, "sample": sample, "toml": toml, "open_questions": open_questions,
+                "schema_version": SCHEMA_VERSION, "recognised": recognised, "sample": sample, "toml": toml, "open_questions": open_questions,
                 "timestamp_column": timestamp_column, "id_column": id_column
             }))?;
             return Ok(0);
@@ -78,6 +92,23 @@ impl App<'_> {
             super::output::complain(&format!("to decide: {question}"));
         }
         Ok(0)
+    }
+
+    /// What the owner has said already.
+    fn given(&self, config: &CompactionConfig) -> Given {
+        let is_set = |name: &str| self.settings.source(name) != Source::Default;
+        let globs = || {
+            config
+                .files
+                .patterns()
+                .into_iter()
+                .map(str::to_owned)
+                .collect()
+        };
+        Given {
+            layout: is_set("layout").then(|| config.layout.clone()),
+            files: is_set("files").then(globs),
+        }
     }
 }
 

@@ -3,4 +3,5 @@
 pub mod conformance;
 pub mod doctor;
 pub mod sample;
+pub mod survey;
 pub mod verify;

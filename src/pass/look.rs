@@ -43,8 +43,17 @@ impl CompactionManager {
             tenants,
             refused,
             root,
+            mut unmatched,
             ..
         } = self.own_tenants(selection).await?;
+        if selection.is_all() {
+            let beside = discover::beside(self.store.as_ref(), &self.config.layout);
+            unmatched.extend(beside.await?);
+        } else {
+            unmatched.clear();
+        }
+        let rules = self.config.input_rules();
+        unmatched.retain(|folder| rules.sees(folder.trim_end_matches('/')));
         let spread = self.spread().await?;
         let scans = tenants
             .into_iter()
@@ -72,6 +81,7 @@ impl CompactionManager {
             prices: self.config.prices.clone(),
             failures,
             root,
+            unmatched,
         })
     }
 

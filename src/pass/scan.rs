@@ -47,6 +47,8 @@ pub(super) struct TenantListing {
     pub root: Left,
     /// Folders with the state of a table that tenants may be part of.
     pub tables: Vec<Key>,
+    /// Folders beside the tenants' that the layout has no place for.
+    pub unmatched: Vec<Key>,
 }
 
 /// What a pass scans.
@@ -166,6 +168,7 @@ impl CompactionManager {
             others,
             root,
             tables: found.tables,
+            unmatched: found.unmatched,
         })
     }
 

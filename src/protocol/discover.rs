@@ -51,6 +51,8 @@ pub struct Tenants {
     pub root: Vec<Listed>,
     /// Folders with the state of a table that tenants may be part of.
     pub tables: Vec<Key>,
+    /// Folders beside those of tenants, with their slash, that the layout has no place for.
+    pub unmatched: Vec<Key>,
 }
 
 /// The tenants of a store by its layout, and those that have only state left.
@@ -183,6 +185,9 @@ impl Found<'_> {
         if table_state(self.layout).contains(&name) {
             self.told.tables.push(format!("{place}{name}"));
         }
+        if matches!(folder.part(name), Ok(None)) && !names::is_hidden(name) {
+            self.told.unmatched.push(format!("{place}{name}/"));
+        }
         // As it is ordered among the tenants' names.
         let before = match folder {
             Folder::Part { before, .. } => before,
@@ -239,6 +244,27 @@ impl Found<'_> {
             Err(e) => self.told.refused.push(e),
         }
     }
+}
+
+/// The folders beside the literals that a layout begins with, with their slash: nothing in them is
+/// looked at. Each literal costs a listing.
+///
+/// # Errors
+/// [`Error::Store`] where something cannot be listed.
+pub async fn beside(store: &dyn ObjectStore, layout: &Layout) -> Result<Vec<Key>> {
+    let (mut place, mut found) = (String::new(), Vec::new());
+    for folder in layout.folders() {
+        let Folder::Literal(text) = folder else {
+            break;
+        };
+        let (folders, _) = list_place(store, &place).await?;
+        let others = folders
+            .into_iter()
+            .filter(|name| name != text && !names::is_hidden(name));
+        found.extend(others.map(|name| format!("{place}{name}/")));
+        place = format!("{place}{text}/");
+    }
+    Ok(found)
 }
 
 /// The folders of `place` and its files, where a key that begins with a slash is shown in full.

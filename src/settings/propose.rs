@@ -1,18 +1,21 @@
 //! A first `icepack.toml` for a store that was looked at. Pure: from the sample to text.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+
+mod columns;
+mod place;
 
 use super::schema;
 use super::values::Values;
 use crate::format::{about, count, minute, plural, size};
 use icepack_core::model::file::Micros;
-use icepack_core::model::inputs::proposed_glob;
 use icepack_core::model::layout::Layout;
 use icepack_core::model::names::Tenant;
 use icepack_core::model::sample::{ColumnKind, FileSample, Sample};
+use icepack_core::plan::recognise::Recognised;
 
 /// Names that writers give to the column that identifies a row, the best first.
 const IDS: [&str; 9] = [
@@ -27,6 +30,18 @@ const IDS: [&str; 9] = [
     "_id",
 ];
 
+/// Names that are told of many.
+const NAMES: usize = 3;
+
+/// Which settings the owner has given: they win over what is recognised.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Given {
+    /// The setting `layout`.
+    pub layout: Option<Layout>,
+    /// The setting `files`.
+    pub files: Option<Vec<String>>,
+}
+
 /// A file to begin with, and what its reader must know first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proposal {
@@ -40,9 +55,12 @@ pub struct Proposal {
     pub id_column: Option<String>,
 }
 
-/// Proposes settings for `store`, as it was at `now`.
+/// Proposes settings for `store`, as it was at `now`. The sample was taken by what is `given`, and by
+/// what was recognised where nothing is.
 pub fn propose(
     sample: &Sample,
+    recognised: &Recognised,
+    given: &Given,
     store: &str,
     archive: Option<&str>,
     now: DateTime<Utc>,
@@ -51,8 +69,11 @@ pub fn propose(
     let spans = spans(&files);
     let mut p = Proposal::default();
     p.head(sample, store, now);
-    p.inputs(sample);
-    p.time_column(&files, &spans);
+    p.layout(sample, recognised, given);
+    p.files(recognised, given);
+    p.inputs(sample, recognised);
+    p.folders(sample);
+    p.time_column(sample, &spans);
     p.id_column(&files);
     p.compaction(sample);
     let oldest = p.timestamp_column.as_ref().and_then(|name| spans.get(name));
@@ -104,110 +125,32 @@ impl Proposal {
             "Written by `icepack init` at {} UTC, after a look at {store}:",
             minute(now)
         ));
+        let names: Vec<&str> = sample.tenants.iter().map(Tenant::as_str).collect();
+        let tenants = plural(names.len() as u64, "tenant");
+        let named = if names.is_empty() {
+            tenants
+        } else {
+            format!("{tenants} ({})", told(&names))
+        };
         self.say(&format!(
-            "{}; in the {} looked at, {}, {}{more}.",
-            plural(sample.tenants.len() as u64, "tenant"),
+            "{named}; in the {} looked at, {} in {}, {}{more}.",
             count(looked.len() as u64),
             plural(files, "raw file"),
+            plural(looked.iter().map(|t| t.folders).sum(), "folder"),
             size(bytes)
         ));
+        let snapshots = looked.iter().map(|t| t.snapshots).sum();
+        if snapshots > 0 {
+            self.say(&format!(
+                "icepack has been here: {} of its own lie beside them.",
+                plural(snapshots, "snapshot")
+            ));
+        }
         self.say(
             "A flag beats an ICEPACK_* variable, which beats this file; `icepack config show` \
              prints what holds and where it came from.",
         );
-        self.line(&format!("\nstore = {}", quoted(store)));
-        if let Some(layout) = sample.tenants.first().map(Tenant::layout)
-            && *layout != Layout::default()
-        {
-            self.line(&format!("layout = {}", quoted(layout.as_str())));
-        }
-        self.line("");
-    }
-
-    /// What is in the store and is no input: said, and where it is somebody else's, to be decided.
-    fn inputs(&mut self, sample: &Sample) {
-        let tenants = sample.looked_at.iter();
-        let tenants = tenants.map(|t| (t.tenant.as_str(), &t.left_alone));
-        for (whose, left) in [("the root of the store", &sample.root)]
-            .into_iter()
-            .chain(tenants)
-        {
-            if let Some(line) = left.ignored_line() {
-                self.say(&format!("Left alone in {whose}: {line}."));
-            }
-        }
-        let tenants = sample.looked_at.iter();
-        let refused = tenants.filter_map(|t| t.left_alone.refusal(&t.tenant));
-        self.open_questions.extend(refused);
-        if !self.open_questions.is_empty() {
-            let tenants = sample.looked_at.iter();
-            let foreign = tenants.flat_map(|t| t.left_alone.foreign.values());
-            let names = foreign.flat_map(|seen| &seen.names);
-            let globs: BTreeSet<String> = names.map(|name| quoted(&proposed_glob(name))).collect();
-            let globs: Vec<String> = globs.into_iter().collect();
-            self.say(
-                "TO DECIDE: tenants that hold what is not icepack's are refused. Move it away, or \
-                 say that it is not looked at:",
-            );
-            self.line(&format!("# exclude = [{}]", globs.join(", ")));
-        }
-        if !self.toml.ends_with("\n\n") {
-            self.line("");
-        }
-    }
-
-    fn time_column(&mut self, files: &[&FileSample], spans: &BTreeMap<String, (Micros, Micros)>) {
-        let setting = |name: &str| {
-            let range = spans.get(name).map_or(String::new(), |(from, to)| {
-                format!("  # {} to {}", day(*from), day(*to))
-            });
-            format!("timestamp_column = {}{range}", quoted(name))
-        };
-        let mut names = common(files, |_, kind| kind == ColumnKind::Time);
-        let usual = "timestamp";
-        if names.iter().any(|name| name == usual) {
-            names = vec![usual.to_owned()];
-        }
-        match names.as_slice() {
-            [name] => {
-                self.say(&format!(
-                    "The column that dates a row: a timestamp in every one of the {} read.",
-                    plural(files.len() as u64, "file")
-                ));
-                self.line(&setting(name));
-                self.timestamp_column = Some(name.clone());
-            }
-            [] => {
-                self.say(
-                    "TO DECIDE: no column of the files read is a timestamp in all of them. \
-                     Integers and texts are not guessed at.",
-                );
-                self.line(&format!("# {}", setting(usual)));
-                let why = if files.is_empty() {
-                    "no file could be read"
-                } else {
-                    "no column is a timestamp in every file read"
-                };
-                self.open_questions.push(format!(
-                    "{why}: name the column that dates a row, timestamp_column, by hand"
-                ));
-            }
-            several => {
-                self.say(
-                    "TO DECIDE: several columns could date a row. Take the sign away from the one \
-                     that says when the event happened:",
-                );
-                for name in several {
-                    self.line(&format!("# {}", setting(name)));
-                }
-                self.open_questions.push(format!(
-                    "several columns could date a row: {}; take the comment sign away from one of \
-                     them",
-                    several.join(", ")
-                ));
-            }
-        }
-        self.line("");
+        self.line(&format!("\nstore = {}\n", quoted(store)));
     }
 
     fn id_column(&mut self, files: &[&FileSample]) {
@@ -261,6 +204,10 @@ impl Proposal {
                 about(least.max(1))
             ));
         }
+        self.say(
+            "Whether a writer puts the same name again cannot be seen in a listing: `min_raw_age` \
+             gives it time to.",
+        );
         self.section("compaction", &[("min_raw_age", json!("10m"))]);
         self.line("");
     }
@@ -375,181 +322,22 @@ fn day(at: Micros) -> String {
     at.to_datetime().format("%Y-%m-%d").to_string()
 }
 
+/// `` `a`, `b`, `c` and 3 more``
+fn told<S: AsRef<str>>(names: &[S]) -> String {
+    let shown: Vec<String> = names
+        .iter()
+        .take(NAMES)
+        .map(|name| format!("`{}`", name.as_ref().escape_debug()))
+        .collect();
+    match names.len().saturating_sub(NAMES) {
+        0 => shown.join(", "),
+        more => format!("{} and {} more", shown.join(", "), count(more as u64)),
+    }
+}
+
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::settings::{Environment, Layers, Settings};
-    use icepack_core::model::inputs::Left;
-    use icepack_core::model::sample::TenantSample;
-
-    fn at(day: u32) -> Micros {
-        Micros::from_datetime(
-            DateTime::parse_from_rfc3339(&format!("2026-03-{day:02}T00:00:00Z"))
-                .unwrap()
-                .to_utc(),
-        )
-    }
-
-    fn file(columns: &[(&str, ColumnKind)]) -> FileSample {
-        let spans = columns
-            .iter()
-            .filter(|(_, k)| *k == ColumnKind::Time)
-            .map(|(n, _)| ((*n).to_owned(), (at(1), at(9))))
-            .collect();
-        FileSample {
-            key: "acme/x.parquet".to_owned(),
-            rows: 7,
-            columns: columns.iter().map(|(n, k)| ((*n).to_owned(), *k)).collect(),
-            spans,
-        }
-    }
-
-    fn sample(names: &[&str], files: Vec<FileSample>) -> Sample {
-        let tenants: Vec<Tenant> = names.iter().map(|n| Tenant::parse(n).unwrap()).collect();
-        let (first, last) = (at(1).to_datetime(), at(2).to_datetime());
-        let seen = TenantSample {
-            tenant: tenants[0].clone(),
-            sizes: vec![100, 2_000, 20 << 20],
-            has_more: false,
-            first_written: Some(first),
-            last_written: Some(last),
-            files,
-            unreadable: Vec::new(),
-            left_alone: Left::default(),
-        };
-        Sample {
-            tenants,
-            looked_at: vec![seen],
-            root: Left::default(),
-        }
-    }
-
-    fn proposed(sample: &Sample) -> Proposal {
-        let p = propose(
-            sample,
-            "s3://b/\"odd\\",
-            Some("s3://cold"),
-            at(31).to_datetime(),
-        );
-        let layers = Layers {
-            file: Some(("icepack.toml".into(), p.toml.clone())),
-            env: Environment::default(),
-            flags: Vec::new(),
-        };
-        // Whatever is proposed can be read.
-        let settings = Settings::resolve(&layers).unwrap_or_else(|e| panic!("{e}\n{}", p.toml));
-        assert_eq!(settings.compaction_config().max_expire_percent, 60);
-        // And so can it with every proposal taken up.
-        let uncommented: String = p
-            .toml
-            .lines()
-            .map(|l| {
-                l.strip_prefix("# ")
-                    .filter(|l| l.contains(" = ") && !l.contains(". "))
-                    .unwrap_or(l)
-            })
-            .fold(String::new(), |s, l| s + l + "\n");
-        let several = uncommented.matches("timestamp_column").count() > 1;
-        let file = Some(("icepack.toml".into(), uncommented.clone()));
-        assert!(
-            several || Settings::resolve(&Layers { file, ..layers }).is_ok(),
-            "{uncommented}"
-        );
-        p
-    }
-
-    #[test]
-    fn a_usual_store_leaves_no_question() {
-        let columns = [
-            ("event_id", ColumnKind::Text),
-            ("id", ColumnKind::Integer),
-            ("timestamp", ColumnKind::Time),
-            ("received", ColumnKind::Time),
-        ];
-        let p = proposed(&sample(&["acme"], vec![file(&columns), file(&columns)]));
-        assert_eq!(
-            (p.timestamp_column.as_deref(), p.id_column.as_deref()),
-            (Some("timestamp"), Some("event_id"))
-        );
-        assert!(p.open_questions.is_empty());
-        assert!(
-            p.toml
-                .contains("timestamp_column = \"timestamp\"  # 2026-03-01 to 2026-03-09"),
-            "{}",
-            p.toml
-        );
-        assert!(
-            p.toml.contains("2 of 3 files are small") && p.toml.contains("about every 12h"),
-            "{}",
-            p.toml
-        );
-    }
-
-    #[test]
-    fn several_candidates_are_comments_and_a_question() {
-        let columns = [
-            ("created_at", ColumnKind::Time),
-            ("updated_at", ColumnKind::Time),
-        ];
-        let p = proposed(&sample(&["acme"], vec![file(&columns)]));
-        assert_eq!(p.timestamp_column, None);
-        assert!(
-            p.toml
-                .contains("# timestamp_column = \"created_at\"  # 2026-03-01")
-                && p.toml.contains("# timestamp_column = \"updated_at\""),
-            "{}",
-            p.toml
-        );
-        assert!(
-            p.open_questions[0].contains("created_at, updated_at"),
-            "{:?}",
-            p.open_questions
-        );
-    }
-
-    #[test]
-    fn a_column_counts_where_every_file_has_it() {
-        let p = proposed(&sample(
-            &["acme"],
-            vec![
-                file(&[("a", ColumnKind::Time), ("b", ColumnKind::Time)]),
-                file(&[("b", ColumnKind::Time), ("a", ColumnKind::Integer)]),
-            ],
-        ));
-        assert_eq!(p.timestamp_column.as_deref(), Some("b"));
-        let p = proposed(&sample(
-            &["acme"],
-            vec![file(&[("ts", ColumnKind::Integer)])],
-        ));
-        assert!(
-            p.timestamp_column.is_none()
-                && p.open_questions[0].contains("no column is a timestamp"),
-            "{:?}",
-            p.open_questions
-        );
-    }
-
-    #[test]
-    fn a_tenant_called_system_is_told_about() {
-        let sample = sample(&["system"], vec![file(&[("timestamp", ColumnKind::Time)])]);
-        let p = proposed(&sample);
-        assert!(
-            p.toml.contains("\nsystem = \"30d\"\n")
-                && p.open_questions.iter().any(|q| q.contains("system")),
-            "{}",
-            p.toml
-        );
-        // Nothing is dropped that the owner has not said.
-        let p = propose(&sample, "s3://b", None, at(31).to_datetime());
-        assert!(
-            p.toml.contains("\n# system = \"30d\"\n")
-                && !p.open_questions.iter().any(|q| q.contains("system")),
-            "{}",
-            p.toml
-        );
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 //!
 //! `--nocapture` prints what became of each bucket, as a table in Markdown.
 
+mod init;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -25,7 +25,7 @@ pub mod time;
 pub mod write;
 
 pub use error::{Error, Result, Unread};
-pub use read::{footer, profile, read_stats, source, stats, summary};
+pub use read::{footer, likely, profile, read_stats, source, stats, summary};
 pub use schema::{Columns, leaf, views};
 pub use write::append;
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::pass::Selection;
 use icepack_core::model::inspect::PlanReport;
-use icepack_core::model::names::folder;
+use icepack_core::model::names::{Key, folder};
 use icepack_core::model::plan::{Group, GroupKind, Plan, SkipReason};
 use serde::Serialize;
 
@@ -65,6 +65,7 @@ impl Report for PlanDocument<'_> {
                 format!("in the root of the store, of no tenant and not taken: {line}")
             }),
         );
+        parts.extend(unmatched(&report.unmatched));
         parts.push(self.summary(view));
         parts.join("\n\n")
     }
@@ -142,6 +143,27 @@ impl PlanDocument<'_> {
         }
         lines.join("\n")
     }
+}
+
+/// Folders that are named of those that no tenant's files lie in.
+const UNMATCHED: usize = 5;
+
+fn unmatched(folders: &[Key]) -> Option<String> {
+    let named: Vec<String> = folders
+        .iter()
+        .take(UNMATCHED)
+        .map(|name| format!("`{}`", name.escape_debug()))
+        .collect();
+    let more = match folders.len().saturating_sub(named.len()) {
+        0 => String::new(),
+        more => format!(" and {} more", count(more as u64)),
+    };
+    (!named.is_empty()).then(|| {
+        format!(
+            "folders that match no `layout`, and are not looked at: {}{more}",
+            named.join(", ")
+        )
+    })
 }
 
 fn retention(plan: &Plan, archive: Option<&str>) -> String {

@@ -1,13 +1,19 @@
 //! `icepack init` on real files.
 
+mod texts;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use icepack::inspect::sample::sample;
+use icepack::inspect::survey::survey;
+use icepack_core::plan::recognise::{Recognised, recognise};
+use icepack_dst::intercept::{InterceptStore, Kind};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{job, memory, parquet, put};
+use crate::support::{Store, job, memory, parquet, put};
 
 /// Whatever another command says of the settings file: it can be used as it is.
 fn init(dir: &TempDir, args: &[&str]) -> std::process::Output {
@@ -162,4 +168,213 @@ async fn what_cannot_be_read_is_told_and_the_rest_is_looked_at() {
         acme.files[0].spans.keys().collect::<Vec<_>>(),
         ["created_at", "updated_at"]
     );
+}
+
+/// A store with files of these keys, which nobody will read.
+async fn store_of<S: AsRef<str>>(keys: impl IntoIterator<Item = S>) -> Store {
+    let store = memory();
+    for key in keys {
+        put(&store, key.as_ref(), "no Parquet").await;
+    }
+    store
+}
+
+async fn recognised(store: &Store) -> Recognised {
+    let seen = survey(store).await.unwrap();
+    recognise(&seen.files, &seen.endings)
+}
+
+/// However many files one folder has, the others are seen, and the requests are few.
+#[tokio::test]
+async fn no_folder_starves_the_others() {
+    let many = |folder: &'static str| (0..11_000).map(move |n| format!("{folder}/{n:05}.parquet"));
+    let keys = many("topics/a/partition=0").chain(many("topics/b/_delta_log"));
+    let keys = keys.chain(
+        [
+            "topics/b/x.parquet",
+            "topics/c/x.parquet",
+            "topics/d/x.parquet",
+        ]
+        .map(str::to_owned),
+    );
+    let inner = store_of(keys).await;
+    let asked = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&asked);
+    let store: Store = Arc::new(InterceptStore::before(inner, move |_| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        async { Ok(()) }
+    }));
+    let seen = survey(&store).await.unwrap();
+    let found = recognise(&seen.files, &seen.endings);
+    assert!(
+        asked.load(Ordering::SeqCst) < 40,
+        "{} requests",
+        asked.load(Ordering::SeqCst)
+    );
+    assert!(!seen.is_whole && seen.files.len() < 25_000);
+    assert_eq!(
+        (found.layout.as_str(), &found.exclude[..]),
+        ("topics/{tenant}/**", &["topics/b/**".to_owned()][..])
+    );
+    let folders: std::collections::BTreeSet<&str> = seen
+        .files
+        .iter()
+        .filter_map(|f| f.key.split('/').nth(1))
+        .collect();
+    assert_eq!(
+        folders.into_iter().collect::<Vec<_>>(),
+        ["a", "b", "c", "d"]
+    );
+}
+
+#[tokio::test]
+async fn many_tenants_are_a_matter_of_few_requests() {
+    let store = store_of((0..10_001).map(|n| format!("t{n:05}/x.parquet"))).await;
+    let found = recognised(&store).await;
+    assert_eq!(found.layout.as_str(), "{tenant}/**");
+    let looked = sample(&store, &found.layout, &Default::default())
+        .await
+        .unwrap();
+    assert_eq!((looked.tenants.len(), looked.looked_at.len()), (10_001, 8));
+}
+
+/// Names that say nothing are asked for their first bytes, and no more than three of a kind.
+#[tokio::test]
+async fn first_bytes_say_what_names_do_not() {
+    let store = store_of((0..9).map(|n| format!("a/{n}.json"))).await;
+    for n in 0..9 {
+        put(&store, &format!("a/{n:06}_0"), parquet(&two_times())).await;
+    }
+    let asked = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&asked);
+    let store: Store = Arc::new(InterceptStore::before(store, move |request| {
+        counter.fetch_add(u64::from(request.kind == Kind::Get), Ordering::SeqCst);
+        async { Ok(()) }
+    }));
+    let found = recognised(&store).await;
+    assert_eq!(
+        (&found.files[..], asked.load(Ordering::SeqCst)),
+        (&["*".to_owned()][..], 6)
+    );
+}
+
+/// Stores of which there is little to say.
+#[tokio::test]
+async fn stores_without_folders_of_data() {
+    for (keys, layout) in [
+        (&[][..], "{tenant}/**"),
+        (&["_tmp/a.parquet", ".b/c.parquet"], "{tenant}/**"),
+        (&["a.parquet"], "**"),
+    ] {
+        let store = store_of(keys).await;
+        let found = recognised(&store).await;
+        assert_eq!(found.layout.as_str(), layout, "{keys:?}");
+        let looked = sample(&store, &found.layout, &Default::default())
+            .await
+            .unwrap();
+        assert_eq!(
+            looked.tenants.len(),
+            usize::from(layout == "**"),
+            "{keys:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_set_is_not_second_guessed() {
+    let dir = TempDir::new().unwrap();
+    for key in ["topics/a/x.parquet", "topics/b/x.parquet"] {
+        let path = dir.path().join("data").join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, parquet(&two_times())).unwrap();
+    }
+    let proposed = |layout: &str, files: &str| {
+        let envs = [
+            ("ICEPACK_LAYOUT", layout.to_owned()),
+            ("ICEPACK_FILES", files.to_owned()),
+        ];
+        let out = job::icepack(&envs)
+            .current_dir(dir.path())
+            .args(["-q", "init", "--store", "data", "--out", "-"])
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{}", job::text(&out.stderr));
+        job::text(&out.stdout)
+    };
+    let text = proposed("{tenant}/**", "*.parquet,*.parq");
+    assert!(
+        text.contains("\nlayout = \"{tenant}/**\"\n")
+            && text.contains("1 tenant (`topics`)")
+            && !text.contains("# Or "),
+        "{text}"
+    );
+    assert!(
+        text.contains("\nfiles = [\"*.parquet\", \"*.parq\"]\n"),
+        "{text}"
+    );
+    let text = proposed("other/{tenant}/**", "*.parquet");
+    assert!(
+        text.contains(
+            "nothing lies where `layout` says; by the folders it would be \"topics/{tenant}/**\""
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("Folders that match no layout, and are not looked at: `topics/`"),
+        "{text}"
+    );
+}
+
+/// `plan` names folders beside the tenants', and does so at no cost where it lists them anyway.
+#[test]
+fn a_plan_names_what_it_does_not_look_at() {
+    let dir = TempDir::new().unwrap();
+    for key in [
+        "topics/a/x.parquet",
+        "topics/tenant_id=b/x.parquet",
+        "raw/x.parquet",
+        "_tmp/x.parquet",
+    ] {
+        let path = dir.path().join("data").join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, parquet(&two_times())).unwrap();
+    }
+    let plan = |layout: &str, args: &[&str]| {
+        let envs = [("ICEPACK_LAYOUT", layout.to_owned())];
+        let mut command = job::icepack(&envs);
+        let command = command
+            .current_dir(dir.path())
+            .args(["-q", "--store", "data"]);
+        job::text(&command.args(args).output().unwrap().stdout)
+    };
+    let named = "folders that match no `layout`, and are not looked at: ";
+    for (layout, folders) in [
+        ("topics/{tenant}/**", Some("`raw/`")),
+        ("topics/tenant_id={tenant}/**", Some("`topics/a/`, `raw/`")),
+        ("{tenant}/**", None),
+        ("**", None),
+    ] {
+        let text = plan(layout, &["plan"]);
+        let found = text.lines().find_map(|line| line.strip_prefix(named));
+        assert_eq!(found, folders, "{layout}: {text}");
+    }
+    let json: Value =
+        serde_json::from_str(&plan("topics/{tenant}/**", &["--json", "plan"])).unwrap();
+    assert_eq!(json["unmatched"], serde_json::json!(["raw/"]));
+    // Who asks for one tenant does not ask for the rest.
+    let text = plan("topics/{tenant}/**", &["plan", "--tenant", "a"]);
+    assert!(!text.contains(named), "{text}");
+    let envs = [
+        ("ICEPACK_LAYOUT", "topics/{tenant}/**".to_owned()),
+        ("ICEPACK_EXCLUDE", "raw/**".to_owned()),
+    ];
+    let text = job::text(
+        &job::icepack(&envs)
+            .current_dir(dir.path())
+            .args(["-q", "--store", "data", "plan"])
+            .output()
+            .unwrap()
+            .stdout,
+    );
+    assert!(!text.contains(named), "{text}");
 }

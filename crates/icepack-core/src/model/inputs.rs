@@ -618,6 +618,33 @@ fn state_folder(folder: &str) -> Option<Foreign> {
     }
 }
 
+/// The folder of the table or store that somebody else keeps, where `key` is part of its state:
+/// empty for the root. None where it is part of none, or of the state of this very store.
+///
+/// ```
+/// use icepack_core::model::inputs::foreign_root;
+///
+/// assert_eq!(foreign_root("acme/lake/_delta_log/00.json"), Some("acme/lake"));
+/// assert_eq!(foreign_root("_icepack/acme/manifest/1.json"), None);
+/// ```
+pub fn foreign_root(key: &str) -> Option<&str> {
+    let (mut at, mut folder) = (0, None);
+    for segment in key.split('/') {
+        let root = key[..at].trim_end_matches('/');
+        let is_log = state_folder(segment).is_some() && !(at == 0 && segment == STATE_DIR);
+        let is_snapshot = folder == Some("metadata") && segment.ends_with(".metadata.json");
+        if is_log {
+            return Some(root);
+        }
+        if is_snapshot {
+            return Some(names::folder(root));
+        }
+        folder = Some(segment);
+        at += segment.len() + 1;
+    }
+    None
+}
+
 /// Whether the name says that the file is Parquet. Of another, only its bytes can say it.
 pub fn is_called_parquet(name: &str) -> bool {
     let suffix = name
@@ -668,7 +695,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn add(&mut self, key: &str, size: u64, named: bool) {
+    pub(crate) fn add(&mut self, key: &str, size: u64, named: bool) {
         self.files += 1;
         self.bytes += size;
         if named && self.names.len() < NAMES {

@@ -115,6 +115,9 @@ pub struct PlanReport {
     /// What lies in the root of the store, and belongs to no tenant.
     #[serde(default, skip_serializing_if = "Left::is_empty")]
     pub root: Left,
+    /// Folders, with their slash, that the layout has no tenant for: nothing in them is looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmatched: Vec<Key>,
 }
 
 /// What `status` prints.

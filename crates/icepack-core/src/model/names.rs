@@ -207,7 +207,7 @@ impl Hash for Tenant {
 }
 
 /// A relative key without empty, `.` or `..` segments.
-pub(super) fn is_plain(key: &str) -> bool {
+pub(crate) fn is_plain(key: &str) -> bool {
     // Decoding characters is the slow part, and few keys need it.
     let has_control = |part: &str| {
         part.bytes().any(|b| !(b' '..=b'~').contains(&b)) && part.chars().any(char::is_control)
@@ -541,6 +541,21 @@ pub(super) fn is_renamed_output(name: &str) -> bool {
         .map(|(at, _)| at)
         .chain([name.len()]);
     !name.ends_with(".parquet") && ends.any(|end| named(&name[..end]).is_some())
+}
+
+/// The tenant that the name of a snapshot says; none where it is not one.
+///
+/// ```
+/// use icepack_core::model::names::snapshot_tenant;
+///
+/// assert_eq!(snapshot_tenant("topics/orders/x.parquet"), None);
+/// ```
+pub fn snapshot_tenant(key: &str) -> Option<&str> {
+    let name = key.rsplit('/').next()?.strip_suffix(".parquet")?;
+    match named(name)? {
+        Named::Snapshot(whose, _) => Some(whose),
+        Named::ArchiveObject => None,
+    }
 }
 
 /// Whether a key is that of an archive object, whichever tenant's.

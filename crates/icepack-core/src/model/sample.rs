@@ -1,8 +1,8 @@
 //! A look at a few files of a few tenants, for who has no configuration yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::file::Micros;
@@ -31,6 +31,109 @@ pub struct FileSample {
     pub columns: Vec<(String, ColumnKind)>,
     /// From when to when the rows are, by each column that can date them and has statistics.
     pub spans: BTreeMap<String, (Micros, Micros)>,
+    /// The types of its columns, in words.
+    #[serde(default)]
+    pub types: BTreeMap<String, String>,
+    /// Columns that look like times and are no timestamps.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub likely: BTreeMap<String, Likely>,
+}
+
+/// What a column looks like that is no timestamp. icepack cannot use it yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Likely {
+    /// In words, as the end of a sentence.
+    pub what: String,
+    /// From when to when its values are, if it is what it looks like.
+    pub span: Option<(Micros, Micros)>,
+}
+
+/// Times are looked for between the beginnings of these years.
+const YEARS: (i32, i32) = (2000, 2100);
+
+impl Likely {
+    /// Of integers between these; none where they are times in no unit.
+    pub fn integers(min: i64, max: i64) -> Option<Self> {
+        let in_micros = |n: i64, per_second: i64| {
+            i64::try_from(i128::from(n) * 1_000_000 / i128::from(per_second)).ok()
+        };
+        [
+            ("seconds", 1),
+            ("milliseconds", 1_000),
+            ("microseconds", 1_000_000),
+            ("nanoseconds", 1_000_000_000),
+        ]
+        .into_iter()
+        .find_map(|(unit, per_second)| {
+            let span = plausible(in_micros(min, per_second)?, in_micros(max, per_second)?)?;
+            Some(Self {
+                what: format!("an integer, likely {unit} since 1970"),
+                span: Some(span),
+            })
+        })
+    }
+
+    /// Of floating-point numbers between these.
+    pub fn floats(min: f64, max: f64) -> Option<Self> {
+        [("seconds", 1e6), ("milliseconds", 1e3)]
+            .into_iter()
+            .find_map(|(unit, micros)| {
+                let span = plausible((min * micros) as i64, (max * micros) as i64)?;
+                Some(Self {
+                    what: format!("a double, likely {unit} since 1970"),
+                    span: Some(span),
+                })
+            })
+    }
+
+    /// Of texts between these, as statistics have them: cut off, maybe.
+    pub fn texts(min: &str, max: &str) -> Option<Self> {
+        let day = |text: &str| {
+            let day = NaiveDate::parse_from_str(text.get(..10)?, "%Y-%m-%d").ok()?;
+            let has_time = matches!(text.as_bytes().get(10), Some(b'T' | b' '));
+            has_time.then(|| day.and_time(NaiveTime::MIN).and_utc().timestamp_micros())
+        };
+        Some(Self {
+            what: "text, likely ISO 8601".to_owned(),
+            span: Some(plausible(day(min)?, day(max)?)?),
+        })
+    }
+
+    /// Of dates between these days since 1970.
+    pub fn dates(min: i32, max: i32) -> Self {
+        const DAY: i64 = 86_400 * 1_000_000;
+        Self {
+            what: "dates".to_owned(),
+            span: plausible(i64::from(min) * DAY, i64::from(max) * DAY),
+        }
+    }
+
+    /// Both, of one column.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        let span = match (self.span, other.span) {
+            (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+            (a, b) => a.or(b),
+        };
+        Self { span, ..self }
+    }
+}
+
+/// Microseconds since 1970, where both are in years that data is of.
+fn plausible(min: i64, max: i64) -> Option<(Micros, Micros)> {
+    let year = |at: i64| DateTime::from_timestamp_micros(at).map(|t| t.year());
+    let is_usual = |at| year(at).is_some_and(|y| (YEARS.0..YEARS.1).contains(&y));
+    (is_usual(min) && is_usual(max)).then_some((Micros(min), Micros(max)))
+}
+
+/// A column whose values are in the names of folders `key=value`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathColumn {
+    pub name: String,
+    /// A value of it, as the folder has it.
+    pub example: String,
+    /// Whether a file that was read has a column of this name too.
+    pub in_files: bool,
 }
 
 /// A tenant that was looked at.
@@ -52,6 +155,18 @@ pub struct TenantSample {
     /// What of it is no input.
     #[serde(default)]
     pub left_alone: Left,
+    /// Folders that hold its files.
+    #[serde(default)]
+    pub folders: u64,
+    /// Columns of its folders' names, in their order.
+    #[serde(default)]
+    pub path_columns: Vec<PathColumn>,
+    /// Globs for what of it is somebody else's.
+    #[serde(default)]
+    pub exclude: BTreeSet<String>,
+    /// Its snapshots: icepack has packed it.
+    #[serde(default)]
+    pub snapshots: u64,
 }
 
 /// What was seen of a store.
@@ -64,4 +179,13 @@ pub struct Sample {
     /// What lies in the root, and belongs to no tenant.
     #[serde(default)]
     pub root: Left,
+    /// Folders, with their slash, that the layout has no tenant for.
+    #[serde(default)]
+    pub unmatched: Vec<Key>,
+    /// Folders that can be no tenants, and why.
+    #[serde(default)]
+    pub refused: Vec<String>,
+    /// Folders above tenants that hold the state of somebody else's table.
+    #[serde(default)]
+    pub tables: Vec<Key>,
 }

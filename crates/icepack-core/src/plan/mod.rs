@@ -12,6 +12,7 @@ pub mod money;
 pub mod prescan;
 pub mod publish;
 pub mod quarantine;
+pub mod recognise;
 pub mod restore;
 pub mod retention;
 pub mod schedule;

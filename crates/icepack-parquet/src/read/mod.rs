@@ -2,6 +2,7 @@
 
 mod exact;
 pub mod footer;
+pub mod likely;
 pub mod profile;
 mod reader;
 pub mod source;

@@ -76,6 +76,7 @@ fn report(plans: Vec<Plan>) -> PlanReport {
         prices: Prices::default(),
         failures: Vec::new(),
         root: Default::default(),
+        unmatched: Vec::new(),
     }
 }
 

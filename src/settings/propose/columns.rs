@@ -1,0 +1,308 @@
+//! The columns that folders say, those in which files contradict each other, and the one that dates
+//! a row.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Proposal, common, day, quoted, told};
+use crate::format::plural;
+use icepack_core::model::file::Micros;
+use icepack_core::model::names::folder;
+use icepack_core::model::sample::{ColumnKind, FileSample, PathColumn, Sample, TenantSample};
+
+impl Proposal {
+    /// What the names of folders say, and where files of one folder differ.
+    pub(super) fn folders(&mut self, sample: &Sample) {
+        let mut columns: BTreeMap<&str, (&PathColumn, bool)> = BTreeMap::new();
+        for column in sample.looked_at.iter().flat_map(|t| &t.path_columns) {
+            let seen = columns.entry(&column.name).or_insert((column, false));
+            seen.1 |= column.in_files;
+        }
+        let named = |in_files: bool| {
+            let columns = columns.iter().filter(|(_, (_, found))| *found == in_files);
+            let column = |(name, (column, _)): (&&str, &(&PathColumn, bool))| {
+                format!("{name}={}", column.example)
+            };
+            columns.map(column).collect::<Vec<_>>()
+        };
+        let (path, both) = (named(false), named(true));
+        if !path.is_empty() {
+            self.say(&format!(
+                "Columns that only folders have, and no file: {}. They stay as they are, because \
+                 files merge within their folder.",
+                told(&path)
+            ));
+        }
+        if !both.is_empty() {
+            self.say(&format!(
+                "Columns that folders and files have: {}.",
+                told(&both)
+            ));
+        }
+        for tenant in &sample.looked_at {
+            if let Some(differences) = differences(tenant) {
+                self.say(&differences);
+            }
+        }
+        if !self.toml.ends_with("\n\n") {
+            self.line("");
+        }
+    }
+
+    pub(super) fn time_column(
+        &mut self,
+        sample: &Sample,
+        spans: &BTreeMap<String, (Micros, Micros)>,
+    ) {
+        let setting = |name: &str| {
+            let range = spans.get(name).map_or(String::new(), |(from, to)| {
+                format!("  # {} to {}", day(*from), day(*to))
+            });
+            format!("timestamp_column = {}{range}", quoted(name))
+        };
+        let files: Vec<&FileSample> = sample.looked_at.iter().flat_map(|t| &t.files).collect();
+        let mut names = dating(sample, &files);
+        let usual = "timestamp";
+        if names.iter().any(|name| name == usual) {
+            names = vec![usual.to_owned()];
+        }
+        match names.as_slice() {
+            [name] => {
+                self.dated_by(name, sample, &files);
+                self.line(&setting(name));
+                self.timestamp_column = Some(name.clone());
+            }
+            [] => {
+                self.undated(&files);
+                self.line(&format!("# {}", setting(usual)));
+            }
+            several => {
+                self.say(
+                    "TO DECIDE: several columns could date a row. Take the sign away from the one \
+                     that says when the event happened:",
+                );
+                for name in several {
+                    self.line(&format!("# {}", setting(name)));
+                }
+                self.open_questions.push(format!(
+                    "several columns could date a row: {}; take the comment sign away from one of \
+                     them",
+                    several.join(", ")
+                ));
+            }
+        }
+        self.line("");
+    }
+
+    /// Says how well `name` dates the rows.
+    fn dated_by(&mut self, name: &str, sample: &Sample, files: &[&FileSample]) {
+        let (with, without): (Vec<&FileSample>, Vec<&FileSample>) =
+            files.iter().partition(|f| is_time(f, name));
+        if without.is_empty() {
+            self.say(&format!(
+                "The column that dates a row: a timestamp in every one of the {} read.",
+                plural(files.len() as u64, "file")
+            ));
+            return;
+        }
+        self.say(&format!(
+            "The column that dates a row: a timestamp in {} of the {} read.",
+            with.len(),
+            plural(files.len() as u64, "file")
+        ));
+        let has_none =
+            |t: &&TenantSample| !t.files.is_empty() && !t.files.iter().any(|f| is_time(f, name));
+        let none: Vec<String> = sample
+            .looked_at
+            .iter()
+            .filter(has_none)
+            .map(|t| t.tenant.to_string())
+            .collect();
+        let question = if none.is_empty() {
+            let keys: Vec<&str> = without.iter().map(|f| f.key.as_str()).collect();
+            format!(
+                "`{name}` is no timestamp in {}: such files are set aside",
+                told(&keys)
+            )
+        } else {
+            format!(
+                "`{name}` is no timestamp in any file of {}: a pass fails there and touches nothing",
+                told(&none)
+            )
+        };
+        self.say(&format!("TO DECIDE: {question}."));
+        self.open_questions.push(question);
+    }
+
+    /// Says that nothing dates a row, and what looks as if it did.
+    fn undated(&mut self, files: &[&FileSample]) {
+        let why = if files.is_empty() {
+            "no file could be read"
+        } else {
+            "no column is a timestamp in every file read"
+        };
+        let likely = likely(files);
+        self.say(&format!(
+            "TO DECIDE: {why}. icepack needs one: without it a pass fails and touches nothing."
+        ));
+        if likely.is_empty() {
+            self.open_questions.push(format!(
+                "{why}: name the column that dates a row, timestamp_column, by hand"
+            ));
+            return;
+        }
+        self.say("These look like times, and cannot be used yet:");
+        for sentence in &likely {
+            self.say(&format!("  {sentence}"));
+        }
+        self.open_questions.push(format!(
+            "{why}, and icepack needs one; what looks like a time cannot be used yet: {}",
+            likely.join("; ")
+        ));
+    }
+}
+
+fn is_time(file: &FileSample, name: &str) -> bool {
+    let is = |(n, kind): &(String, ColumnKind)| n == name && *kind == ColumnKind::Time;
+    file.columns.iter().any(is)
+}
+
+/// Columns that date rows: in every file, or else in every file of the most tenants, or else in most
+/// files.
+fn dating(sample: &Sample, files: &[&FileSample]) -> Vec<String> {
+    let in_all = common(files, |_, kind| kind == ColumnKind::Time);
+    if !in_all.is_empty() {
+        return in_all;
+    }
+    let tenants: Vec<Vec<&FileSample>> = sample
+        .looked_at
+        .iter()
+        .map(|t| t.files.iter().collect())
+        .filter(|files: &Vec<&FileSample>| !files.is_empty())
+        .collect();
+    let by_tenant = tenants
+        .iter()
+        .flat_map(|files| common(files, |_, kind| kind == ColumnKind::Time));
+    let by_file = files.iter().flat_map(|f| {
+        let times = f
+            .columns
+            .iter()
+            .filter(|(_, kind)| *kind == ColumnKind::Time);
+        times.map(|(name, _)| name.clone())
+    });
+    let best = most(by_tenant, tenants.len());
+    if best.is_empty() {
+        most(by_file, files.len())
+    } else {
+        best
+    }
+}
+
+/// The names that come most often, and at least every other time.
+fn most(names: impl Iterator<Item = String>, all: usize) -> Vec<String> {
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for name in names {
+        *times.entry(name).or_default() += 1;
+    }
+    let most = times.values().copied().max().unwrap_or(0);
+    let is_best = |(_, n): &(String, usize)| *n == most && n * 2 >= all;
+    times
+        .into_iter()
+        .filter(is_best)
+        .map(|(name, _)| name)
+        .collect()
+}
+
+/// Columns told that look like times.
+const LIKELY: usize = 5;
+
+/// What looks like a time in half of the files at least, in sentences.
+fn likely(files: &[&FileSample]) -> Vec<String> {
+    let found = files.iter().flat_map(|f| f.likely.keys().cloned());
+    let in_files = |name: &str| {
+        let of = files.iter().filter_map(|f| f.likely.get(name).cloned());
+        of.reduce(icepack_core::model::sample::Likely::with)
+    };
+    let names = most_often(found, files.len());
+    let told = names.iter().filter_map(|name| {
+        let looks = in_files(name)?;
+        let span = looks
+            .span
+            .map(|(from, to)| format!(", {} to {}", day(from), day(to)));
+        Some(format!(
+            "`{name}` is {}{}",
+            looks.what,
+            span.unwrap_or_default()
+        ))
+    });
+    told.take(LIKELY).collect()
+}
+
+/// The names that come at least every other time.
+fn most_often(names: impl Iterator<Item = String>, all: usize) -> Vec<String> {
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for name in names {
+        *times.entry(name).or_default() += 1;
+    }
+    times
+        .into_iter()
+        .filter(|(_, n)| n * 2 >= all)
+        .map(|(name, _)| name)
+        .collect()
+}
+
+/// In which columns the files of one folder of a tenant differ.
+fn differences(tenant: &TenantSample) -> Option<String> {
+    let mut folders: BTreeMap<&str, Vec<&FileSample>> = BTreeMap::new();
+    for file in &tenant.files {
+        folders.entry(folder(&file.key)).or_default().push(file);
+    }
+    let mut types: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut missing: BTreeSet<&str> = BTreeSet::new();
+    for files in folders.values() {
+        let names: BTreeSet<&str> = files
+            .iter()
+            .flat_map(|f| f.types.keys().map(String::as_str))
+            .collect();
+        for name in names {
+            let found: BTreeSet<&str> = files
+                .iter()
+                .filter_map(|f| f.types.get(name).map(String::as_str))
+                .collect();
+            if found.len() > 1 {
+                types.entry(name).or_default().extend(found);
+            } else if files.iter().any(|f| !f.types.contains_key(name)) {
+                missing.insert(name);
+            }
+        }
+    }
+    let contrary: Vec<String> = types
+        .iter()
+        .map(|(name, found)| {
+            format!(
+                "`{name}` ({})",
+                found.iter().copied().collect::<Vec<_>>().join(" or ")
+            )
+        })
+        .collect();
+    let missing: Vec<&str> = missing.into_iter().collect();
+    let mut parts = Vec::new();
+    if !contrary.is_empty() {
+        parts.push(format!(
+            "have other types in {}, and those that do not fit are set aside",
+            contrary.join(", ")
+        ));
+    }
+    if !missing.is_empty() {
+        parts.push(format!(
+            "do not all have {}, which is null then",
+            told(&missing)
+        ));
+    }
+    (!parts.is_empty()).then(|| {
+        format!(
+            "Files of one folder of tenant `{}` {}.",
+            tenant.tenant,
+            parts.join("; they ")
+        )
+    })
+}
