@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::format::one_line;
+use crate::format::{one_line, plural};
 use crate::inspect::sample::sample_of;
 use crate::inspect::survey::survey;
 use crate::protocol::marker::Root;
@@ -143,8 +143,9 @@ fn next_steps(args: &InitArgs, proposal: &Proposal, tenants: usize) -> String {
     };
     let lines = [
         format!(
-            "wrote {}: {tenants} tenants, time of a row: {}, its id: {}",
+            "wrote {}: {}, time of a row: {}, its id: {}",
             args.out.display(),
+            plural(tenants as u64, "tenant"),
             or_open(&proposal.timestamp_column),
             or_open(&proposal.id_column)
         ),

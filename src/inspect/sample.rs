@@ -251,12 +251,15 @@ fn path_columns(tenant: &Tenant, files: &[Listed]) -> Vec<PathColumn> {
     for file in files {
         // A folder that is no text makes no column.
         for (name, value) in partition::of(tenant, &file.key).unwrap_or_default() {
-            if !columns.iter().any(|c| c.name == name) {
-                columns.push(PathColumn {
+            let value = value.unwrap_or_default();
+            match columns.iter_mut().find(|c| c.name == name) {
+                Some(known) if known.example.is_empty() => known.example = value,
+                Some(_) => {}
+                None => columns.push(PathColumn {
                     name,
-                    example: value.unwrap_or_default(),
+                    example: value,
                     in_files: false,
-                });
+                }),
             }
         }
     }

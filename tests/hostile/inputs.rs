@@ -310,7 +310,7 @@ fn what_is_not_called_parquet_or_is_empty_is_told() {
     let told = "  no input: 1 empty, 2 not named as `files` says, but likely Parquet \
                 (`acme/X.PARQUET`, `acme/y.parq`), 1 not named as `files` says \
                 (`acme/part-00000`)";
-    let root = "in the root of the store, of no tenant and not taken: 1 not named as `files` \
+    let root = "of no tenant, and not taken: 1 not named as `files` \
                 says, but likely Parquet (`other.PARQUET`), 1 in no tenant's folder \
                 (`root.parquet`)";
     assert!(plan.contains(told) && plan.contains(root), "{plan}");
@@ -765,7 +765,7 @@ async fn a_key_that_is_no_path_stops_nobody_on_s3() {
     let plan = job::expect(&envs, 0, ["plan", "--store", &store]);
     assert!(
         plan.contains(
-            "in the root of the store, of no tenant and not taken: 2 with a name that is no plain \
+            "of no tenant, and not taken: 2 with a name that is no plain \
              path (`//globex/x.parquet`, `/y.parquet`)"
         ),
         "{plan}"

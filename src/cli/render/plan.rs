@@ -61,9 +61,10 @@ impl Report for PlanDocument<'_> {
             parts.push(overview::table(self, view.style));
         }
         parts.extend(
-            report.root.ignored_line().map(|line| {
-                format!("in the root of the store, of no tenant and not taken: {line}")
-            }),
+            report
+                .root
+                .ignored_line()
+                .map(|line| format!("of no tenant, and not taken: {line}")),
         );
         parts.extend(unmatched(&report.unmatched));
         parts.push(self.summary(view));

@@ -7,7 +7,9 @@ use super::{Proposal, common, day, quoted, told};
 use crate::format::plural;
 use icepack_core::model::file::Micros;
 use icepack_core::model::names::folder;
-use icepack_core::model::sample::{ColumnKind, FileSample, PathColumn, Sample, TenantSample};
+use icepack_core::model::sample::{
+    ColumnKind, FileSample, Likely, PathColumn, Sample, TenantSample,
+};
 
 impl Proposal {
     /// What the names of folders say, and where files of one folder differ.
@@ -215,39 +217,23 @@ fn most(names: impl Iterator<Item = String>, all: usize) -> Vec<String> {
 /// Columns told that look like times.
 const LIKELY: usize = 5;
 
-/// What looks like a time in half of the files at least, in sentences.
+/// What looks like a time in half of the files at least, in sentences: dates last.
 fn likely(files: &[&FileSample]) -> Vec<String> {
-    let found = files.iter().flat_map(|f| f.likely.keys().cloned());
-    let in_files = |name: &str| {
-        let of = files.iter().filter_map(|f| f.likely.get(name).cloned());
-        of.reduce(icepack_core::model::sample::Likely::with)
-    };
-    let names = most_often(found, files.len());
-    let told = names.iter().filter_map(|name| {
-        let looks = in_files(name)?;
+    let mut found: BTreeMap<&str, (Likely, usize)> = BTreeMap::new();
+    for (name, looks) in files.iter().flat_map(|f| &f.likely) {
+        let known = found.entry(name).or_insert_with(|| (looks.clone(), 0));
+        *known = (known.0.clone().with(looks.clone()), known.1 + 1);
+    }
+    found.retain(|_, (_, times)| *times * 2 >= files.len());
+    let mut found: Vec<(&str, Likely)> = found.into_iter().map(|(n, (l, _))| (n, l)).collect();
+    found.sort_by_key(|(_, looks)| looks.what == Likely::dates(0, 0).what);
+    let told = found.into_iter().map(|(name, looks)| {
         let span = looks
             .span
             .map(|(from, to)| format!(", {} to {}", day(from), day(to)));
-        Some(format!(
-            "`{name}` is {}{}",
-            looks.what,
-            span.unwrap_or_default()
-        ))
+        format!("`{name}` is {}{}", looks.what, span.unwrap_or_default())
     });
     told.take(LIKELY).collect()
-}
-
-/// The names that come at least every other time.
-fn most_often(names: impl Iterator<Item = String>, all: usize) -> Vec<String> {
-    let mut times: BTreeMap<String, usize> = BTreeMap::new();
-    for name in names {
-        *times.entry(name).or_default() += 1;
-    }
-    times
-        .into_iter()
-        .filter(|(_, n)| n * 2 >= all)
-        .map(|(name, _)| name)
-        .collect()
 }
 
 /// In which columns the files of one folder of a tenant differ.

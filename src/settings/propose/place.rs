@@ -27,7 +27,7 @@ impl Proposal {
             let layout = quoted(recognised.layout.as_str());
             self.line(&format!("{sign}layout = {layout}"));
             for other in &recognised.others {
-                self.other(sample, other);
+                self.other(sample, &layout, other);
             }
             for question in &recognised.questions {
                 self.say(&format!("TO DECIDE: {question}."));
@@ -53,7 +53,7 @@ impl Proposal {
     }
 
     /// Another layout that the keys allow.
-    fn other(&mut self, sample: &Sample, other: &Other) {
+    fn other(&mut self, sample: &Sample, proposed: &str, other: &Other) {
         let layout = quoted(other.layout.as_str());
         let differ = other
             .tables_at
@@ -62,7 +62,8 @@ impl Proposal {
         let sentence = format!("{layout} where {}{why}", other.when);
         if other.open || differ {
             self.say(&format!("TO DECIDE: or {sentence}."));
-            self.open_questions.push(format!("layout is {sentence}"));
+            self.open_questions
+                .push(format!("is layout {proposed}, as proposed, or {sentence}?"));
         } else {
             self.say(&format!("Or {sentence}."));
         }

@@ -103,7 +103,7 @@ impl Likely {
     pub fn dates(min: i32, max: i32) -> Self {
         const DAY: i64 = 86_400 * 1_000_000;
         Self {
-            what: "dates".to_owned(),
+            what: "a date".to_owned(),
             span: plausible(i64::from(min) * DAY, i64::from(max) * DAY),
         }
     }

@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(
             words,
             [
-                "day: dates",
+                "day: a date",
                 "f: a double, likely seconds since 1970",
                 "iso: text, likely ISO 8601",
                 "ms: an integer, likely milliseconds since 1970",

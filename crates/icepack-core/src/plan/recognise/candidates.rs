@@ -89,34 +89,35 @@ impl<'a> Shape<'a> {
             .collect()
     }
 
-    /// Several folders of free names: tenants.
+    /// Several folders that are tenants by their names.
     fn several(&self, is_known: bool) -> Vec<Candidate> {
         let (place, names) = (self.above(self.head.len()), self.level.told());
         let what = match self.level.sort {
-            Sort::Accounts => "numbers of AWS accounts",
-            _ => "free names",
+            Sort::Accounts => "AWS account",
+            _ => "folder",
         };
         let Some((last, above)) = self.head.split_last() else {
             return vec![Candidate {
                 layout: "{tenant}/**".to_owned(),
-                why: format!("the first folders have {what}: {names}"),
-                when: format!("each first folder is a tenant: {names}"),
+                why: format!("each first {what} is a tenant: {names}"),
+                when: format!("each first {what} is a tenant: {names}"),
                 ..Candidate::default()
             }];
         };
+        let is_guess = !is_known && self.level.sort == Sort::Free;
         let proposed = Candidate {
             layout: format!("{place}{{tenant}}/**"),
             why: format!(
-                "all data lies below `{place}`, and the folders there have {what}: {names}"
+                "all data lies below `{place}`, and each {what} there is a tenant: {names}"
             ),
-            when: format!("each folder in `{place}` is a tenant: {names}"),
+            when: format!("each {what} in `{place}` is a tenant: {names}"),
             ..Candidate::default()
         };
         let one = Candidate {
             layout: "{tenant}/**".to_owned(),
             when: format!("all of `{}` is one tenant", self.head[0]),
             // The first tenant of a store looks just like a folder of several.
-            open: above.is_empty() && !is_known && self.level.sort == Sort::Free,
+            open: is_guess && above.is_empty(),
             ..Candidate::default()
         };
         let both = Candidate {
@@ -124,53 +125,31 @@ impl<'a> Shape<'a> {
             when: format!("other folders like `{last}` will come beside it"),
             ..Candidate::default()
         };
-        vec![proposed, one, both]
+        [proposed, one]
+            .into_iter()
+            .chain(is_guess.then_some(both))
+            .collect()
     }
 
     /// Nothing that could tell tenants apart: the first folder is one, or the store is.
     fn single(&self) -> Vec<Candidate> {
         let below = match self.level.sort {
-            Sort::Dates => format!("dates: {}", self.level.told()),
-            Sort::Values => format!("partitions: {}", self.level.keys()),
-            _ => "files".to_owned(),
+            Sort::Dates => format!(" in dates, {}", self.level.told()),
+            Sort::Values => format!(" in partitions, {}", self.level.keys()),
+            _ => String::new(),
         };
-        let Some(first) = self.head.first() else {
-            let why = match self.level.sort {
-                Sort::Files => "the files lie in the root".to_owned(),
-                _ => format!("the first folders are {below}"),
-            };
-            let folders = Candidate {
-                layout: "{tenant}/**".to_owned(),
-                when: format!("each first folder is a tenant: {}", self.level.told()),
-                open: true,
-                ..Candidate::default()
-            };
-            let only = Candidate {
-                layout: "**".to_owned(),
-                why: format!("{why}; all is one tenant, `default`"),
-                ..Candidate::default()
-            };
-            let has_both = self.level.sort == Sort::Files && !self.level.names.is_empty();
-            return [only]
-                .into_iter()
-                .chain(has_both.then_some(folders))
-                .collect();
+        let Some((first, rest)) = self.head.split_first() else {
+            return self.rootless(&below);
         };
         let place = self.above(self.head.len());
         let mut all = vec![Candidate {
             layout: "{tenant}/**".to_owned(),
-            why: format!(
-                "all data lies below `{place}`, and there are {below}; `{first}` is the tenant"
-            ),
+            why: format!("all data lies in `{place}`{below}; `{first}` is the tenant"),
             when: format!("all of `{first}` is one tenant"),
             ..Candidate::default()
         }];
-        if let Some((last, above)) = self
-            .head
-            .split_last()
-            .filter(|(_, above)| !above.is_empty())
-        {
-            let above = self.above(above.len());
+        if let Some(last) = rest.last() {
+            let above = self.above(self.head.len() - 1);
             all.push(Candidate {
                 layout: format!("{above}{{tenant}}/**"),
                 when: format!("each folder in `{above}` is a tenant, like `{last}`"),
@@ -178,6 +157,30 @@ impl<'a> Shape<'a> {
             });
         }
         all
+    }
+
+    /// Files, dates or partitions in the root.
+    fn rootless(&self, below: &str) -> Vec<Candidate> {
+        let only = Candidate {
+            layout: "**".to_owned(),
+            why: format!("the data lies in the root{below}: all is one tenant, `default`"),
+            when: "all is one tenant, `default`".to_owned(),
+            ..Candidate::default()
+        };
+        let has_both = self.level.sort == Sort::Files && !self.level.names.is_empty();
+        let folders = Candidate {
+            layout: "{tenant}/**".to_owned(),
+            when: format!(
+                "each first folder is a tenant, {}, and the files in the root are none's",
+                self.level.told()
+            ),
+            open: true,
+            ..Candidate::default()
+        };
+        [only]
+            .into_iter()
+            .chain(has_both.then_some(folders))
+            .collect()
     }
 
     /// Free names below those that are taken for tenants: they may be tables of their own.

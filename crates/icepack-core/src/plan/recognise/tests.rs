@@ -67,7 +67,7 @@ fn layouts_are_told_from_keys() {
                 "topics/b/partition=0/b+0+01.parquet",
             ],
             "topics/{tenant}/**",
-            &["{tenant}/**", "{schema}/{table}/**"],
+            &["{tenant}/**"],
         ),
         // One table.
         (
@@ -148,7 +148,7 @@ fn layouts_are_told_from_keys() {
                 "AWSLogs/123456789012/vpcflowlogs/us-east-1/2026/01/01/x.log.parquet",
             ],
             "AWSLogs/{tenant}/**",
-            &["{tenant}/**", "{schema}/{table}/**"],
+            &["{tenant}/**"],
         ),
     ];
     for (keys, layout, beside) in cases {
@@ -364,8 +364,9 @@ proptest! {
         let refused = data.iter().filter(|f| whose(f).is_err()).count();
         prop_assert_eq!(placed + refused + found.unmatched.files as usize, data.len(), "{:?}", found);
         prop_assert!(placed * 2 > data.len() || data.is_empty(), "{:?}", found);
+        prop_assert!(!found.why.is_empty());
         for other in &found.others {
-            prop_assert!(other.layout != found.layout);
+            prop_assert!(other.layout != found.layout && !other.when.is_empty(), "{:?}", found);
         }
         // The order of the listing says nothing.
         let mut turned = keys.clone();
