@@ -315,9 +315,12 @@ fn what_is_not_called_parquet_or_is_empty_is_told() {
                 (`root.parquet`)";
     assert!(plan.contains(told) && plan.contains(root), "{plan}");
     let init = job::expect(&[], 0, ["init", "--out", "-", "--store", store]);
+    assert!(init.contains("\nfiles = [\"*\"]\n"), "{init}");
+    let files = [("ICEPACK_FILES", "*.parquet".to_owned())];
+    let init = job::expect(&files, 0, ["init", "--out", "-", "--store", store]);
     assert!(
-        init.contains("# Left alone in acme: 1 empty, 2 not named as `files` says")
-            && init.contains("# Left alone in the root of the store: 1 not named"),
+        init.contains("# Left alone in tenant `acme`: 1 empty, 2 not named as `files` says")
+            && init.contains("# Left alone in no tenant: 1 not named"),
         "{init}"
     );
     assert_eq!(ledger(&run(dir.path(), 0, &[]), "acme"), (60, 60));
