@@ -12,11 +12,13 @@ use crate::protocol::marker::Root;
 use crate::settings::Source;
 use crate::settings::propose::{Given, Proposal, propose};
 use crate::store::OpenOptions;
-use crate::{CompactionConfig, Error, Result};
+use crate::{Error, Result};
 use icepack_core::model::inputs::Files;
 use icepack_core::model::marker::Role;
 use icepack_core::model::report::SCHEMA_VERSION;
-use icepack_core::plan::recognise::recognise;
+use icepack_core::model::sample::Sample;
+use icepack_core::plan::recognise::{Recognised, recognise};
+use object_store::ObjectStore;
 use serde_json::json;
 
 use super::app::App;
@@ -39,16 +41,8 @@ impl App<'_> {
         }
         .check()
         .await?;
-        let survey = survey(&store.store).await?;
-        let recognised = recognise(&survey.files, &survey.endings);
-        let config = self.settings.compaction_config();
-        let given = self.given(&config);
-        let layout = given.layout.as_ref().unwrap_or(&recognised.layout);
-        let mut rules = config.input_rules();
-        if given.files.is_none() && !recognised.files.is_empty() {
-            rules.files = Files::parse(&recognised.files).map_err(Error::Usage)?;
-        }
-        let sample = sample_of(&store.store, layout, &rules, &survey).await?;
+        let given = self.given();
+        let (recognised, sample) = self.look(&store.store, &given).await?;
         let archive = self.settings.archive()?.map(|a| a.to_string());
         let proposal = propose(
             &sample,
@@ -76,14 +70,9 @@ impl App<'_> {
             return Ok(0);
         }
         create(&args.out, &proposal.toml)?;
-        let unreadable: Vec<_> = sample
-            .looked_at
-            .iter()
-            .flat_map(|t| &t.unreadable)
-            .collect();
         self.out
             .line(&next_steps(args, &proposal, sample.tenants.len()))?;
-        for (key, why) in unreadable {
+        for (key, why) in sample.looked_at.iter().flat_map(|t| &t.unreadable) {
             self.out
                 .line(&one_line(&format!("could not be read: `{key}`: {why}")))?;
         }
@@ -94,20 +83,31 @@ impl App<'_> {
         Ok(0)
     }
 
+    /// What is recognised, and a sample by that, but for what the owner has said.
+    async fn look(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        given: &Given,
+    ) -> Result<(Recognised, Sample)> {
+        let survey = survey(store).await?;
+        let recognised = recognise(&survey.files, &survey.endings);
+        let layout = given.layout.as_ref().unwrap_or(&recognised.layout);
+        let mut rules = self.settings.compaction_config().input_rules();
+        if given.files.is_none() && !recognised.files.is_empty() {
+            rules.files = Files::parse(&recognised.files).map_err(Error::Usage)?;
+        }
+        let sample = sample_of(store, layout, &rules, &survey).await?;
+        Ok((recognised, sample))
+    }
+
     /// What the owner has said already.
-    fn given(&self, config: &CompactionConfig) -> Given {
+    fn given(&self) -> Given {
+        let config = self.settings.compaction_config();
         let is_set = |name: &str| self.settings.source(name) != Source::Default;
-        let globs = || {
-            config
-                .files
-                .patterns()
-                .into_iter()
-                .map(str::to_owned)
-                .collect()
-        };
+        let globs = config.files.patterns().into_iter().map(str::to_owned);
         Given {
-            layout: is_set("layout").then(|| config.layout.clone()),
-            files: is_set("files").then(globs),
+            files: is_set("files").then(|| globs.collect()),
+            layout: is_set("layout").then_some(config.layout),
         }
     }
 }

@@ -230,17 +230,10 @@ async fn read_some(
     }
     seen.unreadable
         .extend(withheld.into_iter().map(|(key, e)| (key, e.to_string())));
-    let in_files = |column: &str| {
-        let columns = seen.files.iter().flat_map(|f| &f.columns);
-        columns.into_iter().any(|(name, _)| name == column)
-    };
-    let found: Vec<bool> = seen
-        .path_columns
-        .iter()
-        .map(|c| in_files(&c.name))
-        .collect();
-    for (column, found) in seen.path_columns.iter_mut().zip(found) {
-        column.in_files = found;
+    let columns = seen.files.iter().flat_map(|f| &f.columns);
+    let names: BTreeSet<&str> = columns.map(|(name, _)| name.as_str()).collect();
+    for column in &mut seen.path_columns {
+        column.in_files = names.contains(column.name.as_str());
     }
     Ok(seen)
 }

@@ -30,6 +30,9 @@ const IDS: [&str; 9] = [
     "_id",
 ];
 
+/// Seconds that are proposed for `min_raw_age`.
+const MIN_RAW_AGE_S: u64 = 600;
+
 /// Names that are told of many.
 const NAMES: usize = 3;
 
@@ -75,7 +78,7 @@ pub fn propose(
     p.folders(sample);
     p.time_column(sample, &spans);
     p.id_column(&files);
-    p.compaction(sample);
+    p.compaction(sample, now);
     let oldest = p.timestamp_column.as_ref().and_then(|name| spans.get(name));
     p.retention(sample, oldest.map(|(from, _)| *from), archive, now);
     p.archiving(archive);
@@ -178,7 +181,7 @@ impl Proposal {
         self.id_column = best;
     }
 
-    fn compaction(&mut self, sample: &Sample) {
+    fn compaction(&mut self, sample: &Sample, now: DateTime<Utc>) {
         let tenants = sample.looked_at.iter();
         let mut sizes: Vec<u64> = tenants.flat_map(|t| t.sizes.iter().copied()).collect();
         sizes.sort_unstable();
@@ -204,11 +207,24 @@ impl Proposal {
                 about(least.max(1))
             ));
         }
+        let newest = sample.looked_at.iter().filter_map(|t| t.last_written).max();
+        if let Some(age) = newest.and_then(|at| u64::try_from((now - at).num_seconds()).ok())
+            && age < MIN_RAW_AGE_S
+        {
+            self.say(&format!(
+                "The newest file is of {} ago. It waits, and so do others of the last {}.",
+                about(age.max(1)),
+                about(MIN_RAW_AGE_S)
+            ));
+        }
         self.say(
             "Whether a writer puts the same name again cannot be seen in a listing: `min_raw_age` \
              gives it time to.",
         );
-        self.section("compaction", &[("min_raw_age", json!("10m"))]);
+        self.section(
+            "compaction",
+            &[("min_raw_age", json!(about(MIN_RAW_AGE_S)))],
+        );
         self.line("");
     }
 

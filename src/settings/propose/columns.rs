@@ -238,39 +238,14 @@ fn likely(files: &[&FileSample]) -> Vec<String> {
 
 /// In which columns the files of one folder of a tenant differ.
 fn differences(tenant: &TenantSample) -> Option<String> {
-    let mut folders: BTreeMap<&str, Vec<&FileSample>> = BTreeMap::new();
-    for file in &tenant.files {
-        folders.entry(folder(&file.key)).or_default().push(file);
-    }
-    let mut types: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let mut missing: BTreeSet<&str> = BTreeSet::new();
-    for files in folders.values() {
-        let names: BTreeSet<&str> = files
-            .iter()
-            .flat_map(|f| f.types.keys().map(String::as_str))
-            .collect();
-        for name in names {
-            let found: BTreeSet<&str> = files
-                .iter()
-                .filter_map(|f| f.types.get(name).map(String::as_str))
-                .collect();
-            if found.len() > 1 {
-                types.entry(name).or_default().extend(found);
-            } else if files.iter().any(|f| !f.types.contains_key(name)) {
-                missing.insert(name);
-            }
-        }
-    }
+    let (types, missing) = differing(&tenant.files);
     let contrary: Vec<String> = types
         .iter()
         .map(|(name, found)| {
-            format!(
-                "`{name}` ({})",
-                found.iter().copied().collect::<Vec<_>>().join(" or ")
-            )
+            let found: Vec<&str> = found.iter().copied().collect();
+            format!("`{name}` ({})", found.join(" or "))
         })
         .collect();
-    let missing: Vec<&str> = missing.into_iter().collect();
     let mut parts = Vec::new();
     if !contrary.is_empty() {
         parts.push(format!(
@@ -279,16 +254,40 @@ fn differences(tenant: &TenantSample) -> Option<String> {
         ));
     }
     if !missing.is_empty() {
+        let missing: Vec<&str> = missing.into_iter().collect();
         parts.push(format!(
             "do not all have {}, which is null then",
             told(&missing)
         ));
     }
     (!parts.is_empty()).then(|| {
-        format!(
-            "Files of one folder of tenant `{}` {}.",
-            tenant.tenant,
-            parts.join("; they ")
-        )
+        let what = parts.join("; they ");
+        format!("Files of one folder of tenant `{}` {what}.", tenant.tenant)
     })
+}
+
+/// Columns that have several types in one folder, with those, and columns that some files of one
+/// folder do not have.
+fn differing(files: &[FileSample]) -> (BTreeMap<&str, BTreeSet<&str>>, BTreeSet<&str>) {
+    let mut folders: BTreeMap<&str, Vec<&FileSample>> = BTreeMap::new();
+    for file in files {
+        folders.entry(folder(&file.key)).or_default().push(file);
+    }
+    let (mut types, mut missing) = (BTreeMap::new(), BTreeSet::new());
+    for files in folders.values() {
+        let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, kind) in files.iter().flat_map(|f| &f.types) {
+            found.entry(name).or_default().push(kind);
+        }
+        for (name, kinds) in found {
+            let distinct: BTreeSet<&str> = kinds.iter().copied().collect();
+            if distinct.len() > 1 {
+                let known: &mut BTreeSet<&str> = types.entry(name).or_default();
+                known.extend(distinct);
+            } else if kinds.len() < files.len() {
+                missing.insert(name);
+            }
+        }
+    }
+    (types, missing)
 }

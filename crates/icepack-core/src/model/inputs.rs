@@ -808,7 +808,7 @@ pub fn proposed_glob(key: &str) -> String {
     {
         folders.truncate(at);
     }
-    format!("{}/**", folders.join("/"))
+    format!("{}/**", globset::escape(&folders.join("/")))
 }
 
 #[cfg(test)]

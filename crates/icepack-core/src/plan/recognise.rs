@@ -82,14 +82,15 @@ pub fn recognise(listing: &[Listed], endings: &BTreeSet<String>) -> Recognised {
     let data = data(listing, endings);
     let folders = folders::of(&data);
     let mut questions = Vec::new();
-    let mut possible: Vec<(Layout, bool, Candidate)> =
-        candidates::of(&data, &folders, &mut questions)
-            .into_iter()
-            .filter_map(|c| possible(c, &folders))
-            .collect();
-    let chosen = possible.iter().position(|(_, takes_most, _)| *takes_most);
-    let (layout, why) = match chosen.map(|at| possible.remove(at)) {
-        Some((layout, _, Candidate { why, .. })) => (layout, why),
+    let mut possible: Vec<Possible> = candidates::of(&data, &folders, &mut questions)
+        .into_iter()
+        .filter_map(|c| Possible::new(c, &folders))
+        .collect();
+    let (layout, why) = match possible.iter().position(|p| p.takes_most) {
+        Some(at) => {
+            let chosen = possible.remove(at);
+            (chosen.layout, chosen.candidate.why)
+        }
         None if data.is_empty() => (
             Layout::default(),
             "there is no data file to tell it by; this is the default".to_owned(),
@@ -101,22 +102,20 @@ pub fn recognise(listing: &[Listed], endings: &BTreeSet<String>) -> Recognised {
         ),
     };
     let mut others: Vec<Other> = Vec::new();
-    for (other, _, candidate) in possible {
-        if other == layout || others.iter().any(|o| o.layout == other) {
-            continue;
+    for Possible {
+        layout: other,
+        candidate,
+        ..
+    } in possible
+    {
+        if other != layout && !others.iter().any(|o| o.layout == other) {
+            others.push(Other {
+                layout: other,
+                when: candidate.when,
+                tables_at: candidate.tables_at,
+                open: candidate.open,
+            });
         }
-        let Candidate {
-            when,
-            tables_at,
-            open,
-            ..
-        } = candidate;
-        others.push(Other {
-            layout: other,
-            when,
-            tables_at,
-            open,
-        });
     }
     Recognised {
         unmatched: unmatched(&layout, &data),
@@ -134,13 +133,26 @@ fn only() -> Layout {
     Layout::parse("**").unwrap_or_default()
 }
 
-/// The layout of a candidate, where some files are a tenant's by it; and whether most are.
-fn possible(candidate: Candidate, folders: &[Folder<'_>]) -> Option<(Layout, bool, Candidate)> {
-    let layout = Layout::parse(&candidate.layout).ok()?;
-    let is_placed = |f: &&Folder<'_>| matches!(layout.tenant_of(f.first), Ok(Some(_)));
-    let placed: u64 = folders.iter().filter(is_placed).map(|f| f.files).sum();
-    let all: u64 = folders.iter().map(|f| f.files).sum();
-    (placed > 0).then_some((layout, placed * 2 > all, candidate))
+/// A candidate by which some files are a tenant's.
+struct Possible {
+    layout: Layout,
+    /// Whether most are.
+    takes_most: bool,
+    candidate: Candidate,
+}
+
+impl Possible {
+    fn new(candidate: Candidate, folders: &[Folder<'_>]) -> Option<Self> {
+        let layout = Layout::parse(&candidate.layout).ok()?;
+        let is_placed = |f: &&Folder<'_>| matches!(layout.tenant_of(f.first), Ok(Some(_)));
+        let placed: u64 = folders.iter().filter(is_placed).map(|f| f.files).sum();
+        let all: u64 = folders.iter().map(|f| f.files).sum();
+        (placed > 0).then_some(Self {
+            layout,
+            takes_most: placed * 2 > all,
+            candidate,
+        })
+    }
 }
 
 /// Files that engines take for data and nobody else's table holds; where there is nothing but
@@ -203,7 +215,9 @@ fn exclude(listing: &[Listed]) -> Vec<String> {
         .filter_map(|f| foreign_root(&f.key))
         .collect();
     let roots = roots.into_iter().filter(|root| !root.is_empty());
-    roots.map(|root| format!("{root}/**")).collect()
+    roots
+        .map(|root| format!("{}/**", globset::escape(root)))
+        .collect()
 }
 
 /// Globs that take all data files; none where the default does.

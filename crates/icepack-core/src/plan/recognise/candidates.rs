@@ -285,19 +285,7 @@ fn literals(folders: &[Folder<'_>], depth: usize) -> Option<String> {
 /// Layouts by a folder `key=value` whose key names an owner: those that are likely, and those that
 /// are only possible.
 fn owners(folders: &[Folder<'_>]) -> (Vec<Candidate>, Vec<Candidate>) {
-    let mut found: BTreeMap<(usize, usize, &str), u64> = BTreeMap::new();
-    for folder in folders {
-        for (depth, segment) in folder.segments.iter().enumerate() {
-            if let Some((key, _)) = segment.split_once('=')
-                && let Some(rank) = owner(key)
-            {
-                *found.entry((rank, depth, key)).or_default() += folder.files;
-            }
-        }
-    }
-    let all: u64 = folders.iter().map(|f| f.files).sum();
-    let mut known = found.into_iter().filter(|(_, files)| files * 10 >= all * 9);
-    let Some(((rank, depth, key), _)) = known.next() else {
+    let Some((rank, depth, key)) = owners_key(folders) else {
         return Default::default();
     };
     let above: Vec<Level<'_>> = (0..depth)
@@ -339,6 +327,26 @@ fn owners(folders: &[Folder<'_>]) -> (Vec<Candidate>, Vec<Candidate>) {
         }
         _ => (Vec::new(), vec![by(wild("*/"))]),
     }
+}
+
+/// The likeliest key of an owner that nearly all folders have at one depth: how likely it is, and how
+/// deep.
+fn owners_key<'a>(folders: &[Folder<'a>]) -> Option<(usize, usize, &'a str)> {
+    let mut found: BTreeMap<(usize, usize, &str), u64> = BTreeMap::new();
+    for folder in folders {
+        for (depth, segment) in folder.segments.iter().enumerate() {
+            if let Some((key, _)) = segment.split_once('=')
+                && let Some(rank) = owner(key)
+            {
+                *found.entry((rank, depth, key)).or_default() += folder.files;
+            }
+        }
+    }
+    let all: u64 = folders.iter().map(|f| f.files).sum();
+    let mut found = found.into_iter();
+    found
+        .find(|(_, files)| files * 10 >= all * 9)
+        .map(|(key, _)| key)
 }
 
 /// What a wildcard costs.

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::file::Micros;
+use crate::model::inputs::{Exclude, proposed_glob};
 use crate::model::names::{FileId, Place, Tenant, snapshot_key};
 
 fn file(key: &str) -> Listed {
@@ -205,6 +206,23 @@ fn tables_of_others_do_not_count() {
         (found.layout.as_str(), found.exclude),
         ("**", vec!["w/t/**".to_owned()])
     );
+}
+
+/// What is proposed for `exclude` excludes, whatever the folder is called.
+#[test]
+fn a_proposed_exclude_matches_its_table() {
+    for key in [
+        "a[1]/t*/_delta_log/0.json",
+        "a{x}/t?/metadata/1.metadata.json",
+    ] {
+        let found = of(&[key]);
+        for globs in [found.exclude, vec![proposed_glob(key)]] {
+            assert!(
+                Exclude::parse(&globs).unwrap().matches(key),
+                "{key}: {globs:?}"
+            );
+        }
+    }
 }
 
 /// Names that a pattern cannot hold, or that can be no tenant's.
