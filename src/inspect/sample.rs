@@ -20,7 +20,7 @@ use icepack_core::model::partition;
 use icepack_core::model::sample::{ColumnKind, FileSample, PathColumn, Sample, TenantSample};
 use icepack_parquet::footer;
 use icepack_parquet::guard::footer_len;
-use icepack_parquet::likely;
+use icepack_parquet::likely::{self, Described};
 use icepack_parquet::read::TAIL;
 use icepack_parquet::source::{Ident, fetch_tail};
 
@@ -281,7 +281,8 @@ async fn read(store: &Arc<dyn ObjectStore>, file: &Listed) -> Result<FileSample>
             let span = dated.reduce(|a, b| -> (Micros, Micros) { (a.0.min(b.0), a.1.max(b.1)) });
             spans.extend(span.map(|s| (name.clone(), s)));
         }
-        let (types, likely) = likely::described(&tail, ident.size, FOOTER_LIMIT).map_err(bad)?;
+        let Described { types, likely } =
+            likely::described(&tail, ident.size, FOOTER_LIMIT).map_err(bad)?;
         Ok(FileSample {
             key: ident.key,
             rows,

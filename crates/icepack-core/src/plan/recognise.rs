@@ -88,8 +88,17 @@ pub fn recognise(listing: &[Listed], endings: &BTreeSet<String>) -> Recognised {
         .collect();
     let (layout, why) = match possible.iter().position(|p| p.takes_most) {
         Some(at) => {
-            let chosen = possible.remove(at);
-            (chosen.layout, chosen.candidate.why)
+            let Possible {
+                layout, candidate, ..
+            } = possible.remove(at);
+            // One that was meant to stand beside another has only the one sentence.
+            let why = [candidate.why, candidate.when];
+            (
+                layout,
+                why.into_iter()
+                    .find(|why| !why.is_empty())
+                    .unwrap_or_default(),
+            )
         }
         None if data.is_empty() => (
             Layout::default(),

@@ -15,17 +15,20 @@ use icepack_core::model::sample::Likely;
 /// Columns of a file whose statistics are looked at.
 const MOST: usize = 64;
 
-/// The types of a file's columns in words, by their names, and those that look like times and are no
-/// timestamps. `tail` and `limit` are as of [`super::footer::extents`].
+/// Columns of a file, by their names.
+#[derive(Debug, Default)]
+pub struct Described {
+    /// Their types, in words.
+    pub types: BTreeMap<String, String>,
+    /// Those that look like times and are no timestamps.
+    pub likely: BTreeMap<String, Likely>,
+}
+
+/// What a footer says of a file's columns. `tail` and `limit` are as of [`super::footer::extents`].
 ///
 /// # Errors
 /// As [`super::footer::extents`].
-#[expect(clippy::type_complexity)]
-pub fn described(
-    tail: &Bytes,
-    size: u64,
-    limit: u64,
-) -> Result<(BTreeMap<String, String>, BTreeMap<String, Likely>), String> {
+pub fn described(tail: &Bytes, size: u64, limit: u64) -> Result<Described, String> {
     catch_panic(|| {
         let parsed = parse_footer(tail, size, limit)?;
         let fields = parsed.schema.fields();
@@ -54,7 +57,10 @@ pub fn described(
         let likely = wanted.iter().filter_map(|(leaf, name, plain)| {
             Some(((*name).to_owned(), likely(&metadata, *leaf, plain)?))
         });
-        Ok((types.collect(), likely.collect()))
+        Ok(Described {
+            types: types.collect(),
+            likely: likely.collect(),
+        })
     })
 }
 
@@ -153,7 +159,7 @@ mod tests {
         let mut w = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
         w.write(&batch).unwrap();
         let bytes: Bytes = w.into_inner().unwrap().into();
-        let (types, likely) = described(&bytes, bytes.len() as u64, u64::MAX).unwrap();
+        let Described { types, likely } = described(&bytes, bytes.len() as u64, u64::MAX).unwrap();
         let words: Vec<String> = likely
             .iter()
             .map(|(name, l)| format!("{name}: {}", l.what))

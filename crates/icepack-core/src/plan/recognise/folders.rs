@@ -120,7 +120,8 @@ fn sort(names: &BTreeSet<&str>, in_date: bool) -> Sort {
         Sort::Values
     } else if only(&[Kind::Account]) {
         Sort::Accounts
-    } else if names.len() == 1 {
+    } else if names.len() == 1 && !names.contains("*") {
+        // A pattern cannot spell that name.
         Sort::Literal
     } else {
         Sort::Free

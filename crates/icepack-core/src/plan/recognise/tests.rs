@@ -232,10 +232,16 @@ fn odd_names_end_in_a_layout_that_works() {
         ["a{b/x/1.parquet", "a{b/y/1.parquet"],
         ["a*/x/1.parquet", "a*/y/1.parquet"],
         ["a%2Fb/1.parquet", "c#/1.parquet"],
+        ["*/a/1.parquet", "*/a/2.parquet"],
     ] {
         let found = of(&keys);
         assert_eq!(found.layout.as_str(), "**", "{keys:?}: {found:?}");
     }
+    let found = of(&["a/b#/1.parquet", "a/c#/1.parquet"]);
+    assert_eq!(
+        (found.layout.as_str(), found.why.as_str()),
+        ("{tenant}/**", "all of `a` is one tenant")
+    );
     let found = of(&["acme/1.parquet", "globex/1.parquet", "c#/1.parquet"]);
     assert_eq!(found.layout, Layout::default());
 }
