@@ -21,8 +21,8 @@ fn of<S: AsRef<str>>(keys: &[S]) -> Recognised {
 }
 
 fn others(found: &Recognised) -> Vec<(&str, bool)> {
-    let other = |o: &'_ Other| (o.layout.as_str().to_owned().leak() as &str, o.open);
-    found.others.iter().map(other).collect()
+    let others = found.others.iter();
+    others.map(|o| (o.layout.as_str(), o.open)).collect()
 }
 
 /// The layout, and which others stand beside it: with a `?` where only the owner can tell.
