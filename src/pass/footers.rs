@@ -9,7 +9,8 @@ use tokio::sync::Semaphore;
 use crate::error::{Error, Result};
 use icepack_core::model::estimate::FooterScan;
 use icepack_core::model::file::TimeSpread;
-use icepack_core::model::plan::{Plan, PlannedInput};
+use icepack_core::model::names::Key;
+use icepack_core::model::plan::{GroupKind, Plan, PlannedInput};
 use icepack_parquet::footer;
 use icepack_parquet::source::fetch_footer;
 
@@ -71,6 +72,41 @@ impl FooterScanner {
             files: found.into_iter().flatten().collect(),
         }
     }
+}
+
+/// Groups of which a plan reads one footer each, to see whether their files can be dated.
+const DATED: usize = 16;
+
+/// So many of them at once.
+pub const DATED_AT_ONCE: usize = 4;
+
+/// The first file that a plan would merge and that has no date, and why in a sentence: where that is
+/// so of the first file of each group, as far as they can be read. Costs a ranged GET for a group.
+pub async fn undatable(
+    store: &Arc<dyn ObjectStore>,
+    plan: &Plan,
+    timestamp: &str,
+    limit: u64,
+) -> Option<(Key, String)> {
+    let merges = plan.groups.iter().filter(|g| g.kind == GroupKind::Merge);
+    let raw = merges.filter_map(|g| g.inputs.iter().find(|i| !i.is_snapshot()));
+    let keys: Vec<Key> = raw.map(|i| i.key.clone()).take(DATED).collect();
+    let read = |key: Key| async move {
+        let read = fetch_footer(store.as_ref(), &key, limit).await;
+        let (ident, tail) = read.ok()?;
+        let dates = footer::dates(&tail, ident.size, limit, timestamp).ok()?;
+        Some((key, dates.err()))
+    };
+    let found: Vec<_> = stream::iter(keys)
+        .map(read)
+        .buffered(DATED_AT_ONCE)
+        .collect()
+        .await;
+    let mut first = None;
+    for (key, why) in found.into_iter().flatten() {
+        first.get_or_insert((key, why?));
+    }
+    first
 }
 
 async fn read(

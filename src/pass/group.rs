@@ -384,11 +384,8 @@ impl GroupJobs<'_> {
 
     /// Whether rows of the tenant were dated by the timestamp column.
     pub async fn has_dated(&self) -> bool {
-        let column = Some(self.policy.timestamp_column.as_str());
         let head = self.sequence.head().await;
-        head.snapshots
-            .iter()
-            .any(|s| s.dated_by.as_deref() == column)
+        head.has_dated(&self.policy.timestamp_column)
     }
 
     /// Where no file of a tenant has ever had the timestamp column, it is the setting that is

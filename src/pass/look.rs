@@ -9,7 +9,7 @@ use tracing::Instrument;
 use super::manager::CompactionManager;
 use super::outcome::failure;
 use super::scan::{SCANS_AT_ONCE, TenantListing, TenantScan};
-use super::{Selection, broke_off};
+use super::{Selection, broke_off, footers};
 use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::inspect::doctor::{self, Doctor};
@@ -21,6 +21,7 @@ use icepack_core::model::inspect::{
     DoctorReport, Failure, LastRun, LiveView, Overview, PlanReport, StatusReport, TenantStatus,
     VerifyReport,
 };
+use icepack_core::model::manifest::Manifest;
 use icepack_core::model::names::Tenant;
 use icepack_core::model::plan::Plan;
 use icepack_core::model::price::STANDARD;
@@ -92,6 +93,8 @@ impl CompactionManager {
             mut plan,
             ..
         } = self.scan(&self.store, tenant, budget).await?;
+        self.check_dates(&plan, inventory.head.as_ref(), budget)
+            .await?;
         let survey = self.survey(&self.store, &plan, budget).await;
         let policy = self.config.policy_for(tenant.as_str());
         plan.expiry = expiry::of(&plan, inventory.head.as_ref(), &survey, &policy);
@@ -106,6 +109,28 @@ impl CompactionManager {
         };
         plan.estimate = Some(money::estimate(&plan, &policy, &pricing));
         Ok(plan)
+    }
+
+    /// What a pass would refuse is no plan: where no row of the tenant was ever dated, and no file
+    /// can be, the setting is wrong.
+    async fn check_dates(
+        &self,
+        plan: &Plan,
+        head: Option<&Manifest>,
+        budget: Budget,
+    ) -> Result<()> {
+        let column = &self.config.timestamp_column;
+        if head.is_some_and(|head| head.has_dated(column)) {
+            return Ok(());
+        }
+        let limit = budget.prescan / (SCANS_AT_ONCE * footers::DATED_AT_ONCE) as u64;
+        match footers::undatable(&self.store, plan, column, limit).await {
+            Some((key, why)) => Err(Error::Usage(format!(
+                "no file of tenant `{}` can be dated, and a pass would fail: in `{key}`, {why}",
+                plan.tenant
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// How the tenants stand.

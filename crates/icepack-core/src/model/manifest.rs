@@ -121,6 +121,12 @@ impl Manifest {
         self.snapshots.iter().all(|s| s.dated_by.is_some())
     }
 
+    /// Whether `column` dated rows of the tenant.
+    pub fn has_dated(&self, column: &str) -> bool {
+        let mut snapshots = self.snapshots.iter();
+        snapshots.any(|s| s.dated_by.as_deref() == Some(column))
+    }
+
     /// The keys of the files that head retired.
     pub fn retired_keys(&self) -> BTreeSet<&str> {
         self.retired.iter().map(|r| r.key.as_str()).collect()

@@ -6,7 +6,7 @@ use parquet::file::statistics::Statistics;
 
 use crate::guard::catch_panic;
 use crate::read::parse_footer;
-use crate::schema::canonical;
+use crate::schema::{Columns, UnionSchema, canonical};
 use crate::time::{self, ceil_micros, floor_micros};
 use arrow::datatypes::{DataType, TimeUnit};
 use icepack_core::model::file::{Micros, TimeSpread};
@@ -53,6 +53,25 @@ pub fn extents(
             .flat_map(|group| of_group(group, leaf, unit))
             .collect())
     })
+}
+
+/// Whether the rows of a file have a date: the column `timestamp`, as a timestamp. The inner error
+/// says what is there instead, and what to set.
+///
+/// # Errors
+/// As [`extents`].
+pub fn dates(
+    tail: &Bytes,
+    size: u64,
+    limit: u64,
+    timestamp: &str,
+) -> Result<Result<(), String>, String> {
+    let parsed = catch_panic(|| parse_footer(tail, size, limit))?;
+    let columns = Columns {
+        timestamp: timestamp.to_owned(),
+        ids: Vec::new(),
+    };
+    Ok(UnionSchema::new(&columns).dates(&parsed.schema))
 }
 
 /// The column by which the rows of a file are sorted, the oldest first, if its footer names one:
