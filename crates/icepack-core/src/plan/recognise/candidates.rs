@@ -194,7 +194,7 @@ impl<'a> Shape<'a> {
                 .iter()
                 .filter(|f| f.segments.get(depth) == Some(name));
             let level = Level::at(own, depth + 1, false);
-            (level.sort == Sort::Free).then(|| (*name, level))
+            (level.sort == Sort::Free).then_some((*name, level))
         });
         let (tenant, level) = below?;
         Some(Candidate {
@@ -249,7 +249,7 @@ fn topics(folders: &[Folder<'_>]) -> Option<Candidate> {
                 .and_then(|numbers| numbers.split_once('+'))
                 .is_some_and(|(a, b)| a.parse::<u64>().is_ok() && b.parse::<u64>().is_ok())
         };
-        if let Some(depth) = folder.segments.iter().position(|s| is_named_after(&s)) {
+        if let Some(depth) = folder.segments.iter().position(is_named_after) {
             *named.entry(depth).or_default() += folder.files;
         }
     }
