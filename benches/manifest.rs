@@ -73,7 +73,8 @@ fn edit(head: &Manifest) -> Edit {
             etag,
             rows,
             fingerprint: None,
-            set_aside: None,
+            remembered: None,
+            found: None,
             at: at(0),
             reason: RetireReason::Compacted,
         });

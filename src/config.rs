@@ -10,7 +10,9 @@ use crate::settings::Settings;
 use crate::settings::values::{self, Compaction, Retention, Sweep, Tenant, Values};
 use icepack_core::model::inputs::{Exclude, Files, Rules};
 use icepack_core::model::layout;
-use icepack_core::model::policy::{ArchivePolicy, CompactionStrategy, Encodings, Policy, Within};
+use icepack_core::model::policy::{
+    ArchivePolicy, CompactionStrategy, Encodings, Policy, Rewritten, Within,
+};
 use icepack_core::model::price::Prices;
 use icepack_core::model::publish::{Layout, Publish};
 use icepack_core::model::retention::{RetentionConfig, lookup};
@@ -35,6 +37,8 @@ pub struct CompactionOverrides {
     pub max_raw_age: Option<Duration>,
     /// See [`CompactionConfig::min_raw_age`].
     pub min_raw_age: Option<Duration>,
+    /// See [`CompactionConfig::rewritten`].
+    pub rewritten: Option<Rewritten>,
 }
 
 /// What the job is told. Sizes are in bytes.
@@ -83,6 +87,9 @@ pub struct CompactionConfig {
     pub max_raw_age: Duration,
     /// A younger raw file is left alone, by the store's time of its last write.
     pub min_raw_age: Duration,
+    /// What becomes of a file under a name whose first file was compacted, where its rows are
+    /// others. The same rows are never taken in again.
+    pub rewritten: Rewritten,
     /// How long a row may be overdue before its file is rewritten for its sake alone.
     pub slack: Duration,
     /// Bytes that make an archive object worth it: expired rows wait for one another until they
@@ -155,6 +162,7 @@ impl From<&Values> for CompactionConfig {
                     max_file_size,
                     max_raw_age,
                     min_raw_age,
+                    rewritten,
                 },
             retention,
             archive,
@@ -197,6 +205,7 @@ impl From<&Values> for CompactionConfig {
             encodings: encodings.0,
             max_raw_age: max_raw_age.0,
             min_raw_age: min_raw_age.0,
+            rewritten: rewritten.0,
             slack: slack.0,
             archive_min_object_size: archive.min_object_size.0,
             max_expire_percent: max_expire_percent.0,
@@ -231,6 +240,7 @@ impl From<&Compaction> for CompactionOverrides {
             max_file_size: Some(own.max_file_size.0),
             max_raw_age: Some(own.max_raw_age.0),
             min_raw_age: Some(own.min_raw_age.0),
+            rewritten: Some(own.rewritten.0),
         }
     }
 }
@@ -301,6 +311,7 @@ impl CompactionConfig {
             max_file_size: own.max_file_size.unwrap_or(self.max_file_size),
             max_raw_age: own.max_raw_age.unwrap_or(self.max_raw_age),
             min_raw_age: own.min_raw_age.unwrap_or(self.min_raw_age),
+            rewritten: own.rewritten.unwrap_or(self.rewritten),
             ttl: self.retention.ttl_for(tenant),
             slack: self.slack,
             archive: self.archive.is_some().then_some(ArchivePolicy {

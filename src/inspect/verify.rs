@@ -546,12 +546,27 @@ fn orphans(head: &Manifest, listing: &[Listed], is_whole: bool, findings: &mut F
 fn retired(head: &Manifest, listing: &[Listed], findings: &mut Findings<'_>) {
     for (r, state) in sweep::retired_states(head, listing) {
         match state {
-            RetiredState::Waiting | RetiredState::Unlisted | RetiredState::Held => {}
+            RetiredState::Waiting
+            | RetiredState::Unlisted
+            | RetiredState::Held
+            | RetiredState::Appended(_) => {}
             RetiredState::Unsettled(f) => {
-                let what = format!(
-                    "it was compacted with ETag {} and has {} now: copied, or written again",
-                    shown(r.etag.as_deref()),
-                    shown(f.etag.as_deref())
+                let now = shown(f.etag.as_deref());
+                let what = r.etag.as_deref().map_or_else(
+                    || {
+                        format!(
+                            "a file of this name was compacted and is gone since {}, and there is \
+                             one with ETag {now}",
+                            r.at.format("%Y-%m-%d")
+                        )
+                    },
+                    |then| {
+                        format!(
+                            "it was compacted with ETag {} and has {now} now: copied, or written \
+                             again",
+                            shown(Some(then))
+                        )
+                    },
                 );
                 findings.add(
                     Severity::Note,
@@ -569,7 +584,7 @@ fn retired(head: &Manifest, listing: &[Listed], findings: &mut Findings<'_>) {
                     Severity::Warning,
                     FindingKind::SetAside,
                     &r.key,
-                    sweep::contested(r, f.etag.as_deref()),
+                    sweep::contested(&r, f.etag.as_deref()),
                     mend,
                 );
             }

@@ -618,7 +618,8 @@ impl GroupJobs<'_> {
                 etag,
                 rows,
                 fingerprint,
-                set_aside: None,
+                remembered: None,
+                found: None,
                 at,
                 reason,
             });

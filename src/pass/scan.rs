@@ -436,7 +436,12 @@ impl Pass {
         plan.skipped = Vec::new();
         outcome.report.left_alone = std::mem::take(&mut plan.left_alone);
         let sweep_due = home
-            && (manager.staged.has_any(tenant) || sweep::is_due(&inventory, manager.clock.now()));
+            && (manager.staged.has_any(tenant)
+                || sweep::is_due(
+                    &inventory,
+                    &manager.config.policy_for(tenant.as_str()),
+                    manager.clock.now(),
+                ));
         let publishes = home && manager.config.publish.is_some();
         if plan.groups.is_empty() && !sweep_due && !publishes && dated.is_empty() {
             return Ok(None);

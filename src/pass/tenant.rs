@@ -247,7 +247,9 @@ impl Pass {
             swept => swept?,
         };
         report.counters.files_deleted += swept.deleted;
-        if swept.deleted > 0 {
+        report.counters.files_repeated += swept.repeated;
+        report.counters.files_appended += swept.appended;
+        if swept.deleted + swept.repeated + swept.appended > 0 {
             report.status = report.status.max(Status::Done);
         }
         if !swept.set_aside.is_empty() {

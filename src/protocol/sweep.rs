@@ -16,9 +16,9 @@ use crate::store::path;
 use crate::store::staged::StagedFiles;
 use icepack_core::model::file::Listed;
 use icepack_core::model::inputs::{Rules, Sorted};
-use icepack_core::model::manifest::{Manifest, Observed, Reread, Retired};
+use icepack_core::model::manifest::{Manifest, Observed, Reread, Retired, Verdict};
 use icepack_core::model::names::{self, FileId, Key, Tenant};
-use icepack_core::model::policy::Policy;
+use icepack_core::model::policy::{Policy, Rewritten};
 use icepack_core::model::publish::Followed;
 use icepack_core::plan::evidence::Evidence;
 use icepack_core::plan::sweep::RetiredState;
@@ -37,7 +37,40 @@ pub struct SweepReport {
     pub deleted: u64,
     /// Files that lie under retired names and were found to be others, each with a sentence.
     pub set_aside: Vec<String>,
+    /// Files that were uploaded again with the rows that were compacted: they go.
+    pub repeated: u64,
+    /// Files that lie under retired names with other rows, and were taken in.
+    pub appended: u64,
     pub pruned: u64,
+}
+
+impl SweepReport {
+    /// Enters what `reread` files are by `newer`, the head that was committed on top of `head`.
+    fn tell(&mut self, head: &Manifest, newer: &Manifest, reread: &[Reread]) {
+        let looked: BTreeSet<&str> = reread.iter().map(|r| r.key.as_str()).collect();
+        for r in newer
+            .retired
+            .iter()
+            .filter(|r| looked.contains(r.key.as_str()))
+        {
+            let file = &r.key;
+            let Some(found) = &r.found else {
+                if head.swept.get(file).is_some() {
+                    tracing::info!(file, "uploaded again with the same rows: it goes");
+                    self.repeated += 1;
+                }
+                continue;
+            };
+            if found.verdict == Verdict::Append {
+                tracing::info!(file, "its name was used before, for other rows: taken in");
+                self.appended += 1;
+            } else {
+                let why = sweep::contested(r, Some(&found.etag));
+                tracing::warn!(file, "set aside, left in place: {why}");
+                self.set_aside.push(format!("{file}: {why}"));
+            }
+        }
+    }
 }
 
 /// A tenant's sweep.
@@ -136,14 +169,7 @@ impl Sweeper<'_> {
             seen.receipts.clone_from(receipts);
             let again = edit.floor.is_some() || !edit.reread.is_empty() || !edit.release.is_empty();
             let newer = self.committer.commit(head.clone(), &edit, seen).await?;
-            let looked: BTreeSet<&str> = edit.reread.iter().map(|r| r.key.as_str()).collect();
-            for (key, why) in sweep::set_aside(&newer, &listing)
-                .into_iter()
-                .filter(|(key, _)| looked.contains(key.as_str()))
-            {
-                tracing::warn!(file = key, "set aside, left in place: {why}");
-                report.set_aside.push(format!("{key}: {why}"));
-            }
+            report.tell(head, &newer, &edit.reread);
             if !again {
                 report.pruned = self.prune(&newer).await?;
                 break;
@@ -200,11 +226,8 @@ impl Sweeper<'_> {
         let unlisted = sweep::retired_states(head, listing)
             .into_iter()
             .filter(|(_, state)| *state == RetiredState::Unlisted)
-            .map(|(r, _)| &r.key);
-        let ask: Vec<Key> = unlisted
-            .filter(|key| !deleted.contains(key))
-            .cloned()
-            .collect();
+            .map(|(r, _)| r.key.clone());
+        let ask: Vec<Key> = unlisted.filter(|key| !deleted.contains(key)).collect();
         let gone = discover::gone(self.store, ask).await?;
         Ok(gone
             .into_iter()
@@ -213,25 +236,22 @@ impl Sweeper<'_> {
     }
 
     /// Looks at the files that lie under retired names and do not show the tags that were retired:
-    /// a copy of a store changes every tag.
+    /// a copy of a store changes every tag. And at those that have the names of files that are
+    /// gone: writers put a name again.
     async fn reread(&self, head: &Manifest, listing: &[Listed]) -> Result<Vec<Reread>> {
-        let unsettled =
-            sweep::retired_states(head, listing)
-                .into_iter()
-                .filter_map(|(r, state)| match state {
-                    RetiredState::Unsettled(f) if !self.rules.exclude.matches(&r.key) => {
-                        Some((r.clone(), f.clone()))
-                    }
-                    _ => None,
-                });
-        let reads = stream::iter(unsettled.collect::<Vec<_>>())
+        let append = self.policy.rewritten == Rewritten::Append;
+        let unsettled: Vec<_> = sweep::to_read(head, listing, self.policy, self.clock.now())
+            .into_iter()
+            .filter(|(r, _)| !self.rules.exclude.matches(&r.key))
+            .map(|(r, f)| (r.into_owned(), f.clone()))
+            .collect();
+        let reads = stream::iter(unsettled)
             .map(|(r, f)| reread_one(Arc::clone(self.store), r, f, self.file_limit));
-        Ok(reads
-            .buffered(READS_AT_ONCE)
-            .try_collect::<Vec<_>>()
-            .await?
+        let found: Vec<Option<Reread>> = reads.buffered(READS_AT_ONCE).try_collect().await?;
+        Ok(found
             .into_iter()
             .flatten()
+            .map(|found| Reread { append, ..found })
             .collect())
     }
 
@@ -310,24 +330,26 @@ async fn reread_one(
     let Listed {
         key, size, etag, ..
     } = found;
-    // With nothing to compare them with, its rows say nothing.
-    let read = match retired.fingerprint {
-        Some(_) => read_content(store, key.clone(), size, retired.rows, limit).await,
-        None => Ok((None, etag)),
+    let unread = |etag| Reread {
+        key: key.clone(),
+        size,
+        etag,
+        rows: None,
+        fingerprint: None,
+        append: false,
     };
-    match read {
-        Ok((fingerprint, etag)) => Ok(Some(Reread {
-            key,
-            size,
-            etag,
-            content: fingerprint.map(|print| (retired.rows, print)),
+    // With nothing to compare them with, its rows say nothing.
+    if retired.content().is_none() {
+        return Ok(Some(unread(etag)));
+    }
+    let rows = retired.fingerprint.map(|_| retired.rows);
+    match read_content(store, key.clone(), size, rows, limit).await {
+        Ok((rows, fingerprint, etag)) => Ok(Some(Reread {
+            rows: Some(rows),
+            fingerprint,
+            ..unread(etag)
         })),
-        Err(ReadError::Input { etag, .. }) => Ok(Some(Reread {
-            key,
-            size,
-            etag,
-            content: None,
-        })),
+        Err(ReadError::Input { etag, .. }) => Ok(Some(unread(etag))),
         Err(ReadError::Gone(_)) => Ok(None),
         Err(e) => Err(e.into()),
     }

@@ -61,6 +61,7 @@ target_file_size = "64MiB"
 max_file_size = "100MB"
 max_raw_age = "12h"
 min_raw_age = "15m"
+rewritten = "append"
 [retention]
 default_ttl = "365d"
 slack = "6h"
@@ -149,6 +150,7 @@ fn every_key_of_the_file_arrives() {
     );
     assert_eq!(c.input_rules().files.patterns(), ["*.parquet", "*.parq"]);
     assert_eq!(c.min_raw_age.as_secs(), 900);
+    assert_eq!(c.rewritten, icepack_core::model::policy::Rewritten::Append);
     assert_eq!(
         (c.spill_dir, c.max_duration),
         (Some("/scratch".into()), Some(Duration::from_secs(5400)))
@@ -386,6 +388,7 @@ fn example(path: &str) -> &'static str {
         "timestamp_column" | "id_column" | "spill_dir" => "name",
         "concurrency" | "compaction.min_files_to_compact" => "5",
         "compaction.strategy" => "full",
+        "compaction.rewritten" => "append",
         "compaction.within" => "tenant",
         "encodings" => "delta",
         "retention.allow_short_ttl" | "retention.drop" => "true",
@@ -420,7 +423,7 @@ fn every_scalar_key_has_its_variable() {
         .iter()
         .map(|(path, _)| path.as_str())
         .collect();
-    assert_eq!(paths.len(), 92);
+    assert_eq!(paths.len(), 93);
     let env: Vec<(String, String)> = paths
         .iter()
         .map(|p| (schema::env_name(p), example(p).to_owned()))

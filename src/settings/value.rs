@@ -17,7 +17,7 @@ use crate::telemetry::metrics::deliver;
 use icepack_core::model::inputs::{Exclude, Files};
 use icepack_core::model::layout;
 use icepack_core::model::manifest::ChecksumAlgorithm;
-use icepack_core::model::policy::{CompactionStrategy, Encodings, Within};
+use icepack_core::model::policy::{CompactionStrategy, Encodings, Rewritten, Within};
 use icepack_core::model::publish::Layout;
 
 /// A year of 365.25 days, as humantime counts.
@@ -247,6 +247,10 @@ leaf!(
 words!(
     /// Which files may be merged with each other.
     Scope(Within), "folder" = Within::Folder, "tenant" = Within::Tenant
+);
+words!(
+    /// What becomes of a file whose name was used before, for other rows.
+    OfRewritten(Rewritten), "set-aside" = Rewritten::SetAside, "append" = Rewritten::Append
 );
 words!(
     /// How snapshots are encoded.

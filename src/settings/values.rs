@@ -17,7 +17,7 @@ use crate::store::retry::RetryPolicy;
 use crate::telemetry::metrics::deliver;
 use crate::{Result, RetentionConfig};
 use icepack_core::model::manifest::ChecksumAlgorithm;
-use icepack_core::model::policy::{CompactionStrategy, Encodings, Within};
+use icepack_core::model::policy::{CompactionStrategy, Encodings, Rewritten, Within};
 use icepack_core::model::price;
 use icepack_core::model::publish::Layout;
 use icepack_core::model::units::{DAY, HOUR, MIB};
@@ -131,6 +131,10 @@ section! {
         /// A raw file that was written more recently is left alone: it may still be replaced. The
         /// store's time of its last write counts.
         min_raw_age: Period = Period(Duration::ZERO),
+        /// What becomes of a file under a name whose first file was compacted, where its rows are
+        /// others: it is left alone and told (`set-aside`), or taken in as new (`append`). The same
+        /// rows are never taken in again.
+        rewritten: OfRewritten = OfRewritten(Rewritten::SetAside),
     }
 }
 

@@ -458,14 +458,40 @@ async fn other_rows_under_a_retired_name_are_set_aside_and_said() {
     );
 }
 
-/// Only what was seen to be gone makes room for a new file of its name.
+/// Not even what was seen to be gone makes room for a new file of its name by itself: only a setting
+/// does.
 #[tokio::test]
-async fn a_name_that_was_seen_gone_may_be_used_again() {
+async fn a_name_that_was_seen_gone_is_used_again_where_that_is_asked_for() {
     let dir = TempDir::new().unwrap();
     let store = dir.path();
     let mut all = deliver(store, "data", 0);
     run(store, 0, &[AT_ONCE]);
-    all.extend(deliver(store, "data", 60));
+    let later = deliver(store, "data", 60);
+    assert_eq!(rows(store).await, sorted(all.clone()));
+    let found = verify(store, 0);
+    let notes = found.iter().filter(|f| f["severity"] == "note");
+    assert_eq!(notes.count(), 3, "{found:?}");
+    let plan = job::expect(
+        &[],
+        0,
+        ["plan", "--explain", "--store", store.to_str().unwrap()],
+    );
+    assert!(plan.contains("compares its rows with this one's"), "{plan}");
+    let report = run(store, 3, &[AT_ONCE]);
+    let aside = report["tenants"][0]["set_aside"].as_array().unwrap();
+    assert_eq!(aside.len(), 3, "{report}");
+    assert_eq!(run(store, 0, &[AT_ONCE])["totals"]["status"], "idle");
+    let status = job::expect(&[], 0, ["status", "--store", store.to_str().unwrap()]);
+    assert!(status.contains("3 files set aside"), "{status}");
+    let found = verify(store, 0);
+    let warnings = found.iter().filter(|f| f["severity"] == "warning");
+    assert_eq!(warnings.count(), 3, "{found:?}");
+    assert_eq!(rows(store).await, sorted(all.clone()));
+
+    let append = ("ICEPACK_COMPACTION_REWRITTEN", "append");
+    let report = run(store, 0, &[AT_ONCE, append]);
+    assert_eq!(report["totals"]["files_appended"], 3, "{report}");
+    all.extend(later);
     assert_eq!(rows(store).await, sorted(all.clone()));
     run(store, 0, &[AT_ONCE]);
     assert_eq!(rows(store).await, sorted(all));
@@ -523,7 +549,7 @@ async fn a_retired_file_of_which_nothing_is_known_stays_under_another_tag() {
             head(store)["format"].as_u64(),
             head(store)["min_reader"].as_u64()
         ),
-        (Some(3), Some(3))
+        (Some(4), Some(4))
     );
 }
 

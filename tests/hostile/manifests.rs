@@ -30,6 +30,11 @@ impl Lab {
         neighbours(dir.path(), "globex");
         assert_eq!(pass(dir.path()).code, Some(0));
         neighbours(dir.path(), "acme");
+        // A name is used once.
+        for i in 0..3 {
+            let at = |name: &str| dir.path().join(format!("acme/{name}-{i}.parquet"));
+            std::fs::rename(at("good"), at("later")).unwrap();
+        }
         std::fs::write(dir.path().join("precious.parquet"), "not icepack's").unwrap();
         let mut versions: Vec<_> = std::fs::read_dir(dir.path().join("_icepack/acme/manifest"))
             .unwrap()
@@ -178,6 +183,19 @@ fn a_manifest_that_cannot_be_read_for_certain_is_refused() {
     with("negative rows", "damaged", &|m| {
         m["totals"]["rows_ingested"] = (-1).into()
     });
+    for (name, swept) in [
+        (
+            "names that are cut off",
+            serde_json::json!([{"day": "2026-01-01", "names": "AAAA"}]),
+        ),
+        (
+            "names that are no text",
+            serde_json::json!([{"day": "2026-01-01", "names": "?"}]),
+        ),
+        ("names of no day", serde_json::json!([{"names": ""}])),
+    ] {
+        with(name, "damaged", &|m| m["swept"] = swept.clone());
+    }
     for cut in [0, 1, sound.len() / 2, sound.len() - 1] {
         std::fs::write(&lab.head, &sound[..cut]).unwrap();
         lab.refused(&format!("cut to {cut} bytes"), "damaged");

@@ -357,6 +357,8 @@ worlds!(
     pieces,
     directory,
     same_inputs,
+    names_again,
+    names_again_appended,
     delayed_deletes
 );
 

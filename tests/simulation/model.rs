@@ -98,7 +98,7 @@ fn describe(s: &State, action: &Action) -> String {
 }
 
 /// What an honest model must get to, or it proves less than it seems to.
-const MUST_REACH: [&str; 38] = [
+const MUST_REACH: [&str; 40] = [
     "head is another manifest than the one listed",
     "committed",
     "committed after a rebase",
@@ -121,8 +121,10 @@ const MUST_REACH: [&str; 38] = [
     "another run began the tenant",
     "a tenant was begun between the two reads",
     "conflict: already retired",
+    "conflict: remembered",
     "conflict: not seen",
     "conflict: changed",
+    "a file is uploaded again",
     "conflict: not live",
     "conflict: below the floor",
     "conflict: the floor fell",
@@ -176,20 +178,26 @@ fn mutants() -> Vec<Mutant> {
     use worlds as w;
     vec![
         (Some(Check::AlreadyRetired), None, w::same_inputs),
-        (Some(Check::NotSeen), None, w::same_inputs),
-        (Some(Check::Changed), None, w::name_again),
+        (None, Some(Fault::ForgetsNames), w::uploaded_again),
+        (Some(Check::Remembered), None, w::uploaded_again),
+        (Some(Check::NotSeen), None, || {
+            w::months_apart(w::same_inputs())
+        }),
+        (Some(Check::Changed), None, || {
+            w::months_apart(w::name_again())
+        }),
         (Some(Check::NotLive), None, w::snapshots),
         (Some(Check::BelowFloor), None, w::floor),
         (Some(Check::FloorFell), None, w::floor),
         (
             Some(Check::StaleObservation),
             Some(Fault::RebasesBlindly),
-            w::same_inputs,
+            || w::months_apart(w::same_inputs()),
         ),
         (
             Some(Check::NotForgettable),
             Some(Fault::ForgetsUnseen),
-            w::same_inputs,
+            || w::months_apart(w::same_inputs()),
         ),
         (
             Some(Check::NotSettled),
@@ -217,7 +225,7 @@ fn mutants() -> Vec<Mutant> {
         (
             Some(Check::NotForgettable),
             Some(Fault::ForgetsHeld),
-            w::restore_twice,
+            || w::months_apart(w::restore_twice()),
         ),
         (Some(Check::StillHeld), None, w::restore_and_expiry),
         (
@@ -235,12 +243,18 @@ fn mutants() -> Vec<Mutant> {
         (None, Some(Fault::CollectsWithoutFloor), w::floor),
         (None, Some(Fault::TakesUnknownForFailure), w::unknown),
         (None, Some(Fault::CommitsBeforeArchive), w::retention),
-        (None, Some(Fault::ClaimsOldSightings), w::same_inputs),
+        (None, Some(Fault::ClaimsOldSightings), || {
+            w::months_apart(w::same_inputs())
+        }),
         (None, Some(Fault::ReadsOnce), w::reader),
         (None, Some(Fault::LooksOnce), w::birth),
         (None, Some(Fault::TrustsVersionNumbers), w::revived_head),
-        (None, Some(Fault::BelievesListings), w::late_listing),
-        (None, Some(Fault::TakesTagsForFiles), w::touched),
+        (None, Some(Fault::BelievesListings), || {
+            w::months_apart(w::late_listing())
+        }),
+        (None, Some(Fault::TakesTagsForFiles), || {
+            w::months_apart(w::touched())
+        }),
         (None, Some(Fault::BelievesHead), w::old_head_of_what_is_gone),
         (None, Some(Fault::BelievesHead), w::old_head_of_nothing),
     ]

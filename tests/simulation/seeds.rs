@@ -6,7 +6,7 @@
 //! between, sometimes days. `ICEPACK_SEED=N` replays one seed and prints every call;
 //! `ICEPACK_CRASH=long` runs many more seeds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use icepack::CompactionManager;
 use icepack::pass::Selection;
 use icepack::restore::{RestoreRequest, Restorer};
 use icepack_core::model::names::Tenant;
+use icepack_core::model::policy::Rewritten;
 use icepack_core::model::report::Status;
 use icepack_core::model::restore::{RestoreStatus, TenantRestore, Tier};
 use icepack_core::model::shard::Shard;
@@ -43,6 +44,9 @@ struct Met {
     /// Restored rows that expired again.
     expired_again: AtomicUsize,
     spread: AtomicUsize,
+    /// Files that were put again as they had been, and names that were put again with other rows.
+    repeated: AtomicUsize,
+    rewritten: AtomicUsize,
 }
 
 impl Met {
@@ -152,6 +156,8 @@ struct Seed<'a> {
     shards: u32,
     restoring: Option<Restoring>,
     restores: usize,
+    /// What was last put under each name of `acme`.
+    delivered: BTreeMap<String, Vec<Event>>,
     log: String,
     met: &'a Met,
 }
@@ -163,6 +169,9 @@ impl<'a> Seed<'a> {
         world.config.retention.set("acme", Some(DAY * 30));
         if rng.bool() {
             world.config.orphan_grace = Duration::from_secs(3_600);
+        }
+        if rng.bool() {
+            world.config.rewritten = Rewritten::Append;
         }
         if rng.u8(..3) == 0 {
             world.config.delete_delay = Duration::from_secs(3_600);
@@ -180,6 +189,7 @@ impl<'a> Seed<'a> {
             world,
             restoring: None,
             restores: 0,
+            delivered: BTreeMap::new(),
             log: String::new(),
             met,
         }
@@ -231,11 +241,34 @@ impl<'a> Seed<'a> {
                 rng.usize(1..9)
             };
             let name = format!("k={}/r{round}-{file}.parquet", rng.u8(..2));
-            self.world.ingest(tenant, &name, rows, age).await;
+            let rows = self.world.ingest(tenant, &name, rows, age).await;
+            if tenant == "acme" {
+                self.delivered.insert(name, rows);
+            }
         }
         if rng.u8(..6) == 0 {
             let name = format!("k=0/bad-{round}.parquet");
             self.world.ingest_garbage("acme", &name).await;
+        }
+        self.ingest_again().await;
+    }
+
+    /// Writers put names again whose files are gone: with the same rows, as a retry does, or with
+    /// others.
+    async fn ingest_again(&mut self) {
+        for (name, rows) in self.delivered.clone() {
+            if self.rng.bool() || self.world.has("acme", &name).await {
+                continue;
+            }
+            if self.rng.u8(..3) > 0 {
+                self.met.add(|m| &m.repeated, 1);
+                self.world.ingest_again("acme", &name, &rows).await;
+                continue;
+            }
+            self.met.add(|m| &m.rewritten, 1);
+            let age = TimeDelta::hours(self.rng.i64(1..900));
+            let others = self.world.ingest("acme", &name, 3, age).await;
+            self.delivered.insert(name, others);
         }
     }
 
@@ -445,6 +478,8 @@ fn time_faults_shards_and_restores_together() {
         resumed,
         expired_again,
         spread,
+        repeated,
+        rewritten,
     } = met;
     let met = [
         calls,
@@ -454,6 +489,8 @@ fn time_faults_shards_and_restores_together() {
         resumed,
         expired_again,
         spread,
+        repeated,
+        rewritten,
     ]
     .map(AtomicUsize::into_inner);
     let [
@@ -464,10 +501,13 @@ fn time_faults_shards_and_restores_together() {
         resumed,
         expired_again,
         spread,
+        repeated,
+        rewritten,
     ] = met;
     println!(
         "{calls} calls, {faults} faults, {nested} processes within others, {restores} restores \
-         ({resumed} resumed), {expired_again} restored rows expired again, {spread} spread tenants"
+         ({resumed} resumed), {expired_again} restored rows expired again, {spread} spread \
+         tenants, {repeated} files uploaded again, {rewritten} names used for other rows"
     );
     assert!(
         one.is_some() || met.iter().all(|n| *n > 0),

@@ -13,12 +13,13 @@ use icepack::restore::Restorer;
 use icepack::store::object_writer::upload::StoreDestination;
 use icepack::store::retry::RetryPolicy;
 use icepack::{CompactionConfig, CompactionManager};
+use icepack_core::model::manifest::{Retired, Verdict};
 use icepack_core::model::names::{self, FileKind, Tenant};
 use icepack_core::model::plan::Inventory;
 use icepack_core::model::policy::Within;
 use icepack_core::model::price::Prices;
 use icepack_core::model::report::RunReport;
-use icepack_core::plan::live;
+use icepack_core::plan::{live, sweep};
 use icepack_dst::faults::{Process, Schedule, Side};
 use icepack_dst::invariants::{self, Ingested, Object};
 use icepack_dst::memory::{Time, TimedMemory};
@@ -187,8 +188,14 @@ impl World {
         }
     }
 
-    /// A file of `count` rows that were made `age` ago, one a minute.
-    pub async fn ingest(&mut self, tenant: &str, name: &str, count: usize, age: TimeDelta) {
+    /// A file of `count` rows that were made `age` ago, one a minute; the rows.
+    pub async fn ingest(
+        &mut self,
+        tenant: &str,
+        name: &str,
+        count: usize,
+        age: TimeDelta,
+    ) -> Vec<Event> {
         let first = self.next_event;
         self.next_event += count;
         let start = self.time.now() - age;
@@ -200,7 +207,8 @@ impl World {
                 )
             })
             .collect();
-        self.ingest_events(tenant, name, events).await;
+        self.ingest_events(tenant, name, events.clone()).await;
+        events
     }
 
     pub async fn ingest_events(&mut self, tenant: &str, name: &str, events: Vec<Event>) {
@@ -213,6 +221,18 @@ impl World {
             .entry(tenant.to_owned())
             .or_default()
             .extend(events);
+    }
+
+    /// Puts a file again, with the rows that it had: a writer's retry.
+    pub async fn ingest_again(&mut self, tenant: &str, name: &str, events: &[Event]) {
+        let key = format!("{tenant}/{name}");
+        put_events(&self.hot, &key, events).await;
+    }
+
+    /// Whether there is a file of this name.
+    pub async fn has(&self, tenant: &str, name: &str) -> bool {
+        let key = format!("{tenant}/{name}");
+        self.keys().await.contains(&key)
     }
 
     pub async fn ingest_garbage(&mut self, tenant: &str, name: &str) {
@@ -532,6 +552,12 @@ impl World {
         let mut pass = self.pass(Schedule::clean()).await;
         pass.clean()
             .map_err(|e| format!("{e}\n{}", pass.process.trace()))?;
+        // What one pass takes in, the next merges.
+        if pass.clean()?.totals.counters.files_appended > 0 {
+            pass = self.pass(Schedule::clean()).await;
+            pass.clean()
+                .map_err(|e| format!("{e}\n{}", pass.process.trace()))?;
+        }
         // What a pass retires goes a delay later. Meanwhile rows expire, and a file may become old
         // enough to be packed alone.
         for _ in 0..48 {
@@ -602,10 +628,16 @@ impl World {
     fn check_settled(&self, before: &Tenancy, seen: &Tenancy) -> Check {
         seen.i6_at_rest(before).map_err(|v| v.to_string())?;
         let live = live_keys(seen);
+        let aside: BTreeSet<String> = seen
+            .head()
+            .iter()
+            .flat_map(|head| sweep::set_aside(head, &seen.listing()))
+            .map(|(key, _)| key)
+            .collect();
         if let Some(key) = seen
             .hot
             .keys()
-            .find(|k| !live.contains(*k) && !k.contains("/_delta_log/"))
+            .find(|k| !live.contains(*k) && !aside.contains(*k) && !k.contains("/_delta_log/"))
         {
             return Err(format!("I6: `{key}` is left over"));
         }
@@ -629,7 +661,8 @@ impl World {
 }
 
 fn is_idle(report: &RunReport) -> bool {
-    report.totals.counters.files_compacted == 0 && report.totals.counters.files_deleted == 0
+    let c = &report.totals.counters;
+    c.files_compacted + c.files_deleted + c.files_repeated + c.files_appended == 0
 }
 
 /// The folder of a key below its tenant.
@@ -650,16 +683,22 @@ fn text(row: &Event) -> String {
     )
 }
 
-/// Head's snapshots, and the raw files that head has not retired.
+/// Head's snapshots, and the raw files whose names head has neither retired nor remembers, or that
+/// it takes in as they are.
 fn live_keys(seen: &Tenancy) -> BTreeSet<String> {
     let head = seen.head();
-    let retired: BTreeSet<&String> = head
-        .iter()
-        .flat_map(|h| &h.retired)
-        .map(|r| &r.key)
-        .collect();
-    let raw = seen.hot.iter().filter(|(key, _)| {
-        names::classify(&seen.tenant, key) == FileKind::Raw && !retired.contains(key)
+    let is_used = |key: &str, etag: Option<&str>| {
+        let Some(head) = head else { return false };
+        match head.retired.iter().find(|r| r.key == key) {
+            Some(Retired { found: Some(f), .. }) if f.verdict == Verdict::Append => {
+                etag != Some(&f.etag)
+            }
+            Some(_) => true,
+            None => head.swept.get(key).is_some(),
+        }
+    };
+    let raw = seen.hot.iter().filter(|(key, object)| {
+        names::classify(&seen.tenant, key) == FileKind::Raw && !is_used(key, object.etag.as_deref())
     });
     head.iter()
         .flat_map(|h| &h.snapshots)

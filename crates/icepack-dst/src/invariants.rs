@@ -16,6 +16,7 @@ use icepack_core::model::manifest::{Manifest, Receipt};
 use icepack_core::model::names::{self, FileId, FileKind, Key, Tenant};
 use icepack_core::model::plan::Inventory;
 use icepack_core::model::same::{Sameness, is_kept};
+use icepack_core::plan::sweep::RetiredState;
 use icepack_core::plan::{commit, live, sweep};
 
 /// An object, and the rows it holds as far as the caller knows them.
@@ -157,7 +158,7 @@ impl<R: Ord + Clone + fmt::Display> World<R> {
     /// # Errors
     /// A row that is lost, doubled, archived or expired too early, or from nowhere.
     pub fn i1_every_row_once(&self) -> Result<(), Violation> {
-        let (live, archived) = (self.live_rows(), self.archived_rows());
+        let (live, archived, aside) = (self.live_rows(), self.archived_rows(), self.rows_aside());
         let count = |rows: &BTreeMap<R, u32>, row: &R| rows.get(row).copied().unwrap_or(0);
         for (row, ingested) in &self.oracle {
             let (hot, cold) = (count(&live, row), count(&archived, row));
@@ -175,7 +176,7 @@ impl<R: Ord + Clone + fmt::Display> World<R> {
                 );
             }
             let may_be_gone = ingested.past_cutoff && self.cold.is_none();
-            if hot + cold == 0 && !may_be_gone {
+            if hot + cold + count(&aside, row) == 0 && !may_be_gone {
                 return broken(
                     "I1",
                     format!("row {row} is lost: neither live nor archived"),
@@ -200,6 +201,20 @@ impl<R: Ord + Clone + fmt::Display> World<R> {
         };
         let view = live::view(&self.tenant, &inventory);
         count(view.files.iter().filter_map(|f| self.hot.get(&f.key)))
+    }
+
+    /// The rows of files that have used names, and are not known to be what was there: no reader
+    /// gets them, and nobody deletes them.
+    fn rows_aside(&self) -> BTreeMap<R, u32> {
+        let Some(head) = self.head() else {
+            return BTreeMap::new();
+        };
+        let listing = self.listing();
+        let states = sweep::retired_states(head, &listing).into_iter();
+        count(states.filter_map(|(_, state)| match state {
+            RetiredState::SetAside(f) | RetiredState::Unsettled(f) => self.hot.get(&f.key),
+            _ => None,
+        }))
     }
 
     /// What a reader of the archive gets: objects that head or a receipt vouches for, if they are
@@ -399,12 +414,12 @@ impl<R: Ord + Clone + fmt::Display> World<R> {
             return broken("I6", format!("orphan `{}` is still there", f.key));
         }
         let retired_states = sweep::retired_states(head, &listing);
-        // What somebody wrote under a retired name is his, and stays; what a hold names is
-        // remembered as long as that is so.
+        // What somebody wrote under a retired name is his, and stays, or is an input by now; what a
+        // hold names is remembered as long as that is so.
         if let Some((r, _)) = retired_states.iter().find(|(_, state)| {
             !matches!(
                 state,
-                sweep::RetiredState::SetAside(_) | sweep::RetiredState::Held
+                RetiredState::SetAside(_) | RetiredState::Appended(_) | RetiredState::Held
             )
         }) {
             return broken(

@@ -321,6 +321,7 @@ fn short(reason: &SkipReason) -> String {
         SkipReason::Undatable { column } => format!("without `{column}`, never expires"),
         SkipReason::Quarantined { .. } => "quarantined".to_owned(),
         SkipReason::Retired => "waiting to be deleted".to_owned(),
+        SkipReason::ComesAgain => "to be compared with a compacted file of the name".to_owned(),
         SkipReason::SetAside { .. } => "set aside".to_owned(),
         SkipReason::Stray { .. } => "copies of snapshots".to_owned(),
         SkipReason::Restoring => "part of a restore that is not done".to_owned(),

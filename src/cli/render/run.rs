@@ -95,6 +95,8 @@ fn header() -> Grid {
         numbers("duplicates").if_any(),
         numbers("quarantined").if_any(),
         numbers("deleted").if_room(),
+        numbers("repeated").if_any(),
+        numbers("appended").if_any(),
         numbers("time").if_room(),
     ])
 }
@@ -115,6 +117,8 @@ fn row(t: &TenantReport, name: &str, duration_ms: u64) -> Vec<Cell> {
         unless_zero(ledger.rows_deduplicated).into(),
         unless_zero(t.quarantined.len() as u64).into(),
         count(c.files_deleted).into(),
+        unless_zero(c.files_repeated).into(),
+        unless_zero(c.files_appended).into(),
         took(duration_ms).into(),
     ]
 }

@@ -54,7 +54,10 @@ impl Totals {
             .iter()
             .filter(|s| {
                 is_raw(&s.key)
-                    && !matches!(s.reason, SkipReason::Retired | SkipReason::SetAside { .. })
+                    && !matches!(
+                        s.reason,
+                        SkipReason::Retired | SkipReason::ComesAgain | SkipReason::SetAside { .. }
+                    )
             })
             .map(|s| s.size);
         let raw: Vec<u64> = taken.chain(left).collect();

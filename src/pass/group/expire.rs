@@ -170,7 +170,8 @@ fn retired(input: &PlannedInput, rows: u64, at: DateTime<Utc>) -> Retired {
         etag: input.etag.clone(),
         rows,
         fingerprint,
-        set_aside: None,
+        remembered: None,
+        found: None,
         at,
         reason: RetireReason::Expired,
     }

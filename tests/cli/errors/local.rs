@@ -267,7 +267,7 @@ async fn the_manifest_is_lost_damaged_or_of_a_newer_icepack() {
     world.check("damaged-manifest", &world.run(&[]));
     std::fs::write(
         &head,
-        good.replacen("\"min_reader\":3", "\"min_reader\":99", 1),
+        good.replacen("\"min_reader\":4", "\"min_reader\":99", 1),
     )
     .unwrap();
     world.check("newer-manifest", &world.run(&[]));

@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use icepack::{CompactionConfig, CompactionStrategy};
 use icepack_core::model::file::Micros;
 use icepack_core::model::names::{self, FileId, Place, Tenant};
+use icepack_core::model::policy::Rewritten;
 #[cfg(feature = "delta")]
 use icepack_core::model::publish::{Layout, Publish};
 use icepack_core::model::units::DAY;
@@ -277,6 +278,33 @@ pub fn small_only(w: &World) -> CompactionConfig {
         small_file_threshold: 4_000,
         ..w.config.clone()
     }
+}
+
+/// Names that come again after their files were packed and deleted: two with the same rows, one with
+/// others. And new files.
+pub async fn names_again() -> World {
+    let mut w = World::new(false, true);
+    keep_30_days(&mut w);
+    let mut first = Vec::new();
+    for i in 0..3 {
+        let name = format!("2026-05/again-{i}.parquet");
+        let rows = w.ingest("acme", &name, 6, hours(9)).await;
+        first.push((name, rows));
+    }
+    clean_pass(&mut w).await;
+    for (name, rows) in &first[1..] {
+        w.ingest_again("acme", name, rows).await;
+    }
+    w.ingest("acme", &first[0].0, 5, hours(3)).await;
+    raws(&mut w, "acme", "new", 3, hours(2)).await;
+    w
+}
+
+/// The same where other rows are taken in.
+pub async fn names_again_appended() -> World {
+    let mut w = names_again().await;
+    w.config.rewritten = Rewritten::Append;
+    w
 }
 
 /// Retired files wait an hour.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use icepack_core::model::manifest::Receipt;
 use icepack_core::model::names::{FileKind, Key, classify};
+use icepack_core::model::policy::Rewritten;
 use icepack_core::plan::commit::Check;
 use icepack_dst::invariants::Ingested;
 use stateright::{Model as StateMachine, Property};
@@ -75,6 +76,8 @@ pub enum Fault {
     ClaimsRestored,
     /// Collects by a head that names what is not there.
     BelievesHead,
+    /// Does not remember the names of files that are gone.
+    ForgetsNames,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +110,11 @@ pub struct Model {
     pub source: Vec<(Receipt, Vec<Row>)>,
     /// Head is older than the store: nothing may follow from it.
     pub head_is_old: bool,
+    /// Whether names of files that are gone are remembered. Else more than a month passes with each
+    /// commit: then the other checks must do.
+    pub remembers: bool,
+    /// What becomes of other rows under a used name.
+    pub rewritten: Rewritten,
     /// Manifests kept by the pruner.
     pub keep: u64,
     pub off: Option<Check>,
@@ -135,6 +143,8 @@ impl Model {
             max_time: 0,
             source: Vec::new(),
             head_is_old: false,
+            remembers: true,
+            rewritten: Rewritten::SetAside,
             keep: 16,
             off: None,
             fault: None,
@@ -150,7 +160,8 @@ impl Model {
         *self.reached.lock().unwrap().entry(what).or_default() += 1;
     }
 
-    /// The ingester writes a name again only once nothing remembers the old file.
+    /// The ingester writes a name again only once the old file is gone, and head does not expect it
+    /// to be there.
     fn may_arrive(&self, s: &State) -> bool {
         let Some((key, _)) = self.arrivals.get(s.arrived) else {
             return false;
@@ -165,6 +176,13 @@ impl Model {
         let (key, rows) = &self.arrivals[s.arrived];
         s.arrived += 1;
         let tag = format!("arrival {}", s.arrived);
+        let first = self.start.world.hot.get(*key);
+        if let Some(first) = first.filter(|first| first.rows == *rows) {
+            // The same bytes once more, under the same tag, as stores give it: no row came by it.
+            self.reached("a file is uploaded again");
+            s.change(|w| drop(w.hot.insert((*key).to_owned(), first.clone())));
+            return;
+        }
         s.change(|w| ingest(w, key, tag, rows));
     }
 
@@ -263,6 +281,8 @@ impl Model {
         let script = vec![Phase::Compact(Takes::Raw), Phase::Sweep];
         let clean = Self {
             keep: self.keep,
+            remembers: self.remembers,
+            rewritten: self.rewritten,
             source: self.source.clone(),
             ..Self::new(s.world.as_ref().clone(), vec![script])
         };
@@ -277,7 +297,11 @@ impl Model {
             }
             now
         };
-        let first = pass(&s.world);
+        let mut first = pass(&s.world);
+        if self.rewritten == Rewritten::Append {
+            // What one pass takes in, the next merges.
+            first = pass(&first.world);
+        }
         let second = pass(&first.world);
         clean.invariants(&second) == 0b1_1111 && second.world.i6_at_rest(&first.world).is_ok()
     }

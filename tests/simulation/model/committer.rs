@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use icepack_core::model::manifest::{Manifest, Observed, Stamp};
 use icepack_core::model::names::{FileKind, Key, classify};
+use icepack_core::model::swept::SweptNames;
 use icepack_core::plan::commit::{Conflict, apply, apply_without};
 
 use crate::model::checker::{Fault, How, Model};
@@ -17,10 +18,16 @@ impl Model {
             commit_id: wish.0.commit_id,
             at: at(0),
         };
-        match self.off {
+        let next = match self.off {
             None => apply(head, &wish.0, &seen.0, stamp),
             Some(check) => apply_without(check, head, &wish.0, &seen.0, stamp),
-        }
+        };
+        next.map(|mut next| {
+            if self.fault == Some(Fault::ForgetsNames) || !self.remembers {
+                next.swept = SweptNames::default();
+            }
+            next
+        })
     }
 
     pub fn begin_commit(
@@ -55,6 +62,7 @@ impl Model {
             Conflict::ForeignPath(_) => "conflict: foreign path",
             Conflict::NotLive(_) => "conflict: not live",
             Conflict::AlreadyRetired(_) => "conflict: already retired",
+            Conflict::Remembered(_) => "conflict: remembered",
             Conflict::NotSeen(_) => "conflict: not seen",
             Conflict::Changed(_) => "conflict: changed",
             Conflict::BelowFloor(_) => "conflict: below the floor",

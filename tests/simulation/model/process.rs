@@ -14,7 +14,7 @@ use icepack_core::model::hold::Hold;
 use icepack_core::model::manifest::{Edit, Ledger, Observed, Reread, RetireReason, Retired};
 use icepack_core::model::names::{FileId, FileKind, Key, classify, manifest_key};
 use icepack_core::model::plan::Inventory;
-use icepack_core::model::policy::Policy;
+use icepack_core::model::policy::{Policy, Rewritten};
 use icepack_core::plan::evidence::{self, Evidence};
 use icepack_core::plan::retention::{Due, cutoff_held, due};
 use icepack_core::plan::sweep::RetiredState;
@@ -258,7 +258,8 @@ impl Model {
                 etag,
                 rows,
                 fingerprint: None,
-                set_aside: None,
+                remembered: None,
+                found: None,
                 at: at(0),
                 reason: RetireReason::Expired,
             });
@@ -318,7 +319,8 @@ impl Model {
                 etag: o.etag.clone(),
                 rows: o.size,
                 fingerprint: Some(print_of(&o.rows)),
-                set_aside: None,
+                remembered: None,
+                found: None,
                 at: at(0),
                 reason: RetireReason::Compacted,
             });
@@ -526,16 +528,21 @@ impl Model {
         if self.fault == Some(Fault::TakesTagsForFiles) {
             return Vec::new();
         }
-        let unsettled = sweep::retired_states(head, listing)
+        let policy = Policy {
+            rewritten: self.rewritten,
+            ..POLICY.clone()
+        };
+        let found = sweep::to_read(head, listing, &policy, at(s.time))
             .into_iter()
-            .filter(|(_, state)| matches!(state, RetiredState::Unsettled(_)));
-        let found = unsettled.filter_map(|(r, _)| Some((r.key.clone(), s.world.hot.get(&r.key)?)));
+            .filter_map(|(r, _)| Some((r.key.clone(), s.world.hot.get(&r.key)?)));
         found
             .map(|(key, o)| Reread {
                 key,
                 size: o.size,
                 etag: o.etag.clone(),
-                content: Some((o.size, print_of(&o.rows))),
+                rows: Some(o.size),
+                fingerprint: Some(print_of(&o.rows)),
+                append: self.rewritten == Rewritten::Append,
             })
             .collect()
     }

@@ -135,12 +135,14 @@ fn hash_manifest(m: &Manifest, h: &mut impl Hasher) {
     }
     0_u8.hash(h);
     for r in &m.retired {
-        (&r.key, &r.etag, &r.set_aside).hash(h);
+        let found = r.found.as_ref().map(|f| (&f.etag, f.verdict));
+        (&r.key, &r.etag, r.content(), found).hash(h);
     }
     1_u8.hash(h);
     m.archives
         .iter()
         .for_each(|a| (&a.key, &a.again_of).hash(h));
+    m.swept.hash(h);
     m.restored.hash(h);
     for hold in &m.holds {
         (

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use icepack_core::model::manifest::{Manifest, Stamp, Totals};
 use icepack_core::model::names::FileId;
+use icepack_core::model::policy::Rewritten;
 use icepack_dst::invariants::World;
 
 use crate::model::checker::{Model, Phase, Takes, ingest};
@@ -146,9 +147,39 @@ pub fn snapshots() -> Model {
 pub fn name_again() -> Model {
     let mut m = Model::new(
         world(&[(A, &[1])], false),
-        vec![vec![RAW], vec![RAW], vec![Phase::Sweep]],
+        vec![vec![RAW], vec![RAW], vec![Phase::Sweep, Phase::Sweep]],
     );
     m.arrivals = vec![(A, vec![2])];
+    m
+}
+
+/// The same where other rows are taken in, and are merged in their turn.
+pub fn name_again_appended() -> Model {
+    let mut m = Model::new(
+        world(&[(A, &[1])], false),
+        vec![vec![RAW], vec![RAW, RAW], vec![Phase::Sweep, Phase::Sweep]],
+    );
+    m.arrivals = vec![(A, vec![2])];
+    m.rewritten = Rewritten::Append;
+    m
+}
+
+/// The same with more than a month between two commits, so that no name is remembered.
+pub fn months_apart(m: Model) -> Model {
+    Model {
+        remembers: false,
+        ..m
+    }
+}
+
+/// A writer that got no reply puts its file again, after it was compacted, deleted and forgotten.
+pub fn uploaded_again() -> Model {
+    let mut m = Model::new(
+        world(&[(A, &[1])], false),
+        vec![vec![RAW], vec![RAW, RAW], vec![Phase::Sweep, Phase::Sweep]],
+    );
+    m.arrivals = vec![(A, vec![1])];
+    m.rewritten = Rewritten::Append;
     m
 }
 
@@ -350,7 +381,7 @@ pub fn old_head_of_nothing() -> Model {
 
 pub fn small() -> Vec<(&'static str, Model)> {
     vec![
-        ("same inputs", same_inputs()),
+        ("same inputs", months_apart(same_inputs())),
         ("a reader", reader()),
         ("the floor", floor()),
         ("revived versions", revival()),
@@ -358,15 +389,18 @@ pub fn small() -> Vec<(&'static str, Model)> {
         ("retention", retention()),
         ("snapshots", snapshots()),
         ("a name again", name_again()),
+        ("a name again, appended", name_again_appended()),
+        ("a file uploaded again", uploaded_again()),
+        ("a name again, months on", months_apart(name_again())),
         ("unknown", unknown()),
         ("expiry", expiry()),
         ("groups", groups()),
         ("birth", birth()),
         ("a restore", restore()),
-        ("two restores of the same", restore_twice()),
+        ("two restores of the same", months_apart(restore_twice())),
         ("restores that overlap", restores_that_overlap()),
-        ("a file is touched", touched()),
-        ("a late listing", late_listing()),
+        ("a file is touched", months_apart(touched())),
+        ("a late listing", months_apart(late_listing())),
         ("a restore and expiry", restore_and_expiry()),
         ("a restore after a hold", restore_after_a_hold()),
         ("restored and old", restored_and_old()),

@@ -28,6 +28,12 @@ pub struct Counters {
     pub requests: Requests,
     /// Files deleted: retired inputs and orphans.
     pub files_deleted: u64,
+    /// Raw files that were uploaded again after they had been compacted and deleted, with the same
+    /// rows: they are deleted too.
+    pub files_repeated: u64,
+    /// Raw files with the name of one that was compacted and with other rows, which were taken in
+    /// as `rewritten` says. A later pass merges them.
+    pub files_appended: u64,
     /// Rows with the same id and time but other content: all kept.
     pub id_conflicts: u64,
     /// Rows whose time is null, before 2000 or in the future: all kept.

@@ -507,8 +507,8 @@ impl Rules {
     /// Sorts a listing of `tenant` that was taken after `head` was read.
     ///
     /// What head names stays, whatever it is called: live snapshots are head's, and a retired file
-    /// that was forgotten would come back as a raw one. So does what head knows to be no Parquet
-    /// file, or head would forget that.
+    /// waits to be deleted. So does what head knows to be no Parquet file, or head would forget
+    /// that.
     pub fn sort(&self, tenant: &Tenant, head: Option<&Manifest>, listing: Vec<Listed>) -> Sorted {
         let named: BTreeSet<&str> = head
             .iter()

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::file::{Fingerprint, Micros, RowStats, Snapshot};
 use super::hold::Hold;
 use super::names::{self, FileId, Key, Tenant};
+use super::same::{Sameness, plain};
 use super::schema::{SchemaId, TableSchema};
+use super::swept::{ContentHash, Swept, SweptNames};
 
-/// The manifest format that this version writes; it reads 1 and 2 too. A program that does not know
-/// format 3 would take a file with a retired name for a new one, or act on a manifest that is older
-/// than the data.
-pub const FORMAT: u32 = 3;
+/// The manifest format that this version writes; it reads 1 to 3 too. A program that does not know
+/// format 4 would take a file with a remembered name for a new one, and forget all such names.
+pub const FORMAT: u32 = 4;
 
 /// The format of receipts.
 pub const RECEIPT_FORMAT: u32 = 1;
@@ -52,6 +53,9 @@ pub struct Manifest {
     pub schemas: BTreeMap<SchemaId, TableSchema>,
     /// Files whose rows are in a committed snapshot or archive, waiting to be deleted.
     pub retired: Vec<Retired>,
+    /// The names of raw files that were retired and are gone.
+    #[serde(default, skip_serializing_if = "SweptNames::is_empty")]
+    pub swept: SweptNames,
     /// Archive objects whose receipts are not known to be written yet.
     pub archives: Vec<Receipt>,
     /// Files that could not be read: left in place, never deleted, never skipped silently.
@@ -88,6 +92,7 @@ impl Manifest {
             snapshots: Vec::new(),
             schemas: BTreeMap::new(),
             retired: Vec::new(),
+            swept: SweptNames::default(),
             archives: Vec::new(),
             quarantined: Vec::new(),
             holds: Vec::new(),
@@ -130,6 +135,14 @@ impl Manifest {
     /// The keys of the files that head retired.
     pub fn retired_keys(&self) -> BTreeSet<&str> {
         self.retired.iter().map(|r| r.key.as_str()).collect()
+    }
+
+    /// The names that are no new files'. Whoever takes a raw file for an input or for live asks it.
+    pub fn used_names(&self) -> UsedNames<'_> {
+        UsedNames {
+            retired: self.retired.iter().map(|r| (r.key.as_str(), r)).collect(),
+            swept: &self.swept,
+        }
     }
 
     /// The holds that brought every row of these files. None where a file may hold others: of what
@@ -230,6 +243,25 @@ impl Manifest {
     }
 }
 
+/// The names of files whose rows were taken: those that are retired, and those that are gone and
+/// remembered.
+#[derive(Debug)]
+pub struct UsedNames<'a> {
+    retired: BTreeMap<&'a str, &'a Retired>,
+    swept: &'a SweptNames,
+}
+
+impl UsedNames<'_> {
+    /// Whether a file called `key` that shows this tag is neither an input nor live. One name is
+    /// written once, and another tag alone does not make a new file.
+    pub fn has(&self, key: &str, etag: Option<&str>) -> bool {
+        match self.retired.get(key) {
+            Some(retired) => !retired.is_appended(etag),
+            None => self.swept.get(key).is_some(),
+        }
+    }
+}
+
 /// Who commits, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
@@ -264,10 +296,12 @@ pub struct Retired {
     /// it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
-    /// The tag of a file of this name that was looked at since, and that is not known to be what
-    /// was retired: it is set aside. Empty where it showed none.
+    /// All that is known of those rows where the name came again after the file was gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub set_aside: Option<String>,
+    pub remembered: Option<ContentHash>,
+    /// A file of this name that was looked at since, and that is not known to be what was retired.
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "set_aside")]
+    pub found: Option<Found>,
     /// By the clock of the run that retired it, or by the store's where the two differed;
     /// `delete_delay` counts from here.
     pub at: DateTime<Utc>,
@@ -275,18 +309,120 @@ pub struct Retired {
 }
 
 impl Retired {
+    /// A file that was retired and is gone, of which head remembers the name alone.
+    pub fn remembered(key: Key, swept: Swept) -> Self {
+        Self {
+            key,
+            size: 0,
+            etag: None,
+            rows: 0,
+            fingerprint: None,
+            remembered: swept.content,
+            found: None,
+            at: swept.day.and_time(chrono::NaiveTime::MIN).and_utc(),
+            reason: RetireReason::Compacted,
+        }
+    }
+
+    /// What is known of the rows, in short. None where nothing is.
+    pub fn content(&self) -> Option<ContentHash> {
+        let known = self.fingerprint.map(|f| ContentHash::of(self.rows, f));
+        known.or(self.remembered)
+    }
+
+    /// Whether a file of its name that shows this tag is one that was taken in as new.
+    pub fn is_appended(&self, etag: Option<&str>) -> bool {
+        self.found
+            .as_ref()
+            .is_some_and(|f| f.verdict == Verdict::Append && f.is_it(etag))
+    }
+
+    /// Whether what was found holds the rows that were retired.
+    pub fn compare(&self, found: &Reread) -> Sameness {
+        let Some(rows) = found.rows else {
+            return Sameness::Unknown;
+        };
+        let same = match (self.fingerprint, self.remembered, found.fingerprint) {
+            (Some(_), ..) if rows != self.rows => false,
+            (Some(ours), _, Some(theirs)) => ours == theirs,
+            (None, Some(ours), Some(theirs)) => ours == ContentHash::of(rows, theirs),
+            _ => return Sameness::Unknown,
+        };
+        if same {
+            Sameness::Same
+        } else {
+            Sameness::Other
+        }
+    }
+
     /// Takes in what was found under its name: where it has the very rows that were retired, it is
-    /// that file, copied or touched, and goes as that would have; else it is somebody's, and is
-    /// set aside.
+    /// that file, copied, touched or uploaded again, and goes as that would have; else it is
+    /// somebody's, and is set aside, or taken in where that is asked for.
     pub fn settle(&mut self, found: &Reread) {
-        match &found.etag {
-            Some(etag)
-                if found.content.is_some()
-                    && found.content == self.fingerprint.map(|f| (self.rows, f)) =>
-            {
-                (self.etag, self.size, self.set_aside) = (Some(etag.clone()), found.size, None);
+        let verdict = match (self.compare(found), found.etag.as_deref().and_then(plain)) {
+            (Sameness::Same, Some(_)) => {
+                (self.etag, self.size, self.found) = (found.etag.clone(), found.size, None);
+                self.rows = found.rows.unwrap_or(self.rows);
+                self.fingerprint = found.fingerprint.or(self.fingerprint);
+                self.remembered = None;
+                return;
             }
-            etag => self.set_aside = Some(etag.clone().unwrap_or_default()),
+            (Sameness::Other, Some(_)) if found.append => Verdict::Append,
+            (Sameness::Other, _) => Verdict::Other,
+            _ => Verdict::Unknown,
+        };
+        self.found = Some(Found {
+            etag: found.etag.clone().unwrap_or_default(),
+            verdict,
+        });
+    }
+}
+
+/// A file under the name of a retired one, as it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredFound")]
+pub struct Found {
+    /// The tag that it showed; empty where it showed none.
+    pub etag: String,
+    pub verdict: Verdict,
+}
+
+impl Found {
+    /// Whether a file of its name that shows this tag is the one that was looked at.
+    pub fn is_it(&self, etag: Option<&str>) -> bool {
+        plain(&self.etag) == etag.and_then(plain)
+    }
+}
+
+/// What a file is that lies under the name of a retired one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Set aside. Nobody knows whether its rows were taken: it could not be read, or there is
+    /// nothing to compare it with.
+    Unknown,
+    /// Set aside. Its rows are others.
+    Other,
+    /// Its rows are others, and it is an input like any other raw file.
+    Append,
+}
+
+/// Format 3 has the tag alone, of a file that is set aside.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredFound {
+    Etag(String),
+    Found { etag: String, verdict: Verdict },
+}
+
+impl From<StoredFound> for Found {
+    fn from(stored: StoredFound) -> Self {
+        match stored {
+            StoredFound::Etag(etag) => Self {
+                etag,
+                verdict: Verdict::Other,
+            },
+            StoredFound::Found { etag, verdict } => Self { etag, verdict },
         }
     }
 }
@@ -300,9 +436,12 @@ pub struct Reread {
     pub size: u64,
     /// As the read showed it.
     pub etag: Option<String>,
-    /// Its rows and their fingerprint. None where they could not be read, or there is nothing to
-    /// compare them with.
-    pub content: Option<(u64, Fingerprint)>,
+    /// None where they could not be read, or there is nothing to compare them with.
+    pub rows: Option<u64>,
+    /// Of the rows. None where their number told enough.
+    pub fingerprint: Option<Fingerprint>,
+    /// Whether it is taken in where its rows are others.
+    pub append: bool,
 }
 
 /// A file that could not be read.

@@ -23,5 +23,6 @@ pub mod same;
 pub mod sample;
 pub mod schema;
 pub mod shard;
+pub mod swept;
 pub mod totals;
 pub mod units;

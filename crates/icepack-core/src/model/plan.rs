@@ -228,6 +228,8 @@ pub enum SkipReason {
     Restoring,
     /// Waiting to be deleted.
     Retired,
+    /// Has the name of a file that was compacted, and is still to be compared with it.
+    ComesAgain,
     /// Has the name of a file that was compacted, and is not known to be that file.
     SetAside {
         /// Both sides, in a sentence.
@@ -281,6 +283,10 @@ impl fmt::Display for SkipReason {
                  wait for its hold to end"
             ),
             Self::Retired => write!(f, "retired, waiting to be deleted"),
+            Self::ComesAgain => write!(
+                f,
+                "a file of this name was compacted: `icepack run` compares its rows with this one's"
+            ),
             Self::SetAside { reason } => write!(
                 f,
                 "set aside: {reason}; give it another name to have it read, or delete it"

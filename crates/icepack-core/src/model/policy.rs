@@ -57,6 +57,17 @@ pub enum Within {
     Tenant,
 }
 
+/// What becomes of a file under a name whose first file was compacted, where its rows are others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rewritten {
+    /// It is left alone, and told.
+    #[default]
+    SetAside,
+    /// It is taken in, as a file of a new name would be.
+    Append,
+}
+
 /// How values are encoded in the files that are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,6 +110,8 @@ pub struct Policy {
     pub max_raw_age: Duration,
     /// A younger raw file is left alone.
     pub min_raw_age: Duration,
+    /// What becomes of a file whose name was used before, for other rows.
+    pub rewritten: Rewritten,
     /// Rows older than this expire; none keeps them for ever.
     pub ttl: Option<Duration>,
     /// How long a row may be overdue before its file is rewritten for its sake alone.
@@ -129,6 +142,7 @@ impl Default for Policy {
             max_file_size: 256 * MIB,
             max_raw_age: DAY,
             min_raw_age: Duration::ZERO,
+            rewritten: Rewritten::SetAside,
             ttl: None,
             slack: DAY,
             archive: None,

@@ -10,7 +10,9 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use crate::model::hold::Hold;
-use crate::model::manifest::{Edit, FORMAT, Manifest, Observed, Receipt, Stamp, Totals, WRITER};
+use crate::model::manifest::{
+    Edit, FORMAT, Manifest, Observed, Receipt, Reread, Retired, Stamp, Totals, WRITER,
+};
 use crate::model::names::{self, FileId, FileKind, Key};
 use crate::model::same::Sameness;
 
@@ -29,6 +31,9 @@ pub enum Conflict {
     NotLive(Key),
     /// A file to retire is retired already: its rows are in a snapshot.
     AlreadyRetired(Key),
+    /// A raw file to retire has the name of one that was retired and is gone: its rows may be in a
+    /// snapshot, whatever tag it shows.
+    Remembered(Key),
     /// A raw file to retire was not seen after head was read: it may have been compacted, deleted
     /// and forgotten.
     NotSeen(Key),
@@ -77,6 +82,7 @@ impl Conflict {
             Self::ForeignPath(_) => Check::ForeignPath,
             Self::NotLive(_) => Check::NotLive,
             Self::AlreadyRetired(_) => Check::AlreadyRetired,
+            Self::Remembered(_) => Check::Remembered,
             Self::NotSeen(_) => Check::NotSeen,
             Self::Changed(_) => Check::Changed,
             Self::BelowFloor(_) => Check::BelowFloor,
@@ -104,6 +110,7 @@ impl fmt::Display for Conflict {
             Self::ForeignPath(k) => write!(f, "`{k}` is not a path of this tenant"),
             Self::NotLive(k) => write!(f, "snapshot `{k}` is no longer live"),
             Self::AlreadyRetired(k) => write!(f, "`{k}` is already compacted"),
+            Self::Remembered(k) => write!(f, "a file called `{k}` was compacted before"),
             Self::NotSeen(k) => write!(f, "`{k}` is gone"),
             Self::Changed(k) => write!(f, "`{k}` was replaced, or the store shows no ETag of it"),
             Self::BelowFloor(k) => write!(
@@ -138,6 +145,7 @@ pub enum Check {
     ForeignPath,
     NotLive,
     AlreadyRetired,
+    Remembered,
     NotSeen,
     Changed,
     BelowFloor,
@@ -234,13 +242,11 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
     );
     let named: BTreeSet<_> = next.snapshots.iter().filter_map(|s| s.schema).collect();
     next.schemas.retain(|id, _| named.contains(id));
-    next.retired.retain(|r| !forgotten.contains(r.key.as_str()));
-    for found in &edit.reread {
-        next.retired
-            .iter_mut()
-            .filter(|r| r.key == found.key)
-            .for_each(|r| r.settle(found));
-    }
+    forget(&mut next, &forgotten, stamp.at);
+    settle(&mut next, &edit.reread, stamp.at);
+    // What is known of the first file of a name goes once the rows of the second are taken too.
+    next.retired
+        .retain(|r| !retired.contains(r.key.as_str()) || r.found.is_none());
     next.retired.extend(edit.retire.iter().cloned());
     next.archives.retain(|a| !settled.contains(a.key.as_str()));
     // A receipt is filed from head, maybe by a later run: what it says is settled here, so that it
@@ -285,6 +291,47 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
     next
 }
 
+/// Of a raw file that is gone, its name is remembered: a writer may put it again.
+fn forget(next: &mut Manifest, forgotten: &BTreeSet<&str>, at: DateTime<Utc>) {
+    let (gone, kept): (Vec<Retired>, Vec<Retired>) = std::mem::take(&mut next.retired)
+        .into_iter()
+        .partition(|r| forgotten.contains(r.key.as_str()));
+    next.retired = kept;
+    let tenant = next.tenant.clone();
+    // I1: a name that comes again is not taken for new by itself.
+    let names = gone
+        .iter()
+        .filter(|r| names::classify(&tenant, &r.key) == FileKind::Raw)
+        .map(|r| (r.key.as_str(), r.content()));
+    next.swept.remember(at, names);
+}
+
+/// Takes in what was found under the names of retired files, and of those that are remembered. What
+/// a version of a file holds never changes, so it does not matter when it was read.
+fn settle(next: &mut Manifest, reread: &[Reread], at: DateTime<Utc>) {
+    let mut found: BTreeMap<&str, &Reread> = reread.iter().map(|f| (f.key.as_str(), f)).collect();
+    for r in &mut next.retired {
+        if let Some(found) = found.remove(r.key.as_str()) {
+            r.settle(found);
+        }
+    }
+    let mut again = BTreeSet::new();
+    for (key, found) in found {
+        let Some(swept) = next.swept.get(key) else {
+            continue;
+        };
+        let mut r = Retired::remembered(found.key.clone(), swept);
+        r.settle(found);
+        if r.found.is_none() {
+            // Whoever reads it has it since now at most.
+            r.at = at;
+        }
+        next.retired.push(r);
+        again.insert(key);
+    }
+    next.swept.forget(&again);
+}
+
 /// I5: no path crosses a tenant.
 fn check_paths(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
     let tenant = &head.tenant;
@@ -297,7 +344,8 @@ fn check_paths(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
         .retire
         .iter()
         .map(|r| &r.key)
-        .chain(edit.quarantine.iter().map(|q| &q.key));
+        .chain(edit.quarantine.iter().map(|q| &q.key))
+        .chain(edit.reread.iter().map(|f| &f.key));
     let files = files.filter(|key| names::classify(tenant, key) == FileKind::Other);
     let archives = edit
         .archives
@@ -316,7 +364,18 @@ fn check_paths(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
 /// I1: a row must leave its file for exactly one snapshot or archive.
 fn check_retired(head: &Manifest, edit: &Edit, seen: &Observed, found: &mut Vec<Conflict>) {
     let live: BTreeSet<&str> = head.snapshots.iter().map(|s| s.key.as_str()).collect();
-    let mut retired: BTreeSet<&str> = head.retired_keys();
+    // One that was taken in as new under the tag that was read is no longer retired.
+    let is_appended = |known: &Retired| {
+        edit.retire
+            .iter()
+            .any(|r| r.key == known.key && known.is_appended(r.etag.as_deref()))
+    };
+    let mut retired: BTreeSet<&str> = head
+        .retired
+        .iter()
+        .filter(|r| r.found.is_none() || !is_appended(r))
+        .map(|r| r.key.as_str())
+        .collect();
     for r in &edit.retire {
         // Also catches a file named twice in one edit.
         if !retired.insert(&r.key) {
@@ -329,9 +388,12 @@ fn check_retired(head: &Manifest, edit: &Edit, seen: &Observed, found: &mut Vec<
             found.push(Conflict::NotLive(r.key.clone()));
             continue;
         }
-        // A raw file that is in nobody's retired list may be new, or it may have been compacted,
-        // deleted and forgotten since we read it. Only its existence after head was read
-        // tells the two apart.
+        if head.swept.get(&r.key).is_some() {
+            found.push(Conflict::Remembered(r.key.clone()));
+        }
+        // A raw file of an unknown name may be new, or it may have been compacted, deleted and
+        // forgotten since we read it, a month ago. Only its existence after head was read tells the
+        // two apart.
         let listed = seen.listing.as_ref().and_then(|l| l.get(&r.key));
         match seen.present.get(&r.key).or(listed) {
             None => found.push(Conflict::NotSeen(r.key.clone())),

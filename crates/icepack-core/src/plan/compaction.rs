@@ -13,7 +13,7 @@ use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 
 use super::quarantine;
 use super::retention::{self, Due};
-use super::sweep;
+use super::sweep::{self, RetiredState};
 use crate::model::file::{Listed, Micros, Snapshot};
 use crate::model::inputs::{Left, OtherFormats};
 use crate::model::manifest::{Cause, Manifest, Quarantined};
@@ -430,15 +430,9 @@ fn sort_out(
         .flat_map(|m| &m.snapshots)
         .map(|s| s.key.as_str())
         .collect();
-    let retired: BTreeSet<&str> = head
-        .iter()
-        .flat_map(|m| &m.retired)
-        .map(|r| r.key.as_str())
-        .collect();
-    let aside: BTreeMap<Key, String> = head
-        .iter()
-        .flat_map(|m| sweep::set_aside(m, &inventory.listing))
-        .collect();
+    let used = head
+        .map(|m| used(m, &inventory.listing))
+        .unwrap_or_default();
     let named: BTreeMap<FileId, &Key> = head
         .iter()
         .flat_map(|m| &m.snapshots)
@@ -480,23 +474,15 @@ fn sort_out(
             continue;
         }
         let candidate = raw_candidate(f, now);
-        if let Some(why) = aside.get(&f.key) {
-            skipped.push(skip(
-                &candidate.input,
-                SkipReason::SetAside {
-                    reason: why.clone(),
-                },
-            ));
+        if let Some(why) = used.get(f.key.as_str()) {
+            skipped.push(skip(&candidate.input, why.clone()));
         } else if let FileKind::Snapshot(id) = kind
             && let Some(of) = named.get(&id)
-            && !retired.contains(f.key.as_str())
         {
             skipped.push(skip(
                 &candidate.input,
                 SkipReason::Stray { of: (*of).clone() },
             ));
-        } else if retired.contains(f.key.as_str()) {
-            skipped.push(skip(&candidate.input, SkipReason::Retired));
         } else if restoring.contains(f.key.as_str()) {
             skipped.push(skip(&candidate.input, SkipReason::Restoring));
         } else if let Some(note) = held(&f.key, f.etag.as_deref()) {
@@ -564,6 +550,26 @@ fn sort_out(
         }
     }
     (raws, snapshots, skipped)
+}
+
+/// The files of the listing that have used names, and are no candidates.
+fn used(head: &Manifest, listing: &[Listed]) -> BTreeMap<Key, SkipReason> {
+    sweep::retired_states(head, listing)
+        .into_iter()
+        .filter_map(|(r, state)| {
+            let why = match state {
+                RetiredState::Waiting => SkipReason::Retired,
+                RetiredState::Unsettled(_) => SkipReason::ComesAgain,
+                RetiredState::SetAside(f) => SkipReason::SetAside {
+                    reason: sweep::contested(&r, f.etag.as_deref()),
+                },
+                RetiredState::Unlisted | RetiredState::Held | RetiredState::Appended(_) => {
+                    return None;
+                }
+            };
+            Some((r.key.clone(), why))
+        })
+        .collect()
 }
 
 fn raw_candidate(f: &Listed, now: DateTime<Utc>) -> Candidate {

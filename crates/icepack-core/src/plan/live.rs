@@ -1,24 +1,22 @@
 //! The live view: what a reader should read.
 
-use std::collections::BTreeSet;
-
-use crate::model::file::Micros;
+use crate::model::file::{Listed, Micros};
 use crate::model::inputs::OtherFormats;
 use crate::model::inspect::{LiveFile, LiveView};
+use crate::model::manifest::Manifest;
 use crate::model::names::{self, FileKind, Tenant};
 use crate::model::plan::Inventory;
 
-/// Head's snapshots, and the raw files of the listing that head has not retired. The listing must
+/// Head's snapshots, and the raw files of the listing whose names are not used. The listing must
 /// have been taken after head was read, and head must still be head afterwards: between the two a
 /// file may be compacted and deleted.
 pub fn view(tenant: &Tenant, inventory: &Inventory) -> LiveView {
     // I1: by name, whatever tag it shows. A tag alone does not make a new file.
-    let retired: BTreeSet<&str> = inventory
-        .head
-        .iter()
-        .flat_map(|m| &m.retired)
-        .map(|r| r.key.as_str())
-        .collect();
+    let used = inventory.head.as_ref().map(Manifest::used_names);
+    let is_used = |f: &Listed| {
+        used.as_ref()
+            .is_some_and(|used| used.has(&f.key, f.etag.as_deref()))
+    };
     let snapshots = inventory
         .head
         .iter()
@@ -36,9 +34,7 @@ pub fn view(tenant: &Tenant, inventory: &Inventory) -> LiveView {
         .listing
         .iter()
         .filter(|f| {
-            names::classify(tenant, &f.key) == FileKind::Raw
-                && !retired.contains(f.key.as_str())
-                && !other_formats.has(f)
+            names::classify(tenant, &f.key) == FileKind::Raw && !is_used(f) && !other_formats.has(f)
         })
         .map(|f| LiveFile {
             key: f.key.clone(),
@@ -74,7 +70,56 @@ pub fn between(view: LiveView, from: Option<Micros>, to: Option<Micros>) -> Live
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
+    use crate::model::manifest::{Found, Retired, Stamp, Verdict};
+    use crate::model::names::FileId;
+
+    #[test]
+    fn a_file_under_a_used_name_is_not_live_unless_it_was_taken_in() {
+        let tenant = Tenant::parse("acme").unwrap();
+        let stamp = Stamp {
+            run_id: FileId::NIL,
+            commit_id: FileId::NIL,
+            at: DateTime::UNIX_EPOCH,
+        };
+        let mut head = Manifest::first(tenant.clone(), stamp);
+        head.swept.remember(
+            stamp.at,
+            [("acme/gone.parquet", None), ("acme/taken.parquet", None)],
+        );
+        let mut taken = Retired::remembered(
+            "acme/taken.parquet".into(),
+            head.swept.get("acme/taken.parquet").unwrap(),
+        );
+        taken.found = Some(Found {
+            etag: "f".into(),
+            verdict: Verdict::Append,
+        });
+        head.retired = vec![taken];
+        let listed = |key: &str, etag: &str| Listed {
+            key: key.into(),
+            size: 1,
+            etag: Some(etag.into()),
+            modified: stamp.at,
+        };
+        let live = |etag: &str| {
+            let listing = vec![
+                listed("acme/gone.parquet", etag),
+                listed("acme/new.parquet", etag),
+                listed("acme/taken.parquet", etag),
+            ];
+            let inventory = Inventory {
+                head: Some(head.clone()),
+                listing,
+            };
+            let view = view(&tenant, &inventory);
+            view.files.into_iter().map(|f| f.key).collect::<Vec<_>>()
+        };
+        assert_eq!(live("f"), ["acme/new.parquet", "acme/taken.parquet"]);
+        assert_eq!(live("g"), ["acme/new.parquet"], "it changed since");
+    }
 
     fn kept(file: (Option<i64>, Option<i64>, u64), from: Option<i64>, to: Option<i64>) -> bool {
         let file = LiveFile {

@@ -189,7 +189,7 @@ impl Hint {
         let idle = compaction::plan(&tenant, &inventory, policy, now)
             .groups
             .is_empty()
-            && !sweep::is_due(&inventory, now);
+            && !sweep::is_due(&inventory, policy, now);
         idle.then_some(Idle {
             tenant,
             inventory,

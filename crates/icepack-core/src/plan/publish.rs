@@ -115,11 +115,11 @@ pub fn wanted(tenant: &Tenant, inventory: &Inventory) -> Result<BTreeMap<Key, Wa
             },
         );
     }
-    let retired: BTreeSet<&str> = head
-        .iter()
-        .flat_map(|m| &m.retired)
-        .map(|r| r.key.as_str())
-        .collect();
+    let used = head.map(Manifest::used_names);
+    let is_used = |f: &Listed| {
+        used.as_ref()
+            .is_some_and(|used| used.has(&f.key, f.etag.as_deref()))
+    };
     let quarantined: BTreeMap<&str, Option<&str>> = head
         .iter()
         .flat_map(|m| &m.quarantined)
@@ -132,10 +132,7 @@ pub fn wanted(tenant: &Tenant, inventory: &Inventory) -> Result<BTreeMap<Key, Wa
             .is_none_or(|known| Sameness::of(*known, f.etag.as_deref()).is_other())
     };
     for f in &inventory.listing {
-        if names::classify(tenant, &f.key) == FileKind::Raw
-            && !retired.contains(f.key.as_str())
-            && readable(f)
-        {
+        if names::classify(tenant, &f.key) == FileKind::Raw && !is_used(f) && readable(f) {
             files.insert(
                 f.key.clone(),
                 Wanted {

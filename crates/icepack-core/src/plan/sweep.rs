@@ -1,16 +1,18 @@
 //! What may be deleted or forgotten, from a committed head that the store agrees with, and a
 //! listing taken after it. Nothing here knows what this run did.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::file::Listed;
-use crate::model::manifest::{Manifest, Retired};
+use crate::model::manifest::{Manifest, Retired, Verdict};
 use crate::model::names::{self, FileId, FileKind, Key};
 use crate::model::plan::Inventory;
-use crate::model::same::{Sameness, plain, shown};
+use crate::model::policy::{Policy, Rewritten};
+use crate::model::same::{Sameness, shown};
 use crate::plan::evidence::Evidence;
 
 /// Manifests below the newest this many may be pruned.
@@ -36,38 +38,84 @@ pub enum RetiredState<'a> {
     /// A file of its name was looked at under the tag that it shows, and is not known to be what
     /// was retired. It is left alone.
     SetAside(&'a Listed),
+    /// A file of its name was looked at under the tag that it shows, and was taken in as new.
+    Appended(&'a Listed),
 }
 
-/// The state of each retired file of `head` by `listing`. Whatever it is, a file under a retired
-/// name is no input, and not live: one name is written once, and a tag alone does not make a new
+/// The state of each retired file of `head` by `listing`, and of each file of the listing that has
+/// the name of one that is gone and remembered. Whatever it is, a file under such a name is no input, and not live, unless it
+/// was taken in as new: one name is written once, and a tag alone does not make a new
 /// file. A store that was copied shows other tags everywhere.
 pub fn retired_states<'a>(
     head: &'a Manifest,
     listing: &'a [Listed],
-) -> Vec<(&'a Retired, RetiredState<'a>)> {
+) -> Vec<(Cow<'a, Retired>, RetiredState<'a>)> {
     let retired = head.retired_keys();
-    let listed: BTreeMap<&str, &Listed> = listing
-        .iter()
-        .filter(|f| retired.contains(f.key.as_str()))
-        .map(|f| (f.key.as_str(), f))
-        .collect();
-    let held = head.held_keys();
-    let state = |r: &Retired| match listed.get(r.key.as_str()) {
-        None if held.contains(r.key.as_str()) => RetiredState::Held,
-        None => RetiredState::Unlisted,
-        Some(f) if Sameness::of(r.etag.as_deref(), f.etag.as_deref()).is_same() => {
-            RetiredState::Waiting
-        }
-        Some(f)
-            if r.set_aside
-                .as_deref()
-                .is_some_and(|tag| plain(tag) == f.etag.as_deref().and_then(plain)) =>
+    let mut states = Vec::new();
+    let mut listed: BTreeMap<&str, &Listed> = BTreeMap::new();
+    for f in listing {
+        if retired.contains(f.key.as_str()) {
+            listed.insert(&f.key, f);
+        } else if let Some(swept) = head.swept.get(&f.key)
+            && names::classify(&head.tenant, &f.key) == FileKind::Raw
         {
-            RetiredState::SetAside(f)
+            let again = Retired::remembered(f.key.clone(), swept);
+            states.push((Cow::Owned(again), RetiredState::Unsettled(f)));
         }
-        Some(f) => RetiredState::Unsettled(f),
+    }
+    let held = head.held_keys();
+    let state = |r: &Retired| {
+        let Some(f) = listed.get(r.key.as_str()) else {
+            return if held.contains(r.key.as_str()) {
+                RetiredState::Held
+            } else {
+                RetiredState::Unlisted
+            };
+        };
+        if Sameness::of(r.etag.as_deref(), f.etag.as_deref()).is_same() {
+            return RetiredState::Waiting;
+        }
+        match r
+            .found
+            .as_ref()
+            .filter(|found| found.is_it(f.etag.as_deref()))
+        {
+            Some(found) if found.verdict == Verdict::Append => RetiredState::Appended(f),
+            Some(_) => RetiredState::SetAside(f),
+            None => RetiredState::Unsettled(f),
+        }
     };
-    head.retired.iter().map(|r| (r, state(r))).collect()
+    states.extend(head.retired.iter().map(|r| (Cow::Borrowed(r), state(r))));
+    states
+}
+
+/// The files under retired and remembered names that are to be read now, to tell what they are,
+/// with what is known of the first of each name. A young one may still be replaced; one that is set
+/// aside is read again once such files are to be taken in.
+pub fn to_read<'a>(
+    head: &'a Manifest,
+    listing: &'a [Listed],
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> Vec<(Cow<'a, Retired>, &'a Listed)> {
+    let is_due = |r: &Retired| {
+        policy.rewritten == Rewritten::Append
+            && r.found
+                .as_ref()
+                .is_some_and(|f| f.verdict == Verdict::Other)
+    };
+    let is_old = |f: &Listed| {
+        let min = TimeDelta::from_std(policy.min_raw_age).unwrap_or(TimeDelta::MAX);
+        min.is_zero() || now.signed_duration_since(f.modified) >= min
+    };
+    retired_states(head, listing)
+        .into_iter()
+        .filter_map(|(r, state)| match state {
+            RetiredState::Unsettled(f) => is_old(f).then_some((r, f)),
+            RetiredState::SetAside(f) => is_due(&r).then_some((r, f)),
+            _ => None,
+        })
+        .collect()
 }
 
 /// The files that lie under retired names and are left alone, with a sentence on each.
@@ -75,28 +123,33 @@ pub fn set_aside(head: &Manifest, listing: &[Listed]) -> Vec<(Key, String)> {
     let aside = retired_states(head, listing)
         .into_iter()
         .filter_map(|(r, state)| match state {
-            RetiredState::SetAside(f) => Some((r.key.clone(), contested(r, f.etag.as_deref()))),
-            RetiredState::Unsettled(_)
-            | RetiredState::Waiting
-            | RetiredState::Unlisted
-            | RetiredState::Held => None,
+            RetiredState::SetAside(f) => Some((r.key.clone(), contested(&r, f.etag.as_deref()))),
+            _ => None,
         });
     aside.collect()
 }
 
 /// Why a file that shows `found` is neither taken in nor deleted.
 pub fn contested(retired: &Retired, found: Option<&str>) -> String {
-    let (ours, found) = (shown(retired.etag.as_deref()), shown(found));
-    let unproved = if retired.fingerprint.is_some() {
-        ""
+    let (ours, found) = (retired.etag.as_deref(), shown(found));
+    let at = retired.at.format("%Y-%m-%d");
+    let first = if ours.is_none() && retired.remembered.is_some() {
+        format!("was compacted and is gone since {at}")
     } else {
-        ", and of the rows of the first nothing is known"
+        format!("was compacted on {at} (ETag {})", shown(ours))
     };
-    format!(
-        "a file of this name was compacted on {} (ETag {ours}), this one has ETag \
-         {found}{unproved}: it is neither read nor deleted",
-        retired.at.format("%Y-%m-%d")
-    )
+    let verdict = retired.found.as_ref().map(|f| f.verdict);
+    let rows = match verdict {
+        _ if retired.content().is_none() => {
+            "of the rows of the first nothing is known: it is neither read nor deleted"
+        }
+        Some(Verdict::Unknown) => "its rows cannot be read: it is neither taken in nor deleted",
+        _ => {
+            "other rows: it is neither taken in nor deleted; `compaction.rewritten = \"append\"` \
+             takes such files in"
+        }
+    };
+    format!("a file of this name {first}, this one has ETag {found}, and {rows}")
 }
 
 /// The retired files that may be deleted now: `head` lists them, `delete_delay` has passed, and the
@@ -221,8 +274,8 @@ pub fn forgettable(head: &Manifest, listing: &[Listed], gone: &BTreeSet<Key>) ->
     let retired = retired_states(head, listing)
         .into_iter()
         .filter(|(r, state)| may_go(r, *state))
-        .map(|(r, _)| &r.key);
-    retired.chain(released(head, listing)).cloned().collect()
+        .map(|(r, _)| r.key.clone());
+    retired.chain(released(head, listing).cloned()).collect()
 }
 
 /// Quarantined files that are gone or changed.
@@ -287,7 +340,7 @@ pub fn prunable_beyond(
 }
 
 /// Whether a sweep could find anything to do. Saves an idle tenant the requests.
-pub fn is_due(inventory: &Inventory, now: DateTime<Utc>) -> bool {
+pub fn is_due(inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> bool {
     let Inventory {
         head: Some(head),
         listing,
@@ -297,7 +350,8 @@ pub fn is_due(inventory: &Inventory, now: DateTime<Utc>) -> bool {
     };
     retired_states(head, listing)
         .iter()
-        .any(|(_, state)| !matches!(state, RetiredState::SetAside(_) | RetiredState::Held))
+        .any(|(_, state)| matches!(state, RetiredState::Waiting | RetiredState::Unlisted))
+        || !to_read(head, listing, policy, now).is_empty()
         || !head.archives.is_empty()
         || !releasable(head, now).is_empty()
         || released(head, listing).next().is_some()

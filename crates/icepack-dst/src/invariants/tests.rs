@@ -87,7 +87,8 @@ fn retired(key: &str, tag: &str, rows: u64) -> Retired {
         etag: Some(tag.into()),
         rows,
         fingerprint: None,
-        set_aside: None,
+        remembered: None,
+        found: None,
         at: DateTime::UNIX_EPOCH,
         reason: RetireReason::Compacted,
     }

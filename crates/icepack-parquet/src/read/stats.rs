@@ -180,9 +180,10 @@ pub async fn read_stats(
     scan(store, key, size, count).await
 }
 
-/// The fingerprint of a file that may be anybody's and should hold `rows` rows, and the tag that it
-/// showed. Where its footer speaks of more or fewer, nothing is decoded, and there is no
-/// fingerprint. `limit` is the memory in bytes for its footer, and for its pages at any one time.
+/// The number of rows of a file that may be anybody's, their fingerprint, and the tag that it
+/// showed. Where it should hold `rows` rows and its footer speaks of more or fewer, nothing is
+/// decoded, and there is no fingerprint. `limit` is the memory in bytes for its footer, and for its
+/// pages at any one time.
 ///
 /// # Errors
 /// As [`scan`].
@@ -190,13 +191,13 @@ pub async fn read_content(
     store: Arc<dyn ObjectStore>,
     key: String,
     size: u64,
-    rows: u64,
+    rows: Option<u64>,
     limit: u64,
-) -> Result<(Option<Fingerprint>, Option<String>)> {
+) -> Result<(u64, Option<Fingerprint>, Option<String>)> {
     let read = move |input: &Input| {
-        let etag = input.ident.etag.clone();
-        if input.rows() != rows {
-            return Ok((None, etag));
+        let (found, etag) = (input.rows(), input.ident.etag.clone());
+        if rows.is_some_and(|rows| rows != found) {
+            return Ok((found, None, etag));
         }
         let (mut sum, mut scratch) = (Fingerprint::default(), Vec::new());
         let mut reader = input.reader(None)?;
@@ -204,7 +205,7 @@ pub async fn read_content(
             sum = sum
                 .plus(hash::fingerprint(&batch, &mut scratch).map_err(|why| input.ident.bad(why))?);
         }
-        Ok((Some(sum), etag))
+        Ok((found, Some(sum), etag))
     };
     scan_within(store, key, size, limit, read).await
 }

@@ -429,7 +429,8 @@ fn what_head_names_stays_whatever_it_is_called() {
             etag: None,
             rows: 1,
             fingerprint: None,
-            set_aside: None,
+            remembered: None,
+            found: None,
             at: DateTime::UNIX_EPOCH,
             reason: RetireReason::Compacted,
         })

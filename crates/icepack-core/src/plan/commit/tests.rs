@@ -4,8 +4,11 @@ use ulid::Ulid;
 use super::*;
 use crate::model::file::{Fingerprint, Micros, RowStats, Snapshot};
 use crate::model::hold::{Hold, Restored};
-use crate::model::manifest::{Ledger, Quarantined, Receipt, Reread, RetireReason, Retired};
+use crate::model::manifest::{
+    Ledger, Quarantined, Receipt, Reread, RetireReason, Retired, Verdict,
+};
 use crate::model::names::{FileId, Place, Tenant, snapshot_key};
+use crate::model::swept::ContentHash;
 
 fn id(n: u64) -> FileId {
     FileId(Ulid::from_parts(n, u128::from(n)))
@@ -54,7 +57,8 @@ fn retire(key: &str, rows: u64) -> Retired {
         etag: Some("e".into()),
         rows,
         fingerprint: None,
-        set_aside: None,
+        remembered: None,
+        found: None,
         at: DateTime::UNIX_EPOCH,
         reason: RetireReason::Compacted,
     }
@@ -288,6 +292,32 @@ fn a_retired_file_is_forgotten_only_when_it_was_seen_gone_after_head() {
     ));
 }
 
+/// What a sweep found under a name: nothing of its rows where they could not be read.
+fn reread(key: &str, etag: Option<&str>, content: Option<(u64, Fingerprint)>) -> Reread {
+    Reread {
+        key: key.to_owned(),
+        size: 99,
+        etag: etag.map(str::to_owned),
+        rows: content.map(|(rows, _)| rows),
+        fingerprint: content.map(|(_, print)| print),
+        append: false,
+    }
+}
+
+fn settled(head: &Manifest, found: Reread) -> Manifest {
+    let edit = Edit {
+        reread: vec![found],
+        ..Edit::new(id(1), id(2))
+    };
+    apply(head, &edit, &Observed::since(head), stamp(121)).unwrap()
+}
+
+/// The tag, the size, and what was found under the name of a file.
+fn entry(head: &Manifest, key: &str) -> (Option<String>, u64, Option<(String, Verdict)>) {
+    let r = head.retired.iter().find(|r| r.key == key).unwrap().clone();
+    (r.etag, r.size, r.found.map(|f| (f.etag, f.verdict)))
+}
+
 #[test]
 fn a_file_under_a_retired_name_is_what_was_retired_only_if_its_rows_are() {
     let first = head();
@@ -299,66 +329,232 @@ fn a_file_under_a_retired_name_is_what_was_retired_only_if_its_rows_are() {
     let head = apply(&first, &edit, &seen, stamp(120)).unwrap();
     let Retired { key, rows, .. } = head.retired[0].clone();
     let after = |head: &Manifest, etag: Option<&str>, content| {
-        let found = Reread {
-            key: key.clone(),
-            size: 99,
-            etag: etag.map(str::to_owned),
-            content,
-        };
-        let edit = Edit {
-            reread: vec![found],
-            ..Edit::new(id(1), id(2))
-        };
-        let r = apply(head, &edit, &Observed::since(head), stamp(121))
-            .unwrap()
-            .retired[0]
-            .clone();
-        (r.etag.unwrap(), r.size, r.set_aside)
+        entry(&settled(head, reread(&key, etag, content)), &key)
     };
-    let aside = |tag: &str| ("e".to_owned(), 1, Some(tag.to_owned()));
+    let aside = |tag: &str, verdict| (Some("e".to_owned()), 1, Some((tag.to_owned(), verdict)));
     assert_eq!(
         after(&head, Some("copied"), Some((rows, print))),
-        ("copied".to_owned(), 99, None),
+        (Some("copied".to_owned()), 99, None),
         "a copy"
     );
     assert_eq!(
         after(&head, Some("f"), Some((rows, Fingerprint(8)))),
-        aside("f"),
+        aside("f", Verdict::Other),
         "other rows"
     );
     assert_eq!(
         after(&head, Some("f"), Some((rows + 1, print))),
-        aside("f"),
+        aside("f", Verdict::Other),
         "more rows"
     );
-    assert_eq!(after(&head, Some("f"), None), aside("f"), "unreadable");
+    assert_eq!(
+        after(&head, Some("f"), None),
+        aside("f", Verdict::Unknown),
+        "unreadable"
+    );
     assert_eq!(
         after(&head, None, Some((rows, print))),
-        aside(""),
+        aside("", Verdict::Unknown),
         "without a tag it could not be told from the next"
     );
     let mut old = head.clone();
     old.retired[0].fingerprint = None;
     assert_eq!(
         after(&old, Some("f"), Some((rows, print))),
-        aside("f"),
+        aside("f", Verdict::Unknown),
         "nothing is known of what was retired"
     );
     // What is in no retired list is nobody's business here.
+    let other = reread("acme/z.parquet", Some("f"), Some((rows, print)));
+    assert_eq!(settled(&head, other).retired, head.retired);
+}
+
+/// Head after both files of [`compaction`] were deleted and forgotten, with the rows of the first.
+fn swept() -> (Manifest, u64, Fingerprint) {
+    let first = head();
+    let (mut edit, seen) = compaction(&first, 20);
+    edit.retire[0].fingerprint = Some(Fingerprint(7));
+    let head = apply(&first, &edit, &seen, stamp(120)).unwrap();
+    let keys: Vec<Key> = head.retired.iter().map(|r| r.key.clone()).collect();
     let edit = Edit {
-        reread: vec![Reread {
-            key: "acme/z.parquet".into(),
-            size: 1,
-            etag: Some("f".into()),
-            content: None,
-        }],
+        forget: keys.clone(),
+        ..Edit::new(id(1), id(2))
+    };
+    let mut seen = Observed::since(&head);
+    (seen.listing, seen.gone) = (Some([].into()), keys.into_iter().collect());
+    let head = apply(&head, &edit, &seen, stamp(121)).unwrap();
+    assert_eq!(head.retired, []);
+    (head, 2, Fingerprint(7))
+}
+
+#[test]
+fn a_raw_file_that_is_gone_leaves_its_name() {
+    let (head, rows, print) = swept();
+    let known = |key: &str| head.swept.get(key).map(|swept| swept.content);
+    assert_eq!(
+        known("acme/a.parquet"),
+        Some(Some(ContentHash::of(rows, print)))
+    );
+    assert_eq!(
+        known("acme/b.parquet"),
+        Some(None),
+        "of whose rows nothing was known"
+    );
+    assert!(head.used_names().has("acme/a.parquet", Some("any")));
+    assert!(!head.used_names().has("acme/c.parquet", Some("any")));
+}
+
+/// Also a sound edit of a run that slept since it read the file, and where the same bytes have the
+/// same tag.
+#[test]
+fn a_raw_file_whose_name_is_remembered_is_not_taken_in() {
+    let (head, ..) = swept();
+    let (edit, seen) = compaction(&head, 30);
+    assert_eq!(
+        refused(&head, &edit, &seen),
+        Conflict::Remembered("acme/a.parquet".into())
+    );
+}
+
+#[test]
+fn a_name_that_comes_again_is_that_of_a_retired_file_only_if_its_rows_are() {
+    let (head, rows, print) = swept();
+    let key = "acme/a.parquet";
+    let same = settled(&head, reread(key, Some("again"), Some((rows, print))));
+    assert_eq!(entry(&same, key), (Some("again".to_owned()), 99, None));
+    let r = &same.retired[0];
+    assert_eq!(
+        (r.rows, r.fingerprint, r.at),
+        (rows, Some(print), stamp(0).at)
+    );
+    assert_eq!(same.swept.get(key), None, "it is in one place");
+    assert!(same.swept.get("acme/b.parquet").is_some());
+
+    let aside = |tag: &str, verdict| (None, 0, Some((tag.to_owned(), verdict)));
+    for (etag, content, expected) in [
+        (
+            Some("f"),
+            Some((rows, Fingerprint(8))),
+            aside("f", Verdict::Other),
+        ),
+        (
+            Some("f"),
+            Some((rows + 1, print)),
+            aside("f", Verdict::Other),
+        ),
+        (Some("f"), None, aside("f", Verdict::Unknown)),
+        (None, Some((rows, print)), aside("", Verdict::Unknown)),
+    ] {
+        let next = settled(&head, reread(key, etag, content));
+        assert_eq!(entry(&next, key), expected, "{content:?}");
+        assert_eq!(
+            next.retired[0].content(),
+            Some(ContentHash::of(rows, print)),
+            "what is known of the first stays known"
+        );
+        assert!(next.used_names().has(key, etag));
+    }
+    let unknown = settled(&head, reread("acme/b.parquet", Some("f"), Some((3, print))));
+    assert_eq!(
+        entry(&unknown, "acme/b.parquet"),
+        aside("f", Verdict::Unknown),
+        "nothing is known of the first"
+    );
+}
+
+/// A writer may be faster than the sweep: what it puts between the deletion and the commit is
+/// forgotten and found by the same edit.
+#[test]
+fn a_file_that_comes_while_the_first_is_forgotten_is_compared_too() {
+    let first = head();
+    let (mut edit, seen) = compaction(&first, 20);
+    edit.retire[0].fingerprint = Some(Fingerprint(7));
+    let head = apply(&first, &edit, &seen, stamp(120)).unwrap();
+    let key = "acme/a.parquet";
+    let edit = Edit {
+        forget: vec![key.into()],
+        reread: vec![reread(key, Some("again"), Some((2, Fingerprint(7))))],
+        ..Edit::new(id(1), id(2))
+    };
+    let mut seen = Observed::since(&head);
+    seen.listing = Some([(key.into(), Some("again".to_owned()))].into());
+    seen.gone = [key.into()].into();
+    let next = apply(&head, &edit, &seen, stamp(121)).unwrap();
+    assert_eq!(entry(&next, key), (Some("again".to_owned()), 99, None));
+}
+
+#[test]
+fn other_rows_are_taken_in_where_that_is_asked_for_and_under_the_tag_that_was_read_alone() {
+    let (head, rows, print) = swept();
+    let key = "acme/a.parquet";
+    let append = |content| Reread {
+        append: true,
+        ..reread(key, Some("f"), content)
+    };
+    let same = settled(&head, append(Some((rows, print))));
+    assert!(same.used_names().has(key, Some("f")), "a repeated upload");
+    let unreadable = settled(&head, append(None));
+    assert!(
+        unreadable.used_names().has(key, Some("f")),
+        "unknown is not other"
+    );
+    let untagged = settled(
+        &head,
+        Reread {
+            etag: None,
+            ..append(Some((9, Fingerprint(9))))
+        },
+    );
+    assert!(untagged.used_names().has(key, None));
+
+    let taken = settled(&head, append(Some((9, Fingerprint(9)))));
+    assert!(!taken.used_names().has(key, Some("f")));
+    for other in [Some("g"), None] {
+        assert!(taken.used_names().has(key, other), "it changed since");
+    }
+
+    // The commit that takes its rows replaces what was known of the first.
+    let mut edit = Edit::new(id(1), id(130));
+    edit.add = vec![snapshot(30, 9)];
+    edit.retire = vec![Retired {
+        etag: Some("f".into()),
+        fingerprint: Some(Fingerprint(9)),
+        ..retire(key, 9)
+    }];
+    edit.ledger = Ledger {
+        rows_in: 9,
+        rows_kept: 9,
+        ..Ledger::default()
+    };
+    let seen = |tag: &str| {
+        let mut seen = Observed::since(&taken);
+        seen.present = [(key.to_owned(), Some(tag.to_owned()))].into();
+        seen
+    };
+    let next = apply(&taken, &edit, &seen("f"), stamp(130)).unwrap();
+    assert_eq!(next.retired, edit.retire);
+    assert_eq!(
+        refused(&taken, &edit, &seen("g")),
+        Conflict::Changed(key.into())
+    );
+    edit.retire[0].etag = Some("g".into());
+    assert_eq!(
+        refused(&taken, &edit, &seen("g")),
+        Conflict::AlreadyRetired(key.into()),
+        "another version of it was not compared with the first"
+    );
+}
+
+#[test]
+fn what_a_sweep_read_elsewhere_is_refused() {
+    let (head, ..) = swept();
+    let edit = Edit {
+        reread: vec![reread("other/a.parquet", Some("f"), None)],
         ..Edit::new(id(1), id(2))
     };
     assert_eq!(
-        apply(&head, &edit, &Observed::since(&head), stamp(121))
-            .unwrap()
-            .retired,
-        head.retired
+        refused(&head, &edit, &Observed::since(&head)),
+        Conflict::ForeignPath("other/a.parquet".into())
     );
 }
 
@@ -603,7 +799,7 @@ fn hold(n: u64, done: bool) -> Hold {
 #[test]
 fn a_restore_is_recorded_once_and_its_files_stay_until_it_is_done() {
     let head = Manifest::first(tenant(), stamp(100));
-    assert_eq!((head.format, head.min_reader), (3, 3));
+    assert_eq!((head.format, head.min_reader), (4, 4));
     let seen = Observed::since(&head);
     let begin = Edit {
         hold: Some(hold(30, false)),

@@ -336,11 +336,14 @@ fn retired_quarantined_and_orphaned_files_are_left_alone_and_said_so() {
         etag: Some("e".into()),
         rows: 1,
         fingerprint: None,
-        set_aside: None,
+        remembered: None,
+        found: None,
         at: at(0),
         reason: RetireReason::Compacted,
     };
     w.head.retired.push(retired("acme/a.parquet"));
+    w.raw("f", MIB, -1);
+    w.head.swept.remember(at(0), [("acme/f.parquet", None)]);
     let bad = |key: &str, etag: &str| Quarantined {
         key: key.into(),
         size: 1,
@@ -395,7 +398,8 @@ fn retired_quarantined_and_orphaned_files_are_left_alone_and_said_so() {
             &SkipReason::Retired,
             &SkipReason::Quarantined {
                 reason: "bad".into()
-            }
+            },
+            &SkipReason::ComesAgain
         ]
     );
 }

@@ -208,7 +208,8 @@ fn whatever_may_need_something_is_not_idle() {
         etag: raw(1).etag,
         rows: 1,
         fingerprint: None,
-        set_aside: None,
+        remembered: None,
+        found: None,
         at: now(),
         reason: RetireReason::Compacted,
     });

@@ -2,7 +2,7 @@ use ulid::Ulid;
 
 use super::*;
 use crate::model::file::{Fingerprint, Micros, RowStats, Snapshot};
-use crate::model::manifest::{Quarantined, RetireReason, Retired, Stamp};
+use crate::model::manifest::{Found, Quarantined, RetireReason, Retired, Stamp, Verdict};
 use crate::model::names::FileId;
 use crate::model::units::DAY;
 
@@ -81,7 +81,8 @@ impl World {
                 etag,
                 rows: 10,
                 fingerprint: None,
-                set_aside: None,
+                remembered: None,
+                found: None,
                 at: at(0),
                 reason: RetireReason::Compacted,
             });
@@ -385,6 +386,21 @@ fn a_table_stays_partitioned_as_it_is_and_by_no_column_of_a_file() {
         found.are_none_of("acme/dt=1/a", ["at", "DT"]),
         Err(found.obstacle("gives the column `DT`, which `acme/dt=1/a` has too".to_owned()))
     );
+}
+
+#[test]
+fn a_file_under_the_name_of_one_that_is_gone_is_in_no_table() {
+    let mut w = World::new();
+    let (a, b) = (w.ingest("a"), w.ingest("b"));
+    w.head.swept.remember(at(0), [(a.as_str(), None)]);
+    assert_eq!(w.wanted().into_keys().collect::<Vec<_>>(), [b.clone()]);
+    let mut taken = Retired::remembered(a.clone(), w.head.swept.get(&a).unwrap());
+    taken.found = Some(Found {
+        etag: w.listing[0].etag.clone().unwrap_or_default(),
+        verdict: Verdict::Append,
+    });
+    w.head.retired.push(taken);
+    assert_eq!(w.wanted().into_keys().collect::<Vec<_>>(), [a, b]);
 }
 
 #[test]

@@ -2,10 +2,11 @@ use chrono::DateTime;
 use ulid::Ulid;
 
 use super::*;
-use crate::model::file::{Micros, RowStats, Snapshot};
+use crate::model::file::{Fingerprint, Micros, RowStats, Snapshot};
 use crate::model::hold::Restored;
-use crate::model::manifest::{Manifest, Quarantined, Receipt, RetireReason, Retired, Stamp};
+use crate::model::manifest::{Found, Manifest, Quarantined, Receipt, RetireReason, Retired, Stamp};
 use crate::model::names::{Place, Tenant, snapshot_key};
+use crate::model::swept::ContentHash;
 
 const HOUR: u64 = 3_600_000;
 
@@ -63,7 +64,8 @@ fn head(floor: u64) -> Manifest {
             etag: Some("e".into()),
             rows: 1,
             fingerprint: None,
-            set_aside: None,
+            remembered: None,
+            found: None,
             at: at(when),
             reason: RetireReason::Compacted,
         });
@@ -199,7 +201,8 @@ fn a_damaged_manifest_cannot_make_us_delete_what_is_live_or_not_ours() {
             etag: Some("e".into()),
             rows: 1,
             fingerprint: None,
-            set_aside: None,
+            remembered: None,
+            found: None,
             at: at(0),
             reason: RetireReason::Compacted,
         });
@@ -319,6 +322,7 @@ fn a_file_under_a_retired_name_is_looked_at_once_under_each_tag() {
             RetiredState::Held => "held",
             RetiredState::Unsettled(_) => "unsettled",
             RetiredState::SetAside(_) => "set aside",
+            RetiredState::Appended(_) => "appended",
         }
     };
     let mut m = head(0);
@@ -330,7 +334,20 @@ fn a_file_under_a_retired_name_is_looked_at_once_under_each_tag() {
         ],
         ["waiting", "unsettled", "unsettled"]
     );
-    m.retired[0].set_aside = Some("f".into());
+    let found = |etag: &str, verdict| {
+        let etag = etag.to_owned();
+        Some(Found { etag, verdict })
+    };
+    m.retired[0].found = found("f", Verdict::Append);
+    assert_eq!(
+        [
+            stands(&m, Some("e")),
+            stands(&m, Some("f")),
+            stands(&m, Some("g"))
+        ],
+        ["waiting", "appended", "unsettled"]
+    );
+    m.retired[0].found = found("f", Verdict::Other);
     assert_eq!(
         [
             stands(&m, Some("e")),
@@ -340,7 +357,7 @@ fn a_file_under_a_retired_name_is_looked_at_once_under_each_tag() {
         ],
         ["waiting", "set aside", "unsettled", "unsettled"]
     );
-    m.retired[0].set_aside = Some(String::new());
+    m.retired[0].found = found("", Verdict::Unknown);
     assert_eq!(
         [stands(&m, Some("f")), stands(&m, None)],
         ["unsettled", "set aside"]
@@ -355,6 +372,7 @@ fn a_file_under_a_retired_name_is_looked_at_once_under_each_tag() {
                 head: Some(m.clone()),
                 listing: listing.to_vec(),
             },
+            &Policy::default(),
             at(90 * HOUR),
         )
     };
@@ -364,6 +382,136 @@ fn a_file_under_a_retired_name_is_looked_at_once_under_each_tag() {
     }]));
     assert!(
         due(&[listed("acme/a.parquet", "f")]) && due(&[listed("acme/a.parquet", "e")]) && due(&[])
+    );
+}
+
+/// Head that remembers the name `acme/a.parquet`, and of whose snapshot the listing shows a name.
+fn remembering() -> Manifest {
+    let mut m = head(0);
+    m.retired.clear();
+    m.swept.remember(
+        at(10 * HOUR),
+        [("acme/a.parquet", None), (&output(HOUR), None)],
+    );
+    m
+}
+
+#[test]
+fn a_raw_file_whose_name_is_remembered_is_to_be_read() {
+    let m = remembering();
+    let again = listed("acme/a.parquet", "e");
+    let listing = [
+        again.clone(),
+        listed("acme/b.parquet", "e"),
+        listed(&output(HOUR), "e"),
+    ];
+    let states = retired_states(&m, &listing);
+    let [(r, RetiredState::Unsettled(f))] = states.as_slice() else {
+        panic!("{states:?}")
+    };
+    assert_eq!((*f, &r.key), (&again, &again.key));
+    let inventory = Inventory {
+        head: Some(m.clone()),
+        listing: vec![again.clone()],
+    };
+    assert!(is_due(&inventory, &Policy::default(), at(90 * HOUR)));
+    // Nothing else follows: it is neither deleted nor forgotten before it was read.
+    assert_eq!(
+        deletable(
+            &evidence(m.clone(), &listing),
+            at(90 * HOUR),
+            Duration::ZERO
+        ),
+        Vec::<Key>::new()
+    );
+    let gone = [again.key.clone()].into();
+    assert_eq!(forgettable(&m, &listing[1..], &gone), Vec::<Key>::new());
+    assert_eq!(set_aside(&m, &listing), []);
+}
+
+#[test]
+fn a_file_under_a_used_name_is_read_when_it_is_old_enough_and_once() {
+    let mut m = remembering();
+    let young = Listed {
+        modified: at(20 * HOUR),
+        ..listed("acme/a.parquet", "f")
+    };
+    let mut policy = Policy {
+        min_raw_age: Duration::from_secs(2 * 3600),
+        ..Policy::default()
+    };
+    let listing = [young];
+    let reads = |m: &Manifest, policy: &Policy, hours: u64| {
+        to_read(m, &listing, policy, at(hours * HOUR)).len()
+    };
+    assert_eq!(
+        [19, 21, 22].map(|hours| reads(&m, &policy, hours)),
+        [0, 0, 1]
+    );
+    // Set aside, it is read again only where it could be taken in: its rows are known to be others.
+    for (verdict, again) in [
+        (Verdict::Other, 1),
+        (Verdict::Unknown, 0),
+        (Verdict::Append, 0),
+    ] {
+        let mut r = Retired::remembered(
+            "acme/a.parquet".into(),
+            m.swept.get("acme/a.parquet").unwrap(),
+        );
+        r.found = Some(Found {
+            etag: "f".into(),
+            verdict,
+        });
+        m.retired = vec![r];
+        policy.rewritten = Rewritten::SetAside;
+        assert_eq!(reads(&m, &policy, 30), 0, "{verdict:?}");
+        policy.rewritten = Rewritten::Append;
+        assert_eq!(reads(&m, &policy, 30), again, "{verdict:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_set_aside_is_told_with_both_sides() {
+    let (name, other) = ("acme/a.parquet".to_owned(), Some("f"));
+    let mut m = remembering();
+    let mut r = Retired::remembered(name.clone(), m.swept.get(&name).unwrap());
+    r.found = Some(Found {
+        etag: "f".into(),
+        verdict: Verdict::Other,
+    });
+    assert_eq!(
+        contested(&r, other),
+        "a file of this name was compacted on 1970-01-01 (ETag unknown), this one has ETag f, and \
+         of the rows of the first nothing is known: it is neither read nor deleted"
+    );
+    r.remembered = Some(ContentHash::of(1, Fingerprint(1)));
+    assert_eq!(
+        contested(&r, other),
+        "a file of this name was compacted and is gone since 1970-01-01, this one has ETag f, and \
+         other rows: it is neither taken in nor deleted; `compaction.rewritten = \"append\"` takes \
+         such files in"
+    );
+    (r.etag, r.fingerprint, r.remembered) = (Some("e".into()), Some(Fingerprint(1)), None);
+    assert_eq!(
+        contested(&r, other),
+        "a file of this name was compacted on 1970-01-01 (ETag e), this one has ETag f, and other \
+         rows: it is neither taken in nor deleted; `compaction.rewritten = \"append\"` takes such \
+         files in"
+    );
+    r.found = Some(Found {
+        etag: "f".into(),
+        verdict: Verdict::Unknown,
+    });
+    m.retired = vec![r];
+    let listing = [listed(&name, "f")];
+    assert_eq!(
+        set_aside(&m, &listing),
+        [(
+            name,
+            "a file of this name was compacted on 1970-01-01 (ETag e), this one has ETag f, and its \
+             rows cannot be read: it is neither taken in nor deleted"
+                .to_owned()
+        )]
     );
 }
 
@@ -393,6 +541,7 @@ fn a_file_that_a_hold_names_is_remembered() {
                 head: Some(m.clone()),
                 listing: listing.to_vec(),
             },
+            &Policy::default(),
             at(70 * HOUR),
         )
     };
