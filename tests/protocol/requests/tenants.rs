@@ -41,6 +41,8 @@ struct World {
     store: Arc<InMemory>,
     recorder: Recorder,
     rows: Vec<(String, Vec<Event>)>,
+    /// Files that arrived since: a name is used once.
+    arrived: usize,
 }
 
 impl World {
@@ -70,6 +72,7 @@ impl World {
             store,
             recorder,
             rows,
+            arrived: 0,
         };
         let report = world.pass().await;
         assert_eq!(
@@ -97,8 +100,10 @@ impl World {
                 Utc::now() - TimeDelta::minutes(1),
                 TimeDelta::seconds(1),
             );
-            put_events(&hot, &format!("{}/new-{n}.parquet", name.0), &events).await;
+            let key = format!("{}/new-{}.parquet", name.0, self.arrived);
+            put_events(&hot, &key, &events).await;
             name.1.extend(events);
+            self.arrived += 1;
         }
     }
 
