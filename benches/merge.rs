@@ -189,6 +189,7 @@ impl Bench {
                 etag: put.e_tag,
                 stats: None,
                 id: None,
+                adopted: None,
             });
         }
         Group {
@@ -210,6 +211,7 @@ impl Bench {
                 etag: s.etag,
                 stats: Some(s.stats),
                 id: Some(s.id),
+                adopted: None,
             }));
         }
         assert_eq!(inputs.len(), shape.files);

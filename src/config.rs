@@ -82,8 +82,8 @@ pub struct CompactionConfig {
     pub id_columns: Vec<String>,
     /// How snapshots are encoded.
     pub encodings: Encodings,
-    /// Raw files of this age are compacted, whatever the counts. Where no row expires, large files
-    /// and those alone in their folder stay as they are.
+    /// Small raw files of this age are compacted, whatever the counts. Large files, and those alone
+    /// in their folder, stay as they are.
     pub max_raw_age: Duration,
     /// A younger raw file is left alone, by the store's time of its last write.
     pub min_raw_age: Duration,

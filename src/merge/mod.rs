@@ -33,6 +33,7 @@ mod spill;
 mod spill_file;
 #[cfg(test)]
 mod tests;
+pub mod times;
 
 use std::path::PathBuf;
 use std::sync::Arc;

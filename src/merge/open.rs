@@ -89,7 +89,7 @@ pub(super) struct OpenedAll {
 }
 
 /// What the concurrent fetches share.
-struct Opener {
+pub(super) struct Opener {
     env: Arc<Env>,
     budget: MergeBudget,
     timestamp: String,
@@ -111,20 +111,7 @@ pub(super) async fn open_all(
     spec: &MergeSpec,
     budget: MergeBudget,
 ) -> Result<OpenedAll, MergeError> {
-    let permits = u32::try_from((budget.whole.max(budget.pool / 2)) >> 10)
-        .unwrap_or(u32::MAX >> 4)
-        .min(u32::MAX >> 4);
-    let opener = Arc::new(Opener {
-        env: Arc::clone(env),
-        budget,
-        timestamp: spec.columns.timestamp.clone(),
-        now: spec.now,
-        in_flight: Semaphore::new(permits as usize),
-        permits,
-        pooled: AtomicU64::new(0),
-        files: AtomicU64::new(0),
-        heavy: Mutex::new(()),
-    });
+    let opener = Opener::new(env, budget, &spec.columns.timestamp, spec.now);
     let fetches = spec.inputs.iter().cloned().enumerate().map(|(i, planned)| {
         let opener = Arc::clone(&opener);
         async move { (i, opener.open(planned).await) }
@@ -293,7 +280,26 @@ enum Fetched {
 }
 
 impl Opener {
-    async fn open(self: Arc<Self>, planned: PlannedInput) -> Result<Opened> {
+    /// For files whose times are in the column `timestamp`.
+    pub fn new(env: &Arc<Env>, budget: MergeBudget, timestamp: &str, now: Micros) -> Arc<Self> {
+        let permits = u32::try_from((budget.whole.max(budget.pool / 2)) >> 10)
+            .unwrap_or(u32::MAX >> 4)
+            .min(u32::MAX >> 4);
+        Arc::new(Self {
+            env: Arc::clone(env),
+            budget,
+            timestamp: timestamp.to_owned(),
+            now,
+            in_flight: Semaphore::new(permits as usize),
+            permits,
+            pooled: AtomicU64::new(0),
+            files: AtomicU64::new(0),
+            heavy: Mutex::new(()),
+        })
+    }
+
+    /// Fetches an input, or its end, and profiles it.
+    pub async fn open(self: Arc<Self>, planned: PlannedInput) -> Result<Opened> {
         self.env.stop.check()?;
         let path = store::path(&planned.key)?;
         let kib = u32::try_from(planned.size.min(self.budget.whole).div_ceil(KIB))

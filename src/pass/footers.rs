@@ -33,7 +33,8 @@ impl Default for FooterScanner {
 
 impl FooterScanner {
     /// Surveys the files that `plan` takes and whose times nobody knows, with one ranged GET each,
-    /// two where a footer is long. What cannot be read is left out: the merge will say what
+    /// two where a footer is long. A plan that only adopts files expires nothing, and none is
+    /// surveyed. What cannot be read is left out: the merge will say what
     /// is wrong with it. `limit` is the memory in bytes for all footers that are read at once, by
     /// this plan and others.
     pub async fn survey(
@@ -43,11 +44,14 @@ impl FooterScanner {
         timestamp: &str,
         limit: u64,
     ) -> FooterScan {
+        if plan.groups.iter().all(|g| g.kind == GroupKind::Adopt) {
+            return FooterScan::default();
+        }
         let unknown: Vec<PlannedInput> = plan
             .groups
             .iter()
             .flat_map(|g| &g.inputs)
-            .filter(|i| !i.has_times())
+            .filter(|i| i.times().is_none())
             .cloned()
             .collect();
         let reads = unknown.into_iter().map(|input| {
@@ -80,7 +84,7 @@ const DATED: usize = 16;
 /// So many of them at once.
 pub const DATED_AT_ONCE: usize = 4;
 
-/// The first file that a plan would merge and that has no date, and why in a sentence: where that is
+/// The first file that a plan would merge or adopt and that has no date, and why in a sentence: where that is
 /// so of the first file of each group, as far as they can be read. Costs a ranged GET for a group.
 pub async fn undatable(
     store: &Arc<dyn ObjectStore>,
@@ -88,8 +92,8 @@ pub async fn undatable(
     timestamp: &str,
     limit: u64,
 ) -> Option<(Key, String)> {
-    let merges = plan.groups.iter().filter(|g| g.kind == GroupKind::Merge);
-    let raw = merges.filter_map(|g| g.inputs.iter().find(|i| !i.is_snapshot()));
+    let read_first = plan.groups.iter().filter(|g| g.kind != GroupKind::Expire);
+    let raw = read_first.filter_map(|g| g.inputs.iter().find(|i| !i.is_snapshot()));
     let keys: Vec<Key> = raw.map(|i| i.key.clone()).take(DATED).collect();
     let read = |key: Key| async move {
         let read = fetch_footer(store.as_ref(), &key, limit).await;

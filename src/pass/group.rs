@@ -1,5 +1,6 @@
 //! The groups of one commit: merge, archive, commit. If anything fails, nothing has happened but some orphans.
 
+mod adopt;
 mod expire;
 
 use std::collections::BTreeSet;
@@ -213,6 +214,7 @@ impl GroupJobs<'_> {
                 .archive_whole(&Arc::clone(archive), group.inputs, report)
                 .await
                 .map(|()| None),
+            (GroupKind::Adopt, _) => self.adopt(group.inputs, report).await.map(|()| None),
             (GroupKind::Merge, _) => self.merge_all(group.inputs, leave, report).await,
         }
     }
@@ -476,8 +478,10 @@ impl GroupJobs<'_> {
             .iter()
             .filter(|i| classify(self.tenant, &i.key) == FileKind::Raw)
             .cloned();
-        let checks = stream::iter(raw.collect::<Vec<_>>())
-            .map(|input| unchanged(Arc::clone(self.store), input));
+        let checks = stream::iter(raw.collect::<Vec<_>>()).map(|input| {
+            let store = Arc::clone(self.store);
+            async move { unchanged(store, &input.key, input.etag.as_deref()).await }
+        });
         checks.buffer_unordered(PREFETCH).try_collect::<()>().await
     }
 
@@ -682,15 +686,15 @@ async fn in_other_format(store: Arc<dyn ObjectStore>, key: Key) -> Option<Ident>
 }
 
 /// Whether a file is still the one that was read.
-async fn unchanged(store: Arc<dyn ObjectStore>, input: SeenInput) -> Result<()> {
+async fn unchanged(store: Arc<dyn ObjectStore>, key: &str, etag: Option<&str>) -> Result<()> {
     let now = store
-        .head(&path(&input.key)?)
+        .head(&path(key)?)
         .await
-        .map_err(|e| store_error(&input.key, e))?;
-    if Sameness::of(input.etag.as_deref(), now.e_tag.as_deref()).is_same() {
+        .map_err(|e| store_error(key, e))?;
+    if Sameness::of(etag, now.e_tag.as_deref()).is_same() {
         Ok(())
     } else {
-        Err(ReadError::Gone(input.key).into())
+        Err(ReadError::Gone(key.to_owned()).into())
     }
 }
 

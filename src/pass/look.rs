@@ -208,12 +208,13 @@ impl CompactionManager {
                 discover::live_inventory(&self.store, &tenant, &self.config().input_rules())
                     .await?;
             // Readers ask for times by the column that dates a row now.
-            found
-                .inventory
-                .head
-                .iter_mut()
-                .flat_map(|m| &mut m.snapshots)
-                .for_each(|s| s.stats = s.stats_by(&self.config().timestamp_column));
+            let column = &self.config().timestamp_column;
+            if let Some(head) = &mut found.inventory.head {
+                for s in &mut head.snapshots {
+                    s.stats = s.stats_by(column);
+                }
+                head.adopted.retain(|a| a.dated_by == *column);
+            }
             let view = live::view(&tenant, &found.inventory);
             let refused = found
                 .left

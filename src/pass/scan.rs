@@ -22,7 +22,7 @@ use icepack_core::model::inputs::Left;
 use icepack_core::model::inspect::TenantStatus;
 use icepack_core::model::manifest::Manifest;
 use icepack_core::model::names::{self, DELTA_LOG, Key, Tenant};
-use icepack_core::model::plan::{Inventory, Plan};
+use icepack_core::model::plan::{GroupKind, Inventory, Plan};
 use icepack_core::model::publish::{Layout, Publish};
 use icepack_core::model::report::{Status, TenantReport};
 use icepack_core::plan::evidence::Evidence;
@@ -411,7 +411,7 @@ impl Pass {
     }
 
     /// Scans a tenant by itself. None where there is nothing to do.
-    async fn find_job(
+    pub(super) async fn find_job(
         &self,
         store: &Arc<dyn ObjectStore>,
         tenant: &Tenant,
@@ -505,7 +505,8 @@ impl Pass {
         }: &TenantScan,
     ) -> Result<Option<ExpiryGuard>> {
         let policy = self.manager.config.policy_for(plan.tenant.as_str());
-        if policy.max_expire_percent >= 100 || plan.cutoff.is_none() || plan.groups.is_empty() {
+        let may_expire = plan.groups.iter().any(|g| g.kind != GroupKind::Adopt);
+        if policy.max_expire_percent >= 100 || plan.cutoff.is_none() || !may_expire {
             return Ok(None);
         }
         let survey = self.manager.survey(store, plan, self.budget).await;

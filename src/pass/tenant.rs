@@ -13,6 +13,7 @@ use super::group::GroupJobs;
 use super::outcome::TenantOutcome;
 use super::publish::Publishing;
 use super::scan::TenantJob;
+use super::shards::Spread;
 use super::{Pass, RequestCounters, trace};
 use crate::error::{Error, Result};
 use crate::progress::Event;
@@ -64,7 +65,12 @@ impl Pass {
             bytes: job.plan.backlog(),
         });
         let report = &mut outcome.report;
-        if let Err(e) = self.carry_out(&store, &archive_requests, job, report).await {
+        let mut done = self.carry_out(&store, &archive_requests, job, report).await;
+        if done.is_ok() && report.counters.files_adopted > 0 {
+            let again = self.go_on(&store, &archive_requests, &tenant, report);
+            done = again.await;
+        }
+        if let Err(e) = done {
             match e {
                 Error::Stopped => tracing::warn!("{e}"),
                 _ => tracing::error!("{e}"),
@@ -80,6 +86,30 @@ impl Pass {
         report.duration_ms = clock.monotonic_ms() - started;
         trace::log_tenant(report);
         outcome
+    }
+
+    /// Of files that were adopted it is known now whether their rows have expired: if so, they leave
+    /// in this pass. Where shards share the work, the next pass does it.
+    async fn go_on(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        archive_requests: &Arc<RequestCounters>,
+        tenant: &Tenant,
+        report: &mut TenantReport,
+    ) -> Result<()> {
+        if self.manager.config.shard.is_part() || self.is_over() {
+            return Ok(());
+        }
+        let mut found = TenantOutcome::of(tenant);
+        let job = self
+            .find_job(store, tenant, &Spread::default(), &mut found)
+            .await?;
+        match job {
+            Some(job) if !job.plan.groups.is_empty() => {
+                self.carry_out(store, archive_requests, *job, report).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The status of the tenant after its turn. What it did to the tenant is only in the store.

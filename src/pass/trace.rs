@@ -163,6 +163,11 @@ pub(super) fn merge(files: usize, bytes: u64) -> Span {
     )
 }
 
+/// Of reading when the rows of files are from that stay as they are.
+pub(super) fn adopt() -> Span {
+    span!("adopt", files = Empty)
+}
+
 /// Of putting expired rows into the archive: `how` is `rows` or `copies`.
 pub(super) fn archive(how: &'static str) -> Span {
     span!("archive", how, objects = Empty, bytes = Empty, rows = Empty)

@@ -119,14 +119,14 @@ section! {
         within: Scope = Scope(Within::Folder),
         /// Fewer files than this are left alone until one is older than `max_raw_age`.
         min_files_to_compact: Count = Count(3),
-        /// A file below this size is small.
+        /// A file below this size is small. Others stay as they are until their rows expire.
         small_file_threshold: Size = Size(10 * MIB),
         /// Snapshots are cut at about this size.
         target_file_size: PositiveSize = PositiveSize(128 * MIB),
         /// No group of files is larger, unless it is a single larger file.
         max_file_size: PositiveSize = PositiveSize(256 * MIB),
-        /// Raw files of this age are compacted however few there are. Where no row expires, large
-        /// files and those alone in their folder stay as they are.
+        /// Small raw files of this age are compacted however few there are. Large files, and those
+        /// alone in their folder, stay as they are.
         max_raw_age: PositivePeriod = PositivePeriod(DAY),
         /// A raw file that was written more recently is left alone: it may still be replaced. The
         /// store's time of its last write counts.

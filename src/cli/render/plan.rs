@@ -275,6 +275,7 @@ fn kind(kind: GroupKind) -> &'static str {
     match kind {
         GroupKind::Merge => "merge",
         GroupKind::Expire => "expire",
+        GroupKind::Adopt => "adopt",
     }
 }
 
@@ -304,6 +305,7 @@ fn short(reason: &SkipReason) -> String {
         SkipReason::JustWritten { need_s, .. } => {
             format!("written less than {} ago", about(*need_s))
         }
+        SkipReason::Adopted { .. } => "adopted, until their rows expire".to_owned(),
         SkipReason::Finished => "finished".to_owned(),
         SkipReason::ExpiredWaiting {
             have_bytes,

@@ -150,6 +150,12 @@ fn notes(totals: &TenantReport) -> Vec<String> {
     if counted.archived_objects > 0 {
         notes.push(archived(counted));
     }
+    if counted.files_adopted > 0 {
+        notes.push(format!(
+            "adopted {}: they stay as they are until their rows expire",
+            plural(counted.files_adopted, "file")
+        ));
+    }
     if counted.groups_left > 0 {
         notes.push(format!(
             "{} left for the next pass",

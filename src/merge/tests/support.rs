@@ -187,6 +187,7 @@ impl World {
             etag,
             stats: None,
             id: None,
+            adopted: None,
         });
     }
 
@@ -204,6 +205,7 @@ impl World {
                 etag: s.etag.clone(),
                 stats: Some(s.stats),
                 id: Some(s.id),
+                adopted: None,
             }));
     }
 

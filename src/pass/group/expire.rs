@@ -1,11 +1,11 @@
-//! Snapshots of which every row has expired: they are dropped, or copied into the archive.
+//! Files of which every row has expired: they are dropped, or copied into the archive.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt, stream};
 
-use super::{GroupJobs, again_of, count};
+use super::{GroupJobs, again_of, count, unchanged};
 use crate::archive::{ArchiveTarget, CopyRequest};
 use crate::error::{Error, Result};
 use crate::merge::{BadInput, Flaw};
@@ -21,22 +21,67 @@ const COPIES_AT_ONCE: usize = 8;
 /// them again no more.
 const COPIES_A_COMMIT: usize = 64;
 
+/// Raw files that are looked at at once.
+const HEADS_AT_ONCE: usize = 16;
+
 impl GroupJobs<'_> {
-    /// Snapshots of which every row has expired, with no archive to keep them: no byte is read.
+    /// Files of which every row has expired, with no archive to keep them: no byte is read.
     pub(super) async fn drop_whole(&self, group: Group, report: &mut TenantReport) -> Result<()> {
         let mut edit = self.sequence.edit();
         let at = self.pass.time.shared();
-        for input in &group.inputs {
-            let rows = input.stats.map_or(0, |s| s.rows);
+        // Before any file is looked at.
+        let mut seen = Observed::since(&self.sequence.head().await);
+        let inputs = self.as_planned(group.inputs, &mut seen, report).await?;
+        if inputs.is_empty() {
+            return Ok(());
+        }
+        for input in &inputs {
+            let rows = input.times().map_or(0, |t| t.rows);
             edit.retire.push(retired(input, rows, at));
             edit.ledger.rows_in += rows;
             edit.ledger.rows_expired += rows;
         }
         edit.expired_before = self.cutoff;
-        let seen = Observed::since(&self.sequence.head().await);
         self.sequence.commit(&edit, seen).await?;
         count(report, self.tenant, &edit);
         Ok(())
+    }
+
+    /// The inputs that are what was planned: snapshots never change, and a raw file shows the tag
+    /// that its rows are known by. `seen` takes that tag. The others are left for the next pass.
+    async fn as_planned(
+        &self,
+        inputs: Vec<PlannedInput>,
+        seen: &mut Observed,
+        report: &mut TenantReport,
+    ) -> Result<Vec<PlannedInput>> {
+        let looks = inputs.into_iter().map(|input| {
+            let store = Arc::clone(self.store);
+            async move {
+                let looked = if input.is_snapshot() {
+                    Ok(())
+                } else {
+                    unchanged(store, &input.key, input.etag.as_deref()).await
+                };
+                (input, looked)
+            }
+        });
+        let looks: Vec<_> = stream::iter(looks).buffered(HEADS_AT_ONCE).collect().await;
+        let (mut there, mut unread) = (Vec::new(), Vec::new());
+        for (input, looked) in looks {
+            match looked.map_err(|e| BadInput::of(&e).ok_or(e)) {
+                Ok(()) => {
+                    if !input.is_snapshot() {
+                        seen.present.insert(input.key.clone(), input.etag.clone());
+                    }
+                    there.push(input);
+                }
+                Err(Ok(bad)) => unread.push(bad),
+                Err(Err(e)) => return Err(e),
+            }
+        }
+        self.leave_unread(&unread, report).await?;
+        Ok(there)
     }
 
     /// Snapshots of which every row has expired, into the archive: by copies within the store where
@@ -161,7 +206,7 @@ impl GroupJobs<'_> {
     }
 }
 
-/// A snapshot of which every row has expired.
+/// A file of which every row has expired.
 fn retired(input: &PlannedInput, rows: u64, at: DateTime<Utc>) -> Retired {
     let fingerprint = input.stats.map(|s| s.fingerprint);
     Retired {

@@ -87,7 +87,7 @@ of_pass! {
 by_tenant! {
     max "icepack_oldest_uncompacted_file_age_seconds" "Age of the oldest raw file that was not compacted, when the last pass ended."
         |t| t.oldest_raw_s.unwrap_or(0);
-    max "icepack_oldest_overdue_row_age_seconds" "How long the oldest expired row of a snapshot is past its time, when the last pass ended."
+    max "icepack_oldest_overdue_row_age_seconds" "How long the oldest expired row of a snapshot or an adopted file is past its time, when the last pass ended."
         |t| t.overdue_s.unwrap_or(0);
     saturating_add "icepack_quarantined_files" "Files set aside because they could not be read."
         |t| t.quarantined;

@@ -15,6 +15,8 @@ fn tenant(name: &str, raw_age: Option<u64>, quarantined: u64) -> TenantStatus {
         raw_files: 2,
         raw_bytes: 10,
         raw_sizes: SizeHistogram::default(),
+        adopted: 0,
+        adopted_rows: 0,
         oldest_raw_s: raw_age,
         snapshots: 1,
         snapshot_bytes: 100,

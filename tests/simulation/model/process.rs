@@ -248,7 +248,7 @@ impl Model {
         for old in head
             .snapshots
             .iter()
-            .filter(|s| due(&s.stats, cutoff, &POLICY) == Due::Whole)
+            .filter(|s| due(&s.stats.into(), cutoff, &POLICY) == Due::Whole)
         {
             let (key, size, etag, rows) =
                 (old.key.clone(), old.size, old.etag.clone(), old.stats.rows);

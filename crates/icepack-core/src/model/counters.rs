@@ -16,6 +16,8 @@ pub struct Counters {
     /// The raw files among them, by size.
     pub raw_sizes: SizeHistogram,
     pub files_written: u64,
+    /// Raw files that stay as they are, and of which it was read when their rows are from.
+    pub files_adopted: u64,
     /// Bytes of the files merged or expired.
     pub bytes_before: u64,
     /// Bytes of the snapshots written.

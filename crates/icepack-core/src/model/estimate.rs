@@ -31,7 +31,8 @@ impl FooterScan {
 pub struct Expiry {
     /// Seconds that rows are kept.
     pub ttl_s: u64,
-    /// The tenant's rows: those of its snapshots, and of the raw files that the pass takes.
+    /// The tenant's rows: those of its snapshots, of the raw files that are adopted, and of those
+    /// that the pass takes.
     pub rows: u64,
     /// Those of them that would expire. Exact where whole files do; within a file rows count as
     /// spread evenly over its time.

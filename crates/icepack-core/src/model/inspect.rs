@@ -18,11 +18,18 @@ pub struct TenantStatus {
     pub tenant: Tenant,
     /// The head's version; 0 where there is none yet.
     pub head_version: u64,
-    /// Raw files that wait for compaction.
+    /// Raw files.
     pub raw_files: u64,
     /// Their bytes.
     pub raw_bytes: u64,
-    /// Age of the oldest in seconds, by the store's time of its last write.
+    /// Those of them that stay as they are until their rows expire.
+    #[serde(default)]
+    pub adopted: u64,
+    /// Their rows.
+    #[serde(default)]
+    pub adopted_rows: u64,
+    /// Age of the oldest raw file that is not adopted in seconds, by the store's time of its last
+    /// write.
     pub oldest_raw_s: Option<u64>,
     /// The same files by size.
     #[serde(default)]
@@ -55,8 +62,8 @@ pub struct TenantStatus {
     pub rows_expired: u64,
     /// Seconds; none keeps for ever.
     pub ttl_s: Option<u64>,
-    /// How long the oldest expired row of a snapshot, or of a file that is set aside, has been
-    /// overdue, in seconds.
+    /// How long the oldest expired row of a snapshot, or of a file that is adopted or set aside, has
+    /// been overdue, in seconds.
     pub overdue_s: Option<u64>,
     /// What is no input.
     #[serde(default, skip_serializing_if = "Left::is_empty")]
@@ -157,9 +164,9 @@ pub struct LiveFile {
     pub key: Key,
     /// Bytes.
     pub size: u64,
-    /// Rows; none for raw files, which nobody has read yet.
+    /// Rows; none for raw files.
     pub rows: Option<u64>,
-    /// The oldest dated row.
+    /// The oldest dated row; none where nobody has read the file yet, or it has none.
     pub from: Option<Micros>,
     pub to: Option<Micros>,
     /// Rows outside `from`..`to`: null or before 2000.

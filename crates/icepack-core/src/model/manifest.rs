@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use derive_more::{Add, AddAssign};
 use serde::{Deserialize, Serialize};
 
+use super::adopted::Adopted;
 use super::file::{Fingerprint, Micros, RowStats, Snapshot};
 use super::hold::Hold;
 use super::names::{self, FileId, Key, Tenant};
@@ -60,6 +61,10 @@ pub struct Manifest {
     pub archives: Vec<Receipt>,
     /// Files that could not be read: left in place, never deleted, never skipped silently.
     pub quarantined: Vec<Quarantined>,
+    /// Raw files that stay as they are, and when their rows are from. A program that does not know
+    /// this reads such a file again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adopted: Vec<Adopted>,
     /// Rows that were restored and do not expire yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<Hold>,
@@ -95,6 +100,7 @@ impl Manifest {
             swept: SweptNames::default(),
             archives: Vec::new(),
             quarantined: Vec::new(),
+            adopted: Vec::new(),
             holds: Vec::new(),
             restored: BTreeMap::new(),
             totals: Totals::default(),
@@ -129,7 +135,9 @@ impl Manifest {
     /// Whether `column` dated rows of the tenant.
     pub fn has_dated(&self, column: &str) -> bool {
         let mut snapshots = self.snapshots.iter();
+        let mut adopted = self.adopted.iter();
         snapshots.any(|s| s.dated_by.as_deref() == Some(column))
+            || adopted.any(|a| a.dated_by == column)
     }
 
     /// The keys of the files that head retired.
@@ -212,7 +220,8 @@ impl Manifest {
             .retired
             .iter()
             .map(|r| &r.key)
-            .chain(self.quarantined.iter().map(|q| &q.key));
+            .chain(self.quarantined.iter().map(|q| &q.key))
+            .chain(self.adopted.iter().map(|a| &a.key));
         for key in files {
             if names::classify(tenant, key) == names::FileKind::Other {
                 return Err(format!(
@@ -709,8 +718,11 @@ pub struct Edit {
     pub archives: Vec<Receipt>,
     /// Files that could not be read.
     pub quarantine: Vec<Quarantined>,
-    /// Retired files that were seen gone, and quarantined ones that are gone or changed: head need
-    /// not remember them.
+    /// Files that stay as they are, and when their rows are from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adopt: Vec<Adopted>,
+    /// Retired files that were seen gone, and quarantined and adopted ones that are gone or
+    /// changed: head need not remember them.
     pub forget: Vec<Key>,
     /// What was found under the names of retired files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -746,6 +758,7 @@ impl Edit {
             retire: Vec::new(),
             archives: Vec::new(),
             quarantine: Vec::new(),
+            adopt: Vec::new(),
             forget: Vec::new(),
             reread: Vec::new(),
             settle: Vec::new(),
@@ -782,6 +795,7 @@ impl Edit {
             && self.retire.is_empty()
             && self.archives.is_empty()
             && self.quarantine.is_empty()
+            && self.adopt.is_empty()
             && self.forget.is_empty()
             && self.reread.is_empty()
             && self.settle.is_empty()

@@ -1,5 +1,6 @@
 //! Plain data: what the stages hand to each other and what is stored. No I/O, no clock.
 
+pub mod adopted;
 pub mod counters;
 pub mod estimate;
 pub mod file;

@@ -6,6 +6,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::adopted::RowTimes;
 use super::estimate::{Estimate, Expiry};
 use super::file::{Listed, Micros, RowStats};
 use super::inputs::Left;
@@ -38,6 +39,10 @@ pub struct PlannedInput {
     /// For snapshots: its id.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub id: Option<FileId>,
+    /// For raw files that were adopted: when their rows are from. Whoever reads the file for its
+    /// rows reads their times too, and does not believe this.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub adopted: Option<RowTimes>,
 }
 
 impl PlannedInput {
@@ -46,9 +51,15 @@ impl PlannedInput {
         self.id.is_some()
     }
 
-    /// Whether the times of its rows are known before it is read.
+    /// Whether a snapshot's times are those of its manifest.
     pub fn has_times(&self) -> bool {
         self.stats.is_some_and(|s| !s.is_untimed())
+    }
+
+    /// When its rows are from, as far as that is known before it is read.
+    pub fn times(&self) -> Option<RowTimes> {
+        let stats = self.stats.filter(|s| !s.is_untimed());
+        stats.map(RowTimes::from).or(self.adopted)
     }
 }
 
@@ -60,6 +71,8 @@ pub enum GroupKind {
     Merge,
     /// Every row has expired: archived or dropped as a whole.
     Expire,
+    /// They stay as they are. When their rows are from is read, so that they can expire.
+    Adopt,
 }
 
 /// Why a group is worth doing.
@@ -82,7 +95,7 @@ pub enum Reason {
     },
     /// Snapshots of similar size go up a tier.
     Tier { files: usize },
-    /// A snapshot holds rows that are overdue by more than the slack.
+    /// A file holds rows that are overdue by more than the slack.
     Overdue {
         oldest: Micros,
         /// Rows before this have expired.
@@ -95,13 +108,19 @@ pub enum Reason {
         /// The column that dates a row now.
         column: String,
     },
-    /// Every row of the snapshots is past the cutoff.
+    /// Nobody knows when the rows of raw files are from that are worth no rewriting.
+    Untimed {
+        files: usize,
+        /// The column that dates a row.
+        column: String,
+    },
+    /// Every row of the files is past the cutoff.
     Expired {
         /// Rows before this have expired.
         cutoff: Micros,
     },
-    /// Every row of the snapshots is past the cutoff, and each is too small for an archive object
-    /// of its own.
+    /// Every row of the files is past the cutoff, and they leave row by row: each is too small for
+    /// an archive object of its own, or is no snapshot, which alone can be copied.
     ExpiredTogether {
         files: usize,
         /// Rows before this have expired.
@@ -129,15 +148,22 @@ impl fmt::Display for Reason {
                     if *files == 1 { "" } else { "s" }
                 )
             }
-            Self::Expired { cutoff } => write!(f, "every row is past the cutoff {cutoff}"),
-            Self::ExpiredTogether { files: 1, cutoff } => write!(
+            Self::Untimed { files, column } => write!(
                 f,
-                "every row is past the cutoff {cutoff}, and the slack is over"
+                "when the rows of {files} file{} are from is not known: `{column}` alone is read, \
+                 and no file is written",
+                if *files == 1 { "" } else { "s" }
             ),
+            Self::Expired { cutoff } => write!(f, "every row is past the cutoff {cutoff}"),
+            Self::ExpiredTogether { files: 1, cutoff } => {
+                write!(
+                    f,
+                    "every row is past the cutoff {cutoff}: an archive object"
+                )
+            }
             Self::ExpiredTogether { files, cutoff } => write!(
                 f,
-                "every row of {files} small snapshots is past the cutoff {cutoff}: one archive \
-                 object"
+                "every row of {files} files is past the cutoff {cutoff}: one archive object"
             ),
         }
     }
@@ -204,6 +230,8 @@ pub enum SkipReason {
         /// `min_raw_age` in seconds.
         need_s: u64,
     },
+    /// A raw file that is as good as a snapshot of it would be: it stays until its rows expire.
+    Adopted { times: RowTimes },
     /// A snapshot that needs nothing.
     Finished,
     /// Every row has expired, but all such snapshots together are not worth an archive object yet.
@@ -257,6 +285,13 @@ impl fmt::Display for SkipReason {
                 seconds(*age_s),
                 seconds(*need_s)
             ),
+            Self::Adopted { times } => match times.min.zip(times.max) {
+                Some((min, max)) => write!(
+                    f,
+                    "stays as it is until its rows expire: they are from {min} to {max}"
+                ),
+                None => write!(f, "stays as it is: it has no row that could expire"),
+            },
             Self::Finished => write!(f, "needs nothing"),
             Self::ExpiredWaiting {
                 have_bytes,
@@ -339,8 +374,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Bytes that the groups read. Tenants with more go first.
+    /// Bytes of the files that the groups read whole. Tenants with more go first.
     pub fn backlog(&self) -> u64 {
-        self.groups.iter().map(Group::bytes).sum()
+        let whole = self.groups.iter().filter(|g| g.kind != GroupKind::Adopt);
+        whole.map(Group::bytes).sum()
     }
 }

@@ -105,8 +105,8 @@ pub struct Policy {
     pub target_file_size: u64,
     /// No group holds more bytes than this, but for a single larger file.
     pub max_file_size: u64,
-    /// Raw files of this age are compacted, whatever the counts. Where no row expires, large files
-    /// and those alone in their folder stay as they are.
+    /// Small raw files of this age are compacted, whatever the counts. Large files, and those alone
+    /// in their folder, stay as they are.
     pub max_raw_age: Duration,
     /// A younger raw file is left alone.
     pub min_raw_age: Duration,

@@ -174,8 +174,9 @@ mod tests {
         assert_eq!(
             names.join(" "),
             "archived_bytes archived_objects bytes_after bytes_before conflicts copied_bytes \
-             copied_objects duration_ms error events_compacted files_appended files_compacted files_deleted \
-             files_repeated files_written groups_left id_conflicts implausible ledger quarantined raw_sizes \
+             copied_objects duration_ms error events_compacted files_adopted files_appended \
+             files_compacted files_deleted files_repeated files_written groups_left id_conflicts \
+             implausible ledger quarantined raw_sizes \
              requests set_aside status tenant unknown_commits"
         );
         let read: TenantReport = serde_json::from_value(json).unwrap();

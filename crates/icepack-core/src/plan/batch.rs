@@ -57,6 +57,7 @@ mod tests {
                 etag: None,
                 stats: None,
                 id: None,
+                adopted: None,
             }],
             kind,
             reason: Reason::Expired { cutoff: Micros(0) },

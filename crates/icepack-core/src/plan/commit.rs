@@ -45,7 +45,7 @@ pub enum Conflict {
     AlreadyLive(Key),
     /// The floor may only rise.
     FloorFell,
-    /// A file to forget is not retired or quarantined, or was not seen to be gone after head was
+    /// A file to forget is not retired, quarantined or adopted, or was not seen to be gone after head was
     /// read.
     NotForgettable(Key),
     /// An archive entry to settle is not in head, or its receipt was not seen.
@@ -261,6 +261,7 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
         !forgotten.contains(key) && !retired.contains(key) && !quarantined.contains(key)
     });
     next.quarantined.extend(edit.quarantine.iter().cloned());
+    adopt(&mut next, edit);
     // None is ever forgotten: what was brought back is known by them, and where a snapshot's rows
     // came from.
     next.holds
@@ -332,6 +333,22 @@ fn settle(next: &mut Manifest, reread: &[Reread], at: DateTime<Utc>) {
     next.swept.forget(&again);
 }
 
+/// Enters and drops what is known of raw files that stay. A note needs no look at the file: what is
+/// true of one version of it stays true, and it is used for the tag that a listing shows.
+fn adopt(next: &mut Manifest, edit: &Edit) {
+    if next.adopted.is_empty() && edit.adopt.is_empty() {
+        return;
+    }
+    let replaced = edit.adopt.iter().map(|a| &a.key);
+    let dropped: BTreeSet<&Key> = edit.forget.iter().chain(replaced).collect();
+    let mut adopted = std::mem::take(&mut next.adopted);
+    adopted.retain(|a| !dropped.contains(&a.key));
+    adopted.extend(edit.adopt.iter().cloned());
+    let used = next.used_names();
+    adopted.retain(|a| !used.has(&a.key, Some(&a.etag)));
+    next.adopted = adopted;
+}
+
 /// I5: no path crosses a tenant.
 fn check_paths(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
     let tenant = &head.tenant;
@@ -345,7 +362,8 @@ fn check_paths(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
         .iter()
         .map(|r| &r.key)
         .chain(edit.quarantine.iter().map(|q| &q.key))
-        .chain(edit.reread.iter().map(|f| &f.key));
+        .chain(edit.reread.iter().map(|f| &f.key))
+        .chain(edit.adopt.iter().map(|a| &a.key));
     let files = files.filter(|key| names::classify(tenant, key) == FileKind::Other);
     let archives = edit
         .archives
@@ -432,17 +450,21 @@ fn check_forgotten(head: &Manifest, edit: &Edit, seen: &Observed, found: &mut Ve
         .iter()
         .map(|r| (r.key.as_str(), r.etag.as_deref()))
         .collect();
-    let quarantined: BTreeMap<&str, Option<&str>> = head
+    let quarantined = head
         .quarantined
         .iter()
-        .map(|q| (q.key.as_str(), q.etag.as_deref()))
-        .collect();
+        .map(|q| (q.key.as_str(), q.etag.as_deref()));
+    let adopted = head
+        .adopted
+        .iter()
+        .map(|a| (a.key.as_str(), Some(a.etag.as_str())));
+    let noted: BTreeMap<&str, Option<&str>> = adopted.chain(quarantined).collect();
     let sameness = |ours: &Option<&str>, key: &str| {
         let listed = seen.listing.as_ref()?.get(key)?;
         Some(Sameness::of(*ours, listed.as_deref()))
     };
     let held = head.held_keys();
-    let may_go = |key: &str| match (retired.get(key), quarantined.get(key)) {
+    let may_go = |key: &str| match (retired.get(key), noted.get(key)) {
         // The same restore may be run twice at once, and the slower one still write this file: it
         // is then a copy of what was retired.
         (Some(_), _) if held.contains(key) => false,

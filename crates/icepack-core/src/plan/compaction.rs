@@ -6,6 +6,8 @@
 //! over, [`CLOSED_GROWTH`] is enough, and after a quiet day nothing more is waited for, so that a
 //! period leaves few files. `tests/simulation/amplification.rs` simulates ninety days of it.
 
+mod adoption;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -45,8 +47,8 @@ pub const MIN_PIECE: u64 = 8 * 1024 * 1024;
 /// What strategy `time` calls old.
 const OLD: Duration = Duration::from_secs(24 * 3600);
 
-/// Snapshots that expire as wholes in one commit.
-const EXPIRE_AT_ONCE: usize = 1000;
+/// Files that expire as wholes, or are adopted, in one commit.
+const AT_ONCE: usize = 1000;
 
 /// Where outputs are cut besides at the target size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,20 +165,22 @@ struct Candidate {
 pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> Plan {
     let holds = inventory.head.as_ref().map_or(&[][..], |m| &m.holds);
     let cutoff = retention::cutoff_held(policy, holds, now);
-    let (raws, snapshots, mut skipped) = sort_out(tenant, inventory, policy, now);
+    let (mut raws, snapshots, mut skipped) = sort_out(tenant, inventory, policy, now);
+    adoption::recall(&mut raws, inventory, policy);
     let mut groups = Vec::new();
     let (restored_raws, raws): (Vec<_>, Vec<_>) = raws.into_iter().partition(|c| c.restored);
     let (restored, snapshots): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| c.restored);
     for (raws, snapshots) in [(raws, snapshots), (restored_raws, restored)] {
-        let (mut expired, mut merges) = (Vec::new(), Vec::new());
+        let (mut apart, mut merges) = (Apart::default(), Vec::new());
         for (_, (raws, snapshots)) in by_folder(raws, snapshots, policy.within) {
-            let (more, left) = plan_together(raws, snapshots, &mut expired, cutoff, policy, now);
+            let (more, left) = plan_together(raws, snapshots, &mut apart, cutoff, policy, now);
             merges.extend(more);
             skipped.extend(left);
         }
         // They leave one by one, each to its own folder of the archive: a commit has many of them.
-        let leave = expired
-            .chunks(EXPIRE_AT_ONCE)
+        let leave = apart
+            .expired
+            .chunks(AT_ONCE)
             .zip(cutoff.into_iter().cycle());
         groups.extend(leave.map(|(chunk, cutoff)| {
             group(
@@ -186,6 +190,7 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
             )
         }));
         groups.extend(merges);
+        groups.extend(adoption::groups(&apart.untimed, policy));
     }
     skipped.sort_by(|a, b| a.key.cmp(&b.key));
 
@@ -224,12 +229,21 @@ fn by_folder(
     folders
 }
 
-/// The groups of files that may be merged with each other, and what is left of them. Snapshots of
-/// which every row has expired, and that are worth an archive object, go to `expired`.
+/// Files of all folders that are dealt with one by one.
+#[derive(Default)]
+struct Apart {
+    /// Every row has expired, and they are worth an archive object.
+    expired: Vec<Candidate>,
+    /// They stay as they are, and nobody knows when their rows are from.
+    untimed: Vec<Candidate>,
+}
+
+/// The groups of files that may be merged with each other, and what is left of them. What needs no
+/// other goes to `apart`.
 fn plan_together(
-    raws: Vec<Candidate>,
+    mut raws: Vec<Candidate>,
     snapshots: Vec<Candidate>,
-    expired: &mut Vec<Candidate>,
+    apart: &mut Apart,
     cutoff: Option<Micros>,
     policy: &Policy,
     now: DateTime<Utc>,
@@ -241,20 +255,15 @@ fn plan_together(
     let (mut groups, mut skipped) = (redate(foreign, policy), Vec::new());
     let mut overdue: BTreeMap<String, Micros> = BTreeMap::new();
     if let Some(cutoff) = cutoff {
-        let (whole, rest): (Vec<_>, Vec<_>) = snapshots
-            .into_iter()
-            .partition(|c| due(c, cutoff, policy) == Due::Whole);
-        snapshots = rest;
-        let (whole, apart): (Vec<_>, Vec<_>) = whole.into_iter().partition(|c| c.misfit.is_none());
-        groups.extend(
-            apart
-                .into_iter()
-                .map(|c| group(vec![c], GroupKind::Expire, Reason::Expired { cutoff })),
-        );
-        let (expiring, waiting) = expire(whole, expired, cutoff, policy);
+        let is_whole = |c: &mut Candidate| due(c, cutoff, policy) == Due::Whole;
+        let mut whole: Vec<_> = snapshots.extract_if(.., is_whole).collect();
+        let odd = whole.extract_if(.., |c| c.misfit.is_some());
+        groups.extend(odd.map(|c| group(vec![c], GroupKind::Expire, Reason::Expired { cutoff })));
+        whole.extend(raws.extract_if(.., is_whole));
+        let (expiring, waiting) = expire(whole, &mut apart.expired, cutoff, policy);
         groups.extend(expiring);
         skipped.extend(waiting);
-        for c in &snapshots {
+        for c in raws.iter().chain(&snapshots) {
             if let Due::Rewrite { oldest } = due(c, cutoff, policy) {
                 overdue.insert(c.input.key.clone(), oldest);
             }
@@ -281,8 +290,7 @@ fn plan_together(
         }
     }
 
-    let (taken, waiting, reason) = select_raw(raws, policy);
-    skipped.extend(waiting);
+    let (taken, mut waiting, reason) = select_raw(raws, policy);
     let merges = with_snapshots(taken, reason, &mut snapshots, policy, now);
     for (members, reason) in merges {
         // What packing left alone would be rewritten for nothing.
@@ -293,7 +301,7 @@ fn plan_together(
             if one.input.is_snapshot() {
                 snapshots.push(one);
             } else {
-                skipped.push(skip(&one.input, SkipReason::Alone));
+                waiting.push((one, SkipReason::Alone));
             }
         }
         groups.extend(
@@ -304,9 +312,10 @@ fn plan_together(
     }
 
     // What is overdue and in no merge yet is rewritten for its own sake.
-    let (late, idle): (Vec<_>, Vec<_>) = snapshots
-        .into_iter()
-        .partition(|c| overdue.contains_key(&c.input.key));
+    let is_late = |c: &Candidate| overdue.contains_key(&c.input.key);
+    let (mut late, idle): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(is_late);
+    late.extend(waiting.extract_if(.., |(c, _)| is_late(c)).map(|(c, _)| c));
+    skipped.extend(adoption::stay(waiting, &mut apart.untimed, cutoff, policy));
     if let Some(cutoff) = cutoff
         && let Some(oldest) = late
             .iter()
@@ -327,13 +336,11 @@ fn plan_together(
     (groups, skipped)
 }
 
-/// Whether a merge of this file alone would gain nothing. A raw file's rows are not known to expire
-/// before it is read, so one is read where rows expire; and where the setting or the strategy asks
-/// for each file.
+/// Whether a merge of this file alone would gain nothing. A raw file is merged where the setting or
+/// the strategy asks for each file.
 fn is_for_nothing(one: &Candidate, policy: &Policy) -> bool {
     one.input.is_snapshot()
-        || (policy.ttl.is_none()
-            && policy.min_files_to_compact > 1
+        || (policy.min_files_to_compact > 1
             && policy.strategy != CompactionStrategy::FullCompaction)
 }
 
@@ -350,8 +357,8 @@ fn redate(foreign: Vec<Candidate>, policy: &Policy) -> Vec<Group> {
     cut(foreign, policy).into_iter().map(redated).collect()
 }
 
-/// Snapshots of which every row has expired: as they are, or put together to objects that are worth
-/// it, or later.
+/// Files of which every row has expired: as they are, or put together to objects that are worth it,
+/// or later.
 fn expire(
     whole: Vec<Candidate>,
     expired: &mut Vec<Candidate>,
@@ -359,22 +366,26 @@ fn expire(
     policy: &Policy,
 ) -> (Vec<Group>, Vec<Skipped>) {
     let worth = policy.archive.map_or(0, |a| a.min_object_size);
+    let together = |members: Vec<Candidate>| {
+        let files = members.len();
+        group(
+            members,
+            GroupKind::Merge,
+            Reason::ExpiredTogether { files, cutoff },
+        )
+    };
     let (large, small): (Vec<_>, Vec<_>) = whole.into_iter().partition(|c| c.input.size >= worth);
+    // A receipt says what the rows of its object are. Of a raw file nobody knows it before they are
+    // read, so it is not copied.
+    let is_read = |c: &Candidate| policy.archive.is_some() && !c.input.is_snapshot();
+    let (raws, large): (Vec<_>, Vec<_>) = large.into_iter().partition(is_read);
+    let mut groups: Vec<Group> = cut(raws, policy).into_iter().map(together).collect();
     expired.extend(large);
-    let mut groups = Vec::new();
-    let Some(oldest) = small.iter().filter_map(|c| c.input.stats?.min).min() else {
+    let Some(oldest) = small.iter().filter_map(|c| c.input.times()?.min).min() else {
         return (groups, Vec::new());
     };
     let have: u64 = small.iter().map(|c| c.input.size).sum();
     if have >= worth || retention::is_overdue(oldest, cutoff, policy.slack) {
-        let together = |members: Vec<Candidate>| {
-            let files = members.len();
-            group(
-                members,
-                GroupKind::Merge,
-                Reason::ExpiredTogether { files, cutoff },
-            )
-        };
         groups.extend(cut(small, policy).into_iter().map(together));
         return (groups, Vec::new());
     }
@@ -397,8 +408,8 @@ fn expire(
 
 fn due(c: &Candidate, cutoff: Micros, policy: &Policy) -> Due {
     c.input
-        .stats
-        .map_or(Due::Nothing, |stats| retention::due(&stats, cutoff, policy))
+        .times()
+        .map_or(Due::Nothing, |times| retention::due(&times, cutoff, policy))
 }
 
 fn group(members: Vec<Candidate>, kind: GroupKind, reason: Reason) -> Group {
@@ -579,6 +590,7 @@ fn raw_candidate(f: &Listed, now: DateTime<Utc>) -> Candidate {
         etag: f.etag.clone(),
         stats: None,
         id: None,
+        adopted: None,
     };
     Candidate {
         input,
@@ -597,6 +609,7 @@ fn snapshot_candidate(s: &Snapshot, policy: &Policy, now: DateTime<Utc>) -> Cand
         etag: s.etag.clone(),
         stats: Some(stats),
         id: Some(s.id),
+        adopted: None,
     };
     let minted = DateTime::from_timestamp_millis(i64::try_from(s.id.0.timestamp_ms()).unwrap_or(0))
         .unwrap_or_default();
@@ -617,8 +630,11 @@ fn age(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
         .unwrap_or(Duration::ZERO)
 }
 
-/// The raw files that this pass takes, those that wait, and why.
-fn select_raw(raws: Vec<Candidate>, policy: &Policy) -> (Vec<Candidate>, Vec<Skipped>, Reason) {
+/// The raw files that this pass takes, and those that wait, with the reason of each.
+fn select_raw(
+    raws: Vec<Candidate>,
+    policy: &Policy,
+) -> (Vec<Candidate>, Vec<(Candidate, SkipReason)>, Reason) {
     let need = policy.min_files_to_compact;
     let oldest = raws.iter().map(|c| c.age).max().unwrap_or_default();
     let fits = |c: &Candidate| match policy.strategy {
@@ -626,8 +642,8 @@ fn select_raw(raws: Vec<Candidate>, policy: &Policy) -> (Vec<Candidate>, Vec<Ski
         CompactionStrategy::TimeBased => c.age >= OLD,
         CompactionStrategy::FullCompaction => true,
     };
-    // Where nothing expires, a large file is as good as it would be.
-    let aged = |c: &Candidate| c.age >= policy.max_raw_age && (policy.ttl.is_some() || fits(c));
+    // A large file is as good as it would be.
+    let aged = |c: &Candidate| c.age >= policy.max_raw_age && fits(c);
     let any_aged = raws.iter().any(aged);
     let have = raws.iter().filter(|c| fits(c)).count();
     let enough = match policy.strategy {
@@ -653,8 +669,11 @@ fn select_raw(raws: Vec<Candidate>, policy: &Policy) -> (Vec<Candidate>, Vec<Ski
         CompactionStrategy::TimeBased => SkipReason::Young,
         _ => SkipReason::Large,
     };
-    let skipped = left.iter().map(|c| skip(&c.input, why(c))).collect();
-    (taken, skipped, reason)
+    let left = left.into_iter().map(|c| {
+        let why = why(&c);
+        (c, why)
+    });
+    (taken, left.collect(), reason)
 }
 
 /// The merges: the raw files taken with the snapshots that join them, and snapshots that go up a

@@ -1,10 +1,11 @@
 //! How much of a tenant a plan would expire. Pure: over the plan, the head and what the survey has
 //! read.
 
+use crate::model::adopted::RowTimes;
 use crate::model::estimate::{Expiry, FooterScan};
-use crate::model::file::{Micros, RowStats, TimeSpread};
+use crate::model::file::{Micros, TimeSpread};
 use crate::model::manifest::Manifest;
-use crate::model::plan::{Group, GroupKind, Plan, PlannedInput};
+use crate::model::plan::{Group, GroupKind, Plan, PlannedInput, SkipReason};
 use crate::model::policy::Policy;
 use crate::plan::retention::LeaveRule;
 
@@ -31,6 +32,7 @@ pub fn of(
     let mut expiry = Expiry {
         ttl_s: ttl.as_secs(),
         rows: snapshot_rows
+            .saturating_add(adopted_rows(plan))
             .saturating_add(survey.rows())
             .saturating_sub(snapshot_rows_of(plan, survey)),
         rows_expiring: 0,
@@ -40,7 +42,7 @@ pub fn of(
         files_unknown: 0,
         object_bytes: Vec::new(),
     };
-    for group in &plan.groups {
+    for group in plan.groups.iter().filter(|g| g.kind != GroupKind::Adopt) {
         add(&mut expiry, group, survey, policy, cutoff, now);
     }
     expiry.percent = percent(expiry.rows_expiring, expiry.rows);
@@ -80,7 +82,21 @@ fn add(
             .object_bytes
             .extend(group.inputs.iter().map(|i| i.size)),
         GroupKind::Merge => expiry.object_bytes.extend((bytes > 0).then_some(bytes)),
+        GroupKind::Adopt => {}
     }
+}
+
+/// Rows of the adopted files that are there, whether they are taken or stay.
+fn adopted_rows(plan: &Plan) -> u64 {
+    let taken = plan.groups.iter().flat_map(|g| &g.inputs);
+    let taken = taken.filter_map(|i| i.adopted);
+    let stay = plan.skipped.iter().filter_map(|s| match s.reason {
+        SkipReason::Adopted { times } => Some(times),
+        _ => None,
+    });
+    taken
+        .chain(stay)
+        .fold(0, |sum, times| sum.saturating_add(times.rows))
 }
 
 /// Rows of snapshots that were surveyed, which head has counted.
@@ -111,8 +127,8 @@ impl Known {
 
 /// None where nobody has read it.
 fn known(input: &PlannedInput, survey: &FooterScan, now: Micros) -> Option<Known> {
-    let rows = match input.stats.filter(|_| input.has_times()) {
-        Some(stats) => of_snapshot(&stats),
+    let rows = match input.times() {
+        Some(times) => spread(&times),
         None => survey.files.get(&input.key)?.clone(),
     };
     let all = rows
@@ -134,15 +150,15 @@ fn known(input: &PlannedInput, survey: &FooterScan, now: Micros) -> Option<Known
     Some(Known { rows, bytes })
 }
 
-fn of_snapshot(stats: &RowStats) -> Vec<TimeSpread> {
+fn spread(times: &RowTimes) -> Vec<TimeSpread> {
     let dated = TimeSpread {
-        amount: stats.rows.saturating_sub(stats.undated),
-        span: stats.min.zip(stats.max),
+        amount: times.rows.saturating_sub(times.undated),
+        span: times.min.zip(times.max),
     };
     vec![
         dated,
         TimeSpread {
-            amount: stats.undated,
+            amount: times.undated,
             span: None,
         },
     ]

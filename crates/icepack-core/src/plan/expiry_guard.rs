@@ -43,7 +43,7 @@ impl ExpiryGuard {
             .groups
             .iter()
             .flat_map(|g| &g.inputs)
-            .filter(|i| !i.is_snapshot());
+            .filter(|i| !i.is_snapshot() && i.times().is_none());
         let guard = Self {
             tenant: plan.tenant.clone(),
             cutoff: plan.cutoff,

@@ -1,5 +1,6 @@
 //! The live view: what a reader should read.
 
+use crate::model::adopted::Adoptions;
 use crate::model::file::{Listed, Micros};
 use crate::model::inputs::OtherFormats;
 use crate::model::inspect::{LiveFile, LiveView};
@@ -30,19 +31,23 @@ pub fn view(tenant: &Tenant, inventory: &Inventory) -> LiveView {
             undated: s.stats.undated,
         });
     let other_formats = OtherFormats::of(inventory.head.as_ref());
+    let adopted = Adoptions::of(inventory.head.as_ref());
     let raw = inventory
         .listing
         .iter()
         .filter(|f| {
             names::classify(tenant, &f.key) == FileKind::Raw && !is_used(f) && !other_formats.has(f)
         })
-        .map(|f| LiveFile {
-            key: f.key.clone(),
-            size: f.size,
-            rows: None,
-            from: None,
-            to: None,
-            undated: 0,
+        .map(|f| {
+            let times = adopted.of_version(f).map(|note| note.times);
+            LiveFile {
+                key: f.key.clone(),
+                size: f.size,
+                rows: None,
+                from: times.and_then(|t| t.min),
+                to: times.and_then(|t| t.max),
+                undated: times.map_or(0, |t| t.undated),
+            }
         });
     LiveView {
         tenant: tenant.clone(),
@@ -53,7 +58,7 @@ pub fn view(tenant: &Tenant, inventory: &Inventory) -> LiveView {
 }
 
 /// The files of the view that may hold rows from `from` on and before `to`. What is not known to be
-/// outside is kept: a raw file, which nobody has read, and a file with undated rows.
+/// outside is kept: a raw file that nobody has read, and a file with undated rows.
 #[must_use]
 pub fn between(view: LiveView, from: Option<Micros>, to: Option<Micros>) -> LiveView {
     let may = |f: &LiveFile| {

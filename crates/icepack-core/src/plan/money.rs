@@ -25,6 +25,9 @@ const MUCH_OVERHEAD_PERCENT: f64 = 5.0;
 /// Larger objects are read and written in pieces of about this.
 const PIECE: u64 = 16 << 20;
 
+/// A column is read row group by row group. Common writers make them of about this size.
+const ROW_GROUP: u64 = 128 << 20;
+
 /// Keys in a page of a listing and in a bulk delete.
 const PAGE: u64 = 1_000;
 
@@ -98,7 +101,7 @@ pub fn estimate(plan: &Plan, policy: &Policy, pricing: &Pricing<'_>) -> Estimate
 
 /// About the snapshots that a group becomes.
 fn outputs(group: &Group, policy: &Policy) -> u64 {
-    if group.is_expiry() {
+    if group.is_expiry() || group.kind == GroupKind::Adopt {
         0
     } else {
         group.bytes().div_ceil(policy.target_file_size.max(1))
@@ -253,6 +256,7 @@ impl Asked {
         let taken = plan
             .groups
             .iter()
+            .filter(|g| g.kind != GroupKind::Adopt)
             .map(|g| g.inputs.len() as u64)
             .sum::<u64>();
         // Cleaning up: head and the files are looked at again, what was retired is deleted, and
@@ -275,19 +279,24 @@ impl Asked {
             self.store.put += more;
             self.store.list += more;
         }
-        let is_read = match group.kind {
-            GroupKind::Merge => true,
-            GroupKind::Expire => policy.archive.is_some() && !copies,
+        let count = |wanted: fn(&PlannedInput) -> bool| {
+            group.inputs.iter().filter(|i| wanted(i)).count() as u64
         };
-        if is_read {
-            self.store.get += group
-                .inputs
-                .iter()
-                .map(|i| 1 + i.size.saturating_sub(1) / PIECE)
-                .sum::<u64>();
+        let sum = |gets: fn(u64) -> u64| group.inputs.iter().map(|i| gets(i.size)).sum::<u64>();
+        let gets = match group.kind {
+            GroupKind::Expire if policy.archive.is_none() => {
+                // Whether each is still the one that was read.
+                self.store.head += count(|i| !i.is_snapshot());
+                0
+            }
+            GroupKind::Expire if copies => 0,
+            GroupKind::Merge | GroupKind::Expire => sum(|size| 1 + size.saturating_sub(1) / PIECE),
+            GroupKind::Adopt => sum(|size| 1 + size.div_ceil(ROW_GROUP)),
+        };
+        if gets > 0 {
             // Where the name does not say that it is Parquet, the first bytes are asked for.
-            let unclear = |i: &&PlannedInput| !i.is_snapshot() && !is_called_parquet(&i.key);
-            self.store.get += group.inputs.iter().filter(unclear).count() as u64;
+            let unclear = count(|i| !i.is_snapshot() && !is_called_parquet(&i.key));
+            self.store.get += gets + unclear;
         }
         let outputs = outputs(group, policy);
         self.store.put += outputs * puts(group.bytes() / outputs.max(1));

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::model::file::{Micros, RowStats, TimeSpread};
+use crate::model::adopted::RowTimes;
+use crate::model::file::{Micros, TimeSpread};
 use crate::model::hold::Hold;
 use crate::model::policy::Policy;
 
@@ -30,7 +31,7 @@ pub fn cutoff_held(policy: &Policy, holds: &[Hold], now: DateTime<Utc>) -> Optio
     (cutoff > Micros::EPOCH_2000).then_some(cutoff)
 }
 
-/// What retention asks of a snapshot.
+/// What retention asks of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     /// Nothing yet.
@@ -41,13 +42,13 @@ pub enum Due {
     Whole,
 }
 
-/// What a snapshot with these rows is due for. Undated rows never expire, so that a file with any
+/// What a file with these rows is due for. Undated rows never expire, so that a file with any
 /// of them never goes as a whole.
-pub fn due(stats: &RowStats, cutoff: Micros, policy: &Policy) -> Due {
-    let (Some(min), Some(max)) = (stats.min, stats.max) else {
+pub fn due(times: &RowTimes, cutoff: Micros, policy: &Policy) -> Due {
+    let (Some(min), Some(max)) = (times.min, times.max) else {
         return Due::Nothing;
     };
-    if max < cutoff && stats.undated == 0 {
+    if max < cutoff && times.undated == 0 {
         return Due::Whole;
     }
     if is_overdue(min, cutoff, policy.slack) {

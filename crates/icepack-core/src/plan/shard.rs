@@ -139,6 +139,7 @@ mod tests {
             etag: None,
             stats: None,
             id: None,
+            adopted: None,
         };
         let group = |g| Group {
             inputs: vec![input(g, 0), input(g, 1)],

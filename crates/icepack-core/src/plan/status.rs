@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use super::{retention, sweep};
+use crate::model::adopted::{Adoptions, RowTimes};
 use crate::model::file::{Listed, Micros};
 use crate::model::inputs::Left;
 use crate::model::inspect::TenantStatus;
@@ -34,18 +35,21 @@ pub fn of(
     let view = live::view(tenant, inventory);
     let unreadable: BTreeSet<&str> = quarantined.iter().map(|q| q.key.as_str()).collect();
     let waits = |key: &str| !unreadable.contains(key);
+    let adopted = Adoptions::of(head);
     let raw: Vec<_> = view
         .files
         .iter()
         .filter(|f| f.rows.is_none() && waits(&f.key))
         .collect();
     let raw_keys: BTreeSet<&str> = raw.iter().map(|f| f.key.as_str()).collect();
-    let oldest_raw = inventory
+    let (adopted, waiting): (Vec<_>, Vec<_>) = inventory
         .listing
         .iter()
         .filter(|l| raw_keys.contains(l.key.as_str()))
-        .map(|l| l.modified)
-        .min();
+        .map(|l| (l.modified, adopted.times(l, &policy.timestamp_column)))
+        .partition(|(_, times)| times.is_some());
+    let oldest_raw = waiting.into_iter().map(|(modified, _)| modified).min();
+    let adopted: Vec<RowTimes> = adopted.into_iter().filter_map(|(_, times)| times).collect();
     let totals = head.map(|m| m.totals).unwrap_or_default();
     let stats = || {
         snapshots
@@ -55,6 +59,7 @@ pub fn of(
     let oldest = stats().filter_map(|s| s.min).min();
     let oldest_kept = oldest
         .into_iter()
+        .chain(adopted.iter().filter_map(|times| times.min))
         .chain(oldest_aside(&quarantined, inventory))
         .min();
     TenantStatus {
@@ -63,6 +68,10 @@ pub fn of(
         raw_files: raw.len() as u64,
         raw_bytes: raw.iter().map(|f| f.size).sum(),
         raw_sizes: SizeHistogram::of(raw.iter().map(|f| f.size)),
+        adopted: adopted.len() as u64,
+        adopted_rows: adopted
+            .iter()
+            .fold(0, |sum, times| sum.saturating_add(times.rows)),
         oldest_raw_s: oldest_raw.map(|at| seconds(now.signed_duration_since(at))),
         snapshots: snapshots.len() as u64,
         snapshot_bytes: snapshots.iter().map(|s| s.size).sum(),

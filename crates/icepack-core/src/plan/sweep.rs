@@ -263,8 +263,8 @@ pub fn next_floor(
 }
 
 /// What head need not remember: retired files that were seen `gone`, that the listing does not show
-/// as they were retired and that no hold names, and quarantined ones that the listing does not
-/// show, or shows as another version.
+/// as they were retired and that no hold names, and quarantined and adopted ones that the
+/// listing does not show, or shows as another version.
 pub fn forgettable(head: &Manifest, listing: &[Listed], gone: &BTreeSet<Key>) -> Vec<Key> {
     // I1: a file that is forgotten and still there is raw again, and its rows live twice.
     let held = head.held_keys();
@@ -278,21 +278,22 @@ pub fn forgettable(head: &Manifest, listing: &[Listed], gone: &BTreeSet<Key>) ->
     retired.chain(released(head, listing).cloned()).collect()
 }
 
-/// Quarantined files that are gone or changed.
+/// Quarantined and adopted files that are gone or changed.
 fn released<'a>(head: &'a Manifest, listing: &[Listed]) -> impl Iterator<Item = &'a Key> {
     let listed: BTreeMap<&str, Option<&str>> = listing
         .iter()
         .map(|f| (f.key.as_str(), f.etag.as_deref()))
         .collect();
-    let changed: Vec<&Key> = head
-        .quarantined
-        .iter()
-        .filter(|q| {
+    let quarantined = head.quarantined.iter().map(|q| (&q.key, q.etag.as_deref()));
+    let adopted = head.adopted.iter().map(|a| (&a.key, Some(a.etag.as_str())));
+    let changed: BTreeSet<&Key> = quarantined
+        .chain(adopted)
+        .filter(|(key, etag)| {
             listed
-                .get(q.key.as_str())
-                .is_none_or(|found| Sameness::of(q.etag.as_deref(), *found).is_other())
+                .get(key.as_str())
+                .is_none_or(|found| Sameness::of(*etag, *found).is_other())
         })
-        .map(|q| &q.key)
+        .map(|(key, _)| key)
         .collect();
     // A damaged snapshot stays in head, and so does the note of why it is left alone, until another
     // version of it is there: it was mended.

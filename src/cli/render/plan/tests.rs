@@ -19,6 +19,7 @@ fn input(key: &str, size: u64) -> PlannedInput {
         etag: None,
         stats: None,
         id: None,
+        adopted: None,
     }
 }
 

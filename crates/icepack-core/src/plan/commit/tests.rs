@@ -2,6 +2,7 @@ use chrono::DateTime;
 use ulid::Ulid;
 
 use super::*;
+use crate::model::adopted::Adopted;
 use crate::model::file::{Fingerprint, Micros, RowStats, Snapshot};
 use crate::model::hold::{Hold, Restored};
 use crate::model::manifest::{
@@ -1224,4 +1225,64 @@ fn a_hold_names_only_raw_files_of_its_tenant_and_is_ended_only_where_it_is() {
         apply(&head, &edit, &seen, stamp(101)),
         Err(Conflict::HoldGone(id(30)))
     );
+}
+
+/// A note takes the place of the one before, and goes with the file or when it is forgotten.
+#[test]
+fn a_note_on_an_adopted_file_is_one_and_goes_with_the_file() {
+    let note = |key: &str, etag: &str| Adopted {
+        key: key.into(),
+        etag: etag.into(),
+        dated_by: "timestamp".into(),
+        times: RowStats::default().into(),
+    };
+    let adopt = |head: &Manifest, notes: Vec<Adopted>| {
+        let edit = Edit {
+            adopt: notes,
+            ..Edit::new(id(1), id(50))
+        };
+        assert!(!edit.is_empty());
+        // What a version of a file says is true whenever it was read.
+        apply(head, &edit, &Observed::since(head), stamp(50))
+    };
+    let keys = |head: &Manifest| -> Vec<(Key, String)> {
+        let notes = head.adopted.iter();
+        notes.map(|a| (a.key.clone(), a.etag.clone())).collect()
+    };
+    let (a, c) = ("acme/a.parquet", "acme/c.parquet");
+    let one = adopt(&head(), vec![note(a, "e"), note(c, "e")]).unwrap();
+    let two = adopt(&one, vec![note(c, "f")]).unwrap();
+    assert_eq!(keys(&two), [(a.into(), "e".into()), (c.into(), "f".into())]);
+    assert_eq!(
+        adopt(&one, vec![note("globex/a.parquet", "e")]),
+        Err(Conflict::ForeignPath("globex/a.parquet".into()))
+    );
+
+    let (edit, seen) = compaction(&two, 20);
+    let three = apply(&two, &edit, &seen, stamp(120)).unwrap();
+    assert_eq!(keys(&three), [(c.into(), "f".into())]);
+    assert_eq!(
+        keys(&adopt(&three, vec![note(a, "e")]).unwrap()),
+        [(c.into(), "f".into())],
+        "another run compacted it meanwhile"
+    );
+
+    let forget = Edit {
+        forget: vec![c.into()],
+        ..Edit::new(id(1), id(130))
+    };
+    let mut seen = Observed::since(&three);
+    for (listed, may) in [
+        (None, false),
+        (Some(Some("f")), false),
+        (Some(None), false),
+        (Some(Some("g")), true),
+    ] {
+        seen.listing = listed.map(|tag| [(c.into(), tag.map(str::to_owned))].into());
+        let forgotten = apply(&three, &forget, &seen, stamp(130));
+        assert_eq!(forgotten.is_ok(), may, "{listed:?}");
+    }
+    seen.listing = Some(Default::default());
+    let four = apply(&three, &forget, &seen, stamp(130)).unwrap();
+    assert!(four.adopted.is_empty());
 }

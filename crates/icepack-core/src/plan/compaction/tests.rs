@@ -2,6 +2,7 @@ use chrono::DateTime;
 use ulid::Ulid;
 
 use super::*;
+use crate::model::adopted::{Adopted, RowTimes};
 use crate::model::file::{RowStats, TimeSpread};
 use crate::model::manifest::{Contradiction, Manifest, Quarantined, RetireReason, Retired, Stamp};
 use crate::model::names::{FileId, Key, Place, snapshot_key};
@@ -120,6 +121,10 @@ impl World {
     /// the target and at the period's end.
     fn carry_out(&mut self, plan: &Plan) {
         for group in &plan.groups {
+            if group.kind == GroupKind::Adopt {
+                self.adopt(group);
+                continue;
+            }
             let taken: BTreeSet<&Key> = group.inputs.iter().map(|i| &i.key).collect();
             let spans: Vec<(i64, i64, u64)> = group.inputs.iter().map(|i| self.span(i)).collect();
             self.raw.retain(|r| !taken.contains(&r.key));
@@ -129,6 +134,29 @@ impl World {
                 self.write(&spans);
             }
         }
+    }
+
+    fn adopt(&mut self, group: &Group) {
+        for input in &group.inputs {
+            let (from, to, rows) = self.span(input);
+            self.note(&input.key, from, to, rows);
+        }
+    }
+
+    /// What the time column of a raw file says.
+    fn note(&mut self, key: &str, from: i64, to: i64, rows: u64) {
+        self.head.adopted.retain(|a| a.key != key);
+        self.head.adopted.push(Adopted {
+            key: key.into(),
+            etag: "e".into(),
+            dated_by: "timestamp".into(),
+            times: RowTimes {
+                rows,
+                undated: 0,
+                min: Some(micros(from)),
+                max: Some(micros(to)),
+            },
+        });
     }
 
     /// What a merge keeps.
@@ -274,12 +302,11 @@ fn time_takes_files_older_than_a_day_and_full_takes_all() {
 }
 
 #[test]
-fn a_raw_file_whose_rows_may_expire_never_waits_longer_than_max_raw_age() {
+fn small_files_never_wait_longer_than_max_raw_age() {
     let mut w = World::new();
-    w.policy.ttl = Some(Duration::from_secs(30 * 86_400));
-    w.raw("lone", 300 * MIB, -24);
+    w.raw("a", MIB, -24).raw("b", MIB, -1);
     let plan = w.plan();
-    assert_eq!(names(&plan), [["lone"]]);
+    assert_eq!(names(&plan), [["a", "b"]]);
     assert_eq!(plan.groups[0].reason, Reason::RawAge { oldest_s: 86_400 });
     // A file the store dates in the future is new, not ancient.
     let mut w = World::new();
@@ -310,8 +337,8 @@ fn groups_are_packed_towards_the_target_and_never_over_the_maximum() {
         "in time order"
     );
     w.raw("huge", 900 * MIB, -400);
-    w.policy.ttl = Some(Duration::from_secs(1000 * 86_400));
-    w.policy.max_raw_age = Duration::from_secs(350 * 3600);
+    w.policy.small_file_threshold = 1000 * MIB;
+    w.policy.min_files_to_compact = 1;
     assert_eq!(
         names(&w.plan())[0],
         ["huge"],
@@ -987,14 +1014,184 @@ fn good_files_are_not_rewritten_for_their_age() {
     assert_eq!(*why("acme/large/0.parquet"), SkipReason::Large);
     assert_eq!(*why("acme/alone/0.parquet"), SkipReason::Alone);
 
-    // Whether their rows have expired shows only in their rows.
+    // When their rows are from is read, and they stay nevertheless.
     world.policy.ttl = Some(Duration::from_secs(30 * 86_400));
-    let taken: usize = world.plan().groups.iter().map(|g| g.inputs.len()).sum();
-    assert_eq!(taken, 6);
+    let plan = world.plan();
+    assert_eq!(
+        plan.groups
+            .iter()
+            .map(|g| (g.kind, g.inputs.len()))
+            .collect::<Vec<_>>(),
+        [(GroupKind::Merge, 2), (GroupKind::Adopt, 4)]
+    );
     // Who asks for each file gets each file.
     world.policy = Policy {
         min_files_to_compact: 1,
         ..Policy::default()
     };
     assert_eq!(members(&world.plan()).len(), 2);
+}
+
+/// A TTL of thirty days, and files that no merge wants.
+fn good_files() -> World {
+    let mut w = World::new();
+    w.policy.ttl = Some(Duration::from_secs(30 * 86_400));
+    w.raw("a", 256 * MIB, -1).raw("b", 256 * MIB, -1);
+    w
+}
+
+#[test]
+fn good_files_are_adopted_once() {
+    let mut w = good_files();
+    let plan = w.plan();
+    let [group] = plan.groups.as_slice() else {
+        panic!("{:?}", plan.groups)
+    };
+    assert_eq!((group.kind, group.inputs.len()), (GroupKind::Adopt, 2));
+    assert_eq!(plan.backlog(), 0, "nothing is read as a whole");
+    w.carry_out(&plan);
+    let plan = w.plan();
+    assert!(plan.groups.is_empty(), "{:?}", plan.groups);
+    assert!(matches!(
+        reasons(&plan)[..],
+        [SkipReason::Adopted { .. }, SkipReason::Adopted { .. }]
+    ));
+    // A note holds for one version and one column.
+    w.raw[0].etag = Some("other".into());
+    assert_eq!(names(&w.plan()), [["a"]]);
+    w.raw[0].etag = None;
+    assert!(w.plan().groups.is_empty(), "no note would ever hold");
+    w.raw[0].etag = Some("e".into());
+    w.policy.timestamp_column = "created_at".into();
+    assert_eq!(names(&w.plan()), [["a", "b"]]);
+    w.policy.ttl = None;
+    let plan = w.plan();
+    assert_eq!(reasons(&plan), [&SkipReason::Large, &SkipReason::Large]);
+}
+
+#[test]
+fn many_files_of_many_folders_share_a_commit() {
+    let mut w = good_files();
+    w.raw.clear();
+    for n in 0..1500 {
+        w.raw(&format!("dt={n}/x"), 256 * MIB, -1);
+    }
+    let sizes: Vec<usize> = w.plan().groups.iter().map(|g| g.inputs.len()).collect();
+    assert_eq!(sizes, [1000, 500]);
+}
+
+#[test]
+fn adopted_files_expire_as_snapshots_do() {
+    let whole = |archive: Option<ArchivePolicy>| {
+        let mut w = good_files();
+        w.policy.archive = archive;
+        w.note("acme/a.parquet", CUTOFF - 30, CUTOFF - 1, 7);
+        w.note("acme/b.parquet", CUTOFF - 2, CUTOFF, 7);
+        w
+    };
+    // Dropped, no byte of it need be read.
+    let w = whole(None);
+    let plan = w.plan();
+    assert_eq!(names(&plan), [["a"]]);
+    assert_eq!(plan.groups[0].kind, GroupKind::Expire);
+    assert!(matches!(reasons(&plan)[..], [SkipReason::Adopted { .. }]));
+    // Archived, its rows are read: nobody knows yet what they are.
+    let w = whole(Some(ArchivePolicy {
+        min_object_size: 8 * MIB,
+    }));
+    let plan = w.plan();
+    assert_eq!(names(&plan), [["a"]]);
+    assert_eq!(
+        (plan.groups[0].kind, &plan.groups[0].reason),
+        (
+            GroupKind::Merge,
+            &Reason::ExpiredTogether {
+                files: 1,
+                cutoff: micros(CUTOFF)
+            }
+        )
+    );
+    // A row without a time never expires, nor does its file as a whole.
+    let mut w = whole(None);
+    w.head.adopted[0].times.undated = 1;
+    let plan = w.plan();
+    assert_eq!(
+        (plan.groups[0].kind, &plan.groups[0].reason),
+        (
+            GroupKind::Merge,
+            &Reason::Overdue {
+                oldest: micros(CUTOFF - 30),
+                cutoff: micros(CUTOFF)
+            }
+        )
+    );
+    // Another version of the file, or times of another column, have not expired.
+    for change in [
+        |w: &mut World| w.raw[0].etag = Some("other".into()),
+        |w: &mut World| w.head.adopted[0].dated_by = "created_at".into(),
+    ] {
+        let mut w = whole(None);
+        change(&mut w);
+        let plan = w.plan();
+        assert_eq!(names(&plan), [["a"]]);
+        assert_eq!(plan.groups[0].kind, GroupKind::Adopt);
+    }
+}
+
+#[test]
+fn an_adopted_file_is_rewritten_only_for_rows_that_are_overdue_beyond_the_slack() {
+    let mut w = good_files();
+    w.note("acme/a.parquet", CUTOFF - 24, CUTOFF + 24, 7);
+    w.note("acme/b.parquet", CUTOFF - 1, CUTOFF + 24, 7);
+    assert!(w.plan().groups.is_empty(), "overdue by just the slack");
+    w.now = 1;
+    let plan = w.plan();
+    assert_eq!(names(&plan), [["a"]]);
+    assert_eq!(
+        (plan.groups[0].kind, &plan.groups[0].reason),
+        (
+            GroupKind::Merge,
+            &Reason::Overdue {
+                oldest: micros(CUTOFF - 24),
+                cutoff: micros(CUTOFF + 1)
+            }
+        )
+    );
+    w.policy.slack = Duration::from_secs(100 * 3600);
+    assert!(w.plan().groups.is_empty());
+}
+
+#[test]
+fn a_small_file_that_was_adopted_merges_with_what_comes_later() {
+    let mut w = good_files();
+    w.raw.clear();
+    w.raw("old", MIB, -48);
+    assert_eq!(w.plan().groups[0].kind, GroupKind::Adopt, "it is alone");
+    w.settle();
+    assert_eq!(w.head.adopted.len(), 1);
+    w.raw("new", MIB, -1);
+    let plan = w.plan();
+    assert_eq!(names(&plan), [["old", "new"]]);
+    assert_eq!(plan.groups[0].kind, GroupKind::Merge);
+}
+
+/// Who asks for each file, or for all, gets them rewritten as ever.
+#[test]
+fn what_a_setting_asks_for_is_not_adopted() {
+    let mut w = good_files();
+    w.raw("small", MIB, -1);
+    w.policy.min_files_to_compact = 1;
+    let plan = w.plan();
+    assert_eq!(names(&plan), [vec!["small"], vec!["a", "b"]]);
+    assert_eq!(plan.groups[1].kind, GroupKind::Adopt);
+    w.policy.strategy = CompactionStrategy::FullCompaction;
+    assert_eq!(names(&w.plan()), [["a", "b", "small"]]);
+    // By age, a young file waits; an old one alone stays.
+    let mut w = good_files();
+    w.policy.strategy = CompactionStrategy::TimeBased;
+    assert!(w.plan().groups.is_empty());
+    w.raw("old", 256 * MIB, -25);
+    let plan = w.plan();
+    assert_eq!(names(&plan), [["old"]]);
+    assert_eq!(plan.groups[0].kind, GroupKind::Adopt);
 }

@@ -3,9 +3,10 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use super::*;
+use crate::model::file::RowStats;
 use crate::model::manifest::Stamp;
 use crate::model::names::{FileId, Tenant};
-use crate::model::plan::Reason;
+use crate::model::plan::{Reason, Skipped};
 use crate::model::policy::ArchivePolicy;
 use crate::model::policy::Policy;
 
@@ -91,6 +92,7 @@ impl World {
             etag: None,
             stats: None,
             id: None,
+            adopted: None,
         }
     }
 
@@ -113,6 +115,7 @@ fn snapshot(key: &str, size: u64, rows: u64, undated: u64, from: i64, to: i64) -
         etag: None,
         stats: Some(stats),
         id: Some(FileId::NIL),
+        adopted: None,
     }
 }
 
@@ -234,4 +237,38 @@ fn what_is_not_known_is_said_and_does_not_expire() {
     assert_eq!(w.expiry().rows_expiring, 300);
     w.plan.cutoff = None;
     assert_eq!(of(&w.plan, None, &w.survey, &w.policy), None);
+}
+
+/// The rows of adopted files are the tenant's, whether they are taken or stay; files that are to be
+/// adopted expire nothing.
+#[test]
+fn adopted_files_count_as_what_is_known_of_them() {
+    let mut w = World::new();
+    let times = |rows, from, to| RowTimes {
+        rows,
+        undated: 0,
+        min: Some(at(from)),
+        max: Some(at(to)),
+    };
+    let mut taken = w.raw("taken", 100, vec![]);
+    w.survey.files.clear();
+    taken.adopted = Some(times(30, -2, -1));
+    let mut half = taken.clone();
+    half.adopted = Some(times(40, -1, 1));
+    w.group(GroupKind::Expire, vec![taken]);
+    w.group(GroupKind::Merge, vec![half]);
+    let unread = w.raw("unread", 100, vec![extent(7, -2, -1)]);
+    w.group(GroupKind::Adopt, vec![unread]);
+    w.plan.skipped.push(Skipped {
+        key: "stays".into(),
+        size: 100,
+        reason: SkipReason::Adopted {
+            times: times(23, 1, 2),
+        },
+    });
+    let found = w.expiry();
+    assert_eq!(
+        (found.rows, found.rows_expiring, found.files_unknown),
+        (100, 50, 0)
+    );
 }

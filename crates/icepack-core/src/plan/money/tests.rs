@@ -101,6 +101,7 @@ impl World {
                 etag: None,
                 stats: None,
                 id: None,
+                adopted: None,
             })
             .collect();
         let groups = if objects.is_empty() {

@@ -2,6 +2,7 @@ use chrono::DateTime;
 use ulid::Ulid;
 
 use super::*;
+use crate::model::adopted::Adopted;
 use crate::model::file::{Fingerprint, Micros, RowStats, Snapshot};
 use crate::model::hold::Restored;
 use crate::model::manifest::{Found, Manifest, Quarantined, Receipt, RetireReason, Retired, Stamp};
@@ -611,4 +612,34 @@ fn young_or_recent_manifests_are_kept() {
         prunable(10, &versions[..10], at(90 * HOUR)),
         Vec::<u64>::new()
     );
+}
+
+#[test]
+fn a_note_on_a_file_that_is_gone_or_changed_is_forgotten() {
+    let mut m = head(0);
+    m.retired.clear();
+    m.adopted.push(Adopted {
+        key: "acme/x.parquet".into(),
+        etag: "e".into(),
+        dated_by: "timestamp".into(),
+        times: RowStats::default().into(),
+    });
+    let shown = |etag: Option<&str>| Listed {
+        etag: etag.map(str::to_owned),
+        ..listed("acme/x.parquet", "")
+    };
+    for (listing, expected) in [
+        (vec![], true),
+        (vec![shown(Some("f"))], true),
+        (vec![shown(Some("\"e\""))], false),
+        (vec![shown(None)], false),
+    ] {
+        let forgotten = forgettable(&m, &listing, &BTreeSet::new());
+        assert_eq!(!forgotten.is_empty(), expected, "{listing:?}");
+        let inventory = Inventory {
+            head: Some(m.clone()),
+            listing,
+        };
+        assert_eq!(is_due(&inventory, at(70 * HOUR)), expected);
+    }
 }
