@@ -5,6 +5,7 @@
     reason = "tests make worlds of the real time"
 )]
 
+mod adoption;
 mod again;
 mod archive;
 mod conformance;

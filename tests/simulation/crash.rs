@@ -359,7 +359,11 @@ worlds!(
     same_inputs,
     names_again,
     names_again_appended,
-    delayed_deletes
+    delayed_deletes,
+    adopting,
+    adopted_dropped,
+    adopted_archived,
+    adopted_directory
 );
 
 #[cfg(feature = "delta")]
@@ -398,6 +402,7 @@ fn pairs_of_deaths() {
         Lab::new("whole_files_copied, pairs", worlds::whole_files_copied()),
         Lab::new("quarantine, pairs", worlds::quarantine()),
         Lab::new("orphans, pairs", worlds::orphans()),
+        Lab::new("adopted_dropped, pairs", worlds::adopted_dropped()),
     ];
     for lab in labs {
         lab.run(&pairs(&lab.calls));

@@ -47,6 +47,8 @@ struct Met {
     /// Files that were put again as they had been, and names that were put again with other rows.
     repeated: AtomicUsize,
     rewritten: AtomicUsize,
+    /// Files that stayed as they were.
+    adopted: AtomicUsize,
 }
 
 impl Met {
@@ -182,6 +184,9 @@ impl<'a> Seed<'a> {
             world.config.max_file_size = 2_000;
             world.config.small_file_threshold = 20_000;
             world.config.min_files_to_compact = 1;
+        } else if rng.bool() {
+            // No file is small: they stay as they are until their rows expire.
+            world.config.small_file_threshold = 1;
         }
         Self {
             shards: rng.u32(1..=3),
@@ -213,6 +218,8 @@ impl<'a> Seed<'a> {
         }
         let settled = self.world.settle().await;
         settled.map_err(|e| format!("settling: {e}\n{}", self.log))?;
+        let adopted = self.world.adopted().await;
+        self.met.add(|m| &m.adopted, adopted);
         for tenant in self.world.held.keys() {
             let again = self.world.archived(tenant).await.len();
             self.met.add(|m| &m.expired_again, again);
@@ -480,6 +487,7 @@ fn time_faults_shards_and_restores_together() {
         spread,
         repeated,
         rewritten,
+        adopted,
     } = met;
     let met = [
         calls,
@@ -491,6 +499,7 @@ fn time_faults_shards_and_restores_together() {
         spread,
         repeated,
         rewritten,
+        adopted,
     ]
     .map(AtomicUsize::into_inner);
     let [
@@ -503,11 +512,13 @@ fn time_faults_shards_and_restores_together() {
         spread,
         repeated,
         rewritten,
+        adopted,
     ] = met;
     println!(
         "{calls} calls, {faults} faults, {nested} processes within others, {restores} restores \
          ({resumed} resumed), {expired_again} restored rows expired again, {spread} spread \
-         tenants, {repeated} files uploaded again, {rewritten} names used for other rows"
+         tenants, {repeated} files uploaded again, {rewritten} names used for other rows, \
+         {adopted} files adopted"
     );
     assert!(
         one.is_some() || met.iter().all(|n| *n > 0),

@@ -13,6 +13,7 @@ use icepack::restore::Restorer;
 use icepack::store::object_writer::upload::StoreDestination;
 use icepack::store::retry::RetryPolicy;
 use icepack::{CompactionConfig, CompactionManager};
+use icepack_core::model::file::Micros;
 use icepack_core::model::manifest::{Retired, Verdict};
 use icepack_core::model::names::{self, FileKind, Tenant};
 use icepack_core::model::plan::Inventory;
@@ -345,6 +346,16 @@ impl World {
         support::read_all(&self.hot, &keys).await
     }
 
+    /// Files that are there, and of which head knows when their rows are from.
+    pub async fn adopted(&self) -> usize {
+        let looks = self.looks().await;
+        looks
+            .iter()
+            .filter_map(|seen| seen.head())
+            .map(|head| head.adopted.len())
+            .sum()
+    }
+
     /// One pass of a new process. Requests that it gave up while they were under way reach the
     /// store before the next.
     pub async fn pass(&mut self, schedule: Schedule) -> Pass {
@@ -426,13 +437,14 @@ impl World {
             }
         }
         seen.manifests = watch::manifests(&self.hot, &tenant).await;
-        let cutoff = self.cutoff(name);
+        // A row from before 2000 never expires.
+        let (dated, cutoff) = (Micros::EPOCH_2000.0, self.cutoff(name));
         let oracle = self.rows[name].iter().map(|row| {
             (
                 text(row),
                 Ingested {
                     times: 1,
-                    past_cutoff: cutoff.is_some_and(|c| row.at < c),
+                    past_cutoff: cutoff.is_some_and(|c| (dated..c).contains(&row.at)),
                 },
             )
         });
@@ -552,8 +564,15 @@ impl World {
         let mut pass = self.pass(Schedule::clean()).await;
         pass.clean()
             .map_err(|e| format!("{e}\n{}", pass.process.trace()))?;
-        // What one pass takes in, the next merges.
-        if pass.clean()?.totals.counters.files_appended > 0 {
+        // What one pass takes in, the next merges; and of what it adopts, the next knows when it
+        // expires.
+        for _ in 0..3 {
+            let done = &pass.clean()?.totals.counters;
+            if done.files_appended + done.files_adopted == 0 {
+                break;
+            }
+            self.time
+                .advance(from_std(self.config.delete_delay) + TimeDelta::seconds(1));
             pass = self.pass(Schedule::clean()).await;
             pass.clean()
                 .map_err(|e| format!("{e}\n{}", pass.process.trace()))?;
@@ -648,9 +667,18 @@ impl World {
         }) {
             return Err(format!("a good file is quarantined: {q:?}"));
         }
-        // Where no raw file waits for others, all rows that are past their time have left.
+        // Where no raw file waits for others, all rows that are past their time have left. Of one
+        // that is adopted it is known when they are.
+        let adopted: BTreeSet<&String> = seen
+            .head()
+            .iter()
+            .flat_map(|h| &h.adopted)
+            .map(|a| &a.key)
+            .collect();
         let raw = live.iter().any(|k| {
-            names::classify(&seen.tenant, k) == FileKind::Raw && !self.garbage.contains(k)
+            names::classify(&seen.tenant, k) == FileKind::Raw
+                && !self.garbage.contains(k)
+                && !adopted.contains(k)
         });
         let old = |row: &&String| seen.oracle.get(*row).is_some_and(|r| r.past_cutoff);
         match live.iter().flat_map(|k| &seen.hot[k].rows).find(old) {
@@ -662,7 +690,7 @@ impl World {
 
 fn is_idle(report: &RunReport) -> bool {
     let c = &report.totals.counters;
-    c.files_compacted + c.files_deleted + c.files_repeated + c.files_appended == 0
+    c.files_compacted + c.files_deleted + c.files_repeated + c.files_appended + c.files_adopted == 0
 }
 
 /// The folder of a key below its tenant.

@@ -76,7 +76,7 @@ impl GroupJobs<'_> {
             inputs,
             columns: Columns {
                 timestamp: self.policy.timestamp_column.clone(),
-                id: manager.config.id_column.clone(),
+                ids: manager.config.id_columns.clone(),
             },
             now: Micros::from_datetime(manager.clock.now()),
         };

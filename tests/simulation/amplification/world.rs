@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use icepack_core::model::adopted::{Adopted, RowTimes};
 use icepack_core::model::file::{Listed, Micros, RowStats, Snapshot, TimeSpread};
 use icepack_core::model::manifest::{Manifest, Stamp};
 use icepack_core::model::names::{FileId, Key, Place, Tenant, snapshot_key};
-use icepack_core::model::plan::{Group, Inventory, PlannedInput, Reason};
+use icepack_core::model::plan::{Group, GroupKind, Inventory, PlannedInput, Reason};
 use icepack_core::model::policy::{CompactionStrategy, Policy};
 use icepack_core::plan::compaction::{self, MIN_PIECE, Period};
 use icepack_core::plan::retention::LeaveRule;
@@ -126,6 +127,10 @@ impl World {
         );
         self.figures.passes += u64::from(!plan.groups.is_empty());
         for group in &plan.groups {
+            if group.kind == GroupKind::Adopt {
+                self.adopt(group);
+                continue;
+            }
             self.judge(group);
             let rows = self.take(group);
             if !group.is_expiry() {
@@ -134,6 +139,25 @@ impl World {
             }
         }
         self.count(now);
+    }
+
+    /// What the time columns say.
+    fn adopt(&mut self, group: &Group) {
+        for input in &group.inputs {
+            let rows = &self.listing[&input.key].1;
+            let (min, max) = span(rows).unzip();
+            self.head.adopted.push(Adopted {
+                key: input.key.clone(),
+                etag: "e".into(),
+                dated_by: "timestamp".into(),
+                times: RowTimes {
+                    rows: rows.values().sum(),
+                    undated: 0,
+                    min,
+                    max,
+                },
+            });
+        }
     }
 
     /// No pass rewrites a finished file, but to take expired rows out of it. A full merge may: that

@@ -307,6 +307,58 @@ pub async fn names_again_appended() -> World {
     w
 }
 
+/// No file is small, and rows expire.
+fn good_files(has_archive: bool, directory: bool) -> World {
+    let mut w = World::new(directory, has_archive);
+    keep_30_days(&mut w);
+    w.config.small_file_threshold = 1;
+    w
+}
+
+/// Files that stay, and one that is none.
+pub async fn adopting() -> World {
+    let mut w = good_files(true, false);
+    raws(&mut w, "acme", "good", 3, hours(3)).await;
+    w.ingest_garbage("acme", "2026-05/bad.parquet").await;
+    w
+}
+
+/// Of files that stayed, some have expired whole, some in part, and others are new.
+async fn adopted(has_archive: bool, directory: bool) -> World {
+    let mut w = good_files(has_archive, directory);
+    // They expire in three hours.
+    raws(&mut w, "acme", "old", 2, hours(30 * 24 - 3)).await;
+    raws(&mut w, "acme", "young", 1, hours(24)).await;
+    let ages = [30 * 24 - 3, 30 * 24 - 3, 24, 24].map(hours);
+    let events = ages.into_iter().enumerate();
+    let events = events.map(|(n, age)| event(500 + n, w.time.now() - age));
+    let events = events.collect();
+    w.ingest_events("acme", "2026-05/mixed.parquet", events)
+        .await;
+    // One of its rows never expires.
+    let expires = event(600, w.time.now() - hours(30 * 24 - 3));
+    let stays = event(601, "1999-12-31T23:59:59Z".parse().unwrap());
+    w.ingest_events("acme", "2026-05/undated.parquet", vec![expires, stays])
+        .await;
+    clean_pass(&mut w).await;
+    assert_eq!(w.adopted().await, 5);
+    w.time.advance(hours(5));
+    raws(&mut w, "acme", "new", 2, hours(2)).await;
+    w
+}
+
+pub async fn adopted_dropped() -> World {
+    adopted(false, false).await
+}
+
+pub async fn adopted_archived() -> World {
+    adopted(true, false).await
+}
+
+pub async fn adopted_directory() -> World {
+    adopted(false, true).await
+}
+
 /// Retired files wait an hour.
 pub async fn delayed_deletes() -> World {
     let mut w = World::new(false, true);

@@ -640,6 +640,9 @@ fn a_note_on_a_file_that_is_gone_or_changed_is_forgotten() {
             head: Some(m.clone()),
             listing,
         };
-        assert_eq!(is_due(&inventory, at(70 * HOUR)), expected);
+        assert_eq!(
+            is_due(&inventory, &Policy::default(), at(70 * HOUR)),
+            expected
+        );
     }
 }
