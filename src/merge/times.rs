@@ -81,7 +81,7 @@ pub async fn read(
     while let Some(read) = reads.next().await {
         match read {
             Ok(Ok(times)) => found.read.push(times),
-            Ok(Err(bad)) => found.bad.push(bad),
+            Ok(Err(bad)) => found.bad.push(*bad),
             Err(e) => {
                 let bad = BadInput::of(&e);
                 if bad
@@ -106,7 +106,7 @@ pub async fn read(
 }
 
 /// The times of a file, if it could be merged by itself.
-fn times(opened: &Opened, columns: &Columns) -> Result<(SeenInput, RowTimes), BadInput> {
+fn times(opened: &Opened, columns: &Columns) -> Result<(SeenInput, RowTimes), Box<BadInput>> {
     let mut union = UnionSchema::new(columns);
     let fits = union.add(&opened.schema);
     let dated = union.dates(&opened.schema);
@@ -128,13 +128,13 @@ fn times(opened: &Opened, columns: &Columns) -> Result<(SeenInput, RowTimes), Ba
             };
             let reason = fits.and(dated).err().unwrap_or_default();
             let Ident { key, size, etag } = Ident::clone(&opened.file.ident);
-            Err(BadInput {
+            Err(Box::new(BadInput {
                 key,
                 size,
                 etag,
                 reason,
                 flaw,
-            })
+            }))
         }
     }
 }

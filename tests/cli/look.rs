@@ -59,7 +59,11 @@ impl World {
     /// Something for every kind of decision: small files, too few of them, expired ones, one in
     /// quarantine, one left over.
     async fn untidy(&self) {
-        seed(&self.hot, "acme", 5, 10, Utc::now() - TimeDelta::days(40)).await;
+        for n in 0..5 {
+            let end = Utc::now() - TimeDelta::days(40);
+            let late = series(n * 10, 10, end, TimeDelta::hours(1));
+            put_events(&self.hot, &format!("acme/2026-01/late-{n}.parquet"), &late).await;
+        }
         quarantine_one(&self.hot).await;
         let report = self
             .manager(&self.hot)

@@ -224,6 +224,8 @@ async fn two_columns_could_be_the_timestamp_or_none_could() {
     };
     world.check("two-timestamps", &run(&[], "two"));
     world.check("no-timestamp", &run(&[], "none"));
+    let planned = ["--log-level", "warn", "plan", "--tenant", "none"];
+    world.check("no-timestamp-plan", &job::run(&world.envs(), planned));
     // What it says to do helps.
     let out = run(&[("ICEPACK_TIMESTAMP_COLUMN", "occurred_at".into())], "two");
     assert_eq!(out.status.code(), Some(0), "{}", job::text(&out.stderr));
@@ -311,7 +313,7 @@ async fn a_snapshot_was_moved_or_a_name_is_used_again() {
     .await;
     let out = world.run(&[]);
     let said = job::text(&out.stderr);
-    let after = |mark: &str, end: char| {
+    let after = |said: &str, mark: &str, end: char| {
         said.split(mark)
             .nth(1)
             .and_then(|rest| rest.split(end).next())
@@ -319,14 +321,45 @@ async fn a_snapshot_was_moved_or_a_name_is_used_again() {
             .to_owned()
     };
     let (on, ours, found) = (
-        after("compacted on ", ' '),
-        after("(ETag ", ')'),
-        after("has ETag ", ':'),
+        after(&said, "compacted on ", ' '),
+        after(&said, "(ETag ", ')'),
+        after(&said, "has ETag ", ','),
     );
     check(
         "set-aside",
         &out,
         &[(&on, "DAY"), (&ours, "TAG"), (&found, "OTHER")],
+    );
+    // Its file is deleted by now, and its name is remembered.
+    support::put_events(
+        &world.store,
+        "acme/2026-01/events-0002.parquet",
+        &support::series(800, 5, Utc::now(), TimeDelta::seconds(1)),
+    )
+    .await;
+    let out = world.run(&[]);
+    let said = job::text(&out.stderr);
+    let (on, found) = (
+        after(&said, "gone since ", ','),
+        after(&said, "has ETag ", ','),
+    );
+    check("name-again", &out, &[(&on, "DAY"), (&found, "OTHER")]);
+    support::put(
+        &world.store,
+        "acme/2026-01/events-0000.parquet",
+        "no Parquet",
+    )
+    .await;
+    let out = world.run(&[]);
+    let said = job::text(&out.stderr);
+    let (on, found) = (
+        after(&said, "gone since ", ','),
+        after(&said, "has ETag ", ','),
+    );
+    check(
+        "name-again-unread",
+        &out,
+        &[(&on, "DAY"), (&found, "OTHER")],
     );
 }
 

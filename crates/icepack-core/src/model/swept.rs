@@ -200,8 +200,10 @@ impl From<SweptNames> for Vec<Day> {
 impl TryFrom<Vec<Day>> for SweptNames {
     type Error = String;
     fn try_from(stored: Vec<Day>) -> Result<Self, String> {
-        let mut names = Self::default();
-        names.days = stored.iter().map(|stored| stored.day).collect();
+        let mut names = Self {
+            days: stored.iter().map(|stored| stored.day).collect(),
+            entries: Vec::new(),
+        };
         // What was last known of a name counts.
         for (i, Day { day, names: text }) in stored.into_iter().enumerate().rev() {
             let bytes = STANDARD

@@ -89,7 +89,7 @@ fn a_million_names_take_less_than_22_bytes_each() {
     let keys: Vec<String> = (0..1_000_000)
         .map(|n| format!("acme/dt=2026-11-01/part-{n:08}.parquet"))
         .collect();
-    for (n, part) in keys.chunks(keys.len() / 30 + 1).enumerate() {
+    for (n, part) in keys.chunks(keys.len() / 3 + 1).enumerate() {
         let part = part.iter().map(|key| (key.as_str(), content(1)));
         names.remember(day(n as i64), part);
     }

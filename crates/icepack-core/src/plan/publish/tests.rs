@@ -393,7 +393,10 @@ fn a_file_under_the_name_of_one_that_is_gone_is_in_no_table() {
     let mut w = World::new();
     let (a, b) = (w.ingest("a"), w.ingest("b"));
     w.head.swept.remember(at(0), [(a.as_str(), None)]);
-    assert_eq!(w.wanted().into_keys().collect::<Vec<_>>(), [b.clone()]);
+    assert_eq!(
+        w.wanted().into_keys().collect::<Vec<_>>(),
+        std::slice::from_ref(&b)
+    );
     let mut taken = Retired::remembered(a.clone(), w.head.swept.get(&a).unwrap());
     taken.found = Some(Found {
         etag: w.listing[0].etag.clone().unwrap_or_default(),
