@@ -26,6 +26,7 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use crate::archive::restore::{everything, restore};
+use crate::support::copy_archive::CopyArchive;
 use crate::support::process_clock::ProcessClock;
 use crate::support::{
     Event, Store, archived, batch, eager, event, get, keys, parquet, put, put_events, read_all,
@@ -113,6 +114,21 @@ impl Lab {
             traffic,
             config,
         }
+    }
+
+    /// The archive takes whole files by copies.
+    fn copies(&mut self) {
+        let rows = Archive::new(
+            Arc::clone(&self.cold),
+            "memory://cold",
+            ArchiveOptions::default(),
+        );
+        self.config.archive = Some(Arc::new(CopyArchive {
+            rows,
+            hot: Arc::clone(&self.hot),
+            cold: Arc::clone(&self.cold),
+            copies: Arc::default(),
+        }));
     }
 
     /// A file of ten rows, a minute apart, the first so many days ago.
@@ -305,6 +321,76 @@ async fn adopted_files_expire_whole_and_come_back() {
     );
     let restored = tenant_keys(&lab.hot, "restored-acme").await;
     assert_eq!(sorted(read_all(&lab.hot, &restored).await), sorted(old));
+}
+
+/// The archive then holds the very bytes. They are read once, for the receipt.
+#[tokio::test]
+async fn where_the_archive_copies_a_whole_file_goes_as_it_is() {
+    let mut lab = Lab::new(true);
+    lab.copies();
+    let old = lab.ingest("dt=2026-04-30/old.parquet", 20).await;
+    let new = lab.ingest("dt=2026-04-30/new.parquet", 1).await;
+    let bytes = get(&lab.hot, "acme/dt=2026-04-30/old.parquet").await;
+    lab.adopts(2).await;
+    lab.time.advance(TimeDelta::days(11));
+    let (report, traffic) = lab.pass().await;
+    let counters = &report.totals.counters;
+    assert_eq!(
+        (counters.ledger.rows_archived, counters.copied_objects),
+        (10, 1),
+        "{report:?}"
+    );
+    assert!(!traffic.got.contains_key("acme/dt=2026-04-30/new.parquet"));
+    let cold = keys(&lab.cold).await;
+    let objects: Vec<&String> = cold.iter().filter(|k| k.ends_with(".parquet")).collect();
+    assert!(objects[0].starts_with("acme/dt=2026-04-30/archive.acme."));
+    assert_eq!(
+        (objects.len(), get(&lab.cold, objects[0]).await),
+        (1, bytes)
+    );
+    assert_eq!(lab.live().await, sorted(new));
+    lab.idle().await;
+
+    let clock = Arc::new(ManualClock::new(lab.time.now(), 9));
+    let back = restore(&lab.cold, &lab.hot, &clock, &everything())
+        .await
+        .unwrap();
+    assert_eq!((back.status, back.rows), (RestoreStatus::Done, 10));
+    let restored = tenant_keys(&lab.hot, "restored-acme").await;
+    assert_eq!(sorted(read_all(&lab.hot, &restored).await), sorted(old));
+}
+
+/// A copy of other rows than those of the receipt would be an archive that lies.
+#[tokio::test]
+async fn a_file_that_is_replaced_while_it_is_copied_stays() {
+    let mut lab = Lab::new(true);
+    lab.copies();
+    for kind in [Kind::Get, Kind::Head] {
+        lab.ingest("x.parquet", 20).await;
+        lab.adopts(1).await;
+        lab.time.advance(TimeDelta::days(15));
+        let rows = series(7, 10, lab.time.now(), TimeDelta::minutes(1));
+        let (hot, file) = (Arc::clone(&lab.hot), parquet(&batch(&rows)));
+        let replacing = InterceptStore::new(Arc::clone(&lab.hot), move |request, call| {
+            let (hot, file) = (Arc::clone(&hot), file.clone());
+            async move {
+                if request.kind == kind && request.key.as_ref() == "acme/x.parquet" {
+                    put(&hot, "acme/x.parquet", file).await;
+                }
+                call.await
+            }
+        });
+        let report = CompactionManager::new(Arc::new(replacing), lab.config.clone())
+            .with_clock(Arc::new(ProcessClock::new(lab.time.clone(), 8)))
+            .run_pass(&Selection::all())
+            .await
+            .unwrap();
+        assert_eq!(report.totals.counters.files_compacted, 0, "{report:?}");
+        lab.time.advance(TimeDelta::seconds(1));
+        assert_eq!(lab.live().await, sorted(rows));
+        let head = lab.head().await;
+        assert_eq!((head.archives.len(), head.totals.rows_archived), (0, 0));
+    }
 }
 
 /// What has expired already leaves in the pass that finds it out.

@@ -41,6 +41,10 @@ impl ArchiveTarget for Counted {
         self.inner.description()
     }
 
+    fn copies(&self) -> bool {
+        self.copies
+    }
+
     async fn archive(&self, request: ArchiveRequest, rows: BatchStream) -> Result<Receipt> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.inner.archive(request, rows).await

@@ -68,6 +68,10 @@ impl ArchiveTarget for CopyArchive {
         self.rows.description()
     }
 
+    fn copies(&self) -> bool {
+        true
+    }
+
     async fn archive(&self, request: ArchiveRequest, rows: BatchStream) -> Result<Receipt> {
         self.rows.archive(request, rows).await
     }

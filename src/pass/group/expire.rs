@@ -1,5 +1,6 @@
 //! Files of which every row has expired: they are dropped, or copied into the archive.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -10,15 +11,21 @@ use crate::archive::{ArchiveTarget, CopyRequest};
 use crate::error::{Error, Result};
 use crate::merge::{BadInput, Flaw};
 use crate::pass::trace;
+use icepack_core::model::file::Snapshot;
 use icepack_core::model::manifest::{Manifest, Observed, Receipt, RetireReason, Retired};
+use icepack_core::model::names::FileId;
 use icepack_core::model::plan::{Group, PlannedInput};
+use icepack_core::model::policy::Within;
 use icepack_core::model::report::TenantReport;
+use icepack_core::model::same::Sameness;
+use icepack_core::model::schema::TableSchema;
+use icepack_parquet::stats::{Whole, read_whole};
 
 /// Copies within the store at once, …
 const COPIES_AT_ONCE: usize = 8;
 
-/// … and in one commit. A pass that is cut off in between finds the copies that it made, and makes
-/// them again no more.
+/// … and in one commit. A pass that is cut off in between finds the copies of snapshots that it made,
+/// and makes them again no more.
 const COPIES_A_COMMIT: usize = 64;
 
 /// Raw files that are looked at at once.
@@ -84,8 +91,8 @@ impl GroupJobs<'_> {
         Ok(there)
     }
 
-    /// Snapshots of which every row has expired, into the archive: by copies within the store where
-    /// they can be made and proved, else by their rows.
+    /// Files of which every row has expired, into the archive: by copies within the store where they
+    /// can be made and proved, else by their rows.
     pub(super) async fn archive_whole(
         &self,
         archive: &Arc<dyn ArchiveTarget>,
@@ -97,10 +104,11 @@ impl GroupJobs<'_> {
             if self.pass.manager.stop.is_stopped() {
                 return Err(Error::Stopped);
             }
+            let (known, mut by_rows) = self.known(archive, chunk, report).await?;
             let head = self.sequence.head().await;
-            let requests = chunk
+            let requests = known
                 .iter()
-                .map(|input| self.copy_request(&head, input))
+                .map(|(input, schema)| self.copy_request(&head, input, schema.as_ref()))
                 .collect::<Result<Vec<_>>>()?;
             let copies = stream::iter(requests)
                 .map(|request| archive.copy(request))
@@ -111,8 +119,8 @@ impl GroupJobs<'_> {
                 trace::archived(span, copies.iter().flatten().flatten())
             })
             .await?;
-            let (mut copied, mut by_rows) = (Vec::new(), Vec::new());
-            for (input, receipt) in chunk.iter().zip(copies) {
+            let mut copied = Vec::new();
+            for ((input, _), receipt) in known.iter().zip(copies) {
                 match receipt {
                     Ok(Some(receipt)) => {
                         let sources = vec![input.key.clone()];
@@ -153,17 +161,106 @@ impl GroupJobs<'_> {
         failure.map_or(Ok(()), Err)
     }
 
-    fn copy_request(&self, head: &Manifest, input: &PlannedInput) -> Result<CopyRequest> {
-        // Between the plan and now, another run may have taken it.
-        let snapshot = head.snapshots.iter().find(|s| s.key == input.key).cloned();
-        let snapshot = snapshot.ok_or_else(|| {
-            Error::Conflict(format!("snapshot `{}` is no longer live", input.key))
-        })?;
-        let schema = snapshot
-            .schema
-            .and_then(|id| head.schemas.get(&id))
-            .cloned();
+    /// The files of which it is known what a receipt of a copy says, raw ones with their columns; and
+    /// those that go by their rows.
+    async fn known(
+        &self,
+        archive: &Arc<dyn ArchiveTarget>,
+        inputs: &[PlannedInput],
+        report: &mut TenantReport,
+    ) -> Result<(Vec<(PlannedInput, Option<TableSchema>)>, Vec<PlannedInput>)> {
+        let (mut known, mut by_rows, mut unread) = (Vec::new(), Vec::new(), Vec::new());
+        // Copies lie by the folder of their originals.
+        let is_copied = archive.copies() && self.policy.within == Within::Folder;
+        for input in inputs {
+            if input.is_snapshot() {
+                known.push((input.clone(), None));
+                continue;
+            }
+            if !is_copied {
+                by_rows.push(input.clone());
+                continue;
+            }
+            match self.read_expired(input).await {
+                Ok(Some((input, schema))) => known.push((input, Some(schema))),
+                Ok(None) => by_rows.push(input.clone()),
+                Err(e) => match BadInput::of(&e) {
+                    Some(bad) if matches!(bad.flaw, Flaw::Unread(_)) => unread.push(bad),
+                    // A merge says what is wrong with it, and sets it aside.
+                    Some(_) => by_rows.push(input.clone()),
+                    None => return Err(e),
+                },
+            }
+        }
+        self.leave_unread(&unread, report).await?;
+        Ok((known, by_rows))
+    }
+
+    /// What is known of a raw file once its rows were read. None where it is not the version that
+    /// was planned, or some of its rows have not expired: its times were those of a note.
+    async fn read_expired(
+        &self,
+        input: &PlannedInput,
+    ) -> Result<Option<(PlannedInput, TableSchema)>> {
+        let share = self.pass.memory.share(self.pass.budget.group_file).await?;
+        let Whole {
+            stats,
+            schema,
+            etag,
+        } = read_whole(
+            Arc::clone(self.store),
+            input.key.clone(),
+            input.size,
+            &self.policy.timestamp_column,
+            share.bytes,
+        )
+        .await?;
+        let is_it = Sameness::of(input.etag.as_deref(), etag.as_deref()).is_same();
+        let is_expired = stats.undated == 0
+            && self
+                .cutoff
+                .is_some_and(|cutoff| stats.max.is_some_and(|max| max < cutoff));
+        Ok((is_it && is_expired).then(|| {
+            let known = PlannedInput {
+                stats: Some(stats),
+                ..input.clone()
+            };
+            (known, schema)
+        }))
+    }
+
+    /// `schema` is that of a raw file, which is read by now.
+    fn copy_request(
+        &self,
+        head: &Manifest,
+        input: &PlannedInput,
+        schema: Option<&TableSchema>,
+    ) -> Result<CopyRequest> {
         let timestamp_column = self.pass.manager.config.timestamp_column.clone();
+        let (snapshot, schema) = match (schema, input.stats) {
+            (Some(schema), Some(stats)) => {
+                let raw = Snapshot {
+                    key: input.key.clone(),
+                    id: self.pass.manager.clock.mint(FileId::NIL),
+                    size: input.size,
+                    etag: input.etag.clone(),
+                    schema: None,
+                    dated_by: Some(timestamp_column.clone()),
+                    stats,
+                };
+                (raw, Some(schema.clone()))
+            }
+            _ => {
+                // Between the plan and now, another run may have taken it.
+                let snapshot = head.snapshots.iter().find(|s| s.key == input.key).cloned();
+                let snapshot = snapshot.ok_or_else(|| {
+                    Error::Conflict(format!("snapshot `{}` is no longer live", input.key))
+                })?;
+                let schema = snapshot.schema.and_then(|id| head.schemas.get(&id));
+                let schema = schema.cloned();
+                (snapshot, schema)
+            }
+        };
         Ok(CopyRequest {
             tenant: self.tenant.clone(),
             run_id: self.pass.run_id,
@@ -181,6 +278,17 @@ impl GroupJobs<'_> {
     ) -> Result<()> {
         let mut edit = self.sequence.edit();
         let at = self.pass.time.shared();
+        let mut seen = Observed::since(&self.sequence.head().await);
+        let inputs = copied.iter().map(|(input, _)| (*input).clone()).collect();
+        let there = self.as_planned(inputs, &mut seen, report).await?;
+        let there: BTreeSet<&str> = there.iter().map(|i| i.key.as_str()).collect();
+        let copied: Vec<_> = copied
+            .into_iter()
+            .filter(|(input, _)| there.contains(input.key.as_str()))
+            .collect();
+        if copied.is_empty() {
+            return Ok(());
+        }
         let bytes: u64 = copied.iter().map(|(_, receipt)| receipt.size).sum();
         for (input, receipt) in copied {
             let stats = input.stats.unwrap_or_default();
@@ -197,7 +305,6 @@ impl GroupJobs<'_> {
             edit.archives.push(receipt);
         }
         edit.expired_before = self.cutoff;
-        let seen = Observed::since(&self.sequence.head().await);
         self.sequence.commit(&edit, seen).await?;
         count(report, self.tenant, &edit);
         report.counters.copied_objects += edit.archives.len() as u64;

@@ -375,12 +375,8 @@ fn expire(
         )
     };
     let (large, small): (Vec<_>, Vec<_>) = whole.into_iter().partition(|c| c.input.size >= worth);
-    // A receipt says what the rows of its object are. Of a raw file nobody knows it before they are
-    // read, so it is not copied.
-    let is_read = |c: &Candidate| policy.archive.is_some() && !c.input.is_snapshot();
-    let (raws, large): (Vec<_>, Vec<_>) = large.into_iter().partition(is_read);
-    let mut groups: Vec<Group> = cut(raws, policy).into_iter().map(together).collect();
     expired.extend(large);
+    let mut groups = Vec::new();
     let Some(oldest) = small.iter().filter_map(|c| c.input.times()?.min).min() else {
         return (groups, Vec::new());
     };

@@ -289,7 +289,11 @@ impl Asked {
                 self.store.head += count(|i| !i.is_snapshot());
                 0
             }
-            GroupKind::Expire if copies => 0,
+            // What a receipt says of a raw file, only its rows tell.
+            GroupKind::Expire if copies => {
+                let raw = group.inputs.iter().filter(|i| !i.is_snapshot());
+                raw.map(|i| 1 + i.size.saturating_sub(1) / PIECE).sum()
+            }
             GroupKind::Merge | GroupKind::Expire => sum(|size| 1 + size.saturating_sub(1) / PIECE),
             GroupKind::Adopt => sum(|size| 1 + size.div_ceil(ROW_GROUP)),
         };

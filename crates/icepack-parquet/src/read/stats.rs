@@ -12,10 +12,11 @@ use crate::error::{Error, Result};
 use crate::guard::footer_len;
 use crate::hash;
 use crate::read::{Input, UNLIMITED};
-use crate::schema::canonical;
+use crate::schema::{canonical, described};
 use crate::source::{Ident, Remote, Source, fetch_tail};
 use crate::time::{self, ceil_micros, first_not_before, floor_micros};
 use icepack_core::model::file::{Fingerprint, Micros, RowStats};
+use icepack_core::model::schema::TableSchema;
 
 /// Bytes that [`scan`] holds ahead of the decoder.
 const WINDOW: u64 = 8 << 20;
@@ -178,6 +179,48 @@ pub async fn read_stats(
         Ok(*counter.stats())
     };
     scan(store, key, size, count).await
+}
+
+/// A file that may be anybody's, read as a whole.
+#[derive(Debug, Clone)]
+pub struct Whole {
+    /// Of its rows, by the column that dates a row.
+    pub stats: RowStats,
+    /// Its columns.
+    pub schema: TableSchema,
+    /// As the read showed it.
+    pub etag: Option<String>,
+}
+
+/// Reads a file that may be anybody's and counts its rows. `limit` is the memory in bytes for its
+/// footer, and for its pages at any one time.
+///
+/// # Errors
+/// As [`read_stats`]; [`Error::Input`] also where its rows would not be kept as they are.
+pub async fn read_whole(
+    store: Arc<dyn ObjectStore>,
+    key: String,
+    size: u64,
+    timestamp: &str,
+    limit: u64,
+) -> Result<Whole> {
+    let timestamp = timestamp.to_owned();
+    let read = move |input: &Input| {
+        if let Some(why) = input.refusal() {
+            return Err(input.ident.bad(why));
+        }
+        let mut counter = counter_of(input, &timestamp)?;
+        let mut reader = input.reader(None)?;
+        while let Some(batch) = reader.next_batch()? {
+            counter.add(&batch).map_err(|why| input.ident.bad(why))?;
+        }
+        Ok(Whole {
+            stats: *counter.stats(),
+            schema: described(input.schema()),
+            etag: input.ident.etag.clone(),
+        })
+    };
+    scan_within(store, key, size, limit, read).await
 }
 
 /// The number of rows of a file that may be anybody's, their fingerprint, and the tag that it
