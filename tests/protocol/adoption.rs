@@ -269,8 +269,13 @@ async fn a_first_pass_over_good_files_writes_manifests_only() {
     let status = lab.manager().status(&Selection::all()).await.unwrap();
     let acme = &status.tenants[0];
     assert_eq!(
-        (acme.raw_files, acme.adopted, acme.adopted_rows),
-        (4, 4, 32_000)
+        (
+            acme.folders,
+            acme.raw_files,
+            acme.adopted,
+            acme.adopted_rows
+        ),
+        (4, 4, 4, 32_000)
     );
     assert_eq!(
         (acme.oldest_raw_s, acme.overdue_s),

@@ -72,6 +72,7 @@ fn why(run: &LastRun) -> String {
 fn header() -> Grid {
     Grid::new([
         words("tenant"),
+        numbers("folders").if_any(),
         numbers("raw"),
         numbers("bytes"),
         numbers("adopted").if_any(),
@@ -95,6 +96,8 @@ fn row(t: &TenantStatus) -> Vec<Cell> {
     let warn = |text: String| Cell::toned(text, Some(Tone::Notable));
     vec![
         t.tenant.as_str().into(),
+        // Of a single one there is nothing to tell.
+        unless_zero(if t.folders > 1 { t.folders } else { 0 }).into(),
         count(t.raw_files).into(),
         size(t.raw_bytes).into(),
         unless_zero(t.adopted).into(),
@@ -169,6 +172,7 @@ mod tests {
         TenantStatus {
             tenant: Tenant::parse(name).unwrap(),
             head_version: 3,
+            folders: 1,
             raw_files: 2,
             raw_bytes: 4096,
             raw_sizes: SizeHistogram::default(),
@@ -262,12 +266,23 @@ mod tests {
         let text = shown(vec![tenant("acme")]);
         assert!(
             !text.contains("orphans")
+                && !text.contains("folders")
                 && !text.contains("overdue")
                 && text.contains("forever")
                 && text.contains("2h 1m"),
             "{text}"
         );
         assert!(text.ends_with("last pass: none is recorded"));
+    }
+
+    #[test]
+    fn folders_are_counted_where_there_are_several() {
+        let acme = TenantStatus {
+            folders: 1_200,
+            ..tenant("acme")
+        };
+        let text = shown(vec![acme, tenant("globex")]);
+        assert!(text.contains("folders") && text.contains("1,200"), "{text}");
     }
 
     #[test]

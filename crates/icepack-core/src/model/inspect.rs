@@ -18,6 +18,9 @@ pub struct TenantStatus {
     pub tenant: Tenant,
     /// The head's version; 0 where there is none yet.
     pub head_version: u64,
+    /// Folders that hold its live files.
+    #[serde(default)]
+    pub folders: u64,
     /// Raw files.
     pub raw_files: u64,
     /// Their bytes.

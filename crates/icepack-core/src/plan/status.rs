@@ -10,7 +10,7 @@ use crate::model::file::{Listed, Micros};
 use crate::model::inputs::Left;
 use crate::model::inspect::TenantStatus;
 use crate::model::manifest::{Cause, Quarantined};
-use crate::model::names::Tenant;
+use crate::model::names::{self, Tenant};
 use crate::model::plan::Inventory;
 use crate::model::policy::Policy;
 use crate::model::totals::{SizeHistogram, StoreTotals};
@@ -50,6 +50,7 @@ pub fn of(
         .partition(|(_, times)| times.is_some());
     let oldest_raw = waiting.into_iter().map(|(modified, _)| modified).min();
     let adopted: Vec<RowTimes> = adopted.into_iter().filter_map(|(_, times)| times).collect();
+    let folders: BTreeSet<&str> = view.files.iter().map(|f| names::folder(&f.key)).collect();
     let totals = head.map(|m| m.totals).unwrap_or_default();
     let stats = || {
         snapshots
@@ -65,6 +66,7 @@ pub fn of(
     TenantStatus {
         tenant: tenant.clone(),
         head_version: view.version,
+        folders: folders.len() as u64,
         raw_files: raw.len() as u64,
         raw_bytes: raw.iter().map(|f| f.size).sum(),
         raw_sizes: SizeHistogram::of(raw.iter().map(|f| f.size)),
