@@ -29,6 +29,9 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// The seed of `demo`, where no other is given.
+pub const DEMO_SEED: u64 = 7;
+
 /// Flags that every command takes, before or after its name.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options for every command")]
@@ -308,7 +311,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_650))]
     pub days: u32,
     /// The same seed and end give the same files
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = DEMO_SEED)]
     pub seed: u64,
     /// No event is newer [default: a minute ago]
     #[arg(long, value_name = "TIME", value_parser = time)]

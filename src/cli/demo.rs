@@ -24,7 +24,7 @@ use crate::store::{OpenOptions, OpenStore, path};
 use crate::{Error, Result};
 
 use super::app::App;
-use super::args::DemoArgs;
+use super::args::{DEMO_SEED, DemoArgs};
 use super::bars;
 use super::render::text::{count, plural, size};
 use super::render::{Report, View};
@@ -160,7 +160,7 @@ fn plan(args: &DemoArgs, now: DateTime<Utc>) -> Result<Vec<FileSpec>> {
         plan.extend((0..files).map(|i| {
             let (from, to) = (edge(2 * i128::from(i)), edge(2 * i128::from(i) + 3));
             FileSpec {
-                key: key(&tenant, from, i),
+                key: key(&tenant, from, i, args.seed),
                 seed: file_seed(args.seed, name, i),
                 tenant: tenant.clone(),
                 rows,
@@ -172,12 +172,15 @@ fn plan(args: &DemoArgs, now: DateTime<Utc>) -> Result<Vec<FileSpec>> {
     Ok(plan)
 }
 
-fn key(tenant: &Tenant, from: Micros, file: u32) -> String {
-    let time = from.to_datetime();
-    format!(
-        "{tenant}/events-{}-{file}.parquet",
-        time.format("%Y%m%dT%H%M%S")
-    )
+/// The same name has the same rows: a name that comes again with others is set aside.
+fn key(tenant: &Tenant, from: Micros, file: u32, seed: u64) -> String {
+    let time = from.to_datetime().format("%Y%m%dT%H%M%S");
+    let of_seed = if seed == DEMO_SEED {
+        String::new()
+    } else {
+        format!("-{seed}")
+    };
+    format!("{tenant}/events-{time}-{file}{of_seed}.parquet")
 }
 
 /// Tenants with the number of their files and of the rows of each. Usually one large tenant, some

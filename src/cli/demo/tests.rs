@@ -108,6 +108,9 @@ fn files_overlap_by_half_and_end_at_the_end() {
         assert!((overlap * 2 - slot).abs() <= 2, "{overlap} {slot}");
     }
     assert_eq!(files[0].key, "acme/events-20260328T134407-0.parquet");
+    // Other rows need another name.
+    let other = planned(&["--tenants", "acme=10x5", "--seed", "2"]);
+    assert_eq!(other[0].key, "acme/events-20260328T134407-0-2.parquet");
 }
 
 #[test]
