@@ -317,7 +317,7 @@ impl<'a> Seed<'a> {
             self.rng.u32(1..=3)
         };
         let mut actors: Vec<Actor> = (0..passes).map(|n| self.pass(first + n)).collect();
-        if self.rng.bool() {
+        if self.rng.u8(..4) > 0 {
             let restore = self.begin_restore().await;
             let at = self.rng.usize(..=actors.len());
             actors.insert(at, restore);

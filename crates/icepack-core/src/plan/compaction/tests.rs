@@ -1095,22 +1095,13 @@ fn adopted_files_expire_as_snapshots_do() {
     assert_eq!(names(&plan), [["a"]]);
     assert_eq!(plan.groups[0].kind, GroupKind::Expire);
     assert!(matches!(reasons(&plan)[..], [SkipReason::Adopted { .. }]));
-    // Archived, its rows are read: nobody knows yet what they are.
+    // Archived, it goes as it is.
     let w = whole(Some(ArchivePolicy {
         min_object_size: 8 * MIB,
     }));
     let plan = w.plan();
     assert_eq!(names(&plan), [["a"]]);
-    assert_eq!(
-        (plan.groups[0].kind, &plan.groups[0].reason),
-        (
-            GroupKind::Merge,
-            &Reason::ExpiredTogether {
-                files: 1,
-                cutoff: micros(CUTOFF)
-            }
-        )
-    );
+    assert_eq!(plan.groups[0].kind, GroupKind::Expire);
     // A row without a time never expires, nor does its file as a whole.
     let mut w = whole(None);
     w.head.adopted[0].times.undated = 1;

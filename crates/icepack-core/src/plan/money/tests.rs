@@ -5,7 +5,7 @@ use chrono::DateTime;
 use super::*;
 use crate::model::estimate::Expiry;
 use crate::model::file::Micros;
-use crate::model::names::Tenant;
+use crate::model::names::{FileId, Tenant};
 use crate::model::plan::{PlannedInput, Reason};
 use crate::model::policy::ArchivePolicy;
 use crate::model::policy::Policy;
@@ -100,7 +100,7 @@ impl World {
                 size: *size,
                 etag: None,
                 stats: None,
-                id: None,
+                id: Some(FileId::NIL),
                 adopted: None,
             })
             .collect();
@@ -295,6 +295,14 @@ fn requests_are_those_of_a_pass() {
             delete: 1,
             copy: 2
         }
+    );
+    // Of raw files the bytes pass once, for what receipts say of their rows.
+    let mut raw = World::new(40 * MIB, &sizes);
+    let inputs = raw.plan.groups.iter_mut().flat_map(|g| &mut g.inputs);
+    inputs.for_each(|i| i.id = None);
+    assert_eq!(
+        raw.estimate(&round(), "GLACIER", true).requests,
+        Requests { get: 6, ..copied }
     );
     let streamed = World::new(40 * MIB, &sizes)
         .estimate(&round(), "GLACIER", false)
