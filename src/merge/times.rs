@@ -46,7 +46,7 @@ pub struct FileTimes {
 /// find a footer is one GET; of any other, the footer and each chunk of the time column are.
 ///
 /// # Errors
-/// Of the store, where it is about no single file, or where it gives none; [`Error::Stopped`].
+/// Of the store, where it is about no single file, or where it gives none; [`crate::Error::Stopped`].
 pub async fn read(
     store: &Arc<dyn ObjectStore>,
     spec: TimesSpec,

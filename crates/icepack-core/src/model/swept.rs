@@ -2,7 +2,7 @@
 //!
 //! A writer may put such a name again, by a retry or by mistake. Head remembers it for a while, so
 //! that its rows are not taken for new. A name is two hashes, because head is written with each
-//! commit: [`BYTES`] of them a name, in base64.
+//! commit: sixteen bytes of them a name, in base64.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
