@@ -154,6 +154,25 @@ impl Lab {
         (report, std::mem::take(&mut *self.traffic.lock().unwrap()))
     }
 
+    /// A pass before whose requests of a kind somebody puts other rows in the place of `x.parquet`.
+    async fn pass_that_meets(&self, rows: &[Event], kind: Kind) -> RunReport {
+        let (hot, file) = (Arc::clone(&self.hot), parquet(&batch(rows)));
+        let replacing = InterceptStore::new(Arc::clone(&self.hot), move |request, call| {
+            let (hot, file) = (Arc::clone(&hot), file.clone());
+            async move {
+                if request.kind == kind && request.key.as_ref() == "acme/x.parquet" {
+                    put(&hot, "acme/x.parquet", file).await;
+                }
+                call.await
+            }
+        });
+        CompactionManager::new(Arc::new(replacing), self.config.clone())
+            .with_clock(Arc::new(ProcessClock::new(self.time.clone(), 8)))
+            .run_pass(&Selection::all())
+            .await
+            .unwrap()
+    }
+
     /// A pass that adopts so many files, and does nothing else.
     async fn adopts(&self, files: u64) -> Traffic {
         let (report, traffic) = self.pass().await;
@@ -375,21 +394,7 @@ async fn a_file_that_is_replaced_while_it_is_copied_stays() {
         lab.adopts(1).await;
         lab.time.advance(TimeDelta::days(15));
         let rows = series(7, 10, lab.time.now(), TimeDelta::minutes(1));
-        let (hot, file) = (Arc::clone(&lab.hot), parquet(&batch(&rows)));
-        let replacing = InterceptStore::new(Arc::clone(&lab.hot), move |request, call| {
-            let (hot, file) = (Arc::clone(&hot), file.clone());
-            async move {
-                if request.kind == kind && request.key.as_ref() == "acme/x.parquet" {
-                    put(&hot, "acme/x.parquet", file).await;
-                }
-                call.await
-            }
-        });
-        let report = CompactionManager::new(Arc::new(replacing), lab.config.clone())
-            .with_clock(Arc::new(ProcessClock::new(lab.time.clone(), 8)))
-            .run_pass(&Selection::all())
-            .await
-            .unwrap();
+        let report = lab.pass_that_meets(&rows, kind).await;
         assert_eq!(report.totals.counters.files_compacted, 0, "{report:?}");
         lab.time.advance(TimeDelta::seconds(1));
         assert_eq!(lab.live().await, sorted(rows));
@@ -560,21 +565,7 @@ async fn a_file_that_is_replaced_while_it_expires_stays() {
     lab.adopts(1).await;
     lab.time.advance(TimeDelta::days(15));
     let rows = series(7, 10, lab.time.now(), TimeDelta::minutes(1));
-    let (hot, file) = (Arc::clone(&lab.hot), parquet(&batch(&rows)));
-    let replacing = InterceptStore::new(Arc::clone(&lab.hot), move |request, call| {
-        let (hot, file) = (Arc::clone(&hot), file.clone());
-        async move {
-            if request.kind == Kind::Head && request.key.as_ref() == "acme/x.parquet" {
-                put(&hot, "acme/x.parquet", file).await;
-            }
-            call.await
-        }
-    });
-    let report = CompactionManager::new(Arc::new(replacing), lab.config.clone())
-        .with_clock(Arc::new(ProcessClock::new(lab.time.clone(), 8)))
-        .run_pass(&Selection::all())
-        .await
-        .unwrap();
+    let report = lab.pass_that_meets(&rows, Kind::Head).await;
     assert_eq!(report.totals.counters.files_compacted, 0, "{report:?}");
     assert_eq!(report.totals.unread.len(), 1, "{report:?}");
     lab.time.advance(TimeDelta::seconds(1));
