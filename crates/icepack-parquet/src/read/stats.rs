@@ -170,15 +170,17 @@ pub async fn read_stats(
     timestamp: &str,
 ) -> Result<RowStats> {
     let timestamp = timestamp.to_owned();
-    let count = move |input: &Input| {
-        let mut counter = counter_of(input, &timestamp)?;
-        let mut reader = input.reader(None)?;
-        while let Some(batch) = reader.next_batch()? {
-            counter.add(&batch).map_err(|why| input.ident.bad(why))?;
-        }
-        Ok(*counter.stats())
-    };
-    scan(store, key, size, count).await
+    let read = move |input: &Input| count(input, &timestamp);
+    scan(store, key, size, read).await
+}
+
+fn count(input: &Input, timestamp: &str) -> Result<RowStats> {
+    let mut counter = counter_of(input, timestamp)?;
+    let mut reader = input.reader(None)?;
+    while let Some(batch) = reader.next_batch()? {
+        counter.add(&batch).map_err(|why| input.ident.bad(why))?;
+    }
+    Ok(*counter.stats())
 }
 
 /// A file that may be anybody's, read as a whole.
@@ -209,13 +211,8 @@ pub async fn read_whole(
         if let Some(why) = input.refusal() {
             return Err(input.ident.bad(why));
         }
-        let mut counter = counter_of(input, &timestamp)?;
-        let mut reader = input.reader(None)?;
-        while let Some(batch) = reader.next_batch()? {
-            counter.add(&batch).map_err(|why| input.ident.bad(why))?;
-        }
         Ok(Whole {
-            stats: *counter.stats(),
+            stats: count(input, &timestamp)?,
             schema: described(input.schema()),
             etag: input.ident.etag.clone(),
         })
