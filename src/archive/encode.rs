@@ -64,6 +64,7 @@ fn spec(
         destination: Arc::clone(destination),
         schema: first.schema(),
         timestamp: request.timestamp_column.clone(),
+        is_sorted: true,
         name: Box::new(move |from, to| names::archive_key(&place, &tenant, from, to, id)),
         to_bound: request.to,
         buffers: Buffers::within(request.budget).expecting(request.source_bytes),

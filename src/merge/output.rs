@@ -376,6 +376,7 @@ impl Output {
             destination: Arc::new(StoreDestination::plain(Arc::clone(&self.spec.store))),
             schema: Arc::clone(&self.spec.schema),
             timestamp: self.spec.columns.timestamp.clone(),
+            is_sorted: true,
             name: Box::new(move |from, to| names::snapshot_key(&place, &tenant, from, to, id)),
             to_bound: self.spec.latest,
             buffers: self

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use object_store::ObjectStoreExt;
 
 use super::Restorer;
@@ -61,6 +62,7 @@ impl Copying<'_> {
                 destination: Arc::clone(&destination),
                 schema: first.schema(),
                 timestamp: timestamp.clone(),
+                is_sorted: false,
                 name: {
                     let file = file.clone();
                     Box::new(move |_, _| file.clone())
@@ -174,7 +176,8 @@ impl Range {
         )))
     }
 
-    /// Archive objects are sorted by time, so that the rows in range are one stretch of a batch.
+    /// The rows of a batch that are in range, in their order. A file that was copied into the
+    /// archive as it was need not be sorted.
     fn within(&self, input: &Input, batch: &RecordBatch) -> Result<RecordBatch> {
         let no_time = || {
             input
@@ -187,9 +190,13 @@ impl Range {
             .map_err(|_| no_time())?;
         let unit = time::unit_of(batch.column(column).data_type()).ok_or_else(no_time)?;
         let keys = time::keys(batch.column(column)).ok_or_else(no_time)?;
-        let at = |bound: Micros| keys.partition_point(|k| *k < first_not_before(bound, unit));
-        let (from, to) = (self.from.map_or(0, at), self.to.map_or(keys.len(), at));
-        Ok(batch.slice(from, to.saturating_sub(from)))
+        let bound = |at: Option<Micros>| at.map(|at| first_not_before(at, unit));
+        let (from, to) = (bound(self.from), bound(self.to));
+        let is_wanted =
+            |key: &i64| from.is_none_or(|from| from <= *key) && to.is_none_or(|to| *key < to);
+        let wanted: BooleanArray = keys.iter().map(|key| Some(is_wanted(key))).collect();
+        filter_record_batch(batch, &wanted)
+            .map_err(|why| Error::local("cannot take the rows that are wanted", why))
     }
 }
 

@@ -110,6 +110,8 @@ pub struct ObjectSpec {
     pub schema: SchemaRef,
     /// The column that dates a row.
     pub timestamp: String,
+    /// Whether the rows come in time order, nulls first. The footer says so then.
+    pub is_sorted: bool,
     /// The object's key by the times of its first and last dated row.
     pub name: Box<dyn Fn(Micros, Micros) -> Key + Send>,
     /// No dated row will be later.
@@ -157,7 +159,7 @@ impl Drop for ObjectWriter {
 }
 
 impl ObjectWriter {
-    /// An empty object. Rows must come in time order, nulls first.
+    /// An empty object.
     ///
     /// # Errors
     /// [`Error::Local`] where the schema has no such timestamp column.
@@ -171,7 +173,7 @@ impl ObjectWriter {
         let counter = Counter::new(&spec.schema, &spec.timestamp).ok_or_else(no_time)?;
         let options = WriteOptions {
             row_group_bytes: spec.buffers.row_group,
-            sorted_by: Some(spec.timestamp.clone()),
+            sorted_by: spec.is_sorted.then(|| spec.timestamp.clone()),
             encodings: spec.encodings,
             metadata: spec.metadata.clone(),
         };

@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use icepack::archive::{Archive, ArchiveOptions};
 use icepack::clock::ManualClock;
 use icepack::pass::Selection;
+use icepack::restore::RestoreRequest;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::file::Micros;
 use icepack_core::model::inspect::LiveFile;
@@ -24,6 +25,7 @@ use icepack_dst::intercept::{InterceptStore, Kind, Reply};
 use icepack_dst::memory::{Time, TimedMemory};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::archive::restore::{everything, restore};
 use crate::support::copy_archive::CopyArchive;
@@ -382,6 +384,42 @@ async fn where_the_archive_copies_a_whole_file_goes_as_it_is() {
     assert_eq!((back.status, back.rows), (RestoreStatus::Done, 10));
     let restored = tenant_keys(&lab.hot, "restored-acme").await;
     assert_eq!(sorted(read_all(&lab.hot, &restored).await), sorted(old));
+}
+
+/// A copy has the order of the file that it is of, and need not be sorted.
+#[tokio::test]
+async fn a_range_of_a_copy_that_is_not_sorted_comes_back() {
+    let mut lab = Lab::new(true);
+    lab.copies();
+    let end = lab.time.now() - TimeDelta::days(20);
+    let rows = series(0, 10, end, TimeDelta::minutes(1));
+    let mixed: Vec<Event> = [7, 2, 9, 0, 5, 1, 8, 3, 6, 4]
+        .map(|i: usize| rows[i].clone())
+        .into();
+    put_events(&lab.hot, "acme/old.parquet", &mixed).await;
+    lab.adopts(1).await;
+    lab.time.advance(TimeDelta::days(11));
+    let (report, _) = lab.pass().await;
+    assert_eq!(report.totals.counters.copied_objects, 1, "{report:?}");
+
+    let request = RestoreRequest {
+        from: Some(Micros(rows[3].at)),
+        to: Some(Micros(rows[7].at)),
+        ..everything()
+    };
+    let clock = Arc::new(ManualClock::new(lab.time.now(), 9));
+    let back = restore(&lab.cold, &lab.hot, &clock, &request)
+        .await
+        .unwrap();
+    assert_eq!((back.status, back.rows), (RestoreStatus::Done, 4));
+    let restored = tenant_keys(&lab.hot, "restored-acme").await;
+    let found = read_all(&lab.hot, &restored).await;
+    assert_eq!(found.len(), 4);
+    assert_eq!(sorted(found), sorted(rows[3..7].to_vec()));
+    let file = ParquetRecordBatchReaderBuilder::try_new(get(&lab.hot, &restored[0]).await).unwrap();
+    for group in file.metadata().row_groups() {
+        assert_eq!(group.sorting_columns(), None, "it says that it is sorted");
+    }
 }
 
 /// A copy of other rows than those of the receipt would be an archive that lies.

@@ -65,6 +65,7 @@ fn spec(store: Arc<dyn ObjectStore>, retry: RetryPolicy, buffers: Buffers) -> Ob
         }),
         schema: schema(),
         timestamp: "timestamp".into(),
+        is_sorted: true,
         name: Box::new(|from, to| format!("t/{}-{}.parquet", from.0, to.0)),
         to_bound: Micros(1_800_000_000_000_000),
         buffers,
