@@ -11,11 +11,10 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::open::{Opened, OpenedAll};
-use super::{BadInput, Env, Flaw, MergeError, MergeSpec, open};
+use super::{Env, MergeError, MergeSpec, Part};
 use crate::budget::MergeBudget;
 use crate::error::{Error, ReadError, Result};
 use icepack_core::model::file::Fingerprint;
-use icepack_core::model::manifest::Contradiction;
 use icepack_parquet::schema::{self, Misfit};
 use icepack_parquet::source::Ident;
 use icepack_parquet::{time, views};
@@ -55,10 +54,8 @@ pub(super) struct Job<'a> {
     stop: &'a Stop,
     progress: &'a (dyn Fn(u64, u64) + Send + Sync),
     turns: Vec<(Arc<Ident>, SchemaRef)>,
-    /// Inputs that made another one not fit.
-    blamed: RefCell<Vec<BadInput>>,
-    /// The input that did not fit, where no other is to blame.
-    misfit: RefCell<Option<BadInput>>,
+    /// Where rows of one input did not fit to the others: how to merge them.
+    apart: RefCell<Option<Vec<Part>>>,
     input_totals: Cell<(u64, Fingerprint)>,
     /// What was read of each input, by turn.
     read: RefCell<Vec<Fingerprint>>,
@@ -99,8 +96,7 @@ impl<'a> Job<'a> {
             stop: &env.stop,
             progress: env.on_progress.as_ref(),
             turns: opened.turns.clone(),
-            blamed: RefCell::default(),
-            misfit: RefCell::default(),
+            apart: RefCell::default(),
             input_totals: Cell::default(),
             read: RefCell::new(vec![Fingerprint::default(); opened.turns.len()]),
             spilled: Cell::new(0),
@@ -112,84 +108,35 @@ impl<'a> Job<'a> {
         self.stop.check()
     }
 
-    /// What it means that an input's rows do not fit into the job's schema.
-    ///
-    /// A time that a finer unit cannot hold is the fault of the file that brought the finer unit,
-    /// if it came later: the first wins, or one file of nanoseconds would cast out a whole
-    /// history with a year 9999 in it.
+    /// What it means that an input's rows do not fit into the job's schema: those files whose column
+    /// is of the same type are not to be merged with the others.
     pub fn misfit(&self, misfit: Misfit, input: &Opened) -> Error {
-        if let Some(column) = &misfit.column {
-            self.blame(column, input);
-            if let Ok(field) = self.schema.field_with_name(column)
-                && schema::is_widened(&input.schema, &self.schema, column)
-            {
-                let Ident { key, size, etag } = Ident::clone(&input.file.ident);
-                let flaw = Flaw::Misfit(open::contradiction(field, input));
-                *self.misfit.borrow_mut() = Some(BadInput {
-                    key,
-                    size,
-                    etag,
-                    reason: misfit.reason.clone(),
-                    flaw,
-                });
+        if let Some(column) = misfit.column {
+            let own = schema::column_type(&input.schema, &column);
+            let (like, others): (Vec<_>, Vec<_>) = self
+                .turns
+                .iter()
+                .partition(|(_, s)| schema::column_type(s, &column) == own);
+            let part = |of: Vec<&(Arc<Ident>, SchemaRef)>, columns| Part {
+                keys: of.into_iter().map(|(ident, _)| ident.key.clone()).collect(),
+                columns,
+            };
+            // Where all are alike, it is the file.
+            if !others.is_empty() {
+                let parts = vec![
+                    part(others, Vec::new()),
+                    part(like, vec![Some(column.clone())]),
+                ];
+                *self.apart.borrow_mut() = Some(parts);
             }
         }
         input.file.ident.bad(misfit.reason).into()
     }
 
-    fn blame(&self, column: &str, input: &Opened) {
-        if !schema::is_widened(&input.schema, &self.schema, column) {
-            return;
-        }
-        let is_finer = |s: &SchemaRef| {
-            s.field_with_name(column).is_ok() && !schema::is_widened(s, &self.schema, column)
-        };
-        let (before, after) = self.turns.split_at(input.turn.min(self.turns.len()));
-        if before.iter().any(|(_, s)| is_finer(s)) {
-            return;
-        }
-        let finer = after.iter().filter(|(_, s)| is_finer(s));
-        self.blamed.borrow_mut().extend(finer.map(|(ident, own)| {
-            let found = own
-                .field_with_name(column)
-                .map_or_else(|e| e.to_string(), |f| f.data_type().to_string());
-            // As the one has it whose values do not fit: it is what stays.
-            let coarser = input
-                .schema
-                .field_with_name(column)
-                .map(schema::kind)
-                .unwrap_or_default();
-            let flaw = Flaw::Misfit(Contradiction {
-                column: column.to_owned(),
-                kind: coarser,
-                oldest: None,
-            });
-            let reason = format!(
-                "column `{column}` is {found}, which cannot hold the values of `{}`",
-                input.file.ident.key
-            );
-            let Ident { key, size, etag } = Ident::clone(ident);
-            BadInput {
-                key,
-                size,
-                etag,
-                reason,
-                flaw,
-            }
-        }));
-    }
-
-    /// What `error` means, once who is to blame is known.
+    /// What `error` means, once it is known whether the inputs are to be merged apart.
     pub fn verdict(&self, error: Error) -> MergeError {
-        let blamed = self.blamed.take();
-        let misfit = self.misfit.take();
-        match (&error, misfit) {
-            (Error::Read(ReadError::Input { .. }), _) if !blamed.is_empty() => {
-                MergeError::Bad(blamed)
-            }
-            (Error::Read(ReadError::Input { key, .. }), Some(misfit)) if *key == misfit.key => {
-                MergeError::Bad(vec![misfit])
-            }
+        match (&error, self.apart.take()) {
+            (Error::Read(ReadError::Input { .. }), Some(parts)) => MergeError::Apart(parts),
             _ => error.into(),
         }
     }

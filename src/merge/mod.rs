@@ -48,7 +48,6 @@ use crate::budget::MergeBudget;
 use crate::closing::ItemSender;
 use crate::error::{Error, ReadError, Result, Unread};
 use icepack_core::model::file::{Fingerprint, Micros, SeenInput, Snapshot};
-use icepack_core::model::manifest::Contradiction;
 use icepack_core::model::names::{FileId, Key, Place, Tenant};
 use icepack_core::model::plan::PlannedInput;
 use icepack_core::model::policy::Encodings;
@@ -165,8 +164,6 @@ pub enum Flaw {
     /// It is a file like any other but for the timestamp column: then the setting may be wrong, and
     /// not the file.
     Undatable,
-    /// It contradicts other files, and is sound by itself.
-    Misfit(Contradiction),
     /// Nothing is wrong with it: it could not be read now.
     Unread(Unread),
 }
@@ -205,12 +202,24 @@ impl BadInput {
     }
 }
 
+/// A part of a merge's inputs, each smaller than the whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    pub keys: Vec<Key>,
+    /// The columns that keep it apart from each part before it. None where it is no single one.
+    pub columns: Vec<Option<String>>,
+}
+
 /// Why nothing was merged.
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
     /// Files that must be left out; the caller may try again without them.
     #[error("{} of the files cannot be read, first `{}`: {}", .0.len(), .0.first().map_or("", |b| &b.key), .0.first().map_or("", |b| &b.reason))]
     Bad(Vec<BadInput>),
+    /// Inputs of several classes: no file holds the rows of all without loss. Nothing is wrong with
+    /// them; the caller merges each part by itself.
+    #[error("the files have {} classes of columns", .0.len())]
+    Apart(Vec<Part>),
     /// Anything else.
     #[error(transparent)]
     Failed(Error),
@@ -245,6 +254,7 @@ struct Env {
 ///
 /// # Errors
 /// [`MergeError::Bad`] names every input that could not be read, or is not what was planned.
+/// [`MergeError::Apart`]: they cannot all be merged with each other.
 /// [`Error::Refused`]: the books do not balance. [`Error::Stopped`]: it was asked to stop.
 pub async fn merge(
     spec: MergeSpec,

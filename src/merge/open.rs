@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
@@ -14,12 +14,11 @@ use object_store::{GetOptions, ObjectMeta};
 use tokio::sync::Semaphore;
 
 use super::spill_file;
-use super::{BadInput, Env, Flaw, MergeError, MergeSpec};
+use super::{BadInput, Env, Flaw, MergeError, MergeSpec, Part};
 use crate::budget::MergeBudget;
 use crate::error::{Error, ReadError, Result, Unread};
 use crate::store;
 use icepack_core::model::file::{Micros, SeenInput, TimeSpread};
-use icepack_core::model::manifest::Contradiction;
 use icepack_core::model::plan::PlannedInput;
 use icepack_core::model::same::Sameness;
 use icepack_core::model::units::KIB;
@@ -105,7 +104,8 @@ pub(super) struct Opener {
     heavy: Mutex<()>,
 }
 
-/// Opens every input. Unreadable ones are all found before it gives up.
+/// Opens every input. Unreadable ones are all found before it gives up, and are left out before the
+/// others are compared.
 pub(super) async fn open_all(
     env: &Arc<Env>,
     spec: &MergeSpec,
@@ -145,11 +145,12 @@ pub(super) async fn open_all(
         return Err(MergeError::Failed(e));
     }
     opened.sort_by_key(|(i, _)| *i);
-    let (schema, turns) = unite(spec, &mut opened, &mut bad);
+    let classes = classes(spec, &opened, &mut bad);
     if !bad.is_empty() {
         bad.sort_by_key(|(i, _)| *i);
         return Err(MergeError::Bad(bad.into_iter().map(|(_, b)| b).collect()));
     }
+    let (schema, turns) = unite(&mut opened, classes)?;
     let inputs: Vec<Opened> = opened.into_iter().map(|(_, o)| o).collect();
     let latest = inputs
         .iter()
@@ -172,97 +173,131 @@ fn share_schema(input: &mut Opened, other: Option<&Opened>) {
     }
 }
 
-/// Snapshots first: their columns were united before, so where a raw file contradicts them, it is
-/// the raw file that does not fit. Within each, those that contradict the fewest go first: one odd
-/// file must not cast out all the others.
-fn unite(
-    spec: &MergeSpec,
-    opened: &mut [(usize, Opened)],
-    bad: &mut Vec<(usize, BadInput)>,
-) -> (SchemaRef, Vec<(Arc<Ident>, SchemaRef)>) {
-    let mut union = UnionSchema::new(&spec.columns);
-    let (snapshots, raw): (Vec<_>, Vec<_>) = opened
-        .iter_mut()
-        .partition(|(_, o)| o.planned.is_snapshot());
-    let mut turns: Vec<(Arc<Ident>, SchemaRef)> = Vec::new();
-    for (i, input) in agreeing_first(snapshots)
-        .into_iter()
-        .chain(agreeing_first(raw))
-    {
-        // Adding an equal schema again changes nothing.
-        let mut add = |schema| {
-            if input.planned.is_snapshot() {
-                union.add_ours(schema)
-            } else {
-                union.add(schema)
-            }
-        };
-        let known = turns
-            .last()
-            .is_some_and(|(_, last)| Arc::ptr_eq(last, &input.schema));
-        if let Err(reason) = if known { Ok(()) } else { add(&input.schema) } {
-            let Ident { key, size, etag } = Ident::clone(&input.file.ident);
-            let (reason, flaw) = match union.contradicted(&input.schema) {
-                _ if union.dates(&input.schema).is_err() => (reason, Flaw::Undatable),
-                Some((field, why)) => (why, Flaw::Misfit(contradiction(&field, input))),
-                None => (reason, Flaw::Damaged),
-            };
-            bad.push((
-                *i,
-                BadInput {
-                    key,
-                    size,
-                    etag,
-                    reason,
-                    flaw,
-                },
-            ));
-        } else {
-            input.turn = turns.len();
-            turns.push((Arc::clone(&input.file.ident), Arc::clone(&input.schema)));
-        }
-    }
-    let schema = union.finish();
-    for (_, b) in bad {
-        // What it contradicts may have been widened by a file after it.
-        if let Flaw::Misfit(what) = &mut b.flaw
-            && let Ok(field) = schema.field_with_name(&what.column)
-        {
-            what.kind = schema::kind(field);
-        }
-    }
-    (schema, turns)
+/// Inputs whose columns are united.
+struct Class {
+    union: UnionSchema,
+    /// Places among the opened.
+    members: Vec<usize>,
+    /// The columns that kept its first member out of each class before it.
+    columns: Vec<Option<String>>,
 }
 
-/// What `input` contradicts: the column as the others have it.
-pub(super) fn contradiction(theirs: &Field, input: &Opened) -> Contradiction {
-    let oldest = input
-        .profile
-        .map_or_else(|| input.planned.stats.and_then(|s| s.min), |p| p.min);
-    Contradiction {
-        column: theirs.name().clone(),
-        kind: schema::kind(theirs),
-        oldest,
+/// The classes of all inputs: each goes to the first class that it fits. Snapshots go first, so that
+/// a raw file does not take the place of what was united before. Within each, those that contradict
+/// the fewest go first: one odd file must not keep all the others apart.
+fn classes(
+    spec: &MergeSpec,
+    opened: &[(usize, Opened)],
+    bad: &mut Vec<(usize, BadInput)>,
+) -> Vec<Class> {
+    let (snapshots, raw): (Vec<usize>, Vec<usize>) =
+        (0..opened.len()).partition(|n| opened[*n].1.planned.is_snapshot());
+    let order = agreeing_first(opened, snapshots)
+        .into_iter()
+        .chain(agreeing_first(opened, raw));
+    let mut classes: Vec<Class> = Vec::new();
+    let mut known: HashMap<*const Schema, usize> = HashMap::new();
+    for n in order {
+        let (i, input) = &opened[n];
+        let schema = Arc::as_ptr(&input.schema);
+        let found = match known.get(&schema) {
+            Some(class) => Ok(*class),
+            None => class_of(spec, input, &mut classes),
+        };
+        match found {
+            Ok(class) => {
+                known.insert(schema, class);
+                classes[class].members.push(n);
+            }
+            Err(flawed) => bad.push((*i, flawed)),
+        }
     }
+    classes
+}
+
+/// The place of the class that `input` fits, which may be a new one; or what is wrong with it.
+fn class_of(spec: &MergeSpec, input: &Opened, classes: &mut Vec<Class>) -> Result<usize, BadInput> {
+    let add = |union: &mut UnionSchema| {
+        if input.planned.is_snapshot() {
+            union.add_ours(&input.schema)
+        } else {
+            union.add(&input.schema)
+        }
+    };
+    if let Some(fits) = classes.iter_mut().position(|c| add(&mut c.union).is_ok()) {
+        return Ok(fits);
+    }
+    let mut union = UnionSchema::new(&spec.columns);
+    if let Err(reason) = add(&mut union) {
+        let Ident { key, size, etag } = Ident::clone(&input.file.ident);
+        let flaw = if union.dates(&input.schema).is_err() {
+            Flaw::Undatable
+        } else {
+            Flaw::Damaged
+        };
+        return Err(BadInput {
+            key,
+            size,
+            etag,
+            reason,
+            flaw,
+        });
+    }
+    let columns = classes.iter().map(|c| c.union.contradicted(&input.schema));
+    classes.push(Class {
+        columns: columns.collect(),
+        union,
+        members: Vec::new(),
+    });
+    Ok(classes.len() - 1)
+}
+
+/// What the only class of `opened` is united to; of several, the inputs of each.
+fn unite(
+    opened: &mut [(usize, Opened)],
+    mut classes: Vec<Class>,
+) -> Result<(SchemaRef, Vec<(Arc<Ident>, SchemaRef)>), MergeError> {
+    if classes.len() > 1 {
+        let part = |c: Class| Part {
+            keys: c
+                .members
+                .iter()
+                .map(|n| opened[*n].1.planned.key.clone())
+                .collect(),
+            columns: c.columns,
+        };
+        return Err(MergeError::Apart(classes.into_iter().map(part).collect()));
+    }
+    let Some(Class { union, members, .. }) = classes.pop() else {
+        return Ok((Arc::new(Schema::empty()), Vec::new()));
+    };
+    let mut turns = Vec::with_capacity(members.len());
+    for n in members {
+        let input = &mut opened[n].1;
+        input.turn = turns.len();
+        turns.push((Arc::clone(&input.file.ident), Arc::clone(&input.schema)));
+    }
+    Ok((union.finish(), turns))
 }
 
 /// Inputs by how many of their columns most of the others contradict, in their order where that is
 /// equal: mostly none does.
-fn agreeing_first(mut inputs: Vec<&mut (usize, Opened)>) -> Vec<&mut (usize, Opened)> {
+fn agreeing_first(opened: &[(usize, Opened)], mut inputs: Vec<usize>) -> Vec<usize> {
     let mut schemas: Vec<(SchemaRef, usize)> = Vec::new();
     let mut places: HashMap<*const Schema, usize> = HashMap::new();
-    for (_, input) in &inputs {
-        let place = *places.entry(Arc::as_ptr(&input.schema)).or_insert_with(|| {
-            schemas.push((Arc::clone(&input.schema), 0));
+    for n in &inputs {
+        let schema = &opened[*n].1.schema;
+        let place = *places.entry(Arc::as_ptr(schema)).or_insert_with(|| {
+            schemas.push((Arc::clone(schema), 0));
             schemas.len() - 1
         });
         schemas[place].1 += 1;
     }
     if schemas.len() > 1 {
         let odd = schema::contradictions(&schemas);
-        inputs.sort_by_key(|(_, input)| {
+        inputs.sort_by_key(|n| {
             places
-                .get(&Arc::as_ptr(&input.schema))
+                .get(&Arc::as_ptr(&opened[*n].1.schema))
                 .and_then(|place| odd.get(*place))
                 .copied()
         });

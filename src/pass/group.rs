@@ -1,6 +1,7 @@
 //! The groups of one commit: merge, archive, commit. If anything fails, nothing has happened but some orphans.
 
 mod adopt;
+mod classes;
 mod expire;
 
 use std::collections::BTreeSet;
@@ -67,6 +68,15 @@ pub(super) struct GroupJobs<'a> {
 struct Merged {
     edit: Edit,
     seen: Observed,
+}
+
+/// What came of a merge that failed for none of its inputs.
+enum MergedAs {
+    One(Box<Merged>),
+    /// What was left of it was not worth a merge.
+    Nothing,
+    /// Its inputs do not all go together.
+    Apart(Vec<merge::Part>),
 }
 
 /// A group at work.
@@ -227,53 +237,73 @@ impl GroupJobs<'_> {
         report: &mut TenantReport,
     ) -> Result<Option<Merged>> {
         let planned = inputs.len();
-        let mut inputs = self.only_parquet(inputs, report).await?;
+        let inputs = self.only_parquet(inputs, report).await?;
         if inputs.len() < planned && self.is_for_nothing(&inputs) {
             return Ok(None);
         }
+        let made = self.merge_classes(inputs, leave, report).await?;
+        Ok(made.merged)
+    }
+
+    /// Merges those of `inputs` that can be read, and takes out the others.
+    async fn merge_readable(
+        &self,
+        inputs: &mut Vec<PlannedInput>,
+        leave: Option<LeaveRule>,
+        report: &mut TenantReport,
+    ) -> Result<MergedAs> {
         while !inputs.is_empty() {
-            match self.merge(&inputs, leave, report).await {
-                Ok(merged) => return Ok(Some(merged)),
+            match self.merge(inputs, leave, report).await {
+                Ok(merged) => return Ok(MergedAs::One(Box::new(merged))),
                 Err(MergeError::Failed(e)) => return Err(e),
+                Err(MergeError::Apart(parts)) => return Ok(MergedAs::Apart(parts)),
                 Err(MergeError::Bad(bad)) => {
-                    let (out, rest): (Vec<_>, Vec<_>) = inputs
-                        .into_iter()
-                        .partition(|i| bad.iter().any(|b| b.key == i.key));
-                    if out.is_empty() {
-                        return Err(Error::local(
-                            "cannot merge",
-                            format!("what is wrong is no input: {bad:?}"),
-                        ));
-                    }
-                    inputs = rest;
-                    let (unread, bad): (Vec<_>, Vec<_>) = bad
-                        .into_iter()
-                        .partition(|b| matches!(b.flaw, Flaw::Unread(_)));
-                    // A snapshot is sound whatever column dates a row now.
-                    let is_sound = |b: &BadInput| {
-                        b.flaw == Flaw::Undatable
-                            && out.iter().any(|i| i.key == b.key && i.is_snapshot())
-                    };
-                    let (sound, bad): (Vec<_>, Vec<_>) = bad.into_iter().partition(is_sound);
-                    for s in &sound {
-                        tracing::warn!(
-                            file = s.key,
-                            "left alone, its rows never expire: {}",
-                            s.reason
-                        );
-                    }
-                    if !bad.is_empty() {
-                        self.refuse_wrong_column(inputs.len(), &bad).await?;
-                        self.quarantine(&bad, report).await?;
-                    }
-                    self.leave_unread(&unread, report).await?;
-                    if self.is_for_nothing(&inputs) {
+                    self.leave_out(inputs, bad, report).await?;
+                    if self.is_for_nothing(inputs) {
                         break;
                     }
                 }
             }
         }
-        Ok(None)
+        Ok(MergedAs::Nothing)
+    }
+
+    /// Takes what is wrong out of `inputs`: it is set aside, or left where it is.
+    async fn leave_out(
+        &self,
+        inputs: &mut Vec<PlannedInput>,
+        bad: Vec<BadInput>,
+        report: &mut TenantReport,
+    ) -> Result<()> {
+        let out: Vec<PlannedInput> = inputs
+            .extract_if(.., |i| bad.iter().any(|b| b.key == i.key))
+            .collect();
+        if out.is_empty() {
+            return Err(Error::local(
+                "cannot merge",
+                format!("what is wrong is no input: {bad:?}"),
+            ));
+        }
+        let (unread, bad): (Vec<_>, Vec<_>) = bad
+            .into_iter()
+            .partition(|b| matches!(b.flaw, Flaw::Unread(_)));
+        // A snapshot is sound whatever column dates a row now.
+        let is_sound = |b: &BadInput| {
+            b.flaw == Flaw::Undatable && out.iter().any(|i| i.key == b.key && i.is_snapshot())
+        };
+        let (sound, bad): (Vec<_>, Vec<_>) = bad.into_iter().partition(is_sound);
+        for s in &sound {
+            tracing::warn!(
+                file = s.key,
+                "left alone, its rows never expire: {}",
+                s.reason
+            );
+        }
+        if !bad.is_empty() {
+            self.refuse_wrong_column(inputs.len(), &bad).await?;
+            self.quarantine(&bad, report).await?;
+        }
+        self.leave_unread(&unread, report).await
     }
 
     /// Takes out the raw files that are no Parquet files. Where a name does not say what a file is,
@@ -455,7 +485,7 @@ impl GroupJobs<'_> {
         };
         // A broken archive also breaks the merge that feeds it: its word is the cause.
         let (outcome, archived) = match (outcome, archived) {
-            (Err(MergeError::Bad(bad)), _) => return Err(MergeError::Bad(bad)),
+            (Err(e @ (MergeError::Bad(_) | MergeError::Apart(_))), _) => return Err(e),
             (_, Err(e @ Error::Archive { .. })) => return Err(e.into()),
             (outcome, archived) => (outcome?, archived?),
         };
@@ -636,6 +666,7 @@ impl GroupJobs<'_> {
             ..edit.ledger
         };
         if !outcome.snapshots.is_empty() {
+            edit.apart = classes::inherited(head, &edit.retire, outcome.schema.id());
             edit.schemas.insert(outcome.schema.id(), outcome.schema);
         }
         edit.restored = head
@@ -654,17 +685,13 @@ impl GroupJobs<'_> {
         let mut edit = self.sequence.edit();
         for b in bad {
             tracing::warn!(file = b.key, "quarantined, left in place: {}", b.reason);
-            let cause = match &b.flaw {
-                Flaw::Misfit(what) => Cause::Misfit(what.clone()),
-                _ => Cause::Damaged,
-            };
             edit.quarantine.push(Quarantined {
                 key: b.key.clone(),
                 size: b.size,
                 etag: b.etag.clone(),
                 reason: b.reason.clone(),
                 at,
-                cause: Some(cause),
+                cause: Some(Cause::Damaged),
             });
         }
         let seen = Observed::since(&self.sequence.head().await);

@@ -203,7 +203,8 @@ pub(super) async fn stage<T>(
     done
 }
 
-/// What a merge came to. Files that cannot be read are set aside, which is no failure of it.
+/// What a merge came to. Files that cannot be read are set aside, and those
+/// that do not go together are merged apart, which is no failure of it.
 pub(super) fn merge_ended(span: &Span, outcome: &Result<MergeOutcome, MergeError>) {
     match outcome {
         Ok(merged) => {
@@ -220,7 +221,7 @@ pub(super) fn merge_ended(span: &Span, outcome: &Result<MergeOutcome, MergeError
             span.record("rows_deduplicated", merged.deduplicated);
             span.record("spilled_runs", merged.spilled_runs);
         }
-        Err(MergeError::Bad(_)) => {}
+        Err(MergeError::Bad(_) | MergeError::Apart(_)) => {}
         Err(MergeError::Failed(e)) => fail(span, e),
     }
 }

@@ -450,95 +450,23 @@ fn thirty_days() -> CompactionConfig {
     config
 }
 
-#[tokio::test]
-async fn one_odd_file_is_set_aside_and_not_the_many_that_it_contradicts() {
-    let store = memory();
-    put(
-        &store,
-        "acme/a-old.parquet",
-        typed(0, false, Utc::now() - TimeDelta::hours(2)),
-    )
-    .await;
-    for i in 0..9 {
-        put(
-            &store,
-            &format!("acme/n{i}.parquet"),
-            typed(100 + i * 10, true, Utc::now() - TimeDelta::hours(1)),
-        )
-        .await;
-    }
-    let report = run_on(&store, eager()).await;
-    assert_eq!(
-        done(&report, "acme"),
-        (Status::Quarantined, 9, 90),
-        "{report:?}"
-    );
-    assert_eq!(report.totals.quarantined, ["acme/a-old.parquet"]);
-    let note = &head(&store, "acme").await.quarantined[0];
-    assert_eq!(
-        note.reason,
-        "column `x` is Int64, but Utf8 in the tenant's other files: no type holds both without \
-         loss"
-    );
-}
-
-#[tokio::test]
-async fn a_file_that_did_not_fit_is_tried_again_once_what_it_contradicted_has_gone() {
-    let store = memory();
-    let forever = || CompactionConfig {
-        min_files_to_compact: 1,
-        ..eager()
-    };
-    text_and_numbers(&store, forever, Utc::now() - TimeDelta::days(40)).await;
-    let report = run_on(&store, forever()).await;
-    assert_eq!(
-        (report.totals.status, report.totals.quarantined.len()),
-        (Status::Idle, 0),
-        "what they contradict is still there: {report:?}"
-    );
-    // All rows have expired. The snapshot goes, and then nothing speaks against the others.
-    let report = run_on(&store, thirty_days()).await;
-    assert_eq!(
-        (
-            report.totals.counters.ledger.rows_expired,
-            report.totals.quarantined.len()
-        ),
-        (10, 0),
-        "{report:?}"
-    );
-    let report = run_on(&store, thirty_days()).await;
-    assert_eq!(
-        (
-            report.totals.status,
-            report.totals.counters.ledger.rows_expired
-        ),
-        (Status::Done, 40),
-        "{report:?}"
-    );
-    assert_eq!(
-        (
-            tenant_keys(&store, "acme").await,
-            head(&store, "acme").await.quarantined
-        ),
-        (Vec::new(), Vec::new())
-    );
-}
-
-/// A snapshot with a column of text, and four files with numbers in it that came later and were set
-/// aside.
-async fn text_and_numbers(
-    store: &Store,
-    config: impl Fn() -> CompactionConfig,
-    end: chrono::DateTime<Utc>,
-) {
+/// One snapshot with a column of text, and what is left of `n` files with numbers in it.
+async fn text_and_numbers(store: &Store, n: i64, end: chrono::DateTime<Utc>) {
     put(
         store,
         "acme/a.parquet",
         typed(0, true, end - TimeDelta::hours(1)),
     )
     .await;
-    run_on(store, config()).await;
-    for i in 0..4 {
+    run_on(
+        store,
+        CompactionConfig {
+            min_files_to_compact: 1,
+            ..eager()
+        },
+    )
+    .await;
+    for i in 0..n {
         put(
             store,
             &format!("acme/n{i}.parquet"),
@@ -546,85 +474,107 @@ async fn text_and_numbers(
         )
         .await;
     }
-    let report = run_on(store, config()).await;
-    assert_eq!(
-        (
-            report.totals.status,
-            report.totals.quarantined.len(),
-            report.totals.counters.files_compacted
-        ),
-        (Status::Quarantined, 4, 0),
-        "{report:?}"
-    );
 }
 
 #[tokio::test]
-async fn a_note_without_a_cause_is_from_an_older_version_and_tried_again_once() {
+async fn files_that_contradict_a_snapshot_are_compacted_and_expire_like_it() {
     let store = memory();
-    let config = || CompactionConfig {
+    let forever = || CompactionConfig {
         min_files_to_compact: 1,
         ..eager()
     };
-    text_and_numbers(&store, config, Utc::now() - TimeDelta::hours(1)).await;
-    let report = run_on(&store, config()).await;
+    text_and_numbers(&store, 4, Utc::now() - TimeDelta::days(40)).await;
+    let report = run_on(&store, forever()).await;
     assert_eq!(
-        (report.totals.status, report.totals.quarantined.len()),
-        (Status::Idle, 0),
+        (done(&report, "acme"), report.totals.quarantined.len()),
+        ((Status::Done, 4, 40), 0),
         "{report:?}"
     );
-    // As 0.1.0 wrote it.
-    let last = keys(&store)
-        .await
-        .into_iter()
-        .rfind(|k| k.starts_with("_icepack/acme/manifest/"))
-        .unwrap();
-    let mut json: Value = serde_json::from_slice(&get(&store, &last).await).unwrap();
-    for note in json["quarantined"].as_array_mut().unwrap() {
-        note.as_object_mut().unwrap().remove("cause").unwrap();
+    assert_eq!(
+        (
+            tenant_keys(&store, "acme").await.len(),
+            head(&store, "acme").await.quarantined
+        ),
+        (2, Vec::new())
+    );
+    let report = run_on(&store, forever()).await;
+    assert_eq!(report.totals.status, Status::Idle, "{report:?}");
+    // All rows have expired, in whatever class.
+    let report = run_on(&store, thirty_days()).await;
+    assert_eq!(
+        (
+            report.totals.status,
+            report.totals.counters.ledger.rows_expired
+        ),
+        (Status::Done, 50),
+        "{report:?}"
+    );
+    assert_eq!(tenant_keys(&store, "acme").await, [""; 0]);
+}
+
+/// As earlier versions wrote them: with what a file contradicted, or without any cause.
+#[tokio::test]
+async fn what_an_older_version_set_aside_is_a_file_like_any_other() {
+    let misfit = serde_json::json!({"is": "misfit", "column": "x", "type": "Utf8", "oldest": 1});
+    for cause in [Some(misfit), None] {
+        let store = memory();
+        let config = || CompactionConfig {
+            min_files_to_compact: 1,
+            ..eager()
+        };
+        text_and_numbers(&store, 4, Utc::now() - TimeDelta::hours(1)).await;
+        let last = keys(&store)
+            .await
+            .into_iter()
+            .rfind(|k| k.starts_with("_icepack/acme/manifest/"))
+            .unwrap();
+        let mut json: Value = serde_json::from_slice(&get(&store, &last).await).unwrap();
+        let mut notes = Vec::new();
+        for key in tenant_keys(&store, "acme").await {
+            // The snapshot too.
+            let etag = store.head(&Path::from(key.as_str())).await.unwrap().e_tag;
+            let mut note = serde_json::json!({
+                "key": key, "size": 1, "etag": etag, "reason": "it does not fit",
+                "at": "2026-01-01T00:00:00Z",
+            });
+            if let Some(cause) = &cause {
+                note["cause"] = cause.clone();
+            }
+            notes.push(note);
+        }
+        json["quarantined"] = Value::Array(notes);
+        put(&store, &last, serde_json::to_vec(&json).unwrap()).await;
+        let report = run_on(&store, config()).await;
+        assert_eq!(
+            (done(&report, "acme"), report.totals.quarantined.len()),
+            ((Status::Done, 4, 40), 0),
+            "{report:?}"
+        );
+        let head = head(&store, "acme").await;
+        if cause.is_some() {
+            assert_eq!(head.quarantined, [], "nothing is remembered of them");
+        }
+        let report = run_on(&store, config()).await;
+        assert_eq!(report.totals.status, Status::Idle, "{report:?}");
     }
-    put(&store, &last, serde_json::to_vec(&json).unwrap()).await;
-    let report = run_on(&store, config()).await;
-    assert_eq!(
-        (report.totals.status, report.totals.quarantined.len()),
-        (Status::Quarantined, 4),
-        "{report:?}"
-    );
-    let report = run_on(&store, config()).await;
-    assert_eq!(
-        (report.totals.status, report.totals.quarantined.len()),
-        (Status::Idle, 0),
-        "{report:?}"
-    );
 }
 
 #[tokio::test]
 async fn what_is_set_aside_past_its_ttl_is_overdue() {
     let store = memory();
-    for i in 0..3 {
-        put(
-            &store,
-            &format!("acme/a{i}.parquet"),
-            typed(i * 10, true, Utc::now() - TimeDelta::days(1)),
-        )
-        .await;
-    }
-    put(
-        &store,
-        "acme/z.parquet",
-        typed(100, false, Utc::now() - TimeDelta::days(40)),
-    )
-    .await;
-    let report = run_on(&store, thirty_days()).await;
+    let end = Utc::now() - TimeDelta::days(1);
+    put(&store, "acme/a.parquet", typed(0, true, end)).await;
+    put(&store, "acme/z.parquet", b"PAR1 and nothing else".to_vec()).await;
+    let mut config = thirty_days();
+    let report = run_on(&store, config.clone()).await;
     assert_eq!(report.totals.quarantined, ["acme/z.parquet"], "{report:?}");
-    let status = CompactionManager::new(Arc::clone(&store), thirty_days())
+    // Its rows were made before it was written, which was just now.
+    config.retention.set("acme", Some(Duration::from_micros(1)));
+    let status = CompactionManager::new(Arc::clone(&store), config)
         .status(&Selection::all())
         .await
         .unwrap();
-    assert_eq!(
-        status.tenants[0].overdue_s.map(|s| s / 86_400),
-        Some(10),
-        "{status:?}"
-    );
+    assert!(status.tenants[0].overdue_s.is_some(), "{status:?}");
 }
 
 #[tokio::test]

@@ -192,7 +192,7 @@ pub fn lies() -> Vec<Case> {
                 ..good.clone()
             }
             .bytes(),
-            "no type holds both",
+            "damaged",
         ),
         case("strings that are not UTF-8", broken_text(), "UTF-8"),
         case("a string longer than its page", long_string(), "damaged"),

@@ -37,15 +37,15 @@ use crate::support::{
 
 /// Bytes to and from a store, by the key.
 #[derive(Debug, Default)]
-struct Traffic {
-    got: BTreeMap<String, u64>,
+pub struct Traffic {
+    pub got: BTreeMap<String, u64>,
     put: BTreeMap<String, u64>,
     gets: usize,
 }
 
 impl Traffic {
     /// Of keys that begin so: read, and written.
-    fn below(&self, prefix: &str) -> (u64, u64) {
+    pub fn below(&self, prefix: &str) -> (u64, u64) {
         let sum = |of: &BTreeMap<String, u64>| {
             of.iter()
                 .filter(|(key, _)| key.starts_with(prefix))
@@ -56,20 +56,21 @@ impl Traffic {
     }
 }
 
-struct Lab {
+/// A tenant, and what its passes read and write.
+pub struct Lab {
     /// As the tests see it.
-    hot: Store,
+    pub hot: Store,
     /// As passes see it.
     watched: Store,
-    cold: Store,
-    time: Time,
+    pub cold: Store,
+    pub time: Time,
     traffic: Arc<Mutex<Traffic>>,
-    config: CompactionConfig,
+    pub config: CompactionConfig,
 }
 
 impl Lab {
     /// Tenant `acme` keeps its rows for thirty days, and no file of it is small.
-    fn new(has_archive: bool) -> Self {
+    pub fn new(has_archive: bool) -> Self {
         let time = Time::at("2026-05-20T12:00:00Z".parse().unwrap());
         let memory = TimedMemory::new(time.clone());
         let (hot, cold) = (memory.store(), TimedMemory::new(time.clone()).store());
@@ -142,13 +143,13 @@ impl Lab {
         events
     }
 
-    fn manager(&self) -> CompactionManager {
+    pub fn manager(&self) -> CompactionManager {
         CompactionManager::new(Arc::clone(&self.watched), self.config.clone())
             .with_clock(Arc::new(ProcessClock::new(self.time.clone(), 7)))
     }
 
     /// A pass, and what it read and wrote.
-    async fn pass(&self) -> (RunReport, Traffic) {
+    pub async fn pass(&self) -> (RunReport, Traffic) {
         *self.traffic.lock().unwrap() = Traffic::default();
         let report = self.manager().run_pass(&Selection::all()).await.unwrap();
         // No two passes are of one moment.
@@ -197,7 +198,7 @@ impl Lab {
     }
 
     /// A pass that finds nothing to do, and reads no data to find it.
-    async fn idle(&self) {
+    pub async fn idle(&self) {
         let before = keys(&self.hot).await.len();
         let (report, traffic) = self.pass().await;
         let done = (report.totals.status, report.totals.counters.files_adopted);
@@ -207,7 +208,7 @@ impl Lab {
         assert_eq!(keys(&self.hot).await.len(), before + 1);
     }
 
-    async fn head(&self) -> Manifest {
+    pub async fn head(&self) -> Manifest {
         let all = keys(&self.hot).await;
         let last = all
             .iter()
@@ -215,7 +216,7 @@ impl Lab {
         serde_json::from_slice(&get(&self.hot, last.unwrap()).await).unwrap()
     }
 
-    async fn live_files(&self) -> Vec<LiveFile> {
+    pub async fn live_files(&self) -> Vec<LiveFile> {
         let views = self.manager().live_views(&Selection::all()).await.unwrap();
         views.into_iter().flat_map(|v| v.files).collect()
     }

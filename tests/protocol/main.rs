@@ -8,6 +8,7 @@
 mod adoption;
 mod again;
 mod archive;
+mod classes;
 mod conformance;
 mod contract;
 mod copies;

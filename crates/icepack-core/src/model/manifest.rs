@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use derive_more::{Add, AddAssign};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::adopted::Adopted;
+use super::apart::SchemasApart;
 use super::file::{Fingerprint, Micros, RowStats, Snapshot};
 use super::hold::Hold;
 use super::names::{self, FileId, Key, Tenant};
@@ -52,6 +53,9 @@ pub struct Manifest {
     /// The schemas that live snapshots name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub schemas: BTreeMap<SchemaId, TableSchema>,
+    /// Those of `schemas` that are apart. A program that does not know this reads their files again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apart: Vec<SchemasApart>,
     /// Files whose rows are in a committed snapshot or archive, waiting to be deleted.
     pub retired: Vec<Retired>,
     /// The names of raw files that were retired and are gone.
@@ -60,6 +64,7 @@ pub struct Manifest {
     /// Archive objects whose receipts are not known to be written yet.
     pub archives: Vec<Receipt>,
     /// Files that could not be read: left in place, never deleted, never skipped silently.
+    #[serde(deserialize_with = "unreadable")]
     pub quarantined: Vec<Quarantined>,
     /// Raw files that stay as they are, and when their rows are from. A program that does not know
     /// this reads such a file again.
@@ -96,6 +101,7 @@ impl Manifest {
             floor: FileId::NIL,
             snapshots: Vec::new(),
             schemas: BTreeMap::new(),
+            apart: Vec::new(),
             retired: Vec::new(),
             swept: SweptNames::default(),
             archives: Vec::new(),
@@ -479,21 +485,31 @@ pub enum Cause {
     /// It is no Parquet file, and nothing but the setting `files` said that it is one: its first
     /// bytes are asked for again once it changes.
     OtherFormat,
-    /// It is sound and contradicts other files of its tenant: it is tried again once it changes, or
-    /// once none of them is left.
-    Misfit(Contradiction),
 }
 
-/// What a sound file contradicts: a column that its tenant has with another type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Contradiction {
-    pub column: String,
-    /// Its type in the tenant's other files, as [`super::schema::Column::kind`].
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The oldest dated row of the file that is set aside.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub oldest: Option<Micros>,
+/// The notes of a manifest. An older version also set files aside whose columns contradicted
+/// others: those are files like any other, and nothing of them is remembered.
+fn unreadable<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Quarantined>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase", tag = "is")]
+    enum Stored {
+        Misfit {},
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Note {
+        Misfit {
+            #[allow(dead_code, reason = "it is told by what it is")]
+            cause: Stored,
+        },
+        Unreadable(Quarantined),
+    }
+    let notes = Vec::<Note>::deserialize(d)?;
+    let kept = notes.into_iter().filter_map(|note| match note {
+        Note::Misfit { .. } => None,
+        Note::Unreadable(note) => Some(note),
+    });
+    Ok(kept.collect())
 }
 
 /// The marker that makes an archive object count, and all that `restore` needs to know of it.
@@ -707,6 +723,9 @@ pub struct Edit {
     /// The schemas that they name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub schemas: BTreeMap<SchemaId, TableSchema>,
+    /// Schemas that were found to be apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apart: Vec<SchemasApart>,
     /// The columns that date snapshots of which head does not say it, by their keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub dated: BTreeMap<Key, String>,
@@ -753,6 +772,7 @@ impl Edit {
             commit_id,
             add: Vec::new(),
             schemas: BTreeMap::new(),
+            apart: Vec::new(),
             dated: BTreeMap::new(),
             restored: BTreeSet::new(),
             retire: Vec::new(),
@@ -782,6 +802,7 @@ impl Edit {
         self.add.extend_from_slice(&other.add);
         self.schemas
             .extend(other.schemas.iter().map(|(id, s)| (*id, s.clone())));
+        self.apart.extend_from_slice(&other.apart);
         self.retire.extend_from_slice(&other.retire);
         self.archives.extend_from_slice(&other.archives);
         self.ledger += other.ledger;
@@ -791,6 +812,7 @@ impl Edit {
     /// Whether it would change anything.
     pub fn is_empty(&self) -> bool {
         self.add.is_empty()
+            && self.apart.is_empty()
             && self.dated.is_empty()
             && self.retire.is_empty()
             && self.archives.is_empty()

@@ -1,6 +1,7 @@
 //! Plain data: what the stages hand to each other and what is stored. No I/O, no clock.
 
 pub mod adopted;
+pub mod apart;
 pub mod counters;
 pub mod estimate;
 pub mod file;

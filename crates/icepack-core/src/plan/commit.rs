@@ -242,6 +242,7 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
     );
     let named: BTreeSet<_> = next.snapshots.iter().filter_map(|s| s.schema).collect();
     next.schemas.retain(|id, _| named.contains(id));
+    part(&mut next, edit);
     forget(&mut next, &forgotten, stamp.at);
     settle(&mut next, &edit.reread, stamp.at);
     // What is known of the first file of a name goes once the rows of the second are taken too.
@@ -290,6 +291,16 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
     }
     (next.format, next.min_reader) = (FORMAT, FORMAT);
     next
+}
+
+/// Enters which schemas are apart, and drops what is said of schemas that no snapshot has.
+fn part(next: &mut Manifest, edit: &Edit) {
+    let schemas = &next.schemas;
+    next.apart.extend(edit.apart.iter().cloned());
+    next.apart
+        .retain(|a| schemas.contains_key(&a.schemas.0) && schemas.contains_key(&a.schemas.1));
+    next.apart.sort();
+    next.apart.dedup_by_key(|a| a.schemas);
 }
 
 /// Of a raw file that is gone, its name is remembered: a writer may put it again.

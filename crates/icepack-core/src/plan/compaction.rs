@@ -13,17 +13,19 @@ use std::time::Duration;
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 
+use super::classes::Classes;
 use super::quarantine;
 use super::retention::{self, Due};
 use super::sweep::{self, RetiredState};
 use crate::model::file::{Listed, Micros, Snapshot};
 use crate::model::inputs::{Left, OtherFormats};
-use crate::model::manifest::{Cause, Manifest, Quarantined};
+use crate::model::manifest::{Manifest, Quarantined};
 use crate::model::names::{self, FileId, FileKind, Key, Tenant};
 use crate::model::plan::{
     Group, GroupKind, Inventory, Plan, PlannedInput, Reason, SkipReason, Skipped,
 };
 use crate::model::policy::{CompactionStrategy, Policy, Within};
+use crate::model::schema::SchemaId;
 
 /// A snapshot joins a merge whose inputs together are at least this many times its size.
 pub const GROWTH: u64 = 4;
@@ -153,9 +155,8 @@ struct Candidate {
     /// newest row.
     order: Micros,
     age: Duration,
-    /// Why it merges with no other: a sound snapshot that contradicts them. It expires all the
-    /// same.
-    misfit: Option<String>,
+    /// A snapshot's. Of a raw file it is not known.
+    schema: Option<SchemaId>,
     /// Whether a restore brought its rows. Such are merged among themselves: once they are with
     /// others, nobody can tell that the archive has them.
     restored: bool,
@@ -167,12 +168,14 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
     let cutoff = retention::cutoff_held(policy, holds, now);
     let (mut raws, snapshots, mut skipped) = sort_out(tenant, inventory, policy, now);
     adoption::recall(&mut raws, inventory, policy);
+    let classes = Classes::of(inventory.head.as_ref());
     let mut groups = Vec::new();
     let (restored_raws, raws): (Vec<_>, Vec<_>) = raws.into_iter().partition(|c| c.restored);
     let (restored, snapshots): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| c.restored);
     for (raws, snapshots) in [(raws, snapshots), (restored_raws, restored)] {
         let (mut apart, mut merges) = (Apart::default(), Vec::new());
-        for (_, (raws, snapshots)) in by_folder(raws, snapshots, policy.within) {
+        let folders = by_folder(raws, snapshots, policy.within).into_values();
+        for (raws, snapshots) in folders.flat_map(|(raws, own)| by_class(raws, own, &classes)) {
             let (more, left) = plan_together(raws, snapshots, &mut apart, cutoff, policy, now);
             merges.extend(more);
             skipped.extend(left);
@@ -229,6 +232,22 @@ fn by_folder(
     folders
 }
 
+/// The files of a folder that may be merged with each other. Of a raw file it is not known before
+/// it is read: it goes with the class that was written last, since what comes now is most likely
+/// like what came then. A merge finds out, and puts apart what is not.
+fn by_class(
+    raws: Vec<Candidate>,
+    snapshots: Vec<Candidate>,
+    classes: &Classes<'_>,
+) -> Vec<(Vec<Candidate>, Vec<Candidate>)> {
+    let newest = |class: &Vec<Candidate>| class.iter().map(|c| c.input.id).max();
+    let mut divided: Vec<_> = classes.divide(snapshots, |c| c.schema);
+    divided.sort_by_key(newest);
+    let last = divided.pop().unwrap_or_default();
+    let others = divided.into_iter().map(|own| (Vec::new(), own));
+    others.chain([(raws, last)]).collect()
+}
+
 /// Files of all folders that are dealt with one by one.
 #[derive(Default)]
 struct Apart {
@@ -257,8 +276,6 @@ fn plan_together(
     if let Some(cutoff) = cutoff {
         let is_whole = |c: &mut Candidate| due(c, cutoff, policy) == Due::Whole;
         let mut whole: Vec<_> = snapshots.extract_if(.., is_whole).collect();
-        let odd = whole.extract_if(.., |c| c.misfit.is_some());
-        groups.extend(odd.map(|c| group(vec![c], GroupKind::Expire, Reason::Expired { cutoff })));
         whole.extend(raws.extract_if(.., is_whole));
         let (expiring, waiting) = expire(whole, &mut apart.expired, cutoff, policy);
         groups.extend(expiring);
@@ -267,26 +284,6 @@ fn plan_together(
             if let Due::Rewrite { oldest } = due(c, cutoff, policy) {
                 overdue.insert(c.input.key.clone(), oldest);
             }
-        }
-    }
-
-    // What fits to no other is rewritten by itself where a part of it has expired.
-    for c in snapshots.extract_if(.., |c| c.misfit.is_some()) {
-        match (overdue.get(&c.input.key), cutoff, &c.misfit) {
-            (Some(oldest), Some(cutoff), _) => groups.push(group(
-                vec![c.clone()],
-                GroupKind::Merge,
-                Reason::Overdue {
-                    oldest: *oldest,
-                    cutoff,
-                },
-            )),
-            (_, _, why) => skipped.push(skip(
-                &c.input,
-                SkipReason::Quarantined {
-                    reason: why.clone().unwrap_or_default(),
-                },
-            )),
         }
     }
 
@@ -445,16 +442,15 @@ fn sort_out(
         .flat_map(|m| &m.snapshots)
         .map(|s| (s.id, &s.key))
         .collect();
-    let notes: BTreeMap<&str, (&Manifest, &Quarantined)> = head
+    let notes: BTreeMap<&str, &Quarantined> = head
         .iter()
-        .flat_map(|m| m.quarantined.iter().map(move |q| (q.key.as_str(), (*m, q))))
+        .flat_map(|m| &m.quarantined)
+        .map(|q| (q.key.as_str(), q))
         .collect();
     // The note on a file that holds as the listing shows it.
     let held = |key: &str, shown: Option<&str>| {
-        notes
-            .get(key)
-            .filter(|(head, note)| quarantine::holds(note, shown, head))
-            .map(|(_, note)| *note)
+        let note = notes.get(key).copied();
+        note.filter(|note| quarantine::holds(note, shown))
     };
     let shown: BTreeMap<&str, Option<&str>> = inventory
         .listing
@@ -526,18 +522,9 @@ fn sort_out(
         let note = match shown.get(s.key.as_str()) {
             Some(tag) => held(&s.key, *tag),
             // That a listing does not show it says nothing of it.
-            None => notes.get(s.key.as_str()).map(|(_, note)| *note),
+            None => notes.get(s.key.as_str()).copied(),
         };
         match note {
-            Some(Quarantined {
-                cause: Some(Cause::Misfit(_)),
-                reason,
-                ..
-            }) => snapshots.push(Candidate {
-                misfit: Some(reason.clone()),
-                restored: head.is_some_and(|m| m.restored.contains_key(&s.id)),
-                ..candidate
-            }),
             Some(note) => skipped.push(skip(
                 &candidate.input,
                 SkipReason::Quarantined {
@@ -592,7 +579,7 @@ fn raw_candidate(f: &Listed, now: DateTime<Utc>) -> Candidate {
         input,
         order: Micros::from_datetime(f.modified),
         age: age(f.modified, now),
-        misfit: None,
+        schema: None,
         restored: false,
     }
 }
@@ -613,7 +600,7 @@ fn snapshot_candidate(s: &Snapshot, policy: &Policy, now: DateTime<Utc>) -> Cand
         input,
         order: stats.max.unwrap_or(Micros(0)),
         age: age(minted, now),
-        misfit: None,
+        schema: s.schema,
         restored: false,
     }
 }

@@ -2,6 +2,7 @@
 //! printed and model-checked as it is.
 
 pub mod batch;
+pub mod classes;
 pub mod commit;
 pub mod compaction;
 pub mod evidence;

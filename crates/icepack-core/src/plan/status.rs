@@ -95,8 +95,8 @@ pub fn of(
     }
 }
 
-/// The oldest time in the raw files that are set aside: that of a row where they were read, else
-/// that of the file's last write, before which its rows were made.
+/// The oldest time in the raw files that are set aside: that of the file's last write, before which
+/// its rows were made.
 fn oldest_aside(quarantined: &[&Quarantined], inventory: &Inventory) -> Option<Micros> {
     // The times of snapshots are in the manifest.
     let live: BTreeSet<&str> = inventory
@@ -110,18 +110,10 @@ fn oldest_aside(quarantined: &[&Quarantined], inventory: &Inventory) -> Option<M
         .iter()
         .map(|f| (f.key.as_str(), f))
         .collect();
-    let oldest = |q: &Quarantined| {
-        let written = Micros::from_datetime(listed.get(q.key.as_str())?.modified);
-        Some(if let Some(Cause::Misfit(what)) = &q.cause {
-            what.oldest.unwrap_or(written)
-        } else {
-            written
-        })
-    };
     quarantined
         .iter()
         .filter(|q| !live.contains(q.key.as_str()))
-        .filter_map(|q| oldest(q))
+        .filter_map(|q| Some(Micros::from_datetime(listed.get(q.key.as_str())?.modified)))
         .min()
 }
 

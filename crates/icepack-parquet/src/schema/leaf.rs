@@ -338,6 +338,43 @@ fn note(field: &Field) -> Option<Kept> {
     serde_json::from_str(field.metadata().get(KEY)?).ok()
 }
 
+/// `field` without notes of what its leaves are.
+pub(crate) fn unmarked(field: &FieldRef) -> FieldRef {
+    let mut without = |leaf: &FieldRef| {
+        let mut metadata = leaf.metadata().clone();
+        metadata.remove(KEY);
+        Arc::new(Field::clone(leaf).with_metadata(metadata))
+    };
+    map_leaves(field, &mut without)
+}
+
+/// What keeps `field` apart from others of its type, at each level, for people.
+pub(crate) fn meanings(field: &FieldRef) -> Vec<String> {
+    let meaning = |of: &Field| {
+        let kept = note(of).filter(Kept::is_meaning)?;
+        Some(match kept {
+            Kept::Variant { .. } => "VARIANT".to_owned(),
+            _ => told(of),
+        })
+    };
+    let mut found = Vec::new();
+    if field.data_type().is_nested() {
+        found.extend(meaning(field));
+    }
+    let is_column = !field.data_type().is_nested();
+    map_leaves(field, &mut |leaf| {
+        found.extend(meaning(leaf).map(|told| {
+            if is_column {
+                told
+            } else {
+                format!("{}: {told}", leaf.name())
+            }
+        }));
+        Arc::clone(leaf)
+    });
+    found
+}
+
 /// What a field is, for people.
 pub(crate) fn told(field: &Field) -> String {
     match note(field) {

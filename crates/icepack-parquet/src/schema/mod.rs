@@ -153,20 +153,20 @@ impl UnionSchema {
         Ok(())
     }
 
-    /// The column of ours that a file's cannot be united with, and why in a sentence.
-    pub fn contradicted(&self, schema: &Schema) -> Option<(Field, String)> {
-        self.columns
+    /// The column of ours that a file's cannot be united with. None where it is another reason
+    /// that keeps the file apart.
+    pub fn contradicted(&self, schema: &Schema) -> Option<String> {
+        let ours = self
+            .columns
             .iter()
-            .find_map(|ours| match schema.field_with_name(ours.name()) {
-                Ok(theirs) => unite(ours, theirs).err().map(|why| (ours.clone(), why)),
-                Err(_) => {
-                    let alike = schema
-                        .fields()
-                        .iter()
-                        .find(|f| f.name().to_lowercase() == ours.name().to_lowercase())?;
-                    Some((ours.clone(), differs_in_case(alike.name(), ours.name())))
-                }
-            })
+            .find(|ours| match schema.field_with_name(ours.name()) {
+                Ok(theirs) => unite(ours, theirs).is_err(),
+                Err(_) => schema
+                    .fields()
+                    .iter()
+                    .any(|f| f.name().to_lowercase() == ours.name().to_lowercase()),
+            })?;
+        Some(ours.name().clone())
     }
 
     /// The schema that every file's rows can be brought to.
@@ -423,20 +423,35 @@ pub struct Misfit {
     pub reason: String,
 }
 
-/// The canonical type of a column as manifests and receipts tell it: what other files of the tenant
-/// are compared with.
-pub fn kind(field: &Field) -> String {
-    canonical(form::bare(&Arc::new(field.clone())).data_type()).to_string()
+/// The canonical type of a column as manifests and receipts tell it, with what keeps it apart from
+/// columns of the same type.
+fn kind(field: &Field, pairs: &Metadata) -> String {
+    let bare = form::bare(&Arc::new(field.clone()));
+    let plain = canonical(leaf::unmarked(&bare).data_type()).to_string();
+    let marks = leaf::meanings(&bare).into_iter();
+    let marks: Vec<String> = marks.chain(pairs::meanings(pairs, field)).collect();
+    if marks.is_empty() {
+        plain
+    } else {
+        format!("{plain} {{{}}}", marks.join(", "))
+    }
 }
 
-/// The columns of `schema` as manifests and receipts tell them.
+/// The columns of `schema` as manifests and receipts tell them. Files whose columns are told alike
+/// can be united.
 pub fn described(schema: &Schema) -> TableSchema {
     let column = |f: &FieldRef| Column {
         name: f.name().clone(),
-        kind: kind(f),
+        kind: kind(f, schema.metadata()),
         nullable: f.is_nullable(),
     };
     TableSchema(schema.fields().iter().map(column).collect())
+}
+
+/// The canonical type of a column, if there is such a one.
+pub fn column_type(schema: &Schema, column: &str) -> Option<DataType> {
+    let field = schema.field_with_name(column).ok()?;
+    Some(canonical(form::bare(&Arc::new(field.clone())).data_type()))
 }
 
 /// Brings a batch to `target`, a schema that [`UnionSchema`] made with the batch's own among
@@ -458,15 +473,6 @@ pub fn adapt(batch: &RecordBatch, target: &SchemaRef) -> Result<RecordBatch, Mis
         column: None,
         reason: e.to_string(),
     })
-}
-
-/// Whether the column of this name must be cast, rather than taken over, to get from `from` to
-/// `target`.
-pub fn is_widened(from: &Schema, target: &Schema, column: &str) -> bool {
-    match (from.field_with_name(column), target.field_with_name(column)) {
-        (Ok(a), Ok(b)) => canonical(a.data_type()) != canonical(b.data_type()),
-        _ => false,
-    }
 }
 
 fn recast(array: &ArrayRef, field: &Field) -> Result<ArrayRef, Misfit> {

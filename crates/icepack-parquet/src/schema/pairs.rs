@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::{Field, Metadata, Schema};
+use arrow::datatypes::{DataType, Field, Metadata, Schema};
 use parquet::arrow::ARROW_SCHEMA_META_KEY;
 use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// What GeoParquet says of geometries that stand in columns of bytes.
 const GEO: &str = "geo";
@@ -53,6 +54,38 @@ pub(crate) fn joined(
     };
     joined.extend(geo.map(|geo| (GEO, geo)));
     Ok(joined)
+}
+
+/// What the pairs of a file say of `column` that keeps it apart from others of its type, for people.
+pub(crate) fn meanings(pairs: &Metadata, column: &Field) -> Vec<String> {
+    let geo = pairs.get(GEO).and_then(|geo| {
+        let mut parsed: Value = serde_json::from_str(geo).ok()?;
+        take_own(&mut parsed)?;
+        parsed.get("columns")?.get(column.name())?;
+        let said = serde_json::to_string(&parsed).ok()?;
+        Some(format!("geo {:016x}", xxh3_64(said.as_bytes())))
+    });
+    let legacy = pairs
+        .get(LEGACY_TIMES)
+        .filter(|_| has_days(column.data_type()));
+    let legacy = legacy.map(|said| format!("legacyDateTime {said}").trim_end().to_owned());
+    geo.into_iter().chain(legacy).collect()
+}
+
+/// Whether some of its values are days, with or without a time.
+fn has_days(data_type: &DataType) -> bool {
+    use DataType as T;
+    match data_type {
+        T::Timestamp(..) | T::Date32 | T::Date64 => true,
+        T::List(f)
+        | T::LargeList(f)
+        | T::ListView(f)
+        | T::LargeListView(f)
+        | T::FixedSizeList(f, _)
+        | T::Map(f, _) => has_days(f.data_type()),
+        T::Struct(fields) => fields.iter().any(|f| has_days(f.data_type())),
+        _ => false,
+    }
 }
 
 /// What one file says, where the others have none of its geometries.
@@ -113,8 +146,6 @@ fn take_own(geo: &mut Value) -> Option<BTreeMap<String, Value>> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::DataType;
-
     use super::*;
 
     const GEOMETRY: &str = r#"{"columns":{"g":{"bbox":[0,1],"encoding":"WKB","geometry_types":["Point"]}},"primary_column":"g","version":"1.1.0"}"#;

@@ -3,13 +3,14 @@ use ulid::Ulid;
 
 use super::*;
 use crate::model::adopted::{Adopted, RowTimes};
+use crate::model::apart::SchemasApart;
 use crate::model::file::{RowStats, TimeSpread};
-use crate::model::manifest::{Contradiction, Manifest, Quarantined, RetireReason, Retired, Stamp};
+use crate::model::manifest::{Cause, Manifest, Quarantined, RetireReason, Retired, Stamp};
 use crate::model::names::{FileId, Key, Place, snapshot_key};
 use crate::model::policy::ArchivePolicy;
 use crate::model::policy::Policy;
 use crate::model::schema::{Column, TableSchema};
-use crate::model::units::MIB;
+use crate::model::units::{KIB, MIB};
 use crate::plan::retention::LeaveRule;
 
 const HOUR: i64 = 3600;
@@ -505,62 +506,72 @@ fn whole_snapshots_expire_and_overdue_ones_are_rewritten() {
 }
 
 #[test]
-fn a_sound_snapshot_that_fits_to_no_other_expires_all_the_same() {
+fn snapshots_of_two_classes_are_planned_by_themselves() {
     let mut w = World::new();
-    w.policy.ttl = Some(Duration::from_secs(30 * 86_400));
-    let day = 24;
-    w.snapshot(MIB, -40 * day, -31 * day); // wholly past
-    w.snapshot(MIB, -40 * day, -1); // overdue by ten days
-    w.snapshot(MIB, -20 * day, -1);
-    w.snapshot(MIB, -20 * day, -1);
-    let text = TableSchema(vec![Column {
-        name: "x".into(),
-        kind: "Utf8".into(),
-        nullable: true,
-    }]);
-    w.head.snapshots[3].schema = Some(text.id());
-    w.head.schemas.insert(text.id(), text);
-    let misfit = Cause::Misfit(Contradiction {
-        column: "x".into(),
-        kind: "Utf8".into(),
-        oldest: None,
+    let kinds = ["Utf8", "Int64"];
+    let schemas = kinds.map(|kind| {
+        let columns = [("timestamp", "Timestamp(µs)"), ("x", kind)];
+        let column = |(name, kind): (&str, &str)| Column {
+            name: name.into(),
+            kind: kind.into(),
+            nullable: true,
+        };
+        TableSchema(columns.map(column).into())
     });
-    let notes: Vec<Quarantined> = w.head.snapshots[..3]
-        .iter()
-        .map(|s| Quarantined {
-            key: s.key.clone(),
-            size: s.size,
-            etag: s.etag.clone(),
-            reason: "misfit".into(),
-            at: at(0),
-            cause: Some(misfit.clone()),
-        })
-        .collect();
-    w.head.quarantined = notes;
-    let kinds: Vec<_> = w
-        .plan()
-        .groups
-        .iter()
-        .map(|g| (g.kind, g.inputs.len(), g.inputs[0].key.clone()))
-        .collect();
-    let key = |n: usize| w.head.snapshots[n].key.clone();
-    assert_eq!(
-        kinds,
-        [
-            (GroupKind::Expire, 1, key(0)),
-            (GroupKind::Merge, 1, key(1))
-        ]
-    );
-    assert!(reasons(&w.plan()).contains(&&SkipReason::Quarantined {
-        reason: "misfit".into()
-    }));
+    for n in 0..8 {
+        w.snapshot(MIB, -20 + n, -19 + n);
+        let schema = &schemas[usize::from(n >= 4)];
+        w.head.snapshots.last_mut().unwrap().schema = Some(schema.id());
+        w.head.schemas.insert(schema.id(), schema.clone());
+    }
+    for n in 0..3 {
+        w.raw(&format!("r{n}"), KIB, -1);
+    }
+    let keys = |plan: &Plan| -> Vec<Vec<Key>> {
+        let keys = |g: &Group| g.inputs.iter().map(|i| i.key.clone()).collect();
+        plan.groups.iter().map(keys).collect()
+    };
+    assert_eq!(keys(&w.plan()).len(), 1, "nothing is known of them");
 
-    // What is damaged is not even tried.
-    w.head
-        .quarantined
-        .iter_mut()
-        .for_each(|q| q.cause = Some(Cause::Damaged));
-    assert_eq!(w.plan().groups.len(), 0);
+    let apart = SchemasApart::of(schemas[1].id(), schemas[0].id(), Some("x".into()));
+    w.head.apart = vec![apart];
+    let key = |n: usize| w.head.snapshots[n].key.clone();
+    let raw = (0..3).map(|n| format!("acme/r{n}.parquet"));
+    assert_eq!(
+        keys(&w.plan()),
+        [
+            (0..4).map(key).collect::<Vec<_>>(),
+            (4..8).map(key).chain(raw).collect()
+        ],
+        "raw files go with the class that was written last"
+    );
+
+    // Each of them expires by itself too.
+    w.policy.ttl = Some(Duration::from_secs(12 * 3_600));
+    w.raw.clear();
+    w.policy.archive = Some(ArchivePolicy {
+        min_object_size: 2 * MIB,
+    });
+    let plan = w.plan();
+    assert!(
+        plan.groups.iter().all(Group::is_expiry)
+            && keys(&plan).len() == 2
+            && keys(&plan)[0]
+                .iter()
+                .all(|k| (0..4).map(key).any(|own| own == *k)),
+        "{plan:?}"
+    );
+    w.head.quarantined = vec![Quarantined {
+        key: key(0),
+        size: MIB,
+        etag: Some("s".into()),
+        reason: "damaged".into(),
+        at: at(0),
+        cause: Some(Cause::Damaged),
+    }];
+    assert!(reasons(&w.plan()).contains(&&SkipReason::Quarantined {
+        reason: "damaged".into()
+    }));
 }
 
 /// Thirty days are kept, and what expires is archived in objects of at least 8 MiB.
