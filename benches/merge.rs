@@ -133,6 +133,7 @@ impl Bench {
                 timestamp: "timestamp".to_owned(),
                 ids: vec!["event_id".to_owned()],
             },
+            uniting: icepack_core::model::policy::Uniting::default(),
             now: Micros(START + 60 * DAY),
             cutoff: None,
             leave: None,

@@ -11,7 +11,7 @@ use crate::settings::values::{self, Compaction, Retention, Sweep, Tenant, Values
 use icepack_core::model::inputs::{Exclude, Files, Rules};
 use icepack_core::model::layout;
 use icepack_core::model::policy::{
-    ArchivePolicy, CompactionStrategy, Encodings, Policy, Rewritten, Within,
+    ArchivePolicy, CompactionStrategy, Encodings, Policy, Rewritten, Uniting, Within,
 };
 use icepack_core::model::price::Prices;
 use icepack_core::model::publish::{Layout, Publish};
@@ -39,6 +39,8 @@ pub struct CompactionOverrides {
     pub min_raw_age: Option<Duration>,
     /// See [`CompactionConfig::rewritten`].
     pub rewritten: Option<Rewritten>,
+    /// See [`CompactionConfig::uniting`].
+    pub uniting: Option<Uniting>,
 }
 
 /// What the job is told. Sizes are in bytes.
@@ -90,6 +92,8 @@ pub struct CompactionConfig {
     /// What becomes of a file under a name whose first file was compacted, where its rows are
     /// others. The same rows are never taken in again.
     pub rewritten: Rewritten,
+    /// Which columns of different types are united, besides those of which that is certain.
+    pub uniting: Uniting,
     /// How long a row may be overdue before its file is rewritten for its sake alone.
     pub slack: Duration,
     /// Bytes that make an archive object worth it: expired rows wait for one another until they
@@ -163,6 +167,8 @@ impl From<&Values> for CompactionConfig {
                     max_raw_age,
                     min_raw_age,
                     rewritten,
+                    widen,
+                    assume_zone,
                 },
             retention,
             archive,
@@ -206,6 +212,10 @@ impl From<&Values> for CompactionConfig {
             max_raw_age: max_raw_age.0,
             min_raw_age: min_raw_age.0,
             rewritten: rewritten.0,
+            uniting: Uniting {
+                widen_to_double: widen.0,
+                assume_utc: assume_zone.is_some(),
+            },
             slack: slack.0,
             archive_min_object_size: archive.min_object_size.0,
             max_expire_percent: max_expire_percent.0,
@@ -241,6 +251,10 @@ impl From<&Compaction> for CompactionOverrides {
             max_raw_age: Some(own.max_raw_age.0),
             min_raw_age: Some(own.min_raw_age.0),
             rewritten: Some(own.rewritten.0),
+            uniting: Some(Uniting {
+                widen_to_double: own.widen.0,
+                assume_utc: own.assume_zone.is_some(),
+            }),
         }
     }
 }
@@ -312,6 +326,7 @@ impl CompactionConfig {
             max_raw_age: own.max_raw_age.unwrap_or(self.max_raw_age),
             min_raw_age: own.min_raw_age.unwrap_or(self.min_raw_age),
             rewritten: own.rewritten.unwrap_or(self.rewritten),
+            uniting: own.uniting.unwrap_or(self.uniting),
             ttl: self.retention.ttl_for(tenant),
             slack: self.slack,
             archive: self.archive.is_some().then_some(ArchivePolicy {

@@ -33,6 +33,8 @@ mod shapes;
 mod support;
 #[path = "hostile/targets.rs"]
 mod targets;
+#[path = "hostile/unite.rs"]
+mod unite;
 #[path = "hostile/values.rs"]
 mod values;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -19,6 +20,9 @@ use icepack_parquet::schema::{Misfit, adapt};
 /// Rows of the job's schema, and what they add to the books.
 pub(super) struct Decoded {
     pub chunk: Chunk,
+    /// Of the rows as they are in their file.
+    pub own: Fingerprint,
+    /// Of the same as rows of the job's schema, by what they are in their file.
     pub fingerprint: Fingerprint,
 }
 
@@ -44,6 +48,8 @@ pub(super) struct Decoder {
     column: usize,
     check_content: bool,
     scratch: Vec<u128>,
+    /// Whether rows of the job's schema have another fingerprint; none before the first.
+    is_other: Option<bool>,
     /// The last key, where rows must come in order.
     last: Option<i64>,
 }
@@ -58,6 +64,7 @@ impl Decoder {
             column: job.column,
             check_content: job.spec.check_content,
             scratch: Vec::new(),
+            is_other: None,
             last: sorted_from,
         }
     }
@@ -67,14 +74,16 @@ impl Decoder {
             return Ok(None);
         };
         let ident = &self.input.file.ident;
+        if !self.input.planned.is_snapshot() {
+            check_decimals(&batch).map_err(|reason| ident.bad(reason))?;
+        }
+        let (own, fingerprint) = self.fingerprints(&batch)?;
+        let ident = &self.input.file.ident;
         let batch = if batch.schema_ref() == &self.schema {
             batch
         } else {
             adapt(&batch, &self.schema).map_err(Undecodable::Misfit)?
         };
-        if !self.input.planned.is_snapshot() {
-            check_decimals(&batch).map_err(|reason| ident.bad(reason))?;
-        }
         let chunk = Chunk::by(self.column, batch)?;
         if let Some(last) = &mut self.last {
             for &key in chunk.keys.iter() {
@@ -89,12 +98,30 @@ impl Decoder {
                 *last = key;
             }
         }
-        let mut fingerprint = Fingerprint::default();
-        if self.check_content {
-            fingerprint = hash::fingerprint(&chunk.batch, &mut self.scratch)
-                .map_err(|reason| ident.bad(reason))?;
+        Ok(Some(Decoded {
+            chunk,
+            own,
+            fingerprint,
+        }))
+    }
+
+    /// Of rows as they were read: their own, and that of the same as rows of the job's schema.
+    fn fingerprints(&mut self, batch: &RecordBatch) -> Result<(Fingerprint, Fingerprint)> {
+        if !self.check_content {
+            return Ok(Default::default());
         }
-        Ok(Some(Decoded { chunk, fingerprint }))
+        let bad = |reason| self.input.file.ident.bad(reason);
+        let own = hash::fingerprint(batch, &mut self.scratch).map_err(bad)?;
+        let is_other = match self.is_other {
+            Some(known) => known,
+            None => hash::is_other_as(batch.schema_ref(), &self.schema).map_err(bad)?,
+        };
+        self.is_other = Some(is_other);
+        if !is_other {
+            return Ok((own, own));
+        }
+        let other = hash::fingerprint_as(batch, &self.schema, &mut self.scratch).map_err(bad)?;
+        Ok((own, other))
     }
 }
 

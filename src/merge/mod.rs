@@ -50,7 +50,7 @@ use crate::error::{Error, ReadError, Result, Unread};
 use icepack_core::model::file::{Fingerprint, Micros, SeenInput, Snapshot};
 use icepack_core::model::names::{FileId, Key, Place, Tenant};
 use icepack_core::model::plan::PlannedInput;
-use icepack_core::model::policy::Encodings;
+use icepack_core::model::policy::{Encodings, Uniting};
 use icepack_core::model::schema::TableSchema;
 use icepack_core::plan::compaction::Period;
 use icepack_core::plan::retention::LeaveRule;
@@ -70,6 +70,8 @@ pub struct MergeSpec {
     pub inputs: Vec<PlannedInput>,
     /// The columns that mean something.
     pub columns: Columns,
+    /// Which columns of different types are united.
+    pub uniting: Uniting,
     /// Later rows are implausible.
     pub now: Micros,
     /// Dated rows before this have expired.

@@ -20,6 +20,7 @@ use crate::error::{Error, ReadError, Result, Unread};
 use crate::store;
 use icepack_core::model::file::{Micros, SeenInput, TimeSpread};
 use icepack_core::model::plan::PlannedInput;
+use icepack_core::model::policy::Uniting;
 use icepack_core::model::same::Sameness;
 use icepack_core::model::units::KIB;
 use icepack_parquet::guard::footer_len;
@@ -192,9 +193,10 @@ fn classes(
 ) -> Vec<Class> {
     let (snapshots, raw): (Vec<usize>, Vec<usize>) =
         (0..opened.len()).partition(|n| opened[*n].1.planned.is_snapshot());
-    let order = agreeing_first(opened, snapshots)
+    let how = spec.uniting;
+    let order = agreeing_first(opened, snapshots, how)
         .into_iter()
-        .chain(agreeing_first(opened, raw));
+        .chain(agreeing_first(opened, raw, how));
     let mut classes: Vec<Class> = Vec::new();
     let mut known: HashMap<*const Schema, usize> = HashMap::new();
     for n in order {
@@ -227,7 +229,7 @@ fn class_of(spec: &MergeSpec, input: &Opened, classes: &mut Vec<Class>) -> Resul
     if let Some(fits) = classes.iter_mut().position(|c| add(&mut c.union).is_ok()) {
         return Ok(fits);
     }
-    let mut union = UnionSchema::new(&spec.columns);
+    let mut union = UnionSchema::new(&spec.columns).allowing(spec.uniting);
     if let Err(reason) = add(&mut union) {
         let Ident { key, size, etag } = Ident::clone(&input.file.ident);
         let flaw = if union.dates(&input.schema).is_err() {
@@ -282,7 +284,7 @@ fn unite(
 
 /// Inputs by how many of their columns most of the others contradict, in their order where that is
 /// equal: mostly none does.
-fn agreeing_first(opened: &[(usize, Opened)], mut inputs: Vec<usize>) -> Vec<usize> {
+fn agreeing_first(opened: &[(usize, Opened)], mut inputs: Vec<usize>, how: Uniting) -> Vec<usize> {
     let mut schemas: Vec<(SchemaRef, usize)> = Vec::new();
     let mut places: HashMap<*const Schema, usize> = HashMap::new();
     for n in &inputs {
@@ -294,7 +296,7 @@ fn agreeing_first(opened: &[(usize, Opened)], mut inputs: Vec<usize>) -> Vec<usi
         schemas[place].1 += 1;
     }
     if schemas.len() > 1 {
-        let odd = schema::contradictions(&schemas);
+        let odd = schema::contradictions(&schemas, how);
         inputs.sort_by_key(|n| {
             places
                 .get(&Arc::as_ptr(&opened[*n].1.schema))

@@ -231,11 +231,16 @@ impl<'a> InputFeed<'a> {
             Undecodable::Misfit(misfit) => job.misfit(misfit, &self.input),
             Undecodable::Failed(e) => e,
         })?;
-        let Some(Decoded { chunk, fingerprint }) = decoded else {
+        let Some(Decoded {
+            chunk,
+            own,
+            fingerprint,
+        }) = decoded
+        else {
             return self.end().map(|()| None);
         };
-        self.fingerprint = self.fingerprint.plus(fingerprint);
-        job.read_of(self.input.turn, fingerprint);
+        self.fingerprint = self.fingerprint.plus(own);
+        job.read_of(self.input.turn, own);
         let rows = chunk.batch.num_rows() as u64;
         self.rows += rows;
         let (bytes, all) = self.extent();

@@ -525,6 +525,7 @@ impl GroupJobs<'_> {
                 timestamp: config.timestamp_column.clone(),
                 ids: config.id_columns.clone(),
             },
+            uniting: self.policy.uniting,
             now: Micros::from_datetime(self.pass.manager.clock.now()),
             cutoff: self.cutoff,
             leave,

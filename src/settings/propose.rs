@@ -107,6 +107,12 @@ impl Proposal {
             else {
                 continue;
             };
+            // What is unset by default is one of few words here.
+            let default = match (default, &node["enum"][0]) {
+                (Value::Null, Value::Null) => continue,
+                (Value::Null, word) => word,
+                (default, _) => default,
+            };
             self.say(node["description"].as_str().unwrap_or_default());
             match but.iter().find(|(set, _)| set == name) {
                 Some((_, value)) => self.line(&format!("{name} = {value}")),

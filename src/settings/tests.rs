@@ -62,6 +62,8 @@ max_file_size = "100MB"
 max_raw_age = "12h"
 min_raw_age = "15m"
 rewritten = "append"
+widen = "double"
+assume_zone = "UTC"
 [retention]
 default_ttl = "365d"
 slack = "6h"
@@ -151,6 +153,7 @@ fn every_key_of_the_file_arrives() {
     assert_eq!(c.input_rules().files.patterns(), ["*.parquet", "*.parq"]);
     assert_eq!(c.min_raw_age.as_secs(), 900);
     assert_eq!(c.rewritten, icepack_core::model::policy::Rewritten::Append);
+    assert!(c.uniting.widen_to_double && c.uniting.assume_utc);
     assert_eq!(
         (c.spill_dir, c.max_duration),
         (Some("/scratch".into()), Some(Duration::from_secs(5400)))
@@ -423,7 +426,7 @@ fn every_scalar_key_has_its_variable() {
         .iter()
         .map(|(path, _)| path.as_str())
         .collect();
-    assert_eq!(paths.len(), 93);
+    assert_eq!(paths.len(), 95);
     let env: Vec<(String, String)> = paths
         .iter()
         .map(|p| (schema::env_name(p), example(p).to_owned()))

@@ -253,6 +253,14 @@ words!(
     OfRewritten(Rewritten), "set-aside" = Rewritten::SetAside, "append" = Rewritten::Append
 );
 words!(
+    /// Whether integers and floats are united.
+    Widening(bool), "lossless" = false, "double" = true
+);
+words!(
+    /// What a time without a zone is.
+    AssumedZone(&'static str), "UTC" = "UTC"
+);
+words!(
     /// How snapshots are encoded.
     Encoding(Encodings), "plain" = Encodings::Plain, "delta" = Encodings::Delta
 );

@@ -135,6 +135,13 @@ section! {
         /// others: it is left alone and told (`set-aside`), or taken in as new (`append`). The same
         /// rows are never taken in again.
         rewritten: OfRewritten = OfRewritten(Rewritten::SetAside),
+        /// Whether a column that has integers of 64 bits in some files of a folder and floats in
+        /// others becomes one of doubles (`double`). A double holds integers up to 2^53 exactly:
+        /// files with larger ones stay apart. With `lossless`, all such files are compacted apart.
+        widen: Widening = Widening(false),
+        /// The zone of times without one, where a column has a zone in other files of the folder.
+        /// They become one column then. Unset: such files are compacted apart.
+        assume_zone: Option<AssumedZone>,
     }
 }
 

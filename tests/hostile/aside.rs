@@ -637,6 +637,48 @@ async fn a_table_has_the_other_rows_while_one_file_cannot_be_read() {
     }
 }
 
+#[cfg(feature = "delta")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_has_one_class_and_says_what_it_lacks() {
+    use icepack_core::model::publish::{Layout, Publish};
+    let store = memory();
+    let end = Utc::now() - TimeDelta::hours(1);
+    for i in 0..3 {
+        let (text, number) = (typed(i * 10, true, end), typed(100 + i * 10, false, end));
+        put(&store, &format!("acme/a{i}.parquet"), text).await;
+        put(&store, &format!("acme/b{i}.parquet"), number).await;
+    }
+    let config = || CompactionConfig {
+        publish: Some(Publish {
+            layout: Layout::PerTenant,
+            keep: Duration::ZERO,
+        }),
+        ..eager()
+    };
+    for pass in 0..3 {
+        let report = run_on(&store, config()).await;
+        let acme = &report.tenants[0];
+        assert!(
+            acme.error.is_none() && report.totals.quarantined.is_empty(),
+            "pass {pass}: {report:?}"
+        );
+        let left_out = &acme.published.as_ref().unwrap().left_out;
+        let is_told = |l: &String| {
+            l.contains("which is of another schema class: column `x` is Int64, and the table's is")
+        };
+        assert!(
+            pass == 0 || (left_out.len() == 1 && is_told(&left_out[0])),
+            "pass {pass}: {left_out:?}"
+        );
+    }
+    assert_eq!(head(&store, "acme").await.snapshots.len(), 2);
+    assert_eq!(
+        head(&store, "acme").await.retired,
+        [],
+        "the originals are gone"
+    );
+}
+
 #[test]
 fn what_a_killed_writer_left_in_a_directory_archive_is_removed() {
     let dir = TempDir::new().unwrap();

@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray, TimestampNanosecondArray,
-};
-use arrow::datatypes::Int64Type;
+use arrow::array::*;
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{Field, Int64Type};
 use arrow::util::display::array_value_to_string;
 use chrono::TimeDelta;
 use icepack::clock::ManualClock;
+use icepack::pass::Selection;
 use icepack_core::model::manifest::Manifest;
 use icepack_core::model::report::{RunReport, Status};
 use icepack_core::model::restore::RestoreStatus;
@@ -61,7 +60,10 @@ fn seen(batch: &RecordBatch) -> Vec<Row> {
         .unwrap()
         .as_primitive::<Int64Type>()
         .clone();
-    let x = batch.column_by_name("x").unwrap();
+    let x = batch
+        .column_by_name("x")
+        .or_else(|| batch.column_by_name("X"));
+    let x = x.unwrap();
     let row = |i: usize| {
         let value = array_value_to_string(x, i).unwrap();
         (n.value(i), x.data_type().to_string(), value)
@@ -347,4 +349,255 @@ async fn a_snapshot_of_unknown_columns_is_read_once() {
     }
     lab.idle().await;
     assert_eq!(live(&lab).await.len(), 50);
+}
+
+/// A file of a row for each value of the column `name`, from `first` on.
+fn rows_of(lab: &Lab, name: &str, column: &ArrayRef, first: i64) -> RecordBatch {
+    let rows = i64::try_from(column.len()).unwrap();
+    let now = lab.time.now().timestamp_micros();
+    let columns: [(&str, ArrayRef); 3] = [
+        (
+            "timestamp",
+            Arc::new(TimestampMicrosecondArray::from(vec![now; column.len()])),
+        ),
+        (
+            "n",
+            Arc::new(Int64Array::from_iter_values(first..first + rows)),
+        ),
+        (name, Arc::clone(column)),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, a)| (name, a, true))).unwrap()
+}
+
+/// Passes until nothing is to be done.
+async fn settle(lab: &Lab) {
+    let mut passes = 0;
+    loop {
+        let (report, _) = lab.pass().await;
+        assert!(report.totals.quarantined.is_empty(), "{report:?}");
+        if report.totals.status == Status::Idle {
+            break;
+        }
+        passes += 1;
+        assert!(passes < 6, "passes do not converge");
+    }
+    lab.idle().await;
+}
+
+/// The types of `x` among the live rows, and the values by number.
+async fn united(lab: &Lab) -> (Vec<String>, Vec<String>) {
+    let rows = live(lab).await;
+    let kinds: std::collections::BTreeSet<String> = rows.iter().map(|r| r.1.clone()).collect();
+    (
+        kinds.into_iter().collect(),
+        rows.into_iter().map(|r| r.2).collect(),
+    )
+}
+
+fn decimals(values: &[i128], precision: u8, scale: i8) -> ArrayRef {
+    let array = Decimal128Array::from(values.to_vec());
+    Arc::new(array.with_precision_and_scale(precision, scale).unwrap())
+}
+
+fn record(fields: Vec<(&str, ArrayRef)>) -> ArrayRef {
+    let field = |(name, a): (&str, ArrayRef)| {
+        let field = Field::new(name, a.data_type().clone(), true);
+        (Arc::new(field), a)
+    };
+    Arc::new(StructArray::from(
+        fields.into_iter().map(field).collect::<Vec<_>>(),
+    ))
+}
+
+fn numbers(values: &[i64]) -> ArrayRef {
+    Arc::new(Int64Array::from(values.to_vec()))
+}
+
+fn texts(values: &[&str]) -> ArrayRef {
+    Arc::new(StringArray::from(values.to_vec()))
+}
+
+fn list_of(values: ArrayRef) -> ArrayRef {
+    let element = Arc::new(Field::new("element", values.data_type().clone(), true));
+    let offsets = OffsetBuffer::from_lengths(vec![1; values.len()]);
+    Arc::new(ListArray::new(element, offsets, values, None))
+}
+
+#[tokio::test]
+async fn columns_that_unite_without_loss_are_one_class() {
+    let small: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+    let days: ArrayRef = Arc::new(Date32Array::from(vec![1]));
+    let day_ms: ArrayRef = Arc::new(Date64Array::from(vec![2 * 86_400_000]));
+    let a = || record(vec![("a", small.clone())]);
+    let b = || record(vec![("b", texts(&["x"])), ("A", numbers(&[3]))]);
+    let cases: Vec<(&str, [(&str, ArrayRef); 2], Vec<&str>)> = vec![
+        (
+            "decimals",
+            [
+                ("x", decimals(&[150, -1], 9, 2)),
+                ("x", decimals(&[1234], 9, 4)),
+            ],
+            vec!["1.5000", "-0.0100", "0.1234"],
+        ),
+        (
+            "structs",
+            [("x", a()), ("x", b())],
+            vec!["{a: 1, b: }", "{a: 2, b: }", "{a: 3, b: x}"],
+        ),
+        (
+            "lists of structs",
+            [("x", list_of(a())), ("x", list_of(b()))],
+            vec!["[{a: 1, b: }]", "[{a: 2, b: }]", "[{a: 3, b: x}]"],
+        ),
+        (
+            "names",
+            [("x", small.clone()), ("X", numbers(&[7]))],
+            vec!["1", "2", "7"],
+        ),
+        (
+            "days",
+            [("x", days), ("x", day_ms)],
+            vec!["1970-01-02", "1970-01-03"],
+        ),
+    ];
+    for (name, files, expected) in cases {
+        let lab = lab(false);
+        let mut first = 0;
+        for (i, (column, values)) in files.iter().enumerate() {
+            ingest(
+                &lab,
+                &format!("f{i}"),
+                &rows_of(&lab, column, values, first),
+            )
+            .await;
+            first += values.len() as i64;
+        }
+        settle(&lab).await;
+        let (kinds, values) = united(&lab).await;
+        assert_eq!(values, expected, "{name}: {kinds:?}");
+        assert_eq!(kinds.len(), 1, "{name}: {kinds:?}");
+        assert_eq!(lab.head().await.snapshots.len(), 1, "{name}");
+    }
+}
+
+/// Its fingerprint in the manifest is of the type that it has, and not of the one that it gets.
+#[tokio::test]
+async fn a_snapshot_that_is_widened_is_compared_with_its_manifest() {
+    for (old, new) in [
+        (decimals(&[150], 9, 2), decimals(&[1_234], 9, 4)),
+        (
+            record(vec![("price", decimals(&[150], 9, 2))]),
+            record(vec![
+                ("Price", decimals(&[1_234], 9, 4)),
+                ("n", numbers(&[1])),
+            ]),
+        ),
+    ] {
+        let lab = lab(false);
+        for i in 0..2 {
+            ingest(&lab, &format!("old-{i}"), &rows_of(&lab, "x", &old, i)).await;
+        }
+        done(&lab).await;
+        for i in 10..18 {
+            ingest(&lab, &format!("new-{i}"), &rows_of(&lab, "x", &new, i)).await;
+        }
+        settle(&lab).await;
+        let head = lab.head().await;
+        assert_eq!(
+            (head.snapshots.len(), head.snapshots[0].stats.rows),
+            (1, 10)
+        );
+        assert_eq!(head.apart, []);
+    }
+}
+
+#[tokio::test]
+async fn integers_and_floats_unite_where_that_is_asked_for_and_each_value_fits() {
+    let mut lab = lab(false);
+    let halves: ArrayRef = Arc::new(Float64Array::from(vec![0.5]));
+    for i in 0..2 {
+        ingest(
+            &lab,
+            &format!("i{i}"),
+            &rows_of(&lab, "x", &numbers(&[i]), i),
+        )
+        .await;
+        ingest(&lab, &format!("f{i}"), &rows_of(&lab, "x", &halves, 10 + i)).await;
+    }
+    settle(&lab).await;
+    assert_eq!(kinds(&lab.head().await), ["Float64", "Int64"]);
+    lab.config.uniting.widen_to_double = true;
+    for i in 0..8 {
+        ingest(
+            &lab,
+            &format!("j{i}"),
+            &rows_of(&lab, "x", &numbers(&[20 + i]), 20 + i),
+        )
+        .await;
+    }
+    settle(&lab).await;
+    assert_eq!(
+        kinds(&lab.head().await),
+        ["Float64"],
+        "what was apart is one"
+    );
+    let large = (1_i64 << 53) + 1;
+    ingest(&lab, "large", &rows_of(&lab, "x", &numbers(&[large]), 100)).await;
+    ingest(&lab, "small", &rows_of(&lab, "x", &halves, 101)).await;
+    settle(&lab).await;
+    let found = live(&lab).await;
+    let of = |n: i64| found.iter().find(|r| r.0 == n).unwrap().clone();
+    assert_eq!(of(100), (100, "Int64".to_owned(), large.to_string()));
+    assert_eq!(of(20), (20, "Float64".to_owned(), "20.0".to_owned()));
+    assert_eq!(found.len(), 14);
+    assert!(kinds(&lab.head().await).len() >= 2);
+}
+
+#[tokio::test]
+async fn times_without_a_zone_unite_with_others_where_their_zone_is_said() {
+    for assumed in [false, true] {
+        let mut lab = lab(false);
+        lab.config.uniting.assume_utc = assumed;
+        let local = TimestampMicrosecondArray::from(vec![1_000_000]);
+        let zoned: ArrayRef = Arc::new(local.clone().with_timezone("UTC"));
+        let local: ArrayRef = Arc::new(local);
+        for i in 0..2 {
+            ingest(&lab, &format!("l{i}"), &rows_of(&lab, "x", &local, i)).await;
+            ingest(&lab, &format!("z{i}"), &rows_of(&lab, "x", &zoned, 10 + i)).await;
+        }
+        settle(&lab).await;
+        let kinds = kinds(&lab.head().await);
+        if assumed {
+            assert_eq!(kinds, ["Timestamp(µs, \"UTC\")"]);
+            let (_, values) = united(&lab).await;
+            assert_eq!(values, ["1970-01-01T00:00:01Z"; 4]);
+        } else {
+            assert_eq!(kinds.len(), 2, "{kinds:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn plan_and_status_say_what_tells_the_classes_of_a_folder_apart() {
+    let lab = lab(false);
+    for (i, x) in ALL.into_iter().enumerate() {
+        ingest(&lab, &format!("f{i}"), &rows(&lab, x, 100 * i as i64, 1)).await;
+    }
+    done(&lab).await;
+    let status = lab.manager().status(&Selection::all()).await.unwrap();
+    let plan = lab.manager().plan(&Selection::all()).await.unwrap();
+    let [folder] = status.tenants[0].classes.as_slice() else {
+        panic!("{status:?}")
+    };
+    assert_eq!(plan.plans[0].classes, status.tenants[0].classes);
+    assert_eq!((folder.folder.as_str(), folder.classes), ("acme", 3));
+    let [x] = folder.columns.as_slice() else {
+        panic!("{folder:?}")
+    };
+    let mut types: Vec<&str> = x.types.iter().flatten().map(String::as_str).collect();
+    types.sort_unstable();
+    assert_eq!(
+        (x.column.as_str(), types),
+        ("x", vec!["Boolean", "Int64", "Utf8"])
+    );
 }

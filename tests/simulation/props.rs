@@ -362,13 +362,22 @@ fn property<F: Future<Output = ()>>(
 fn no_pass_loses_or_doubles_a_row_and_the_books_say_so() {
     let copied = AtomicUsize::new(0);
     let copied_here = &copied;
-    property(2, world(4), |world| async move {
+    let worlds = (world(4), any::<bool>()).prop_map(|(world, drift)| World { drift, ..world });
+    property(2, worlds, |world| async move {
         let mut lab = Lab::new(&world, now());
         for step in &world.steps {
             lab.ingest(&step.files).await;
             lab.clock.advance(TimeDelta::hours(step.hours));
             lab.pass().await;
             lab.check().await;
+            // Which class a raw file is of, no plan knows: what came together first may be merged
+            // with its like in the next pass.
+            let mut passes = 0;
+            while world.drift && lab.pass().await.totals.counters.ledger != Ledger::default() {
+                lab.check().await;
+                passes += 1;
+                assert!(passes < 5, "passes do not converge");
+            }
             // Deleting may wait; then there is nothing left to do, however often.
             for _ in 0..2 {
                 let objects = lab
@@ -574,6 +583,7 @@ fn one_file(at: impl Iterator<Item = At>) -> World {
         v2: false,
     };
     World {
+        drift: false,
         zoned: false,
         floats: false,
         padding: 0,

@@ -64,7 +64,7 @@ pub fn fit(rules: Rules<'_>, files: &[NewFile]) -> Fit {
         }
     }
     for file in all {
-        if let Some(why) = misfit(rules.columns, &fit.add, &file.summary) {
+        if let Some(why) = misfit(rules.columns, &fit.add, file) {
             fit.misfits.insert(file.key.clone(), why);
         }
     }
@@ -119,18 +119,26 @@ fn has_local_times(kind: &DataType) -> bool {
 }
 
 /// Why readers of the table would not find a file's values.
-fn misfit(columns: &[Field], added: &[Field], summary: &Summary) -> Option<String> {
+fn misfit(columns: &[Field], added: &[Field], file: &NewFile) -> Option<String> {
+    let summary = &file.summary;
     if let Some(name) = summary.beyond.first() {
         return Some(format!(
             "column `{name}` has a number above {}, and Delta knows only signed ones",
             i64::MAX
         ));
     }
+    let known = || columns.iter().chain(added);
     summary.schema.fields().iter().find_map(|field| {
-        let column = columns
-            .iter()
-            .chain(added)
-            .find(|c| c.name() == field.name())?;
+        let Some(column) = known().find(|c| c.name() == field.name()) else {
+            // It may hold values that the table has under its own spelling: a merge takes the first.
+            let alike = known().find(|c| c.name().to_lowercase() == field.name().to_lowercase());
+            let alike = alike.filter(|_| file.is_snapshot)?;
+            return Some(format!(
+                "column `{}` is spelled `{}` in the table",
+                field.name(),
+                alike.name()
+            ));
+        };
         let kind = publishable(field.data_type());
         if *field.data_type() == DataType::Null
             || kind

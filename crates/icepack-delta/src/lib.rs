@@ -22,7 +22,7 @@ mod log;
 mod paths;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -37,6 +37,7 @@ use icepack_core::model::plan::Inventory;
 use icepack_core::model::publish::{
     Followed, Layout, Place, Publish, PublishReport, Published, TENANT_COLUMN,
 };
+use icepack_core::model::schema::SchemaId;
 use icepack_core::plan::publish::{self as plan, FolderColumns, Obstacle, Step, Wanted};
 use icepack_parquet::source::fetch_footer;
 use icepack_parquet::summary::summarise;
@@ -235,7 +236,8 @@ impl<L> Publisher<L> {
         let mut fit = columns::fit(rules, &files);
         fit.misfits.extend(unread);
         for (key, why) in &fit.misfits {
-            if wanted.remove(key).is_some_and(|w| w.rows.is_some()) {
+            let is_snapshot = wanted.remove(key).is_some_and(|w| w.rows.is_some());
+            if is_snapshot && !is_of_another_class(inventory.head.as_ref(), key, &fit) {
                 return Err(self.failed(format!(
                     "`{key}`: {why}. Remove `{}/` to have the table made anew; until then nothing \
                      of this tenant is deleted",
@@ -342,11 +344,15 @@ impl<L> Publisher<L> {
             .left_out
             .iter()
             .map(|(name, why)| format!("column `{name}`: {why}"));
-        let files = round
-            .fit
-            .misfits
-            .iter()
-            .map(|(key, why)| format!("`{key}`, until it is compacted: {why}"));
+        let files = round.fit.misfits.iter().map(|(key, why)| {
+            let head = round.head.as_ref();
+            let is_snapshot = head.is_some_and(|m| m.snapshots.iter().any(|s| s.key == *key));
+            if is_snapshot {
+                format!("`{key}`, which is of another schema class: {why}")
+            } else {
+                format!("`{key}`, until it is compacted: {why}")
+            }
+        });
         columns
             .chain(files)
             .inspect(|what| tracing::warn!("not published: {what}"))
@@ -472,4 +478,20 @@ impl<L> Publisher<L> {
         tracing::debug!(removed, "checkpoint of the table written");
         Ok(())
     }
+}
+
+/// Whether a snapshot is known to be apart from one that the table can have. Then the files that it
+/// was made of were not in the table either, and nothing goes from it.
+fn is_of_another_class(head: Option<&Manifest>, key: &str, fit: &Fit) -> bool {
+    let Some(head) = head else { return false };
+    let schema = |is_it: &dyn Fn(&str) -> bool| -> BTreeSet<SchemaId> {
+        let found = head.snapshots.iter().filter(|s| is_it(&s.key));
+        found.filter_map(|s| s.schema).collect()
+    };
+    let own = schema(&|k| k == key);
+    let others = schema(&|k| !fit.misfits.contains_key(k));
+    head.apart.iter().any(|a| {
+        let mut own = own.iter().filter_map(|id| a.other(*id));
+        own.any(|other| others.contains(&other))
+    })
 }

@@ -10,6 +10,8 @@
 //! - Values count, not layouts: integers by number whatever their width, floats as doubles, times
 //!   as nanoseconds whatever their unit or zone, strings as bytes, dictionaries by what they stand
 //!   for. A lossless widening changes nothing; an integer that became a double is still itself.
+//! - But a name is as it is spelled, and a decimal has the scale of its type. What a file's rows are
+//!   as rows of another schema, [`fingerprint_as`] tells without making them such.
 
 use arrow::array::types::*;
 use arrow::array::{
@@ -17,10 +19,11 @@ use arrow::array::{
     StructArray,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, FieldRef, Fields, IntervalUnit, Schema, TimeUnit, i256};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use crate::schema::canonical;
+use crate::schema::unite::{names, places};
 use crate::time::per_second;
 use icepack_core::model::file::Fingerprint;
 
@@ -73,11 +76,17 @@ fn mix(value: u128, seed: u64) -> u128 {
 /// # Errors
 /// A column of a type that Parquet cannot hold either, in a sentence.
 pub fn row_hashes(batch: &RecordBatch, out: &mut Vec<u128>) -> Result<(), String> {
+    hashes_as(batch, batch.schema_ref().fields(), out)
+}
+
+/// As rows of `like`, which has each column of `batch` in its order.
+fn hashes_as(batch: &RecordBatch, like: &[FieldRef], out: &mut Vec<u128>) -> Result<(), String> {
     out.clear();
     out.resize(batch.num_rows(), 0);
-    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+    for (field, column) in like.iter().zip(batch.columns()) {
         add(
             column,
+            field.data_type(),
             xxh3_64_with_seed(field.name().as_bytes(), COLUMN),
             out,
         )?;
@@ -95,6 +104,99 @@ pub fn row_hashes(batch: &RecordBatch, out: &mut Vec<u128>) -> Result<(), String
 pub fn fingerprint(batch: &RecordBatch, scratch: &mut Vec<u128>) -> Result<Fingerprint, String> {
     row_hashes(batch, scratch)?;
     Ok(sum(scratch))
+}
+
+/// The fingerprint that the rows of a batch have once they are brought to `target`
+/// ([`crate::schema::adapt`]): by its names and scales. It does not rest on how they are brought
+/// there.
+///
+/// # Errors
+/// As [`row_hashes`]; a column that `target` does not have.
+pub fn fingerprint_as(
+    batch: &RecordBatch,
+    target: &Schema,
+    scratch: &mut Vec<u128>,
+) -> Result<Fingerprint, String> {
+    let like = like(batch.schema_ref().fields(), target.fields())?;
+    hashes_as(batch, &like, scratch)?;
+    Ok(sum(scratch))
+}
+
+/// Whether [`fingerprint_as`] of rows with the columns `own` may be another than [`fingerprint`].
+///
+/// # Errors
+/// As [`fingerprint_as`].
+pub fn is_other_as(own: &Schema, target: &Schema) -> Result<bool, String> {
+    let like = like(own.fields(), target.fields())?;
+    let mut both = own.fields().iter().zip(&like);
+    Ok(both
+        .any(|(own, like)| own.name() != like.name() || differs(own.data_type(), like.data_type())))
+}
+
+/// For each of `own`, the field of `target` that is the same.
+fn like(own: &Fields, target: &Fields) -> Result<Vec<FieldRef>, String> {
+    let lost = |n: usize| format!("there is no column for `{}`", own[n].name());
+    let places = places(&names(target), &names(own)).map_err(|(_, n)| lost(n))?;
+    let mut like: Vec<Option<&FieldRef>> = vec![None; own.len()];
+    for (field, place) in target.iter().zip(places) {
+        if let Some(n) = place {
+            like[n] = Some(field);
+        }
+    }
+    let known = like.into_iter().enumerate();
+    known
+        .map(|(n, field)| field.cloned().ok_or_else(|| lost(n)))
+        .collect()
+}
+
+fn differs(own: &DataType, like: &DataType) -> bool {
+    use DataType as T;
+    match (own, like) {
+        (T::Struct(own), T::Struct(target)) => match self::like(own, target) {
+            Ok(like) => own
+                .iter()
+                .zip(&like)
+                .any(|(a, b)| a.name() != b.name() || differs(a.data_type(), b.data_type())),
+            Err(_) => true,
+        },
+        (T::Dictionary(_, value), _) => differs(value, like),
+        (T::Map(a, _), T::Map(b, _)) => match (a.data_type(), b.data_type()) {
+            (T::Struct(a), T::Struct(b)) => a
+                .iter()
+                .zip(b)
+                .any(|(a, b)| differs(a.data_type(), b.data_type())),
+            _ => true,
+        },
+        _ => match (scale(own), element(own), element(like)) {
+            (Some(scale), ..) => self::scale(like) != Some(scale),
+            (None, Some(a), Some(b)) => differs(a.data_type(), b.data_type()),
+            _ => false,
+        },
+    }
+}
+
+/// What a list is of.
+fn element(data_type: &DataType) -> Option<&FieldRef> {
+    use DataType as T;
+    match data_type {
+        T::List(f)
+        | T::LargeList(f)
+        | T::FixedSizeList(f, _)
+        | T::ListView(f)
+        | T::LargeListView(f) => Some(f),
+        _ => None,
+    }
+}
+
+/// Digits behind the point of a decimal.
+fn scale(data_type: &DataType) -> Option<i8> {
+    use DataType as T;
+    match data_type {
+        T::Decimal32(_, s) | T::Decimal64(_, s) | T::Decimal128(_, s) | T::Decimal256(_, s) => {
+            Some(*s)
+        }
+        _ => None,
+    }
 }
 
 /// The fingerprint of the rows with these hashes.
@@ -125,8 +227,8 @@ macro_rules! primitive {
     }};
 }
 
-/// Adds the hash of every value of `array` to its row's in `acc`.
-fn add(array: &dyn Array, seed: u64, acc: &mut [u128]) -> Result<(), String> {
+/// Adds the hash of every value of `array`, as one of type `like`, to its row's in `acc`.
+fn add(array: &dyn Array, like: &DataType, seed: u64, acc: &mut [u128]) -> Result<(), String> {
     use DataType as T;
     let n = seeded(seed, Family::Number);
     let bytes = seeded(seed, Family::Bytes);
@@ -188,18 +290,26 @@ fn add(array: &dyn Array, seed: u64, acc: &mut [u128]) -> Result<(), String> {
         | T::Time64(_)
         | T::Duration(_)
         | T::Interval(_) => add_temporal(array, seed, acc),
-        T::Decimal32(_, scale)
-        | T::Decimal64(_, scale)
-        | T::Decimal128(_, scale)
-        | T::Decimal256(_, scale) => add_decimal(array, *scale, seed, acc),
-        T::List(_) => add_list(array.as_list::<i32>(), seed, acc)?,
-        T::LargeList(_) => add_list(array.as_list::<i64>(), seed, acc)?,
-        T::FixedSizeList(..) => add_fixed_list(array.as_fixed_size_list(), seed, acc)?,
-        T::Struct(_) => add_struct(array.as_struct(), seed, acc)?,
-        T::Map(..) => add_map(array.as_map(), seed, acc)?,
+        T::Decimal32(_, own)
+        | T::Decimal64(_, own)
+        | T::Decimal128(_, own)
+        | T::Decimal256(_, own) => {
+            add_decimal(array, *own, scale(like).unwrap_or(*own), seed, acc);
+        }
+        T::List(_) => add_list(array.as_list::<i32>(), like, seed, acc)?,
+        T::LargeList(_) => add_list(array.as_list::<i64>(), like, seed, acc)?,
+        T::FixedSizeList(..) => add_fixed_list(array.as_fixed_size_list(), like, seed, acc)?,
+        T::Struct(own) => {
+            let fields = match like {
+                T::Struct(target) => self::like(own, target)?,
+                _ => own.to_vec(),
+            };
+            add_struct(array.as_struct(), &fields, seed, acc)?;
+        }
+        T::Map(..) => add_map(array.as_map(), like, seed, acc)?,
         T::Dictionary(..) | T::RunEndEncoded(..) | T::ListView(_) | T::LargeListView(_) => {
             let plain = cast(array, &canonical(array.data_type())).map_err(|e| e.to_string())?;
-            add(&plain, seed, acc)?;
+            add(&plain, like, seed, acc)?;
         }
         other => return Err(format!("a column of type {other} cannot be fingerprinted")),
     }
@@ -281,31 +391,35 @@ fn add_temporal(array: &dyn Array, seed: u64, acc: &mut [u128]) {
     }
 }
 
-fn add_decimal(array: &dyn Array, scale: i8, seed: u64, acc: &mut [u128]) {
+fn add_decimal(array: &dyn Array, own: i8, scale: i8, seed: u64, acc: &mut [u128]) {
+    let more = u32::try_from(i16::from(scale) - i16::from(own)).unwrap_or(0);
+    let factor = (more > 0).then(|| i256::from_i128(10).wrapping_pow(more));
     let seed = seeded(seed, Family::Decimal)
         .wrapping_add(u64::from(scale.unsigned_abs()) * 2 + u64::from(scale < 0));
+    let large = |v: i256| {
+        let v = factor.map_or(v, |factor| v.wrapping_mul(factor));
+        match v.to_i128() {
+            Some(small) => number(small, seed),
+            None => xxh3_128_with_seed(&v.to_le_bytes(), seed),
+        }
+    };
+    let small = |v: i128| match factor {
+        None => number(v, seed),
+        Some(_) => large(i256::from_i128(v)),
+    };
     match array.data_type() {
-        DataType::Decimal32(..) => {
-            primitive!(array, acc, Decimal32Type, |v| number(v.into(), seed))
-        }
-        DataType::Decimal64(..) => {
-            primitive!(array, acc, Decimal64Type, |v| number(v.into(), seed))
-        }
-        DataType::Decimal128(..) => primitive!(array, acc, Decimal128Type, |v| number(v, seed)),
-        DataType::Decimal256(..) => {
-            primitive!(array, acc, Decimal256Type, |v| match v.to_i128() {
-                Some(small) => number(small, seed),
-                None => xxh3_128_with_seed(&v.to_le_bytes(), seed),
-            });
-        }
+        DataType::Decimal32(..) => primitive!(array, acc, Decimal32Type, |v| small(v.into())),
+        DataType::Decimal64(..) => primitive!(array, acc, Decimal64Type, |v| small(v.into())),
+        DataType::Decimal128(..) => primitive!(array, acc, Decimal128Type, |v| small(v)),
+        DataType::Decimal256(..) => primitive!(array, acc, Decimal256Type, |v| large(v)),
         _ => {}
     }
 }
 
 /// One hash per element, nulls included.
-fn elements(array: &dyn Array, seed: u64) -> Result<Vec<u128>, String> {
+fn elements(array: &dyn Array, like: &DataType, seed: u64) -> Result<Vec<u128>, String> {
     let mut hashes = vec![0; array.len()];
-    add(array, seed, &mut hashes)?;
+    add(array, like, seed, &mut hashes)?;
     if let Some(nulls) = array.logical_nulls() {
         hashes
             .iter_mut()
@@ -326,13 +440,16 @@ fn sequence(elements: &[u128], seed: u64) -> u128 {
 
 fn add_list<O: OffsetSizeTrait>(
     array: &GenericListArray<O>,
+    like: &DataType,
     seed: u64,
     acc: &mut [u128],
 ) -> Result<(), String> {
     let seed = seeded(seed, Family::List);
     let offsets = array.value_offsets();
     let (first, last) = (offsets[0].as_usize(), offsets[array.len()].as_usize());
-    let hashes = elements(&array.values().slice(first, last - first), seed)?;
+    let values = array.values().slice(first, last - first);
+    let of = element(like).map_or(values.data_type(), |f| f.data_type());
+    let hashes = elements(&values, of, seed)?;
     each(array, acc, |i| {
         sequence(
             &hashes[offsets[i].as_usize() - first..offsets[i + 1].as_usize() - first],
@@ -342,23 +459,36 @@ fn add_list<O: OffsetSizeTrait>(
     Ok(())
 }
 
-fn add_fixed_list(array: &FixedSizeListArray, seed: u64, acc: &mut [u128]) -> Result<(), String> {
+fn add_fixed_list(
+    array: &FixedSizeListArray,
+    like: &DataType,
+    seed: u64,
+    acc: &mut [u128],
+) -> Result<(), String> {
     let seed = seeded(seed, Family::List);
     let width = usize::try_from(array.value_length()).unwrap_or(0);
     let start = array.value_offset_at(0);
-    let hashes = elements(&array.values().slice(start, width * array.len()), seed)?;
+    let values = array.values().slice(start, width * array.len());
+    let of = element(like).map_or(values.data_type(), |f| f.data_type());
+    let hashes = elements(&values, of, seed)?;
     each(array, acc, |i| {
         sequence(&hashes[i * width..(i + 1) * width], seed)
     });
     Ok(())
 }
 
-fn add_struct(array: &StructArray, seed: u64, acc: &mut [u128]) -> Result<(), String> {
+fn add_struct(
+    array: &StructArray,
+    like: &[FieldRef],
+    seed: u64,
+    acc: &mut [u128],
+) -> Result<(), String> {
     let seed = seeded(seed, Family::Struct);
     let mut fields = vec![0; array.len()];
-    for (field, column) in array.fields().iter().zip(array.columns()) {
+    for (field, column) in like.iter().zip(array.columns()) {
         add(
             column,
+            field.data_type(),
             xxh3_64_with_seed(field.name().as_bytes(), seed),
             &mut fields,
         )?;
@@ -367,7 +497,7 @@ fn add_struct(array: &StructArray, seed: u64, acc: &mut [u128]) -> Result<(), St
     Ok(())
 }
 
-fn add_map(array: &MapArray, seed: u64, acc: &mut [u128]) -> Result<(), String> {
+fn add_map(array: &MapArray, like: &DataType, seed: u64, acc: &mut [u128]) -> Result<(), String> {
     let seed = seeded(seed, Family::List);
     let offsets = array.value_offsets();
     let (first, last) = (
@@ -375,12 +505,21 @@ fn add_map(array: &MapArray, seed: u64, acc: &mut [u128]) -> Result<(), String> 
         usize::try_from(offsets[array.len()]).unwrap_or(0),
     );
     // Writers name the two columns differently; what they are is fixed by their place.
+    let of = |n: usize, own: &DataType| match like {
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(fields) if fields.len() == 2 => fields[n].data_type().clone(),
+            _ => own.clone(),
+        },
+        _ => own.clone(),
+    };
     let keys = elements(
         &array.keys().slice(first, last - first),
+        &of(0, array.keys().data_type()),
         xxh3_64_with_seed(b"key", seed),
     )?;
     let values = elements(
         &array.values().slice(first, last - first),
+        &of(1, array.values().data_type()),
         xxh3_64_with_seed(b"value", seed),
     )?;
     let entries: Vec<u128> = keys
@@ -546,6 +685,86 @@ mod tests {
                 hashes(vec![("x", pair[1].clone())])
             );
         }
+    }
+
+    /// What rows are as rows of another schema is what they are once they have been brought there.
+    #[test]
+    fn rows_are_told_as_those_of_another_schema_before_they_are_brought_there() {
+        let decimal = |v: Vec<Option<i128>>, p, s| -> ArrayRef {
+            let array = Decimal128Array::from(v).with_precision_and_scale(p, s);
+            Arc::new(array.unwrap())
+        };
+        let prices = || decimal(vec![Some(12_345), Some(-1), None], 9, 2);
+        let inner = StructArray::from(vec![
+            (
+                Arc::new(Field::new("Price", prices().data_type().clone(), true)),
+                prices(),
+            ),
+            (
+                Arc::new(Field::new("n", DataType::Int8, true)),
+                Arc::new(Int8Array::from(vec![1, 2, 3])) as ArrayRef,
+            ),
+        ]);
+        let offsets = arrow::buffer::OffsetBuffer::new(vec![0, 2, 2, 3].into());
+        let element = Arc::new(Field::new("element", inner.data_type().clone(), true));
+        let lists = ListArray::new(element, offsets, Arc::new(inner.clone()), None);
+        let own = batch(vec![
+            ("userId", strings(&[Some("a"), None, Some("c")])),
+            ("price", prices()),
+            ("s", Arc::new(inner)),
+            ("l", Arc::new(lists)),
+            (
+                "big",
+                decimal(vec![Some(10_i128.pow(37)), None, Some(5)], 38, 0),
+            ),
+        ]);
+        let wide = DataType::Struct(
+            vec![
+                Field::new("extra", DataType::Utf8, true),
+                Field::new("price", DataType::Decimal128(11, 4), true),
+                Field::new("n", DataType::Float64, true),
+            ]
+            .into(),
+        );
+        let target = Schema::new(vec![
+            Field::new("more", DataType::Int64, true),
+            Field::new("userid", DataType::Utf8View, true),
+            Field::new("price", DataType::Decimal256(40, 4), true),
+            Field::new(
+                "l",
+                DataType::List(Arc::new(Field::new("element", wide.clone(), true))),
+                true,
+            ),
+            Field::new("s", wide, true),
+            Field::new("big", DataType::Decimal256(76, 38), true),
+        ]);
+        let target = Arc::new(target);
+        let mut scratch = Vec::new();
+        let told = fingerprint_as(&own, &target, &mut scratch).unwrap();
+        let brought = crate::schema::adapt(&own, &target).unwrap();
+        assert_eq!(told, fingerprint(&brought, &mut scratch).unwrap());
+        assert_ne!(told, fingerprint(&own, &mut scratch).unwrap());
+        assert!(is_other_as(own.schema_ref(), &target).unwrap());
+        assert!(!is_other_as(own.schema_ref(), own.schema_ref()).unwrap());
+        let one = |name: &str, t: DataType| Schema::new(vec![Field::new(name, t, true)]);
+        for (a, b, other) in [
+            (one("x", DataType::Int8), one("x", DataType::Float64), false),
+            (one("x", DataType::Int8), one("X", DataType::Int8), true),
+            (
+                one("x", DataType::Decimal128(9, 2)),
+                one("x", DataType::Decimal128(20, 2)),
+                false,
+            ),
+            (
+                one("x", DataType::Decimal128(9, 2)),
+                one("x", DataType::Decimal128(9, 3)),
+                true,
+            ),
+        ] {
+            assert_eq!(is_other_as(&a, &b), Ok(other), "{a} {b}");
+        }
+        let lost = Schema::new(vec![Field::new("price", DataType::Decimal128(9, 2), true)]);
+        fingerprint_as(&own, &lost, &mut scratch).unwrap_err();
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::super::output::Style;
 use super::table::{Grid, numbers, prose, words};
-use super::text::{about, count, no_tenants, plural, second, size};
+use super::text::{about, classes, count, no_tenants, plural, second, size};
 use super::totals::{Totals, totals};
 use super::{Report, View, estimate, failures};
 
@@ -136,6 +136,8 @@ impl PlanDocument<'_> {
         if !plan.skipped.is_empty() {
             lines.push(format!("  left alone: {}", left_alone(plan)));
         }
+        let told = classes(&plan.classes).into_iter();
+        lines.extend(told.map(|line| format!("  {line}")));
         let ignored = plan.left_alone.ignored_line();
         lines.extend(ignored.map(|line| format!("  no input: {line}")));
         if is_explained {

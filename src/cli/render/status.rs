@@ -4,7 +4,9 @@ use icepack_core::model::inputs::Left;
 use icepack_core::model::inspect::{LastRun, StatusReport, TenantStatus};
 
 use super::table::{Cell, Grid, Tone, numbers, words};
-use super::text::{about, count, no_tenants, plural, row_time, second, size, took, unless_zero};
+use super::text::{
+    about, classes, count, no_tenants, plural, row_time, second, size, took, unless_zero,
+};
 use super::{Report, View, failures};
 use crate::format::one_line;
 
@@ -131,6 +133,10 @@ fn advice(report: &StatusReport) -> Vec<String> {
             plural(quarantined, "file")
         ));
     }
+    for t in &report.tenants {
+        let told = classes(&t.classes).into_iter();
+        lines.extend(told.map(|line| format!("{}: {line}", t.tenant)));
+    }
     let mut left = Left::default();
     report.tenants.iter().for_each(|t| left.add(&t.left_alone));
     lines.extend(left.ignored_line().map(|line| format!("no input: {line}")));
@@ -173,6 +179,7 @@ mod tests {
             tenant: Tenant::parse(name).unwrap(),
             head_version: 3,
             folders: 1,
+            classes: Vec::new(),
             raw_files: 2,
             raw_bytes: 4096,
             raw_sizes: SizeHistogram::default(),

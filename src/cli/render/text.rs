@@ -1,5 +1,7 @@
 //! Texts that several reports share.
 
+use icepack_core::model::apart::FolderClasses;
+
 pub use crate::format::{about, count, minute, plural, row_time, second, size, took};
 
 /// The line in place of an empty table. `wanted` are the tenants asked for.
@@ -24,6 +26,18 @@ pub fn counted(kinds: &[(&str, u64)]) -> String {
     parts.join(", ")
 }
 
+/// Folders of several schema classes that are told of a tenant.
+const MOST_FOLDERS: usize = 3;
+
+/// Folders of several schema classes, and what tells these apart: a line each.
+pub fn classes(folders: &[FolderClasses]) -> Vec<String> {
+    let told = folders.iter().take(MOST_FOLDERS).map(ToString::to_string);
+    let more = folders.len().saturating_sub(MOST_FOLDERS) as u64;
+    let rest =
+        (more > 0).then(|| format!("{} more of several schema classes", plural(more, "folder")));
+    told.chain(rest).collect()
+}
+
 /// Zero is shown as nothing, where a column is about what is unusual.
 pub fn unless_zero(n: u64) -> String {
     if n == 0 { String::new() } else { count(n) }
@@ -31,10 +45,41 @@ pub fn unless_zero(n: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use icepack_core::model::apart::ColumnTypes;
+
     use super::*;
 
     #[test]
     fn zero_is_left_out() {
         assert_eq!([0, 1_000].map(unless_zero), ["", "1,000"]);
+    }
+
+    #[test]
+    fn a_few_folders_are_told_by_what_tells_their_classes_apart() {
+        let column = |name: &str, types: &[Option<&str>]| ColumnTypes {
+            column: name.into(),
+            types: types.iter().map(|t| t.map(str::to_owned)).collect(),
+        };
+        let folder = |folder: &str, columns| FolderClasses {
+            folder: folder.into(),
+            classes: 2,
+            columns,
+        };
+        let x = || column("x", &[Some("Utf8"), Some("Int64")]);
+        let told = classes(&[
+            folder("acme/a", vec![x(), column("y", &[Some("Utf8"), None])]),
+            folder("", vec![x()]),
+            folder("acme/b", vec![]),
+            folder("acme/c", vec![x()]),
+        ]);
+        assert_eq!(
+            told,
+            [
+                "`acme/a` has 2 schema classes: `x` is Utf8 or Int64; `y` is Utf8 or missing",
+                "2 schema classes: `x` is Utf8 or Int64",
+                "`acme/b` has 2 schema classes",
+                "1 folder more of several schema classes",
+            ]
+        );
     }
 }

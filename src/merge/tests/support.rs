@@ -149,6 +149,7 @@ impl World {
                 timestamp: "timestamp".into(),
                 ids: vec!["event_id".into()],
             },
+            uniting: Uniting::default(),
             now: Micros((T0 + 100 * DAY) * 1_000_000),
             cutoff: None,
             leave: None,

@@ -58,7 +58,7 @@ impl GroupJobs<'_> {
     ) -> Result<Classes> {
         let mut all = Classes::default();
         let mut before: Vec<BTreeSet<SchemaId>> = Vec::new();
-        let mut found = Vec::new();
+        let (mut found, under) = (Vec::new(), self.policy.uniting);
         for part in parts {
             let keys: BTreeSet<&str> = part.keys.iter().map(String::as_str).collect();
             let own: Vec<PlannedInput> = inputs
@@ -75,7 +75,7 @@ impl GroupJobs<'_> {
                 let pairs = others
                     .iter()
                     .flat_map(|a| made.schemas.iter().map(|b| (*a, *b)));
-                found.extend(pairs.map(|(a, b)| SchemasApart::of(a, b, column.clone())));
+                found.extend(pairs.map(|(a, b)| SchemasApart::of(a, b, column.clone(), under)));
             }
             all.merged = match (all.merged, made.merged) {
                 (Some(one), Some(other)) => Some(together(one, other)),
@@ -103,7 +103,10 @@ impl GroupJobs<'_> {
     /// Adds what was found to what is committed, if head does not know it.
     async fn remember(&self, merged: Option<Merged>, found: Vec<SchemasApart>) -> Option<Merged> {
         let head = self.sequence.head().await;
-        let is_known = |a: &SchemasApart| head.apart.iter().any(|b| b.schemas == a.schemas);
+        let is_known = |a: &SchemasApart| {
+            let mut known = head.apart.iter();
+            known.any(|b| b.schemas == a.schemas && a.under.is_within(b.under))
+        };
         let found: Vec<SchemasApart> = found.into_iter().filter(|a| !is_known(a)).collect();
         if found.is_empty() {
             return merged;
@@ -158,13 +161,13 @@ pub(super) fn inherited(
     let of = |own: SchemaId| {
         let others = head.apart.iter().filter_map(move |a| {
             let other = a.other(own)?;
-            Some((other, a.column.clone()))
+            Some((other, a.column.clone(), a.under))
         });
-        others.filter(move |(other, _)| *other != own && *other != schema)
+        others.filter(move |(other, ..)| *other != own && *other != schema)
     };
     gone.into_iter()
         .filter(|own| *own != schema)
         .flat_map(of)
-        .map(|(other, column)| SchemasApart::of(schema, other, column))
+        .map(|(other, column, under)| SchemasApart::of(schema, other, column, under))
         .collect()
 }

@@ -249,7 +249,7 @@ fn differences(tenant: &TenantSample) -> Option<String> {
     let mut parts = Vec::new();
     if !contrary.is_empty() {
         parts.push(format!(
-            "have other types in {}, and those that do not fit are set aside",
+            "have other types in {}, and those that do not unite are compacted apart",
             contrary.join(", ")
         ));
     }

@@ -17,6 +17,7 @@ fn tenant(name: &str, raw_age: Option<u64>, quarantined: u64) -> TenantStatus {
         raw_sizes: SizeHistogram::default(),
         adopted: 0,
         folders: 1,
+        classes: Vec::new(),
         adopted_rows: 0,
         oldest_raw_s: raw_age,
         snapshots: 1,

@@ -79,6 +79,8 @@ pub struct World {
     /// A column is of integers or floats in some files, or of integers of all widths: 32 bits
     /// without a sign and floats have no type in common.
     pub floats: bool,
+    /// The payload is text in some files and a number in others: two classes.
+    pub drift: bool,
     /// Bytes added to each payload: a few KiB make a small file too large for its share of memory.
     pub padding: usize,
     pub steps: Vec<Step>,
@@ -216,6 +218,7 @@ pub fn world(steps: usize) -> impl Strategy<Value = World> {
             )| World {
                 zoned,
                 floats,
+                drift: false,
                 padding,
                 steps,
                 ttl,
@@ -254,12 +257,17 @@ impl File {
             ),
             (
                 "payload",
-                texts(
-                    (shape.text + shape.number) % 4,
-                    events
-                        .iter()
-                        .map(|e| Some(format!("{{\"v\":{}}}{}", e.content, "x".repeat(padding)))),
-                ),
+                if world.drift && shape.v2 {
+                    let numbers = events.iter().map(|e| i64::from(e.content));
+                    Arc::new(Int64Array::from_iter_values(numbers))
+                } else {
+                    texts(
+                        (shape.text + shape.number) % 4,
+                        events.iter().map(|e| {
+                            Some(format!("{{\"v\":{}}}{}", e.content, "x".repeat(padding)))
+                        }),
+                    )
+                },
             ),
             ("n", numbers(shape.number, world.floats, &events)),
             (
@@ -296,7 +304,11 @@ impl File {
             ("place", places(&events)),
             ("attributes", maps(&events)),
         ];
-        let has = |i: usize| i < 2 && shape.columns & 0xf00 != 0 || shape.columns >> i & 1 == 1;
+        // What has no payload fits to either class, and its copies need not meet.
+        let has = |i: usize| {
+            (i < 2 && shape.columns & 0xf00 != 0 || shape.columns >> i & 1 == 1)
+                || (i == 1 && world.drift)
+        };
         columns.extend(
             optional
                 .into_iter()

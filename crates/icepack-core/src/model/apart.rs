@@ -1,11 +1,15 @@
 //! Schemas that a merge found to be apart.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
+use super::names::Key;
+use super::policy::Uniting;
 use super::schema::SchemaId;
 
-/// Two schemas of which no file holds the rows of both without loss, as a merge found. It is true
-/// for ever: whoever does not know it reads the files once more, and finds it again.
+/// Two schemas of which no file holds the rows of both without loss, as a merge found. Whoever does
+/// not know it reads the files once more, and finds it again.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SchemasApart {
     /// The smaller id first. Twice the same where what keeps two files apart shows in no column:
@@ -14,14 +18,18 @@ pub struct SchemasApart {
     /// The column that keeps them apart. None where it is no single one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
+    /// What was allowed when it was found. Where more is, it is to be found again.
+    #[serde(default, skip_serializing_if = "Uniting::is_strict")]
+    pub under: Uniting,
 }
 
 impl SchemasApart {
     /// Of two schemas, in any order.
-    pub fn of(a: SchemaId, b: SchemaId, column: Option<String>) -> Self {
+    pub fn of(a: SchemaId, b: SchemaId, column: Option<String>, under: Uniting) -> Self {
         Self {
             schemas: (a.min(b), a.max(b)),
             column,
+            under,
         }
     }
 
@@ -33,5 +41,40 @@ impl SchemasApart {
             s if s == b => Some(a),
             _ => None,
         }
+    }
+}
+
+/// A folder whose snapshots are of several schema classes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderClasses {
+    /// As in its keys; empty where all files of the tenant may be merged with each other.
+    pub folder: Key,
+    /// How many classes there are.
+    pub classes: usize,
+    /// What tells them apart. Empty where it shows in no column.
+    pub columns: Vec<ColumnTypes>,
+}
+
+/// A column of which no type holds the values of all classes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnTypes {
+    pub column: String,
+    /// Its type in each class, as manifests tell it; none where a class does not have it.
+    pub types: Vec<Option<String>>,
+}
+
+impl fmt::Display for FolderClasses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.folder.as_str() {
+            "" => write!(f, "{} schema classes", self.classes)?,
+            folder => write!(f, "`{folder}` has {} schema classes", self.classes)?,
+        }
+        for (n, c) in self.columns.iter().enumerate() {
+            let types = c.types.iter().map(|t| t.as_deref().unwrap_or("missing"));
+            let types: Vec<&str> = types.collect();
+            let begin = if n == 0 { ":" } else { ";" };
+            write!(f, "{begin} `{}` is {}", c.column, types.join(" or "))?;
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::apart::FolderClasses;
 use super::file::Micros;
 use super::inputs::Left;
 use super::names::{Key, Tenant};
@@ -21,6 +22,9 @@ pub struct TenantStatus {
     /// Folders that hold its live files.
     #[serde(default)]
     pub folders: u64,
+    /// Folders whose snapshots are of several schema classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<FolderClasses>,
     /// Raw files.
     pub raw_files: u64,
     /// Their bytes.

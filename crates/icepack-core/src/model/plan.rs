@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::adopted::RowTimes;
+use super::apart::FolderClasses;
 use super::estimate::{Estimate, Expiry};
 use super::file::{Listed, Micros, RowStats};
 use super::inputs::Left;
@@ -362,6 +363,9 @@ pub struct Plan {
     pub groups: Vec<Group>,
     /// Every other Parquet file of the tenant.
     pub skipped: Vec<Skipped>,
+    /// Folders whose snapshots are of several schema classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<FolderClasses>,
     /// What would expire, where somebody has looked and rows are not kept for ever.
     #[serde(default)]
     pub expiry: Option<Expiry>,

@@ -80,6 +80,33 @@ pub enum Encodings {
     Delta,
 }
 
+/// Which columns of different types are united though their owner alone knows whether they mean the
+/// same.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(default)]
+pub struct Uniting {
+    /// Integers of 64 bits with floats, as doubles, where each value is one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub widen_to_double: bool,
+    /// Times without a zone with those that have one: they are of UTC.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub assume_utc: bool,
+}
+
+impl Uniting {
+    /// Nothing but what is certain.
+    pub fn is_strict(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether this allows nothing that `other` does not.
+    pub fn is_within(self, other: Self) -> bool {
+        self.widen_to_double <= other.widen_to_double && self.assume_utc <= other.assume_utc
+    }
+}
+
 /// What the archive asks of the objects that it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchivePolicy {
@@ -112,6 +139,9 @@ pub struct Policy {
     pub min_raw_age: Duration,
     /// What becomes of a file whose name was used before, for other rows.
     pub rewritten: Rewritten,
+    /// Which columns of different types are united.
+    #[serde(default)]
+    pub uniting: Uniting,
     /// Rows older than this expire; none keeps them for ever.
     pub ttl: Option<Duration>,
     /// How long a row may be overdue before its file is rewritten for its sake alone.
@@ -143,6 +173,7 @@ impl Default for Policy {
             max_raw_age: DAY,
             min_raw_age: Duration::ZERO,
             rewritten: Rewritten::SetAside,
+            uniting: Uniting::default(),
             ttl: None,
             slack: DAY,
             archive: None,

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::apart::{ColumnTypes, FolderClasses};
+use crate::model::file::Snapshot;
 use crate::model::manifest::Manifest;
+use crate::model::names::folder;
+use crate::model::policy::{Policy, Uniting, Within};
 use crate::model::schema::{Column, SchemaId, TableSchema};
 
 /// What head knows of schemas.
@@ -13,9 +17,12 @@ pub struct Classes<'a> {
 }
 
 impl<'a> Classes<'a> {
-    /// What `head` knows.
-    pub fn of(head: Option<&'a Manifest>) -> Self {
-        let apart = head.iter().flat_map(|m| &m.apart).map(|a| a.schemas);
+    /// What `head` knows, where so much is allowed.
+    pub fn of(head: Option<&'a Manifest>, allowed: Uniting) -> Self {
+        let known = head.iter().flat_map(|m| &m.apart);
+        let apart = known
+            .filter(|a| allowed.is_within(a.under))
+            .map(|a| a.schemas);
         Self {
             apart: apart.collect(),
             schemas: head.map(|m| &m.schemas),
@@ -77,6 +84,57 @@ impl<'a> Classes<'a> {
     }
 }
 
+/// The folders of a tenant whose snapshots are of several classes, and what tells these apart.
+pub fn told(head: Option<&Manifest>, policy: &Policy) -> Vec<FolderClasses> {
+    let Some(head) = head.filter(|m| !m.apart.is_empty()) else {
+        return Vec::new();
+    };
+    let classes = Classes::of(Some(head), policy.uniting);
+    let mut folders: BTreeMap<&str, Vec<&Snapshot>> = BTreeMap::new();
+    for s in &head.snapshots {
+        let own = match policy.within {
+            Within::Folder => folder(&s.key),
+            Within::Tenant => "",
+        };
+        folders.entry(own).or_default().push(s);
+    }
+    let several = folders.into_iter().filter_map(|(folder, snapshots)| {
+        let divided = classes.divide(snapshots, |s| s.schema);
+        (divided.len() > 1).then(|| FolderClasses {
+            folder: folder.to_owned(),
+            classes: divided.len(),
+            columns: telling(head, &divided),
+        })
+    });
+    several.collect()
+}
+
+/// The columns that keep classes apart, with their types in each.
+fn telling(head: &Manifest, classes: &[Vec<&Snapshot>]) -> Vec<ColumnTypes> {
+    let known: BTreeSet<SchemaId> = classes.iter().flatten().filter_map(|s| s.schema).collect();
+    let names = head.apart.iter().filter_map(|a| {
+        let is_here = known.contains(&a.schemas.0) && known.contains(&a.schemas.1);
+        a.column.as_deref().filter(|_| is_here)
+    });
+    let names: BTreeSet<&str> = names.collect();
+    let kind = |class: &Vec<&Snapshot>, name: &str| {
+        // As the newest has it.
+        let mut snapshots: Vec<&Snapshot> = class.clone();
+        snapshots.sort_by_key(|s| std::cmp::Reverse(s.id));
+        let schemas = snapshots
+            .iter()
+            .filter_map(|s| head.schemas.get(&s.schema?));
+        let mut columns = schemas.flat_map(|schema| &schema.0);
+        let is_it = |c: &&Column| c.name.to_lowercase() == name.to_lowercase();
+        columns.find(is_it).map(|c| c.kind.clone())
+    };
+    let column = |name: &str| ColumnTypes {
+        column: name.to_owned(),
+        types: classes.iter().map(|class| kind(class, name)).collect(),
+    };
+    names.into_iter().map(column).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
@@ -106,7 +164,9 @@ mod tests {
         head.schemas = schemas.iter().map(|s| (s.id(), s.clone())).collect();
         head.apart = apart
             .iter()
-            .map(|(a, b)| SchemasApart::of(schemas[*a].id(), schemas[*b].id(), None))
+            .map(|(a, b)| {
+                SchemasApart::of(schemas[*a].id(), schemas[*b].id(), None, Uniting::default())
+            })
             .collect();
         head
     }
@@ -120,7 +180,8 @@ mod tests {
         let all = [text, number, more, other];
         let divided = |apart: &[(usize, usize)], members: &[Option<usize>]| {
             let head = head(&all, apart);
-            Classes::of(Some(&head)).divide(members.to_vec(), |m| m.map(|n| all[n].id()))
+            Classes::of(Some(&head), Uniting::default())
+                .divide(members.to_vec(), |m| m.map(|n| all[n].id()))
         };
         let each: Vec<Option<usize>> = (0..4).map(Some).chain([None]).collect();
         assert_eq!(divided(&[], &each), [each.clone()], "nothing is known");
@@ -134,7 +195,24 @@ mod tests {
             [vec![Some(3), Some(0)], vec![Some(3), Some(1)]],
             "of a schema that is apart from itself, each file has a class of its own"
         );
-        let head = Classes::of(None).divide(vec![1, 2], |_| None);
-        assert_eq!(head, [vec![1, 2]]);
+        let of_none = Classes::of(None, Uniting::default());
+        assert_eq!(of_none.divide(vec![1, 2], |_| None), [vec![1, 2]]);
+        let double = Uniting {
+            widen_to_double: true,
+            ..Uniting::default()
+        };
+        let mut head = head(&all, &[(0, 1)]);
+        let two = |head: &Manifest, allowed| {
+            let divided =
+                Classes::of(Some(head), allowed).divide(vec![0, 1], |n| Some(all[*n].id()));
+            divided.len()
+        };
+        assert_eq!(
+            two(&head, double),
+            1,
+            "more is allowed than when it was found"
+        );
+        head.apart[0].under = double;
+        assert_eq!((two(&head, double), two(&head, Uniting::default())), (2, 2));
     }
 }

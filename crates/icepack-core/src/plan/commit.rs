@@ -9,6 +9,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
+use crate::model::apart::SchemasApart;
 use crate::model::hold::Hold;
 use crate::model::manifest::{
     Edit, FORMAT, Manifest, Observed, Receipt, Reread, Retired, Stamp, Totals, WRITER,
@@ -296,6 +297,8 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
 /// Enters which schemas are apart, and drops what is said of schemas that no snapshot has.
 fn part(next: &mut Manifest, edit: &Edit) {
     let schemas = &next.schemas;
+    let is_new = |known: &SchemasApart| edit.apart.iter().all(|a| a.schemas != known.schemas);
+    next.apart.retain(is_new);
     next.apart.extend(edit.apart.iter().cloned());
     next.apart
         .retain(|a| schemas.contains_key(&a.schemas.0) && schemas.contains_key(&a.schemas.1));

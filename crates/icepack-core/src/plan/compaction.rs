@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 
-use super::classes::Classes;
+use super::classes::{self, Classes};
 use super::quarantine;
 use super::retention::{self, Due};
 use super::sweep::{self, RetiredState};
@@ -168,7 +168,7 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
     let cutoff = retention::cutoff_held(policy, holds, now);
     let (mut raws, snapshots, mut skipped) = sort_out(tenant, inventory, policy, now);
     adoption::recall(&mut raws, inventory, policy);
-    let classes = Classes::of(inventory.head.as_ref());
+    let classes = Classes::of(inventory.head.as_ref(), policy.uniting);
     let mut groups = Vec::new();
     let (restored_raws, raws): (Vec<_>, Vec<_>) = raws.into_iter().partition(|c| c.restored);
     let (restored, snapshots): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|c| c.restored);
@@ -205,6 +205,7 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
         cutoff,
         groups,
         skipped,
+        classes: classes::told(inventory.head.as_ref(), policy),
         expiry: None,
         estimate: None,
         left_alone: Left::default(),

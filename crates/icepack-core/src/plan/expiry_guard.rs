@@ -127,6 +127,7 @@ mod tests {
             cutoff: Some(Micros(1_777_297_507_000_000)),
             groups: Vec::new(),
             skipped: Vec::new(),
+            classes: Vec::new(),
             expiry: None,
             estimate: None,
             left_alone: Default::default(),

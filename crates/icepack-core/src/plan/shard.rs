@@ -153,6 +153,7 @@ mod tests {
             cutoff: None,
             groups: (0..groups).map(group).collect(),
             skipped: Vec::new(),
+            classes: Vec::new(),
             estimate: None,
             left_alone: Default::default(),
             expiry: None,

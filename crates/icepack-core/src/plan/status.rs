@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::{retention, sweep};
+use super::{classes, retention, sweep};
 use crate::model::adopted::{Adoptions, RowTimes};
 use crate::model::file::{Listed, Micros};
 use crate::model::inputs::Left;
@@ -67,6 +67,7 @@ pub fn of(
         tenant: tenant.clone(),
         head_version: view.version,
         folders: folders.len() as u64,
+        classes: classes::told(head, policy),
         raw_files: raw.len() as u64,
         raw_bytes: raw.iter().map(|f| f.size).sum(),
         raw_sizes: SizeHistogram::of(raw.iter().map(|f| f.size)),

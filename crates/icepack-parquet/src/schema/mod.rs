@@ -1,19 +1,21 @@
 //! Columns united by name: what several files have in common, and each file's rows brought to it
 //! without loss.
 
+mod bring;
 pub(crate) mod form;
 pub mod leaf;
 pub(crate) mod pairs;
+pub(crate) mod unite;
 pub mod views;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Metadata, Schema, SchemaRef, TimeUnit};
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Metadata, Schema, SchemaRef};
 
 use crate::time;
+use icepack_core::model::policy::Uniting;
 use icepack_core::model::schema::{Column, TableSchema};
 
 /// The columns that mean something to the job.
@@ -79,6 +81,7 @@ fn map_entries(entries: &FieldRef, child: &dyn Fn(&str, &Field) -> FieldRef) -> 
 #[derive(Debug, Clone)]
 pub struct UnionSchema {
     timestamp: String,
+    how: Uniting,
     columns: Vec<Field>,
     /// Pairs of the files' own.
     pairs: Metadata,
@@ -86,14 +89,21 @@ pub struct UnionSchema {
 }
 
 impl UnionSchema {
-    /// No file yet.
+    /// No file yet. Nothing is lost, and nothing is assumed.
     pub fn new(columns: &Columns) -> Self {
         Self {
             timestamp: columns.timestamp.clone(),
+            how: Uniting::default(),
             columns: Vec::new(),
             pairs: Metadata::new(),
             files: 0,
         }
+    }
+
+    /// The same, with what its owner allows.
+    #[must_use]
+    pub fn allowing(self, how: Uniting) -> Self {
+        Self { how, ..self }
     }
 
     /// Takes a file in. Where it does not fit to those before it, nothing changes.
@@ -124,24 +134,30 @@ impl UnionSchema {
             return Err(format!("it has two columns named `{}`", twice.name()));
         }
         self.dates(schema)?;
-        self.check_case(schema)?;
+        let theirs = schema.fields();
+        let places = self
+            .places(schema)
+            .map_err(|(o, t)| differs_in_case(theirs[t].name(), self.columns[o].name()))?;
         let pairs = if self.files == 0 {
             pairs::own(schema.metadata())
         } else {
             pairs::joined(&self.pairs, &self.columns, schema)?
         };
         let mut columns = self.columns.clone();
-        for field in &mut columns {
-            match schema.field_with_name(field.name()) {
-                Ok(other) => *field = unite(field, other)?,
-                Err(_) => field.set_nullable(true),
+        for (field, place) in columns.iter_mut().zip(&places) {
+            match place {
+                Some(i) => *field = unite(field, &theirs[*i], self.how)?,
+                None => field.set_nullable(true),
             }
         }
-        for field in schema.fields() {
-            if !self.columns.iter().any(|c| c.name() == field.name()) {
-                let nullable = field.is_nullable() || self.files > 0;
-                columns.push(form::noted(field).with_nullable(nullable));
-            }
+        let known: HashSet<usize> = places.into_iter().flatten().collect();
+        for (_, field) in theirs
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| !known.contains(i))
+        {
+            let nullable = field.is_nullable() || self.files > 0;
+            columns.push(form::noted(field).with_nullable(nullable));
         }
         // What cannot be written must not be read: it would fail every merge, and never be
         // anybody's fault.
@@ -153,20 +169,23 @@ impl UnionSchema {
         Ok(())
     }
 
+    /// For each of our columns, its place in a file; or the places of two that differ only in case.
+    fn places(&self, schema: &Schema) -> Result<Vec<Option<usize>>, (usize, usize)> {
+        let ours: Vec<&str> = self.columns.iter().map(|c| c.name().as_str()).collect();
+        unite::places(&ours, &unite::names(schema.fields()))
+    }
+
     /// The column of ours that a file's cannot be united with. None where it is another reason
     /// that keeps the file apart.
     pub fn contradicted(&self, schema: &Schema) -> Option<String> {
-        let ours = self
-            .columns
-            .iter()
-            .find(|ours| match schema.field_with_name(ours.name()) {
-                Ok(theirs) => unite(ours, theirs).is_err(),
-                Err(_) => schema
-                    .fields()
-                    .iter()
-                    .any(|f| f.name().to_lowercase() == ours.name().to_lowercase()),
-            })?;
-        Some(ours.name().clone())
+        let place = match self.places(schema) {
+            Err((ours, _)) => Some(ours),
+            Ok(places) => (0..places.len()).find(|n| {
+                let theirs = places[*n].map(|i| schema.field(i));
+                theirs.is_some_and(|f| unite(&self.columns[*n], f, self.how).is_err())
+            }),
+        };
+        Some(self.columns[place?].name().clone())
     }
 
     /// The schema that every file's rows can be brought to.
@@ -175,26 +194,6 @@ impl UnionSchema {
             self.columns.clone(),
             self.pairs.clone(),
         ))
-    }
-
-    fn check_case(&self, schema: &Schema) -> Result<(), String> {
-        let exact: HashSet<&str> = self.columns.iter().map(|c| c.name().as_str()).collect();
-        let known: HashMap<String, &str> = self
-            .columns
-            .iter()
-            .map(|c| (c.name().to_lowercase(), c.name().as_str()))
-            .collect();
-        let unknown = schema
-            .fields()
-            .iter()
-            .filter(|f| !exact.contains(f.name().as_str()));
-        match unknown
-            .filter_map(|f| Some((f.name(), known.get(&f.name().to_lowercase())?)))
-            .next()
-        {
-            Some((name, other)) => Err(differs_in_case(name, other)),
-            None => Ok(()),
-        }
     }
 
     /// Whether a file's rows have a date: the timestamp column, as a timestamp.
@@ -230,37 +229,34 @@ impl UnionSchema {
 }
 
 /// Of each schema, with the number of files that have it: how many of its columns cannot be united
-/// with the type that most files have there.
-pub fn contradictions(schemas: &[(SchemaRef, usize)]) -> Vec<usize> {
-    let mut votes: HashMap<&str, Vec<(DataType, usize)>> = HashMap::new();
+/// with what most files have there, or are spelled otherwise.
+pub fn contradictions(schemas: &[(SchemaRef, usize)], how: Uniting) -> Vec<usize> {
+    type Votes<'a> = Vec<((&'a str, DataType), usize)>;
+    let mut votes: HashMap<String, Votes<'_>> = HashMap::new();
     for (schema, files) in schemas {
         for field in schema.fields() {
-            let (kind, types) = (
-                canonical(field.data_type()),
-                votes.entry(field.name()).or_default(),
-            );
-            match types.iter_mut().find(|(known, _)| *known == kind) {
+            let kind = (field.name().as_str(), canonical(field.data_type()));
+            let kinds = votes.entry(field.name().to_lowercase()).or_default();
+            match kinds.iter_mut().find(|(known, _)| *known == kind) {
                 Some((_, n)) => *n += files,
-                None => types.push((kind, *files)),
+                None => kinds.push((kind, *files)),
             }
         }
     }
     // Of equally many, the first.
-    let most = |types: &Vec<(DataType, usize)>| {
-        types
-            .iter()
-            .rev()
-            .max_by_key(|(_, n)| *n)
-            .map(|(kind, _)| kind.clone())
+    let most = |kinds: &Votes<'_>| {
+        let most = kinds.iter().rev().max_by_key(|(_, n)| *n)?;
+        Some((most.0.0.to_owned(), most.0.1.clone()))
     };
-    let preferred: HashMap<&str, DataType> = votes
+    let preferred: HashMap<&String, (String, DataType)> = votes
         .iter()
-        .filter_map(|(name, types)| Some((*name, most(types)?)))
+        .filter_map(|(name, kinds)| Some((name, most(kinds)?)))
         .collect();
     let odd = |field: &&FieldRef| {
-        preferred
-            .get(field.name().as_str())
-            .is_some_and(|kind| widen(kind, &canonical(field.data_type())).is_none())
+        let known = preferred.get(&field.name().to_lowercase());
+        known.is_some_and(|(name, kind)| {
+            name != field.name() || unite::widen(kind, &canonical(field.data_type()), how).is_none()
+        })
     };
     schemas
         .iter()
@@ -277,139 +273,16 @@ fn differs_in_case(name: &str, other: &str) -> String {
     )
 }
 
-fn unite(ours: &Field, theirs: &Field) -> Result<Field, String> {
+fn unite(ours: &Field, theirs: &Field, how: Uniting) -> Result<Field, String> {
     let theirs = form::noted(theirs);
-    let Some(united) = widen_child(ours, &theirs) else {
-        let (theirs, before) = (leaf::told(&theirs), leaf::told(ours));
-        return Err(format!(
-            "column `{}` is {theirs}, but {before} in the tenant's other files: no type holds \
-             both without loss",
-            ours.name()
-        ));
-    };
-    // A column of nulls brings them along, whatever its schema says.
-    let null = united.is_nullable()
-        || matches!(
-            (ours.data_type(), theirs.data_type()),
-            (DataType::Null, _) | (_, DataType::Null)
-        );
-    Ok(Field::clone(&united).with_nullable(null))
-}
-
-/// The type that holds the values of both without loss.
-fn widen(a: &DataType, b: &DataType) -> Option<DataType> {
-    use DataType as T;
-    if a == b {
-        return Some(a.clone());
-    }
-    if let (Some(x), Some(y)) = (Number::of(a), Number::of(b)) {
-        return x.with(y);
-    }
-    match (a, b) {
-        (T::Null, other) | (other, T::Null) => Some(other.clone()),
-        (T::Timestamp(x, zone), T::Timestamp(y, other)) if zone == other => {
-            Some(T::Timestamp(finer(*x, *y), zone.clone()))
-        }
-        (T::List(x), T::List(y)) => Some(T::List(widen_child(x, y)?)),
-        (T::FixedSizeList(x, n), T::FixedSizeList(y, m)) if n == m => {
-            Some(T::FixedSizeList(widen_child(x, y)?, *n))
-        }
-        (T::Map(x, s), T::Map(y, t)) if s == t => Some(T::Map(widen_child(x, y)?, *s)),
-        (T::Struct(x), T::Struct(y)) if x.len() == y.len() => {
-            let fields: Option<Fields> = x
-                .iter()
-                .zip(y.iter())
-                .map(|(f, g)| {
-                    if f.name() == g.name() {
-                        widen_child(f, g)
-                    } else {
-                        None
-                    }
-                })
-                .collect();
-            Some(T::Struct(fields?))
-        }
-        _ => None,
-    }
-}
-
-fn widen_child(a: &Field, b: &Field) -> Option<FieldRef> {
-    let data_type = widen(&leaf::beside(a, b), &leaf::beside(b, a))?;
-    Some(Arc::new(
-        Field::new(a.name(), data_type, a.is_nullable() || b.is_nullable())
-            .with_metadata(leaf::joined(a, b)?),
-    ))
-}
-
-fn finer(a: TimeUnit, b: TimeUnit) -> TimeUnit {
-    if time::per_second(a) >= time::per_second(b) {
-        a
-    } else {
-        b
-    }
-}
-
-/// A numeric type by kind and bits.
-#[derive(Clone, Copy)]
-enum Number {
-    Signed(u8),
-    Unsigned(u8),
-    Float(u8),
-}
-
-impl Number {
-    fn of(data_type: &DataType) -> Option<Self> {
-        use DataType as T;
-        Some(match data_type {
-            T::Int8 => Self::Signed(8),
-            T::Int16 => Self::Signed(16),
-            T::Int32 => Self::Signed(32),
-            T::Int64 => Self::Signed(64),
-            T::UInt8 => Self::Unsigned(8),
-            T::UInt16 => Self::Unsigned(16),
-            T::UInt32 => Self::Unsigned(32),
-            T::UInt64 => Self::Unsigned(64),
-            T::Float16 => Self::Float(16),
-            T::Float32 => Self::Float(32),
-            T::Float64 => Self::Float(64),
-            _ => return None,
-        })
-    }
-
-    fn with(self, other: Self) -> Option<DataType> {
-        use DataType as T;
-        match (self, other) {
-            (Self::Signed(a), Self::Signed(b)) => signed(a.max(b)),
-            (Self::Unsigned(a), Self::Unsigned(b)) => Some(match a.max(b) {
-                8 => T::UInt8,
-                16 => T::UInt16,
-                32 => T::UInt32,
-                _ => T::UInt64,
-            }),
-            (Self::Signed(s), Self::Unsigned(u)) | (Self::Unsigned(u), Self::Signed(s)) => {
-                signed(s.max(u.saturating_mul(2)))
-            }
-            (Self::Float(a), Self::Float(b)) => Some(if a.max(b) == 32 {
-                T::Float32
-            } else {
-                T::Float64
-            }),
-            // A double holds every integer of 32 bits, and not every one of 64.
-            (Self::Float(_), Self::Signed(n) | Self::Unsigned(n))
-            | (Self::Signed(n) | Self::Unsigned(n), Self::Float(_)) => {
-                (n <= 32).then_some(T::Float64)
-            }
-        }
-    }
-}
-
-fn signed(bits: u8) -> Option<DataType> {
-    match bits {
-        8 => Some(DataType::Int8),
-        16 => Some(DataType::Int16),
-        32 => Some(DataType::Int32),
-        64 => Some(DataType::Int64),
-        _ => None,
+    match unite::widen_field(ours, &theirs, how) {
+        Some(united) => Ok(Field::clone(&united)),
+        None => Err(format!(
+            "column `{}` is {}, but {} in other files: no type holds both without loss",
+            ours.name(),
+            leaf::told(&theirs),
+            leaf::told(ours)
+        )),
     }
 }
 
@@ -450,7 +323,14 @@ pub fn described(schema: &Schema) -> TableSchema {
 
 /// The canonical type of a column, if there is such a one.
 pub fn column_type(schema: &Schema, column: &str) -> Option<DataType> {
-    let field = schema.field_with_name(column).ok()?;
+    let alike = || {
+        let mut fields = schema.fields().iter();
+        fields.find(|f| f.name().to_lowercase() == column.to_lowercase())
+    };
+    let field = match schema.field_with_name(column) {
+        Ok(field) => field,
+        Err(_) => alike()?,
+    };
     Some(canonical(form::bare(&Arc::new(field.clone())).data_type()))
 }
 
@@ -458,39 +338,23 @@ pub fn column_type(schema: &Schema, column: &str) -> Option<DataType> {
 /// others: columns reordered, widened, and nulls where the file has no such column.
 ///
 /// # Errors
-/// A value that the target cannot hold: a time that overflows a finer unit.
+/// A value that the target cannot hold: a time that overflows a finer unit, an integer that no
+/// double is.
 pub fn adapt(batch: &RecordBatch, target: &SchemaRef) -> Result<RecordBatch, Misfit> {
     let rows = batch.num_rows();
-    let mut columns: Vec<ArrayRef> = Vec::with_capacity(target.fields().len());
-    for field in target.fields() {
-        columns.push(match batch.column_by_name(field.name()) {
-            None => new_null_array(field.data_type(), rows),
-            Some(array) => recast(array, field)?,
-        });
-    }
+    let own = batch.schema_ref().fields();
+    let columns = bring::by_name(own, batch.columns(), target.fields(), rows);
+    let columns = columns.map_err(|(column, e)| Misfit {
+        reason: match &column {
+            Some(name) => format!("column `{name}` does not fit: {e}"),
+            None => e.to_string(),
+        },
+        column,
+    })?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::clone(target), columns, &options).map_err(|e| Misfit {
         column: None,
         reason: e.to_string(),
-    })
-}
-
-fn recast(array: &ArrayRef, field: &Field) -> Result<ArrayRef, Misfit> {
-    if array.data_type() == field.data_type() {
-        return Ok(Arc::clone(array));
-    }
-    // Not `safe`: that would turn what does not fit into null.
-    let strict = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
-    cast_with_options(array, field.data_type(), &strict).map_err(|e| Misfit {
-        column: Some(field.name().clone()),
-        reason: format!(
-            "column `{}` does not fit into {}: {e}",
-            field.name(),
-            field.data_type()
-        ),
     })
 }
 
@@ -552,30 +416,6 @@ mod tests {
     }
 
     #[test]
-    fn numbers_widen_without_loss_or_not_at_all() {
-        use DataType::*;
-        assert_eq!(united(Int8, Int32), Some(Int32));
-        assert_eq!(united(UInt8, UInt64), Some(UInt64));
-        assert_eq!(united(UInt32, Int8), Some(Int64));
-        assert_eq!(united(Int16, UInt8), Some(Int16));
-        assert_eq!(united(UInt64, Int64), None);
-        assert_eq!(united(Int32, Float32), Some(Float64));
-        assert_eq!(united(Int64, Float64), None);
-        assert_eq!(united(Float32, Float64), Some(Float64));
-        assert_eq!(united(Null, Utf8), Some(Utf8));
-        assert_eq!(united(Utf8, Binary), None);
-        assert_eq!(united(Date32, Date64), None);
-        assert_eq!(
-            united(ts(TimeUnit::Second, None), ts(TimeUnit::Nanosecond, None)),
-            Some(ts(TimeUnit::Nanosecond, None))
-        );
-        assert_eq!(
-            united(ts(TimeUnit::Second, None), ts(TimeUnit::Second, Some("Z"))),
-            None
-        );
-    }
-
-    #[test]
     fn layouts_of_one_type_are_one_type() {
         use DataType::*;
         assert_eq!(united(LargeUtf8, Utf8View), Some(Utf8));
@@ -603,7 +443,6 @@ mod tests {
             united(pair("a", false), pair("a", true)),
             Some(pair("a", true))
         );
-        assert_eq!(united(pair("a", false), pair("b", false)), None);
     }
 
     #[test]
@@ -635,8 +474,7 @@ mod tests {
         .unwrap_err();
         assert_eq!(
             text,
-            "column `x` is Int32, but Utf8 in the tenant's other files: no type holds both \
-             without loss"
+            "column `x` is Int32, but Utf8 in other files: no type holds both without loss"
         );
     }
 
@@ -716,7 +554,7 @@ mod tests {
             adapt(&batch, &target)
                 .unwrap_err()
                 .reason
-                .contains("column `timestamp` does not fit")
+                .contains("column `timestamp` does not fit: ")
         );
     }
 

@@ -42,14 +42,16 @@ pub(crate) fn joined(
     }
     let mut joined = ours.clone();
     joined.retain(|key, value| theirs.get(key) == Some(&*value));
-    let has_column = |name: &str| columns.iter().any(|c| c.name() == name);
+    let is_it = |field: &Field, name: &str| field.name().to_lowercase() == name.to_lowercase();
+    let has_column = |name: &str| columns.iter().any(|c| is_it(c, name));
+    let file_has = |name: &str| file.fields().iter().any(|f| is_it(f, name));
     let geo = match (ours.get(GEO), theirs.get(GEO)) {
         (None, None) => None,
         (Some(a), Some(b)) => Some(
             both(a, b)
                 .ok_or("its key `geo` says other things of a geometry than the files before it")?,
         ),
-        (Some(a), None) => Some(alone(a, &|name| file.column_with_name(name).is_some())?),
+        (Some(a), None) => Some(alone(a, &file_has)?),
         (None, Some(b)) => Some(alone(b, &has_column)?),
     };
     joined.extend(geo.map(|geo| (GEO, geo)));

@@ -434,7 +434,7 @@ fn types_that_differ_become_what_both_are_or_do_not_unite() {
     let plain = leaf("x", Physical::BYTE_ARRAY, |t| t);
     let no = |theirs: &str, ours: &str| {
         Err(format!(
-            "column `x` is {theirs}, but {ours} in the tenant's other files: no type holds both \
+            "column `x` is {theirs}, but {ours} in other files: no type holds both \
              without loss"
         ))
     };
@@ -457,7 +457,7 @@ fn types_that_differ_become_what_both_are_or_do_not_unite() {
 }
 
 #[test]
-fn columns_that_differ_only_in_case_do_not_unite() {
+fn columns_that_differ_only_in_case_are_one_and_never_two_in_a_file() {
     let file = |names: &[&str]| {
         open(file_of(
             names
@@ -475,24 +475,85 @@ fn columns_that_differ_only_in_case_do_not_unite() {
         union.add(file(&["userId", "userid"]).schema()).unwrap_err(),
         why
     );
+    let names = |union: &UnionSchema| -> Vec<String> {
+        let fields = union.finish();
+        fields.fields().iter().map(|f| f.name().clone()).collect()
+    };
     union.add(file(&["userId"]).schema()).unwrap();
-    assert_eq!(union.add(file(&["userid"]).schema()).unwrap_err(), why);
-    assert_eq!(union.add_ours(file(&["userid"]).schema()).unwrap_err(), why);
+    union.add(file(&["userid"]).schema()).unwrap();
+    union.add_ours(file(&["USERID"]).schema()).unwrap();
+    assert_eq!(names(&union), ["timestamp", "userId"], "the first spelling");
+    assert!(!union.finish().field(1).is_nullable());
+    assert_eq!(
+        union
+            .add_ours(file(&["userId", "userid"]).schema())
+            .unwrap_err(),
+        why
+    );
+    assert_eq!(
+        union.contradicted(file(&["userId", "userid"]).schema()),
+        Some("userId".to_owned())
+    );
     // A file of ours may be older than the rule.
     let mut union = UnionSchema::new(&columns());
     union
         .add_ours(file(&["userId", "userid"]).schema())
         .unwrap();
     union.add(file(&["userid"]).schema()).unwrap();
-    assert_eq!(
-        union
-            .finish()
-            .fields()
+    assert_eq!(names(&union), ["timestamp", "userId", "userid"]);
+}
+
+/// What keeps files apart shows in what manifests tell of their columns.
+#[test]
+fn what_does_not_unite_is_told_apart() {
+    let told = |field: Field, pairs: &[(&str, &str)]| {
+        let time = Field::new(
+            "timestamp",
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+            false,
+        );
+        let pairs = pairs
             .iter()
-            .map(|f| f.name().as_str())
-            .collect::<Vec<_>>(),
-        ["timestamp", "userId", "userid"]
+            .copied()
+            .collect::<arrow::datatypes::Metadata>();
+        let schema = Schema::new_with_metadata(vec![time, field], pairs);
+        let kinds = crate::schema::described(&schema).0;
+        kinds.into_iter().map(|c| c.kind).collect::<Vec<_>>()
+    };
+    let open = |leaf: TypePtr| {
+        let schema = Arc::clone(open(file_of(vec![leaf], &[])).unwrap().schema());
+        schema.field(1).clone()
+    };
+    let interval = open(fixed("x", 12, None, ConvertedType::INTERVAL));
+    assert_eq!(
+        told(interval.clone(), &[])[1],
+        "FixedSizeBinary(12) {INTERVAL}"
     );
+    let inside = Field::new("s", DataType::Struct(vec![interval].into()), true);
+    let kind = told(inside, &[]).remove(1);
+    assert!(
+        kind.ends_with(" {x: INTERVAL}") && !kind.contains("icepack"),
+        "{kind}"
+    );
+    let bytes = || Field::new("g", DataType::Binary, true);
+    let geo = r#"{"columns":{"g":{"encoding":"WKB","bbox":[1]}}}"#;
+    let other = r#"{"columns":{"g":{"encoding":"WKB","bbox":[2],"crs":null}}}"#;
+    let kinds = [None, Some(geo), Some(other)].map(|geo| match geo {
+        Some(geo) => told(bytes(), &[("geo", geo)]).remove(1),
+        None => told(bytes(), &[]).remove(1),
+    });
+    assert!(
+        kinds[0] == "Binary" && kinds[1].starts_with("Binary {geo "),
+        "{kinds:?}"
+    );
+    assert_ne!(kinds[1], kinds[2]);
+    assert_eq!(
+        told(bytes(), &[("geo", &geo.replace("[1]", "[9]"))])[1],
+        kinds[1],
+        "bounds tell nothing apart"
+    );
+    let legacy = told(bytes(), &[("org.apache.spark.legacyDateTime", "")]);
+    assert_eq!(legacy, ["Timestamp(µs) {legacyDateTime}", "Binary"]);
 }
 
 /// pyarrow cannot read a column of lengths apart from bytes into the dictionary that it is told of.

@@ -64,6 +64,7 @@ fn acme() -> Plan {
                 },
             ),
         ],
+        classes: Vec::new(),
         expiry: None,
         estimate: None,
         left_alone: Default::default(),

@@ -8,7 +8,7 @@ use crate::model::file::{RowStats, TimeSpread};
 use crate::model::manifest::{Cause, Manifest, Quarantined, RetireReason, Retired, Stamp};
 use crate::model::names::{FileId, Key, Place, snapshot_key};
 use crate::model::policy::ArchivePolicy;
-use crate::model::policy::Policy;
+use crate::model::policy::{Policy, Uniting};
 use crate::model::schema::{Column, TableSchema};
 use crate::model::units::{KIB, MIB};
 use crate::plan::retention::LeaveRule;
@@ -533,7 +533,12 @@ fn snapshots_of_two_classes_are_planned_by_themselves() {
     };
     assert_eq!(keys(&w.plan()).len(), 1, "nothing is known of them");
 
-    let apart = SchemasApart::of(schemas[1].id(), schemas[0].id(), Some("x".into()));
+    let apart = SchemasApart::of(
+        schemas[1].id(),
+        schemas[0].id(),
+        Some("x".into()),
+        Uniting::default(),
+    );
     w.head.apart = vec![apart];
     let key = |n: usize| w.head.snapshots[n].key.clone();
     let raw = (0..3).map(|n| format!("acme/r{n}.parquet"));

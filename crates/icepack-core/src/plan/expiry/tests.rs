@@ -44,6 +44,7 @@ impl World {
             cutoff: Some(Micros(CUTOFF)),
             groups: Vec::new(),
             skipped: Vec::new(),
+            classes: Vec::new(),
             expiry: None,
             estimate: None,
             left_alone: Default::default(),

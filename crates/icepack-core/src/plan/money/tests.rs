@@ -120,6 +120,7 @@ impl World {
             cutoff: Some(cutoff),
             groups,
             skipped: Vec::new(),
+            classes: Vec::new(),
             expiry: Some(expiry),
             estimate: None,
             left_alone: Default::default(),
