@@ -393,6 +393,8 @@ fn example(path: &str) -> &'static str {
         "compaction.strategy" => "full",
         "compaction.rewritten" => "append",
         "compaction.within" => "tenant",
+        "compaction.widen" => "double",
+        "compaction.assume_zone" => "UTC",
         "encodings" => "delta",
         "retention.allow_short_ttl" | "retention.drop" => "true",
         "archive.verify" => "readback",
