@@ -230,8 +230,8 @@ pub const BUCKETS: &[Bucket] = &[
     // Log shippers, pipelines and replication.
     Bucket {
         exits: [3, 0, 0],
-        left: "6 set aside",
-        ..merged("vector", 10, 24)
+        left: "2 set aside",
+        ..merged("vector", 10, 32)
     },
     Bucket {
         settings: &[("ICEPACK_LAYOUT", "application_id={tenant}/**")],
