@@ -41,7 +41,8 @@ impl App<'_> {
     /// The first part of [`Self::emit`]: stdout.
     pub fn print(&mut self, report: &impl Report) -> Result<()> {
         if self.global.json {
-            self.out.json(report)?;
+            // Whoever collects logs takes each line for an event.
+            self.out.json(report, self.json_logs)?;
         } else {
             let text = report.text(View {
                 style: self.out.style,

@@ -62,7 +62,7 @@ impl App<'_> {
             self.out.json(&json!({
                 "schema_version": SCHEMA_VERSION, "recognised": recognised, "sample": sample, "toml": toml, "open_questions": open_questions,
                 "timestamp_column": timestamp_column, "id_column": id_column
-            }))?;
+            }), self.json_logs)?;
             return Ok(0);
         }
         if printed {
