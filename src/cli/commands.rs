@@ -56,7 +56,7 @@ impl App<'_> {
             }
             passed => passed?.0,
         };
-        self.warn_of_kept(report.tenants.iter().map(|t| t.tenant.as_str()));
+        self.warn_of(report.tenants.iter().map(|t| t.tenant.as_str()));
         // Of a job that cron begins, each line is a mail.
         let is_idle = report.totals.status == Status::Idle && !self.global.json;
         if !(self.global.quiet && is_idle) {
@@ -92,7 +92,7 @@ impl App<'_> {
                  lists them"
             )));
         }
-        self.warn_of_kept(report.plans.iter().map(|p| p.tenant.as_str()));
+        self.warn_of(report.plans.iter().map(|p| p.tenant.as_str()));
         let (store, archive) = (self.settings.store()?, self.settings.archive()?);
         let is_s3 = |l: &Location| matches!(l, Location::S3 { .. });
         self.emit(&PlanDocument {

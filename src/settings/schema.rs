@@ -114,6 +114,11 @@ pub fn tenant_ttl_path(tenant: &str) -> String {
     join(["retention", "tenants", tenant])
 }
 
+/// Where a tenant's own settings are shown.
+pub fn tenant_path(tenant: &str) -> String {
+    join(["tenants", tenant])
+}
+
 /// Where a tenant's own compaction setting is shown.
 pub fn tenant_compaction_path(tenant: &str, name: &str) -> String {
     join(["tenants", tenant, "compaction", name])

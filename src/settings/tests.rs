@@ -336,6 +336,29 @@ fn what_is_built_in_for_a_tenant_drops_no_row_by_itself() {
 }
 
 #[test]
+fn a_slip_in_a_tenants_name_is_found() {
+    let settings = from_file(
+        "[retention.tenants]\ngloebx = \"90d\"\nnewcomer = \"90d\"\n\"glob*\" = \"1d\"\n\
+         [tenants.acmee.compaction]\nmin_files_to_compact = 7\n\
+         [tenants.globexx.retention]\nttl = \"7d\"",
+    );
+    let slips = settings.slips(&["acme", "globex", "initech"]);
+    let [acmee, globexx, gloebx] = slips.as_slice() else {
+        panic!("{slips:?}")
+    };
+    assert_eq!(
+        acmee,
+        "tenants.acmee: no tenant is called `acmee`; did you mean `acme`?"
+    );
+    assert!(
+        gloebx.starts_with("retention.tenants.gloebx (") && gloebx.ends_with("mean `globex`?"),
+        "{gloebx}"
+    );
+    assert!(globexx.contains("`globexx`"), "{globexx}");
+    assert!(settings.slips(&[]).is_empty());
+}
+
+#[test]
 fn a_flag_beats_the_environment_beats_the_file_key_by_key() {
     let file = "store = \"/file\"\nmemory_limit = \"1GiB\"\n[compaction]\nmin_files_to_compact = 7";
     let env = [("ICEPACK_STORE", "/env"), ("ICEPACK_MEMORY_LIMIT", "2GiB")];
