@@ -108,6 +108,7 @@ class Helm(unittest.TestCase):
             (("CronJob", "spec", "unknown"), 1),
             (("CronJob", "spec", "concurrencyPolicy"), "Allow"),
             ((*job, "podFailurePolicy", "rules", 0, "onExitCodes", "values"), [2]),
+            ((*job, "podFailurePolicy", "rules", 0, "action"), "FailIndex"),
             ((*job, "podFailurePolicy", "rules", 1, "onPodConditions", 0, "status"), "False"),
             ((*job, "activeDeadlineSeconds"), 2700),
             ((*job, "backoffLimitPerIndex"), 1),
@@ -131,6 +132,17 @@ class Helm(unittest.TestCase):
                 place = place[step]
             place[path[-1]] = value
             self.assertNotEqual(kube.all_problems(bad), [], f"{path} = {value} was not noticed")
+
+    def test_a_shard_ends_alone(self):
+        """Exit 5 is about one tenant, and exit 2 comes to each shard by itself: neither ends a shard that works."""
+        for values, action in ((INDEXED, "FailIndex"), ("values-aws.yaml", "FailIndex"), (STORE, "FailJob")):
+            with self.subTest(values=values):
+                kinds = kube.objects(render(values))
+                job = kinds["CronJob"]["spec"]["jobTemplate"]["spec"]
+                self.assertEqual(job["podFailurePolicy"]["rules"][0]["action"], action)
+                self.assertNotIn("maxFailedIndexes", job)
+                job["podFailurePolicy"]["rules"][0]["action"] = {"FailIndex": "FailJob", "FailJob": "FailIndex"}[action]
+                self.assertNotEqual(kube.all_problems(kinds), [], "the other action was not noticed")
 
     def test_wrong_values_are_refused(self):
         def put(path, value):
@@ -204,12 +216,15 @@ class Helm(unittest.TestCase):
         changed["config"]["concurrency"] = 9
         self.assertNotEqual(annotation(WATCH), annotation(changed))
 
+    def test_the_oldest_kubernetes_is_tested(self):
+        self.assertEqual(yaml.safe_load((CHART / "Chart.yaml").read_text())["kubeVersion"], f">={kube.VERSIONS[0]}.0-0")
+
     def test_the_app_is_the_crate(self):
         version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
         self.assertEqual(yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"], version)
 
     def test_notes(self):
-        for values, told in ((STORE, "expired rows are dropped"), ("values-minio.yaml", "archives expired rows in s3://events-cold/prod"), (WATCH, "deployment/icepack")):
+        for values, told in ((STORE, "expired rows are dropped"), (STORE, "reason PodFailurePolicy"), (INDEXED, "status.failedIndexes"), ("values-minio.yaml", "archives expired rows in s3://events-cold/prod"), (WATCH, "deployment/icepack")):
             done = with_file(values, "install", "icepack", "--dry-run=client", "--namespace", "icepack")
             self.assertIn(told, done.stdout)
 
