@@ -74,6 +74,11 @@ def unsafe(spec, config):
     want(container["resources"]["requests"]["memory"] == limit, "may be evicted for memory it was not promised")
     mounts = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
     (spill,) = [v for v in spec["volumes"] if mounts.get(v["name"]) == config.get("spill_dir", "/tmp")] or [{}]
+    if "emptyDir" in spill:
+        # More than the spill, since logs count; and as much asked for, or the pod goes to a node that has not the room.
+        disk = {kind: container["resources"][kind].get("ephemeral-storage", "0M") for kind in ("requests", "limits")}
+        want(bytes_of(disk["limits"]) > bytes_of(spill["emptyDir"].get("sizeLimit", "0M")), "is evicted before its spill is full, or never")
+        want(disk["requests"] == disk["limits"], "spills onto a node that has not the room")
     want("sizeLimit" in spill.get("emptyDir", {}) or "ephemeral" in spill, "spills without bound, or where it cannot write")
     want({"name": "TMPDIR", "value": config.get("spill_dir")} in container["env"], "temporary files go to the image")
     want("--config" in container["args"] and container["args"][container["args"].index("--config") + 1].startswith(mounts.get("config", "?")), "reads no configuration")

@@ -20,6 +20,7 @@ if not KUBECTL:
 EVERYTHING = {
     "image": {"repository": "registry.example/icepack", "digest": "sha256:" + "0" * 64, "pullPolicy": "Always"},
     "imagePullSecrets": [{"name": "pull"}],
+    "commonLabels": {"team": "data", "cost-centre": "7"},
     "fullnameOverride": "compactor",
     "config": {
         "store": "gs://events",
@@ -34,20 +35,29 @@ EVERYTHING = {
     "timeZone": "Europe/Berlin",
     "suspend": True,
     "job": {"ttlSecondsAfterFinished": 1000000, "backoffLimit": 0},
-    "credentials": {"existingSecret": "keys", "accessKeyIdKey": "id"},
+    "credentials": {"existingSecret": "keys", "accessKeyIdKey": "id", "sessionTokenKey": "token"},
     "serviceAccount": {"create": False, "name": "mine"},
     "resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "1Gi"}},
     "networkPolicy": {"enabled": True, "egressPorts": []},
     "extraEnv": [{"name": "RUST_BACKTRACE", "value": "1"}],
+    "envFrom": [{"prefix": "OTEL_", "configMapRef": {"name": "otel"}}, {"secretRef": {"name": "env", "optional": True}}],
     "extraArgs": ["--strategy", "full"],
     "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
     "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ca"}],
+    "initContainers": [{"name": "proxy", "image": "registry.example/proxy:1", "restartPolicy": "Always"}],
     "podAnnotations": {"a": "b"},
-    "podLabels": {"azure.workload.identity/use": "true"},
+    "podLabels": {"azure.workload.identity/use": "true", "team": "ops"},
     "nodeSelector": {"disk": "fast"},
     "tolerations": [{"key": "batch", "operator": "Exists"}],
     "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"},
+        {"maxSkew": 2, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"a": "b"}}},
+    ],
     "priorityClassName": "low",
+    "dnsPolicy": "None",
+    "dnsConfig": {"nameservers": ["10.0.0.10"], "searches": ["minio.svc.cluster.local"], "options": [{"name": "ndots", "value": "1"}]},
+    "hostAliases": [{"ip": "10.0.0.7", "hostnames": ["cold.example"]}],
     "podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None},
 }
 WATCH = STORE | {"mode": "watch", "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]}, "metrics": {"podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}}
@@ -123,6 +133,8 @@ class Helm(unittest.TestCase):
             ((*container, "securityContext", "allowPrivilegeEscalation"), True),
             ((*container, "securityContext", "capabilities"), {"drop": []}),
             ((*container, "resources", "limits", "memory"), "576Mi"),
+            ((*container, "resources", "limits", "ephemeral-storage"), "10Gi"),
+            ((*container, "resources", "requests", "ephemeral-storage"), "1Gi"),
             ((*container, "args", 4), "--conf"),
             ((*container, "env", 0, "value"), "/tmp"),
         ):
@@ -184,6 +196,19 @@ class Helm(unittest.TestCase):
             (put("image.digest", "sha256:12"), "digest"),
             (put("replicas", 3), "replicas"),
             (put("spill.sizeLimit", ""), "sizeLimit"),
+            (put("resources.limits.ephemeral-storage", "10Gi"), "must be more than spill.sizeLimit (10Gi)"),
+            (put("resources.limits.ephemeral-storage", "lots"), "ephemeral-storage"),
+            (put("commonLabels", {"app.kubernetes.io/name": "mine"}), "app.kubernetes.io/name"),
+            (put("podLabels", {"app.kubernetes.io/instance": "mine"}), "app.kubernetes.io/instance"),
+            (put("commonLabels", {"team": "data & more"}), "team"),
+            (put("envFrom", [{"name": "env"}]), "envFrom"),
+            (put("envFrom", [{"secretRef": {"name": "a"}, "configMapRef": {"name": "b"}}]), "envFrom"),
+            (put("initContainers", [{"name": "icepack", "image": "a"}]), "initContainers"),
+            (put("topologySpreadConstraints", [{"topologyKey": "zone"}]), "topologySpreadConstraints"),
+            (put("dnsPolicy", "Cluster"), "dnsPolicy"),
+            (put("dnsPolicy", "None"), "nameservers"),
+            (put("hostAliases", [{"ip": "10.0.0.7"}]), "hostnames"),
+            (put("credentials.sessionTokenKey", ""), "sessionTokenKey"),
         ):
             with self.subTest(values=values):
                 done = with_file(values, "template", "icepack", ok=range(256))
@@ -194,6 +219,66 @@ class Helm(unittest.TestCase):
         values = copy.deepcopy(STORE)
         values["resources"] = {"limits": {"memory": f"{(576 << 10) + 1}Ki"}, "requests": {"memory": f"{(576 << 10) + 1}Ki"}}
         self.assertEqual(kube.all_problems(kube.objects(render(values))), [])
+
+    def test_the_room_on_disk_follows_from_the_spill(self):
+        def disk(**values):
+            container = next(kube.pods(kube.objects(render(STORE | values))))["containers"][0]
+            return {kind: container["resources"][kind].get("ephemeral-storage") for kind in ("requests", "limits")}
+
+        def same(size):
+            return {"requests": size, "limits": size}
+
+        self.assertEqual(disk(), same("10496Mi"))
+        self.assertEqual(disk(spill={"sizeLimit": "40G"}), same("38403Mi"))
+        self.assertEqual(disk(spill={"sizeLimit": "40Gi", "storageClassName": "gp3"}), same(None))
+        mine = {"limits": {"memory": "704Mi", "ephemeral-storage": "20Gi"}, "requests": {"memory": "704Mi", "ephemeral-storage": "2Gi"}}
+        self.assertEqual(disk(resources=mine), {"requests": "2Gi", "limits": "20Gi"})
+        # Kubernetes takes the limit for the request.
+        self.assertEqual(disk(resources={"limits": {"memory": "704Mi", "ephemeral-storage": "20Gi"}}), {"requests": None, "limits": "20Gi"})
+
+    def test_common_labels_are_everywhere_and_select_nothing(self):
+        common = EVERYTHING["commonLabels"]
+        for values in (EVERYTHING, WATCH | {"commonLabels": common}):
+            kinds = kube.objects(render(values))
+            labels = {kind: found["metadata"]["labels"] for kind, found in kinds.items()}
+            for kind, path in (("CronJob", ("jobTemplate", "spec", "template")), ("Deployment", ("template",))):
+                place = kinds.get(kind, {}).get("spec")
+                for step in path if place else ():
+                    place = place[step]
+                if place:
+                    labels[f"the pods of {kind}"] = place["metadata"]["labels"] | ({"team": "data"} if values is EVERYTHING else {})
+            for kind, found in labels.items():
+                self.assertEqual(found | common, found, kind)
+            selectors = json.dumps([kinds[kind]["spec"].get("selector", kinds[kind]["spec"].get("podSelector")) for kind in ("Deployment", "NetworkPolicy", "PodMonitor") if kind in kinds])
+            self.assertNotIn("team", selectors)
+            self.assertIn("app.kubernetes.io/instance", selectors)
+        # What is said of the pods alone goes before.
+        pod = kube.objects(render(EVERYTHING))["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["metadata"]
+        self.assertEqual((pod["labels"]["team"], pod["labels"]["cost-centre"]), ("ops", "7"))
+
+    def test_what_is_given_for_the_pods_reaches_them(self):
+        """As it was given, in the job's pod and in the test's."""
+        given = {key: EVERYTHING[key] for key in ("dnsPolicy", "dnsConfig", "hostAliases", "initContainers", "affinity", "tolerations", "nodeSelector", "priorityClassName")}
+        for spec in kube.pods(kube.objects(render(EVERYTHING))):
+            self.assertEqual({key: spec.get(key) for key in given}, given)
+            (container,) = spec["containers"]
+            self.assertEqual(container["envFrom"], EVERYTHING["envFrom"])
+            for wanted in EVERYTHING["extraVolumes"]:
+                self.assertIn(wanted, spec["volumes"])
+            for wanted in EVERYTHING["extraVolumeMounts"]:
+                self.assertIn(wanted, container["volumeMounts"])
+            ours, theirs = spec["topologySpreadConstraints"]
+            self.assertEqual(ours["labelSelector"], {"matchLabels": {"app.kubernetes.io/name": "icepack", "app.kubernetes.io/instance": "icepack"}})
+            self.assertEqual(theirs, EVERYTHING["topologySpreadConstraints"][1])
+
+    def test_a_session_token_is_read_where_the_secret_has_one(self):
+        def token(values):
+            container = next(kube.pods(kube.objects(render(values))))["containers"][0]
+            return [e["valueFrom"]["secretKeyRef"] for e in container["env"] if e["name"] == "AWS_SESSION_TOKEN"]
+
+        self.assertEqual(token(EVERYTHING), [{"name": "keys", "key": "token", "optional": True}])
+        self.assertEqual(token("values-minio.yaml"), [{"name": "icepack-keys", "key": "AWS_SESSION_TOKEN", "optional": True}])
+        self.assertEqual(token(STORE), [])
 
     def test_the_configuration_is_what_the_values_say(self):
         for name, values in CASES.items():

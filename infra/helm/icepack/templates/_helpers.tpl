@@ -18,6 +18,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{ include "icepack.selector" . }}
 app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "icepack.serviceAccountName" -}}
@@ -93,6 +96,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if le $limit $need -}}
 {{- fail (printf "resources.limits.memory (%s) must be more than config.memory_limit (%s) and 64 MiB together, or the kernel ends the job: raise the one or lower the other" .Values.resources.limits.memory (.Values.config.memory_limit | default "512MiB")) -}}
 {{- end -}}
+{{- $disk := get .Values.resources.limits "ephemeral-storage" -}}
+{{- if and $disk (not .Values.spill.storageClassName) -}}
+{{- if le (include "icepack.bytes" $disk | int64) (include "icepack.bytes" .Values.spill.sizeLimit | int64) -}}
+{{- fail (printf "resources.limits.ephemeral-storage (%s) must be more than spill.sizeLimit (%s), or the pod is evicted before its spill is full: leave it out, and the chart sets it" $disk .Values.spill.sizeLimit) -}}
+{{- end -}}
+{{- end -}}
 {{- if le (int64 .Values.job.activeDeadlineSeconds) (add (int64 .Values.job.finishSeconds) 59) -}}
 {{- fail (printf "job.activeDeadlineSeconds (%d) must be more than job.finishSeconds (%d) by a minute at least: no time is left for a pass" (int64 .Values.job.activeDeadlineSeconds) (int64 .Values.job.finishSeconds)) -}}
 {{- end -}}
@@ -111,10 +120,32 @@ annotations:
   {{- toYaml . | nindent 2 }}
   {{- end }}
 labels:
-  {{- include "icepack.labels" . | nindent 2 }}
-  {{- with .Values.podLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- /* A label of the pods goes before the common one of its name. */}}
+  {{- merge (dict) .Values.podLabels (include "icepack.labels" . | fromYaml) | toYaml | nindent 2 }}
+{{- end -}}
+
+{{- /* resources, with the room on the node's disk that the spill's emptyDir may fill; a volume of its own takes none there. */ -}}
+{{- define "icepack.resources" -}}
+{{- $resources := deepCopy .Values.resources -}}
+{{- $requests := default dict $resources.requests -}}
+{{- $given := or (hasKey $requests "ephemeral-storage") (hasKey $resources.limits "ephemeral-storage") -}}
+{{- if not (or .Values.spill.storageClassName $given) -}}
+{{- /* 256 MiB more, since the kubelet counts the logs too; rounded up. */ -}}
+{{- $storage := printf "%dMi" (div (add (include "icepack.bytes" .Values.spill.sizeLimit | int64) 269484031) 1048576) -}}
+{{- $_ := set $resources "requests" (set $requests "ephemeral-storage" $storage) -}}
+{{- $_ = set $resources.limits "ephemeral-storage" $storage -}}
+{{- end -}}
+{{- toYaml $resources -}}
+{{- end -}}
+
+{{- /* topologySpreadConstraints; one that does not say which pods it counts counts this release's. */ -}}
+{{- define "icepack.spread" -}}
+{{- $selector := dict "matchLabels" (include "icepack.selector" . | fromYaml) -}}
+{{- $all := list -}}
+{{- range .Values.topologySpreadConstraints -}}
+{{- $all = append $all (set (deepCopy .) "labelSelector" (default $selector .labelSelector)) -}}
+{{- end -}}
+{{- toYaml $all -}}
 {{- end -}}
 
 {{- /* The pod of a pass, of watch and of the test: dict "root" $ "args" (list …) "restartPolicy" "Never" and, for watch, "listen" true. */ -}}
@@ -134,12 +165,27 @@ imagePullSecrets:
 {{- with $v.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
+{{- with $v.dnsPolicy }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- with $v.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $v.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 securityContext:
   {{- range $key, $value := $v.podSecurityContext }}
   {{- if not (kindIs "invalid" $value) }}
   {{- dict $key $value | toYaml | nindent 2 }}
   {{- end }}
   {{- end }}
+{{- with $v.initContainers }}
+initContainers:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 containers:
   - name: icepack
     image: {{ include "icepack.image" $root | quote }}
@@ -175,6 +221,13 @@ containers:
           secretKeyRef:
             name: {{ .existingSecret }}
             key: {{ .secretAccessKeyKey }}
+      # Of keys that last some hours only; others have none.
+      - name: AWS_SESSION_TOKEN
+        valueFrom:
+          secretKeyRef:
+            name: {{ .existingSecret }}
+            key: {{ .sessionTokenKey }}
+            optional: true
       {{- end }}
       {{- end }}
       {{- with .shards }}
@@ -185,6 +238,10 @@ containers:
       {{- with $v.extraEnv }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
+    {{- with $v.envFrom }}
+    envFrom:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
     {{- if .listen }}
     ports:
       - name: metrics
@@ -204,7 +261,7 @@ containers:
       failureThreshold: 4
     {{- end }}
     resources:
-      {{- toYaml $v.resources | nindent 6 }}
+      {{- include "icepack.resources" $root | nindent 6 }}
     securityContext:
       allowPrivilegeEscalation: false
       readOnlyRootFilesystem: true
@@ -251,6 +308,10 @@ tolerations:
 {{- with $v.affinity }}
 affinity:
   {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- if $v.topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- include "icepack.spread" $root | nindent 2 }}
 {{- end }}
 {{- end -}}
 
