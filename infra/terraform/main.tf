@@ -76,9 +76,19 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
   }
 }
 
-# The archive alone: there the job may write but not delete, and what it should overwrite stays. In the store icepack deletes all the time.
+# In the archive the job may write but not delete, and what it should overwrite stays.
 resource "aws_s3_bucket_versioning" "archive" {
   bucket = aws_s3_bucket.this["archive"].id
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
+# icepack deletes what it has merged. For some days the version that a deletion leaves is the way back.
+resource "aws_s3_bucket_versioning" "hot" {
+  count = var.create_hot_bucket && var.hot_versioning ? 1 : 0
+
+  bucket = aws_s3_bucket.this["hot"].id
   versioning_configuration {
     status = "Enabled"
   }
@@ -97,8 +107,24 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
       days_after_initiation = 1
     }
   }
+  # Also without hot_versioning: versions from before it was turned off go as well. In the archive every version stays.
+  dynamic "rule" {
+    for_each = each.key == "hot" ? [var.hot_noncurrent_days] : []
+    content {
+      id     = "remove-old-versions"
+      status = "Enabled"
+      filter {}
+      noncurrent_version_expiration {
+        noncurrent_days = rule.value
+      }
+      # Of a deleted object the marker stays, and slows listings down, when its last version has gone.
+      expiration {
+        expired_object_delete_marker = true
+      }
+    }
+  }
 
-  depends_on = [aws_s3_bucket_versioning.archive]
+  depends_on = [aws_s3_bucket_versioning.archive, aws_s3_bucket_versioning.hot]
 }
 
 data "aws_iam_policy_document" "tls_only" {

@@ -2,7 +2,7 @@ output "store_url" {
   description = "For `store` (ICEPACK_STORE, --store)."
   value       = var.hot_prefix == "" ? "s3://${var.hot_bucket}" : "s3://${var.hot_bucket}/${var.hot_prefix}"
   # Whoever reads it may write there.
-  depends_on = [aws_s3_bucket_policy.this, aws_s3_bucket_server_side_encryption_configuration.this]
+  depends_on = [aws_s3_bucket_policy.this, aws_s3_bucket_server_side_encryption_configuration.this, aws_s3_bucket_versioning.hot]
 }
 
 output "archive_url" {

@@ -25,6 +25,23 @@ variable "hot_prefix" {
   }
 }
 
+variable "hot_versioning" {
+  description = "Keep versions in the hot bucket: what icepack, or anybody else, deletes or overwrites there can be got back for hot_noncurrent_days. Costs the storage of what was replaced in that time."
+  type        = bool
+  default     = true
+}
+
+variable "hot_noncurrent_days" {
+  description = "Days after which a lifecycle rule removes versions that are not current from the hot bucket."
+  type        = number
+  default     = 7
+
+  validation {
+    condition     = var.hot_noncurrent_days >= 1 && floor(var.hot_noncurrent_days) == var.hot_noncurrent_days
+    error_message = "hot_noncurrent_days must be a whole number of days, 1 at least; hot_versioning = false keeps no versions."
+  }
+}
+
 variable "archive_bucket" {
   description = "Name of the bucket that expired rows are archived in. Always made: what the archive promises rests on its settings."
   type        = string

@@ -137,14 +137,17 @@ class Terraform(unittest.TestCase):
             key = rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"]
             self.assertEqual(set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()), {True})
             lifecycle = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-            self.assertEqual([r["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] for r in lifecycle if r["Status"] == "Enabled"], [1])
-            self.assertFalse([r for r in lifecycle if "Expiration" in r], "nothing but icepack expires data")
+            self.assertEqual([r["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] for r in lifecycle if "AbortIncompleteMultipartUpload" in r], [1])
+            self.assertEqual({r["Status"] for r in lifecycle}, {"Enabled"})
+            expires = [r["Expiration"] for r in lifecycle if "Expiration" in r]
+            self.assertEqual(expires, [{"ExpiredObjectDeleteMarker": True}] * (bucket == hot), "nothing but icepack expires data")
+            old = [r["NoncurrentVersionExpiration"] for r in lifecycle if "NoncurrentVersionExpiration" in r]
+            self.assertEqual(old, [{"NoncurrentDays": 7}] * (bucket == hot))
+            self.assertEqual(s3.get_bucket_versioning(Bucket=bucket).get("Status"), "Enabled")
             (deny,) = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
             self.assertEqual((deny["Effect"], deny["Action"], deny["Condition"]), ("Deny", "s3:*", {"Bool": {"aws:SecureTransport": "false"}}))
             self.assertEqual(sorted(deny["Resource"]), [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"])
-        self.assertEqual(s3.get_bucket_versioning(Bucket=cold).get("Status"), "Enabled")
         self.assertEqual(s3.get_object_lock_configuration(Bucket=cold)["ObjectLockConfiguration"]["ObjectLockEnabled"], "Enabled")
-        self.assertIsNone(s3.get_bucket_versioning(Bucket=hot).get("Status"))
         return key
 
     def check_roles(self, name, outputs, key):
