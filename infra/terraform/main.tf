@@ -9,6 +9,9 @@ locals {
     var.create_hot_bucket ? { hot = var.hot_bucket } : {},
   )
 
+  restore_account = var.irsa == null ? null : var.irsa.restore_service_account
+  restores        = length(var.restore_principals) > 0 || local.restore_account != null
+
   # The policies are those of infra/iam, the same that the tests put before a server.
   iam = "${path.module}/../iam"
   places = {
@@ -220,17 +223,43 @@ resource "aws_iam_role_policy" "job" {
 }
 
 data "aws_iam_policy_document" "restore_trust" {
-  statement {
-    actions = ["sts:AssumeRole"]
-    principals {
-      type        = "AWS"
-      identifiers = var.restore_principals
+  dynamic "statement" {
+    for_each = length(var.restore_principals) > 0 ? [var.restore_principals] : []
+    content {
+      sid     = "People"
+      actions = ["sts:AssumeRole"]
+      principals {
+        type        = "AWS"
+        identifiers = statement.value
+      }
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.restore_account[*]
+    content {
+      sid     = "ServiceAccount"
+      actions = ["sts:AssumeRoleWithWebIdentity"]
+      principals {
+        type        = "Federated"
+        identifiers = [var.irsa.oidc_provider_arn]
+      }
+      condition {
+        test     = "StringEquals"
+        variable = "${split("oidc-provider/", var.irsa.oidc_provider_arn)[1]}:sub"
+        values   = ["system:serviceaccount:${var.irsa.namespace}:${statement.value}"]
+      }
+      condition {
+        test     = "StringEquals"
+        variable = "${split("oidc-provider/", var.irsa.oidc_provider_arn)[1]}:aud"
+        values   = ["sts.amazonaws.com"]
+      }
     }
   }
 }
 
 resource "aws_iam_role" "restore" {
-  count = length(var.restore_principals) > 0 ? 1 : 0
+  count = local.restores ? 1 : 0
 
   name               = "${var.name}-restore"
   description        = "icepack: thaws and reads the archive, adds to the store, deletes nothing"
@@ -239,7 +268,7 @@ resource "aws_iam_role" "restore" {
 }
 
 resource "aws_iam_role_policy" "restore" {
-  count = length(var.restore_principals) > 0 ? 1 : 0
+  count = local.restores ? 1 : 0
 
   name   = "icepack-restore"
   role   = aws_iam_role.restore[0].id

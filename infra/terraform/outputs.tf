@@ -18,7 +18,7 @@ output "job_role_arn" {
 }
 
 output "restore_role_arn" {
-  description = "The restore's role; null without restore_principals."
+  description = "The restore's role, for restore.serviceAccount.annotations of the Helm chart; null where nobody may take it."
   value       = one(aws_iam_role.restore[*].arn)
 }
 

@@ -35,7 +35,8 @@ def invalid(kinds):
 
 def pods(kinds):
     """Every pod's specification."""
-    where = {"CronJob": ("spec", "jobTemplate", "spec", "template", "spec"), "Deployment": ("spec", "template", "spec"), "Pod": ("spec",)}
+    template = ("spec", "template", "spec")
+    where = {"CronJob": ("spec", "jobTemplate", *template), "Deployment": template, "Job": template, "Pod": ("spec",)}
     for kind, path in where.items():
         if kind in kinds:
             spec = kinds[kind]
@@ -85,25 +86,37 @@ def unsafe(spec, config):
     return problems
 
 
-def careless(cronjob):
-    """What a CronJob does not keep."""
+def impatient(job):
+    """What the specification of a job does not keep, of a pass or of a restore."""
     problems = []
 
     def want(condition, what):
         if not condition:
             problems.append(what)
 
-    spec = cronjob["spec"]
-    job = spec["jobTemplate"]["spec"]
     pod = job["template"]["spec"]
     rules = job.get("podFailurePolicy", {}).get("rules", [])
     # FailIndex is for Indexed jobs with a limit of their own for each index, or the API server refuses it.
     codes = [r["onExitCodes"] for r in rules if r["action"] == ("FailIndex" if "completionMode" in job else "FailJob")]
-    want(spec.get("concurrencyPolicy") == "Forbid", "passes overlap")
     want(pod.get("restartPolicy") == "Never", "the failure policy is not looked at")
     want([(c["operator"], c["values"], c["containerName"]) for c in codes] == [("In", [2, 5], pod["containers"][0]["name"])], "exit codes 2 and 5 are tried again, or end other shards")
     want(len(rules) == 2, "a rule that nobody expects")
     want(any(r["action"] == "Ignore" and r["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}] for r in rules), "a drained node counts as a failure")
+    return problems
+
+
+def careless(cronjob):
+    """What a CronJob does not keep."""
+    spec = cronjob["spec"]
+    job = spec["jobTemplate"]["spec"]
+    pod = job["template"]["spec"]
+    problems = impatient(job)
+
+    def want(condition, what):
+        if not condition:
+            problems.append(what)
+
+    want(spec.get("concurrencyPolicy") == "Forbid", "passes overlap")
     args = pod["containers"][0]["args"]
     duration = int(args[args.index("--max-duration") + 1].removesuffix("s")) if "--max-duration" in args else None
     want(duration and job.get("activeDeadlineSeconds") and 60 <= job["activeDeadlineSeconds"] - duration, "Kubernetes ends passes that would have ended")
@@ -122,4 +135,5 @@ def config(kinds):
 def all_problems(kinds):
     settings = config(kinds)
     found = invalid(kinds) + [p for spec in pods(kinds) for p in unsafe(spec, settings)]
-    return found + (careless(kinds["CronJob"]) if "CronJob" in kinds else [])
+    found += careless(kinds["CronJob"]) if "CronJob" in kinds else []
+    return found + (impatient(kinds["Job"]["spec"]) if "Job" in kinds else [])

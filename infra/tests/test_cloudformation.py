@@ -61,6 +61,10 @@ class Resolved:
                 return self.value(argument[0]) == self.value(argument[1])
             if function == "Fn::Not":
                 return not self.value(argument[0])
+            if function == "Fn::Or":
+                return any(self.value(part) for part in argument)
+            if function == "Condition":
+                return self.condition(argument)
             if function == "Fn::Sub":
                 text, own = argument if isinstance(argument, list) else (argument, {})
                 names = self.names | {name: self.value(value) for name, value in own.items()}
@@ -103,6 +107,7 @@ FULL = {
     "OidcProviderArn": OIDC,
     "OidcIssuer": ISSUER,
     "RestorePrincipal": "arn:aws:iam::000000000000:role/operators",
+    "RestoreServiceAccount": "icepack:icepack-restore",
 }
 
 
@@ -151,6 +156,15 @@ class Template(unittest.TestCase):
     def test_who_may_take_the_role(self):
         trust = json.loads(Resolved(**FULL).resource("JobRole")["AssumeRolePolicyDocument"])["Statement"][0]
         self.assertEqual(trust["Condition"]["StringEquals"][f"{ISSUER}:sub"], "system:serviceaccount:icepack:icepack")
+        def restore(**given):
+            return json.loads(Resolved(**given).resource("RestoreRole")["AssumeRolePolicyDocument"])["Statement"]
+
+        people, cluster = restore(**FULL)
+        self.assertEqual(people["Principal"], {"AWS": FULL["RestorePrincipal"]})
+        self.assertEqual(cluster["Principal"], {"Federated": OIDC})
+        self.assertEqual(cluster["Condition"]["StringEquals"], {f"{ISSUER}:sub": "system:serviceaccount:icepack:icepack-restore", f"{ISSUER}:aud": "sts.amazonaws.com"})
+        self.assertEqual(restore(**FULL | {"RestoreServiceAccount": ""}), [people])
+        self.assertEqual(restore(**FULL | {"RestorePrincipal": ""}), [cluster])
         (trust,) = Resolved(**PLAIN).resource("JobRole")["AssumeRolePolicyDocument"]["Statement"]
         self.assertEqual((trust["Action"], trust["Condition"]), (["sts:AssumeRole"], {"StringEquals": {"aws:SourceAccount": "000000000000"}}))
         (trust,) = Resolved(**PLAIN | {"TrustedService": "pods.eks.amazonaws.com"}).resource("JobRole")["AssumeRolePolicyDocument"]["Statement"]
@@ -159,7 +173,7 @@ class Template(unittest.TestCase):
     def test_wrong_parameters_are_refused(self):
         self.assertTrue(Resolved(**PLAIN).rules())
         self.assertTrue(Resolved(**FULL).rules())
-        for change in ({"ArchiveBucketName": "icepack-cfn-hot"}, {"TrustedService": ""}, {"OidcProviderArn": OIDC}):
+        for change in ({"ArchiveBucketName": "icepack-cfn-hot"}, {"TrustedService": ""}, {"OidcProviderArn": OIDC}, {"RestoreServiceAccount": "icepack:restore"}, {"RestoreServiceAccount": "icepack:icepack"}):
             self.assertFalse(Resolved(**PLAIN | change).rules(), change)
         resolved = Resolved(**PLAIN)
         for parameter, good, bad in (
@@ -170,6 +184,7 @@ class Template(unittest.TestCase):
             ("KmsKeyArn", ["", KEY], ["alias/x"]),
             ("RestorePrincipal", ["", "arn:aws:iam::000000000000:role/a"], ["*", "arn:aws:iam::000000000000:role/*"]),
             ("ServiceAccount", ["icepack:icepack"], ["icepack", "*:*"]),
+            ("RestoreServiceAccount", ["", "icepack:icepack-restore"], ["icepack", "*:*"]),
             ("TrustedService", ["ec2.amazonaws.com"], ["lambda.amazonaws.com"]),
         ):
             self.assertEqual([v for v in good if not resolved.accepts(parameter, v)] + [v for v in bad if resolved.accepts(parameter, v)], [], parameter)

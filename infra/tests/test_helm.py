@@ -62,6 +62,23 @@ EVERYTHING = {
 }
 WATCH = STORE | {"mode": "watch", "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]}, "metrics": {"podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}}
 INDEXED = STORE | {"job": {"shards": 8}}
+RESTORE = EVERYTHING | {
+    "mode": "restore",
+    "restore": {
+        "tenants": ["acme", "eu-*"],
+        "from": "2026-01-01",
+        "to": "2026-02-01T12:00:00Z",
+        "as": "acme-january",
+        "into": "gs://rescued/prod",
+        "tier": "Standard",
+        "days": 3,
+        "hold": "90d",
+        "extraArgs": ["--again"],
+        "activeDeadlineSeconds": None,
+        "existingSecret": "restore-keys",
+        "serviceAccount": {"annotations": {"iam.gke.io/gcp-service-account": "restore@example.iam.gserviceaccount.com"}},
+    },
+}
 
 
 def helm(*args, **options):
@@ -82,7 +99,7 @@ def render(values):
     return with_file(values, "template", "icepack", "--namespace", "icepack").stdout
 
 
-CASES = {"default": STORE, "aws": "values-aws.yaml", "minio": "values-minio.yaml", "everything": EVERYTHING, "watch": WATCH, "indexed": INDEXED}
+CASES = {"default": STORE, "aws": "values-aws.yaml", "minio": "values-minio.yaml", "everything": EVERYTHING, "watch": WATCH, "indexed": INDEXED, "restore": RESTORE}
 
 
 @unittest.skipUnless(KUBECTL, NO_KUBECTL)
@@ -104,8 +121,10 @@ class Helm(unittest.TestCase):
             with self.subTest(case=name):
                 kinds = kube.objects(render(values))
                 self.assertEqual(kube.all_problems(kinds), [])
-                self.assertEqual("CronJob" in kinds, name != "watch")
-                self.assertIn("Pod", kinds, "helm test has nothing to run")
+                self.assertEqual("CronJob" in kinds, name not in ("watch", "restore"))
+                self.assertEqual("Job" in kinds, name == "restore")
+                # A restore's role may not try what a pass does.
+                self.assertEqual("Pod" in kinds, name != "restore", "helm test has nothing to run")
 
     def test_the_checks_fire(self):
         """Each of these is a fault, and is found."""
@@ -209,6 +228,15 @@ class Helm(unittest.TestCase):
             (put("dnsPolicy", "None"), "nameservers"),
             (put("hostAliases", [{"ip": "10.0.0.7"}]), "hostnames"),
             (put("credentials.sessionTokenKey", ""), "sessionTokenKey"),
+            (put("mode", "restore"), "restore.tenants is empty"),
+            (put("restore.tenants", ["acme"]) | {"mode": "restore"}, "config.archive.url is not set"),
+            (put("restore.tenants", ["--all"]), "tenants"),
+            (put("restore.from", "yesterday"), "from"),
+            (put("restore.tier", "Fast"), "tier"),
+            (put("restore.days", 0), "days"),
+            (put("restore.hold", "long"), "hold"),
+            (put("restore.into", "/data"), "into"),
+            (put("restore.enabled", True), "enabled"),
         ):
             with self.subTest(values=values):
                 done = with_file(values, "template", "icepack", ok=range(256))
@@ -235,6 +263,54 @@ class Helm(unittest.TestCase):
         self.assertEqual(disk(resources=mine), {"requests": "2Gi", "limits": "20Gi"})
         # Kubernetes takes the limit for the request.
         self.assertEqual(disk(resources={"limits": {"memory": "704Mi", "ephemeral-storage": "20Gi"}}), {"requests": None, "limits": "20Gi"})
+
+    def test_a_restore_says_what_is_wanted(self):
+        def args(**restore):
+            values = STORE | {"mode": "restore", "config": {"store": "s3://events/prod", "archive": {"url": "s3://cold"}}, "restore": {"tenants": ["acme"]} | restore}
+            return kube.objects(render(values))["Job"]["spec"]["template"]["spec"]["containers"][0]["args"]
+
+        common = ["restore", "--config", "/etc/icepack/icepack.toml", "--log-format", "json", "--log-level", "info", "--tenant", "acme"]
+        self.assertEqual(args(), [*common, "--tier", "Bulk", "--hold", "30d", "--days", "7", "--wait"])
+        self.assertEqual(args(wait=False)[-2:], ["--days", "7"])
+        self.assertEqual(args(dryRun=True)[-1], "--dry-run")
+        container = kube.objects(render(RESTORE))["Job"]["spec"]["template"]["spec"]["containers"][0]
+        given = ["--from", "2026-01-01", "--to", "2026-02-01T12:00:00Z", "--into", "gs://rescued/prod", "--as", "acme-january", "--tier", "Standard", "--hold", "90d", "--days", "3"]
+        self.assertEqual(container["args"], [*common, "--tenant", "eu-*", *given, "--wait", "--again"])
+        secrets = {e["valueFrom"]["secretKeyRef"]["name"] for e in container["env"] if "valueFrom" in e}
+        self.assertEqual(secrets, {"restore-keys"})
+        # An unquoted date is a date to YAML.
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            file.write("restore:\n  from: 2026-01-01\n  tenants: [acme]\n")
+            file.flush()
+            text = with_file("values-aws.yaml", "template", "x", "-f", file.name, "--set", "mode=restore").stdout
+        self.assertIn('- "2026-01-01"', text)
+
+    def test_a_restore_lives_beside_the_passes(self):
+        """The values of the passes are taken as they are, and no object of the one release is one of the other's."""
+        for name, values in CASES.items():
+            with self.subTest(case=name):
+                given = yaml.safe_load((CHART / values).read_text()) if isinstance(values, str) else copy.deepcopy(values)
+                given |= {"mode": "restore", "config": {"archive": {"url": "s3://cold"}} | given["config"]}
+                given["restore"] = given.get("restore", {}) | {"tenants": ["acme"]}
+                passes = kube.objects(render(values))
+                restore = kube.objects(with_file(given, "template", "restore-acme", "--namespace", "icepack").stdout)
+                self.assertEqual(kube.all_problems(restore), [])
+                self.assertEqual(set(restore) - {"NetworkPolicy"}, {"ServiceAccount", "ConfigMap", "Job"})
+                for kind, found in restore.items():
+                    if kind in passes:
+                        self.assertNotEqual(found["metadata"]["name"], passes[kind]["metadata"]["name"], kind)
+                account = restore["ServiceAccount"]["metadata"]
+                pod = restore["Job"]["spec"]["template"]["spec"]
+                self.assertEqual((pod["serviceAccountName"], pod["volumes"][0]["configMap"]["name"]), (account["name"], restore["ConfigMap"]["metadata"]["name"]))
+                self.assertEqual(account.get("annotations"), given["restore"].get("serviceAccount", {}).get("annotations"))
+
+    def test_a_restore_is_started_once(self):
+        """An upgrade would have to change a job, or to start it again: it is refused. And a job that a timer removes, an upgrade would make anew."""
+        done = with_file(RESTORE, "template", "icepack", "--is-upgrade", ok=range(256))
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("helm uninstall icepack, then helm install", done.stderr)
+        self.assertNotIn("ttlSecondsAfterFinished", kube.objects(render(RESTORE))["Job"]["spec"])
+        with_file(STORE, "template", "icepack", "--is-upgrade")
 
     def test_common_labels_are_everywhere_and_select_nothing(self):
         common = EVERYTHING["commonLabels"]
@@ -309,7 +385,8 @@ class Helm(unittest.TestCase):
         self.assertEqual(yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"], version)
 
     def test_notes(self):
-        for values, told in ((STORE, "expired rows are dropped"), (STORE, "reason PodFailurePolicy"), (INDEXED, "status.failedIndexes"), ("values-minio.yaml", "archives expired rows in s3://events-cold/prod"), (WATCH, "deployment/icepack")):
+        restore = "restores rows of acme, eu-* from s3://cold into gs://rescued/prod."
+        for values, told in ((STORE, "expired rows are dropped"), (RESTORE, restore), (STORE, "reason PodFailurePolicy"), (INDEXED, "status.failedIndexes"), ("values-minio.yaml", "archives expired rows in s3://events-cold/prod"), (WATCH, "deployment/icepack")):
             done = with_file(values, "install", "icepack", "--dry-run=client", "--namespace", "icepack")
             self.assertIn(told, done.stdout)
 

@@ -113,6 +113,35 @@ run "half_a_day" {
   expect_failures = [var.hot_noncurrent_days]
 }
 
+run "a_cluster_restores" {
+  command = plan
+  variables {
+    irsa = {
+      oidc_provider_arn       = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.eu-central-1.amazonaws.com/id/ABC"
+      namespace               = "icepack"
+      service_account         = "icepack"
+      restore_service_account = "icepack-restore"
+    }
+  }
+  assert {
+    condition     = length(aws_iam_role.restore) == 1 && length(aws_iam_role_policy.restore) == 1
+    error_message = "a restore role for the service account"
+  }
+}
+
+run "the_job_restores" {
+  command = plan
+  variables {
+    irsa = {
+      oidc_provider_arn       = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.eu-central-1.amazonaws.com/id/ABC"
+      namespace               = "icepack"
+      service_account         = "icepack"
+      restore_service_account = "icepack"
+    }
+  }
+  expect_failures = [var.irsa]
+}
+
 run "a_bucket_that_is_there" {
   command = plan
   variables {

@@ -1,5 +1,6 @@
 {{- define "icepack.fullname" -}}
-{{- if .Values.fullnameOverride -}}
+{{- /* A restore goes by its release: the values that it shares with the passes name their objects. */ -}}
+{{- if and .Values.fullnameOverride (ne .Values.mode "restore") -}}
 {{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
 {{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
@@ -23,11 +24,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end -}}
 
+{{- /* The restore's or the job's, as JSON. */ -}}
+{{- define "icepack.serviceAccount" -}}
+{{- eq .Values.mode "restore" | ternary .Values.restore.serviceAccount .Values.serviceAccount | toJson -}}
+{{- end -}}
+
 {{- define "icepack.serviceAccountName" -}}
-{{- if .Values.serviceAccount.create -}}
-{{- default (include "icepack.fullname" .) .Values.serviceAccount.name -}}
+{{- $account := include "icepack.serviceAccount" . | fromJson -}}
+{{- if $account.create -}}
+{{- default (include "icepack.fullname" .) $account.name -}}
 {{- else -}}
-{{- default "default" .Values.serviceAccount.name -}}
+{{- default "default" $account.name -}}
 {{- end -}}
 {{- end -}}
 
@@ -102,6 +109,26 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- fail (printf "resources.limits.ephemeral-storage (%s) must be more than spill.sizeLimit (%s), or the pod is evicted before its spill is full: leave it out, and the chart sets it" $disk .Values.spill.sizeLimit) -}}
 {{- end -}}
 {{- end -}}
+{{- if eq .Values.mode "restore" -}}
+{{- include "icepack.checkRestore" . -}}
+{{- else -}}
+{{- include "icepack.checkPasses" . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "icepack.checkRestore" -}}
+{{- if .Release.IsUpgrade -}}
+{{- fail (printf "mode: restore is a release of its own, and is not upgraded: it starts when it is installed, and never again by itself. Once more, or to go on: helm uninstall %s, then helm install. If %s is the release that makes passes, install the restore under another name" .Release.Name .Release.Name) -}}
+{{- end -}}
+{{- if not .Values.restore.tenants -}}
+{{- fail "restore.tenants is empty: name the tenants whose rows are wanted back; ['*'] is all of them" -}}
+{{- end -}}
+{{- if not (default dict .Values.config.archive).url -}}
+{{- fail "config.archive.url is not set: say which archive the rows are in" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "icepack.checkPasses" -}}
 {{- if le (int64 .Values.job.activeDeadlineSeconds) (add (int64 .Values.job.finishSeconds) 59) -}}
 {{- fail (printf "job.activeDeadlineSeconds (%d) must be more than job.finishSeconds (%d) by a minute at least: no time is left for a pass" (int64 .Values.job.activeDeadlineSeconds) (int64 .Values.job.finishSeconds)) -}}
 {{- end -}}
@@ -148,7 +175,26 @@ labels:
 {{- toYaml $all -}}
 {{- end -}}
 
-{{- /* The pod of a pass, of watch and of the test: dict "root" $ "args" (list …) "restartPolicy" "Never" and, for watch, "listen" true. */ -}}
+{{- /* Rules for failed pods: dict "action" FailJob or, for shards, FailIndex. */ -}}
+{{- define "icepack.podFailurePolicy" -}}
+rules:
+  # 2: wrong settings, 5: refused for safety. A person is needed, and trying again only hides it.
+  {{- if eq .action "FailIndex" }}
+  # One tenant's refusal is no reason to end the other shards. Wrong settings end each shard by itself.
+  {{- end }}
+  - action: {{ .action }}
+    onExitCodes:
+      containerName: icepack
+      operator: In
+      values: [2, 5]
+  # Evicted, preempted, a node that is drained: not the job's fault.
+  - action: Ignore
+    onPodConditions:
+      - type: DisruptionTarget
+        status: "True"
+{{- end -}}
+
+{{- /* The pod of a pass, of watch, of a restore and of the test: dict "root" $ "args" (list …) "restartPolicy" "Never" and, for watch, "listen" true. */ -}}
 {{- define "icepack.podSpec" -}}
 {{- $root := .root -}}
 {{- $v := .root.Values -}}
@@ -210,22 +256,23 @@ containers:
         value: "true"
       {{- end }}
       {{- with $v.credentials }}
-      {{- if .existingSecret }}
+      {{- $secret := eq $v.mode "restore" | ternary (default .existingSecret $v.restore.existingSecret) .existingSecret }}
+      {{- if $secret }}
       - name: AWS_ACCESS_KEY_ID
         valueFrom:
           secretKeyRef:
-            name: {{ .existingSecret }}
+            name: {{ $secret }}
             key: {{ .accessKeyIdKey }}
       - name: AWS_SECRET_ACCESS_KEY
         valueFrom:
           secretKeyRef:
-            name: {{ .existingSecret }}
+            name: {{ $secret }}
             key: {{ .secretAccessKeyKey }}
       # Of keys that last some hours only; others have none.
       - name: AWS_SESSION_TOKEN
         valueFrom:
           secretKeyRef:
-            name: {{ .existingSecret }}
+            name: {{ $secret }}
             key: {{ .sessionTokenKey }}
             optional: true
       {{- end }}
@@ -318,6 +365,23 @@ topologySpreadConstraints:
 {{- /* What every command gets: the file, how to log, which tenants. */ -}}
 {{- define "icepack.commonArgs" -}}
 {{- $args := list "--config" "/etc/icepack/icepack.toml" "--log-format" .Values.logFormat "--log-level" .Values.logLevel -}}
-{{- range .Values.onlyTenants -}}{{- $args = concat $args (list "--tenant" .) -}}{{- end -}}
+{{- $tenants := eq .Values.mode "restore" | ternary .Values.restore.tenants .Values.onlyTenants -}}
+{{- range $tenants -}}{{- $args = concat $args (list "--tenant" .) -}}{{- end -}}
 {{- toJson $args -}}
+{{- end -}}
+
+{{- /* What a restore gets: one flag for each value that is given. */ -}}
+{{- define "icepack.restoreArgs" -}}
+{{- $args := list -}}
+{{- $r := .Values.restore -}}
+{{- range $flag := list "from" "to" "into" "as" "tier" "hold" -}}
+{{- with get $r $flag -}}{{- $args = concat $args (list (printf "--%s" $flag) .) -}}{{- end -}}
+{{- end -}}
+{{- with $r.days -}}{{- $args = concat $args (list "--days" (int64 . | toString)) -}}{{- end -}}
+{{- if $r.dryRun -}}
+{{- $args = append $args "--dry-run" -}}
+{{- else if $r.wait -}}
+{{- $args = append $args "--wait" -}}
+{{- end -}}
+{{- concat $args $r.extraArgs | toJson -}}
 {{- end -}}
