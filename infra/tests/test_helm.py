@@ -377,6 +377,13 @@ class Helm(unittest.TestCase):
         changed["config"]["concurrency"] = 9
         self.assertNotEqual(annotation(WATCH), annotation(changed))
 
+    def test_an_upgrade_may_reuse_older_values(self):
+        """helm upgrade --reuse-values knows no default of a key that the installed chart did not have; null takes it away here too."""
+        new = ("commonLabels", "restore", "envFrom", "initContainers", "topologySpreadConstraints", "dnsPolicy", "dnsConfig", "hostAliases")
+        for values in (STORE | {"credentials": {"existingSecret": "keys"}}, WATCH | {"credentials": {"existingSecret": "keys"}}):
+            older = values | dict.fromkeys(new) | {"credentials": values["credentials"] | {"sessionTokenKey": None}}
+            self.assertEqual(render(older), render(values))
+
     def test_the_oldest_kubernetes_is_tested(self):
         self.assertEqual(yaml.safe_load((CHART / "Chart.yaml").read_text())["kubeVersion"], f">={kube.VERSIONS[0]}.0-0")
 

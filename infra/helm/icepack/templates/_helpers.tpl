@@ -26,7 +26,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- /* The restore's or the job's, as JSON. */ -}}
 {{- define "icepack.serviceAccount" -}}
-{{- eq .Values.mode "restore" | ternary .Values.restore.serviceAccount .Values.serviceAccount | toJson -}}
+{{- if eq .Values.mode "restore" -}}{{- toJson .Values.restore.serviceAccount -}}{{- else -}}{{- toJson .Values.serviceAccount -}}{{- end -}}
 {{- end -}}
 
 {{- define "icepack.serviceAccountName" -}}
@@ -256,7 +256,8 @@ containers:
         value: "true"
       {{- end }}
       {{- with $v.credentials }}
-      {{- $secret := eq $v.mode "restore" | ternary (default .existingSecret $v.restore.existingSecret) .existingSecret }}
+      {{- $secret := .existingSecret }}
+      {{- if eq $v.mode "restore" }}{{ $secret = default .existingSecret $v.restore.existingSecret }}{{ end }}
       {{- if $secret }}
       - name: AWS_ACCESS_KEY_ID
         valueFrom:
@@ -273,7 +274,7 @@ containers:
         valueFrom:
           secretKeyRef:
             name: {{ $secret }}
-            key: {{ .sessionTokenKey }}
+            key: {{ .sessionTokenKey | default "AWS_SESSION_TOKEN" }}
             optional: true
       {{- end }}
       {{- end }}
@@ -365,7 +366,8 @@ topologySpreadConstraints:
 {{- /* What every command gets: the file, how to log, which tenants. */ -}}
 {{- define "icepack.commonArgs" -}}
 {{- $args := list "--config" "/etc/icepack/icepack.toml" "--log-format" .Values.logFormat "--log-level" .Values.logLevel -}}
-{{- $tenants := eq .Values.mode "restore" | ternary .Values.restore.tenants .Values.onlyTenants -}}
+{{- $tenants := .Values.onlyTenants -}}
+{{- if eq .Values.mode "restore" -}}{{- $tenants = .Values.restore.tenants -}}{{- end -}}
 {{- range $tenants -}}{{- $args = concat $args (list "--tenant" .) -}}{{- end -}}
 {{- toJson $args -}}
 {{- end -}}
