@@ -103,10 +103,16 @@ fn a_usual_store_leaves_no_question() {
     ];
     let p = proposed(&sample(&["acme"], vec![file(&columns), file(&columns)]));
     assert_eq!(
-        (p.timestamp_column.as_deref(), p.id_column.as_deref()),
+        (p.timestamp_column.as_deref(), p.likely_id.as_deref()),
         (Some("timestamp"), Some("event_id"))
     );
     assert!(p.open_questions.is_empty());
+    // Its name alone must not drop a row.
+    assert!(
+        p.toml.contains("\n# id_column = \"event_id\"\n"),
+        "{}",
+        p.toml
+    );
     assert!(
         p.toml
             .contains("timestamp_column = \"timestamp\"  # 2026-03-01 to 2026-03-09"),
