@@ -9,6 +9,7 @@ use parquet::basic::Encoding;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
+mod footers;
 mod leaves;
 
 use crate::error::Error;

@@ -217,10 +217,7 @@ pub const BUCKETS: &[Bucket] = &[
     },
     merged("pandas_flat", 1, 6),
     merged("polars", 3, 6),
-    Bucket {
-        differs: &[differs("polars", &["doc"], "JSON is text")],
-        ..merged("duckdb", 2, 6)
-    },
+    merged("duckdb", 2, 6),
     Bucket {
         settings: &[("ICEPACK_TIMESTAMP_COLUMN", "tp_timestamp")],
         ..merged("tailpipe", 2, 16)

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, ProjectionMask};
 use parquet::basic::Type as Physical;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
@@ -375,15 +375,18 @@ pub(crate) fn parse_footer(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed
     let plain = views::plain(&decoded);
     let schema = Arc::new(Schema::new_with_metadata(
         form::remembered(
-            &leaf::noted(plain.fields(), &kept, &columns),
+            &leaf::with_blooms(
+                &leaf::noted(plain.fields(), &kept, &columns),
+                found.metadata.row_groups(),
+            ),
             decoded.fields(),
         ),
-        pairs::own(own_pairs),
+        pairs::of_file(own_pairs, has_arrow_schema(&found.metadata)),
     ));
     let rules = exact::rules(&columns, decoded.fields());
     let footer = match views::of(&plain) {
         Some(views) => open(ArrowReaderOptions::new().with_schema(views))?,
-        None if decoded != *own.schema() => open(ArrowReaderOptions::new().with_schema(decoded))?,
+        None if plain != *own.schema() => open(ArrowReaderOptions::new().with_schema(plain))?,
         None => own,
     };
     Ok(Parsed {
@@ -392,6 +395,15 @@ pub(crate) fn parse_footer(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed
         schema,
         refusal,
         rules,
+    })
+}
+
+fn has_arrow_schema(metadata: &ParquetMetaData) -> bool {
+    let pairs = metadata.file_metadata().key_value_metadata();
+    pairs.is_some_and(|pairs| {
+        pairs
+            .iter()
+            .any(|p| p.key == ARROW_SCHEMA_META_KEY && p.value.is_some())
     })
 }
 

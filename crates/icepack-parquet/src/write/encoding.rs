@@ -11,8 +11,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{CREATED_BY, SAMPLE_ROWS, WriteOptions};
-use crate::form;
+use super::{CREATED_BY, GROUP_ROWS, SAMPLE_ROWS, WriteOptions};
+use crate::{form, leaf, pairs};
 use icepack_core::model::policy::Encodings;
 
 /// Events are ids, digests and text that is made from templates. Level 1 finds as much in them as
@@ -54,7 +54,7 @@ pub(crate) fn properties(
     options: &WriteOptions,
     sample: &Sample,
 ) -> WriterProperties {
-    let leaf = |name: &str| {
+    let place = |name: &str| {
         descriptor
             .columns()
             .iter()
@@ -63,13 +63,14 @@ pub(crate) fn properties(
     let sorting = options
         .sorted_by
         .as_deref()
-        .and_then(leaf)
+        .and_then(place)
         .and_then(|i| i32::try_from(i).ok());
+    let own = pairs::written(schema.metadata());
     let metadata = options
         .metadata
         .iter()
         .map(|(k, v)| (k, v))
-        .chain(schema.metadata().iter());
+        .chain(own.iter());
     let metadata: Vec<KeyValue> = metadata
         .map(|(k, v)| KeyValue::new(k.clone(), v.clone()))
         .collect();
@@ -89,6 +90,7 @@ pub(crate) fn properties(
                 nulls_first: true,
             }]
         }));
+    builder = with_blooms(builder, schema, descriptor, options.row_group_bytes);
     // Whoever reads a column into a dictionary expects it in the file: pyarrow refuses lengths apart
     // from bytes there.
     let fields = schema.fields().iter().enumerate();
@@ -99,6 +101,38 @@ pub(crate) fn properties(
         });
     }
     builder.build()
+}
+
+/// How often a filter may say that a value is there which is not. What a filter was made with cannot
+/// be read from it; this is what DuckDB and parquet-java take.
+const FALSE_POSITIVES: f64 = 0.01;
+
+/// Of a row group's bytes, what its filters may take before it is known how many values there are.
+const FILTERS: usize = 8;
+
+/// Bits of a filter for each value, at that rate.
+const BITS_PER_VALUE: usize = 10;
+
+/// Filters for the columns that had them. Each is made large enough for a row group of nothing but
+/// different values, as far as memory allows, and folded to what its values need.
+fn with_blooms(
+    mut builder: WriterPropertiesBuilder,
+    schema: &Schema,
+    descriptor: &SchemaDescriptor,
+    group_bytes: usize,
+) -> WriterPropertiesBuilder {
+    let leaves = leaf::blooms(schema).into_iter().zip(descriptor.columns());
+    let paths: Vec<ColumnPath> = leaves
+        .filter(|(has, _)| *has)
+        .map(|(_, leaf)| leaf.path().clone())
+        .collect();
+    let values = (group_bytes / FILTERS / paths.len().max(1)) * 8 / BITS_PER_VALUE;
+    for path in paths {
+        builder = builder
+            .set_column_bloom_filter_fpp(path.clone(), FALSE_POSITIVES)
+            .set_column_bloom_filter_max_ndv(path, values.clamp(1, GROUP_ROWS) as u64);
+    }
+    builder
 }
 
 /// Chooses a column's encoding by what it holds.

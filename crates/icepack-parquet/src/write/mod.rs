@@ -25,7 +25,7 @@ use rayon::iter::{
 
 use crate::append::{Groups, Incoming};
 use crate::error::{Error, Result};
-use crate::{leaf, views};
+use crate::{leaf, pairs, views};
 use columns::{Factory, Slice, leaves};
 use encoding::{Sample, properties};
 use icepack_core::model::file::Fingerprint;
@@ -243,7 +243,7 @@ impl<W: Write + Send> ParquetWriter<W> {
             return Err(failed("an earlier write failed"));
         };
         encoder.flush(&self.schema)?;
-        encoder.append(from.columns(group), from.fingerprint(group), bytes)
+        encoder.append(from.columns(group)?, from.fingerprint(group), bytes)
     }
 
     /// The sink: what has been written can be taken out of it.
@@ -307,7 +307,9 @@ impl<W: Write + Send> Encoder<W> {
     fn new(sink: W, schema: &Schema, options: &WriteOptions, sample: &Sample) -> Result<Self> {
         let descriptor = leaf::parquet_schema(schema).map_err(failed)?;
         let mut properties = properties(schema, &descriptor, options, sample);
-        add_encoded_arrow_schema_to_metadata(&leaf::embedded(schema), &mut properties);
+        if !pairs::is_bare(schema.metadata()) {
+            add_encoded_arrow_schema_to_metadata(&leaf::embedded(schema), &mut properties);
+        }
         let file =
             SerializedFileWriter::new(sink, descriptor.root_schema_ptr(), Arc::new(properties))
                 .map_err(failed)?;
