@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crate::archive::ArchiveTarget;
 use crate::settings::Settings;
-use crate::settings::values::{self, Compaction, Retention, Sweep, Tenant, Values};
+use crate::settings::values::{self, Compaction, Parquet, Retention, Sweep, Tenant, Values};
 use icepack_core::model::inputs::{Exclude, Files, Rules};
 use icepack_core::model::layout;
 use icepack_core::model::policy::{
-    ArchivePolicy, CompactionStrategy, Encodings, Policy, Rewritten, Within,
+    ArchivePolicy, CompactionStrategy, Policy, Rewritten, Within, Writing,
 };
 use icepack_core::model::price::Prices;
 use icepack_core::model::publish::{Layout, Publish};
@@ -80,8 +80,8 @@ pub struct CompactionConfig {
     /// The columns that together identify a row. Only rows that have a value in each of them are
     /// ever taken for duplicates. Empty: no row is.
     pub id_columns: Vec<String>,
-    /// How snapshots are encoded.
-    pub encodings: Encodings,
+    /// How snapshots are written.
+    pub writing: Writing,
     /// Small raw files of this age are compacted, whatever the counts. Large files, and those alone
     /// in their folder, stay as they are.
     pub max_raw_age: Duration,
@@ -164,6 +164,13 @@ impl From<&Values> for CompactionConfig {
                     min_raw_age,
                     rewritten,
                 },
+            parquet:
+                Parquet {
+                    compression,
+                    compression_columns,
+                    row_group_size,
+                    bloom_filter,
+                },
             retention,
             archive,
             sweep: Sweep {
@@ -202,7 +209,15 @@ impl From<&Values> for CompactionConfig {
             archive: None,
             timestamp_column: timestamp_column.0.clone(),
             id_columns: id_column.0.clone(),
-            encodings: encodings.0,
+            writing: Writing {
+                encodings: encodings.0,
+                compression: compression.0,
+                compression_columns: (compression_columns.iter())
+                    .map(|(column, codec)| (column.clone(), codec.0))
+                    .collect(),
+                row_group_size: row_group_size.as_ref().map(|size| size.0),
+                bloom_filter: bloom_filter.0.clone(),
+            },
             max_raw_age: max_raw_age.0,
             min_raw_age: min_raw_age.0,
             rewritten: rewritten.0,

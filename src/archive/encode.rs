@@ -69,7 +69,7 @@ fn spec(
         to_bound: request.to,
         buffers: Buffers::within(request.budget).expecting(request.source_bytes),
         // It is read to be restored, and paid for by its bytes.
-        encodings: Encodings::Delta,
+        writing: Encodings::Delta.into(),
         metadata: Vec::new(),
     }
 }

@@ -51,7 +51,7 @@ use icepack_core::model::file::{Fingerprint, Micros, SeenInput, Snapshot};
 use icepack_core::model::manifest::Contradiction;
 use icepack_core::model::names::{FileId, Key, Place, Tenant};
 use icepack_core::model::plan::PlannedInput;
-use icepack_core::model::policy::Encodings;
+use icepack_core::model::policy::Writing;
 use icepack_core::model::schema::TableSchema;
 use icepack_core::plan::compaction::Period;
 use icepack_core::plan::retention::LeaveRule;
@@ -79,8 +79,8 @@ pub struct MergeSpec {
     pub leave: Option<LeaveRule>,
     /// Bytes at which a snapshot ends.
     pub target_file_size: u64,
-    /// How snapshots are encoded.
-    pub encodings: Encodings,
+    /// How snapshots are written.
+    pub writing: Writing,
     /// Snapshots also end with the month or the day, …
     pub cut: Period,
     /// … once they have this many bytes.
@@ -310,7 +310,7 @@ fn blocking(
         cutoff,
         latest: opened.latest,
         target_file_size: spec.target_file_size,
-        encodings: spec.encodings,
+        writing: spec.writing.clone(),
         cut: spec.cut,
         min_piece: spec.min_piece,
         budget,

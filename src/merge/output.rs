@@ -18,7 +18,7 @@ use crate::store::object_writer::upload::StoreDestination;
 use crate::store::object_writer::{ObjectSpec, ObjectWriter};
 use icepack_core::model::file::{Fingerprint, Micros, Snapshot};
 use icepack_core::model::names::{self, FileId, Place, Tenant};
-use icepack_core::model::policy::Encodings;
+use icepack_core::model::policy::Writing;
 use icepack_core::model::schema::SchemaId;
 use icepack_core::plan::compaction::Period;
 use icepack_parquet::Columns;
@@ -43,7 +43,7 @@ pub(super) struct OutputSpec {
     /// No dated row is later.
     pub latest: Micros,
     pub target_file_size: u64,
-    pub encodings: Encodings,
+    pub writing: Writing,
     pub cut: Period,
     pub min_piece: u64,
     pub budget: MergeBudget,
@@ -384,7 +384,7 @@ impl Output {
                 .budget
                 .buffers
                 .expecting(self.spec.target_file_size),
-            encodings: self.spec.encodings,
+            writing: self.spec.writing.clone(),
             metadata: Vec::new(),
         })?;
         Ok(Open { writer, id })

@@ -48,7 +48,8 @@ impl<'a> Rules<'a> {
 
     /// Bytes of the row groups that the encoder makes.
     pub fn row_group(&self) -> u64 {
-        self.budget.buffers.row_group as u64
+        let most = self.budget.buffers.row_group as u64;
+        self.spec.writing.row_group(most)
     }
 
     /// What is known of a run's rows, where they can be copied if nothing overlaps them.
@@ -67,6 +68,7 @@ impl<'a> Rules<'a> {
             &input.file,
             &self.schema,
             &self.spec.columns.timestamp,
+            &self.spec.writing.bloom_filter,
         )?)
     }
 
@@ -108,8 +110,16 @@ impl<'a> Rules<'a> {
         if groups.rows() != stats.rows || span != Some((stats.min, stats.max)) {
             return Some("its footer does not agree with the manifest");
         }
-        if self.spec.encodings == Encodings::Plain && groups.has_deltas() {
+        let writing = &self.spec.writing;
+        if writing.encodings == Encodings::Plain && groups.has_deltas() {
             return Some("its encodings are not to be written any more");
+        }
+        if !groups.are_compressed_by(&|column| writing.codec(column)) {
+            return Some("it is not compressed as it is to be");
+        }
+        if groups.largest() > self.row_group().saturating_mul(2) && writing.row_group_size.is_some()
+        {
+            return Some("its row groups are larger than they are to be");
         }
         // The encoder would make larger ones of them. Not all that fall short of its size are
         // small: where rows compress well, its own do too.

@@ -499,7 +499,7 @@ impl GroupJobs<'_> {
             cutoff: self.cutoff,
             leave,
             target_file_size: self.policy.target_file_size,
-            encodings: config.encodings,
+            writing: config.writing.clone(),
             cut: Period::of(self.policy),
             min_piece: MIN_PIECE.min(self.policy.target_file_size),
             check_content: true,

@@ -13,7 +13,7 @@ use crate::store::object_writer::{Buffers, ObjectSpec, ObjectWriter, WrittenObje
 use crate::store::path;
 use icepack_core::model::file::{Micros, RowStats};
 use icepack_core::model::manifest::Receipt;
-use icepack_core::model::policy::Encodings;
+use icepack_core::model::policy::Writing;
 use icepack_core::model::restore::Wanted;
 use icepack_parquet::read::Input;
 use icepack_parquet::read_stats;
@@ -69,7 +69,7 @@ impl Copying<'_> {
                 },
                 to_bound,
                 buffers: Buffers::within(budget),
-                encodings: Encodings::Plain,
+                writing: Writing::default(),
                 metadata: Vec::new(),
             })
         };

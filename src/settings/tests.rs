@@ -414,6 +414,9 @@ fn example(path: &str) -> &'static str {
         "compaction.rewritten" => "append",
         "compaction.within" => "tenant",
         "encodings" => "delta",
+        "parquet.compression" => "zstd(9)",
+        "parquet.row_group_size" => "64MiB",
+        "parquet.bloom_filter" => "user_id, event_id",
         "retention.allow_short_ttl" | "retention.drop" => "true",
         "archive.verify" => "readback",
         "archive.checksum" => "sha256",
@@ -446,7 +449,7 @@ fn every_scalar_key_has_its_variable() {
         .iter()
         .map(|(path, _)| path.as_str())
         .collect();
-    assert_eq!(paths.len(), 93);
+    assert_eq!(paths.len(), 96);
     let env: Vec<(String, String)> = paths
         .iter()
         .map(|p| (schema::env_name(p), example(p).to_owned()))

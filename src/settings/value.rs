@@ -17,7 +17,7 @@ use crate::telemetry::metrics::deliver;
 use icepack_core::model::inputs::{Exclude, Files};
 use icepack_core::model::layout;
 use icepack_core::model::manifest::ChecksumAlgorithm;
-use icepack_core::model::policy::{CompactionStrategy, Encodings, Rewritten, Within};
+use icepack_core::model::policy::{Codec, CompactionStrategy, Encodings, Rewritten, Within};
 use icepack_core::model::publish::Layout;
 
 /// A year of 365.25 days, as humantime counts.
@@ -255,6 +255,13 @@ words!(
 words!(
     /// How snapshots are encoded.
     Encoding(Encodings), "plain" = Encodings::Plain, "delta" = Encodings::Delta
+);
+leaf!(
+    /// What pages are compressed with.
+    Compression(Codec),
+    { "type": "string", "pattern": "^(none|snappy|gzip|lz4_raw|zstd|zstd\\([0-9]+\\))$", "format": "codec" },
+    |given| text(given)?.parse(),
+    |codec| json!(codec.to_string())
 );
 words!(
     /// What proves an archive object.

@@ -17,7 +17,7 @@ use crate::store::retry::RetryPolicy;
 use crate::telemetry::metrics::deliver;
 use crate::{Result, RetentionConfig};
 use icepack_core::model::manifest::ChecksumAlgorithm;
-use icepack_core::model::policy::{CompactionStrategy, Encodings, Rewritten, Within};
+use icepack_core::model::policy::{Codec, CompactionStrategy, Encodings, Rewritten, Within};
 use icepack_core::model::price;
 use icepack_core::model::publish::Layout;
 use icepack_core::model::units::{DAY, HOUR, MIB};
@@ -91,6 +91,8 @@ section! {
         files: FileGlobs = FileGlobs(Default::default()),
         /// Which files are merged, and into what.
         compaction: Compaction,
+        /// How snapshots are written.
+        parquet: Parquet,
         /// How long rows are kept.
         retention: Retention,
         /// Where expired rows go.
@@ -135,6 +137,23 @@ section! {
         /// others: it is left alone and told (`set-aside`), or taken in as new (`append`). The same
         /// rows are never taken in again.
         rewritten: OfRewritten = OfRewritten(Rewritten::SetAside),
+    }
+}
+
+section! {
+    /// `[parquet]`
+    pub struct Parquet {
+        /// What the pages of snapshots are compressed with: `none`, `snappy`, `gzip`, `lz4_raw`, or
+        /// `zstd(N)` with a level from 1 to 22. `compression_columns` says otherwise for single
+        /// columns, like `{ payload = "zstd(9)" }`.
+        compression: Compression = Compression(Codec::default()),
+        /// What the pages of single columns are compressed with.
+        compression_columns: BTreeMap<String, Compression>,
+        /// A row group of a snapshot ends at about this many bytes, and at 1,048,576 rows. Unset, or
+        /// where it is more than memory allows: at what memory allows. The least is 64 KiB.
+        row_group_size: Option<PositiveSize>,
+        /// Columns that get a bloom filter. Those that had one in all inputs keep it in any case.
+        bloom_filter: Names = Names(Vec::new()),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use icepack_core::model::file::{Micros, RowStats};
 use icepack_core::model::manifest::Checksum;
 use icepack_core::model::names::Key;
-use icepack_core::model::policy::Encodings;
+use icepack_core::model::policy::Writing;
 use icepack_core::model::units::MIB;
 use icepack_parquet::append::{Groups, Incoming};
 use icepack_parquet::stats::Counter;
@@ -117,8 +117,8 @@ pub struct ObjectSpec {
     /// No dated row will be later.
     pub to_bound: Micros,
     pub buffers: Buffers,
-    /// How its values are encoded.
-    pub encodings: Encodings,
+    /// How it is written.
+    pub writing: Writing,
     pub metadata: Vec<(String, String)>,
 }
 
@@ -172,9 +172,10 @@ impl ObjectWriter {
         };
         let counter = Counter::new(&spec.schema, &spec.timestamp).ok_or_else(no_time)?;
         let options = WriteOptions {
-            row_group_bytes: spec.buffers.row_group,
+            row_group_bytes: usize::try_from(spec.writing.row_group(spec.buffers.row_group as u64))
+                .unwrap_or(spec.buffers.row_group),
             sorted_by: spec.is_sorted.then(|| spec.timestamp.clone()),
-            encodings: spec.encodings,
+            writing: spec.writing.clone(),
             metadata: spec.metadata.clone(),
         };
         let writer = ParquetWriter::new(Vec::new(), Arc::clone(&spec.schema), options);

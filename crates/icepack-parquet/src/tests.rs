@@ -124,7 +124,7 @@ fn the_footer_tells_readers_of_the_order_and_the_encodings_fit_the_data() {
     let options = WriteOptions {
         metadata: vec![("icepack.run".into(), "r".into())],
         row_group_bytes: 40_000,
-        encodings: Encodings::Delta,
+        writing: Encodings::Delta.into(),
         ..sorted()
     };
     let bytes = file(

@@ -153,7 +153,7 @@ impl World {
             cutoff: None,
             leave: None,
             target_file_size: 128 << 20,
-            encodings: icepack_core::model::policy::Encodings::Plain,
+            writing: icepack_core::model::policy::Writing::default(),
             cut: Period::Month,
             min_piece: u64::MAX,
             check_content: true,

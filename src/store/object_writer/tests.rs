@@ -69,7 +69,7 @@ fn spec(store: Arc<dyn ObjectStore>, retry: RetryPolicy, buffers: Buffers) -> Ob
         name: Box::new(|from, to| format!("t/{}-{}.parquet", from.0, to.0)),
         to_bound: Micros(1_800_000_000_000_000),
         buffers,
-        encodings: icepack_core::model::policy::Encodings::Plain,
+        writing: icepack_core::model::policy::Writing::default(),
         metadata: Vec::new(),
     }
 }

@@ -357,11 +357,15 @@ pub(crate) fn with_blooms(fields: &Fields, groups: &[RowGroupMetaData]) -> Field
     })
 }
 
-/// Of each leaf, in their order, whether files of rows of `schema` have bloom filters of it.
-pub(crate) fn blooms(schema: &Schema) -> Vec<bool> {
+/// Of each leaf of `table`, which is how `schema` is written, whether files have bloom filters of
+/// it: where all inputs had them, and in the `named` columns.
+pub(crate) fn blooms(schema: &Schema, table: &SchemaDescriptor, named: &[String]) -> Vec<bool> {
+    let mut leaves = table.columns().iter();
     let mut found = Vec::new();
     map_all(schema.fields(), &mut |leaf| {
-        found.push(leaf.metadata().contains_key(BLOOM));
+        let column = leaves.next().and_then(|c| c.path().parts().first());
+        let is_named = column.is_some_and(|name| named.contains(name));
+        found.push(is_named || leaf.metadata().contains_key(BLOOM));
         Arc::clone(leaf)
     });
     found

@@ -159,7 +159,7 @@ fn copied(bytes: &Bytes, schema: &SchemaRef, window: u64) -> Result<Bytes, Strin
     let closed = open(bytes.clone())
         .unwrap()
         .close(Source::Memory(bytes.clone()), None);
-    let (groups, mut windows, sender, incoming) = Copyable::open(&closed, schema, "timestamp")
+    let (groups, mut windows, sender, incoming) = Copyable::open(&closed, schema, "timestamp", &[])
         .unwrap()?
         .start(window);
     let sending = std::thread::spawn(move || {
@@ -258,4 +258,35 @@ fn a_dictionary_of_decimals_is_read_and_stays_one() {
         parquet::arrow::arrow_reader::ArrowReaderOptions::new(),
     );
     assert_eq!(own.unwrap().schema().field(1).data_type(), &words);
+}
+
+#[test]
+fn files_are_written_as_they_are_to_be() {
+    use icepack_core::model::policy::{Codec, Writing};
+    use parquet::basic::Compression;
+    let options = |writing| WriteOptions {
+        writing,
+        ..sorted()
+    };
+    let written = file(
+        &[batch(0, 1_000)],
+        options(Writing {
+            compression: Codec::Snappy,
+            compression_columns: [("version".to_owned(), Codec::None)].into(),
+            bloom_filter: vec!["event_id".to_owned(), "not there".to_owned()],
+            ..Writing::default()
+        }),
+    );
+    let codecs = |bytes: &Bytes| -> Vec<Compression> {
+        let footer = footer(bytes);
+        let columns = footer.row_group(0).columns().iter();
+        columns.map(|c| c.compression()).collect()
+    };
+    let (snappy, none) = (Compression::SNAPPY, Compression::UNCOMPRESSED);
+    assert_eq!(codecs(&written), [snappy, snappy, snappy, none]);
+    assert_eq!(filtered(&written), [true, false, false, false]);
+    check_ids(&written, 0..1_000);
+    let usual = file(&[batch(0, 1_000)], sorted());
+    assert!(matches!(codecs(&usual)[..], [Compression::ZSTD(_), ..]));
+    assert_eq!(filtered(&usual), [false; 4]);
 }

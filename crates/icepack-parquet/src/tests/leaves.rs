@@ -524,7 +524,7 @@ fn a_dictionary_is_not_encoded_as_lengths_and_bytes() {
             ],
         );
         let options = WriteOptions {
-            encodings: Encodings::Delta,
+            writing: Encodings::Delta.into(),
             ..WriteOptions::default()
         };
         let mut w = ParquetWriter::new(Vec::new(), schema, options);

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
+use std::mem::discriminant;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,8 +33,10 @@ use crate::read::Closed;
 use crate::schema::canonical;
 use crate::source::Chunks;
 use crate::time::{self, ceil_micros, floor_micros};
+use crate::write::encoding::compression;
 use crate::write::{CREATED_BY_US, prints};
 use icepack_core::model::file::{Fingerprint, RowStats};
+use icepack_core::model::policy::Codec;
 
 /// About how many times its bytes an index of pages takes once it is parsed.
 const INDEX_COST: u64 = 8;
@@ -50,18 +53,24 @@ pub struct Copyable {
 
 impl Copyable {
     /// Looks at the footer and at the index of pages of `file`, which must be sorted by its column
-    /// `timestamp` and have the columns of `schema`. The inner error says why it has to be
-    /// decoded, in a sentence.
+    /// `timestamp` and have the columns of `schema`, and bloom filters of the columns `filtered`.
+    /// The inner error says why it has to be decoded, in a sentence.
     ///
     /// # Errors
     /// The store's or the disk's.
-    pub fn open(file: &Closed, schema: &Schema, timestamp: &str) -> Result<Result<Self, String>> {
+    pub fn open(
+        file: &Closed,
+        schema: &Schema,
+        timestamp: &str,
+        filtered: &[String],
+    ) -> Result<Result<Self, String>> {
         let (chunks, tail) = file.raw()?;
         let metadata = catch_panic(|| metadata(file, &chunks, &tail));
         if let Some(fault) = chunks.take_fault() {
             return Err(fault);
         }
-        Ok(metadata.and_then(|metadata| Self::of(metadata, file, chunks, schema, timestamp)))
+        Ok(metadata
+            .and_then(|metadata| Self::of(metadata, file, chunks, schema, timestamp, filtered)))
     }
 
     fn of(
@@ -70,6 +79,7 @@ impl Copyable {
         chunks: Chunks,
         schema: &Schema,
         timestamp: &str,
+        filtered: &[String],
     ) -> Result<Self, String> {
         let written = metadata.file_metadata();
         let table = parquet_schema(schema).map_err(|e| e.to_string())?;
@@ -88,7 +98,7 @@ impl Copyable {
             .ok_or("it has no timestamps")?;
         let (prints, within) = (prints::of(&metadata), 0..metadata.num_row_groups());
         let groups = Groups {
-            blooms: leaf::blooms(schema),
+            blooms: leaf::blooms(schema, &table, filtered),
             chunks: chunks.clone(),
             metadata,
             leaf: place,
@@ -279,6 +289,15 @@ impl Groups {
             .iter()
             .flat_map(RowGroupMetaData::columns)
             .any(|c| c.encodings().any(is_delta))
+    }
+
+    /// Whether all columns are compressed by what `codec` says of their names. Levels are not known.
+    pub fn are_compressed_by(&self, codec: &dyn Fn(&str) -> Codec) -> bool {
+        let mut columns = self.all().iter().flat_map(RowGroupMetaData::columns);
+        columns.all(|c| {
+            let name = c.column_path().parts().first().map_or("", String::as_str);
+            discriminant(&c.compression()) == discriminant(&compression(codec(name)))
+        })
     }
 
     /// The bytes of the largest.

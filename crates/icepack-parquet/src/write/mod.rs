@@ -29,7 +29,7 @@ use crate::{leaf, pairs, views};
 use columns::{Factory, Slice, leaves};
 use encoding::{Sample, properties};
 use icepack_core::model::file::Fingerprint;
-use icepack_core::model::policy::Encodings;
+use icepack_core::model::policy::Writing;
 use prints::Prints;
 
 /// The form `<name> version <version>` is what other readers parse: they distrust the statistics of
@@ -60,8 +60,9 @@ pub struct WriteOptions {
     pub row_group_bytes: usize,
     /// Names of columns that the rows are in the order of, nulls first, ascending.
     pub sorted_by: Option<String>,
-    /// How values are encoded.
-    pub encodings: Encodings,
+    /// How values are encoded and compressed, and which columns have bloom filters in any case. The
+    /// size of row groups stands above.
+    pub writing: Writing,
     /// Put into the footer.
     pub metadata: Vec<(String, String)>,
 }
@@ -71,7 +72,7 @@ impl Default for WriteOptions {
         Self {
             row_group_bytes: 16 << 20,
             sorted_by: None,
-            encodings: Encodings::default(),
+            writing: Writing::default(),
             metadata: Vec::new(),
         }
     }
