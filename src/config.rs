@@ -17,10 +17,13 @@ use icepack_core::model::price::Prices;
 use icepack_core::model::publish::{Layout, Publish};
 use icepack_core::model::retention::{RetentionConfig, lookup};
 use icepack_core::model::shard::Shard;
+use icepack_core::model::time_column::TimeColumn;
 
 /// What one tenant does differently. Unset fields follow the general configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CompactionOverrides {
+    /// See [`CompactionConfig::timestamp_column`].
+    pub timestamp_column: Option<TimeColumn>,
     /// See [`CompactionConfig::strategy`].
     pub strategy: Option<CompactionStrategy>,
     /// See [`CompactionConfig::within`].
@@ -39,6 +42,23 @@ pub struct CompactionOverrides {
     pub min_raw_age: Option<Duration>,
     /// See [`CompactionConfig::rewritten`].
     pub rewritten: Option<Rewritten>,
+}
+
+/// What dates the rows of each tenant.
+#[derive(Debug, Clone, Default)]
+pub struct TimeColumns {
+    /// Of tenants that have none of their own.
+    pub general: TimeColumn,
+    /// By a tenant's name or a glob; none is the general one.
+    pub own: BTreeMap<String, Option<TimeColumn>>,
+}
+
+impl TimeColumns {
+    /// What dates the rows of `tenant`.
+    pub fn of(&self, tenant: &str) -> TimeColumn {
+        let own = lookup(self.own.iter(), tenant).and_then(Option::as_ref);
+        own.unwrap_or(&self.general).clone()
+    }
 }
 
 /// What the job is told. Sizes are in bytes.
@@ -75,8 +95,8 @@ pub struct CompactionConfig {
     /// Where expired rows go. None drops them.
     pub archive: Option<Arc<dyn ArchiveTarget>>,
 
-    /// The column that dates a row: a timestamp of any unit, with or without a zone.
-    pub timestamp_column: String,
+    /// What dates a row.
+    pub timestamp_column: TimeColumn,
     /// The columns that together identify a row. Only rows that have a value in each of them are
     /// ever taken for duplicates. Empty: no row is.
     pub id_columns: Vec<String>,
@@ -195,7 +215,7 @@ impl From<&Values> for CompactionConfig {
             drop: _,
             tenants: _,
         } = retention;
-        let own = |(tenant, own): (&String, &Tenant)| (tenant.clone(), (&own.compaction).into());
+        let own = |(tenant, own): (&String, &Tenant)| (tenant.clone(), own.into());
         Self {
             min_files_to_compact: min_files_to_compact.0,
             target_file_size: target_file_size.0,
@@ -244,9 +264,11 @@ impl From<&Values> for CompactionConfig {
     }
 }
 
-impl From<&Compaction> for CompactionOverrides {
-    fn from(own: &Compaction) -> Self {
+impl From<&Tenant> for CompactionOverrides {
+    fn from(tenant: &Tenant) -> Self {
+        let own = &tenant.compaction;
         Self {
+            timestamp_column: tenant.timestamp_column.as_ref().map(|c| c.0.clone()),
             strategy: Some(own.strategy.0),
             within: Some(own.within.0),
             min_files_to_compact: Some(own.min_files_to_compact.0),
@@ -312,7 +334,9 @@ impl CompactionConfig {
             .cloned()
             .unwrap_or_default();
         Policy {
-            timestamp_column: self.timestamp_column.clone(),
+            timestamp_column: own
+                .timestamp_column
+                .unwrap_or_else(|| self.timestamp_column.clone()),
             strategy: own.strategy.unwrap_or(self.strategy),
             within: own.within.unwrap_or(self.within),
             min_files_to_compact: own
@@ -335,6 +359,17 @@ impl CompactionConfig {
             max_expire_percent: self.max_expire_percent.clamp(1, 100),
             delete_delay: self.delete_delay,
             orphan_grace: self.orphan_grace,
+        }
+    }
+
+    /// What dates the rows of each tenant.
+    pub fn time_columns(&self) -> TimeColumns {
+        let own = |(name, own): (&String, &CompactionOverrides)| {
+            (name.clone(), own.timestamp_column.clone())
+        };
+        TimeColumns {
+            general: self.timestamp_column.clone(),
+            own: self.overrides.iter().map(own).collect(),
         }
     }
 

@@ -95,7 +95,7 @@ pub mod telemetry;
 pub mod watch;
 
 pub use archive::ArchiveTarget;
-pub use config::{CompactionConfig, CompactionOverrides};
+pub use config::{CompactionConfig, CompactionOverrides, TimeColumns};
 pub use error::{Error, Result};
 #[doc(no_inline)]
 pub use icepack_core::model;

@@ -15,6 +15,7 @@ use icepack_parquet::hash;
 use icepack_parquet::leaf::check_decimals;
 use icepack_parquet::read::Reader;
 use icepack_parquet::schema::{Misfit, adapt};
+use icepack_parquet::time::Dater;
 
 /// Rows of the job's schema, and what they add to the books.
 pub(super) struct Decoded {
@@ -41,7 +42,7 @@ pub(super) struct Decoder {
     reader: Reader,
     input: Arc<Opened>,
     schema: SchemaRef,
-    column: usize,
+    dater: Dater,
     check_content: bool,
     scratch: Vec<u128>,
     /// The last key, where rows must come in order.
@@ -55,7 +56,7 @@ impl Decoder {
             reader,
             input,
             schema,
-            column: job.column,
+            dater: job.dater.clone(),
             check_content: job.spec.check_content,
             scratch: Vec::new(),
             last: sorted_from,
@@ -75,7 +76,7 @@ impl Decoder {
         if !self.input.planned.is_snapshot() {
             check_decimals(&batch).map_err(|reason| ident.bad(reason))?;
         }
-        let chunk = Chunk::by(self.column, batch)?;
+        let chunk = Chunk::by(&self.dater, batch)?;
         if let Some(last) = &mut self.last {
             for &key in chunk.keys.iter() {
                 if key < *last {

@@ -86,9 +86,13 @@ pub(super) fn merge<S: RowSource>(
     let mut queue: BinaryHeap<Reverse<(i64, Rank, usize)>> = BinaryHeap::new();
     let mut builder = BatchBuilder::new(batch_bytes);
     loop {
-        while let Some(run) =
-            pending.pop_front_if(|r| queue.peek().is_none_or(|Reverse((key, ..))| r.min <= *key))
-        {
+        // Of rows of equal time, those of the lower rank come first: where all are of one time, one
+        // run after the other is open.
+        let is_next = |run: &Run, queue: &BinaryHeap<Reverse<(i64, Rank, usize)>>| {
+            let next = queue.peek().map(|Reverse((key, rank, _))| (*key, *rank));
+            next.is_none_or(|next| (run.min, run.rank) <= next)
+        };
+        while let Some(run) = pending.pop_front_if(|run| is_next(run, &queue)) {
             let rank = run.rank;
             if let Some(cursor) = Cursor::open(rank, open(run)?)? {
                 let slot = free.pop().unwrap_or(cursors.len());

@@ -162,7 +162,7 @@ pub struct BadInput {
 pub enum Flaw {
     /// Its bytes are not what they should be.
     Damaged,
-    /// It is a file like any other but for the timestamp column: then the setting may be wrong, and
+    /// It is a file like any other but for what dates its rows: then the setting may be wrong, and
     /// not the file.
     Undatable,
     /// It contradicts other files, and is sound by itself.
@@ -306,6 +306,7 @@ fn blocking(
         tenant: spec.tenant.clone(),
         place: spec.place.clone(),
         columns: spec.columns.clone(),
+        dater: job.dater.clone(),
         now: spec.now,
         cutoff,
         latest: opened.latest,

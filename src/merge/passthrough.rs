@@ -23,14 +23,15 @@ use crate::error::{Error, Result};
 use icepack_core::model::file::{Fingerprint, Micros, RowStats};
 use icepack_core::model::policy::Encodings;
 use icepack_parquet::append::{Copyable, Groups, Incoming, Windows};
-use icepack_parquet::time::{ceil_micros, floor_micros};
+use icepack_parquet::time::{Dater, ceil_micros, floor_micros};
 
 /// Decides which runs can be copied.
 pub(super) struct Rules<'a> {
     spec: &'a MergeSpec,
     pub budget: MergeBudget,
-    /// Of the snapshots that are made.
+    /// Of the snapshots that are made, and what dates their rows.
     schema: SchemaRef,
+    dater: Dater,
     /// Dated rows before this leave.
     cutoff: Option<Micros>,
 }
@@ -42,6 +43,7 @@ impl<'a> Rules<'a> {
             spec: job.spec,
             budget: job.budget,
             schema: Arc::clone(schema),
+            dater: job.dater.clone(),
             cutoff,
         }
     }
@@ -67,7 +69,7 @@ impl<'a> Rules<'a> {
         Ok(Copyable::open(
             &input.file,
             &self.schema,
-            &self.spec.columns.timestamp,
+            &self.dater,
             &self.spec.writing.bloom_filter,
         )?)
     }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 mod columns;
+mod guess;
 mod place;
 
 use super::schema;
@@ -52,7 +53,7 @@ pub struct Proposal {
     pub toml: String,
     /// What could not be found out and must be decided, in sentences.
     pub open_questions: Vec<String>,
-    /// The column that was taken for the time of a row.
+    /// What was taken for the time of a row, as the setting has it.
     pub timestamp_column: Option<String>,
     /// The column that is called like a row's id. It is in the file as a comment: rows were not read.
     pub likely_id: Option<String>,

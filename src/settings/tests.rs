@@ -633,8 +633,7 @@ fn a_wrong_value_is_answered_with_the_line_and_an_example() {
         ),
         (
             "[tenants]\nacme = 5",
-            "icepack.toml:2: `tenants.acme` is a section: write [tenants.acme.compaction] or \
-             [tenants.acme.retention]",
+            "icepack.toml:2: `tenants.acme` is a section: write [tenants.acme] and its keys below it",
         ),
         (
             "[tenants.\"eu-*\".compaction]\nmax_raw_age = \"soon\"",

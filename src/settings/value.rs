@@ -19,6 +19,7 @@ use icepack_core::model::layout;
 use icepack_core::model::manifest::ChecksumAlgorithm;
 use icepack_core::model::policy::{Codec, CompactionStrategy, Encodings, Rewritten, Within};
 use icepack_core::model::publish::Layout;
+use icepack_core::model::time_column::TimeColumn;
 
 /// A year of 365.25 days, as humantime counts.
 const YEAR: u64 = 31_557_600;
@@ -128,6 +129,13 @@ leaf!(
     { "type": "string", "pattern": "^([^/].*/)?\\*\\*$", "format": "pattern" },
     |given| text(given).and_then(layout::Layout::parse),
     |layout| json!(layout.as_str())
+);
+leaf!(
+    /// What dates a row.
+    Dating(TimeColumn),
+    { "type": "string", "minLength": 1, "format": "what dates a row" },
+    |given| text(given).and_then(str::parse),
+    |column| json!(column.as_str())
 );
 leaf!(
     /// Names of columns.

@@ -20,6 +20,7 @@ use icepack_core::model::manifest::ChecksumAlgorithm;
 use icepack_core::model::policy::{Codec, CompactionStrategy, Encodings, Rewritten, Within};
 use icepack_core::model::price;
 use icepack_core::model::publish::Layout;
+use icepack_core::model::time_column::TimeColumn;
 use icepack_core::model::units::{DAY, HOUR, MIB};
 
 /// Defines a section of the settings. A default stands behind its field, as in the syntax that Rust
@@ -58,8 +59,11 @@ section! {
         /// `topics/{tenant}/**`. `*` is any one folder above a tenant. `**` makes the whole store
         /// one tenant named `default`. Do not change it once icepack has compacted the store.
         layout: KeyLayout = KeyLayout(Default::default()),
-        /// The column that dates a row: a timestamp of any unit, with or without a zone.
-        timestamp_column: Text = Text("timestamp".to_owned()),
+        /// What dates a row. `ts`: a timestamp, a date, or text by ISO 8601. `ts as s`, `ms`, `us`
+        /// or `ns`: a number since 1970. `ts as %d/%m/%Y %H:%M:%S`: text by a format. Text without a
+        /// zone is UTC. `event.time`: a field of a struct. `path dt=%Y-%m-%d/hour=%H`: the folder. `none`:
+        /// nothing, so that rows cannot expire. Backticks stand around a name that reads otherwise.
+        timestamp_column: Dating = Dating(TimeColumn::default()),
         /// The column that identifies a row, or a list of columns that do so together. Of rows with
         /// equal values in all columns one is kept, where they have an id. Unset, or where an id is
         /// null, every row is kept. The variable takes a text with commas between the names.
@@ -366,6 +370,8 @@ impl From<&Prices> for price::Prices {
 section! {
     /// What one tenant does differently.
     pub struct Tenant {
+        /// What dates the tenant's rows. Unset: the general `timestamp_column`.
+        timestamp_column: Option<Dating>,
         /// The general `[compaction]` with the tenant's own keys laid over it.
         compaction: Compaction,
         /// `[tenants.NAME.retention]`

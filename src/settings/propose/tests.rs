@@ -87,7 +87,10 @@ fn proposed(sample: &Sample) -> Proposal {
     let several = uncommented.matches("timestamp_column").count() > 1;
     let file = Some(("icepack.toml".into(), uncommented.clone()));
     assert!(
-        several || Settings::resolve(&Layers { file, ..layers }).is_ok(),
+        several
+            // A TTL needs times.
+            || uncommented.contains("timestamp_column = \"none\"")
+            || Settings::resolve(&Layers { file, ..layers }).is_ok(),
         "{uncommented}"
     );
     p

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::time_column::TimeColumn;
+
 /// Which files a pass takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum CompactionStrategy {
@@ -199,8 +201,8 @@ pub struct ArchivePolicy {
 /// One tenant's policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// The column that dates a row.
-    pub timestamp_column: String,
+    /// What dates a row.
+    pub timestamp_column: TimeColumn,
     /// Which files to take.
     pub strategy: CompactionStrategy,
     /// Which of them may be merged with each other.
@@ -241,7 +243,7 @@ impl Default for Policy {
     fn default() -> Self {
         use crate::model::units::{DAY, MIB};
         Self {
-            timestamp_column: "timestamp".to_owned(),
+            timestamp_column: TimeColumn::default(),
             strategy: CompactionStrategy::SizeBased,
             within: Within::Folder,
             min_files_to_compact: 3,

@@ -26,6 +26,8 @@ use crate::guard::{self, TRAILER, catch_panic, chunks, footer_len, pages};
 use crate::source::{Chunks, Ident, Source};
 use crate::{form, leaf, pairs, views};
 use exact::Rule;
+use icepack_core::model::file::Micros;
+use icepack_core::model::time_column::TimeColumn;
 pub use reader::Reader;
 pub use stats::read_stats;
 
@@ -184,7 +186,8 @@ impl Input {
         Some(most.min(self.limit))
     }
 
-    /// The bytes of the largest chunk of a column once decompressed, by the footer.
+    /// The bytes of the largest chunk of a column, or of a part of it, once decompressed, by the
+    /// footer.
     pub fn widest(&self, column: &str) -> u64 {
         let roots = self.footer.parquet_schema();
         let named = |leaf: usize| roots.get_column_root(leaf).name() == column;
@@ -229,7 +232,11 @@ impl Input {
             None => ProjectionMask::all(),
             Some(name) => ProjectionMask::roots(schema, self.schema().index_of(name)),
         };
-        let wide = if only.is_some() {
+        let is_short = |name| {
+            let field = self.schema().field_with_name(name);
+            field.is_ok_and(|f| f.data_type().is_primitive())
+        };
+        let wide = if only.is_some_and(is_short) {
             16
         } else {
             self.decoded_bytes() / self.rows.max(1)
@@ -280,6 +287,16 @@ impl Closed {
     /// Bytes that its footer may take.
     pub(crate) fn limit(&self) -> u64 {
         self.limit
+    }
+
+    /// What its footer says against the times of its rows, and what to set, in a sentence; see
+    /// [`footer::dates`]. None where it says nothing.
+    pub fn undated(&self, column: &TimeColumn, now: Micros) -> Option<String> {
+        let (_, tail) = self.raw().ok()?;
+        let Ident { key, size, .. } = self.ident.as_ref();
+        footer::dates(&tail, *size, self.limit, column, key, now)
+            .ok()?
+            .err()
     }
 
     /// Its bytes, and the last of them.

@@ -230,6 +230,7 @@ mod tests {
     use super::super::{Columns, UnionSchema, described};
     use super::*;
     use crate::leaf::embedded;
+    use icepack_core::model::time_column::TimeColumn;
 
     fn list_of(name: &str, data_type: DataType) -> FieldRef {
         Arc::new(Field::new(name, data_type, true))
@@ -248,7 +249,7 @@ mod tests {
 
     fn united(files: &[&Schema]) -> Schema {
         let mut union = UnionSchema::new(&Columns {
-            timestamp: "timestamp".into(),
+            timestamp: TimeColumn::default(),
             ids: Vec::new(),
         });
         for file in files {

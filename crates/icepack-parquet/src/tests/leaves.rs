@@ -185,7 +185,7 @@ pub(super) fn raw(bytes: &Bytes) -> Vec<(TypePtr, Vec<Vec<u8>>)> {
 
 pub(super) fn columns() -> Columns {
     Columns {
-        timestamp: "timestamp".into(),
+        timestamp: TimeColumn::default(),
         ids: Vec::new(),
     }
 }

@@ -30,9 +30,8 @@ use crate::error::{Error, Result};
 use crate::guard::{self, catch_panic};
 use crate::leaf::{self, parquet_schema};
 use crate::read::Closed;
-use crate::schema::canonical;
 use crate::source::Chunks;
-use crate::time::{self, ceil_micros, floor_micros};
+use crate::time::{Dater, ceil_micros, floor_micros};
 use crate::write::encoding::compression;
 use crate::write::{CREATED_BY_US, prints};
 use icepack_core::model::file::{Fingerprint, RowStats};
@@ -52,25 +51,36 @@ pub struct Copyable {
 }
 
 impl Copyable {
-    /// Looks at the footer and at the index of pages of `file`, which must be sorted by its column
-    /// `timestamp` and have the columns of `schema`, and bloom filters of the columns `filtered`.
-    /// The inner error says why it has to be decoded, in a sentence.
+    /// Looks at the footer and at the index of pages of `file`, which must be sorted by what `dater`
+    /// dates its rows by and have the columns of `schema`, and bloom filters of the columns
+    /// `filtered`. The inner error says why it has to be decoded, in a sentence.
     ///
     /// # Errors
     /// The store's or the disk's.
     pub fn open(
         file: &Closed,
         schema: &Schema,
-        timestamp: &str,
+        dater: &Dater,
         filtered: &[String],
     ) -> Result<Result<Self, String>> {
+        let Some(column) = dater.told_by_footer() else {
+            return Ok(Err("its footer does not tell times of this kind".to_owned()));
+        };
         let (chunks, tail) = file.raw()?;
         let metadata = catch_panic(|| metadata(file, &chunks, &tail));
         if let Some(fault) = chunks.take_fault() {
             return Err(fault);
         }
-        Ok(metadata
-            .and_then(|metadata| Self::of(metadata, file, chunks, schema, timestamp, filtered)))
+        Ok(metadata.and_then(|metadata| {
+            Self::of(
+                metadata,
+                file,
+                chunks,
+                schema,
+                (column, dater.unit()),
+                filtered,
+            )
+        }))
     }
 
     fn of(
@@ -78,7 +88,7 @@ impl Copyable {
         file: &Closed,
         chunks: Chunks,
         schema: &Schema,
-        timestamp: &str,
+        (column, unit): (&str, TimeUnit),
         filtered: &[String],
     ) -> Result<Self, String> {
         let written = metadata.file_metadata();
@@ -89,13 +99,8 @@ impl Copyable {
         let place = table
             .columns()
             .iter()
-            .position(|c| c.path().parts() == [timestamp])
-            .ok_or("it has no timestamps")?;
-        let unit = schema
-            .field_with_name(timestamp)
-            .ok()
-            .and_then(|f| time::unit_of(&canonical(f.data_type())))
-            .ok_or("it has no timestamps")?;
+            .position(|c| c.path().parts() == [column])
+            .ok_or("it has no times")?;
         let (prints, within) = (prints::of(&metadata), 0..metadata.num_row_groups());
         let groups = Groups {
             blooms: leaf::blooms(schema, &table, filtered),
