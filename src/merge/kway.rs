@@ -236,7 +236,65 @@ impl BatchBuilder {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, AsArray, Int64Array};
+    use arrow::datatypes::Int64Type;
+
+    use super::super::run::RunSource;
     use super::*;
+
+    /// A run of one batch, which counts how many are open.
+    struct Counted<'a> {
+        chunk: Option<Chunk>,
+        open: &'a Cell<usize>,
+    }
+
+    impl RowSource for Counted<'_> {
+        fn next(&mut self) -> Result<Option<Chunk>> {
+            Ok(self.chunk.take())
+        }
+    }
+
+    impl Drop for Counted<'_> {
+        fn drop(&mut self) {
+            self.open.set(self.open.get() - 1);
+        }
+    }
+
+    #[test]
+    fn runs_of_one_time_are_opened_one_after_the_other() {
+        let (open, most) = (Cell::new(0), Cell::new(0));
+        let runs = (0..50).rev().map(|rank| Run {
+            rank: (rank, 0),
+            min: 7,
+            max: 7,
+            cost: 1,
+            from: RunSource::Spilled(PathBuf::new()),
+        });
+        let begin = |run: Run| {
+            open.set(open.get() + 1);
+            most.set(most.get().max(open.get()));
+            let number = i64::try_from(run.rank.0).unwrap();
+            let column: ArrayRef = Arc::new(Int64Array::from(vec![number; 3]));
+            let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+            let keys = vec![7; 3].into();
+            Ok(Counted {
+                chunk: Some(Chunk { batch, keys }),
+                open: &open,
+            })
+        };
+        let mut found = Vec::new();
+        let mut sink = |batch: RecordBatch| {
+            found.extend_from_slice(batch.column(0).as_primitive::<Int64Type>().values());
+            Ok(())
+        };
+        merge(runs.collect(), begin, 1 << 20, &mut sink).unwrap();
+        let want: Vec<i64> = (0..50).flat_map(|n| [n; 3]).collect();
+        assert_eq!((found, most.get()), (want, 1));
+    }
 
     #[test]
     fn galloping_finds_what_a_scan_finds() {

@@ -441,6 +441,53 @@ async fn what_has_no_time_is_kept_for_ever() {
     assert_eq!(lab.restored(0, midnight(0)).await, lab.written(old));
 }
 
+/// Under another setting nothing is known of a snapshot's times, and it is read again; under `none`
+/// nobody asks for them.
+#[tokio::test]
+async fn a_setting_may_change() {
+    let form = Form {
+        setting: "ts as s",
+        column: |t| numbers::<Int64Array, _>(t, |t| t),
+        is_sorted: true,
+    };
+    let mut lab = Lab::new(&form).await;
+    lab.pass().await;
+    let sorted = keys(&lab.hot).await;
+    lab.config.timestamp_column = "none".parse().unwrap();
+    lab.idle().await;
+    // New files merge with what is there.
+    for n in 0..9 {
+        lab.put(&folder(midnight(40)), &[Some(midnight(40 + n)); 3], &form)
+            .await;
+        if n % 3 == 2 {
+            lab.pass().await;
+            lab.idle().await;
+        }
+    }
+    assert_eq!(lab.live().await, lab.written(|_, _| true));
+    assert_ne!(keys(&lab.hot).await, sorted);
+    // Back again: what nothing dated is read, and expires by its times.
+    lab.config.timestamp_column = form.setting.parse().unwrap();
+    lab.expire();
+    let report = lab.pass().await;
+    assert_eq!(report.tenants[0].error, None);
+    lab.pass().await;
+    lab.idle().await;
+    let fresh = folder(midnight(1));
+    let kept = |folder: &str, id: &str| folder == fresh && !id.ends_with("-1");
+    assert_eq!(lab.live().await, lab.written(kept));
+    // What is no unit of theirs is refused, and nothing is touched.
+    let before = tenant_keys(&lab.hot, "acme").await;
+    lab.config.timestamp_column = "ts as ms".parse().unwrap();
+    let report = lab.pass().await;
+    let error = report.tenants[0].error.as_deref().unwrap();
+    assert!(
+        error.contains("set `timestamp_column` to \"ts as s\""),
+        "{error}"
+    );
+    assert_eq!(tenant_keys(&lab.hot, "acme").await, before);
+}
+
 /// Two tenants of one store, each by its own setting.
 #[tokio::test]
 async fn each_tenant_has_its_own_setting() {
@@ -481,4 +528,13 @@ async fn each_tenant_has_its_own_setting() {
     assert_eq!(found, expected);
     lab.idle().await;
     lab.check_verified().await;
+    // Who reads what, by whose setting: a receipt's, and each tenant's.
+    let old = folder(midnight(40));
+    let some = lab.restored(midnight(43), midnight(41)).await;
+    assert_eq!(some, lab.written(|f, id| f == old && id.starts_with("2-")));
+    let views = lab.manager().live_views(&Selection::all()).await.unwrap();
+    let has_times = views
+        .iter()
+        .map(|v| v.files.iter().all(|f| f.from.is_some()));
+    assert_eq!(has_times.collect::<Vec<_>>(), [true, false]);
 }

@@ -630,6 +630,26 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_a_column_here_and_a_field_there_dates_no_row() {
+        let inner: Fields = vec![Field::new("at", DataType::Int64, true)].into();
+        let field = Schema::new(vec![Field::new("e", DataType::Struct(inner), true)]);
+        let column = Schema::new(vec![Field::new("e.at", DataType::Int64, true)]);
+        let add = |setting: &str, files: [&Schema; 2]| {
+            let mut union = UnionSchema::new(&Columns {
+                timestamp: setting.parse().unwrap(),
+                ids: Vec::new(),
+            });
+            files.map(|file| union.add(file).map_err(|why| why.contains("backticks")))
+        };
+        let differs = [Ok(()), Err(true)];
+        assert_eq!(add("e.at as s", [&field, &column]), differs);
+        assert_eq!(add("e.at as s", [&column, &field]), differs);
+        assert_eq!(add("none", [&column, &field]), [Ok(()), Ok(())]);
+        // What is named without doubt is missing in the other.
+        assert_eq!(add("`e.at` as s", [&column, &field])[1], Err(false));
+    }
+
+    #[test]
     fn an_incompatible_file_leaves_the_union_as_it_was() {
         let mut u = UnionSchema::new(&columns());
         u.add(&schema(&[("x", DataType::Utf8)])).unwrap();
