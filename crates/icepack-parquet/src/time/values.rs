@@ -119,11 +119,8 @@ fn numbers(array: &ArrayRef, unit: EpochUnit) -> Option<ScalarBuffer<i64>> {
     })
 }
 
-/// Rounded down: it is before a time of whole units exactly where the number is.
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "what does not fit is the end of i64"
-)]
+/// Rounded down: it is before a time of whole units exactly where the number is. What does not fit is
+/// the end of i64.
 fn float_key(n: f64, factor: f64) -> i64 {
     if n.is_finite() {
         (n * factor).floor() as i64
