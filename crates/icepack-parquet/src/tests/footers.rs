@@ -159,7 +159,8 @@ fn copied(bytes: &Bytes, schema: &SchemaRef, window: u64) -> Result<Bytes, Strin
     let closed = open(bytes.clone())
         .unwrap()
         .close(Source::Memory(bytes.clone()), None);
-    let (groups, mut windows, sender, incoming) = Copyable::open(&closed, schema, "timestamp", &[])
+    let dater = Dater::of(&TimeColumn::default(), schema, "x.parquet").unwrap();
+    let (groups, mut windows, sender, incoming) = Copyable::open(&closed, schema, &dater, &[])
         .unwrap()?
         .start(window);
     let sending = std::thread::spawn(move || {
