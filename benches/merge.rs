@@ -130,7 +130,7 @@ impl Bench {
             place: Place::Folder("acme".into()),
             inputs: inputs.to_vec(),
             columns: Columns {
-                timestamp: "timestamp".to_owned(),
+                timestamp: icepack_core::model::time_column::TimeColumn::default(),
                 ids: vec!["event_id".to_owned()],
             },
             uniting: icepack_core::model::policy::Uniting::default(),

@@ -17,6 +17,7 @@ use futures::StreamExt;
 use icepack::archive::{ArchiveRequest, ArchiveTarget, BatchStream};
 use icepack::{CompactionConfig, CompactionManager, CompactionResult, Error};
 use icepack_core::model::manifest::{Receipt, Verified};
+use icepack_core::model::time_column::TimeColumn;
 use icepack_parquet::read_stats;
 use icepack_parquet::stats::Counter;
 use object_store::ObjectStoreExt;
@@ -74,13 +75,15 @@ impl ArchiveTarget for Shelf {
             // An error here means that the merge failed: what was sent so far is not all, so there
             // must be no receipt.
             let batch = batch?;
-            let counter = counter
-                .get_or_insert_with(|| Counter::new(&batch.schema(), &request.timestamp_column));
-            counter
-                .as_mut()
-                .ok_or_else(|| self.failed("no timestamps"))?
-                .add(&batch)
-                .map_err(|e| self.failed(e))?;
+            let counter = match &mut counter {
+                Some(counter) => counter,
+                None => {
+                    let column = TimeColumn::told(&request.timestamp_column);
+                    let new = Counter::new(&batch.schema(), &column, &request.key());
+                    counter.insert(new.map_err(|e| self.failed(e))?)
+                }
+            };
+            counter.add(&batch).map_err(|e| self.failed(e))?;
             if writer.is_none() {
                 writer = Some(
                     ArrowWriter::try_new(Vec::new(), batch.schema(), None)
@@ -91,7 +94,7 @@ impl ArchiveTarget for Shelf {
                 writer.write(&batch).map_err(|e| self.failed(e))?;
             }
         }
-        let (Some(Some(counter)), Some(writer)) = (counter, writer) else {
+        let (Some(counter), Some(writer)) = (counter, writer) else {
             return Err(self.failed("no rows"));
         };
         // A real one would write as it goes: `request.budget` says how many bytes it may hold.

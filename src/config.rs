@@ -7,20 +7,23 @@ use std::time::Duration;
 
 use crate::archive::ArchiveTarget;
 use crate::settings::Settings;
-use crate::settings::values::{self, Compaction, Retention, Sweep, Tenant, Values};
+use crate::settings::values::{self, Compaction, Parquet, Retention, Sweep, Tenant, Values};
 use icepack_core::model::inputs::{Exclude, Files, Rules};
 use icepack_core::model::layout;
 use icepack_core::model::policy::{
-    ArchivePolicy, CompactionStrategy, Encodings, Policy, Rewritten, Uniting, Within,
+    ArchivePolicy, CompactionStrategy, Policy, Rewritten, Uniting, Within, Writing,
 };
 use icepack_core::model::price::Prices;
 use icepack_core::model::publish::{Layout, Publish};
 use icepack_core::model::retention::{RetentionConfig, lookup};
 use icepack_core::model::shard::Shard;
+use icepack_core::model::time_column::TimeColumn;
 
 /// What one tenant does differently. Unset fields follow the general configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CompactionOverrides {
+    /// See [`CompactionConfig::timestamp_column`].
+    pub timestamp_column: Option<TimeColumn>,
     /// See [`CompactionConfig::strategy`].
     pub strategy: Option<CompactionStrategy>,
     /// See [`CompactionConfig::within`].
@@ -41,6 +44,23 @@ pub struct CompactionOverrides {
     pub rewritten: Option<Rewritten>,
     /// See [`CompactionConfig::uniting`].
     pub uniting: Option<Uniting>,
+}
+
+/// What dates the rows of each tenant.
+#[derive(Debug, Clone, Default)]
+pub struct TimeColumns {
+    /// Of tenants that have none of their own.
+    pub general: TimeColumn,
+    /// By a tenant's name or a glob; none is the general one.
+    pub own: BTreeMap<String, Option<TimeColumn>>,
+}
+
+impl TimeColumns {
+    /// What dates the rows of `tenant`.
+    pub fn of(&self, tenant: &str) -> TimeColumn {
+        let own = lookup(self.own.iter(), tenant).and_then(Option::as_ref);
+        own.unwrap_or(&self.general).clone()
+    }
 }
 
 /// What the job is told. Sizes are in bytes.
@@ -77,13 +97,13 @@ pub struct CompactionConfig {
     /// Where expired rows go. None drops them.
     pub archive: Option<Arc<dyn ArchiveTarget>>,
 
-    /// The column that dates a row: a timestamp of any unit, with or without a zone.
-    pub timestamp_column: String,
+    /// What dates a row.
+    pub timestamp_column: TimeColumn,
     /// The columns that together identify a row. Only rows that have a value in each of them are
     /// ever taken for duplicates. Empty: no row is.
     pub id_columns: Vec<String>,
-    /// How snapshots are encoded.
-    pub encodings: Encodings,
+    /// How snapshots are written.
+    pub writing: Writing,
     /// Small raw files of this age are compacted, whatever the counts. Large files, and those alone
     /// in their folder, stay as they are.
     pub max_raw_age: Duration,
@@ -170,6 +190,13 @@ impl From<&Values> for CompactionConfig {
                     widen,
                     assume_zone,
                 },
+            parquet:
+                Parquet {
+                    compression,
+                    compression_columns,
+                    row_group_size,
+                    bloom_filter,
+                },
             retention,
             archive,
             sweep: Sweep {
@@ -194,7 +221,7 @@ impl From<&Values> for CompactionConfig {
             drop: _,
             tenants: _,
         } = retention;
-        let own = |(tenant, own): (&String, &Tenant)| (tenant.clone(), (&own.compaction).into());
+        let own = |(tenant, own): (&String, &Tenant)| (tenant.clone(), own.into());
         Self {
             min_files_to_compact: min_files_to_compact.0,
             target_file_size: target_file_size.0,
@@ -208,7 +235,15 @@ impl From<&Values> for CompactionConfig {
             archive: None,
             timestamp_column: timestamp_column.0.clone(),
             id_columns: id_column.0.clone(),
-            encodings: encodings.0,
+            writing: Writing {
+                encodings: encodings.0,
+                compression: compression.0,
+                compression_columns: (compression_columns.iter())
+                    .map(|(column, codec)| (column.clone(), codec.0))
+                    .collect(),
+                row_group_size: row_group_size.as_ref().map(|size| size.0),
+                bloom_filter: bloom_filter.0.clone(),
+            },
             max_raw_age: max_raw_age.0,
             min_raw_age: min_raw_age.0,
             rewritten: rewritten.0,
@@ -239,9 +274,11 @@ impl From<&Values> for CompactionConfig {
     }
 }
 
-impl From<&Compaction> for CompactionOverrides {
-    fn from(own: &Compaction) -> Self {
+impl From<&Tenant> for CompactionOverrides {
+    fn from(tenant: &Tenant) -> Self {
+        let own = &tenant.compaction;
         Self {
+            timestamp_column: tenant.timestamp_column.as_ref().map(|c| c.0.clone()),
             strategy: Some(own.strategy.0),
             within: Some(own.within.0),
             min_files_to_compact: Some(own.min_files_to_compact.0),
@@ -311,7 +348,9 @@ impl CompactionConfig {
             .cloned()
             .unwrap_or_default();
         Policy {
-            timestamp_column: self.timestamp_column.clone(),
+            timestamp_column: own
+                .timestamp_column
+                .unwrap_or_else(|| self.timestamp_column.clone()),
             strategy: own.strategy.unwrap_or(self.strategy),
             within: own.within.unwrap_or(self.within),
             min_files_to_compact: own
@@ -335,6 +374,17 @@ impl CompactionConfig {
             max_expire_percent: self.max_expire_percent.clamp(1, 100),
             delete_delay: self.delete_delay,
             orphan_grace: self.orphan_grace,
+        }
+    }
+
+    /// What dates the rows of each tenant.
+    pub fn time_columns(&self) -> TimeColumns {
+        let own = |(name, own): (&String, &CompactionOverrides)| {
+            (name.clone(), own.timestamp_column.clone())
+        };
+        TimeColumns {
+            general: self.timestamp_column.clone(),
+            own: self.overrides.iter().map(own).collect(),
         }
     }
 

@@ -95,12 +95,12 @@ pub mod telemetry;
 pub mod watch;
 
 pub use archive::ArchiveTarget;
-pub use config::{CompactionConfig, CompactionOverrides};
+pub use config::{CompactionConfig, CompactionOverrides, TimeColumns};
 pub use error::{Error, Result};
 #[doc(no_inline)]
 pub use icepack_core::model;
 pub use model::names::format_iso_basic;
-pub use model::policy::{CompactionStrategy, Encodings};
+pub use model::policy::{Codec, CompactionStrategy, Encodings, Writing};
 pub use model::retention::RetentionConfig;
 pub use open::{Places, open};
 pub use pass::manager::{CompactionManager, CompactionResult, CompactionStats};

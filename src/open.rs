@@ -147,6 +147,7 @@ pub async fn open_restorer(places: Places, dry_run: bool, stop: StopHandle) -> R
         config,
         clock,
     } = places;
+    let time_columns = config.time_columns();
     let place = archive.ok_or_else(|| {
         Error::Usage(
             "no archive given: pass --archive URL, set ICEPACK_ARCHIVE_URL, or put [archive] url \
@@ -195,7 +196,7 @@ pub async fn open_restorer(places: Places, dry_run: bool, stop: StopHandle) -> R
         destination: destination(&into, &store).await?,
         cold: Arc::clone(&open.backend),
         store,
-        timestamp_column: config.timestamp_column,
+        time_columns,
         memory: config.memory_limit,
         prices: config.prices,
         clock,

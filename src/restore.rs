@@ -16,6 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
+use crate::TimeColumns;
 use crate::archive::receipts::receipts;
 use crate::archive::{ArchiveBackend, Stored};
 use crate::clock::Clock;
@@ -80,8 +81,8 @@ pub struct Restorer {
     pub into: String,
     /// Of both places.
     pub layout: Layout,
-    /// Dates rows whose receipts do not say which column does.
-    pub timestamp_column: String,
+    /// What dates rows whose receipts do not say it.
+    pub time_columns: TimeColumns,
     /// Bytes of memory for the data.
     pub memory: u64,
     /// What reading the archive costs.

@@ -14,6 +14,8 @@ mod corpus;
 mod evidence;
 #[path = "hostile/files.rs"]
 mod files;
+#[path = "hostile/foreign.rs"]
+mod foreign;
 #[path = "hostile/forge.rs"]
 mod forge;
 #[path = "hostile/fuzzed.rs"]

@@ -9,6 +9,9 @@ locals {
     var.create_hot_bucket ? { hot = var.hot_bucket } : {},
   )
 
+  restore_account = var.irsa == null ? null : var.irsa.restore_service_account
+  restores        = length(var.restore_principals) > 0 || local.restore_account != null
+
   # The policies are those of infra/iam, the same that the tests put before a server.
   iam = "${path.module}/../iam"
   places = {
@@ -76,9 +79,19 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
   }
 }
 
-# The archive alone: there the job may write but not delete, and what it should overwrite stays. In the store icepack deletes all the time.
+# In the archive the job may write but not delete, and what it should overwrite stays.
 resource "aws_s3_bucket_versioning" "archive" {
   bucket = aws_s3_bucket.this["archive"].id
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
+# icepack deletes what it has merged. For some days the version that a deletion leaves is the way back.
+resource "aws_s3_bucket_versioning" "hot" {
+  count = var.create_hot_bucket && var.hot_versioning ? 1 : 0
+
+  bucket = aws_s3_bucket.this["hot"].id
   versioning_configuration {
     status = "Enabled"
   }
@@ -97,8 +110,24 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
       days_after_initiation = 1
     }
   }
+  # Also without hot_versioning: versions from before it was turned off go as well. In the archive every version stays.
+  dynamic "rule" {
+    for_each = each.key == "hot" ? [var.hot_noncurrent_days] : []
+    content {
+      id     = "remove-old-versions"
+      status = "Enabled"
+      filter {}
+      noncurrent_version_expiration {
+        noncurrent_days = rule.value
+      }
+      # Of a deleted object the marker stays, and slows listings down, when its last version has gone.
+      expiration {
+        expired_object_delete_marker = true
+      }
+    }
+  }
 
-  depends_on = [aws_s3_bucket_versioning.archive]
+  depends_on = [aws_s3_bucket_versioning.archive, aws_s3_bucket_versioning.hot]
 }
 
 data "aws_iam_policy_document" "tls_only" {
@@ -194,17 +223,43 @@ resource "aws_iam_role_policy" "job" {
 }
 
 data "aws_iam_policy_document" "restore_trust" {
-  statement {
-    actions = ["sts:AssumeRole"]
-    principals {
-      type        = "AWS"
-      identifiers = var.restore_principals
+  dynamic "statement" {
+    for_each = length(var.restore_principals) > 0 ? [var.restore_principals] : []
+    content {
+      sid     = "People"
+      actions = ["sts:AssumeRole"]
+      principals {
+        type        = "AWS"
+        identifiers = statement.value
+      }
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.restore_account[*]
+    content {
+      sid     = "ServiceAccount"
+      actions = ["sts:AssumeRoleWithWebIdentity"]
+      principals {
+        type        = "Federated"
+        identifiers = [var.irsa.oidc_provider_arn]
+      }
+      condition {
+        test     = "StringEquals"
+        variable = "${split("oidc-provider/", var.irsa.oidc_provider_arn)[1]}:sub"
+        values   = ["system:serviceaccount:${var.irsa.namespace}:${statement.value}"]
+      }
+      condition {
+        test     = "StringEquals"
+        variable = "${split("oidc-provider/", var.irsa.oidc_provider_arn)[1]}:aud"
+        values   = ["sts.amazonaws.com"]
+      }
     }
   }
 }
 
 resource "aws_iam_role" "restore" {
-  count = length(var.restore_principals) > 0 ? 1 : 0
+  count = local.restores ? 1 : 0
 
   name               = "${var.name}-restore"
   description        = "icepack: thaws and reads the archive, adds to the store, deletes nothing"
@@ -213,7 +268,7 @@ resource "aws_iam_role" "restore" {
 }
 
 resource "aws_iam_role_policy" "restore" {
-  count = length(var.restore_principals) > 0 ? 1 : 0
+  count = local.restores ? 1 : 0
 
   name   = "icepack-restore"
   role   = aws_iam_role.restore[0].id

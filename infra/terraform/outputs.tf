@@ -2,7 +2,7 @@ output "store_url" {
   description = "For `store` (ICEPACK_STORE, --store)."
   value       = var.hot_prefix == "" ? "s3://${var.hot_bucket}" : "s3://${var.hot_bucket}/${var.hot_prefix}"
   # Whoever reads it may write there.
-  depends_on = [aws_s3_bucket_policy.this, aws_s3_bucket_server_side_encryption_configuration.this]
+  depends_on = [aws_s3_bucket_policy.this, aws_s3_bucket_server_side_encryption_configuration.this, aws_s3_bucket_versioning.hot]
 }
 
 output "archive_url" {
@@ -18,7 +18,7 @@ output "job_role_arn" {
 }
 
 output "restore_role_arn" {
-  description = "The restore's role; null without restore_principals."
+  description = "The restore's role, for restore.serviceAccount.annotations of the Helm chart; null where nobody may take it."
   value       = one(aws_iam_role.restore[*].arn)
 }
 

@@ -25,6 +25,23 @@ variable "hot_prefix" {
   }
 }
 
+variable "hot_versioning" {
+  description = "Keep versions in the hot bucket: what icepack, or anybody else, deletes or overwrites there can be got back for hot_noncurrent_days. Costs the storage of what was replaced in that time."
+  type        = bool
+  default     = true
+}
+
+variable "hot_noncurrent_days" {
+  description = "Days after which a lifecycle rule removes versions that are not current from the hot bucket."
+  type        = number
+  default     = 7
+
+  validation {
+    condition     = var.hot_noncurrent_days >= 1 && floor(var.hot_noncurrent_days) == var.hot_noncurrent_days
+    error_message = "hot_noncurrent_days must be a whole number of days, 1 at least; hot_versioning = false keeps no versions."
+  }
+}
+
 variable "archive_bucket" {
   description = "Name of the bucket that expired rows are archived in. Always made: what the archive promises rests on its settings."
   type        = string
@@ -86,11 +103,12 @@ variable "name" {
 }
 
 variable "irsa" {
-  description = "The Kubernetes service account that may take the job's role (IAM roles for service accounts)."
+  description = "The Kubernetes service account that may take the job's role (IAM roles for service accounts), and another one that may take the restore's, if you name it."
   type = object({
-    oidc_provider_arn = string
-    namespace         = string
-    service_account   = string
+    oidc_provider_arn       = string
+    namespace               = string
+    service_account         = string
+    restore_service_account = optional(string)
   })
   default = null
 
@@ -103,6 +121,12 @@ variable "irsa" {
     # Stars here would let every service account in.
     condition     = var.irsa == null ? true : can(regex("^[a-z0-9-]+/[a-z0-9.-]+$", "${var.irsa.namespace}/${var.irsa.service_account}"))
     error_message = "irsa.namespace and irsa.service_account must be plain names."
+  }
+
+  validation {
+    # The job's own must not: nothing that runs every hour should be able to thaw.
+    condition     = var.irsa == null ? true : var.irsa.restore_service_account == null ? true : can(regex("^[a-z0-9.-]+$", var.irsa.restore_service_account)) && var.irsa.restore_service_account != var.irsa.service_account
+    error_message = "irsa.restore_service_account must be a plain name, and another than irsa.service_account."
   }
 }
 
@@ -123,7 +147,7 @@ variable "trusted_services" {
 }
 
 variable "restore_principals" {
-  description = "ARNs of the roles or users that may take the restore's role, which thaws and reads the archive. Without any, no such role is made."
+  description = "ARNs of the roles or users that may take the restore's role, which thaws and reads the archive. Without any, and without irsa.restore_service_account, no such role is made."
   type        = list(string)
   default     = []
 

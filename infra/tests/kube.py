@@ -5,7 +5,8 @@ import tomllib
 import kubernetes_validate
 import yaml
 
-VERSION = "1.37"
+# The oldest that the chart takes, and the newest with a schema.
+VERSIONS = ("1.31", "1.37")
 # A custom resource: its schema is the operator's, not Kubernetes'.
 CUSTOM = {"PodMonitor"}
 
@@ -24,16 +25,18 @@ def invalid(kinds):
     for kind, found in kinds.items():
         if kind in CUSTOM:
             continue
-        try:
-            kubernetes_validate.validate(found, VERSION, strict=True)
-        except kubernetes_validate.ValidationError as error:
-            problems.append(f"{kind}: {'.'.join(map(str, error.path))}: {error.message}")
+        for version in VERSIONS:
+            try:
+                kubernetes_validate.validate(found, version, strict=True)
+            except kubernetes_validate.ValidationError as error:
+                problems.append(f"{kind} in {version}: {'.'.join(map(str, error.path))}: {error.message}")
     return problems
 
 
 def pods(kinds):
     """Every pod's specification."""
-    where = {"CronJob": ("spec", "jobTemplate", "spec", "template", "spec"), "Deployment": ("spec", "template", "spec"), "Pod": ("spec",)}
+    template = ("spec", "template", "spec")
+    where = {"CronJob": ("spec", "jobTemplate", *template), "Deployment": template, "Job": template, "Pod": ("spec",)}
     for kind, path in where.items():
         if kind in kinds:
             spec = kinds[kind]
@@ -72,29 +75,48 @@ def unsafe(spec, config):
     want(container["resources"]["requests"]["memory"] == limit, "may be evicted for memory it was not promised")
     mounts = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
     (spill,) = [v for v in spec["volumes"] if mounts.get(v["name"]) == config.get("spill_dir", "/tmp")] or [{}]
+    if "emptyDir" in spill:
+        # More than the spill, since logs count; and as much asked for, or the pod goes to a node that has not the room.
+        disk = {kind: container["resources"][kind].get("ephemeral-storage", "0M") for kind in ("requests", "limits")}
+        want(bytes_of(disk["limits"]) > bytes_of(spill["emptyDir"].get("sizeLimit", "0M")), "is evicted before its spill is full, or never")
+        want(disk["requests"] == disk["limits"], "spills onto a node that has not the room")
     want("sizeLimit" in spill.get("emptyDir", {}) or "ephemeral" in spill, "spills without bound, or where it cannot write")
     want({"name": "TMPDIR", "value": config.get("spill_dir")} in container["env"], "temporary files go to the image")
     want("--config" in container["args"] and container["args"][container["args"].index("--config") + 1].startswith(mounts.get("config", "?")), "reads no configuration")
     return problems
 
 
-def careless(cronjob):
-    """What a CronJob does not keep."""
+def impatient(job):
+    """What the specification of a job does not keep, of a pass or of a restore."""
     problems = []
 
     def want(condition, what):
         if not condition:
             problems.append(what)
 
+    pod = job["template"]["spec"]
+    rules = job.get("podFailurePolicy", {}).get("rules", [])
+    # FailIndex is for Indexed jobs with a limit of their own for each index, or the API server refuses it.
+    codes = [r["onExitCodes"] for r in rules if r["action"] == ("FailIndex" if "completionMode" in job else "FailJob")]
+    want(pod.get("restartPolicy") == "Never", "the failure policy is not looked at")
+    want([(c["operator"], c["values"], c["containerName"]) for c in codes] == [("In", [2, 5], pod["containers"][0]["name"])], "exit codes 2 and 5 are tried again, or end other shards")
+    want(len(rules) == 2, "a rule that nobody expects")
+    want(any(r["action"] == "Ignore" and r["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}] for r in rules), "a drained node counts as a failure")
+    return problems
+
+
+def careless(cronjob):
+    """What a CronJob does not keep."""
     spec = cronjob["spec"]
     job = spec["jobTemplate"]["spec"]
     pod = job["template"]["spec"]
-    rules = job.get("podFailurePolicy", {}).get("rules", [])
-    codes = [r["onExitCodes"] for r in rules if r["action"] == "FailJob"]
+    problems = impatient(job)
+
+    def want(condition, what):
+        if not condition:
+            problems.append(what)
+
     want(spec.get("concurrencyPolicy") == "Forbid", "passes overlap")
-    want(pod.get("restartPolicy") == "Never", "the failure policy is not looked at")
-    want([(c["operator"], c["values"], c["containerName"]) for c in codes] == [("In", [2, 5], pod["containers"][0]["name"])], "exit codes 2 and 5 are tried again")
-    want(any(r["action"] == "Ignore" and r["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}] for r in rules), "a drained node counts as a failure")
     args = pod["containers"][0]["args"]
     duration = int(args[args.index("--max-duration") + 1].removesuffix("s")) if "--max-duration" in args else None
     want(duration and job.get("activeDeadlineSeconds") and 60 <= job["activeDeadlineSeconds"] - duration, "Kubernetes ends passes that would have ended")
@@ -113,4 +135,5 @@ def config(kinds):
 def all_problems(kinds):
     settings = config(kinds)
     found = invalid(kinds) + [p for spec in pods(kinds) for p in unsafe(spec, settings)]
-    return found + (careless(kinds["CronJob"]) if "CronJob" in kinds else [])
+    found += careless(kinds["CronJob"]) if "CronJob" in kinds else []
+    return found + (impatient(kinds["Job"]["spec"]) if "Job" in kinds else [])

@@ -105,21 +105,65 @@ DEMO = ("demo", "--tenants", "acme=6x200,system=12x200")
 
 
 def work_inside(store, archive, run_args=("run",), **more):
-    """Runs an icepack inside buckets that were just made; whether there was one."""
-    icepack = binary("the job inside the buckets just made")
-    if not icepack:
-        return False
+    """Runs an icepack inside buckets that were just made; returns it, ready to be called with more arguments, or None where there is none."""
+    named = binary("the job inside the buckets just made")
+    if not named:
+        return None
     # The files of the demo were just written: the chart's settings would leave them alone for ten minutes.
     places = {"ICEPACK_STORE": store, "ICEPACK_ARCHIVE_URL": archive, "ICEPACK_COMPACTION_MIN_RAW_AGE": "0"}
     env = environment(localstack(), "test", "test", **places)
-    run(icepack, *DEMO, env=env)
+
+    def icepack(*args, ok=(0,)):
+        return run(named, *args, env=env | more, ok=ok)
+
+    icepack(*DEMO)
     # The second time there is nothing to do.
     for args in (run_args, ["verify"], run_args):
-        run(icepack, *args, env=env | more)
+        icepack(*args)
     found = [o["Key"] for o in aws("s3").list_objects_v2(Bucket=archive.split("/")[2], Prefix=f"{archive.split('/', 3)[3]}/system/").get("Contents", [])]
     if not any(key.endswith(".receipt.json") for key in found):
         raise AssertionError(f"nothing was archived: {found}")
-    return True
+    undo(store, icepack, run_args)
+    return icepack
+
+
+def undo(store, icepack, run_args):
+    """What docs/runbook.md says of files that are gone from the store, as it says it."""
+    s3, (bucket, _, prefix) = aws("s3"), store.removeprefix("s3://").partition("/")
+
+    def listed(kind, key):
+        found = s3.list_object_versions(Bucket=bucket, Prefix=f"{prefix}/{key}").get(kind, [])
+        return [v for v in found if "/_icepack/" not in v["Key"]]
+
+    def bring_back(key):
+        (marker,) = [m for m in listed("DeleteMarkers", "") if m["Key"] == key and m["IsLatest"]]
+        s3.delete_object(Bucket=bucket, Key=key, VersionId=marker["VersionId"])
+
+    # A live file that somebody deleted: icepack refuses the tenant until it is back, and then nothing has happened.
+    live = next(v for v in listed("Versions", "acme/") if v["IsLatest"])
+    s3.delete_object(Bucket=bucket, Key=live["Key"])
+    icepack("verify", ok=(1,))
+    icepack(*run_args, ok=(5,))
+    bring_back(live["Key"])
+    icepack("verify")
+    icepack(*run_args)
+    if s3.head_object(Bucket=bucket, Key=live["Key"])["ETag"] != live["ETag"]:
+        raise AssertionError("another file came back")
+
+    # A file that icepack merged and deleted: under a new tenant it is a file like any other …
+    merged = next(v for v in listed("Versions", "acme/") if "/snapshot." not in v["Key"] and not v["IsLatest"])
+    new = f"{prefix}/undone/{merged['Key'].rpartition('/')[2]}"
+    s3.copy_object(Bucket=bucket, Key=new, CopySource={"Bucket": bucket, "Key": merged["Key"], "VersionId": merged["VersionId"]})
+    if new not in icepack("ls", "--tenant", "undone").stdout:
+        raise AssertionError(f"{new} is not read")
+    # … and under its old name it is a repeated upload, which goes again.
+    bring_back(merged["Key"])
+    rows = icepack("ls", "--tenant", "acme").stdout
+    if merged["Key"] in rows:
+        raise AssertionError(f"the rows of {merged['Key']} are there twice")
+    icepack(*run_args)
+    if not [m for m in listed("DeleteMarkers", "acme/") if m["Key"] == merged["Key"] and m["IsLatest"]]:
+        raise AssertionError(f"{merged['Key']} stays")
 
 
 # Where run.sh unpacked them.

@@ -61,6 +61,10 @@ class Resolved:
                 return self.value(argument[0]) == self.value(argument[1])
             if function == "Fn::Not":
                 return not self.value(argument[0])
+            if function == "Fn::Or":
+                return any(self.value(part) for part in argument)
+            if function == "Condition":
+                return self.condition(argument)
             if function == "Fn::Sub":
                 text, own = argument if isinstance(argument, list) else (argument, {})
                 names = self.names | {name: self.value(value) for name, value in own.items()}
@@ -88,6 +92,8 @@ class Resolved:
 
     def accepts(self, parameter, value):
         rule = self.template["Parameters"][parameter]
+        if rule["Type"] == "Number":
+            return value >= rule["MinValue"]
         return re.fullmatch(rule["AllowedPattern"], value) is not None if "AllowedPattern" in rule else value in rule["AllowedValues"]
 
 
@@ -101,6 +107,7 @@ FULL = {
     "OidcProviderArn": OIDC,
     "OidcIssuer": ISSUER,
     "RestorePrincipal": "arn:aws:iam::000000000000:role/operators",
+    "RestoreServiceAccount": "icepack:icepack-restore",
 }
 
 
@@ -126,14 +133,22 @@ class Template(unittest.TestCase):
             resolved = Resolved(**given)
             for name in ("HotBucket", "ArchiveBucket"):
                 bucket = resolved.resource(name)
-                (rule,) = bucket["LifecycleConfiguration"]["Rules"]
-                self.assertEqual((rule["Status"], rule["AbortIncompleteMultipartUpload"], "ExpirationInDays" in rule), ("Enabled", {"DaysAfterInitiation": 1}, False))
+                rules = bucket["LifecycleConfiguration"]["Rules"]
+                self.assertEqual({r.pop("Status") for r in rules}, {"Enabled"})
+                wanted = [{"Id": "abort-incomplete-multipart-uploads", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}]
+                if name == "HotBucket":
+                    wanted.append({"Id": "remove-old-versions", "NoncurrentVersionExpiration": {"NoncurrentDays": 7}, "ExpiredObjectDeleteMarker": True})
+                self.assertEqual(rules, wanted, "nothing but icepack expires data")
+                self.assertEqual(bucket["VersioningConfiguration"], {"Status": "Enabled"})
                 encryption = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]["ServerSideEncryptionByDefault"]
                 self.assertEqual(encryption, {"SSEAlgorithm": algorithm} | ({"KMSMasterKeyID": KEY} if algorithm == "aws:kms" else {}))
                 self.assertEqual(set(bucket["PublicAccessBlockConfiguration"].values()), {True})
                 self.assertEqual(resolved.template["Resources"][name]["DeletionPolicy"], "Retain")
-            self.assertEqual(resolved.resource("ArchiveBucket")["VersioningConfiguration"], {"Status": "Enabled"})
             self.assertEqual(resolved.resource("ArchiveBucket").get("ObjectLockEnabled", False), "ArchiveObjectLock" in given)
+        none = Resolved(**PLAIN, HotVersioning="false", HotNoncurrentDays=1)
+        self.assertEqual([none.resource(name)["VersioningConfiguration"] for name in ("HotBucket", "ArchiveBucket")], [{"Status": "Suspended"}, {"Status": "Enabled"}])
+        # Versions from before go all the same.
+        self.assertEqual(none.resource("HotBucket")["LifecycleConfiguration"]["Rules"][1]["NoncurrentVersionExpiration"], {"NoncurrentDays": 1})
         there = Resolved(**PLAIN, CreateHotBucket="false")
         self.assertIsNone(there.resource("HotBucket"))
         self.assertIsNone(there.resource("HotBucketPolicy"))
@@ -141,6 +156,15 @@ class Template(unittest.TestCase):
     def test_who_may_take_the_role(self):
         trust = json.loads(Resolved(**FULL).resource("JobRole")["AssumeRolePolicyDocument"])["Statement"][0]
         self.assertEqual(trust["Condition"]["StringEquals"][f"{ISSUER}:sub"], "system:serviceaccount:icepack:icepack")
+        def restore(**given):
+            return json.loads(Resolved(**given).resource("RestoreRole")["AssumeRolePolicyDocument"])["Statement"]
+
+        people, cluster = restore(**FULL)
+        self.assertEqual(people["Principal"], {"AWS": FULL["RestorePrincipal"]})
+        self.assertEqual(cluster["Principal"], {"Federated": OIDC})
+        self.assertEqual(cluster["Condition"]["StringEquals"], {f"{ISSUER}:sub": "system:serviceaccount:icepack:icepack-restore", f"{ISSUER}:aud": "sts.amazonaws.com"})
+        self.assertEqual(restore(**FULL | {"RestoreServiceAccount": ""}), [people])
+        self.assertEqual(restore(**FULL | {"RestorePrincipal": ""}), [cluster])
         (trust,) = Resolved(**PLAIN).resource("JobRole")["AssumeRolePolicyDocument"]["Statement"]
         self.assertEqual((trust["Action"], trust["Condition"]), (["sts:AssumeRole"], {"StringEquals": {"aws:SourceAccount": "000000000000"}}))
         (trust,) = Resolved(**PLAIN | {"TrustedService": "pods.eks.amazonaws.com"}).resource("JobRole")["AssumeRolePolicyDocument"]["Statement"]
@@ -149,15 +173,18 @@ class Template(unittest.TestCase):
     def test_wrong_parameters_are_refused(self):
         self.assertTrue(Resolved(**PLAIN).rules())
         self.assertTrue(Resolved(**FULL).rules())
-        for change in ({"ArchiveBucketName": "icepack-cfn-hot"}, {"TrustedService": ""}, {"OidcProviderArn": OIDC}):
+        for change in ({"ArchiveBucketName": "icepack-cfn-hot"}, {"TrustedService": ""}, {"OidcProviderArn": OIDC}, {"RestoreServiceAccount": "icepack:restore"}, {"RestoreServiceAccount": "icepack:icepack"}):
             self.assertFalse(Resolved(**PLAIN | change).rules(), change)
         resolved = Resolved(**PLAIN)
         for parameter, good, bad in (
             ("HotPrefix", ["", "a", "a/b", "prod"], ["/a", "a/", "a*", "a?b", "${aws:username}", "/"]),
             ("ArchivePrefix", ["", "prod/x"], ["prod/", "*"]),
+            ("HotVersioning", ["true", "false"], ["", "Enabled"]),
+            ("HotNoncurrentDays", [1, 30], [0]),
             ("KmsKeyArn", ["", KEY], ["alias/x"]),
             ("RestorePrincipal", ["", "arn:aws:iam::000000000000:role/a"], ["*", "arn:aws:iam::000000000000:role/*"]),
             ("ServiceAccount", ["icepack:icepack"], ["icepack", "*:*"]),
+            ("RestoreServiceAccount", ["", "icepack:icepack-restore"], ["icepack", "*:*"]),
             ("TrustedService", ["ec2.amazonaws.com"], ["lambda.amazonaws.com"]),
         ):
             self.assertEqual([v for v in good if not resolved.accepts(parameter, v)] + [v for v in bad if resolved.accepts(parameter, v)], [], parameter)
@@ -183,9 +210,9 @@ class Deployed(unittest.TestCase):
             role = arn.rpartition("/")[2]
             document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
             self.assertEqual(canonical(document), canonical(wanted), role)
-        self.assertEqual(s3.get_bucket_versioning(Bucket="icepack-cfn-cold").get("Status"), "Enabled")
         self.assertEqual(s3.get_object_lock_configuration(Bucket="icepack-cfn-cold")["ObjectLockConfiguration"]["ObjectLockEnabled"], "Enabled")
         for bucket in ("icepack-cfn-hot", "icepack-cfn-cold"):
+            self.assertEqual(s3.get_bucket_versioning(Bucket=bucket).get("Status"), "Enabled")
             (deny,) = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
             self.assertEqual((deny["Effect"], deny["Condition"]), ("Deny", {"Bool": {"aws:SecureTransport": "false"}}))
             self.assertEqual(set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()), {True})
@@ -199,9 +226,10 @@ class Deployed(unittest.TestCase):
         # The buckets are retained, though LocalStack removes those that are empty.
         s3 = aws("s3")
         for bucket in [b["Name"] for b in s3.list_buckets(Prefix="icepack-cfn-")["Buckets"]]:
+            locked = {"BypassGovernanceRetention": True} if bucket == FULL["ArchiveBucketName"] else {}
             for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
                 for version in page.get("Versions", []) + page.get("DeleteMarkers", []):
-                    s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"], BypassGovernanceRetention=True)
+                    s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"], **locked)
             s3.delete_bucket(Bucket=bucket)
 
 

@@ -137,14 +137,17 @@ class Terraform(unittest.TestCase):
             key = rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"]
             self.assertEqual(set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()), {True})
             lifecycle = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-            self.assertEqual([r["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] for r in lifecycle if r["Status"] == "Enabled"], [1])
-            self.assertFalse([r for r in lifecycle if "Expiration" in r], "nothing but icepack expires data")
+            self.assertEqual([r["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] for r in lifecycle if "AbortIncompleteMultipartUpload" in r], [1])
+            self.assertEqual({r["Status"] for r in lifecycle}, {"Enabled"})
+            expires = [r["Expiration"] for r in lifecycle if "Expiration" in r]
+            self.assertEqual(expires, [{"ExpiredObjectDeleteMarker": True}] * (bucket == hot), "nothing but icepack expires data")
+            old = [r["NoncurrentVersionExpiration"] for r in lifecycle if "NoncurrentVersionExpiration" in r]
+            self.assertEqual(old, [{"NoncurrentDays": 7}] * (bucket == hot))
+            self.assertEqual(s3.get_bucket_versioning(Bucket=bucket).get("Status"), "Enabled")
             (deny,) = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
             self.assertEqual((deny["Effect"], deny["Action"], deny["Condition"]), ("Deny", "s3:*", {"Bool": {"aws:SecureTransport": "false"}}))
             self.assertEqual(sorted(deny["Resource"]), [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"])
-        self.assertEqual(s3.get_bucket_versioning(Bucket=cold).get("Status"), "Enabled")
         self.assertEqual(s3.get_object_lock_configuration(Bucket=cold)["ObjectLockConfiguration"]["ObjectLockEnabled"], "Enabled")
-        self.assertIsNone(s3.get_bucket_versioning(Bucket=hot).get("Status"))
         return key
 
     def check_roles(self, name, outputs, key):
@@ -157,7 +160,10 @@ class Terraform(unittest.TestCase):
         issuer = OIDC.partition("oidc-provider/")[2]
         self.assertEqual(trust["Principal"], {"Federated": OIDC})
         self.assertEqual(trust["Condition"], {"StringEquals": {f"{issuer}:sub": "system:serviceaccount:icepack:icepack", f"{issuer}:aud": "sts.amazonaws.com"}})
-        self.assertEqual(restore["AssumeRolePolicyDocument"]["Statement"][0]["Principal"], {"AWS": OPERATORS})
+        people, cluster = restore["AssumeRolePolicyDocument"]["Statement"]
+        self.assertEqual(people["Principal"], {"AWS": OPERATORS})
+        self.assertEqual(cluster["Principal"], {"Federated": OIDC})
+        self.assertEqual(cluster["Condition"], {"StringEquals": {f"{issuer}:sub": "system:serviceaccount:icepack:icepack-restore", f"{issuer}:aud": "sts.amazonaws.com"}})
         for role, wanted in ((job, render.render("job", *places, object_lock=True)), (restore, render.render("restore", *places))):
             (policy,) = iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]
             document = iam.get_role_policy(RoleName=role["RoleName"], PolicyName=policy)["PolicyDocument"]
@@ -165,10 +171,10 @@ class Terraform(unittest.TestCase):
             self.assertEqual(iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"], [])
 
     def check_chart(self, outputs):
-        """The chart takes what Terraform prints; returns the job's container and its icepack.toml."""
+        """The chart takes what Terraform prints; returns the containers of the job and of a restore, and their icepack.toml."""
         if not KUBECTL:
             left_out("the chart with Terraform's outputs", NO_KUBECTL)
-            return None, None
+            return None, None, None
         values = pathlib.Path(self.infra) / "values.yaml"
         values.write_text(outputs["helm_values"])
         kinds = kube.objects(run(program("helm"), "template", "icepack", INFRA / "helm" / "icepack", "-f", values).stdout)
@@ -176,22 +182,32 @@ class Terraform(unittest.TestCase):
         self.assertEqual(kinds["ServiceAccount"]["metadata"]["annotations"], {"eks.amazonaws.com/role-arn": outputs["job_role_arn"]})
         config = kube.config(kinds)
         self.assertEqual((config["store"], config["archive"]["url"]), (outputs["store_url"], outputs["archive_url"]))
-        (pod,) = [spec for spec in kube.pods({"CronJob": kinds["CronJob"]})]
-        return pod["containers"][0], kinds["ConfigMap"]["data"]["icepack.toml"]
+        wanted = ["--set", "mode=restore,restore.tenants={system},restore.hold=90d"]
+        restore = kube.objects(run(program("helm"), "template", "back", INFRA / "helm" / "icepack", "-f", values, *wanted).stdout)
+        self.assertEqual(kube.all_problems(restore), [])
+        account = restore["ServiceAccount"]["metadata"]
+        self.assertEqual((account["name"], account["annotations"]), ("icepack-restore", {"eks.amazonaws.com/role-arn": outputs["restore_role_arn"]}))
+        self.assertEqual(kube.config(restore), config)
+        containers = [next(kube.pods({kind: found[kind]}))["containers"][0] for kind, found in (("CronJob", kinds), ("Job", restore))]
+        return *containers, kinds["ConfigMap"]["data"]["icepack.toml"]
 
     def check_work(self, outputs):
-        """The CronJob's own command line and settings; only its folders are others here, and the credentials."""
-        container, toml = self.check_chart(outputs)
+        """The own command lines of the CronJob and of a restore, and their settings; only folders are others here, and the credentials."""
+        job, restore, toml = self.check_chart(outputs)
         places = (outputs["store_url"], outputs["archive_url"])
-        if not container:
+        if not job:
             support.work_inside(*places)
             return
         spill, file = self.infra / "spill", self.infra / "icepack.toml"
         spill.mkdir()
         file.write_text(toml.replace('"/spill"', json.dumps(str(spill))))
-        args = [str(file) if a == "/etc/icepack/icepack.toml" else a for a in container["args"]]
-        env = {e["name"]: e["value"].replace("/spill", str(spill)) for e in container["env"]}
-        support.work_inside(*places, run_args=args, **env)
+        args, restore_args = ([str(file) if a == "/etc/icepack/icepack.toml" else a for a in container["args"]] for container in (job, restore))
+        env = {e["name"]: e["value"].replace("/spill", str(spill)) for e in job["env"]}
+        icepack = support.work_inside(*places, run_args=args, **env)
+        if icepack:
+            self.assertIn("restored 1,200 rows", icepack(*restore_args).stdout)
+            # Again it goes on where it was, which is at the end.
+            self.assertIn("nothing was written", icepack(*restore_args).stdout)
 
 
 if __name__ == "__main__":

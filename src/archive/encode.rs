@@ -13,7 +13,9 @@ use crate::store::object_writer::{Buffers, ObjectSpec, ObjectWriter, WrittenObje
 use icepack_core::model::names;
 use icepack_core::model::policy::Encodings;
 use icepack_core::model::schema::TableSchema;
+use icepack_core::model::time_column::TimeColumn;
 use icepack_parquet::schema::described;
+use icepack_parquet::time::Dater;
 
 /// Writes the rows to one object of `destination`, called `archive` in errors, and returns it with its
 /// columns.
@@ -38,8 +40,8 @@ pub async fn encode(
             let (writer, _) = match &mut open {
                 Some(open) => open,
                 None => {
-                    let spec = spec(&destination, &request, &batch);
-                    let writer = ObjectWriter::begin(spec).map_err(failed)?;
+                    let spec = spec(&destination, &request, &batch).map_err(failed)?;
+                    let writer = ObjectWriter::begin(spec);
                     open.insert((writer, described(batch.schema_ref())))
                 }
             };
@@ -58,18 +60,22 @@ fn spec(
     destination: &Arc<dyn Destination>,
     request: &ArchiveRequest,
     first: &RecordBatch,
-) -> ObjectSpec {
+) -> Result<ObjectSpec> {
     let (tenant, place, id) = (request.tenant.clone(), request.place.clone(), request.id);
-    ObjectSpec {
+    let column = TimeColumn::told(&request.timestamp_column);
+    // It is to lie in the folder of the rows.
+    let dater = Dater::of(&column, first.schema_ref(), &request.key())
+        .map_err(|why| Error::local("cannot archive", why))?;
+    Ok(ObjectSpec {
         destination: Arc::clone(destination),
         schema: first.schema(),
-        timestamp: request.timestamp_column.clone(),
+        dater,
         is_sorted: true,
         name: Box::new(move |from, to| names::archive_key(&place, &tenant, from, to, id)),
         to_bound: request.to,
         buffers: Buffers::within(request.budget).expecting(request.source_bytes),
         // It is read to be restored, and paid for by its bytes.
-        encodings: Encodings::Delta,
+        writing: Encodings::Delta.into(),
         metadata: Vec::new(),
-    }
+    })
 }

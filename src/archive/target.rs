@@ -35,7 +35,8 @@ pub struct ArchiveRequest {
     pub from: Micros,
     /// No row is newer.
     pub to: Micros,
-    /// The column that dates a row.
+    /// What dates a row, as
+    /// [`TimeColumn`](icepack_core::model::time_column::TimeColumn) writes it.
     pub timestamp_column: String,
     /// The files that held the rows.
     pub sources: Vec<Key>,
@@ -68,11 +69,16 @@ impl ArchiveRequest {
         }
     }
 
+    /// The key of an object with its rows, in the archive.
+    pub fn key(&self) -> Key {
+        archive_key(&self.place, &self.tenant, self.from, self.to, self.id)
+    }
+
     /// The receipt of an object of `size` bytes that holds the rows of `stats`, under the name that
     /// `restore` and `verify` look for: `<folder>/archive.<tenant>.<from>-<to>.<id>.parquet`. `archive` is [`ArchiveTarget::description`]. Whoever knows more of the object
     /// (its ETag, how it was verified) says so in the fields.
     pub fn receipt(&self, archive: impl Into<String>, size: u64, stats: RowStats) -> Receipt {
-        let key = archive_key(&self.place, &self.tenant, self.from, self.to, self.id);
+        let key = self.key();
         Receipt {
             timestamp_column: Some(self.timestamp_column.clone()),
             sources: self.sources.clone(),

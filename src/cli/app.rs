@@ -41,7 +41,8 @@ impl App<'_> {
     /// The first part of [`Self::emit`]: stdout.
     pub fn print(&mut self, report: &impl Report) -> Result<()> {
         if self.global.json {
-            self.out.json(report)?;
+            // Whoever collects logs takes each line for an event.
+            self.out.json(report, self.json_logs)?;
         } else {
             let text = report.text(View {
                 style: self.out.style,
@@ -67,11 +68,17 @@ impl App<'_> {
         report.exit_code()
     }
 
-    /// Warns of tenants whose rows are kept because nobody said that they may be dropped.
-    pub fn warn_of_kept<'t>(&self, tenants: impl Iterator<Item = &'t str>) {
-        tenants
-            .filter_map(|t| self.settings.kept(t))
-            .for_each(|why| tracing::warn!("{why}"));
+    /// Warns of tenants whose rows are kept because nobody said that they may be dropped, and of
+    /// settings for tenants that there are not.
+    pub fn warn_of<'t>(&self, tenants: impl Iterator<Item = &'t str>) {
+        let tenants: Vec<&str> = tenants.collect();
+        let kept = tenants.iter().filter_map(|t| self.settings.kept(t));
+        kept.for_each(|why| tracing::warn!("{why}"));
+        // A part of the tenants says nothing of the names of all.
+        if self.global.tenants.is_empty() && self.shard == Shard::WHOLE {
+            let slips = self.settings.slips(&tenants);
+            slips.iter().for_each(|why| tracing::warn!("{why}"));
+        }
     }
 
     pub fn selection(&self) -> Result<Selection> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
 
@@ -21,7 +21,7 @@ use super::{examples, shard};
 
 /// Packs small Parquet files into sorted snapshots and puts the old rows on ice.
 #[derive(Debug, Parser)]
-#[command(name = "icepack", bin_name = "icepack", version, after_help = examples::TOP, subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(name = "icepack", bin_name = "icepack", version, after_help = examples::TOP, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -54,7 +54,8 @@ pub struct Global {
     /// How logs are written to stderr [default: text]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// error, warn, info, debug, trace, or a filter like icepack=debug [default: info]
+    /// error, warn, info, debug, trace, or a filter like icepack=debug [default: warn on a terminal,
+    /// else info]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<String>,
     /// Colours [default: on a terminal without NO_COLOR]
@@ -66,9 +67,12 @@ pub struct Global {
         hide_default_value = true
     )]
     pub color: ColorChoice,
-    /// No bars, and of the logs only warnings and errors
+    /// No bars, of the logs only warnings and errors, and nothing of a run that finds nothing to do
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// More of the logs: -v is --log-level info, -vv is debug
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with_all = ["quiet", "log_level"])]
+    pub verbose: u8,
 }
 
 impl Global {
@@ -84,12 +88,16 @@ impl Global {
         }
     }
 
-    /// What is logged: by the flags, else by the environment, else from level info.
-    pub fn log_filter(&self, env: &Environment) -> crate::Result<EnvFilter> {
+    /// What is logged: by the flags, else by the environment. Else warnings, where a person sees the
+    /// bars on a terminal, and what a pass does, where a log is kept.
+    pub fn log_filter(&self, env: &Environment, is_terminal: bool) -> crate::Result<EnvFilter> {
         match (&self.log_level, env.get("ICEPACK_LOG")) {
             (Some(level), _) => logs::filter(level, "--log-level"),
             (None, _) if self.quiet => logs::filter("warn", "--quiet"),
+            (None, _) if self.verbose > 1 => logs::filter("debug", "-vv"),
+            (None, _) if self.verbose > 0 => logs::filter("info", "-v"),
             (None, Some(level)) => logs::filter(level, "environment ICEPACK_LOG"),
+            (None, None) if is_terminal => logs::filter("warn", "default"),
             (None, None) => logs::filter("info", "default"),
         }
     }
@@ -110,7 +118,7 @@ pub enum Command {
     Run(RunArgs),
     /// What a pass would do, and why (the same as run --dry-run)
     #[command(after_help = examples::PLAN)]
-    Plan(PassFlags),
+    Plan(PlanArgs),
     /// Passes at an interval, until a signal; timed from the last pass that the store has a record
     /// of
     #[command(after_help = examples::WATCH)]
@@ -178,10 +186,22 @@ pub struct PassFlags {
     /// or AWS Batch's, else 0/1]
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// With --dry-run: the reason for every single file, of this tenant (a name or a glob) or of
-    /// all
+}
+
+/// How a plan is told.
+#[derive(Debug, Args)]
+pub struct PlanFlags {
+    /// With a plan: the reason for every single file, of this tenant (a name or a glob) or of all
     #[arg(long, value_name = "TENANT", num_args = 0..=1, default_missing_value = "*")]
     pub explain: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub plan: PlanFlags,
+    #[command(flatten)]
+    pub pass: PassFlags,
 }
 
 #[derive(Debug, Args)]
@@ -189,6 +209,8 @@ pub struct RunArgs {
     /// Only say what would be done; nothing is written
     #[arg(long)]
     pub dry_run: bool,
+    #[command(flatten)]
+    pub plan: PlanFlags,
     /// Put the report into the store after the pass, as _icepack/report.html
     #[arg(long, conflicts_with = "dry_run")]
     pub report: bool,
@@ -350,6 +372,11 @@ impl Cli {
         values
     }
 
+    /// Whether bars show how far it is.
+    pub fn has_bars(&self) -> bool {
+        matches!(self.command, Command::Run(_) | Command::Demo(_))
+    }
+
     /// Whether it makes passes, which have spans.
     pub fn makes_passes(&self) -> bool {
         match &self.command {
@@ -369,7 +396,7 @@ impl Cli {
     fn pass(&self) -> Option<&PassFlags> {
         match &self.command {
             Command::Run(args) => Some(&args.pass),
-            Command::Plan(pass) => Some(pass),
+            Command::Plan(args) => Some(&args.pass),
             Command::Watch(args) => Some(&args.pass),
             _ => None,
         }
@@ -378,11 +405,8 @@ impl Cli {
     /// What clap's rules cannot express. The error is a sentence.
     pub fn check(&self) -> Result<(), String> {
         match &self.command {
-            Command::Run(args) if args.pass.explain.is_some() && !args.dry_run => {
+            Command::Run(args) if args.plan.explain.is_some() && !args.dry_run => {
                 Err("--explain goes with --dry-run: say `icepack plan --explain`".to_owned())
-            }
-            Command::Watch(args) if args.pass.explain.is_some() => {
-                Err("--explain goes with a plan: say `icepack plan --explain`".to_owned())
             }
             Command::Restore(_) if self.global.tenants.is_empty() => Err("say whose rows are to \
                                                                           be restored: --tenant \

@@ -7,10 +7,11 @@ use crate::pass::Selection;
 use crate::store::Location;
 use crate::{Error, Result};
 use icepack_core::model::file::Micros;
+use icepack_core::model::report::Status;
 use icepack_core::plan::live;
 
 use super::app::App;
-use super::args::{Command, ConfigCommand, LsArgs, PassFlags, VerifyArgs};
+use super::args::{Command, ConfigCommand, LsArgs, PlanFlags, VerifyArgs};
 use super::bars::Bars;
 use super::output::complain;
 use super::pass::PassJob;
@@ -21,8 +22,8 @@ use super::{signals, watch};
 pub async fn execute(app: &mut App<'_>, command: &Command) -> Result<u8> {
     match command {
         Command::Run(args) if !args.dry_run => app.run().await,
-        Command::Run(args) => app.plan(&args.pass).await,
-        Command::Plan(pass) => app.plan(pass).await,
+        Command::Run(args) => app.plan(&args.plan).await,
+        Command::Plan(args) => app.plan(&args.plan).await,
         Command::Watch(args) => watch::watch(app, args).await,
         Command::Status => app.status().await,
         Command::Ls(args) => app.ls(args).await,
@@ -51,27 +52,38 @@ impl App<'_> {
         let report = match passed {
             Err(Error::Stopped) if stop.is_stopped() => {
                 complain("stopped by a signal before anything was begun");
-                return Ok(0);
+                return Ok(signals::INTERRUPTED);
             }
             passed => passed?.0,
         };
-        self.warn_of_kept(report.tenants.iter().map(|t| t.tenant.as_str()));
-        self.print(&report)?;
-        if stop.is_stopped() {
-            complain("stopped by a signal; what is left waits for the next pass");
+        self.warn_of(report.tenants.iter().map(|t| t.tenant.as_str()));
+        // Of a job that cron begins, each line is a mail.
+        let is_idle = report.totals.status == Status::Idle && !self.global.json;
+        if !(self.global.quiet && is_idle) {
+            self.print(&report)?;
         }
-        Ok(self.conclude(&report))
+        let code = self.conclude(&report);
+        if !stop.is_stopped() {
+            return Ok(code);
+        }
+        complain("stopped by a signal; what is left waits for the next pass");
+        // What a person must look at comes before what the next pass takes up.
+        Ok(if code == 0 {
+            signals::INTERRUPTED
+        } else {
+            code
+        })
     }
 
-    async fn plan(&mut self, pass: &PassFlags) -> Result<u8> {
-        let explain = pass
+    async fn plan(&mut self, flags: &PlanFlags) -> Result<u8> {
+        let explain = flags
             .explain
             .clone()
             .map(|name| Selection::parse(vec![name]))
             .transpose()?;
         let manager = self.manager().await?;
         let report = manager.plan(&self.selection()?).await?;
-        if let (Some(explain), Some(name)) = (&explain, pass.explain.as_deref())
+        if let (Some(explain), Some(name)) = (&explain, flags.explain.as_deref())
             && name != "*"
             && !report.plans.iter().any(|p| explain.includes(&p.tenant))
         {
@@ -80,7 +92,7 @@ impl App<'_> {
                  lists them"
             )));
         }
-        self.warn_of_kept(report.plans.iter().map(|p| p.tenant.as_str()));
+        self.warn_of(report.plans.iter().map(|p| p.tenant.as_str()));
         let (store, archive) = (self.settings.store()?, self.settings.archive()?);
         let is_s3 = |l: &Location| matches!(l, Location::S3 { .. });
         self.emit(&PlanDocument {

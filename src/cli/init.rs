@@ -57,12 +57,12 @@ impl App<'_> {
                 toml,
                 open_questions,
                 timestamp_column,
-                id_column,
+                likely_id,
             } = &proposal;
             self.out.json(&json!({
                 "schema_version": SCHEMA_VERSION, "recognised": recognised, "sample": sample, "toml": toml, "open_questions": open_questions,
-                "timestamp_column": timestamp_column, "id_column": id_column
-            }))?;
+                "timestamp_column": timestamp_column, "id_column": null, "likely_id": likely_id
+            }), self.json_logs)?;
             return Ok(0);
         }
         if printed {
@@ -143,11 +143,11 @@ fn next_steps(args: &InitArgs, proposal: &Proposal, tenants: usize) -> String {
     };
     let lines = [
         format!(
-            "wrote {}: {}, time of a row: {}, its id: {}",
+            "wrote {}: {}, time of a row: {}, likely its id: {}",
             args.out.display(),
             plural(tenants as u64, "tenant"),
             or_open(&proposal.timestamp_column),
-            or_open(&proposal.id_column)
+            or_open(&proposal.likely_id)
         ),
         "next:".to_owned(),
         format!("  icepack{config} config show     what holds, and where it came from"),

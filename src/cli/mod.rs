@@ -72,10 +72,13 @@ impl Process {
     fn start(cli: &Cli) -> Result<Self> {
         let env = Environment::of_process()?;
         let format = cli.global.log_format(&env)?;
-        let filter = cli.global.log_filter(&env)?;
+        let is_terminal = io::stderr().is_terminal();
+        let filter = cli.global.log_filter(
+            &env,
+            is_terminal && format == LogFormat::Text && cli.has_bars(),
+        )?;
         let json_logs = format == LogFormat::Json;
-        let has_bars = matches!(cli.command, Command::Run(_) | Command::Demo(_));
-        let canvas = bars::canvas(has_bars && !cli.global.quiet && !json_logs);
+        let canvas = bars::canvas(cli.has_bars() && !cli.global.quiet && !json_logs);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -86,7 +89,7 @@ impl Process {
             Ok(None)
         };
         let layer = traces.as_ref().ok().and_then(|t| Some(t.as_ref()?.layer()));
-        let is_colored = use_color(cli.global.color, io::stderr().is_terminal());
+        let is_colored = use_color(cli.global.color, is_terminal);
         logs::start(format, filter, is_colored, &canvas, layer)?;
         Ok(Self {
             runtime,

@@ -54,10 +54,14 @@ impl Output {
         })
     }
 
-    /// Writes a JSON document.
-    pub fn json(&mut self, document: &impl serde::Serialize) -> Result<()> {
-        let text = serde_json::to_string_pretty(document)
-            .map_err(|e| Error::local("cannot write the result as JSON", e))?;
+    /// Writes a JSON document, in one line or for people.
+    pub fn json(&mut self, document: &impl serde::Serialize, in_one_line: bool) -> Result<()> {
+        let text = if in_one_line {
+            serde_json::to_string(document)
+        } else {
+            serde_json::to_string_pretty(document)
+        };
+        let text = text.map_err(|e| Error::local("cannot write the result as JSON", e))?;
         self.line(&text)
     }
 

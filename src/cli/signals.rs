@@ -5,7 +5,7 @@ use crate::pass::StopHandle;
 use crate::{Error, Result};
 
 /// What shells expect of a process that was interrupted.
-const INTERRUPTED: i32 = 130;
+pub const INTERRUPTED: u8 = 130;
 
 /// Hands the first signal to `stop`.
 pub fn watch(stop: StopHandle) {
@@ -20,7 +20,7 @@ pub fn watch(stop: StopHandle) {
         );
         stop.stop();
         signals.next().await;
-        std::process::exit(INTERRUPTED);
+        std::process::exit(INTERRUPTED.into());
     });
 }
 

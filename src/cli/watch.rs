@@ -179,7 +179,7 @@ async fn pass(
             if let Some(metrics) = metrics {
                 health.show_metrics(metrics);
             }
-            app.warn_of_kept(report.tenants.iter().map(|t| t.tenant.as_str()));
+            app.warn_of(report.tenants.iter().map(|t| t.tenant.as_str()));
             for problem in report.problems(true) {
                 tracing::error!(run_id = %report.run_id, "{problem}");
             }

@@ -18,6 +18,7 @@ use icepack_core::model::layout::Layout;
 use icepack_core::model::names::{Tenant, folder, is_output};
 use icepack_core::model::partition;
 use icepack_core::model::sample::{ColumnKind, FileSample, PathColumn, Sample, TenantSample};
+use icepack_core::model::time_column::TimeColumn;
 use icepack_parquet::footer;
 use icepack_parquet::guard::footer_len;
 use icepack_parquet::likely::{self, Described};
@@ -276,7 +277,14 @@ async fn read(store: &Arc<dyn ObjectStore>, file: &Listed) -> Result<FileSample>
         let (rows, columns) = footer::columns(&tail, ident.size, FOOTER_LIMIT).map_err(bad)?;
         let mut spans = BTreeMap::new();
         for (name, _) in columns.iter().filter(|(_, kind)| *kind == ColumnKind::Time) {
-            let extents = footer::extents(&tail, ident.size, FOOTER_LIMIT, name).map_err(bad)?;
+            let extents = footer::extents(
+                &tail,
+                ident.size,
+                FOOTER_LIMIT,
+                &TimeColumn::named(name),
+                &ident.key,
+            )
+            .map_err(bad)?;
             let dated = extents.iter().filter_map(|e| e.span);
             let span = dated.reduce(|a, b| -> (Micros, Micros) { (a.0.min(b.0), a.1.max(b.1)) });
             spans.extend(span.map(|s| (name.clone(), s)));

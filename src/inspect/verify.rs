@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
+use crate::TimeColumns;
 use crate::error::{Error, ReadError, Result, Unread};
 use crate::format::plural;
 use crate::protocol::dating;
@@ -19,6 +20,7 @@ use icepack_core::model::names::{self, Key, Tenant};
 use icepack_core::model::report::SCHEMA_VERSION;
 use icepack_core::model::same::shown;
 use icepack_core::model::same::{Difference, is_kept};
+use icepack_core::model::time_column::TimeColumn;
 use icepack_core::plan::sweep::RetiredState;
 use icepack_core::plan::{commit, sweep};
 use icepack_parquet::read_stats;
@@ -42,8 +44,8 @@ pub struct Verifier {
     pub archive: Option<Arc<dyn ObjectStore>>,
     /// As receipts call it, where that is known.
     pub place: Option<String>,
-    /// The column that dates a row.
-    pub timestamp_column: String,
+    /// What dates rows where no manifest and no receipt says it.
+    pub time_columns: TimeColumns,
     /// Whether every row is read back.
     pub deep: bool,
     /// What counts as an input.
@@ -239,8 +241,9 @@ impl Verifier {
     /// Reads every row of the snapshots back.
     async fn rows(&self, snapshots: &[&Snapshot], findings: &mut Findings<'_>) -> Result<()> {
         let snapshots: Vec<Snapshot> = snapshots.iter().copied().cloned().collect();
+        let column = &self.time_columns.of(findings.tenant.as_str());
         let reads = stream::iter(snapshots).map(|s| async move {
-            let stats = self.written(&s).await;
+            let stats = self.written(&s, column).await;
             (s, stats)
         });
         let mut reads = reads.buffered(AT_ONCE.min(2));
@@ -251,7 +254,7 @@ impl Verifier {
     }
 
     /// The rows of a snapshot, by the column that dated them when it was written.
-    async fn written(&self, s: &Snapshot) -> Result<RowStats> {
+    async fn written(&self, s: &Snapshot, own: &TimeColumn) -> Result<RowStats> {
         let column = match &s.dated_by {
             None => dating::column(&self.store, &s.key, FOOTER).await?,
             told => told.clone(),
@@ -261,7 +264,7 @@ impl Verifier {
             Arc::clone(&self.store),
             s.key.clone(),
             s.size,
-            column.as_deref().unwrap_or(&self.timestamp_column),
+            column.as_deref().unwrap_or(own.as_str()),
         )
         .await?;
         // Where nobody knows which column the times are of, their difference says nothing.
@@ -431,10 +434,8 @@ impl Verifier {
                 BRING_BACK,
             ),
             Ok(()) if self.deep => {
-                let column = r
-                    .timestamp_column
-                    .as_deref()
-                    .unwrap_or(&self.timestamp_column);
+                let own = self.time_columns.of(findings.tenant.as_str());
+                let column = r.timestamp_column.as_deref().unwrap_or(own.as_str());
                 let stats = read_stats(Arc::clone(archive), r.key.clone(), r.size, column)
                     .await
                     .map_err(Error::from);

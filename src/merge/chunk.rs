@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::buffer::ScalarBuffer;
 
 use crate::error::{Error, Result};
-use icepack_parquet::time;
+use icepack_parquet::time::Dater;
 use icepack_parquet::write::sliced_bytes;
 
 /// Rows and the key of each: its time in the unit of the merge. Null is the smallest.
@@ -14,11 +14,12 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    /// Rows that are dated by column `column`.
-    pub fn by(column: usize, batch: RecordBatch) -> Result<Self> {
-        let keys = batch.columns().get(column).and_then(|c| time::keys(c));
-        keys.map(|keys| Self { batch, keys })
-            .ok_or_else(|| Error::local("cannot merge", "rows without timestamps"))
+    /// Rows that are dated by `dater`.
+    pub fn by(dater: &Dater, batch: RecordBatch) -> Result<Self> {
+        let keys = dater
+            .keys(&batch)
+            .map_err(|e| Error::local("cannot merge", e))?;
+        Ok(Self { batch, keys })
     }
 
     /// In memory, with what orders them.

@@ -16,6 +16,7 @@ use icepack_parquet::hash;
 use icepack_parquet::leaf::check_decimals;
 use icepack_parquet::read::Reader;
 use icepack_parquet::schema::{Misfit, adapt};
+use icepack_parquet::time::Dater;
 
 /// Rows of the job's schema, and what they add to the books.
 pub(super) struct Decoded {
@@ -45,7 +46,7 @@ pub(super) struct Decoder {
     reader: Reader,
     input: Arc<Opened>,
     schema: SchemaRef,
-    column: usize,
+    dater: Dater,
     check_content: bool,
     scratch: Vec<u128>,
     /// Whether rows of the job's schema have another fingerprint; none before the first.
@@ -61,7 +62,7 @@ impl Decoder {
             reader,
             input,
             schema,
-            column: job.column,
+            dater: job.dater.clone(),
             check_content: job.spec.check_content,
             scratch: Vec::new(),
             is_other: None,
@@ -84,7 +85,7 @@ impl Decoder {
         } else {
             adapt(&batch, &self.schema).map_err(Undecodable::Misfit)?
         };
-        let chunk = Chunk::by(self.column, batch)?;
+        let chunk = Chunk::by(&self.dater, batch)?;
         if let Some(last) = &mut self.last {
             for &key in chunk.keys.iter() {
                 if key < *last {

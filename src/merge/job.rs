@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arrow::datatypes::{SchemaRef, TimeUnit};
+use arrow::datatypes::{Schema, SchemaRef, TimeUnit};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
@@ -15,9 +15,11 @@ use super::{Env, MergeError, MergeSpec, Part};
 use crate::budget::MergeBudget;
 use crate::error::{Error, ReadError, Result};
 use icepack_core::model::file::Fingerprint;
+use icepack_core::model::time_column::TimeColumn;
 use icepack_parquet::schema::{self, Misfit};
 use icepack_parquet::source::Ident;
-use icepack_parquet::{time, views};
+use icepack_parquet::time::Dater;
+use icepack_parquet::views;
 
 /// Set by the caller, or because the caller has gone.
 #[derive(Debug, Clone)]
@@ -47,9 +49,8 @@ pub(super) struct Job<'a> {
     /// Of the rows on their way: the united schema with views for strings, so that a page is
     /// copied only once, to be encoded.
     pub schema: SchemaRef,
-    /// The timestamp column, and its unit.
-    pub column: usize,
-    pub unit: TimeUnit,
+    /// Of these rows.
+    pub dater: Dater,
     pub rows_promised: u64,
     stop: &'a Stop,
     progress: &'a (dyn Fn(u64, u64) + Send + Sync),
@@ -71,27 +72,14 @@ impl<'a> Job<'a> {
         env: &'a Env,
     ) -> Result<Self> {
         let schema = views::of(&opened.schema).unwrap_or_else(|| Arc::clone(&opened.schema));
-        // No inputs at all: there is no schema either, and nothing will ask for the column.
-        let (column, unit) = match schema.index_of(&spec.columns.timestamp) {
-            Ok(i) => (
-                i,
-                time::unit_of(schema.field(i).data_type()).ok_or_else(|| {
-                    Error::local(
-                        "cannot merge",
-                        "the united timestamp column is not a timestamp",
-                    )
-                })?,
-            ),
-            Err(_) => (0, TimeUnit::Microsecond),
-        };
+        let dater = dater(spec, &schema)?;
         Ok(Self {
             spec,
             budget,
             files: &env.files,
             runtime: env.runtime.clone(),
             schema,
-            column,
-            unit,
+            dater,
             rows_promised: opened.inputs.iter().map(|i| i.rows).sum(),
             stop: &env.stop,
             progress: env.on_progress.as_ref(),
@@ -102,6 +90,11 @@ impl<'a> Job<'a> {
             spilled: Cell::new(0),
             copied: Cell::default(),
         })
+    }
+
+    /// The unit of the keys.
+    pub fn unit(&self) -> TimeUnit {
+        self.dater.unit()
     }
 
     pub fn check_stop(&self) -> Result<()> {
@@ -191,6 +184,18 @@ impl<'a> Job<'a> {
     pub fn spilled(&self) -> u64 {
         self.spilled.get()
     }
+}
+
+/// What dates the rows of a merge once they are of its schema. Its inputs lie in one folder where
+/// that dates them.
+pub(super) fn dater(spec: &MergeSpec, schema: &Schema) -> Result<Dater> {
+    let Some(first) = spec.inputs.first() else {
+        // Then there is no schema either, and nobody will ask.
+        let nothing = Dater::of(&TimeColumn::nothing(), schema, "");
+        return nothing.map_err(|e| Error::local("cannot merge", e));
+    };
+    Dater::of(&spec.columns.timestamp, schema, &first.key)
+        .map_err(|e| Error::local("cannot merge", format!("of the united columns, {e}")))
 }
 
 /// A directory of our own for what does not fit into memory. It is made when it is first needed,

@@ -86,9 +86,13 @@ pub(super) fn merge<S: RowSource>(
     let mut queue: BinaryHeap<Reverse<(i64, Rank, usize)>> = BinaryHeap::new();
     let mut builder = BatchBuilder::new(batch_bytes);
     loop {
-        while let Some(run) =
-            pending.pop_front_if(|r| queue.peek().is_none_or(|Reverse((key, ..))| r.min <= *key))
-        {
+        // Of rows of equal time, those of the lower rank come first: where all are of one time, one
+        // run after the other is open.
+        let is_next = |run: &Run, queue: &BinaryHeap<Reverse<(i64, Rank, usize)>>| {
+            let next = queue.peek().map(|Reverse((key, rank, _))| (*key, *rank));
+            next.is_none_or(|next| (run.min, run.rank) <= next)
+        };
+        while let Some(run) = pending.pop_front_if(|run| is_next(run, &queue)) {
             let rank = run.rank;
             if let Some(cursor) = Cursor::open(rank, open(run)?)? {
                 let slot = free.pop().unwrap_or(cursors.len());
@@ -232,7 +236,65 @@ impl BatchBuilder {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, AsArray, Int64Array};
+    use arrow::datatypes::Int64Type;
+
+    use super::super::run::RunSource;
     use super::*;
+
+    /// A run of one batch, which counts how many are open.
+    struct Counted<'a> {
+        chunk: Option<Chunk>,
+        open: &'a Cell<usize>,
+    }
+
+    impl RowSource for Counted<'_> {
+        fn next(&mut self) -> Result<Option<Chunk>> {
+            Ok(self.chunk.take())
+        }
+    }
+
+    impl Drop for Counted<'_> {
+        fn drop(&mut self) {
+            self.open.set(self.open.get() - 1);
+        }
+    }
+
+    #[test]
+    fn runs_of_one_time_are_opened_one_after_the_other() {
+        let (open, most) = (Cell::new(0), Cell::new(0));
+        let runs = (0..50).rev().map(|rank| Run {
+            rank: (rank, 0),
+            min: 7,
+            max: 7,
+            cost: 1,
+            from: RunSource::Spilled(PathBuf::new()),
+        });
+        let begin = |run: Run| {
+            open.set(open.get() + 1);
+            most.set(most.get().max(open.get()));
+            let number = i64::try_from(run.rank.0).unwrap();
+            let column: ArrayRef = Arc::new(Int64Array::from(vec![number; 3]));
+            let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+            let keys = vec![7; 3].into();
+            Ok(Counted {
+                chunk: Some(Chunk { batch, keys }),
+                open: &open,
+            })
+        };
+        let mut found = Vec::new();
+        let mut sink = |batch: RecordBatch| {
+            found.extend_from_slice(batch.column(0).as_primitive::<Int64Type>().values());
+            Ok(())
+        };
+        merge(runs.collect(), begin, 1 << 20, &mut sink).unwrap();
+        let want: Vec<i64> = (0..50).flat_map(|n| [n; 3]).collect();
+        assert_eq!((found, most.get()), (want, 1));
+    }
 
     #[test]
     fn galloping_finds_what_a_scan_finds() {

@@ -50,7 +50,7 @@ use crate::error::{Error, ReadError, Result, Unread};
 use icepack_core::model::file::{Fingerprint, Micros, SeenInput, Snapshot};
 use icepack_core::model::names::{FileId, Key, Place, Tenant};
 use icepack_core::model::plan::PlannedInput;
-use icepack_core::model::policy::{Encodings, Uniting};
+use icepack_core::model::policy::{Uniting, Writing};
 use icepack_core::model::schema::TableSchema;
 use icepack_core::plan::compaction::Period;
 use icepack_core::plan::retention::LeaveRule;
@@ -80,8 +80,8 @@ pub struct MergeSpec {
     pub leave: Option<LeaveRule>,
     /// Bytes at which a snapshot ends.
     pub target_file_size: u64,
-    /// How snapshots are encoded.
-    pub encodings: Encodings,
+    /// How snapshots are written.
+    pub writing: Writing,
     /// Snapshots also end with the month or the day, …
     pub cut: Period,
     /// … once they have this many bytes.
@@ -163,7 +163,7 @@ pub struct BadInput {
 pub enum Flaw {
     /// Its bytes are not what they should be.
     Damaged,
-    /// It is a file like any other but for the timestamp column: then the setting may be wrong, and
+    /// It is a file like any other but for what dates its rows: then the setting may be wrong, and
     /// not the file.
     Undatable,
     /// Nothing is wrong with it: it could not be read now.
@@ -318,11 +318,12 @@ fn blocking(
         tenant: spec.tenant.clone(),
         place: spec.place.clone(),
         columns: spec.columns.clone(),
+        dater: job.dater.clone(),
         now: spec.now,
         cutoff,
         latest: opened.latest,
         target_file_size: spec.target_file_size,
-        encodings: spec.encodings,
+        writing: spec.writing.clone(),
         cut: spec.cut,
         min_piece: spec.min_piece,
         budget,

@@ -22,6 +22,7 @@ use icepack_core::model::file::{Micros, SeenInput, TimeSpread};
 use icepack_core::model::plan::PlannedInput;
 use icepack_core::model::policy::Uniting;
 use icepack_core::model::same::Sameness;
+use icepack_core::model::time_column::TimeColumn;
 use icepack_core::model::units::KIB;
 use icepack_parquet::guard::footer_len;
 use icepack_parquet::profile::Profile;
@@ -30,6 +31,7 @@ use icepack_parquet::schema::{self, UnionSchema};
 use icepack_parquet::source::{
     Disk, Ident, Remote, Source, Tail, fetch_end, store_error, whole_body,
 };
+use icepack_parquet::time::Dater;
 
 /// An input that has been seen and can be read.
 pub(super) struct Opened {
@@ -45,6 +47,8 @@ pub(super) struct Opened {
     /// Of files whose times the manifest does not know: raw ones, and snapshots that another
     /// column dated.
     pub profile: Option<Profile>,
+    /// Or why its rows cannot be dated, in a sentence.
+    pub dated: Result<(), String>,
     pub schema: SchemaRef,
     /// Its place among the inputs whose columns were united: the first wins.
     pub turn: usize,
@@ -92,7 +96,7 @@ pub(super) struct OpenedAll {
 pub(super) struct Opener {
     env: Arc<Env>,
     budget: MergeBudget,
-    timestamp: String,
+    column: TimeColumn,
     now: Micros,
     /// Bytes on their way, in KiB.
     in_flight: Semaphore,
@@ -202,16 +206,17 @@ fn classes(
     for n in order {
         let (i, input) = &opened[n];
         let schema = Arc::as_ptr(&input.schema);
-        let found = match known.get(&schema) {
-            Some(class) => Ok(*class),
-            None => class_of(spec, input, &mut classes),
+        let found = match (&input.dated, known.get(&schema)) {
+            (Err(reason), _) => Err(flawed(input, reason.clone(), Flaw::Undatable)),
+            (Ok(()), Some(class)) => Ok(*class),
+            (Ok(()), None) => class_of(spec, input, &mut classes),
         };
         match found {
             Ok(class) => {
                 known.insert(schema, class);
                 classes[class].members.push(n);
             }
-            Err(flawed) => bad.push((*i, flawed)),
+            Err(found) => bad.push((*i, found)),
         }
     }
     classes
@@ -230,21 +235,7 @@ fn class_of(spec: &MergeSpec, input: &Opened, classes: &mut Vec<Class>) -> Resul
         return Ok(fits);
     }
     let mut union = UnionSchema::new(&spec.columns).allowing(spec.uniting);
-    if let Err(reason) = add(&mut union) {
-        let Ident { key, size, etag } = Ident::clone(&input.file.ident);
-        let flaw = if union.dates(&input.schema).is_err() {
-            Flaw::Undatable
-        } else {
-            Flaw::Damaged
-        };
-        return Err(BadInput {
-            key,
-            size,
-            etag,
-            reason,
-            flaw,
-        });
-    }
+    add(&mut union).map_err(|reason| flawed(input, reason, Flaw::Damaged))?;
     let columns = classes.iter().map(|c| c.union.contradicted(&input.schema));
     classes.push(Class {
         columns: columns.collect(),
@@ -252,6 +243,17 @@ fn class_of(spec: &MergeSpec, input: &Opened, classes: &mut Vec<Class>) -> Resul
         members: Vec::new(),
     });
     Ok(classes.len() - 1)
+}
+
+fn flawed(input: &Opened, reason: String, flaw: Flaw) -> BadInput {
+    let Ident { key, size, etag } = Ident::clone(&input.file.ident);
+    BadInput {
+        key,
+        size,
+        etag,
+        reason,
+        flaw,
+    }
 }
 
 /// What the only class of `opened` is united to; of several, the inputs of each.
@@ -317,15 +319,15 @@ enum Fetched {
 }
 
 impl Opener {
-    /// For files whose times are in the column `timestamp`.
-    pub fn new(env: &Arc<Env>, budget: MergeBudget, timestamp: &str, now: Micros) -> Arc<Self> {
+    /// For files whose rows `column` dates.
+    pub fn new(env: &Arc<Env>, budget: MergeBudget, column: &TimeColumn, now: Micros) -> Arc<Self> {
         let permits = u32::try_from((budget.whole.max(budget.pool / 2)) >> 10)
             .unwrap_or(u32::MAX >> 4)
             .min(u32::MAX >> 4);
         Arc::new(Self {
             env: Arc::clone(env),
             budget,
-            timestamp: timestamp.to_owned(),
+            column: column.clone(),
             now,
             in_flight: Semaphore::new(permits as usize),
             permits,
@@ -449,17 +451,22 @@ impl Opener {
         let mut held = heavy(footer > much / 32);
         let input =
             Input::open_within(ident, source.clone(), tail.clone(), self.budget.file_limit)?;
-        if held.is_none() {
-            held = heavy(input.widest(&self.timestamp) > much);
+        let dater = Dater::of(&self.column, input.schema(), &planned.key);
+        let root = dater.as_ref().ok().and_then(Dater::root);
+        if let (None, Some(root)) = (&held, root) {
+            held = heavy(input.widest(root) > much);
         }
         check_snapshot(&planned, &input)?;
         if let Some(reason) = input.refusal().filter(|_| !planned.is_snapshot()) {
             return Err(input.ident.bad(reason).into());
         }
-        let profile = if planned.has_times() {
-            None
-        } else {
-            input.profile(&self.timestamp, self.now)?
+        let (profile, dated) = match dater {
+            Err(why) => (None, Err(why)),
+            Ok(_) if planned.has_times() => (None, Ok(())),
+            Ok(dater) => match input.profile(&dater, self.now)? {
+                Ok(profile) => (Some(profile), Ok(())),
+                Err(why) => (None, Err(why)),
+            },
         };
         let (rows, decoded_bytes, schema) = (
             input.rows(),
@@ -474,13 +481,16 @@ impl Opener {
             Fetched::Here(_) => (source, None),
             _ => (source, tail),
         };
+        let file = input.close(source, tail);
+        let dated = dated.map_err(|why| file.undated(&self.column, self.now).unwrap_or(why));
         Ok(Opened {
             planned,
-            file: input.close(source, tail),
+            file,
             rows,
             decoded_bytes,
             open_bytes,
             profile,
+            dated,
             schema,
             turn: 0,
         })

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::buffer::ScalarBuffer;
 use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::{SchemaRef, TimeUnit};
 use object_store::ObjectStore;
@@ -18,13 +19,13 @@ use crate::store::object_writer::upload::StoreDestination;
 use crate::store::object_writer::{ObjectSpec, ObjectWriter};
 use icepack_core::model::file::{Fingerprint, Micros, Snapshot};
 use icepack_core::model::names::{self, FileId, Place, Tenant};
-use icepack_core::model::policy::Encodings;
+use icepack_core::model::policy::Writing;
 use icepack_core::model::schema::SchemaId;
 use icepack_core::plan::compaction::Period;
 use icepack_parquet::Columns;
 use icepack_parquet::hash;
 use icepack_parquet::schema::described;
-use icepack_parquet::time::{self, first_not_before, floor_micros, last_not_after};
+use icepack_parquet::time::{Dater, first_not_before, floor_micros, last_not_after};
 use icepack_parquet::views;
 use icepack_parquet::write::sliced_bytes;
 
@@ -38,12 +39,14 @@ pub(super) struct OutputSpec {
     pub tenant: Tenant,
     pub place: Place,
     pub columns: Columns,
+    /// Of rows of the schema.
+    pub dater: Dater,
     pub now: Micros,
     pub cutoff: Option<Micros>,
     /// No dated row is later.
     pub latest: Micros,
     pub target_file_size: u64,
-    pub encodings: Encodings,
+    pub writing: Writing,
     pub cut: Period,
     pub min_piece: u64,
     pub budget: MergeBudget,
@@ -112,8 +115,6 @@ struct Open {
 /// Takes rows in time order.
 pub(super) struct Output {
     spec: OutputSpec,
-    column: usize,
-    unit: TimeUnit,
     /// The keys of the first dated row, of the first that has not expired, and of the first that
     /// is later than now.
     dated: i64,
@@ -130,17 +131,9 @@ pub(super) struct Output {
 
 impl Output {
     pub fn new(spec: OutputSpec) -> Result<Self> {
-        // Without inputs there is no schema, and no row will come.
-        let found = spec
-            .schema
-            .index_of(&spec.columns.timestamp)
-            .ok()
-            .and_then(|i| Some((i, time::unit_of(spec.schema.field(i).data_type())?)));
-        let (column, unit) = found.unwrap_or((0, TimeUnit::Microsecond));
+        let unit = spec.dater.unit();
         let dated = first_not_before(Micros::EPOCH_2000, unit);
         Ok(Self {
-            column,
-            unit,
             dated,
             fresh: spec
                 .cutoff
@@ -174,15 +167,22 @@ impl Output {
     }
 
     fn write_rows(&mut self, batch: RecordBatch) -> Result<()> {
-        let batch = self.without_duplicates(batch)?;
-        let Some(keys) = self.keys(&batch) else {
-            return Err(Error::local("cannot write rows", "they have no timestamps"));
+        let keys = self.keys(&batch)?;
+        let (batch, keys) = match self.without_duplicates(&batch, &keys)? {
+            None => (batch, keys),
+            Some(rest) => {
+                let keys = self.keys(&rest)?;
+                (rest, keys)
+            }
         };
         let at = |bound: i64| keys.partition_point(|k| *k < bound);
         // Undated rows, expired ones, and those to keep: in time order, they are one after the
         // other.
         let (undated, fresh, future) = (at(self.dated), at(self.fresh), at(self.future));
-        self.written.implausible += (undated + keys.len() - future.max(fresh)) as u64;
+        // A time that is not the row's own is nobody's mistake.
+        if self.spec.dater.constant().is_none() {
+            self.written.implausible += (undated + keys.len() - future.max(fresh)) as u64;
+        }
         if undated < fresh {
             self.keep(&batch, &keys, 0, undated)?;
             self.expire(batch.slice(undated, fresh - undated), keys[undated])?;
@@ -194,7 +194,11 @@ impl Output {
     /// Appends a run as it is. It lies within one period, all of its rows stay, and no other row is
     /// as old as any of them.
     fn copy_rows(&mut self, whole: Passthrough) -> Result<()> {
-        let Some(first) = whole.stats.min.map(|min| first_not_before(min, self.unit)) else {
+        let Some(first) = whole
+            .stats
+            .min
+            .map(|min| first_not_before(min, self.unit()))
+        else {
             return Err(Error::local("cannot copy rows", "they have no times"));
         };
         self.enter_period_at(first)?;
@@ -218,21 +222,28 @@ impl Output {
         }
     }
 
-    fn keys(&self, batch: &RecordBatch) -> Option<arrow::buffer::ScalarBuffer<i64>> {
-        batch.columns().get(self.column).and_then(|c| time::keys(c))
+    fn unit(&self) -> TimeUnit {
+        self.spec.dater.unit()
     }
 
-    fn without_duplicates(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
-        let Some(keys) = self.keys(&batch) else {
-            return Ok(batch);
-        };
-        let Some(keep) = self.dedup.filter(&batch, &keys)? else {
-            return Ok(batch);
+    fn keys(&self, batch: &RecordBatch) -> Result<ScalarBuffer<i64>> {
+        let keys = self.spec.dater.keys(batch);
+        keys.map_err(|e| Error::local("cannot write rows", e))
+    }
+
+    /// What is left of a batch; none where that is all of it.
+    fn without_duplicates(
+        &mut self,
+        batch: &RecordBatch,
+        keys: &[i64],
+    ) -> Result<Option<RecordBatch>> {
+        let Some(keep) = self.dedup.filter(batch, keys)? else {
+            return Ok(None);
         };
         let failed = |e| Error::local("cannot drop duplicates", e);
-        let copies = filter_record_batch(&batch, &not(&keep).map_err(failed)?).map_err(failed)?;
+        let copies = filter_record_batch(batch, &not(&keep).map_err(failed)?).map_err(failed)?;
         self.written.dropped = self.sum(self.written.dropped, &copies)?;
-        filter_record_batch(&batch, &keep).map_err(failed)
+        filter_record_batch(batch, &keep).map(Some).map_err(failed)
     }
 
     fn sum(&mut self, sum: Sum, batch: &RecordBatch) -> Result<Sum> {
@@ -255,7 +266,7 @@ impl Output {
             .map_err(|e| Error::local("cannot archive rows", e))?;
         let expired = ExpiredBatch {
             batch,
-            from: floor_micros(first, self.unit),
+            from: floor_micros(first, self.unit()),
             to_bound,
         };
         sink.send(expired).map_err(|_| Error::Archive {
@@ -297,8 +308,8 @@ impl Output {
         if self.period_end.is_some() && self.has(self.spec.min_piece, self.spec.min_piece)? {
             self.finish_snapshot()?;
         }
-        let next = self.spec.cut.end(floor_micros(key, self.unit));
-        self.period_end = Some(next.map_or(i64::MAX, |at| first_not_before(at, self.unit)));
+        let next = self.spec.cut.end(floor_micros(key, self.unit()));
+        self.period_end = Some(next.map_or(i64::MAX, |at| first_not_before(at, self.unit())));
         Ok(())
     }
 
@@ -327,7 +338,7 @@ impl Output {
         let open = match &mut self.open {
             Some(open) => open,
             None => {
-                let open = self.begin()?;
+                let open = self.begin();
                 self.open.insert(open)
             }
         };
@@ -363,19 +374,19 @@ impl Output {
         let single = self.spec.budget.buffers.single as u64;
         match self.period_end {
             Some(end) if single >= self.spec.min_piece && end != i64::MAX => {
-                self.spec.latest.min(floor_micros(end - 1, self.unit))
+                self.spec.latest.min(floor_micros(end - 1, self.unit()))
             }
             _ => self.spec.latest,
         }
     }
 
-    fn begin(&self) -> Result<Open> {
+    fn begin(&self) -> Open {
         let id = (self.spec.mint)();
         let (tenant, place) = (self.spec.tenant.clone(), self.spec.place.clone());
         let writer = ObjectWriter::begin(ObjectSpec {
             destination: Arc::new(StoreDestination::plain(Arc::clone(&self.spec.store))),
             schema: Arc::clone(&self.spec.schema),
-            timestamp: self.spec.columns.timestamp.clone(),
+            dater: self.spec.dater.clone(),
             is_sorted: true,
             name: Box::new(move |from, to| names::snapshot_key(&place, &tenant, from, to, id)),
             to_bound: self.spec.latest,
@@ -384,10 +395,10 @@ impl Output {
                 .budget
                 .buffers
                 .expecting(self.spec.target_file_size),
-            encodings: self.spec.encodings,
+            writing: self.spec.writing.clone(),
             metadata: Vec::new(),
-        })?;
-        Ok(Open { writer, id })
+        });
+        Open { writer, id }
     }
 
     fn finish_snapshot(&mut self) -> Result<()> {
@@ -396,7 +407,7 @@ impl Output {
         };
         let written = writer.finish()?;
         self.period_end = None;
-        let dated_by = Some(self.spec.columns.timestamp.clone());
+        let dated_by = Some(self.spec.columns.timestamp.to_string());
         self.written.snapshots.push(Snapshot {
             key: written.key,
             id,

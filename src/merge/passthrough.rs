@@ -23,14 +23,15 @@ use crate::error::{Error, Result};
 use icepack_core::model::file::{Fingerprint, Micros, RowStats};
 use icepack_core::model::policy::Encodings;
 use icepack_parquet::append::{Copyable, Groups, Incoming, Windows};
-use icepack_parquet::time::{ceil_micros, floor_micros};
+use icepack_parquet::time::{Dater, ceil_micros, floor_micros};
 
 /// Decides which runs can be copied.
 pub(super) struct Rules<'a> {
     spec: &'a MergeSpec,
     pub budget: MergeBudget,
-    /// Of the snapshots that are made.
+    /// Of the snapshots that are made, and what dates their rows.
     schema: SchemaRef,
+    dater: Dater,
     /// Dated rows before this leave.
     cutoff: Option<Micros>,
 }
@@ -42,13 +43,15 @@ impl<'a> Rules<'a> {
             spec: job.spec,
             budget: job.budget,
             schema: Arc::clone(schema),
+            dater: job.dater.clone(),
             cutoff,
         }
     }
 
     /// Bytes of the row groups that the encoder makes.
     pub fn row_group(&self) -> u64 {
-        self.budget.buffers.row_group as u64
+        let most = self.budget.buffers.row_group as u64;
+        self.spec.writing.row_group(most)
     }
 
     /// What is known of a run's rows, where they can be copied if nothing overlaps them.
@@ -66,7 +69,8 @@ impl<'a> Rules<'a> {
         Ok(Copyable::open(
             &input.file,
             &self.schema,
-            &self.spec.columns.timestamp,
+            &self.dater,
+            &self.spec.writing.bloom_filter,
         )?)
     }
 
@@ -108,8 +112,16 @@ impl<'a> Rules<'a> {
         if groups.rows() != stats.rows || span != Some((stats.min, stats.max)) {
             return Some("its footer does not agree with the manifest");
         }
-        if self.spec.encodings == Encodings::Plain && groups.has_deltas() {
+        let writing = &self.spec.writing;
+        if writing.encodings == Encodings::Plain && groups.has_deltas() {
             return Some("its encodings are not to be written any more");
+        }
+        if !groups.are_compressed_by(&|column| writing.codec(column)) {
+            return Some("it is not compressed as it is to be");
+        }
+        if groups.largest() > self.row_group().saturating_mul(2) && writing.row_group_size.is_some()
+        {
+            return Some("its row groups are larger than they are to be");
         }
         // The encoder would make larger ones of them. Not all that fall short of its size are
         // small: where rows compress well, its own do too.

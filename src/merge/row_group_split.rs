@@ -46,10 +46,10 @@ fn keys(job: &Job, stats: &RowStats) -> (i64, i64) {
     (
         stats
             .min
-            .map_or(i64::MIN, |min| last_not_after(min, job.unit)),
+            .map_or(i64::MIN, |min| last_not_after(min, job.unit())),
         stats
             .max
-            .map_or(i64::MAX, |max| first_not_before(max, job.unit)),
+            .map_or(i64::MAX, |max| first_not_before(max, job.unit())),
     )
 }
 

@@ -106,6 +106,9 @@ pub(super) fn plan(job: &Job, inputs: Vec<Opened>) -> Result<Vec<Run>> {
 /// The first and last key of an input, in the job's unit; for snapshots from what the manifest
 /// says.
 fn span(job: &Job, input: &Opened) -> Result<(i64, i64)> {
+    if let Some(key) = job.dater.constant() {
+        return Ok((key, key));
+    }
     if let Some(profile) = &input.profile {
         let (min, max) = profile.keys.ok_or_else(|| {
             input
@@ -115,23 +118,23 @@ fn span(job: &Job, input: &Opened) -> Result<(i64, i64)> {
         })?;
         // Null stays the smallest.
         return Ok((
-            refine(min, profile.unit, job.unit),
-            refine(max, profile.unit, job.unit),
+            refine(min, profile.unit, job.unit()),
+            refine(max, profile.unit, job.unit()),
         ));
     }
     let Some(stats) = &input.planned.stats else {
         return Err(input.file.ident.bad("nothing is known of its times").into());
     };
-    let dated = first_not_before(Micros::EPOCH_2000, job.unit);
+    let dated = first_not_before(Micros::EPOCH_2000, job.unit());
     let min = match stats.min {
-        Some(min) if stats.undated == 0 => last_not_after(min, job.unit),
+        Some(min) if stats.undated == 0 => last_not_after(min, job.unit()),
         _ => i64::MIN,
     };
     Ok((
         min,
         stats
             .max
-            .map_or(dated, |max| first_not_before(max, job.unit)),
+            .map_or(dated, |max| first_not_before(max, job.unit())),
     ))
 }
 
@@ -172,7 +175,7 @@ impl RowSource for RunReader<'_> {
             Self::Spilled(reader, job) => {
                 job.check_stop()?;
                 let batch = reader.next_batch()?;
-                batch.map(|b| Chunk::by(job.column, b)).transpose()
+                batch.map(|b| Chunk::by(&job.dater, b)).transpose()
             }
         }
     }
@@ -347,6 +350,6 @@ impl<'a> Sorted<'a> {
             }
         };
         self.next += rows;
-        Chunk::by(self.job.column, batch).map(Some)
+        Chunk::by(&self.job.dater, batch).map(Some)
     }
 }

@@ -12,7 +12,6 @@ use super::job::Job;
 use super::run::{InputFeed, Opening, Rank, Run, RunReader, RunSource, Sorted};
 use super::{kway, spill_file};
 use crate::error::{Error, Result};
-use icepack_parquet::time;
 
 /// Runs open at once, whatever they cost: each may be an open file.
 const MOST_OPEN: usize = 256;
@@ -34,8 +33,9 @@ impl Spill {
     fn write(&mut self, job: &Job, batch: &RecordBatch) -> Result<()> {
         job.check_stop()?;
         // In order: the first and the last key are the smallest and the largest.
-        let keys = batch.columns().get(job.column).and_then(|c| time::keys(c));
-        if let Some((first, last)) = keys.and_then(|k| Some((*k.first()?, *k.last()?))) {
+        let keys = job.dater.keys(batch);
+        let keys = keys.map_err(|e| Error::local("cannot sort rows", e))?;
+        if let Some((first, last)) = keys.first().copied().zip(keys.last().copied()) {
             self.span = Some((self.span.map_or(first, |(min, _)| min), last));
         }
         self.writer.write(batch)
@@ -165,11 +165,18 @@ struct Cluster {
 fn clusters(mut runs: Vec<Run>) -> Vec<Cluster> {
     runs.sort_by_key(|r| (r.min, r.rank));
     let mut clusters: Vec<Cluster> = Vec::new();
-    let mut open: BinaryHeap<Reverse<(i64, u64)>> = BinaryHeap::new();
+    let mut open: BinaryHeap<Reverse<(i64, Rank, u64)>> = BinaryHeap::new();
     let mut held = 0;
-    for run in runs {
-        while let Some(Reverse((max, cost))) = open.peek().copied() {
-            if max >= run.min {
+    for (run, least) in least_ranks(&runs)
+        .into_iter()
+        .zip(runs)
+        .map(|(l, r)| (r, l))
+    {
+        while let Some(Reverse((max, rank, cost))) = open.peek().copied() {
+            // Of rows of equal time, those of the lower rank come first: such a run is over before
+            // this one is opened. But a run that is merged of this one and others takes the least
+            // of their ranks.
+            if (max, rank) >= (run.min, least) {
                 break;
             }
             open.pop();
@@ -183,7 +190,7 @@ fn clusters(mut runs: Vec<Run>) -> Vec<Cluster> {
             });
         }
         held += run.cost;
-        open.push(Reverse((run.max, run.cost)));
+        open.push(Reverse((run.max, run.rank, run.cost)));
         if let Some(cluster) = clusters.last_mut() {
             cluster.peak = cluster.peak.max(held);
             cluster.open = cluster.open.max(open.len());
@@ -193,9 +200,21 @@ fn clusters(mut runs: Vec<Run>) -> Vec<Cluster> {
     clusters
 }
 
+/// The least rank of each run and those after it.
+fn least_ranks(runs: &[Run]) -> Vec<Rank> {
+    let mut least: Vec<Rank> = runs.iter().map(|r| r.rank).collect();
+    let mut after = None;
+    for rank in least.iter_mut().rev() {
+        *rank = after.map_or(*rank, |after: Rank| after.min(*rank));
+        after = Some(*rank);
+    }
+    least
+}
+
 /// Neighbours by rank, as many as may be open at once, at least two. Only neighbours: the merged
-/// run takes the place of all of them among rows of equal time. Rows of equal time are in one
-/// cluster, so only ranks within it matter.
+/// run takes the place of all of them among rows of equal time. Of rows of equal time in two
+/// clusters, all ranks of the second are above those of the first, so only ranks within a cluster
+/// matter.
 ///
 /// A heavy input, say of thousands of columns, is brought to disk by itself: there it costs a few
 /// batches, and can be merged with many.
@@ -274,7 +293,17 @@ mod tests {
             .iter()
             .map(|c| (c.runs.len(), c.peak, c.open))
             .collect();
-        assert_eq!(shape, [(3, 2, 2), (2, 6, 2)]);
+        // At 30, the rows of the third come before those of the fourth.
+        assert_eq!(shape, [(3, 2, 2), (1, 1, 1), (1, 5, 1)]);
+    }
+
+    #[test]
+    fn runs_of_one_instant_come_one_after_the_other() {
+        let found = clusters((0..500).map(|i| run(i, 7, 7, 9)).collect());
+        assert!(found.len() == 500 && found.iter().all(|c| (c.peak, c.open) == (9, 1)));
+        // The second piece of the first file would be put before the end of the second file.
+        let mut runs = vec![run(1, 0, 5, 1), run(2, 5, 9, 1), run(0, 6, 8, 1)];
+        assert_eq!(clusters(runs.split_off(0)).len(), 1);
     }
 
     #[test]

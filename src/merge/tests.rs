@@ -1,5 +1,6 @@
 //! Tests of whole merges.
 
+mod forms;
 mod pieces;
 mod random;
 mod support;

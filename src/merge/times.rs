@@ -108,8 +108,8 @@ pub async fn read(
 /// The times of a file, if it could be merged by itself.
 fn times(opened: &Opened, columns: &Columns) -> Result<(SeenInput, RowTimes), Box<BadInput>> {
     let mut union = UnionSchema::new(columns);
-    let fits = union.add(&opened.schema);
-    let dated = union.dates(&opened.schema);
+    let dated = opened.dated.clone();
+    let fits = dated.clone().and_then(|()| union.add(&opened.schema));
     match (fits, opened.profile) {
         (Ok(()), Some(profile)) => Ok((
             opened.seen(),
@@ -126,7 +126,7 @@ fn times(opened: &Opened, columns: &Columns) -> Result<(SeenInput, RowTimes), Bo
             } else {
                 Flaw::Damaged
             };
-            let reason = fits.and(dated).err().unwrap_or_default();
+            let reason = fits.err().unwrap_or_default();
             let Ident { key, size, etag } = Ident::clone(&opened.file.ident);
             Err(Box::new(BadInput {
                 key,

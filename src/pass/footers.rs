@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
 use icepack_core::model::estimate::FooterScan;
-use icepack_core::model::file::TimeSpread;
+use icepack_core::model::file::{Micros, TimeSpread};
 use icepack_core::model::names::Key;
 use icepack_core::model::plan::{GroupKind, Plan, PlannedInput};
+use icepack_core::model::time_column::TimeColumn;
 use icepack_parquet::footer;
 use icepack_parquet::source::fetch_footer;
 
@@ -41,7 +43,7 @@ impl FooterScanner {
         self: &Arc<Self>,
         store: &Arc<dyn ObjectStore>,
         plan: &Plan,
-        timestamp: &str,
+        column: &TimeColumn,
         limit: u64,
     ) -> FooterScan {
         if plan.groups.iter().all(|g| g.kind == GroupKind::Adopt) {
@@ -55,11 +57,10 @@ impl FooterScanner {
             .cloned()
             .collect();
         let reads = unknown.into_iter().map(|input| {
-            let (surveyor, store, timestamp) =
-                (Arc::clone(self), Arc::clone(store), timestamp.to_owned());
+            let (surveyor, store, column) = (Arc::clone(self), Arc::clone(store), column.clone());
             async move {
                 let _permit = surveyor.permits.acquire().await.ok()?;
-                match read(&store, &input, timestamp, limit / AT_ONCE as u64).await {
+                match read(&store, &input, column, limit / AT_ONCE as u64).await {
                     Ok(extents) => Some((input.key, extents)),
                     Err(e) => {
                         tracing::debug!(file = input.key, "not surveyed: {e}");
@@ -89,16 +90,18 @@ pub const DATED_AT_ONCE: usize = 4;
 pub async fn undatable(
     store: &Arc<dyn ObjectStore>,
     plan: &Plan,
-    timestamp: &str,
+    column: &TimeColumn,
     limit: u64,
+    now: DateTime<Utc>,
 ) -> Option<(Key, String)> {
+    let now = Micros::from_datetime(now);
     let read_first = plan.groups.iter().filter(|g| g.kind != GroupKind::Expire);
     let raw = read_first.filter_map(|g| g.inputs.iter().find(|i| !i.is_snapshot()));
     let keys: Vec<Key> = raw.map(|i| i.key.clone()).take(DATED).collect();
     let read = |key: Key| async move {
         let read = fetch_footer(store.as_ref(), &key, limit).await;
         let (ident, tail) = read.ok()?;
-        let dates = footer::dates(&tail, ident.size, limit, timestamp).ok()?;
+        let dates = footer::dates(&tail, ident.size, limit, column, &key, now).ok()?;
         Some((key, dates.err()))
     };
     let found: Vec<_> = stream::iter(keys)
@@ -116,12 +119,13 @@ pub async fn undatable(
 async fn read(
     store: &Arc<dyn ObjectStore>,
     input: &PlannedInput,
-    timestamp: String,
+    column: TimeColumn,
     limit: u64,
 ) -> Result<Vec<TimeSpread>> {
     let (ident, tail) = fetch_footer(store.as_ref(), &input.key, limit).await?;
-    let work =
-        move || footer::extents(&tail, ident.size, limit, &timestamp).map_err(|why| ident.bad(why));
+    let work = move || {
+        footer::extents(&tail, ident.size, limit, &column, &ident.key).map_err(|why| ident.bad(why))
+    };
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| Error::local("cannot read a footer", e))?

@@ -417,7 +417,7 @@ impl GroupJobs<'_> {
     /// Whether rows of the tenant were dated by the timestamp column.
     pub async fn has_dated(&self) -> bool {
         let head = self.sequence.head().await;
-        head.has_dated(&self.policy.timestamp_column)
+        head.has_dated(self.policy.timestamp_column.as_str())
     }
 
     /// Where no file of a tenant has ever had the timestamp column, it is the setting that is
@@ -522,7 +522,7 @@ impl GroupJobs<'_> {
             place: self.place(inputs),
             inputs: inputs.to_vec(),
             columns: Columns {
-                timestamp: config.timestamp_column.clone(),
+                timestamp: self.policy.timestamp_column.clone(),
                 ids: config.id_columns.clone(),
             },
             uniting: self.policy.uniting,
@@ -530,7 +530,7 @@ impl GroupJobs<'_> {
             cutoff: self.cutoff,
             leave,
             target_file_size: self.policy.target_file_size,
-            encodings: config.encodings,
+            writing: config.writing.clone(),
             cut: Period::of(self.policy),
             min_piece: MIN_PIECE.min(self.policy.target_file_size),
             check_content: true,
@@ -578,7 +578,7 @@ impl GroupJobs<'_> {
         let (tenant, run_id) = (self.tenant.clone(), self.pass.run_id);
         let place = self.place(inputs);
         let id = self.pass.manager.clock.mint(FileId::NIL);
-        let timestamp_column = self.pass.manager.config.timestamp_column.clone();
+        let timestamp_column = self.policy.timestamp_column.to_string();
         let sources: Vec<Key> = inputs.iter().map(|i| i.key.clone()).collect();
         let again_of = again_of(head, &sources);
         let source_bytes = inputs.iter().map(|i| i.size).sum();

@@ -119,12 +119,15 @@ impl CompactionManager {
         head: Option<&Manifest>,
         budget: Budget,
     ) -> Result<()> {
-        let column = &self.config.timestamp_column;
-        if head.is_some_and(|head| head.has_dated(column)) {
+        let column = &self
+            .config
+            .policy_for(plan.tenant.as_str())
+            .timestamp_column;
+        if head.is_some_and(|head| head.has_dated(column.as_str())) {
             return Ok(());
         }
         let limit = budget.prescan / (SCANS_AT_ONCE * footers::DATED_AT_ONCE) as u64;
-        match footers::undatable(&self.store, plan, column, limit).await {
+        match footers::undatable(&self.store, plan, column, limit, self.clock.now()).await {
             Some((key, why)) => Err(Error::Usage(format!(
                 "no file of tenant `{}` can be dated, and a pass would fail: in `{key}`, {why}",
                 plan.tenant
@@ -208,12 +211,12 @@ impl CompactionManager {
                 discover::live_inventory(&self.store, &tenant, &self.config().input_rules())
                     .await?;
             // Readers ask for times by the column that dates a row now.
-            let column = &self.config().timestamp_column;
+            let column = &self.config().policy_for(tenant.as_str()).timestamp_column;
             if let Some(head) = &mut found.inventory.head {
                 for s in &mut head.snapshots {
                     s.stats = s.stats_by(column);
                 }
-                head.adopted.retain(|a| a.dated_by == *column);
+                head.adopted.retain(|a| a.dated_by == column.as_str());
             }
             let view = live::view(&tenant, &found.inventory);
             let refused = found
@@ -248,7 +251,7 @@ impl CompactionManager {
                 .archive
                 .as_ref()
                 .map(|archive| archive.description()),
-            timestamp_column: self.config().timestamp_column.clone(),
+            time_columns: self.config().time_columns(),
             deep,
             rules: self.config().input_rules(),
         };

@@ -16,6 +16,7 @@ use super::shards::Spread;
 use super::{Pass, PassTarget, Selection, apart, broke_off, trace};
 use crate::budget::Budget;
 use crate::error::{Error, Result};
+use crate::format;
 use crate::protocol::{dating, discover, prescan};
 use icepack_core::model::estimate::{Expiry, FooterScan};
 use icepack_core::model::inputs::Left;
@@ -23,6 +24,7 @@ use icepack_core::model::inspect::TenantStatus;
 use icepack_core::model::manifest::Manifest;
 use icepack_core::model::names::{self, DELTA_LOG, Key, Tenant};
 use icepack_core::model::plan::{GroupKind, Inventory, Plan};
+use icepack_core::model::policy::{Policy, Within};
 use icepack_core::model::publish::{Layout, Publish};
 use icepack_core::model::report::{Status, TenantReport};
 use icepack_core::plan::evidence::Evidence;
@@ -221,6 +223,7 @@ impl CompactionManager {
             head.date(&dated);
         }
         let policy = self.config.policy_for(tenant.as_str());
+        refuse_policy(tenant, &policy)?;
         let span = trace::plan();
         let mut plan =
             span.in_scope(|| compaction::plan(tenant, &inventory, &policy, self.clock.now()));
@@ -248,8 +251,12 @@ impl CompactionManager {
         if plan.cutoff.is_none() {
             return FooterScan::default();
         }
+        let column = self
+            .config
+            .policy_for(plan.tenant.as_str())
+            .timestamp_column;
         self.footers
-            .survey(store, plan, &self.config.timestamp_column, budget.prescan)
+            .survey(store, plan, &column, budget.prescan)
             .instrument(trace::survey())
             .await
     }
@@ -263,6 +270,27 @@ impl CompactionManager {
             && self.config.publish.is_none()
             && (self.config.layout.before_name().is_some() || self.config.layout.has_wildcard())
     }
+}
+
+/// What a library's configuration, a built-in TTL or several patterns may say together, and cannot
+/// hold.
+fn refuse_policy(tenant: &Tenant, policy: &Policy) -> Result<()> {
+    let column = &policy.timestamp_column;
+    if let (Some(ttl), true) = (policy.ttl, column.is_nothing()) {
+        return Err(Error::Usage(format!(
+            "rows of tenant `{tenant}` expire after {}, and its timestamp_column is \"none\", so \
+             that no row has a time: set timestamp_column to what dates a row, or its TTL in \
+             [retention.tenants] to \"forever\"",
+            format::duration(ttl)
+        )));
+    }
+    if column.is_path() && policy.within == Within::Tenant {
+        return Err(Error::Usage(format!(
+            "the rows of tenant `{tenant}` are dated by their folder, and compaction.within = \
+             \"tenant\" takes them out of it: set it to \"folder\""
+        )));
+    }
+    Ok(())
 }
 
 impl Pass {

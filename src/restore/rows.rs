@@ -13,12 +13,13 @@ use crate::store::object_writer::{Buffers, ObjectSpec, ObjectWriter, WrittenObje
 use crate::store::path;
 use icepack_core::model::file::{Micros, RowStats};
 use icepack_core::model::manifest::Receipt;
-use icepack_core::model::policy::Encodings;
+use icepack_core::model::policy::Writing;
 use icepack_core::model::restore::Wanted;
+use icepack_core::model::time_column::TimeColumn;
 use icepack_parquet::read::Input;
 use icepack_parquet::read_stats;
 use icepack_parquet::stats::{counter_of, scan};
-use icepack_parquet::time::{self, first_not_before};
+use icepack_parquet::time::{Dater, first_not_before};
 
 /// One object to be copied.
 pub(super) struct Copying<'a> {
@@ -58,10 +59,12 @@ impl Copying<'_> {
             self.timestamp(),
         );
         let begin = move |first: &RecordBatch, to_bound: Micros| {
-            ObjectWriter::begin(ObjectSpec {
+            let dater = Dater::of(&timestamp, first.schema_ref(), &file)
+                .map_err(|why| Error::local(format!("cannot write `{file}`"), why))?;
+            Ok(ObjectWriter::begin(ObjectSpec {
                 destination: Arc::clone(&destination),
                 schema: first.schema(),
-                timestamp: timestamp.clone(),
+                dater,
                 is_sorted: false,
                 name: {
                     let file = file.clone();
@@ -69,9 +72,9 @@ impl Copying<'_> {
                 },
                 to_bound,
                 buffers: Buffers::within(budget),
-                encodings: Encodings::Plain,
+                writing: Writing::default(),
                 metadata: Vec::new(),
-            })
+            }))
         };
         let Some(written) = self
             .scan(move |input, range| write_rows(input, range, &begin))
@@ -83,7 +86,7 @@ impl Copying<'_> {
             Arc::clone(&self.restorer.store),
             written.key.clone(),
             written.size,
-            &self.timestamp(),
+            self.timestamp().as_str(),
         )
         .await?;
         self.same(found, written.stats)?;
@@ -96,7 +99,7 @@ impl Copying<'_> {
             Arc::clone(&self.restorer.store),
             self.wanted.file.clone(),
             size,
-            &self.timestamp(),
+            self.timestamp().as_str(),
         )
         .await?;
         let wanted = self.scan(count_rows).await?;
@@ -116,12 +119,16 @@ impl Copying<'_> {
         )))
     }
 
-    fn timestamp(&self) -> String {
-        self.wanted
-            .receipt
-            .timestamp_column
-            .clone()
-            .unwrap_or_else(|| self.restorer.timestamp_column.clone())
+    fn timestamp(&self) -> TimeColumn {
+        let Receipt {
+            timestamp_column,
+            tenant,
+            ..
+        } = &self.wanted.receipt;
+        match timestamp_column {
+            Some(told) => TimeColumn::told(told),
+            None => self.restorer.time_columns.of(tenant.as_str()),
+        }
     }
 
     async fn scan<T: Send + 'static>(
@@ -145,7 +152,7 @@ impl Copying<'_> {
 
 /// The rows that are wanted, and all that the object must hold.
 struct Range {
-    timestamp: String,
+    timestamp: TimeColumn,
     from: Option<Micros>,
     to: Option<Micros>,
     receipt: Receipt,
@@ -179,17 +186,10 @@ impl Range {
     /// The rows of a batch that are in range, in their order. A file that was copied into the
     /// archive as it was need not be sorted.
     fn within(&self, input: &Input, batch: &RecordBatch) -> Result<RecordBatch> {
-        let no_time = || {
-            input
-                .ident
-                .bad(format!("it has no timestamp column `{}`", self.timestamp))
-        };
-        let column = batch
-            .schema()
-            .index_of(&self.timestamp)
-            .map_err(|_| no_time())?;
-        let unit = time::unit_of(batch.column(column).data_type()).ok_or_else(no_time)?;
-        let keys = time::keys(batch.column(column)).ok_or_else(no_time)?;
+        let bad = |why| Error::from(input.ident.bad(why));
+        let dater = Dater::of(&self.timestamp, batch.schema_ref(), &self.receipt.key);
+        let dater = dater.map_err(bad)?;
+        let (keys, unit) = (dater.keys(batch).map_err(bad)?, dater.unit());
         let bound = |at: Option<Micros>| at.map(|at| first_not_before(at, unit));
         let (from, to) = (bound(self.from), bound(self.to));
         let is_wanted =

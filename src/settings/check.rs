@@ -1,13 +1,15 @@
 //! What single values cannot show: whether they fit together.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::archive::{Verify, is_frozen_class};
 use crate::format;
 use crate::store::Location;
 use crate::{Error, Result};
+use icepack_core::model::policy::{Policy, Within};
 
-use super::schema::{self, SCHEMA, tenant_compaction_path, tenant_ttl_path};
+use super::schema::{self, SCHEMA, join, tenant_compaction_path, tenant_ttl_path};
 use super::value::exact_size;
 use super::values::Compaction;
 use super::{Settings, Source, suggest};
@@ -49,6 +51,7 @@ pub fn check(settings: &Settings) -> Result<Vec<String>> {
     for (tenant, own) in &settings.values.tenants {
         check_sizes(settings, Some((tenant, &own.compaction)), &mut warnings)?;
     }
+    check_times(settings)?;
     check_archive(settings, &mut warnings)?;
     check_publish(settings, cfg!(feature = "delta"), &mut warnings)?;
     Ok(warnings)
@@ -77,6 +80,57 @@ fn check_ttls(settings: &Settings) -> Result<()> {
              retention.allow_short_ttl = true if that is meant",
             format::duration(ttl)
         )));
+    }
+    Ok(())
+}
+
+/// Rows that have no time cannot expire, and folders that are not kept cannot date them. What a
+/// tenant has by a built-in TTL, or by several patterns, is said of that tenant.
+fn check_times(settings: &Settings) -> Result<()> {
+    let (values, config) = (&settings.values, settings.compaction_config());
+    let at =
+        |path: String, value: &str| format!("{path} = \"{value}\" ({})", settings.source(&path));
+    let own = values.retention.tenants.keys().chain(values.tenants.keys());
+    let is_given = |name: &&String| settings.source(&tenant_ttl_path(name)) != Source::Default;
+    let own = own.filter(|name| values.tenants.contains_key(*name) || is_given(name));
+    let names: BTreeSet<Option<&String>> = own.map(Some).chain([None]).collect();
+    for name in names {
+        let policy = match name {
+            Some(name) => config.policy_for(name),
+            None => Policy {
+                ttl: values.retention.default_ttl.0,
+                timestamp_column: values.timestamp_column.0.clone(),
+                within: values.compaction.within.0,
+                ..config.policy_for("")
+            },
+        };
+        let given = |path: String, or: &str| match settings.source(&path) {
+            Source::Default => or.to_owned(),
+            _ => path,
+        };
+        let column = name.map_or_else(String::new, |name| {
+            join(["tenants", name, "timestamp_column"])
+        });
+        let column = at(
+            given(column, "timestamp_column"),
+            policy.timestamp_column.as_str(),
+        );
+        if let (Some(ttl), true) = (policy.ttl, policy.timestamp_column.is_nothing()) {
+            let path = name.map_or_else(String::new, |name| tenant_ttl_path(name));
+            let ttl = at(given(path, "retention.default_ttl"), &format::duration(ttl));
+            return Err(Error::Usage(format!(
+                "{column} says that no row has a time, and by {ttl} rows expire by their time: set \
+                 the first to what dates a row, or the second to \"forever\""
+            )));
+        }
+        if policy.timestamp_column.is_path() && policy.within == Within::Tenant {
+            let path = name.map_or_else(String::new, |n| tenant_compaction_path(n, "within"));
+            let within = at(given(path, "compaction.within"), "tenant");
+            return Err(Error::Usage(format!(
+                "{column} dates rows by their folder, and with {within} they leave it: set the \
+                 second to \"folder\""
+            )));
+        }
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ mod tests;
 mod value;
 pub mod values;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use crate::store::credentials::Connection;
 use crate::store::retry::RetryPolicy;
 use crate::telemetry::metrics::deliver::{Push, Targets};
 use crate::{Error, Result, RetentionConfig};
+use icepack_core::model::names::Tenant;
 use icepack_core::model::shard::Shard;
 
 pub use env::Environment;
@@ -197,6 +199,37 @@ impl Settings {
              \"{ttl}\" or \"forever\", archive.url, or retention.drop = true",
             schema::tenant_ttl_path(tenant)
         ))
+    }
+
+    /// Of the names that settings are given for, those that no tenant has and that look like a slip
+    /// for one of `tenants`. A name of its own may be of a tenant that is still to come.
+    pub fn slips(&self, tenants: &[&str]) -> Vec<String> {
+        let of_ttl = self.values.retention.tenants.keys().map(|name| {
+            let path = schema::tenant_ttl_path(name);
+            (name, (self.source(&path), path))
+        });
+        let of_others = self.values.tenants.keys().map(|name| {
+            let path = schema::tenant_path(name);
+            (name, (self.source(&path), path))
+        });
+        let given: BTreeMap<&String, (Source, String)> = of_others
+            .chain(of_ttl.filter(|(_, (source, _))| *source != Source::Default))
+            .collect();
+        let is_slip = |name: &str| Tenant::parse(name).is_ok() && !tenants.contains(&name);
+        given
+            .into_iter()
+            .filter(|(name, _)| is_slip(name))
+            .filter_map(|(name, (source, path))| {
+                let near = suggest::nearest(name, tenants.iter().copied())?;
+                let at = match source {
+                    Source::Default => String::new(),
+                    source => format!(" ({source})"),
+                };
+                Some(format!(
+                    "{path}{at}: no tenant is called `{name}`; did you mean `{near}`?"
+                ))
+            })
+            .collect()
     }
 
     /// Where metrics go. Each shard has a group of its own in a Pushgateway.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 mod columns;
+mod guess;
 mod place;
 
 use super::schema;
@@ -52,10 +53,10 @@ pub struct Proposal {
     pub toml: String,
     /// What could not be found out and must be decided, in sentences.
     pub open_questions: Vec<String>,
-    /// The column that was taken for the time of a row.
+    /// What was taken for the time of a row, as the setting has it.
     pub timestamp_column: Option<String>,
-    /// The column that was taken for a row's id.
-    pub id_column: Option<String>,
+    /// The column that is called like a row's id. It is in the file as a comment: rows were not read.
+    pub likely_id: Option<String>,
 }
 
 /// Proposes settings for `store`, as it was at `now`. The sample was taken by what is `given`, and by
@@ -173,18 +174,20 @@ impl Proposal {
             .iter()
             .find_map(|id| found.iter().find(|n| n.eq_ignore_ascii_case(id)).cloned());
         if let Some(name) = &best {
-            self.say(
-                "The column that identifies a row: of rows with the same id and the same content, \
-                 one is kept.",
-            );
-            self.line(&format!("id_column = {}\n", quoted(name)));
+            self.say(&format!(
+                "Column {} is called like a row's id. Whether it is one was not looked at: no row \
+                 was read. Take the sign away if rows with equal values in all columns are one row \
+                 that was written twice: then one is kept.",
+                quoted(name)
+            ));
+            self.line(&format!("# id_column = {}\n", quoted(name)));
         } else {
             self.say(
                 "No column looks like a row's id. Without one, nothing is taken for a duplicate.",
             );
             self.line("# id_column = \"event_id\"\n");
         }
-        self.id_column = best;
+        self.likely_id = best;
     }
 
     fn compaction(&mut self, sample: &Sample, now: DateTime<Utc>) {

@@ -114,6 +114,11 @@ pub fn tenant_ttl_path(tenant: &str) -> String {
     join(["retention", "tenants", tenant])
 }
 
+/// Where a tenant's own settings are shown.
+pub fn tenant_path(tenant: &str) -> String {
+    join(["tenants", tenant])
+}
+
 /// Where a tenant's own compaction setting is shown.
 pub fn tenant_compaction_path(tenant: &str, name: &str) -> String {
     join(["tenants", tenant, "compaction", name])
@@ -121,18 +126,24 @@ pub fn tenant_compaction_path(tenant: &str, name: &str) -> String {
 
 /// How a section is written. One that holds but sections has no header of its own.
 pub fn header(path: &str, node: &Value) -> String {
-    let names = names(node);
-    let all_sections = names
-        .iter()
-        .all(|name| child(node, name).is_some_and(is_section));
-    if path.is_empty() || names.is_empty() || !all_sections {
+    let sections = sections(node);
+    if path.is_empty() || sections.is_empty() || sections.len() < names(node).len() {
         return format!("write [{path}] and its keys below it");
     }
-    let headers: Vec<String> = names
-        .iter()
-        .map(|name| format!("[{path}.{name}]"))
-        .collect();
-    format!("write {}", headers.join(" or "))
+    headers(path, &sections)
+}
+
+/// The names of the sections below a section.
+fn sections(node: &Value) -> Vec<&str> {
+    let names = names(node).into_iter();
+    names
+        .filter(|name| child(node, name).is_some_and(is_section))
+        .collect()
+}
+
+fn headers(path: &str, sections: &[&str]) -> String {
+    let headers = sections.iter().map(|name| format!("[{path}.{name}]"));
+    format!("write {}", headers.collect::<Vec<_>>().join(" or "))
 }
 
 /// What to say of `name`, which does not stand below `node` at `path`.
@@ -142,7 +153,8 @@ pub fn hint(path: &[String], node: &Value, name: &str) -> String {
         [] => elsewhere("", name).unwrap_or(hint),
         [section] => elsewhere(section, name).unwrap_or(hint),
         [tenants, tenant] if tenants == "tenants" => {
-            format!("{}; {hint}", header(&join([tenants, tenant]), node))
+            let headers = headers(&join([tenants, tenant]), &sections(node));
+            format!("{headers}; {hint}")
         }
         _ => hint,
     }

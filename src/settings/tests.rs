@@ -339,6 +339,29 @@ fn what_is_built_in_for_a_tenant_drops_no_row_by_itself() {
 }
 
 #[test]
+fn a_slip_in_a_tenants_name_is_found() {
+    let settings = from_file(
+        "[retention.tenants]\ngloebx = \"90d\"\nnewcomer = \"90d\"\n\"glob*\" = \"1d\"\n\
+         [tenants.acmee.compaction]\nmin_files_to_compact = 7\n\
+         [tenants.globexx.retention]\nttl = \"7d\"",
+    );
+    let slips = settings.slips(&["acme", "globex", "initech"]);
+    let [acmee, globexx, gloebx] = slips.as_slice() else {
+        panic!("{slips:?}")
+    };
+    assert_eq!(
+        acmee,
+        "tenants.acmee: no tenant is called `acmee`; did you mean `acme`?"
+    );
+    assert!(
+        gloebx.starts_with("retention.tenants.gloebx (") && gloebx.ends_with("mean `globex`?"),
+        "{gloebx}"
+    );
+    assert!(globexx.contains("`globexx`"), "{globexx}");
+    assert!(settings.slips(&[]).is_empty());
+}
+
+#[test]
 fn a_flag_beats_the_environment_beats_the_file_key_by_key() {
     let file = "store = \"/file\"\nmemory_limit = \"1GiB\"\n[compaction]\nmin_files_to_compact = 7";
     let env = [("ICEPACK_STORE", "/env"), ("ICEPACK_MEMORY_LIMIT", "2GiB")];
@@ -396,6 +419,9 @@ fn example(path: &str) -> &'static str {
         "compaction.widen" => "double",
         "compaction.assume_zone" => "UTC",
         "encodings" => "delta",
+        "parquet.compression" => "zstd(9)",
+        "parquet.row_group_size" => "64MiB",
+        "parquet.bloom_filter" => "user_id, event_id",
         "retention.allow_short_ttl" | "retention.drop" => "true",
         "archive.verify" => "readback",
         "archive.checksum" => "sha256",
@@ -428,7 +454,7 @@ fn every_scalar_key_has_its_variable() {
         .iter()
         .map(|(path, _)| path.as_str())
         .collect();
-    assert_eq!(paths.len(), 95);
+    assert_eq!(paths.len(), 98);
     let env: Vec<(String, String)> = paths
         .iter()
         .map(|p| (schema::env_name(p), example(p).to_owned()))
@@ -612,8 +638,7 @@ fn a_wrong_value_is_answered_with_the_line_and_an_example() {
         ),
         (
             "[tenants]\nacme = 5",
-            "icepack.toml:2: `tenants.acme` is a section: write [tenants.acme.compaction] or \
-             [tenants.acme.retention]",
+            "icepack.toml:2: `tenants.acme` is a section: write [tenants.acme] and its keys below it",
         ),
         (
             "[tenants.\"eu-*\".compaction]\nmax_raw_age = \"soon\"",

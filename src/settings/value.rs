@@ -17,8 +17,9 @@ use crate::telemetry::metrics::deliver;
 use icepack_core::model::inputs::{Exclude, Files};
 use icepack_core::model::layout;
 use icepack_core::model::manifest::ChecksumAlgorithm;
-use icepack_core::model::policy::{CompactionStrategy, Encodings, Rewritten, Within};
+use icepack_core::model::policy::{Codec, CompactionStrategy, Encodings, Rewritten, Within};
 use icepack_core::model::publish::Layout;
+use icepack_core::model::time_column::TimeColumn;
 
 /// A year of 365.25 days, as humantime counts.
 const YEAR: u64 = 31_557_600;
@@ -128,6 +129,13 @@ leaf!(
     { "type": "string", "pattern": "^([^/].*/)?\\*\\*$", "format": "pattern" },
     |given| text(given).and_then(layout::Layout::parse),
     |layout| json!(layout.as_str())
+);
+leaf!(
+    /// What dates a row.
+    Dating(TimeColumn),
+    { "type": "string", "minLength": 1, "format": "what dates a row" },
+    |given| text(given).and_then(str::parse),
+    |column| json!(column.as_str())
 );
 leaf!(
     /// Names of columns.
@@ -263,6 +271,13 @@ words!(
 words!(
     /// How snapshots are encoded.
     Encoding(Encodings), "plain" = Encodings::Plain, "delta" = Encodings::Delta
+);
+leaf!(
+    /// What pages are compressed with.
+    Compression(Codec),
+    { "type": "string", "pattern": "^(none|snappy|gzip|lz4_raw|zstd|zstd\\([0-9]+\\))$", "format": "codec" },
+    |given| text(given)?.parse(),
+    |codec| json!(codec.to_string())
 );
 words!(
     /// What proves an archive object.

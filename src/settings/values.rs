@@ -17,9 +17,10 @@ use crate::store::retry::RetryPolicy;
 use crate::telemetry::metrics::deliver;
 use crate::{Result, RetentionConfig};
 use icepack_core::model::manifest::ChecksumAlgorithm;
-use icepack_core::model::policy::{CompactionStrategy, Encodings, Rewritten, Within};
+use icepack_core::model::policy::{Codec, CompactionStrategy, Encodings, Rewritten, Within};
 use icepack_core::model::price;
 use icepack_core::model::publish::Layout;
+use icepack_core::model::time_column::TimeColumn;
 use icepack_core::model::units::{DAY, HOUR, MIB};
 
 /// Defines a section of the settings. A default stands behind its field, as in the syntax that Rust
@@ -58,8 +59,11 @@ section! {
         /// `topics/{tenant}/**`. `*` is any one folder above a tenant. `**` makes the whole store
         /// one tenant named `default`. Do not change it once icepack has compacted the store.
         layout: KeyLayout = KeyLayout(Default::default()),
-        /// The column that dates a row: a timestamp of any unit, with or without a zone.
-        timestamp_column: Text = Text("timestamp".to_owned()),
+        /// What dates a row. `ts`: a timestamp, a date, or text by ISO 8601. `ts as s`, `ms`, `us`
+        /// or `ns`: a number since 1970. `ts as %d/%m/%Y %H:%M:%S`: text by a format. Text without a
+        /// zone is UTC. `event.time`: a field of a struct. `path dt=%Y-%m-%d/hour=%H`: the folder. `none`:
+        /// nothing, so that rows cannot expire. Backticks stand around a name that reads otherwise.
+        timestamp_column: Dating = Dating(TimeColumn::default()),
         /// The column that identifies a row, or a list of columns that do so together. Of rows with
         /// equal values in all columns one is kept, where they have an id. Unset, or where an id is
         /// null, every row is kept. The variable takes a text with commas between the names.
@@ -91,6 +95,8 @@ section! {
         files: FileGlobs = FileGlobs(Default::default()),
         /// Which files are merged, and into what.
         compaction: Compaction,
+        /// How snapshots are written.
+        parquet: Parquet,
         /// How long rows are kept.
         retention: Retention,
         /// Where expired rows go.
@@ -142,6 +148,23 @@ section! {
         /// The zone of times without one, where a column has a zone in other files of the folder.
         /// They become one column then. Unset: such files are compacted apart.
         assume_zone: Option<AssumedZone>,
+    }
+}
+
+section! {
+    /// `[parquet]`
+    pub struct Parquet {
+        /// What the pages of snapshots are compressed with: `none`, `snappy`, `gzip`, `lz4_raw`, or
+        /// `zstd(N)` with a level from 1 to 22. `compression_columns` says otherwise for single
+        /// columns, like `{ payload = "zstd(9)" }`.
+        compression: Compression = Compression(Codec::default()),
+        /// What the pages of single columns are compressed with.
+        compression_columns: BTreeMap<String, Compression>,
+        /// A row group of a snapshot ends at about this many bytes, and at 1,048,576 rows. Unset, or
+        /// where it is more than memory allows: at what memory allows. The least is 64 KiB.
+        row_group_size: Option<PositiveSize>,
+        /// Columns that get a bloom filter. Those that had one in all inputs keep it in any case.
+        bloom_filter: Names = Names(Vec::new()),
     }
 }
 
@@ -354,6 +377,8 @@ impl From<&Prices> for price::Prices {
 section! {
     /// What one tenant does differently.
     pub struct Tenant {
+        /// What dates the tenant's rows. Unset: the general `timestamp_column`.
+        timestamp_column: Option<Dating>,
         /// The general `[compaction]` with the tenant's own keys laid over it.
         compaction: Compaction,
         /// `[tenants.NAME.retention]`

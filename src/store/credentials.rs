@@ -177,24 +177,37 @@ impl ChainCredentials {
     }
 }
 
-/// The chain tells at length what it tried. Where all of it was empty, that is one short sentence.
+/// The chain tells at length what it tried. One short sentence says what that comes to.
 fn why(mut error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(cause) = error.source() {
         error = cause;
     }
-    let last = error.to_string();
-    if !last.starts_with("no credentials found in chain") {
+    let profile = std::env::var("AWS_PROFILE").ok().filter(|p| !p.is_empty());
+    told(&error.to_string(), profile.as_deref())
+}
+
+/// What the innermost error of the chain means to whoever set `profile`, if anybody did.
+fn told(last: &str, profile: Option<&str>) -> String {
+    if last.contains("cargo feature(s) enabled: sso") {
+        let named = profile.map_or_else(String::new, |p| format!(" `{p}`"));
+        return format!(
+            "cannot get credentials: the profile{named} signs in by SSO, for which this icepack was \
+             not built: run `aws sso login`, then `eval \"$(aws configure export-credentials \
+             --format env)\"`, or build with `--features sso`"
+        );
+    }
+    // The instance comes last, and anything but an instance denies its metadata.
+    let is_no_instance = last.contains("IMDS");
+    if !is_no_instance && !last.starts_with("no credentials found in chain") {
         return format!("cannot get credentials: {last}");
     }
-    match std::env::var("AWS_PROFILE") {
-        Ok(profile) if !profile.is_empty() => {
-            format!(
-                "no credentials: profile `{profile}` of AWS_PROFILE has none, nor has the \
-                 environment, a web identity, a container or an instance"
-            )
-        }
-        _ => "no credentials: none in the environment, a profile, a web identity, a container or \
-              an instance"
+    match profile {
+        Some(profile) => format!(
+            "no credentials: profile `{profile}` of AWS_PROFILE has none, nor has the environment, \
+             a web identity, a container or an instance"
+        ),
+        None => "no credentials: none in the environment, a profile, a web identity, a container \
+                 or an instance"
             .to_owned(),
     }
 }
@@ -242,5 +255,30 @@ impl CredentialProvider for ChainCredentials {
             expires: fresh.expiry(),
         });
         Ok(credential)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_chain_found_is_one_sentence() {
+        let denied = "request forbidden: IMDS is disabled or the caller has insufficient \
+                      permissions";
+        for last in [denied, "no credentials found in chain: a, b"] {
+            let text = told(last, Some("nightly"));
+            assert!(text.contains("profile `nightly` of AWS_PROFILE has none"));
+            assert!(!text.contains("IMDS"), "{text}");
+            assert!(told(last, None).starts_with("no credentials: none in the environment"));
+        }
+        let sso = "ProfileFile provider could not be built: This behavior requires following \
+                   cargo feature(s) enabled: sso. ";
+        let text = told(sso, Some("nightly"));
+        assert!(text.contains("profile `nightly` signs in by SSO"), "{text}");
+        assert_eq!(
+            told("the token has expired", None),
+            "cannot get credentials: the token has expired"
+        );
     }
 }

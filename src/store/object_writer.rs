@@ -24,10 +24,11 @@ use crate::error::{Error, Result};
 use icepack_core::model::file::{Micros, RowStats};
 use icepack_core::model::manifest::Checksum;
 use icepack_core::model::names::Key;
-use icepack_core::model::policy::Encodings;
+use icepack_core::model::policy::Writing;
 use icepack_core::model::units::MIB;
 use icepack_parquet::append::{Groups, Incoming};
 use icepack_parquet::stats::Counter;
+use icepack_parquet::time::Dater;
 use icepack_parquet::write::{ParquetWriter, WriteOptions};
 use upload::{Destination, Multipart, start_multipart};
 
@@ -108,17 +109,18 @@ pub struct ObjectSpec {
     pub destination: Arc<dyn Destination>,
     /// Of all its rows.
     pub schema: SchemaRef,
-    /// The column that dates a row.
-    pub timestamp: String,
-    /// Whether the rows come in time order, nulls first. The footer says so then.
+    /// Of its rows.
+    pub dater: Dater,
+    /// Whether the rows come in the order of their times, undated ones first. The footer says so
+    /// where that is the order of a column.
     pub is_sorted: bool,
     /// The object's key by the times of its first and last dated row.
     pub name: Box<dyn Fn(Micros, Micros) -> Key + Send>,
     /// No dated row will be later.
     pub to_bound: Micros,
     pub buffers: Buffers,
-    /// How its values are encoded.
-    pub encodings: Encodings,
+    /// How it is written.
+    pub writing: Writing,
     pub metadata: Vec<(String, String)>,
 }
 
@@ -160,25 +162,18 @@ impl Drop for ObjectWriter {
 
 impl ObjectWriter {
     /// An empty object.
-    ///
-    /// # Errors
-    /// [`Error::Local`] where the schema has no such timestamp column.
-    pub fn begin(spec: ObjectSpec) -> Result<Self> {
-        let no_time = || {
-            Error::local(
-                "cannot write rows",
-                format!("they have no timestamp column `{}`", spec.timestamp),
-            )
-        };
-        let counter = Counter::new(&spec.schema, &spec.timestamp).ok_or_else(no_time)?;
+    pub fn begin(spec: ObjectSpec) -> Self {
+        let counter = Counter::by(spec.dater.clone());
+        let sorted_by = spec.dater.sorted_by().filter(|_| spec.is_sorted);
         let options = WriteOptions {
-            row_group_bytes: spec.buffers.row_group,
-            sorted_by: spec.is_sorted.then(|| spec.timestamp.clone()),
-            encodings: spec.encodings,
+            row_group_bytes: usize::try_from(spec.writing.row_group(spec.buffers.row_group as u64))
+                .unwrap_or(spec.buffers.row_group),
+            sorted_by: sorted_by.map(str::to_owned),
+            writing: spec.writing.clone(),
             metadata: spec.metadata.clone(),
         };
         let writer = ParquetWriter::new(Vec::new(), Arc::clone(&spec.schema), options);
-        Ok(Self {
+        Self {
             spec,
             counter,
             writer,
@@ -186,7 +181,7 @@ impl ObjectWriter {
             ready_bytes: 0,
             upload: None,
             sent: (0, 0),
-        })
+        }
     }
 
     /// Adds rows.

@@ -67,9 +67,9 @@ pub fn filter(level: &str, source: &str) -> Result<EnvFilter> {
     let wrong = !plain && !level.contains(['=', ',']);
     // A plain level is about this program; the libraries below it log warnings only. Of a
     // certificate that is not trusted, the request's own error is enough: the verifier repeats it at
-    // each attempt.
+    // each attempt. So it is of credentials: the chain warns of each place that has none.
     let directives = if plain {
-        format!("warn,rustls_platform_verifier=off,icepack={level}")
+        format!("warn,rustls_platform_verifier=off,aws_config=error,icepack={level}")
     } else {
         level.to_owned()
     };

@@ -652,7 +652,7 @@ async fn times_of_another_column_are_read_anew() {
     put(&lab.hot, "acme/x.parquet", file).await;
     lab.adopts(1).await;
     lab.time.advance(TimeDelta::days(15));
-    lab.config.timestamp_column = "created_at".into();
+    lab.config.timestamp_column = "created_at".parse().unwrap();
     let files = lab.live_files().await;
     assert_eq!(
         (files[0].from, files[0].to),
@@ -702,7 +702,7 @@ async fn files_without_readable_times_are_set_aside_once() {
     );
     lab.idle().await;
     // Where no file has the column, the setting is wrong, and none is set aside.
-    lab.config.timestamp_column = "no_such_column".into();
+    lab.config.timestamp_column = "no_such_column".parse().unwrap();
     let (report, _) = lab.pass().await;
     assert_eq!(report.totals.status, Status::Failed, "{report:?}");
     assert!(

@@ -13,6 +13,7 @@ mod conformance;
 mod contract;
 mod copies;
 mod expiry;
+mod forms;
 mod layouts;
 mod requests;
 #[path = "../support/mod.rs"]

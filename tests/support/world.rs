@@ -310,7 +310,7 @@ impl World {
             store,
             into: "memory://hot".into(),
             layout: Default::default(),
-            timestamp_column: "timestamp".into(),
+            time_columns: icepack::TimeColumns::default(),
             memory: 64 << 20,
             prices: Prices::default(),
             clock: Arc::new(ProcessClock::new(self.time.clone(), self.seed)),

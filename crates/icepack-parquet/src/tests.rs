@@ -9,14 +9,18 @@ use parquet::basic::Encoding;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
+mod footers;
 mod leaves;
 
 use crate::error::Error;
+use crate::profile::Profile;
 use crate::read::{Input, TAIL};
 use crate::source::{Ident, Source};
+use crate::time::Dater;
 use crate::write::{ParquetWriter, WriteOptions};
 use icepack_core::model::file::{Fingerprint, Micros};
 use icepack_core::model::policy::Encodings;
+use icepack_core::model::time_column::TimeColumn;
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -123,7 +127,7 @@ fn the_footer_tells_readers_of_the_order_and_the_encodings_fit_the_data() {
     let options = WriteOptions {
         metadata: vec![("icepack.run".into(), "r".into())],
         row_group_bytes: 40_000,
-        encodings: Encodings::Delta,
+        writing: Encodings::Delta.into(),
         ..sorted()
     };
     let bytes = file(
@@ -207,10 +211,7 @@ fn a_file_without_rows_is_a_file() {
     let w = ParquetWriter::new(Vec::new(), schema(), sorted());
     let input = open(w.finish().unwrap()).unwrap();
     assert_eq!((input.rows(), rows(&input).unwrap().len()), (0, 0));
-    assert_eq!(
-        input.profile("timestamp", Micros(0)).unwrap().unwrap().keys,
-        None
-    );
+    assert_eq!(profile_of(&input, Micros(0)).unwrap().unwrap().keys, None);
 }
 
 #[test]
@@ -247,7 +248,7 @@ fn damage_anywhere_is_the_inputs_fault_or_harmless_and_never_a_panic() {
         let at = usize::try_from(seed >> 33).unwrap() % bad.len();
         bad[at] ^= u8::try_from((seed >> 20) & 0xff).unwrap() | 1;
         let read = open(bad).and_then(|input| {
-            input.profile("timestamp", Micros(0))?;
+            profile_of(&input, Micros(0))?.unwrap();
             rows(&input)
         });
         match read {
@@ -347,9 +348,8 @@ fn a_profile_knows_range_order_and_what_is_implausible() {
             &[RecordBatch::try_new(Arc::clone(&s), vec![Arc::new(a)]).unwrap()],
             WriteOptions::default(),
         );
-        open(bytes)
-            .unwrap()
-            .profile("timestamp", Micros(50 * year / 1_000))
+        let input = open(bytes).unwrap();
+        profile_of(&input, Micros(50 * year / 1_000))
             .unwrap()
             .unwrap()
     };
@@ -376,13 +376,11 @@ fn a_profile_knows_range_order_and_what_is_implausible() {
         profile(vec![Some(40 * year), Some(41 * year + 1)]).max,
         Some(Micros(41 * year / 1_000 + 1))
     );
-    assert!(
-        open(file(&[batch(0, 3)], sorted()))
-            .unwrap()
-            .profile("version", Micros(0))
-            .unwrap()
-            .is_none()
-    );
+}
+
+fn profile_of(input: &Input, now: Micros) -> crate::Result<Result<Profile, String>> {
+    let dater = Dater::of(&TimeColumn::default(), input.schema(), &input.ident.key);
+    input.profile(&dater.unwrap(), now)
 }
 
 #[test]

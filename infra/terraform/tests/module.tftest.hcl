@@ -29,6 +29,17 @@ run "defaults" {
     error_message = "the archive has versions"
   }
   assert {
+    condition     = one(one(aws_s3_bucket_versioning.hot).versioning_configuration).status == "Enabled"
+    error_message = "what is deleted in the store can be got back"
+  }
+  assert {
+    condition = (
+      aws_s3_bucket_lifecycle_configuration.this["hot"].rule[1].noncurrent_version_expiration[0].noncurrent_days == 7
+      && length(aws_s3_bucket_lifecycle_configuration.this["archive"].rule) == 1
+    )
+    error_message = "versions go after a week, in the store alone"
+  }
+  assert {
     condition     = alltrue([for c in aws_s3_bucket_server_side_encryption_configuration.this : one(one(c.rule).apply_server_side_encryption_by_default).sse_algorithm == "AES256"])
     error_message = "both buckets are encrypted"
   }
@@ -78,13 +89,66 @@ run "everything" {
   }
 }
 
+run "no_versions" {
+  command = plan
+  variables {
+    hot_versioning      = false
+    hot_noncurrent_days = 1
+  }
+  assert {
+    condition     = length(aws_s3_bucket_versioning.hot) == 0 && aws_s3_bucket_versioning.archive.versioning_configuration[0].status == "Enabled"
+    error_message = "no versions in the store; those of the archive are no matter of choice"
+  }
+  assert {
+    condition     = aws_s3_bucket_lifecycle_configuration.this["hot"].rule[1].noncurrent_version_expiration[0].noncurrent_days == 1
+    error_message = "versions from before go all the same"
+  }
+}
+
+run "half_a_day" {
+  command = plan
+  variables {
+    hot_noncurrent_days = 0.5
+  }
+  expect_failures = [var.hot_noncurrent_days]
+}
+
+run "a_cluster_restores" {
+  command = plan
+  variables {
+    irsa = {
+      oidc_provider_arn       = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.eu-central-1.amazonaws.com/id/ABC"
+      namespace               = "icepack"
+      service_account         = "icepack"
+      restore_service_account = "icepack-restore"
+    }
+  }
+  assert {
+    condition     = length(aws_iam_role.restore) == 1 && length(aws_iam_role_policy.restore) == 1
+    error_message = "a restore role for the service account"
+  }
+}
+
+run "the_job_restores" {
+  command = plan
+  variables {
+    irsa = {
+      oidc_provider_arn       = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.eu-central-1.amazonaws.com/id/ABC"
+      namespace               = "icepack"
+      service_account         = "icepack"
+      restore_service_account = "icepack"
+    }
+  }
+  expect_failures = [var.irsa]
+}
+
 run "a_bucket_that_is_there" {
   command = plan
   variables {
     create_hot_bucket = false
   }
   assert {
-    condition     = keys(aws_s3_bucket.this) == ["archive"] && keys(aws_s3_bucket_policy.this) == ["archive"]
+    condition     = keys(aws_s3_bucket.this) == ["archive"] && keys(aws_s3_bucket_policy.this) == ["archive"] && length(aws_s3_bucket_versioning.hot) == 0
     error_message = "the hot bucket and its settings are left alone"
   }
 }

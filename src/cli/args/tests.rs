@@ -168,13 +168,16 @@ fn env(pairs: &[(&str, &str)]) -> Environment {
 
 fn directives(args: &[&str], vars: &[(&str, &str)]) -> crate::Result<String> {
     let cli = Cli::parse_from(["icepack", "status"].iter().chain(args));
-    cli.global.log_filter(&env(vars)).map(|f| f.to_string())
+    cli.global
+        .log_filter(&env(vars), false)
+        .map(|f| f.to_string())
 }
 
 #[test]
 fn a_flag_for_logs_beats_the_environment() {
     let debug = [("ICEPACK_LOG", "debug")];
-    let plain = |level: &str| format!("rustls_platform_verifier=off,icepack={level},warn");
+    let plain =
+        |level: &str| format!("rustls_platform_verifier=off,aws_config=error,icepack={level},warn");
     assert_eq!(directives(&[], &[]).unwrap(), plain("info"));
     assert_eq!(directives(&[], &debug).unwrap(), plain("debug"));
     assert_eq!(
@@ -182,6 +185,13 @@ fn a_flag_for_logs_beats_the_environment() {
         plain("error")
     );
     assert_eq!(directives(&["-q"], &debug).unwrap(), plain("warn"));
+    assert_eq!(directives(&["-v"], &[]).unwrap(), plain("info"));
+    assert_eq!(directives(&["-vv"], &[]).unwrap(), plain("debug"));
+    // Beside bars, what is going well is not told line by line.
+    let cli = Cli::parse_from(["icepack", "run"]);
+    let on_a_terminal = |vars| cli.global.log_filter(&env(vars), true).unwrap().to_string();
+    assert_eq!(on_a_terminal(&[]), plain("warn"));
+    assert_eq!(on_a_terminal(&debug), plain("debug"));
     assert_eq!(
         directives(&["--log-level", "icepack=trace,hyper=debug"], &[]).unwrap(),
         "icepack=trace,hyper=debug"

@@ -20,11 +20,12 @@ use crate::store::object_writer::faulty::Faulty;
 use icepack_core::model::file::{Micros, Snapshot};
 use icepack_core::model::names::{FileId, Place, Tenant};
 use icepack_core::model::plan::PlannedInput;
+use icepack_core::model::time_column::TimeColumn;
 use icepack_core::plan::compaction::Period;
 use icepack_parquet::Columns;
 use icepack_parquet::read::Input;
 use icepack_parquet::source::{Ident, Source};
-use icepack_parquet::time::floor_micros;
+use icepack_parquet::time::{Dater, floor_micros};
 
 /// 2023-11-14T22:13:20Z
 pub const T0: i64 = 1_700_000_000;
@@ -146,7 +147,7 @@ impl World {
             place: Place::Month(Tenant::parse("acme").unwrap()),
             inputs: Vec::new(),
             columns: Columns {
-                timestamp: "timestamp".into(),
+                timestamp: TimeColumn::default(),
                 ids: vec!["event_id".into()],
             },
             uniting: Uniting::default(),
@@ -154,7 +155,7 @@ impl World {
             cutoff: None,
             leave: None,
             target_file_size: 128 << 20,
-            encodings: icepack_core::model::policy::Encodings::Plain,
+            writing: icepack_core::model::policy::Writing::default(),
             cut: Period::Month,
             min_piece: u64::MAX,
             check_content: true,
@@ -333,8 +334,8 @@ pub fn decode(bytes: Bytes) -> Vec<Event> {
 
 pub fn events_of(batch: &RecordBatch) -> Vec<Event> {
     let time = batch.column_by_name("timestamp").unwrap();
-    let unit = icepack_parquet::time::unit_of(time.data_type()).unwrap();
-    let keys = icepack_parquet::time::keys(time).unwrap();
+    let dater = Dater::of(&TimeColumn::default(), batch.schema_ref(), "x").unwrap();
+    let (unit, keys) = (dater.unit(), dater.keys(batch).unwrap());
     let text = |name: &str| batch.column_by_name(name).map(|c| c.as_string::<i32>());
     let (ids, payloads) = (text("event_id"), text("payload").unwrap());
     (0..batch.num_rows())

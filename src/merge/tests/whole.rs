@@ -12,7 +12,7 @@ use super::*;
 use crate::budget::MergeBudget;
 use icepack_core::model::file::Snapshot;
 use icepack_core::model::names::FileId;
-use icepack_core::model::policy::Encodings;
+use icepack_core::model::policy::{Codec, Encodings, Writing};
 
 /// Row groups of 1 MiB, and requests of 256 KiB.
 const BUDGET: u64 = 4 << 20;
@@ -532,6 +532,36 @@ async fn a_copy_that_cannot_be_written_says_why() {
     );
 }
 
+/// Each is decoded once. What comes of it is copied by the next merge.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_written_as_it_is_to_be_is_not_copied() {
+    let files = pair();
+    let filtered = Writing {
+        bloom_filter: vec!["payload".to_owned()],
+        ..Writing::default()
+    };
+    let snappy = Writing {
+        compression: Codec::Snappy,
+        ..Writing::default()
+    };
+    let one_column = Writing {
+        compression_columns: [("payload".to_owned(), Codec::Gzip)].into(),
+        ..Writing::default()
+    };
+    for wanted in [filtered, snappy, one_column] {
+        for (before, copied) in [(Writing::default(), 0), (wanted.clone(), 2)] {
+            let mut w = world();
+            w.spec.writing = before;
+            let inputs = snapshots(&mut w, &pair_tables(&files)).await;
+            w.take(&inputs);
+            w.spec.writing = wanted.clone();
+            let out = w.merge().await;
+            assert_eq!(out.copied_runs, copied, "{wanted:?}");
+            assert_eq!(w.read(&out.snapshots).await, naive(&files));
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn encodings_that_are_not_to_be_written_are_not_copied() {
     let files = pair();
@@ -542,10 +572,10 @@ async fn encodings_that_are_not_to_be_written_are_not_copied() {
         (Encodings::Delta, Encodings::Plain, 0),
     ] {
         let mut w = world();
-        w.spec.encodings = before;
+        w.spec.writing = before.into();
         let inputs = snapshots(&mut w, &pair_tables(&files)).await;
         w.take(&inputs);
-        w.spec.encodings = now;
+        w.spec.writing = now.into();
         let out = w.merge().await;
         assert_eq!(out.copied_runs, copied, "{before:?} {now:?}");
         assert_eq!(w.read(&out.snapshots).await, naive(&files));

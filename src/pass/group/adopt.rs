@@ -47,7 +47,7 @@ impl GroupJobs<'_> {
                 Some(Adopted {
                     key: seen.key,
                     etag: seen.etag?,
-                    dated_by: self.policy.timestamp_column.clone(),
+                    dated_by: self.policy.timestamp_column.to_string(),
                     times,
                 })
             })

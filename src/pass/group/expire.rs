@@ -236,7 +236,7 @@ impl GroupJobs<'_> {
         input: &PlannedInput,
         schema: Option<&TableSchema>,
     ) -> Result<CopyRequest> {
-        let timestamp_column = self.pass.manager.config.timestamp_column.clone();
+        let timestamp_column = self.policy.timestamp_column.to_string();
         let (snapshot, schema) = match (schema, input.stats) {
             (Some(schema), Some(stats)) => {
                 let raw = Snapshot {

@@ -3,13 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Proposal, common, day, quoted, told};
+use super::{Proposal, common, day, guess, quoted, told};
 use crate::format::plural;
 use icepack_core::model::file::Micros;
 use icepack_core::model::names::folder;
 use icepack_core::model::sample::{
     ColumnKind, FileSample, Likely, PathColumn, Sample, TenantSample,
 };
+use icepack_core::model::time_column::TimeColumn;
+
+/// The name that most writers give it.
+const USUAL: &str = "timestamp";
 
 impl Proposal {
     /// What the names of folders say, and where files of one folder differ.
@@ -59,24 +63,21 @@ impl Proposal {
             let range = spans.get(name).map_or(String::new(), |(from, to)| {
                 format!("  # {} to {}", day(*from), day(*to))
             });
-            format!("timestamp_column = {}{range}", quoted(name))
+            let column = TimeColumn::named(name);
+            format!("timestamp_column = {}{range}", quoted(column.as_str()))
         };
         let files: Vec<&FileSample> = sample.looked_at.iter().flat_map(|t| &t.files).collect();
         let mut names = dating(sample, &files);
-        let usual = "timestamp";
-        if names.iter().any(|name| name == usual) {
-            names = vec![usual.to_owned()];
+        if names.iter().any(|name| name == USUAL) {
+            names = vec![USUAL.to_owned()];
         }
         match names.as_slice() {
             [name] => {
                 self.dated_by(name, sample, &files);
                 self.line(&setting(name));
-                self.timestamp_column = Some(name.clone());
+                self.timestamp_column = Some(TimeColumn::named(name).to_string());
             }
-            [] => {
-                self.undated(&files);
-                self.line(&format!("# {}", setting(usual)));
-            }
+            [] => self.dated_otherwise(&files),
             several => {
                 self.say(
                     "TO DECIDE: several columns could date a row. Take the sign away from the one \
@@ -135,32 +136,75 @@ impl Proposal {
         self.open_questions.push(question);
     }
 
-    /// Says that nothing dates a row, and what looks as if it did.
-    fn undated(&mut self, files: &[&FileSample]) {
+    /// Where no column is a timestamp: what looks like a time, or the folders.
+    fn dated_otherwise(&mut self, files: &[&FileSample]) {
         let why = if files.is_empty() {
             "no file could be read"
         } else {
             "no column is a timestamp in every file read"
         };
-        let likely = likely(files);
-        self.say(&format!(
-            "TO DECIDE: {why}. icepack needs one: without it a pass fails and touches nothing."
-        ));
-        if likely.is_empty() {
-            self.open_questions.push(format!(
-                "{why}: name the column that dates a row, timestamp_column, by hand"
-            ));
-            return;
+        let setting =
+            |column: &TimeColumn| format!("timestamp_column = {}", quoted(column.as_str()));
+        let mut likely = guess::likely(files);
+        if let Some(usual) = likely.iter().position(|(name, _)| name == USUAL) {
+            likely = vec![likely.swap_remove(usual)];
         }
-        self.say("These look like times, and cannot be used yet:");
-        for sentence in &likely {
-            self.say(&format!("  {sentence}"));
+        match (likely.as_slice(), guess::path(files)) {
+            ([(name, looks)], _) => {
+                let column = looks.setting(name);
+                self.say(&format!(
+                    "No column is a timestamp. {}.",
+                    told_likely(name, looks)
+                ));
+                self.line(&setting(&column));
+                self.timestamp_column = Some(column.to_string());
+            }
+            ([], Some(column)) => {
+                self.say(
+                    "No column dates a row, and the folders do. A row counts as the last \
+                     microsecond of its folder's time.",
+                );
+                self.line(&setting(&column));
+                self.timestamp_column = Some(column.to_string());
+            }
+            ([], None) => {
+                self.say(&format!(
+                    "TO DECIDE: {why}. Without a time, a pass fails and touches nothing. By \
+                     \"none\" small files become large ones, and no row expires."
+                ));
+                self.line(&format!("# {}", setting(&TimeColumn::nothing())));
+                self.open_questions.push(format!(
+                    "{why}: name what dates a row, timestamp_column, by hand, or set it to \"none\""
+                ));
+            }
+            (several, _) => {
+                self.say(&format!(
+                    "TO DECIDE: {why}, and several look like times. Take the sign away from the \
+                     one that says when the event happened:"
+                ));
+                for (name, looks) in several {
+                    self.say(&format!("  {}", told_likely(name, looks)));
+                }
+                for (name, looks) in several {
+                    self.line(&format!("# {}", setting(&looks.setting(name))));
+                }
+                let told: Vec<String> = several.iter().map(|(n, l)| told_likely(n, l)).collect();
+                self.open_questions.push(format!(
+                    "{why}, and several look like times: {}; take the comment sign away from one of \
+                     them",
+                    told.join("; ")
+                ));
+            }
         }
-        self.open_questions.push(format!(
-            "{why}, and icepack needs one; what looks like a time cannot be used yet: {}",
-            likely.join("; ")
-        ));
     }
+}
+
+/// `` `ts` is an integer, likely seconds since 1970, 2026-01-01 to 2026-01-02``
+fn told_likely(name: &str, looks: &Likely) -> String {
+    let span = looks
+        .span
+        .map(|(from, to)| format!(", {} to {}", day(from), day(to)));
+    format!("`{name}` is {}{}", looks.what, span.unwrap_or_default())
 }
 
 fn is_time(file: &FileSample, name: &str) -> bool {
@@ -212,28 +256,6 @@ fn most(names: impl Iterator<Item = String>, all: usize) -> Vec<String> {
         .filter(is_best)
         .map(|(name, _)| name)
         .collect()
-}
-
-/// Columns told that look like times.
-const LIKELY: usize = 5;
-
-/// What looks like a time in half of the files at least, in sentences: dates last.
-fn likely(files: &[&FileSample]) -> Vec<String> {
-    let mut found: BTreeMap<&str, (Likely, usize)> = BTreeMap::new();
-    for (name, looks) in files.iter().flat_map(|f| &f.likely) {
-        let known = found.entry(name).or_insert_with(|| (looks.clone(), 0));
-        *known = (known.0.clone().with(looks.clone()), known.1 + 1);
-    }
-    found.retain(|_, (_, times)| *times * 2 >= files.len());
-    let mut found: Vec<(&str, Likely)> = found.into_iter().map(|(n, (l, _))| (n, l)).collect();
-    found.sort_by_key(|(_, looks)| looks.what == Likely::dates(0, 0).what);
-    let told = found.into_iter().map(|(name, looks)| {
-        let span = looks
-            .span
-            .map(|(from, to)| format!(", {} to {}", day(from), day(to)));
-        format!("`{name}` is {}{}", looks.what, span.unwrap_or_default())
-    });
-    told.take(LIKELY).collect()
 }
 
 /// In which columns the files of one folder of a tenant differ.

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::settings::{Environment, Layers, Settings};
 use icepack_core::model::inputs::Left;
-use icepack_core::model::sample::TenantSample;
+use icepack_core::model::sample::{Likely, TenantSample};
 use icepack_core::plan::recognise::recognise;
 
 fn at(day: u32) -> Micros {
@@ -87,7 +87,10 @@ fn proposed(sample: &Sample) -> Proposal {
     let several = uncommented.matches("timestamp_column").count() > 1;
     let file = Some(("icepack.toml".into(), uncommented.clone()));
     assert!(
-        several || Settings::resolve(&Layers { file, ..layers }).is_ok(),
+        several
+            // A TTL needs times.
+            || uncommented.contains("timestamp_column = \"none\"")
+            || Settings::resolve(&Layers { file, ..layers }).is_ok(),
         "{uncommented}"
     );
     p
@@ -103,10 +106,16 @@ fn a_usual_store_leaves_no_question() {
     ];
     let p = proposed(&sample(&["acme"], vec![file(&columns), file(&columns)]));
     assert_eq!(
-        (p.timestamp_column.as_deref(), p.id_column.as_deref()),
+        (p.timestamp_column.as_deref(), p.likely_id.as_deref()),
         (Some("timestamp"), Some("event_id"))
     );
     assert!(p.open_questions.is_empty());
+    // Its name alone must not drop a row.
+    assert!(
+        p.toml.contains("\n# id_column = \"event_id\"\n"),
+        "{}",
+        p.toml
+    );
     assert!(
         p.toml
             .contains("timestamp_column = \"timestamp\"  # 2026-03-01 to 2026-03-09"),
@@ -160,6 +169,65 @@ fn a_column_counts_where_every_file_has_it() {
         p.timestamp_column.is_none() && p.open_questions[0].contains("no column is a timestamp"),
         "{:?}",
         p.open_questions
+    );
+}
+
+#[test]
+fn where_no_column_is_a_timestamp_what_looks_like_a_time_is_proposed_or_the_folder() {
+    let number = |key: &str, names: &[&str]| {
+        let millis = at(1).0 / 1_000;
+        let looks = |name: &&str| {
+            let likely = Likely::integers(millis, millis + 1_000).unwrap();
+            ((*name).to_owned(), likely)
+        };
+        FileSample {
+            key: key.to_owned(),
+            likely: names.iter().map(looks).collect(),
+            ..file(&[("word", ColumnKind::Text)])
+        }
+    };
+    let of = |files: &[(&str, &[&str])]| {
+        let files = files.iter().map(|(key, names)| number(key, names));
+        let p = proposed(&sample(&["acme"], files.collect()));
+        assert_eq!(p.timestamp_column.is_some(), p.open_questions.is_empty());
+        let set = p.timestamp_column.clone();
+        let line = |column: &String| format!("\ntimestamp_column = {}", quoted(column));
+        assert!(
+            set.is_none_or(|column| p.toml.contains(&line(&column))),
+            "{}",
+            p.toml
+        );
+        p
+    };
+    let set = |files: &[(&str, &[&str])]| of(files).timestamp_column;
+    let (day, other) = ("acme/dt=2026-03-01/x", "acme/dt=2026-03-02/x");
+    assert_eq!(
+        set(&[(day, &["at"]), (other, &["at"])]).unwrap(),
+        "at as ms"
+    );
+    assert_eq!(
+        set(&[(day, &["b", "timestamp"])]).unwrap(),
+        "timestamp as ms"
+    );
+    assert_eq!(set(&[(day, &["an as b"])]).unwrap(), "`an as b` as ms");
+    let several = of(&[(day, &["a", "b"])]);
+    assert!(
+        several
+            .toml
+            .contains("\n# timestamp_column = \"a as ms\"\n# timestamp_column = \"b as ms\"\n"),
+        "{}",
+        several.toml
+    );
+    assert_eq!(
+        set(&[(day, &[]), (other, &[])]).unwrap(),
+        "path dt=%Y-%m-%d"
+    );
+    // Not where a file lies elsewhere: it would be set aside.
+    let nothing = of(&[(day, &[]), ("acme/x", &[])]);
+    assert!(
+        nothing.toml.contains("\n# timestamp_column = \"none\"\n"),
+        "{}",
+        nothing.toml
     );
 }
 

@@ -13,6 +13,7 @@ use super::faulty::{Fault, Faulty, Op};
 use super::upload::StoreDestination;
 use super::*;
 use crate::store::retry::RetryPolicy;
+use icepack_core::model::time_column::TimeColumn;
 use icepack_core::model::units::GIB;
 use icepack_parquet::read_stats;
 
@@ -64,12 +65,12 @@ fn spec(store: Arc<dyn ObjectStore>, retry: RetryPolicy, buffers: Buffers) -> Ob
             retry,
         }),
         schema: schema(),
-        timestamp: "timestamp".into(),
+        dater: Dater::of(&TimeColumn::default(), &schema(), "t/x").unwrap(),
         is_sorted: true,
         name: Box::new(|from, to| format!("t/{}-{}.parquet", from.0, to.0)),
         to_bound: Micros(1_800_000_000_000_000),
         buffers,
-        encodings: icepack_core::model::policy::Encodings::Plain,
+        writing: icepack_core::model::policy::Writing::default(),
         metadata: Vec::new(),
     }
 }
@@ -87,7 +88,7 @@ fn quick() -> RetryPolicy {
 async fn write(store: &Arc<Faulty>, retry: RetryPolicy, batches: i64) -> Result<WrittenObject> {
     let spec = spec(store.store(), retry, small());
     let work = move || {
-        let mut writer = ObjectWriter::begin(spec)?;
+        let mut writer = ObjectWriter::begin(spec);
         for i in 0..batches {
             writer.write(&batch(i * 4_096, 4_096))?;
         }
@@ -157,7 +158,7 @@ async fn rows_without_a_date_are_named_from_the_epoch() {
     )
     .unwrap();
     let work = move || {
-        let mut writer = ObjectWriter::begin(spec)?;
+        let mut writer = ObjectWriter::begin(spec);
         writer.write(&rows)?;
         writer.finish()
     };
@@ -240,7 +241,7 @@ async fn an_object_that_is_given_up_leaves_nothing() {
     let store = Arc::new(Faulty::default());
     let spec = spec(store.store(), RetryPolicy::NEVER, small());
     let work = move || {
-        let mut writer = ObjectWriter::begin(spec).unwrap();
+        let mut writer = ObjectWriter::begin(spec);
         for i in 0..20 {
             writer.write(&batch(i * 4_096, 4_096)).unwrap();
         }

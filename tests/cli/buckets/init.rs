@@ -43,8 +43,7 @@ const PROPOSALS: &[Proposed] = &[
     proposed("kafka_confluent", "topics/{tenant}/**"),
     proposed("kafka_confluent_time", "topics/{tenant}/**"),
     Proposed {
-        time: "",
-        exit: 1,
+        time: "timestamp as ms",
         ..proposed("kafka_confluent_epoch", "topics/{tenant}/**")
     },
     first("kafka_aiven"),
@@ -52,11 +51,7 @@ const PROPOSALS: &[Proposed] = &[
     first("redpanda_connect"),
     first("firehose"),
     first("firehose_millis"),
-    Proposed {
-        time: "",
-        exit: 1,
-        ..first("firehose_text")
-    },
+    first("firehose_text"),
     proposed("firehose_root", "**"),
     proposed("firehose_dynamic", "events/customer_id={tenant}/**"),
     Proposed {
@@ -70,8 +65,7 @@ const PROPOSALS: &[Proposed] = &[
         ..proposed("vpc_flow_logs_hive", "AWSLogs/aws-account-id={tenant}/**")
     },
     Proposed {
-        time: "",
-        exit: 1,
+        time: "time as ms",
         ..proposed("security_lake", "ext/{tenant}/**")
     },
     Proposed {
@@ -118,14 +112,11 @@ const PROPOSALS: &[Proposed] = &[
     proposed("vector_tenants", "application_id={tenant}/**"),
     proposed("vector_default_prefix", "**"),
     Proposed {
-        time: "",
-        exit: 1,
+        time: "timestamp as s",
         ..first("fluent_bit")
     },
     Proposed {
-        time: "",
         files: ALL,
-        exit: 1,
         ..first("fluent_bit_no_suffix")
     },
     proposed("cloudflare_pipelines", "analytics/{tenant}/**"),

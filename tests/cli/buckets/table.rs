@@ -92,13 +92,11 @@ pub const BUCKETS: &[Bucket] = &[
         ..merged("kafka_confluent_time", 4, 44)
     },
     Bucket {
-        settings: &[("ICEPACK_LAYOUT", "topics/{tenant}/**")],
-        ..left_alone(
-            "kafka_confluent_epoch",
-            1,
-            20,
-            "orders: failed, no timestamp column",
-        )
+        settings: &[
+            ("ICEPACK_LAYOUT", "topics/{tenant}/**"),
+            ("ICEPACK_TIMESTAMP_COLUMN", "timestamp as ms"),
+        ],
+        ..merged("kafka_confluent_epoch", 4, 44)
     },
     merged("kafka_aiven", 1, 12),
     Bucket {
@@ -112,12 +110,7 @@ pub const BUCKETS: &[Bucket] = &[
         ..merged("firehose", 4, 30)
     },
     merged("firehose_millis", 4, 30),
-    left_alone(
-        "firehose_text",
-        1,
-        20,
-        "events: failed, no timestamp column",
-    ),
+    merged("firehose_text", 4, 30),
     Bucket {
         settings: &[("ICEPACK_LAYOUT", "**")],
         ..merged("firehose_root", 4, 30)
@@ -126,35 +119,20 @@ pub const BUCKETS: &[Bucket] = &[
     Bucket {
         settings: &[
             ("ICEPACK_LAYOUT", "AWSLogs/*/vpcflowlogs/{tenant}/**"),
-            ("ICEPACK_TIMESTAMP_COLUMN", "start"),
+            ("ICEPACK_TIMESTAMP_COLUMN", "start as s"),
         ],
-        ..left_alone(
-            "vpc_flow_logs",
-            1,
-            20,
-            "eu-west-1: failed, no timestamp column; us-east-1: failed, no timestamp column",
-        )
+        ..merged("vpc_flow_logs", 4, 32)
     },
     Bucket {
-        settings: &[("ICEPACK_TIMESTAMP_COLUMN", "start")],
-        ..left_alone(
-            "vpc_flow_logs_hive",
-            1,
-            10,
-            "AWSLogs: failed, no timestamp column",
-        )
+        settings: &[("ICEPACK_TIMESTAMP_COLUMN", "start as s")],
+        ..merged("vpc_flow_logs_hive", 2, 30)
     },
     Bucket {
         settings: &[
             ("ICEPACK_LAYOUT", "ext/{tenant}/**"),
-            ("ICEPACK_TIMESTAMP_COLUMN", "time"),
+            ("ICEPACK_TIMESTAMP_COLUMN", "time as ms"),
         ],
-        ..left_alone(
-            "security_lake",
-            1,
-            20,
-            "CROWDSTRIKE: failed, no timestamp column; OKTA: failed, no timestamp column",
-        )
+        ..merged("security_lake", 4, 32)
     },
     Bucket {
         settings: &[("ICEPACK_TIMESTAMP_COLUMN", "line_item_usage_start_date")],
@@ -217,10 +195,7 @@ pub const BUCKETS: &[Bucket] = &[
     },
     merged("pandas_flat", 1, 6),
     merged("polars", 3, 6),
-    Bucket {
-        differs: &[differs("polars", &["doc"], "JSON is text")],
-        ..merged("duckdb", 2, 6)
-    },
+    merged("duckdb", 2, 6),
     Bucket {
         settings: &[("ICEPACK_TIMESTAMP_COLUMN", "tp_timestamp")],
         ..merged("tailpipe", 2, 16)
@@ -241,15 +216,13 @@ pub const BUCKETS: &[Bucket] = &[
         settings: &[("ICEPACK_LAYOUT", "**")],
         ..merged("vector_default_prefix", 1, 16)
     },
-    left_alone("fluent_bit", 1, 10, "logs: failed, no timestamp column"),
+    Bucket {
+        settings: &[("ICEPACK_TIMESTAMP_COLUMN", "timestamp as s")],
+        ..merged("fluent_bit", 2, 30)
+    },
     Bucket {
         settings: &[("ICEPACK_FILES", "*")],
-        ..left_alone(
-            "fluent_bit_no_suffix",
-            1,
-            10,
-            "logs: failed, no timestamp column",
-        )
+        ..merged("fluent_bit_no_suffix", 2, 30)
     },
     Bucket {
         settings: &[("ICEPACK_LAYOUT", "analytics/{tenant}/**")],

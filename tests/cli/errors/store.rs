@@ -136,6 +136,29 @@ fn there_are_no_credentials() {
     check("no-credentials", &job::run(&envs, ["status"]), &[]);
     envs.push(("AWS_PROFILE", "nightly".into()));
     check("no-such-profile", &job::run(&envs, ["status"]), &[]);
+    // Anything but an instance denies its metadata, and nothing more follows from that.
+    let denies = always(Answer::error("403 Forbidden", "Denied", "no", ""));
+    envs.push(("AWS_EC2_METADATA_DISABLED", "false".into()));
+    envs.push(("AWS_EC2_METADATA_SERVICE_ENDPOINT", denies));
+    check("no-such-profile", &job::run(&envs, ["status"]), &[]);
+}
+
+#[test]
+fn the_profile_signs_in_by_sso() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join(".aws")).unwrap();
+    std::fs::write(
+        home.path().join(".aws/config"),
+        "[profile nightly]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n\
+         [sso-session s]\nsso_start_url = https://example.com\nsso_region = us-east-1\n",
+    )
+    .unwrap();
+    let denies = always(Answer::error("403 Forbidden", "AccessDenied", "no", ""));
+    let mut envs = envs(&denies);
+    envs.retain(|(name, _)| !matches!(*name, "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY"));
+    envs.push(("HOME", home.path().display().to_string()));
+    envs.push(("AWS_PROFILE", "nightly".into()));
+    check("sso-profile", &job::run(&envs, ["status"]), &[]);
 }
 
 #[test]

@@ -193,3 +193,23 @@ fn the_settings() {
         &["--store", "/data/hot", "--archive", "/data/hot/cold", "run"],
     );
 }
+
+#[test]
+fn what_dates_a_row() {
+    let run = ["--store", "/data/hot", "run"];
+    let dated = |column| ("ICEPACK_TIMESTAMP_COLUMN", column);
+    said(
+        "no-times-and-a-ttl",
+        &[dated("none"), ("ICEPACK_RETENTION_DEFAULT_TTL", "30d")],
+        &run,
+    );
+    said(
+        "folders-that-are-left",
+        &[
+            dated("path dt=%Y-%m-%d"),
+            ("ICEPACK_COMPACTION_WITHIN", "tenant"),
+        ],
+        &run,
+    );
+    said("unknown-unit", &[dated("ts as days")], &run);
+}

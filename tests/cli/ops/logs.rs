@@ -97,6 +97,22 @@ async fn each_tenant_and_group_is_a_line_with_its_numbers_and_the_run_is_in_all_
     );
 }
 
+/// Whoever collects the logs of a container takes each line for an event.
+#[tokio::test]
+async fn beside_json_logs_a_document_is_one_line() {
+    let world = World::new();
+    world.seed("acme", 3, 10, Utc::now()).await;
+    let out = job::run(&world.envs(), ["--log-format", "json", "--json", "run"]);
+    let documents = lines(&job::text(&out.stdout));
+    assert_eq!(
+        (
+            documents.len(),
+            &documents[0]["totals"]["ledger"]["rows_in"]
+        ),
+        (1, &30.into())
+    );
+}
+
 #[tokio::test]
 async fn warnings_alone_still_say_whose_they_are() {
     let world = World::new();

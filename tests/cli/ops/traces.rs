@@ -485,7 +485,7 @@ async fn a_pass_that_a_signal_ends_is_sent_too() {
     let mut envs = traced(world.envs(), collector.url(), &[]);
     envs.push(("ICEPACK_CONCURRENCY", "1".into()));
     let (mut child, lines) = start(&envs, &["run"], "t03");
-    assert_eq!(terminate(&mut child, lines), Some(0));
+    assert_eq!(terminate(&mut child, lines), Some(130));
     let spans = collector.spans();
     let pass = one(&spans, "pass");
     assert_eq!(

@@ -86,7 +86,7 @@ pub fn restorer(
         }),
         into: "memory://back".into(),
         layout: Default::default(),
-        timestamp_column: "timestamp".into(),
+        time_columns: icepack::TimeColumns::default(),
         memory: 64 << 20,
         prices: Default::default(),
         clock: Arc::clone(clock) as Arc<dyn Clock>,

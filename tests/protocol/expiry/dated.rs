@@ -127,7 +127,7 @@ impl Lab {
 
     /// From now on `created_at` dates a row, and rows are kept for thirty days.
     fn correct(&mut self) {
-        self.config.timestamp_column = "created_at".to_owned();
+        self.config.timestamp_column = "created_at".parse().unwrap();
         self.config.retention.set("acme", Some(DAY * 30));
     }
 

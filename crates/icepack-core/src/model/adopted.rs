@@ -46,7 +46,7 @@ pub struct Adopted {
     pub key: Key,
     /// Of the version that was read.
     pub etag: String,
-    /// The column that the times are of.
+    /// What the times are of, as [`TimeColumn`](super::time_column::TimeColumn) writes it.
     pub dated_by: String,
     #[serde(flatten)]
     pub times: RowTimes,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::{FileId, Key};
 use super::schema::SchemaId;
+use super::time_column::TimeColumn;
 
 /// Microseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -207,8 +208,9 @@ pub struct Snapshot {
     /// Its columns, among the manifest's schemas. None where an older version wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<SchemaId>,
-    /// The column by which its rows are sorted and that the times of `stats` are of; its type is
-    /// in the schema. None where an older version wrote it.
+    /// What its rows are sorted by and the times of `stats` are of, as
+    /// [`TimeColumn`] writes it; the type of a column is in the schema. None where an older version
+    /// wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dated_by: Option<String>,
     /// Its rows.
@@ -218,10 +220,15 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// What is known of its rows where `column` dates a row: of their times nothing, if another
-    /// column dated them, or nobody knows which.
-    pub fn stats_by(&self, column: &str) -> RowStats {
-        if self.dated_by.as_deref() == Some(column) {
+    /// column dated them, or nobody knows which. Where nothing dates a row, they have none.
+    pub fn stats_by(&self, column: &TimeColumn) -> RowStats {
+        if self.dated_by.as_deref() == Some(column.as_str()) {
             self.stats
+        } else if column.is_nothing() {
+            RowStats {
+                undated: self.stats.rows,
+                ..self.stats.untimed()
+            }
         } else {
             self.stats.untimed()
         }

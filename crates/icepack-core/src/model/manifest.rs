@@ -14,6 +14,7 @@ use super::names::{self, FileId, Key, Tenant};
 use super::same::{Sameness, plain};
 use super::schema::{SchemaId, TableSchema};
 use super::swept::{ContentHash, Swept, SweptNames};
+use super::time_column::TimeColumn;
 
 /// The manifest format that this version writes; it reads 1 to 3 too. A program that does not know
 /// format 4 would take a file with a remembered name for a new one, and forget all such names.
@@ -122,15 +123,10 @@ impl Manifest {
         }
     }
 
-    /// Whether a snapshot is known to have no timestamp `column`.
-    pub fn lacks_time(&self, s: &Snapshot, column: &str) -> bool {
+    /// Whether a snapshot is known not to have what dates its rows.
+    pub fn lacks_time(&self, s: &Snapshot, column: &TimeColumn) -> bool {
         let schema = s.schema.and_then(|id| self.schemas.get(&id));
-        schema.is_some_and(|schema| {
-            !schema
-                .0
-                .iter()
-                .any(|c| c.name == column && c.kind.starts_with("Timestamp("))
-        })
+        schema.is_some_and(|schema| !column.may_be_in(schema))
     }
 
     /// Whether it is known of each snapshot which column dated it.

@@ -26,5 +26,6 @@ pub mod sample;
 pub mod schema;
 pub mod shard;
 pub mod swept;
+pub mod time_column;
 pub mod totals;
 pub mod units;

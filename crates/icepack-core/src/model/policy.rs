@@ -1,8 +1,11 @@
 //! What the user wants for one tenant, resolved: defaults, overrides and patterns already applied.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::time_column::TimeColumn;
 
 /// Which files a pass takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -107,6 +110,113 @@ impl Uniting {
     }
 }
 
+/// How the pages of a column are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Codec {
+    None,
+    Snappy,
+    Gzip,
+    Lz4Raw,
+    /// Of this level.
+    Zstd(i32),
+}
+
+/// Events are ids, digests and text that is made from templates. Level 1 finds as much in them as
+/// level 3 does (measured: 2 % more, since the faster search does not stop at short matches in
+/// random digits), in half the time. Below zero strings are not even packed to fewer bits: three
+/// fifths more bytes for a tenth less time.
+const ZSTD_LEVEL: i32 = 1;
+
+/// The levels that Zstandard has.
+const ZSTD_LEVELS: std::ops::RangeInclusive<i32> = 1..=22;
+
+impl Default for Codec {
+    fn default() -> Self {
+        Self::Zstd(ZSTD_LEVEL)
+    }
+}
+
+impl std::fmt::Display for Codec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Snappy => f.write_str("snappy"),
+            Self::Gzip => f.write_str("gzip"),
+            Self::Lz4Raw => f.write_str("lz4_raw"),
+            Self::Zstd(level) => write!(f, "zstd({level})"),
+        }
+    }
+}
+
+impl std::str::FromStr for Codec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let lower = text.to_ascii_lowercase();
+        Ok(match lower.as_str() {
+            "none" => Self::None,
+            "snappy" => Self::Snappy,
+            "gzip" => Self::Gzip,
+            "lz4_raw" => Self::Lz4Raw,
+            "zstd" => Self::default(),
+            other => {
+                let level = other
+                    .strip_prefix("zstd(")
+                    .and_then(|l| l.strip_suffix(')'));
+                let level = level.and_then(|l| l.parse().ok());
+                Self::Zstd(level.filter(|l| ZSTD_LEVELS.contains(l)).ok_or_else(|| {
+                    format!(
+                        "`{text}` is none of none, snappy, gzip, lz4_raw, zstd and zstd(1) to \
+                         zstd(22)"
+                    )
+                })?)
+            }
+        })
+    }
+}
+
+/// No row group is made smaller than this many bytes.
+const LEAST_ROW_GROUP: u64 = 64 << 10;
+
+/// How snapshots are written, beside what follows from their rows and their inputs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Writing {
+    /// How values are encoded.
+    pub encodings: Encodings,
+    /// How pages are compressed, …
+    pub compression: Codec,
+    /// … but for those of these columns, by name.
+    pub compression_columns: BTreeMap<String, Codec>,
+    /// Bytes at which a row group ends, if memory allows as many. None: as many as it allows.
+    pub row_group_size: Option<u64>,
+    /// Columns that have a bloom filter, whether their inputs have one or not.
+    pub bloom_filter: Vec<String>,
+}
+
+impl Writing {
+    /// What columns of this name are compressed with.
+    pub fn codec(&self, column: &str) -> Codec {
+        let own = self.compression_columns.get(column);
+        own.copied().unwrap_or(self.compression)
+    }
+
+    /// Bytes at which a row group ends, of the `most` that memory allows.
+    pub fn row_group(&self, most: u64) -> u64 {
+        self.row_group_size
+            .map_or(most, |size| size.max(LEAST_ROW_GROUP).min(most))
+    }
+}
+
+impl From<Encodings> for Writing {
+    fn from(encodings: Encodings) -> Self {
+        Self {
+            encodings,
+            ..Self::default()
+        }
+    }
+}
+
 /// What the archive asks of the objects that it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchivePolicy {
@@ -118,8 +228,8 @@ pub struct ArchivePolicy {
 /// One tenant's policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// The column that dates a row.
-    pub timestamp_column: String,
+    /// What dates a row.
+    pub timestamp_column: TimeColumn,
     /// Which files to take.
     pub strategy: CompactionStrategy,
     /// Which of them may be merged with each other.
@@ -163,7 +273,7 @@ impl Default for Policy {
     fn default() -> Self {
         use crate::model::units::{DAY, MIB};
         Self {
-            timestamp_column: "timestamp".to_owned(),
+            timestamp_column: TimeColumn::default(),
             strategy: CompactionStrategy::SizeBased,
             within: Within::Folder,
             min_files_to_compact: 3,

@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 use super::file::Micros;
 use super::inputs::Left;
 use super::names::{Key, Tenant};
+use super::time_column::{EpochUnit, TimeColumn};
 
 /// What a column could be good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ColumnKind {
-    /// It can date a row.
+    /// A timestamp.
     Time,
-    /// A whole number. It cannot date a row: nobody can tell its unit.
+    /// A whole number.
     Integer,
     /// Text or bytes.
     Text,
@@ -39,13 +40,16 @@ pub struct FileSample {
     pub likely: BTreeMap<String, Likely>,
 }
 
-/// What a column looks like that is no timestamp. icepack cannot use it yet.
+/// What a column looks like that is no timestamp.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Likely {
     /// In words, as the end of a sentence.
     pub what: String,
     /// From when to when its values are, if it is what it looks like.
     pub span: Option<(Micros, Micros)>,
+    /// The unit, where it is a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<EpochUnit>,
 }
 
 /// Times are looked for between the beginnings of these years.
@@ -57,31 +61,27 @@ impl Likely {
         let in_micros = |n: i64, per_second: i64| {
             i64::try_from(i128::from(n) * 1_000_000 / i128::from(per_second)).ok()
         };
-        [
-            ("seconds", 1),
-            ("milliseconds", 1_000),
-            ("microseconds", 1_000_000),
-            ("nanoseconds", 1_000_000_000),
-        ]
-        .into_iter()
-        .find_map(|(unit, per_second)| {
-            let span = plausible(in_micros(min, per_second)?, in_micros(max, per_second)?)?;
+        EpochUnit::ALL.into_iter().find_map(|unit| {
+            let micros = |n| in_micros(n, unit.per_second());
+            let span = plausible(micros(min)?, micros(max)?)?;
             Some(Self {
-                what: format!("an integer, likely {unit} since 1970"),
+                what: format!("an integer, likely {} since 1970", unit.told()),
                 span: Some(span),
+                unit: Some(unit),
             })
         })
     }
 
     /// Of floating-point numbers between these.
     pub fn floats(min: f64, max: f64) -> Option<Self> {
-        [("seconds", 1e6), ("milliseconds", 1e3)]
+        [(EpochUnit::Seconds, 1e6), (EpochUnit::Millis, 1e3)]
             .into_iter()
             .find_map(|(unit, micros)| {
                 let span = plausible((min * micros) as i64, (max * micros) as i64)?;
                 Some(Self {
-                    what: format!("a double, likely {unit} since 1970"),
+                    what: format!("a double, likely {} since 1970", unit.told()),
                     span: Some(span),
+                    unit: Some(unit),
                 })
             })
     }
@@ -96,6 +96,7 @@ impl Likely {
         Some(Self {
             what: "text, likely ISO 8601".to_owned(),
             span: Some(plausible(day(min)?, day(max)?)?),
+            unit: None,
         })
     }
 
@@ -105,6 +106,16 @@ impl Likely {
         Self {
             what: "a date".to_owned(),
             span: plausible(i64::from(min) * DAY, i64::from(max) * DAY),
+            unit: None,
+        }
+    }
+
+    /// What the setting `timestamp_column` must say for the column `name` to date rows.
+    pub fn setting(&self, name: &str) -> TimeColumn {
+        let column = TimeColumn::named(name);
+        match self.unit {
+            Some(unit) => column.in_unit(unit),
+            None => column,
         }
     }
 

@@ -348,7 +348,7 @@ fn redate(foreign: Vec<Candidate>, policy: &Policy) -> Vec<Group> {
     let redated = |members: Vec<Candidate>| {
         let reason = Reason::Redated {
             files: members.len(),
-            column: policy.timestamp_column.clone(),
+            column: policy.timestamp_column.to_string(),
         };
         group(members, GroupKind::Merge, reason)
     };
@@ -535,7 +535,7 @@ fn sort_out(
             None if head.is_some_and(|m| m.lacks_time(s, column)) => skipped.push(skip(
                 &candidate.input,
                 SkipReason::Undatable {
-                    column: column.clone(),
+                    column: column.to_string(),
                 },
             )),
             None => snapshots.push(Candidate {

@@ -46,7 +46,12 @@ pub fn of(
         .listing
         .iter()
         .filter(|l| raw_keys.contains(l.key.as_str()))
-        .map(|l| (l.modified, adopted.times(l, &policy.timestamp_column)))
+        .map(|l| {
+            (
+                l.modified,
+                adopted.times(l, policy.timestamp_column.as_str()),
+            )
+        })
         .partition(|(_, times)| times.is_some());
     let oldest_raw = waiting.into_iter().map(|(modified, _)| modified).min();
     let adopted: Vec<RowTimes> = adopted.into_iter().filter_map(|(_, times)| times).collect();

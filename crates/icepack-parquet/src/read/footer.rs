@@ -1,20 +1,23 @@
 //! What a footer says of the times in a file, without reading a row.
 
 use bytes::Bytes;
-use parquet::file::metadata::{ParquetMetaDataOptions, ParquetStatisticsPolicy, RowGroupMetaData};
-use parquet::file::statistics::Statistics;
+use parquet::file::metadata::{
+    ParquetMetaData, ParquetMetaDataOptions, ParquetStatisticsPolicy, RowGroupMetaData,
+};
 
 use crate::guard::catch_panic;
-use crate::read::parse_footer;
-use crate::schema::{Columns, UnionSchema, canonical};
-use crate::time::{self, ceil_micros, floor_micros};
-use arrow::datatypes::{DataType, TimeUnit};
+use crate::likely;
+use crate::read::{Parsed, parse_footer};
+use crate::schema::canonical;
+use crate::time::{self, Dater, ceil_micros, floor_micros};
+use arrow::datatypes::{DataType, Schema};
 use icepack_core::model::file::{Micros, TimeSpread};
 use icepack_core::model::sample::ColumnKind;
+use icepack_core::model::time_column::TimeColumn;
 
-/// The rows of each row group and their times, by the statistics of the column `timestamp`, from
-/// the footer at the end of `tail`. Where there are none, rows have no span. The footer may take
-/// `limit` bytes once it is parsed.
+/// The rows of each row group and their times, by the statistics of what dates them, from the footer
+/// at the end of `tail`. Where there are none, rows have no span. `key` is the file's; the footer
+/// may take `limit` bytes once it is parsed.
 ///
 /// # Errors
 /// Why it is not a footer that can be believed, in a sentence.
@@ -22,41 +25,57 @@ pub fn extents(
     tail: &Bytes,
     size: u64,
     limit: u64,
-    timestamp: &str,
+    column: &TimeColumn,
+    key: &str,
 ) -> Result<Vec<TimeSpread>, String> {
     catch_panic(|| {
         let parsed = parse_footer(tail, size, limit)?;
-        let columns = parsed.footer.metadata().file_metadata().schema_descr();
-        let leaf = columns
-            .columns()
-            .iter()
-            .position(|c| c.path().parts() == [timestamp]);
-        let unit = parsed
-            .schema
-            .field_with_name(timestamp)
-            .ok()
-            .and_then(|f| time::unit_of(&canonical(f.data_type())));
-        let Some((leaf, unit)) = leaf.zip(unit) else {
-            return Ok(vec![TimeSpread {
+        let rows = |span| {
+            Ok(vec![TimeSpread {
                 amount: parsed.found.rows,
-                span: None,
-            }]);
+                span,
+            }])
         };
-        let mut options = ParquetMetaDataOptions::default();
-        // Of this one column alone: a hostile footer can be made of statistics.
-        options.set_column_stats_policy(ParquetStatisticsPolicy::skip_except(&[leaf]));
-        options.set_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
-        let metadata = parsed.found.decode(&options)?;
-        Ok(metadata
-            .row_groups()
-            .iter()
-            .flat_map(|group| of_group(group, leaf, unit))
-            .collect())
+        let Ok(dater) = Dater::of(column, &parsed.schema, key) else {
+            return rows(None);
+        };
+        if let Some(key) = dater.constant() {
+            return rows(dated(Micros(key), Micros(key)));
+        }
+        match with_statistics(&parsed, &dater)? {
+            None => rows(None),
+            Some((leaf, metadata)) => Ok(metadata
+                .row_groups()
+                .iter()
+                .flat_map(|group| of_group(group, leaf, &dater))
+                .collect()),
+        }
     })
 }
 
-/// Whether the rows of a file have a date: the column `timestamp`, as a timestamp. The inner error
-/// says what is there instead, and what to set.
+/// The leaf that dates a row, and the footer with the statistics of this one alone: a hostile one
+/// can be made of statistics. None where they tell nothing.
+fn with_statistics(
+    parsed: &Parsed,
+    dater: &Dater,
+) -> Result<Option<(usize, ParquetMetaData)>, String> {
+    let columns = parsed.footer.metadata().file_metadata().schema_descr();
+    let leaf = dater.leaf().and_then(|path| {
+        let mut columns = columns.columns().iter();
+        columns.position(|c| c.path().parts() == path)
+    });
+    let Some(leaf) = leaf else {
+        return Ok(None);
+    };
+    let mut options = ParquetMetaDataOptions::default();
+    options.set_column_stats_policy(ParquetStatisticsPolicy::skip_except(&[leaf]));
+    options.set_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
+    Ok(Some((leaf, parsed.found.decode(&options)?)))
+}
+
+/// Whether the rows of a file have what dates them, as far as its footer tells. The inner error says
+/// what is there instead, and what to set. `key` and `limit` are as of [`extents`]; no row can be
+/// much later than `now`.
 ///
 /// # Errors
 /// As [`extents`].
@@ -64,15 +83,69 @@ pub fn dates(
     tail: &Bytes,
     size: u64,
     limit: u64,
-    timestamp: &str,
+    column: &TimeColumn,
+    key: &str,
+    now: Micros,
 ) -> Result<Result<(), String>, String> {
-    let parsed = catch_panic(|| parse_footer(tail, size, limit))?;
-    let columns = Columns {
-        timestamp: timestamp.to_owned(),
-        ids: Vec::new(),
-    };
-    Ok(UnionSchema::new(&columns).dates(&parsed.schema))
+    catch_panic(|| {
+        let parsed = parse_footer(tail, size, limit)?;
+        let found = time::dates(column, &parsed.schema)
+            .and_then(|()| Dater::of(column, &parsed.schema, key));
+        let dater = match found {
+            Ok(dater) => dater,
+            Err(why) => return Ok(Err(advised(why, tail, size, limit, column, &parsed.schema))),
+        };
+        let Some(mut judge) = dater.judge(now) else {
+            return Ok(Ok(()));
+        };
+        if let Some((leaf, metadata)) = with_statistics(&parsed, &dater)? {
+            let groups = metadata.row_groups().iter();
+            let found = groups.filter_map(|g| g.columns().get(leaf)?.statistics());
+            for (min, max) in found.filter_map(|s| dater.range(s)) {
+                judge.add_range(min, max);
+            }
+        }
+        Ok(judge.is_never().map_or(Ok(()), Err))
+    })
 }
+
+/// `why`, or what to set where a column looks like a time.
+fn advised(
+    why: String,
+    tail: &Bytes,
+    size: u64,
+    limit: u64,
+    column: &TimeColumn,
+    schema: &Schema,
+) -> String {
+    let name = column.name().unwrap_or_default();
+    let Ok(found) = likely::described(tail, size, limit) else {
+        return why;
+    };
+    if let Some(own) = found.likely.get(&name)
+        && let Some(unit) = own.unit
+    {
+        let own = &own.what;
+        return format!(
+            "column `{name}` is {own}, and a number needs its unit: set `timestamp_column` to \
+             \"{}\"",
+            TimeColumn::named(&name).in_unit(unit)
+        );
+    }
+    // A timestamp is a better guess, and is named already.
+    if found.likely.is_empty() || !time::candidates(schema).is_empty() || column.is_path() {
+        return why;
+    }
+    let settings = found
+        .likely
+        .iter()
+        .map(|(name, likely)| format!("\"{}\" ({})", likely.setting(name), likely.what));
+    let settings: Vec<String> = settings.take(ADVICE).collect();
+    format!("{why}, maybe {}", settings.join(", "))
+}
+
+/// Columns that are named at most.
+const ADVICE: usize = 3;
 
 /// The column by which the rows of a file are sorted, the oldest first, if its footer names one:
 /// the same for every row group.
@@ -132,7 +205,7 @@ pub fn columns(
 fn kind(data: &DataType) -> ColumnKind {
     let plain = canonical(data);
     match plain {
-        _ if time::unit_of(&plain).is_some() => ColumnKind::Time,
+        DataType::Timestamp(..) => ColumnKind::Time,
         _ if plain.is_integer() => ColumnKind::Integer,
         DataType::Utf8
         | DataType::LargeUtf8
@@ -146,10 +219,10 @@ fn kind(data: &DataType) -> ColumnKind {
 }
 
 /// The dated rows of a row group, and those without a time.
-fn of_group(group: &RowGroupMetaData, leaf: usize, unit: TimeUnit) -> [TimeSpread; 2] {
+fn of_group(group: &RowGroupMetaData, leaf: usize, dater: &Dater) -> [TimeSpread; 2] {
     let rows = u64::try_from(group.num_rows()).unwrap_or(0);
-    let Some(Statistics::Int64(found)) = group.columns().get(leaf).and_then(|c| c.statistics())
-    else {
+    let found = group.columns().get(leaf).and_then(|c| c.statistics());
+    let Some((found, (min, max))) = found.and_then(|s| Some((s, dater.range(s)?))) else {
         return [
             TimeSpread {
                 amount: rows,
@@ -158,11 +231,8 @@ fn of_group(group: &RowGroupMetaData, leaf: usize, unit: TimeUnit) -> [TimeSprea
             TimeSpread::default(),
         ];
     };
-    let nulls = found.null_count_opt().unwrap_or(0).min(rows);
-    let span = found
-        .min_opt()
-        .zip(found.max_opt())
-        .and_then(|(min, max)| dated(floor_micros(*min, unit), ceil_micros(*max, unit)));
+    let (nulls, unit) = (found.null_count_opt().unwrap_or(0).min(rows), dater.unit());
+    let span = dated(floor_micros(min, unit), ceil_micros(max, unit));
     [
         TimeSpread {
             amount: rows - nulls,
@@ -219,7 +289,8 @@ mod tests {
     }
 
     fn known(bytes: &Bytes, timestamp: &str) -> Vec<TimeSpread> {
-        extents(bytes, bytes.len() as u64, u64::MAX, timestamp)
+        let column = TimeColumn::named(timestamp);
+        extents(bytes, bytes.len() as u64, u64::MAX, &column, "x")
             .unwrap()
             .into_iter()
             .filter(|e| e.amount > 0)
@@ -298,9 +369,10 @@ mod tests {
     #[test]
     fn what_is_no_footer_is_an_error() {
         let good = file(vec![Some(T)], EnabledStatistics::Chunk);
-        assert!(extents(&good.slice(..20), 20, u64::MAX, "timestamp").is_err());
+        let column = TimeColumn::default();
+        assert!(extents(&good.slice(..20), 20, u64::MAX, &column, "x").is_err());
         assert!(
-            extents(&good, good.len() as u64, 10, "timestamp")
+            extents(&good, good.len() as u64, 10, &column, "x")
                 .unwrap_err()
                 .contains("memory_limit")
         );

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, ProjectionMask};
 use parquet::basic::Type as Physical;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
@@ -26,6 +26,8 @@ use crate::guard::{self, TRAILER, catch_panic, chunks, footer_len, pages};
 use crate::source::{Chunks, Ident, Source};
 use crate::{form, leaf, pairs, views};
 use exact::Rule;
+use icepack_core::model::file::Micros;
+use icepack_core::model::time_column::TimeColumn;
 pub use reader::Reader;
 pub use stats::read_stats;
 
@@ -184,7 +186,8 @@ impl Input {
         Some(most.min(self.limit))
     }
 
-    /// The bytes of the largest chunk of a column once decompressed, by the footer.
+    /// The bytes of the largest chunk of a column, or of a part of it, once decompressed, by the
+    /// footer.
     pub fn widest(&self, column: &str) -> u64 {
         let roots = self.footer.parquet_schema();
         let named = |leaf: usize| roots.get_column_root(leaf).name() == column;
@@ -229,7 +232,11 @@ impl Input {
             None => ProjectionMask::all(),
             Some(name) => ProjectionMask::roots(schema, self.schema().index_of(name)),
         };
-        let wide = if only.is_some() {
+        let is_short = |name| {
+            let field = self.schema().field_with_name(name);
+            field.is_ok_and(|f| f.data_type().is_primitive())
+        };
+        let wide = if only.is_some_and(is_short) {
             16
         } else {
             self.decoded_bytes() / self.rows.max(1)
@@ -280,6 +287,16 @@ impl Closed {
     /// Bytes that its footer may take.
     pub(crate) fn limit(&self) -> u64 {
         self.limit
+    }
+
+    /// What its footer says against the times of its rows, and what to set, in a sentence; see
+    /// [`footer::dates`]. None where it says nothing.
+    pub fn undated(&self, column: &TimeColumn, now: Micros) -> Option<String> {
+        let (_, tail) = self.raw().ok()?;
+        let Ident { key, size, .. } = self.ident.as_ref();
+        footer::dates(&tail, *size, self.limit, column, key, now)
+            .ok()?
+            .err()
     }
 
     /// Its bytes, and the last of them.
@@ -375,15 +392,18 @@ pub(crate) fn parse_footer(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed
     let plain = views::plain(&decoded);
     let schema = Arc::new(Schema::new_with_metadata(
         form::remembered(
-            &leaf::noted(plain.fields(), &kept, &columns),
+            &leaf::with_blooms(
+                &leaf::noted(plain.fields(), &kept, &columns),
+                found.metadata.row_groups(),
+            ),
             decoded.fields(),
         ),
-        pairs::own(own_pairs),
+        pairs::of_file(own_pairs, has_arrow_schema(&found.metadata)),
     ));
     let rules = exact::rules(&columns, decoded.fields());
     let footer = match views::of(&plain) {
         Some(views) => open(ArrowReaderOptions::new().with_schema(views))?,
-        None if decoded != *own.schema() => open(ArrowReaderOptions::new().with_schema(decoded))?,
+        None if plain != *own.schema() => open(ArrowReaderOptions::new().with_schema(plain))?,
         None => own,
     };
     Ok(Parsed {
@@ -392,6 +412,15 @@ pub(crate) fn parse_footer(tail: &Bytes, size: u64, limit: u64) -> Result<Parsed
         schema,
         refusal,
         rules,
+    })
+}
+
+fn has_arrow_schema(metadata: &ParquetMetaData) -> bool {
+    let pairs = metadata.file_metadata().key_value_metadata();
+    pairs.is_some_and(|pairs| {
+        pairs
+            .iter()
+            .any(|p| p.key == ARROW_SCHEMA_META_KEY && p.value.is_some())
     })
 }
 

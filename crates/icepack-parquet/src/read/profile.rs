@@ -5,11 +5,10 @@ use arrow::datatypes::TimeUnit;
 
 use crate::error::Result;
 use crate::read::Input;
-use crate::schema::canonical;
-use crate::time::{self, ceil_micros, first_not_before, floor_micros, last_not_after};
+use crate::time::{Dater, ceil_micros, first_not_before, floor_micros, last_not_after};
 use icepack_core::model::file::Micros;
 
-/// The timestamps of one file.
+/// The times of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
     /// The unit of `keys`.
@@ -29,58 +28,92 @@ pub struct Profile {
 }
 
 impl Input {
-    /// Reads the column `timestamp` and nothing else. None where the file has no such column, or it
-    /// is not a timestamp.
+    /// Reads what dates the rows and no other column. The inner error is why that cannot be a
+    /// time, in a sentence: numbers of another unit.
     ///
     /// # Errors
     /// As [`crate::read::Reader::next_batch`].
-    pub fn profile(&self, timestamp: &str, now: Micros) -> Result<Option<Profile>> {
-        let Ok(field) = self.schema().field_with_name(timestamp) else {
-            return Ok(None);
-        };
-        let plain = canonical(field.data_type());
-        let Some(unit) = time::unit_of(&plain) else {
-            return Ok(None);
-        };
-        let (dated, later) = (
-            first_not_before(Micros::EPOCH_2000, unit),
-            last_not_after(now, unit),
-        );
-        let mut found = Profile {
-            unit,
-            keys: None,
-            min: None,
-            max: None,
-            undated: 0,
-            future: 0,
-            sorted: true,
-        };
-        let mut reader = self.reader(Some(timestamp))?;
-        let mut last = i64::MIN;
-        let mut span: Option<(i64, i64)> = None;
+    pub fn profile(&self, dater: &Dater, now: Micros) -> Result<Result<Profile, String>> {
+        let mut profiling = Profiling::new(dater, now);
+        if let Some(key) = dater.constant() {
+            profiling.constant(key, self.rows());
+            return Ok(Ok(profiling.found()));
+        }
+        let mut judge = dater.judge(now);
+        let alone = dater.clone().alone();
+        let mut reader = self.reader(dater.root())?;
         while let Some(batch) = reader.next_batch()? {
-            let column = arrow::compute::cast(batch.column(0), &plain)
-                .map_err(|e| self.ident.bad(e.to_string()))?;
-            let Some(keys) = time::keys(&column) else {
-                return Ok(None);
-            };
+            let keys = alone.keys(&batch).map_err(|why| self.ident.bad(why))?;
             for &key in keys.iter() {
-                found.sorted &= last <= key;
-                last = key;
-                found.undated += u64::from(key < dated);
-                found.future += u64::from(key > later);
-                if key >= dated {
-                    span = Some(span.map_or((key, key), |(a, b)| (a.min(key), b.max(key))));
+                profiling.add(key);
+                if let Some(judge) = &mut judge {
+                    judge.add(key);
                 }
-                found.keys = Some(
-                    found
-                        .keys
-                        .map_or((key, key), |(a, b)| (a.min(key), b.max(key))),
-                );
             }
         }
-        found.min = span.map(|(min, _)| floor_micros(min, unit));
-        found.max = span.map(|(_, max)| ceil_micros(max, unit));
-        Ok(Some(found))
+        Ok(match judge.and_then(|judge| judge.objection()) {
+            Some(why) => Err(why),
+            None => Ok(profiling.found()),
+        })
+    }
+}
+
+/// A profile on its way.
+struct Profiling {
+    found: Profile,
+    /// The keys of the first dated row and of the last until now.
+    dated: i64,
+    now: i64,
+    last: i64,
+    span: Option<(i64, i64)>,
+}
+
+impl Profiling {
+    fn new(dater: &Dater, now: Micros) -> Self {
+        let unit = dater.unit();
+        Self {
+            found: Profile {
+                unit,
+                keys: None,
+                min: None,
+                max: None,
+                undated: 0,
+                future: 0,
+                sorted: true,
+            },
+            dated: first_not_before(Micros::EPOCH_2000, unit),
+            now: last_not_after(now, unit),
+            last: i64::MIN,
+            span: None,
+        }
+    }
+
+    /// Of so many rows that have one key. That it may be later than now is nobody's mistake.
+    fn constant(&mut self, key: i64, rows: u64) {
+        if rows > 0 {
+            self.add(key);
+            self.found.undated *= rows;
+            self.found.future = 0;
+        }
+    }
+
+    fn add(&mut self, key: i64) {
+        let found = &mut self.found;
+        found.sorted &= self.last <= key;
+        self.last = key;
+        found.undated += u64::from(key < self.dated);
+        found.future += u64::from(key > self.now);
+        let with = |(a, b): (i64, i64)| (a.min(key), b.max(key));
+        if key >= self.dated {
+            self.span = Some(self.span.map_or((key, key), with));
+        }
+        found.keys = Some(found.keys.map_or((key, key), with));
+    }
+
+    fn found(mut self) -> Profile {
+        let unit = self.found.unit;
+        self.found.min = self.span.map(|(min, _)| floor_micros(min, unit));
+        self.found.max = self.span.map(|(_, max)| ceil_micros(max, unit));
+        self.found
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, TimeUnit};
+use arrow::datatypes::Schema;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::runtime::Handle;
@@ -12,11 +12,12 @@ use crate::error::{Error, Result};
 use crate::guard::footer_len;
 use crate::hash;
 use crate::read::{Input, UNLIMITED};
-use crate::schema::{canonical, described};
+use crate::schema::described;
 use crate::source::{Ident, Remote, Source, fetch_tail};
-use crate::time::{self, ceil_micros, first_not_before, floor_micros};
+use crate::time::{Dater, ceil_micros, first_not_before, floor_micros};
 use icepack_core::model::file::{Fingerprint, Micros, RowStats};
 use icepack_core::model::schema::TableSchema;
+use icepack_core::model::time_column::TimeColumn;
 
 /// Bytes that [`scan`] holds ahead of the decoder.
 const WINDOW: u64 = 8 << 20;
@@ -24,23 +25,27 @@ const WINDOW: u64 = 8 << 20;
 /// Adds up the stats of rows.
 #[derive(Debug)]
 pub struct Counter {
-    column: usize,
-    unit: TimeUnit,
+    dater: Dater,
     stats: RowStats,
     scratch: Vec<u128>,
 }
 
 impl Counter {
-    /// For rows of `schema`; none where `timestamp` is not one of its timestamps.
-    pub fn new(schema: &Schema, timestamp: &str) -> Option<Self> {
-        let column = schema.index_of(timestamp).ok()?;
-        let unit = time::unit_of(&canonical(schema.field(column).data_type()))?;
-        Some(Self {
-            column,
-            unit,
+    /// For rows of `schema` in the file `key`.
+    ///
+    /// # Errors
+    /// Where they have not what dates a row, in a sentence.
+    pub fn new(schema: &Schema, column: &TimeColumn, key: &str) -> Result<Self, String> {
+        Dater::of(column, schema, key).map(Self::by)
+    }
+
+    /// For rows that are dated by `dater`.
+    pub fn by(dater: Dater) -> Self {
+        Self {
+            dater,
             stats: RowStats::default(),
             scratch: Vec::new(),
-        })
+        }
     }
 
     /// Adds rows. Gives their own fingerprint.
@@ -48,14 +53,8 @@ impl Counter {
     /// # Errors
     /// Where they have another schema, in a sentence.
     pub fn add(&mut self, batch: &RecordBatch) -> Result<Fingerprint, String> {
-        let column = batch
-            .columns()
-            .get(self.column)
-            .ok_or("the timestamp column is missing")?;
-        let plain = arrow::compute::cast(column, &canonical(column.data_type()))
-            .map_err(|e| e.to_string())?;
-        let keys = time::keys(&plain).ok_or("the timestamp column holds no timestamps")?;
-        let dated = first_not_before(Micros::EPOCH_2000, self.unit);
+        let (keys, unit) = (self.dater.keys(batch)?, self.dater.unit());
+        let dated = first_not_before(Micros::EPOCH_2000, unit);
         let mut more = RowStats {
             rows: batch.num_rows() as u64,
             fingerprint: hash::fingerprint(batch, &mut self.scratch)?,
@@ -69,8 +68,8 @@ impl Counter {
                 span = Some(span.map_or((key, key), |(a, b)| (a.min(key), b.max(key))));
             }
         }
-        more.min = span.map(|(min, _)| floor_micros(min, self.unit));
-        more.max = span.map(|(_, max)| ceil_micros(max, self.unit));
+        more.min = span.map(|(min, _)| floor_micros(min, unit));
+        more.max = span.map(|(_, max)| ceil_micros(max, unit));
         self.stats = self.stats.plus(more);
         Ok(more.fingerprint)
     }
@@ -159,22 +158,23 @@ where
         .map_err(|e| Error::local("cannot read a file back", e))?
 }
 
-/// Reads a whole object back and counts its rows.
+/// Reads a whole object back and counts its rows. `timestamp` is what dates them, as manifests and
+/// receipts say it.
 ///
 /// # Errors
-/// As [`scan`]; [`Error::Input`] also where it has no timestamp column `timestamp`.
+/// As [`scan`]; [`Error::Input`] also where it has not what dates its rows.
 pub async fn read_stats(
     store: Arc<dyn ObjectStore>,
     key: String,
     size: u64,
     timestamp: &str,
 ) -> Result<RowStats> {
-    let timestamp = timestamp.to_owned();
+    let timestamp = TimeColumn::told(timestamp);
     let read = move |input: &Input| count(input, &timestamp);
     scan(store, key, size, read).await
 }
 
-fn count(input: &Input, timestamp: &str) -> Result<RowStats> {
+fn count(input: &Input, timestamp: &TimeColumn) -> Result<RowStats> {
     let mut counter = counter_of(input, timestamp)?;
     let mut reader = input.reader(None)?;
     while let Some(batch) = reader.next_batch()? {
@@ -203,10 +203,10 @@ pub async fn read_whole(
     store: Arc<dyn ObjectStore>,
     key: String,
     size: u64,
-    timestamp: &str,
+    timestamp: &TimeColumn,
     limit: u64,
 ) -> Result<Whole> {
-    let timestamp = timestamp.to_owned();
+    let timestamp = timestamp.clone();
     let read = move |input: &Input| {
         if let Some(why) = input.refusal() {
             return Err(input.ident.bad(why));
@@ -253,11 +253,7 @@ pub async fn read_content(
 /// Counts the rows of `input`.
 ///
 /// # Errors
-/// [`Error::Input`] where it has no timestamp column `timestamp`.
-pub fn counter_of(input: &Input, timestamp: &str) -> Result<Counter> {
-    Counter::new(input.schema(), timestamp).ok_or_else(|| {
-        input
-            .ident
-            .bad(format!("it has no timestamp column `{timestamp}`"))
-    })
+/// [`Error::Input`] where it has not what dates its rows.
+pub fn counter_of(input: &Input, timestamp: &TimeColumn) -> Result<Counter> {
+    Counter::new(input.schema(), timestamp, &input.ident.key).map_err(|why| input.ident.bad(why))
 }

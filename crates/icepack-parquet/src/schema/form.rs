@@ -10,10 +10,15 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use serde::{Deserialize, Serialize};
 
+use super::leaf::BLOOM;
 use super::{canonical, canonical_by};
 
 /// Where a field notes it. Never written to a file.
 pub(crate) const KEY: &str = "icepack.arrow";
+
+/// Where a part of a list or a map notes the name that its writer gave it: `item`, where others say
+/// `element`. Never written to a file.
+const NAME: &str = "icepack.name";
 
 /// How one type is laid out in Arrow, where that is not the canonical way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +28,8 @@ enum Form {
     LargeBinary,
     BinaryView,
     LargeList,
+    ListView,
+    LargeListView,
     /// A timestamp that is shown in another zone than UTC.
     Zone(String),
     /// A dictionary of values of this form, or of the canonical one.
@@ -42,6 +49,8 @@ impl Form {
             T::LargeBinary => Self::LargeBinary,
             T::BinaryView => Self::BinaryView,
             T::LargeList(_) => Self::LargeList,
+            T::ListView(_) => Self::ListView,
+            T::LargeListView(_) => Self::LargeListView,
             T::Timestamp(_, Some(zone)) if &**zone != super::UTC => Self::Zone(zone.to_string()),
             T::Dictionary(key, values) => Self::Dictionary {
                 unsigned: key.is_unsigned_integer(),
@@ -61,6 +70,8 @@ impl Form {
             (Self::LargeBinary, T::Binary) => T::LargeBinary,
             (Self::BinaryView, T::Binary) => T::BinaryView,
             (Self::LargeList, T::List(f)) => T::LargeList(Arc::clone(f)),
+            (Self::ListView, T::List(f)) => T::ListView(Arc::clone(f)),
+            (Self::LargeListView, T::List(f)) => T::LargeListView(Arc::clone(f)),
             (Self::Zone(zone), T::Timestamp(unit, Some(_))) => {
                 T::Timestamp(*unit, Some(zone.as_str().into()))
             }
@@ -105,7 +116,7 @@ fn note(field: &Field) -> Option<(String, String)> {
 /// `field` with its canonical type, and notes of what it was, at each level.
 pub(crate) fn noted(field: &Field) -> Field {
     let data_type = canonical_by(field.data_type(), &|name, child| {
-        Arc::new(noted(child).with_name(name))
+        Arc::new(named(child, name))
     });
     let mut metadata = field.metadata().clone();
     // A note is of the file, and the field may be what it is decoded as.
@@ -115,9 +126,30 @@ pub(crate) fn noted(field: &Field) -> Field {
     Field::new(field.name(), data_type, field.is_nullable()).with_metadata(metadata)
 }
 
+/// `field`, noted, under the name that it has in the canonical form.
+fn named(field: &Field, name: &str) -> Field {
+    let noted = noted(field);
+    // A note is of the file, and the name may be the canonical one already.
+    if field.name() == name || noted.metadata().contains_key(NAME) {
+        return noted.with_name(name);
+    }
+    let mut metadata = noted.metadata().clone();
+    metadata.insert(NAME, field.name().as_str());
+    noted.with_name(name).with_metadata(metadata)
+}
+
+/// `field` with the names that its parts were given.
+pub(crate) fn renamed(field: &FieldRef) -> FieldRef {
+    let own = without(field, &[], &renamed);
+    Arc::new(match field.metadata().get(NAME) {
+        Some(name) => own.with_name(name.as_str()),
+        None => own,
+    })
+}
+
 /// `field` as its notes say that it was, at each level, without them.
 pub(crate) fn restored(field: &FieldRef) -> FieldRef {
-    let bare = without_note(field, &restored);
+    let bare = without(&renamed(field), &[KEY, NAME], &restored);
     // A restore writes rows of the type that they are decoded as.
     let plain = match bare.data_type() {
         nested if nested.is_nested() => nested.clone(),
@@ -139,16 +171,43 @@ pub(crate) fn is_dictionary(field: &Field) -> bool {
     matches!(form(field), Some(Form::Dictionary { .. }))
 }
 
+/// The note of two fields that become one, where they say it differently and readers do not see that:
+/// keys and values of a dictionary may be of any width.
+pub(crate) fn joined(a: &Field, b: &Field) -> Option<(String, String)> {
+    let (
+        Some(Form::Dictionary {
+            unsigned,
+            ordered,
+            values,
+        }),
+        Some(Form::Dictionary {
+            unsigned: others_unsigned,
+            ordered: others_ordered,
+            values: others,
+        }),
+    ) = (form(a), form(b))
+    else {
+        return None;
+    };
+    let both = Form::Dictionary {
+        unsigned: unsigned && others_unsigned,
+        ordered,
+        values: values.filter(|v| others.as_ref() == Some(v)),
+    };
+    let note = serde_json::to_string(&both).ok()?;
+    (ordered == others_ordered).then(|| (KEY.to_owned(), note))
+}
+
 fn form(field: &Field) -> Option<Form> {
     serde_json::from_str(field.metadata().get(KEY)?).ok()
 }
 
-/// `field` without the notes at any level.
+/// `field` without the notes at any level that tell nothing of its values.
 pub(crate) fn bare(field: &FieldRef) -> FieldRef {
-    Arc::new(without_note(field, &bare))
+    Arc::new(without(field, &[KEY, NAME, BLOOM], &bare))
 }
 
-fn without_note(field: &FieldRef, child: &dyn Fn(&FieldRef) -> FieldRef) -> Field {
+fn without(field: &FieldRef, keys: &[&str], child: &dyn Fn(&FieldRef) -> FieldRef) -> Field {
     use DataType as T;
     let data_type = match field.data_type() {
         T::List(f) => T::List(child(f)),
@@ -158,7 +217,9 @@ fn without_note(field: &FieldRef, child: &dyn Fn(&FieldRef) -> FieldRef) -> Fiel
         other => other.clone(),
     };
     let mut metadata = field.metadata().clone();
-    metadata.remove(KEY);
+    for key in keys {
+        metadata.remove(key);
+    }
     Field::new(field.name(), data_type, field.is_nullable()).with_metadata(metadata)
 }
 
@@ -169,6 +230,7 @@ mod tests {
     use super::super::{Columns, UnionSchema, described};
     use super::*;
     use crate::leaf::embedded;
+    use icepack_core::model::time_column::TimeColumn;
 
     fn list_of(name: &str, data_type: DataType) -> FieldRef {
         Arc::new(Field::new(name, data_type, true))
@@ -187,7 +249,7 @@ mod tests {
 
     fn united(files: &[&Schema]) -> Schema {
         let mut union = UnionSchema::new(&Columns {
-            timestamp: "timestamp".into(),
+            timestamp: TimeColumn::default(),
             ids: Vec::new(),
         });
         for file in files {
@@ -213,6 +275,12 @@ mod tests {
             Field::new("level", dictionary(T::UInt32, T::LargeUtf8), true)
                 .with_dict_is_ordered(true),
             Field::new("pair", T::Struct(pair), true),
+            Field::new(
+                "list_view",
+                T::ListView(list_of("item", T::LargeUtf8)),
+                true,
+            ),
+            Field::new("items", T::List(list_of("item", T::Int64)), true),
             Field::new("plain", T::Int64, true),
         ]
     }
@@ -247,6 +315,67 @@ mod tests {
             assert_eq!(field.data_type(), &canonical(field.data_type()), "{field}");
         }
         assert!(written.field(0).data_type().to_string().contains("Berlin"));
+    }
+
+    #[test]
+    fn the_parts_of_lists_and_maps_keep_their_names_where_all_files_say_the_same() {
+        let list = |name: &str| {
+            let inner = DataType::List(list_of(name, DataType::Int64));
+            file(vec![Field::new(
+                "x",
+                DataType::List(list_of(name, inner)),
+                true,
+            )])
+        };
+        let paths = |files: &[&Schema]| {
+            let written = crate::leaf::parquet_schema(&united(files)).unwrap();
+            written.column(1).path().string()
+        };
+        assert_eq!(
+            paths(&[&list("item"), &list("item")]),
+            "x.list.item.list.item"
+        );
+        for files in [["item", "element"], ["element", "item"], ["item", "array"]] {
+            assert_eq!(
+                paths(&[&list(files[0]), &list(files[1])]),
+                "x.list.element.list.element"
+            );
+        }
+        let union = united(&[&list("item")]);
+        assert_eq!(
+            canonical(bare(&union.fields()[1]).data_type()),
+            *bare(&union.fields()[1]).data_type(),
+            "rows are merged under one name"
+        );
+        assert_eq!(described(&union), described(&united(&[&list("element")])));
+    }
+
+    #[test]
+    fn dictionaries_of_other_keys_and_values_are_dictionaries() {
+        use DataType as T;
+        let of = |key, value, ordered| {
+            let field = Field::new("w", dictionary(key, value), true);
+            file(vec![field.with_dict_is_ordered(ordered)])
+        };
+        let written = |a: &Schema, b: &Schema| {
+            let written = embedded(&united(&[a, b]));
+            written.field_with_name("w").unwrap().clone()
+        };
+        let (pandas, polars) = (
+            of(T::Int8, T::LargeUtf8, false),
+            of(T::UInt32, T::Utf8, false),
+        );
+        for found in [written(&pandas, &polars), written(&polars, &pandas)] {
+            assert_eq!(found.data_type(), &dictionary(T::Int32, T::Utf8));
+        }
+        assert_eq!(
+            written(&polars, &polars).data_type(),
+            &dictionary(T::UInt32, T::Utf8)
+        );
+        // An order is what a value means.
+        let ordered = of(T::Int8, T::LargeUtf8, true);
+        assert_eq!(written(&pandas, &ordered).data_type(), &T::Utf8);
+        assert_eq!(written(&ordered, &ordered).dict_is_ordered(), Some(true));
     }
 
     #[test]

@@ -12,15 +12,23 @@ use arrow::datatypes::{
     DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Fields, Metadata, Schema, TimeUnit,
 };
 use parquet::arrow::{ArrowSchemaConverter, PARQUET_FIELD_ID_META_KEY};
-use parquet::basic::{ConvertedType, EdgeInterpolationAlgorithm, LogicalType, Type as Physical};
+use parquet::basic::{
+    ConvertedType, EdgeInterpolationAlgorithm, LogicalType, TimeUnit as TimeUnitOfParquet,
+    Type as Physical,
+};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor, Type, TypePtr};
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{canonical, form};
+use crate::schema::{canonical, form, pairs};
 
 /// Where a field notes what it is in Parquet. Never written to a file.
 const KEY: &str = "icepack.leaf";
+
+/// Where a field notes that all row groups of its file have a bloom filter of it. It stays where all
+/// files of a merge say so. Never written to a file.
+pub(crate) const BLOOM: &str = "icepack.bloom";
 
 /// What Arrow calls an extension type: a name, and what belongs to it.
 const EXTENSION: [&str; 2] = ["ARROW:extension:name", "ARROW:extension:metadata"];
@@ -37,6 +45,9 @@ pub(crate) enum Kept {
     Interval,
     /// A time of day that is adjusted to UTC.
     UtcTime,
+    /// A time, or a time of day, annotated as before logical types. By the standard it is adjusted
+    /// to UTC; DuckDB knows no zone for it.
+    Converted,
     /// Milliseconds to Arrow, and a day in the file.
     Date,
     /// A time of no zone and any year, as Hive and Spark wrote it. It is read as microseconds and
@@ -82,7 +93,7 @@ impl Kept {
                 LogicalType::geography(crs.clone(), algorithm.as_ref().and_then(known))
             }
             Self::Variant { version } => LogicalType::variant(*version),
-            Self::Interval | Self::Int96 => return None,
+            Self::Interval | Self::Int96 | Self::Converted => return None,
         })
     }
 }
@@ -113,7 +124,10 @@ fn of(leaf: &ColumnDescriptor, arrow: &DataType) -> Result<Option<Kept>, String>
         (P::INT32 | P::INT64, Some(L::Time(time)), _) => {
             time.is_adjusted_to_u_t_c.then_some(Kept::UtcTime)
         }
-        (P::INT32, None, C::TIME_MILLIS) | (P::INT64, None, C::TIME_MICROS) => Some(Kept::UtcTime),
+        (P::INT32, None, C::TIME_MILLIS)
+        | (P::INT64, None, C::TIME_MICROS | C::TIMESTAMP_MILLIS | C::TIMESTAMP_MICROS) => {
+            Some(Kept::Converted)
+        }
         (P::INT32 | P::INT64, Some(L::Integer(_) | L::Decimal(_)), _)
         | (P::INT64, Some(L::Timestamp(_)), _) => None,
         (
@@ -128,16 +142,7 @@ fn of(leaf: &ColumnDescriptor, arrow: &DataType) -> Result<Option<Kept>, String>
             | C::UINT_32
             | C::DECIMAL,
         ) => None,
-        (
-            P::INT64,
-            None,
-            C::NONE
-            | C::INT_64
-            | C::UINT_64
-            | C::TIMESTAMP_MILLIS
-            | C::TIMESTAMP_MICROS
-            | C::DECIMAL,
-        ) => None,
+        (P::INT64, None, C::NONE | C::INT_64 | C::UINT_64 | C::DECIMAL) => None,
         (P::INT96, None, C::NONE) => Some(Kept::Int96),
         (P::BYTE_ARRAY, Some(L::String | L::Decimal(_)), _)
         | (P::BYTE_ARRAY, None, C::NONE | C::UTF8 | C::DECIMAL) => None,
@@ -290,6 +295,12 @@ pub(crate) fn decoded(fields: &Fields, kept: &[Option<Kept>]) -> Fields {
     })
 }
 
+fn with(field: &FieldRef, key: &str, value: String) -> FieldRef {
+    let mut metadata = field.metadata().clone();
+    metadata.insert(key, value);
+    Arc::new(Field::clone(field).with_metadata(metadata))
+}
+
 /// `fields` with what they are in Parquet.
 pub(crate) fn noted(
     fields: &Fields,
@@ -297,11 +308,6 @@ pub(crate) fn noted(
     descriptor: &SchemaDescriptor,
 ) -> Fields {
     let mut kept = kept.iter();
-    let with = |field: &FieldRef, key: &str, value: String| {
-        let mut metadata = field.metadata().clone();
-        metadata.insert(key, value);
-        Arc::new(Field::clone(field).with_metadata(metadata))
-    };
     let noted = map_all(fields, &mut |leaf| match kept
         .next()
         .and_then(Option::as_ref)
@@ -332,6 +338,37 @@ pub(crate) fn noted(
         }
     };
     noted.iter().zip(parquet).map(column).collect()
+}
+
+/// `fields` with notes of which leaves have bloom filters in all row groups with rows.
+pub(crate) fn with_blooms(fields: &Fields, groups: &[RowGroupMetaData]) -> Fields {
+    let has = |leaf: usize| {
+        let mut groups = groups.iter().filter(|g| g.num_rows() > 0).peekable();
+        groups.peek().is_some()
+            && groups.all(|g| {
+                let column = g.columns().get(leaf);
+                column.is_some_and(|c| c.bloom_filter_offset().is_some())
+            })
+    };
+    let mut leaves = 0..;
+    map_all(fields, &mut |field| match leaves.next() {
+        Some(leaf) if has(leaf) => with(field, BLOOM, String::new()),
+        _ => Arc::clone(field),
+    })
+}
+
+/// Of each leaf of `table`, which is how `schema` is written, whether files have bloom filters of
+/// it: where all inputs had them, and in the `named` columns.
+pub(crate) fn blooms(schema: &Schema, table: &SchemaDescriptor, named: &[String]) -> Vec<bool> {
+    let mut leaves = table.columns().iter();
+    let mut found = Vec::new();
+    map_all(schema.fields(), &mut |leaf| {
+        let column = leaves.next().and_then(|c| c.path().parts().first());
+        let is_named = column.is_some_and(|name| named.contains(name));
+        found.push(is_named || leaf.metadata().contains_key(BLOOM));
+        Arc::clone(leaf)
+    });
+    found
 }
 
 fn note(field: &Field) -> Option<Kept> {
@@ -430,6 +467,7 @@ pub(crate) fn joined(a: &Field, b: &Field) -> Option<Metadata> {
     both.retain(|key, value| {
         b.metadata().get(key) == Some(&*value) && (extended || !EXTENSION.contains(&key.as_str()))
     });
+    both.extend(form::joined(a, b));
     Some(both)
 }
 
@@ -512,7 +550,8 @@ fn length(leaf: &Type) -> i32 {
 /// The Parquet schema of a file of rows of `schema`: the one place that says how a column is
 /// written.
 pub(crate) fn parquet_schema(schema: &Schema) -> Result<SchemaDescriptor, ParquetError> {
-    let plain = ArrowSchemaConverter::new().convert(schema)?;
+    let named: Vec<FieldRef> = schema.fields().iter().map(form::renamed).collect();
+    let plain = ArrowSchemaConverter::new().convert(&Schema::new(named))?;
     let mut kept = Vec::new();
     map_all(schema.fields(), &mut |leaf| {
         kept.push(note(leaf));
@@ -528,6 +567,7 @@ pub(crate) fn parquet_schema(schema: &Schema) -> Result<SchemaDescriptor, Parque
         };
         match kept {
             Kept::Int96 => Ok(None),
+            Kept::Converted => before_logical_types(leaf),
             Kept::Interval => annotated(
                 leaf,
                 Physical::FIXED_LEN_BYTE_ARRAY,
@@ -554,6 +594,26 @@ pub(crate) fn parquet_schema(schema: &Schema) -> Result<SchemaDescriptor, Parque
             .map(Some),
         }
     })
+}
+
+/// A time annotated as before logical types, if there was a way for its unit: a column that is
+/// united with others may have another.
+fn before_logical_types(leaf: &Type) -> Result<Option<Type>, ParquetError> {
+    use ConvertedType as C;
+    let converted = match leaf.get_basic_info().logical_type_ref() {
+        Some(LogicalType::Timestamp(t)) => match t.unit {
+            TimeUnitOfParquet::MILLIS => C::TIMESTAMP_MILLIS,
+            TimeUnitOfParquet::MICROS => C::TIMESTAMP_MICROS,
+            TimeUnitOfParquet::NANOS => return Ok(None),
+        },
+        Some(LogicalType::Time(t)) => match t.unit {
+            TimeUnitOfParquet::MILLIS => C::TIME_MILLIS,
+            TimeUnitOfParquet::MICROS => C::TIME_MICROS,
+            TimeUnitOfParquet::NANOS => return Ok(None),
+        },
+        _ => return Ok(None),
+    };
+    annotated(leaf, leaf.get_physical_type(), -1, None, converted).map(Some)
 }
 
 fn with_variants(
@@ -587,11 +647,15 @@ fn with_variants(
 /// alone.
 pub(crate) fn embedded(schema: &Schema) -> Schema {
     let mut without = |field: &FieldRef| {
-        if !field.metadata().contains_key(KEY) {
+        if ![KEY, BLOOM]
+            .iter()
+            .any(|key| field.metadata().contains_key(key))
+        {
             return Arc::clone(field);
         }
         let mut metadata = field.metadata().clone();
         metadata.remove(KEY);
+        metadata.remove(BLOOM);
         Arc::new(Field::clone(field).with_metadata(metadata))
     };
     let leaves = map_all(schema.fields(), &mut without);
@@ -600,7 +664,7 @@ pub(crate) fn embedded(schema: &Schema) -> Schema {
             .iter()
             .map(|field| form::restored(&without(field)))
             .collect::<Vec<_>>(),
-        schema.metadata().clone(),
+        pairs::written(schema.metadata()),
     )
 }
 

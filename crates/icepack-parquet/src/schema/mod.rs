@@ -17,11 +17,13 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Metadata, Schema, Sche
 use crate::time;
 use icepack_core::model::policy::Uniting;
 use icepack_core::model::schema::{Column, TableSchema};
+use icepack_core::model::time_column::TimeColumn;
 
 /// The columns that mean something to the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
-    pub timestamp: String,
+    /// What dates a row.
+    pub timestamp: TimeColumn,
     /// Together they identify a row. Empty where the owner named none; a file may lack them.
     pub ids: Vec<String>,
 }
@@ -80,7 +82,7 @@ fn map_entries(entries: &FieldRef, child: &dyn Fn(&str, &Field) -> FieldRef) -> 
 /// Files' schemas, united by column name in the order of first appearance.
 #[derive(Debug, Clone)]
 pub struct UnionSchema {
-    timestamp: String,
+    timestamp: TimeColumn,
     how: Uniting,
     columns: Vec<Field>,
     /// Pairs of the files' own.
@@ -161,8 +163,9 @@ impl UnionSchema {
         }
         // What cannot be written must not be read: it would fail every merge, and never be
         // anybody's fault.
-        leaf::parquet_schema(&Schema::new(columns.clone()))
-            .map_err(|e| format!("its columns cannot be written: {e}"))?;
+        let united = Schema::new(columns.clone());
+        leaf::parquet_schema(&united).map_err(|e| format!("its columns cannot be written: {e}"))?;
+        self.check_place(schema, &united)?;
         self.columns = columns;
         self.pairs = pairs;
         self.files += 1;
@@ -196,35 +199,27 @@ impl UnionSchema {
         ))
     }
 
-    /// Whether a file's rows have a date: the timestamp column, as a timestamp.
+    /// What dates a row must be at one place in all files.
+    fn check_place(&self, own: &Schema, united: &Schema) -> Result<(), String> {
+        let before = Schema::new(self.columns.clone());
+        let column = &self.timestamp;
+        if time::is_same_place(column, own, united)
+            && (self.files == 0 || time::is_same_place(column, &before, united))
+        {
+            return Ok(());
+        }
+        Err(format!(
+            "`{column}` is a column of this file and a field in others, or the other way round: \
+             put backticks around the name of the one that dates a row, in `timestamp_column`"
+        ))
+    }
+
+    /// Whether a file's rows have what dates them.
     ///
     /// # Errors
     /// What is there instead, and what to set, in a sentence.
     pub fn dates(&self, schema: &Schema) -> Result<(), String> {
-        let name = &self.timestamp;
-        let found = match schema.field_with_name(name) {
-            Ok(f) if time::unit_of(&canonical(f.data_type())).is_some() => return Ok(()),
-            Ok(f) => format!("column `{name}` is {}, not a timestamp", f.data_type()),
-            Err(_) => format!("there is no column `{name}`"),
-        };
-        let is_time = |f: &&FieldRef| time::unit_of(&canonical(f.data_type())).is_some();
-        let candidates: Vec<String> = schema
-            .fields()
-            .iter()
-            .filter(is_time)
-            .map(|f| format!("`{}`", f.name()))
-            .collect();
-        Err(if candidates.is_empty() {
-            format!(
-                "{found}, and no other column is one either: set `timestamp_column` to the column \
-                 that dates a row"
-            )
-        } else {
-            format!(
-                "{found}: set `timestamp_column` to one of its timestamps ({})",
-                candidates.join(", ")
-            )
-        })
+        time::dates(&self.timestamp, schema)
     }
 }
 
@@ -366,7 +361,7 @@ mod tests {
 
     fn columns() -> Columns {
         Columns {
-            timestamp: "timestamp".into(),
+            timestamp: TimeColumn::default(),
             ids: vec!["event_id".into()],
         }
     }
@@ -459,8 +454,8 @@ mod tests {
         let s = Schema::new(vec![Field::new("timestamp", DataType::Int64, false)]);
         assert_eq!(
             union(&[s]).unwrap_err(),
-            "column `timestamp` is Int64, not a timestamp, and no other column is one either: set \
-             `timestamp_column` to the column that dates a row"
+            "column `timestamp` is Int64, and a number needs its unit: set `timestamp_column` to \
+             \"timestamp as s\", or to as ms, as us or as ns"
         );
         assert!(
             union(&[schema(&[("x", DataType::Utf8), ("x", DataType::Utf8)])])
@@ -476,6 +471,26 @@ mod tests {
             text,
             "column `x` is Int32, but Utf8 in other files: no type holds both without loss"
         );
+    }
+
+    #[test]
+    fn a_name_that_is_a_column_here_and_a_field_there_dates_no_row() {
+        let inner: Fields = vec![Field::new("at", DataType::Int64, true)].into();
+        let field = Schema::new(vec![Field::new("e", DataType::Struct(inner), true)]);
+        let column = Schema::new(vec![Field::new("e.at", DataType::Int64, true)]);
+        let add = |setting: &str, files: [&Schema; 2]| {
+            let mut union = UnionSchema::new(&Columns {
+                timestamp: setting.parse().unwrap(),
+                ids: Vec::new(),
+            });
+            files.map(|file| union.add(file).map_err(|why| why.contains("backticks")))
+        };
+        let differs = [Ok(()), Err(true)];
+        assert_eq!(add("e.at as s", [&field, &column]), differs);
+        assert_eq!(add("e.at as s", [&column, &field]), differs);
+        assert_eq!(add("none", [&column, &field]), [Ok(()), Ok(())]);
+        // What is named without doubt is missing in the other.
+        assert_eq!(add("`e.at` as s", [&column, &field])[1], Err(false));
     }
 
     #[test]

@@ -17,11 +17,40 @@ const LEGACY_TIMES: &str = "org.apache.spark.legacyDateTime";
 /// The same of INT96.
 pub(crate) const LEGACY_INT96: &str = "org.apache.spark.legacyINT96";
 
-/// Those of a file that are neither ours nor Arrow's schema.
+/// Where a schema notes that its file has no Arrow schema: readers that know Arrow would show other
+/// types if it got one. Never written to a file.
+const BARE: &str = "icepack.bare";
+
+/// Those of a file that are neither ours nor Arrow's schema; with a note where it has none of
+/// Arrow's.
+pub(crate) fn of_file(metadata: &Metadata, has_arrow_schema: bool) -> Metadata {
+    let mut own = own(metadata);
+    own.remove(BARE);
+    if !has_arrow_schema {
+        own.insert(BARE, String::new());
+    }
+    own
+}
+
+/// Whether none of the files that a schema was made of has an Arrow schema.
+pub(crate) fn is_bare(metadata: &Metadata) -> bool {
+    metadata.contains_key(BARE)
+}
+
+/// Those that are neither ours nor Arrow's schema, and the note.
 pub(crate) fn own(metadata: &Metadata) -> Metadata {
     let mut own = metadata.clone();
-    own.retain(|key, _| key != ARROW_SCHEMA_META_KEY && !key.starts_with("icepack."));
+    own.retain(|key, _| {
+        key == BARE || (key != ARROW_SCHEMA_META_KEY && !key.starts_with("icepack."))
+    });
     own
+}
+
+/// Those that are written.
+pub(crate) fn written(metadata: &Metadata) -> Metadata {
+    let mut written = metadata.clone();
+    written.remove(BARE);
+    written
 }
 
 /// What is said of the rows of files that say `ours` and have `columns`, and of one more.

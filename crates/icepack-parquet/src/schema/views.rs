@@ -36,11 +36,11 @@ fn map(schema: &Schema, other: impl Fn(&DataType) -> Option<DataType>) -> Option
     )))
 }
 
-/// `schema` with plain strings where it has dictionaries of them: nobody behind this wants a
-/// dictionary.
+/// `schema` with plain values where its columns are dictionaries: nobody behind this wants a
+/// dictionary, and there is no decoder for one of decimals.
 pub fn plain(schema: &SchemaRef) -> SchemaRef {
     let value = |t: &DataType| match t {
-        DataType::Dictionary(_, value) => view(value).map(|_| DataType::clone(value)),
+        DataType::Dictionary(_, value) => Some(DataType::clone(value)),
         _ => None,
     };
     map(schema, value).unwrap_or_else(|| Arc::clone(schema))

@@ -5,7 +5,9 @@
 //! with its offsets moved. Only what this crate wrote is copied, and only where the footer leaves
 //! no doubt of what it would become; anything else is decoded, which finds what is wrong with it.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
+use std::mem::discriminant;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arrow::datatypes::{Schema, TimeUnit};
 use bytes::{Buf, Bytes};
 use parquet::basic::Encoding;
+use parquet::bloom_filter::Sbbf;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
@@ -23,18 +26,22 @@ use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::guard::{self, catch_panic};
-use crate::leaf::parquet_schema;
+use crate::leaf::{self, parquet_schema};
 use crate::read::Closed;
-use crate::schema::canonical;
 use crate::source::Chunks;
-use crate::time::{self, ceil_micros, floor_micros};
+use crate::time::{Dater, ceil_micros, floor_micros};
+use crate::write::encoding::compression;
 use crate::write::{CREATED_BY_US, prints};
 use icepack_core::model::file::{Fingerprint, RowStats};
+use icepack_core::model::policy::Codec;
 
 /// About how many times its bytes an index of pages takes once it is parsed.
 const INDEX_COST: u64 = 8;
+
+/// Bytes that the bloom filters of a copied row group may take: they are in memory with it.
+const FILTER_BYTES: u64 = 8 << 20;
 
 /// A file that can be copied.
 pub struct Copyable {
@@ -44,19 +51,36 @@ pub struct Copyable {
 }
 
 impl Copyable {
-    /// Looks at the footer and at the index of pages of `file`, which must be sorted by its column
-    /// `timestamp` and have the columns of `schema`. The inner error says why it has to be
-    /// decoded, in a sentence.
+    /// Looks at the footer and at the index of pages of `file`, which must be sorted by what `dater`
+    /// dates its rows by and have the columns of `schema`, and bloom filters of the columns
+    /// `filtered`. The inner error says why it has to be decoded, in a sentence.
     ///
     /// # Errors
     /// The store's or the disk's.
-    pub fn open(file: &Closed, schema: &Schema, timestamp: &str) -> Result<Result<Self, String>> {
+    pub fn open(
+        file: &Closed,
+        schema: &Schema,
+        dater: &Dater,
+        filtered: &[String],
+    ) -> Result<Result<Self, String>> {
+        let Some(column) = dater.told_by_footer() else {
+            return Ok(Err("its footer does not tell times of this kind".to_owned()));
+        };
         let (chunks, tail) = file.raw()?;
         let metadata = catch_panic(|| metadata(file, &chunks, &tail));
         if let Some(fault) = chunks.take_fault() {
             return Err(fault);
         }
-        Ok(metadata.and_then(|metadata| Self::of(metadata, file, chunks, schema, timestamp)))
+        Ok(metadata.and_then(|metadata| {
+            Self::of(
+                metadata,
+                file,
+                chunks,
+                schema,
+                (column, dater.unit()),
+                filtered,
+            )
+        }))
     }
 
     fn of(
@@ -64,32 +88,31 @@ impl Copyable {
         file: &Closed,
         chunks: Chunks,
         schema: &Schema,
-        timestamp: &str,
+        (column, unit): (&str, TimeUnit),
+        filtered: &[String],
     ) -> Result<Self, String> {
         let written = metadata.file_metadata();
         let table = parquet_schema(schema).map_err(|e| e.to_string())?;
         if table.root_schema() != written.schema_descr().root_schema() {
             return Err("its columns are others than the snapshot's".to_owned());
         }
-        let leaf = table
+        let place = table
             .columns()
             .iter()
-            .position(|c| c.path().parts() == [timestamp])
-            .ok_or("it has no timestamps")?;
-        let unit = schema
-            .field_with_name(timestamp)
-            .ok()
-            .and_then(|f| time::unit_of(&canonical(f.data_type())))
-            .ok_or("it has no timestamps")?;
+            .position(|c| c.path().parts() == [column])
+            .ok_or("it has no times")?;
         let (prints, within) = (prints::of(&metadata), 0..metadata.num_row_groups());
         let groups = Groups {
+            blooms: leaf::blooms(schema, &table, filtered),
+            chunks: chunks.clone(),
             metadata,
-            leaf,
+            leaf: place,
             unit,
             prints,
             within,
         };
         let body = groups.body(file.ident.size)?;
+        groups.check_filters(file.ident.size)?;
         groups.check_order()?;
         groups.check_index()?;
         Ok(Self {
@@ -116,6 +139,7 @@ impl Copyable {
     pub fn start(self, window: u64) -> (Groups, Windows, SyncSender<Bytes>, Incoming) {
         // Without a queue: while one window is written, the next is fetched, and no third is held.
         let (sender, receiver) = sync_channel(0);
+        let at = self.body.start;
         let windows = Windows {
             chunks: self.chunks,
             left: self.body,
@@ -127,6 +151,7 @@ impl Copyable {
             sender,
             Incoming(Arc::new(Mutex::new(Held {
                 receiver,
+                at,
                 bytes: Bytes::new(),
                 is_cut_off: false,
             }))),
@@ -200,6 +225,9 @@ pub struct Groups {
     /// Of all row groups of the file, where it says so.
     prints: Option<Vec<Fingerprint>>,
     within: Range<usize>,
+    /// The leaves whose bloom filters are copied, and where they are read from.
+    blooms: Vec<bool>,
+    chunks: Chunks,
 }
 
 impl Groups {
@@ -268,6 +296,15 @@ impl Groups {
             .any(|c| c.encodings().any(is_delta))
     }
 
+    /// Whether all columns are compressed by what `codec` says of their names. Levels are not known.
+    pub fn are_compressed_by(&self, codec: &dyn Fn(&str) -> Codec) -> bool {
+        let mut columns = self.all().iter().flat_map(RowGroupMetaData::columns);
+        columns.all(|c| {
+            let name = c.column_path().parts().first().map_or("", String::as_str);
+            discriminant(&c.compression()) == discriminant(&compression(codec(name)))
+        })
+    }
+
     /// The bytes of the largest.
     pub fn largest(&self) -> u64 {
         (0..self.len()).map(|g| self.bytes(g)).max().unwrap_or(0)
@@ -288,40 +325,104 @@ impl Groups {
     }
 
     /// What describes the columns of a row group, as if they had just been written.
-    pub(crate) fn columns(&self, group: usize) -> Vec<ColumnCloseResult> {
+    ///
+    /// # Errors
+    /// The store's or the disk's; or of a bloom filter that is none.
+    pub(crate) fn columns(&self, group: usize) -> Result<Vec<ColumnCloseResult>> {
         let index = self
             .metadata
             .page_index_for_row_group(self.within.start + group);
         let Some(group) = self.row_group(group) else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
-        let closed = |(leaf, column): (usize, &ColumnChunkMetaData)| ColumnCloseResult {
+        let mut filters = self.filters(group)?;
+        let mut closed = |(leaf, column): (usize, &ColumnChunkMetaData)| ColumnCloseResult {
             bytes_written: u64::try_from(column.compressed_size()).unwrap_or(0),
             rows_written: rows(group),
             metadata: column.clone(),
-            bloom_filter: None,
+            bloom_filter: filters.remove(&leaf),
             column_index: index.column_index(leaf).cloned(),
             offset_index: index.offset_index(leaf).cloned(),
         };
-        group.columns().iter().enumerate().map(closed).collect()
+        Ok(group
+            .columns()
+            .iter()
+            .enumerate()
+            .map(&mut closed)
+            .collect())
+    }
+
+    /// The bloom filters that go along with a row group, by leaf. They lie behind it, in one
+    /// stretch.
+    fn filters(&self, group: &RowGroupMetaData) -> Result<HashMap<usize, Sbbf>> {
+        let wanted: Vec<(usize, Range<u64>)> = self
+            .wanted(group)
+            .filter_map(|(leaf, column)| Some((leaf, filter(column)?)))
+            .collect();
+        let Some(start) = wanted.iter().map(|(_, r)| r.start).min() else {
+            return Ok(HashMap::new());
+        };
+        let end = wanted.iter().map(|(_, r)| r.end).max().unwrap_or(start);
+        let bytes = self.chunks.range(start..end)?;
+        let parsed = wanted.into_iter().map(|(leaf, range)| {
+            let place = |at: u64| usize::try_from(at - start).unwrap_or(usize::MAX);
+            let own = bytes.get(place(range.start)..place(range.end));
+            let read = Sbbf::from_bytes(own.unwrap_or_default());
+            read.map(|filter| (leaf, filter))
+        });
+        parsed
+            .collect::<Result<_, ParquetError>>()
+            .map_err(|e| Error::local("cannot copy a bloom filter", e))
+    }
+
+    /// The columns of a row group whose bloom filters are copied.
+    fn wanted<'a>(
+        &'a self,
+        group: &'a RowGroupMetaData,
+    ) -> impl Iterator<Item = (usize, &'a ColumnChunkMetaData)> {
+        let columns = group.columns().iter().enumerate();
+        columns.filter(|(leaf, _)| self.blooms.get(*leaf) == Some(&true))
+    }
+
+    /// What is copied has the filters that the rest of the file has, and in little space.
+    fn check_filters(&self, size: u64) -> Result<(), String> {
+        for group in self.metadata.row_groups() {
+            let mut bytes = 0;
+            for (_, column) in self.wanted(group) {
+                let range = filter(column)
+                    .filter(|r| r.start < r.end && r.end <= size)
+                    .ok_or("it has not all bloom filters that it is to have")?;
+                bytes += range.end - range.start;
+            }
+            if bytes > FILTER_BYTES {
+                return Err(format!(
+                    "its bloom filters have {bytes} bytes in one row group"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Where their bytes are: one stretch, column after column, so that they can be read from front
-    /// to back.
+    /// to back. Behind a row group are its bloom filters.
     fn body(&self, size: u64) -> Result<Range<u64>, String> {
         let mut body: Option<Range<u64>> = None;
-        for column in self.all().iter().flat_map(RowGroupMetaData::columns) {
-            let range = place(column)
-                .filter(|r| r.start < r.end && r.end <= size)
-                .ok_or("a column of it lies outside the file")?;
-            if column.bloom_filter_offset().is_some() || column.file_path().is_some() {
-                return Err("it has parts that would not be copied".to_owned());
+        let mut filters = Vec::new();
+        for group in self.all() {
+            for column in group.columns() {
+                let range = place(column)
+                    .filter(|r| r.start < r.end && r.end <= size)
+                    .ok_or("a column of it lies outside the file")?;
+                if column.file_path().is_some() {
+                    return Err("it has parts that would not be copied".to_owned());
+                }
+                let before = body.unwrap_or(range.start..range.start);
+                if behind(before.end, std::mem::take(&mut filters)) != range.start {
+                    return Err("its columns do not lie one after the other".to_owned());
+                }
+                body = Some(before.start..range.end);
             }
-            body = match body {
-                None => Some(range),
-                Some(before) if before.end == range.start => Some(before.start..range.end),
-                Some(_) => return Err("its columns do not lie one after the other".to_owned()),
-            };
+            filters = group.columns().iter().filter_map(filter).collect();
         }
         body.ok_or_else(|| "it has no rows".to_owned())
     }
@@ -402,6 +503,20 @@ fn place(column: &ColumnChunkMetaData) -> Option<Range<u64>> {
     Some(start..start.checked_add(u64::try_from(column.compressed_size()).ok()?)?)
 }
 
+/// Where its bloom filter is.
+fn filter(column: &ColumnChunkMetaData) -> Option<Range<u64>> {
+    let start = u64::try_from(column.bloom_filter_offset()?).ok()?;
+    let length = u64::try_from(column.bloom_filter_length()?).ok()?;
+    Some(start..start.checked_add(length)?)
+}
+
+/// Where filters end that lie one after the other from `at`.
+fn behind(at: u64, mut filters: Vec<Range<u64>>) -> u64 {
+    filters.sort_by_key(|r| r.start);
+    let next = |at: u64, filter: Range<u64>| if filter.start == at { filter.end } else { at };
+    filters.into_iter().fold(at, next)
+}
+
 fn is_within(pages: &OffsetIndexMetaData, column: &Range<u64>, rows: i64) -> bool {
     let (mut at, mut row) = (column.start, -1);
     pages.page_locations().iter().all(|page| {
@@ -450,6 +565,8 @@ pub struct Incoming(Arc<Mutex<Held>>);
 
 struct Held {
     receiver: Receiver<Bytes>,
+    /// Where in their file the next bytes are from.
+    at: u64,
     bytes: Bytes,
     is_cut_off: bool,
 }
@@ -469,18 +586,39 @@ impl Incoming {
 impl Read for Incoming {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let mut held = self.held();
-        while held.bytes.is_empty() {
-            match held.receiver.recv() {
-                Ok(more) => held.bytes = more,
-                Err(_) => {
-                    held.is_cut_off = true;
-                    return Ok(0);
-                }
-            }
+        if !held.fill() {
+            return Ok(0);
         }
         let n = out.len().min(held.bytes.len());
         held.bytes.copy_to_slice(&mut out[..n]);
+        held.at += n as u64;
         Ok(n)
+    }
+}
+
+impl Held {
+    /// Waits for bytes, if there are none; false where none come any more.
+    fn fill(&mut self) -> bool {
+        while self.bytes.is_empty() {
+            match self.receiver.recv() {
+                Ok(more) => self.bytes = more,
+                Err(_) => {
+                    self.is_cut_off = true;
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Drops what lies before `start`: filters behind a row group.
+    fn skip_to(&mut self, start: u64) {
+        while self.at < start && self.fill() {
+            let left = usize::try_from(start - self.at).unwrap_or(usize::MAX);
+            let n = left.min(self.bytes.len());
+            self.bytes.advance(n);
+            self.at += n as u64;
+        }
     }
 }
 
@@ -493,8 +631,9 @@ impl Length for Incoming {
 impl ChunkReader for Incoming {
     type T = Self;
 
-    /// Whatever comes next: columns are asked for in the order in which they lie in the file.
-    fn get_read(&self, _start: u64) -> parquet::errors::Result<Self> {
+    /// Columns are asked for in the order in which they lie in the file.
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self> {
+        self.held().skip_to(start);
         Ok(self.clone())
     }
 

@@ -5,21 +5,15 @@ use std::collections::HashSet;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, Schema};
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
 use parquet::file::metadata::{KeyValue, RowGroupMetaData, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{CREATED_BY, SAMPLE_ROWS, WriteOptions};
-use crate::form;
-use icepack_core::model::policy::Encodings;
-
-/// Events are ids, digests and text that is made from templates. Level 1 finds as much in them as
-/// level 3 does (measured: 2 % more, since the faster search does not stop at short matches in
-/// random digits), in half the time. Below zero strings are not even packed to fewer bits: three
-/// fifths more bytes for a tenth less time.
-const ZSTD_LEVEL: i32 = 1;
+use super::{CREATED_BY, GROUP_ROWS, SAMPLE_ROWS, WriteOptions};
+use crate::{form, leaf, pairs};
+use icepack_core::model::policy::{Codec, Encodings};
 
 /// What encodings are chosen by.
 pub(crate) struct Sample<'a> {
@@ -54,7 +48,7 @@ pub(crate) fn properties(
     options: &WriteOptions,
     sample: &Sample,
 ) -> WriterProperties {
-    let leaf = |name: &str| {
+    let place = |name: &str| {
         descriptor
             .columns()
             .iter()
@@ -63,21 +57,20 @@ pub(crate) fn properties(
     let sorting = options
         .sorted_by
         .as_deref()
-        .and_then(leaf)
+        .and_then(place)
         .and_then(|i| i32::try_from(i).ok());
+    let own = pairs::written(schema.metadata());
     let metadata = options
         .metadata
         .iter()
         .map(|(k, v)| (k, v))
-        .chain(schema.metadata().iter());
+        .chain(own.iter());
     let metadata: Vec<KeyValue> = metadata
         .map(|(k, v)| KeyValue::new(k.clone(), v.clone()))
         .collect();
     let mut builder = WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
-        .set_compression(Compression::ZSTD(
-            ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default(),
-        ))
+        .set_compression(compression(options.writing.compression))
         // Of every page: readers skip to the rows of a time range, or of an id, without decoding
         // the rest.
         .set_statistics_enabled(EnabledStatistics::Page)
@@ -89,16 +82,71 @@ pub(crate) fn properties(
                 nulls_first: true,
             }]
         }));
+    builder = with_blooms(builder, schema, descriptor, options);
+    for leaf in descriptor.columns() {
+        if let Some(name) = leaf.path().parts().first() {
+            let codec = compression(options.writing.codec(name));
+            builder = builder.set_column_compression(leaf.path().clone(), codec);
+        }
+    }
     // Whoever reads a column into a dictionary expects it in the file: pyarrow refuses lengths apart
     // from bytes there.
     let fields = schema.fields().iter().enumerate();
     for (i, field) in fields.filter(|(_, f)| !form::is_dictionary(f)) {
         let path = ColumnPath::new(vec![field.name().clone()]);
-        builder = encode(builder, options.encodings, path, field.data_type(), || {
-            sample.is_unique(i, field.name())
-        });
+        builder = encode(
+            builder,
+            options.writing.encodings,
+            path,
+            field.data_type(),
+            || sample.is_unique(i, field.name()),
+        );
     }
     builder.build()
+}
+
+pub(crate) fn compression(codec: Codec) -> Compression {
+    match codec {
+        Codec::None => Compression::UNCOMPRESSED,
+        Codec::Snappy => Compression::SNAPPY,
+        Codec::Gzip => Compression::GZIP(GzipLevel::default()),
+        Codec::Lz4Raw => Compression::LZ4_RAW,
+        Codec::Zstd(level) => Compression::ZSTD(ZstdLevel::try_new(level).unwrap_or_default()),
+    }
+}
+
+/// How often a filter may say that a value is there which is not. What a filter was made with cannot
+/// be read from it; this is what DuckDB and parquet-java take.
+const FALSE_POSITIVES: f64 = 0.01;
+
+/// Of a row group's bytes, what its filters may take before it is known how many values there are.
+const FILTERS: usize = 8;
+
+/// Bits of a filter for each value, at that rate.
+const BITS_PER_VALUE: usize = 10;
+
+/// Filters for the columns that had them, and for those that are to have one. Each is made large
+/// enough for a row group of nothing but different values, as far as memory allows, and folded to
+/// what its values need.
+fn with_blooms(
+    mut builder: WriterPropertiesBuilder,
+    schema: &Schema,
+    descriptor: &SchemaDescriptor,
+    options: &WriteOptions,
+) -> WriterPropertiesBuilder {
+    let blooms = leaf::blooms(schema, descriptor, &options.writing.bloom_filter);
+    let leaves = blooms.into_iter().zip(descriptor.columns());
+    let paths: Vec<ColumnPath> = leaves
+        .filter(|(has, _)| *has)
+        .map(|(_, leaf)| leaf.path().clone())
+        .collect();
+    let values = (options.row_group_bytes / FILTERS / paths.len().max(1)) * 8 / BITS_PER_VALUE;
+    for path in paths {
+        builder = builder
+            .set_column_bloom_filter_fpp(path.clone(), FALSE_POSITIVES)
+            .set_column_bloom_filter_max_ndv(path, values.clamp(1, GROUP_ROWS) as u64);
+    }
+    builder
 }
 
 /// Chooses a column's encoding by what it holds.

@@ -25,11 +25,11 @@ use rayon::iter::{
 
 use crate::append::{Groups, Incoming};
 use crate::error::{Error, Result};
-use crate::{leaf, views};
+use crate::{leaf, pairs, views};
 use columns::{Factory, Slice, leaves};
 use encoding::{Sample, properties};
 use icepack_core::model::file::Fingerprint;
-use icepack_core::model::policy::Encodings;
+use icepack_core::model::policy::Writing;
 use prints::Prints;
 
 /// The form `<name> version <version>` is what other readers parse: they distrust the statistics of
@@ -60,8 +60,9 @@ pub struct WriteOptions {
     pub row_group_bytes: usize,
     /// Names of columns that the rows are in the order of, nulls first, ascending.
     pub sorted_by: Option<String>,
-    /// How values are encoded.
-    pub encodings: Encodings,
+    /// How values are encoded and compressed, and which columns have bloom filters in any case. The
+    /// size of row groups stands above.
+    pub writing: Writing,
     /// Put into the footer.
     pub metadata: Vec<(String, String)>,
 }
@@ -71,7 +72,7 @@ impl Default for WriteOptions {
         Self {
             row_group_bytes: 16 << 20,
             sorted_by: None,
-            encodings: Encodings::default(),
+            writing: Writing::default(),
             metadata: Vec::new(),
         }
     }
@@ -243,7 +244,7 @@ impl<W: Write + Send> ParquetWriter<W> {
             return Err(failed("an earlier write failed"));
         };
         encoder.flush(&self.schema)?;
-        encoder.append(from.columns(group), from.fingerprint(group), bytes)
+        encoder.append(from.columns(group)?, from.fingerprint(group), bytes)
     }
 
     /// The sink: what has been written can be taken out of it.
@@ -307,7 +308,9 @@ impl<W: Write + Send> Encoder<W> {
     fn new(sink: W, schema: &Schema, options: &WriteOptions, sample: &Sample) -> Result<Self> {
         let descriptor = leaf::parquet_schema(schema).map_err(failed)?;
         let mut properties = properties(schema, &descriptor, options, sample);
-        add_encoded_arrow_schema_to_metadata(&leaf::embedded(schema), &mut properties);
+        if !pairs::is_bare(schema.metadata()) {
+            add_encoded_arrow_schema_to_metadata(&leaf::embedded(schema), &mut properties);
+        }
         let file =
             SerializedFileWriter::new(sink, descriptor.root_schema_ptr(), Arc::new(properties))
                 .map_err(failed)?;

@@ -1,5 +1,6 @@
 {{- define "icepack.fullname" -}}
-{{- if .Values.fullnameOverride -}}
+{{- /* A restore goes by its release: the values that it shares with the passes name their objects. */ -}}
+{{- if and .Values.fullnameOverride (ne .Values.mode "restore") -}}
 {{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
 {{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
@@ -18,13 +19,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{ include "icepack.selector" . }}
 app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- /* The restore's or the job's, as JSON. */ -}}
+{{- define "icepack.serviceAccount" -}}
+{{- if eq .Values.mode "restore" -}}{{- toJson .Values.restore.serviceAccount -}}{{- else -}}{{- toJson .Values.serviceAccount -}}{{- end -}}
 {{- end -}}
 
 {{- define "icepack.serviceAccountName" -}}
-{{- if .Values.serviceAccount.create -}}
-{{- default (include "icepack.fullname" .) .Values.serviceAccount.name -}}
+{{- $account := include "icepack.serviceAccount" . | fromJson -}}
+{{- if $account.create -}}
+{{- default (include "icepack.fullname" .) $account.name -}}
 {{- else -}}
-{{- default "default" .Values.serviceAccount.name -}}
+{{- default "default" $account.name -}}
 {{- end -}}
 {{- end -}}
 
@@ -93,6 +103,32 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if le $limit $need -}}
 {{- fail (printf "resources.limits.memory (%s) must be more than config.memory_limit (%s) and 64 MiB together, or the kernel ends the job: raise the one or lower the other" .Values.resources.limits.memory (.Values.config.memory_limit | default "512MiB")) -}}
 {{- end -}}
+{{- $disk := get .Values.resources.limits "ephemeral-storage" -}}
+{{- if and $disk (not .Values.spill.storageClassName) -}}
+{{- if le (include "icepack.bytes" $disk | int64) (include "icepack.bytes" .Values.spill.sizeLimit | int64) -}}
+{{- fail (printf "resources.limits.ephemeral-storage (%s) must be more than spill.sizeLimit (%s), or the pod is evicted before its spill is full: leave it out, and the chart sets it" $disk .Values.spill.sizeLimit) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq .Values.mode "restore" -}}
+{{- include "icepack.checkRestore" . -}}
+{{- else -}}
+{{- include "icepack.checkPasses" . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "icepack.checkRestore" -}}
+{{- if .Release.IsUpgrade -}}
+{{- fail (printf "mode: restore is a release of its own, and is not upgraded: it starts when it is installed, and never again by itself. Once more, or to go on: helm uninstall %s, then helm install. If %s is the release that makes passes, install the restore under another name" .Release.Name .Release.Name) -}}
+{{- end -}}
+{{- if not .Values.restore.tenants -}}
+{{- fail "restore.tenants is empty: name the tenants whose rows are wanted back; ['*'] is all of them" -}}
+{{- end -}}
+{{- if not (default dict .Values.config.archive).url -}}
+{{- fail "config.archive.url is not set: say which archive the rows are in" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "icepack.checkPasses" -}}
 {{- if le (int64 .Values.job.activeDeadlineSeconds) (add (int64 .Values.job.finishSeconds) 59) -}}
 {{- fail (printf "job.activeDeadlineSeconds (%d) must be more than job.finishSeconds (%d) by a minute at least: no time is left for a pass" (int64 .Values.job.activeDeadlineSeconds) (int64 .Values.job.finishSeconds)) -}}
 {{- end -}}
@@ -111,13 +147,54 @@ annotations:
   {{- toYaml . | nindent 2 }}
   {{- end }}
 labels:
-  {{- include "icepack.labels" . | nindent 2 }}
-  {{- with .Values.podLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- /* A label of the pods goes before the common one of its name. */}}
+  {{- merge (dict) .Values.podLabels (include "icepack.labels" . | fromYaml) | toYaml | nindent 2 }}
 {{- end -}}
 
-{{- /* The pod of a pass, of watch and of the test: dict "root" $ "args" (list …) "restartPolicy" "Never" and, for watch, "listen" true. */ -}}
+{{- /* resources, with the room on the node's disk that the spill's emptyDir may fill; a volume of its own takes none there. */ -}}
+{{- define "icepack.resources" -}}
+{{- $resources := deepCopy .Values.resources -}}
+{{- $requests := default dict $resources.requests -}}
+{{- $given := or (hasKey $requests "ephemeral-storage") (hasKey $resources.limits "ephemeral-storage") -}}
+{{- if not (or .Values.spill.storageClassName $given) -}}
+{{- /* 256 MiB more, since the kubelet counts the logs too; rounded up. */ -}}
+{{- $storage := printf "%dMi" (div (add (include "icepack.bytes" .Values.spill.sizeLimit | int64) 269484031) 1048576) -}}
+{{- $_ := set $resources "requests" (set $requests "ephemeral-storage" $storage) -}}
+{{- $_ = set $resources.limits "ephemeral-storage" $storage -}}
+{{- end -}}
+{{- toYaml $resources -}}
+{{- end -}}
+
+{{- /* topologySpreadConstraints; one that does not say which pods it counts counts this release's. */ -}}
+{{- define "icepack.spread" -}}
+{{- $selector := dict "matchLabels" (include "icepack.selector" . | fromYaml) -}}
+{{- $all := list -}}
+{{- range .Values.topologySpreadConstraints -}}
+{{- $all = append $all (set (deepCopy .) "labelSelector" (default $selector .labelSelector)) -}}
+{{- end -}}
+{{- toYaml $all -}}
+{{- end -}}
+
+{{- /* Rules for failed pods: dict "action" FailJob or, for shards, FailIndex. */ -}}
+{{- define "icepack.podFailurePolicy" -}}
+rules:
+  # 2: wrong settings, 5: refused for safety. A person is needed, and trying again only hides it.
+  {{- if eq .action "FailIndex" }}
+  # One tenant's refusal is no reason to end the other shards. Wrong settings end each shard by itself.
+  {{- end }}
+  - action: {{ .action }}
+    onExitCodes:
+      containerName: icepack
+      operator: In
+      values: [2, 5]
+  # Evicted, preempted, a node that is drained: not the job's fault.
+  - action: Ignore
+    onPodConditions:
+      - type: DisruptionTarget
+        status: "True"
+{{- end -}}
+
+{{- /* The pod of a pass, of watch, of a restore and of the test: dict "root" $ "args" (list …) "restartPolicy" "Never" and, for watch, "listen" true. */ -}}
 {{- define "icepack.podSpec" -}}
 {{- $root := .root -}}
 {{- $v := .root.Values -}}
@@ -134,12 +211,27 @@ imagePullSecrets:
 {{- with $v.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
+{{- with $v.dnsPolicy }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- with $v.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $v.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 securityContext:
   {{- range $key, $value := $v.podSecurityContext }}
   {{- if not (kindIs "invalid" $value) }}
   {{- dict $key $value | toYaml | nindent 2 }}
   {{- end }}
   {{- end }}
+{{- with $v.initContainers }}
+initContainers:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 containers:
   - name: icepack
     image: {{ include "icepack.image" $root | quote }}
@@ -164,17 +256,26 @@ containers:
         value: "true"
       {{- end }}
       {{- with $v.credentials }}
-      {{- if .existingSecret }}
+      {{- $secret := .existingSecret }}
+      {{- if eq $v.mode "restore" }}{{ $secret = default .existingSecret $v.restore.existingSecret }}{{ end }}
+      {{- if $secret }}
       - name: AWS_ACCESS_KEY_ID
         valueFrom:
           secretKeyRef:
-            name: {{ .existingSecret }}
+            name: {{ $secret }}
             key: {{ .accessKeyIdKey }}
       - name: AWS_SECRET_ACCESS_KEY
         valueFrom:
           secretKeyRef:
-            name: {{ .existingSecret }}
+            name: {{ $secret }}
             key: {{ .secretAccessKeyKey }}
+      # Of keys that last some hours only; others have none.
+      - name: AWS_SESSION_TOKEN
+        valueFrom:
+          secretKeyRef:
+            name: {{ $secret }}
+            key: {{ .sessionTokenKey | default "AWS_SESSION_TOKEN" }}
+            optional: true
       {{- end }}
       {{- end }}
       {{- with .shards }}
@@ -185,6 +286,10 @@ containers:
       {{- with $v.extraEnv }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
+    {{- with $v.envFrom }}
+    envFrom:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
     {{- if .listen }}
     ports:
       - name: metrics
@@ -204,7 +309,7 @@ containers:
       failureThreshold: 4
     {{- end }}
     resources:
-      {{- toYaml $v.resources | nindent 6 }}
+      {{- include "icepack.resources" $root | nindent 6 }}
     securityContext:
       allowPrivilegeEscalation: false
       readOnlyRootFilesystem: true
@@ -252,11 +357,33 @@ tolerations:
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- if $v.topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- include "icepack.spread" $root | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{- /* What every command gets: the file, how to log, which tenants. */ -}}
 {{- define "icepack.commonArgs" -}}
 {{- $args := list "--config" "/etc/icepack/icepack.toml" "--log-format" .Values.logFormat "--log-level" .Values.logLevel -}}
-{{- range .Values.onlyTenants -}}{{- $args = concat $args (list "--tenant" .) -}}{{- end -}}
+{{- $tenants := .Values.onlyTenants -}}
+{{- if eq .Values.mode "restore" -}}{{- $tenants = .Values.restore.tenants -}}{{- end -}}
+{{- range $tenants -}}{{- $args = concat $args (list "--tenant" .) -}}{{- end -}}
 {{- toJson $args -}}
+{{- end -}}
+
+{{- /* What a restore gets: one flag for each value that is given. */ -}}
+{{- define "icepack.restoreArgs" -}}
+{{- $args := list -}}
+{{- $r := .Values.restore -}}
+{{- range $flag := list "from" "to" "into" "as" "tier" "hold" -}}
+{{- with get $r $flag -}}{{- $args = concat $args (list (printf "--%s" $flag) .) -}}{{- end -}}
+{{- end -}}
+{{- with $r.days -}}{{- $args = concat $args (list "--days" (int64 . | toString)) -}}{{- end -}}
+{{- if $r.dryRun -}}
+{{- $args = append $args "--dry-run" -}}
+{{- else if $r.wait -}}
+{{- $args = append $args "--wait" -}}
+{{- end -}}
+{{- concat $args $r.extraArgs | toJson -}}
 {{- end -}}

@@ -54,9 +54,10 @@ module "icepack" {
   force_destroy       = var.force_destroy
 
   irsa = {
-    oidc_provider_arn = var.oidc_provider_arn
-    namespace         = "icepack"
-    service_account   = "icepack"
+    oidc_provider_arn       = var.oidc_provider_arn
+    namespace               = "icepack"
+    service_account         = "icepack"
+    restore_service_account = "icepack-restore"
   }
 }
 
@@ -66,6 +67,13 @@ output "helm_values" {
     serviceAccount = {
       name        = "icepack"
       annotations = { "eks.amazonaws.com/role-arn" = module.icepack.job_role_arn }
+    }
+    # For a release with mode: restore.
+    restore = {
+      serviceAccount = {
+        name        = "icepack-restore"
+        annotations = { "eks.amazonaws.com/role-arn" = module.icepack.restore_role_arn }
+      }
     }
     config = {
       store   = module.icepack.store_url
@@ -84,4 +92,8 @@ output "archive_url" {
 
 output "job_role_arn" {
   value = module.icepack.job_role_arn
+}
+
+output "restore_role_arn" {
+  value = module.icepack.restore_role_arn
 }

@@ -24,7 +24,7 @@ pub(super) fn recall(raws: &mut [Candidate], inventory: &Inventory, policy: &Pol
         .collect();
     for c in raws {
         let file = listed.get(c.input.key.as_str());
-        c.input.adopted = file.and_then(|f| notes.times(f, &policy.timestamp_column));
+        c.input.adopted = file.and_then(|f| notes.times(f, policy.timestamp_column.as_str()));
     }
 }
 
@@ -61,7 +61,7 @@ pub(super) fn groups(untimed: &[Candidate], policy: &Policy) -> Vec<Group> {
     let of = |chunk: &[Candidate]| {
         let reason = Reason::Untimed {
             files: chunk.len(),
-            column: policy.timestamp_column.clone(),
+            column: policy.timestamp_column.to_string(),
         };
         group(chunk.to_vec(), GroupKind::Adopt, reason)
     };

@@ -10,6 +10,7 @@ use crate::model::names::{FileId, Key, Place, snapshot_key};
 use crate::model::policy::ArchivePolicy;
 use crate::model::policy::{Policy, Uniting};
 use crate::model::schema::{Column, TableSchema};
+use crate::model::time_column::TimeColumn;
 use crate::model::units::{KIB, MIB};
 use crate::plan::retention::LeaveRule;
 
@@ -1078,7 +1079,7 @@ fn good_files_are_adopted_once() {
     w.raw[0].etag = None;
     assert!(w.plan().groups.is_empty(), "no note would ever hold");
     w.raw[0].etag = Some("e".into());
-    w.policy.timestamp_column = "created_at".into();
+    w.policy.timestamp_column = TimeColumn::named("created_at");
     assert_eq!(names(&w.plan()), [["a", "b"]]);
     w.policy.ttl = None;
     let plan = w.plan();

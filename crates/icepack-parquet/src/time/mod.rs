@@ -1,14 +1,16 @@
-//! Timestamps of any unit against microseconds, rounded so that nothing expires or falls out of a
-//! range by rounding.
+//! When a row is from. Times of any unit against microseconds, rounded so that nothing expires or
+//! falls out of a range by rounding.
 
-use arrow::array::{Array, AsArray, PrimitiveArray};
-use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType,
-};
+mod dater;
+mod judge;
+mod values;
+
+use arrow::datatypes::TimeUnit;
 
 use icepack_core::model::file::Micros;
+
+pub use dater::{Dater, candidates, dates, is_same_place};
+pub(crate) use judge::Judge;
 
 /// The microsecond that holds `value`, or the nearest that an i64 has.
 pub fn floor_micros(value: i64, unit: TimeUnit) -> Micros {
@@ -67,39 +69,6 @@ pub fn per_second(unit: TimeUnit) -> i64 {
         TimeUnit::Microsecond => 1_000_000,
         TimeUnit::Nanosecond => 1_000_000_000,
     }
-}
-
-/// The unit of a timestamp column.
-pub fn unit_of(data_type: &DataType) -> Option<TimeUnit> {
-    match data_type {
-        DataType::Timestamp(unit, _) => Some(*unit),
-        _ => None,
-    }
-}
-
-/// The sort key of every row: the timestamp's number, null as `i64::MIN`, so that nulls come first.
-/// None if `array` is not a timestamp.
-///
-/// A real timestamp of `i64::MIN` sorts among the nulls. Both are undated, so nothing else follows
-/// from it.
-pub fn keys(array: &dyn Array) -> Option<ScalarBuffer<i64>> {
-    fn of<T: ArrowPrimitiveType<Native = i64>>(a: &PrimitiveArray<T>) -> ScalarBuffer<i64> {
-        match a.nulls().filter(|n| n.null_count() > 0) {
-            None => a.values().clone(),
-            Some(nulls) => a
-                .values()
-                .iter()
-                .zip(nulls.iter())
-                .map(|(v, valid)| if valid { *v } else { i64::MIN })
-                .collect(),
-        }
-    }
-    Some(match unit_of(array.data_type())? {
-        TimeUnit::Second => of(array.as_primitive::<TimestampSecondType>()),
-        TimeUnit::Millisecond => of(array.as_primitive::<TimestampMillisecondType>()),
-        TimeUnit::Microsecond => of(array.as_primitive::<TimestampMicrosecondType>()),
-        TimeUnit::Nanosecond => of(array.as_primitive::<TimestampNanosecondType>()),
-    })
 }
 
 #[cfg(test)]
