@@ -105,10 +105,7 @@ const PROPOSALS: &[Proposed] = &[
     },
     first("fastparquet"),
     first("dask"),
-    Proposed {
-        exit: 3,
-        ..proposed("vector", "logs/application_id={tenant}/**")
-    },
+    proposed("vector", "logs/application_id={tenant}/**"),
     proposed("vector_tenants", "application_id={tenant}/**"),
     proposed("vector_default_prefix", "**"),
     Proposed {

@@ -203,11 +203,7 @@ pub const BUCKETS: &[Bucket] = &[
     left_alone("fastparquet", 5, 10, "events: refused, a file `_metadata`"),
     merged("dask", 2, 6),
     // Log shippers, pipelines and replication.
-    Bucket {
-        exits: [3, 0, 0],
-        left: "2 set aside",
-        ..merged("vector", 10, 32)
-    },
+    merged("vector", 10, 32),
     Bucket {
         settings: &[("ICEPACK_LAYOUT", "application_id={tenant}/**")],
         ..merged("vector_tenants", 4, 32)
