@@ -138,7 +138,7 @@ impl Bench {
             cutoff: None,
             leave: None,
             target_file_size: 128 * MIB,
-            encodings: icepack::Encodings::Plain,
+            writing: icepack::Writing::default(),
             cut: Period::Month,
             min_piece: MIN_PIECE,
             check_content: true,

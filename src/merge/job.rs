@@ -10,7 +10,7 @@ use arrow::datatypes::{Schema, SchemaRef, TimeUnit};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use super::open::{Opened, OpenedAll};
+use super::open::{Opened, OpenedAll, Turns};
 use super::{Env, MergeError, MergeSpec, Part};
 use crate::budget::MergeBudget;
 use crate::error::{Error, ReadError, Result};
@@ -54,7 +54,7 @@ pub(super) struct Job<'a> {
     pub rows_promised: u64,
     stop: &'a Stop,
     progress: &'a (dyn Fn(u64, u64) + Send + Sync),
-    turns: Vec<(Arc<Ident>, SchemaRef)>,
+    turns: Turns,
     /// Where rows of one input did not fit to the others: how to merge them.
     apart: RefCell<Option<Vec<Part>>>,
     input_totals: Cell<(u64, Fingerprint)>,

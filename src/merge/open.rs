@@ -80,14 +80,16 @@ impl Opened {
     }
 }
 
+/// Every input's own schema, by turn.
+pub(super) type Turns = Vec<(Arc<Ident>, SchemaRef)>;
+
 /// All inputs.
 pub(super) struct OpenedAll {
     /// In the order they were given.
     pub inputs: Vec<Opened>,
     /// The schema that holds them all.
     pub schema: SchemaRef,
-    /// Every input's own schema, by turn.
-    pub turns: Vec<(Arc<Ident>, SchemaRef)>,
+    pub turns: Turns,
     /// No dated row is later.
     pub latest: Micros,
 }
@@ -260,7 +262,7 @@ fn flawed(input: &Opened, reason: String, flaw: Flaw) -> BadInput {
 fn unite(
     opened: &mut [(usize, Opened)],
     mut classes: Vec<Class>,
-) -> Result<(SchemaRef, Vec<(Arc<Ident>, SchemaRef)>), MergeError> {
+) -> Result<(SchemaRef, Turns), MergeError> {
     if classes.len() > 1 {
         let part = |c: Class| Part {
             keys: c

@@ -243,7 +243,8 @@ async fn every_class_expires_into_the_archive_and_comes_back() {
         archived += report.totals.counters.ledger.rows_archived;
     }
     assert_eq!(archived, 60);
-    (old.sort(), young.sort());
+    old.sort();
+    young.sort();
     assert_eq!(live(&lab).await, young);
     lab.idle().await;
     let cold = keys(&lab.cold).await;
@@ -430,7 +431,9 @@ async fn columns_that_unite_without_loss_are_one_class() {
     let day_ms: ArrayRef = Arc::new(Date64Array::from(vec![2 * 86_400_000]));
     let a = || record(vec![("a", small.clone())]);
     let b = || record(vec![("b", texts(&["x"])), ("A", numbers(&[3]))]);
-    let cases: Vec<(&str, [(&str, ArrayRef); 2], Vec<&str>)> = vec![
+    /// A name, the columns of two files, and the columns of the files after.
+    type Case<'a> = (&'a str, [(&'a str, ArrayRef); 2], Vec<&'a str>);
+    let cases: Vec<Case> = vec![
         (
             "decimals",
             [

@@ -184,7 +184,11 @@ mod tests {
                 .divide(members.to_vec(), |m| m.map(|n| all[n].id()))
         };
         let each: Vec<Option<usize>> = (0..4).map(Some).chain([None]).collect();
-        assert_eq!(divided(&[], &each), [each.clone()], "nothing is known");
+        assert_eq!(
+            divided(&[], &each),
+            std::slice::from_ref(&each),
+            "nothing is known"
+        );
         assert_eq!(
             divided(&[(0, 1)], &each),
             [vec![Some(0), Some(3), None], vec![Some(1), Some(2)]],
