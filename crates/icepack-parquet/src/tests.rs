@@ -11,6 +11,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 
 mod footers;
 mod leaves;
+mod lists;
 
 use crate::error::Error;
 use crate::profile::Profile;

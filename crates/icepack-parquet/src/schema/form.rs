@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use serde::{Deserialize, Serialize};
 
 use super::leaf::BLOOM;
-use super::{canonical, canonical_by};
+use super::{canonical, canonical_by, shape};
 
 /// Where a field notes it. Never written to a file.
 pub(crate) const KEY: &str = "icepack.arrow";
@@ -149,7 +149,7 @@ pub(crate) fn renamed(field: &FieldRef) -> FieldRef {
 
 /// `field` as its notes say that it was, at each level, without them.
 pub(crate) fn restored(field: &FieldRef) -> FieldRef {
-    let bare = without(&renamed(field), &[KEY, NAME], &restored);
+    let bare = without(&renamed(field), &[KEY, NAME, shape::KEY], &restored);
     // A restore writes rows of the type that they are decoded as.
     let plain = match bare.data_type() {
         nested if nested.is_nested() => nested.clone(),
@@ -204,7 +204,7 @@ fn form(field: &Field) -> Option<Form> {
 
 /// `field` without the notes at any level that tell nothing of its values.
 pub(crate) fn bare(field: &FieldRef) -> FieldRef {
-    Arc::new(without(field, &[KEY, NAME, BLOOM], &bare))
+    Arc::new(without(field, &[KEY, NAME, BLOOM, shape::KEY], &bare))
 }
 
 fn without(field: &FieldRef, keys: &[&str], child: &dyn Fn(&FieldRef) -> FieldRef) -> Field {

@@ -21,7 +21,7 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor, Type, TypePtr};
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{canonical, form, pairs};
+use crate::schema::{canonical, form, pairs, shape};
 
 /// Where a field notes what it is in Parquet. Never written to a file.
 const KEY: &str = "icepack.leaf";
@@ -334,7 +334,7 @@ pub(crate) fn noted(
                 Ok(note) => with(&field, KEY, note),
                 Err(_) => field,
             },
-            _ => field,
+            _ => shape::noted(&field, parquet),
         }
     };
     noted.iter().zip(parquet).map(column).collect()
@@ -492,7 +492,7 @@ fn rebuilt(tree: &TypePtr, at: &mut usize, other: Other<'_>) -> Result<TypePtr, 
     )
 }
 
-fn group(
+pub(super) fn group(
     like: &Type,
     fields: Vec<TypePtr>,
     logical: Option<LogicalType>,
@@ -557,7 +557,7 @@ pub(crate) fn parquet_schema(schema: &Schema) -> Result<SchemaDescriptor, Parque
         kept.push(note(leaf));
         Arc::clone(leaf)
     });
-    let plain = with_variants(plain, schema)?;
+    let plain = with_shapes(with_variants(plain, schema)?, schema)?;
     if kept.iter().all(Option::is_none) {
         return Ok(plain);
     }
@@ -639,6 +639,17 @@ fn with_variants(
         .zip(schema.fields())
         .map(column)
         .collect::<Result<_, _>>()?;
+    Ok(SchemaDescriptor::new(group(root, columns, None)?))
+}
+
+fn with_shapes(plain: SchemaDescriptor, schema: &Schema) -> Result<SchemaDescriptor, ParquetError> {
+    if !schema.fields().iter().any(|f| shape::is_noted(f)) {
+        return Ok(plain);
+    }
+    let root = plain.root_schema();
+    let columns = root.get_fields().iter().zip(schema.fields());
+    let columns = columns.map(|(parquet, field)| shape::shaped(parquet, field));
+    let columns = columns.collect::<Result<_, _>>()?;
     Ok(SchemaDescriptor::new(group(root, columns, None)?))
 }
 

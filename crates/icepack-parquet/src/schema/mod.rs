@@ -5,6 +5,7 @@ mod bring;
 pub(crate) mod form;
 pub mod leaf;
 pub(crate) mod pairs;
+pub(crate) mod shape;
 pub(crate) mod unite;
 pub mod views;
 
@@ -76,7 +77,8 @@ fn map_entries(entries: &FieldRef, child: &dyn Fn(&str, &Field) -> FieldRef) -> 
         }
         other => canonical_by(other, child),
     };
-    Arc::new(Field::new("key_value", data_type, entries.is_nullable()))
+    let pairs = Field::new("key_value", data_type, entries.is_nullable());
+    Arc::new(pairs.with_metadata(entries.metadata().clone()))
 }
 
 /// Files' schemas, united by column name in the order of first appearance.
