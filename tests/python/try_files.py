@@ -189,7 +189,7 @@ def spelled(schema):
     # The bytes of a decimal are the writer's to choose.
     lines = [INT96.sub(INSTANT, line) for line in lines]
     lines = [re.sub(r" (int32|int64|binary|fixed_len_byte_array\(\d+\)) (field_id=\S+ .*\(Decimal\()", r" decimal \2", line) for line in lines]
-    return ["root {" if re.match(r"(required|repeated|optional) group .*schema ?\{|.*group field_id=\S+ \S+ \{", line) and i == 0 else line for i, line in enumerate(lines)]
+    return ["root {" if re.match(r"(required|repeated|optional) group .*schema ?\{|.*group field_id=\S+ (\S+ )?\{", line) and i == 0 else line for i, line in enumerate(lines)]
 
 
 READERS = {"pyarrow": by_pyarrow, "duckdb": by_duckdb, "polars": by_polars, "parquet": by_parquet}

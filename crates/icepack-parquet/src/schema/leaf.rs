@@ -232,7 +232,12 @@ fn group_refusal<'a>(group: &'a Type, path: &mut Vec<&'a str>) -> Option<(String
     for field in group.get_fields().iter().filter(|f| f.is_group()) {
         path.push(field.name());
         match field.get_basic_info().logical_type_ref() {
-            None | Some(LogicalType::List | LogicalType::Map) => {}
+            None | Some(LogicalType::List) => {}
+            Some(LogicalType::Map) if has_pairs(field) => {}
+            // Arrow has it as a list.
+            Some(LogicalType::Map) => {
+                return Some((path.join("."), "a map without values".to_owned()));
+            }
             // Its parts are kept as they are.
             Some(LogicalType::Variant(_)) if path.len() == 1 => {}
             Some(other) => return Some((path.join("."), named(other, None))),
@@ -243,6 +248,10 @@ fn group_refusal<'a>(group: &'a Type, path: &mut Vec<&'a str>) -> Option<(String
         path.pop();
     }
     None
+}
+
+fn has_pairs(map: &Type) -> bool {
+    matches!(map.get_fields(), [pairs] if pairs.is_group() && pairs.get_fields().len() == 2)
 }
 
 /// `field` with each of its leaves replaced. There are as many as Parquet has, and in the same

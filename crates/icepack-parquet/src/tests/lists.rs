@@ -121,3 +121,14 @@ fn lists_that_lie_differently_have_three_levels() {
     assert!(x.is_optional() && x.is_group(), "{x:?}");
     assert_eq!(rows(&merged).column_by_name("x").unwrap().null_count(), 3);
 }
+
+#[test]
+fn a_map_without_values_is_left_alone() {
+    let with = |fields: &str| {
+        let map = format!("required group x (MAP) {{ repeated group key_value {{ {fields} }} }}");
+        open(file(&map)).unwrap().refusal().map(str::to_owned)
+    };
+    assert_eq!(with("required int32 key; required int32 value;"), None);
+    let why = with("required int32 key;").unwrap();
+    assert!(why.contains("column `x` is a map without values"), "{why}");
+}
