@@ -231,6 +231,10 @@ pub(crate) fn survey(
 fn group_refusal<'a>(group: &'a Type, path: &mut Vec<&'a str>) -> Option<(String, String)> {
     for field in group.get_fields().iter().filter(|f| f.is_group()) {
         path.push(field.name());
+        if field.get_fields().is_empty() {
+            // No leaf of it would be read, so nothing of it would be written.
+            return Some((path.join("."), "a group without columns".to_owned()));
+        }
         match field.get_basic_info().logical_type_ref() {
             None | Some(LogicalType::List) => {}
             Some(LogicalType::Map) if has_pairs(field) => {}

@@ -123,6 +123,17 @@ fn lists_that_lie_differently_have_three_levels() {
 }
 
 #[test]
+fn a_group_without_columns_is_left_alone() {
+    let empty = file("required int64 x; optional group y { optional group z { } }");
+    let input = open(empty).unwrap();
+    let why = input.refusal().unwrap();
+    assert!(
+        why.contains("column `y.z` is a group without columns"),
+        "{why}"
+    );
+}
+
+#[test]
 fn a_map_without_values_is_left_alone() {
     let with = |fields: &str| {
         let map = format!("required group x (MAP) {{ repeated group key_value {{ {fields} }} }}");
