@@ -136,6 +136,19 @@ fn pass(store: &Path) -> Ran {
     }
 }
 
+/// What a script of `tests/python` prints that is told to do `what` with a store.
+fn python(script: &str, what: &str, store: &Path) -> String {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
+    let out = job::python()
+        .arg(scripts.join(script))
+        .arg(what)
+        .arg(store)
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", job::text(&out.stderr));
+    job::text(&out.stdout)
+}
+
 /// What is wrong with how the job deals with `case`; none where all is well.
 fn check(case: &Case) -> Result<String, String> {
     let dir = TempDir::new().unwrap();

@@ -6,15 +6,7 @@ use std::path::Path;
 use super::*;
 
 fn script(what: &str, store: &Path) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/leaf_types.py");
-    let out = job::python()
-        .arg(script)
-        .arg(what)
-        .arg(store)
-        .output()
-        .unwrap();
-    assert!(out.status.success(), "{}", job::text(&out.stderr));
-    job::text(&out.stdout)
+    python("leaf_types.py", what, store)
 }
 
 fn tell(store: &Path) -> serde_json::Map<String, Value> {

@@ -6,14 +6,7 @@ use std::path::Path;
 use super::*;
 
 fn script(what: &str, store: &Path) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/unite.py");
-    let out = job::python()
-        .arg(script)
-        .arg(what)
-        .arg(store)
-        .output()
-        .unwrap();
-    assert!(out.status.success(), "{}", job::text(&out.stderr));
+    python("unite.py", what, store);
 }
 
 #[test]

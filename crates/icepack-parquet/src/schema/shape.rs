@@ -135,11 +135,7 @@ pub(crate) fn shaped(tree: &TypePtr, field: &Field) -> Result<TypePtr, ParquetEr
                 let own = shaped(own, entries)?;
                 let own = match shape(entries) {
                     Some(Shape::Group { name, is_annotated }) => {
-                        let annotation = if is_annotated {
-                            ConvertedType::MAP_KEY_VALUE
-                        } else {
-                            ConvertedType::NONE
-                        };
+                        let annotation = is_annotated.then_some(ConvertedType::MAP_KEY_VALUE);
                         middle(&name, annotation, parts(&own).to_vec())?
                     }
                     _ => own,
@@ -170,11 +166,7 @@ fn list(tree: &TypePtr, part: &Field) -> Result<TypePtr, ParquetError> {
             like(tree, vec![repeated(&own, own.name(), &own)?])
         }
         Some(Shape::Group { name, is_annotated }) => {
-            let annotation = if is_annotated {
-                ConvertedType::LIST
-            } else {
-                ConvertedType::NONE
-            };
+            let annotation = is_annotated.then_some(ConvertedType::LIST);
             like(tree, vec![middle(&name, annotation, vec![own])?])
         }
         _ => like(tree, vec![like(group, vec![own])?]),
@@ -188,12 +180,12 @@ fn shape(part: &Field) -> Option<Shape> {
 /// A repeated group of this name.
 fn middle(
     name: &str,
-    annotation: ConvertedType,
+    annotation: Option<ConvertedType>,
     fields: Vec<TypePtr>,
 ) -> Result<TypePtr, ParquetError> {
     let group = Type::group_type_builder(name)
         .with_repetition(Repetition::REPEATED)
-        .with_converted_type(annotation)
+        .with_converted_type(annotation.unwrap_or(ConvertedType::NONE))
         .with_fields(fields)
         .build()?;
     Ok(Arc::new(group))
