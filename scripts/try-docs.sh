@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 walks=(
-  README.md "See it work"
+  docs/getting-started.md "In a directory"
   localstack/README.md "Ten minutes, from nothing to a restore"
   docs/getting-started.md "Another S3 server"
 )
