@@ -1,4 +1,4 @@
-//! The library's configuration: what [`crate::CompactionManager`] is told.
+//! The configuration of [`crate::CompactionManager`].
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! From addresses to a manager that is ready: stores, credentials and the archive.
+//! Opens a manager or a restore by addresses: stores, credentials and the archive.
 
 use std::sync::Arc;
 

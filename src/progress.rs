@@ -1,4 +1,4 @@
-//! What a run tells whoever watches it. The library draws nothing.
+//! Events of a run, for whoever shows its progress. The library draws nothing.
 
 use icepack_core::model::report::TenantReport;
 

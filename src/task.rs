@@ -1,4 +1,4 @@
-//! A loop that compacts when it is time, for services that embed the library.
+//! A loop that makes a pass when one is due, for services that embed the library.
 
 use std::sync::Arc;
 use std::time::Duration;

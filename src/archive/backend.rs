@@ -1,4 +1,4 @@
-//! What an archive needs of the place where its objects are.
+//! The operations that an archive needs of the place where its objects are.
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The cold tier: where expired rows go before anything that held them is deleted.
+//! Archives: where expired rows go before anything that held them is deleted.
 
 mod backend;
 mod encode;

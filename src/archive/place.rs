@@ -1,5 +1,5 @@
-//! Where an archive is, and how it is opened when it is first needed: whoever only plans must not
-//! have to reach it.
+//! An archive that is opened when it is first needed, because planning must not depend on reaching
+//! it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is in an archive, by its receipts.
+//! Lists the contents of an archive, by its receipts.
 
 use std::collections::BTreeSet;
 

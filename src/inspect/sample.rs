@@ -1,4 +1,4 @@
-//! Looks at a store that nobody has described yet: a few tenants, a few footers.
+//! Takes a sample of a store: a few tenants, and a few footers of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

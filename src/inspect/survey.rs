@@ -1,5 +1,4 @@
-//! Lists so much of a store that its layout can be told: of each folder a little, however many
-//! files one of them has.
+//! Lists enough of a store to recognise its layout: a few files of each folder.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

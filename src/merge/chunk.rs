@@ -1,4 +1,4 @@
-//! Rows with the keys that order them.
+//! Batches of rows with the keys by which they are ordered.
 
 use arrow::array::RecordBatch;
 use arrow::buffer::ScalarBuffer;

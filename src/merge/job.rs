@@ -1,5 +1,5 @@
-//! What every step of one merge needs: its schema, its budget, its stop flag, and the books of what
-//! has been read.
+//! The state that all steps of one merge share: its schema, its budget, its stop flag, and the
+//! books of what has been read.
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;

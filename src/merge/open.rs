@@ -1,4 +1,4 @@
-//! The opening phase: fetch, check and profile every input, and unite their columns.
+//! The first step of a merge: fetch, check and profile every input, and unite their columns.
 
 use std::collections::HashMap;
 use std::fs;

@@ -1,6 +1,6 @@
-//! When the rows of files are from that are not merged. The files are opened as for a merge, so that
-//! what a merge would refuse is refused here too; but of their rows the times alone are read, and
-//! nothing is kept.
+//! Reads the times of files that are adopted, and not merged. The files are opened as for a merge,
+//! so what a merge would refuse is refused here too. Only their times are read, and nothing else is
+//! kept.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Commits: conditional puts of manifests, and finding out what became of them.
+//! Commits: conditional puts of manifests, each settled by reading back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

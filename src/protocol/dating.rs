@@ -1,5 +1,5 @@
-//! Which column dated a snapshot, where the manifest does not say it: its footer names the column
-//! by which it is sorted.
+//! Finds the column that dated a snapshot, where the manifest does not say it: the footer names the
+//! column by which the file is sorted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Finds out what is there: tenants, heads, listings.
+//! Finds the tenants, reads heads, and lists files.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

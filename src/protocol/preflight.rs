@@ -1,5 +1,5 @@
-//! The promise that everything rests on, asked before anything is written: of two creates of one
-//! key, the store lets one win, and its listings tell one version of a file from another.
+//! Checks two properties of the store before a pass writes anything: of two creates of one key, one
+//! wins; and listings tell one version of a file from another.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Records of passes: `_icepack/runs/<time>-<id>.json`, so that a short-lived process knows what
-//! the passes before it did.
+//! Records of passes: `_icepack/runs/<time>-<id>.json`. By them a process that lives for a minute
+//! knows what the passes before it did.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};

@@ -1,5 +1,5 @@
-//! Deletes what a committed head says may go, and forgets what is gone. Every decision is
-//! [`icepack_core::plan::sweep`]'s.
+//! Deletes what a committed head allows, and forgets what is gone. [`icepack_core::plan::sweep`]
+//! makes every decision.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Counts the requests that go to a store, as its bill would.
+//! Counts the requests that go to a store, as they are billed.
 
 use std::fmt;
 use std::ops::Range;

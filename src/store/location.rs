@@ -1,4 +1,4 @@
-//! Where things are kept: URLs, and the stores behind them.
+//! Locations: URLs, and the stores behind them.
 
 use std::path::{Component, Path as FsPath, PathBuf};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What a service that makes passes shows of itself: whether it lives, and its metrics. The loop
-//! itself is the command line's.
+//! The health and the metrics of a service that makes passes. The loop itself is in the command
+//! line.
 
 mod http;
 

@@ -1,4 +1,4 @@
-//! What a store said, what it means, and what to do about it: once, for every client.
+//! Explains a store's error: what it means, and what to do about it. All clients use it.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;

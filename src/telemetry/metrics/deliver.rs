@@ -1,4 +1,4 @@
-//! Where the metrics go: a file for the node exporter, a Pushgateway.
+//! Delivers metrics: to a file for the node exporter, and to a Pushgateway.
 
 use std::fmt;
 use std::io::Write;

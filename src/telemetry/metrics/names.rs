@@ -1,5 +1,5 @@
-//! Every metric: its name, what it is in a sentence, and where its samples come from. Alert rules,
-//! dashboards and people's own queries rest on the names: one that is here stays.
+//! Every metric: its name, its help text, and the source of its samples. Alert rules, dashboards
+//! and users' queries depend on the names, so they stay.
 
 use icepack_core::model::inspect::TenantStatus;
 use icepack_core::model::record::RunRecord;

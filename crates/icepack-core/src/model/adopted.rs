@@ -1,4 +1,5 @@
-//! Raw files that stay as they are although rows expire: when their rows are from is known.
+//! Adopted raw files: they stay as they are, and the manifest has the times of their rows, so that
+//! they can expire.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Schemas that a merge found to be apart.
+//! Pairs of schemas whose files cannot be merged without loss, as a merge has found.
 
 use std::fmt;
 

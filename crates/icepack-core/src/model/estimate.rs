@@ -1,4 +1,4 @@
-//! What a pass is expected to do, before it does it.
+//! Estimates of a pass, before it is made: rows that expire, requests, archive objects and money.
 
 use std::collections::BTreeMap;
 use std::fmt;

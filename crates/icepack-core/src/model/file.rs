@@ -1,4 +1,4 @@
-//! What is known of a file: where it is, how big, which rows.
+//! A file as a listing shows it, and what is known of its rows.
 
 use std::fmt;
 use std::str::FromStr;

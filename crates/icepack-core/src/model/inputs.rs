@@ -1,9 +1,8 @@
-//! What a listed entry of a tenant is: one table for the planner, the live view, the sweep and
-//! everybody who looks.
+//! Decides what a listed entry of a tenant is: an input, an output, left alone, or foreign. The
+//! planner, the live view, the sweep and all commands that only read use this one table.
 //!
-//! Which *paths* a manifest may name is another question, and [`super::names::classify`]'s: an old
-//! manifest, or one that was written under other settings, may name files that would not be taken
-//! today.
+//! [`super::names::classify`] answers another question: which *paths* a manifest may name. An old
+//! manifest, or one that was written under other settings, may name files that are no inputs today.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Where tenants lie: the pattern that the setting `layout` gives, compiled.
+//! The setting `layout`, compiled: a pattern that says where the folders of tenants are.
 //!
 //! A pattern is made of folders and ends with `**`. A folder is a literal, `*` for any one folder,
 //! or text around one placeholder. A tenant's name is the text at the placeholder. Where there are

@@ -1,4 +1,5 @@
-//! What a place says it is: one small object at the root of each store and each archive.
+//! Markers: a small object at the root of each store and each archive that says which of the two it
+//! is.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Tables that other engines read: what is asked for, and what a table says of itself.
+//! Delta tables: the settings of publication, and the state of a table.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! A pass as `_icepack/runs/` keeps it: its report, shortened to what a file of a bounded size can
-//! hold, and the sums of all passes so far.
+//! The record of a pass in `_icepack/runs/`: its report, shortened to a bounded size, and the sums
+//! of all passes so far.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What a pass did, as `--json` prints it. [`super::record`] is what is kept of it.
+//! The report of a pass, as `--json` prints it. [`super::record`] is the part of it that is stored.
 
 use chrono::{DateTime, Utc};
 use derive_more::{Add, AddAssign};

@@ -1,4 +1,4 @@
-//! What a restore would do, or did: printed by `icepack restore`.
+//! The report of a restore, as `icepack restore` prints it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Is it the same file? One answer, for everybody who compares tags.
+//! Compares the ETags of a file. Everything that compares ETags does it here.
 
 /// What two version tags say of two sightings under one name.
 ///

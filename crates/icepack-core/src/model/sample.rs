@@ -1,4 +1,4 @@
-//! A look at a few files of a few tenants, for who has no configuration yet.
+//! The sample that `init` takes: some files and footers of some tenants.
 
 use std::collections::{BTreeMap, BTreeSet};
 

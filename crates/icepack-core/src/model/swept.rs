@@ -1,8 +1,8 @@
-//! The names of raw files whose rows were taken and that are gone since.
+//! Remembered names: raw files whose rows were taken and that are deleted since.
 //!
-//! A writer may put such a name again, by a retry or by mistake. Head remembers it for a while, so
-//! that its rows are not taken for new. A name is two hashes, because head is written with each
-//! commit: sixteen bytes of them a name, in base64.
+//! A writer may use such a name again, by a retry or by mistake. Head remembers it for a while, so
+//! that its rows are not taken for new. A name is stored as two hashes, sixteen bytes in base64,
+//! because each commit writes the whole head.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;

@@ -1,5 +1,4 @@
-//! Which rows are from when: the setting `timestamp_column`, and what manifests and receipts say in
-//! its words.
+//! What dates a row: the setting `timestamp_column`, and the same words in manifests and receipts.
 
 mod pattern;
 

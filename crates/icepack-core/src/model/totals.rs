@@ -1,4 +1,4 @@
-//! What a store holds, in figures: files by size, and how many with how many bytes.
+//! Totals of a store: files by size, and the numbers and bytes of raw files and snapshots.
 
 use std::ops::{Add, AddAssign};
 

@@ -1,5 +1,5 @@
-//! How much of a tenant a plan would expire. Pure: over the plan, the head and what the survey has
-//! read.
+//! How many rows of a tenant a plan would expire. Pure: from the plan, the head and the footers
+//! that were read.
 
 use crate::model::adopted::RowTimes;
 use crate::model::estimate::{Expiry, FooterScan};

@@ -1,5 +1,5 @@
-//! What a plan asks of the stores, and what that costs. Pure arithmetic over a price list; a GB is
-//! 2^30 bytes, a month has 30 days.
+//! The requests of a plan, and the cost of it and of its archive. Pure arithmetic over a price
+//! list; a GB is 2^30 bytes, a month has 30 days.
 
 use crate::model::estimate::{Cost, Estimate, Objects, Warning};
 use crate::model::inputs::is_called_parquet;

@@ -1,10 +1,9 @@
-//! Which tenants one listing serves, and what may be concluded from it. Pure.
+//! Chooses the tenants that one flat listing serves, and what may be concluded from it. Pure.
 //!
 //! A flat listing is older than the heads that are read after it, and may be wrong in ways that a
-//! tenant's own is not: it is a hint. So a [`Hint`] answers one question, whether a tenant has
-//! nothing to do, and there is no way from it to an [`Inventory`]: whatever is to be done is
-//! planned from a listing of its own, taken after head was read. A hint that errs delays work; it
-//! cannot make any.
+//! tenant's own listing is not. So it is only a hint: a [`Hint`] answers whether a tenant has
+//! nothing to do, and cannot be turned into an [`Inventory`]. Work is planned from a listing of the
+//! tenant, taken after its head was read. A wrong hint delays work, and cannot cause any.
 
 use chrono::{DateTime, Utc};
 use xxhash_rust::xxh3::xxh3_64_with_seed;

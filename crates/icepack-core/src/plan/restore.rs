@@ -1,5 +1,5 @@
-//! Which archive objects a restore reads, what it calls the files that it writes, and how long
-//! thawing takes. Pure.
+//! Chooses the archive objects that a restore reads and the names of the files that it writes, and
+//! estimates how long thawing takes. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! When rows expire.
+//! Retention: the cutoff before which rows have expired, and what it requires of a file.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How a tenant stands, from its inventory.
+//! The status of a tenant, from its inventory.
 
 use std::collections::{BTreeMap, BTreeSet};
 

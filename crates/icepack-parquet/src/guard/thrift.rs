@@ -1,5 +1,5 @@
-//! Looks through Thrift's compact encoding without building anything from it: what a footer or a
-//! page header would cost is known before it is believed.
+//! Reads Thrift's compact encoding without building anything from it, to know what a footer or a
+//! page header would cost.
 
 /// Deeper than any schema or footer is; the decoders behind this recurse.
 const DEEPEST: usize = 64;

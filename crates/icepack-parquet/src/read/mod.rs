@@ -1,4 +1,4 @@
-//! One input: its footer, checked before it is believed, and its rows in batches of bounded size.
+//! Reads one input: its footer, which is checked first, and its rows in batches of bounded size.
 
 mod exact;
 pub mod footer;

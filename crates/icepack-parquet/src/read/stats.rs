@@ -1,4 +1,4 @@
-//! What is said of rows in a manifest: how many, from when to when, and their fingerprint.
+//! The statistics of rows that a manifest keeps: how many, their time range, and their fingerprint.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What dates the rows of a schema. No other place says when a row is from.
+//! Computes the time of each row of a file. No other code does.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::{NullBuffer, ScalarBuffer};

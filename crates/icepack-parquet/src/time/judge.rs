@@ -1,4 +1,4 @@
-//! Whether numbers are times in the unit that is set for them.
+//! Checks whether numbers are times in the unit that is set for them.
 
 use arrow::datatypes::TimeUnit;
 
