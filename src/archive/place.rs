@@ -46,7 +46,7 @@ impl ArchivePlace {
 /// An archive that is open.
 #[derive(Debug)]
 pub struct OpenArchive {
-    /// Stores its objects.
+    /// What stores its objects.
     pub backend: Arc<dyn ArchiveBackend>,
     /// Its root, to be checked and marked. None where the archive was given as a store.
     pub root: Option<Root>,

@@ -39,7 +39,7 @@ const ENDINGS: (usize, usize) = (8, 3);
 /// How every Parquet file begins.
 const MAGIC: &[u8] = b"PAR1";
 
-/// What was seen.
+/// The part of a store that a survey listed.
 #[derive(Debug, Default)]
 pub struct Survey {
     /// By their keys.

@@ -23,7 +23,7 @@ use icepack_parquet::read::TAIL;
 use icepack_parquet::schema::UnionSchema;
 use icepack_parquet::source::Ident;
 
-/// What is to be read.
+/// The files whose times are read.
 #[derive(Debug, Clone)]
 pub struct TimesSpec {
     pub inputs: Vec<PlannedInput>,
@@ -33,7 +33,7 @@ pub struct TimesSpec {
     pub now: Micros,
 }
 
-/// What was read.
+/// The times of one file.
 #[derive(Debug, Default)]
 pub struct FileTimes {
     /// Each file as the read showed it, and its times.

@@ -63,7 +63,7 @@ impl Committer {
         discover::head(self.store.as_ref(), &self.tenant, 0).await
     }
 
-    /// Whose manifests they are.
+    /// The tenant whose manifests they are.
     pub fn tenant(&self) -> &Tenant {
         &self.tenant
     }

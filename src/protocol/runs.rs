@@ -253,7 +253,7 @@ pub async fn recent(
     read_all(store, &keys[keys.len().saturating_sub(most)..]).await
 }
 
-/// What the records say of the last pass, the last good one and the last bad one.
+/// The last pass, the last good one and the last bad one, by the records.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
     pub last: Option<RunRecord>,

@@ -31,7 +31,7 @@ const BULK: usize = 1000;
 /// Files under retired names that are read at once.
 const READS_AT_ONCE: usize = 2;
 
-/// What a sweep did.
+/// The result of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SweepReport {
     pub deleted: u64,

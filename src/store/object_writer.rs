@@ -104,7 +104,7 @@ impl Buffers {
     }
 }
 
-/// What an object is to be.
+/// The object that is to be written.
 pub struct ObjectSpec {
     pub destination: Arc<dyn Destination>,
     /// Of all its rows.

@@ -21,7 +21,7 @@ use super::config::{self, OtlpConfig};
 use super::health::{ExportHealth, ReportingClient, ReportingExporter};
 use crate::telemetry::metrics::deliver::shown;
 
-/// What sends the program's spans.
+/// The exporter of the program's spans.
 pub struct Traces {
     provider: SdkTracerProvider,
     health: Arc<ExportHealth>,

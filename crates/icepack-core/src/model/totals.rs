@@ -26,7 +26,7 @@ pub const BOUNDS: [u64; 9] = [
 pub struct SizeHistogram([u64; BOUNDS.len() + 1]);
 
 impl SizeHistogram {
-    /// Of files of these bytes.
+    /// The histogram of files of these bytes.
     pub fn of(files: impl IntoIterator<Item = u64>) -> Self {
         let mut sizes = Self::default();
         for bytes in files {
@@ -46,7 +46,7 @@ impl SizeHistogram {
         &self.0
     }
 
-    /// All files.
+    /// The number of all files.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }

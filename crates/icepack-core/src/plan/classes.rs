@@ -9,7 +9,7 @@ use crate::model::names::folder;
 use crate::model::policy::{Policy, Uniting, Within};
 use crate::model::schema::{Column, SchemaId, TableSchema};
 
-/// What head knows of schemas.
+/// The schema classes that head knows.
 #[derive(Debug, Default)]
 pub struct Classes<'a> {
     apart: BTreeSet<(SchemaId, SchemaId)>,

@@ -15,7 +15,7 @@ struct Known {
     bytes: Vec<TimeSpread>,
 }
 
-/// What a plan would expire; none where rows are kept for ever.
+/// The rows that a plan would expire; none where rows are kept for ever.
 pub fn of(
     plan: &Plan,
     head: Option<&Manifest>,

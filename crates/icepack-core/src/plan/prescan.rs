@@ -76,7 +76,7 @@ fn close(
     }
 }
 
-/// What the keys in a folder begin with.
+/// The beginning of all keys in a folder.
 pub fn prefix(folder: &str) -> String {
     format!("{folder}/")
 }
@@ -88,7 +88,7 @@ pub fn is_checked(tenant: &Tenant, run_id: FileId) -> bool {
     xxh3_64_with_seed(tenant.as_str().as_bytes(), seed).is_multiple_of(CHECKED)
 }
 
-/// What a flat listing showed of a tenant.
+/// What a flat listing shows of a tenant.
 #[derive(Debug)]
 pub struct Hint {
     tenant: Tenant,
@@ -105,17 +105,17 @@ pub struct Idle {
 }
 
 impl Idle {
-    /// What it holds.
+    /// The totals of the tenant.
     pub fn totals(&self) -> StoreTotals {
         status::totals(&self.tenant, &self.inventory)
     }
 
-    /// What of it is no input.
+    /// Entries that are no inputs.
     pub fn left_alone(&self) -> &Left {
         &self.left
     }
 
-    /// Its status.
+    /// The status of the tenant.
     pub fn status(&self, policy: &Policy, now: DateTime<Utc>) -> TenantStatus {
         status::of(&self.tenant, &self.inventory, policy, now)
     }

@@ -22,7 +22,7 @@ use crate::model::names::{is_archive_object, is_hidden, is_plain};
 use candidates::Candidate;
 use folders::Folder;
 
-/// What the keys of a store say of its layout.
+/// The layout that the keys of a store suggest.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Recognised {
     #[serde(serialize_with = "as_text")]

@@ -31,7 +31,7 @@ pub fn cutoff_held(policy: &Policy, holds: &[Hold], now: DateTime<Utc>) -> Optio
     (cutoff > Micros::EPOCH_2000).then_some(cutoff)
 }
 
-/// What retention asks of a file.
+/// What retention requires of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     /// Nothing yet.

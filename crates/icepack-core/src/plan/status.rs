@@ -123,7 +123,7 @@ fn oldest_aside(quarantined: &[&Quarantined], inventory: &Inventory) -> Option<M
         .min()
 }
 
-/// What the tenant holds.
+/// The totals of a tenant.
 pub fn totals(tenant: &Tenant, inventory: &Inventory) -> StoreTotals {
     let unreadable: BTreeSet<&str> = inventory
         .head

@@ -4,7 +4,7 @@
 /// Deeper than any schema or footer is; the decoders behind this recurse.
 const DEEPEST: usize = 64;
 
-/// What a footer would become.
+/// The memory that a parsed footer would take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FooterCost {
     /// Columns and groups of columns of the schema.
@@ -17,7 +17,7 @@ pub struct FooterCost {
     pub structs: u64,
 }
 
-/// What a page header says of its page.
+/// The fields of a page header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Page {
     /// Whether it is a dictionary, which stays while the pages after it are read.

@@ -134,7 +134,7 @@ pub enum Source {
     Remote(Remote),
 }
 
-/// What a failed request means. Whatever the store did, the input is not to blame.
+/// The error of a failed request. It is the store's, and not the input's.
 pub fn store_error(key: &str, source: object_store::Error) -> Error {
     match source {
         object_store::Error::NotFound { .. } => Error::Gone(key.to_owned()),

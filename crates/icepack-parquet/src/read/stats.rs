@@ -79,7 +79,7 @@ impl Counter {
         self.stats = self.stats.plus(counted);
     }
 
-    /// Of all rows so far.
+    /// The statistics of all rows so far.
     pub fn stats(&self) -> &RowStats {
         &self.stats
     }
