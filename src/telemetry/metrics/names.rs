@@ -93,7 +93,7 @@ by_tenant! {
         |t| t.quarantined;
     saturating_add "icepack_uncompacted_files" "Raw files that were not compacted, when the last pass ended."
         |t| t.raw_files;
-    saturating_add "icepack_uncompacted_bytes" "Their bytes."
+    saturating_add "icepack_uncompacted_bytes" "Bytes of the raw files that were not compacted."
         |t| t.raw_bytes;
     saturating_add "icepack_retired_files" "Compacted files that wait to be deleted."
         |t| t.retired;
