@@ -62,6 +62,7 @@ def demo(program: Program) -> Documents:
     yield "restore", program.json("restore", *places, "--tenant", "system", "--dry-run")
     yield "restore", program.json("restore", *places, "--tenant", "system")
     yield "plan", program.json("plan", *places)
+    yield "status", program.json("status", *places)
     yield "report", program.json("report", *places)
 
 
@@ -100,6 +101,7 @@ def proposed(program: Program) -> Documents:
     yield "run", program.json("run", "--store", "shop", **layout)
     yield "status", program.json("status", "--store", "shop", **layout)
     yield "ls", program.json("ls", "--store", "shop", **layout)
+    yield "report", program.json("report", "--store", "shop", **layout)
 
 
 def odd_files(program: Program) -> Documents:
