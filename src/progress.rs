@@ -20,7 +20,7 @@ pub enum Event<'a> {
         /// Bytes that its groups will read.
         bytes: u64,
     },
-    /// Input bytes of a tenant are dealt with.
+    /// Some input bytes of a tenant are done.
     BytesDone {
         /// Its name.
         tenant: &'a str,
