@@ -104,7 +104,7 @@ fn bad(text: impl Into<String>) -> Result<Finding> {
     Ok((Health::Bad, text.into()))
 }
 
-/// What an error means for a check.
+/// The finding of a check that ended with an error.
 pub fn failure(e: &Error) -> Finding {
     let health = if matches!(e, Error::Refused(_)) {
         Health::Unsafe

@@ -112,7 +112,7 @@ impl Doctor {
     }
 }
 
-/// All checks as a report.
+/// A report of these checks.
 pub fn report(checks: Vec<Check>) -> DoctorReport {
     DoctorReport {
         schema_version: SCHEMA_VERSION,

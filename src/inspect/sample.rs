@@ -56,7 +56,7 @@ pub async fn sample(
     sample_of(store, layout, rules, &Survey::default()).await
 }
 
-/// As [`sample`], of a store that was surveyed: what is known already is not listed again.
+/// Like [`sample`], of a store that was surveyed: what the survey has listed is not listed again.
 ///
 /// # Errors
 /// As [`sample`].

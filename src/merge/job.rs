@@ -126,7 +126,7 @@ impl<'a> Job<'a> {
         input.file.ident.bad(misfit.reason).into()
     }
 
-    /// What `error` means, once it is known whether the inputs are to be merged apart.
+    /// Tells what `error` means, once it is known whether the inputs are to be merged apart.
     pub fn verdict(&self, error: Error) -> MergeError {
         match (&error, self.apart.take()) {
             (Error::Read(ReadError::Input { .. }), Some(parts)) => MergeError::Apart(parts),

@@ -171,7 +171,7 @@ pub enum Flaw {
 }
 
 impl BadInput {
-    /// What an error says of an input; none where it is about something else.
+    /// The flaw of an input, from an error; none where the error is about something else.
     pub fn of(error: &Error) -> Option<Self> {
         let Error::Read(error) = error else {
             return None;

@@ -45,7 +45,7 @@ pub async fn columns(
     Ok(found.into_iter().flatten().collect())
 }
 
-/// As [`columns`], of one snapshot.
+/// Like [`columns`], for one snapshot.
 ///
 /// # Errors
 /// As [`columns`].

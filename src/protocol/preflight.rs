@@ -31,7 +31,7 @@ pub async fn preflight(store: &Arc<dyn ObjectStore>, id: FileId) -> Result<DateT
     probe(store, id, true).await
 }
 
-/// As [`preflight`], without the listing.
+/// Like [`preflight`], without the listing.
 ///
 /// # Errors
 /// As [`preflight`], but for what listings show.
@@ -110,7 +110,7 @@ async fn check_tags(store: &Arc<dyn ObjectStore>, key: &Path, created: &Created)
     }
 }
 
-/// What is wrong with the tags of one object. The reply to a PUT may do without.
+/// The fault of the ETags of one object, if any. The reply to a PUT need not have one.
 pub fn tag_fault(put: Option<&str>, got: Option<&str>, listed: Option<&str>) -> Option<String> {
     let other_put = Sameness::of(put, got).is_other();
     if Sameness::of(got, listed).is_same() && !other_put {

@@ -108,7 +108,7 @@ impl Location {
         }
     }
 
-    /// What other tools can open: an `s3://` URL, or an absolute path.
+    /// The address that other tools can open: an `s3://` URL, or an absolute path.
     pub fn display(&self, key: &str) -> String {
         let join = |root: String| {
             if key.is_empty() {

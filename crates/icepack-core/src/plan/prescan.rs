@@ -122,7 +122,7 @@ impl Idle {
 }
 
 impl Hint {
-    /// Of `tenant`: its newest manifest version (0 for none) and its files, in the order of their
+    /// From `tenant`'s newest manifest version (0 for none) and its files, in the order of their
     /// keys.
     pub fn new(tenant: Tenant, newest: u64, listing: Vec<Listed>) -> Self {
         Self {

@@ -74,7 +74,7 @@ pub struct LeaveRule {
 }
 
 impl LeaveRule {
-    /// Of a policy. None where there is no archive: expired rows then leave at once.
+    /// The rule of a policy. None where there is no archive: expired rows then leave at once.
     pub fn of(policy: &Policy) -> Option<Self> {
         policy.archive.map(|archive| Self {
             min_object_size: archive.min_object_size,

@@ -222,7 +222,7 @@ impl Input {
         self.reader_of(only, BATCH_BYTES)
     }
 
-    /// As [`Self::reader`], with batches of about `batch_bytes` once decoded.
+    /// Like [`Self::reader`], with batches of about `batch_bytes` once decoded.
     ///
     /// # Errors
     /// Where a local file is gone.

@@ -234,7 +234,7 @@ pub async fn begins_as_parquet(
     Ok((ident, MAGIC.contains(&begins.as_ref())))
 }
 
-/// As [`fetch_tail`], with where the object lies.
+/// Like [`fetch_tail`], with the place of the object.
 ///
 /// # Errors
 /// As [`fetch_tail`].
@@ -368,7 +368,7 @@ impl Chunks {
         })))
     }
 
-    /// What went wrong below the decoder, if it was that.
+    /// The error below the decoder, if there was one.
     pub fn take_fault(&self) -> Option<Error> {
         lock(&self.0.fault).take()
     }

@@ -99,7 +99,7 @@ impl Dater {
         value.path.first().map(|(_, name)| name.as_str())
     }
 
-    /// The same for rows that have no other column than [`Self::root`].
+    /// The same dater, for rows that have only the column [`Self::root`].
     #[must_use]
     pub fn alone(mut self) -> Self {
         if let Source::Value(value) = &mut self.source

@@ -55,8 +55,8 @@ impl Prints {
     }
 }
 
-/// Those of a file that was written, one for each row group; none where it does not say, or
-/// something else.
+/// The fingerprints of a file that was written, one for each row group; none where the footer has
+/// none, or others.
 pub fn of(metadata: &ParquetMetaData) -> Option<Vec<Fingerprint>> {
     let text = metadata
         .file_metadata()
