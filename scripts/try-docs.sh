@@ -2,7 +2,7 @@
 # Types what the documents say, and nothing else: every ```sh block below a heading, in one shell, as a reader would, and fails where a command does.
 #
 #   try-docs.sh [--transcript FILE] [--icepack PROGRAM] DOCUMENT HEADING [DOCUMENT HEADING]...
-#   try-docs.sh                                     all of those in `walks` below, and what docs/metrics.md and docs/json.md say of the program
+#   try-docs.sh                                     all of those in `walks` below; then docs/metrics.md and docs/json.md against the program, which needs the feature `delta`
 #
 # It works on a clean copy of the clone, with the icepack that is given (else target/debug/icepack) on the PATH: the one block that it does not type is the
 # one that installs it. LocalStack gets a free port through ICEPACK_LOCALSTACK_PORT.

@@ -4,7 +4,7 @@
     check_reference.py --icepack PROGRAM
 
 It makes small stores in a temporary directory, runs the commands on them, and fails where a page and the program differ: in the name, type and labels of a
-metric; in the fields of a JSON document and their types. Needs nothing but Python and the program.
+metric; in the fields of a JSON document and their types. The program must have the cargo feature `delta`. Needs pyarrow.
 """
 
 import argparse
