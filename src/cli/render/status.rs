@@ -201,6 +201,8 @@ mod tests {
             rows_expired: 0,
             ttl_s: None,
             overdue_s: None,
+            aside: Vec::new(),
+            holds: Vec::new(),
             left_alone: Default::default(),
         }
     }
@@ -213,6 +215,7 @@ mod tests {
             schema_version: SCHEMA_VERSION,
             tenants,
             failures: Vec::new(),
+            last_errors: Vec::new(),
             last_run,
             last_success,
             last_failure,
