@@ -12,22 +12,23 @@ Settings come from flags, ICEPACK_* variables, icepack.toml and defaults, in thi
                        config show` lists them.
 Credentials come from the AWS chain: environment, profile, web identity, container, instance.
 Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 some tenants failed or files were \
-                       quarantined, 4 lost to a concurrent run, 5 refused for safety.";
+                       quarantined, 4 lost to a concurrent run, 5 refused for safety, 6 not restored yet, 130 stopped by \
+                       a signal.";
 
 pub const RUN: &str = "\
 Examples:
   icepack run --store s3://events/prod --archive s3://events-cold/prod
   icepack run --tenant acme --tenant 'eu-*'        only these
   icepack run --max-duration 50m                   leave what is left to the next pass
-  icepack run --report                             and put the report into the store, as \
-                       _icepack/report.html
+  icepack run --report                             and put the report into the store
   icepack run --json | jq .totals.ledger";
 
 pub const PLAN: &str = "\
 Examples:
   icepack plan                                     nothing is written
   icepack plan --explain acme                      the reason for every file of tenant acme
-  icepack plan --explain                           … of every tenant
+  icepack plan --explain                           the same of every tenant
+  icepack plan --all                               every tenant in full, where there are many
   icepack plan --json | jq .totals";
 
 pub const WATCH: &str = "\
@@ -38,6 +39,7 @@ Examples:
 pub const STATUS: &str = "\
 Examples:
   icepack status
+  icepack status --sort overdue                    the longest overdue first
   icepack status --tenant 'eu-*' --json | jq '.tenants[] | select(.overdue_s > 0)'";
 
 pub const LS: &str = "\
@@ -47,18 +49,17 @@ Examples:
 
 pub const VERIFY: &str = "\
 Examples:
-  icepack verify                                   names, sizes and tags, with two listings a \
-                          tenant
+  icepack verify                                   compares names, sizes and tags
   icepack verify --deep --tenant acme              reads every row back
 Exit code 1 where data is missing or damaged; each finding says what mends it.";
 
 pub const RESTORE: &str = "\
 Examples:
-  icepack restore --tenant acme --from 2026-01-01 --to 2026-02-01 --dry-run      what it would \
-                           read, how long thawing takes
+  icepack restore --tenant acme --from 2026-01-01 --to 2026-02-01 --dry-run
   icepack restore --tenant acme --from 2026-01-01 --to 2026-02-01 --wait
-  icepack restore --archive s3://events-cold/prod --into ./rescued --tenant '*'  everything, \
-                           without the store that it came from";
+  icepack restore --archive s3://events-cold/prod --into ./rescued --tenant '*'
+The first shows what would be read and how long thawing takes; the last needs no store.
+Exit code 6 where objects are being thawed: nothing is wrong, and the rows are not there yet.";
 
 pub const DOCTOR: &str = "\
 Examples:
@@ -68,8 +69,7 @@ Exit code 5 where the store breaks a promise that safety rests on, 1 where somet
 pub const REPORT: &str = "\
 Examples:
   icepack report --out report.html
-  icepack report --publish                         into the store, as _icepack/report.html, as \
-                          `run --report` does after a pass
+  icepack report --publish                         into the store, as _icepack/report.html
   icepack report --json                            what the page is drawn from";
 
 pub const INIT: &str = "\

@@ -18,8 +18,8 @@ use crate::page::{self, Labels};
 use crate::protocol::{discover, runs};
 use crate::store::html;
 use icepack_core::model::inspect::{
-    DoctorReport, Failure, LastError, LastRun, LiveView, Overview, PlanReport, StatusReport,
-    TenantStatus, VerifyReport,
+    Check, DoctorReport, Failure, Health, LastError, LastRun, LiveView, Overview, PlanReport,
+    StatusReport, TenantStatus, VerifyReport,
 };
 use icepack_core::model::manifest::Manifest;
 use icepack_core::model::names::Tenant;
@@ -274,10 +274,42 @@ impl CompactionManager {
             clock: Arc::clone(&self.clock),
         };
         let mut checks = probe(&self.store, "store").examine_store().await;
+        checks.extend(self.check_names().await);
         if let Some(reader) = &reader {
             checks.extend(probe(reader, "archive").examine_archive().await);
         }
         Ok(doctor::report(checks))
+    }
+
+    /// Whether a directory can hold the files of every tenant.
+    async fn check_names(&self) -> Option<Check> {
+        self.staged
+            .store
+            .as_ref()
+            .or(self.staged.archive.as_ref())?;
+        // That it cannot be listed is found by another check.
+        let found = discover::tenants(self.store.as_ref(), &self.config.layout)
+            .await
+            .ok()?;
+        let refused = found.tenants.iter().filter_map(|t| self.staged.refuses(t));
+        let refused: Vec<String> = refused.collect();
+        let (health, detail) = match refused.as_slice() {
+            [] => (
+                Health::Good,
+                "every tenant's name is short enough for a directory".to_owned(),
+            ),
+            [one] => (Health::Bad, one.clone()),
+            [first, others @ ..] => (
+                Health::Bad,
+                format!("{first} ({} more such names)", others.len()),
+            ),
+        };
+        Some(Check {
+            target: "store".to_owned(),
+            name: "names".to_owned(),
+            health,
+            detail,
+        })
     }
 
     async fn archive_reader(&self) -> Result<Option<Arc<dyn ObjectStore>>> {

@@ -74,7 +74,8 @@ impl Settings {
             file: layers.file.as_ref().map(|(path, _)| path.clone()),
             warnings: Vec::new(),
         };
-        let warnings = check::check(&settings).map_err(lines)?;
+        let mut warnings = check::check(&settings).map_err(lines)?;
+        warnings.extend(layers.other_store(&settings));
         settings.warnings = warnings
             .iter()
             .map(|w| format::escape_control_characters(w))

@@ -11,14 +11,18 @@ use tempfile::TempDir;
 
 use crate::support::job;
 
-/// Runs the binary on the store and the archive of `dir`.
-pub fn icepack(dir: &Path, args: &[&str]) -> Output {
-    let envs = [
+/// A store and an archive in the directory at hand.
+pub fn settings() -> Vec<(&'static str, String)> {
+    vec![
         ("ICEPACK_STORE", "data".to_owned()),
         ("ICEPACK_ARCHIVE_URL", "cold".to_owned()),
         ("ICEPACK_ARCHIVE_MIN_OBJECT_SIZE", "1".to_owned()),
-    ];
-    let mut command = job::icepack(&envs);
+    ]
+}
+
+/// Runs the binary on the store and the archive of `dir`.
+pub fn icepack(dir: &Path, args: &[&str]) -> Output {
+    let mut command = job::icepack(&settings());
     command.current_dir(dir).args(args).output().unwrap()
 }
 
@@ -125,4 +129,152 @@ fn an_error_is_no_longer_the_last_once_a_pass_did_better() {
     assert_eq!(errors(json(at, &others)), None);
     icepack(at, &["-q", "run"]);
     assert_eq!(errors(json(at, &["status", "--json"])), None);
+}
+
+#[test]
+fn what_needs_a_look_is_said_below_the_table_and_all_is_summed_up() {
+    let dir = troubled();
+    let text = expect(dir.path(), 0, &["status"]);
+    let row = |name: &str| {
+        let rows = text
+            .lines()
+            .filter(|l| l.split_whitespace().next() == Some(name));
+        rows.last()
+            .unwrap_or_else(|| panic!("{name}: {text}"))
+            .to_owned()
+    };
+    assert!(
+        row("odd").contains("failed") && row("total").contains("total of 5"),
+        "{text}"
+    );
+    // 12 of odd, one that was restored, and nothing of what is set aside.
+    assert!(row("total").contains(" 13 "), "{text}");
+    assert!(
+        text.lines().next().unwrap().contains("held until"),
+        "{text}"
+    );
+    for line in [
+        "\nfailed: odd (20",
+        ": no file of tenant `odd` can be dated",
+        "\nquarantined: acme/bad.parquet (since 20",
+        "\nset aside: acme/",
+        "\n  to do: mend or replace the file, or move it away, then `icepack run --tenant acme`",
+        "\n  to do: give it another name",
+        "\nheld: restored-system: rows from 20",
+        "(restored of system)",
+    ] {
+        assert!(text.contains(line), "{line:?}: {text}");
+    }
+}
+
+/// `n` tenants of one file each, `t00` and so on, of which `t07` has the most rows, and a damaged
+/// one beside them.
+fn many(n: usize) -> TempDir {
+    let dir = troubled();
+    let names = (0..n).map(|i| format!("t{i:02}=1x{}", if i == 7 { 900 } else { 10 }));
+    let names: Vec<String> = names.collect();
+    let demo = ["-q", "demo", "--force-add", "--tenants", &names.join(",")];
+    expect(dir.path(), 0, &demo);
+    dir
+}
+
+/// The first words of the rows of a table.
+fn rows(text: &str) -> Vec<&str> {
+    let rows = text
+        .lines()
+        .skip(2)
+        .map(|l| l.split_whitespace().next().unwrap_or(""));
+    rows.take_while(|name| *name != "total").collect()
+}
+
+#[test]
+fn of_many_tenants_those_that_need_a_look_come_first() {
+    let dir = many(30);
+    let text = expect(dir.path(), 0, &["status"]);
+    let shown = rows(&text);
+    assert_eq!(shown[..3], ["odd", "acme", "restored-system"], "{text}");
+    assert_eq!((shown.len(), shown[3]), (20, "t07"), "{text}");
+    assert!(!shown.contains(&"globex"), "{text}");
+    assert!(text.contains("\ntotal of 35 "), "{text}");
+    let rest = "\nnot shown: 15 tenants, 13 of them with something to do; --all shows all\n";
+    assert!(text.contains(rest), "{text}");
+    let all = expect(dir.path(), 0, &["status", "--all"]);
+    assert_eq!((rows(&all).len(), rows(&all)[0]), (35, "acme"), "{all}");
+    assert!(!all.contains("not shown"), "{all}");
+    let whole = json(dir.path(), &["status", "--json"]);
+    assert_eq!(whole["tenants"].as_array().map(Vec::len), Some(35));
+    // A glob that takes few shows these, whatever they need.
+    let few = expect(dir.path(), 0, &["status", "--tenant", "g*"]);
+    assert_eq!(rows(&few).first(), Some(&"globex"), "{few}");
+}
+
+#[test]
+fn a_table_is_sorted_by_the_column_that_is_asked_for() {
+    let dir = many(3);
+    let document = json(dir.path(), &["status", "--json"]);
+    let tenants = document["tenants"].as_array().unwrap();
+    let sorted = |by: &str, number: fn(&Value) -> u64| {
+        let text = expect(dir.path(), 0, &["status", "--sort", by]);
+        let value = |name: &str| number(tenants.iter().find(|t| t["tenant"] == name).unwrap());
+        let values: Vec<u64> = rows(&text).into_iter().map(value).collect();
+        assert_eq!(values.len(), tenants.len(), "{by}: {text}");
+        assert!(
+            values.is_sorted_by(|a, b| a >= b),
+            "{by}: {values:?}: {text}"
+        );
+        assert!(
+            by == "overdue" || values[0] > values[values.len() - 1],
+            "{by}: {text}"
+        );
+    };
+    sorted("raw", |t| t["raw_files"].as_u64().unwrap());
+    sorted("bytes", |t| {
+        t["raw_bytes"].as_u64().unwrap() + t["snapshot_bytes"].as_u64().unwrap()
+    });
+    sorted("rows", |t| t["snapshot_rows"].as_u64().unwrap());
+    sorted("overdue", |t| t["overdue_s"].as_u64().unwrap_or(0));
+    let text = expect(dir.path(), 0, &["status", "--sort", "name"]);
+    assert!(rows(&text).is_sorted(), "{text}");
+    let text = expect(dir.path(), 0, &["status", "--sort", "oldest"]);
+    assert_eq!(rows(&text)[0], "odd", "{text}");
+    let wrong = icepack(dir.path(), &["status", "--sort", "colour"]);
+    let err = job::text(&wrong.stderr);
+    assert_eq!(wrong.status.code(), Some(2), "{err}");
+    assert!(
+        err.contains("name, raw, bytes, rows, oldest, overdue"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_plan_of_many_tenants_is_a_page() {
+    let dir = troubled();
+    let names: Vec<String> = (0..40).map(|i| format!("t{i:02}=12x10")).collect();
+    let demo = ["-q", "demo", "--force-add", "--tenants", &names.join(",")];
+    expect(dir.path(), 0, &demo);
+    let plan = |args: &[&str]| job::text(&icepack(dir.path(), &[&["plan"], args].concat()).stdout);
+    let text = plan(&[]);
+    assert!(
+        text.starts_with("tenant ") && text.lines().count() < 80,
+        "{text}"
+    );
+    assert!(
+        text.contains("not shown: 20 tenants with something to do"),
+        "{text}"
+    );
+    assert!(
+        text.contains("… and 35 more tenants with something to do"),
+        "{text}"
+    );
+    assert!(text.contains("nothing to do for "), "{text}");
+    assert!(plan(&["--all"]).contains("\nt39: "));
+    assert!(plan(&["--explain"]).contains("t39/"));
+    let one = plan(&["--tenant", "globex"]);
+    assert!(
+        one.contains("globex: ") && one.contains("1 tenant: nothing to do"),
+        "{one}"
+    );
+    let document = icepack(dir.path(), &["plan", "--json"]);
+    let document: Value = serde_json::from_slice(&document.stdout).unwrap();
+    assert_eq!(document["plans"].as_array().map(Vec::len), Some(44));
 }
