@@ -138,12 +138,9 @@ pub enum Command {
     #[command(after_help = examples::PLAN)]
     Plan(PlanArgs),
     /// Make passes at an interval until a signal comes
-    ///
-    /// The interval counts from the last pass that the store has a record of, so that several
-    /// watchers share it.
     #[command(after_help = examples::WATCH)]
     Watch(WatchArgs),
-    /// Show how the tenants stand: files, rows, what waits, what failed, what is held
+    /// Show how the tenants stand: files, rows, what waits, failed or is held
     #[command(after_help = examples::STATUS)]
     Status(StatusArgs),
     /// List the files that a reader should read, one per line
@@ -155,7 +152,7 @@ pub enum Command {
     /// Bring archived rows back, as raw files of a tenant
     #[command(after_help = examples::RESTORE)]
     Restore(RestoreArgs),
-    /// Check that store and archive are safe to use, by writing and removing small objects
+    /// Check that store and archive are safe to use; writes and removes small objects
     #[command(after_help = examples::DOCTOR)]
     Doctor,
     /// Write one HTML page that shows everything at a glance and needs no network
@@ -346,8 +343,8 @@ pub struct RestoreArgs {
     /// The tenant that the rows come back as [default: restored-NAME]
     #[arg(long = "as", value_name = "NAME")]
     pub as_tenant: Option<String>,
-    /// How fast objects in GLACIER or DEEP_ARCHIVE are thawed: Bulk, Standard or Expedited, which
-    /// DEEP_ARCHIVE has not
+    /// How fast objects in GLACIER or DEEP_ARCHIVE are thawed: Bulk, Standard or Expedited;
+    /// DEEP_ARCHIVE has no Expedited
     #[arg(long, value_name = "TIER", default_value_t = Tier::Bulk)]
     pub tier: Tier,
     /// How many days thawed objects stay readable

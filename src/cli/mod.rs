@@ -120,7 +120,7 @@ impl Process {
     fn execute(self, cli: &Cli, out: Output) -> Result<u8> {
         let layers = Layers::read(cli.global.config.clone(), self.env, cli.flag_values())?;
         let settings = Settings::resolve(&layers)?;
-        for warning in settings.warnings() {
+        for warning in settings.warnings().iter().chain(&settings.missing_places()) {
             tracing::warn!("{warning}");
         }
         let mut app = App {

@@ -54,22 +54,7 @@ pub fn check(settings: &Settings) -> Result<Vec<String>> {
     check_times(settings)?;
     check_archive(settings, &mut warnings)?;
     check_publish(settings, cfg!(feature = "delta"), &mut warnings)?;
-    warnings.extend(check_spill(settings));
     Ok(warnings)
-}
-
-/// A pass that needs no spilled rows would not notice.
-fn check_spill(settings: &Settings) -> Option<String> {
-    let directory = settings.values.spill_dir.as_ref()?;
-    let path = directory.0.as_path();
-    (!path.is_dir()).then(|| {
-        format!(
-            "spill_dir ({}): `{}` is not a directory: a pass that needs more memory than \
-             memory_limit will fail; make it, or name another",
-            settings.source("spill_dir"),
-            path.display()
-        )
-    })
 }
 
 /// A TTL of minutes is rarely meant: most often somebody forgot a unit, and the rows are gone with

@@ -286,6 +286,19 @@ impl Settings {
         &self.warnings
     }
 
+    /// What is odd about the places on this machine: a pass that spills no rows would not notice.
+    pub fn missing_places(&self) -> Option<String> {
+        let path = self.values.spill_dir.as_ref()?.0.as_path();
+        (!path.is_dir()).then(|| {
+            format!(
+                "spill_dir ({}): `{}` is not a directory: a pass that needs more memory than \
+                 memory_limit will fail; make it, or name another",
+                self.source("spill_dir"),
+                path.display()
+            )
+        })
+    }
+
     /// The file that was read.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()

@@ -211,7 +211,15 @@ impl Grid {
             return whole.with_prose_below(shown, prose, style, limit);
         }
         whole.fit(&mut table, &shown, width);
-        table.trim_fmt()
+        let drawn = table.trim_fmt();
+        let lines = drawn
+            .lines()
+            .map(|line| match line.chars().all(|c| c == '─') {
+                // Names may be too long for the terminal, and the rule is no name.
+                true => line.chars().take(limit).collect(),
+                false => line.to_owned(),
+            });
+        lines.collect::<Vec<String>>().join("\n")
     }
 
     /// The place of the one column of prose, where there is no room for it beside the others.
