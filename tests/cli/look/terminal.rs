@@ -168,17 +168,49 @@ fn nothing_is_wider_than_a_narrow_terminal() {
     for columns in [60, 80, 120] {
         let mut envs = settings();
         envs.push(("TERMINAL_COLUMNS", columns.to_string()));
-        for args in [
+        let commands = [
             &["status"][..],
             &["status", "--all", "--sort", "bytes"],
+            &["plan", "--tenant", "[a-n]*"],
             &["doctor"],
-        ] {
+        ];
+        for args in commands {
             let shown = lines(&on_a_terminal(dir.path(), &envs, args));
             let wide = shown.iter().filter(|l| l.chars().count() > columns);
             // Paths are not broken: they are copied.
             let wide: Vec<_> = wide.filter(|l| l.trim().contains(' ')).collect();
             assert!(wide.is_empty(), "{columns} {args:?}: {wide:#?}");
         }
+    }
+}
+
+#[test]
+fn bars_fit_a_narrow_terminal() {
+    let dir = demo();
+    for columns in [60, 80, 120] {
+        let data = format!("data-{columns}");
+        let copied = std::process::Command::new("cp")
+            .args(["-r", "data", &data])
+            .current_dir(dir.path())
+            .status();
+        assert!(copied.unwrap().success());
+        let envs = [("TERMINAL_COLUMNS", columns.to_string())];
+        let shown = on_a_terminal(dir.path(), &envs, &["run", "--store", &data]);
+        // Each state of the bars is drawn over the last one, and each bar is filled up with blanks.
+        let drawn = lines(&shown.replace('\r', "\n"));
+        let states: Vec<Vec<char>> = drawn
+            .iter()
+            .filter(|l| l.contains("] "))
+            .map(|l| l.trim_end().chars().collect())
+            .collect();
+        assert!(!states.is_empty(), "{shown:?}");
+        // What is left over from a line that is too long has no bar.
+        let rows = states.iter().flat_map(|state| state.chunks(columns));
+        let odd: Vec<String> = rows
+            .filter(|r| !r.contains(&'['))
+            .map(String::from_iter)
+            .collect();
+        assert!(odd.is_empty(), "{columns}: {odd:#?}");
     }
 }
 
