@@ -1,5 +1,9 @@
 //! Events of a run, for whoever shows its progress. The library draws nothing.
 
+/// The target of events that the report of the same command tells too. Where a person reads the
+/// report, they are not logged by default: one fault is told once.
+pub const TOLD: &str = "icepack::told";
+
 use icepack_core::model::report::TenantReport;
 
 /// Something happened.

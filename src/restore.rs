@@ -22,6 +22,7 @@ use crate::archive::{ArchiveBackend, Stored};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::pass::{Selection, StopHandle};
+use crate::progress::TOLD;
 use crate::protocol::commit::Committer;
 use crate::protocol::discover;
 use crate::protocol::preflight::preflight;
@@ -140,9 +141,21 @@ impl Restorer {
 
     async fn tenants(&self, request: &RestoreRequest) -> Result<Vec<Tenant>> {
         let reader = self.cold.reader();
-        let found: Vec<Tenant> = discover::tenants(reader.as_ref(), &self.layout)
-            .await?
-            .tenants
+        let archived = discover::tenants(reader.as_ref(), &self.layout).await?;
+        let archived = archived.tenants;
+        // Of a tenant that is in the store, nothing has expired yet.
+        if request.selection.missing(&archived).is_some() {
+            let live = discover::tenants(self.store.as_ref(), &self.layout).await?;
+            let known = [archived.as_slice(), live.tenants.as_slice()].concat();
+            if let Some(name) = request.selection.missing(&known) {
+                return Err(Error::Usage(format!(
+                    "--tenant: there is no tenant `{name}`, neither in the archive {} nor in {}: \
+                     a tenant has the name of its folder",
+                    self.archive, self.into
+                )));
+            }
+        }
+        let found: Vec<Tenant> = archived
             .into_iter()
             .filter(|t| request.selection.includes(t))
             .collect();
@@ -217,7 +230,9 @@ impl Restorer {
 }
 
 fn failed(report: TenantRestore, e: &Error) -> TenantRestore {
-    tracing::error!(tenant = %report.tenant, "restore: {e}");
+    if !matches!(e, Error::Stopped) {
+        tracing::error!(target: TOLD, tenant = %report.tenant, "restore: {e}");
+    }
     let status = if matches!(e, Error::Refused(_)) {
         RestoreStatus::Refused
     } else {
@@ -236,10 +251,6 @@ impl Part<'_> {
             return Ok(());
         }
         self.head_objects().await?;
-        if self.request.dry_run {
-            self.report.status = RestoreStatus::Planned;
-            return Ok(());
-        }
         let asked = Restored {
             archive: self.restorer.archive.clone(),
             tenant: tenant.clone(),
@@ -253,6 +264,10 @@ impl Part<'_> {
             // Its objects may be others than those that would be chosen today.
             Some(Turn::GoOn(_)) => self.head_objects().await?,
             Some(Turn::Begin(_)) => {}
+        }
+        if self.request.dry_run {
+            self.report.status = RestoreStatus::Planned;
+            return Ok(());
         }
         self.thaw().await?;
         if !self.await_thaw().await? {
@@ -585,6 +600,7 @@ fn object(
         from: receipt.stats.min,
         to: receipt.stats.max,
         state,
+        tier: frozen.then_some(tier),
         thaw_minutes: plan::thaw_minutes(class, tier).filter(|_| frozen),
         cost: plan::cost(
             prices,

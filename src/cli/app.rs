@@ -15,7 +15,7 @@ use indicatif::MultiProgress;
 
 use super::args::Global;
 use super::output::{Output, complain};
-use super::render::{Report, View};
+use super::render::{Report, View, text};
 
 /// What every command needs.
 pub struct App<'a> {
@@ -48,6 +48,10 @@ impl App<'_> {
                 style: self.out.style,
                 wanted: &self.global.tenants,
             });
+            let text = match self.out.style.width {
+                Some(width) => text::wrap(&text, width.into()),
+                None => text,
+            };
             // Of no files `ls` prints no line.
             if !text.is_empty() {
                 self.out.line(&text)?;

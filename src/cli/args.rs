@@ -42,23 +42,23 @@ pub struct Global {
     /// The store: s3://bucket/prefix, a directory, file:///dir or memory://
     #[arg(long, global = true, value_name = "URL")]
     pub store: Option<String>,
-    /// Where expired rows go: like --store, and outside it
+    /// Where expired rows go: an address like --store's, outside the store
     #[arg(long, global = true, value_name = "URL")]
     pub archive: Option<String>,
     /// Only this tenant: a name or a glob; may be given more than once
     #[arg(long = "tenant", global = true, value_name = "NAME")]
     pub tenants: Vec<String>,
-    /// Print one JSON document
+    /// Print the result as one JSON document
     #[arg(long, global = true)]
     pub json: bool,
     /// How logs are written to stderr [default: text]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// error, warn, info, debug, trace, or a filter like icepack=debug [default: warn on a terminal,
-    /// else info]
+    /// What is logged: error, warn, info, debug, trace, or a filter like icepack=debug [default:
+    /// info; beside bars warn]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<String>,
-    /// Colours [default: on a terminal without NO_COLOR]
+    /// When colours are used [default: auto, on a terminal without NO_COLOR]
     #[arg(
         long,
         global = true,
@@ -67,10 +67,11 @@ pub struct Global {
         hide_default_value = true
     )]
     pub color: ColorChoice,
-    /// No bars, of the logs only warnings and errors, and nothing of a run that finds nothing to do
+    /// Show no bars, log only warnings and errors, and print nothing of a run that finds nothing to
+    /// do
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// More of the logs: -v is --log-level info, -vv is debug
+    /// Log more: -v is --log-level info, -vv is debug
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with_all = ["quiet", "log_level"])]
     pub verbose: u8,
 }
@@ -89,8 +90,25 @@ impl Global {
     }
 
     /// What is logged: by the flags, else by the environment. Else warnings, where a person sees the
-    /// bars on a terminal, and what a pass does, where a log is kept.
-    pub fn log_filter(&self, env: &Environment, is_terminal: bool) -> crate::Result<EnvFilter> {
+    /// bars on a terminal, and what a pass does, where a log is kept. What somebody who reads the
+    /// report is told there (`told`) is logged only where it is asked for.
+    pub fn log_filter(
+        &self,
+        env: &Environment,
+        is_terminal: bool,
+        told: bool,
+    ) -> crate::Result<EnvFilter> {
+        let is_default =
+            self.log_level.is_none() && self.verbose == 0 && env.get("ICEPACK_LOG").is_none();
+        let filter = self.level(env, is_terminal)?;
+        Ok(if told && (is_default || self.quiet) {
+            logs::without_told(filter)
+        } else {
+            filter
+        })
+    }
+
+    fn level(&self, env: &Environment, is_terminal: bool) -> crate::Result<EnvFilter> {
         match (&self.log_level, env.get("ICEPACK_LOG")) {
             (Some(level), _) => logs::filter(level, "--log-level"),
             (None, _) if self.quiet => logs::filter("warn", "--quiet"),
@@ -113,32 +131,31 @@ pub enum ColorChoice {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// One pass: compact, expire, archive, clean up
+    /// Make one pass: compact files, archive and expire rows, clean up
     #[command(after_help = examples::RUN)]
     Run(RunArgs),
-    /// What a pass would do, and why (the same as run --dry-run)
+    /// Show what a pass would do, and why; the same as run --dry-run
     #[command(after_help = examples::PLAN)]
     Plan(PlanArgs),
-    /// Passes at an interval, until a signal; timed from the last pass that the store has a record
-    /// of
+    /// Make passes at an interval until a signal comes
     #[command(after_help = examples::WATCH)]
     Watch(WatchArgs),
-    /// Tenant by tenant: files, rows, time range, what waits
+    /// Show how the tenants stand: files, rows, what waits, failed or is held
     #[command(after_help = examples::STATUS)]
-    Status,
-    /// The files that a reader should read, one per line
+    Status(StatusArgs),
+    /// List the files that a reader should read, one per line
     #[command(after_help = examples::LS)]
     Ls(LsArgs),
-    /// Does the store hold what the manifests say?
+    /// Check that the store holds what the manifests say
     #[command(after_help = examples::VERIFY)]
     Verify(VerifyArgs),
-    /// Archived rows back, as raw files of a tenant; thaws what must be thawed
+    /// Bring archived rows back, as raw files of a tenant
     #[command(after_help = examples::RESTORE)]
     Restore(RestoreArgs),
-    /// Can this store and archive be used safely? Writes and removes some small objects
+    /// Check that store and archive are safe to use; writes and removes small objects
     #[command(after_help = examples::DOCTOR)]
     Doctor,
-    /// Everything at a glance, as one HTML page that needs no network
+    /// Write one HTML page that shows everything at a glance and needs no network
     #[command(after_help = examples::REPORT)]
     Report(ReportArgs),
     /// Look at a store and write a commented icepack.toml for it
@@ -147,42 +164,42 @@ pub enum Command {
     /// Write realistic raw events to a store, to try it on
     #[command(after_help = examples::DEMO)]
     Demo(DemoArgs),
-    /// The configuration
+    /// Show the configuration
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Man pages, from this very help
+    /// Write man pages, made from this help
     #[command(after_help = examples::MAN)]
     Man(ManArgs),
-    /// Completions for a shell
+    /// Print completions for a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArgs),
 }
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Every setting, its value, and where it came from
+    /// Show every setting, its value, and where it came from
     Show,
 }
 
 /// Settings that may be changed for one pass.
 #[derive(Debug, Args)]
 pub struct PassFlags {
-    /// Which files to take, for every tenant: size, time or full
+    /// How files are chosen for a merge, for every tenant: size, time or full
     #[arg(long, value_name = "STRATEGY")]
     pub strategy: Option<String>,
-    /// Memory for the data, like 512MiB
+    /// Memory that the data may take, like 512MiB
     #[arg(long, value_name = "SIZE")]
     pub memory_limit: Option<String>,
     /// Begin nothing new after this long, like 50m
     #[arg(long, value_name = "DURATION")]
     pub max_duration: Option<String>,
-    /// Refuse a tenant where the pass would expire more than this share of its rows; 100 refuses
+    /// Refuse a tenant if the pass would expire more than this percentage of its rows; 100 refuses
     /// none
     #[arg(long, value_name = "PERCENT")]
     pub max_expire_percent: Option<String>,
-    /// Only shard i of n, counted from 0 [default: from JOB_COMPLETION_INDEX and JOB_COMPLETIONS,
+    /// Take only shard i of n, counted from 0 [default: from JOB_COMPLETION_INDEX and JOB_COMPLETIONS,
     /// or AWS Batch's, else 0/1]
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
@@ -191,9 +208,42 @@ pub struct PassFlags {
 /// How a plan is told.
 #[derive(Debug, Args)]
 pub struct PlanFlags {
-    /// With a plan: the reason for every single file, of this tenant (a name or a glob) or of all
+    /// Show the reason for every file of this tenant (a name or a glob), or of every tenant; with run
+    /// only beside --dry-run
     #[arg(long, value_name = "TENANT", num_args = 0..=1, default_missing_value = "*")]
     pub explain: Option<String>,
+    /// Show every tenant in full, however many there are; with run only beside --dry-run
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// What the table of `status` is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SortBy {
+    /// From a to z.
+    Name,
+    /// Most raw files first.
+    Raw,
+    /// Most bytes first, of raw files and snapshots together.
+    Bytes,
+    /// Most rows first, of snapshots.
+    Rows,
+    /// The oldest raw file that waits first.
+    Oldest,
+    /// Longest overdue first.
+    Overdue,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Sort the table, the largest first: by name, raw (files), bytes, rows, oldest (raw file) or
+    /// overdue [default: name; of many tenants, what needs a look first]
+    #[arg(long, value_name = "COLUMN", hide_possible_values = true)]
+    pub sort: Option<SortBy>,
+    /// Show every tenant; else, of more than 20, those that need a look or have something to do, or
+    /// the first 20 by --sort
+    #[arg(long)]
+    pub all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -206,7 +256,7 @@ pub struct PlanArgs {
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Only say what would be done; nothing is written
+    /// Only show what would be done; nothing is written
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
@@ -220,10 +270,10 @@ pub struct RunArgs {
 
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// The page's file, which may be an older report; - is standard output
+    /// The file to write; an older report is replaced; - is standard output
     #[arg(long, value_name = "FILE", required_unless_present_any = ["publish", "json"])]
     pub out: Option<PathBuf>,
-    /// Put it into the store, as _icepack/report.html
+    /// Put the page into the store, as _icepack/report.html
     #[arg(long, conflicts_with = "out")]
     pub publish: bool,
 }
@@ -237,24 +287,24 @@ pub struct InitArgs {
 
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// The directory for the pages; it is made
+    /// The directory for the pages; it is made if it does not exist
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
-    /// Which
+    /// The shell
     #[arg(value_name = "SHELL")]
     pub shell: Shell,
 }
 
 #[derive(Debug, Args)]
 pub struct WatchArgs {
-    /// Between the beginnings of two passes, like 15m [default: 1h]
+    /// The time from the beginning of a pass to that of the next, like 15m [default: 1h]
     #[arg(long, value_name = "DURATION")]
     pub interval: Option<String>,
-    /// Serve /healthz and /metrics there, like 127.0.0.1:9464
+    /// Serve /healthz and /metrics at this address, like 127.0.0.1:9464
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
     #[command(flatten)]
@@ -281,38 +331,39 @@ pub struct VerifyArgs {
 
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// No row before this time: 2026-04-27 (midnight, UTC) or 2026-04-27T13:45:07Z
+    /// Restore no row before this time: 2026-04-27 (midnight, UTC) or 2026-04-27T13:45:07Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub from: Option<DateTime<Utc>>,
-    /// Only rows before this time
+    /// Restore only rows before this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub to: Option<DateTime<Utc>>,
-    /// Where the rows go: a store like --store [default: the store]
+    /// Where the rows go: an address like --store's [default: the store]
     #[arg(long, value_name = "URL")]
     pub into: Option<String>,
-    /// The tenant that they come back as [default: restored-NAME]
+    /// The tenant that the rows come back as [default: restored-NAME]
     #[arg(long = "as", value_name = "NAME")]
     pub as_tenant: Option<String>,
-    /// How objects in GLACIER or DEEP_ARCHIVE are thawed: Bulk, Standard or Expedited
+    /// How fast objects in GLACIER or DEEP_ARCHIVE are thawed: Bulk, Standard or Expedited;
+    /// DEEP_ARCHIVE has no Expedited
     #[arg(long, value_name = "TIER", default_value_t = Tier::Bulk)]
     pub tier: Tier,
-    /// How long thawed objects stay readable
+    /// How many days thawed objects stay readable
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=365))]
     pub days: u16,
-    /// How long the rows do not expire again
+    /// How long the restored rows do not expire
     #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = duration)]
     pub hold: Duration,
-    /// Wait until everything is thawed, and go on [default: ask for what must be thawed and end;
-    /// the same command again goes on]
+    /// Wait until everything is thawed, and go on; else the command asks for the thaw and ends with
+    /// exit code 6, and the same command again goes on
     #[arg(long)]
     pub wait: bool,
-    /// With --wait: how often to look
+    /// How often --wait looks
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration, requires = "wait")]
     pub poll_interval: Duration,
-    /// Only list what would be read, thawed and paid for
+    /// Only show what would be read, thawed and paid for
     #[arg(long)]
     pub dry_run: bool,
-    /// Once more, though the same rows were restored before and may still be there
+    /// Restore the rows once more, though they were restored before and may still be there
     #[arg(long)]
     pub again: bool,
 }
@@ -325,20 +376,20 @@ pub struct DemoArgs {
     /// Events per file of the first tenant; the others have fewer, in proportion
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub rows: u32,
-    /// Only these: names of the usual ones (acme, globex, initech, system, umbrella), or
+    /// Only these tenants: names of the usual ones (acme, globex, initech, system, umbrella), or
     /// NAME=FILESxROWS
     #[arg(long = "tenants", value_name = "NAMES", value_delimiter = ',')]
     pub demo_tenants: Vec<String>,
-    /// Days before the end that the events spread over; tenant system always has 60
+    /// Days that the events spread over; tenant system always has 60
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_650))]
     pub days: u32,
     /// The same seed and end give the same files
     #[arg(long, default_value_t = DEMO_SEED)]
     pub seed: u64,
-    /// No event is newer [default: a minute ago]
+    /// The time of the last event [default: a minute ago]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub end: Option<DateTime<Utc>>,
-    /// Add to tenants that already have files
+    /// Add files to tenants that already have some
     #[arg(long)]
     pub force_add: bool,
 }
@@ -377,6 +428,11 @@ impl Cli {
         matches!(self.command, Command::Run(_) | Command::Demo(_))
     }
 
+    /// Whether what went wrong with a tenant is in the text that it prints.
+    pub fn tells_errors(&self) -> bool {
+        matches!(self.command, Command::Run(_) | Command::Restore(_)) && !self.global.json
+    }
+
     /// Whether it makes passes, which have spans.
     pub fn makes_passes(&self) -> bool {
         match &self.command {
@@ -407,6 +463,9 @@ impl Cli {
         match &self.command {
             Command::Run(args) if args.plan.explain.is_some() && !args.dry_run => {
                 Err("--explain goes with --dry-run: say `icepack plan --explain`".to_owned())
+            }
+            Command::Run(args) if args.plan.all && !args.dry_run => {
+                Err("--all goes with --dry-run: say `icepack plan --all`".to_owned())
             }
             Command::Restore(_) if self.global.tenants.is_empty() => Err("say whose rows are to \
                                                                           be restored: --tenant \

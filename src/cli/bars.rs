@@ -24,9 +24,59 @@ pub fn canvas(wanted: bool) -> MultiProgress {
     })
 }
 
+/// How much room there is for a bar and what stands beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// 100 columns or more.
+    Wide,
+    /// 72 or more.
+    Some,
+    Little,
+}
+
+impl Room {
+    fn of_terminal() -> Self {
+        Self::of(crossterm::terminal::size().map_or(80, |(columns, _)| columns))
+    }
+
+    fn of(columns: u16) -> Self {
+        match columns {
+            100.. => Self::Wide,
+            72..100 => Self::Some,
+            _ => Self::Little,
+        }
+    }
+
+    /// What stands at the left of each line: a name, and the bar.
+    fn bar(self) -> &'static str {
+        match self {
+            Self::Wide => "{msg:16!} [{bar:30}]",
+            Self::Some => "{msg:16!} [{bar:16}]",
+            Self::Little => "{msg:10!} [{bar:8}]",
+        }
+    }
+
+    fn tenant(self) -> String {
+        format!("{} {{binary_bytes}}/{{binary_total_bytes}}", self.bar())
+    }
+
+    fn total(self) -> String {
+        let rate = match self {
+            Self::Wide => "  {rows}  ETA {eta}",
+            Self::Some | Self::Little => "  ETA {eta}",
+        };
+        self.tenant() + rate
+    }
+
+    fn files(self) -> String {
+        format!("{} {{pos}}/{{len}} files  ETA {{eta}}", self.bar())
+    }
+}
+
 /// Draws what a pass reports.
 pub struct Bars {
     canvas: MultiProgress,
+    room: Room,
     total: ProgressBar,
     rows: Arc<AtomicU64>,
     tenants: Mutex<BTreeMap<String, ProgressBar>>,
@@ -35,10 +85,11 @@ pub struct Bars {
 impl Bars {
     /// Nothing is drawn before the pass is planned.
     pub fn new(canvas: MultiProgress) -> Self {
-        let rows = Arc::new(AtomicU64::new(0));
-        let total = ProgressBar::hidden().with_style(total_style(&rows));
+        let (rows, room) = (Arc::new(AtomicU64::new(0)), Room::of_terminal());
+        let total = ProgressBar::hidden().with_style(total_style(room, &rows));
         Self {
             canvas,
+            room,
             total,
             rows,
             tenants: Mutex::new(BTreeMap::new()),
@@ -74,7 +125,7 @@ impl Bars {
 
     fn started(&self, tenant: &str, bytes: u64) {
         let bar = ProgressBar::new(bytes)
-            .with_style(tenant_style())
+            .with_style(style(&self.room.tenant()))
             .with_message(tenant.to_owned());
         let bar = self.canvas.insert_before(&self.total, bar);
         self.tenants().insert(tenant.to_owned(), bar);
@@ -107,7 +158,7 @@ impl Progress for Bars {
     }
 }
 
-fn total_style(rows: &Arc<AtomicU64>) -> ProgressStyle {
+fn total_style(room: Room, rows: &Arc<AtomicU64>) -> ProgressStyle {
     let rows = Arc::clone(rows);
     let per_second = move |state: &ProgressState, out: &mut dyn fmt::Write| {
         let seconds = state.elapsed().as_secs_f64();
@@ -119,19 +170,14 @@ fn total_style(rows: &Arc<AtomicU64>) -> ProgressStyle {
         // Nothing to be done about a terminal that cannot be written to.
         let _ = write!(out, "{} rows/s", count(rate as u64));
     };
-    style("{msg:16!} [{bar:30}] {binary_bytes}/{binary_total_bytes}  {rows}  ETA {eta}")
-        .with_key("rows", per_second)
-}
-
-fn tenant_style() -> ProgressStyle {
-    style("{msg:16!} [{bar:30}] {binary_bytes}/{binary_total_bytes}")
+    style(&room.total()).with_key("rows", per_second)
 }
 
 /// A bar that counts files, for `demo`.
 pub fn files(canvas: &MultiProgress, len: u64) -> ProgressBar {
     canvas.add(
         ProgressBar::new(len)
-            .with_style(style("{msg:16!} [{bar:30}] {pos}/{len} files  ETA {eta}"))
+            .with_style(style(&Room::of_terminal().files()))
             .with_message("writing"),
     )
 }
@@ -149,12 +195,16 @@ mod tests {
 
     #[test]
     fn templates_are_valid() {
-        assert!(
-            ProgressStyle::with_template(
-                "{msg:16!} [{bar:30}] {binary_bytes}/{binary_total_bytes}  {rows}  ETA {eta}"
-            )
-            .is_ok()
-        );
+        for room in [Room::Wide, Room::Some, Room::Little] {
+            for template in [room.total(), room.tenant(), room.files()] {
+                assert!(
+                    ProgressStyle::with_template(&template).is_ok(),
+                    "{template}"
+                );
+            }
+        }
+        let rooms = [120, 100, 80, 60].map(Room::of);
+        assert_eq!(rooms, [Room::Wide, Room::Wide, Room::Some, Room::Little]);
     }
 
     #[test]

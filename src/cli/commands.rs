@@ -11,11 +11,11 @@ use icepack_core::model::report::Status;
 use icepack_core::plan::live;
 
 use super::app::App;
-use super::args::{Command, ConfigCommand, LsArgs, PlanFlags, VerifyArgs};
+use super::args::{Command, ConfigCommand, LsArgs, PlanFlags, StatusArgs, VerifyArgs};
 use super::bars::Bars;
 use super::output::complain;
 use super::pass::PassJob;
-use super::render::{self, ls::Listing, plan::PlanDocument};
+use super::render::{self, ls::Listing, plan::PlanDocument, status::StatusDocument};
 use super::{signals, watch};
 
 /// Runs a command. The result is its exit code.
@@ -25,7 +25,7 @@ pub async fn execute(app: &mut App<'_>, command: &Command) -> Result<u8> {
         Command::Run(args) => app.plan(&args.plan).await,
         Command::Plan(args) => app.plan(&args.plan).await,
         Command::Watch(args) => watch::watch(app, args).await,
-        Command::Status => app.status().await,
+        Command::Status(args) => app.status(args).await,
         Command::Ls(args) => app.ls(args).await,
         Command::Verify(args) => app.verify(args).await,
         Command::Restore(args) => app.restore(args).await,
@@ -47,11 +47,15 @@ impl App<'_> {
         let job = PassJob::new(self, Arc::clone(&bars) as _).await?;
         let stop = job.manager.stop_handle();
         signals::watch(stop.clone());
-        let passed = job.run(false).await;
+        let requests = Arc::clone(&job.requests);
+        let passed = tokio::select! {
+            passed = job.run(false) => passed,
+            () = signals::silence(&stop, || requests.read().total()) => Err(Error::Stopped),
+        };
         bars.clear();
         let report = match passed {
             Err(Error::Stopped) if stop.is_stopped() => {
-                complain("stopped by a signal before anything was begun");
+                complain("stopped by a signal; what is left waits for the next pass");
                 return Ok(signals::INTERRUPTED);
             }
             passed => passed?.0,
@@ -100,14 +104,15 @@ impl App<'_> {
             archive: archive.map(|a| a.to_string()),
             ids: self.settings.compaction_config().id_columns,
             explain,
+            all: flags.all,
             ..PlanDocument::new(&report)
         })
     }
 
-    async fn status(&mut self) -> Result<u8> {
+    async fn status(&mut self, args: &StatusArgs) -> Result<u8> {
         let manager = self.manager().await?;
         let report = manager.status(&self.selection()?).await?;
-        self.emit(&report)
+        self.emit(&StatusDocument::new(&report, args))
     }
 
     async fn ls(&mut self, args: &LsArgs) -> Result<u8> {

@@ -11,10 +11,11 @@ use crate::inspect::survey::survey;
 use crate::protocol::marker::Root;
 use crate::settings::Source;
 use crate::settings::propose::{Given, Proposal, propose};
-use crate::store::OpenOptions;
+use crate::store::{Location, OpenOptions};
 use crate::{Error, Result};
 use icepack_core::model::inputs::Files;
 use icepack_core::model::marker::Role;
+use icepack_core::model::names;
 use icepack_core::model::report::SCHEMA_VERSION;
 use icepack_core::model::sample::Sample;
 use icepack_core::plan::recognise::{Recognised, recognise};
@@ -75,6 +76,11 @@ impl App<'_> {
         for (key, why) in sample.looked_at.iter().flat_map(|t| &t.unreadable) {
             self.out
                 .line(&one_line(&format!("could not be read: `{key}`: {why}")))?;
+        }
+        if matches!(location, Location::Directory(_)) {
+            let most = names::LONGEST_IN_STORE;
+            let long = sample.tenants.iter().find_map(|t| names::too_long(t, most));
+            long.map_or(Ok(()), |why| self.out.line(&one_line(&why)))?;
         }
         self.out.flush()?;
         for question in &proposal.open_questions {

@@ -73,9 +73,11 @@ impl Process {
         let env = Environment::of_process()?;
         let format = cli.global.log_format(&env)?;
         let is_terminal = io::stderr().is_terminal();
+        let is_read = is_terminal && format == LogFormat::Text;
         let filter = cli.global.log_filter(
             &env,
-            is_terminal && format == LogFormat::Text && cli.has_bars(),
+            is_read && cli.has_bars(),
+            is_read && io::stdout().is_terminal() && cli.tells_errors(),
         )?;
         let json_logs = format == LogFormat::Json;
         let canvas = bars::canvas(cli.has_bars() && !cli.global.quiet && !json_logs);
@@ -118,7 +120,7 @@ impl Process {
     fn execute(self, cli: &Cli, out: Output) -> Result<u8> {
         let layers = Layers::read(cli.global.config.clone(), self.env, cli.flag_values())?;
         let settings = Settings::resolve(&layers)?;
-        for warning in settings.warnings() {
+        for warning in settings.warnings().iter().chain(&settings.missing_places()) {
             tracing::warn!("{warning}");
         }
         let mut app = App {

@@ -6,6 +6,7 @@ use crate::format::one_line;
 use crate::{Error, Result};
 
 use super::args::ColorChoice;
+use super::render::text::wrap;
 
 /// How results are drawn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -86,9 +87,16 @@ impl Output {
     }
 }
 
-/// One line on stderr. Where stderr is gone, nobody reads it.
+/// One line on stderr, which a terminal gets broken at blanks. Where stderr is gone, nobody reads it.
 pub fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "icepack: {}", one_line(text));
+    let line = format!("icepack: {}", one_line(text));
+    let width = crossterm::terminal::size().map_or(0, |(columns, _)| usize::from(columns));
+    let shown = if io::stderr().is_terminal() && width > 0 {
+        wrap(&line, width)
+    } else {
+        line
+    };
+    let _ = writeln!(io::stderr(), "{shown}");
 }
 
 /// Whether colours are used on a stream.

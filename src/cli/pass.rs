@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::page::{self, Labels};
 use crate::pass::Selection;
 use crate::progress::Progress;
+use crate::store::counting::RequestCounters;
 use crate::telemetry::metrics::{self, deliver::Targets};
 use crate::{CompactionManager, Result};
 use icepack_core::model::record::RunRecord;
@@ -15,6 +16,8 @@ use super::app::App;
 /// What a pass needs. `watch` makes another when it re-reads the configuration.
 pub struct PassJob {
     pub manager: CompactionManager,
+    /// Those that it has sent to the store.
+    pub requests: Arc<RequestCounters>,
     selection: Selection,
     targets: Targets,
     /// The names in the report; none where no pass is to write one.
@@ -25,7 +28,9 @@ impl PassJob {
     pub async fn new(app: &App<'_>, progress: Arc<dyn Progress>) -> Result<Self> {
         let selection = app.selection()?;
         let manager = app.writing_manager().await?.with_progress(progress);
+        let (manager, requests) = manager.counted();
         Ok(Self {
+            requests,
             selection,
             targets: app.settings.metrics(manager.config().shard)?,
             labels: app.settings.pass_report()?,

@@ -7,9 +7,11 @@ use crate::store::Location;
 use crate::{Error, Result};
 use icepack_core::model::file::Micros;
 use icepack_core::model::names::Tenant;
+use icepack_core::model::restore::{RestoreStatus, TenantRestore};
 
 use super::app::App;
 use super::args::RestoreArgs;
+use super::output::complain;
 use super::signals;
 
 impl App<'_> {
@@ -20,11 +22,22 @@ impl App<'_> {
         };
         let stop = StopHandle::default();
         signals::watch(stop.clone());
-        let report = open_restorer(self.places(into)?, args.dry_run, stop)
-            .await?
-            .run(&self.request(args)?)
-            .await?;
-        self.emit(&report)
+        let request = self.request(args)?;
+        let restore = async {
+            let opened = open_restorer(self.places(into)?, args.dry_run, stop.clone());
+            opened.await?.run(&request).await
+        };
+        let report = tokio::select! {
+            report = restore => report?,
+            // It stops between two objects. One may take long, or an endpoint may be away.
+            () = signals::silence(&stop, || 0) => return Ok(interrupted()),
+        };
+        self.print(&report)?;
+        let is_done = |t: &TenantRestore| t.status != RestoreStatus::Failed;
+        if stop.is_stopped() && !report.tenants.iter().all(is_done) {
+            return Ok(interrupted());
+        }
+        Ok(self.conclude(&report))
     }
 
     fn request(&self, args: &RestoreArgs) -> Result<RestoreRequest> {
@@ -47,4 +60,10 @@ impl App<'_> {
             again: args.again,
         })
     }
+}
+
+/// The exit code of a restore that a signal ended.
+fn interrupted() -> u8 {
+    complain("stopped by a signal; the same command again goes on");
+    signals::INTERRUPTED
 }

@@ -1,6 +1,8 @@
 //! Ctrl-C and SIGTERM: the first asks the pass to stop where nothing is half done, the second ends
 //! the process.
 
+use std::time::Duration;
+
 use crate::pass::StopHandle;
 use crate::{Error, Result};
 
@@ -22,6 +24,29 @@ pub fn watch(stop: StopHandle) {
         signals.next().await;
         std::process::exit(INTERRUPTED.into());
     });
+}
+
+/// How often it is looked whether a pass that was asked to stop goes on.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Looks without news after which it is not waited for any longer.
+const LOOKS: u32 = 15;
+
+/// Ends once `stop` was asked for and `progress`, which counts what was begun since, shows nothing
+/// new for a while: what is at work waits for a store that does not answer. What it has not
+/// committed did not happen.
+pub async fn silence(stop: &StopHandle, progress: impl Fn() -> u64) {
+    let (mut seen, mut looks) = (0, 0);
+    while looks < LOOKS {
+        tokio::time::sleep(LOOK).await;
+        let now = progress();
+        looks = if stop.is_stopped() && now == seen {
+            looks + 1
+        } else {
+            0
+        };
+        seen = now;
+    }
 }
 
 /// What a signal asks of a service.

@@ -44,36 +44,48 @@ pub async fn watch(app: &mut App<'_>, args: &WatchArgs) -> Result<u8> {
     let mut job = PassJob::new(app, Arc::clone(&health) as _).await?;
     if let Some(address) = args.listen {
         listen(address, &health).await?;
-        if let Ok(Some(record)) = job.manager.last_run().await {
-            health.show_metrics(job.metrics_of(&record));
+        let last = job.manager.last_run();
+        match unless_signalled(&mut signals, last).await {
+            Ok(Ok(Some(record))) => health.show_metrics(job.metrics_of(&record)),
+            Ok(_) => {}
+            Err(Ended::Terminate) => return Ok(0),
+            Err(_) => reload(app, &mut job, &health).await,
         }
     }
     let (mut jitter, mut passes) = (app.jitter(), Passes::default());
     loop {
-        let due = job.due(app, &health, jitter, &mut passes).await;
-        let ended = if app.clock.now() < due {
-            wait(app, due, &mut signals).await
-        } else {
-            jitter = app.jitter();
-            let ended = pass(
-                app,
-                &job,
-                &health,
-                args.listen.is_some(),
-                &mut passes,
-                &mut signals,
-            )
-            .await?;
-            if let Some(traces) = &app.traces {
-                traces.flush();
+        let due = job.due(app, &health, jitter, &mut passes);
+        let due = unless_signalled(&mut signals, due).await;
+        let ended = match due {
+            Err(ended) => ended,
+            Ok(due) if app.clock.now() < due => wait(app, due, &mut signals).await,
+            Ok(_) => {
+                jitter = app.jitter();
+                let served = args.listen.is_some();
+                let ended = pass(app, &job, &health, served, &mut passes, &mut signals).await?;
+                if let Some(traces) = &app.traces {
+                    traces.flush();
+                }
+                ended
             }
-            ended
         };
         match ended {
             Ended::ByItself => {}
             Ended::Reload => reload(app, &mut job, &health).await,
             Ended::Terminate => return Ok(0),
         }
+    }
+}
+
+/// Does `work`, or as much of it as is done before a signal: a store that does not answer must not
+/// keep a service from ending.
+async fn unless_signalled<T>(
+    signals: &mut ServiceSignals,
+    work: impl Future<Output = T>,
+) -> Result<T, Ended> {
+    tokio::select! {
+        done = work => Ok(done),
+        signal = signals.next() => Err(signal.into()),
     }
 }
 

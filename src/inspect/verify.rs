@@ -14,15 +14,15 @@ use crate::protocol::discover::{self, Looked};
 use crate::store::is_same_place;
 use icepack_core::model::file::{Listed, RowStats, Snapshot};
 use icepack_core::model::inputs::{Left, Rules};
-use icepack_core::model::inspect::{Finding, FindingKind, Severity, VerifyReport};
-use icepack_core::model::manifest::{Cause, Manifest, Quarantined, Receipt};
+use icepack_core::model::inspect::{AsideKind, Finding, FindingKind, Severity, VerifyReport};
+use icepack_core::model::manifest::{Manifest, Receipt};
 use icepack_core::model::names::{self, Key, Tenant};
 use icepack_core::model::report::SCHEMA_VERSION;
 use icepack_core::model::same::shown;
 use icepack_core::model::same::{Difference, is_kept};
 use icepack_core::model::time_column::TimeColumn;
 use icepack_core::plan::sweep::RetiredState;
-use icepack_core::plan::{commit, sweep};
+use icepack_core::plan::{attention, commit, sweep};
 use icepack_parquet::read_stats;
 
 /// Objects looked at at once.
@@ -69,7 +69,7 @@ impl Findings<'_> {
         mend: &str,
     ) {
         let (tenant, key) = (self.tenant.to_string(), key.to_owned());
-        let mend = mend.replace("TENANT", &quoted(&tenant));
+        let mend = mend.replace("TENANT", &attention::shell_word(&tenant));
         self.report.findings.push(Finding {
             tenant,
             key,
@@ -216,8 +216,7 @@ impl Verifier {
             );
         }
         // That a file is no Parquet file is no finding.
-        let data = |q: &&Quarantined| q.cause != Some(Cause::OtherFormat);
-        for q in head.quarantined.iter().filter(data) {
+        for q in attention::data(head) {
             findings.add(
                 Severity::Warning,
                 FindingKind::Quarantined,
@@ -227,7 +226,7 @@ impl Verifier {
                     q.at.format("%Y-%m-%d"),
                     q.reason
                 ),
-                "mend or replace the file, or move it away, then `icepack run --tenant TENANT`",
+                AsideKind::Quarantined.mend(),
             );
         }
         orphans(head, listing, is_whole, findings);
@@ -462,19 +461,6 @@ impl Verifier {
     }
 }
 
-/// A name as a shell wants it.
-fn quoted(name: &str) -> String {
-    let plain = name
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"-_.=,@".contains(&b))
-        && !name.starts_with('-');
-    if plain {
-        name.to_owned()
-    } else {
-        format!("'{}'", name.replace('\'', "'\\''"))
-    }
-}
-
 /// What is somebody else's, and keeps passes from the tenant.
 fn foreign(left: &Left, findings: &mut Findings<'_>) {
     for (whose, seen) in &left.foreign {
@@ -579,14 +565,12 @@ fn retired(head: &Manifest, listing: &[Listed], findings: &mut Findings<'_>) {
                 );
             }
             RetiredState::SetAside(f) => {
-                let mend = "give it another name to have it read by `icepack run --tenant \
-                            TENANT`, or delete it if its rows are not wanted";
                 findings.add(
                     Severity::Warning,
                     FindingKind::SetAside,
                     &r.key,
                     sweep::contested(&r, f.etag.as_deref()),
-                    mend,
+                    AsideKind::SetAside.mend(),
                 );
             }
         }

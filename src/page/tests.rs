@@ -86,6 +86,7 @@ fn overview(tenants: Vec<TenantStatus>, runs: Vec<RunRecord>) -> Overview {
         at: now(),
         tenants,
         failures: Vec::new(),
+        last_errors: Vec::new(),
         runs,
     }
 }

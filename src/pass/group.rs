@@ -24,7 +24,7 @@ use crate::error::{Error, ReadError, Result, Unread};
 use crate::merge::{
     self, BadInput, ExpiredBatch, Flaw, MergeEnv, MergeError, MergeOutcome, MergeSpec,
 };
-use crate::progress::Event;
+use crate::progress::{Event, TOLD};
 use crate::store::counting::RequestCounters;
 use crate::store::path;
 use icepack_core::model::counters::Counters;
@@ -379,7 +379,7 @@ impl GroupJobs<'_> {
             self.check_gone(&gone).await?;
         }
         for b in unread {
-            tracing::warn!(file = b.key, "left where it is: {}", b.reason);
+            tracing::warn!(target: TOLD, file = b.key, "left where it is: {}", b.reason);
             report.unread.push(LeftAlone {
                 key: b.key.clone(),
                 reason: b.reason.clone(),

@@ -18,8 +18,8 @@ use crate::page::{self, Labels};
 use crate::protocol::{discover, runs};
 use crate::store::html;
 use icepack_core::model::inspect::{
-    DoctorReport, Failure, LastRun, LiveView, Overview, PlanReport, StatusReport, TenantStatus,
-    VerifyReport,
+    Check, DoctorReport, Failure, Health, LastError, LastRun, LiveView, Overview, PlanReport,
+    StatusReport, TenantStatus, VerifyReport,
 };
 use icepack_core::model::manifest::Manifest;
 use icepack_core::model::names::Tenant;
@@ -28,7 +28,7 @@ use icepack_core::model::price::STANDARD;
 use icepack_core::model::record::RunRecord;
 use icepack_core::model::report::SCHEMA_VERSION;
 use icepack_core::plan::money::{self, Pricing};
-use icepack_core::plan::{expiry, live, shard, status};
+use icepack_core::plan::{attention, expiry, live, shard, status};
 
 /// Records that the report shows: all that are kept.
 const RUNS_SHOWN: usize = 200;
@@ -161,6 +161,7 @@ impl CompactionManager {
             schema_version: SCHEMA_VERSION,
             tenants,
             failures,
+            last_errors: of_selected(runs.errors, selection),
             last_run: short(runs.last),
             last_success: short(runs.success),
             last_failure: short(runs.failure),
@@ -185,6 +186,7 @@ impl CompactionManager {
             at: self.clock.now(),
             tenants,
             failures,
+            last_errors: of_selected(attention::last_errors(&runs), selection),
             runs,
         })
     }
@@ -272,10 +274,42 @@ impl CompactionManager {
             clock: Arc::clone(&self.clock),
         };
         let mut checks = probe(&self.store, "store").examine_store().await;
+        checks.extend(self.check_names().await);
         if let Some(reader) = &reader {
             checks.extend(probe(reader, "archive").examine_archive().await);
         }
         Ok(doctor::report(checks))
+    }
+
+    /// Whether a directory can hold the files of every tenant.
+    async fn check_names(&self) -> Option<Check> {
+        self.staged
+            .store
+            .as_ref()
+            .or(self.staged.archive.as_ref())?;
+        // That it cannot be listed is found by another check.
+        let found = discover::tenants(self.store.as_ref(), &self.config.layout)
+            .await
+            .ok()?;
+        let refused = found.tenants.iter().filter_map(|t| self.staged.refuses(t));
+        let refused: Vec<String> = refused.collect();
+        let (health, detail) = match refused.as_slice() {
+            [] => (
+                Health::Good,
+                "every tenant's name is short enough for a directory".to_owned(),
+            ),
+            [one] => (Health::Bad, one.clone()),
+            [first, others @ ..] => (
+                Health::Bad,
+                format!("{first} ({} more such names)", others.len()),
+            ),
+        };
+        Some(Check {
+            target: "store".to_owned(),
+            name: "names".to_owned(),
+            health,
+            detail,
+        })
     }
 
     async fn archive_reader(&self) -> Result<Option<Arc<dyn ObjectStore>>> {
@@ -290,6 +324,14 @@ impl CompactionManager {
         self.check_store().await?;
         Ok(self.tenants(selection).await?.tenants)
     }
+}
+
+/// The errors of the tenants that `selection` includes. A folder that is no tenant has its own too.
+fn of_selected(mut errors: Vec<LastError>, selection: &Selection) -> Vec<LastError> {
+    errors.retain(|e| {
+        selection.is_all() || Tenant::parse(&e.tenant).is_ok_and(|t| selection.includes(&t))
+    });
+    errors
 }
 
 /// What each scan found, and what kept the others from it, in order.

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::progress::{Progress, Silent};
 use crate::protocol::marker::Root;
 use crate::protocol::{discover, runs};
+use crate::store::counting::{CountingStore, RequestCounters};
 use crate::store::staged::{Directory, StagedFiles};
 use icepack_core::model::manifest::Ledger;
 use icepack_core::model::marker::Role;
@@ -197,6 +198,13 @@ impl CompactionManager {
         Arc::make_mut(&mut self.config).archive = Some(target);
         self.archive = Some(archive);
         self
+    }
+
+    /// Counts the requests that it sends to the store from now on.
+    pub(crate) fn counted(mut self) -> (Self, Arc<RequestCounters>) {
+        let (store, requests) = CountingStore::new(self.store);
+        self.store = store;
+        (self, requests)
     }
 
     /// Opens the archive now, if there is one that is opened by its address. A directory that does

@@ -17,6 +17,7 @@ use super::{Pass, PassTarget, Selection, apart, broke_off, trace};
 use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::format;
+use crate::progress::TOLD;
 use crate::protocol::{dating, discover, prescan};
 use icepack_core::model::estimate::{Expiry, FooterScan};
 use icepack_core::model::inputs::Left;
@@ -205,6 +206,9 @@ impl CompactionManager {
         tenant: &Tenant,
         budget: Budget,
     ) -> Result<TenantScan> {
+        if let Some(why) = self.staged.refuses(tenant) {
+            return Err(Error::Usage(why));
+        }
         let rules = self.config.input_rules();
         let looking = trace::stage(
             trace::discover(),
@@ -404,7 +408,7 @@ impl Pass {
         };
         outcome.report.counters.requests = requests.read();
         let job = job.unwrap_or_else(|e| {
-            tracing::error!("{e}");
+            tracing::error!(target: TOLD, "{e}");
             outcome.end(e);
             None
         });

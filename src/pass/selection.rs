@@ -59,7 +59,7 @@ impl Selection {
 
     /// A name (not a glob) that no tenant has: a typo that would otherwise look like "nothing to
     /// do".
-    pub(super) fn missing<'a>(&'a self, tenants: &[Tenant]) -> Option<&'a str> {
+    pub(crate) fn missing<'a>(&'a self, tenants: &[Tenant]) -> Option<&'a str> {
         let known = |p: &str| tenants.iter().any(|t| t.as_str() == p);
         self.patterns
             .iter()

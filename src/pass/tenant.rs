@@ -16,7 +16,7 @@ use super::scan::TenantJob;
 use super::shards::Spread;
 use super::{Pass, RequestCounters, trace};
 use crate::error::{Error, Result};
-use crate::progress::Event;
+use crate::progress::{Event, TOLD};
 use crate::protocol::commit::Committer;
 use crate::protocol::discover;
 use crate::protocol::sweep::{SweepReport, Sweeper};
@@ -44,7 +44,7 @@ fn batches(groups: Vec<Group>) -> Vec<Vec<Group>> {
 
 /// Tells what made a group fail.
 fn failed(e: Error) -> Error {
-    tracing::error!("group failed, its originals stay: {e}");
+    tracing::error!(target: TOLD, "group failed, its originals stay: {e}");
     e
 }
 
@@ -73,7 +73,7 @@ impl Pass {
         if let Err(e) = done {
             match e {
                 Error::Stopped => tracing::warn!("{e}"),
-                _ => tracing::error!("{e}"),
+                _ => tracing::error!(target: TOLD, "{e}"),
             }
             outcome.end(e);
         }

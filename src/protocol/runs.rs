@@ -7,10 +7,12 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 
 use crate::error::{Error, Result};
 use crate::store::path;
+use icepack_core::model::inspect::LastError;
 use icepack_core::model::names::{FileId, Key, STATE_DIR, format_iso_basic};
 use icepack_core::model::record::RunRecord;
 use icepack_core::model::report::RunReport;
 use icepack_core::model::shard::Shard;
+use icepack_core::plan::attention;
 use icepack_parquet::source::whole_body;
 
 /// Records kept.
@@ -261,6 +263,8 @@ pub struct Summary {
     pub success: Option<RunRecord>,
     /// The newest of one that did not, among the last [`RECENT`] records.
     pub failure: Option<RunRecord>,
+    /// The last errors of tenants, by the same records.
+    pub errors: Vec<LastError>,
 }
 
 /// Records among which [`summary`] looks for a failure: older ones say nothing about how things
@@ -290,6 +294,7 @@ pub async fn summary(store: &dyn ObjectStore, now: DateTime<Utc>) -> Result<Summ
         last: recent.last().cloned(),
         success,
         failure: find(false),
+        errors: attention::last_errors(&recent),
     })
 }
 

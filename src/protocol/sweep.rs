@@ -11,6 +11,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use super::discover;
 use crate::clock::Clock;
 use crate::error::{Error, ReadError, Result};
+use crate::progress::TOLD;
 use crate::protocol::commit::Committer;
 use crate::store::path;
 use crate::store::staged::StagedFiles;
@@ -66,7 +67,7 @@ impl SweepReport {
                 self.appended += 1;
             } else {
                 let why = sweep::contested(r, Some(&found.etag));
-                tracing::warn!(file, "set aside, left in place: {why}");
+                tracing::warn!(target: TOLD, file, "set aside, left in place: {why}");
                 self.set_aside.push(format!("{file}: {why}"));
             }
         }

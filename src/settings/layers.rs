@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use super::values::Values;
-use super::{Environment, env, file, schema};
+use super::{Environment, Settings, env, file, schema};
+use crate::store::Location;
 use crate::{Error, Result};
 
 /// The file that is read where none is named.
@@ -111,6 +112,29 @@ impl Given {
 }
 
 impl Layers {
+    /// What is odd where the file of this folder was read, and is for another store than the one
+    /// that was named. Who names the file means it.
+    pub(super) fn other_store(&self, settings: &Settings) -> Option<String> {
+        let (path, text) = self.file.as_ref()?;
+        if path != Path::new(DEFAULT_FILE)
+            || matches!(settings.source("store"), Source::File { .. })
+        {
+            return None;
+        }
+        let given = file::read(path, text).ok()?;
+        let of_file = given.into_iter().find(|g| g.path == ["store"])?;
+        let its = of_file.value.as_str()?;
+        let (its_place, place) = (Location::parse(its).ok()?, settings.store().ok()?);
+        (its_place.to_string() != place.to_string()).then(|| {
+            format!(
+                "{}: this file is for the store {its_place}, and its other settings hold for {place} \
+                 ({}) too: name another file with --config if that is not meant",
+                of_file.source,
+                settings.source("store")
+            )
+        })
+    }
+
     /// Lays the layers over each other.
     ///
     /// # Errors

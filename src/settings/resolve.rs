@@ -59,7 +59,8 @@ impl Settings {
             file: layers.file.as_ref().map(|(path, _)| path.clone()),
             warnings: Vec::new(),
         };
-        let warnings = check::check(&settings).map_err(lines)?;
+        let mut warnings = check::check(&settings).map_err(lines)?;
+        warnings.extend(layers.other_store(&settings));
         settings.warnings = warnings
             .iter()
             .map(|w| format::escape_control_characters(w))
@@ -268,6 +269,19 @@ impl Settings {
     /// What is odd, but no error.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// What is odd about the places on this machine: a pass that spills no rows would not notice.
+    pub fn missing_places(&self) -> Option<String> {
+        let path = self.values.spill_dir.as_ref()?.0.as_path();
+        (!path.is_dir()).then(|| {
+            format!(
+                "spill_dir ({}): `{}` is not a directory: a pass that needs more memory than \
+                 memory_limit will fail; make it, or name another",
+                self.source("spill_dir"),
+                path.display()
+            )
+        })
     }
 
     /// The file that was read.

@@ -884,3 +884,37 @@ fn patterns_of_any_letters_are_shown_as_keys() {
         ]
     );
 }
+
+#[test]
+fn the_file_of_this_folder_may_be_of_another_store() {
+    let store = |url: &str| [flag("--store", "store", url)];
+    let file = "store = \"s3://other/prod\"\n";
+    let warnings = |layers: &Layers| Settings::resolve(layers).unwrap().warnings().join("\n");
+    let odd = warnings(&layers(file, &[], &store("s3://events/prod")));
+    assert_eq!(
+        odd,
+        "icepack.toml:1: this file is for the store s3://other/prod, and its other settings hold \
+         for s3://events/prod (flag --store) too: name another file with --config if that is not \
+         meant"
+    );
+    assert_eq!(warnings(&layers(file, &[], &store("s3://other/prod/"))), "");
+    assert_eq!(warnings(&layers(file, &[], &[])), "");
+    assert_eq!(
+        warnings(&layers("report = true\n", &[], &store("s3://events/prod"))),
+        ""
+    );
+    let mut named = layers(file, &[("ICEPACK_STORE", "s3://events/prod")], &[]);
+    named.file = Some((PathBuf::from("prod.toml"), file.to_owned()));
+    assert_eq!(warnings(&named), "", "who names the file means it");
+}
+
+#[test]
+fn a_spill_dir_that_does_not_exist_is_warned_of() {
+    let missing = |dir: &str| from_file(&format!("spill_dir = \"{dir}\"\n")).missing_places();
+    let odd = missing("/nowhere/at/all").unwrap();
+    assert!(
+        odd.starts_with("spill_dir (icepack.toml:1): `/nowhere/at/all` is not a directory"),
+        "{odd}"
+    );
+    assert_eq!((missing("/"), from_file("").missing_places()), (None, None));
+}

@@ -32,6 +32,16 @@ impl StagedFiles {
                 .is_some_and(|d| d.has_staged_archive(tenant))
     }
 
+    /// Why a directory among the places cannot hold the files of `tenant`, in a sentence.
+    pub fn refuses(&self, tenant: &Tenant) -> Option<String> {
+        let places = [
+            (&self.store, names::LONGEST_IN_STORE),
+            (&self.archive, names::LONGEST_IN_ARCHIVE),
+        ];
+        let mut directories = places.into_iter().filter(|(place, _)| place.is_some());
+        directories.find_map(|(_, most)| names::too_long(tenant, most))
+    }
+
     /// Removes those of a tenant that nobody can finish any more. Returns the ids of the others.
     ///
     /// # Errors

@@ -82,6 +82,15 @@ pub fn filter(level: &str, source: &str) -> Result<EnvFilter> {
     }
 }
 
+/// `filter` without the events that the report of a command tells too.
+pub fn without_told(filter: EnvFilter) -> EnvFilter {
+    match format!("{}=off", crate::progress::TOLD).parse() {
+        Ok(directive) => filter.add_directive(directive),
+        // The text is the same always.
+        Err(_) => filter,
+    }
+}
+
 /// stderr, with the bars out of the way.
 #[derive(Clone)]
 struct BetweenBars {

@@ -252,6 +252,12 @@ fn what_was_archived_comes_back_into_a_directory_without_the_store() {
         text.contains("were restored into tenant restored-system") && text.contains("--again"),
         "{text}"
     );
+    // Who only asks is told the same.
+    let text = ok(at, &[&all[..], &["--dry-run"]].concat());
+    assert!(
+        text.contains("were restored into tenant restored-system") && !text.contains("would"),
+        "{text}"
+    );
     let live = json(at, &["ls", "--store", "back"]);
     assert_eq!(live["tenants"][0]["tenant"], "restored-system");
     let text = ok(
@@ -759,7 +765,7 @@ fn a_bad_file_is_quarantined_once_and_the_rest_goes_on() {
         (stdout(&idle), stderr(&idle)),
         (String::new(), String::new())
     );
-    assert!(ok(at, &["status", "--store", "data"]).contains("1 file in quarantine"));
+    assert!(ok(at, &["status", "--store", "data"]).contains("\nquarantined: "));
     assert!(
         ok(
             at,

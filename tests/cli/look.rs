@@ -4,6 +4,7 @@
 mod init;
 mod page;
 mod read_only;
+mod status;
 mod terminal;
 mod verify;
 

@@ -2,10 +2,13 @@
 
 #[cfg(feature = "otel")]
 mod collector;
+mod frozen;
 mod logs;
 mod metrics;
 mod runs;
 mod shards;
+#[cfg(unix)]
+mod signals;
 #[cfg(feature = "otel")]
 mod traces;
 mod watch;

@@ -1,4 +1,4 @@
-"""Runs a program on a terminal of 100 columns and prints what the terminal was sent; ends as the program does.
+"""Runs a program on a terminal of 100 columns, or of TERMINAL_COLUMNS, and prints what the terminal was sent; ends as the program does.
 
     on_terminal.py PROGRAM [ARGUMENT...]
 """
@@ -15,7 +15,8 @@ def main() -> int:
     child, terminal = pty.fork()
     if child == 0:
         # The size must be known before the program looks.
-        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+        columns = int(os.environ.pop("TERMINAL_COLUMNS", "100"))
+        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         os.execv(sys.argv[1], sys.argv[1:])
     while True:
         try:

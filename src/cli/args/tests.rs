@@ -169,7 +169,7 @@ fn env(pairs: &[(&str, &str)]) -> Environment {
 fn directives(args: &[&str], vars: &[(&str, &str)]) -> crate::Result<String> {
     let cli = Cli::parse_from(["icepack", "status"].iter().chain(args));
     cli.global
-        .log_filter(&env(vars), false)
+        .log_filter(&env(vars), false, false)
         .map(|f| f.to_string())
 }
 
@@ -189,7 +189,10 @@ fn a_flag_for_logs_beats_the_environment() {
     assert_eq!(directives(&["-vv"], &[]).unwrap(), plain("debug"));
     // Beside bars, what is going well is not told line by line.
     let cli = Cli::parse_from(["icepack", "run"]);
-    let on_a_terminal = |vars| cli.global.log_filter(&env(vars), true).unwrap().to_string();
+    let on_a_terminal = |vars| {
+        let filter = cli.global.log_filter(&env(vars), true, false);
+        filter.unwrap().to_string()
+    };
     assert_eq!(on_a_terminal(&[]), plain("warn"));
     assert_eq!(on_a_terminal(&debug), plain("debug"));
     assert_eq!(

@@ -8,7 +8,7 @@ pub mod ls;
 pub mod plan;
 mod restore;
 pub mod run;
-mod status;
+pub mod status;
 pub mod table;
 pub mod text;
 mod totals;

@@ -4,6 +4,7 @@ mod overview;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::pass::Selection;
@@ -36,7 +37,16 @@ pub struct PlanDocument<'a> {
     /// The tenants whose files are all listed with their reasons.
     #[serde(skip)]
     pub explain: Option<Selection>,
+    /// Whether every tenant is shown in full.
+    #[serde(skip)]
+    pub all: bool,
 }
+
+/// Tenants that are shown in full where nobody asked for more.
+const IN_FULL: usize = 5;
+
+/// Tenants in the table where nobody asked for more.
+const IN_TABLE: usize = 20;
 
 impl<'a> PlanDocument<'a> {
     pub fn new(report: &'a PlanReport) -> Self {
@@ -47,19 +57,22 @@ impl<'a> PlanDocument<'a> {
             ids: Vec::new(),
             is_billed: false,
             explain: None,
+            all: false,
         }
     }
 }
 
 impl Report for PlanDocument<'_> {
-    /// Tenant by tenant, then all of them in a table, then the sum.
+    /// The tenants in a table, some of them in full, then the sum.
     fn text(&self, view: View<'_>) -> String {
         let report = self.report;
-        let tenant = |p| self.tenant(p, view.style);
-        let mut parts: Vec<String> = report.plans.iter().map(tenant).collect();
+        let mut parts = Vec::new();
         if self.totals.groups > 0 {
             parts.push(overview::table(self, view.style));
         }
+        let in_full = self.in_full();
+        parts.extend(in_full.iter().map(|p| self.tenant(p, view.style)));
+        parts.extend(self.not_in_full(in_full.len()));
         parts.extend(
             report
                 .root
@@ -81,6 +94,54 @@ impl Report for PlanDocument<'_> {
 }
 
 impl PlanDocument<'_> {
+    /// The tenants that the table shows: those with something to do. Of many, those with the most.
+    fn in_table(&self) -> Vec<&Plan> {
+        let plans = self.report.plans.iter();
+        if self.all || self.explains_all() {
+            return plans.collect();
+        }
+        let mut busy: Vec<&Plan> = plans.filter(|p| !p.groups.is_empty()).collect();
+        if busy.len() > IN_TABLE {
+            worst_first(&mut busy);
+            busy.truncate(IN_TABLE);
+        }
+        busy
+    }
+
+    /// The tenants that are shown in full.
+    fn in_full(&self) -> Vec<&Plan> {
+        let plans = self.report.plans.iter();
+        match &self.explain {
+            _ if self.all => plans.collect(),
+            Some(explain) => plans.filter(|p| explain.includes(&p.tenant)).collect(),
+            None if plans.len() <= IN_FULL => plans.collect(),
+            None => {
+                let mut busy: Vec<&Plan> = plans.filter(|p| !p.groups.is_empty()).collect();
+                worst_first(&mut busy);
+                busy.truncate(IN_FULL);
+                busy
+            }
+        }
+    }
+
+    fn explains_all(&self) -> bool {
+        let mut plans = self.report.plans.iter();
+        let explain = self.explain.as_ref();
+        explain.is_some_and(|e| plans.all(|p| e.includes(&p.tenant)))
+    }
+
+    /// How to see the tenants that are not shown in full, and have something to do.
+    fn not_in_full(&self, shown: usize) -> Option<String> {
+        let busy = self.report.plans.iter().filter(|p| !p.groups.is_empty());
+        let more = busy.count().saturating_sub(shown);
+        (self.explain.is_none() && more > 0).then(|| {
+            format!(
+                "… and {} with something to do: `icepack plan --tenant NAME`, or --all",
+                plural(more as u64, "more tenant")
+            )
+        })
+    }
+
     fn summary(&self, view: View<'_>) -> String {
         let t = &self.totals;
         if t.tenants == 0 {
@@ -96,6 +157,9 @@ impl PlanDocument<'_> {
             plural(t.files_in, "file"),
             size(t.bytes_in)
         );
+        let idle = self.report.plans.iter().filter(|p| p.groups.is_empty());
+        let idle = Some(idle.count() as u64).filter(|n| *n > 0);
+        let idle = idle.map(|n| format!("nothing to do for {}", plural(n, "tenant")));
         let estimate = estimate::totals(t, &self.report.prices, self.is_billed, view.style)
             .filter(|_| t.requests.total() > 0);
         let duplicates = (!self.ids.is_empty()).then(|| {
@@ -104,7 +168,7 @@ impl PlanDocument<'_> {
                 self.ids.join(", ")
             )
         });
-        [Some(sum), duplicates, estimate]
+        [Some(sum), idle, duplicates, estimate]
             .into_iter()
             .flatten()
             .collect::<Vec<_>>()
@@ -131,7 +195,12 @@ impl PlanDocument<'_> {
             .as_ref()
             .is_some_and(|e| e.includes(&plan.tenant));
         if t.groups > 0 {
-            lines.push(groups(&plan.groups, is_explained, style));
+            let shown = match self.report.plans.len() {
+                _ if is_explained => usize::MAX,
+                n if n > IN_FULL && !self.all => GROUPS_OF_MANY,
+                _ => GROUPS_SHOWN,
+            };
+            lines.push(groups(&plan.groups, shown, style));
         }
         if !plan.skipped.is_empty() {
             lines.push(format!("  left alone: {}", left_alone(plan)));
@@ -180,15 +249,22 @@ fn retention(plan: &Plan, archive: Option<&str>) -> String {
     format!("rows before {} {fate}", second(cutoff.to_datetime()))
 }
 
-/// Groups that are shown where nobody asked for all.
+/// First those that a pass would refuse, then those with the most bytes.
+fn worst_first(plans: &mut [&Plan]) {
+    plans.sort_by_cached_key(|p| {
+        let is_refused = p.expiry.as_ref().is_some_and(|e| e.is_too_much());
+        (Reverse(is_refused), Reverse(p.backlog()))
+    });
+}
+
+/// Groups of a tenant that are shown where nobody asked for all, …
 const GROUPS_SHOWN: usize = 20;
 
-fn groups(groups: &[Group], is_explained: bool, style: Style) -> String {
-    let shown = if is_explained {
-        groups.len()
-    } else {
-        GROUPS_SHOWN.min(groups.len())
-    };
+/// … and where there are many tenants.
+const GROUPS_OF_MANY: usize = 5;
+
+fn groups(groups: &[Group], most: usize, style: Style) -> String {
+    let shown = most.min(groups.len());
     // Where all groups are of one folder, there is nothing to tell them apart by.
     let folders: BTreeSet<Option<&str>> = groups.iter().map(Group::folder).collect();
     let folder = |group: &Group| match group.folder() {

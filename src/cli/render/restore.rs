@@ -2,7 +2,7 @@
 
 use icepack_core::model::estimate::Amount;
 use icepack_core::model::restore::{
-    ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore,
+    ColdState, RestoreObject, RestoreReport, RestoreStatus, TenantRestore, Tier,
 };
 
 use super::super::output::Style;
@@ -31,10 +31,12 @@ impl Report for RestoreReport {
         parts.join("\n\n")
     }
 
-    /// 5 where a person is needed, 1 where all failed, 3 where some did.
+    /// 5 where a person is needed, 1 where all failed, 3 where some did, 6 where some wait to be
+    /// thawed.
     fn exit_code(&self) -> u8 {
         let with = |status| self.tenants.iter().filter(|t| t.status == status).count();
         match (with(RestoreStatus::Refused), with(RestoreStatus::Failed)) {
+            (0, 0) if with(RestoreStatus::Thawing) > 0 => NOT_YET,
             (0, 0) => 0,
             (0, failed) if failed == self.tenants.len() => 1,
             (0, _) => 3,
@@ -42,21 +44,49 @@ impl Report for RestoreReport {
         }
     }
 
-    fn problems(&self, _: bool) -> Vec<String> {
+    fn problems(&self, detail: bool) -> Vec<String> {
         let failed = self
             .tenants
             .iter()
             .filter_map(|t| Some((t, t.error.as_ref()?)));
         let line = |(first, why): (&TenantRestore, &String)| {
+            let why = if detail {
+                format!(": {why}")
+            } else {
+                String::new()
+            };
             format!(
-                "{} of {} not restored: {}: {why}",
+                "{} of {} not restored: {}{why}",
                 failed.clone().count(),
                 plural(self.tenants.len() as u64, "tenant"),
                 first.tenant
             )
         };
-        failed.clone().next().map(line).into_iter().collect()
+        let failed = failed.clone().next().map(line);
+        failed.into_iter().chain(not_yet(self)).collect()
     }
+}
+
+/// The exit code where rows wait to be thawed: nothing is wrong, and nothing is there yet.
+const NOT_YET: u8 = 6;
+
+/// Said where the command ends before the rows are there.
+fn not_yet(report: &RestoreReport) -> Option<String> {
+    let thawing = report.tenants.iter();
+    let thawing = thawing.filter(|t| t.status == RestoreStatus::Thawing);
+    let longest = thawing.clone().flat_map(|t| &t.objects);
+    let longest = longest.filter_map(|o| Some(o.thaw_minutes?.1)).max();
+    let within = longest.map_or_else(String::new, |minutes| {
+        format!(", which takes up to {}", about(u64::from(minutes) * 60))
+    });
+    let n = thawing.count() as u64;
+    (n > 0).then(|| {
+        format!(
+            "not restored yet: {} of {} being thawed{within}: run the same command again then",
+            count(n),
+            plural(report.tenants.len() as u64, "tenant"),
+        )
+    })
 }
 
 fn range(report: &RestoreReport) -> String {
@@ -86,11 +116,20 @@ fn tenant(report: &RestoreReport, t: &TenantRestore, style: Style) -> String {
     if !t.objects.is_empty() {
         lines.push(objects(&t.objects, style));
     }
-    if t.cost >= 0.01 {
+    if t.cost > 0.0 && report.archive.starts_with("s3://") {
         lines.push(format!(
             "  reading that costs about {} (list prices: {})",
             Amount(t.cost, &report.currency),
             report.prices
+        ));
+    }
+    let is_other = |o: &&RestoreObject| o.tier.is_some_and(|tier| tier != report.tier);
+    if let Some(o) = t.objects.iter().find(is_other) {
+        lines.push(format!(
+            "  {} has no tier {}: its objects are thawed as {}",
+            o.storage_class.as_deref().unwrap_or_default(),
+            report.tier,
+            o.tier.unwrap_or_default()
         ));
     }
     if t.objects.iter().any(|o| o.cost.is_none()) {
@@ -105,22 +144,23 @@ fn tenant(report: &RestoreReport, t: &TenantRestore, style: Style) -> String {
 
 fn objects(objects: &[RestoreObject], style: Style) -> String {
     let mut grid = Grid::new([
-        words("object"),
         numbers("bytes"),
         numbers("rows"),
         words("class"),
         words("state"),
+        // The longest comes last: where it is too long for the terminal, the others stand.
+        words("object"),
     ])
     .indented(2);
     for o in objects {
         let (state, tone) = state(o);
         let class = o.storage_class.as_deref().unwrap_or("STANDARD");
         grid.row([
-            o.key.as_str().into(),
             size(o.size).into(),
             count(o.rows).into(),
             class.into(),
             Cell::toned(state, tone),
+            o.key.as_str().into(),
         ]);
     }
     grid.draw(style)
@@ -160,9 +200,9 @@ fn outcome(report: &RestoreReport, t: &TenantRestore) -> String {
                 t.into, report.into
             ),
             n => format!(
-                "would thaw {} (tier {}), then restore into tenant {} of {}; nothing was written",
+                "would thaw {} ({}), then restore into tenant {} of {}; nothing was written",
                 plural(n, "object"),
-                report.tier,
+                tiers(report, t),
                 t.into,
                 report.into
             ),
@@ -170,9 +210,9 @@ fn outcome(report: &RestoreReport, t: &TenantRestore) -> String {
         RestoreStatus::Thawing => {
             let n = wanted(|s| !matches!(s, ColdState::Readable { .. }));
             format!(
-                "{} being thawed (tier {}): run the same command again to go on, or with --wait",
+                "{} being thawed ({}): run the same command again to go on, or with --wait",
                 plural(n, "object"),
-                report.tier
+                tiers(report, t)
             )
         }
         RestoreStatus::Done => format!(
@@ -197,12 +237,28 @@ fn outcome(report: &RestoreReport, t: &TenantRestore) -> String {
     }
 }
 
+/// `tier Bulk`, or several.
+fn tiers(report: &RestoreReport, t: &TenantRestore) -> String {
+    let mut tiers: Vec<&str> = t
+        .objects
+        .iter()
+        .filter_map(|o| o.tier)
+        .map(Tier::name)
+        .collect();
+    tiers.sort_unstable();
+    tiers.dedup();
+    match tiers.as_slice() {
+        [] => format!("tier {}", report.tier),
+        [one] => format!("tier {one}"),
+        several => format!("tiers {}", several.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use icepack_core::model::file::Micros;
     use icepack_core::model::names::Tenant;
-    use icepack_core::model::restore::Tier;
 
     fn object(state: ColdState, cost: Option<f64>) -> RestoreObject {
         let thaw_minutes = matches!(state, ColdState::Frozen).then_some((720, 2_880));
@@ -214,6 +270,7 @@ mod tests {
             to: None,
             storage_class: Some("DEEP_ARCHIVE".into()),
             state,
+            tier: thaw_minutes.map(|_| Tier::Bulk),
             thaw_minutes,
             cost,
         }
@@ -258,7 +315,7 @@ mod tests {
             "acme: 1 archive object, 3.0 GiB, with rows from 1970-01-01 00:00:00Z on"
         );
         assert!(
-            text.contains("DEEP_ARCHIVE  frozen, takes 12h to 2d"),
+            text.contains("DEEP_ARCHIVE  frozen, takes 12h to 2d  acme/x.parquet"),
             "{text}"
         );
         assert!(
@@ -284,11 +341,36 @@ mod tests {
     }
 
     #[test]
+    fn another_tier_than_was_asked_for_is_told() {
+        let mut expedited = report(
+            RestoreStatus::Planned,
+            vec![RestoreObject {
+                tier: Some(Tier::Standard),
+                ..object(ColdState::Frozen, Some(0.0004))
+            }],
+        );
+        expedited.tier = Tier::Expedited;
+        let text = expedited.text(View::default());
+        assert!(
+            text.contains(
+                "\n  DEEP_ARCHIVE has no tier Expedited: its objects are thawed as Standard\n"
+            ) && text.contains("would thaw 1 object (tier Standard)")
+                && text.contains("reading that costs about $0.00040 ("),
+            "{text}"
+        );
+        expedited.archive = "/cold".to_owned();
+        assert!(
+            !expedited.text(View::default()).contains("costs"),
+            "a directory is free"
+        );
+    }
+
+    #[test]
     fn the_exit_code_tells_what_became_of_it() {
         for (status, code) in [
             (RestoreStatus::Done, 0),
             (RestoreStatus::Already, 0),
-            (RestoreStatus::Thawing, 0),
+            (RestoreStatus::Thawing, 6),
             (RestoreStatus::Failed, 1),
             (RestoreStatus::Refused, 5),
         ] {
@@ -299,8 +381,20 @@ mod tests {
             .extend(report(RestoreStatus::Done, Vec::new()).tenants);
         assert_eq!(some.exit_code(), 3);
         assert_eq!(
-            report(RestoreStatus::Refused, Vec::new()).problems(false),
+            report(RestoreStatus::Refused, Vec::new()).problems(true),
             ["1 of 1 tenant not restored: acme: no\nrows"]
+        );
+        assert_eq!(
+            report(RestoreStatus::Refused, Vec::new()).problems(false),
+            ["1 of 1 tenant not restored: acme"]
+        );
+        let frozen = vec![object(ColdState::Frozen, Some(0.25))];
+        assert_eq!(
+            report(RestoreStatus::Thawing, frozen).problems(false),
+            [
+                "not restored yet: 1 of 1 tenant being thawed, which takes up to 2d: run the same \
+              command again then"
+            ]
         );
         let done = report(RestoreStatus::Done, Vec::new());
         assert!(done.problems(false).is_empty());

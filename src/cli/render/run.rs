@@ -82,21 +82,21 @@ fn idle_line(idle: usize, alone: bool, wanted: &[String]) -> Option<String> {
 
 fn header() -> Grid {
     Grid::new([
-        words("tenant"),
+        words("tenant").shortened(),
         words("status"),
         numbers("files"),
-        numbers("out"),
-        numbers("bytes"),
-        numbers("out"),
+        numbers("out").if_room(),
+        numbers("bytes").if_room(),
+        numbers("out").if_room(),
         numbers("rows"),
         numbers("kept").if_room(),
         numbers("archived").if_any(),
         numbers("expired").if_any(),
-        numbers("duplicates").if_any(),
+        numbers("duplicates").if_any().if_room(),
         numbers("quarantined").if_any(),
         numbers("deleted").if_room(),
-        numbers("repeated").if_any(),
-        numbers("appended").if_any(),
+        numbers("repeated").if_any().if_room(),
+        numbers("appended").if_any().if_room(),
         numbers("time").if_room(),
     ])
 }

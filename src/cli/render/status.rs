@@ -1,38 +1,157 @@
 //! How the store stands.
 
-use icepack_core::model::inputs::Left;
-use icepack_core::model::inspect::{LastRun, StatusReport, TenantStatus};
+mod attention;
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use icepack_core::model::inspect::{LastError, LastRun, StatusReport, TenantStatus};
+use icepack_core::model::report::Status;
+use serde::Serialize;
+
+use super::super::args::{SortBy, StatusArgs};
 use super::table::{Cell, Grid, Tone, numbers, words};
 use super::text::{
-    about, classes, count, no_tenants, plural, row_time, second, size, took, unless_zero,
+    about, count, minute, no_tenants, plural, row_time, second, size, took, unless_zero,
 };
 use super::{Report, View, failures};
 use crate::format::one_line;
 
-impl Report for StatusReport {
-    /// A row for each tenant, and when the last pass was.
+/// Tenants that are shown where nobody asked for all: a page.
+const PAGE: usize = 20;
+
+/// The document of `status --json`, and how the text shows it.
+#[derive(Debug, Serialize)]
+pub struct StatusDocument<'a> {
+    #[serde(flatten)]
+    pub report: &'a StatusReport,
+    /// What the table is sorted by.
+    #[serde(skip)]
+    sort: Option<SortBy>,
+    /// Whether nothing is left out.
+    #[serde(skip)]
+    all: bool,
+}
+
+impl<'a> StatusDocument<'a> {
+    pub fn new(report: &'a StatusReport, args: &StatusArgs) -> Self {
+        Self {
+            report,
+            sort: args.sort,
+            all: args.all,
+        }
+    }
+}
+
+impl Report for StatusDocument<'_> {
+    /// A row for each tenant and one for all, what needs a look, and when the last pass was.
     fn text(&self, view: View<'_>) -> String {
         let mut lines = Vec::new();
-        if self.tenants.is_empty() {
+        if self.report.tenants.is_empty() {
             lines.push(no_tenants(view.wanted));
         } else {
-            let mut grid = header();
-            self.tenants.iter().for_each(|t| grid.row(row(t)));
-            lines.push(grid.draw(view.style));
+            lines.push(self.table().draw(view.style));
+            lines.extend(self.left_out());
         }
-        lines.extend(advice(self));
-        lines.extend(passes(self));
+        lines.extend(attention::lines(self.report, self.all));
+        lines.extend(passes(self.report));
         lines.join("\n")
     }
 
     fn exit_code(&self) -> u8 {
-        failures::exit_code(&self.failures, self.tenants.len())
+        failures::exit_code(&self.report.failures, self.report.tenants.len())
     }
 
     fn problems(&self, _: bool) -> Vec<String> {
-        failures::problems(&self.failures)
+        failures::problems(&self.report.failures)
     }
+}
+
+impl StatusDocument<'_> {
+    fn table(&self) -> Grid {
+        let errors = self.report.last_errors.iter();
+        let errors: BTreeMap<&str, &LastError> = errors.map(|e| (e.tenant.as_str(), e)).collect();
+        let mut grid = header();
+        for t in self.shown() {
+            grid.row(row(t, errors.get(t.tenant.as_str()).copied()));
+        }
+        if self.report.tenants.len() > 1 {
+            grid.row(total(&self.report.tenants));
+        }
+        grid
+    }
+
+    /// The rows of the table, in their order.
+    fn shown(&self) -> Vec<&TenantStatus> {
+        let mut shown: Vec<&TenantStatus> = self.report.tenants.iter().collect();
+        let is_long = shown.len() > PAGE;
+        match self.sort {
+            Some(by) => sort(&mut shown, by),
+            None if self.all || !is_long => {}
+            None => {
+                shown.retain(|t| self.is_worth_a_look(t));
+                shown.sort_by_key(|t| (Reverse(self.trouble(t)), Reverse(t.raw_bytes)));
+            }
+        }
+        if is_long && !self.all {
+            shown.truncate(PAGE);
+        }
+        shown
+    }
+
+    fn has_failed(&self, t: &TenantStatus) -> bool {
+        let name = t.tenant.as_str();
+        self.report.last_errors.iter().any(|e| e.tenant == name)
+    }
+
+    /// What a person may have to do something about; the worst first.
+    fn trouble(&self, t: &TenantStatus) -> [bool; 4] {
+        [
+            self.has_failed(t) || !t.left_alone.foreign.is_empty(),
+            !t.aside.is_empty(),
+            t.overdue_s.is_some_and(|s| s > 0),
+            !t.holds.is_empty(),
+        ]
+    }
+
+    /// Whether anything is to be done, by a person or by the next pass.
+    fn is_worth_a_look(&self, t: &TenantStatus) -> bool {
+        self.trouble(t).contains(&true) || t.raw_files > t.adopted || t.retired > 0 || t.orphans > 0
+    }
+
+    /// How many tenants the table leaves out, and what is to be done for them.
+    fn left_out(&self) -> Option<String> {
+        let shown = self.shown();
+        let more = self.report.tenants.len() - shown.len();
+        let is_busy = |t: &&TenantStatus| self.is_worth_a_look(t);
+        let busy = self.report.tenants.iter().filter(is_busy).count()
+            - shown.iter().copied().filter(is_busy).count();
+        let what = match busy {
+            0 => "with nothing to do".to_owned(),
+            n if n == more => "with something to do".to_owned(),
+            n => format!("{} of them with something to do", count(n as u64)),
+        };
+        (more > 0).then(|| {
+            format!(
+                "not shown: {}, {what}; --all shows all",
+                plural(more as u64, "tenant")
+            )
+        })
+    }
+}
+
+/// Those that are equal stay in the order of their names.
+fn sort(tenants: &mut [&TenantStatus], by: SortBy) {
+    tenants.sort_by_key(|t| {
+        Reverse(match by {
+            SortBy::Name => 0,
+            SortBy::Raw => t.raw_files,
+            SortBy::Bytes => t.raw_bytes + t.snapshot_bytes,
+            SortBy::Rows => t.snapshot_rows,
+            SortBy::Oldest => t.oldest_raw_s.unwrap_or_default(),
+            SortBy::Overdue => t.overdue_s.unwrap_or_default(),
+        })
+    });
 }
 
 /// The last pass, and the last that ended otherwise.
@@ -73,31 +192,43 @@ fn why(run: &LastRun) -> String {
 
 fn header() -> Grid {
     Grid::new([
-        words("tenant"),
-        numbers("folders").if_any(),
+        words("tenant").shortened(),
+        words("last pass").if_any(),
+        numbers("folders").if_any().if_room(),
         numbers("raw"),
-        numbers("bytes"),
-        numbers("adopted").if_any(),
-        numbers("oldest").if_any(),
-        numbers("snapshots"),
-        numbers("bytes"),
+        numbers("bytes").unless_narrow(),
+        numbers("adopted").if_any().if_room(),
+        numbers("oldest").if_any().if_room(),
+        numbers("snapshots").unless_narrow(),
+        numbers("bytes").if_room(),
         numbers("rows"),
         words("from").if_any().if_room(),
         words("to").if_any().if_room(),
-        numbers("retired").if_any(),
-        numbers("orphans").if_any(),
-        numbers("quarantined").if_any(),
-        numbers("archived").if_any(),
-        numbers("expired").if_any(),
-        words("ttl"),
+        numbers("retired").if_any().if_room(),
+        numbers("orphans").if_any().if_room(),
+        numbers("quarantined").if_any().unless_narrow(),
+        numbers("set aside").if_any().unless_narrow(),
+        numbers("archived").if_any().if_room(),
+        numbers("expired").if_any().if_room(),
+        words("ttl").if_room(),
         words("overdue").if_any(),
+        words("held until").if_any().unless_narrow(),
     ])
 }
 
-fn row(t: &TenantStatus) -> Vec<Cell> {
+fn row(t: &TenantStatus, error: Option<&LastError>) -> Vec<Cell> {
     let warn = |text: String| Cell::toned(text, Some(Tone::Notable));
+    let tone = |e: &LastError| match e.status {
+        Status::Refused | Status::Failed => Tone::Bad,
+        _ => Tone::Notable,
+    };
+    let held = t.holds.iter().map(|h| h.until).max();
     vec![
         t.tenant.as_str().into(),
+        error.map_or_else(
+            || "".into(),
+            |e| Cell::toned(e.status.as_str(), Some(tone(e))),
+        ),
         // Of a single one there is nothing to tell.
         unless_zero(if t.folders > 1 { t.folders } else { 0 }).into(),
         count(t.raw_files).into(),
@@ -112,6 +243,7 @@ fn row(t: &TenantStatus) -> Vec<Cell> {
         unless_zero(t.retired).into(),
         unless_zero(t.orphans).into(),
         warn(unless_zero(t.quarantined)),
+        warn(unless_zero(t.set_aside)),
         unless_zero(t.rows_archived).into(),
         unless_zero(t.rows_expired).into(),
         t.ttl_s.map_or_else(|| "forever".to_owned(), about).into(),
@@ -121,49 +253,40 @@ fn row(t: &TenantStatus) -> Vec<Cell> {
                 .map(about)
                 .unwrap_or_default(),
         ),
+        held.map(minute).unwrap_or_default().into(),
     ]
 }
 
-fn advice(report: &StatusReport) -> Vec<String> {
-    let mut lines = Vec::new();
-    let quarantined: u64 = report.tenants.iter().map(|t| t.quarantined).sum();
-    if quarantined > 0 {
-        lines.push(format!(
-            "{} in quarantine: `icepack plan --explain` says why",
-            plural(quarantined, "file")
-        ));
-    }
-    for t in &report.tenants {
-        let told = classes(&t.classes).into_iter();
-        lines.extend(told.map(|line| format!("{}: {line}", t.tenant)));
-    }
-    let mut left = Left::default();
-    report.tenants.iter().for_each(|t| left.add(&t.left_alone));
-    lines.extend(left.ignored_line().map(|line| format!("no input: {line}")));
-    lines.extend(
-        report
-            .tenants
-            .iter()
-            .filter_map(|t| t.left_alone.refusal(&t.tenant))
-            .map(|why| format!("refused: {}", one_line(&why))),
-    );
-    let set_aside: u64 = report.tenants.iter().map(|t| t.set_aside).sum();
-    if set_aside > 0 {
-        lines.push(format!(
-            "{} set aside, under the names of compacted ones: `icepack plan --explain` says why",
-            plural(set_aside, "file")
-        ));
-    }
-    let retired: u64 = report.tenants.iter().map(|t| t.retired).sum();
-    if retired > 0 {
-        let bytes: u64 = report.tenants.iter().map(|t| t.retired_bytes).sum();
-        lines.push(format!(
-            "{} ({}) compacted and waiting to be deleted by the next pass",
-            plural(retired, "file"),
-            size(bytes)
-        ));
-    }
-    lines
+/// The row of all tenants, shown or not.
+fn total(tenants: &[TenantStatus]) -> Vec<Cell> {
+    let sum = |of: fn(&TenantStatus) -> u64| tenants.iter().map(of).fold(0, u64::saturating_add);
+    let most = |of: fn(&TenantStatus) -> Option<u64>| {
+        let most = tenants.iter().filter_map(of).filter(|s| *s > 0).max();
+        most.map(about).unwrap_or_default()
+    };
+    vec![
+        format!("total of {}", count(tenants.len() as u64)).into(),
+        "".into(),
+        unless_zero(sum(|t| if t.folders > 1 { t.folders } else { 0 })).into(),
+        count(sum(|t| t.raw_files)).into(),
+        size(sum(|t| t.raw_bytes)).into(),
+        unless_zero(sum(|t| t.adopted)).into(),
+        most(|t| t.oldest_raw_s).into(),
+        count(sum(|t| t.snapshots)).into(),
+        size(sum(|t| t.snapshot_bytes)).into(),
+        count(sum(|t| t.snapshot_rows)).into(),
+        row_time(tenants.iter().filter_map(|t| t.oldest).min()).into(),
+        row_time(tenants.iter().filter_map(|t| t.newest).max()).into(),
+        unless_zero(sum(|t| t.retired)).into(),
+        unless_zero(sum(|t| t.orphans)).into(),
+        unless_zero(sum(|t| t.quarantined)).into(),
+        unless_zero(sum(|t| t.set_aside)).into(),
+        unless_zero(sum(|t| t.rows_archived)).into(),
+        unless_zero(sum(|t| t.rows_expired)).into(),
+        "".into(),
+        most(|t| t.overdue_s).into(),
+        "".into(),
+    ]
 }
 
 #[cfg(test)]
@@ -171,7 +294,7 @@ mod tests {
     use super::*;
     use icepack_core::model::file::Micros;
     use icepack_core::model::names::Tenant;
-    use icepack_core::model::report::{SCHEMA_VERSION, Status};
+    use icepack_core::model::report::SCHEMA_VERSION;
     use icepack_core::model::totals::SizeHistogram;
 
     fn tenant(name: &str) -> TenantStatus {
@@ -201,6 +324,8 @@ mod tests {
             rows_expired: 0,
             ttl_s: None,
             overdue_s: None,
+            aside: Vec::new(),
+            holds: Vec::new(),
             left_alone: Default::default(),
         }
     }
@@ -213,11 +338,17 @@ mod tests {
             schema_version: SCHEMA_VERSION,
             tenants,
             failures: Vec::new(),
+            last_errors: Vec::new(),
             last_run,
             last_success,
             last_failure,
         };
-        report.text(View::default())
+        StatusDocument {
+            report: &report,
+            sort: None,
+            all: false,
+        }
+        .text(View::default())
     }
 
     #[test]
@@ -308,8 +439,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("\n2 files in quarantine")
-                && text.contains("5 files (2.0 KiB) compacted"),
+            text.contains("quarantined") && text.contains("5 files (2.0 KiB) compacted"),
             "{text}"
         );
     }

@@ -1,12 +1,15 @@
 //! Tables: aligned columns, a rule below the header, nothing else, so that they survive a mail and
 //! a `grep`.
 
+use std::borrow::Cow;
+
 use comfy_table::{
     Cell as Drawn, CellAlignment, Color, ColumnConstraint, ContentArrangement, LineStyle, Table,
     TableStyle,
 };
 
 use super::super::output::Style;
+use super::text::wrap;
 use crate::format::one_line;
 
 const RULES: TableStyle =
@@ -52,6 +55,14 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
+/// When a column is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spare {
+    Never,
+    First,
+    Last,
+}
+
 /// One column, of words on the left.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
@@ -60,10 +71,12 @@ pub struct Column {
     /// Left out where it is empty from top to bottom.
     optional: bool,
     /// Left out where the terminal is too narrow for all.
-    spare: bool,
+    spare: Spare,
     /// Prose, which may be broken into lines. Names and numbers may not: a path in two parts
     /// cannot be copied.
     prose: bool,
+    /// Shortened in the middle where the terminal is too narrow.
+    short: bool,
 }
 
 /// A column of words.
@@ -72,8 +85,9 @@ pub fn words(title: &'static str) -> Column {
         title,
         right: false,
         optional: false,
-        spare: false,
+        spare: Spare::Never,
         prose: false,
+        short: false,
     }
 }
 
@@ -103,10 +117,26 @@ impl Column {
     /// It is left out where the terminal is too narrow for all; the rightmost such column goes
     /// first.
     pub fn if_room(mut self) -> Self {
-        self.spare = true;
+        self.spare = Spare::First;
+        self
+    }
+
+    /// It is left out where the terminal is too narrow once all columns of [`Self::if_room`] are.
+    pub fn unless_narrow(mut self) -> Self {
+        self.spare = Spare::Last;
+        self
+    }
+
+    /// Its cells are shortened in the middle where the terminal is too narrow for all. For names
+    /// that are told in full elsewhere, of the first column.
+    pub fn shortened(mut self) -> Self {
+        self.short = true;
         self
     }
 }
+
+/// What is left at least of a name that is shortened: before columns are left out for it, and after.
+const SHORTEST: [usize; 2] = [24, 12];
 
 /// Below this, prose is a column of syllables: better to let the terminal break the lines.
 const NARROWEST_PROSE: usize = 18;
@@ -115,7 +145,7 @@ const NARROWEST_PROSE: usize = 18;
 const GAP: usize = 2;
 
 /// A table to be.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Grid {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
@@ -160,15 +190,88 @@ impl Grid {
         let Some(width) = style.width else {
             return table.trim_fmt();
         };
-        while self.fixed_width(&table, &shown) > usize::from(width) {
-            let Some(spare) = shown.iter().rposition(|(_, column)| column.spare) else {
-                break;
-            };
-            shown.remove(spare);
-            table = self.table(&shown, style);
+        let limit = usize::from(width);
+        let mut whole = Cow::Borrowed(self);
+        for shortest in SHORTEST {
+            let excess = whole.fixed_width(&table, &shown).saturating_sub(limit);
+            if let Some(narrower) = whole.with_short_names(excess, shortest) {
+                whole = Cow::Owned(narrower);
+                table = whole.table(&shown, style);
+            }
+            while whole.fixed_width(&table, &shown) > limit {
+                let place = |of| shown.iter().rposition(|(_, column)| column.spare == of);
+                let Some(spare) = place(Spare::First).or_else(|| place(Spare::Last)) else {
+                    break;
+                };
+                shown.remove(spare);
+                table = whole.table(&shown, style);
+            }
         }
-        self.fit(&mut table, &shown, width);
-        table.trim_fmt()
+        if let Some(prose) = whole.homeless_prose(&table, &shown, limit) {
+            return whole.with_prose_below(shown, prose, style, limit);
+        }
+        whole.fit(&mut table, &shown, width);
+        let drawn = table.trim_fmt();
+        let lines = drawn
+            .lines()
+            .map(|line| match line.chars().all(|c| c == '─') {
+                // Names may be too long for the terminal, and the rule is no name.
+                true => line.chars().take(limit).collect(),
+                false => line.to_owned(),
+            });
+        lines.collect::<Vec<String>>().join("\n")
+    }
+
+    /// The place of the one column of prose, where there is no room for it beside the others.
+    fn homeless_prose(&self, table: &Table, shown: &[Shown], limit: usize) -> Option<usize> {
+        let mut prose = (0..shown.len()).filter(|at| shown.get(*at).is_some_and(|(_, c)| c.prose));
+        let (first, second) = (prose.next(), prose.next());
+        let left = limit.saturating_sub(self.fixed_width(table, shown));
+        first.filter(|_| second.is_none() && left < NARROWEST_PROSE)
+    }
+
+    /// The table with each row's prose in lines of their own below it.
+    fn with_prose_below(
+        &self,
+        mut shown: Vec<Shown>,
+        prose: usize,
+        style: Style,
+        limit: usize,
+    ) -> String {
+        let (at, _) = shown.remove(prose);
+        let is_titled = self.columns.iter().any(|c| !c.title.is_empty());
+        let drawn = self.table(&shown, style).trim_fmt();
+        let (indent, mut lines) = (usize::from(self.indent) + 4, Vec::new());
+        let first = if is_titled { 2 } else { 0 };
+        for (n, line) in drawn.lines().enumerate() {
+            lines.push(line.to_owned());
+            let row = n.checked_sub(first).and_then(|n| self.rows.get(n));
+            let said = row
+                .and_then(|row| row.get(at))
+                .map(|cell| one_line(&cell.text));
+            lines.extend(
+                said.filter(|said| !said.is_empty())
+                    .map(|said| wrap(&format!("{:indent$}{said}", ""), limit)),
+            );
+        }
+        lines.join("\n")
+    }
+
+    /// The table with its names shortened by `excess` columns, and none to less than `shortest`.
+    /// None where that changes nothing.
+    fn with_short_names(&self, excess: usize, shortest: usize) -> Option<Self> {
+        let is_short = self.columns.first().is_some_and(|column| column.short);
+        let names = || self.rows.iter().filter_map(|row| row.first());
+        let longest = names().map(|cell| cell.text.chars().count()).max()?;
+        let most = longest.saturating_sub(excess).max(shortest);
+        if !is_short || excess == 0 || most >= longest {
+            return None;
+        }
+        let mut narrower = self.clone();
+        for cell in narrower.rows.iter_mut().filter_map(|row| row.first_mut()) {
+            cell.text = shortened(&cell.text, most);
+        }
+        Some(narrower)
     }
 
     fn has_any(&self, at: usize) -> bool {
@@ -230,6 +333,21 @@ impl Grid {
         let columns: usize = fixed.map(|(_, width)| usize::from(width) + GAP).sum();
         columns + usize::from(self.indent)
     }
+}
+
+/// `events-of-a-…-long-name`: the beginning and the end of a name, in `most` characters.
+fn shortened(name: &str, most: usize) -> String {
+    let length = name.chars().count();
+    if length <= most {
+        return name.to_owned();
+    }
+    let kept = most.saturating_sub(1);
+    let (first, last) = (kept - kept / 2, kept / 2);
+    let first = name.chars().take(first);
+    first
+        .chain(['…'])
+        .chain(name.chars().skip(length - last))
+        .collect()
 }
 
 fn draw_cell(cell: &Cell) -> Drawn {
@@ -303,10 +421,16 @@ mod tests {
             "{drawn}"
         );
         assert!(drawn.lines().all(|l| l.chars().count() <= 80), "{drawn}");
+        let drawn = grid.draw(narrow(60));
+        let lines: Vec<&str> = drawn.lines().collect();
         assert_eq!(
-            grid.draw(narrow(60)).lines().count(),
-            3,
-            "too narrow for prose: the terminal breaks the lines"
+            lines[2..],
+            [
+                "acme/2026-04/events-20260427T134507-17.parquet",
+                "    because of one thing and because of another that takes",
+                "      longer to say"
+            ],
+            "too narrow for prose beside the name: it stands below"
         );
     }
 
@@ -340,5 +464,24 @@ mod tests {
                 "tenant rows"
             ]
         );
+    }
+
+    #[test]
+    fn long_names_are_shortened_before_columns_go() {
+        let mut grid = Grid::new([words("tenant").shortened(), numbers("rows").if_room()]);
+        let name = format!("first-{}-last", "x".repeat(60));
+        grid.row([name.as_str().into(), "1,000,000".into()]);
+        grid.row(["acme".into(), "7".into()]);
+        assert!(grid.draw(narrow(100)).contains(&name));
+        let drawn = grid.draw(narrow(60));
+        assert!(
+            drawn.contains("first-x") && drawn.contains("x-last") && drawn.contains("1,000,000"),
+            "{drawn}"
+        );
+        assert!(drawn.lines().all(|l| l.chars().count() <= 60), "{drawn}");
+        let drawn = grid.draw(narrow(20));
+        assert!(!drawn.contains("rows") && drawn.contains("acme"), "{drawn}");
+        assert!(drawn.lines().all(|l| l.chars().count() <= 20), "{drawn}");
+        assert!(grid.draw(Style::default()).contains(&name), "no terminal");
     }
 }

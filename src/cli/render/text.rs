@@ -38,6 +38,53 @@ pub fn classes(folders: &[FolderClasses]) -> Vec<String> {
     told.chain(rest).collect()
 }
 
+/// Breaks sentences at blanks, so that no line is wider than `width`. Tables are broken by nobody,
+/// nor is a word: a path in two parts cannot be copied.
+pub fn wrap(text: &str, width: usize) -> String {
+    let lines = text.lines().map(|line| {
+        let bare = line.trim_start_matches(' ');
+        // Columns have two blanks between them at least.
+        if visible(line) <= width || bare.contains("  ") {
+            return line.to_owned();
+        }
+        let indent = line.len() - bare.len();
+        broken(bare, indent, width)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// One line as several, the first indented by `indent`, and the others by two more.
+fn broken(line: &str, indent: usize, width: usize) -> String {
+    let mut out = " ".repeat(indent);
+    let mut at = indent;
+    for (n, word) in line.split(' ').enumerate() {
+        let wide = visible(word);
+        if n > 0 && at + 1 + wide > width {
+            let further = indent + 2;
+            out.push('\n');
+            out.push_str(&" ".repeat(further));
+            at = further;
+        } else if n > 0 {
+            out.push(' ');
+            at += 1;
+        }
+        out.push_str(word);
+        at += wide;
+    }
+    out
+}
+
+/// Characters of a text that a terminal shows: not those that give it its colours.
+fn visible(text: &str) -> usize {
+    let mut parts = text.split("\x1b[");
+    let first = parts.next().map_or(0, |p| p.chars().count());
+    let coloured = parts.map(|p| {
+        p.split_once('m')
+            .map_or(0, |(_, rest)| rest.chars().count())
+    });
+    first + coloured.sum::<usize>()
+}
+
 /// Zero is shown as nothing, where a column is about what is unusual.
 pub fn unless_zero(n: u64) -> String {
     if n == 0 { String::new() } else { count(n) }
@@ -48,6 +95,22 @@ mod tests {
     use icepack_core::model::apart::ColumnTypes;
 
     use super::*;
+
+    #[test]
+    fn sentences_are_broken_at_blanks_and_tables_are_not() {
+        let table = "tenant       raw files       bytes of them";
+        let text = format!("{table}\n  held: acme: rows from 2026 on do not expire\nshort");
+        assert_eq!(
+            wrap(&text, 20),
+            format!("{table}\n  held: acme: rows\n    from 2026 on do\n    not expire\nshort")
+        );
+        let path = "a/very/long/path/that/nobody/may/break.parquet";
+        assert_eq!(wrap(&format!("see {path}"), 20), format!("see\n  {path}"));
+        assert_eq!(
+            wrap("\x1b[38;5;9mred\x1b[39m and green", 13),
+            "\x1b[38;5;9mred\x1b[39m and green"
+        );
+    }
 
     #[test]
     fn zero_is_left_out() {

@@ -35,7 +35,8 @@ fn findings(findings: &[Finding], style: Style) -> Vec<String> {
     let mut grid = Grid::new([
         words("severity"),
         words("finding"),
-        words("tenant"),
+        // The object's name begins with it.
+        words("tenant").if_room(),
         words("object"),
     ]);
     for f in findings {

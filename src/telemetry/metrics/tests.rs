@@ -35,6 +35,8 @@ fn tenant(name: &str, raw_age: Option<u64>, quarantined: u64) -> TenantStatus {
         rows_expired: 0,
         ttl_s: None,
         overdue_s: None,
+        aside: Vec::new(),
+        holds: Vec::new(),
         left_alone: Default::default(),
     }
 }

@@ -400,6 +400,54 @@ async fn more_would_expire_than_was_allowed() {
 }
 
 #[tokio::test]
+async fn a_name_is_too_long_for_a_directory() {
+    let world = World::new();
+    let (fits, long) = ("f".repeat(167), "l".repeat(180));
+    for name in [&fits, &long] {
+        support::seed(&world.store, name, 12, 10, Utc::now()).await;
+    }
+    let before = support::keys(&world.store).await;
+    let run = |args: &[&str]| job::run(&world.envs(), [&["--log-level", "warn"], args].concat());
+    check(
+        "name-too-long",
+        &run(&["run", "--tenant", "l*"]),
+        &[(&long, "LONG")],
+    );
+    let after = support::keys(&world.store).await;
+    let after: Vec<_> = after
+        .into_iter()
+        .filter(|k| !k.starts_with("_icepack/"))
+        .collect();
+    assert_eq!(after, before, "it is left alone");
+    let why =
+        format!("the name of tenant `{long}` has 180 bytes, and in a directory 171 are the most");
+    let plan = run(&["plan"]);
+    assert!(job::text(&plan.stderr).contains(&why), "{plan:?}");
+    assert_eq!(plan.status.code(), Some(3));
+    let doctor = run(&["doctor"]);
+    assert!(
+        job::text(&doctor.stdout).replace('\n', " ").contains(&why),
+        "{doctor:?}"
+    );
+    assert_eq!(doctor.status.code(), Some(1));
+    let init = world.path("new.toml");
+    let init = run(&["init", "--out", &init]);
+    assert!(job::text(&init.stdout).contains(&why), "{init:?}");
+    // The longest that fits an archive too.
+    let archive = ("ICEPACK_ARCHIVE_URL", world.path("cold"));
+    let ttl = ("ICEPACK_RETENTION_DEFAULT_TTL", "1h".to_owned());
+    let size = ("ICEPACK_ARCHIVE_MIN_OBJECT_SIZE", "1".to_owned());
+    let fit = job::run(
+        &[world.envs(), vec![archive, ttl, size]].concat(),
+        ["run", "--tenant", &fits, "--max-expire-percent", "100"],
+    );
+    assert!(
+        fit.status.success() && job::text(&fit.stdout).contains("archived"),
+        "{fit:?}"
+    );
+}
+
+#[tokio::test]
 async fn metrics_and_traces_that_cannot_be_sent_are_warnings() {
     let world = World::new();
     support::seed(&world.store, "acme", 3, 10, Utc::now()).await;

@@ -9,6 +9,7 @@ fn said(name: &str, envs: &[(&'static str, &str)], args: &[&str]) {
     let at = directory.path().display().to_string();
     let path = |text: &str| text.replace("/data", &at);
     std::fs::create_dir(directory.path().join("hot")).unwrap();
+    std::fs::create_dir(directory.path().join("cold")).unwrap();
     std::fs::write(directory.path().join("file"), "").unwrap();
     let envs: Vec<_> = envs.iter().map(|(k, v)| (*k, path(v))).collect();
     let args: Vec<_> = args.iter().map(|a| path(a)).collect();
@@ -104,6 +105,19 @@ fn the_command_line() {
             "2026-01-01",
             "--to",
             "2026-02-01",
+        ],
+    );
+    said(
+        "restore-of-nobody",
+        &[],
+        &[
+            "--store",
+            "/data/hot",
+            "--archive",
+            "/data/cold",
+            "restore",
+            "--tenant",
+            "nobody",
         ],
     );
     said(

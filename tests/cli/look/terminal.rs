@@ -5,6 +5,7 @@ use std::process::Output;
 
 use tempfile::TempDir;
 
+use super::status::{icepack, settings, troubled};
 use crate::support::job;
 
 fn demo() -> TempDir {
@@ -22,6 +23,16 @@ fn demo() -> TempDir {
 
 /// What a terminal of 100 columns shows of a command.
 fn on_a_terminal(dir: &Path, envs: &[(&'static str, String)], args: &[&str]) -> String {
+    ending_on_a_terminal(dir, envs, 0, args)
+}
+
+/// The same of a command that ends with `code`.
+fn ending_on_a_terminal(
+    dir: &Path,
+    envs: &[(&'static str, String)],
+    code: i32,
+    args: &[&str],
+) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/on_terminal.py");
     let mut python = job::python();
     python
@@ -36,13 +47,34 @@ fn on_a_terminal(dir: &Path, envs: &[(&'static str, String)], args: &[&str]) -> 
         python.env_remove(name);
     }
     let ran = python.env("TERM", "xterm-256color").output().unwrap();
-    assert!(
-        ran.status.success(),
+    assert_eq!(
+        ran.status.code(),
+        Some(code),
         "{}{}",
         job::text(&ran.stdout),
         job::text(&ran.stderr)
     );
     job::text(&ran.stdout)
+}
+
+/// What stays on the screen: without what moves, clears and colours.
+fn lines(shown: &str) -> Vec<String> {
+    let mut text = String::new();
+    let mut rest = shown;
+    while let Some((before, after)) = rest.split_once('\x1b') {
+        text.push_str(before);
+        let end = after.find(|c: char| c.is_ascii_alphabetic());
+        rest = end.map_or("", |end| &after[end + 1..]);
+    }
+    text.push_str(rest);
+    // A bar is drawn over the last one.
+    let last = |line: &str| {
+        line.trim_end_matches('\r')
+            .rsplit('\r')
+            .next()
+            .map(str::to_owned)
+    };
+    text.split('\n').filter_map(last).collect()
 }
 
 fn piped(dir: &Path, envs: &[(&'static str, String)], args: &[&str]) -> Output {
@@ -91,6 +123,95 @@ fn a_terminal_shows_a_bar_for_each_tenant_and_a_total_and_then_a_table() {
     // The bars are gone when the table stands.
     let table = shown.rsplit_once("tenant  ").unwrap().1;
     assert!(!table.contains("ETA"), "{table:?}");
+}
+
+#[test]
+fn one_error_is_told_once_on_a_terminal_and_logged_where_a_log_is_kept() {
+    let dir = troubled();
+    let run = ["run", "--tenant", "odd"];
+    let why = "no file of tenant `odd` can be dated";
+    let settings = settings();
+    let shown = ending_on_a_terminal(dir.path(), &settings, 1, &run);
+    // The lines of a sentence are put together again.
+    let whole = lines(&shown).join(" ");
+    assert_eq!(whole.matches(why).count(), 1, "{shown}");
+    assert!(
+        whole.contains("icepack: 1 of 1 tenant failed: odd"),
+        "{shown}"
+    );
+    for more in [&["-v"][..], &["--log-level", "error"]] {
+        let shown = ending_on_a_terminal(dir.path(), &settings, 1, &[&run, more].concat());
+        assert!(lines(&shown).join(" ").contains("ERROR"), "{shown}");
+    }
+    let piped = icepack(dir.path(), &run);
+    let (out, err) = (job::text(&piped.stdout), job::text(&piped.stderr));
+    assert!(
+        out.contains(why) && err.contains("ERROR") && err.contains(why),
+        "{out}{err}"
+    );
+    let json = icepack(dir.path(), &[&run[..], &["--log-format", "json"]].concat());
+    let err = job::text(&json.stderr);
+    assert!(
+        err.contains(r#""level":"ERROR""#) && err.contains(why),
+        "{err}"
+    );
+}
+
+#[test]
+fn nothing_is_wider_than_a_narrow_terminal() {
+    let dir = troubled();
+    std::fs::rename(
+        dir.path().join("data/odd"),
+        dir.path().join(format!("data/{}", "odd-".repeat(30))),
+    )
+    .unwrap();
+    for columns in [60, 80, 120] {
+        let mut envs = settings();
+        envs.push(("TERMINAL_COLUMNS", columns.to_string()));
+        let commands = [
+            &["status"][..],
+            &["status", "--all", "--sort", "bytes"],
+            &["plan", "--tenant", "[a-n]*"],
+            &["doctor"],
+        ];
+        for args in commands {
+            let shown = lines(&on_a_terminal(dir.path(), &envs, args));
+            let wide = shown.iter().filter(|l| l.chars().count() > columns);
+            // Paths are not broken: they are copied.
+            let wide: Vec<_> = wide.filter(|l| l.trim().contains(' ')).collect();
+            assert!(wide.is_empty(), "{columns} {args:?}: {wide:#?}");
+        }
+    }
+}
+
+#[test]
+fn bars_fit_a_narrow_terminal() {
+    let dir = demo();
+    for columns in [60, 80, 120] {
+        let data = format!("data-{columns}");
+        let copied = std::process::Command::new("cp")
+            .args(["-r", "data", &data])
+            .current_dir(dir.path())
+            .status();
+        assert!(copied.unwrap().success());
+        let envs = [("TERMINAL_COLUMNS", columns.to_string())];
+        let shown = on_a_terminal(dir.path(), &envs, &["run", "--store", &data]);
+        // Each state of the bars is drawn over the last one, and each bar is filled up with blanks.
+        let drawn = lines(&shown.replace('\r', "\n"));
+        let states: Vec<Vec<char>> = drawn
+            .iter()
+            .filter(|l| l.contains("] "))
+            .map(|l| l.trim_end().chars().collect())
+            .collect();
+        assert!(!states.is_empty(), "{shown:?}");
+        // What is left over from a line that is too long has no bar.
+        let rows = states.iter().flat_map(|state| state.chunks(columns));
+        let odd: Vec<String> = rows
+            .filter(|r| !r.contains(&'['))
+            .map(String::from_iter)
+            .collect();
+        assert!(odd.is_empty(), "{columns}: {odd:#?}");
+    }
 }
 
 #[test]

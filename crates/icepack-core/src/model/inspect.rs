@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::apart::FolderClasses;
 use super::file::Micros;
 use super::inputs::Left;
-use super::names::{Key, Tenant};
+use super::names::{FileId, Key, Tenant};
 use super::plan::Plan;
 use super::price::Prices;
 use super::record::RunRecord;
@@ -73,9 +73,96 @@ pub struct TenantStatus {
     /// How long the oldest expired row of a snapshot, or of a file that is adopted or set aside, has
     /// been overdue, in seconds.
     pub overdue_s: Option<u64>,
+    /// The files that [`Self::quarantined`] and [`Self::set_aside`] count, each with its reason and
+    /// the way on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aside: Vec<AsideFile>,
+    /// Restored rows that do not expire yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<HeldRows>,
     /// What is no input.
     #[serde(default, skip_serializing_if = "Left::is_empty")]
     pub left_alone: Left,
+}
+
+/// Why no pass takes a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AsideKind {
+    /// It cannot be read.
+    Quarantined,
+    /// It has the name of a file that was compacted, and other rows.
+    SetAside,
+}
+
+impl AsideKind {
+    /// In a word or two.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quarantined => "quarantined",
+            Self::SetAside => "set aside",
+        }
+    }
+
+    /// What to do about such a file, with `TENANT` in the place of the tenant's name.
+    pub fn mend(self) -> &'static str {
+        match self {
+            Self::Quarantined => {
+                "mend or replace the file, or move it away, then `icepack run --tenant TENANT`"
+            }
+            Self::SetAside => {
+                "give it another name to have it read by `icepack run --tenant TENANT`, or delete \
+                 it if its rows are not wanted"
+            }
+        }
+    }
+}
+
+/// A file that no pass takes. It is left where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsideFile {
+    pub kind: AsideKind,
+    /// Relative to the store's root.
+    pub key: Key,
+    /// Bytes.
+    pub size: u64,
+    /// When it was quarantined, or written under the other file's name.
+    pub since: DateTime<Utc>,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// What to do, in a sentence.
+    pub mend: String,
+}
+
+/// Rows that a restore brought back, and that do not expire for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldRows {
+    /// The hold's, as the names of its files have it.
+    pub id: FileId,
+    /// The tenant that they were archived of.
+    pub of: Tenant,
+    /// No restored row is older; none from the beginning.
+    pub from: Option<Micros>,
+    /// Every restored row is older; none to the end.
+    pub to: Option<Micros>,
+    /// No row of the tenant from here on expires while this lasts.
+    pub oldest: Micros,
+    /// When it ends. A restore that is not done holds for longer.
+    pub until: DateTime<Utc>,
+    /// Whether every row is back. Else the restore broke off, and the same command goes on.
+    pub done: bool,
+}
+
+/// The error that a tenant's part in a pass ended with, where no later pass did better.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastError {
+    pub tenant: String,
+    /// When that pass began.
+    pub at: DateTime<Utc>,
+    /// How bad: failed, or refused for safety.
+    pub status: Status,
+    /// Why, in a sentence.
+    pub error: String,
 }
 
 /// The last pass, in short.
@@ -143,6 +230,9 @@ pub struct StatusReport {
     pub tenants: Vec<TenantStatus>,
     /// Tenants that cannot be looked at.
     pub failures: Vec<Failure>,
+    /// The last errors of tenants, by the records of the recent passes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_errors: Vec<LastError>,
     /// As the store recorded it.
     pub last_run: Option<LastRun>,
     /// The last pass in which no tenant failed.
@@ -161,6 +251,9 @@ pub struct Overview {
     pub tenants: Vec<TenantStatus>,
     /// Tenants that cannot be looked at.
     pub failures: Vec<Failure>,
+    /// The last errors of tenants, by the records of the recent passes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_errors: Vec<LastError>,
     /// The records of the last passes, the oldest first.
     pub runs: Vec<RunRecord>,
 }

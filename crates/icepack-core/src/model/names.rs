@@ -444,6 +444,33 @@ fn dated_key(
     file_in(&place.folder(from), &name)
 }
 
+/// Bytes that file systems give a name at most.
+const LONGEST_NAME: usize = 255;
+
+/// Bytes of a tenant's name at most where its files lie in a directory: the names of snapshots hold
+/// it, and while they are written there is a suffix.
+pub const LONGEST_IN_STORE: usize = LONGEST_NAME
+    - "snapshot..2026-04-27T134507Z-2026-04-27T134507Z.01J8Z0000000000000000000ZZ.parquet#1".len();
+
+/// The same for an archive, where the names of receipts are the longest.
+pub const LONGEST_IN_ARCHIVE: usize = LONGEST_NAME
+    - "archive..2026-04-27T134507Z-2026-04-27T134507Z.01J8Z0000000000000000000ZZ.receipt.json#1"
+        .len();
+
+/// Why the files of a tenant cannot lie in a directory where its name may have `most` bytes, in a
+/// sentence; none where they can.
+pub fn too_long(tenant: &Tenant, most: usize) -> Option<String> {
+    let bytes = tenant.as_str().len();
+    (bytes > most).then(|| {
+        format!(
+            "the name of tenant `{tenant}` has {bytes} bytes, and in a directory {most} are the \
+             most: it is part of the names of its files, and a file system takes none above \
+             {LONGEST_NAME}. Nothing of the tenant is touched; rename its folder, or use an object \
+             store"
+        )
+    })
+}
+
 /// `_icepack/<tenant>/manifest/`
 pub fn manifest_dir(tenant: &Tenant) -> Key {
     format!("{STATE_DIR}/{tenant}/manifest")
@@ -738,6 +765,26 @@ mod tests {
         ] {
             assert!(!is_iso_basic(bad) && !is_iso_basic_by_chrono(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_longest_name_of_a_tenant_in_a_directory_just_fits() {
+        let (at, id) = (Micros(1_777_297_507_000_000), FileId::NIL);
+        let name = |most: usize| tenant(&"x".repeat(most));
+        let last = |key: &str| {
+            key.rsplit('/')
+                .next()
+                .map_or(0, |name| format!("{name}#1").len())
+        };
+        let longest = name(LONGEST_IN_STORE);
+        let place = Place::Folder(longest.to_string());
+        assert_eq!(last(&snapshot_key(&place, &longest, at, at, id)), 255);
+        assert!(too_long(&longest, LONGEST_IN_STORE).is_none());
+        let longer = name(LONGEST_IN_STORE + 1);
+        assert!(too_long(&longer, LONGEST_IN_STORE).is_some_and(|why| why.contains("171 are")));
+        let longest = name(LONGEST_IN_ARCHIVE);
+        let object = archive_key(&place, &longest, at, at, id);
+        assert_eq!(last(&receipt_key(&object)), 255);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::shard::Shard;
 
 /// Tenants whose part of a pass is kept: the worst first, then those that moved most. The idle are
 /// only counted.
-const KEEP_TENANTS: usize = 200;
+pub const KEEP_TENANTS: usize = 200;
 
 /// Names of quarantined files kept for each of them.
 const KEEP_QUARANTINED: usize = 5;

@@ -78,6 +78,10 @@ pub struct RestoreObject {
     /// Whether it can be read.
     #[serde(flatten)]
     pub state: ColdState,
+    /// How it is thawed, where it must be: DEEP_ARCHIVE has no Expedited tier, and Standard takes its
+    /// place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
     /// How long thawing takes, in minutes: from, to. None where it need not be thawed.
     pub thaw_minutes: Option<(u32, u32)>,
     /// The cost of reading it, in the currency of the price list: retrieval, request, and the

@@ -1,6 +1,7 @@
 //! Decisions. Everything here is pure: no clock, no async, no store, so that it can be tested,
 //! printed and model-checked as it is.
 
+pub mod attention;
 pub mod batch;
 pub mod classes;
 pub mod commit;

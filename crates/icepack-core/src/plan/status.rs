@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::{classes, retention, sweep};
+use super::{attention, classes, retention, sweep};
 use crate::model::adopted::{Adoptions, RowTimes};
 use crate::model::file::{Listed, Micros};
 use crate::model::inputs::Left;
-use crate::model::inspect::TenantStatus;
-use crate::model::manifest::{Cause, Quarantined};
+use crate::model::inspect::{AsideKind, TenantStatus};
+use crate::model::manifest::Quarantined;
 use crate::model::names::{self, Tenant};
 use crate::model::plan::Inventory;
 use crate::model::policy::Policy;
@@ -25,13 +25,7 @@ pub fn of(
 ) -> TenantStatus {
     let head = inventory.head.as_ref();
     let snapshots = head.map_or(&[][..], |m| &m.snapshots);
-    // What is no Parquet file holds no row that could be overdue.
-    let quarantined: Vec<&Quarantined> = head
-        .iter()
-        .flat_map(|m| &m.quarantined)
-        .filter(|q| q.cause != Some(Cause::OtherFormat))
-        .collect();
-    let retired = head.map_or(&[][..], |m| &m.retired);
+    let quarantined: Vec<&Quarantined> = head.iter().flat_map(|m| attention::data(m)).collect();
     let view = live::view(tenant, inventory);
     let unreadable: BTreeSet<&str> = quarantined.iter().map(|q| q.key.as_str()).collect();
     let waits = |key: &str| !unreadable.contains(key);
@@ -56,6 +50,14 @@ pub fn of(
     let oldest_raw = waiting.into_iter().map(|(modified, _)| modified).min();
     let adopted: Vec<RowTimes> = adopted.into_iter().filter_map(|(_, times)| times).collect();
     let folders: BTreeSet<&str> = view.files.iter().map(|f| names::folder(&f.key)).collect();
+    let aside = head.map_or_else(Vec::new, |m| attention::aside(m, &inventory.listing));
+    // What took the name of a retired file is not deleted.
+    let kept: BTreeSet<&str> = aside.iter().map(|f| f.key.as_str()).collect();
+    let retired: Vec<_> = head
+        .iter()
+        .flat_map(|m| &m.retired)
+        .filter(|r| !kept.contains(r.key.as_str()))
+        .collect();
     let totals = head.map(|m| m.totals).unwrap_or_default();
     let stats = || {
         snapshots
@@ -90,13 +92,15 @@ pub fn of(
         retired: retired.len() as u64,
         retired_bytes: retired.iter().map(|r| r.size).sum(),
         orphans: head.map_or(0, |m| sweep::orphans(m, &inventory.listing).len() as u64),
-        quarantined: quarantined.len() as u64,
-        set_aside: head.map_or(0, |m| sweep::set_aside(m, &inventory.listing).len() as u64),
+        quarantined: attention::count(&aside, AsideKind::Quarantined),
+        set_aside: attention::count(&aside, AsideKind::SetAside),
         rows_archived: totals.rows_archived,
         rows_expired: totals.rows_expired,
         ttl_s: policy.ttl.map(|t| t.as_secs()),
         overdue_s: retention::cutoff_held(policy, head.map_or(&[], |m| &m.holds), now)
             .and_then(|cutoff| overdue(oldest_kept?, cutoff)),
+        aside,
+        holds: head.map_or_else(Vec::new, |m| attention::held(m, now)),
         left_alone: Left::default(),
     }
 }

@@ -179,6 +179,9 @@ labels:
 {{- define "icepack.podFailurePolicy" -}}
 rules:
   # 2: wrong settings, 5: refused for safety. A person is needed, and trying again only hides it.
+  {{- if .codes }}
+  # 6: objects are being thawed, which takes hours, and the retries are spent in minutes. The same release once more goes on.
+  {{- end }}
   {{- if eq .action "FailIndex" }}
   # One tenant's refusal is no reason to end the other shards. Wrong settings end each shard by itself.
   {{- end }}
@@ -186,7 +189,7 @@ rules:
     onExitCodes:
       containerName: icepack
       operator: In
-      values: [2, 5]
+      values: [{{ .codes | default (list 2 5) | join ", " }}]
   # Evicted, preempted, a node that is drained: not the job's fault.
   - action: Ignore
     onPodConditions:

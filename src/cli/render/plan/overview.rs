@@ -4,27 +4,28 @@ use icepack_core::model::estimate::Amount;
 use icepack_core::model::plan::Plan;
 
 use super::super::table::{Cell, Grid, Tone, numbers, words};
-use super::super::text::{count, size};
+use super::super::text::{count, plural, size};
 use super::super::totals::Totals;
 use super::PlanDocument;
 use crate::cli::output::Style;
 
-/// A row for each tenant, and one for all where there are several.
+/// A row for each tenant with something to do, and one for all where there are several.
 pub fn table(document: &PlanDocument<'_>, style: Style) -> String {
     let report = document.report;
     let mut grid = Grid::new([
-        words("tenant"),
+        words("tenant").shortened(),
         numbers("raw files"),
         numbers("bytes"),
         numbers("groups"),
-        numbers("outputs"),
+        numbers("outputs").if_room(),
         numbers("rows expiring").if_any(),
         words("where to").if_any(),
-        numbers("requests"),
+        numbers("requests").if_room(),
         numbers("costs once").if_room(),
         numbers("saves a month").if_any().if_room(),
     ]);
-    for plan in &report.plans {
+    let shown = document.in_table();
+    for plan in &shown {
         let currency = plan
             .estimate
             .as_ref()
@@ -39,13 +40,21 @@ pub fn table(document: &PlanDocument<'_>, style: Style) -> String {
     }
     if report.plans.len() > 1 {
         grid.row(row(
-            "total",
+            &format!("total of {}", count(report.plans.len() as u64)),
             &document.totals,
             Cell::from(""),
             Some(&report.prices.currency),
         ));
     }
-    grid.draw(style)
+    let table = grid.draw(style);
+    let busy = report.plans.iter().filter(|p| !p.groups.is_empty()).count();
+    match busy.saturating_sub(shown.len()) {
+        0 => table,
+        more => format!(
+            "{table}\nnot shown: {} with something to do; --all shows all",
+            plural(more as u64, "tenant")
+        ),
+    }
 }
 
 fn row(name: &str, t: &Totals, fate: Cell, currency: Option<&str>) -> Vec<Cell> {

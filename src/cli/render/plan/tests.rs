@@ -160,7 +160,10 @@ acme: 6 raw files, 6.0 MiB; 1 group
   archive:  2 objects in DEEP_ARCHIVE: 100.0 KiB to 40.0 GiB each, 40.0 GiB together
   requests: about 2,580 (4 get, 2,569 put, 6 list, 1 delete), $0.013 once";
     assert_eq!(
-        text.lines().take(7).collect::<Vec<_>>(),
+        text.lines()
+            .skip_while(|l| !l.starts_with("acme: "))
+            .take(7)
+            .collect::<Vec<_>>(),
         expected.lines().take(7).collect::<Vec<_>>(),
         "{text}"
     );
@@ -171,15 +174,15 @@ acme: 6 raw files, 6.0 MiB; 1 group
 fn a_plan_says_what_and_why() {
     let text = archived(vec![acme()], Style::default());
     let expected = "\
+tenant  raw files    bytes  groups  outputs  requests  costs once
+acme            6  6.0 MiB       1        0        ~0
+
 acme: 6 raw files, 6.0 MiB; 1 group
   rows before 2026-04-27 13:45:07Z go to s3://cold
   group  kind   files    bytes  why
 ─────────────────────────────────────────────────────
       1  merge      3  3.0 MiB  3 files under 10.0 MiB
   left alone: 3 files (1 not small, 2 quarantined)
-
-tenant  raw files    bytes  groups  outputs  requests  costs once
-acme            6  6.0 MiB       1        0        ~0
 
 1 tenant: 1 group with 3 files, 3.0 MiB; nothing was written";
     assert_eq!(
@@ -213,8 +216,8 @@ fn the_table_has_a_line_for_each_tenant_and_one_for_all() {
         "{text}"
     );
     assert_eq!(
-        words(table[3])[..7],
-        ["total", "12", "12.0", "MiB", "2", "1", "~40,000"],
+        words(table[3])[..9],
+        ["total", "of", "2", "12", "12.0", "MiB", "2", "1", "~40,000"],
         "{text}"
     );
     assert!(
@@ -304,6 +307,74 @@ fn a_plan_may_have_nothing_to_do() {
         "acme: 0 raw files, 0 B; nothing to do\n  rows are kept for ever\n  no files\n\n1 \
              tenant: nothing to do"
     );
+}
+
+#[test]
+fn of_many_tenants_only_what_has_something_to_do_is_shown() {
+    let named = |n: usize, groups: Vec<Group>| Plan {
+        tenant: Tenant::parse(&format!("t{n:03}")).unwrap(),
+        groups,
+        ..acme()
+    };
+    let larger = |n: usize| Group {
+        inputs: vec![input("a.parquet", (n as u64) << 20)],
+        ..acme().groups[0].clone()
+    };
+    let busy = (0..30).map(|n| named(n, vec![larger(n)]));
+    let idle = (30..300).map(|n| named(n, Vec::new()));
+    let plans: Vec<Plan> = busy.chain(idle).collect();
+    let text = archived(plans.clone(), Style::default());
+    assert!(
+        text.starts_with("tenant  "),
+        "the table comes first: {text}"
+    );
+    assert!(text.lines().count() < 80, "{}", text.lines().count());
+    // Those with the most bytes, in the table and in full.
+    assert!(text.contains("\nt029  ") && text.contains("\nt010  ") && !text.contains("\nt009  "));
+    assert!(text.contains("\nt025: ") && !text.contains("\nt024: ") && !text.contains("t100"));
+    for line in [
+        "\ntotal of 300  ",
+        "\nnot shown: 10 tenants with something to do; --all shows all\n",
+        "\n… and 25 more tenants with something to do: `icepack plan --tenant NAME`, or --all\n",
+        "\nnothing to do for 270 tenants",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let report = report(plans);
+    let all = PlanDocument {
+        all: true,
+        ..PlanDocument::new(&report)
+    };
+    let text = all.text(View::default());
+    assert!(
+        (0..300).all(|n| text.contains(&format!("\nt{n:03}: "))),
+        "{text}"
+    );
+    let explained = PlanDocument {
+        explain: Some(Selection::parse(vec!["*".to_owned()]).unwrap()),
+        ..PlanDocument::new(&report)
+    };
+    let text = explained.text(View::default());
+    assert!(
+        (0..300).all(|n| text.contains(&format!("\nt{n:03}: "))),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_a_pass_would_refuse_comes_first() {
+    let plans = (0..30).map(|n| Plan {
+        tenant: Tenant::parse(&format!("t{n:03}")).unwrap(),
+        groups: vec![Group {
+            inputs: vec![input("a.parquet", 1 << 40)],
+            ..acme().groups[0].clone()
+        }],
+        ..acme()
+    });
+    let plans = plans.chain([priced(&[1 << 30])]).collect();
+    let text = archived(plans, Style::default());
+    assert!(text.lines().nth(2).unwrap().starts_with("acme "), "{text}");
+    assert!(text.contains("refused:"), "{text}");
 }
 
 /// A group in each of `n` folders.
