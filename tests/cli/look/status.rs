@@ -136,7 +136,7 @@ fn what_needs_a_look_is_said_below_the_table_and_all_is_summed_up() {
     let dir = troubled();
     let text = expect(dir.path(), 0, &["status"]);
     let row = |name: &str| {
-        let rows = text
+        let mut rows = text
             .lines()
             .filter(|l| l.split_whitespace().next() == Some(name));
         rows.next_back()
