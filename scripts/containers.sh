@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts buildah and podman with runc onto this machine, by apt-get, for the test of the image. Needs root, if they are not there.
+# Puts buildah and podman with runc onto this machine, by apt-get, for the test of the image. Needs root.
 #
 #   containers.sh      exit 3 where they cannot be had
 set -euo pipefail
@@ -14,10 +14,15 @@ missing() {
   done
 }
 
+# Files of other users, mounts and limits of memory are root's.
+if [ "$(id -u)" != 0 ]; then
+  echo "containers.sh: the test of the image needs root" >&2
+  exit 3
+fi
 absent=$(missing)
 [ -n "$absent" ] || exit 0
-if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
-  echo "containers.sh: no ${absent//$'\n'/, } here; apt-get, as root, would install them" >&2
+if ! command -v apt-get >/dev/null; then
+  echo "containers.sh: no ${absent//$'\n'/, } here, and no apt-get to install them" >&2
   exit 3
 fi
 log=$(mktemp)
