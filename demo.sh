@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds icepack, writes realistic raw events into a directory, and compacts them: plan, run, status, and a second run that has nothing to do.
 #   ./demo.sh [DIRECTORY]      default: ./demo-data; it must not exist yet. Arguments for `icepack demo` may follow, e.g. --files 40
+#   ICEPACK_BIN=icepack ./demo.sh      with an icepack that is there already
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 data=${1:-demo-data}
@@ -10,12 +11,17 @@ if [ -e "$data" ]; then
   exit 2
 fi
 
-cargo build --release --locked --manifest-path "$here/Cargo.toml"
+if [ -z "${ICEPACK_BIN:-}" ]; then
+  # The quick build: the release profile, which installs use, takes twice as long.
+  cargo build --locked --manifest-path "$here/Cargo.toml"
+  ICEPACK_BIN=${CARGO_TARGET_DIR:-$here/target}/debug/icepack
+fi
 icepack() {
   echo
   echo "\$ icepack $*"
-  "${CARGO_TARGET_DIR:-$here/target}/release/icepack" --store "$data/events" --archive "$data/archive" "$@"
+  "$ICEPACK_BIN" --store "$data/events" --archive "$data/archive" "$@"
 }
+[ $# -gt 0 ] || set -- --rows 1000
 icepack demo "$@"
 icepack plan
 icepack run

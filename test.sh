@@ -19,7 +19,7 @@ clean_up() {
   stop_servers
 }
 trap clean_up EXIT
-cargo test --locked --workspace --features delta --no-run "$@" &
+cargo test --locked --workspace --features delta,otel --no-run "$@" &
 building=$!
 
 venv=$(scripts/pinned-venv.sh tests tests/python/requirements.txt)
@@ -111,7 +111,7 @@ fi
 wait "$building"
 building=""
 
-tests=(cargo test --locked --workspace --features delta)
+tests=(cargo test --locked --workspace --features delta,otel)
 if [ $# -gt 0 ]; then
   "${tests[@]}" "$@"
 else

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::archive::ArchiveTarget;
-use crate::settings::Settings;
 use crate::settings::values::{self, Compaction, Parquet, Retention, Sweep, Tenant, Values};
 use icepack_core::model::inputs::{Exclude, Files, Rules};
 use icepack_core::model::layout;
@@ -296,7 +295,8 @@ impl From<&Tenant> for CompactionOverrides {
     }
 }
 
-impl Settings {
+#[cfg(feature = "cli")]
+impl crate::settings::Settings {
     /// The library's configuration, without the archive.
     pub fn compaction_config(&self) -> CompactionConfig {
         CompactionConfig {

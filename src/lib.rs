@@ -58,6 +58,7 @@
 pub mod archive;
 #[doc(hidden)]
 pub mod budget;
+#[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
 pub mod clock;
@@ -91,6 +92,7 @@ pub mod store;
 pub mod task;
 #[doc(hidden)]
 pub mod telemetry;
+#[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod watch;
 

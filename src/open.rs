@@ -14,12 +14,14 @@ use crate::pass::StopHandle;
 use crate::pass::manager::CompactionManager;
 use crate::protocol::marker::Root;
 use crate::restore::Restorer;
+#[cfg(feature = "cli")]
 use crate::settings::Settings;
 use crate::store::credentials::Connection;
 use crate::store::object_writer::upload::Destination;
 use crate::store::retry::RetryPolicy;
 use crate::store::{Location, OpenOptions};
 use icepack_core::model::marker::Role;
+#[cfg(feature = "cli")]
 use icepack_core::model::shard::Shard;
 
 /// A store and its archive, by their addresses, and what is to be done with them.
@@ -53,6 +55,7 @@ impl Places {
     ///
     /// # Errors
     /// [`Error::Usage`] where the archive's address is none.
+    #[cfg(feature = "cli")]
     pub(crate) fn of(
         settings: &Settings,
         store: Location,

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::display::DisplayValue;
 use super::schema::{self, SCHEMA};
-use super::value::DisplayValue;
 use super::values::Values;
 
 /// Set by the chart itself, from its other values.

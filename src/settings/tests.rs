@@ -1,14 +1,20 @@
 //! Settings as a user meets them: three layers, slips, and values that do not fit together.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::layers::*;
 use super::*;
 use crate::CompactionConfig;
-use crate::archive::{Archive, ArchivePlace, ArchiveTarget, Verify};
+use crate::archive::{Archive, ArchivePlace, ArchiveTarget, Encryption, LockFor, Verify};
 use crate::clock::SystemClock;
+use crate::store::Location;
+use crate::telemetry::metrics::deliver::Push;
 use icepack_core::model::manifest::ChecksumAlgorithm;
 #[cfg(feature = "delta")]
 use icepack_core::model::publish::{Layout, Publish};
-use std::sync::Arc;
-use std::time::Duration;
+use icepack_core::model::shard::Shard;
 
 fn layers(file: &str, env: &[(&str, &str)], flags: &[FlagValue]) -> Layers {
     Layers {

@@ -1,10 +1,10 @@
 //! The types of single settings: how each is written, read, shown and described.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+#[cfg(feature = "cli")]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::{Value, json};
@@ -56,12 +56,13 @@ macro_rules! leaf {
             }
         }
 
+        #[cfg(feature = "cli")]
         impl JsonSchema for $name {
             fn inline_schema() -> bool {
                 true
             }
 
-            fn schema_name() -> Cow<'static, str> {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
                 stringify!($name).into()
             }
 
@@ -371,7 +372,7 @@ const NOT_WHOLE: &str = "is not possible here: use a whole number, or a text in 
                          \"1.5GiB\" or \"36h\"";
 
 /// Bytes: `128MiB`, `10MB`, or a plain number.
-fn size(given: &Value) -> Result<u64, String> {
+pub(super) fn size(given: &Value) -> Result<u64, String> {
     const WANTED: &str = "a number of bytes, or one with a unit like \"128MiB\" or \"10MB\"";
     let bytes = match given {
         Value::Number(n) => n.as_u64().ok_or_else(|| wrong(given, NOT_WHOLE))?,
@@ -446,7 +447,7 @@ fn price(given: &Value) -> Result<f64, String> {
 }
 
 /// `24h`, `30d`, `1h 30m`; `0` is the only number that needs no unit.
-fn duration(given: &Value) -> Result<Duration, String> {
+pub(super) fn duration(given: &Value) -> Result<Duration, String> {
     const WANTED: &str = "a number with a unit like \"30d\", \"24h\" or \"1h 30m\"";
     let text = match given {
         Value::Number(n) if n.as_u64() == Some(0) => return Ok(Duration::ZERO),
@@ -508,55 +509,6 @@ fn one_of<T: Copy>(given: &Value, words: &[(&'static str, T)]) -> Result<T, Stri
         let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         format!("`{text}` is not possible here: use {}", words.join(" or "))
     })
-}
-
-/// A value for people and for programs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DisplayValue {
-    /// For people: parses back to the same value.
-    pub text: String,
-    /// Bytes and seconds as numbers, what is not set as null.
-    pub json: Value,
-}
-
-impl DisplayValue {
-    /// Of a setting as it is written. `format` is what its schema says of it.
-    pub fn new(written: &Value, format: &str) -> Self {
-        let text = match written {
-            Value::String(text) => text.clone(),
-            Value::Array(items) => items
-                .iter()
-                .filter_map(Value::as_str)
-                .collect::<Vec<_>>()
-                .join(", "),
-            Value::Null => String::new(),
-            other if format == "price" => other.as_f64().unwrap_or_default().to_string(),
-            other => other.to_string(),
-        };
-        if text.is_empty() {
-            return Self {
-                text: "-".to_owned(),
-                json: Value::Null,
-            };
-        }
-        let json = match format {
-            "size" => size(written).map(|bytes| json!(bytes)).ok(),
-            "duration" | "duration, forever" => duration(written).map(seconds).ok(),
-            _ => None,
-        };
-        Self {
-            text,
-            json: json.unwrap_or_else(|| written.clone()),
-        }
-    }
-}
-
-fn seconds(duration: Duration) -> Value {
-    if duration.subsec_nanos() == 0 {
-        json!(duration.as_secs())
-    } else {
-        json!(duration.as_secs_f64())
-    }
 }
 
 /// `128MiB`, `10MB`, `1000001`: the largest unit that loses nothing.
@@ -710,7 +662,9 @@ mod tests {
         ] {
             assert_eq!(price(&written), Ok(number), "{written:?}");
             assert_eq!(
-                price(&json!(DisplayValue::new(&json!(number), "price").text)),
+                price(&json!(
+                    crate::settings::DisplayValue::new(&json!(number), "price").text
+                )),
                 Ok(number),
                 "what is shown parses back"
             );

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+#[cfg(feature = "cli")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +36,8 @@ macro_rules! section {
         }
     ) => {
         $(#[$about])*
-        #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+        #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+        #[cfg_attr(feature = "cli", derive(JsonSchema))]
         #[serde(default, deny_unknown_fields)]
         pub struct $name {
             $($(#[$doc])* pub $field: $kind,)*

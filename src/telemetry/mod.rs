@@ -1,8 +1,11 @@
 //! What a program that makes passes shows of them: metrics, logs and traces.
 
+#[cfg(feature = "cli")]
 mod json_lines;
+#[cfg(feature = "cli")]
 pub mod logs;
 pub mod metrics;
+#[cfg(feature = "cli")]
 pub mod otel;
 
 /// The target of spans that are for traces alone: log lines leave them out by it.
