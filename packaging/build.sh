@@ -6,7 +6,7 @@
 #
 # TARGET            a Rust target such as x86_64-unknown-linux-musl; with the oldest glibc that it is to run on behind a dot, such as
 #                   x86_64-unknown-linux-gnu.2.28. Both are linked by zig, which is fetched once. Unset: this machine, with its own linker
-# FEATURES          cargo features besides the default ones; unset: delta,gcp,azure
+# FEATURES          cargo features besides the default ones; unset: full
 # SOURCE_DATE_EPOCH the time of the commit, in seconds, that a reproducible build claims; unset: 0
 set -eu
 [ $# -eq 1 ] || { echo "usage: packaging/build.sh OUT" >&2; exit 2; }
@@ -22,7 +22,7 @@ export RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }--remap-path-prefix=$here=/build --re
 export CFLAGS="-ffile-prefix-map=$here=/build -ffile-prefix-map=$cargo_home=/cargo"
 
 out=$1 built=${CARGO_TARGET_DIR:-target}
-set -- --release --locked --bin icepack --features "${FEATURES-delta,gcp,azure}"
+set -- --release --locked --bin icepack --features "${FEATURES-full}"
 if [ -z "${TARGET:-}" ]; then
   cargo build "$@"
 else

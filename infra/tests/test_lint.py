@@ -36,7 +36,7 @@ class Lint(unittest.TestCase):
     def test_workflows(self):
         programs, found = pathlib.Path(LINTERS) / "bin", sorted(WORKFLOWS.iterdir())
         # Shellcheck reads the scripts in them, too.
-        run(programs / "jactionlint", "-shellcheck", programs / "shellcheck", *found)
+        run(programs / "jactionlint", "--shellcheck", programs / "shellcheck", *found)
         run(programs / "zizmor", "--offline", "--quiet", "--no-progress", "--persona", "regular", *found)
 
     def test_every_golden_render_is_compared(self):
