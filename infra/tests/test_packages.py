@@ -1,5 +1,6 @@
 """packaging/: each package made of $ICEPACK_BIN, installed in a clean place, and tried there."""
 
+import email
 import os
 import pathlib
 import shutil
@@ -38,7 +39,7 @@ class Packages(unittest.TestCase):
     def works(self, *icepack, store=None):
         """The first things that a person does, with the icepack that was installed."""
         store = store or tempfile.mkdtemp(dir=self.folder)
-        env = {"PATH": "/usr/bin:/bin", "ICEPACK_STORE": str(store)}
+        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "ICEPACK_STORE": str(store)}
         self.assertEqual(run(*icepack, "--version", env=env).stdout, f"icepack {self.version}\n")
         for args in (("demo", "--tenants", "acme=6x20"), ("run",)):
             run(*icepack, *args, env=env)
@@ -51,11 +52,14 @@ class Packages(unittest.TestCase):
         with zipfile.ZipFile(wheel) as archive:
             (program,) = [i for i in archive.infolist() if i.filename.endswith("/scripts/icepack")]
             self.assertTrue(program.external_attr >> 16 & stat.S_IXUSR)
-            self.assertIn("dist-info/licenses/LICENSE", " ".join(archive.namelist()))
+            info = f"icepack_cli-{self.version}.dist-info"
+            self.assertIn(f"{info}/licenses/LICENSE", archive.namelist())
+            said = email.message_from_bytes(archive.read(f"{info}/METADATA"))
+        self.assertEqual((said["Name"], said["Version"], said["License-Expression"]), ("icepack-cli", self.version, "Apache-2.0"))
+        self.assertTrue(said.get_payload().startswith("# "), "the page on PyPI is empty")
         environment = self.folder / "environment"
         run(sys.executable, "-m", "venv", environment)
         run(environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-index", "--disable-pip-version-check", wheel)
-        self.assertIn("License-Expression: Apache-2.0", run(environment / "bin" / "python", "-m", "pip", "show", "--verbose", "icepack-cli").stdout)
         self.works(environment / "bin" / "icepack")
 
     @unittest.skipUnless(sys.platform == "linux", "the tag is read from an ELF file")
