@@ -1,7 +1,7 @@
 //! Compacts a directory: `cargo run --example compact_directory -- ./data`, where
 //! `./data/<tenant>/**.parquet` are raw files.
 //!
-//! Without a directory it makes one with some small files, to have something to do.
+//! Without a directory, it makes one with some small files.
 
 use std::path::Path;
 use std::sync::Arc;

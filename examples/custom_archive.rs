@@ -1,8 +1,8 @@
-//! An archive of one's own: expired rows go to files in a directory, and each is noted in a ledger
-//! there. `cargo run --example custom_archive`
+//! An archive of your own: expired rows go to files in a directory, and each file is noted in a
+//! list there. `cargo run --example custom_archive`
 //!
-//! What the job relies on is in the documentation of [`ArchiveTarget`]: a receipt is returned only
-//! once the rows are where they would survive a power cut, and have been read back.
+//! [`ArchiveTarget`] has what the job relies on: a receipt is returned only once the rows would
+//! survive a power cut, and have been read back.
 
 use std::fs::File;
 use std::io::Write;

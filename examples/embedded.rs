@@ -1,7 +1,7 @@
-//! The job inside a service: a task that makes a pass when one is due, watched and stopped with the
-//! service. `cargo run --example embedded`
+//! The job inside a service: a task that makes a pass when one is due, and that the service watches
+//! and stops. `cargo run --example embedded`
 //!
-//! Several services may do this on one store: commits are conditional, so two at once are safe.
+//! Several services may do this on one store, because commits are conditional.
 
 use std::sync::Arc;
 use std::time::Duration;

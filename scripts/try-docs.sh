@@ -2,7 +2,7 @@
 # Types what the documents say, and nothing else: every ```sh block below a heading, in one shell, as a reader would, and fails where a command does.
 #
 #   try-docs.sh [--transcript FILE] [--icepack PROGRAM] DOCUMENT HEADING [DOCUMENT HEADING]...
-#   try-docs.sh                                     all of those in `walks` below
+#   try-docs.sh                                     all of those in `walks` below; then docs/metrics.md and docs/json.md against the program, which needs the feature `delta`
 #
 # It works on a clean copy of the clone, with the icepack that is given (else target/debug/icepack) on the PATH: the one block that it does not type is the
 # one that installs it. LocalStack gets a free port through ICEPACK_LOCALSTACK_PORT.
@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 walks=(
-  README.md "See it work"
+  docs/getting-started.md "In a directory"
   localstack/README.md "Ten minutes, from nothing to a restore"
   docs/getting-started.md "Another S3 server"
 )
@@ -24,7 +24,8 @@ while [ $# -gt 0 ]; do
     *) break ;;
   esac
 done
-[ $# -gt 0 ] || set -- "${walks[@]}"
+every=""
+[ $# -gt 0 ] || { every=1 && set -- "${walks[@]}"; }
 [ -x "$icepack" ] || { echo "try-docs: there is no $icepack: build it, or name one with --icepack" >&2; exit 2; }
 
 room=$(mktemp -d)
@@ -118,3 +119,10 @@ while [ $# -gt 0 ]; do
     echo "== done in $((SECONDS - began)) s"
   ) | tee -a "$transcript"
 done
+
+[ -z "$every" ] || {
+  echo "== docs/metrics.md, docs/json.md: what the program exports and prints" | tee -a "$transcript"
+  began=$SECONDS
+  "$(scripts/pinned-venv.sh tests tests/python/requirements.txt)/bin/python" tests/python/check_reference.py --icepack "$icepack" 2>&1 | tee -a "$transcript"
+  echo "== done in $((SECONDS - began)) s"
+}

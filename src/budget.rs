@@ -1,4 +1,4 @@
-//! The memory limit, and what each part of the work may take of it.
+//! Divides the memory limit among the parts of the work.
 
 use std::sync::Arc;
 

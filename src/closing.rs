@@ -1,6 +1,6 @@
-//! A channel to a task that tells "these were all" from "the sender is gone".
+//! A channel whose receiver can tell "this was all" from "the sender is gone".
 //!
-//! Half of the expired rows of a merge that failed must not pass for all of them.
+//! So half of the expired rows of a merge that failed are never taken for all of them.
 
 use std::future::Future;
 

@@ -1,4 +1,4 @@
-//! The library's configuration: what [`crate::CompactionManager`] is told.
+//! The configuration of [`crate::CompactionManager`].
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use icepack_core::model::retention::{RetentionConfig, lookup};
 use icepack_core::model::shard::Shard;
 use icepack_core::model::time_column::TimeColumn;
 
-/// What one tenant does differently. Unset fields follow the general configuration.
+/// Settings of one tenant. Unset fields follow the general configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CompactionOverrides {
     /// See [`CompactionConfig::timestamp_column`].
@@ -48,9 +48,9 @@ pub struct CompactionOverrides {
 /// What dates the rows of each tenant.
 #[derive(Debug, Clone, Default)]
 pub struct TimeColumns {
-    /// Of tenants that have none of their own.
+    /// For tenants that have no entry of their own.
     pub general: TimeColumn,
-    /// By a tenant's name or a glob; none is the general one.
+    /// By a tenant's name or a glob; a tenant without an entry has the general one.
     pub own: BTreeMap<String, Option<TimeColumn>>,
 }
 
@@ -62,7 +62,7 @@ impl TimeColumns {
     }
 }
 
-/// What the job is told. Sizes are in bytes.
+/// The settings of the job. Sizes are in bytes.
 ///
 /// ```
 /// use std::time::Duration;
@@ -75,74 +75,75 @@ impl TimeColumns {
 /// ```
 #[derive(Debug, Clone)]
 pub struct CompactionConfig {
-    /// Fewer candidates than this are left alone.
+    /// Fewer small files of a folder are left alone, until one of them is older than `max_raw_age`.
     pub min_files_to_compact: usize,
-    /// Groups are packed, and outputs cut, towards this size.
+    /// The size of snapshots in bytes: files are grouped, and outputs cut, towards it.
     pub target_file_size: u64,
-    /// No group holds more, but for a single larger file.
+    /// The bytes of a group at most, unless it is a single larger file.
     pub max_file_size: u64,
-    /// Files below this are small.
+    /// Files of fewer bytes are small.
     pub small_file_threshold: u64,
-    /// Between two passes of a [`crate::CompactionTask`].
+    /// The time between two passes of a [`crate::CompactionTask`].
     pub compaction_interval_seconds: u64,
     /// Whether [`crate::CompactionManager::should_compact`] may ever say yes.
     pub auto_compact: bool,
     /// Which files a pass takes.
     pub strategy: CompactionStrategy,
-    /// Which of them may be merged with each other.
+    /// Which of these files may be merged with each other.
     pub within: Within,
     /// How long rows are kept.
     pub retention: RetentionConfig,
-    /// Where expired rows go. None drops them.
+    /// The archive of expired rows. None drops them.
     pub archive: Option<Arc<dyn ArchiveTarget>>,
 
     /// What dates a row.
     pub timestamp_column: TimeColumn,
     /// The columns that together identify a row. Only rows that have a value in each of them are
-    /// ever taken for duplicates. Empty: no row is.
+    /// compared for duplicates. Empty: every row is kept.
     pub id_columns: Vec<String>,
     /// How snapshots are written.
     pub writing: Writing,
     /// Small raw files of this age are compacted, whatever the counts. Large files, and those alone
     /// in their folder, stay as they are.
     pub max_raw_age: Duration,
-    /// A younger raw file is left alone, by the store's time of its last write.
+    /// A raw file that was written more recently is left alone. The store's time of its last write
+    /// counts.
     pub min_raw_age: Duration,
-    /// What becomes of a file under a name whose first file was compacted, where its rows are
-    /// others. The same rows are never taken in again.
+    /// What is done with a file under a used name that has other rows. The same rows are never
+    /// taken in again.
     pub rewritten: Rewritten,
-    /// Which columns of different types are united, besides those of which that is certain.
+    /// Which columns of different types are united, besides those that can be united without loss.
     pub uniting: Uniting,
     /// How long a row may be overdue before its file is rewritten for its sake alone.
     pub slack: Duration,
-    /// Bytes that make an archive object worth it: expired rows wait for one another until they
-    /// have so many, or the slack is over.
+    /// Expired rows wait for one another until they have so many bytes, or the slack is over.
     pub archive_min_object_size: u64,
     /// A pass that would expire more than this percentage of a tenant's rows is refused for that
     /// tenant; 100 refuses none.
     pub max_expire_percent: u8,
-    /// What plans reckon with.
+    /// The prices that plans use.
     pub prices: Prices,
-    /// Retired files are kept this long.
+    /// Files are deleted so long after a commit retired them.
     pub delete_delay: Duration,
-    /// Outputs that no manifest names are kept this long.
+    /// Outputs that no manifest names are kept for so long.
     pub orphan_grace: Duration,
-    /// Bytes of memory the job may take for its data.
+    /// Bytes of memory that the job may take for its data.
     pub memory_limit: u64,
-    /// Tenants worked on at once.
+    /// The number of tenants that are in work at once.
     pub concurrency: usize,
-    /// No group is begun after this long.
+    /// No group is begun after so long.
     pub max_duration: Option<Duration>,
-    /// Where sorted runs go that do not fit into memory. None is the system's temporary directory.
+    /// The directory for sorted runs that do not fit into memory. None is the system's temporary
+    /// directory.
     pub spill_dir: Option<PathBuf>,
-    /// By a tenant's name or a glob.
+    /// Settings of single tenants, by a name or a glob.
     pub overrides: BTreeMap<String, CompactionOverrides>,
-    /// Keeps Delta tables that show the live view. Only with the cargo feature `delta`; without
-    /// it, a pass is refused.
+    /// Keeps Delta tables that show the live view. Without the cargo feature `delta`, a pass is
+    /// refused.
     pub publish: Option<Publish>,
-    /// The part of the work that is this job's own, where several share it.
+    /// The shard of this job, where several jobs share the work.
     pub shard: Shard,
-    /// Keys that are not looked at.
+    /// Keys that are left alone.
     pub exclude: Exclude,
     /// Names of inputs.
     pub files: Files,
@@ -151,7 +152,7 @@ pub struct CompactionConfig {
 }
 
 impl Default for CompactionConfig {
-    /// What holds where nothing is set.
+    /// The configuration without any setting.
     fn default() -> Self {
         Self::from(&Values::default())
     }
@@ -312,8 +313,8 @@ const ENV_SYSTEM_DAYS: &str = "ALLSOURCE_RETENTION_SYSTEM_DAYS";
 
 impl CompactionConfig {
     /// The defaults, with `ALLSOURCE_SNAPSHOT_INTERVAL_SECONDS` and
-    /// `ALLSOURCE_RETENTION_SYSTEM_DAYS` on top. Empty counts as unset; what does not parse is
-    /// warned about and left at its default: a typo must not keep a service from booting.
+    /// `ALLSOURCE_RETENTION_SYSTEM_DAYS` on top. An empty value counts as unset. A wrong one is
+    /// warned of, and the default holds: a typo must not keep a service from starting.
     pub fn from_env() -> Self {
         let get = |name| std::env::var(name).ok();
         Self::from_env_vars(
@@ -342,7 +343,7 @@ impl CompactionConfig {
         Self::from_env_vars(interval, None)
     }
 
-    /// What holds for one tenant.
+    /// The policy of one tenant.
     pub fn policy_for(&self, tenant: &str) -> Policy {
         let own = lookup(self.overrides.iter(), tenant)
             .cloned()

@@ -1,5 +1,5 @@
-//! Which module may use which. Crates hold `icepack-core`, `icepack-parquet` and `icepack-delta`
-//! below all of these; this test holds the rest.
+//! The test that no module uses one above it. Crates keep `icepack-core`, `icepack-parquet` and
+//! `icepack-delta` below all modules of this crate.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

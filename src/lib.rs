@@ -1,5 +1,5 @@
-//! icepack packs the small Parquet files of a bucket into few sorted snapshots, tenant by tenant,
-//! and puts old rows on ice.
+//! icepack merges the small Parquet files of a bucket into few sorted snapshots, tenant by tenant,
+//! and archives old rows before it deletes them.
 //!
 //! One pass is **discover → plan → merge → archive → commit → sweep**. State is a chain of
 //! manifests, each created with a conditional put; files are deleted only because a committed
@@ -25,14 +25,14 @@
 //! [`open()`] opens a store and its archive by their addresses, S3 included.
 //!
 //! `examples/` has three programs: `compact_directory`, `custom_archive` (an [`ArchiveTarget`] of
-//! one's own) and `embedded` (a task in a service).
+//! your own) and `embedded` (a task in a service).
 //!
 //! # Units and shapes
 //!
 //! Sizes are bytes, durations in reports milliseconds, times in files and manifests microseconds
 //! since 1970 in UTC ([`model::file::Micros`]). A key is relative to the store's root, without a
-//! leading slash; its first segment is the tenant. What `--json` prints is the serde form of
-//! [`model::report`] and [`model::inspect`].
+//! leading slash; the layout says which part of it is the tenant. What `--json` prints is the serde
+//! form of [`model::report`] and [`model::inspect`].
 //!
 //! # What stays
 //!

@@ -1,4 +1,4 @@
-//! From addresses to a manager that is ready: stores, credentials and the archive.
+//! Opens a manager or a restore by addresses: stores, credentials and the archive.
 
 use std::sync::Arc;
 
@@ -24,14 +24,14 @@ use icepack_core::model::marker::Role;
 #[cfg(feature = "cli")]
 use icepack_core::model::shard::Shard;
 
-/// A store and its archive, by their addresses, and what is to be done with them.
+/// The addresses of a store and its archive, and the settings of the job.
 #[derive(Debug, Clone)]
 pub struct Places {
     /// The store that is compacted, or that rows are restored into.
     pub store: Location,
-    /// Where expired rows go. None drops them, or leaves them to the target that `config` names.
+    /// The archive of expired rows. None drops them, or leaves them to the target of `config`.
     pub archive: Option<ArchivePlace>,
-    /// What the job is told.
+    /// The settings of the job.
     pub config: CompactionConfig,
     /// Gives times and ids.
     pub clock: Arc<dyn Clock>,
@@ -51,7 +51,7 @@ impl Places {
         })
     }
 
-    /// What `settings` say, for work on `store`.
+    /// The places of `settings`, for work on `store`.
     ///
     /// # Errors
     /// [`Error::Usage`] where the archive's address is none.
@@ -110,7 +110,7 @@ impl Places {
 ///
 /// # Errors
 /// [`Error::Usage`] where an address or the environment is wrong, or the archive and the store
-/// overlap. That a bucket exists and lets us in, only the first request shows.
+/// overlap. Whether a bucket exists and allows access shows with the first request.
 pub async fn open(places: Places) -> Result<CompactionManager> {
     let Places {
         store: location,
@@ -138,8 +138,8 @@ pub async fn open(places: Places) -> Result<CompactionManager> {
     Ok(manager)
 }
 
-/// Opens both places, to restore rows from the archive into the store. Who only looks (`dry_run`)
-/// makes no directory, and needs no store there.
+/// Opens both places, to restore rows from the archive into the store. With `dry_run` no directory
+/// is made, and none has to exist.
 ///
 /// # Errors
 /// As [`open`]; [`Error::Refused`] where a place is something else than what it is given as.

@@ -1,4 +1,4 @@
-//! What a run tells whoever watches it. The library draws nothing.
+//! Events of a run, for whoever shows its progress. The library draws nothing.
 
 use icepack_core::model::report::TenantReport;
 
@@ -20,7 +20,7 @@ pub enum Event<'a> {
         /// Bytes that its groups will read.
         bytes: u64,
     },
-    /// Input bytes of a tenant are dealt with.
+    /// Some input bytes of a tenant are done.
     BytesDone {
         /// Its name.
         tenant: &'a str,

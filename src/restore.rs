@@ -42,7 +42,7 @@ use rows::Copying;
 /// Objects looked at, or asked to be thawed, at once.
 const AT_ONCE: usize = 16;
 
-/// What is wanted.
+/// What to restore.
 #[derive(Debug, Clone)]
 pub struct RestoreRequest {
     pub selection: Selection,

@@ -1,4 +1,4 @@
-//! A loop that compacts when it is time, for services that embed the library.
+//! A loop that makes a pass when one is due, for services that embed the library.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 use crate::error::Result;
 use crate::pass::manager::CompactionManager;
 
-/// Looks every few seconds whether a pass is due, and makes it.
+/// Checks every few seconds whether a pass is due, and makes it.
 ///
 /// ```no_run
 /// # async fn example(manager: icepack::CompactionManager) {
@@ -24,7 +24,7 @@ pub struct CompactionTask {
 }
 
 impl CompactionTask {
-    /// A task that looks every `seconds`.
+    /// A task that checks every `seconds`.
     pub fn new(manager: Arc<CompactionManager>, seconds: u64) -> Self {
         Self {
             manager,

@@ -1,4 +1,4 @@
-//! What an archive needs of the place where its objects are.
+//! The operations that an archive needs of the place where its objects are.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -94,20 +94,20 @@ pub enum Encryption {
 pub struct Lock {
     /// `GOVERNANCE` or `COMPLIANCE`.
     pub mode: String,
-    /// The end.
+    /// The end of the lock.
     pub until: DateTime<Utc>,
 }
 
-/// What an object is stored with.
+/// The attributes that an object is stored with.
 #[derive(Debug, Clone, Default)]
 pub struct Attributes {
-    /// None is the bucket's default.
+    /// The storage class; none is the bucket's default.
     pub class: Option<String>,
-    /// At rest.
+    /// Encryption at rest.
     pub encryption: Encryption,
-    /// `a=b&c=d`, or nothing.
+    /// Tags, as `a=b&c=d`; none for no tags.
     pub tagging: Option<String>,
-    /// Against deletion.
+    /// The lock against deletion.
     pub lock: Option<Lock>,
 }
 
@@ -119,16 +119,16 @@ pub fn is_frozen_class(class: &str) -> bool {
     FROZEN.contains(&class)
 }
 
-/// What a store tells of an object.
+/// What a store says of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stored {
     /// Bytes.
     pub size: u64,
-    /// The tag, as the store gives it.
+    /// The ETag, as the store gives it.
     pub etag: Option<String>,
-    /// None is the default class, or is not told.
+    /// The storage class. None is the default class, or the store does not say it.
     pub class: Option<String>,
-    /// Those that the server computed.
+    /// Checksums that the server computed.
     pub checksums: Vec<Checksum>,
     /// Whether it is being thawed.
     pub thaw: Option<Thaw>,
@@ -180,9 +180,9 @@ impl Stored {
 /// A copy that is in the archive and proved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {
-    /// What the archive tells of it.
+    /// The object, as the archive shows it.
     pub stored: Stored,
-    /// How it was proved.
+    /// How the object was verified.
     pub verified: Verified,
     /// The archive's checksum of all bytes, where it has one.
     pub checksum: Option<Checksum>,

@@ -1,4 +1,5 @@
-//! From a stream of expired rows to one object, encoded on a blocking thread while it is uploaded.
+//! Writes a stream of expired rows into one object, encoded on a blocking thread while it is
+//! uploaded.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The cold tier: where expired rows go before anything that held them is deleted.
+//! Archives: where expired rows go before anything that held them is deleted.
 
 mod backend;
 mod encode;
@@ -40,7 +40,7 @@ use icepack_core::model::names::{FileId, Place, Tenant, archive_key, folder};
 use icepack_parquet::read_stats;
 use icepack_parquet::source::whole_body;
 
-/// What proves that the archive holds what was sent.
+/// How the archive proves that it holds what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Verify {
     /// The server's own checksum of it; where it shows none, every row is read back.
@@ -55,7 +55,7 @@ pub enum Verify {
 pub struct LockFor {
     /// `GOVERNANCE` or `COMPLIANCE`.
     pub mode: String,
-    /// From the moment they are written.
+    /// Days from the moment that they are written.
     pub days: u32,
 }
 
@@ -63,19 +63,20 @@ pub struct LockFor {
 /// written to them is always read back.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ArchiveOptions {
-    /// Of the objects; receipts are always in the default class. None is the bucket's default.
+    /// The storage class of the objects; receipts are always in the default class. None is the
+    /// bucket's default.
     pub storage_class: Option<String>,
-    /// What proves an object.
+    /// How objects are verified.
     pub verify: Verify,
-    /// What is computed of an object.
+    /// The checksum of an object.
     pub checksum: ChecksumAlgorithm,
-    /// At rest.
+    /// Encryption at rest.
     pub encryption: Encryption,
     /// Whether objects get the tags `tenant`, `from`, `to` and `run`.
     pub tagging: bool,
-    /// Against deletion.
+    /// The lock against deletion.
     pub lock: Option<LockFor>,
-    /// Of requests that can be repeated.
+    /// Retries of requests that can be repeated.
     pub retry: RetryPolicy,
     /// Where copies begin to be made in parts.
     pub copy: CopySizes,

@@ -19,7 +19,7 @@ use icepack_core::model::restore::Tier;
 pub struct ObjectStoreBackend {
     /// The store.
     pub store: Arc<dyn ObjectStore>,
-    /// Of requests that can be repeated, where the store's client does not do that.
+    /// Retries of requests that can be repeated, where the store's client does not retry.
     pub retry: RetryPolicy,
     /// Whether the store understands storage classes. Directories and memory refuse them.
     pub send_class: bool,

@@ -1,5 +1,5 @@
-//! Where an archive is, and how it is opened when it is first needed: whoever only plans must not
-//! have to reach it.
+//! An archive that is opened when it is first needed, because planning must not depend on reaching
+//! it.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl ArchivePlace {
 /// An archive that is open.
 #[derive(Debug)]
 pub struct OpenArchive {
-    /// Stores its objects.
+    /// What stores its objects.
     pub backend: Arc<dyn ArchiveBackend>,
     /// Its root, to be checked and marked. None where the archive was given as a store.
     pub root: Option<Root>,

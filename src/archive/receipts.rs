@@ -1,4 +1,4 @@
-//! What is in an archive, by its receipts.
+//! Lists the contents of an archive, by its receipts.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use icepack_core::model::names::{Key, Tenant, receipt_key};
 /// Receipts read at once.
 const AT_ONCE: usize = 16;
 
-/// What an archive has of a tenant.
+/// The archived rows of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archived {
     /// Of the objects that count.

@@ -1,4 +1,4 @@
-//! What a place for expired rows must do, whoever wrote it.
+//! The interface of an archive, for programs that bring their own.
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Which promises a store keeps that the safety of rows rests on, as checks with names.
+//! Checks of the properties of a store that the safety of rows depends on.
 //!
 //! | check | what is lost without it |
 //! | --- | --- |
@@ -10,8 +10,8 @@
 //! | bulk delete | a file that is said to be deleted is forgotten, and its rows live twice |
 //! | clock | rows expire early |
 //!
-//! What a store must do to be used at all is not asked here: the tests run object_store's own suite
-//! against every kind of store there is.
+//! Properties that any use of a store needs are not checked here. The tests run object_store's own
+//! suite against every kind of store.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -104,7 +104,7 @@ fn bad(text: impl Into<String>) -> Result<Finding> {
     Ok((Health::Bad, text.into()))
 }
 
-/// What an error means for a check.
+/// The finding of a check that ended with an error.
 pub fn failure(e: &Error) -> Finding {
     let health = if matches!(e, Error::Refused(_)) {
         Health::Unsafe

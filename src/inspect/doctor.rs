@@ -1,5 +1,5 @@
-//! Does the store keep the promises that safety rests on? The first of them is also asked before
-//! every pass, by [`crate::protocol::preflight`].
+//! `doctor`: checks the properties of the store and the archive that safety depends on.
+//! [`crate::protocol::preflight`] checks the most important ones before every pass.
 
 use std::sync::Arc;
 
@@ -112,7 +112,7 @@ impl Doctor {
     }
 }
 
-/// All checks as a report.
+/// A report of these checks.
 pub fn report(checks: Vec<Check>) -> DoctorReport {
     DoctorReport {
         schema_version: SCHEMA_VERSION,

@@ -1,4 +1,4 @@
-//! Commands that look and change nothing: doctor, verify, and the sample that `init` takes.
+//! Commands that change nothing: doctor, verify, and the sample that `init` takes.
 
 pub mod conformance;
 pub mod doctor;

@@ -1,4 +1,4 @@
-//! Looks at a store that nobody has described yet: a few tenants, a few footers.
+//! Takes a sample of a store: a few tenants, and a few footers of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -56,7 +56,7 @@ pub async fn sample(
     sample_of(store, layout, rules, &Survey::default()).await
 }
 
-/// As [`sample`], of a store that was surveyed: what is known already is not listed again.
+/// Like [`sample`], of a store that was surveyed: what the survey has listed is not listed again.
 ///
 /// # Errors
 /// As [`sample`].

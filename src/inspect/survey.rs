@@ -1,5 +1,4 @@
-//! Lists so much of a store that its layout can be told: of each folder a little, however many
-//! files one of them has.
+//! Lists enough of a store to recognise its layout: a few files of each folder.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -40,7 +39,7 @@ const ENDINGS: (usize, usize) = (8, 3);
 /// How every Parquet file begins.
 const MAGIC: &[u8] = b"PAR1";
 
-/// What was seen.
+/// The part of a store that a survey listed.
 #[derive(Debug, Default)]
 pub struct Survey {
     /// By their keys.

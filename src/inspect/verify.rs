@@ -1,4 +1,4 @@
-//! Does the store hold what head says, and the archive what its receipts say?
+//! `verify`: compares the store with its manifests, and the archive with its receipts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Rows with the keys that order them.
+//! Batches of rows with the keys by which they are ordered.
 
 use arrow::array::RecordBatch;
 use arrow::buffer::ScalarBuffer;
@@ -22,7 +22,7 @@ impl Chunk {
         Ok(Self { batch, keys })
     }
 
-    /// In memory, with what orders them.
+    /// Bytes in memory, with the sort keys.
     pub fn bytes(&self) -> usize {
         sliced_bytes(&self.batch) + self.batch.num_rows() * 24
     }

@@ -1,4 +1,4 @@
-//! Decoding, where it pays a batch ahead of the merge and beside it.
+//! Decodes inputs: ahead of the merge, on another thread, where that pays.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What every step of one merge needs: its schema, its budget, its stop flag, and the books of what
-//! has been read.
+//! The state that all steps of one merge share: its schema, its budget, its stop flag, and the
+//! books of what has been read.
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
@@ -126,7 +126,7 @@ impl<'a> Job<'a> {
         input.file.ident.bad(misfit.reason).into()
     }
 
-    /// What `error` means, once it is known whether the inputs are to be merged apart.
+    /// Tells what `error` means, once it is known whether the inputs are to be merged apart.
     pub fn verdict(&self, error: Error) -> MergeError {
         match (&error, self.apart.take()) {
             (Error::Read(ReadError::Input { .. }), Some(parts)) => MergeError::Apart(parts),

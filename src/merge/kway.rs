@@ -1,5 +1,5 @@
-//! The k-way merge: open what overlaps, take from the run whose next row comes first as many rows
-//! as come before everybody else's.
+//! The k-way merge: of all open runs, it takes from the one whose next row comes first, as many
+//! rows as come before the next row of any other.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};

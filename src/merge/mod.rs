@@ -61,7 +61,7 @@ use open::OpenedAll;
 use output::{Output, OutputSpec, Written};
 use passthrough::Rules;
 
-/// What is to be merged, into what.
+/// The inputs of a merge and what becomes of them.
 #[derive(Debug, Clone)]
 pub struct MergeSpec {
     pub tenant: Tenant,
@@ -91,7 +91,7 @@ pub struct MergeSpec {
     pub check_content: bool,
 }
 
-/// What a merge works with.
+/// The resources of a merge.
 pub struct MergeEnv {
     pub store: Arc<dyn ObjectStore>,
     /// Gives each snapshot its id.
@@ -120,7 +120,7 @@ pub struct ExpiredBatch {
     pub to_bound: Micros,
 }
 
-/// What a merge did.
+/// The result of a merge.
 #[derive(Debug, Clone)]
 pub struct MergeOutcome {
     /// The snapshots, complete in the store, in time order.
@@ -158,7 +158,7 @@ pub struct BadInput {
     pub flaw: Flaw,
 }
 
-/// What keeps an input out of a merge.
+/// Why an input cannot be merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flaw {
     /// Its bytes are not what they should be.
@@ -171,7 +171,7 @@ pub enum Flaw {
 }
 
 impl BadInput {
-    /// What an error says of an input; none where it is about something else.
+    /// The flaw of an input, from an error; none where the error is about something else.
     pub fn of(error: &Error) -> Option<Self> {
         let Error::Read(error) = error else {
             return None;

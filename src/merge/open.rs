@@ -1,4 +1,4 @@
-//! The opening phase: fetch, check and profile every input, and unite their columns.
+//! The first step of a merge: fetch, check and profile every input, and unite their columns.
 
 use std::collections::HashMap;
 use std::fs;
@@ -55,7 +55,8 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// What the read showed. The fingerprint of a raw file comes once it has been read.
+    /// The input as the read showed it. The fingerprint of a raw file follows once it has been
+    /// read.
     pub fn seen(&self) -> SeenInput {
         let ident = &self.file.ident;
         SeenInput {
@@ -67,7 +68,7 @@ impl Opened {
         }
     }
 
-    /// Its bytes, and the time of its dated rows.
+    /// Bytes of the input, and the time range of its dated rows.
     pub fn extent(&self) -> TimeSpread {
         let (min, max) = match (&self.profile, &self.planned.stats) {
             (Some(profile), _) => (profile.min, profile.max),

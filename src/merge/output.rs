@@ -1,4 +1,5 @@
-//! The far end of a merge: rows in time order become snapshots, expired batches, or nothing.
+//! The last step of a merge: rows in time order are written to snapshots, handed over as expired
+//! batches, or dropped.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Which runs overlap, and so cannot be dealt with one after the other.
+//! Finds runs that overlap in time, and must be merged together.
 
 use std::sync::Arc;
 

@@ -37,7 +37,7 @@ pub(super) struct Rules<'a> {
 }
 
 impl<'a> Rules<'a> {
-    /// Of a merge into rows of `schema`, of which those before `cutoff` leave.
+    /// The pass-through of a merge into rows of `schema`, of which those before `cutoff` expire.
     pub fn of(job: &Job<'a>, schema: &SchemaRef, cutoff: Option<Micros>) -> Self {
         Self {
             spec: job.spec,
@@ -54,7 +54,7 @@ impl<'a> Rules<'a> {
         self.spec.writing.row_group(most)
     }
 
-    /// What is known of a run's rows, where they can be copied if nothing overlaps them.
+    /// The statistics of a run's rows, if they can be copied where nothing overlaps them.
     pub fn candidate(&self, run: &Run) -> Option<RowStats> {
         let stats = match &run.from {
             RunSource::Sorted(_, Some(piece)) => Some(piece.stats),
@@ -64,7 +64,8 @@ impl<'a> Rules<'a> {
         stats.filter(|s| self.stay(s))
     }
 
-    /// Its row groups as they can be copied, or why they cannot, in a sentence.
+    /// The row groups of the input that can be copied, or the reason why they cannot, in a
+    /// sentence.
     pub fn open(&self, input: &Opened) -> Result<Result<Copyable, String>> {
         Ok(Copyable::open(
             &input.file,
@@ -74,7 +75,7 @@ impl<'a> Rules<'a> {
         )?)
     }
 
-    /// What is known of the rows of a snapshot of which something may be taken whole.
+    /// The statistics of a snapshot of which row groups may be copied.
     pub fn snapshot(&self, input: &Opened) -> Option<RowStats> {
         let stats = input
             .planned

@@ -1,4 +1,4 @@
-//! Cuts snapshots between their row groups, where some can be copied and others must be decoded.
+//! Divides snapshots into row groups that are copied and row groups that are decoded.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What does not fit into memory at once goes through sorted runs on the local disk.
+//! Sorts what does not fit into memory at once, through sorted runs on the local disk.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

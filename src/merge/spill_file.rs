@@ -1,8 +1,8 @@
-//! A run in a file of ours: an Arrow stream in LZ4 frames, read once, from the beginning to the
-//! end.
+//! A sorted run in a temporary file: an Arrow stream in LZ4 frames, read once, from the beginning
+//! to the end.
 //!
-//! Not Parquet: a reader of that holds a page of every column, which is gigabytes where there are
-//! thousands of columns. Of a stream it holds one batch, whatever its shape.
+//! It is not Parquet, because a reader of Parquet holds a page of every column. That is gigabytes
+//! where there are thousands of columns. A reader of a stream holds one batch, whatever its shape.
 
 use std::fs::File;
 use std::io::BufReader;

@@ -1,6 +1,6 @@
-//! When the rows of files are from that are not merged. The files are opened as for a merge, so that
-//! what a merge would refuse is refused here too; but of their rows the times alone are read, and
-//! nothing is kept.
+//! Reads the times of files that are adopted, and not merged. The files are opened as for a merge,
+//! so what a merge would refuse is refused here too. Only their times are read, and nothing else is
+//! kept.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use icepack_parquet::read::TAIL;
 use icepack_parquet::schema::UnionSchema;
 use icepack_parquet::source::Ident;
 
-/// What is to be read.
+/// The files whose times are read.
 #[derive(Debug, Clone)]
 pub struct TimesSpec {
     pub inputs: Vec<PlannedInput>,
@@ -33,7 +33,7 @@ pub struct TimesSpec {
     pub now: Micros,
 }
 
-/// What was read.
+/// The times of one file.
 #[derive(Debug, Default)]
 pub struct FileTimes {
     /// Each file as the read showed it, and its times.

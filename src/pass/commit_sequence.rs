@@ -1,11 +1,11 @@
-//! A pass's commits to one tenant, one after the other, and what stays true of what it saw in
-//! between. Only this reads head again while the tenant is at work.
+//! The commits of a pass to one tenant, one after the other, and what stays true of what the pass
+//! saw in between. Nothing else reads head again while the tenant is in work.
 //!
-//! Several groups are on their way at once, and each proves that its inputs were there after some
-//! head was read. That head is an older one when the group is done and another group of this run
-//! has committed. The proof holds nevertheless: an input can be taken away unseen only by a commit
-//! of somebody else between the look and ours, and where every version in between is our own, the
-//! child of the one before, there is none.
+//! Several groups are in work at once. Each proves that its inputs were there after some head was
+//! read. That head is an older one when the group is done and another group of this run has
+//! committed. The proof still holds: an input can disappear unseen only by a commit of another run
+//! between the look and the commit. Where every version in between is one of this run, each the
+//! child of the one before, there is no such commit.
 
 use tokio::sync::Mutex;
 

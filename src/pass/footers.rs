@@ -1,4 +1,4 @@
-//! Reads footers: how many rows files have and from when, before anything is decided about them.
+//! Reads footers before anything is decided about files: how many rows they have, and their times.
 
 use std::sync::Arc;
 

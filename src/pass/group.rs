@@ -1,4 +1,5 @@
-//! The groups of one commit: merge, archive, commit. If anything fails, nothing has happened but some orphans.
+//! The groups of one commit: merge, archive, commit. If a step fails, nothing has changed, and some
+//! orphans may be left.
 
 mod adopt;
 mod classes;

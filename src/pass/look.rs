@@ -34,7 +34,7 @@ use icepack_core::plan::{expiry, live, shard, status};
 const RUNS_SHOWN: usize = 200;
 
 impl CompactionManager {
-    /// What [`Self::run_pass`] would do now. Nothing is written.
+    /// The plan of what [`Self::run_pass`] would do now. Nothing is written.
     ///
     /// # Errors
     /// [`Error::Store`] where the root cannot be listed. A tenant's own error is in the report.

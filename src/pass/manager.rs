@@ -23,7 +23,7 @@ use icepack_core::model::publish::{Layout as TableLayout, Publish};
 use icepack_core::model::record::{RunRecord, Sums};
 use icepack_core::model::report::{RunReport, Status, TenantReport};
 
-/// What one pass did.
+/// The result of one pass.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CompactionResult {
@@ -33,13 +33,13 @@ pub struct CompactionResult {
     pub bytes_before: u64,
     /// Bytes of the snapshots that replaced them.
     pub bytes_after: u64,
-    /// Their rows.
+    /// Rows of the files merged or expired.
     pub events_compacted: u64,
-    /// Milliseconds.
+    /// Milliseconds that the pass took.
     pub duration_ms: u64,
-    /// Every row accounted for.
+    /// The numbers of rows by what became of them.
     pub ledger: Ledger,
-    /// What went wrong, by tenant. The other tenants were done all the same.
+    /// Errors by tenant. The other tenants were done.
     pub errors: Vec<(String, String)>,
 }
 
@@ -62,7 +62,7 @@ impl CompactionResult {
     }
 }
 
-/// What a manager's passes did so far.
+/// Sums over the passes of a manager.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CompactionStats {
@@ -78,7 +78,7 @@ pub struct CompactionStats {
     pub total_events_compacted: u64,
     /// Milliseconds of the last pass.
     pub last_compaction_duration_ms: u64,
-    /// Bytes before less bytes after; 0 where the snapshots came out larger.
+    /// Bytes before less bytes after; 0 where the snapshots are larger.
     pub space_saved_bytes: u64,
 }
 
@@ -164,15 +164,15 @@ impl CompactionManager {
         self
     }
 
-    /// Tells `progress` what happens.
+    /// Reports events to `progress`.
     #[must_use]
     pub fn with_progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
         self
     }
 
-    /// The directory that the store is, so that the half-written files of a killed process can be
-    /// removed from it.
+    /// The directory of the store, so that half-written files of a killed process can be removed
+    /// from it.
     #[must_use]
     pub fn with_directory(mut self, root: impl Into<std::path::PathBuf>) -> Self {
         self.staged.store = Some(Directory::new(root));
@@ -216,7 +216,7 @@ impl CompactionManager {
         self.stop.clone()
     }
 
-    /// What it was told.
+    /// The configuration.
     pub fn config(&self) -> &CompactionConfig {
         &self.config
     }
@@ -234,12 +234,12 @@ impl CompactionManager {
             .collect())
     }
 
-    /// One pass over every tenant. A tenant's error is logged and in the result; the others are
-    /// done all the same.
+    /// One pass over every tenant. A tenant's error is logged and is in the result; the other
+    /// tenants are done.
     ///
     /// # Errors
-    /// What keeps the pass from beginning: the store cannot be reached, or breaks a promise that
-    /// safety rests on.
+    /// The error that keeps the pass from beginning: the store cannot be reached, or it lacks a
+    /// property that safety depends on.
     pub async fn compact(&self) -> Result<CompactionResult> {
         let report = self.run_pass(&Selection::all()).await?;
         Ok(CompactionResult::of(&report.totals, &report.tenants))
@@ -273,8 +273,8 @@ impl CompactionManager {
         }
     }
 
-    /// Whether a pass is due: never when `auto_compact` is off, always when none was ever recorded
-    /// in the store, else once the interval has passed.
+    /// Whether a pass is due. Never when `auto_compact` is off. Always when the store has no record
+    /// of a pass. Else once the interval has passed since the last one.
     ///
     /// # Errors
     /// [`Error::Store`] where the records cannot be read.
@@ -302,8 +302,8 @@ impl CompactionManager {
         runs::last(self.store.as_ref(), self.config().shard, self.clock.now()).await
     }
 
-    /// What all passes did that the store has a record of, whichever process made them;
-    /// [`Self::stats`] knows only this manager's.
+    /// Sums over all passes that the store has a record of, whichever process made them;
+    /// [`Self::stats`] has only those of this manager.
     ///
     /// # Errors
     /// As [`Self::last_run`].
@@ -323,13 +323,13 @@ impl CompactionManager {
         runs::recent(self.store.as_ref(), most, self.clock.now()).await
     }
 
-    /// What this manager's passes did so far.
+    /// Sums over the passes of this manager.
     pub fn stats(&self) -> CompactionStats {
         let (sums, last) = *self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         CompactionStats::of(&sums, last)
     }
 
-    /// One pass over the tenants of `selection`, with everything there is to know about it.
+    /// One pass over the tenants of `selection`, with its full report.
     ///
     /// # Errors
     /// As [`Self::compact`].
@@ -338,8 +338,8 @@ impl CompactionManager {
         Ok(passed.report)
     }
 
-    /// As [`Self::run_pass`], and how the tenants stand after it, for [`crate::telemetry::metrics`]: costs a
-    /// look at each tenant that was worked on.
+    /// Like [`Self::run_pass`], with the status of the tenants after it, for
+    /// [`crate::telemetry::metrics`]. It looks once more at each tenant that was in work.
     ///
     /// # Errors
     /// As [`Self::compact`].

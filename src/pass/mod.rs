@@ -1,5 +1,5 @@
 //! One pass: **discover → plan → merge → archive → commit → sweep**, tenant by tenant. The stages
-//! do not know each other; this module hands the result of one to the next.
+//! do not know each other. This module hands the result of one to the next.
 
 mod commit_sequence;
 pub(crate) mod footers;

@@ -1,4 +1,4 @@
-//! How tenants' parts and passes end, as reports.
+//! Turns the ends of tenants' parts and of passes into reports.
 
 use chrono::{DateTime, Utc};
 

@@ -1,4 +1,4 @@
-//! Which tenants a run is about.
+//! The tenants that a run works on, by `--tenant`.
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 

@@ -1,4 +1,4 @@
-//! The part of a pass that is one shard's.
+//! The part of a pass that belongs to one shard.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,10 +1,9 @@
-//! The spans of a pass: what each is called, what it says when it ends, and what makes it an error.
-//! Their names and fields are as stable as those of `--json`, which they share; docs/tracing.md
-//! lists them.
+//! The spans of a pass: their names, their fields, and what makes them errors. Names and fields are
+//! as stable as those of `--json`, which they share; docs/tracing.md lists them.
 //!
-//! `pass` and `tenant` also stand in log lines, with nothing but the run and the name. So what a
-//! pass or a tenant came to is recorded once the last line about it is written. All others have
-//! [`TARGET`], and whoever writes logs can leave them out by it.
+//! `pass` and `tenant` also appear in log lines, with only the run and the name. So the results of
+//! a pass or a tenant are recorded after its last log line. All other spans have [`TARGET`], by
+//! which a log can leave them out.
 
 use std::fmt::Display;
 

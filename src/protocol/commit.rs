@@ -1,4 +1,4 @@
-//! Commits: conditional puts of manifests, and finding out what became of them.
+//! Commits: conditional puts of manifests, each settled by reading back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ impl Committer {
         discover::head(self.store.as_ref(), &self.tenant, 0).await
     }
 
-    /// Whose manifests they are.
+    /// The tenant whose manifests they are.
     pub fn tenant(&self) -> &Tenant {
         &self.tenant
     }

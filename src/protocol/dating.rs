@@ -1,5 +1,5 @@
-//! Which column dated a snapshot, where the manifest does not say it: its footer names the column
-//! by which it is sorted.
+//! Finds the column that dated a snapshot, where the manifest does not say it: the footer names the
+//! column by which the file is sorted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub async fn columns(
     Ok(found.into_iter().flatten().collect())
 }
 
-/// As [`columns`], of one snapshot.
+/// Like [`columns`], for one snapshot.
 ///
 /// # Errors
 /// As [`columns`].

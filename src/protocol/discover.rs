@@ -1,4 +1,4 @@
-//! Finds out what is there: tenants, heads, listings.
+//! Finds the tenants, reads heads, and lists files.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -424,7 +424,7 @@ async fn has_any(store: &dyn ObjectStore, folder: &str) -> Result<bool> {
 /// What a listing of a tenant is: the stream of its entries.
 pub type Entries = BoxStream<'static, object_store::Result<ObjectMeta>>;
 
-/// All that lies in `place`: a folder with its slash, or nothing for the root.
+/// Lists `place`: a folder with its slash, or nothing for the root.
 ///
 /// # Errors
 /// [`Error::Local`] where it cannot be asked for.
@@ -750,7 +750,7 @@ pub async fn evidence(
     )))
 }
 
-/// Those of `keys` that are there. Each is asked for.
+/// Asks for each of `keys`, and returns those that are there.
 ///
 /// # Errors
 /// [`Error::Store`] where the answer is neither yes nor no.

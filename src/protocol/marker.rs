@@ -1,8 +1,9 @@
-//! Checks that a place is what a command takes it for, before anything is written to it.
+//! Checks that a place is a store or an archive, as the command expects, before anything is written
+//! to it.
 //!
-//! A pass deletes what it has compacted, so an archive must never be taken for a store, nor a store
-//! that lies inside another one. Each root says what it is by a marker. A place of an earlier
-//! version has none: what lies there tells instead, and the first pass marks it.
+//! A pass deletes what it has compacted. So an archive must never be taken for a store, nor a store
+//! that lies inside another one. A marker at each root says what it is. A place of an earlier
+//! version has none: its contents decide, and the first pass marks it.
 
 use std::sync::Arc;
 

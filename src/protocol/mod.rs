@@ -1,4 +1,4 @@
-//! What is read and written for each tenant, in the order that keeps rows safe: `docs/architecture.md`.
+//! The requests for each tenant, in the order that keeps rows safe: `docs/architecture.md`.
 
 pub mod commit;
 pub mod dating;

@@ -1,5 +1,5 @@
-//! The promise that everything rests on, asked before anything is written: of two creates of one
-//! key, the store lets one win, and its listings tell one version of a file from another.
+//! Checks two properties of the store before a pass writes anything: of two creates of one key, one
+//! wins; and listings tell one version of a file from another.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub async fn preflight(store: &Arc<dyn ObjectStore>, id: FileId) -> Result<DateT
     probe(store, id, true).await
 }
 
-/// As [`preflight`], without the listing.
+/// Like [`preflight`], without the listing.
 ///
 /// # Errors
 /// As [`preflight`], but for what listings show.
@@ -110,7 +110,7 @@ async fn check_tags(store: &Arc<dyn ObjectStore>, key: &Path, created: &Created)
     }
 }
 
-/// What is wrong with the tags of one object. The reply to a PUT may do without.
+/// The fault of the ETags of one object, if any. The reply to a PUT need not have one.
 pub fn tag_fault(put: Option<&str>, got: Option<&str>, listed: Option<&str>) -> Option<String> {
     let other_put = Sameness::of(put, got).is_other();
     if Sameness::of(got, listed).is_same() && !other_put {

@@ -1,5 +1,5 @@
-//! Records of passes: `_icepack/runs/<time>-<id>.json`, so that a short-lived process knows what
-//! the passes before it did.
+//! Records of passes: `_icepack/runs/<time>-<id>.json`. By them a process that lives for a minute
+//! knows what the passes before it did.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -253,7 +253,7 @@ pub async fn recent(
     read_all(store, &keys[keys.len().saturating_sub(most)..]).await
 }
 
-/// What the records say of the last pass, the last good one and the last bad one.
+/// The last pass, the last good one and the last bad one, by the records.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
     pub last: Option<RunRecord>,

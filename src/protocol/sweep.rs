@@ -1,5 +1,5 @@
-//! Deletes what a committed head says may go, and forgets what is gone. Every decision is
-//! [`icepack_core::plan::sweep`]'s.
+//! Deletes what a committed head allows, and forgets what is gone. [`icepack_core::plan::sweep`]
+//! makes every decision.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ const BULK: usize = 1000;
 /// Files under retired names that are read at once.
 const READS_AT_ONCE: usize = 2;
 
-/// What a sweep did.
+/// The result of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SweepReport {
     pub deleted: u64,

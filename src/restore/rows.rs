@@ -1,4 +1,4 @@
-//! One archive object's rows into one raw file.
+//! Writes the rows of one archive object into one raw file.
 
 use std::sync::Arc;
 

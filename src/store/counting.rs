@@ -1,4 +1,4 @@
-//! Counts the requests that go to a store, as its bill would.
+//! Counts the requests that go to a store, as they are billed.
 
 use std::fmt;
 use std::ops::Range;
@@ -38,7 +38,7 @@ pub enum Kind {
 }
 
 impl RequestCounters {
-    /// What was counted so far.
+    /// The requests that were counted so far.
     pub fn read(&self) -> Requests {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -67,7 +67,7 @@ impl Endpoint {
             .map_err(wrong)
     }
 
-    /// Its URL, without the slash that an address of a host alone ends in once it is parsed.
+    /// The URL, without the closing slash that a parsed address of a host alone has.
     pub fn url(&self) -> &str {
         self.0.as_str().trim_end_matches('/')
     }

@@ -1,4 +1,4 @@
-//! Pages for people, in the store. They are no state: nothing reads them back, so that they may be
+//! Writes HTML pages to the store. They are no state and nothing reads them back, so they may be
 //! replaced.
 
 use object_store::{Attribute, Attributes, ObjectStore, PutOptions, PutPayload};

@@ -1,9 +1,9 @@
 //! A directory as a store that follows no link.
 //!
-//! object_store's own walks along links: what lies behind one, in another tenant or outside the
-//! store, would be an input and be deleted. And it ends a listing at the first name that is no key.
-//! Here an entry that no plain key names is listed as a placeholder ([`Odd`]), and the listing goes
-//! on.
+//! object_store's own directory store follows links: a file behind one, in another tenant or
+//! outside the store, would be an input and be deleted. It also ends a listing at the first name
+//! that is no key. Here an entry that no plain key names is listed as a placeholder ([`Odd`]), and
+//! the listing goes on.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;

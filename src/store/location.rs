@@ -1,4 +1,4 @@
-//! Where things are kept: URLs, and the stores behind them.
+//! Locations: URLs, and the stores behind them.
 
 use std::path::{Component, Path as FsPath, PathBuf};
 use std::sync::Arc;
@@ -108,7 +108,7 @@ impl Location {
         }
     }
 
-    /// What other tools can open: an `s3://` URL, or an absolute path.
+    /// The address that other tools can open: an `s3://` URL, or an absolute path.
     pub fn display(&self, key: &str) -> String {
         let join = |root: String| {
             if key.is_empty() {

@@ -1,4 +1,4 @@
-//! Stores: where they are, how they are opened, and what is laid around them.
+//! Stores: their addresses, how they are opened, and the wrappers around them.
 
 pub mod counting;
 pub mod credentials;

@@ -1,5 +1,5 @@
-//! A store that calls itself by its address, so that messages name what the user named:
-//! `s3://events/prod`, not the client's type.
+//! A store that shows its address in messages, as the user wrote it: `s3://events/prod`, and not
+//! the type of the client.
 
 use std::fmt;
 use std::ops::Range;

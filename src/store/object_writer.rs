@@ -70,8 +70,8 @@ fn part_after(sent: u64, part: u64, largest: u64) -> u64 {
 }
 
 impl Buffers {
-    /// What about half of `budget` bytes allow. Below some 48 MiB, the floors count: a part cannot
-    /// be smaller.
+    /// The sizes that about half of `budget` bytes allow. Below some 48 MiB the minimum sizes
+    /// count: a part cannot be smaller.
     pub fn within(budget: u64) -> Self {
         let share = |least: u64, most: u64| {
             usize::try_from((budget / 8).clamp(least * MIB, most * MIB)).unwrap_or(usize::MAX)
@@ -104,7 +104,7 @@ impl Buffers {
     }
 }
 
-/// What an object is to be.
+/// The object that is to be written.
 pub struct ObjectSpec {
     pub destination: Arc<dyn Destination>,
     /// Of all its rows.

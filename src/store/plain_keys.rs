@@ -1,4 +1,4 @@
-//! Listings of S3 in which a key that is no plain path is told, and does not end the listing.
+//! Lists S3 such that a key that is no plain path is reported, and does not end the listing.
 //!
 //! object_store reads a page of a listing whole: one key like `acme//x` or `acme/../x` fails it,
 //! and with it the tenant or, in the root, the store. And it takes `acme/x/` for `acme/x`, which is

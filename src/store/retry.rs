@@ -1,5 +1,5 @@
-//! Trying again: exponential back-off with jitter, for what passes by itself. The only user of the
-//! `backoff` crate.
+//! Retries with exponential back-off and jitter, for errors that pass by themselves. The only user
+//! of the `backoff` crate.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

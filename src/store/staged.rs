@@ -1,8 +1,8 @@
 //! Half-written files in a store or an archive that is a directory.
 //!
 //! object_store writes a file as `<name>#<n>` and then links it to its name. A process that is
-//! killed in between leaves the former, which no listing shows. An object on S3 has no such state;
-//! parts of uploads that were never completed are the bucket's lifecycle rule's to remove.
+//! killed in between leaves the first, which no listing shows. On S3 there is no such state: the
+//! bucket's lifecycle rule removes parts of uploads that were never completed.
 
 use std::path::{Path, PathBuf};
 

@@ -58,7 +58,7 @@ pub fn start(
         .map_err(|e| Error::local("cannot start logging", e))
 }
 
-/// What is logged at `level`, which `source` gives: a level, or directives like `icepack=debug`.
+/// The filter of `level`, which `source` gives: a level, or directives like `icepack=debug`.
 pub fn filter(level: &str, source: &str) -> Result<EnvFilter> {
     let plain = ["off", "error", "warn", "info", "debug", "trace"]
         .iter()

@@ -1,4 +1,4 @@
-//! What a program that makes passes shows of them: metrics, logs and traces.
+//! Metrics, logs and traces of passes.
 
 #[cfg(feature = "cli")]
 mod json_lines;

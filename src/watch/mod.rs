@@ -1,5 +1,5 @@
-//! What a service that makes passes shows of itself: whether it lives, and its metrics. The loop
-//! itself is the command line's.
+//! The health and the metrics of a service that makes passes. The loop itself is in the command
+//! line.
 
 mod http;
 
@@ -29,7 +29,7 @@ pub struct HealthState {
 }
 
 impl HealthState {
-    /// Of a service that begins now and makes a pass every `interval`.
+    /// The health of a service that begins now and makes a pass every `interval`.
     pub fn new(clock: Arc<dyn Clock>, interval: Duration) -> Arc<Self> {
         let heartbeat_ms = AtomicU64::new(clock.monotonic_ms());
         let health = Self {
@@ -42,7 +42,7 @@ impl HealthState {
         Arc::new(health)
     }
 
-    /// From now on it makes a pass every `interval`.
+    /// Sets the interval of passes.
     pub fn set_interval(&self, interval: Duration) {
         let patience = interval.saturating_mul(PATIENCE).max(AT_LEAST);
         self.patience_ms.store(
@@ -57,7 +57,7 @@ impl HealthState {
             .store(self.clock.monotonic_ms(), Ordering::SeqCst);
     }
 
-    /// None while the service is well; else what is wrong with it.
+    /// Why the service is unhealthy; none while it is well.
     pub fn unhealthy_reason(&self) -> Option<String> {
         let silent = self
             .clock

@@ -60,6 +60,15 @@ class Links(unittest.TestCase):
         text = "`src/run*`, in tests/s3/delta.rs. Not infra/tests/run.sh, nor ../src/x.rs or https://a.b/tests/x"
         self.assertEqual(CODE_PATH.findall(text), ["src/run*", "tests/s3/delta.rs"])
 
+    def test_what_the_readme_says_of_init_is_tested(self):
+        """Each layout and time column of its table is one that tests/cli/buckets/init.rs expects of a bucket."""
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        expected = (ROOT / "tests/cli/buckets/init.rs").read_text(encoding="utf-8")
+        table = readme.partition("## Layouts that it knows")[2].partition("\n## ")[0]
+        proposed = re.findall(r'(?:layout|timestamp_column) = ("[^"]+")', table)
+        self.assertGreater(len(proposed), 5)
+        self.assertEqual([value for value in proposed if value not in expected], [])
+
     def test_each_page_is_in_the_index(self):
         index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
         pages = [p.name for p in (ROOT / "docs").glob("*.md") if p.name != "README.md"]

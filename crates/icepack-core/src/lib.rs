@@ -1,7 +1,8 @@
-//! What icepack keeps and what it decides: plain data and pure functions.
+//! The model and the decisions of icepack: plain data and pure functions.
 //!
-//! Nothing here reads a clock, talks to a store or waits. The crate's dependencies say so: no tokio, no object_store, no logging. So a plan can be tested, printed
-//! and model-checked as it is.
+//! Nothing here reads a clock, talks to a store or waits, and the crate depends on nothing that
+//! does: no tokio, no object_store, no logging. So a plan can be tested, printed and model-checked
+//! as it is.
 //!
 //! - [`model`] is the data: manifests, receipts, holds, plans, reports.
 //! - [`plan`] is the decisions: what to merge, what has expired, what may be deleted, and [`plan::commit::apply`], the one function that makes the next manifest.

@@ -1,4 +1,4 @@
-//! One wrapper for every test that watches, counts, delays, fails or replaces what a store does.
+//! The one wrapper for tests that watch, count, delay, fail or replace what a store does.
 //!
 //! A handler sees each request and the call that would carry it out. It may run something first,
 //! drop the call and answer by itself, await the call and change the reply, or keep the call for

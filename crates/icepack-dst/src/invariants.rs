@@ -1,8 +1,8 @@
-//! What must never happen, as pure predicates over a world.
+//! The invariants as pure predicates over a world.
 //!
-//! The model checker, the crash tests and `icepack verify` judge by these functions, so that they
-//! mean the same by "nothing is lost". A [`World`] is plain data: what the stores hold, and, where
-//! a test knows them, the rows and what was ever committed. `docs/architecture.md` has the
+//! The model checker, the crash tests and `icepack verify` use these functions, so all of them mean
+//! the same by "nothing is lost". A [`World`] is plain data: the contents of the stores and, where
+//! a test knows them, the rows and all that was ever committed. `docs/architecture.md` has the
 //! invariants in words.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
-//! Memory whose times come from a clock of the test, not from the machine: the same run leaves the
-//! same bytes, tags and times.
+//! A store in memory whose times come from a clock of the test: the same run leaves the same bytes,
+//! tags and times.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};

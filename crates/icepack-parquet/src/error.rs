@@ -1,4 +1,4 @@
-//! What can go wrong with one file, and with this machine while it is read or written.
+//! Errors about one file, and about this machine while a file is read or written.
 
 use icepack_core::model::names::Key;
 

@@ -1,4 +1,4 @@
-//! What a store said, what it means, and what to do about it: once, for every client.
+//! Explains a store's error: what it means, and what to do about it. All clients use it.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -18,7 +18,7 @@ const WRAPPING: [&str; 10] = [
     "request failed",
 ];
 
-/// What a failure means for whoever asked.
+/// The meaning of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FailureKind {
@@ -60,7 +60,7 @@ const LATER: [&str; 12] = [
 const GARBLED: [&str; 3] = ["BadDigest", "XAmzContentChecksumMismatch", "IncompleteBody"];
 
 impl FailureKind {
-    /// By the reply of a server.
+    /// The kind of a server's reply.
     pub fn of_reply(status: u16, code: &str) -> Self {
         if LATER.contains(&code) || GARBLED.contains(&code) {
             return Self::Transient;
@@ -77,7 +77,7 @@ impl FailureKind {
         }
     }
 
-    /// By what object_store says.
+    /// The kind of an error of object_store.
     pub fn of(error: &object_store::Error) -> Self {
         use object_store::Error as E;
         match error {
@@ -225,7 +225,7 @@ fn layers(error: &object_store::Error) -> Vec<String> {
     own
 }
 
-/// What an error says and what lies below it, each text once: "dispatch failure" alone says
+/// The text of an error and of those below it, each text once: "dispatch failure" alone says
 /// nothing.
 pub fn chain(error: &dyn StdError) -> String {
     let mut texts: Vec<String> = vec![error.to_string()];
@@ -267,7 +267,7 @@ pub fn unescaped(text: &str) -> Cow<'_, str> {
 }
 
 impl StoreFailure<'_> {
-    /// What to do next. Starts with `; ` or is empty.
+    /// The advice for the user. Starts with `; ` or is empty.
     pub fn next_step(&self) -> String {
         let has = |words: &[&str]| words.iter().any(|word| self.said.contains(word));
         let means = |kind| self.kind == kind;

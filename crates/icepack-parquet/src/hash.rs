@@ -1,5 +1,5 @@
-//! The fingerprint of rows: what a merge must conserve, whatever it does to order, files and column
-//! types.
+//! The fingerprint of rows. A merge must conserve it, whatever it does to the order of rows, to
+//! files and to column types.
 //!
 //! The definition is persisted in manifests, so it never changes (there is a golden test):
 //!

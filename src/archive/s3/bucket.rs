@@ -1,5 +1,4 @@
-//! One bucket below one prefix, through aws-sdk-s3: what is stored there, and how it is read and
-//! thawed.
+//! One bucket below one prefix, through aws-sdk-s3: listing, reading and thawing.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;

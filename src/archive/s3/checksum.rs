@@ -1,4 +1,4 @@
-//! Checksums as S3 computes them, of what is about to be sent.
+//! Computes checksums of what is about to be sent, as S3 does.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,8 +1,7 @@
-//! Whole snapshots into the archive by copies within S3: no byte passes through the job.
+//! Copies whole snapshots into the archive within S3: no byte passes through the job.
 //!
-//! A copy is only made where it can be proved afterwards, and the object takes the snapshot's own
-//! id: an attempt that finds the copy of an earlier one takes it for its own, once it has proved it
-//! too.
+//! A copy is made only where it can be verified afterwards. The object has the snapshot's own id.
+//! So an attempt that finds the copy of an earlier one can take it, once it has verified it.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! What S3 says when it does not do what it was asked.
+//! Errors of S3, as errors of icepack.
 
 use std::error::Error as StdError;
 use std::fmt;

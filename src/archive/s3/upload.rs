@@ -1,5 +1,5 @@
-//! Objects into a bucket: created under a name that must not exist, with checksums that the server
-//! verifies, tried again part by part.
+//! Uploads objects to a bucket: under a name that must not exist, with checksums that the server
+//! verifies, and with retries for each part.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

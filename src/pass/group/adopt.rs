@@ -1,4 +1,4 @@
-//! Files that stay as they are: when their rows are from is read, and head keeps it.
+//! Adopts files: their times are read and kept in head, and the files stay as they are.
 
 use std::sync::Arc;
 

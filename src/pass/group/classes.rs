@@ -1,8 +1,8 @@
-//! Inputs of several schema classes: each class is merged by itself, and all of it is one commit.
+//! Merges inputs of several schema classes: each class by itself, and all of them in one commit.
 //!
-//! Which files go together is known once they are opened. The merge that found it out has written
-//! nothing, or nothing that anybody names, and its parts are merged anew. Head remembers which
-//! schemas are apart, so that the next pass does not put their snapshots together again.
+//! The classes of files are known once they are opened. The merge that found them has written
+//! nothing that anything names. Its parts are merged again. Head remembers which schemas are apart,
+//! so that the next pass does not put their snapshots together again.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Files of which every row has expired: they are dropped, or copied into the archive.
+//! Files whose rows have all expired: they are dropped, or copied into the archive.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

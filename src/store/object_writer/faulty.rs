@@ -8,7 +8,7 @@ use icepack_dst::intercept::{Call, InterceptStore, Reply, Request};
 use object_store::memory::InMemory;
 use object_store::{Error, ObjectStore, Result};
 
-/// What happens to a request.
+/// The fault of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing is done; trying again helps.

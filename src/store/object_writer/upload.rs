@@ -1,5 +1,4 @@
-//! Getting an object into a store: one conditional put, or a multipart upload that runs beside the
-//! encoder.
+//! Uploads an object: one conditional put, or a multipart upload that runs beside the encoder.
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Where the metrics go: a file for the node exporter, a Pushgateway.
+//! Delivers metrics: to a file for the node exporter, and to a Pushgateway.
 
 use std::fmt;
 use std::io::Write;
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::store::install_crypto;
 use icepack_core::model::shard::Shard;
 
-/// What is told of tenants one by one, by default.
+/// The number of tenants with samples of their own, by default.
 pub const MOST_TENANTS: usize = 50;
 
 /// Where metrics go after a pass.
@@ -102,8 +102,8 @@ impl fmt::Debug for Push {
 }
 
 impl Push {
-    /// To the group of `job`, `instance` and, where there are several, `shard`. It is given up
-    /// after `timeout`.
+    /// Pushes to the group of `job`, `instance` and, where there are several, `shard`. A push that
+    /// takes longer than `timeout` is given up.
     pub fn new(url: Url, job: &str, instance: &str, shard: Shard, timeout: Duration) -> Self {
         Self {
             url,

@@ -1,9 +1,8 @@
-//! What an operator watches, as Prometheus reads it: rendered from a pass's record and from how its
-//! tenants stand, so that a job that is gone a second later can leave it in a file or with a
-//! Pushgateway.
+//! Metrics for Prometheus, rendered from the record of a pass and the status of its tenants, so
+//! that a job that is gone a second later can leave them in a file or with a Pushgateway.
 //!
-//! Counters rise over the life of the store, not of a process: each run record carries the sums of
-//! those before it.
+//! Counters rise over the life of the store, not of a process: each run record carries on the sums
+//! of those before it. docs/metrics.md has all of them.
 
 pub mod deliver;
 mod names;

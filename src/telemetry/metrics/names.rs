@@ -1,5 +1,5 @@
-//! Every metric: its name, what it is in a sentence, and where its samples come from. Alert rules,
-//! dashboards and people's own queries rest on the names: one that is here stays.
+//! Every metric: its name, its help text, and the source of its samples. Alert rules, dashboards
+//! and users' queries depend on the names, so they stay.
 
 use icepack_core::model::inspect::TenantStatus;
 use icepack_core::model::record::RunRecord;
@@ -93,7 +93,7 @@ by_tenant! {
         |t| t.quarantined;
     saturating_add "icepack_uncompacted_files" "Raw files that were not compacted, when the last pass ended."
         |t| t.raw_files;
-    saturating_add "icepack_uncompacted_bytes" "Their bytes."
+    saturating_add "icepack_uncompacted_bytes" "Bytes of the raw files that were not compacted."
         |t| t.raw_bytes;
     saturating_add "icepack_retired_files" "Compacted files that wait to be deleted."
         |t| t.retired;

@@ -1,6 +1,6 @@
-//! What the environment asks for. The meaning of the variables is OpenTelemetry's; an empty one
-//! counts as unset. The exporter would read them too, but take `grpc` for its default, ignore a
-//! wrong timeout, and repeat an endpoint with its password.
+//! Reads the `OTEL_*` variables. Their meaning is OpenTelemetry's, and an empty one counts as
+//! unset. The exporter would read them too, but it takes `grpc` for its default, ignores a wrong
+//! timeout, and repeats an endpoint with its password.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Spans on their way out: collected in a queue, sent in batches by a thread of their own.
+//! Exports spans: they are collected in a queue, and a thread of their own sends them in batches.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::config::{self, OtlpConfig};
 use super::health::{ExportHealth, ReportingClient, ReportingExporter};
 use crate::telemetry::metrics::deliver::shown;
 
-/// What sends the program's spans.
+/// The exporter of the program's spans.
 pub struct Traces {
     provider: SdkTracerProvider,
     health: Arc<ExportHealth>,

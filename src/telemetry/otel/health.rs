@@ -1,5 +1,5 @@
-//! Whether spans arrive, and why they do not: the exporter itself only says that there was a
-//! network error.
+//! Knows whether spans arrive, and why not: the exporter itself only says that there was a network
+//! error.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,5 @@
-//! Raw files that stay as they are although rows expire: when their rows are from is known.
+//! Adopted raw files: they stay as they are, and the manifest has the times of their rows, so that
+//! they can expire.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use super::manifest::Manifest;
 use super::names::Key;
 use super::same::Sameness;
 
-/// When rows are from.
+/// The times of the rows of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowTimes {
     pub rows: u64,
@@ -44,9 +45,9 @@ impl From<RowStats> for RowTimes {
 pub struct Adopted {
     /// Relative to the store's root.
     pub key: Key,
-    /// Of the version that was read.
+    /// The ETag of the version that was read.
     pub etag: String,
-    /// What the times are of, as [`TimeColumn`](super::time_column::TimeColumn) writes it.
+    /// What dated the rows, as [`TimeColumn`](super::time_column::TimeColumn) writes it.
     pub dated_by: String,
     #[serde(flatten)]
     pub times: RowTimes,
@@ -59,12 +60,12 @@ impl Adopted {
     }
 }
 
-/// What a head knows of raw files, by their keys.
+/// The adopted raw files of a head, by their keys.
 #[derive(Debug, Default)]
 pub struct Adoptions<'a>(BTreeMap<&'a str, &'a Adopted>);
 
 impl<'a> Adoptions<'a> {
-    /// What `head` knows, if there is one.
+    /// Those of `head`, if there is one.
     pub fn of(head: Option<&'a Manifest>) -> Self {
         let notes = head.iter().flat_map(|m| &m.adopted);
         Self(notes.map(|a| (a.key.as_str(), a)).collect())
@@ -75,7 +76,7 @@ impl<'a> Adoptions<'a> {
         self.0.is_empty()
     }
 
-    /// What is known of the version that a listing shows.
+    /// The entry of the version that a listing shows.
     pub fn of_version(&self, file: &Listed) -> Option<&'a Adopted> {
         let note = self.0.get(file.key.as_str())?;
         note.is_of(file).then_some(note)

@@ -1,4 +1,4 @@
-//! Schemas that a merge found to be apart.
+//! Pairs of schemas whose files cannot be merged without loss, as a merge has found.
 
 use std::fmt;
 
@@ -12,19 +12,19 @@ use super::schema::SchemaId;
 /// not know it reads the files once more, and finds it again.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SchemasApart {
-    /// The smaller id first. Twice the same where what keeps two files apart shows in no column:
-    /// then no two files of that schema go together.
+    /// The two schemas, the smaller id first. Twice the same id where two files of one schema
+    /// cannot be merged, and no column shows why: then no two files of that schema are merged.
     pub schemas: (SchemaId, SchemaId),
-    /// The column that keeps them apart. None where it is no single one.
+    /// The column that differs. None where it is no single one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
-    /// What was allowed when it was found. Where more is, it is to be found again.
+    /// The rules under which it was found. Under rules that allow more, it must be found again.
     #[serde(default, skip_serializing_if = "Uniting::is_strict")]
     pub under: Uniting,
 }
 
 impl SchemasApart {
-    /// Of two schemas, in any order.
+    /// The pair of two schemas, in any order.
     pub fn of(a: SchemaId, b: SchemaId, column: Option<String>, under: Uniting) -> Self {
         Self {
             schemas: (a.min(b), a.max(b)),
@@ -47,11 +47,11 @@ impl SchemasApart {
 /// A folder whose snapshots are of several schema classes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FolderClasses {
-    /// As in its keys; empty where all files of the tenant may be merged with each other.
+    /// The folder, as in keys; empty where all files of the tenant may be merged with each other.
     pub folder: Key,
     /// How many classes there are.
     pub classes: usize,
-    /// What tells them apart. Empty where it shows in no column.
+    /// The columns that differ between the classes. Empty where no column shows it.
     pub columns: Vec<ColumnTypes>,
 }
 

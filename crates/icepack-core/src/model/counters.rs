@@ -1,4 +1,4 @@
-//! What a group, a tenant's part, a pass and all passes count alike.
+//! Counters that a group, a tenant, a pass and all passes have in common.
 
 use derive_more::{Add, AddAssign};
 use serde::{Deserialize, Serialize};

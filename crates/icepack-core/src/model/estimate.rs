@@ -1,4 +1,4 @@
-//! What a pass is expected to do, before it does it.
+//! Estimates of a pass, before it is made: rows that expire, requests, archive objects and money.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -62,7 +62,7 @@ pub fn exceeds(part: u64, whole: u64, percent: u8) -> bool {
     percent < 100 && u128::from(part) * 100 > u128::from(whole) * u128::from(percent)
 }
 
-/// What a pass is expected to ask of the stores, and what that and the archive cost.
+/// The expected requests of a pass, and the costs of these and of the archive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// About so many requests, to store and archive.
@@ -75,11 +75,11 @@ pub struct Estimate {
     pub objects: Objects,
     /// None where there is no price for the archive's class.
     pub cost: Option<Cost>,
-    /// What a person may want to know before it is done. Nothing is refused for it.
+    /// Notes for a person about the archive's cost. None of them refuses the plan.
     pub warnings: Vec<Warning>,
 }
 
-/// Objects by number and size.
+/// Number and sizes of objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Objects {
     pub count: u64,
@@ -89,7 +89,7 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// Of objects of these bytes.
+    /// Those of objects of these sizes, in bytes.
     pub fn of(sizes: &[u64]) -> Self {
         Self {
             count: sizes.len() as u64,
@@ -107,13 +107,13 @@ pub struct Cost {
     pub currency: String,
     /// The archive's class; none where expired rows are dropped.
     pub storage_class: Option<String>,
-    /// The requests of this pass, those that fill the archive among them.
+    /// Cost of all requests of this pass, those that write the archive among them.
     pub requests_once: f64,
-    /// Those that fill the archive: its objects and their receipts.
+    /// Cost of the requests that write the archive: objects and receipts.
     pub archiving_once: f64,
-    /// Keeping what would expire.
+    /// Cost of keeping what would expire where it is.
     pub keeping_per_month: f64,
-    /// Holding it in the archive, with what a class bills on top of the bytes.
+    /// Cost of keeping it in the archive, with what a class bills on top of the bytes.
     pub archived_per_month: f64,
     /// The first less the second; negative where the archive costs more.
     pub saved_per_month: f64,
@@ -121,7 +121,7 @@ pub struct Cost {
     pub break_even_months: Option<f64>,
 }
 
-/// What is odd about an archive's cost.
+/// A warning about the archive's cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "what")]
 pub enum Warning {

@@ -1,4 +1,4 @@
-//! What is known of a file: where it is, how big, which rows.
+//! A file as a listing shows it, and what is known of its rows.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,7 +25,7 @@ impl Micros {
         Self(time.timestamp_micros())
     }
 
-    /// As a time; values beyond chrono's range come back as its ends.
+    /// The time; values beyond chrono's range become its ends.
     pub fn to_datetime(self) -> DateTime<Utc> {
         DateTime::from_timestamp_micros(self.0).unwrap_or(if self.0 < 0 {
             DateTime::<Utc>::MIN_UTC
@@ -162,7 +162,7 @@ pub struct TimeSpread {
 }
 
 impl TimeSpread {
-    /// As far as it lies until `now`: a date beyond it is a mistake, and would stretch the span
+    /// The part of it that lies before `now`: a later date is a mistake, and would stretch the span
     /// over nothing.
     #[must_use]
     pub fn until(self, now: Micros) -> Self {
@@ -199,13 +199,13 @@ impl TimeSpread {
 pub struct Snapshot {
     /// Relative to the store's root.
     pub key: Key,
-    /// Also in the key.
+    /// The id, which the key has too.
     pub id: FileId,
     /// Bytes.
     pub size: u64,
-    /// As the store gave it when the object was complete.
+    /// The ETag that the store gave when the object was complete.
     pub etag: Option<String>,
-    /// Its columns, among the manifest's schemas. None where an older version wrote it.
+    /// The id of its columns, in the manifest's schemas. None where an older version wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<SchemaId>,
     /// What its rows are sorted by and the times of `stats` are of, as
@@ -243,7 +243,7 @@ pub struct SeenInput {
     pub key: Key,
     /// Bytes.
     pub size: u64,
-    /// As the read showed it.
+    /// The ETag, as the read showed it.
     pub etag: Option<String>,
     /// Rows by the footer.
     pub rows: u64,

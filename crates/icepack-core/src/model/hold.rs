@@ -1,4 +1,4 @@
-//! Rows that were brought back from an archive and must not expire again at once.
+//! Holds: rows that a restore brought back, and that must not expire again at once.
 
 use std::collections::BTreeSet;
 

@@ -1,9 +1,8 @@
-//! What a listed entry of a tenant is: one table for the planner, the live view, the sweep and
-//! everybody who looks.
+//! Decides what a listed entry of a tenant is: an input, an output, left alone, or foreign. The
+//! planner, the live view, the sweep and all commands that only read use this one table.
 //!
-//! Which *paths* a manifest may name is another question, and [`super::names::classify`]'s: an old
-//! manifest, or one that was written under other settings, may name files that would not be taken
-//! today.
+//! [`super::names::classify`] answers another question: which *paths* a manifest may name. An old
+//! manifest, or one that was written under other settings, may name files that are no inputs today.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,7 +59,7 @@ pub enum Ignored {
     Excluded,
 }
 
-/// What somebody else's system keeps in a tenant.
+/// State of another system in a tenant's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Foreign {
@@ -90,7 +89,7 @@ pub enum Foreign {
 }
 
 impl Ignored {
-    /// In a word or two, after a number.
+    /// The reason in a word or two, to follow a number.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Hidden => "hidden",
@@ -151,7 +150,7 @@ const PLACEHOLDER: &str = ".icepack-left.";
 /// What stands for itself in a placeholder.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
-/// What a placeholder stands for.
+/// The kind of entry that a placeholder stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Odd {
     /// A link in a directory, wherever it leads.
@@ -212,7 +211,7 @@ pub fn link(place: &str, key: &str) -> Option<String> {
         .and_then(|(folder, odd, rest)| (folder == place && odd == Odd::Link).then_some(rest))
 }
 
-/// A listed key as people know it.
+/// A listed key, for people: a placeholder becomes the name that it stands for.
 pub fn shown(key: &str) -> String {
     placeholder(key).map_or_else(
         || key.to_owned(),
@@ -360,7 +359,7 @@ impl Files {
 pub struct OtherFormats<'a>(BTreeMap<&'a str, Option<&'a str>>);
 
 impl<'a> OtherFormats<'a> {
-    /// What `head` knows.
+    /// Those of `head`, if there is one.
     pub fn of(head: Option<&'a Manifest>) -> Self {
         let notes = head.map_or(&[][..], |m| &m.quarantined);
         let notes = notes.iter().filter(|q| q.cause == Some(Cause::OtherFormat));
@@ -374,7 +373,7 @@ impl<'a> OtherFormats<'a> {
     }
 }
 
-/// What the table depends on, beside the entry.
+/// The settings that decide what is an input.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rules {
     /// Keys that are not looked at.
@@ -391,7 +390,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// What an entry of `tenant` is, by its key and size: the table.
+    /// Decides what an entry of `tenant` is, by its key and size.
     pub fn input(&self, tenant: &Tenant, key: &str, size: u64) -> Input {
         self.input_within(self.within(tenant), tenant, key, size)
     }
@@ -672,13 +671,13 @@ pub struct Sorted {
 /// Names that are told of each kind.
 const NAMES: usize = 3;
 
-/// What of a listing is no input.
+/// The entries of a listing that are no inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Left {
-    /// Left alone, by why.
+    /// Entries that are left alone, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ignored: BTreeMap<Ignored, Seen>,
-    /// Somebody else's, by what it is.
+    /// Foreign state, by kind.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub foreign: BTreeMap<Foreign, Seen>,
 }
@@ -747,7 +746,7 @@ impl Left {
         seen.add(key, size, why.is_notable());
     }
 
-    /// Adds what another listing left.
+    /// Adds the entries of another listing.
     pub fn add(&mut self, other: &Self) {
         other
             .ignored

@@ -1,4 +1,5 @@
-//! What the commands that only look have found.
+//! The reports of the commands that only read: `plan`, `status`, `ls`, `verify`, `doctor`,
+//! `report`.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

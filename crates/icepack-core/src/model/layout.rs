@@ -1,4 +1,4 @@
-//! Where tenants lie: the pattern that the setting `layout` gives, compiled.
+//! The setting `layout`, compiled: a pattern that says where the folders of tenants are.
 //!
 //! A pattern is made of folders and ends with `**`. A folder is a literal, `*` for any one folder,
 //! or text around one placeholder. A tenant's name is the text at the placeholder. Where there are
@@ -108,7 +108,7 @@ impl Layout {
         })))
     }
 
-    /// As it was given.
+    /// The text of the pattern.
     pub fn as_str(&self) -> &str {
         &self.0.text
     }
@@ -128,7 +128,7 @@ impl Layout {
         self.0.placeholders > 0
     }
 
-    /// What every key of every tenant begins with: whole folders, each with its slash.
+    /// The beginning of every key of every tenant: whole folders, each with its slash.
     pub fn head(&self) -> String {
         let literals = self.0.folders.iter().map_while(|f| match f {
             Folder::Literal(text) => Some(format!("{text}/")),

@@ -33,7 +33,7 @@ pub struct Manifest {
     pub format: u32,
     /// The lowest format a program must know to act on this document.
     pub min_reader: u32,
-    /// Whose state it is.
+    /// The tenant whose state it is.
     pub tenant: Tenant,
     /// 1 for the first; each commit adds one.
     pub version: u64,
@@ -43,7 +43,7 @@ pub struct Manifest {
     pub parent: Option<FileId>,
     /// The run that made the commit.
     pub run_id: FileId,
-    /// When, by the run's clock.
+    /// When the commit was made, by the run's clock.
     pub committed_at: DateTime<Utc>,
     /// [`WRITER`].
     pub writer: String,
@@ -54,7 +54,8 @@ pub struct Manifest {
     /// The schemas that live snapshots name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub schemas: BTreeMap<SchemaId, TableSchema>,
-    /// Those of `schemas` that are apart. A program that does not know this reads their files again.
+    /// Pairs of `schemas` that cannot be merged. A program that does not know this field reads
+    /// their files again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub apart: Vec<SchemasApart>,
     /// Files whose rows are in a committed snapshot or archive, waiting to be deleted.
@@ -78,7 +79,7 @@ pub struct Manifest {
     /// snapshot that is not here, nothing is known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restored: BTreeMap<FileId, BTreeSet<FileId>>,
-    /// Since version 1.
+    /// Sums since version 1.
     pub totals: Totals,
     /// Rows moved to each archive, by its name. What was moved before this was kept is in none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -147,7 +148,8 @@ impl Manifest {
         self.retired.iter().map(|r| r.key.as_str()).collect()
     }
 
-    /// The names that are no new files'. Whoever takes a raw file for an input or for live asks it.
+    /// The used names: a file of such a name is not new. Code that takes a raw file for an input or
+    /// for live must ask this first.
     pub fn used_names(&self) -> UsedNames<'_> {
         UsedNames {
             retired: self.retired.iter().map(|r| (r.key.as_str(), r)).collect(),
@@ -273,7 +275,7 @@ impl UsedNames<'_> {
     }
 }
 
-/// Who commits, and when.
+/// The run that commits, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     pub run_id: FileId,
@@ -335,7 +337,7 @@ impl Retired {
         }
     }
 
-    /// What is known of the rows, in short. None where nothing is.
+    /// A hash of the rows' number and fingerprint. None where these are not known.
     pub fn content(&self) -> Option<ContentHash> {
         let known = self.fingerprint.map(|f| ContentHash::of(self.rows, f));
         known.or(self.remembered)
@@ -405,7 +407,7 @@ impl Found {
     }
 }
 
-/// What a file is that lies under the name of a retired one.
+/// What a file under the name of a retired one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -438,7 +440,7 @@ impl From<StoredFound> for Found {
     }
 }
 
-/// What was found under the name of a retired file that does not show the tag that was retired.
+/// The result of reading a file under the name of a retired one whose ETag differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reread {
     /// Relative to the store's root.
@@ -472,7 +474,7 @@ pub struct Quarantined {
     pub cause: Option<Cause>,
 }
 
-/// Why a file is set aside.
+/// Why a file could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "is")]
 pub enum Cause {
@@ -521,7 +523,7 @@ pub struct Receipt {
     pub id: FileId,
     /// Bytes.
     pub size: u64,
-    /// As the archive gave it.
+    /// The ETag that the archive gave.
     pub etag: Option<String>,
     /// The class that was asked for when the object was made; none is the store's default.
     pub storage_class: Option<String>,
@@ -608,12 +610,12 @@ impl Receipt {
     }
 }
 
-/// A checksum as S3 speaks of it.
+/// A checksum, in the terms of S3.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checksum {
     /// How it is computed.
     pub algorithm: ChecksumAlgorithm,
-    /// Over what.
+    /// What it is computed over: the object, or its parts.
     #[serde(rename = "type")]
     pub kind: ChecksumKind,
     /// In base64; that of parts ends with `-` and their number.
@@ -679,7 +681,7 @@ impl Ledger {
         u128::from(self.rows_in) == out.iter().sum()
     }
 
-    /// What became of the rows, by name.
+    /// The numbers of rows by what became of them, with the names that metrics and logs use.
     pub fn fates(&self) -> [(&'static str, u64); 4] {
         [
             ("kept", self.rows_kept),
@@ -690,7 +692,7 @@ impl Ledger {
     }
 }
 
-/// What a tenant has seen since its first manifest.
+/// Sums over the life of a tenant, since its first manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Add)]
 pub struct Totals {
     /// Rows of raw files taken in. Equals live + archived + expired + deduplicated at every
@@ -709,7 +711,7 @@ pub struct Totals {
     pub bytes_after: u64,
 }
 
-/// A wish: how head should change. Applied by [`crate::plan::commit::apply`] alone.
+/// A change of head that a run asks for. [`crate::plan::commit::apply`] alone applies it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edit {
     pub run_id: FileId,
@@ -823,7 +825,7 @@ impl Edit {
     }
 }
 
-/// What was seen in the store after a given head had been read. `apply` believes nothing older.
+/// What was seen in the store after a given head was read. `apply` uses nothing older.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
     /// The head that was read before all of this was seen.

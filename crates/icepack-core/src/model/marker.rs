@@ -1,4 +1,5 @@
-//! What a place says it is: one small object at the root of each store and each archive.
+//! Markers: a small object at the root of each store and each archive that says which of the two it
+//! is.
 
 use std::fmt;
 
@@ -23,7 +24,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The other one.
+    /// The other role.
     pub fn other(self) -> Self {
         match self {
             Self::Store => Self::Archive,
@@ -56,7 +57,7 @@ impl fmt::Display for Role {
 pub struct Marker {
     /// The format of this document.
     pub format: u32,
-    /// What the place is.
+    /// The role of the place.
     pub kind: Role,
     /// Minted for the place. A copy of the place has the same.
     pub id: FileId,

@@ -1,4 +1,4 @@
-//! Plain data: what the stages hand to each other and what is stored. No I/O, no clock.
+//! Plain data: what the stages hand to each other, and what is stored. No I/O, no clock.
 
 pub mod adopted;
 pub mod apart;

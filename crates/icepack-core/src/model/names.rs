@@ -128,7 +128,8 @@ impl Tenant {
         self.below(key).is_some() && is_plain(key)
     }
 
-    /// What of `key`, plain or not, follows the tenant's own folders; none where it lies elsewhere.
+    /// The part of `key`, plain or not, that follows the tenant's own folders; none where the key
+    /// lies elsewhere.
     pub fn below<'k>(&self, key: &'k str) -> Option<&'k str> {
         self.layout.below(&self.name, key)
     }
@@ -348,7 +349,7 @@ pub fn folder(key: &str) -> &str {
     key.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// Where what a merge writes lies.
+/// Where the outputs of a merge are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// In the folder that its inputs share: `acme/dt=2026-10-01`.
@@ -465,7 +466,7 @@ pub fn parse_manifest_key(tenant: &Tenant, key: &str) -> Option<u64> {
     digits.parse().ok()
 }
 
-/// What a key under a tenant is.
+/// The kind of file that a key of a tenant names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     /// One of our outputs, by its name. Whether it is live, only the head says.

@@ -30,7 +30,7 @@ pub struct PlannedInput {
     pub key: Key,
     /// Bytes.
     pub size: u64,
-    /// As listed (raw) or committed (snapshot).
+    /// The ETag: of a raw file as listed, of a snapshot as committed.
     pub etag: Option<String>,
     /// For snapshots: what head knows of its rows; nothing of their times ([`RowStats::untimed`])
     /// where another column than the configured one dated them. None for raw files, whose rows
@@ -64,7 +64,7 @@ impl PlannedInput {
     }
 }
 
-/// What is done with a group's files.
+/// What a pass does with the files of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GroupKind {
@@ -76,7 +76,7 @@ pub enum GroupKind {
     Adopt,
 }
 
-/// Why a group is worth doing.
+/// Why a group is planned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "why")]
 pub enum Reason {
@@ -366,13 +366,13 @@ pub struct Plan {
     /// Folders whose snapshots are of several schema classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<FolderClasses>,
-    /// What would expire, where somebody has looked and rows are not kept for ever.
+    /// What would expire. None where rows are kept for ever, or the footers were not read.
     #[serde(default)]
     pub expiry: Option<Expiry>,
-    /// What it would ask and cost, where somebody has looked.
+    /// Requests and costs. None where the footers were not read.
     #[serde(default)]
     pub estimate: Option<Estimate>,
-    /// What of the tenant is no input.
+    /// Entries of the tenant that are no inputs.
     #[serde(default, skip_serializing_if = "Left::is_empty")]
     pub left_alone: Left,
 }

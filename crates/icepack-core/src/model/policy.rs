@@ -60,7 +60,7 @@ pub enum Within {
     Tenant,
 }
 
-/// What becomes of a file under a name whose first file was compacted, where its rows are others.
+/// What is done with a file under a used name that has other rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rewritten {
@@ -99,7 +99,7 @@ pub struct Uniting {
 }
 
 impl Uniting {
-    /// Nothing but what is certain.
+    /// Whether files are united only where it is certain that no value is lost.
     pub fn is_strict(&self) -> bool {
         *self == Self::default()
     }
@@ -195,7 +195,7 @@ pub struct Writing {
 }
 
 impl Writing {
-    /// What columns of this name are compressed with.
+    /// The codec of columns of this name.
     pub fn codec(&self, column: &str) -> Codec {
         let own = self.compression_columns.get(column);
         own.copied().unwrap_or(self.compression)
@@ -217,7 +217,7 @@ impl From<Encodings> for Writing {
     }
 }
 
-/// What the archive asks of the objects that it is given.
+/// The requirements of the archive for its objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchivePolicy {
     /// Bytes that make an object worth it. Expired rows wait for one another until they have so

@@ -1,4 +1,4 @@
-//! Tables that other engines read: what is asked for, and what a table says of itself.
+//! Delta tables: the settings of publication, and the state of a table.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,7 +46,7 @@ impl FromStr for Layout {
     }
 }
 
-/// What is published.
+/// How tables are published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Publish {
     pub layout: Layout,
@@ -58,7 +58,7 @@ pub struct Publish {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     pub tenant: Tenant,
-    /// Whether others' are there too.
+    /// Whether the table has other tenants too.
     pub layout: Layout,
 }
 
@@ -99,10 +99,10 @@ pub struct Published {
     pub files: BTreeMap<Key, PublishedFile>,
 }
 
-/// What a sweep must know of a table.
+/// What a sweep must know of a table's readers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Readers {
-    /// What the newest version says.
+    /// The newest version of the table.
     pub published: Published,
     /// Files that it names no more, by when they were taken out. Those that were longer ago than
     /// `remembered` may be missing.
@@ -122,7 +122,7 @@ pub struct Followed {
     pub log: Key,
 }
 
-/// What a publication did.
+/// The result of a publication.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PublishReport {
     /// The table's version now.

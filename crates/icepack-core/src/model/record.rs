@@ -1,5 +1,5 @@
-//! A pass as `_icepack/runs/` keeps it: its report, shortened to what a file of a bounded size can
-//! hold, and the sums of all passes so far.
+//! The record of a pass in `_icepack/runs/`: its report, shortened to a bounded size, and the sums
+//! of all passes so far.
 
 use std::collections::BTreeMap;
 
@@ -21,12 +21,12 @@ const KEEP_QUARANTINED: usize = 5;
 /// Characters of an error kept.
 const KEEP_ERROR: usize = 500;
 
-/// What passes did together since the first record. Each record carries its predecessor's sums on,
+/// Sums over all passes since the first record. Each record carries on the sums of the one before,
 /// so that a job that lives for a minute has counters that only rise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Add, AddAssign)]
 #[serde(default)]
 pub struct Sums {
-    /// Passes that did all they could.
+    /// Passes in which no tenant failed or was refused.
     pub passes: u64,
     /// Passes that failed, or in which a tenant did.
     pub passes_failed: u64,
@@ -40,7 +40,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Those of one pass. `success`: whether it did all it could.
+    /// The sums of one pass. `success`: whether no tenant failed or was refused.
     pub fn of(report: &RunReport, success: bool) -> Self {
         let totals = &report.totals;
         Self {
@@ -60,16 +60,16 @@ impl Sums {
 /// A pass, as recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// What it did. Of its tenants, the 200 that most deserve a look.
+    /// The report. It keeps the 200 tenants that failed or moved most.
     #[serde(flatten)]
     pub report: RunReport,
-    /// What ended it before its tenants were at work.
+    /// The error that ended the pass before its tenants were in work.
     #[serde(default)]
     pub error: Option<String>,
     /// The part of the work that was its own.
     #[serde(default)]
     pub shard: Shard,
-    /// How many tenants ended how.
+    /// The number of tenants by status.
     #[serde(default)]
     pub statuses: BTreeMap<Status, u64>,
     /// Since the first record of this shard, this pass included.
@@ -85,7 +85,8 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
-    /// As one of a machine whose clock was ahead, which the store got at `written`.
+    /// The record of a machine whose clock was ahead, dated by the time at which the store got it,
+    /// `written`.
     #[must_use]
     pub fn as_of(mut self, written: DateTime<Utc>) -> Self {
         self.claimed = Some(std::mem::replace(&mut self.report.started_at, written));
@@ -126,7 +127,7 @@ impl RunRecord {
         is_success(&self.report, self.error.as_deref())
     }
 
-    /// Tenants that ended like this.
+    /// The number of tenants that ended with this status.
     pub fn ended(&self, status: Status) -> u64 {
         self.statuses.get(&status).copied().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What a pass did, as `--json` prints it. [`super::record`] is what is kept of it.
+//! The report of a pass, as `--json` prints it. [`super::record`] is the part of it that is stored.
 
 use chrono::{DateTime, Utc};
 use derive_more::{Add, AddAssign};
@@ -29,7 +29,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Each kind by its name in JSON.
+    /// The number of requests of each kind, by its name in JSON.
     pub fn kinds(&self) -> [(&'static str, u64); 6] {
         [
             ("get", self.get),
@@ -41,7 +41,7 @@ impl Requests {
         ]
     }
 
-    /// All of them.
+    /// The number of all requests.
     pub fn total(&self) -> u64 {
         self.kinds().iter().map(|(_, n)| n).sum()
     }
@@ -72,7 +72,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// In a word, as in JSON.
+    /// The status in a word, as in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Idle => "idle",
@@ -117,10 +117,10 @@ pub struct TenantReport {
     /// Inputs that this pass could not read and left where they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<LeftAlone>,
-    /// What was published, where it is asked for.
+    /// What was published, where the settings ask for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<PublishReport>,
-    /// What of the tenant was no input when the pass looked at it.
+    /// Entries of the tenant that were no inputs.
     #[serde(default, skip_serializing_if = "Left::is_empty")]
     pub left_alone: Left,
 }
@@ -151,8 +151,8 @@ pub struct RunReport {
     pub totals: TenantReport,
     /// All requests, those for no tenant in particular among them.
     pub requests: Requests,
-    /// What its tenants held when it began with them; none of a pass over some tenants only, or of
-    /// one that was stopped.
+    /// What the tenants held when the pass began with them. None for a pass over some tenants only,
+    /// and for one that was stopped.
     #[serde(default)]
     pub found: Option<StoreTotals>,
 }

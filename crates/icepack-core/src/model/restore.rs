@@ -1,4 +1,4 @@
-//! What a restore would do, or did: printed by `icepack restore`.
+//! The report of a restore, as `icepack restore` prints it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -69,23 +69,23 @@ pub struct RestoreObject {
     pub key: Key,
     /// Bytes.
     pub size: u64,
-    /// Of the whole object, wanted or not.
+    /// Rows of the whole object, wanted or not.
     pub rows: u64,
     pub from: Option<Micros>,
     pub to: Option<Micros>,
-    /// As the archive shows it; none is the default class.
+    /// The storage class that the archive shows; none is the default class.
     pub storage_class: Option<String>,
     /// Whether it can be read.
     #[serde(flatten)]
     pub state: ColdState,
     /// How long thawing takes, in minutes: from, to. None where it need not be thawed.
     pub thaw_minutes: Option<(u32, u32)>,
-    /// What reading it costs, in the currency of the price list: the retrieval, the request, and
-    /// the thawed copy for as long as it is kept. None where the list has no price for it.
+    /// The cost of reading it, in the currency of the price list: retrieval, request, and the
+    /// thawed copy for as long as it is kept. None where the list has no price for it.
     pub cost: Option<f64>,
 }
 
-/// What became of one tenant's restore.
+/// How one tenant's restore ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RestoreStatus {
@@ -117,7 +117,7 @@ pub struct TenantRestore {
     pub error: Option<String>,
     /// The archive objects that hold such rows, by time.
     pub objects: Vec<RestoreObject>,
-    /// What keeps the rows from expiring again, and until when.
+    /// The id of the hold that keeps the rows from expiring again.
     pub hold: Option<FileId>,
     /// The end of the hold.
     pub held_until: Option<DateTime<Utc>>,
@@ -127,7 +127,7 @@ pub struct TenantRestore {
     pub files: Vec<Key>,
     /// Bytes of those files.
     pub bytes: u64,
-    /// What reading the archive costs; without the objects that have no price.
+    /// The cost of reading the archive, without objects that have no price.
     pub cost: f64,
 }
 
@@ -145,7 +145,7 @@ pub struct RestoreReport {
     pub to: Option<Micros>,
     /// How objects are thawed.
     pub tier: Tier,
-    /// Of the costs.
+    /// The currency of the costs.
     pub currency: String,
     /// Where and when the prices held, and who said so.
     pub prices: String,

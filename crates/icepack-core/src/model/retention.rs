@@ -1,4 +1,4 @@
-//! How long rows are kept, and which rule of several holds for a tenant.
+//! Retention: how long the rows of a tenant are kept, by the most specific of several rules.
 
 use std::collections::HashMap;
 use std::time::Duration;

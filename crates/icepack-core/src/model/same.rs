@@ -1,4 +1,4 @@
-//! Is it the same file? One answer, for everybody who compares tags.
+//! Compares the ETags of a file. Everything that compares ETags does it here.
 
 /// What two version tags say of two sightings under one name.
 ///
@@ -16,7 +16,7 @@ pub enum Sameness {
 }
 
 impl Sameness {
-    /// Of the tag that is `known` of a file, and the one that was `found` under its name.
+    /// Compares the ETag that is `known` of a file with the one that was `found` under its name.
     pub fn of(known: Option<&str>, found: Option<&str>) -> Self {
         match (known.and_then(plain), found.and_then(plain)) {
             (Some(a), Some(b)) if a == b => Self::Same,
@@ -43,7 +43,7 @@ pub fn plain(tag: &str) -> Option<&str> {
     (!tag.is_empty()).then_some(tag)
 }
 
-/// A tag for people.
+/// An ETag for people.
 pub fn shown(tag: Option<&str>) -> &str {
     tag.and_then(plain).unwrap_or("unknown")
 }

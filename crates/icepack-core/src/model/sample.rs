@@ -1,4 +1,4 @@
-//! A look at a few files of a few tenants, for who has no configuration yet.
+//! The sample that `init` takes: some files and footers of some tenants.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::inputs::Left;
 use super::names::{Key, Tenant};
 use super::time_column::{EpochUnit, TimeColumn};
 
-/// What a column could be good for.
+/// What a column can be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ColumnKind {
@@ -30,7 +30,7 @@ pub struct FileSample {
     pub rows: u64,
     /// Its columns, in their order.
     pub columns: Vec<(String, ColumnKind)>,
-    /// From when to when the rows are, by each column that can date them and has statistics.
+    /// The time range of the rows, by each column that can date them and has statistics.
     pub spans: BTreeMap<String, (Micros, Micros)>,
     /// The types of its columns, in words.
     #[serde(default)]
@@ -40,12 +40,12 @@ pub struct FileSample {
     pub likely: BTreeMap<String, Likely>,
 }
 
-/// What a column looks like that is no timestamp.
+/// A column that is no timestamp and looks like a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Likely {
-    /// In words, as the end of a sentence.
+    /// What it looks like, in words, as the end of a sentence.
     pub what: String,
-    /// From when to when its values are, if it is what it looks like.
+    /// The time range of its values, if it is what it looks like.
     pub span: Option<(Micros, Micros)>,
     /// The unit, where it is a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,7 +56,7 @@ pub struct Likely {
 const YEARS: (i32, i32) = (2000, 2100);
 
 impl Likely {
-    /// Of integers between these; none where they are times in no unit.
+    /// From the bounds of integers. None where they are times in no unit.
     pub fn integers(min: i64, max: i64) -> Option<Self> {
         let in_micros = |n: i64, per_second: i64| {
             i64::try_from(i128::from(n) * 1_000_000 / i128::from(per_second)).ok()
@@ -72,7 +72,7 @@ impl Likely {
         })
     }
 
-    /// Of floating-point numbers between these.
+    /// From the bounds of floating-point numbers.
     pub fn floats(min: f64, max: f64) -> Option<Self> {
         [(EpochUnit::Seconds, 1e6), (EpochUnit::Millis, 1e3)]
             .into_iter()
@@ -86,7 +86,7 @@ impl Likely {
             })
     }
 
-    /// Of texts between these, as statistics have them: cut off, maybe.
+    /// From the bounds of texts, which statistics may have cut off.
     pub fn texts(min: &str, max: &str) -> Option<Self> {
         let day = |text: &str| {
             let day = NaiveDate::parse_from_str(text.get(..10)?, "%Y-%m-%d").ok()?;
@@ -100,7 +100,7 @@ impl Likely {
         })
     }
 
-    /// Of dates between these days since 1970.
+    /// From the bounds of dates, in days since 1970.
     pub fn dates(min: i32, max: i32) -> Self {
         const DAY: i64 = 86_400 * 1_000_000;
         Self {
@@ -119,7 +119,7 @@ impl Likely {
         }
     }
 
-    /// Both, of one column.
+    /// The union of two files' views of one column.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
         let span = match (self.span, other.span) {
@@ -157,13 +157,13 @@ pub struct TenantSample {
     pub has_more: bool,
     /// When the first of them was written.
     pub first_written: Option<DateTime<Utc>>,
-    /// When the last was.
+    /// When the last file was written.
     pub last_written: Option<DateTime<Utc>>,
     /// The files whose footers were read.
     pub files: Vec<FileSample>,
     /// Those that could not be read, and why.
     pub unreadable: Vec<(Key, String)>,
-    /// What of it is no input.
+    /// Entries that are no inputs.
     #[serde(default)]
     pub left_alone: Left,
     /// Folders that hold its files.
@@ -175,12 +175,12 @@ pub struct TenantSample {
     /// Globs for what of it is somebody else's.
     #[serde(default)]
     pub exclude: BTreeSet<String>,
-    /// Its snapshots: icepack has packed it.
+    /// The number of its snapshots; above 0, icepack has compacted it.
     #[serde(default)]
     pub snapshots: u64,
 }
 
-/// What was seen of a store.
+/// A sample of a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// Its tenants, by name.

@@ -1,5 +1,5 @@
-//! A file's columns, as receipts and manifests tell them: for people and for tools that look before
-//! they read.
+//! The columns of a file, as receipts and manifests describe them, for people and tools that do not
+//! open the file.
 
 use std::fmt;
 use std::str::FromStr;

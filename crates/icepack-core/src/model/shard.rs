@@ -18,7 +18,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Everything.
+    /// The only shard, which has all the work.
     pub const WHOLE: Self = Self { index: 0, count: 1 };
 
     /// Shard `index` of `count`.
@@ -37,7 +37,7 @@ impl Shard {
         }
     }
 
-    /// Whether there are others.
+    /// Whether there is more than one shard.
     pub fn is_part(self) -> bool {
         self.count > 1
     }

@@ -1,8 +1,8 @@
-//! The names of raw files whose rows were taken and that are gone since.
+//! Remembered names: raw files whose rows were taken and that are deleted since.
 //!
-//! A writer may put such a name again, by a retry or by mistake. Head remembers it for a while, so
-//! that its rows are not taken for new. A name is two hashes, because head is written with each
-//! commit: sixteen bytes of them a name, in base64.
+//! A writer may use such a name again, by a retry or by mistake. Head remembers it for a while, so
+//! that its rows are not taken for new. A name is stored as two hashes, sixteen bytes in base64,
+//! because each commit writes the whole head.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
@@ -31,7 +31,7 @@ const BYTES: usize = 16;
 pub struct ContentHash(NonZeroU64);
 
 impl ContentHash {
-    /// Of so many rows with this fingerprint.
+    /// The hash of so many rows with this fingerprint.
     pub fn of(rows: u64, fingerprint: Fingerprint) -> Self {
         let mut bytes = [0; 24];
         bytes[..8].copy_from_slice(&rows.to_le_bytes());
@@ -61,8 +61,8 @@ impl TryFrom<String> for ContentHash {
 /// A name that is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Swept {
-    /// Of the rows that were taken. None where that was not known: then no file is the same, and
-    /// none is another.
+    /// The hash of the rows that were taken. None where it was not known: then a file of that name
+    /// is neither the same nor another.
     pub content: Option<ContentHash>,
     /// When it was seen to be gone, as far as clocks are right.
     pub day: NaiveDate,
@@ -140,12 +140,12 @@ impl SweptNames {
         }
     }
 
-    /// Names that are remembered.
+    /// The number of remembered names.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether none is.
+    /// Whether no name is remembered.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -1,5 +1,4 @@
-//! Which rows are from when: the setting `timestamp_column`, and what manifests and receipts say in
-//! its words.
+//! What dates a row: the setting `timestamp_column`, and the same words in manifests and receipts.
 
 mod pattern;
 
@@ -30,7 +29,7 @@ pub struct TimeColumn {
     dates: Dates,
 }
 
-/// What a row is dated by.
+/// What dates a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dates {
     /// A value of the row.
@@ -41,7 +40,7 @@ pub enum Dates {
     Nothing,
 }
 
-/// Which value of a row.
+/// The value of a row that is its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field {
     /// That of the column of this name. Where there is none and dots are in the name, that of a
@@ -51,7 +50,7 @@ pub enum Field {
     Exact(Vec<String>),
 }
 
-/// How a value is a time.
+/// The form of the value: how it is read as a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
     /// A timestamp, a date, or text by ISO 8601.
@@ -72,10 +71,10 @@ pub enum EpochUnit {
 }
 
 impl EpochUnit {
-    /// All of them, the coarsest first.
+    /// All units, the coarsest first.
     pub const ALL: [Self; 4] = [Self::Seconds, Self::Millis, Self::Micros, Self::Nanos];
 
-    /// As the setting has it.
+    /// The unit as it is written in the setting.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Seconds => "s",
@@ -85,7 +84,7 @@ impl EpochUnit {
         }
     }
 
-    /// In words.
+    /// The unit in words.
     pub fn told(self) -> &'static str {
         match self {
             Self::Seconds => "seconds",
@@ -136,7 +135,7 @@ impl TimeColumn {
         Self::of(Dates::Nothing)
     }
 
-    /// That column, as a number of this unit.
+    /// The same column, as a number of this unit.
     #[must_use]
     pub fn in_unit(self, unit: EpochUnit) -> Self {
         match self.dates {
@@ -145,17 +144,18 @@ impl TimeColumn {
         }
     }
 
-    /// What a manifest or a receipt says. An older version knew names alone, and any name was one.
+    /// The value that a manifest or a receipt has. An older version knew column names only, and any
+    /// text was one.
     pub fn told(text: &str) -> Self {
         text.parse().unwrap_or_else(|_| Self::named(text))
     }
 
-    /// The text that means it.
+    /// The text of the setting.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What it means.
+    /// What dates a row by this setting.
     pub fn dates(&self) -> &Dates {
         &self.dates
     }

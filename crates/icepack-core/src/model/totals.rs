@@ -1,4 +1,4 @@
-//! What a store holds, in figures: files by size, and how many with how many bytes.
+//! Totals of a store: files by size, and the numbers and bytes of raw files and snapshots.
 
 use std::ops::{Add, AddAssign};
 
@@ -26,7 +26,7 @@ pub const BOUNDS: [u64; 9] = [
 pub struct SizeHistogram([u64; BOUNDS.len() + 1]);
 
 impl SizeHistogram {
-    /// Of files of these bytes.
+    /// The histogram of files of these bytes.
     pub fn of(files: impl IntoIterator<Item = u64>) -> Self {
         let mut sizes = Self::default();
         for bytes in files {
@@ -46,7 +46,7 @@ impl SizeHistogram {
         &self.0
     }
 
-    /// All files.
+    /// The number of all files.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }

@@ -1,5 +1,5 @@
-//! Which groups share a commit. A commit writes the whole manifest, so that a tenant of thousands
-//! of folders cannot have one for each.
+//! Groups that share a commit. A commit writes the whole manifest, so a tenant of thousands of
+//! folders cannot have one for each folder.
 
 use crate::model::names::folder;
 use crate::model::plan::{Group, GroupKind};

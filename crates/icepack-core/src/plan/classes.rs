@@ -9,7 +9,7 @@ use crate::model::names::folder;
 use crate::model::policy::{Policy, Uniting, Within};
 use crate::model::schema::{Column, SchemaId, TableSchema};
 
-/// What head knows of schemas.
+/// The schema classes that head knows.
 #[derive(Debug, Default)]
 pub struct Classes<'a> {
     apart: BTreeSet<(SchemaId, SchemaId)>,
@@ -17,7 +17,7 @@ pub struct Classes<'a> {
 }
 
 impl<'a> Classes<'a> {
-    /// What `head` knows, where so much is allowed.
+    /// The classes of `head`, under the rules in `allowed`.
     pub fn of(head: Option<&'a Manifest>, allowed: Uniting) -> Self {
         let known = head.iter().flat_map(|m| &m.apart);
         let apart = known

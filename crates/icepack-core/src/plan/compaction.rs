@@ -1,4 +1,5 @@
-//! Which files go together. Pure: listing, head, policy and the time go in, a [`Plan`] comes out.
+//! Decides which files are merged together. Pure: listing, head, policy and the time go in, a
+//! [`Plan`] comes out.
 //!
 //! Raw files are taken by the strategy. Snapshots join by one rule that bounds write amplification:
 //! a snapshot is rewritten only into a file at least [`GROWTH`] times its size, so a byte moves

@@ -1,9 +1,9 @@
 //! Whether head may be believed.
 //!
-//! A manifest is evidence only while the store agrees with it. One that was brought back from a
-//! backup names snapshots that were merged since, and does not name those that hold their rows now:
-//! what it does not name would look like garbage. So whoever plans or deletes asks for an
-//! [`Evidence`], and there is none where a snapshot that head names is not there.
+//! A manifest is evidence only while the store agrees with it. A manifest from a backup names
+//! snapshots that were merged since, and does not name those that hold their rows now; these would
+//! look like garbage. So planning and deletion need an [`Evidence`]. There is none where a snapshot
+//! that head names is not in the store.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! How much of a tenant a plan would expire. Pure: over the plan, the head and what the survey has
-//! read.
+//! How many rows of a tenant a plan would expire. Pure: from the plan, the head and the footers
+//! that were read.
 
 use crate::model::adopted::RowTimes;
 use crate::model::estimate::{Expiry, FooterScan};
@@ -15,7 +15,7 @@ struct Known {
     bytes: Vec<TimeSpread>,
 }
 
-/// What a plan would expire; none where rows are kept for ever.
+/// The rows that a plan would expire; none where rows are kept for ever.
 pub fn of(
     plan: &Plan,
     head: Option<&Manifest>,

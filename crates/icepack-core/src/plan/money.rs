@@ -1,5 +1,5 @@
-//! What a plan asks of the stores, and what that costs. Pure arithmetic over a price list; a GB is
-//! 2^30 bytes, a month has 30 days.
+//! The requests of a plan, and the cost of it and of its archive. Pure arithmetic over a price
+//! list; a GB is 2^30 bytes, a month has 30 days.
 
 use crate::model::estimate::{Cost, Estimate, Objects, Warning};
 use crate::model::inputs::is_called_parquet;
@@ -34,7 +34,7 @@ const PAGE: u64 = 1_000;
 /// Copies in one commit.
 const COPIES_A_COMMIT: u64 = 64;
 
-/// What estimates reckon with.
+/// The prices that estimates use.
 #[derive(Debug, Clone, Copy)]
 pub struct Pricing<'a> {
     /// Of every class.
@@ -53,8 +53,8 @@ pub fn billed(class: &str, size: u64) -> (u64, u64) {
     }
 }
 
-/// What holding objects of these bytes in a class costs a month; none where the list has no price
-/// for it.
+/// The cost of keeping objects of these bytes in a class for a month; none where the list has no
+/// price for it.
 pub fn per_month(prices: &Prices, class: &str, objects: &[u64]) -> Option<f64> {
     let (own, standard) = (
         prices.classes.get(class)?.storage,
@@ -78,7 +78,7 @@ fn thousands(n: u64) -> f64 {
     n as f64 / 1_000.0
 }
 
-/// What a plan asks and costs. Its expiry must have been looked at.
+/// The requests and costs of a plan. Its expiry must be known.
 pub fn estimate(plan: &Plan, policy: &Policy, pricing: &Pricing<'_>) -> Estimate {
     let none: &[u64] = &[];
     let sizes = plan.expiry.as_ref().map_or(none, |e| &e.object_bytes);

@@ -1,10 +1,9 @@
-//! Which tenants one listing serves, and what may be concluded from it. Pure.
+//! Chooses the tenants that one flat listing serves, and what may be concluded from it. Pure.
 //!
 //! A flat listing is older than the heads that are read after it, and may be wrong in ways that a
-//! tenant's own is not: it is a hint. So a [`Hint`] answers one question, whether a tenant has
-//! nothing to do, and there is no way from it to an [`Inventory`]: whatever is to be done is
-//! planned from a listing of its own, taken after head was read. A hint that errs delays work; it
-//! cannot make any.
+//! tenant's own listing is not. So it is only a hint: a [`Hint`] answers whether a tenant has
+//! nothing to do, and cannot be turned into an [`Inventory`]. Work is planned from a listing of the
+//! tenant, taken after its head was read. A wrong hint delays work, and cannot cause any.
 
 use chrono::{DateTime, Utc};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -77,7 +76,7 @@ fn close(
     }
 }
 
-/// What the keys in a folder begin with.
+/// The beginning of all keys in a folder.
 pub fn prefix(folder: &str) -> String {
     format!("{folder}/")
 }
@@ -89,7 +88,7 @@ pub fn is_checked(tenant: &Tenant, run_id: FileId) -> bool {
     xxh3_64_with_seed(tenant.as_str().as_bytes(), seed).is_multiple_of(CHECKED)
 }
 
-/// What a flat listing showed of a tenant.
+/// What a flat listing shows of a tenant.
 #[derive(Debug)]
 pub struct Hint {
     tenant: Tenant,
@@ -106,24 +105,24 @@ pub struct Idle {
 }
 
 impl Idle {
-    /// What it holds.
+    /// The totals of the tenant.
     pub fn totals(&self) -> StoreTotals {
         status::totals(&self.tenant, &self.inventory)
     }
 
-    /// What of it is no input.
+    /// Entries that are no inputs.
     pub fn left_alone(&self) -> &Left {
         &self.left
     }
 
-    /// Its status.
+    /// The status of the tenant.
     pub fn status(&self, policy: &Policy, now: DateTime<Utc>) -> TenantStatus {
         status::of(&self.tenant, &self.inventory, policy, now)
     }
 }
 
 impl Hint {
-    /// Of `tenant`: its newest manifest version (0 for none) and its files, in the order of their
+    /// From `tenant`'s newest manifest version (0 for none) and its files, in the order of their
     /// keys.
     pub fn new(tenant: Tenant, newest: u64, listing: Vec<Listed>) -> Self {
         Self {

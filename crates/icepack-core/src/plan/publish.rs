@@ -1,8 +1,7 @@
 //! What a published table lacks to show the live view, and which files its readers still need.
 //!
-//! The manifest is the truth, the table follows. Nothing here knows what this run did: the
-//! difference between the two is all there is to do, so that a publication that broke off is
-//! finished by the next.
+//! The table follows the manifest. Nothing here knows what this run did: the difference between the
+//! two is all that there is to do. So the next run finishes a publication that broke off.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! When a file that was set aside is tried again.
+//! Decides when a quarantined file is tried again.
 
 use crate::model::manifest::Quarantined;
 use crate::model::same::Sameness;

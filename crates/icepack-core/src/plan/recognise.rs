@@ -1,8 +1,8 @@
 //! Recognises how a store is laid out, from the keys and sizes of a listing: what `init` proposes
 //! for `layout` and `files`.
 //!
-//! A proposal is a guess about what folders mean, so each says why, and the layouts that the keys
-//! allow as well stand beside it.
+//! A proposal is a guess about what folders mean. So each one has its reason, and the other layouts
+//! that the keys allow.
 
 mod candidates;
 mod folders;
@@ -22,7 +22,7 @@ use crate::model::names::{is_archive_object, is_hidden, is_plain};
 use candidates::Candidate;
 use folders::Folder;
 
-/// What the keys of a store say of its layout.
+/// The layout that the keys of a store suggest.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Recognised {
     #[serde(serialize_with = "as_text")]

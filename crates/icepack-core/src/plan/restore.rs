@@ -1,5 +1,5 @@
-//! Which archive objects a restore reads, what it calls the files that it writes, and how long
-//! thawing takes. Pure.
+//! Chooses the archive objects that a restore reads and the names of the files that it writes, and
+//! estimates how long thawing takes. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,7 +56,7 @@ pub fn distinct(receipts: Vec<Receipt>) -> Vec<Receipt> {
     }
 }
 
-/// What a restore has to do with the holds of the head that it goes to.
+/// The progress of a restore, by the holds of the head that it goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RestoreProgress {
     /// These objects' rows are to be brought; of holds that are over, those whose rows are

@@ -1,4 +1,4 @@
-//! When rows expire.
+//! Retention: the cutoff before which rows have expired, and what it requires of a file.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub fn cutoff_held(policy: &Policy, holds: &[Hold], now: DateTime<Utc>) -> Optio
     (cutoff > Micros::EPOCH_2000).then_some(cutoff)
 }
 
-/// What retention asks of a file.
+/// What retention requires of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     /// Nothing yet.
@@ -74,7 +74,7 @@ pub struct LeaveRule {
 }
 
 impl LeaveRule {
-    /// Of a policy. None where there is no archive: expired rows then leave at once.
+    /// The rule of a policy. None where there is no archive: expired rows then leave at once.
     pub fn of(policy: &Policy) -> Option<Self> {
         policy.archive.map(|archive| Self {
             min_object_size: archive.min_object_size,

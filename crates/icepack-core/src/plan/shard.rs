@@ -1,5 +1,5 @@
-//! Which shard does what. Pure, and the same on every machine and in every version: shards that
-//! disagree do the same work twice, or leave it undone.
+//! Divides the work among shards. Pure, and the same on every machine and in every version: shards
+//! that disagree do the same work twice, or leave it undone.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 

@@ -1,4 +1,4 @@
-//! How a tenant stands, from its inventory.
+//! The status of a tenant, from its inventory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -123,7 +123,7 @@ fn oldest_aside(quarantined: &[&Quarantined], inventory: &Inventory) -> Option<M
         .min()
 }
 
-/// What the tenant holds.
+/// The totals of a tenant.
 pub fn totals(tenant: &Tenant, inventory: &Inventory) -> StoreTotals {
     let unreadable: BTreeSet<&str> = inventory
         .head

@@ -1,5 +1,5 @@
-//! What may be deleted or forgotten, from a committed head that the store agrees with, and a
-//! listing taken after it. Nothing here knows what this run did.
+//! Decides what may be deleted or forgotten, from a committed head that the store agrees with, and
+//! a listing taken after it. Nothing here knows what this run did.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,8 @@
-//! The guard at the door: a footer or a page is looked through before anything is built from it.
+//! Checks a footer or a page before anything is built from it.
 //!
 //! The parquet crate has no limits of its own. A file of a few bytes can claim a million columns,
-//! and a page can hold a thousand times its size. What is read here takes bounded memory, and a
-//! file that lies is refused by name.
+//! and a page can become a thousand times its size. These checks bound the memory that a file
+//! takes, and refuse a file with wrong claims by name.
 
 pub mod pages;
 pub mod thrift;

@@ -1,5 +1,5 @@
-//! What the pages of a file take in memory, counted before they are decompressed. A page header may
-//! claim anything, and a compressed page may hold a thousand times its size.
+//! Computes the memory that the pages of a file take, before they are decompressed. A page header
+//! may claim anything, and a compressed page may become a thousand times its size.
 
 use std::io::{self, Read};
 use std::ops::Range;

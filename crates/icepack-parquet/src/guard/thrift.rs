@@ -1,10 +1,10 @@
-//! Looks through Thrift's compact encoding without building anything from it: what a footer or a
-//! page header would cost is known before it is believed.
+//! Reads Thrift's compact encoding without building anything from it, to know what a footer or a
+//! page header would cost.
 
 /// Deeper than any schema or footer is; the decoders behind this recurse.
 const DEEPEST: usize = 64;
 
-/// What a footer would become.
+/// The memory that a parsed footer would take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FooterCost {
     /// Columns and groups of columns of the schema.
@@ -17,7 +17,7 @@ pub struct FooterCost {
     pub structs: u64,
 }
 
-/// What a page header says of its page.
+/// The fields of a page header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Page {
     /// Whether it is a dictionary, which stays while the pages after it are read.

@@ -1,5 +1,5 @@
-//! Columns whose decoder drops what its type does not hold, without a word: their values are looked
-//! at as they are in the file before they are decoded.
+//! Columns of which the decoder silently drops a part, such as INT96 dates out of range. Their
+//! values are checked in the file before they are decoded.
 
 use std::sync::Arc;
 

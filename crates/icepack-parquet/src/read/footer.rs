@@ -1,4 +1,4 @@
-//! What a footer says of the times in a file, without reading a row.
+//! The times in a file, from its footer, without reading a row.
 
 use bytes::Bytes;
 use parquet::file::metadata::{

@@ -1,4 +1,4 @@
-//! One input: its footer, checked before it is believed, and its rows in batches of bounded size.
+//! Reads one input: its footer, which is checked first, and its rows in batches of bounded size.
 
 mod exact;
 pub mod footer;
@@ -222,7 +222,7 @@ impl Input {
         self.reader_of(only, BATCH_BYTES)
     }
 
-    /// As [`Self::reader`], with batches of about `batch_bytes` once decoded.
+    /// Like [`Self::reader`], with batches of about `batch_bytes` once decoded.
     ///
     /// # Errors
     /// Where a local file is gone.

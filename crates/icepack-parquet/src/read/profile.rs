@@ -1,5 +1,5 @@
-//! What a merge must know of a file before it opens it: the range of its times, and whether they
-//! are in order.
+//! The profile of a file, which a merge needs before it opens the file: the range of its times, and
+//! whether they are in order.
 
 use arrow::datatypes::TimeUnit;
 

@@ -78,7 +78,7 @@ impl Reader {
             .map_err(|reason| self.input.ident.bad(reason))
     }
 
-    /// As [`Self::next_batch`], with the strings of its columns as views into the pages.
+    /// Like [`Self::next_batch`], with the strings of its columns as views into the pages.
     ///
     /// # Errors
     /// As [`Self::next_batch`].

@@ -134,7 +134,7 @@ pub enum Source {
     Remote(Remote),
 }
 
-/// What a failed request means. Whatever the store did, the input is not to blame.
+/// The error of a failed request. It is the store's, and not the input's.
 pub fn store_error(key: &str, source: object_store::Error) -> Error {
     match source {
         object_store::Error::NotFound { .. } => Error::Gone(key.to_owned()),
@@ -234,7 +234,7 @@ pub async fn begins_as_parquet(
     Ok((ident, MAGIC.contains(&begins.as_ref())))
 }
 
-/// As [`fetch_tail`], with where the object lies.
+/// Like [`fetch_tail`], with the place of the object.
 ///
 /// # Errors
 /// As [`fetch_tail`].
@@ -368,7 +368,7 @@ impl Chunks {
         })))
     }
 
-    /// What went wrong below the decoder, if it was that.
+    /// The error below the decoder, if there was one.
     pub fn take_fault(&self) -> Option<Error> {
         lock(&self.0.fault).take()
     }

@@ -1,4 +1,4 @@
-//! What is said of rows in a manifest: how many, from when to when, and their fingerprint.
+//! The statistics of rows that a manifest keeps: how many, their time range, and their fingerprint.
 
 use std::sync::Arc;
 
@@ -79,7 +79,7 @@ impl Counter {
         self.stats = self.stats.plus(counted);
     }
 
-    /// Of all rows so far.
+    /// The statistics of all rows so far.
     pub fn stats(&self) -> &RowStats {
         &self.stats
     }

@@ -1,5 +1,4 @@
-//! What a footer says of a whole file, for those who look before they read: its columns, its rows,
-//! and the bounds of its values.
+//! The summary of a whole file from its footer: columns, rows, and the bounds of values.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

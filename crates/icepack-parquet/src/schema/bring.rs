@@ -1,4 +1,4 @@
-//! Values of one type as values of a wider one: the same ones, or an error.
+//! Casts values of one type to a wider one. The values stay the same, or it is an error.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The closed table of leaf types that come back as they were.
+//! The table of all leaf types that survive a merge unchanged.
 //!
 //! Parquet knows more types than Arrow: text may be JSON, sixteen bytes a UUID, bytes a geometry.
 //! What Arrow has no type for is noted in the metadata of the field, goes along with it through a

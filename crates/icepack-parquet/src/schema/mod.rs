@@ -1,5 +1,5 @@
-//! Columns united by name: what several files have in common, and each file's rows brought to it
-//! without loss.
+//! Unites the columns of several files by name, and brings the rows of each file to the united
+//! columns without loss.
 
 mod bring;
 pub(crate) mod form;

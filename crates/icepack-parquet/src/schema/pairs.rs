@@ -1,5 +1,5 @@
-//! Key-value pairs in a footer that are not ours: what all files of a merge say goes on, unless the
-//! rows would mean something else without the rest.
+//! Key-value pairs that another program wrote into a footer. A pair that all files of a merge have
+//! alike is kept, unless it would be wrong for the merged rows.
 
 use std::collections::BTreeMap;
 

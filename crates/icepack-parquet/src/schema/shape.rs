@@ -1,4 +1,4 @@
-//! How lists and maps lie in a file.
+//! The forms of lists and maps in a file.
 //!
 //! The standard has three levels: a list or a map, a repeated group, and the element or the pair in
 //! it. Older writers have two, or one, or call the repeated group otherwise. All are the same to

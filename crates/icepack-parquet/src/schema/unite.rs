@@ -1,4 +1,4 @@
-//! The type that holds the values of two without loss.
+//! Finds the type that holds the values of two types without loss.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

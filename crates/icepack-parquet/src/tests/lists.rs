@@ -1,4 +1,4 @@
-//! Lists of older writers come back as they lay.
+//! Lists of older writers keep their form.
 
 use arrow::compute::concat_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;

@@ -1,4 +1,4 @@
-//! What dates the rows of a schema. No other place says when a row is from.
+//! Computes the time of each row of a file. No other code does.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
@@ -99,7 +99,7 @@ impl Dater {
         value.path.first().map(|(_, name)| name.as_str())
     }
 
-    /// The same for rows that have no other column than [`Self::root`].
+    /// The same dater, for rows that have only the column [`Self::root`].
     #[must_use]
     pub fn alone(mut self) -> Self {
         if let Source::Value(value) = &mut self.source

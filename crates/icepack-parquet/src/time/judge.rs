@@ -1,4 +1,4 @@
-//! Whether numbers are times in the unit that is set for them.
+//! Checks whether numbers are times in the unit that is set for them.
 
 use arrow::datatypes::TimeUnit;
 
@@ -17,7 +17,7 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    /// Of the numbers of column `name`, which are in `unit`, by keys in `keys`.
+    /// A judge of the numbers of column `name`, which are in `unit`, by keys in `keys`.
     pub fn new(name: &str, unit: EpochUnit, keys: TimeUnit, now: Micros) -> Self {
         const DAY: i64 = 86_400;
         let (from, to) = (
@@ -76,7 +76,7 @@ impl Judge {
         if is_ever { None } else { self.objection() }
     }
 
-    /// The same where it is for most rows.
+    /// Why the unit is wrong, in a sentence, where it is wrong for most rows.
     pub fn objection(&self) -> Option<String> {
         let most = |count: u64| count.saturating_mul(2) >= self.all;
         let own = self.units.iter().find(|(unit, ..)| *unit == self.unit);

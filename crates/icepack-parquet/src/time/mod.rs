@@ -1,5 +1,5 @@
-//! When a row is from. Times of any unit against microseconds, rounded so that nothing expires or
-//! falls out of a range by rounding.
+//! Times of rows. Times of any unit are compared with microseconds, rounded so that no row expires
+//! or leaves a range by rounding.
 
 mod dater;
 mod judge;

@@ -1,4 +1,4 @@
-//! Values as times.
+//! Converts values to times.
 
 use std::borrow::Cow;
 

@@ -122,12 +122,12 @@ impl Copyable {
         })
     }
 
-    /// Its row groups.
+    /// The row groups of the file.
     pub fn groups(&self) -> &Groups {
         &self.groups
     }
 
-    /// The same with no other row groups than these, of which there must be one.
+    /// The same file with only these row groups. None where there is no such row group.
     #[must_use]
     pub fn only(mut self, within: Range<usize>) -> Option<Self> {
         self.groups.within = within;
@@ -248,12 +248,13 @@ impl Groups {
         self.len() == 0
     }
 
-    /// Their rows.
+    /// The rows of these row groups.
     pub fn rows(&self) -> u64 {
         self.all().iter().map(rows).sum()
     }
 
-    /// What is known of the rows of one of them; none where the file does not say its fingerprint.
+    /// The statistics of the rows of one row group; none where the file does not have its
+    /// fingerprint.
     pub fn stats(&self, group: usize) -> Option<RowStats> {
         let own = self.row_group(group)?;
         let (min, max) = self.times(own).ok()?;

@@ -1,5 +1,5 @@
-//! Where the columns of a row group come from: all at once, or some after the others where there
-//! are thousands.
+//! Encodes the columns of a row group: all at once, or one part after the other where there are
+//! thousands.
 
 use std::io::Write;
 use std::ops::Range;

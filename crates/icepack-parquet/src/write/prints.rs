@@ -1,6 +1,6 @@
-//! The fingerprints of a file's row groups, in its footer: with them, a part of a file can be
-//! copied and the rest decoded, and the books are still balanced by content. They are believed only
-//! where together they are what the manifest says of the file.
+//! The fingerprints of a file's row groups, kept in its footer. With them, a part of a file can be
+//! copied and the rest decoded, and the books still balance by content. They are used only where
+//! together they are the fingerprint that the manifest has of the file.
 
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 
@@ -55,8 +55,8 @@ impl Prints {
     }
 }
 
-/// Those of a file that was written, one for each row group; none where it does not say, or
-/// something else.
+/// The fingerprints of a file that was written, one for each row group; none where the footer has
+/// none, or others.
 pub fn of(metadata: &ParquetMetaData) -> Option<Vec<Fingerprint>> {
     let text = metadata
         .file_metadata()

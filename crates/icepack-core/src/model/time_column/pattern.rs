@@ -1,4 +1,4 @@
-//! Times in text and in the names of folders, by a strftime format.
+//! Times in text and in names of folders, by a strftime format.
 
 use chrono::format::{Fixed, Item, Parsed, parse};
 use chrono::{DateTime, Months, NaiveTime, TimeDelta, TimeZone, Utc, Weekday};

@@ -1,5 +1,5 @@
-//! Raw files that stay as they are where rows expire. Their time column alone is read, once, and
-//! head keeps what it says.
+//! Adoption: raw files that stay as they are although rows expire. Only their time column is read,
+//! once, and head keeps the result.
 
 use std::collections::BTreeMap;
 

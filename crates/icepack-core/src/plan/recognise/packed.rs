@@ -1,4 +1,4 @@
-//! The layout of a store that icepack has packed: its snapshots say whose they are.
+//! The layout of a store that icepack has compacted: the names of its snapshots have the tenants.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What the name of a folder is likely to be.
+//! Guesses what the name of a folder is: a date, a `key=value` pair, or the owner of the rows.
 
 use crate::model::partition;
 
