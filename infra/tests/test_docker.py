@@ -71,6 +71,10 @@ class Docker(unittest.TestCase):
         (image,) = [a for name, a in instructions() if name == "ARG" and a.startswith("RUST_IMAGE=")]
         major_minor = re.search(r"rust:(\d+)\.(\d+)", image)
         self.assertGreaterEqual(tuple(map(int, major_minor.groups())), tuple(map(int, wanted.split(".")[:2])))
+        # The workflows install the same one.
+        (version,) = re.findall(r"rust:(\d+\.\d+\.\d+)", image)
+        for workflow in (ROOT / ".github" / "workflows").iterdir():
+            self.assertEqual(set(re.findall(r"rustup (?:toolchain install|default) (\S+)", workflow.read_text())), {version}, workflow)
 
 
 if __name__ == "__main__":

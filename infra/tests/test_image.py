@@ -5,12 +5,14 @@ The binary is $ICEPACK_BIN: compiling it is not tested here.
 
 import base64
 import contextlib
+import io
 import json
 import os
 import pathlib
 import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import unittest
 
@@ -165,6 +167,10 @@ class Image(unittest.TestCase):
         self.assertEqual(found["Config"]["Entrypoint"], ["/usr/local/bin/icepack"])
         self.assertEqual(found["Labels"]["org.opencontainers.image.version"], self.version)
         self.assertEqual(self.contained("--version").stdout, f"icepack {self.version}\n")
+        # Where what does not fit into memory goes, an engine's volume belongs to whom the image's folder belongs to.
+        container = self.engine.podman("create", self.image).stdout.strip()
+        with tarfile.open(fileobj=io.BytesIO(self.engine.podman("cp", f"{container}:/spill", "-", text=False).stdout)) as tar:
+            self.assertEqual({(member.uid, member.gid) for member in tar}, {(USER, USER)})
         with self.assertRaises(AssertionError, msg="there is a shell"):
             self.engine.podman("run", "--rm", "--network", "none", "--entrypoint", "/bin/sh", self.image, "-c", "true")
 

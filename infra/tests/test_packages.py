@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
 import unittest
 import zipfile
 
@@ -16,6 +17,20 @@ from support import ROOT, binary, left_out, run
 
 PACKAGING = ROOT / "packaging"
 NAMED = binary("the packages")
+
+
+class Crates(unittest.TestCase):
+    def test_what_is_published_needs_nothing_that_is_not(self):
+        """With a version cargo asks crates.io for a crate, also where only tests need it."""
+        shared = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["dependencies"]
+        for manifest in (ROOT / "crates").glob("*/Cargo.toml"):
+            package = tomllib.loads(manifest.read_text())["package"]
+            name = package["name"]
+            if package.get("publish") is False:
+                self.assertNotIn("version", shared[name], name)
+            else:
+                self.assertTrue({"version", "path"} <= set(shared[name]) and package["description"], name)
+                self.assertEqual((manifest.parent / "LICENSE").read_bytes(), (ROOT / "LICENSE").read_bytes(), name)
 
 
 @unittest.skipUnless(NAMED, "ICEPACK_BIN names no icepack")
