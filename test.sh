@@ -111,7 +111,7 @@ fi
 wait "$building"
 building=""
 
-tests=(cargo test --locked --workspace --features delta,otel)
+tests=(cargo test --locked --workspace --features "delta,otel")
 if [ $# -gt 0 ]; then
   "${tests[@]}" "$@"
 else

