@@ -49,7 +49,11 @@ pub(super) fn tiles(o: &Overview, has_archive: bool) -> Vec<Tile> {
         tiles.push(Tile::new(
             format!("rows that expire in {days} days"),
             between(rows, count),
-            format!("in files of {}", between(bytes, size)),
+            if rows.most == 0 {
+                String::new()
+            } else {
+                format!("in files of {}", between(bytes, size))
+            },
         ));
     }
     let archived = if has_archive {
