@@ -30,6 +30,20 @@ pub(super) struct Figures {
     pub cells: Vec<String>,
 }
 
+/// Files by size.
+pub(super) struct Sizes {
+    pub histogram: String,
+    pub rows: Vec<Figures>,
+    pub note: String,
+}
+
+/// What the store held at each pass; no charts where there is one point only.
+pub(super) struct OverTime {
+    pub files: Option<String>,
+    pub bytes: Option<String>,
+    pub rows: Vec<Figures>,
+}
+
 pub(super) struct View {
     pub at: String,
     pub tiles: Vec<Tile>,
@@ -37,12 +51,8 @@ pub(super) struct View {
     pub odd: u64,
     pub attention: Vec<Words>,
     pub money: Money,
-    pub histogram: String,
-    pub sizes: Vec<Figures>,
-    pub sizes_note: String,
-    pub files_over_time: Option<String>,
-    pub bytes_over_time: Option<String>,
-    pub points: Vec<Figures>,
+    pub sizes: Sizes,
+    pub time: OverTime,
     pub keeping: Vec<Tile>,
     pub expiry: Table,
     pub forever: u64,
@@ -58,22 +68,6 @@ pub(super) struct View {
 
 impl View {
     pub fn of(o: &Overview, labels: &Labels) -> Self {
-        let before = sums(&o.runs, |r| r.sums.counters.raw_sizes)
-            .fold(all_sizes(o, |t| t.raw_sizes), Add::add);
-        let now = all_sizes(o, |t| t.snapshot_sizes + t.raw_sizes);
-        let points = points(o);
-        let chart = |title, unit, pick: fn(&StoreTotals) -> (u64, u64)| {
-            let drawn: Vec<Point> = points
-                .iter()
-                .map(|(at, totals)| Point {
-                    at: *at,
-                    raw: pick(totals).0,
-                    packed: pick(totals).1,
-                })
-                .collect();
-            (drawn.len() > 1).then(|| chart::lines(title, &drawn, unit))
-        };
-        let has_archive = labels.archive.is_some();
         let forever = o.tenants.iter().filter(|t| t.ttl_s.is_none()).count() as u64;
         let late = o.tenants.iter().filter(|t| tenants::is_late(t)).count() as u64;
         Self {
@@ -82,28 +76,9 @@ impl View {
             odd: odd(o),
             attention: attention::of(o),
             money: money::of(o, labels),
-            histogram: chart::histogram(&before, &now),
-            sizes: (0..before.counts().len())
-                .map(|i| size_row(i, &before, &now))
-                .collect(),
-            sizes_note: format!(
-                "{} before, {} now",
-                plural(before.total(), "file"),
-                count(now.total())
-            ),
-            files_over_time: chart("Files over time", Unit::Files, |s| {
-                (s.raw_files, s.snapshots)
-            }),
-            bytes_over_time: chart("Bytes over time", Unit::Bytes, |s| {
-                (s.raw_bytes, s.snapshot_bytes)
-            }),
-            points: points
-                .iter()
-                .rev()
-                .take(MOST_RUNS)
-                .map(|(at, s)| point_row(&minute(*at), s))
-                .collect(),
-            keeping: expiry::tiles(o, has_archive),
+            sizes: sizes(o),
+            time: over_time(o),
+            keeping: expiry::tiles(o, labels.archive.is_some()),
             expiry: expiry::table(o),
             forever,
             forever_said: format!("{} kept for ever.", are(forever)),
@@ -120,6 +95,52 @@ impl View {
                 .map(passes::row)
                 .collect(),
         }
+    }
+}
+
+fn sizes(o: &Overview) -> Sizes {
+    let before =
+        sums(&o.runs, |r| r.sums.counters.raw_sizes).fold(all_sizes(o, |t| t.raw_sizes), Add::add);
+    let now = all_sizes(o, |t| t.snapshot_sizes + t.raw_sizes);
+    Sizes {
+        histogram: chart::histogram(&before, &now),
+        rows: (0..before.counts().len())
+            .map(|i| size_row(i, &before, &now))
+            .collect(),
+        note: format!(
+            "{} before, {} now",
+            plural(before.total(), "file"),
+            count(now.total())
+        ),
+    }
+}
+
+fn over_time(o: &Overview) -> OverTime {
+    let points = points(o);
+    let chart = |title, unit, pick: fn(&StoreTotals) -> (u64, u64)| {
+        let drawn: Vec<Point> = points
+            .iter()
+            .map(|(at, totals)| Point {
+                at: *at,
+                raw: pick(totals).0,
+                packed: pick(totals).1,
+            })
+            .collect();
+        (drawn.len() > 1).then(|| chart::lines(title, &drawn, unit))
+    };
+    OverTime {
+        files: chart("Files over time", Unit::Files, |s| {
+            (s.raw_files, s.snapshots)
+        }),
+        bytes: chart("Bytes over time", Unit::Bytes, |s| {
+            (s.raw_bytes, s.snapshot_bytes)
+        }),
+        rows: points
+            .iter()
+            .rev()
+            .take(MOST_RUNS)
+            .map(|(at, s)| point_row(&minute(*at), s))
+            .collect(),
     }
 }
 

@@ -52,8 +52,14 @@ fn failing(o: &Overview) -> Words {
     Words {
         id: "failing",
         title: "Tenants that fail",
-        note: "Nothing of them is lost, and nothing is done for them until this is mended. The time is when the last pass over the tenant began.",
-        columns: &[("tenant", false), ("when (UTC)", true), ("how", true), ("why, and what to do", false)],
+        note: "Nothing is lost: what a pass could not do, it left as it was. The time is when that \
+               pass began.",
+        columns: &[
+            ("tenant", false),
+            ("when (UTC)", true),
+            ("how", true),
+            ("why, and what to do", false),
+        ],
         rows: now.chain(last).chain(foreign).collect(),
         left_out: None,
     }
@@ -104,8 +110,16 @@ pub(super) fn holds(o: &Overview) -> Words {
     Words {
         id: "holds",
         title: "Restored rows that are held",
-        note: "While a hold lasts, no row of the tenant expires that is as young as the oldest one restored.",
-        columns: &[("tenant", false), ("rows of", false), ("from (UTC)", true), ("to (UTC)", true), ("held until (UTC)", true), ("state", false)],
+        note: "While a hold lasts, no row of the tenant expires that is as young as the oldest one \
+               restored.",
+        columns: &[
+            ("tenant", false),
+            ("rows of", false),
+            ("from (UTC)", true),
+            ("to (UTC)", true),
+            ("held until (UTC)", true),
+            ("state", false),
+        ],
         rows: rows.collect(),
         left_out: None,
     }

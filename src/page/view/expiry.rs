@@ -1,7 +1,7 @@
 //! How long rows are kept, and what expires next.
 
 use super::parts::{Cell, Row, Table, Tile, between, first_of};
-use super::tenants::{is_late, state};
+use super::tenants::is_late;
 use crate::format::{about, count, minute, plural, size};
 use icepack_core::model::forecast::{Bounds, Expiring, Forecast};
 use icepack_core::model::inspect::{Overview, TenantStatus};
@@ -112,7 +112,7 @@ fn row(t: &TenantStatus) -> Row {
     Row {
         name: t.tenant.to_string(),
         is_odd: is_late(t),
-        state: state(t, &Default::default()).unwrap_or_default(),
+        state: String::new(),
         cells: vec![
             // For ever is longer than any time.
             t.ttl_s

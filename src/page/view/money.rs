@@ -187,7 +187,8 @@ impl Basis<'_> {
             "saved by archiving, so far",
             format!("{at_least}{}", self.shown(saved)),
             format!(
-                "each pass's archived bytes, from its day on, by the difference of the two prices of storage{since}; requests and restores are not taken off"
+                "each pass's archived bytes, from its day on, by the difference of the two prices of \
+                 storage{since}; requests and restores are not taken off"
             ),
         )
     }
@@ -245,8 +246,8 @@ impl Basis<'_> {
             name,
             count(fewer),
             format!(
-                "{} were taken in by the passes on record; their rows are in {} and {} of the archive, or have expired. \
-                 At one GET a file, {} less for each read of everything",
+                "{} were taken in by the passes on record; their rows are in {} and {} of the \
+                 archive, or have expired. At one GET a file, {} less for each read of everything",
                 plural(taken, "raw file"),
                 plural(snapshots, "snapshot"),
                 plural(self.done.archived_objects, "object"),
@@ -269,7 +270,9 @@ impl Basis<'_> {
             p.source
         )];
         notes.push(
-            "Not known here, and not counted: old versions in a bucket that keeps them, manifests, receipts and other small state, restores, what readers ask, taxes and discounts."
+            "Not known here, and not counted: old versions in a bucket that keeps them, \
+             manifests, receipts and other small state, restores, what readers ask, taxes and \
+             discounts."
                 .to_owned(),
         );
         if self.o.is_part {
@@ -283,13 +286,18 @@ impl Basis<'_> {
         let told = self.done.ledger.rows_archived;
         if told < rows {
             notes.push(format!(
-                "The manifests have {} archived rows, the passes on record {}: how many bytes the others have is not known, and they are in no figure.",
+                "The manifests have {} archived rows, the passes on record {}: how many bytes the \
+                 others have is not known, and they are in no figure.",
                 count(rows),
                 count(told)
             ));
         }
         if self.o.tenants.iter().any(|t| t.rows_expired > 0) {
-            notes.push("How many bytes the dropped rows had was not recorded: what that saves is not known.".to_owned());
+            notes.push(
+                "How many bytes the dropped rows had was not recorded: what that saves is not \
+                 known."
+                    .to_owned(),
+            );
         }
         notes
     }

@@ -1,6 +1,6 @@
 //! What sections are made of: tiles, and the rows of tables.
 
-use crate::format::{about, count, row_time, size};
+use crate::format::{about, count, size};
 use icepack_core::model::file::Micros;
 use icepack_core::model::forecast::Bounds;
 
@@ -40,9 +40,7 @@ impl Cell {
 
     pub(super) fn day(at: Option<Micros>) -> Self {
         at.map_or_else(Self::missing, |t| {
-            // The date of `2026-04-27 13:45`.
-            let time = row_time(Some(t));
-            Self::new(time.split(' ').next().unwrap_or_default(), t.0)
+            Self::new(t.to_datetime().format("%Y-%m-%d").to_string(), t.0)
         })
     }
 

@@ -145,8 +145,14 @@ pub(super) fn classes(o: &Overview) -> Words {
     Words {
         id: "classes",
         title: "Folders of several schema classes",
-        note: "Files whose columns have types that nothing unites are merged by class, each class by itself. No row is lost by it; a reader of such a folder sees several types.",
-        columns: &[("tenant", false), ("folder", false), ("classes", true), ("what tells them apart", false)],
+        note: "A column has types that no type unites. The files of each class are merged by \
+               themselves, and no row is lost; who reads the folder meets all of the types.",
+        columns: &[
+            ("tenant", false),
+            ("folder", false),
+            ("classes", true),
+            ("what tells them apart", false),
+        ],
         rows: rows.collect(),
         left_out: None,
     }
