@@ -11,13 +11,13 @@ const MOST_TENANTS: usize = 1_000;
 
 const COLUMNS: [&str; 10] = [
     "kept for",
-    "first row",
-    "last row",
     "next expiry",
     "in 7 days",
     "in 30 days",
     "times unknown",
     "overdue",
+    "first row",
+    "last row",
     "archived",
     "dropped",
 ];
@@ -117,13 +117,13 @@ fn row(t: &TenantStatus) -> Row {
             // For ever is longer than any time.
             t.ttl_s
                 .map_or_else(|| Cell::new("ever", i128::MAX), |s| Cell::new(about(s), s)),
-            Cell::day(t.oldest),
-            Cell::day(t.newest),
             first(forecast),
             until(0),
             until(1),
             forecast.map_or_else(Cell::missing, unknown),
             Cell::seconds(t.overdue_s.filter(|s| *s > 0)),
+            Cell::day(t.oldest),
+            Cell::day(t.newest),
             Cell::unless_zero(t.rows_archived),
             Cell::unless_zero(t.rows_expired),
         ],
