@@ -9,12 +9,18 @@ use crate::format::{count, minute, size};
 use icepack_core::model::totals::{BOUNDS, SizeHistogram};
 use icepack_core::model::units::{GIB, KIB, MIB};
 
-const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 250.0;
-const LEFT: f64 = 76.0;
-const RIGHT: f64 = 16.0;
-const TOP: f64 = 18.0;
+/// Pixels. Widths are shares of what there is, so that words keep their size on a narrow screen. What
+/// stands beside the axis is outside the picture, where the page's style leaves room for it.
+const HEIGHT: f64 = 220.0;
+const TOP: f64 = 10.0;
 const BOTTOM: f64 = 30.0;
+
+/// Pixels of a bar, and of a class with both of its bars.
+const BAR: f64 = 13.0;
+const CLASS: f64 = 36.0;
+
+/// Points that get a dot each: of more, the dots would be a band.
+const MOST_DOTS: usize = 60;
 
 /// A figure of what is at a time: of raw files and of snapshots.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,48 +66,35 @@ pub fn class(index: usize) -> String {
     }
 }
 
-/// Files by size, before and after: two bars for each class, with their numbers on them.
+/// Files by size, before and after: two bars for each class, with their numbers beside them.
 pub fn histogram(before: &SizeHistogram, after: &SizeHistogram) -> String {
-    let most = before
+    let pairs: Vec<(u64, u64)> = before
         .counts()
         .iter()
-        .chain(after.counts())
         .copied()
-        .max()
-        .unwrap_or(0)
-        .max(1);
-    let classes = before.counts().len();
-    let step = (WIDTH - RIGHT) / to_f64(classes as u64);
-    let bar = (step / 2.0 - 5.0).min(26.0);
-    let mut svg = open("Number of files by size, before and after");
-    line(&mut svg, "axis", 0.0, HEIGHT - BOTTOM, WIDTH - RIGHT);
-    for (i, (b, a)) in before.counts().iter().zip(after.counts()).enumerate() {
-        let middle = step * (to_f64(i as u64) + 0.5);
-        for (n, class_name, x, what) in [
-            (*b, "raw", middle - bar - 1.0, "before"),
-            (*a, "packed", middle + 1.0, "now"),
-        ] {
-            column(
-                &mut svg,
-                class_name,
-                x,
-                bar,
-                share(n, most),
-                &format!("{}: {} {what}", class(i), count(n)),
-            );
-            if n > 0 {
-                let y = HEIGHT - BOTTOM - height(share(n, most)) - 5.0;
-                text(
-                    &mut svg,
-                    "value",
-                    "middle",
-                    x + bar / 2.0,
-                    y,
-                    &short_count(n),
-                );
-            }
-        }
-        text(&mut svg, "tick", "middle", middle, HEIGHT - 10.0, &class(i));
+        .zip(after.counts().iter().copied())
+        .collect();
+    let most = pairs.iter().map(|(b, a)| *b.max(a)).max().unwrap_or(0);
+    let is_used = |pair: &(u64, u64)| *pair != (0, 0);
+    // Classes beyond the smallest and the largest file say nothing.
+    let first = pairs.iter().position(is_used).unwrap_or(0);
+    let last = pairs.iter().rposition(is_used).unwrap_or(0);
+    let shown = pairs.iter().enumerate().take(last + 1).skip(first);
+    let tall = CLASS * to_f64((last + 1 - first) as u64);
+    let mut svg = open("Number of files by size, before and after", tall);
+    for (row, (i, (b, a))) in shown.enumerate() {
+        let y = CLASS * to_f64(row as u64) + 4.0;
+        text(&mut svg, "tick", "start", "-72", y + BAR + 5.0, &class(i));
+        bar(&mut svg, "raw", y, share(*b, most), &class(i), *b, "before");
+        bar(
+            &mut svg,
+            "packed",
+            y + BAR + 1.0,
+            share(*a, most),
+            &class(i),
+            *a,
+            "now",
+        );
     }
     svg + "</svg>"
 }
@@ -115,77 +108,56 @@ pub fn lines(title: &str, points: &[Point], unit: Unit) -> String {
         .unwrap_or(0);
     let step = nice_step(most, unit);
     let top = step.saturating_mul(most.div_ceil(step)).max(step);
-    let mut svg = open(title);
+    let mut svg = open(title, HEIGHT);
     for mark in (0..=top / step).map(|i| i * step) {
         let y = HEIGHT - BOTTOM - height(share(mark, top));
-        line(
-            &mut svg,
-            if mark == 0 { "axis" } else { "grid" },
-            LEFT,
-            y,
-            WIDTH - RIGHT,
-        );
-        text(
-            &mut svg,
-            "tick",
-            "end",
-            LEFT - 8.0,
-            y + 4.0,
-            &unit.show(mark),
-        );
+        line(&mut svg, if mark == 0 { "axis" } else { "grid" }, y);
+        text(&mut svg, "tick", "end", "-8", y + 4.0, &unit.show(mark));
     }
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
         return svg + "</svg>";
     };
     let span = (last.at - first.at).num_milliseconds().max(1) as f64;
-    let x = |p: &Point| {
-        LEFT + (WIDTH - LEFT - RIGHT) * ((p.at - first.at).num_milliseconds() as f64 / span)
-    };
-    for (class_name, what, pick) in [
+    // Percent of the width.
+    let x = |p: &Point| 100.0 * ((p.at - first.at).num_milliseconds() as f64 / span);
+    let y = |n: u64| HEIGHT - BOTTOM - height(share(n, top));
+    let kinds = [
         ("raw", "raw files", raw as fn(&Point) -> u64),
         ("packed", "snapshots", packed),
-    ] {
-        let y = |p: &Point| HEIGHT - BOTTOM - height(share(pick(p), top));
+    ];
+    let _ = write!(
+        svg,
+        r#"<svg viewBox="0 0 100 {HEIGHT}" preserveAspectRatio="none">"#
+    );
+    for (class_name, _, pick) in kinds {
         let path: Vec<String> = points
             .iter()
-            .map(|p| format!("{:.1},{:.1}", x(p), y(p)))
+            .map(|p| format!("{:.2},{:.1}", x(p), y(pick(p))))
             .collect();
         let _ = write!(
             svg,
             r#"<polyline class="line {class_name}" points="{}"/>"#,
             path.join(" ")
         );
-        for p in points {
-            let said = format!("{}: {} of {what}", minute(p.at), unit.show(pick(p)));
-            let said = if unit == Unit::Files {
-                said.replace(" of ", " ")
-            } else {
-                said
+    }
+    svg.push_str("</svg>");
+    for (class_name, what, pick) in kinds {
+        for p in points.iter().filter(|_| points.len() <= MOST_DOTS) {
+            let said = match unit {
+                Unit::Files => format!("{}: {} {what}", minute(p.at), unit.show(pick(p))),
+                Unit::Bytes => format!("{}: {} of {what}", minute(p.at), unit.show(pick(p))),
             };
             let _ = write!(
                 svg,
-                r#"<circle class="dot {class_name}" cx="{:.1}" cy="{:.1}" r="3"><title>{said}</title></circle>"#,
+                r#"<circle class="dot {class_name}" cx="{:.2}%" cy="{:.1}" r="3"><title>{said}</title></circle>"#,
                 x(p),
-                y(p)
+                y(pick(p))
             );
         }
     }
-    text(
-        &mut svg,
-        "tick",
-        "start",
-        LEFT,
-        HEIGHT - 8.0,
-        &minute(first.at),
-    );
-    text(
-        &mut svg,
-        "tick",
-        "end",
-        WIDTH - RIGHT,
-        HEIGHT - 8.0,
-        &minute(last.at),
-    );
+    let foot = HEIGHT - 8.0;
+    text(&mut svg, "tick", "start", "0", foot, &minute(first.at));
+    text(&mut svg, "tick", "end", "100%", foot, &minute(last.at));
     svg + "</svg>"
 }
 
@@ -198,40 +170,37 @@ fn packed(p: &Point) -> u64 {
 }
 
 /// For people who hear it, a table with the same numbers stands beside each chart.
-fn open(title: &str) -> String {
-    format!(r#"<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">"#)
+fn open(title: &str, tall: f64) -> String {
+    format!(r#"<svg class="whole" height="{tall}" role="img" aria-label="{title}">"#)
 }
 
-fn line(svg: &mut String, class: &str, x: f64, y: f64, to: f64) {
+fn line(svg: &mut String, class: &str, y: f64) {
     let _ = write!(
         svg,
-        r#"<line class="{class}" x1="{x:.1}" x2="{to:.1}" y1="{y:.1}" y2="{y:.1}"/>"#
+        r#"<line class="{class}" x2="100%" y1="{y:.1}" y2="{y:.1}"/>"#
     );
 }
 
-fn text(svg: &mut String, class: &str, anchor: &str, x: f64, y: f64, said: &str) {
+fn text(svg: &mut String, class: &str, anchor: &str, x: &str, y: f64, said: &str) {
     let said = said.replace('<', "&lt;");
     let _ = write!(
         svg,
-        r#"<text class="{class}" text-anchor="{anchor}" x="{x:.1}" y="{y:.1}">{said}</text>"#
+        r#"<text class="{class}" text-anchor="{anchor}" x="{x}" y="{y:.1}">{said}</text>"#
     );
 }
 
-/// A column on the axis, round at its top. What is there can be seen, however small its share.
-fn column(svg: &mut String, class: &str, x: f64, width: f64, share: f64, said: &str) {
-    if share <= 0.0 {
+/// A bar and its number. What is there can be seen, however small its share.
+fn bar(svg: &mut String, kind: &str, y: f64, share: f64, size: &str, n: u64, when: &str) {
+    if n == 0 {
         return;
     }
-    let (foot, high) = (HEIGHT - BOTTOM, height(share).max(2.0));
-    let round = high.min(4.0);
-    let (right, top, said) = (x + width, foot - high, said.replace('<', "&lt;"));
+    let (size, wide) = (size.replace('<', "&lt;"), (share * 100.0).max(0.4));
     let _ = write!(
         svg,
-        r#"<path class="bar {class}" d="M{x:.1} {foot:.1}V{:.1}Q{x:.1} {top:.1} {:.1} {top:.1}H{:.1}Q{right:.1} {top:.1} {right:.1} {:.1}V{foot:.1}Z"><title>{said}</title></path>"#,
-        top + round,
-        x + round,
-        right - round,
-        top + round
+        r#"<rect class="bar {kind}" y="{y:.1}" width="{wide:.1}%" height="{BAR}" rx="2"><title>{size}: {} {when}</title></rect><text class="value" x="{wide:.1}%" dx="6" y="{:.1}">{}</text>"#,
+        count(n),
+        y + BAR - 2.0,
+        count(n)
     );
 }
 
@@ -246,15 +215,6 @@ fn share(part: u64, whole: u64) -> f64 {
 #[allow(clippy::cast_precision_loss, reason = "a pixel is coarser")]
 fn to_f64(n: u64) -> f64 {
     n as f64
-}
-
-/// `999`, `12k`, `3.4M`: it must fit on a bar.
-fn short_count(n: u64) -> String {
-    match n {
-        0..10_000 => count(n),
-        10_000..1_000_000 => format!("{}k", n / 1_000),
-        _ => format!("{}.{}M", n / 1_000_000, n % 1_000_000 / 100_000),
-    }
 }
 
 /// A round distance between lines, so that there are three to six of them: 1, 2 or 5 times a power
@@ -312,15 +272,19 @@ mod tests {
             &SizeHistogram::of([1, 2, 3, 1 << 20]),
             &SizeHistogram::of([200 << 20]),
         );
-        assert_eq!(svg.matches("<path").count(), 3, "{svg}");
+        assert_eq!(svg.matches("<rect").count(), 3, "{svg}");
         assert!(
             svg.contains("&lt;16 KiB: 3 before") && svg.contains("64 MiB+: 1 now"),
             "{svg}"
         );
-        // One of three files is still a third of the height.
+        assert!(
+            svg.contains(r#"width="33.3%" height="13""#),
+            "one of three is a third as wide: {svg}"
+        );
+        assert!(svg.contains("4 MiB+") && !svg.contains("256 MiB+"), "{svg}");
         assert!(
             histogram(&SizeHistogram::default(), &SizeHistogram::default())
-                .matches("<path")
+                .matches("<rect")
                 .next()
                 .is_none()
         );
@@ -338,9 +302,11 @@ mod tests {
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
             assert_eq!(svg.matches("<circle").count(), points.len() * 2);
         }
+        let many: Vec<Point> = (0..200).map(|n| point(n, 5, 1)).collect();
+        assert!(!lines("Files", &many, Unit::Files).contains("<circle"));
         let svg = lines("Files", &[point(0, 5, 1), point(10, 0, 9)], Unit::Files);
         assert!(
-            svg.contains(r#"cx="76.0" cy="119.0""#),
+            svg.contains(r#"cx="0.00%" cy="100.0""#),
             "five of ten is half way up: {svg}"
         );
     }

@@ -34,6 +34,8 @@ pub struct Labels {
     pub archive: Option<String>,
     /// The class of its objects.
     pub archive_class: Option<String>,
+    /// Whether either of them is S3, whose prices the list has.
+    pub is_billed: bool,
 }
 
 #[derive(Template)]
@@ -60,7 +62,7 @@ pub fn html(overview: &Overview, labels: &Labels) -> Result<String> {
         script_hash: hash(SCRIPT),
         labels,
         version: env!("CARGO_PKG_VERSION"),
-        v: View::of(overview, labels.archive.is_some()),
+        v: View::of(overview, labels),
     };
     let body = page
         .render()

@@ -1,12 +1,16 @@
+mod figures;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
 use crate::CompactionConfig;
+use icepack_core::model::apart::FolderClasses;
 use icepack_core::model::counters::Counters;
 use icepack_core::model::inspect::{Failure, TenantStatus};
 use icepack_core::model::manifest::Ledger;
 use icepack_core::model::names::{FileId, Tenant};
 use icepack_core::model::plan::Inventory;
+use icepack_core::model::price::Prices;
 use icepack_core::model::record::RunRecord;
 use icepack_core::model::report::{RunReport, SCHEMA_VERSION, Status, TenantReport};
 use icepack_core::model::shard::Shard;
@@ -84,6 +88,8 @@ fn overview(tenants: Vec<TenantStatus>, runs: Vec<RunRecord>) -> Overview {
     Overview {
         schema_version: SCHEMA_VERSION,
         at: now(),
+        is_part: false,
+        prices: Prices::default(),
         tenants,
         failures: Vec::new(),
         last_errors: Vec::new(),
@@ -114,7 +120,19 @@ fn totals(raw_files: u64) -> Option<StoreTotals> {
 
 #[test]
 fn nothing_that_a_store_says_becomes_markup() {
-    let mut o = overview(HOSTILE.map(tenant).to_vec(), Vec::new());
+    let hostile = |name: &str| TenantStatus {
+        aside: vec![figures::aside(HOSTILE[1])],
+        classes: vec![FolderClasses {
+            folder: HOSTILE[2].into(),
+            ..figures::classes()
+        }],
+        holds: vec![figures::held()],
+        ttl_s: Some(1),
+        ..tenant(name)
+    };
+    let mut o = overview(HOSTILE.map(hostile).to_vec(), Vec::new());
+    o.prices.source = HOSTILE[0].to_owned();
+    o.last_errors.push(figures::error(HOSTILE[2], HOSTILE[1]));
     o.failures.push(Failure {
         tenant: HOSTILE[0].to_owned(),
         status: Status::Failed,
@@ -127,6 +145,7 @@ fn nothing_that_a_store_says_becomes_markup() {
         store: HOSTILE[0].to_owned(),
         archive: Some(HOSTILE[1].to_owned()),
         archive_class: Some(HOSTILE[2].to_owned()),
+        is_billed: true,
     };
     let page = html(&o, &labels).unwrap();
     assert!(
@@ -224,13 +243,13 @@ fn shards_are_added_up_over_time() {
 fn what_needs_a_look_is_said_in_words() {
     let odd = TenantStatus {
         quarantined: 2,
-        overdue_s: Some(90_000),
+        overdue_s: Some(190_000),
         ttl_s: Some(86_400),
         ..tenant("odd")
     };
     let page = drawn(&overview(vec![tenant("acme"), odd], Vec::new()));
     assert!(
-        page.contains("quarantine, overdue</td>")
+        page.contains("2 quarantined, overdue</td>")
             && page.contains("1 to look at")
             && page.contains("in order</td>"),
         "{page}"
@@ -243,16 +262,26 @@ fn what_needs_a_look_is_said_in_words() {
 
 #[test]
 fn a_store_of_very_many_tenants_is_a_page_that_opens() {
-    let many = (0..30_000)
+    let forecast = figures::forecast(1, [(1_234_567, 7_654_321), (12_345_678, 76_543_210)]);
+    let all: Vec<TenantStatus> = (0..30_000)
         .map(|n| TenantStatus {
             quarantined: u64::from(n == 17),
+            ttl_s: Some(86_400),
+            forecast: Some(forecast.clone()),
+            aside: vec![figures::aside(&format!("t{n:05}/bad.parquet"))],
+            holds: vec![figures::held()],
+            classes: vec![figures::classes()],
             ..tenant(&format!("t{n:05}"))
         })
         .collect();
-    let page = drawn(&overview(many, Vec::new()));
+    let page = drawn(&overview(all, Vec::new()));
     assert!(page.len() < 3_000_000, "{}", page.len());
     assert!(
         page.contains("28,000 tenants more") && page.contains(">t00017<"),
         "the one in quarantine is among them"
+    );
+    assert!(
+        page.contains("29,000 tenants more") && page.contains("29,700 more are left out"),
+        "of the others there are tables that end too"
     );
 }

@@ -184,6 +184,8 @@ impl CompactionManager {
         Ok(Overview {
             schema_version,
             at: self.clock.now(),
+            is_part: !selection.is_all(),
+            prices: self.config.prices.clone(),
             tenants,
             failures,
             last_errors: of_selected(attention::last_errors(&runs), selection),

@@ -259,9 +259,12 @@ impl Settings {
     /// # Errors
     /// As [`Self::store`] and [`Self::archive`].
     pub fn report_labels(&self) -> Result<Labels> {
+        let (store, archive) = (self.store()?, self.archive()?);
+        let is_s3 = |l: &Location| matches!(l, Location::S3 { .. });
         Ok(Labels {
-            store: self.store()?.to_string(),
-            archive: self.archive()?.map(|a| a.to_string()),
+            is_billed: is_s3(&store) || archive.as_ref().is_some_and(is_s3),
+            store: store.to_string(),
+            archive: archive.map(|a| a.to_string()),
             archive_class: self.archive_class(),
         })
     }

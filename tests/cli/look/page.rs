@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use chrono::{TimeDelta, Utc};
 use tempfile::TempDir;
 
-use crate::support::job;
+use crate::support::{job, parquet};
 
 /// A Python with Playwright, and Chromium; none where `./test.sh` could not get them. A test never
 /// passes because they are missing by accident.
@@ -86,34 +89,120 @@ fn world() -> TempDir {
     dir
 }
 
-#[test]
-fn the_page_works_in_a_browser_and_asks_nobody_for_anything() {
-    let Some((python, chromium)) = browser() else {
-        return;
+/// A file of one column beside the time, of either of two types that nothing unites; or without the
+/// time.
+fn write_file(at: &Path, column: &str, values: ArrayRef, is_dated: bool) {
+    let now = TimestampMicrosecondArray::from_iter_values(
+        (0..values.len()).map(|_| Utc::now().timestamp_micros()),
+    );
+    let mut columns = vec![(column, values)];
+    if is_dated {
+        columns.push(("timestamp", Arc::new(now)));
+    }
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+    std::fs::write(at, parquet(&batch)).unwrap();
+}
+
+/// Makes the world one that gives trouble: a tenant that fails in every pass, a folder of two
+/// classes, rows that were restored, a file that waits.
+fn trouble(at: &Path) {
+    // Stores of tests are small: prices that show.
+    let prices = "[prices.STANDARD]\nstorage = 23000.0\n";
+    std::fs::write(at.join("icepack.toml"), prices).unwrap();
+    for n in 0..3 {
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        let words: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+        let file = |name: &str| at.join("data").join(format!("{name}{n}.parquet"));
+        write_file(
+            &file("umbrella/web/a"),
+            "amount",
+            Arc::clone(&numbers),
+            true,
+        );
+        write_file(&file("umbrella/web/b"), "amount", words, true);
+        write_file(&file("hooli/"), "clicks", numbers, false);
+    }
+    let day = |ago: i64| {
+        (Utc::now() - TimeDelta::days(ago))
+            .format("%Y-%m-%d")
+            .to_string()
     };
-    let dir = world();
+    let (from, to) = (day(61), day(40));
     icepack(
-        dir.path(),
+        at,
         0,
         &[
-            "report",
+            "restore",
             "--store",
             "data",
             "--archive",
             "cold",
-            "--out",
-            "report.html",
+            "--tenant",
+            "system",
+            "--from",
+            &from,
+            "--to",
+            &to,
         ],
     );
+    for _ in 0..2 {
+        icepack(at, 3, &["run", "--store", "data", "--archive", "cold"]);
+    }
+    icepack(
+        at,
+        0,
+        &[
+            "demo",
+            "--store",
+            "data",
+            "--tenants",
+            "acme=1x50",
+            "--seed",
+            "4",
+            "--force-add",
+        ],
+    );
+}
+
+fn write_report(at: &Path) -> PathBuf {
+    let args = "report --store data --archive cold --out report.html";
+    icepack(at, 0, &args.split(' ').collect::<Vec<_>>());
+    at.join("report.html")
+}
+
+/// What the page must say, by the files alone.
+fn figures(at: &Path) -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/page_figures.py");
+    let ran = job::python()
+        .arg(script)
+        .args([at.join("data"), at.join("cold")])
+        .args(["--keep", "system=30", "--now"])
+        .arg(Utc::now().timestamp().to_string())
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", job::text(&ran.stderr));
+    let to = at.join("figures.json");
+    std::fs::write(&to, ran.stdout).unwrap();
+    to
+}
+
+fn look(at: &Path, name: &str, more: &[&str]) {
+    let Some((python, chromium)) = browser() else {
+        return;
+    };
+    let report = write_report(at);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/report_in_browser.py");
     // Where somebody wants to look at what the browser saw.
     let shots = std::env::var_os("ICEPACK_TEST_SCREENSHOTS")
-        .map_or_else(|| dir.path().join("shots"), PathBuf::from);
+        .map_or_else(|| at.join("shots"), PathBuf::from)
+        .join(name);
     let ran = Command::new(python)
         .arg(script)
-        .arg(dir.path().join("report.html"))
+        .arg(report)
         .args(["--chromium", &chromium, "--screenshots"])
         .arg(shots)
+        .args(more)
         .output()
         .unwrap();
     assert!(
@@ -122,6 +211,43 @@ fn the_page_works_in_a_browser_and_asks_nobody_for_anything() {
         job::text(&ran.stdout),
         job::text(&ran.stderr)
     );
+}
+
+#[test]
+fn the_page_works_in_a_browser_and_asks_nobody_for_anything() {
+    if browser().is_none() {
+        return;
+    }
+    let dir = world();
+    trouble(dir.path());
+    let figures = figures(dir.path());
+    look(dir.path(), "few", &["--figures", figures.to_str().unwrap()]);
+}
+
+#[test]
+fn the_page_of_very_many_tenants_fits_too() {
+    if browser().is_none() {
+        return;
+    }
+    let dir = TempDir::new().unwrap();
+    let at = dir.path();
+    // Of the first there is something to merge.
+    let files = |n| if n < 20 { 3 } else { 1 };
+    let names: Vec<String> = (0..300)
+        .map(|n| format!("customer-{n:03}={}x2", files(n)))
+        .collect();
+    icepack(
+        at,
+        0,
+        &["demo", "--store", "data", "--tenants", &names.join(",")],
+    );
+    std::fs::write(
+        at.join("icepack.toml"),
+        "[retention]\ntenants = { \"customer-0*\" = \"45d\" }\n",
+    )
+    .unwrap();
+    icepack(at, 0, &["run", "--store", "data", "--archive", "cold"]);
+    look(at, "many", &[]);
 }
 
 #[test]

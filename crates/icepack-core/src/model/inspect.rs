@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::apart::FolderClasses;
 use super::file::Micros;
+use super::forecast::Forecast;
 use super::inputs::Left;
 use super::names::{FileId, Key, Tenant};
 use super::plan::Plan;
@@ -56,6 +57,10 @@ pub struct TenantStatus {
     pub retired: u64,
     /// Their bytes.
     pub retired_bytes: u64,
+    /// Bytes of all data files that are listed: the live ones, those that wait to be deleted, what is
+    /// left over, and what no pass takes.
+    #[serde(default)]
+    pub listed_bytes: u64,
     /// Outputs that head does not name.
     pub orphans: u64,
     /// Files that could not be read.
@@ -73,6 +78,9 @@ pub struct TenantStatus {
     /// How long the oldest expired row of a snapshot, or of a file that is adopted or set aside, has
     /// been overdue, in seconds.
     pub overdue_s: Option<u64>,
+    /// What expires next; none where rows are kept for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
     /// The files that [`Self::quarantined`] and [`Self::set_aside`] count, each with its reason and
     /// the way on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -242,12 +250,16 @@ pub struct StatusReport {
 }
 
 /// What the report shows: how the tenants stand, and what the last passes did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Overview {
     /// [`super::report::SCHEMA_VERSION`].
     pub schema_version: u32,
     /// When it was looked.
     pub at: DateTime<Utc>,
+    /// Whether it was looked at some tenants only. The records are of all.
+    pub is_part: bool,
+    /// What their cost is reckoned with.
+    pub prices: Prices,
     pub tenants: Vec<TenantStatus>,
     /// Tenants that cannot be looked at.
     pub failures: Vec<Failure>,

@@ -5,6 +5,7 @@ pub mod apart;
 pub mod counters;
 pub mod estimate;
 pub mod file;
+pub mod forecast;
 pub mod hold;
 pub mod inputs;
 pub mod inspect;

@@ -9,6 +9,7 @@ pub mod compaction;
 pub mod evidence;
 pub mod expiry;
 pub mod expiry_guard;
+pub mod forecast;
 pub mod live;
 pub mod money;
 pub mod prescan;

@@ -68,6 +68,38 @@ pub fn per_month(prices: &Prices, class: &str, objects: &[u64]) -> Option<f64> {
     Some(gb(sum(|b| b.0)) * own + gb(sum(|b| b.1)) * standard)
 }
 
+/// As [`per_month`], of so many objects of which only the bytes of all together are known: the least
+/// that it can be. In classes that bill small objects as larger ones it may be more.
+pub fn holding(prices: &Prices, class: &str, objects: u64, bytes: u64) -> Option<f64> {
+    let (own, name) = billed(class, 0);
+    let empty = objects.saturating_mul(own);
+    let own = if name > 0 {
+        bytes.saturating_add(empty)
+    } else {
+        bytes.max(empty)
+    };
+    Some(
+        gb(own) * prices.classes.get(class)?.storage
+            + gb(objects.saturating_mul(name)) * prices.classes.get(STANDARD)?.storage,
+    )
+}
+
+/// What requests cost where `archived` of those that write made objects of `class`, and all others
+/// are billed as STANDARD; none where the list has no price for it.
+pub fn requests(prices: &Prices, asked: &Requests, archived: u64, class: &str) -> Option<f64> {
+    let hot = prices.classes.get(STANDARD)?;
+    let more = if archived > 0 {
+        prices.classes.get(class)?.put - hot.put
+    } else {
+        0.0
+    };
+    Some(
+        thousands(asked.put + asked.list + asked.copy) * hot.put
+            + thousands(asked.get + asked.head) * hot.get
+            + thousands(archived) * more,
+    )
+}
+
 #[allow(clippy::cast_precision_loss, reason = "money is shown with two digits")]
 fn gb(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1_u32 << 30)

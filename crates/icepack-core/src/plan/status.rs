@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::{attention, classes, retention, sweep};
+use super::{attention, classes, forecast, retention, sweep};
 use crate::model::adopted::{Adoptions, RowTimes};
 use crate::model::file::{Listed, Micros};
 use crate::model::inputs::Left;
@@ -36,10 +36,11 @@ pub fn of(
         .filter(|f| f.rows.is_none() && waits(&f.key))
         .collect();
     let raw_keys: BTreeSet<&str> = raw.iter().map(|f| f.key.as_str()).collect();
+    let is_raw = |l: &&Listed| raw_keys.contains(l.key.as_str());
     let (adopted, waiting): (Vec<_>, Vec<_>) = inventory
         .listing
         .iter()
-        .filter(|l| raw_keys.contains(l.key.as_str()))
+        .filter(is_raw)
         .map(|l| {
             (
                 l.modified,
@@ -91,6 +92,7 @@ pub fn of(
         newest: stats().filter_map(|s| s.max).max(),
         retired: retired.len() as u64,
         retired_bytes: retired.iter().map(|r| r.size).sum(),
+        listed_bytes: inventory.listing.iter().map(|l| l.size).sum(),
         orphans: head.map_or(0, |m| sweep::orphans(m, &inventory.listing).len() as u64),
         quarantined: attention::count(&aside, AsideKind::Quarantined),
         set_aside: attention::count(&aside, AsideKind::SetAside),
@@ -99,6 +101,7 @@ pub fn of(
         ttl_s: policy.ttl.map(|t| t.as_secs()),
         overdue_s: retention::cutoff_held(policy, head.map_or(&[], |m| &m.holds), now)
             .and_then(|cutoff| overdue(oldest_kept?, cutoff)),
+        forecast: forecast::of(head, inventory.listing.iter().filter(is_raw), policy, now),
         aside,
         holds: head.map_or_else(Vec::new, |m| attention::held(m, now)),
         left_alone: Left::default(),

@@ -332,3 +332,45 @@ fn requests_are_those_of_a_pass() {
         }
     );
 }
+
+#[test]
+fn objects_of_which_the_sum_is_known_cost_what_each_of_them_does() {
+    let list = Prices::default();
+    for (class, objects) in [
+        (STANDARD, vec![MIB, 3]),
+        ("GLACIER", vec![MIB, 3, 7]),
+        ("DEEP_ARCHIVE", vec![1; 40]),
+        ("STANDARD_IA", vec![MIB, 2 * MIB]),
+        ("GLACIER_IR", vec![1, 2, 3]),
+        ("GLACIER", vec![]),
+    ] {
+        let sum = holding(&list, class, objects.len() as u64, objects.iter().sum()).unwrap();
+        let each = per_month(&list, class, &objects).unwrap();
+        assert!(near(sum, each), "{class}: {sum} is not {each}");
+    }
+    let mixed = holding(&list, "GLACIER_IR", 2, MIB + 1).unwrap();
+    let each = per_month(&list, "GLACIER_IR", &[MIB, 1]).unwrap();
+    assert!(mixed < each, "the least that it can be");
+    assert_eq!(holding(&list, "INTELLIGENT_TIERING", 1, 1), None);
+}
+
+#[test]
+fn requests_cost_what_a_hand_reckons() {
+    let list = Prices::default();
+    let asked = Requests {
+        get: 3_000,
+        head: 1_000,
+        put: 1_500,
+        list: 400,
+        copy: 100,
+        delete: 9_999,
+    };
+    // Those that read 0.0004 a thousand, those that write 0.005; deleting is free.
+    let hot = 4.0 * 0.0004 + 2.0 * 0.005;
+    let found = requests(&list, &asked, 0, "NONE").unwrap();
+    assert!(near(found, hot), "{found}");
+    // Two hundred of those that write were DEEP_ARCHIVE's, at 0.05.
+    let found = requests(&list, &asked, 200, "DEEP_ARCHIVE").unwrap();
+    assert!(near(found, hot + 0.2 * (0.05 - 0.005)), "{found}");
+    assert_eq!(requests(&list, &asked, 1, "NONE"), None);
+}
