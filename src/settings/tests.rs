@@ -897,7 +897,13 @@ fn the_file_of_this_folder_may_be_of_another_store() {
          for s3://events/prod (flag --store) too: name another file with --config if that is not \
          meant"
     );
-    assert_eq!(warnings(&layers(file, &[], &store("s3://other/prod/"))), "");
+    let same = store("s3://other/prod");
+    let spelled = "store = \"s3://other/prod/\"\n";
+    assert_eq!(
+        warnings(&layers(spelled, &[], &same)),
+        "",
+        "another spelling"
+    );
     assert_eq!(warnings(&layers(file, &[], &[])), "");
     assert_eq!(
         warnings(&layers("report = true\n", &[], &store("s3://events/prod"))),

@@ -7,7 +7,7 @@ mod logs;
 mod metrics;
 mod runs;
 mod shards;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod signals;
 #[cfg(feature = "otel")]
 mod traces;

@@ -202,7 +202,7 @@ fn problems(t: &TenantReport) -> Vec<String> {
         .map(|e| format!("{}: {}", t.tenant, one_line(e)));
     let quarantined = t.quarantined.iter().map(|key| {
         format!(
-            "{}: quarantined `{}`, which is left where it is; `icepack plan --explain` says why",
+            "{}: quarantined `{}`, which is left where it is; `icepack status` says why",
             t.tenant,
             one_line(key)
         )
@@ -248,7 +248,7 @@ fn worst(report: &RunReport, detail: bool) -> Option<String> {
     };
     if let (Some(first), n) = (totals.quarantined.first(), totals.quarantined.len()) {
         return Some(format!(
-            "{} quarantined and left in place: {first}{}; `icepack plan --explain` says why: \
+            "{} quarantined and left in place: {first}{}; `icepack status` says why: \
              repair, replace or remove",
             files(n),
             more(n, " and")

@@ -161,7 +161,7 @@ fn what_needs_a_look_is_said_below_the_table_and_all_is_summed_up() {
         "\n  to do: mend or replace the file, or move it away, then `icepack run --tenant acme`",
         "\n  to do: give it another name",
         "\nheld: restored-system: rows from 20",
-        "(restored of system)",
+        "(restored from system)",
     ] {
         assert!(text.contains(line), "{line:?}: {text}");
     }

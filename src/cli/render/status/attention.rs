@@ -106,7 +106,7 @@ fn files(tenants: &[TenantStatus], most: usize) -> Vec<String> {
 }
 
 /// `held: restored-acme: rows from 2026-01-01 00:00 on do not expire before 2026-12-29 22:05 (restored
-/// of acme)`
+/// from acme)`
 fn held(t: &TenantStatus, hold: &HeldRows) -> String {
     let until = if hold.done {
         format!("before {}", minute(hold.until))
@@ -114,7 +114,7 @@ fn held(t: &TenantStatus, hold: &HeldRows) -> String {
         "until the restore is done, which the same command goes on with".to_owned()
     };
     format!(
-        "held: {}: rows from {} on do not expire {until} (restored of {})",
+        "held: {}: rows from {} on do not expire {until} (restored from {})",
         t.tenant,
         row_time(Some(hold.oldest)),
         hold.of
