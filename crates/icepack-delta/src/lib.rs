@@ -25,6 +25,7 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use arrow::datatypes::Field;
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use object_store::ObjectStore;
@@ -37,13 +38,12 @@ use icepack_core::model::plan::Inventory;
 use icepack_core::model::publish::{
     Followed, Layout, Place, Publish, PublishReport, Published, TENANT_COLUMN,
 };
-use icepack_core::model::schema::SchemaId;
 use icepack_core::plan::publish::{self as plan, FolderColumns, Obstacle, Step, Wanted};
 use icepack_parquet::source::fetch_footer;
 use icepack_parquet::summary::summarise;
 use icepack_parquet::{Error as ReadError, Unread};
 use log::Put;
-use table::{AddFile, Change, Table};
+use table::{AddFile, Change, Table, TableHead};
 
 /// Somebody else publishes every time.
 const MAX_ROUNDS: usize = 16;
@@ -94,10 +94,28 @@ struct Round {
     wanted: BTreeMap<Key, Wanted>,
     files: BTreeMap<Key, NewFile>,
     fit: Fit,
+    /// What the table says of itself from now on, where that is new.
+    becomes: Option<TableHead>,
+    /// The columns whose bounds readers look at.
+    indexed: BTreeSet<String>,
+    /// Files that the table has and is told of anew.
+    again: BTreeSet<Key>,
     /// The columns that folders give.
     partitioned_by: Vec<String>,
     steps: Vec<Step>,
 }
+
+/// What there is to publish, and what the table says of it.
+struct Seen<'a> {
+    wanted: &'a BTreeMap<Key, Wanted>,
+    published: &'a Published,
+    /// Of the table; none where there is none yet.
+    known: Option<&'a TableHead>,
+    local_times: bool,
+}
+
+/// Footers, and the files that have none that can be read, with why.
+type Footers = (Vec<NewFile>, BTreeMap<Key, String>);
 
 impl<L> Publisher<L> {
     /// For the rows of `tenant`, which `live` tells. Footers that would take more than
@@ -203,10 +221,10 @@ impl<L> Publisher<L> {
             if let Some(why) = table.foreign() {
                 return Ok(Err(why));
             }
-            let (published, columns) = (table.published()?, table.columns()?);
-            Ok(Ok((table, published, columns)))
+            let (published, known) = (table.published()?, table.head()?);
+            Ok(Ok((table, published, known)))
         };
-        let (table, published, columns) = self
+        let (table, published, known) = self
             .blocking(known)
             .await?
             .map_err(|why| self.refused(&why))?;
@@ -215,16 +233,16 @@ impl<L> Publisher<L> {
             plan::wanted(&self.place.tenant, &inventory).map_err(|e| self.failed(e))?;
         let folders =
             plan::folder_columns(&self.place.tenant, &wanted).map_err(|e| self.failed(e))?;
-        let rules = Rules {
-            columns: &columns,
-            local_times: table.supports_local_times(),
-            reserved: (self.place.layout == Layout::Shared).then_some(TENANT_COLUMN),
-        };
         if let Some(folders) = &folders {
-            self.check(folders, &table, rules.reserved)
-                .map_err(|e| self.failed(e))?;
+            self.check(folders, &table).map_err(|e| self.failed(e))?;
         }
-        let (files, unread) = self.footers(&wanted, &published).await?;
+        let seen = Seen {
+            wanted: &wanted,
+            published: &published,
+            known: known.as_ref(),
+            local_times: table.supports_local_times(),
+        };
+        let (fit, files, is_anew) = self.fitted(&seen).await?;
         if let Some(folders) = &folders {
             for file in &files {
                 let columns = file.summary.schema.fields().iter();
@@ -233,20 +251,29 @@ impl<L> Publisher<L> {
                     .map_err(|e| self.failed(e))?;
             }
         }
-        let mut fit = columns::fit(rules, &files);
-        fit.misfits.extend(unread);
-        for (key, why) in &fit.misfits {
-            let is_snapshot = wanted.remove(key).is_some_and(|w| w.rows.is_some());
-            if is_snapshot && !is_of_another_class(inventory.head.as_ref(), key, &fit) {
-                return Err(self.failed(format!(
-                    "`{key}`: {why}. Remove `{}/` to have the table made anew; until then nothing \
-                     of this tenant is deleted",
-                    self.place.log()
-                )));
-            }
+        wanted.retain(|key, _| !fit.misfits.contains_key(key));
+        let head = inventory.head.as_ref();
+        let (mut steps, mut again) = (
+            plan::steps(head, &wanted, &published).map_err(|e| self.failed(e))?,
+            BTreeSet::new(),
+        );
+        if is_anew {
+            let has = plan::missing(&wanted, &published);
+            again = wanted
+                .keys()
+                .filter(|key| !has.contains(*key))
+                .cloned()
+                .collect();
+            steps = vec![plan::anew(&wanted, &published)];
         }
-        let steps = plan::steps(inventory.head.as_ref(), &wanted, &published)
-            .map_err(|e| self.failed(e))?;
+        let becomes = self.becomes(&fit, &files, known.as_ref(), is_anew);
+        if becomes.is_some() && steps.is_empty() && known.is_some() {
+            steps = vec![Step::default()];
+        }
+        let now = becomes.as_ref().or(known.as_ref());
+        let indexed = now
+            .and_then(|head| head.indexed.clone())
+            .unwrap_or_default();
         let files = files.into_iter().map(|f| (f.key.clone(), f)).collect();
         Ok(Round {
             table,
@@ -254,20 +281,87 @@ impl<L> Publisher<L> {
             wanted,
             files,
             fit,
+            becomes,
+            indexed: indexed.into_iter().collect(),
+            again,
             partitioned_by: folders.map(|f| f.names().to_vec()).unwrap_or_default(),
             steps,
         })
     }
 
-    /// Whether the table can be, or is, partitioned by the columns of `folders`.
-    fn check(
+    /// A name that no column may have.
+    fn reserved(&self) -> Option<&'static str> {
+        (self.place.layout == Layout::Shared).then_some(TENANT_COLUMN)
+    }
+
+    /// Which columns the table can have, with the footers that say so. Where a column would leave
+    /// it, all of its files are asked: perhaps those that did not agree are going. Then the table is
+    /// told of all its files anew. Of other tenants' files nothing is known.
+    async fn fitted(&self, seen: &Seen<'_>) -> Result<(Fit, Vec<NewFile>, bool), L> {
+        let new = plan::missing(seen.wanted, seen.published);
+        let (files, unread) = self.footers(seen, new).await?;
+        let none = BTreeMap::new();
+        let rules = Rules {
+            columns: seen.known.map_or(&[], |known| &known.columns),
+            left_out: seen.known.map_or(&none, |known| &known.left_out),
+            local_times: seen.local_times,
+            reserved: self.reserved(),
+        };
+        let mut fit = columns::fit(rules, &files);
+        let stays = |c: &Field| fit.columns.iter().any(|now| now.name() == c.name());
+        if rules.columns.iter().all(stays) || self.place.layout == Layout::Shared {
+            fit.misfits.extend(unread);
+            return Ok((fit, files, false));
+        }
+        let read: BTreeSet<&Key> = files.iter().map(|f| &f.key).chain(unread.keys()).collect();
+        let others = seen.wanted.keys().filter(|key| !read.contains(key));
+        let (mut all, more) = self.footers(seen, others.cloned().collect()).await?;
+        all.extend(files);
+        for file in &mut all {
+            file.is_firm |= seen.published.files.contains_key(&file.key);
+        }
+        let rules = Rules {
+            columns: &[],
+            left_out: &none,
+            ..rules
+        };
+        let mut fit = columns::fit(rules, &all);
+        fit.misfits.extend(unread);
+        fit.misfits.extend(more);
+        Ok((fit, all, true))
+    }
+
+    /// What the table says of itself from now on; none where that is what it says.
+    fn becomes(
         &self,
-        folders: &FolderColumns,
-        table: &Table,
-        reserved: Option<&str>,
-    ) -> std::result::Result<(), Obstacle> {
+        fit: &Fit,
+        files: &[NewFile],
+        known: Option<&TableHead>,
+        is_anew: bool,
+    ) -> Option<TableHead> {
+        let known = known.cloned();
+        let indexed = match &known {
+            Some(known) if !is_anew => {
+                let names = known.indexed.clone().unwrap_or_default();
+                let is_there = |name: &String| fit.columns.iter().any(|c| c.name() == name);
+                names.into_iter().filter(is_there).collect()
+            }
+            _ => columns::indexed(fit, files),
+        };
+        let remembered = known.as_ref().map_or(table::REMEMBERED, |k| k.remembered);
+        let becomes = TableHead {
+            columns: fit.columns.clone(),
+            left_out: fit.left_out.clone(),
+            indexed: Some(indexed),
+            remembered: remembered.max(self.publish.keep),
+        };
+        (known.as_ref() != Some(&becomes)).then_some(becomes)
+    }
+
+    /// Whether the table can be, or is, partitioned by the columns of `folders`.
+    fn check(&self, folders: &FolderColumns, table: &Table) -> std::result::Result<(), Obstacle> {
         for name in folders.names() {
-            if let Some(why) = columns::unusable(reserved, name) {
+            if let Some(why) = columns::unusable(self.reserved(), name) {
                 return Err(folders.obstacle(format!("gives the column `{name}`: {why}")));
             }
         }
@@ -276,18 +370,19 @@ impl<L> Publisher<L> {
             .map_or(Ok(()), |table| folders.are(&table, self.place.log()))
     }
 
-    /// The footers of the files that the table does not have yet, with one ranged GET each; and why
-    /// others cannot be read.
-    async fn footers(
-        &self,
-        wanted: &BTreeMap<Key, Wanted>,
-        published: &Published,
-    ) -> icepack_parquet::Result<(Vec<NewFile>, BTreeMap<Key, String>)> {
-        let new = plan::missing(wanted, published);
-        let reads = new.into_iter().map(|key| {
-            let wanted = wanted.get(&key).copied();
+    /// Footers, with one ranged GET each; and why those of others cannot be read.
+    ///
+    /// # Errors
+    /// Where a snapshot's cannot: its rows would be in no version.
+    async fn footers(&self, seen: &Seen<'_>, keys: BTreeSet<Key>) -> Result<Footers, L> {
+        let asked: Option<BTreeSet<String>> = seen
+            .known
+            .map(|known| known.indexed.iter().flatten().cloned().collect());
+        let asked = asked.as_ref();
+        let reads = keys.into_iter().map(|key| {
+            let wanted = seen.wanted.get(&key).copied();
             async move {
-                let read = self.footer(&key, wanted).await;
+                let read = self.footer(&key, wanted, asked).await;
                 (key, read)
             }
         });
@@ -297,24 +392,30 @@ impl<L> Publisher<L> {
             .collect::<Vec<_>>()
             .await
         {
+            let is_raw = seen.wanted.get(&key).is_some_and(|w| w.rows.is_none());
             match read {
                 Ok(file) => files.push(file),
-                Err(ReadError::Input { reason, .. }) => drop(unread.insert(key, reason)),
+                Err(ReadError::Input { reason, .. }) if is_raw => drop(unread.insert(key, reason)),
+                Err(ReadError::Input { reason, .. }) => {
+                    return Err(self.failed(format!("`{key}`: {reason}")));
+                }
                 // A raw file that nobody can read now must not keep the tenant's other rows from
                 // the table.
-                Err(e)
-                    if wanted.get(&key).is_some_and(|w| w.rows.is_none())
-                        && e.unread().is_some_and(|(why, _)| why != Unread::Gone) =>
-                {
+                Err(e) if is_raw && e.unread().is_some_and(|(why, _)| why != Unread::Gone) => {
                     drop(unread.insert(key, e.to_string()));
                 }
-                Err(e) => return Err(e),
+                Err(e) => return Err(e.into()),
             }
         }
         Ok((files, unread))
     }
 
-    async fn footer(&self, key: &str, wanted: Option<Wanted>) -> icepack_parquet::Result<NewFile> {
+    async fn footer(
+        &self,
+        key: &str,
+        wanted: Option<Wanted>,
+        asked: Option<&BTreeSet<String>>,
+    ) -> icepack_parquet::Result<NewFile> {
         let (ident, tail) = fetch_footer(self.store.as_ref(), key, self.footer_limit).await?;
         let is_snapshot = wanted.is_some_and(|w| w.rows.is_some());
         if wanted.is_none_or(|w| w.size != ident.size) {
@@ -325,15 +426,17 @@ impl<L> Publisher<L> {
             };
             return Err(unread(key.to_owned()));
         }
-        let (limit, key) = (self.footer_limit, key.to_owned());
-        let work = move || summarise(&tail, ident.size, limit).map_err(|why| ident.bad(why));
+        let (limit, key, asked) = (self.footer_limit, key.to_owned(), asked.cloned());
+        let work = move || {
+            summarise(&tail, ident.size, limit, asked.as_ref()).map_err(|why| ident.bad(why))
+        };
         let summary = tokio::task::spawn_blocking(work)
             .await
             .map_err(|e| ReadError::local("cannot read a footer", e))??;
         Ok(NewFile {
             key,
             summary,
-            is_snapshot,
+            is_firm: is_snapshot,
         })
     }
 
@@ -344,15 +447,11 @@ impl<L> Publisher<L> {
             .left_out
             .iter()
             .map(|(name, why)| format!("column `{name}`: {why}"));
-        let files = round.fit.misfits.iter().map(|(key, why)| {
-            let head = round.head.as_ref();
-            let is_snapshot = head.is_some_and(|m| m.snapshots.iter().any(|s| s.key == *key));
-            if is_snapshot {
-                format!("`{key}`, which is of another schema class: {why}")
-            } else {
-                format!("`{key}`, until it is compacted: {why}")
-            }
-        });
+        let files = round
+            .fit
+            .misfits
+            .iter()
+            .map(|(key, why)| format!("`{key}`, until it is compacted: {why}"));
         columns
             .chain(files)
             .inspect(|what| tracing::warn!("not published: {what}"))
@@ -367,45 +466,36 @@ impl<L> Publisher<L> {
             wanted,
             files,
             fit,
+            becomes: mut table_head,
+            indexed,
+            again,
             partitioned_by,
             steps,
         } = round;
-        let has_columns = table.version().is_some() || !fit.add.is_empty();
-        if steps.is_empty() || !has_columns {
+        if table.version().is_none() && fit.columns.is_empty() {
             return Ok(true);
-        }
-        let mut columns = fit.add;
-        let keep = self.publish.keep;
-        if table.version().is_none() {
-            let change = Change {
-                columns: std::mem::take(&mut columns),
-                partitioned_by,
-                keep,
-                ..Change::default()
-            };
-            match self.put(table, change, report).await? {
-                Some(next) => table = next,
-                None => return Ok(false),
-            }
         }
         for step in steps {
             let mut add = Vec::new();
             for key in &step.add {
                 if let (Some(wanted), Some(file)) = (wanted.get(key), files.get(key)) {
-                    add.push(self.addition(wanted, file)?);
+                    add.push(self.addition(wanted, file, &indexed)?);
                 }
             }
             let change = Change {
                 add,
                 remove: step.remove,
+                again: again.clone(),
                 data_change: step.data_change,
-                columns: std::mem::take(&mut columns),
-                partitioned_by: Vec::new(),
+                head: table_head.take(),
+                partitioned_by: partitioned_by.clone(),
                 manifest: head.as_ref().map_or(0, |m| m.version),
                 left: head.as_ref().map_or(0, |m| plan::left(&m.totals)),
-                keep,
             };
-            let (added, removed) = (change.add.len() as u64, change.remove.len() as u64);
+            let (added, removed) = (
+                change.add.len().saturating_sub(again.len()) as u64,
+                change.remove.len() as u64,
+            );
             match self.put(table, change, report).await? {
                 Some(next) => table = next,
                 None => return Ok(false),
@@ -416,7 +506,12 @@ impl<L> Publisher<L> {
         Ok(true)
     }
 
-    fn addition(&self, wanted: &Wanted, file: &NewFile) -> Result<AddFile, L> {
+    fn addition(
+        &self,
+        wanted: &Wanted,
+        file: &NewFile,
+        indexed: &BTreeSet<String>,
+    ) -> Result<AddFile, L> {
         let partition = partition::of(&self.place.tenant, &file.key)
             .map_err(|folder| self.failed(format!("`{folder}` is no text")))?;
         Ok(AddFile {
@@ -425,7 +520,7 @@ impl<L> Publisher<L> {
             modified: wanted.modified,
             rows: file.summary.rows,
             partition,
-            ranges: file.summary.ranges.clone(),
+            ranges: columns::ranges(&file.summary, indexed),
         })
     }
 
@@ -478,20 +573,4 @@ impl<L> Publisher<L> {
         tracing::debug!(removed, "checkpoint of the table written");
         Ok(())
     }
-}
-
-/// Whether a snapshot is known to be apart from one that the table can have. Then the files that it
-/// was made of were not in the table either, and nothing goes from it.
-fn is_of_another_class(head: Option<&Manifest>, key: &str, fit: &Fit) -> bool {
-    let Some(head) = head else { return false };
-    let schema = |is_it: &dyn Fn(&str) -> bool| -> BTreeSet<SchemaId> {
-        let found = head.snapshots.iter().filter(|s| is_it(&s.key));
-        found.filter_map(|s| s.schema).collect()
-    };
-    let own = schema(&|k| k == key);
-    let others = schema(&|k| !fit.misfits.contains_key(k));
-    head.apart.iter().any(|a| {
-        let mut own = own.iter().filter_map(|id| a.other(*id));
-        own.any(|other| others.contains(&other))
-    })
 }

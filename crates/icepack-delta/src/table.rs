@@ -25,7 +25,6 @@ use delta_kernel::transaction::{CommitResult, UpdateTableOperation};
 use delta_kernel::{Engine, EngineData, KernelError};
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use delta_kernel_default_engine::{DefaultEngine, DefaultEngineBuilder};
-use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -47,6 +46,17 @@ const ROOT: &str = "memory:///";
 
 /// Where a table says that it is one of ours.
 const OWNER: &str = "icepack.layout";
+
+/// Where it says which columns it cannot have: JSON, why by name.
+const LEFT_OUT: &str = "icepack.left_out";
+
+/// The columns whose bounds readers look at.
+const INDEXED: &str = "delta.dataSkippingStatsColumns";
+
+/// The same as a number of columns, by which none are told.
+const INDEXED_COUNT: &str = "delta.dataSkippingNumIndexedCols";
+
+const RETENTION: &str = "delta.deletedFileRetentionDuration";
 
 /// What is remembered of files that were taken out, unless the table says otherwise.
 pub const REMEMBERED: Duration = Duration::from_secs(7 * DAY.as_secs());
@@ -77,17 +87,30 @@ pub struct Change {
     pub add: Vec<AddFile>,
     /// Files that go, by key.
     pub remove: BTreeSet<Key>,
+    /// Those of `add` that the table has already: only what it says of them is new.
+    pub again: BTreeSet<Key>,
     /// Whether rows come or go.
     pub data_change: bool,
-    /// Columns that the table does not have yet.
-    pub columns: Vec<Field>,
+    /// What the table is from now on, where that is new.
+    pub head: Option<TableHead>,
     /// Of a new table: the columns that folders give.
     pub partitioned_by: Vec<String>,
     pub manifest: u64,
     /// Rows that had left by then.
     pub left: u64,
-    /// How long a new table remembers what was taken out, at least.
-    pub keep: Duration,
+}
+
+/// What a table says of itself.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TableHead {
+    /// But for those that it is partitioned by.
+    pub columns: Vec<Field>,
+    /// Columns that it cannot have, and why.
+    pub left_out: BTreeMap<String, String>,
+    /// The columns whose bounds readers look at; none where it is left to them.
+    pub indexed: Option<Vec<String>>,
+    /// For how long it remembers what was taken out.
+    pub remembered: Duration,
 }
 
 /// A file of a log, by its name in the log's folder.
@@ -269,10 +292,7 @@ impl Table {
         let Some(snapshot) = &self.snapshot else {
             return Ok(readers);
         };
-        readers.remembered = snapshot
-            .table_properties()
-            .deleted_file_retention_duration
-            .unwrap_or(REMEMBERED);
+        readers.remembered = remembered(snapshot);
         // A checkpoint's rows are what the log says in all, with the files that were taken out.
         let all = Arc::clone(snapshot)
             .create_checkpoint_writer(&self.engine)
@@ -358,6 +378,33 @@ impl Table {
             .collect())
     }
 
+    /// What it says of itself; none where there is no table yet.
+    ///
+    /// # Errors
+    /// As [`Self::published`].
+    pub fn head(&self) -> Result<Option<TableHead>> {
+        let Some(snapshot) = &self.snapshot else {
+            return Ok(None);
+        };
+        let properties = snapshot.table_configuration().metadata().configuration();
+        let left_out = properties.get(LEFT_OUT).map(|t| serde_json::from_str(t));
+        let names = |list: &String| {
+            let names = list.split(',').map(|name| name.trim().to_owned());
+            names.filter(|name| !name.is_empty()).collect()
+        };
+        let counted = properties.get(INDEXED_COUNT).filter(|n| n.trim() == "0");
+        let indexed = properties.get(INDEXED).map(names);
+        Ok(Some(TableHead {
+            columns: self.columns()?,
+            left_out: left_out
+                .transpose()
+                .map_err(|e| format!("its property `{LEFT_OUT}` is damaged ({e})"))?
+                .unwrap_or_default(),
+            indexed: indexed.or_else(|| counted.map(|_| Vec::new())),
+            remembered: remembered(snapshot),
+        }))
+    }
+
     /// Whether it can have columns of times without a zone.
     pub fn supports_local_times(&self) -> bool {
         use delta_kernel::table_features::TableFeature;
@@ -367,35 +414,108 @@ impl Table {
         })
     }
 
-    /// Writes the next version, and returns the file of the log that it is. Where there is no
-    /// table, version 0 makes an empty one, with the columns, and no more.
+    /// Writes the next version, and returns the file of the log that it is. The first makes the
+    /// table with its files: a table without rows where rows are would be worse than none.
     ///
     /// # Errors
     /// As [`Self::published`].
     pub fn commit(&mut self, change: &Change) -> Result<LogFile> {
-        let next = self.version().map_or(0, |v| v + 1);
-        match self.snapshot.clone() {
-            None => self.create(change)?,
-            Some(snapshot) => self.update(&snapshot, change)?,
+        let before = self.version();
+        if before.is_none() {
+            self.create(change)?;
+            self.reload()?;
         }
-        self.snapshot = Some(
-            Snapshot::builder_for(ROOT)
-                .build(&self.engine)
-                .map_err(text)?,
-        );
-        let name = format!("{next:020}.json");
-        let body = self
-            .read(&name)?
-            .ok_or_else(|| format!("delta_kernel wrote no {name}"))?;
+        let snapshot = self.snapshot.clone().ok_or("there is no table")?;
+        self.update(&snapshot, change)?;
+        let made = commit_name(snapshot.version() + 1);
+        let mut lines = lines_of(&self.take(&made)?)?;
+        let name = commit_name(before.map_or(0, |v| v + 1));
+        if before.is_none() {
+            let first = lines_of(&self.take(&name)?)?;
+            // Who made the version stands in front.
+            let after = usize::from(!lines.is_empty());
+            lines.splice(
+                after..after,
+                first.into_iter().filter(|l| l.get("protocol").is_some()),
+            );
+        }
+        if let Some(head) = &change.head {
+            let metadata = self.metadata(&snapshot, head)?;
+            let at = lines.iter().take_while(|l| l.get("add").is_none()).count();
+            lines.insert(at, metadata);
+        }
+        let again: BTreeSet<String> = change.again.iter().map(|key| self.path(key)).collect();
+        for add in lines.iter_mut().filter_map(|l| l.get_mut("add")) {
+            if add["path"]
+                .as_str()
+                .is_some_and(|path| again.contains(path))
+            {
+                add["dataChange"] = false.into();
+            }
+        }
+        let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let body = Bytes::from(body);
+        self.keep(&name, body.clone())?;
+        self.reload()?;
         Ok((name, body))
     }
 
+    fn reload(&mut self) -> Result<()> {
+        let snapshot = Snapshot::builder_for(ROOT).build(&self.engine);
+        self.snapshot = Some(snapshot.map_err(text)?);
+        Ok(())
+    }
+
+    /// What the next version says of the table. delta_kernel adds columns, but changes no type,
+    /// takes no column away and sets no property.
+    fn metadata(&self, snapshot: &SnapshotRef, head: &TableHead) -> Result<serde_json::Value> {
+        let metadata = snapshot.table_configuration().metadata();
+        let known = self.columns()?;
+        let mut new: Vec<&Field> = head.columns.iter().collect();
+        let mut fields: Vec<StructField> = Vec::new();
+        for field in snapshot.schema().fields() {
+            if self.partition_columns().contains(field.name()) {
+                fields.push(field.clone());
+            } else if let Some(at) = new.iter().position(|c| c.name() == field.name()) {
+                let column = new.remove(at);
+                fields.push(if known.contains(column) {
+                    field.clone()
+                } else {
+                    of_arrow(column)?
+                });
+            }
+        }
+        for column in new {
+            fields.push(of_arrow(column)?);
+        }
+        let schema = StructType::try_new(fields).map_err(text)?;
+        let mut properties = metadata.configuration().clone();
+        for name in [LEFT_OUT, INDEXED, INDEXED_COUNT] {
+            properties.remove(name);
+        }
+        properties.extend(properties_of(head));
+        let mut line = serde_json::json!({
+            "id": metadata.id(),
+            "format": {"provider": metadata.format_provider(), "options": metadata.format_options()},
+            "schemaString": serde_json::to_string(&schema).map_err(|e| e.to_string())?,
+            "partitionColumns": metadata.partition_columns(),
+            "configuration": properties,
+        });
+        if let Some(name) = metadata.name() {
+            line["name"] = name.into();
+        }
+        if let Some(description) = metadata.description() {
+            line["description"] = description.into();
+        }
+        if let Some(at) = metadata.created_time() {
+            line["createdTime"] = at.into();
+        }
+        Ok(serde_json::json!({ "metaData": line }))
+    }
+
     fn create(&self, change: &Change) -> Result<()> {
-        let mut fields: Vec<StructField> = change
-            .columns
-            .iter()
-            .map(|f| f.try_into_kernel().map_err(|e| e.to_string()))
-            .collect::<Result<_>>()?;
+        let columns = change.head.iter().flat_map(|head| &head.columns);
+        let mut fields: Vec<StructField> = columns.map(of_arrow).collect::<Result<_>>()?;
         let mut partitions: Vec<&str> = match self.place.layout {
             Layout::PerTenant => Vec::new(),
             Layout::Shared => vec![TENANT_COLUMN],
@@ -404,13 +524,8 @@ impl Table {
         let of_folder = |name: &&str| StructField::nullable(*name, schema::DataType::STRING);
         fields.extend(partitions.iter().map(of_folder));
         let schema = Arc::new(StructType::try_new(fields).map_err(text)?);
-        let mut builder = create_table(ROOT, schema, WRITER, false).with_table_properties([
-            (OWNER, self.place.layout.to_string()),
-            (
-                "delta.deletedFileRetentionDuration",
-                format!("interval {} seconds", change.keep.max(REMEMBERED).as_secs()),
-            ),
-        ]);
+        let mut builder = create_table(ROOT, schema, WRITER, false)
+            .with_table_properties([(OWNER, self.place.layout.to_string())]);
         if !partitions.is_empty() {
             builder = builder.with_data_layout(DataLayout::partitioned(partitions));
         }
@@ -431,22 +546,14 @@ impl Table {
             (false, _) => UpdateTableOperation::Optimize,
         };
         let version = |n: u64| i64::try_from(n).map_err(|e| e.to_string());
-        let mut builder = Arc::clone(snapshot)
+        let mut transaction = Arc::clone(snapshot)
             .update_table(operation, WRITER, change.data_change)
             .with_transaction_id(self.app_manifest(), version(change.manifest)?)
             .with_transaction_id(self.app_left(), version(change.left)?)
             .with_operation_parameters([
                 ("tenant", Some(self.place.tenant.to_string())),
                 ("manifest", Some(change.manifest.to_string())),
-            ]);
-        for column in &change.columns {
-            builder = builder.add_column(
-                column
-                    .try_into_kernel()
-                    .map_err(|e: arrow::error::ArrowError| e.to_string())?,
-            );
-        }
-        let mut transaction = builder
+            ])
             .build(&self.engine, Box::new(FileSystemCommitter::new()))
             .map_err(text)?;
         if !change.add.is_empty() {
@@ -489,18 +596,22 @@ impl Table {
         if self.place.layout == Layout::Shared {
             partition.insert(TENANT_COLUMN, Some(self.place.tenant.as_str()));
         }
+        let mut stats = serde_json::json!({ "numRecords": file.rows });
+        if !file.ranges.is_empty() {
+            stats["nullCount"] = known(|r| r.nulls.map(Into::into)).into();
+            stats["minValues"] =
+                known(|r| r.bounds.as_ref().map(|(min, _)| serde_json::json!(min))).into();
+            stats["maxValues"] =
+                known(|r| r.bounds.as_ref().map(|(_, max)| serde_json::json!(max))).into();
+            // Times are rounded outwards, and texts are cut.
+            stats["tightBounds"] = false.into();
+        }
         serde_json::json!({
             "path": self.path(&file.key),
             "partitionValues": partition,
             "size": file.size,
             "modificationTime": file.modified,
-            "stats": {
-                "numRecords": file.rows,
-                "nullCount": known(|r| r.nulls.map(Into::into)),
-                "minValues": known(|r| r.bounds.as_ref().map(|(min, _)| serde_json::json!(min))),
-                "maxValues": known(|r| r.bounds.as_ref().map(|(_, max)| serde_json::json!(max))),
-                "tightBounds": true,
-            },
+            "stats": stats,
         })
     }
 
@@ -564,20 +675,32 @@ impl Table {
 
     fn read(&self, name: &str) -> Result<Option<Bytes>> {
         let found = self.threads.runtime()?.block_on(async {
-            let Some(meta) = self
-                .files
-                .list(Some(&Path::from(DELTA_LOG)))
-                .try_filter(|m| futures::future::ready(m.location.filename() == Some(name)))
-                .try_next()
-                .await?
-            else {
-                return Ok(None);
-            };
-            Ok(Some(
-                whole_body(self.files.get(&meta.location).await?).await?,
-            ))
+            match self.files.get(&log_path(name)).await {
+                Ok(reply) => whole_body(reply).await.map(Some),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(e) => Err(e),
+            }
         });
         found.map_err(|e: object_store::Error| e.to_string())
+    }
+
+    /// Reads a file of the log, which is none from now on.
+    fn take(&self, name: &str) -> Result<Bytes> {
+        let body = self
+            .read(name)?
+            .ok_or_else(|| format!("delta_kernel wrote no {name}"))?;
+        let path = log_path(name);
+        let gone = self.files.delete(&path);
+        let gone = self.threads.runtime()?.block_on(gone);
+        gone.map_err(|e| e.to_string())?;
+        Ok(body)
+    }
+
+    fn keep(&self, name: &str, body: Bytes) -> Result<()> {
+        let path = log_path(name);
+        let kept = self.files.put(&path, body.into());
+        let kept = self.threads.runtime()?.block_on(kept);
+        kept.map(drop).map_err(|e| e.to_string())
     }
 
     /// The application whose version is the manifest's.
@@ -602,6 +725,50 @@ impl Table {
         let key = format!("{}{}", self.place.prefix(), paths::decode(path)?);
         self.place.tenant.owns(&key).then_some(key)
     }
+}
+
+/// For how long a table remembers what was taken out.
+fn remembered(snapshot: &SnapshotRef) -> Duration {
+    snapshot
+        .table_properties()
+        .deleted_file_retention_duration
+        .unwrap_or(REMEMBERED)
+}
+
+/// What of `head` stands in a table's properties.
+fn properties_of(head: &TableHead) -> Vec<(String, String)> {
+    let mut properties = vec![(
+        RETENTION.to_owned(),
+        format!("interval {} seconds", head.remembered.as_secs()),
+    )];
+    if !head.left_out.is_empty() {
+        let left_out = serde_json::json!(head.left_out);
+        properties.push((LEFT_OUT.to_owned(), left_out.to_string()));
+    }
+    match head.indexed.as_deref().unwrap_or_default() {
+        // Spark takes no empty list.
+        [] => properties.push((INDEXED_COUNT.to_owned(), "0".to_owned())),
+        names => properties.push((INDEXED.to_owned(), names.join(","))),
+    }
+    properties
+}
+
+fn of_arrow(field: &Field) -> Result<StructField> {
+    field
+        .try_into_kernel()
+        .map_err(|e: arrow::error::ArrowError| e.to_string())
+}
+
+fn commit_name(version: u64) -> String {
+    format!("{version:020}.json")
+}
+
+/// The actions of a version.
+fn lines_of(body: &[u8]) -> Result<Vec<serde_json::Value>> {
+    let lines = body.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+    lines
+        .map(|line| serde_json::from_slice(line).map_err(|e| e.to_string()))
+        .collect()
 }
 
 fn log_path(name: &str) -> Path {
@@ -703,12 +870,6 @@ mod tests {
             let mut table = Table::open(place.clone(), Vec::new()).unwrap();
             assert_eq!(table.folder_columns(), None, "there is no table yet");
             let columns = vec![Field::new("n", DataType::Int64, true)];
-            let made = Change {
-                columns: columns.clone(),
-                partitioned_by: vec!["dt".into(), "a.b".into()],
-                ..Change::default()
-            };
-            let first = table.commit(&made).unwrap();
             let partition = vec![("dt".into(), Some("1:2".into())), ("a.b".into(), None)];
             let file = AddFile {
                 key: "acme/dt=1%3A2/a.b=/x.parquet".into(),
@@ -721,10 +882,16 @@ mod tests {
             let came = Change {
                 add: vec![file],
                 data_change: true,
+                head: Some(TableHead {
+                    columns: columns.clone(),
+                    ..TableHead::default()
+                }),
+                partitioned_by: vec!["dt".into(), "a.b".into()],
                 ..Change::default()
             };
-            let second = table.commit(&came).unwrap();
-            let lines = std::str::from_utf8(&second.1).unwrap().lines();
+            let first = table.commit(&came).unwrap();
+            assert_eq!(first.0, "00000000000000000000.json", "with its file");
+            let lines = std::str::from_utf8(&first.1).unwrap().lines();
             let add = lines
                 .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
                 .find_map(|line| line.get("add").cloned())
@@ -740,7 +907,7 @@ mod tests {
                     .unwrap()
                     .ends_with("dt=1%253A2/a.b=/x.parquet")
             );
-            let read = Table::open(place, vec![first, second]).unwrap();
+            let read = Table::open(place, vec![first]).unwrap();
             assert_eq!(read.folder_columns().unwrap(), ["dt", "a.b"]);
             assert_eq!(read.columns().unwrap(), columns);
         }

@@ -543,3 +543,38 @@ async fn and_on_s3() {
     )
     .await;
 }
+
+/// A predicate on every type, through every reader, on raw files of all kinds and on what they are
+/// merged to.
+#[tokio::test]
+async fn no_predicate_loses_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = dir.path().display().to_string();
+    let acme = dir.path().join("acme");
+    std::fs::create_dir(&acme).unwrap();
+    let types = |mode: &str| {
+        let mut command = job::python();
+        command.arg(script("ask_types.py")).arg(mode).arg(&acme);
+        let out = command.output().unwrap();
+        assert!(out.status.success(), "{}", job::text(&out.stderr));
+        out.stdout
+    };
+    let envs = |least: &str| {
+        let least = ("ICEPACK_COMPACTION_MIN_FILES_TO_COMPACT", least.to_owned());
+        [settings(url.clone()), vec![least]].concat()
+    };
+    types("write");
+    job::expect(&envs("100"), 0, ["run"]);
+    types("late");
+    for least in ["100", "2"] {
+        if least == "2" {
+            // Without a time it would be set aside.
+            std::fs::remove_file(acme.join("5.parquet")).unwrap();
+        }
+        job::expect(&envs(least), 0, ["run"]);
+        let found: Value = serde_json::from_slice(&types("ask")).unwrap();
+        println!("{least}: {found}");
+        assert_eq!(found["wrong"], serde_json::json!([]), "{found}");
+        assert!(found["asked"].as_u64().unwrap() > 250, "{found}");
+    }
+}

@@ -340,6 +340,17 @@ pub fn steps(
     Ok(std::iter::once(moved).chain(came).collect())
 }
 
+/// The one version after which the table names the files of `wanted` and no others, each as it is
+/// told of now.
+pub fn anew(wanted: &BTreeMap<Key, Wanted>, published: &Published) -> Step {
+    let goes = |key: &&Key| !wanted.contains_key(*key);
+    Step {
+        add: wanted.keys().cloned().collect(),
+        remove: published.files.keys().filter(goes).cloned().collect(),
+        data_change: true,
+    }
+}
+
 /// Whether the files that go hold exactly the rows of the snapshots that come. Rows leave in three
 /// ways, and come in by raw files that were never published: where none has left since, and the
 /// sums agree, none came either.
