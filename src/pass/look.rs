@@ -9,7 +9,7 @@ use tracing::Instrument;
 use super::manager::CompactionManager;
 use super::outcome::failure;
 use super::scan::{SCANS_AT_ONCE, TenantListing, TenantScan};
-use super::{Selection, broke_off, footers};
+use super::{Selection, broke_off, footers, publish};
 use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::inspect::doctor::{self, Doctor};
@@ -219,10 +219,16 @@ impl CompactionManager {
                 head.adopted.retain(|a| a.dated_by == column.as_str());
             }
             let view = live::view(&tenant, &found.inventory);
-            let refused = found
+            let mut refused = found
                 .left
                 .refusal(&tenant)
                 .filter(|_| found.left.misleads(found.inventory.head.is_some()));
+            if let (None, Some(follower)) =
+                (&refused, publish::follower(self, &self.store, &tenant))
+                && let Err(Error::Refused(why)) = follower.check().await
+            {
+                refused = Some(why);
+            }
             Ok::<LiveView, Error>(if refused.is_some() {
                 LiveView {
                     files: Vec::new(),

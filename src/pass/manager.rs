@@ -123,6 +123,9 @@ pub struct CompactionManager {
     pub(super) footers: Arc<FooterScanner>,
     /// The files that a killed process was writing.
     pub(super) staged: StagedFiles,
+    /// The table that tenants share, where they do.
+    #[cfg(feature = "delta")]
+    pub(super) table: Arc<icepack_delta::SharedLog>,
     /// The places that hold the store, where they are known.
     enclosing: Vec<Arc<dyn ObjectStore>>,
     /// The archive, where it is opened by its address.
@@ -151,6 +154,8 @@ impl CompactionManager {
             stop: StopHandle::default(),
             footers: Arc::default(),
             staged: StagedFiles::default(),
+            #[cfg(feature = "delta")]
+            table: Arc::default(),
             enclosing: Vec::new(),
             archive: None,
             sums: Arc::default(),

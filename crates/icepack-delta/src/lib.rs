@@ -20,6 +20,7 @@
 mod columns;
 mod log;
 mod paths;
+mod stranger;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +33,7 @@ use object_store::ObjectStore;
 
 use columns::{Fit, NewFile, Rules};
 use icepack_core::model::manifest::Manifest;
-use icepack_core::model::names::{Key, Tenant};
+use icepack_core::model::names::{DELTA_LOG, Key, Tenant};
 use icepack_core::model::partition;
 use icepack_core::model::plan::Inventory;
 use icepack_core::model::publish::{
@@ -76,9 +77,15 @@ pub type Result<T, L> = std::result::Result<T, Error<L>>;
 pub type ReadLive<L> =
     Box<dyn Fn() -> BoxFuture<'static, std::result::Result<Inventory, L>> + Send + Sync>;
 
+/// The log of a table that several tenants of a process share: one writes at a time, since they
+/// would lose to each other. What was read of it is read once.
+#[derive(Debug, Default)]
+pub struct SharedLog(tokio::sync::Mutex<log::Cache>);
+
 /// Publishes one tenant.
 pub struct Publisher<L> {
     store: Arc<dyn ObjectStore>,
+    log: Arc<SharedLog>,
     place: Place,
     publish: Publish,
     /// Called after the table was read.
@@ -122,6 +129,7 @@ impl<L> Publisher<L> {
     /// `footer_limit` bytes once they are parsed are not read.
     pub fn new(
         store: Arc<dyn ObjectStore>,
+        log: Arc<SharedLog>,
         tenant: Tenant,
         publish: Publish,
         live: ReadLive<L>,
@@ -129,6 +137,7 @@ impl<L> Publisher<L> {
     ) -> Self {
         Self {
             store,
+            log,
             place: Place {
                 tenant,
                 layout: publish.layout,
@@ -144,18 +153,9 @@ impl<L> Publisher<L> {
     /// # Errors
     /// [`Error::Read`]; [`Error::Refused`] where the table is not one of ours.
     pub async fn followed(&self) -> Result<Followed, L> {
-        let log = log::fetch(&self.store, &self.place.log()).await?;
-        let place = self.place.clone();
-        let known = move || {
-            let table = Table::open(place, log)?;
-            table
-                .foreign()
-                .map_or_else(|| table.readers().map(Ok), |why| Ok(Err(why)))
-        };
-        let readers = self
-            .blocking(known)
-            .await?
-            .map_err(|why| self.refused(&why))?;
+        let mut cache = self.log.0.lock().await;
+        let log = log::fetch(&self.store, &self.place.log(), &mut cache).await?;
+        let (_, readers) = self.opened(&log, Table::readers).await?;
         Ok(Followed {
             readers,
             keep: self.publish.keep,
@@ -171,8 +171,9 @@ impl<L> Publisher<L> {
     /// publish without pause; [`Error::Live`].
     pub async fn publish(&self) -> Result<PublishReport, L> {
         let mut report = PublishReport::default();
+        let mut cache = self.log.0.lock().await;
         for _ in 0..MAX_ROUNDS {
-            let round = match self.read_round().await {
+            let round = match self.read_round(&mut cache).await {
                 Ok(round) => round,
                 // A file went while its footer was read: there is a newer head.
                 Err(Error::Read(ReadError::Gone(_))) => continue,
@@ -185,10 +186,7 @@ impl<L> Publisher<L> {
             }
             tracing::info!("another run published first: looking again");
         }
-        Err(Error::Conflict(format!(
-            "the table of tenant `{}` was written to {MAX_ROUNDS} times in between",
-            self.place.tenant
-        )))
+        Err(self.too_often())
     }
 
     async fn blocking<T: Send + 'static>(
@@ -212,29 +210,194 @@ impl<L> Publisher<L> {
         ReadError::local(format!("cannot publish `{}`", self.place.tenant), why).into()
     }
 
-    /// Reads the table, then head and the listing, then the footers of what is new.
-    async fn read_round(&self) -> Result<Round, L> {
-        let log = log::fetch(&self.store, &self.place.log()).await?;
-        let place = self.place.clone();
-        let known = move || {
-            let table = Table::open(place, log)?;
+    /// Opens the table, and reads `what` of it.
+    async fn opened<T: Send + 'static>(
+        &self,
+        log: &log::Log,
+        what: impl FnOnce(&Table) -> std::result::Result<T, String> + Send + 'static,
+    ) -> Result<(Table, T), L> {
+        let (place, files) = (self.place.clone(), log.files.clone());
+        let names_us = files.iter().any(|(_, body)| names_us(body));
+        let work = move || {
+            let table = Table::open(place, files)?;
             if let Some(why) = table.foreign() {
                 return Ok(Err(why));
             }
-            let (published, known) = (table.published()?, table.head()?);
-            Ok(Ok((table, published, known)))
+            let found = what(&table)?;
+            Ok(Ok((table, found)))
         };
-        let (table, published, known) = self
-            .blocking(known)
-            .await?
-            .map_err(|why| self.refused(&why))?;
+        let done: std::result::Result<_, String> = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| ReadError::local("publishing broke off", e))?;
+        match done {
+            Ok(Ok(opened)) => Ok(opened),
+            Ok(Err(why)) => Err(self.refused(&why)),
+            Err(why) if names_us => Err(self.failed(format!(
+                "the log of its table, `{0}`, cannot be used ({1}). Remove the folder `{0}` to have \
+                 the table made anew: no data file is touched",
+                self.place.log(),
+                in_short(&why)
+            ))),
+            // What icepack did not make, nobody here may touch.
+            Err(why) => Err(self.refused(&format!(
+                "`{}` is the log of a table that cannot be read ({}), and nothing in it says that \
+                 icepack made it; move it away",
+                self.place.log(),
+                in_short(&why)
+            ))),
+        }
+    }
+
+    /// That nobody else has taken files out of the table that are still there.
+    async fn check_strangers(&self, log: &log::Log, inventory: &Inventory) -> Result<(), L> {
+        let strangers = log::strangers(&self.store, &self.place.log(), log).await?;
+        let prefix = self.place.prefix();
+        let there: BTreeSet<&str> = inventory.listing.iter().map(|f| f.key.as_str()).collect();
+        for stranger in strangers.iter().rev() {
+            let (mut kept, mut first) = (0, None);
+            for path in &stranger.removed {
+                let key = format!("{prefix}{path}");
+                // A file that is gone may leave the table: that mends it.
+                if there.contains(key.as_str())
+                    || (!self.place.tenant.owns(&key) && log::exists(&self.store, &key).await?)
+                {
+                    kept += 1;
+                    first.get_or_insert(path);
+                }
+            }
+            let Some(first) = first else { continue };
+            let added = stranger.added.first().map_or(String::new(), |first| {
+                format!(
+                    ", and put in {} (first `{prefix}{first}`)",
+                    files(stranger.added.len())
+                )
+            });
+            return Err(self.refused(&format!(
+                "version {} of its table, {}, took out {} that icepack keeps (first \
+                 `{prefix}{first}`){added}. To undo it, move what it put in out of the store, \
+                 remove `{}/` and run again: the table is made anew. To keep it, copy what the \
+                 table shows to another place first",
+                stranger.version,
+                stranger.name,
+                files(kept),
+                self.place.log()
+            )));
+        }
+        Ok(())
+    }
+
+    /// That the table is one of ours, and shows what icepack keeps.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub async fn check(&self) -> Result<(), L> {
+        let mut cache = self.log.0.lock().await;
+        let log = log::fetch(&self.store, &self.place.log(), &mut cache).await?;
+        if log.files.is_empty() {
+            return Ok(());
+        }
+        self.opened(&log, |_| Ok(())).await?;
         let inventory = (self.live)().await.map_err(Error::Live)?;
+        self.check_strangers(&log, &inventory).await
+    }
+
+    /// Whether the table is known to show `inventory`, so that there is nothing to publish: by its
+    /// newest version alone, which costs a LIST and a GET; in a shared table, by what was read of it
+    /// before, too. Anything that goes wrong says no: whoever publishes finds out.
+    pub async fn is_current(&self, inventory: &Inventory) -> bool {
+        let Ok(wanted) = plan::wanted(&self.place.tenant, inventory) else {
+            return false;
+        };
+        let digest = plan::digest(&wanted, self.publish.keep);
+        let apps = [
+            table::app_digest(&self.place),
+            table::app_manifest(&self.place),
+        ];
+        let found = match self.place.layout {
+            Layout::PerTenant => match log::newest(&self.store, &self.place.log()).await {
+                Ok(Some(newest)) => apps.map(|id| stranger::application(&newest, &id)),
+                _ => return false,
+            },
+            Layout::Shared => {
+                let mut cache = self.log.0.lock().await;
+                let folder = self.place.log();
+                let Ok(log) = log::fetch(&self.store, &folder, &mut cache).await else {
+                    return false;
+                };
+                match log::strangers(&self.store, &folder, &log).await {
+                    Ok(strangers) if strangers.is_empty() => {}
+                    _ => return false,
+                }
+                let ask = move |table: &Table| {
+                    Ok([table.application(&apps[0])?, table.application(&apps[1])?])
+                };
+                match self.opened(&log, ask).await {
+                    Ok((_, found)) => found,
+                    Err(_) => return false,
+                }
+            }
+        };
+        let [known, manifest] = found;
+        let head = inventory.head.as_ref();
+        // What head retired may go only once no head before it can be published.
+        let is_newest = head.is_none_or(|m| m.retired.is_empty() || manifest == Some(m.version));
+        is_newest && known == Some(digest)
+    }
+
+    /// Takes a tenant that is no more out of a shared table: its files are gone, and readers of the
+    /// other tenants would fail at them.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub async fn leave(&self) -> Result<PublishReport, L> {
+        let mut report = PublishReport::default();
+        let mut cache = self.log.0.lock().await;
+        for _ in 0..MAX_ROUNDS {
+            let log = log::fetch(&self.store, &self.place.log(), &mut cache).await?;
+            let strangers = log::strangers(&self.store, &self.place.log(), &log).await?;
+            if strangers.iter().any(|s| !s.removed.is_empty()) {
+                // Those who look at it refuse, and must not find a version of ours on top.
+                return Ok(report);
+            }
+            let (table, published) = self.opened(&log, Table::published).await?;
+            let change = Change {
+                remove: published.files.into_keys().collect(),
+                data_change: true,
+                ..Change::default()
+            };
+            if change.remove.is_empty() {
+                return Ok(report);
+            }
+            let removed = change.remove.len() as u64;
+            if self.put(table, change, &mut report).await?.is_some() {
+                report.files_removed += removed;
+                return Ok(report);
+            }
+        }
+        Err(self.too_often())
+    }
+
+    fn too_often(&self) -> Error<L> {
+        Error::Conflict(format!(
+            "the table of tenant `{}` was written to {MAX_ROUNDS} times in between",
+            self.place.tenant
+        ))
+    }
+
+    /// Reads the table, then head and the listing, then the footers of what is new.
+    async fn read_round(&self, cache: &mut log::Cache) -> Result<Round, L> {
+        let log = log::fetch(&self.store, &self.place.log(), cache).await?;
+        let read = |table: &Table| Ok((table.published()?, table.head()?));
+        let (table, (published, known)) = self.opened(&log, read).await?;
+        let inventory = (self.live)().await.map_err(Error::Live)?;
+        self.check_strangers(&log, &inventory).await?;
         let mut wanted =
             plan::wanted(&self.place.tenant, &inventory).map_err(|e| self.failed(e))?;
         let folders =
             plan::folder_columns(&self.place.tenant, &wanted).map_err(|e| self.failed(e))?;
         if let Some(folders) = &folders {
-            self.check(folders, &table).map_err(|e| self.failed(e))?;
+            self.check_folders(folders, &table)
+                .map_err(|e| self.failed(e))?;
         }
         let seen = Seen {
             wanted: &wanted,
@@ -359,7 +522,11 @@ impl<L> Publisher<L> {
     }
 
     /// Whether the table can be, or is, partitioned by the columns of `folders`.
-    fn check(&self, folders: &FolderColumns, table: &Table) -> std::result::Result<(), Obstacle> {
+    fn check_folders(
+        &self,
+        folders: &FolderColumns,
+        table: &Table,
+    ) -> std::result::Result<(), Obstacle> {
         for name in folders.names() {
             if let Some(why) = columns::unusable(self.reserved(), name) {
                 return Err(folders.obstacle(format!("gives the column `{name}`: {why}")));
@@ -475,13 +642,18 @@ impl<L> Publisher<L> {
         if table.version().is_none() && fit.columns.is_empty() {
             return Ok(true);
         }
-        for step in steps {
+        // What is left out is told in each pass: so there is something left.
+        let is_all = fit.left_out.is_empty() && fit.misfits.is_empty();
+        let digest = plan::digest(&wanted, self.publish.keep);
+        let mut steps = steps.into_iter().peekable();
+        while let Some(step) = steps.next() {
             let mut add = Vec::new();
             for key in &step.add {
                 if let (Some(wanted), Some(file)) = (wanted.get(key), files.get(key)) {
                     add.push(self.addition(wanted, file, &indexed)?);
                 }
             }
+            let is_last = steps.peek().is_none();
             let change = Change {
                 add,
                 remove: step.remove,
@@ -491,6 +663,7 @@ impl<L> Publisher<L> {
                 partitioned_by: partitioned_by.clone(),
                 manifest: head.as_ref().map_or(0, |m| m.version),
                 left: head.as_ref().map_or(0, |m| plan::left(&m.totals)),
+                digest: if is_all && is_last { digest } else { 0 },
             };
             let (added, removed) = (
                 change.add.len().saturating_sub(again.len()) as u64,
@@ -573,4 +746,59 @@ impl<L> Publisher<L> {
         tracing::debug!(removed, "checkpoint of the table written");
         Ok(())
     }
+}
+
+/// Whether a file of a log says that icepack had to do with it.
+fn names_us(body: &[u8]) -> bool {
+    body.windows(7).any(|word| word == b"icepack")
+}
+
+/// `1 file`, `3 files`.
+fn files(n: usize) -> String {
+    if n == 1 {
+        "1 file".to_owned()
+    } else {
+        format!("{n} files")
+    }
+}
+
+/// The beginning of what a library says: it may go on for pages.
+fn in_short(why: &str) -> String {
+    let line = why.lines().next().unwrap_or_default();
+    let end = line.floor_char_boundary(200);
+    let more = if end < line.len() { "…" } else { "" };
+    format!("{}{more}", line[..end].trim_end_matches('.'))
+}
+
+/// The tenants whose files a shared table names, as far as `tenant_of` knows them.
+///
+/// # Errors
+/// Of the store; where the table cannot be read, in a sentence.
+pub async fn tenants(
+    store: &Arc<dyn ObjectStore>,
+    log: &SharedLog,
+    tenant_of: impl Fn(&str) -> Option<Tenant>,
+) -> icepack_parquet::Result<BTreeSet<Tenant>> {
+    let mut cache = log.0.lock().await;
+    let found = log::fetch(store, DELTA_LOG, &mut cache).await?;
+    // The table is the same, whoever asks.
+    let Some(place) = Tenant::parse("all").ok().map(|tenant| Place {
+        tenant,
+        layout: Layout::Shared,
+    }) else {
+        return Ok(BTreeSet::new());
+    };
+    let work = move || {
+        let table = Table::open(place, found.files)?;
+        if table.foreign().is_some() {
+            return Ok(Vec::new());
+        }
+        table.all_files()
+    };
+    let failed = |why| ReadError::local("cannot read the shared table", why);
+    let files = tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| ReadError::local("cannot read the shared table", e))?
+        .map_err(failed)?;
+    Ok(files.iter().filter_map(|key| tenant_of(key)).collect())
 }

@@ -98,6 +98,8 @@ pub struct Change {
     pub manifest: u64,
     /// Rows that had left by then.
     pub left: u64,
+    /// By which it is known that nothing is left to publish; 0 where something is.
+    pub digest: u64,
 }
 
 /// What a table says of itself.
@@ -239,17 +241,9 @@ impl Table {
         let Some(snapshot) = &self.snapshot else {
             return Ok(Published::default());
         };
-        let app = |id: String| {
-            Ok::<_, String>(
-                snapshot
-                    .get_app_id_version(&id, &self.engine)
-                    .map_err(text)?
-                    .and_then(|v| u64::try_from(v).ok()),
-            )
-        };
         let mut published = Published {
-            manifest: app(self.app_manifest())?,
-            left: app(self.app_left())?,
+            manifest: self.application(&self.app_manifest())?,
+            left: self.application(&self.app_left())?,
             files: BTreeMap::new(),
         };
         let scan = Arc::clone(snapshot).scan_builder().build().map_err(text)?;
@@ -330,6 +324,39 @@ impl Table {
             }
         }
         Ok(readers)
+    }
+
+    /// Every file that it names, whoever's, by key.
+    ///
+    /// # Errors
+    /// As [`Self::published`].
+    pub fn all_files(&self) -> Result<Vec<Key>> {
+        let mut files = Vec::new();
+        let Some(snapshot) = &self.snapshot else {
+            return Ok(files);
+        };
+        let scan = Arc::clone(snapshot).scan_builder().build().map_err(text)?;
+        for found in scan.scan_metadata(&self.engine).map_err(text)? {
+            let (data, selected) = found.map_err(text)?.scan_files.into_parts();
+            let paths = strings(batch_of(data.as_ref())?, "path")?;
+            for row in (0..paths.len()).filter(|row| is_selected(&selected, *row)) {
+                let path = paths::decode(paths.value(row));
+                files.extend(path.map(|path| format!("{}{path}", self.place.prefix())));
+            }
+        }
+        Ok(files)
+    }
+
+    /// What the application `id` says in it.
+    ///
+    /// # Errors
+    /// As [`Self::published`].
+    pub fn application(&self, id: &str) -> Result<Option<u64>> {
+        let Some(snapshot) = &self.snapshot else {
+            return Ok(None);
+        };
+        let version = snapshot.get_app_id_version(id, &self.engine);
+        Ok(version.map_err(text)?.and_then(|v| u64::try_from(v).ok()))
     }
 
     fn partition_columns(&self) -> &[String] {
@@ -550,6 +577,7 @@ impl Table {
             .update_table(operation, WRITER, change.data_change)
             .with_transaction_id(self.app_manifest(), version(change.manifest)?)
             .with_transaction_id(self.app_left(), version(change.left)?)
+            .with_transaction_id(app_digest(&self.place), version(change.digest)?)
             .with_operation_parameters([
                 ("tenant", Some(self.place.tenant.to_string())),
                 ("manifest", Some(change.manifest.to_string())),
@@ -705,7 +733,7 @@ impl Table {
 
     /// The application whose version is the manifest's.
     fn app_manifest(&self) -> String {
-        format!("icepack/{}", self.place.tenant)
+        app_manifest(&self.place)
     }
 
     /// The application whose version is the number of rows that have left.
@@ -725,6 +753,16 @@ impl Table {
         let key = format!("{}{}", self.place.prefix(), paths::decode(path)?);
         self.place.tenant.owns(&key).then_some(key)
     }
+}
+
+/// The application whose version is the manifest's.
+pub fn app_manifest(place: &Place) -> String {
+    format!("icepack/{}", place.tenant)
+}
+
+/// The application whose version is a digest of what there was to publish.
+pub fn app_digest(place: &Place) -> String {
+    format!("icepack/{}/files", place.tenant)
 }
 
 /// For how long a table remembers what was taken out.

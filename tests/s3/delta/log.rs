@@ -839,3 +839,153 @@ async fn passes_that_publish_at_once_agree() {
         assert_eq!(rows, sorted(expected.clone()), "round {round}");
     }
 }
+
+#[tokio::test]
+async fn a_tenant_that_is_no_more_leaves_the_shared_table() {
+    let store = memory();
+    let config = publishing(Layout::Shared, Duration::from_secs(3600));
+    for tenant in ["acme", "globex"] {
+        seed(&store, tenant, 3, 5, Utc::now()).await;
+    }
+    clean_pass(&store, config.clone()).await;
+    for key in keys(&store).await {
+        if key.starts_with("globex/") || key.starts_with("_icepack/globex/") {
+            store.delete(&Path::from(key)).await.unwrap();
+        }
+    }
+    // A pass over one tenant knows nothing of others.
+    let one = CompactionManager::new(Arc::clone(&store), config.clone());
+    one.compact_tenant("acme").await.unwrap();
+    let named_now = async || named(versions(&store, "").await.last().unwrap());
+    assert!(
+        named_now()
+            .await
+            .iter()
+            .any(|key| key.starts_with("globex/"))
+    );
+    let report = clean_pass(&store, config.clone()).await;
+    let left = of(&report, "globex").published.clone().unwrap();
+    assert_eq!((left.commits, left.files_removed), (1, 1));
+    assert_eq!(named_now().await, live_keys(&store, "acme").await);
+    let length = versions(&store, "").await.len();
+    clean_pass(&store, config.clone()).await;
+    assert_eq!(versions(&store, "").await.len(), length, "once");
+
+    // It may come again.
+    let events = seed(&store, "globex", 2, 5, Utc::now()).await;
+    clean_pass(&store, config).await;
+    let back: Vec<_> = named_now()
+        .await
+        .into_iter()
+        .filter(|k| k.starts_with("globex/"))
+        .collect();
+    assert_eq!(sorted(read_all(&store, &back).await), sorted(events));
+}
+
+#[tokio::test]
+async fn tenants_of_a_process_do_not_lose_a_shared_table_to_each_other() {
+    let store = memory();
+    for n in 0..40 {
+        seed(&store, &format!("t{n:02}"), 2, 2, Utc::now()).await;
+    }
+    let config = CompactionConfig {
+        concurrency: 20,
+        ..publishing(Layout::Shared, Duration::ZERO)
+    };
+    let report = clean_pass(&store, config).await;
+    let newest = versions(&store, "").await.pop().unwrap();
+    assert_eq!(newest.files.values().sum::<u64>(), 160);
+    // What is written once is read once: half of what it takes without.
+    let gets = report.requests.get;
+    assert!(gets < 40 * 30, "{gets} GETs of 40 tenants");
+}
+
+#[tokio::test]
+async fn an_idle_tenant_costs_two_requests_more_while_files_wait_for_readers() {
+    // A shared log is read once in a pass, from its last checkpoint on.
+    for (layout, more, once) in [(Layout::PerTenant, 2, 0), (Layout::Shared, 1, 11)] {
+        let cost = async |publish: Option<Publish>| {
+            let store = memory();
+            for n in 0..5 {
+                seed(&store, &format!("t{n}"), 4, 5, Utc::now()).await;
+            }
+            let config = CompactionConfig { publish, ..eager() };
+            let first = clean_pass(&store, config.clone()).await;
+            let deleted = first.totals.counters.files_deleted;
+            assert_eq!(deleted == 0, publish.is_some(), "they wait");
+            clean_pass(&store, config.clone()).await;
+            let manager = CompactionManager::new(Arc::clone(&store), config);
+            let idle = manager.run_pass(&Selection::all()).await.unwrap();
+            // Of the tenants alone: what a pass costs by itself does not count.
+            let own: u64 = idle
+                .tenants
+                .iter()
+                .map(|t| t.counters.requests.kinds().iter().map(|k| k.1).sum::<u64>())
+                .sum();
+            assert_eq!(idle.totals.counters.files_deleted, 0);
+            println!("{publish:?}: {:?}, of tenants {own}", idle.requests);
+            own
+        };
+        let without = cost(None).await;
+        let keep = Duration::from_secs(3600);
+        let with = cost(Some(Publish { layout, keep })).await;
+        assert!(
+            with <= without + 5 * more + once,
+            "{layout}: {with} requests, and {without} without"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_read_is_told_with_what_to_do() {
+    let store = memory();
+    seed(&store, "acme", 4, 10, Utc::now()).await;
+    clean_pass(&store, at_once()).await;
+    let newest = Path::from("acme/_delta_log/00000000000000000001.json");
+    let body = store.get(&newest).await.unwrap().bytes().await.unwrap();
+    put(
+        &store,
+        newest.as_ref(),
+        body.slice(..body.len() / 2).to_vec(),
+    )
+    .await;
+    put_events(&store, "acme/late.parquet", &[event(900, Utc::now())]).await;
+    let report = pass(&store, at_once()).await;
+    let acme = of(&report, "acme");
+    let error = acme.error.clone().unwrap();
+    assert_eq!(
+        (acme.status, acme.counters.files_deleted),
+        (Status::Failed, 0)
+    );
+    assert!(
+        error.contains("Remove the folder `acme/_delta_log`") && error.len() < 700,
+        "{error}"
+    );
+    for key in tenant_keys(&store, "acme").await {
+        if key.contains("/_delta_log/") {
+            store.delete(&Path::from(key)).await.unwrap();
+        }
+    }
+    clean_pass(&store, at_once()).await;
+    assert_eq!(
+        named(versions(&store, "acme").await.last().unwrap()),
+        live_keys(&store, "acme").await
+    );
+
+    // Of one that is not known to be ours, nothing is touched.
+    let store = memory();
+    seed(&store, "acme", 4, 10, Utc::now()).await;
+    put(
+        &store,
+        "acme/_delta_log/00000000000000000000.json",
+        "{\"commitInfo\":{}}\n{\"prot",
+    )
+    .await;
+    let report = pass(&store, at_once()).await;
+    let acme = of(&report, "acme");
+    assert_eq!(
+        (acme.status, acme.counters.files_compacted),
+        (Status::Refused, 0),
+        "{acme:?}"
+    );
+}
