@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::datatypes::{DataType, Field};
 
 use icepack_core::model::names::Key;
-use icepack_parquet::summary::{COLUMNS, Range, Summary, holds, is_bounded, publishable};
+use icepack_parquet::summary::{COLUMNS, Range, Summary, holds, is_bounded, publishable, united};
 
 /// A file that is to come into the table.
 #[derive(Debug, Clone)]
@@ -99,7 +99,7 @@ impl Fit {
                 // One that the table does not have yet may still become wider.
                 Some(kind) => {
                     rules.columns.iter().all(|c| c.name() != name)
-                        && holds(&kind, column.data_type())
+                        && united(column.data_type(), &kind).is_some()
                 }
             };
             (!fits).then(|| {
@@ -127,17 +127,18 @@ impl Fit {
         };
         match self.columns.iter_mut().find(|c| c.name() == name) {
             None => self.columns.push(Field::new(name, kind, true)),
-            Some(known) if holds(known.data_type(), &kind) => {}
-            Some(known) if holds(&kind, known.data_type()) => known.set_data_type(kind),
-            Some(known) => {
-                let why = format!(
-                    "it is {} in `{}`, and {} in other files",
-                    field.data_type(),
-                    file.key,
-                    known.data_type()
-                );
-                self.leave_out(name, why);
-            }
+            Some(known) => match united(known.data_type(), &kind) {
+                Some(kind) => known.set_data_type(kind),
+                None => {
+                    let why = format!(
+                        "it is {} in `{}`, and {} in other files",
+                        field.data_type(),
+                        file.key,
+                        known.data_type()
+                    );
+                    self.leave_out(name, why);
+                }
+            },
         }
     }
 

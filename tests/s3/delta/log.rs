@@ -452,6 +452,30 @@ async fn a_type_that_outgrows_the_table_changes_the_table() {
 }
 
 #[tokio::test]
+async fn a_struct_with_a_new_field_changes_the_table() {
+    let inner = || Arc::new(Int64Array::from(vec![1])) as ArrayRef;
+    let nested = |names: &[&str]| {
+        let fields = names
+            .iter()
+            .map(|name| (*name, inner()))
+            .collect::<Vec<_>>();
+        let nested = arrow::array::StructArray::try_from(fields).unwrap();
+        table_of(vec![("timestamp", times(1)), ("x", Arc::new(nested))])
+    };
+    let files = [
+        ("acme/a.parquet", nested(&["a", "b"])),
+        ("acme/other/b.parquet", nested(&["a", "c"])),
+        ("acme/other/c.parquet", nested(&["a"])),
+    ];
+    let (newest, left_out) = rows_of_all(files, at_once()).await;
+    let fields = newest.columns["x"]["fields"].as_array().unwrap();
+    let names: Vec<_> = fields.iter().map(|f| f["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    assert_eq!(newest.files.values().sum::<u64>(), 3);
+    assert_eq!(left_out, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_column_on_which_files_do_not_agree_costs_that_column_and_no_row() {
     let local = Arc::new(TimestampMicrosecondArray::from(vec![1, 2])) as ArrayRef;
     let zoned = Arc::new(TimestampMicrosecondArray::from(vec![1]).with_timezone("UTC")) as ArrayRef;

@@ -385,8 +385,8 @@ fn map_entries(entries: &Field) -> Option<Field> {
     ))
 }
 
-/// Whether readers of a table find the values of a file's column in the table's: the same type, or
-/// a narrower number.
+/// Whether readers of a table find the values of a file's column in the table's: the same type, a
+/// narrower number, or a struct with fewer fields, whatever their order.
 pub fn holds(table: &DataType, file: &DataType) -> bool {
     use DataType as T;
     match (table, file) {
@@ -394,7 +394,41 @@ pub fn holds(table: &DataType, file: &DataType) -> bool {
         | (T::Int32 | T::Int64, T::Int16)
         | (T::Int64, T::Int32)
         | (T::Float64, T::Float32) => true,
+        (T::List(table), T::List(file)) => holds(table.data_type(), file.data_type()),
+        (T::Struct(table), T::Struct(file)) => file.iter().all(|f| {
+            let (_, known) = table.find(f.name()).unzip();
+            known.is_some_and(|known| holds(known.data_type(), f.data_type()))
+        }),
         _ => same(table, file),
+    }
+}
+
+/// The type that holds both; none where no type does.
+pub fn united(a: &DataType, b: &DataType) -> Option<DataType> {
+    use DataType as T;
+    let field = |a: &FieldRef, b: &FieldRef| {
+        let kind = united(a.data_type(), b.data_type())?;
+        Some(Arc::new(a.as_ref().clone().with_data_type(kind)))
+    };
+    match (a, b) {
+        _ if holds(a, b) => Some(a.clone()),
+        _ if holds(b, a) => Some(b.clone()),
+        (T::List(a), T::List(b)) => Some(T::List(field(a, b)?)),
+        (T::Struct(a), T::Struct(b)) => {
+            let mut fields: Vec<FieldRef> = a.iter().cloned().collect();
+            for new in b {
+                // Delta does not tell capital letters from small ones.
+                let is_alike =
+                    |f: &&mut FieldRef| f.name().to_lowercase() == new.name().to_lowercase();
+                match fields.iter_mut().find(is_alike) {
+                    None => fields.push(Arc::clone(new)),
+                    Some(known) if known.name() == new.name() => *known = field(known, new)?,
+                    Some(_) => return None,
+                }
+            }
+            Some(T::Struct(fields.into()))
+        }
+        _ => None,
     }
 }
 

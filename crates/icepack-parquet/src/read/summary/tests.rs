@@ -274,3 +274,38 @@ fn types_that_delta_knows() {
     );
     assert!(holds(&a, &b) && !holds(&a, &T::List(f(T::Int64))));
 }
+
+#[test]
+fn types_that_hold_others() {
+    use DataType as T;
+    let f = |name: &str, t: T| Arc::new(Field::new(name, t, true));
+    let of = |fields: &[(&str, T)]| {
+        T::Struct(fields.iter().map(|(name, t)| f(name, t.clone())).collect())
+    };
+    let list = |t: T| T::List(f("element", t));
+    let (a, ab) = (
+        of(&[("a", T::Int32)]),
+        of(&[("a", T::Int64), ("b", T::Utf8)]),
+    );
+    for (table, file) in [
+        (ab.clone(), a.clone()),
+        (ab.clone(), of(&[("b", T::Utf8), ("a", T::Int64)])),
+        (list(ab.clone()), list(a.clone())),
+        (of(&[("s", ab.clone())]), of(&[("s", a.clone())])),
+    ] {
+        assert!(holds(&table, &file), "{table} {file}");
+        assert_eq!(united(&table, &file), Some(table));
+    }
+    assert!(!holds(&a, &ab));
+    let other = of(&[("c", T::Utf8), ("a", T::Int8)]);
+    let all = of(&[("a", T::Int64), ("b", T::Utf8), ("c", T::Utf8)]);
+    assert_eq!(united(&list(ab.clone()), &list(other)), Some(list(all)));
+    for odd in [
+        of(&[("A", T::Int64)]),
+        of(&[("a", T::Utf8)]),
+        T::Int64,
+        list(ab.clone()),
+    ] {
+        assert_eq!(united(&ab, &odd), None, "{odd}");
+    }
+}
