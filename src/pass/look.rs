@@ -95,6 +95,12 @@ impl CompactionManager {
         } = self.scan(&self.store, tenant, budget).await?;
         self.check_dates(&plan, inventory.head.as_ref(), budget)
             .await?;
+        // So is a table that somebody else has made or changed.
+        if let Some(follower) = publish::follower(self, &self.store, tenant)
+            && let Err(refused @ Error::Refused(_)) = follower.check().await
+        {
+            return Err(refused);
+        }
         let survey = self.survey(&self.store, &plan, budget).await;
         let policy = self.config.policy_for(tenant.as_str());
         plan.expiry = expiry::of(&plan, inventory.head.as_ref(), &survey, &policy);

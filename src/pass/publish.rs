@@ -43,6 +43,7 @@ pub(crate) trait Follower: Send + Sync {
     async fn is_current(&self, inventory: &Inventory) -> bool;
 
     /// Takes a tenant out that is no more.
+    #[cfg(feature = "delta")]
     async fn leave(&self) -> Result<PublishReport>;
 }
 
@@ -266,7 +267,10 @@ impl<'a> Publishing<'a> {
             // Others publish: they bring the table on.
             Some(e @ (Error::Conflict(_) | Error::Refused(_))) => Err(e),
             Some(e) => Err(Error::local(
-                format!("the table of tenant `{tenant}` is behind, so nothing of it is deleted"),
+                format!(
+                    "the table of tenant `{tenant}` is behind, so nothing of it is deleted (a full \
+                     `VACUUM` meanwhile would delete live files)"
+                ),
                 e,
             )),
         }

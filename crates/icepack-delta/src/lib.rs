@@ -19,38 +19,32 @@
 
 mod columns;
 mod log;
+mod others;
 mod paths;
+mod round;
 mod stranger;
 mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::Field;
 use futures::future::BoxFuture;
-use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 
-use columns::{Fit, NewFile, Rules};
-use icepack_core::model::manifest::Manifest;
-use icepack_core::model::names::{DELTA_LOG, Key, Tenant};
+use columns::NewFile;
+use icepack_core::model::names::Tenant;
 use icepack_core::model::partition;
 use icepack_core::model::plan::Inventory;
-use icepack_core::model::publish::{
-    Followed, Layout, Place, Publish, PublishReport, Published, TENANT_COLUMN,
-};
-use icepack_core::plan::publish::{self as plan, FolderColumns, Obstacle, Step, Wanted};
-use icepack_parquet::source::fetch_footer;
-use icepack_parquet::summary::summarise;
-use icepack_parquet::{Error as ReadError, Unread};
+use icepack_core::model::publish::{Followed, Place, Publish, PublishReport};
+use icepack_core::plan::publish::{self as plan, Wanted};
+use icepack_parquet::Error as ReadError;
 use log::Put;
-use table::{AddFile, Change, Table, TableHead};
+pub use others::tenants;
+use round::Round;
+use table::{AddFile, Change, Table};
 
 /// Somebody else publishes every time.
 const MAX_ROUNDS: usize = 16;
-
-/// Footers read at once.
-const FOOTERS_AT_ONCE: usize = 8;
 
 /// Why a tenant was not published. `L` is what can keep the live view from being read.
 #[derive(Debug)]
@@ -93,36 +87,6 @@ pub struct Publisher<L> {
     /// Bytes of memory for a footer.
     footer_limit: u64,
 }
-
-/// A table and what it is to become.
-struct Round {
-    table: Table,
-    head: Option<Manifest>,
-    wanted: BTreeMap<Key, Wanted>,
-    files: BTreeMap<Key, NewFile>,
-    fit: Fit,
-    /// What the table says of itself from now on, where that is new.
-    becomes: Option<TableHead>,
-    /// The columns whose bounds readers look at.
-    indexed: BTreeSet<String>,
-    /// Files that the table has and is told of anew.
-    again: BTreeSet<Key>,
-    /// The columns that folders give.
-    partitioned_by: Vec<String>,
-    steps: Vec<Step>,
-}
-
-/// What there is to publish, and what the table says of it.
-struct Seen<'a> {
-    wanted: &'a BTreeMap<Key, Wanted>,
-    published: &'a Published,
-    /// Of the table; none where there is none yet.
-    known: Option<&'a TableHead>,
-    local_times: bool,
-}
-
-/// Footers, and the files that have none that can be read, with why.
-type Footers = (Vec<NewFile>, BTreeMap<Key, String>);
 
 impl<L> Publisher<L> {
     /// For the rows of `tenant`, which `live` tells. Footers that would take more than
@@ -248,381 +212,11 @@ impl<L> Publisher<L> {
         }
     }
 
-    /// That nobody else has taken files out of the table that are still there.
-    async fn check_strangers(&self, log: &log::Log, inventory: &Inventory) -> Result<(), L> {
-        let strangers = log::strangers(&self.store, &self.place.log(), log).await?;
-        let prefix = self.place.prefix();
-        let there: BTreeSet<&str> = inventory.listing.iter().map(|f| f.key.as_str()).collect();
-        for stranger in strangers.iter().rev() {
-            let (mut kept, mut first) = (0, None);
-            for path in &stranger.removed {
-                let key = format!("{prefix}{path}");
-                // A file that is gone may leave the table: that mends it.
-                if there.contains(key.as_str())
-                    || (!self.place.tenant.owns(&key) && log::exists(&self.store, &key).await?)
-                {
-                    kept += 1;
-                    first.get_or_insert(path);
-                }
-            }
-            let Some(first) = first else { continue };
-            let added = stranger.added.first().map_or(String::new(), |first| {
-                format!(
-                    ", and put in {} (first `{prefix}{first}`)",
-                    files(stranger.added.len())
-                )
-            });
-            return Err(self.refused(&format!(
-                "version {} of its table, {}, took out {} that icepack keeps (first \
-                 `{prefix}{first}`){added}. To undo it, move what it put in out of the store, \
-                 remove `{}/` and run again: the table is made anew. To keep it, copy what the \
-                 table shows to another place first",
-                stranger.version,
-                stranger.name,
-                files(kept),
-                self.place.log()
-            )));
-        }
-        Ok(())
-    }
-
-    /// That the table is one of ours, and shows what icepack keeps.
-    ///
-    /// # Errors
-    /// As [`Self::publish`].
-    pub async fn check(&self) -> Result<(), L> {
-        let mut cache = self.log.0.lock().await;
-        let log = log::fetch(&self.store, &self.place.log(), &mut cache).await?;
-        if log.files.is_empty() {
-            return Ok(());
-        }
-        self.opened(&log, |_| Ok(())).await?;
-        let inventory = (self.live)().await.map_err(Error::Live)?;
-        self.check_strangers(&log, &inventory).await
-    }
-
-    /// Whether the table is known to show `inventory`, so that there is nothing to publish: by its
-    /// newest version alone, which costs a LIST and a GET; in a shared table, by what was read of it
-    /// before, too. Anything that goes wrong says no: whoever publishes finds out.
-    pub async fn is_current(&self, inventory: &Inventory) -> bool {
-        let Ok(wanted) = plan::wanted(&self.place.tenant, inventory) else {
-            return false;
-        };
-        let digest = plan::digest(&wanted, self.publish.keep);
-        let apps = [
-            table::app_digest(&self.place),
-            table::app_manifest(&self.place),
-        ];
-        let found = match self.place.layout {
-            Layout::PerTenant => match log::newest(&self.store, &self.place.log()).await {
-                Ok(Some(newest)) => apps.map(|id| stranger::application(&newest, &id)),
-                _ => return false,
-            },
-            Layout::Shared => {
-                let mut cache = self.log.0.lock().await;
-                let folder = self.place.log();
-                let Ok(log) = log::fetch(&self.store, &folder, &mut cache).await else {
-                    return false;
-                };
-                match log::strangers(&self.store, &folder, &log).await {
-                    Ok(strangers) if strangers.is_empty() => {}
-                    _ => return false,
-                }
-                let ask = move |table: &Table| {
-                    Ok([table.application(&apps[0])?, table.application(&apps[1])?])
-                };
-                match self.opened(&log, ask).await {
-                    Ok((_, found)) => found,
-                    Err(_) => return false,
-                }
-            }
-        };
-        let [known, manifest] = found;
-        let head = inventory.head.as_ref();
-        // What head retired may go only once no head before it can be published.
-        let is_newest = head.is_none_or(|m| m.retired.is_empty() || manifest == Some(m.version));
-        is_newest && known == Some(digest)
-    }
-
-    /// Takes a tenant that is no more out of a shared table: its files are gone, and readers of the
-    /// other tenants would fail at them.
-    ///
-    /// # Errors
-    /// As [`Self::publish`].
-    pub async fn leave(&self) -> Result<PublishReport, L> {
-        let mut report = PublishReport::default();
-        let mut cache = self.log.0.lock().await;
-        for _ in 0..MAX_ROUNDS {
-            let log = log::fetch(&self.store, &self.place.log(), &mut cache).await?;
-            let strangers = log::strangers(&self.store, &self.place.log(), &log).await?;
-            if strangers.iter().any(|s| !s.removed.is_empty()) {
-                // Those who look at it refuse, and must not find a version of ours on top.
-                return Ok(report);
-            }
-            let (table, published) = self.opened(&log, Table::published).await?;
-            let change = Change {
-                remove: published.files.into_keys().collect(),
-                data_change: true,
-                ..Change::default()
-            };
-            if change.remove.is_empty() {
-                return Ok(report);
-            }
-            let removed = change.remove.len() as u64;
-            if self.put(table, change, &mut report).await?.is_some() {
-                report.files_removed += removed;
-                return Ok(report);
-            }
-        }
-        Err(self.too_often())
-    }
-
     fn too_often(&self) -> Error<L> {
         Error::Conflict(format!(
             "the table of tenant `{}` was written to {MAX_ROUNDS} times in between",
             self.place.tenant
         ))
-    }
-
-    /// Reads the table, then head and the listing, then the footers of what is new.
-    async fn read_round(&self, cache: &mut log::Cache) -> Result<Round, L> {
-        let log = log::fetch(&self.store, &self.place.log(), cache).await?;
-        let read = |table: &Table| Ok((table.published()?, table.head()?));
-        let (table, (published, known)) = self.opened(&log, read).await?;
-        let inventory = (self.live)().await.map_err(Error::Live)?;
-        self.check_strangers(&log, &inventory).await?;
-        let mut wanted =
-            plan::wanted(&self.place.tenant, &inventory).map_err(|e| self.failed(e))?;
-        let folders =
-            plan::folder_columns(&self.place.tenant, &wanted).map_err(|e| self.failed(e))?;
-        if let Some(folders) = &folders {
-            self.check_folders(folders, &table)
-                .map_err(|e| self.failed(e))?;
-        }
-        let seen = Seen {
-            wanted: &wanted,
-            published: &published,
-            known: known.as_ref(),
-            local_times: table.supports_local_times(),
-        };
-        let (fit, files, is_anew) = self.fitted(&seen).await?;
-        if let Some(folders) = &folders {
-            for file in &files {
-                let columns = file.summary.schema.fields().iter();
-                folders
-                    .are_none_of(&file.key, columns.map(|c| c.name().as_str()))
-                    .map_err(|e| self.failed(e))?;
-            }
-        }
-        wanted.retain(|key, _| !fit.misfits.contains_key(key));
-        let head = inventory.head.as_ref();
-        let (mut steps, mut again) = (
-            plan::steps(head, &wanted, &published).map_err(|e| self.failed(e))?,
-            BTreeSet::new(),
-        );
-        if is_anew {
-            let has = plan::missing(&wanted, &published);
-            again = wanted
-                .keys()
-                .filter(|key| !has.contains(*key))
-                .cloned()
-                .collect();
-            steps = vec![plan::anew(&wanted, &published)];
-        }
-        let becomes = self.becomes(&fit, &files, known.as_ref(), is_anew);
-        if becomes.is_some() && steps.is_empty() && known.is_some() {
-            steps = vec![Step::default()];
-        }
-        let now = becomes.as_ref().or(known.as_ref());
-        let indexed = now
-            .and_then(|head| head.indexed.clone())
-            .unwrap_or_default();
-        let files = files.into_iter().map(|f| (f.key.clone(), f)).collect();
-        Ok(Round {
-            table,
-            head: inventory.head,
-            wanted,
-            files,
-            fit,
-            becomes,
-            indexed: indexed.into_iter().collect(),
-            again,
-            partitioned_by: folders.map(|f| f.names().to_vec()).unwrap_or_default(),
-            steps,
-        })
-    }
-
-    /// A name that no column may have.
-    fn reserved(&self) -> Option<&'static str> {
-        (self.place.layout == Layout::Shared).then_some(TENANT_COLUMN)
-    }
-
-    /// Which columns the table can have, with the footers that say so. Where a column would leave
-    /// it, all of its files are asked: perhaps those that did not agree are going. Then the table is
-    /// told of all its files anew. Of other tenants' files nothing is known.
-    async fn fitted(&self, seen: &Seen<'_>) -> Result<(Fit, Vec<NewFile>, bool), L> {
-        let new = plan::missing(seen.wanted, seen.published);
-        let (files, unread) = self.footers(seen, new).await?;
-        let none = BTreeMap::new();
-        let rules = Rules {
-            columns: seen.known.map_or(&[], |known| &known.columns),
-            left_out: seen.known.map_or(&none, |known| &known.left_out),
-            local_times: seen.local_times,
-            reserved: self.reserved(),
-        };
-        let mut fit = columns::fit(rules, &files);
-        let stays = |c: &Field| fit.columns.iter().any(|now| now.name() == c.name());
-        if rules.columns.iter().all(stays) || self.place.layout == Layout::Shared {
-            fit.misfits.extend(unread);
-            return Ok((fit, files, false));
-        }
-        let read: BTreeSet<&Key> = files.iter().map(|f| &f.key).chain(unread.keys()).collect();
-        let others = seen.wanted.keys().filter(|key| !read.contains(key));
-        let (mut all, more) = self.footers(seen, others.cloned().collect()).await?;
-        all.extend(files);
-        for file in &mut all {
-            file.is_firm |= seen.published.files.contains_key(&file.key);
-        }
-        let rules = Rules {
-            columns: &[],
-            left_out: &none,
-            ..rules
-        };
-        let mut fit = columns::fit(rules, &all);
-        fit.misfits.extend(unread);
-        fit.misfits.extend(more);
-        Ok((fit, all, true))
-    }
-
-    /// What the table says of itself from now on; none where that is what it says.
-    fn becomes(
-        &self,
-        fit: &Fit,
-        files: &[NewFile],
-        known: Option<&TableHead>,
-        is_anew: bool,
-    ) -> Option<TableHead> {
-        let known = known.cloned();
-        let indexed = match &known {
-            Some(known) if !is_anew => {
-                let names = known.indexed.clone().unwrap_or_default();
-                let is_there = |name: &String| fit.columns.iter().any(|c| c.name() == name);
-                names.into_iter().filter(is_there).collect()
-            }
-            _ => columns::indexed(fit, files),
-        };
-        let remembered = known.as_ref().map_or(table::REMEMBERED, |k| k.remembered);
-        let becomes = TableHead {
-            columns: fit.columns.clone(),
-            left_out: fit.left_out.clone(),
-            indexed: Some(indexed),
-            remembered: remembered.max(self.publish.keep),
-        };
-        (known.as_ref() != Some(&becomes)).then_some(becomes)
-    }
-
-    /// Whether the table can be, or is, partitioned by the columns of `folders`.
-    fn check_folders(
-        &self,
-        folders: &FolderColumns,
-        table: &Table,
-    ) -> std::result::Result<(), Obstacle> {
-        for name in folders.names() {
-            if let Some(why) = columns::unusable(self.reserved(), name) {
-                return Err(folders.obstacle(format!("gives the column `{name}`: {why}")));
-            }
-        }
-        table
-            .folder_columns()
-            .map_or(Ok(()), |table| folders.are(&table, self.place.log()))
-    }
-
-    /// Footers, with one ranged GET each; and why those of others cannot be read.
-    ///
-    /// # Errors
-    /// Where a snapshot's cannot: its rows would be in no version.
-    async fn footers(&self, seen: &Seen<'_>, keys: BTreeSet<Key>) -> Result<Footers, L> {
-        let asked: Option<BTreeSet<String>> = seen
-            .known
-            .map(|known| known.indexed.iter().flatten().cloned().collect());
-        let asked = asked.as_ref();
-        let reads = keys.into_iter().map(|key| {
-            let wanted = seen.wanted.get(&key).copied();
-            async move {
-                let read = self.footer(&key, wanted, asked).await;
-                (key, read)
-            }
-        });
-        let (mut files, mut unread) = (Vec::new(), BTreeMap::new());
-        for (key, read) in stream::iter(reads)
-            .buffered(FOOTERS_AT_ONCE)
-            .collect::<Vec<_>>()
-            .await
-        {
-            let is_raw = seen.wanted.get(&key).is_some_and(|w| w.rows.is_none());
-            match read {
-                Ok(file) => files.push(file),
-                Err(ReadError::Input { reason, .. }) if is_raw => drop(unread.insert(key, reason)),
-                Err(ReadError::Input { reason, .. }) => {
-                    return Err(self.failed(format!("`{key}`: {reason}")));
-                }
-                // A raw file that nobody can read now must not keep the tenant's other rows from
-                // the table.
-                Err(e) if is_raw && e.unread().is_some_and(|(why, _)| why != Unread::Gone) => {
-                    drop(unread.insert(key, e.to_string()));
-                }
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Ok((files, unread))
-    }
-
-    async fn footer(
-        &self,
-        key: &str,
-        wanted: Option<Wanted>,
-        asked: Option<&BTreeSet<String>>,
-    ) -> icepack_parquet::Result<NewFile> {
-        let (ident, tail) = fetch_footer(self.store.as_ref(), key, self.footer_limit).await?;
-        let is_snapshot = wanted.is_some_and(|w| w.rows.is_some());
-        if wanted.is_none_or(|w| w.size != ident.size) {
-            let unread = if is_snapshot {
-                ReadError::Gone
-            } else {
-                ReadError::Changed
-            };
-            return Err(unread(key.to_owned()));
-        }
-        let (limit, key, asked) = (self.footer_limit, key.to_owned(), asked.cloned());
-        let work = move || {
-            summarise(&tail, ident.size, limit, asked.as_ref()).map_err(|why| ident.bad(why))
-        };
-        let summary = tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|e| ReadError::local("cannot read a footer", e))??;
-        Ok(NewFile {
-            key,
-            summary,
-            is_firm: is_snapshot,
-        })
-    }
-
-    /// What the table does not have, for people.
-    fn left_out(&self, round: &Round) -> Vec<String> {
-        let columns = round
-            .fit
-            .left_out
-            .iter()
-            .map(|(name, why)| format!("column `{name}`: {why}"));
-        let files = round
-            .fit
-            .misfits
-            .iter()
-            .map(|(key, why)| format!("`{key}`, until it is compacted: {why}"));
-        columns
-            .chain(files)
-            .inspect(|what| tracing::warn!("not published: {what}"))
-            .collect()
     }
 
     /// Writes the versions of a round; whether nobody came in between.
@@ -753,52 +347,10 @@ fn names_us(body: &[u8]) -> bool {
     body.windows(7).any(|word| word == b"icepack")
 }
 
-/// `1 file`, `3 files`.
-fn files(n: usize) -> String {
-    if n == 1 {
-        "1 file".to_owned()
-    } else {
-        format!("{n} files")
-    }
-}
-
 /// The beginning of what a library says: it may go on for pages.
 fn in_short(why: &str) -> String {
     let line = why.lines().next().unwrap_or_default();
     let end = line.floor_char_boundary(200);
     let more = if end < line.len() { "…" } else { "" };
     format!("{}{more}", line[..end].trim_end_matches('.'))
-}
-
-/// The tenants whose files a shared table names, as far as `tenant_of` knows them.
-///
-/// # Errors
-/// Of the store; where the table cannot be read, in a sentence.
-pub async fn tenants(
-    store: &Arc<dyn ObjectStore>,
-    log: &SharedLog,
-    tenant_of: impl Fn(&str) -> Option<Tenant>,
-) -> icepack_parquet::Result<BTreeSet<Tenant>> {
-    let mut cache = log.0.lock().await;
-    let found = log::fetch(store, DELTA_LOG, &mut cache).await?;
-    // The table is the same, whoever asks.
-    let Some(place) = Tenant::parse("all").ok().map(|tenant| Place {
-        tenant,
-        layout: Layout::Shared,
-    }) else {
-        return Ok(BTreeSet::new());
-    };
-    let work = move || {
-        let table = Table::open(place, found.files)?;
-        if table.foreign().is_some() {
-            return Ok(Vec::new());
-        }
-        table.all_files()
-    };
-    let failed = |why| ReadError::local("cannot read the shared table", why);
-    let files = tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| ReadError::local("cannot read the shared table", e))?
-        .map_err(failed)?;
-    Ok(files.iter().filter_map(|key| tenant_of(key)).collect())
 }

@@ -34,7 +34,7 @@ impl Stranger {
         for line in lines(body) {
             if let Some(info) = line.get("commitInfo") {
                 let told = |key: &str| info.get(key).and_then(|v| v.as_str());
-                let engine = told("engineInfo").or(told("clientVersion"));
+                let engine = told("engineInfo").or_else(|| told("clientVersion"));
                 if engine.is_some_and(|e| e.starts_with(ENGINE)) {
                     return None;
                 }
@@ -46,6 +46,34 @@ impl Stranger {
             found.added.extend(path("add"));
         }
         Some(found)
+    }
+
+    /// What it did, and what to do: it took out `kept` files that are still there, first `first`.
+    /// `prefix` comes before paths, and `log` is the table's log.
+    pub fn told(&self, prefix: &str, first: &str, kept: usize, log: &str) -> String {
+        let (version, name) = (self.version, &self.name);
+        let added = self.added.first().map_or(String::new(), |first| {
+            format!(
+                ", and put in {} (first `{prefix}{first}`)",
+                files(self.added.len())
+            )
+        });
+        format!(
+            "version {version} of its table, {name}, took out {} that icepack keeps (first \
+             `{prefix}{first}`){added}. To undo it, move what it put in out of the store, remove \
+             `{log}/` and run again: the table is made anew. To keep it, copy what the table shows \
+             to another place first",
+            files(kept)
+        )
+    }
+}
+
+/// `1 file`, `3 files`.
+fn files(n: usize) -> String {
+    if n == 1 {
+        "1 file".to_owned()
+    } else {
+        format!("{n} files")
     }
 }
 
