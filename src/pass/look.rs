@@ -9,7 +9,7 @@ use tracing::Instrument;
 use super::manager::CompactionManager;
 use super::outcome::failure;
 use super::scan::{SCANS_AT_ONCE, TenantListing, TenantScan};
-use super::{Selection, broke_off, footers};
+use super::{Selection, broke_off, footers, publish};
 use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::inspect::doctor::{self, Doctor};
@@ -95,6 +95,12 @@ impl CompactionManager {
         } = self.scan(&self.store, tenant, budget).await?;
         self.check_dates(&plan, inventory.head.as_ref(), budget)
             .await?;
+        // So is a table that somebody else has made or changed.
+        if let Some(follower) = publish::follower(self, &self.store, tenant)
+            && let Err(refused @ Error::Refused(_)) = follower.check().await
+        {
+            return Err(refused);
+        }
         let survey = self.survey(&self.store, &plan, budget).await;
         let policy = self.config.policy_for(tenant.as_str());
         plan.expiry = expiry::of(&plan, inventory.head.as_ref(), &survey, &policy);
@@ -223,10 +229,16 @@ impl CompactionManager {
                 head.adopted.retain(|a| a.dated_by == column.as_str());
             }
             let view = live::view(&tenant, &found.inventory);
-            let refused = found
+            let mut refused = found
                 .left
                 .refusal(&tenant)
                 .filter(|_| found.left.misleads(found.inventory.head.is_some()));
+            if let (None, Some(follower)) =
+                (&refused, publish::follower(self, &self.store, &tenant))
+                && let Err(Error::Refused(why)) = follower.check().await
+            {
+                refused = Some(why);
+            }
             Ok::<LiveView, Error>(if refused.is_some() {
                 LiveView {
                     files: Vec::new(),

@@ -124,6 +124,9 @@ pub struct CompactionManager {
     pub(super) footers: Arc<FooterScanner>,
     /// The files that a killed process was writing.
     pub(super) staged: StagedFiles,
+    /// The table that tenants share, where they do.
+    #[cfg(feature = "delta")]
+    pub(super) table: Arc<icepack_delta::SharedLog>,
     /// The places that hold the store, where they are known.
     enclosing: Vec<Arc<dyn ObjectStore>>,
     /// The archive, where it is opened by its address.
@@ -152,6 +155,8 @@ impl CompactionManager {
             stop: StopHandle::default(),
             footers: Arc::default(),
             staged: StagedFiles::default(),
+            #[cfg(feature = "delta")]
+            table: Arc::default(),
             enclosing: Vec::new(),
             archive: None,
             sums: Arc::default(),

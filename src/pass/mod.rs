@@ -143,6 +143,9 @@ async fn pass(
     if let PassTarget::Selected(selection) = target {
         outcomes.extend(pass.help(selection, &scope.spread).await);
     }
+    if let Some(known) = &scope.known {
+        outcomes.extend(pass.take_out_departed(known).await);
+    }
     Ok(pass.conclude(target, outcomes, scope.refused).await)
 }
 

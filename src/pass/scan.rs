@@ -3,8 +3,9 @@
 //! On stores with ordered listing, one page of a LIST covers about a hundred idle tenants. A tenant
 //! that may need something is listed by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use object_store::ObjectStore;
@@ -13,7 +14,7 @@ use tracing::{Instrument, Span};
 use super::manager::CompactionManager;
 use super::outcome::{TenantOutcome, failed, unusable};
 use super::shards::Spread;
-use super::{Pass, PassTarget, Selection, apart, broke_off, trace};
+use super::{Pass, PassTarget, Selection, apart, broke_off, publish, trace};
 use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::format;
@@ -65,6 +66,8 @@ pub(super) struct PassScope {
     pub spread: Spread,
     /// Reports of folders that must be renamed.
     pub refused: Vec<TenantReport>,
+    /// Every tenant that there is, where all were looked for.
+    pub known: Option<BTreeSet<Tenant>>,
 }
 
 /// A tenant as it was found, and what is to be done about it.
@@ -318,6 +321,9 @@ impl Pass {
         };
         let mut found = manager.own_tenants(selection).await?;
         let spread = manager.spread().await?;
+        let known = selection
+            .is_all()
+            .then(|| found.tenants.iter().cloned().collect());
         found.tenants.retain(|t| manager.scans(t, &spread));
         let (ranges, alone) = if manager.uses_prescan() {
             if manager.config.layout.has_wildcard() {
@@ -333,6 +339,7 @@ impl Pass {
             ranges,
             spread,
             refused: found.refused,
+            known,
         })
     }
 
@@ -469,12 +476,17 @@ impl Pass {
         outcome.report.left_alone = std::mem::take(&mut plan.left_alone);
         let sweep_due = home
             && (manager.staged.has_any(tenant)
-                || sweep::is_due(
+                || sweep::is_due_where_kept(
                     &inventory,
                     &manager.config.policy_for(tenant.as_str()),
+                    manager.config.publish.map_or(Duration::ZERO, |p| p.keep),
                     manager.clock.now(),
                 ));
-        let publishes = home && manager.config.publish.is_some();
+        let idle = plan.groups.is_empty() && !sweep_due && dated.is_empty();
+        let publishes = match publish::follower(manager, store, tenant).filter(|_| home) {
+            Some(follower) => !idle || !follower.is_current(&inventory).await,
+            None => false,
+        };
         if plan.groups.is_empty() && !sweep_due && !publishes && dated.is_empty() {
             return Ok(None);
         }

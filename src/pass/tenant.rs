@@ -147,6 +147,8 @@ impl Pass {
             // Before they are merged: readers see rows come once, and then move.
             publishing.publish(report).await;
             publishing.refusal()?;
+        } else {
+            publishing.check().await?;
         }
         let groups = job.plan.groups.len();
         let head = match job.head {

@@ -124,11 +124,7 @@ def follow(readers, book):
             select.select([sys.stdin], [], [], 0.1)
             continue
         new = [v for v in range(newest + 1) if v not in book.versions]
-        # Version 0 has no rows, and some readers no plan for it.
         for version in new or [turn % (newest + 1)]:
-            if version == 0:
-                book.versions.setdefault(0, (frozenset(), frozenset()))
-                continue
             other = Readers.OTHERS[turn % len(Readers.OTHERS)]
             for name in ("delta_rs", other):
                 book.note(version, name, getattr(readers, name)(version))
@@ -138,7 +134,7 @@ def follow(readers, book):
 
 def finish(readers, book, arguments):
     newest = readers.open().version()
-    for version in range(1, newest + 1):
+    for version in range(newest + 1):
         for name in ("delta_rs", "polars"):
             book.note(version, name, getattr(readers, name)(version))
     for name in Readers.OTHERS:

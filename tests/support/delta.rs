@@ -26,6 +26,10 @@ pub struct Version {
     pub partition_columns: Vec<String>,
     /// Their values, by key.
     pub partitions: BTreeMap<String, Value>,
+    /// The table's own.
+    pub properties: BTreeMap<String, String>,
+    /// What is said of each file, by key.
+    pub stats: BTreeMap<String, Value>,
 }
 
 /// Every version of the table below `folder` (empty: the root), from 0 on. Panics where one is
@@ -82,8 +86,13 @@ fn take(now: &mut Version, prefix: &str, lines: &[Value]) {
     let (mut added, mut changes) = (BTreeSet::new(), BTreeSet::new());
     for add in lines.iter().filter_map(|l| l.get("add")) {
         let stats: Value = serde_json::from_str(add["stats"].as_str().unwrap()).unwrap();
-        changes.insert(add["dataChange"].as_bool().unwrap());
+        let is_change = add["dataChange"].as_bool().unwrap();
+        // Of a file that the table has, something else may be told.
+        if is_change || !now.files.contains_key(&key(add)) {
+            changes.insert(is_change);
+        }
         added.insert(key(add));
+        now.stats.insert(key(add), stats.clone());
         now.files
             .insert(key(add), stats["numRecords"].as_u64().unwrap());
         now.partitions
@@ -102,6 +111,7 @@ fn take(now: &mut Version, prefix: &str, lines: &[Value]) {
             key(remove)
         );
         now.partitions.remove(&key(remove));
+        now.stats.remove(&key(remove));
     }
     assert!(changes.len() <= 1, "one version, one kind of change");
     now.data_change = changes.into_iter().next();
@@ -113,13 +123,15 @@ fn take(now: &mut Version, prefix: &str, lines: &[Value]) {
         let version = txn["version"].as_u64().unwrap();
         let before = now.manifests.insert(tenant.to_owned(), version);
         assert!(
-            before.is_none_or(|b| b <= version),
+            // A tenant that is no more begins again.
+            version == 0 || before.is_none_or(|b| b <= version),
             "`{tenant}` goes back from {before:?} to {version}"
         );
     }
     if let Some(metadata) = lines.iter().find_map(|l| l.get("metaData")) {
         let schema: Value =
             serde_json::from_str(metadata["schemaString"].as_str().unwrap()).unwrap();
+        now.properties = serde_json::from_value(metadata["configuration"].clone()).unwrap();
         let partitions = metadata["partitionColumns"].as_array().unwrap().iter();
         now.partition_columns = partitions.map(|c| c.as_str().unwrap().to_owned()).collect();
         now.columns = schema["fields"]

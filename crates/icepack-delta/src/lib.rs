@@ -19,37 +19,32 @@
 
 mod columns;
 mod log;
+mod others;
 mod paths;
+mod round;
+mod stranger;
 mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 
-use columns::{Fit, NewFile, Rules};
-use icepack_core::model::manifest::Manifest;
-use icepack_core::model::names::{Key, Tenant};
+use columns::NewFile;
+use icepack_core::model::names::Tenant;
 use icepack_core::model::partition;
 use icepack_core::model::plan::Inventory;
-use icepack_core::model::publish::{
-    Followed, Layout, Place, Publish, PublishReport, Published, TENANT_COLUMN,
-};
-use icepack_core::model::schema::SchemaId;
-use icepack_core::plan::publish::{self as plan, FolderColumns, Obstacle, Step, Wanted};
-use icepack_parquet::source::fetch_footer;
-use icepack_parquet::summary::summarise;
-use icepack_parquet::{Error as ReadError, Unread};
+use icepack_core::model::publish::{Followed, Place, Publish, PublishReport};
+use icepack_core::plan::publish::{self as plan, Wanted};
+use icepack_parquet::Error as ReadError;
 use log::Put;
+pub use others::tenants;
+use round::Round;
 use table::{AddFile, Change, Table};
 
 /// Somebody else publishes every time.
 const MAX_ROUNDS: usize = 16;
-
-/// Footers read at once.
-const FOOTERS_AT_ONCE: usize = 8;
 
 /// Why a tenant was not published. `L` is what can keep the live view from being read.
 #[derive(Debug)]
@@ -76,9 +71,15 @@ pub type Result<T, L> = std::result::Result<T, Error<L>>;
 pub type ReadLive<L> =
     Box<dyn Fn() -> BoxFuture<'static, std::result::Result<Inventory, L>> + Send + Sync>;
 
+/// The log of a table that several tenants of a process share: one writes at a time, since they
+/// would lose to each other. What was read of it is read once.
+#[derive(Debug, Default)]
+pub struct SharedLog(tokio::sync::Mutex<log::Cache>);
+
 /// Publishes one tenant.
 pub struct Publisher<L> {
     store: Arc<dyn ObjectStore>,
+    log: Arc<SharedLog>,
     place: Place,
     publish: Publish,
     /// Called after the table was read.
@@ -87,23 +88,12 @@ pub struct Publisher<L> {
     footer_limit: u64,
 }
 
-/// A table and what it is to become.
-struct Round {
-    table: Table,
-    head: Option<Manifest>,
-    wanted: BTreeMap<Key, Wanted>,
-    files: BTreeMap<Key, NewFile>,
-    fit: Fit,
-    /// The columns that folders give.
-    partitioned_by: Vec<String>,
-    steps: Vec<Step>,
-}
-
 impl<L> Publisher<L> {
     /// For the rows of `tenant`, which `live` tells. Footers that would take more than
     /// `footer_limit` bytes once they are parsed are not read.
     pub fn new(
         store: Arc<dyn ObjectStore>,
+        log: Arc<SharedLog>,
         tenant: Tenant,
         publish: Publish,
         live: ReadLive<L>,
@@ -111,6 +101,7 @@ impl<L> Publisher<L> {
     ) -> Self {
         Self {
             store,
+            log,
             place: Place {
                 tenant,
                 layout: publish.layout,
@@ -126,18 +117,9 @@ impl<L> Publisher<L> {
     /// # Errors
     /// [`Error::Read`]; [`Error::Refused`] where the table is not one of ours.
     pub async fn followed(&self) -> Result<Followed, L> {
-        let log = log::fetch(&self.store, &self.place.log()).await?;
-        let place = self.place.clone();
-        let known = move || {
-            let table = Table::open(place, log)?;
-            table
-                .foreign()
-                .map_or_else(|| table.readers().map(Ok), |why| Ok(Err(why)))
-        };
-        let readers = self
-            .blocking(known)
-            .await?
-            .map_err(|why| self.refused(&why))?;
+        let mut cache = self.log.0.lock().await;
+        let log = log::fetch(&self.store, &self.place.log(), &mut cache).await?;
+        let (_, readers) = self.opened(&log, Table::readers).await?;
         Ok(Followed {
             readers,
             keep: self.publish.keep,
@@ -153,8 +135,9 @@ impl<L> Publisher<L> {
     /// publish without pause; [`Error::Live`].
     pub async fn publish(&self) -> Result<PublishReport, L> {
         let mut report = PublishReport::default();
+        let mut cache = self.log.0.lock().await;
         for _ in 0..MAX_ROUNDS {
-            let round = match self.read_round().await {
+            let round = match self.read_round(&mut cache).await {
                 Ok(round) => round,
                 // A file went while its footer was read: there is a newer head.
                 Err(Error::Read(ReadError::Gone(_))) => continue,
@@ -167,10 +150,7 @@ impl<L> Publisher<L> {
             }
             tracing::info!("another run published first: looking again");
         }
-        Err(Error::Conflict(format!(
-            "the table of tenant `{}` was written to {MAX_ROUNDS} times in between",
-            self.place.tenant
-        )))
+        Err(self.too_often())
     }
 
     async fn blocking<T: Send + 'static>(
@@ -194,169 +174,49 @@ impl<L> Publisher<L> {
         ReadError::local(format!("cannot publish `{}`", self.place.tenant), why).into()
     }
 
-    /// Reads the table, then head and the listing, then the footers of what is new.
-    async fn read_round(&self) -> Result<Round, L> {
-        let log = log::fetch(&self.store, &self.place.log()).await?;
-        let place = self.place.clone();
-        let known = move || {
-            let table = Table::open(place, log)?;
+    /// Opens the table, and reads `what` of it.
+    async fn opened<T: Send + 'static>(
+        &self,
+        log: &log::Log,
+        what: impl FnOnce(&Table) -> std::result::Result<T, String> + Send + 'static,
+    ) -> Result<(Table, T), L> {
+        let (place, files) = (self.place.clone(), log.files.clone());
+        let names_us = files.iter().any(|(_, body)| names_us(body));
+        let work = move || {
+            let table = Table::open(place, files)?;
             if let Some(why) = table.foreign() {
                 return Ok(Err(why));
             }
-            let (published, columns) = (table.published()?, table.columns()?);
-            Ok(Ok((table, published, columns)))
+            let found = what(&table)?;
+            Ok(Ok((table, found)))
         };
-        let (table, published, columns) = self
-            .blocking(known)
-            .await?
-            .map_err(|why| self.refused(&why))?;
-        let inventory = (self.live)().await.map_err(Error::Live)?;
-        let mut wanted =
-            plan::wanted(&self.place.tenant, &inventory).map_err(|e| self.failed(e))?;
-        let folders =
-            plan::folder_columns(&self.place.tenant, &wanted).map_err(|e| self.failed(e))?;
-        let rules = Rules {
-            columns: &columns,
-            local_times: table.supports_local_times(),
-            reserved: (self.place.layout == Layout::Shared).then_some(TENANT_COLUMN),
-        };
-        if let Some(folders) = &folders {
-            self.check(folders, &table, rules.reserved)
-                .map_err(|e| self.failed(e))?;
-        }
-        let (files, unread) = self.footers(&wanted, &published).await?;
-        if let Some(folders) = &folders {
-            for file in &files {
-                let columns = file.summary.schema.fields().iter();
-                folders
-                    .are_none_of(&file.key, columns.map(|c| c.name().as_str()))
-                    .map_err(|e| self.failed(e))?;
-            }
-        }
-        let mut fit = columns::fit(rules, &files);
-        fit.misfits.extend(unread);
-        for (key, why) in &fit.misfits {
-            let is_snapshot = wanted.remove(key).is_some_and(|w| w.rows.is_some());
-            if is_snapshot && !is_of_another_class(inventory.head.as_ref(), key, &fit) {
-                return Err(self.failed(format!(
-                    "`{key}`: {why}. Remove `{}/` to have the table made anew; until then nothing \
-                     of this tenant is deleted",
-                    self.place.log()
-                )));
-            }
-        }
-        let steps = plan::steps(inventory.head.as_ref(), &wanted, &published)
-            .map_err(|e| self.failed(e))?;
-        let files = files.into_iter().map(|f| (f.key.clone(), f)).collect();
-        Ok(Round {
-            table,
-            head: inventory.head,
-            wanted,
-            files,
-            fit,
-            partitioned_by: folders.map(|f| f.names().to_vec()).unwrap_or_default(),
-            steps,
-        })
-    }
-
-    /// Whether the table can be, or is, partitioned by the columns of `folders`.
-    fn check(
-        &self,
-        folders: &FolderColumns,
-        table: &Table,
-        reserved: Option<&str>,
-    ) -> std::result::Result<(), Obstacle> {
-        for name in folders.names() {
-            if let Some(why) = columns::unusable(reserved, name) {
-                return Err(folders.obstacle(format!("gives the column `{name}`: {why}")));
-            }
-        }
-        table
-            .folder_columns()
-            .map_or(Ok(()), |table| folders.are(&table, self.place.log()))
-    }
-
-    /// The footers of the files that the table does not have yet, with one ranged GET each; and why
-    /// others cannot be read.
-    async fn footers(
-        &self,
-        wanted: &BTreeMap<Key, Wanted>,
-        published: &Published,
-    ) -> icepack_parquet::Result<(Vec<NewFile>, BTreeMap<Key, String>)> {
-        let new = plan::missing(wanted, published);
-        let reads = new.into_iter().map(|key| {
-            let wanted = wanted.get(&key).copied();
-            async move {
-                let read = self.footer(&key, wanted).await;
-                (key, read)
-            }
-        });
-        let (mut files, mut unread) = (Vec::new(), BTreeMap::new());
-        for (key, read) in stream::iter(reads)
-            .buffered(FOOTERS_AT_ONCE)
-            .collect::<Vec<_>>()
+        let done: std::result::Result<_, String> = tokio::task::spawn_blocking(work)
             .await
-        {
-            match read {
-                Ok(file) => files.push(file),
-                Err(ReadError::Input { reason, .. }) => drop(unread.insert(key, reason)),
-                // A raw file that nobody can read now must not keep the tenant's other rows from
-                // the table.
-                Err(e)
-                    if wanted.get(&key).is_some_and(|w| w.rows.is_none())
-                        && e.unread().is_some_and(|(why, _)| why != Unread::Gone) =>
-                {
-                    drop(unread.insert(key, e.to_string()));
-                }
-                Err(e) => return Err(e),
-            }
+            .map_err(|e| ReadError::local("publishing broke off", e))?;
+        match done {
+            Ok(Ok(opened)) => Ok(opened),
+            Ok(Err(why)) => Err(self.refused(&why)),
+            Err(why) if names_us => Err(self.failed(format!(
+                "the log of its table, `{0}`, cannot be used ({1}). Remove the folder `{0}` to have \
+                 the table made anew: no data file is touched",
+                self.place.log(),
+                in_short(&why)
+            ))),
+            // What icepack did not make, nobody here may touch.
+            Err(why) => Err(self.refused(&format!(
+                "`{}` is the log of a table that cannot be read ({}), and nothing in it says that \
+                 icepack made it; move it away",
+                self.place.log(),
+                in_short(&why)
+            ))),
         }
-        Ok((files, unread))
     }
 
-    async fn footer(&self, key: &str, wanted: Option<Wanted>) -> icepack_parquet::Result<NewFile> {
-        let (ident, tail) = fetch_footer(self.store.as_ref(), key, self.footer_limit).await?;
-        let is_snapshot = wanted.is_some_and(|w| w.rows.is_some());
-        if wanted.is_none_or(|w| w.size != ident.size) {
-            let unread = if is_snapshot {
-                ReadError::Gone
-            } else {
-                ReadError::Changed
-            };
-            return Err(unread(key.to_owned()));
-        }
-        let (limit, key) = (self.footer_limit, key.to_owned());
-        let work = move || summarise(&tail, ident.size, limit).map_err(|why| ident.bad(why));
-        let summary = tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|e| ReadError::local("cannot read a footer", e))??;
-        Ok(NewFile {
-            key,
-            summary,
-            is_snapshot,
-        })
-    }
-
-    /// What the table does not have, for people.
-    fn left_out(&self, round: &Round) -> Vec<String> {
-        let columns = round
-            .fit
-            .left_out
-            .iter()
-            .map(|(name, why)| format!("column `{name}`: {why}"));
-        let files = round.fit.misfits.iter().map(|(key, why)| {
-            let head = round.head.as_ref();
-            let is_snapshot = head.is_some_and(|m| m.snapshots.iter().any(|s| s.key == *key));
-            if is_snapshot {
-                format!("`{key}`, which is of another schema class: {why}")
-            } else {
-                format!("`{key}`, until it is compacted: {why}")
-            }
-        });
-        columns
-            .chain(files)
-            .inspect(|what| tracing::warn!("not published: {what}"))
-            .collect()
+    fn too_often(&self) -> Error<L> {
+        Error::Conflict(format!(
+            "the table of tenant `{}` was written to {MAX_ROUNDS} times in between",
+            self.place.tenant
+        ))
     }
 
     /// Writes the versions of a round; whether nobody came in between.
@@ -367,45 +227,42 @@ impl<L> Publisher<L> {
             wanted,
             files,
             fit,
+            becomes: mut table_head,
+            indexed,
+            again,
             partitioned_by,
             steps,
         } = round;
-        let has_columns = table.version().is_some() || !fit.add.is_empty();
-        if steps.is_empty() || !has_columns {
+        if table.version().is_none() && fit.columns.is_empty() {
             return Ok(true);
         }
-        let mut columns = fit.add;
-        let keep = self.publish.keep;
-        if table.version().is_none() {
-            let change = Change {
-                columns: std::mem::take(&mut columns),
-                partitioned_by,
-                keep,
-                ..Change::default()
-            };
-            match self.put(table, change, report).await? {
-                Some(next) => table = next,
-                None => return Ok(false),
-            }
-        }
-        for step in steps {
+        // What is left out is told in each pass: so there is something left.
+        let is_all = fit.left_out.is_empty() && fit.misfits.is_empty();
+        let digest = plan::digest(&wanted, self.publish.keep);
+        let mut steps = steps.into_iter().peekable();
+        while let Some(step) = steps.next() {
             let mut add = Vec::new();
             for key in &step.add {
                 if let (Some(wanted), Some(file)) = (wanted.get(key), files.get(key)) {
-                    add.push(self.addition(wanted, file)?);
+                    add.push(self.addition(wanted, file, &indexed)?);
                 }
             }
+            let is_last = steps.peek().is_none();
             let change = Change {
                 add,
                 remove: step.remove,
+                again: again.clone(),
                 data_change: step.data_change,
-                columns: std::mem::take(&mut columns),
-                partitioned_by: Vec::new(),
+                head: table_head.take(),
+                partitioned_by: partitioned_by.clone(),
                 manifest: head.as_ref().map_or(0, |m| m.version),
                 left: head.as_ref().map_or(0, |m| plan::left(&m.totals)),
-                keep,
+                digest: if is_all && is_last { digest } else { 0 },
             };
-            let (added, removed) = (change.add.len() as u64, change.remove.len() as u64);
+            let (added, removed) = (
+                change.add.len().saturating_sub(again.len()) as u64,
+                change.remove.len() as u64,
+            );
             match self.put(table, change, report).await? {
                 Some(next) => table = next,
                 None => return Ok(false),
@@ -416,7 +273,12 @@ impl<L> Publisher<L> {
         Ok(true)
     }
 
-    fn addition(&self, wanted: &Wanted, file: &NewFile) -> Result<AddFile, L> {
+    fn addition(
+        &self,
+        wanted: &Wanted,
+        file: &NewFile,
+        indexed: &BTreeSet<String>,
+    ) -> Result<AddFile, L> {
         let partition = partition::of(&self.place.tenant, &file.key)
             .map_err(|folder| self.failed(format!("`{folder}` is no text")))?;
         Ok(AddFile {
@@ -425,7 +287,7 @@ impl<L> Publisher<L> {
             modified: wanted.modified,
             rows: file.summary.rows,
             partition,
-            ranges: file.summary.ranges.clone(),
+            ranges: columns::ranges(&file.summary, indexed),
         })
     }
 
@@ -480,18 +342,15 @@ impl<L> Publisher<L> {
     }
 }
 
-/// Whether a snapshot is known to be apart from one that the table can have. Then the files that it
-/// was made of were not in the table either, and nothing goes from it.
-fn is_of_another_class(head: Option<&Manifest>, key: &str, fit: &Fit) -> bool {
-    let Some(head) = head else { return false };
-    let schema = |is_it: &dyn Fn(&str) -> bool| -> BTreeSet<SchemaId> {
-        let found = head.snapshots.iter().filter(|s| is_it(&s.key));
-        found.filter_map(|s| s.schema).collect()
-    };
-    let own = schema(&|k| k == key);
-    let others = schema(&|k| !fit.misfits.contains_key(k));
-    head.apart.iter().any(|a| {
-        let mut own = own.iter().filter_map(|id| a.other(*id));
-        own.any(|other| others.contains(&other))
-    })
+/// Whether a file of a log says that icepack had to do with it.
+fn names_us(body: &[u8]) -> bool {
+    body.windows(7).any(|word| word == b"icepack")
+}
+
+/// The beginning of what a library says: it may go on for pages.
+fn in_short(why: &str) -> String {
+    let line = why.lines().next().unwrap_or_default();
+    let end = line.floor_char_boundary(200);
+    let more = if end < line.len() { "…" } else { "" };
+    format!("{}{more}", line[..end].trim_end_matches('.'))
 }

@@ -1,6 +1,7 @@
 //! The log of a table in the store: read from its last checkpoint on, and added to by conditional
 //! puts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,10 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use super::paths;
+use super::stranger::Stranger;
 use super::table::LogFile;
 use icepack_parquet::source::whole_body;
 use icepack_parquet::{Error, Result};
@@ -33,51 +35,156 @@ pub enum Put {
     Lost,
 }
 
-/// The log in `folder`, as far as it is needed to know the table: its newest checkpoint and all
-/// that came after. Empty where there is none.
-///
-/// # Errors
-/// [`Error::Store`].
-pub async fn fetch(store: &Arc<dyn ObjectStore>, folder: &str) -> Result<Vec<LogFile>> {
-    let failed = |e| Error::store(format!("cannot read the table's log `{folder}`"), e);
+/// Files of a log that were read, by name, with the tags that they showed. What is written once is
+/// read once.
+#[derive(Debug, Default)]
+pub struct Cache(BTreeMap<String, (String, Bytes)>);
+
+/// The log of a table, as far as it is needed to know the table: its newest checkpoint and all that
+/// came after. Empty where there is none.
+#[derive(Debug, Clone, Default)]
+pub struct Log {
+    pub files: Vec<LogFile>,
+    /// The names of the versions below, the newest first.
+    older: Vec<String>,
+}
+
+/// The names in a log, with the tags that they show.
+async fn names(
+    store: &Arc<dyn ObjectStore>,
+    folder: &str,
+) -> Result<Vec<(String, Option<String>)>> {
     let listing = store
         .list(Some(&path(folder)?))
         .try_collect::<Vec<_>>()
         .await
-        .map_err(failed)?;
-    let names: Vec<String> = listing
-        .iter()
-        .filter_map(|m| {
-            m.location
-                .as_ref()
-                .strip_prefix(folder)?
-                .strip_prefix('/')
-                .map(str::to_owned)
-        })
-        .collect();
+        .map_err(|e| failed(folder, e))?;
+    let name = |m: &ObjectMeta| {
+        let name = m
+            .location
+            .as_ref()
+            .strip_prefix(folder)?
+            .strip_prefix('/')?;
+        Some((name.to_owned(), m.e_tag.clone()))
+    };
+    Ok(listing.iter().filter_map(name).collect())
+}
+
+fn failed(folder: &str, e: object_store::Error) -> Error {
+    Error::store(format!("cannot read the table's log `{folder}`"), e)
+}
+
+async fn body(store: &Arc<dyn ObjectStore>, folder: &str, name: &str) -> Result<Bytes> {
+    let reply = store.get(&path(&format!("{folder}/{name}"))?).await;
+    let body = match reply {
+        Ok(reply) => whole_body(reply).await,
+        Err(e) => Err(e),
+    };
+    body.map_err(|e| failed(folder, e))
+}
+
+/// The log in `folder`.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn fetch(store: &Arc<dyn ObjectStore>, folder: &str, cache: &mut Cache) -> Result<Log> {
+    let names = names(store, folder).await?;
     let checkpoint = names
         .iter()
-        .filter(|n| paths::is_checkpoint(n))
-        .filter_map(|n| paths::version(n))
+        .filter(|(n, _)| paths::is_checkpoint(n))
+        .filter_map(|(n, _)| paths::version(n))
         .max()
         .unwrap_or(0);
-    let is_needed = |n: &String| {
+    let is_needed = |n: &str| {
         // Others may have written checkpoints in other forms.
         let kind = paths::is_commit(n) || n.contains(".checkpoint.");
         kind && paths::version(n).is_some_and(|v| v >= checkpoint)
     };
-    let reads = names.into_iter().filter(is_needed).map(|name| async {
-        let reply = store
-            .get(&path(&format!("{folder}/{name}"))?)
-            .await
-            .map_err(failed)?;
-        let body = whole_body(reply).await.map_err(failed)?;
-        Ok((name, body))
+    let (needed, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|(n, _)| is_needed(n));
+    let known = std::mem::take(&mut cache.0);
+    let reads = needed.into_iter().map(|(name, tag)| {
+        let is_it = |(of, _): &&(String, Bytes)| tag.as_ref() == Some(of);
+        let found = known.get(&name).filter(is_it).map(|(_, body)| body.clone());
+        async move {
+            let body = match found {
+                Some(body) => body,
+                None => body(store, folder, &name).await?,
+            };
+            Ok::<_, Error>((name, tag, body))
+        }
     });
-    stream::iter(reads)
+    let read: Vec<_> = stream::iter(reads)
         .buffer_unordered(READS_AT_ONCE)
         .try_collect()
-        .await
+        .await?;
+    let mut files = Vec::new();
+    for (name, tag, body) in read {
+        if let Some(tag) = tag {
+            cache.0.insert(name.clone(), (tag, body.clone()));
+        }
+        files.push((name, body));
+    }
+    let mut older: Vec<String> = others
+        .into_iter()
+        .map(|(n, _)| n)
+        .filter(|n| paths::is_commit(n))
+        .collect();
+    older.sort_by(|a, b| b.cmp(a));
+    Ok(Log { files, older })
+}
+
+/// The newest version in `folder`; none where there is none.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn newest(store: &Arc<dyn ObjectStore>, folder: &str) -> Result<Option<Bytes>> {
+    let names = names(store, folder).await?;
+    let commits = names.into_iter().map(|(n, _)| n);
+    match commits.filter(|n| paths::is_commit(n)).max() {
+        Some(name) => body(store, folder, &name).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Whether there is a file of this key.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn exists(store: &Arc<dyn ObjectStore>, key: &str) -> Result<bool> {
+    match store.head(&path(key)?).await {
+        Ok(_) => Ok(true),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(e) => Err(Error::store(format!("cannot look for `{key}`"), e)),
+    }
+}
+
+/// What others wrote since our last version, the newest first.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn strangers(
+    store: &Arc<dyn ObjectStore>,
+    folder: &str,
+    log: &Log,
+) -> Result<Vec<Stranger>> {
+    let commits = log.files.iter().filter(|(name, _)| paths::is_commit(name));
+    let mut commits: Vec<&LogFile> = commits.collect();
+    commits.sort_by(|a, b| b.0.cmp(&a.0));
+    let mut found = Vec::new();
+    for (name, body) in commits {
+        match Stranger::of(name, body) {
+            Some(stranger) => found.push(stranger),
+            None => return Ok(found),
+        }
+    }
+    // They may have written a checkpoint since, too.
+    for name in &log.older {
+        match Stranger::of(name, &body(store, folder, name).await?) {
+            Some(stranger) => found.push(stranger),
+            None => break,
+        }
+    }
+    Ok(found)
 }
 
 /// Puts a version that must not exist yet. As with manifests, every reply but a plain success is

@@ -5,6 +5,8 @@
 //! must not wait for our runtime; so it is given those it can ask for, and the puts that decide are
 //! ours, with the answers that only a store gives.
 
+mod commit;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,26 +15,18 @@ use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Int64Type};
 use bytes::Bytes;
 use chrono::DateTime;
-use delta_kernel::committer::FileSystemCommitter;
-use delta_kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
+use delta_kernel::engine::arrow_conversion::TryIntoArrow;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
-use delta_kernel::engine_data::FilteredEngineData;
-use delta_kernel::schema::{self, MapType, StructField, StructType};
 use delta_kernel::snapshot::{Snapshot, SnapshotRef};
-use delta_kernel::transaction::create_table::create_table;
-use delta_kernel::transaction::data_layout::DataLayout;
-use delta_kernel::transaction::{CommitResult, UpdateTableOperation};
-use delta_kernel::{Engine, EngineData, KernelError};
+use delta_kernel::{EngineData, KernelError};
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use delta_kernel_default_engine::{DefaultEngine, DefaultEngineBuilder};
-use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::{Builder, Runtime};
 
 use super::paths;
-use icepack_core::model::manifest::WRITER;
 use icepack_core::model::names::{DELTA_LOG, Key};
 use icepack_core::model::partition::Partition;
 use icepack_core::model::publish::{
@@ -40,13 +34,24 @@ use icepack_core::model::publish::{
 };
 use icepack_core::model::units::DAY;
 use icepack_parquet::source::whole_body;
-use icepack_parquet::summary::{Bound, Range};
+use icepack_parquet::summary::Range;
 
 /// The table's root as delta_kernel sees it.
 const ROOT: &str = "memory:///";
 
 /// Where a table says that it is one of ours.
 const OWNER: &str = "icepack.layout";
+
+/// Where it says which columns it cannot have: JSON, why by name.
+const LEFT_OUT: &str = "icepack.left_out";
+
+/// The columns whose bounds readers look at.
+const INDEXED: &str = "delta.dataSkippingStatsColumns";
+
+/// The same as a number of columns, by which none are told.
+const INDEXED_COUNT: &str = "delta.dataSkippingNumIndexedCols";
+
+const RETENTION: &str = "delta.deletedFileRetentionDuration";
 
 /// What is remembered of files that were taken out, unless the table says otherwise.
 pub const REMEMBERED: Duration = Duration::from_secs(7 * DAY.as_secs());
@@ -77,17 +82,32 @@ pub struct Change {
     pub add: Vec<AddFile>,
     /// Files that go, by key.
     pub remove: BTreeSet<Key>,
+    /// Those of `add` that the table has already: only what it says of them is new.
+    pub again: BTreeSet<Key>,
     /// Whether rows come or go.
     pub data_change: bool,
-    /// Columns that the table does not have yet.
-    pub columns: Vec<Field>,
+    /// What the table is from now on, where that is new.
+    pub head: Option<TableHead>,
     /// Of a new table: the columns that folders give.
     pub partitioned_by: Vec<String>,
     pub manifest: u64,
     /// Rows that had left by then.
     pub left: u64,
-    /// How long a new table remembers what was taken out, at least.
-    pub keep: Duration,
+    /// By which it is known that nothing is left to publish; 0 where something is.
+    pub digest: u64,
+}
+
+/// What a table says of itself.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TableHead {
+    /// But for those that it is partitioned by.
+    pub columns: Vec<Field>,
+    /// Columns that it cannot have, and why.
+    pub left_out: BTreeMap<String, String>,
+    /// The columns whose bounds readers look at; none where it is left to them.
+    pub indexed: Option<Vec<String>>,
+    /// For how long it remembers what was taken out.
+    pub remembered: Duration,
 }
 
 /// A file of a log, by its name in the log's folder.
@@ -216,17 +236,9 @@ impl Table {
         let Some(snapshot) = &self.snapshot else {
             return Ok(Published::default());
         };
-        let app = |id: String| {
-            Ok::<_, String>(
-                snapshot
-                    .get_app_id_version(&id, &self.engine)
-                    .map_err(text)?
-                    .and_then(|v| u64::try_from(v).ok()),
-            )
-        };
         let mut published = Published {
-            manifest: app(self.app_manifest())?,
-            left: app(self.app_left())?,
+            manifest: self.application(&self.app_manifest())?,
+            left: self.application(&self.app_left())?,
             files: BTreeMap::new(),
         };
         let scan = Arc::clone(snapshot).scan_builder().build().map_err(text)?;
@@ -269,10 +281,7 @@ impl Table {
         let Some(snapshot) = &self.snapshot else {
             return Ok(readers);
         };
-        readers.remembered = snapshot
-            .table_properties()
-            .deleted_file_retention_duration
-            .unwrap_or(REMEMBERED);
+        readers.remembered = remembered(snapshot);
         // A checkpoint's rows are what the log says in all, with the files that were taken out.
         let all = Arc::clone(snapshot)
             .create_checkpoint_writer(&self.engine)
@@ -310,6 +319,39 @@ impl Table {
             }
         }
         Ok(readers)
+    }
+
+    /// Every file that it names, whoever's, by key.
+    ///
+    /// # Errors
+    /// As [`Self::published`].
+    pub fn all_files(&self) -> Result<Vec<Key>> {
+        let mut files = Vec::new();
+        let Some(snapshot) = &self.snapshot else {
+            return Ok(files);
+        };
+        let scan = Arc::clone(snapshot).scan_builder().build().map_err(text)?;
+        for found in scan.scan_metadata(&self.engine).map_err(text)? {
+            let (data, selected) = found.map_err(text)?.scan_files.into_parts();
+            let paths = strings(batch_of(data.as_ref())?, "path")?;
+            for row in (0..paths.len()).filter(|row| is_selected(&selected, *row)) {
+                let path = paths::decode(paths.value(row));
+                files.extend(path.map(|path| format!("{}{path}", self.place.prefix())));
+            }
+        }
+        Ok(files)
+    }
+
+    /// What the application `id` says in it.
+    ///
+    /// # Errors
+    /// As [`Self::published`].
+    pub fn application(&self, id: &str) -> Result<Option<u64>> {
+        let Some(snapshot) = &self.snapshot else {
+            return Ok(None);
+        };
+        let version = snapshot.get_app_id_version(id, &self.engine);
+        Ok(version.map_err(text)?.and_then(|v| u64::try_from(v).ok()))
     }
 
     fn partition_columns(&self) -> &[String] {
@@ -358,6 +400,33 @@ impl Table {
             .collect())
     }
 
+    /// What it says of itself; none where there is no table yet.
+    ///
+    /// # Errors
+    /// As [`Self::published`].
+    pub fn head(&self) -> Result<Option<TableHead>> {
+        let Some(snapshot) = &self.snapshot else {
+            return Ok(None);
+        };
+        let properties = snapshot.table_configuration().metadata().configuration();
+        let left_out = properties.get(LEFT_OUT).map(|t| serde_json::from_str(t));
+        let names = |list: &String| {
+            let names = list.split(',').map(|name| name.trim().to_owned());
+            names.filter(|name| !name.is_empty()).collect()
+        };
+        let counted = properties.get(INDEXED_COUNT).filter(|n| n.trim() == "0");
+        let indexed = properties.get(INDEXED).map(names);
+        Ok(Some(TableHead {
+            columns: self.columns()?,
+            left_out: left_out
+                .transpose()
+                .map_err(|e| format!("its property `{LEFT_OUT}` is damaged ({e})"))?
+                .unwrap_or_default(),
+            indexed: indexed.or_else(|| counted.map(|_| Vec::new())),
+            remembered: remembered(snapshot),
+        }))
+    }
+
     /// Whether it can have columns of times without a zone.
     pub fn supports_local_times(&self) -> bool {
         use delta_kernel::table_features::TableFeature;
@@ -365,173 +434,6 @@ impl Table {
             s.table_configuration()
                 .is_feature_supported(&TableFeature::TimestampWithoutTimezone)
         })
-    }
-
-    /// Writes the next version, and returns the file of the log that it is. Where there is no
-    /// table, version 0 makes an empty one, with the columns, and no more.
-    ///
-    /// # Errors
-    /// As [`Self::published`].
-    pub fn commit(&mut self, change: &Change) -> Result<LogFile> {
-        let next = self.version().map_or(0, |v| v + 1);
-        match self.snapshot.clone() {
-            None => self.create(change)?,
-            Some(snapshot) => self.update(&snapshot, change)?,
-        }
-        self.snapshot = Some(
-            Snapshot::builder_for(ROOT)
-                .build(&self.engine)
-                .map_err(text)?,
-        );
-        let name = format!("{next:020}.json");
-        let body = self
-            .read(&name)?
-            .ok_or_else(|| format!("delta_kernel wrote no {name}"))?;
-        Ok((name, body))
-    }
-
-    fn create(&self, change: &Change) -> Result<()> {
-        let mut fields: Vec<StructField> = change
-            .columns
-            .iter()
-            .map(|f| f.try_into_kernel().map_err(|e| e.to_string()))
-            .collect::<Result<_>>()?;
-        let mut partitions: Vec<&str> = match self.place.layout {
-            Layout::PerTenant => Vec::new(),
-            Layout::Shared => vec![TENANT_COLUMN],
-        };
-        partitions.extend(change.partitioned_by.iter().map(String::as_str));
-        let of_folder = |name: &&str| StructField::nullable(*name, schema::DataType::STRING);
-        fields.extend(partitions.iter().map(of_folder));
-        let schema = Arc::new(StructType::try_new(fields).map_err(text)?);
-        let mut builder = create_table(ROOT, schema, WRITER, false).with_table_properties([
-            (OWNER, self.place.layout.to_string()),
-            (
-                "delta.deletedFileRetentionDuration",
-                format!("interval {} seconds", change.keep.max(REMEMBERED).as_secs()),
-            ),
-        ]);
-        if !partitions.is_empty() {
-            builder = builder.with_data_layout(DataLayout::partitioned(partitions));
-        }
-        let transaction = builder
-            .build(&self.engine, Box::new(FileSystemCommitter::new()))
-            .map_err(text)?;
-        match transaction.commit(&self.engine).map_err(text)? {
-            CommitResult::Committed(_) => Ok(()),
-            _ => Err("the first version of the table could not be made".to_owned()),
-        }
-    }
-
-    fn update(&self, snapshot: &SnapshotRef, change: &Change) -> Result<()> {
-        // As Spark calls them: a reader of the history knows what happened.
-        let operation = match (change.data_change, change.remove.is_empty()) {
-            (true, true) => UpdateTableOperation::Write,
-            (true, false) => UpdateTableOperation::Delete,
-            (false, _) => UpdateTableOperation::Optimize,
-        };
-        let version = |n: u64| i64::try_from(n).map_err(|e| e.to_string());
-        let mut builder = Arc::clone(snapshot)
-            .update_table(operation, WRITER, change.data_change)
-            .with_transaction_id(self.app_manifest(), version(change.manifest)?)
-            .with_transaction_id(self.app_left(), version(change.left)?)
-            .with_operation_parameters([
-                ("tenant", Some(self.place.tenant.to_string())),
-                ("manifest", Some(change.manifest.to_string())),
-            ]);
-        for column in &change.columns {
-            builder = builder.add_column(
-                column
-                    .try_into_kernel()
-                    .map_err(|e: arrow::error::ArrowError| e.to_string())?,
-            );
-        }
-        let mut transaction = builder
-            .build(&self.engine, Box::new(FileSystemCommitter::new()))
-            .map_err(text)?;
-        if !change.add.is_empty() {
-            transaction.add_files(self.additions(&change.add)?);
-        }
-        for batch in self.removals(snapshot, &change.remove)? {
-            transaction.remove_files(batch);
-        }
-        match transaction.commit(&self.engine).map_err(text)? {
-            CommitResult::Committed(_) => Ok(()),
-            _ => Err("the next version of the table could not be made".to_owned()),
-        }
-    }
-
-    fn additions(&self, files: &[AddFile]) -> Result<Box<dyn EngineData>> {
-        let lines: StringArray = files
-            .iter()
-            .map(|f| Some(self.addition(f).to_string()))
-            .collect();
-        let lines = RecordBatch::try_from_iter([("json", Arc::new(lines) as Arc<dyn Array>)])
-            .map_err(|e| e.to_string())?;
-        self.engine
-            .json_handler()
-            .parse_json(
-                Box::new(ArrowEngineData::new(lines)),
-                Arc::new(addition_schema(files)?),
-            )
-            .map_err(text)
-    }
-
-    fn addition(&self, file: &AddFile) -> serde_json::Value {
-        let known = |f: fn(&Range) -> Option<serde_json::Value>| -> serde_json::Map<String, serde_json::Value> {
-            file.ranges.iter().filter_map(|(name, range)| Some((name.clone(), f(range)?))).collect()
-        };
-        let mut partition: BTreeMap<&str, Option<&str>> = file
-            .partition
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_deref()))
-            .collect();
-        if self.place.layout == Layout::Shared {
-            partition.insert(TENANT_COLUMN, Some(self.place.tenant.as_str()));
-        }
-        serde_json::json!({
-            "path": self.path(&file.key),
-            "partitionValues": partition,
-            "size": file.size,
-            "modificationTime": file.modified,
-            "stats": {
-                "numRecords": file.rows,
-                "nullCount": known(|r| r.nulls.map(Into::into)),
-                "minValues": known(|r| r.bounds.as_ref().map(|(min, _)| serde_json::json!(min))),
-                "maxValues": known(|r| r.bounds.as_ref().map(|(_, max)| serde_json::json!(max))),
-                "tightBounds": true,
-            },
-        })
-    }
-
-    /// The table's own words about the files of `keys`: a file is taken out in the words in which
-    /// it was put in.
-    fn removals(
-        &self,
-        snapshot: &SnapshotRef,
-        keys: &BTreeSet<Key>,
-    ) -> Result<Vec<FilteredEngineData>> {
-        let mut batches = Vec::new();
-        if keys.is_empty() {
-            return Ok(batches);
-        }
-        let scan = Arc::clone(snapshot).scan_builder().build().map_err(text)?;
-        for found in scan.scan_metadata(&self.engine).map_err(text)? {
-            let (data, selected) = found.map_err(text)?.scan_files.into_parts();
-            let batch = batch_of(data.as_ref())?;
-            let paths = strings(batch, "path")?;
-            let goes = |row: usize| {
-                is_selected(&selected, row)
-                    && self
-                        .key(paths.value(row))
-                        .is_some_and(|key| keys.contains(&key))
-            };
-            let selection: Vec<bool> = (0..batch.num_rows()).map(goes).collect();
-            if selection.contains(&true) {
-                batches.push(FilteredEngineData::try_new(data, selection).map_err(text)?);
-            }
-        }
-        Ok(batches)
     }
 
     /// A checkpoint and the hint that there is one, where one is due, in the order in which they
@@ -564,25 +466,37 @@ impl Table {
 
     fn read(&self, name: &str) -> Result<Option<Bytes>> {
         let found = self.threads.runtime()?.block_on(async {
-            let Some(meta) = self
-                .files
-                .list(Some(&Path::from(DELTA_LOG)))
-                .try_filter(|m| futures::future::ready(m.location.filename() == Some(name)))
-                .try_next()
-                .await?
-            else {
-                return Ok(None);
-            };
-            Ok(Some(
-                whole_body(self.files.get(&meta.location).await?).await?,
-            ))
+            match self.files.get(&log_path(name)).await {
+                Ok(reply) => whole_body(reply).await.map(Some),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(e) => Err(e),
+            }
         });
         found.map_err(|e: object_store::Error| e.to_string())
     }
 
+    /// Reads a file of the log, which is none from now on.
+    fn take(&self, name: &str) -> Result<Bytes> {
+        let body = self
+            .read(name)?
+            .ok_or_else(|| format!("delta_kernel wrote no {name}"))?;
+        let path = log_path(name);
+        let gone = self.files.delete(&path);
+        let gone = self.threads.runtime()?.block_on(gone);
+        gone.map_err(|e| e.to_string())?;
+        Ok(body)
+    }
+
+    fn keep(&self, name: &str, body: Bytes) -> Result<()> {
+        let path = log_path(name);
+        let kept = self.files.put(&path, body.into());
+        let kept = self.threads.runtime()?.block_on(kept);
+        kept.map(drop).map_err(|e| e.to_string())
+    }
+
     /// The application whose version is the manifest's.
     fn app_manifest(&self) -> String {
-        format!("icepack/{}", self.place.tenant)
+        app_manifest(&self.place)
     }
 
     /// The application whose version is the number of rows that have left.
@@ -604,48 +518,26 @@ impl Table {
     }
 }
 
-fn log_path(name: &str) -> Path {
-    Path::from(format!("{DELTA_LOG}/{name}"))
+/// The application whose version is the manifest's.
+pub fn app_manifest(place: &Place) -> String {
+    format!("icepack/{}", place.tenant)
 }
 
-/// The columns of an addition: those of which something is known are in its statistics.
-fn addition_schema(files: &[AddFile]) -> Result<StructType> {
-    let mut bounds: BTreeMap<&str, schema::DataType> = BTreeMap::new();
-    let mut names: BTreeSet<&str> = BTreeSet::new();
-    for (name, range) in files.iter().flat_map(|f| &f.ranges) {
-        names.insert(name);
-        match range.bounds {
-            Some((Bound::Number(_), _)) => bounds.insert(name, schema::DataType::LONG),
-            Some((Bound::Text(_), _)) => bounds.insert(name, schema::DataType::STRING),
-            None => None,
-        };
-    }
-    let of = |fields: Vec<StructField>| StructType::try_new(fields).map_err(text);
-    let bounds = of(bounds
-        .into_iter()
-        .map(|(name, kind)| StructField::nullable(name, kind))
-        .collect())?;
-    let nulls = of(names
-        .into_iter()
-        .map(|name| StructField::nullable(name, schema::DataType::LONG))
-        .collect())?;
-    let stats = of(vec![
-        StructField::nullable("numRecords", schema::DataType::LONG),
-        StructField::nullable("nullCount", nulls),
-        StructField::nullable("minValues", bounds.clone()),
-        StructField::nullable("maxValues", bounds),
-        StructField::nullable("tightBounds", schema::DataType::BOOLEAN),
-    ])?;
-    of(vec![
-        StructField::not_null("path", schema::DataType::STRING),
-        StructField::not_null(
-            "partitionValues",
-            MapType::new(schema::DataType::STRING, schema::DataType::STRING, true),
-        ),
-        StructField::not_null("size", schema::DataType::LONG),
-        StructField::not_null("modificationTime", schema::DataType::LONG),
-        StructField::nullable("stats", stats),
-    ])
+/// The application whose version is a digest of what there was to publish.
+pub fn app_digest(place: &Place) -> String {
+    format!("icepack/{}/files", place.tenant)
+}
+
+/// For how long a table remembers what was taken out.
+fn remembered(snapshot: &SnapshotRef) -> Duration {
+    snapshot
+        .table_properties()
+        .deleted_file_retention_duration
+        .unwrap_or(REMEMBERED)
+}
+
+fn log_path(name: &str) -> Path {
+    Path::from(format!("{DELTA_LOG}/{name}"))
 }
 
 fn rows_of(stats: &str) -> Option<u64> {
@@ -687,62 +579,4 @@ fn text(e: KernelError) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use arrow::datatypes::DataType;
-    use icepack_core::model::names::Tenant;
-
-    use super::*;
-
-    #[test]
-    fn columns_of_folders_are_not_those_of_files() {
-        for (layout, tenant) in [(Layout::PerTenant, None), (Layout::Shared, Some("acme"))] {
-            let place = Place {
-                tenant: Tenant::parse("acme").unwrap(),
-                layout,
-            };
-            let mut table = Table::open(place.clone(), Vec::new()).unwrap();
-            assert_eq!(table.folder_columns(), None, "there is no table yet");
-            let columns = vec![Field::new("n", DataType::Int64, true)];
-            let made = Change {
-                columns: columns.clone(),
-                partitioned_by: vec!["dt".into(), "a.b".into()],
-                ..Change::default()
-            };
-            let first = table.commit(&made).unwrap();
-            let partition = vec![("dt".into(), Some("1:2".into())), ("a.b".into(), None)];
-            let file = AddFile {
-                key: "acme/dt=1%3A2/a.b=/x.parquet".into(),
-                size: 1,
-                modified: 1,
-                rows: 1,
-                partition,
-                ranges: BTreeMap::new(),
-            };
-            let came = Change {
-                add: vec![file],
-                data_change: true,
-                ..Change::default()
-            };
-            let second = table.commit(&came).unwrap();
-            let lines = std::str::from_utf8(&second.1).unwrap().lines();
-            let add = lines
-                .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-                .find_map(|line| line.get("add").cloned())
-                .unwrap();
-            let mut values = serde_json::json!({"dt": "1:2", "a.b": null});
-            if let Some(tenant) = tenant {
-                values["tenant"] = tenant.into();
-            }
-            assert_eq!(add["partitionValues"], values);
-            assert!(
-                add["path"]
-                    .as_str()
-                    .unwrap()
-                    .ends_with("dt=1%253A2/a.b=/x.parquet")
-            );
-            let read = Table::open(place, vec![first, second]).unwrap();
-            assert_eq!(read.folder_columns().unwrap(), ["dt", "a.b"]);
-            assert_eq!(read.columns().unwrap(), columns);
-        }
-    }
-}
+mod tests;

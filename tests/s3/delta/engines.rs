@@ -543,3 +543,132 @@ async fn and_on_s3() {
     )
     .await;
 }
+
+/// A predicate on every type, through every reader, on raw files of all kinds and on what they are
+/// merged to.
+#[tokio::test]
+async fn no_predicate_loses_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = dir.path().display().to_string();
+    let acme = dir.path().join("acme");
+    std::fs::create_dir(&acme).unwrap();
+    let types = |mode: &str| {
+        let mut command = job::python();
+        command.arg(script("ask_types.py")).arg(mode).arg(&acme);
+        let out = command.output().unwrap();
+        assert!(out.status.success(), "{}", job::text(&out.stderr));
+        out.stdout
+    };
+    let envs = |least: &str| {
+        let least = ("ICEPACK_COMPACTION_MIN_FILES_TO_COMPACT", least.to_owned());
+        [settings(url.clone()), vec![least]].concat()
+    };
+    types("write");
+    job::expect(&envs("100"), 0, ["run"]);
+    types("late");
+    for least in ["100", "2"] {
+        if least == "2" {
+            // Without a time it would be set aside.
+            std::fs::remove_file(acme.join("5.parquet")).unwrap();
+        }
+        job::expect(&envs(least), 0, ["run"]);
+        let found: Value = serde_json::from_slice(&types("ask")).unwrap();
+        println!("{least}: {found}");
+        assert_eq!(found["wrong"], serde_json::json!([]), "{found}");
+        assert!(found["asked"].as_u64().unwrap() > 250, "{found}");
+    }
+}
+
+/// What others do to the table beside icepack: to append is allowed; what takes files out would come
+/// back with the next pass, or be there twice.
+#[tokio::test]
+async fn what_others_do_to_the_table_is_noticed() {
+    for (what, code) in [
+        ("append", 0),
+        ("delete", 5),
+        ("update", 5),
+        ("merge", 5),
+        ("optimize", 5),
+        ("overwrite", 5),
+        ("restore", 5),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap()) as Store;
+        let url = dir.path().display().to_string();
+        let envs = settings(url.clone());
+        support::seed(&store, "acme", 4, 10, Utc::now()).await;
+        job::expect(&envs, 0, ["run"]);
+        // Two files, so that there is something to optimise.
+        support::put_events(
+            &store,
+            "acme/late.parquet",
+            &[support::event(900, Utc::now())],
+        )
+        .await;
+        let waiting = ("ICEPACK_COMPACTION_MIN_FILES_TO_COMPACT", "100".to_owned());
+        job::expect(&[envs.clone(), vec![waiting]].concat(), 0, ["run"]);
+        let live = || {
+            let found = job::json(&envs, 0, ["--json", "ls"]);
+            let files = found["tenants"][0]["files"].as_array().unwrap().clone();
+            let mut paths: Vec<_> = files.iter().map(|f| f["path"].clone()).collect();
+            paths.sort_by_key(ToString::to_string);
+            paths
+        };
+        let (before, all) = (live(), support::keys(&store).await);
+        let table = format!("{url}/acme");
+        let out = job::python()
+            .arg(script("change_table.py"))
+            .args([&table, what])
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{what}: {}", job::text(&out.stderr));
+        let found = job::json(&envs, code, ["--json", "run"]);
+        if code == 0 {
+            let found = query(
+                &table,
+                "SELECT count(*) AS c, count(DISTINCT event_id) AS d FROM events",
+            );
+            assert_eq!(
+                found["delta_rs"],
+                serde_json::json!([{"c": 61, "d": 61}]),
+                "{what}"
+            );
+            continue;
+        }
+        let error = found["tenants"][0]["error"].as_str().unwrap();
+        println!("{what}: {error}");
+        assert!(
+            error.contains("version ") && error.contains("by delta-rs"),
+            "{error}"
+        );
+        assert!(
+            error.contains("/snapshot.acme.") || error.contains("acme/late.parquet"),
+            "{error}"
+        );
+        assert!(error.contains("acme/_delta_log/"), "{error}");
+        // Readers of the live view are told as well, and nothing is deleted.
+        let read = job::json(&envs, 5, ["--json", "ls"]);
+        assert_eq!(read["tenants"][0]["files"], serde_json::json!([]), "{read}");
+        let now = support::keys(&store).await;
+        assert!(all.iter().all(|key| now.contains(key)), "{what}");
+
+        // As the message says.
+        for key in now {
+            let is_theirs = key.starts_with("acme/part-");
+            if is_theirs || key.starts_with("acme/_delta_log/") {
+                std::fs::remove_file(dir.path().join(key)).unwrap();
+            }
+        }
+        assert_eq!(live(), before, "{what}");
+        job::expect(&envs, 0, ["run"]);
+        let found = query(
+            &table,
+            "SELECT count(*) AS c, count(DISTINCT event_id) AS d FROM events",
+        );
+        assert_eq!(
+            found["delta_rs"],
+            serde_json::json!([{"c": 41, "d": 41}]),
+            "{what}"
+        );
+    }
+}

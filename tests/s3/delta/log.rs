@@ -114,7 +114,7 @@ async fn rows_come_move_and_expire() {
             published.files_added,
             published.files_removed
         ),
-        (2, 3, 5, 4)
+        (1, 2, 5, 4)
     );
 
     let log = versions(&store, "acme").await;
@@ -122,10 +122,11 @@ async fn rows_come_move_and_expire() {
         log.iter()
             .map(|v| (v.files.len(), v.data_change))
             .collect::<Vec<_>>(),
-        [(0, None), (4, Some(true)), (1, Some(false))]
+        [(4, Some(true)), (1, Some(false))],
+        "a table without rows would be worse than none"
     );
-    assert_eq!(named(&log[2]), live_keys(&store, "acme").await);
-    assert_eq!(log[2].files.values().sum::<u64>(), events.len() as u64);
+    assert_eq!(named(&log[1]), live_keys(&store, "acme").await);
+    assert_eq!(log[1].files.values().sum::<u64>(), events.len() as u64);
     let types: Vec<_> = ["event_id", "timestamp", "version"]
         .map(|c| log[0].columns[c].as_str().unwrap().to_owned())
         .into();
@@ -151,8 +152,8 @@ async fn rows_come_move_and_expire() {
     clean_pass(&store, at_once()).await;
     let log = versions(&store, "acme").await;
     assert_eq!(
-        (log.len(), log[3].files.len(), log[3].data_change),
-        (4, 2, Some(true))
+        (log.len(), log[2].files.len(), log[2].data_change),
+        (3, 2, Some(true))
     );
 
     // Expiry is a change of the data. Half of the rows are a few hours too old, and their file is
@@ -181,20 +182,25 @@ async fn readers_of_older_versions_keep_their_files() {
     let keep = publishing(Layout::PerTenant, Duration::from_secs(3600));
     let report = clean_pass(&store, keep.clone()).await;
     assert_eq!(of(&report, "acme").counters.files_deleted, 0);
-    for version in &versions(&store, "acme").await[1..] {
+    for version in &versions(&store, "acme").await {
         assert_eq!(
             sorted(read_all(&store, &named(version)).await),
             sorted(events.clone()),
             "every version can be read"
         );
     }
-    // Longer than the table remembers: nothing is known to be unread.
+    // Longer than the table was made to remember: from now on it does.
     let report = clean_pass(
         &store,
         publishing(Layout::PerTenant, Duration::from_secs(30 * 86_400)),
     )
     .await;
     assert_eq!(of(&report, "acme").counters.files_deleted, 0);
+    let newest = versions(&store, "acme").await.pop().unwrap();
+    assert_eq!(
+        newest.properties["delta.deletedFileRetentionDuration"],
+        format!("interval {} seconds", 30 * 86_400)
+    );
     let report = clean_pass(&store, at_once()).await;
     assert_eq!(of(&report, "acme").counters.files_deleted, 4);
     assert_eq!(live(&store, "acme").await, sorted(events));
@@ -403,65 +409,192 @@ async fn new_columns_come_and_strange_ones_are_named() {
     );
 }
 
-#[tokio::test]
-async fn a_type_that_outgrows_the_table_stops_the_table_and_nothing_else() {
+/// A pass that merges two files into a table that has a file of other columns, and shows all rows.
+async fn rows_of_all(
+    files: [(&str, Vec<u8>); 3],
+    config: CompactionConfig,
+) -> (Version, Vec<String>) {
     let store = memory();
-    let file = |n: ArrayRef| table_of(vec![("timestamp", times(n.len())), ("n", n)]);
-    let small: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
-    put(&store, "acme/a.parquet", file(Arc::clone(&small))).await;
-    put(&store, "acme/b.parquet", file(small)).await;
-    clean_pass(&store, at_once()).await;
-    put(
-        &store,
-        "acme/c.parquet",
-        file(Arc::new(Int64Array::from(vec![1 << 40]))),
-    )
-    .await;
-    put(
-        &store,
-        "globex/a.parquet",
-        file(Arc::new(Int64Array::from(vec![1]))),
-    )
-    .await;
-    let report = pass(&store, at_once()).await;
-    let acme = of(&report, "acme");
-    let error = acme.error.clone().unwrap();
-    assert_eq!(
-        (
-            acme.status,
-            acme.counters.files_compacted,
-            acme.counters.files_deleted
-        ),
-        (Status::Failed, 3, 0),
-        "{error}"
-    );
-    assert!(
-        error.contains("column `n` is Int64, and the table's is Int32")
-            && error.contains("Remove `acme/_delta_log/`"),
-        "{error}"
-    );
-    assert_eq!(of(&report, "globex").error, None);
-    let log = versions(&store, "acme").await;
-    assert_eq!(
-        named(log.last().unwrap()),
-        ["acme/a.parquet", "acme/b.parquet"],
-        "what it shows is still there"
-    );
-    assert!(keys(&store).await.contains(&"acme/a.parquet".to_owned()));
+    let [first, second, third] = files;
+    put(&store, first.0, first.1).await;
+    let merging = CompactionConfig {
+        min_files_to_compact: 1,
+        ..config
+    };
+    clean_pass(&store, merging.clone()).await;
+    put(&store, second.0, second.1).await;
+    put(&store, third.0, third.1).await;
+    let report = clean_pass(&store, merging).await;
+    let newest = versions(&store, "acme").await.pop().unwrap();
+    assert_eq!(named(&newest), live_keys(&store, "acme").await);
+    let left_out = of(&report, "acme").published.clone().unwrap().left_out;
+    (newest, left_out)
+}
 
-    // As the message says.
-    for key in tenant_keys(&store, "acme")
-        .await
-        .into_iter()
-        .filter(|k| k.contains("/_delta_log/"))
-    {
-        store.delete(&Path::from(key)).await.unwrap();
+#[tokio::test]
+async fn a_type_that_outgrows_the_table_changes_the_table() {
+    let file = |n: ArrayRef| table_of(vec![("timestamp", times(n.len())), ("n", n)]);
+    let small = || Arc::new(Int32Array::from(vec![1, 2])) as ArrayRef;
+    for folder in ["acme", "acme/other"] {
+        let files = [
+            ("acme/a.parquet", file(small())),
+            (&*format!("{folder}/b.parquet"), file(small())),
+            (
+                &*format!("{folder}/c.parquet"),
+                file(Arc::new(Int64Array::from(vec![1 << 40]))),
+            ),
+        ];
+        let (newest, left_out) = rows_of_all(files, at_once()).await;
+        assert_eq!(newest.columns["n"], "long");
+        assert_eq!(newest.files.values().sum::<u64>(), 5);
+        assert_eq!(left_out, Vec::<String>::new());
     }
-    let report = clean_pass(&store, at_once()).await;
-    assert_eq!(of(&report, "acme").counters.files_deleted, 3);
+}
+
+#[tokio::test]
+async fn a_struct_with_a_new_field_changes_the_table() {
+    let inner = || Arc::new(Int64Array::from(vec![1])) as ArrayRef;
+    let nested = |names: &[&str]| {
+        let fields = names
+            .iter()
+            .map(|name| (*name, inner()))
+            .collect::<Vec<_>>();
+        let nested = arrow::array::StructArray::try_from(fields).unwrap();
+        table_of(vec![("timestamp", times(1)), ("x", Arc::new(nested))])
+    };
+    let files = [
+        ("acme/a.parquet", nested(&["a", "b"])),
+        ("acme/other/b.parquet", nested(&["a", "c"])),
+        ("acme/other/c.parquet", nested(&["a"])),
+    ];
+    let (newest, left_out) = rows_of_all(files, at_once()).await;
+    let fields = newest.columns["x"]["fields"].as_array().unwrap();
+    let names: Vec<_> = fields.iter().map(|f| f["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    assert_eq!(newest.files.values().sum::<u64>(), 3);
+    assert_eq!(left_out, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_column_on_which_files_do_not_agree_costs_that_column_and_no_row() {
+    let local = Arc::new(TimestampMicrosecondArray::from(vec![1, 2])) as ArrayRef;
+    let zoned = Arc::new(TimestampMicrosecondArray::from(vec![1]).with_timezone("UTC")) as ArrayRef;
+    let numbers = Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef;
+    let text = Arc::new(StringArray::from(vec!["x"])) as ArrayRef;
+    let large = Arc::new(UInt64Array::from(vec![u64::MAX])) as ArrayRef;
+    let small = Arc::new(UInt64Array::from(vec![1, 2])) as ArrayRef;
+    for (folder, first, later, why) in [
+        ("acme", &local, &zoned, "Timestamp(µs, \"UTC\")"),
+        ("acme/other", &numbers, &text, "in other files"),
+        (
+            "acme/other",
+            &small,
+            &large,
+            "has a number above 9223372036854775807",
+        ),
+        (
+            "acme",
+            &small,
+            &large,
+            "has a number above 9223372036854775807",
+        ),
+    ] {
+        let file = |x: &ArrayRef| {
+            table_of(vec![
+                ("timestamp", times(x.len())),
+                ("n", Arc::new(Int64Array::from(vec![7; x.len()]))),
+                ("x", Arc::clone(x)),
+            ])
+        };
+        let files = [
+            ("acme/a.parquet", file(first)),
+            (&*format!("{folder}/b.parquet"), file(later)),
+            (&*format!("{folder}/c.parquet"), file(later)),
+        ];
+        let (newest, left_out) = rows_of_all(files, at_once()).await;
+        assert_eq!(
+            newest.columns.keys().collect::<Vec<_>>(),
+            ["n", "timestamp"]
+        );
+        assert_eq!(newest.files.values().sum::<u64>(), 4);
+        assert_eq!(left_out.len(), 1, "{left_out:?}");
+        assert!(
+            left_out[0].starts_with("column `x`: ") && left_out[0].contains(why),
+            "{left_out:?}"
+        );
+        // What is said of the files is of columns that are there.
+        assert_eq!(
+            newest.properties["delta.dataSkippingStatsColumns"],
+            "timestamp,n"
+        );
+        assert!(
+            newest.stats.values().all(|s| s["minValues"]["n"] == 7),
+            "{:?}",
+            newest.stats
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_column_comes_back_once_the_files_that_did_not_agree_are_merged() {
+    let file = |x: ArrayRef| table_of(vec![("timestamp", times(1)), ("x", x)]);
+    let store = memory();
+    let config = || CompactionConfig {
+        min_files_to_compact: 2,
+        ..at_once()
+    };
+    let local = Arc::new(TimestampMicrosecondArray::from(vec![1])) as ArrayRef;
+    let zoned = Arc::new(TimestampMicrosecondArray::from(vec![1]).with_timezone("UTC")) as ArrayRef;
+    put(&store, "acme/a.parquet", file(local)).await;
+    clean_pass(&store, config()).await;
+    put(&store, "acme/b.parquet", file(zoned)).await;
+    let mut united = config();
+    united.uniting.assume_utc = true;
+    clean_pass(&store, united).await;
     let log = versions(&store, "acme").await;
-    assert_eq!(log.last().unwrap().columns["n"], "long");
-    assert_eq!(named(log.last().unwrap()), live_keys(&store, "acme").await);
+    let types: Vec<_> = log
+        .iter()
+        .map(|v| v.columns["x"].as_str().unwrap())
+        .collect();
+    assert_eq!(types, ["timestamp_ntz", "timestamp"]);
+    assert_eq!(
+        log.iter()
+            .map(|v| v.files.values().sum::<u64>())
+            .collect::<Vec<_>>(),
+        [1, 2]
+    );
+}
+
+#[tokio::test]
+async fn columns_that_differ_in_case_leave_rows_and_others_alone() {
+    let store = memory();
+    let file = |names: &[&str]| {
+        let columns = names
+            .iter()
+            .map(|n| (*n, Arc::new(Int64Array::from(vec![1])) as ArrayRef));
+        table_of(
+            [("timestamp", times(1))]
+                .into_iter()
+                .chain(columns)
+                .collect(),
+        )
+    };
+    put(&store, "acme/a.parquet", file(&["Foo"])).await;
+    put(&store, "acme/b.parquet", file(&["foo"])).await;
+    put(&store, "acme/c.parquet", file(&["n", "Timestamp"])).await;
+    let waiting = CompactionConfig {
+        min_files_to_compact: 100,
+        ..at_once()
+    };
+    let report = clean_pass(&store, waiting).await;
+    let left_out = of(&report, "acme").published.clone().unwrap().left_out;
+    assert_eq!(left_out.len(), 2, "{left_out:?}");
+    let newest = versions(&store, "acme").await.pop().unwrap();
+    assert_eq!(
+        newest.columns.keys().collect::<Vec<_>>(),
+        ["Foo", "n", "timestamp"]
+    );
+    assert_eq!(newest.files.values().sum::<u64>(), 3);
 }
 
 #[tokio::test]
@@ -503,7 +636,7 @@ async fn the_values_of_folders_are_partition_columns() {
             }
         }
         let newest = log.last().unwrap();
-        assert_eq!((log[1].files.len(), newest.files.len()), (6, 2));
+        assert_eq!((log[0].files.len(), newest.files.len()), (6, 2));
         assert_eq!(named(newest), live_keys(&store, "acme").await);
     }
 }
@@ -729,4 +862,154 @@ async fn passes_that_publish_at_once_agree() {
         rows.sort();
         assert_eq!(rows, sorted(expected.clone()), "round {round}");
     }
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_no_more_leaves_the_shared_table() {
+    let store = memory();
+    let config = publishing(Layout::Shared, Duration::from_secs(3600));
+    for tenant in ["acme", "globex"] {
+        seed(&store, tenant, 3, 5, Utc::now()).await;
+    }
+    clean_pass(&store, config.clone()).await;
+    for key in keys(&store).await {
+        if key.starts_with("globex/") || key.starts_with("_icepack/globex/") {
+            store.delete(&Path::from(key)).await.unwrap();
+        }
+    }
+    // A pass over one tenant knows nothing of others.
+    let one = CompactionManager::new(Arc::clone(&store), config.clone());
+    one.compact_tenant("acme").await.unwrap();
+    let named_now = async || named(versions(&store, "").await.last().unwrap());
+    assert!(
+        named_now()
+            .await
+            .iter()
+            .any(|key| key.starts_with("globex/"))
+    );
+    let report = clean_pass(&store, config.clone()).await;
+    let left = of(&report, "globex").published.clone().unwrap();
+    assert_eq!((left.commits, left.files_removed), (1, 1));
+    assert_eq!(named_now().await, live_keys(&store, "acme").await);
+    let length = versions(&store, "").await.len();
+    clean_pass(&store, config.clone()).await;
+    assert_eq!(versions(&store, "").await.len(), length, "once");
+
+    // It may come again.
+    let events = seed(&store, "globex", 2, 5, Utc::now()).await;
+    clean_pass(&store, config).await;
+    let back: Vec<_> = named_now()
+        .await
+        .into_iter()
+        .filter(|k| k.starts_with("globex/"))
+        .collect();
+    assert_eq!(sorted(read_all(&store, &back).await), sorted(events));
+}
+
+#[tokio::test]
+async fn tenants_of_a_process_do_not_lose_a_shared_table_to_each_other() {
+    let store = memory();
+    for n in 0..40 {
+        seed(&store, &format!("t{n:02}"), 2, 2, Utc::now()).await;
+    }
+    let config = CompactionConfig {
+        concurrency: 20,
+        ..publishing(Layout::Shared, Duration::ZERO)
+    };
+    let report = clean_pass(&store, config).await;
+    let newest = versions(&store, "").await.pop().unwrap();
+    assert_eq!(newest.files.values().sum::<u64>(), 160);
+    // What is written once is read once: half of what it takes without.
+    let gets = report.requests.get;
+    assert!(gets < 40 * 30, "{gets} GETs of 40 tenants");
+}
+
+#[tokio::test]
+async fn an_idle_tenant_costs_two_requests_more_while_files_wait_for_readers() {
+    // A shared log is read once in a pass, from its last checkpoint on.
+    for (layout, more, once) in [(Layout::PerTenant, 2, 0), (Layout::Shared, 1, 11)] {
+        let cost = async |publish: Option<Publish>| {
+            let store = memory();
+            for n in 0..5 {
+                seed(&store, &format!("t{n}"), 4, 5, Utc::now()).await;
+            }
+            let config = CompactionConfig { publish, ..eager() };
+            let first = clean_pass(&store, config.clone()).await;
+            let deleted = first.totals.counters.files_deleted;
+            assert_eq!(deleted == 0, publish.is_some(), "they wait");
+            clean_pass(&store, config.clone()).await;
+            let manager = CompactionManager::new(Arc::clone(&store), config);
+            let idle = manager.run_pass(&Selection::all()).await.unwrap();
+            // Of the tenants alone: what a pass costs by itself does not count.
+            let own: u64 = idle
+                .tenants
+                .iter()
+                .map(|t| t.counters.requests.kinds().iter().map(|k| k.1).sum::<u64>())
+                .sum();
+            assert_eq!(idle.totals.counters.files_deleted, 0);
+            println!("{publish:?}: {:?}, of tenants {own}", idle.requests);
+            own
+        };
+        let without = cost(None).await;
+        let keep = Duration::from_secs(3600);
+        let with = cost(Some(Publish { layout, keep })).await;
+        assert!(
+            with <= without + 5 * more + once,
+            "{layout}: {with} requests, and {without} without"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_read_is_told_with_what_to_do() {
+    let store = memory();
+    seed(&store, "acme", 4, 10, Utc::now()).await;
+    clean_pass(&store, at_once()).await;
+    let newest = Path::from("acme/_delta_log/00000000000000000001.json");
+    let body = store.get(&newest).await.unwrap().bytes().await.unwrap();
+    put(
+        &store,
+        newest.as_ref(),
+        body.slice(..body.len() / 2).to_vec(),
+    )
+    .await;
+    put_events(&store, "acme/late.parquet", &[event(900, Utc::now())]).await;
+    let report = pass(&store, at_once()).await;
+    let acme = of(&report, "acme");
+    let error = acme.error.clone().unwrap();
+    assert_eq!(
+        (acme.status, acme.counters.files_deleted),
+        (Status::Failed, 0)
+    );
+    assert!(
+        error.contains("Remove the folder `acme/_delta_log`") && error.len() < 700,
+        "{error}"
+    );
+    for key in tenant_keys(&store, "acme").await {
+        if key.contains("/_delta_log/") {
+            store.delete(&Path::from(key)).await.unwrap();
+        }
+    }
+    clean_pass(&store, at_once()).await;
+    assert_eq!(
+        named(versions(&store, "acme").await.last().unwrap()),
+        live_keys(&store, "acme").await
+    );
+
+    // Of one that is not known to be ours, nothing is touched.
+    let store = memory();
+    seed(&store, "acme", 4, 10, Utc::now()).await;
+    put(
+        &store,
+        "acme/_delta_log/00000000000000000000.json",
+        "{\"commitInfo\":{}}\n{\"prot",
+    )
+    .await;
+    let report = pass(&store, at_once()).await;
+    let acme = of(&report, "acme");
+    assert_eq!(
+        (acme.status, acme.counters.files_compacted),
+        (Status::Refused, 0),
+        "{acme:?}"
+    );
 }

@@ -339,6 +339,34 @@ pub fn steps(
     Ok(std::iter::once(moved).chain(came).collect())
 }
 
+/// A digest of what there is to publish, that another never has: never 0, and a number that Delta
+/// can have.
+pub fn digest(wanted: &BTreeMap<Key, Wanted>, keep: Duration) -> u64 {
+    let mut hash = xxhash_rust::xxh3::Xxh3::new();
+    hash.update(&keep.as_secs().to_le_bytes());
+    for (key, w) in wanted {
+        hash.update(&(key.len() as u64).to_le_bytes());
+        hash.update(key.as_bytes());
+        // A snapshot is never replaced.
+        let modified = if w.is_snapshot() { 0 } else { w.modified };
+        hash.update(&w.size.to_le_bytes());
+        hash.update(&modified.to_le_bytes());
+        hash.update(&w.rows.map_or(0, |rows| rows + 1).to_le_bytes());
+    }
+    (hash.digest() >> 1).max(1)
+}
+
+/// The one version after which the table names the files of `wanted` and no others, each as it is
+/// told of now.
+pub fn anew(wanted: &BTreeMap<Key, Wanted>, published: &Published) -> Step {
+    let goes = |key: &&Key| !wanted.contains_key(*key);
+    Step {
+        add: wanted.keys().cloned().collect(),
+        remove: published.files.keys().filter(goes).cloned().collect(),
+        data_change: true,
+    }
+}
+
 /// Whether the files that go hold exactly the rows of the snapshots that come. Rows leave in three
 /// ways, and come in by raw files that were never published: where none has left since, and the
 /// sums agree, none came either.

@@ -342,6 +342,24 @@ pub fn prunable_beyond(
 
 /// Whether a sweep could find anything to do. Saves an idle tenant the requests.
 pub fn is_due(inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> bool {
+    is_due_where_kept(inventory, policy, Duration::ZERO, now)
+}
+
+/// [`is_due`], where retired files are kept for the readers of a table: for `keep` at least, since
+/// a table names them until they are retired.
+pub fn is_due_where_kept(
+    inventory: &Inventory,
+    policy: &Policy,
+    keep: Duration,
+    now: DateTime<Utc>,
+) -> bool {
+    let keep = TimeDelta::from_std(keep).unwrap_or(TimeDelta::MAX);
+    let may_go = |r: &Retired| {
+        keep.is_zero()
+            || r.at
+                .checked_add_signed(keep)
+                .is_some_and(|free| free <= now)
+    };
     let Inventory {
         head: Some(head),
         listing,
@@ -351,7 +369,11 @@ pub fn is_due(inventory: &Inventory, policy: &Policy, now: DateTime<Utc>) -> boo
     };
     retired_states(head, listing)
         .iter()
-        .any(|(_, state)| matches!(state, RetiredState::Waiting | RetiredState::Unlisted))
+        .any(|(r, state)| match state {
+            RetiredState::Waiting => may_go(r),
+            RetiredState::Unlisted => true,
+            _ => false,
+        })
         || !to_read(head, listing, policy, now).is_empty()
         || !head.archives.is_empty()
         || !releasable(head, now).is_empty()

@@ -1,13 +1,18 @@
 //! The summary of a whole file from its footer: columns, rows, and the bounds of values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
 use bytes::Bytes;
-use chrono::{DateTime, NaiveDate};
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataOptions, ParquetStatisticsPolicy};
+use chrono::{DateTime, Datelike, NaiveDate};
+use parquet::basic::{ConvertedType, LogicalType, Type as PhysicalType};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetStatisticsPolicy,
+    RowGroupMetaData,
+};
 use parquet::file::statistics::Statistics;
+use parquet::schema::types::ColumnDescriptor;
 use serde::Serialize;
 
 use crate::guard::catch_panic;
@@ -15,14 +20,14 @@ use crate::read::parse_footer;
 use crate::schema::canonical;
 use crate::time::{ceil_micros, floor_micros};
 
-/// Columns of which bounds are told: those that come first, as everywhere with Delta.
-const COLUMNS: usize = 32;
+/// Columns of which bounds are told at most: as many as every engine looks at with Delta.
+pub const COLUMNS: usize = 32;
 
-/// A longer text is no bound that is worth its place.
+/// A text is cut to so many bytes before it becomes a bound.
 const TEXT: usize = 64;
 
 /// A value as a bound is written.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Bound {
     /// Of any width.
@@ -36,7 +41,8 @@ pub enum Bound {
 pub struct Range {
     /// How many are null; none where it is not known.
     pub nulls: Option<u64>,
-    /// The smallest and the largest, where both are known exactly. Times are rounded outwards.
+    /// No value is smaller than the first or larger than the second. Times are rounded outwards,
+    /// and long texts are cut. None where that is not known, or cannot be written.
     pub bounds: Option<(Bound, Bound)>,
 }
 
@@ -45,85 +51,167 @@ pub struct Range {
 pub struct Summary {
     pub rows: u64,
     pub schema: SchemaRef,
-    /// By the name of the column. Those within others have none.
+    /// By the name of the column: of those that were asked for, and are not within others.
     pub ranges: BTreeMap<String, Range>,
-    /// Columns with a number above the largest signed one of 64 bits.
-    pub beyond: Vec<String>,
+    /// Columns with a number above the largest signed one of 64 bits, or of which that is not
+    /// known, each with what is the matter, as the end of a sentence.
+    pub beyond: BTreeMap<String, String>,
+}
+
+/// Whether bounds of a column of this type mean the same to all readers. Not those of floats: a
+/// footer does not say whether a NaN is among them, which is larger than every bound.
+pub fn is_bounded(data_type: &DataType) -> bool {
+    use DataType as T;
+    matches!(
+        canonical(data_type),
+        T::Int8
+            | T::Int16
+            | T::Int32
+            | T::Int64
+            | T::UInt8
+            | T::UInt16
+            | T::UInt32
+            | T::UInt64
+            | T::Date32
+            | T::Timestamp(..)
+            | T::Utf8
+    )
 }
 
 /// Summarises the file of `size` bytes that ends in `tail`, whose footer may take `limit` bytes
-/// once it is parsed.
+/// once it is parsed. Ranges are told of the columns `asked` for; or of the first [`COLUMNS`] that
+/// have bounds, where none are.
 ///
 /// # Errors
 /// Why it is not a footer that can be believed, in a sentence.
-pub fn summarise(tail: &Bytes, size: u64, limit: u64) -> Result<Summary, String> {
+pub fn summarise(
+    tail: &Bytes,
+    size: u64,
+    limit: u64,
+    asked: Option<&BTreeSet<String>>,
+) -> Result<Summary, String> {
     catch_panic(|| {
         let parsed = parse_footer(tail, size, limit)?;
         let leaves = parsed.footer.metadata().file_metadata().schema_descr();
-        let flat: Vec<(usize, String)> = leaves
-            .columns()
-            .iter()
-            .enumerate()
-            .filter_map(|(i, c)| {
-                Some((i, c.path().parts().first()?.clone())).filter(|_| c.path().parts().len() == 1)
-            })
-            .take(COLUMNS)
-            .collect();
+        let is_told = |name: &str| {
+            asked.is_none_or(|names| names.contains(name))
+                && parsed
+                    .schema
+                    .field_with_name(name)
+                    .is_ok_and(|f| is_bounded(f.data_type()))
+        };
+        let (mut flat, mut unsigned) = (Vec::new(), Vec::new());
+        for (i, leaf) in leaves.columns().iter().enumerate() {
+            let [first, ..] = leaf.path().parts() else {
+                continue;
+            };
+            if leaf.path().parts().len() == 1 && flat.len() < COLUMNS && is_told(first) {
+                flat.push((i, first.clone()));
+            }
+            if is_unsigned(leaf) {
+                unsigned.push((i, first.clone()));
+            }
+        }
+        let kept: Vec<usize> = flat.iter().chain(&unsigned).map(|(i, _)| *i).collect();
         let mut options = ParquetMetaDataOptions::default();
-        options.set_column_stats_policy(ParquetStatisticsPolicy::skip_except(
-            &flat.iter().map(|(i, _)| *i).collect::<Vec<_>>(),
-        ));
+        options.set_column_stats_policy(ParquetStatisticsPolicy::skip_except(&kept));
         options.set_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
         let metadata = parsed.found.decode(&options)?;
+        let beyond = unsigned
+            .into_iter()
+            .filter_map(|(leaf, name)| Some((name, beyond(&metadata, leaf)?)))
+            .collect();
         let mut summary = Summary {
             rows: parsed.found.rows,
             schema: parsed.schema,
             ranges: BTreeMap::new(),
-            beyond: Vec::new(),
+            beyond,
         };
         for (leaf, name) in flat {
             let Ok(field) = summary.schema.field_with_name(&name) else {
                 continue;
             };
             let kind = canonical(field.data_type());
-            if kind == DataType::UInt64 && is_beyond(&metadata, leaf) {
-                summary.beyond.push(name);
-                continue;
-            }
             summary.ranges.insert(name, range(&metadata, leaf, &kind));
         }
         Ok(summary)
     })
 }
 
-fn statistics(
-    metadata: &ParquetMetaData,
-    leaf: usize,
-) -> impl Iterator<Item = Option<&Statistics>> {
-    metadata
-        .row_groups()
-        .iter()
-        .filter(|g| g.num_rows() > 0)
-        .map(move |g| g.columns().get(leaf).and_then(|c| c.statistics()))
+/// Whether a column has 64-bit numbers without a sign.
+fn is_unsigned(leaf: &ColumnDescriptor) -> bool {
+    leaf.physical_type() == PhysicalType::INT64
+        && matches!(
+            leaf.logical_type_ref(),
+            Some(LogicalType::Integer(kind)) if !kind.is_signed
+        )
+        || leaf.converted_type() == ConvertedType::UINT_64
 }
 
-/// Unsigned numbers stand in signed ones, and those that are too large look negative.
-fn is_beyond(metadata: &ParquetMetaData, leaf: usize) -> bool {
-    statistics(metadata, leaf)
-        .any(|s| matches!(s, Some(Statistics::Int64(v)) if v.max_opt().is_some_and(|max| *max < 0)))
+/// What is the matter with a column of numbers without a sign; none where all of them fit into a
+/// signed one. They stand in signed ones, and those that are too large look negative.
+fn beyond(metadata: &ParquetMetaData, leaf: usize) -> Option<String> {
+    let mut unknown = false;
+    for (group, found) in groups(metadata, leaf) {
+        match found {
+            Some(Statistics::Int64(v)) if v.max_opt().is_some_and(|max| *max < 0) => {
+                return Some(format!("has a number above {}", i64::MAX));
+            }
+            Some(Statistics::Int64(v)) if v.max_opt().is_some() => {
+                // Such statistics take them for signed: a large one is the smallest.
+                unknown |= found.is_some_and(Statistics::is_min_max_deprecated);
+            }
+            _ => {
+                let values = group
+                    .columns()
+                    .get(leaf)
+                    .map(ColumnChunkMetaData::num_values);
+                let nulls = found.and_then(Statistics::null_count_opt);
+                unknown |= nulls.and_then(|n| i64::try_from(n).ok()) != values;
+            }
+        }
+    }
+    unknown.then(|| {
+        format!(
+            "has 64-bit numbers without a sign, and the file does not say whether one is above {}",
+            i64::MAX
+        )
+    })
+}
+
+/// The row groups that have rows, with what they say of a column.
+fn groups(
+    metadata: &ParquetMetaData,
+    leaf: usize,
+) -> impl Iterator<Item = (&RowGroupMetaData, Option<&Statistics>)> {
+    let groups = metadata.row_groups().iter().filter(|g| g.num_rows() > 0);
+    groups.map(move |g| (g, g.columns().get(leaf).and_then(|c| c.statistics())))
+}
+
+/// The smallest and the largest value, as they are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Span<'a> {
+    Numbers(i64, i64),
+    Texts(&'a str, &'a str),
+}
+
+impl Span<'_> {
+    /// The span of both; none where they are of two kinds.
+    fn with(self, other: Self) -> Option<Self> {
+        match (self, other) {
+            (Self::Numbers(a, b), Self::Numbers(c, d)) => Some(Self::Numbers(a.min(c), b.max(d))),
+            (Self::Texts(a, b), Self::Texts(c, d)) => Some(Self::Texts(a.min(c), b.max(d))),
+            _ => None,
+        }
+    }
 }
 
 fn range(metadata: &ParquetMetaData, leaf: usize, kind: &DataType) -> Range {
-    let nulls = statistics(metadata, leaf)
-        .map(|s| s?.null_count_opt())
+    let nulls = groups(metadata, leaf)
+        .map(|(_, found)| found?.null_count_opt())
         .sum();
-    let mut all: Option<(Bound, Bound)> = None;
-    for (group, found) in metadata
-        .row_groups()
-        .iter()
-        .filter(|g| g.num_rows() > 0)
-        .zip(statistics(metadata, leaf))
-    {
+    let mut all: Option<Span<'_>> = None;
+    for (group, found) in groups(metadata, leaf) {
         // A row group of nulls has no bounds, and takes none away.
         if found
             .and_then(Statistics::null_count_opt)
@@ -131,66 +219,115 @@ fn range(metadata: &ParquetMetaData, leaf: usize, kind: &DataType) -> Range {
         {
             continue;
         }
-        let Some((min, max)) = found.and_then(|s| bounds(s, kind)) else {
+        let own = found.and_then(|s| span(s, kind));
+        all = match (all, own) {
+            (None, own) => own,
+            (Some(all), own) => own.and_then(|own| all.with(own)),
+        };
+        if all.is_none() {
             return Range {
                 nulls,
                 bounds: None,
             };
-        };
-        all = Some(match all {
-            None => (min, max),
-            Some((a, b)) => (a.min(min), b.max(max)),
-        });
+        }
     }
-    Range { nulls, bounds: all }
+    Range {
+        nulls,
+        bounds: all.and_then(|all| written(all, kind)),
+    }
 }
 
-fn bounds(found: &Statistics, kind: &DataType) -> Option<(Bound, Bound)> {
+fn span<'a>(found: &'a Statistics, kind: &DataType) -> Option<Span<'a>> {
     use DataType as T;
+    // Old writers compared bytes and numbers without a sign as if they had one.
+    let is_sound = !found.is_min_max_deprecated();
     match (found, kind) {
-        (Statistics::Int32(v), T::Int8 | T::Int16 | T::Int32 | T::UInt8 | T::UInt16) => {
-            both(*v.min_opt()?, *v.max_opt()?, |n| {
-                Some(Bound::Number(n.into()))
+        (Statistics::Int32(v), T::Int8 | T::Int16 | T::Int32 | T::Date32) => Some(Span::Numbers(
+            (*v.min_opt()?).into(),
+            (*v.max_opt()?).into(),
+        )),
+        (Statistics::Int32(v), T::UInt8 | T::UInt16 | T::UInt32) if is_sound => {
+            Some(Span::Numbers(
+                v.min_opt()?.cast_unsigned().into(),
+                v.max_opt()?.cast_unsigned().into(),
+            ))
+        }
+        (Statistics::Int64(v), T::Int64) => Some(Span::Numbers(*v.min_opt()?, *v.max_opt()?)),
+        // Of one that has larger numbers no bound is told.
+        (Statistics::Int64(v), T::UInt64) if is_sound => {
+            Some(Span::Numbers(*v.min_opt()?, *v.max_opt()?)).filter(|_| {
+                v.min_opt().is_some_and(|n| *n >= 0) && v.max_opt().is_some_and(|n| *n >= 0)
             })
         }
-        (Statistics::Int32(v), T::UInt32) => both(*v.min_opt()?, *v.max_opt()?, |n| {
-            Some(Bound::Number(n.cast_unsigned().into()))
-        }),
-        (Statistics::Int64(v), T::Int64 | T::UInt64) => {
-            both(*v.min_opt()?, *v.max_opt()?, |n| Some(Bound::Number(n)))
-        }
-        (Statistics::Int32(v), T::Date32) => both(*v.min_opt()?, *v.max_opt()?, |days| {
-            Some(Bound::Text(NaiveDate::from_epoch_days(days)?.to_string()))
-        }),
-        (Statistics::Int64(v), T::Timestamp(unit, zone)) => {
-            let (min, max) = (
-                floor_micros(*v.min_opt()?, *unit).0,
-                ceil_micros(*v.max_opt()?, *unit).0,
-            );
-            both(min, max, |micros| instant(micros, zone.is_some()))
-        }
-        (Statistics::ByteArray(v), T::Utf8) if found.min_is_exact() && found.max_is_exact() => {
-            both(v.min_opt()?, v.max_opt()?, |b| {
-                Some(Bound::Text(
-                    b.as_utf8().ok().filter(|t| t.len() <= TEXT)?.to_owned(),
-                ))
-            })
-        }
+        (Statistics::Int64(v), T::Timestamp(unit, _)) => Some(Span::Numbers(
+            floor_micros(*v.min_opt()?, *unit).0,
+            ceil_micros(*v.max_opt()?, *unit).0,
+        )),
+        (Statistics::ByteArray(v), T::Utf8) if is_sound => Some(Span::Texts(
+            v.min_opt()?.as_utf8().ok()?,
+            v.max_opt()?.as_utf8().ok()?,
+        )),
         _ => None,
     }
 }
 
-fn both<V>(min: V, max: V, f: impl Fn(V) -> Option<Bound>) -> Option<(Bound, Bound)> {
-    Some((f(min)?, f(max)?))
+/// As a table has them: compared before they are written, since texts of dates do not sort as dates
+/// do.
+fn written(span: Span<'_>, kind: &DataType) -> Option<(Bound, Bound)> {
+    match span {
+        Span::Texts(min, max) => {
+            Some((Bound::Text(cut(min).to_owned()), Bound::Text(raised(max)?)))
+        }
+        Span::Numbers(min, max) => {
+            let bound = |n: i64| match kind {
+                DataType::Date32 => date(n).map(Bound::Text),
+                DataType::Timestamp(_, zone) => instant(n, zone.is_some()).map(Bound::Text),
+                _ => Some(Bound::Number(n)),
+            };
+            Some((bound(min)?, bound(max)?))
+        }
+    }
 }
 
-fn instant(micros: i64, zoned: bool) -> Option<Bound> {
-    let text = DateTime::from_timestamp_micros(micros)?
-        .format("%Y-%m-%dT%H:%M:%S%.6f")
-        .to_string();
-    // A year of five digits has a sign, and sorts before the others.
-    (text.len() == "2026-01-02T03:04:05.678901".len())
-        .then(|| Bound::Text(if zoned { text + "Z" } else { text }))
+/// The first bytes of a text: it is not larger than the text.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT)]
+}
+
+/// A text of few bytes that is not smaller than `text`; none where there is none.
+fn raised(text: &str) -> Option<String> {
+    if text.len() <= TEXT {
+        return Some(text.to_owned());
+    }
+    let mut short = cut(text).to_owned();
+    while let Some(last) = short.pop() {
+        // Between these two there are no characters.
+        let next = match last {
+            '\u{d7ff}' => Some('\u{e000}'),
+            _ => char::from_u32(u32::from(last) + 1),
+        };
+        if let Some(next) = next {
+            short.push(next);
+            return Some(short);
+        }
+    }
+    None
+}
+
+/// Years that every reader knows. Others have a sign, or more digits.
+fn is_plain_year(date: impl Datelike) -> bool {
+    (1..=9999).contains(&date.year())
+}
+
+fn date(days: i64) -> Option<String> {
+    let date = NaiveDate::from_epoch_days(i32::try_from(days).ok()?)?;
+    is_plain_year(date).then(|| date.to_string())
+}
+
+fn instant(micros: i64, zoned: bool) -> Option<String> {
+    let at = DateTime::from_timestamp_micros(micros).filter(|at| is_plain_year(*at))?;
+    let text = at.format("%Y-%m-%dT%H:%M:%S%.6f").to_string();
+    Some(if zoned { text + "Z" } else { text })
 }
 
 /// The type that Delta knows for an Arrow type; none where it knows none. Numbers without a sign
@@ -247,8 +384,8 @@ fn map_entries(entries: &Field) -> Option<Field> {
     ))
 }
 
-/// Whether readers of a table find the values of a file's column in the table's: the same type, or
-/// a narrower number.
+/// Whether readers of a table find the values of a file's column in the table's: the same type, a
+/// narrower number, or a struct with fewer fields, whatever their order.
 pub fn holds(table: &DataType, file: &DataType) -> bool {
     use DataType as T;
     match (table, file) {
@@ -256,7 +393,41 @@ pub fn holds(table: &DataType, file: &DataType) -> bool {
         | (T::Int32 | T::Int64, T::Int16)
         | (T::Int64, T::Int32)
         | (T::Float64, T::Float32) => true,
+        (T::List(table), T::List(file)) => holds(table.data_type(), file.data_type()),
+        (T::Struct(table), T::Struct(file)) => file.iter().all(|f| {
+            let (_, known) = table.find(f.name()).unzip();
+            known.is_some_and(|known| holds(known.data_type(), f.data_type()))
+        }),
         _ => same(table, file),
+    }
+}
+
+/// The type that holds both; none where no type does.
+pub fn united(a: &DataType, b: &DataType) -> Option<DataType> {
+    use DataType as T;
+    let field = |a: &FieldRef, b: &FieldRef| {
+        let kind = united(a.data_type(), b.data_type())?;
+        Some(Arc::new(a.as_ref().clone().with_data_type(kind)))
+    };
+    match (a, b) {
+        _ if holds(a, b) => Some(a.clone()),
+        _ if holds(b, a) => Some(b.clone()),
+        (T::List(a), T::List(b)) => Some(T::List(field(a, b)?)),
+        (T::Struct(a), T::Struct(b)) => {
+            let mut fields: Vec<FieldRef> = a.iter().cloned().collect();
+            for new in b {
+                // Delta does not tell capital letters from small ones.
+                let is_alike =
+                    |f: &&mut FieldRef| f.name().to_lowercase() == new.name().to_lowercase();
+                match fields.iter_mut().find(is_alike) {
+                    None => fields.push(Arc::clone(new)),
+                    Some(known) if known.name() == new.name() => *known = field(known, new)?,
+                    Some(_) => return None,
+                }
+            }
+            Some(T::Struct(fields.into()))
+        }
+        _ => None,
     }
 }
 

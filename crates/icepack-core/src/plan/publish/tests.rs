@@ -481,3 +481,25 @@ fn readers_keep_their_files_as_long_as_they_may() {
         ["acme/orphan"]
     );
 }
+
+#[test]
+fn a_digest_tells_what_there_is_to_publish() {
+    let mut world = World::new();
+    let [a, _] = ["a", "b"].map(|name| world.ingest(name));
+    let keep = Duration::from_secs(60);
+    let first = digest(&world.wanted(), keep);
+    assert_eq!(first, digest(&world.wanted(), keep));
+    assert!(first > 0 && i64::try_from(first).is_ok());
+    let mut seen = vec![first, digest(&world.wanted(), Duration::ZERO)];
+    // Another file under a name, another file, and the same rows in a snapshot.
+    world.listed(&a);
+    seen.push(digest(&world.wanted(), keep));
+    world.ingest("c");
+    seen.push(digest(&world.wanted(), keep));
+    let snapshot = world.compact(&[&a], 10);
+    seen.push(digest(&world.wanted(), keep));
+    assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 5, "{seen:?}");
+    // A snapshot is the same, whenever it was copied here.
+    world.listed(&snapshot);
+    assert_eq!(digest(&world.wanted(), keep), seen[4]);
+}

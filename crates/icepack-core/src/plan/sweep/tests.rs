@@ -386,6 +386,34 @@ fn a_file_under_a_retired_name_is_looked_at_once_under_each_tag() {
     );
 }
 
+#[test]
+fn what_waits_for_readers_makes_no_sweep_due_before_it_is_free() {
+    let mut m = head(0);
+    m.retired.truncate(1);
+    m.archives.clear();
+    let retired = m.retired[0].at;
+    let inventory = |listing: Vec<Listed>| Inventory {
+        head: Some(m.clone()),
+        listing,
+    };
+    let (waiting, gone) = (
+        inventory(vec![listed("acme/a.parquet", "e")]),
+        inventory(Vec::new()),
+    );
+    let keep = Duration::from_secs(7 * 86_400);
+    let free = retired + TimeDelta::days(7);
+    for (inventory, now, is_due) in [
+        (&waiting, free - TimeDelta::milliseconds(1), false),
+        (&waiting, free, true),
+        (&gone, retired, true),
+    ] {
+        let found = is_due_where_kept(inventory, &Policy::default(), keep, now);
+        assert_eq!(found, is_due, "{now}");
+    }
+    let for_ever = is_due_where_kept(&waiting, &Policy::default(), Duration::MAX, free);
+    assert!(!for_ever);
+}
+
 /// Head that remembers the name `acme/a.parquet`, and of whose snapshot the listing shows a name.
 fn remembering() -> Manifest {
     let mut m = head(0);

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array, RecordBatch, StringArray,
-    StructArray, TimestampMillisecondArray, TimestampNanosecondArray, UInt32Array, UInt64Array,
+    ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array, ListBuilder, RecordBatch,
+    StringArray, StructArray, TimestampMillisecondArray, TimestampNanosecondArray, UInt32Array,
+    UInt64Array, UInt64Builder,
 };
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -25,11 +26,11 @@ fn summary_of(columns: Vec<(&str, ArrayRef)>, statistics: EnabledStatistics) -> 
     let bytes: Bytes = w.into_inner().unwrap().into();
     let size = bytes.len() as u64;
     assert!(
-        summarise(&bytes, size, 10)
+        summarise(&bytes, size, 10, None)
             .unwrap_err()
             .contains("memory_limit")
     );
-    summarise(&bytes, size, u64::MAX).unwrap()
+    summarise(&bytes, size, u64::MAX, None).unwrap()
 }
 
 fn column(array: impl arrow::array::Array + 'static) -> Range {
@@ -99,11 +100,10 @@ fn what_is_not_certain_is_not_told() {
         }
     );
     assert_eq!(
-        column(StringArray::from(vec!["x".repeat(TEXT + 1)])).bounds,
-        None
+        column(Float64Array::from(vec![1.0, f64::NAN])),
+        Range::default()
     );
-    assert_eq!(column(Float64Array::from(vec![1.0, f64::NAN])).bounds, None);
-    assert_eq!(column(BooleanArray::from(vec![true])).bounds, None);
+    assert_eq!(column(BooleanArray::from(vec![true])), Range::default());
     let blind = summary_of(
         vec![("x", Arc::new(Int32Array::from(vec![1, 2, 3])))],
         EnabledStatistics::None,
@@ -134,9 +134,102 @@ fn numbers_that_no_signed_type_holds_are_named() {
         )],
         EnabledStatistics::Chunk,
     );
+    assert_eq!(found.beyond["x"], "has a number above 9223372036854775807");
+    assert_eq!(found.ranges["x"].bounds, None);
+}
+
+#[test]
+fn numbers_without_a_sign_are_looked_for_in_every_column() {
+    let large = |n| Arc::new(UInt64Array::from(vec![n])) as ArrayRef;
+    let lists = |n: u64| {
+        let mut lists = ListBuilder::new(UInt64Builder::new());
+        lists.append_value([Some(1), Some(n)]);
+        Arc::new(lists.finish()) as ArrayRef
+    };
+    let within =
+        |n| Arc::new(StructArray::try_from(vec![("inner", large(n))]).unwrap()) as ArrayRef;
+    let mut columns: Vec<(String, ArrayRef)> = (0..40)
+        .map(|n| {
+            (
+                format!("c{n}"),
+                Arc::new(Int32Array::from(vec![n])) as ArrayRef,
+            )
+        })
+        .collect();
+    for (name, n) in [("ok", 1), ("bad", u64::MAX)] {
+        columns.push((format!("{name} flat"), large(n)));
+        columns.push((format!("{name} list"), lists(n)));
+        columns.push((format!("{name} struct"), within(n)));
+    }
+    columns.push(("ok nulls".into(), Arc::new(UInt64Array::from(vec![None]))));
+    let columns: Vec<_> = columns
+        .iter()
+        .map(|(n, c)| (n.as_str(), Arc::clone(c)))
+        .collect();
+    let found = summary_of(columns.clone(), EnabledStatistics::Chunk);
     assert_eq!(
-        (found.beyond, found.ranges.len()),
-        (vec!["x".to_owned()], 0)
+        found.beyond.keys().collect::<Vec<_>>(),
+        ["bad flat", "bad list", "bad struct"]
+    );
+    let blind = summary_of(columns, EnabledStatistics::None);
+    assert_eq!(blind.beyond.len(), 7, "what is not known may be large");
+}
+
+#[test]
+fn dates_and_times_are_compared_before_they_are_written() {
+    // One row group of two rows, and one of one.
+    let far = Date32Array::from(vec![Some(0), None, Some(4_000_000)]);
+    assert_eq!(
+        column(far).bounds,
+        None,
+        "the year 12921 has a sign as a text"
+    );
+    let days = |y, m, d| {
+        let date = chrono::NaiveDate::from_ymd_opt(y, m, d).unwrap();
+        i32::try_from(date.to_epoch_days()).unwrap()
+    };
+    let edges = Date32Array::from(vec![days(9999, 12, 31), days(2000, 1, 1), days(1, 1, 1)]);
+    assert_eq!(column(edges).bounds, texts("0001-01-01", "9999-12-31"));
+    for beyond in [days(0, 12, 31), days(-221, 9, 4), days(10_000, 1, 1)] {
+        assert_eq!(column(Date32Array::from(vec![0, beyond])).bounds, None);
+    }
+    let micros = |year: i32| {
+        let at = chrono::NaiveDate::from_ymd_opt(year, 1, 1).unwrap();
+        at.and_hms_opt(0, 0, 0)
+            .unwrap()
+            .and_utc()
+            .timestamp_millis()
+    };
+    for (year, is_told) in [(0, false), (1, true), (9999, true), (10_000, false)] {
+        let column = column(TimestampMillisecondArray::from(vec![0, micros(year)]));
+        assert_eq!(column.bounds.is_some(), is_told, "{year}");
+    }
+}
+
+#[test]
+fn a_long_text_is_cut_and_its_bounds_hold() {
+    let long = |c: char| c.to_string().repeat(TEXT);
+    for (text, max) in [
+        (long('x'), long('x')),
+        (long('x') + "y", "x".repeat(TEXT - 1) + "y"),
+        ("é".repeat(TEXT), "é".repeat(TEXT / 2 - 1) + "ê"),
+        (format!("a{}b", long('\u{10ffff}')), "b".to_owned()),
+        (
+            "\u{d7ff}".repeat(TEXT),
+            "\u{d7ff}".repeat(TEXT / 3 - 1) + "\u{e000}",
+        ),
+    ] {
+        let Some((Bound::Text(low), Bound::Text(high))) =
+            column(StringArray::from(vec![text.as_str()])).bounds
+        else {
+            panic!("{text}");
+        };
+        assert!(low.len() <= TEXT && high.len() <= TEXT && low <= text && text <= high);
+        assert_eq!(high, max);
+    }
+    assert_eq!(
+        column(StringArray::from(vec![long('\u{10ffff}') + "x"])).bounds,
+        None
     );
 }
 
@@ -180,4 +273,39 @@ fn types_that_delta_knows() {
         ))),
     );
     assert!(holds(&a, &b) && !holds(&a, &T::List(f(T::Int64))));
+}
+
+#[test]
+fn types_that_hold_others() {
+    use DataType as T;
+    let f = |name: &str, t: T| Arc::new(Field::new(name, t, true));
+    let of = |fields: &[(&str, T)]| {
+        T::Struct(fields.iter().map(|(name, t)| f(name, t.clone())).collect())
+    };
+    let list = |t: T| T::List(f("element", t));
+    let (a, ab) = (
+        of(&[("a", T::Int32)]),
+        of(&[("a", T::Int64), ("b", T::Utf8)]),
+    );
+    for (table, file) in [
+        (ab.clone(), a.clone()),
+        (ab.clone(), of(&[("b", T::Utf8), ("a", T::Int64)])),
+        (list(ab.clone()), list(a.clone())),
+        (of(&[("s", ab.clone())]), of(&[("s", a.clone())])),
+    ] {
+        assert!(holds(&table, &file), "{table} {file}");
+        assert_eq!(united(&table, &file), Some(table));
+    }
+    assert!(!holds(&a, &ab));
+    let other = of(&[("c", T::Utf8), ("a", T::Int8)]);
+    let all = of(&[("a", T::Int64), ("b", T::Utf8), ("c", T::Utf8)]);
+    assert_eq!(united(&list(ab.clone()), &list(other)), Some(list(all)));
+    for odd in [
+        of(&[("A", T::Int64)]),
+        of(&[("a", T::Utf8)]),
+        T::Int64,
+        list(ab.clone()),
+    ] {
+        assert_eq!(united(&ab, &odd), None, "{odd}");
+    }
 }
