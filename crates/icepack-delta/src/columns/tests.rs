@@ -269,7 +269,7 @@ fn bounds_are_told_of_all_columns_or_of_none() {
     let none = file("s3", vec![field("c", T::Int64)]);
     let found = fit(rules(&[]), &[whole.clone(), half.clone()]);
     assert_eq!(
-        indexed(&found, &[whole.clone()]),
+        indexed(&found, std::slice::from_ref(&whole)),
         ["a", "b"],
         "no floats, no odd names"
     );
