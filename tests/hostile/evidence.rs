@@ -430,7 +430,11 @@ async fn other_rows_under_a_retired_name_are_set_aside_and_said() {
     );
     assert!(plan.contains("a file of this name was compacted"), "{plan}");
     let status = job::expect(&[], 0, ["status", "--store", store.to_str().unwrap()]);
-    assert!(status.contains("1 file set aside"), "{status}");
+    assert!(
+        status.contains("\nset aside: acme/data-1.parquet (since ")
+            && status.contains("\n  to do: give it another name"),
+        "{status}"
+    );
     let [found] = verify(store, 0).try_into().unwrap();
     assert_eq!(
         (
