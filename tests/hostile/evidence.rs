@@ -486,7 +486,7 @@ async fn a_name_that_was_seen_gone_is_used_again_where_that_is_asked_for() {
     assert_eq!(aside.len(), 3, "{report}");
     assert_eq!(run(store, 0, &[AT_ONCE])["totals"]["status"], "idle");
     let status = job::expect(&[], 0, ["status", "--store", store.to_str().unwrap()]);
-    assert!(status.contains("3 files set aside"), "{status}");
+    assert_eq!(status.matches("\nset aside: acme/").count(), 3, "{status}");
     let found = verify(store, 0);
     let warnings = found.iter().filter(|f| f["severity"] == "warning");
     assert_eq!(warnings.count(), 3, "{found:?}");
