@@ -430,7 +430,11 @@ async fn other_rows_under_a_retired_name_are_set_aside_and_said() {
     );
     assert!(plan.contains("a file of this name was compacted"), "{plan}");
     let status = job::expect(&[], 0, ["status", "--store", store.to_str().unwrap()]);
-    assert!(status.contains("1 file set aside"), "{status}");
+    assert!(
+        status.contains("\nset aside: acme/data-1.parquet (since ")
+            && status.contains("\n  to do: give it another name"),
+        "{status}"
+    );
     let [found] = verify(store, 0).try_into().unwrap();
     assert_eq!(
         (
@@ -482,7 +486,7 @@ async fn a_name_that_was_seen_gone_is_used_again_where_that_is_asked_for() {
     assert_eq!(aside.len(), 3, "{report}");
     assert_eq!(run(store, 0, &[AT_ONCE])["totals"]["status"], "idle");
     let status = job::expect(&[], 0, ["status", "--store", store.to_str().unwrap()]);
-    assert!(status.contains("3 files set aside"), "{status}");
+    assert_eq!(status.matches("\nset aside: acme/").count(), 3, "{status}");
     let found = verify(store, 0);
     let warnings = found.iter().filter(|f| f["severity"] == "warning");
     assert_eq!(warnings.count(), 3, "{found:?}");

@@ -471,7 +471,8 @@ fn a_tenant_with_somebody_elses_state_is_refused_until_it_is_excluded() {
         );
         let status = job::expect(&owned(within), 0, ["status", "--store", store]);
         assert!(
-            status.contains("refused: tenant `acme` holds what is not icepack's"),
+            status.contains("\nrefused: acme (")
+                && status.contains("): tenant `acme` holds what is not icepack's"),
             "{key}: {status}"
         );
         let init: Value = job::json(&owned(within), 0, ["init", "--json", "--store", store]);
