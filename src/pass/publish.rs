@@ -159,8 +159,11 @@ impl Pass {
 
     /// None publishes.
     #[cfg(not(feature = "delta"))]
-    pub(super) async fn take_out_departed(&self, _: &BTreeSet<Tenant>) -> Vec<TenantOutcome> {
-        Vec::new()
+    pub(super) fn take_out_departed(
+        &self,
+        _: &BTreeSet<Tenant>,
+    ) -> impl Future<Output = Vec<TenantOutcome>> {
+        std::future::ready(Vec::new())
     }
 
     #[cfg(feature = "delta")]

@@ -646,6 +646,7 @@ async fn what_others_do_to_the_table_is_noticed() {
             "{error}"
         );
         assert!(error.contains("acme/_delta_log/"), "{error}");
+        job::expect(&envs, 5, ["plan"]);
         // Readers of the live view are told as well, and nothing is deleted.
         let read = job::json(&envs, 5, ["--json", "ls"]);
         assert_eq!(read["tenants"][0]["files"], serde_json::json!([]), "{read}");
