@@ -5,7 +5,7 @@
 #   packaging/deb.sh BINARY OUT        prints the path of the package
 #
 # MAINTAINER        Name <address>, as the package says it
-# SOURCE_DATE_EPOCH the time of the files in it, in seconds; unset: 0
+# SOURCE_DATE_EPOCH the time of the files in it, in seconds; unset: that of the last commit
 set -euo pipefail
 [ $# -eq 2 ] || { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}" >&2; exit 2; }
 binary=$(realpath "$1")
@@ -14,7 +14,7 @@ out=$(realpath "$2")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 maintainer=${MAINTAINER:-The icepack authors <icepack@users.noreply.github.com>}
-export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-0}"
+export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}"
 version=$("$binary" --version | cut -d' ' -f2)-1
 architecture=$(dpkg --print-architecture)
 summary=$(sed -n 's/^description = "\(.*\)"$/\1/p' Cargo.toml)
