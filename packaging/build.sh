@@ -9,7 +9,7 @@
 # FEATURES          cargo features besides the default ones; unset: full
 # SOURCE_DATE_EPOCH the time of the commit, in seconds, that a reproducible build claims; unset: 0
 set -eu
-[ $# -eq 1 ] || { echo "usage: packaging/build.sh OUT" >&2; exit 2; }
+[ $# -eq 1 ] || { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0" >&2; exit 2; }
 [ -f Cargo.lock ] || { echo "build.sh: no Cargo.lock in $(pwd); run it from the root of the repository" >&2; exit 2; }
 
 # The same source and compiler, the same bytes: no path of this machine, no time, no leftovers of another build.

@@ -5,7 +5,7 @@
 #   packaging/deb.sh BINARY OUT        prints the path of the package
 #
 # MAINTAINER        Name <address>, as the package says it
-# SOURCE_DATE_EPOCH the time of the files in it, in seconds; unset: 0
+# SOURCE_DATE_EPOCH the time of the files in it, in seconds; unset: that of the last commit
 set -euo pipefail
 [ $# -eq 2 ] || { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}" >&2; exit 2; }
 binary=$(realpath "$1")
@@ -14,10 +14,9 @@ out=$(realpath "$2")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 maintainer=${MAINTAINER:-The icepack authors <icepack@users.noreply.github.com>}
-export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-0}"
+export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}"
 version=$("$binary" --version | cut -d' ' -f2)-1
 architecture=$(dpkg --print-architecture)
-summary=$(sed -n 's/^description = "\(.*\)"$/\1/p' Cargo.toml)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tree=$work/tree doc=$work/tree/usr/share/doc/icepack
@@ -44,7 +43,7 @@ Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: icepack
 
 Files: *
-Copyright: the icepack authors
+Copyright: 2026 the icepack authors
 License: Apache-2.0
 
 License: Apache-2.0
@@ -67,7 +66,7 @@ Section: utils
 Priority: optional
 ${depends:+$depends
 }Recommends: ca-certificates
-Description: $summary
+Description: compact small Parquet files and archive their expired rows
 TEXT
   # Of the long form, one paragraph.
   fold -s -w 76 <<'TEXT' | sed 's/ *$//;s/^/ /'

@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,6 +78,11 @@ def canonical(document):
         }
         statements.append(same)
     return sorted(statements, key=lambda statement: statement["Sid"])
+
+
+def roomy():
+    """Where folders with copies of the binary are made: in memory, where there is room, for disks may be slow. None: where temporary files are."""
+    return "/dev/shm" if os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 2 << 30 else None
 
 
 def binary(what):
