@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::progress::{Progress, Silent};
 use crate::protocol::marker::Root;
 use crate::protocol::{discover, runs};
+#[cfg(feature = "cli")]
 use crate::store::counting::{CountingStore, RequestCounters};
 use crate::store::staged::{Directory, StagedFiles};
 use icepack_core::model::manifest::Ledger;
@@ -206,6 +207,7 @@ impl CompactionManager {
     }
 
     /// Counts the requests that it sends to the store from now on.
+    #[cfg(feature = "cli")]
     pub(crate) fn counted(mut self) -> (Self, Arc<RequestCounters>) {
         let (store, requests) = CountingStore::new(self.store);
         self.store = store;
