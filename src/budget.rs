@@ -75,7 +75,7 @@ pub struct MemoryPool {
 /// A group's share, given back when dropped.
 #[derive(Debug)]
 pub struct MemoryReservation {
-    /// Bytes.
+    /// Size in bytes.
     pub bytes: u64,
     _permit: OwnedSemaphorePermit,
 }

@@ -46,7 +46,7 @@ pub enum Error {
          nothing was deleted, run again when the store answers"
     )]
     Unknown {
-        /// Whose.
+        /// The tenant that it belongs to.
         tenant: String,
         /// The version that was put.
         version: u64,

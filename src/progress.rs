@@ -19,14 +19,14 @@ pub enum Event<'a> {
     },
     /// A tenant's turn begins.
     TenantStarted {
-        /// Its name.
+        /// Name of the tenant.
         tenant: &'a str,
         /// Bytes that its groups will read.
         bytes: u64,
     },
     /// Some input bytes of a tenant are done.
     BytesDone {
-        /// Its name.
+        /// Name of the tenant.
         tenant: &'a str,
         /// Bytes since the last such event.
         bytes: u64,

@@ -122,7 +122,7 @@ pub fn is_frozen_class(class: &str) -> bool {
 /// What a store says of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stored {
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// The ETag, as the store gives it.
     pub etag: Option<String>,

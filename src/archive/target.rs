@@ -99,7 +99,7 @@ impl ArchiveRequest {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CopyRequest {
-    /// Whose.
+    /// The tenant that it belongs to.
     pub tenant: Tenant,
     /// The run.
     pub run_id: FileId,

@@ -271,7 +271,7 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// The file to write; an older report is replaced; - is standard output
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["publish", "json"])]
+    #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Put the page into the store, as _icepack/report.html
     #[arg(long, conflicts_with = "out")]

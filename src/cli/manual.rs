@@ -18,7 +18,11 @@ pub fn man(mut out: Output, dir: &Path) -> Result<u8> {
         )
     };
     std::fs::create_dir_all(dir).map_err(failed)?;
-    let mut command = Cli::command().disable_help_flag(true);
+    // `help` has a subcommand for each command, and nothing to say of them.
+    let mut command = Cli::command()
+        .disable_help_flag(true)
+        .disable_help_subcommand(true)
+        .mut_subcommands(|c| c.disable_help_subcommand(true));
     command.build();
     clap_mangen::generate_to(command, dir).map_err(failed)?;
     out.line(&format!(

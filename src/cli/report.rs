@@ -40,6 +40,13 @@ impl Report for PageReport {
 
 impl App<'_> {
     pub(super) async fn report(&mut self, args: &ReportArgs) -> Result<u8> {
+        // A flag that stands before the command is not seen where its arguments are checked.
+        if args.out.is_none() && !args.publish && !self.global.json {
+            return Err(Error::Usage(
+                "nothing says where the report goes: use --out FILE, --publish or --json"
+                    .to_owned(),
+            ));
+        }
         let manager = self.manager().await?;
         let labels = self.settings.report_labels()?;
         if args.publish {

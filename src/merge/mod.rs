@@ -148,7 +148,7 @@ pub struct MergeOutcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadInput {
     pub key: Key,
-    /// Its bytes.
+    /// Size in bytes.
     pub size: u64,
     /// The version that was read.
     pub etag: Option<String>,

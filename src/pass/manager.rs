@@ -31,7 +31,7 @@ use icepack_core::model::report::{RunReport, Status, TenantReport};
 pub struct CompactionResult {
     /// Files merged or expired.
     pub files_compacted: u64,
-    /// Their bytes.
+    /// Size of these files, in bytes.
     pub bytes_before: u64,
     /// Bytes of the snapshots that replaced them.
     pub bytes_after: u64,
@@ -72,7 +72,7 @@ pub struct CompactionStats {
     pub total_compactions: u64,
     /// Files merged or expired.
     pub total_files_compacted: u64,
-    /// Their bytes.
+    /// Size of these files over all passes, in bytes.
     pub total_bytes_before: u64,
     /// Bytes of the snapshots that replaced them.
     pub total_bytes_after: u64,

@@ -22,7 +22,7 @@ pub enum Source {
     Default,
     /// The configuration file.
     File {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
         /// From 1.
         line: usize,

@@ -173,7 +173,7 @@ leaf!(
     |files| json!(files.patterns())
 );
 leaf!(
-    /// Bytes.
+    /// A size in bytes.
     Size(u64),
     { "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)? ?([kKMGT]i?B?)$", "format": "size" },
     size,

@@ -128,7 +128,7 @@ pub struct ObjectSpec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrittenObject {
     pub key: Key,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// As the store gave it.
     pub etag: Option<String>,

@@ -3,7 +3,7 @@
 
 mod denied;
 mod local;
-mod server;
+pub mod server;
 mod store;
 mod table;
 mod texts;

@@ -66,7 +66,7 @@ type Result<T, E = String> = std::result::Result<T, E>;
 pub struct AddFile {
     /// Its key in the store.
     pub key: Key,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Milliseconds since 1970.
     pub modified: i64,

@@ -22,7 +22,7 @@ use icepack_core::plan::{commit, live, sweep};
 /// An object, and the rows it holds as far as the caller knows them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Object<R> {
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// The store's version tag.
     pub etag: Option<String>,

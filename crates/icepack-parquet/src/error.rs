@@ -15,7 +15,7 @@ pub enum Error {
     #[error("cannot read `{key}`: {reason}")]
     Input {
         key: Key,
-        /// Its bytes.
+        /// Size in bytes.
         size: u64,
         /// The version that was read.
         etag: Option<String>,

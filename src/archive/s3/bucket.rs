@@ -16,7 +16,7 @@ use icepack_core::model::manifest::{Checksum, ChecksumAlgorithm, ChecksumKind};
 pub struct Bucket {
     /// Speaks to the server; tries nothing twice.
     pub client: Client,
-    /// Its name.
+    /// Name of the bucket.
     pub name: String,
     /// Without slashes at either end; may be empty.
     pub prefix: String,

@@ -67,7 +67,7 @@ pub trait Parts: Send {
 /// A complete object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// As the store gave it.
     pub etag: Option<String>,

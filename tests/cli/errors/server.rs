@@ -33,8 +33,8 @@ impl Answer {
         }
     }
 
-    fn reply(&self, is_head: bool) -> String {
-        let body = if is_head { "" } else { &self.body };
+    fn reply(&self, method: &str) -> String {
+        let body = if method == "HEAD" { "" } else { &self.body };
         format!(
             "HTTP/1.1 {}\r\nContent-Type: application/xml\r\nServer: \
              AmazonS3\r\n{}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -53,8 +53,8 @@ pub fn always(answer: Answer) -> String {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let answer = answer.clone();
             std::thread::spawn(move || {
-                if let Some(is_head) = read_request(&mut stream) {
-                    let _ = stream.write_all(answer.reply(is_head).as_bytes());
+                if let Some((method, _)) = request(&mut stream) {
+                    let _ = stream.write_all(answer.reply(&method).as_bytes());
                 }
             });
         }
@@ -90,8 +90,8 @@ pub fn self_signed(answer: Answer) -> (String, String) {
             std::thread::spawn(move || {
                 let mut connection = ServerConnection::new(config).unwrap();
                 let mut tls = rustls::Stream::new(&mut connection, &mut stream);
-                if let Some(is_head) = read_request(&mut tls) {
-                    let _ = tls.write_all(answer.reply(is_head).as_bytes());
+                if let Some((method, _)) = request(&mut tls) {
+                    let _ = tls.write_all(answer.reply(&method).as_bytes());
                     tls.conn.send_close_notify();
                     let _ = tls.flush();
                 }
@@ -101,8 +101,8 @@ pub fn self_signed(answer: Answer) -> (String, String) {
     (url, pem)
 }
 
-/// Reads a request to its end; whether it is a HEAD.
-fn read_request(stream: &mut impl Read) -> Option<bool> {
+/// The method and the target of a request, which is read to its end.
+pub fn request(stream: &mut impl Read) -> Option<(String, String)> {
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
     loop {
         let n = stream.read(&mut chunk).ok().filter(|n| *n > 0)?;
@@ -110,13 +110,15 @@ fn read_request(stream: &mut impl Read) -> Option<bool> {
         let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
             continue;
         };
-        let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-        let length = head
-            .lines()
-            .find_map(|l| l.strip_prefix("content-length:"))
-            .map_or(0, |l| l.trim().parse().unwrap());
-        if bytes.len() >= end + 4 + length {
-            return Some(head.starts_with("head "));
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let length = head.lines().find_map(|l| {
+            let (name, value) = l.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse().unwrap())
+        });
+        if bytes.len() >= end + 4 + length.unwrap_or(0) {
+            let mut words = head.split_whitespace();
+            return Some((words.next()?.to_owned(), words.next()?.to_owned()));
         }
     }
 }

@@ -309,8 +309,9 @@ fn a_file_that_is_no_report_is_not_overwritten() {
         icepack(at, 0, &["report", "--store", "data", "--out", "-"])
             .starts_with("<!doctype html>\n<!-- icepack report -->\n")
     );
+    icepack(at, 2, &["report", "--store", "data"]);
     let document: serde_json::Value =
-        serde_json::from_str(&icepack(at, 0, &["report", "--store", "data", "--json"])).unwrap();
+        serde_json::from_str(&icepack(at, 0, &["--json", "report", "--store", "data"])).unwrap();
     assert_eq!(
         (
             document["runs"].as_array().unwrap().len(),

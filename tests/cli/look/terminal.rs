@@ -317,6 +317,10 @@ fn each_command_has_examples_a_page_and_completions() {
             "{page}"
         );
     }
+    for page in std::fs::read_dir(dir.path().join("man")).unwrap() {
+        let page = page.unwrap().file_name();
+        assert!(!page.to_string_lossy().contains("help"), "{page:?}");
+    }
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = icepack(&["completions", shell]);
         assert!(

@@ -1,13 +1,14 @@
 //! A restore from an archive of class DEEP_ARCHIVE, which a small server here plays.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 
+use crate::errors::server::request;
 use crate::support::{job, s3};
 
 /// The objects that are being thawed, by their paths.
@@ -62,28 +63,6 @@ fn answer(mut stream: TcpStream, root: &Path, thawing: &Thawing) -> Option<()> {
          Connection: close\r\n\r\n"
     );
     stream.write_all(&[head.as_bytes(), &body].concat()).ok()
-}
-
-/// The method and the target of a request, which is read to its end.
-fn request(stream: &mut TcpStream) -> Option<(String, String)> {
-    let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
-    loop {
-        let n = stream.read(&mut chunk).ok().filter(|n| *n > 0)?;
-        bytes.extend_from_slice(&chunk[..n]);
-        let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
-            continue;
-        };
-        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let length = head.lines().find_map(|l| {
-            let (name, value) = l.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length")
-                .then(|| value.trim().parse().unwrap())
-        });
-        if bytes.len() >= end + 4 + length.unwrap_or(0) {
-            let mut words = head.split_whitespace();
-            return Some((words.next()?.to_owned(), words.next()?.to_owned()));
-        }
-    }
 }
 
 fn decoded(text: &str) -> String {

@@ -46,7 +46,7 @@ impl fmt::Display for Micros {
 pub struct Listed {
     /// Relative to the store's root.
     pub key: Key,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// The store's version tag, where it gives one.
     pub etag: Option<String>,
@@ -201,7 +201,7 @@ pub struct Snapshot {
     pub key: Key,
     /// The id, which the key has too.
     pub id: FileId,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// The ETag that the store gave when the object was complete.
     pub etag: Option<String>,
@@ -213,7 +213,7 @@ pub struct Snapshot {
     /// wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dated_by: Option<String>,
-    /// Its rows.
+    /// What is known of its rows.
     #[serde(flatten)]
     pub stats: RowStats,
 }
@@ -241,7 +241,7 @@ impl Snapshot {
 pub struct SeenInput {
     /// Relative to the store's root.
     pub key: Key,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// The ETag, as the read showed it.
     pub etag: Option<String>,

@@ -34,6 +34,6 @@ pub struct Forecast {
     pub until: Vec<Expiring>,
     /// Live files of which nobody knows when their rows are from. They are in no figure.
     pub unknown_files: u64,
-    /// Their bytes.
+    /// Size of these files, in bytes.
     pub unknown_bytes: u64,
 }

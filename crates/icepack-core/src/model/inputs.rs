@@ -686,7 +686,7 @@ pub struct Left {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Seen {
     pub files: u64,
-    /// Their bytes.
+    /// Size in bytes.
     pub bytes: u64,
     /// The first of them, where a person would want to know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -29,7 +29,7 @@ pub struct TenantStatus {
     pub classes: Vec<FolderClasses>,
     /// Raw files.
     pub raw_files: u64,
-    /// Their bytes.
+    /// Size of the raw files, in bytes.
     pub raw_bytes: u64,
     /// Those of them that stay as they are until their rows expire.
     #[serde(default)]
@@ -44,7 +44,7 @@ pub struct TenantStatus {
     #[serde(default)]
     pub raw_sizes: SizeHistogram,
     pub snapshots: u64,
-    /// Their bytes.
+    /// Size of the snapshots, in bytes.
     pub snapshot_bytes: u64,
     /// The same files by size.
     #[serde(default)]
@@ -55,7 +55,7 @@ pub struct TenantStatus {
     pub newest: Option<Micros>,
     /// Files waiting to be deleted.
     pub retired: u64,
-    /// Their bytes.
+    /// Size of the retired files, in bytes.
     pub retired_bytes: u64,
     /// Bytes of all data files that are listed: the live ones, those that wait to be deleted, what is
     /// left over, and what no pass takes.
@@ -132,7 +132,7 @@ pub struct AsideFile {
     pub kind: AsideKind,
     /// Relative to the store's root.
     pub key: Key,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// When it was quarantined, or written under the other file's name.
     pub since: DateTime<Utc>,
@@ -275,7 +275,7 @@ pub struct Overview {
 pub struct LiveFile {
     /// Relative to the store's root.
     pub key: Key,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Rows; none for raw files.
     pub rows: Option<u64>,

@@ -299,7 +299,7 @@ pub enum RetireReason {
 pub struct Retired {
     /// Relative to the store's root.
     pub key: Key,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// The tag that was read. A file of this name that does not show it is not deleted, and is no
     /// new file either.
@@ -445,7 +445,7 @@ impl From<StoredFound> for Found {
 pub struct Reread {
     /// Relative to the store's root.
     pub key: Key,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// As the read showed it.
     pub etag: Option<String>,
@@ -462,7 +462,7 @@ pub struct Reread {
 pub struct Quarantined {
     /// Relative to the store's root.
     pub key: Key,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Of the version that could not be read: once it changes, the file is tried again.
     pub etag: Option<String>,
@@ -521,7 +521,7 @@ pub struct Receipt {
     pub key: Key,
     /// Also in the key.
     pub id: FileId,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// The ETag that the archive gave.
     pub etag: Option<String>,

@@ -28,7 +28,7 @@ pub struct Inventory {
 pub struct PlannedInput {
     /// Relative to the store's root.
     pub key: Key,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// The ETag: of a raw file as listed, of a snapshot as committed.
     pub etag: Option<String>,
@@ -344,7 +344,7 @@ impl fmt::Display for SkipReason {
 pub struct Skipped {
     /// Relative to the store's root.
     pub key: Key,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     pub reason: SkipReason,
 }

@@ -81,7 +81,7 @@ impl Place {
 /// A file that a table names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublishedFile {
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Milliseconds since 1970.
     pub modified: i64,

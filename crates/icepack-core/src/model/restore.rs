@@ -67,7 +67,7 @@ pub enum ColdState {
 pub struct RestoreObject {
     /// Relative to the archive's root.
     pub key: Key,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Rows of the whole object, wanted or not.
     pub rows: u64,

@@ -84,10 +84,10 @@ pub struct StoreTotals {
     pub tenants: u64,
     /// Raw files that wait for compaction.
     pub raw_files: u64,
-    /// Their bytes.
+    /// Size of the raw files, in bytes.
     pub raw_bytes: u64,
     pub snapshots: u64,
-    /// Their bytes.
+    /// Size of the snapshots, in bytes.
     pub snapshot_bytes: u64,
 }
 

@@ -132,7 +132,7 @@ impl Hint {
         }
     }
 
-    /// Whose.
+    /// The tenant that it belongs to.
     pub fn tenant(&self) -> &Tenant {
         &self.tenant
     }

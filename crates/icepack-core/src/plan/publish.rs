@@ -19,7 +19,7 @@ use crate::model::same::Sameness;
 /// A file that a table ought to name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Milliseconds since 1970, by the store.
     pub modified: i64,

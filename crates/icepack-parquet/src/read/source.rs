@@ -24,7 +24,7 @@ use icepack_core::model::names::Key;
 pub struct Ident {
     /// Relative to the store's root.
     pub key: Key,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// As the read showed it.
     pub etag: Option<String>,
