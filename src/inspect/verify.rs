@@ -68,15 +68,13 @@ impl Findings<'_> {
         what: impl Into<String>,
         mend: &str,
     ) {
-        let (tenant, key) = (self.tenant.to_string(), key.to_owned());
-        let mend = mend.replace("TENANT", &attention::shell_word(&tenant));
         self.report.findings.push(Finding {
-            tenant,
-            key,
+            tenant: self.tenant.to_string(),
+            key: key.to_owned(),
             severity,
             kind,
             what: what.into(),
-            mend,
+            mend: attention::for_tenant(mend, self.tenant),
         });
     }
 }

@@ -47,6 +47,13 @@ fn icepack(dir: &Path, code: i32, args: &[&str]) -> String {
     job::text(&ran.stdout)
 }
 
+/// Adds raw files to the store, as `--tenants` and `--seed` of `demo` say.
+fn add(at: &Path, tenants: &str, seed: &str) {
+    let demo = ["demo", "--store", "data", "--force-add"];
+    let what = ["--tenants", tenants, "--seed", seed];
+    icepack(at, 0, &[&demo[..], &what].concat());
+}
+
 /// A store with history: several passes, tenants with names that would like to be markup, one in
 /// quarantine.
 fn world() -> TempDir {
@@ -66,20 +73,7 @@ fn world() -> TempDir {
         }
     }
     icepack(at, 0, &["run", "--store", "data", "--archive", "cold"]);
-    icepack(
-        at,
-        0,
-        &[
-            "demo",
-            "--store",
-            "data",
-            "--tenants",
-            "acme=9x60,globex=4x30",
-            "--seed",
-            "2",
-            "--force-add",
-        ],
-    );
+    add(at, "acme=9x60,globex=4x30", "2");
     std::fs::write(at.join("data/globex/bad.parquet"), "no Parquet at all").unwrap();
     icepack(
         at,
@@ -149,20 +143,7 @@ fn trouble(at: &Path) {
     for _ in 0..2 {
         icepack(at, 3, &["run", "--store", "data", "--archive", "cold"]);
     }
-    icepack(
-        at,
-        0,
-        &[
-            "demo",
-            "--store",
-            "data",
-            "--tenants",
-            "acme=1x50",
-            "--seed",
-            "4",
-            "--force-add",
-        ],
-    );
+    add(at, "acme=1x50", "4");
 }
 
 fn write_report(at: &Path) -> PathBuf {

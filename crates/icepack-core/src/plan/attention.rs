@@ -23,7 +23,7 @@ pub fn data(head: &Manifest) -> impl Iterator<Item = &Quarantined> {
 
 /// The files that no pass takes: those that cannot be read, then those under the names of others.
 pub fn aside(head: &Manifest, listing: &[Listed]) -> Vec<AsideFile> {
-    let mend = |kind: AsideKind| mend(kind, &head.tenant);
+    let mend = |kind: AsideKind| for_tenant(kind.mend(), &head.tenant);
     let quarantined = data(head).map(|q| AsideFile {
         kind: AsideKind::Quarantined,
         key: q.key.clone(),
@@ -52,13 +52,13 @@ pub fn aside(head: &Manifest, listing: &[Listed]) -> Vec<AsideFile> {
     quarantined.chain(set_aside).collect()
 }
 
-/// What to do about a file of `tenant`.
-fn mend(kind: AsideKind, tenant: &Tenant) -> String {
-    kind.mend().replace("TENANT", &shell_word(tenant.as_str()))
+/// What to do about something of `tenant`: `mend`, in which `TENANT` stands for its name.
+pub fn for_tenant(mend: &str, tenant: &Tenant) -> String {
+    mend.replace("TENANT", &shell_word(tenant.as_str()))
 }
 
 /// A name as a shell wants it.
-pub fn shell_word(name: &str) -> String {
+fn shell_word(name: &str) -> String {
     let plain = name
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"-_.=,@".contains(&b))
