@@ -42,7 +42,7 @@ impl fmt::Display for Micros {
 }
 
 /// One entry of a listing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Listed {
     /// Relative to the store's root.
     pub key: Key,

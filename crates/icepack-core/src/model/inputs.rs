@@ -395,7 +395,13 @@ impl Rules {
         self.input_within(self.within(tenant), tenant, key, size)
     }
 
-    fn input_within(&self, within: Within, tenant: &Tenant, key: &str, size: u64) -> Input {
+    pub(crate) fn input_within(
+        &self,
+        within: Within,
+        tenant: &Tenant,
+        key: &str,
+        size: u64,
+    ) -> Input {
         if let Some((folder, odd, rest)) = placeholder(key) {
             return self.odd(tenant, folder, odd, &rest);
         }
@@ -470,7 +476,7 @@ impl Rules {
     }
 
     /// Which files of `tenant` may be merged with each other.
-    fn within(&self, tenant: &Tenant) -> Within {
+    pub(crate) fn within(&self, tenant: &Tenant) -> Within {
         lookup(self.within_of.iter(), tenant.as_str())
             .copied()
             .unwrap_or(self.within)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use derive_more::{Add, AddAssign};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -11,14 +11,21 @@ use super::apart::SchemasApart;
 use super::file::{Fingerprint, Micros, RowStats, Snapshot};
 use super::hold::Hold;
 use super::names::{self, FileId, Key, Tenant};
+use super::pages::Pages;
 use super::same::{Sameness, plain};
 use super::schema::{SchemaId, TableSchema};
 use super::swept::{ContentHash, Swept, SweptNames};
 use super::time_column::TimeColumn;
 
-/// The manifest format that this version writes; it reads 1 to 3 too. A program that does not know
-/// format 4 would take a file with a remembered name for a new one, and forget all such names.
-pub const FORMAT: u32 = 4;
+/// The manifest format that this version writes; it reads 1 to 4 too.
+pub const FORMAT: u32 = 5;
+
+/// What a program must know to act on a manifest that has everything in itself. One that does not
+/// know format 4 would take a file with a remembered name for a new one, and forget all such names.
+pub const MIN_READER: u32 = 4;
+
+/// What it must know where the manifest has pages.
+pub const MIN_READER_OF_PAGES: u32 = 5;
 
 /// The format of receipts.
 pub const RECEIPT_FORMAT: u32 = 1;
@@ -50,6 +57,11 @@ pub struct Manifest {
     /// An output whose id is below this and that this manifest does not name is dead for ever.
     /// Only rises.
     pub floor: FileId,
+    /// Where what is known of files lies beside the manifest. Then `snapshots`, `retired`,
+    /// `swept_in`, `quarantined`, `adopted` and `restored` are stored in the pages, and hold in
+    /// memory what was read of them.
+    #[serde(default, skip_serializing_if = "Pages::is_empty")]
+    pub pages: Pages,
     pub snapshots: Vec<Snapshot>,
     /// The schemas that live snapshots name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -60,9 +72,17 @@ pub struct Manifest {
     pub apart: Vec<SchemasApart>,
     /// Files whose rows are in a committed snapshot or archive, waiting to be deleted.
     pub retired: Vec<Retired>,
-    /// The names of raw files that were retired and are gone.
+    /// The names of raw files that were retired and are gone; where there are pages, those that
+    /// went before there were any.
     #[serde(default, skip_serializing_if = "SweptNames::is_empty")]
     pub swept: SweptNames,
+    /// The days since there are pages on which names were swept. Once they are
+    /// [`swept::DAYS`](super::swept::DAYS), `swept` is forgotten.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub swept_days: BTreeSet<NaiveDate>,
+    /// The names of raw files that were retired and are gone since there are pages, by folder.
+    #[serde(skip)]
+    pub swept_in: BTreeMap<Key, SweptNames>,
     /// Archive objects whose receipts are not known to be written yet.
     pub archives: Vec<Receipt>,
     /// Files that could not be read: left in place, never deleted, never skipped silently.
@@ -84,6 +104,9 @@ pub struct Manifest {
     /// Rows moved to each archive, by its name. What was moved before this was kept is in none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub archived: BTreeMap<String, u64>,
+    /// Live snapshots of pages that were not read, of which another file of the listing has the id.
+    #[serde(skip)]
+    pub elsewhere: BTreeMap<FileId, Key>,
 }
 
 impl Manifest {
@@ -92,7 +115,7 @@ impl Manifest {
     pub fn first(tenant: Tenant, commit: Stamp) -> Self {
         Self {
             format: FORMAT,
-            min_reader: FORMAT,
+            min_reader: MIN_READER,
             tenant,
             version: 1,
             commit_id: commit.commit_id,
@@ -101,11 +124,14 @@ impl Manifest {
             committed_at: commit.at,
             writer: WRITER.to_owned(),
             floor: FileId::NIL,
+            pages: Pages::default(),
             snapshots: Vec::new(),
             schemas: BTreeMap::new(),
             apart: Vec::new(),
             retired: Vec::new(),
             swept: SweptNames::default(),
+            swept_days: BTreeSet::new(),
+            swept_in: BTreeMap::new(),
             archives: Vec::new(),
             quarantined: Vec::new(),
             adopted: Vec::new(),
@@ -113,6 +139,7 @@ impl Manifest {
             restored: BTreeMap::new(),
             totals: Totals::default(),
             archived: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
         }
     }
 
@@ -141,6 +168,23 @@ impl Manifest {
         let mut adopted = self.adopted.iter();
         snapshots.any(|s| s.dated_by.as_deref() == Some(column))
             || adopted.any(|a| a.dated_by == column)
+            || self
+                .pages
+                .unread()
+                .any(|p| p.dated_by.as_deref() == Some(column))
+    }
+
+    /// Rows of all live snapshots, also of those in pages that were not read.
+    pub fn live_rows(&self) -> u64 {
+        let read = self.snapshots.iter().map(|s| s.stats.rows);
+        read.chain(self.pages.unread().map(|p| p.times.rows)).sum()
+    }
+
+    /// What is known of the name `key` of a raw file that is gone, if it is remembered.
+    pub fn swept_name(&self, key: &str) -> Option<Swept> {
+        let own = self.swept_in.get(names::folder(key));
+        own.and_then(|names| names.get(key))
+            .or_else(|| self.swept.get(key))
     }
 
     /// The keys of the files that head retired.
@@ -153,7 +197,7 @@ impl Manifest {
     pub fn used_names(&self) -> UsedNames<'_> {
         UsedNames {
             retired: self.retired.iter().map(|r| (r.key.as_str(), r)).collect(),
-            swept: &self.swept,
+            head: self,
         }
     }
 
@@ -261,7 +305,7 @@ impl Manifest {
 #[derive(Debug)]
 pub struct UsedNames<'a> {
     retired: BTreeMap<&'a str, &'a Retired>,
-    swept: &'a SweptNames,
+    head: &'a Manifest,
 }
 
 impl UsedNames<'_> {
@@ -270,7 +314,7 @@ impl UsedNames<'_> {
     pub fn has(&self, key: &str, etag: Option<&str>) -> bool {
         match self.retired.get(key) {
             Some(retired) => !retired.is_appended(etag),
-            None => self.swept.get(key).is_some(),
+            None => self.head.swept_name(key).is_some(),
         }
     }
 }
@@ -805,6 +849,17 @@ impl Edit {
         self.archives.extend_from_slice(&other.archives);
         self.ledger += other.ledger;
         true
+    }
+
+    /// The files that it says something of. What head says of these must be known.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let keys = self.add.iter().map(|s| &s.key);
+        let keys = keys.chain(self.retire.iter().map(|r| &r.key));
+        let keys = keys.chain(self.quarantine.iter().map(|q| &q.key));
+        let keys = keys.chain(self.adopt.iter().map(|a| &a.key));
+        let keys = keys.chain(self.reread.iter().map(|r| &r.key));
+        let keys = keys.chain(&self.forget).chain(self.dated.keys());
+        keys.map(String::as_str)
     }
 
     /// Whether it would change anything.

@@ -13,6 +13,7 @@ pub mod layout;
 pub mod manifest;
 pub mod marker;
 pub mod names;
+pub mod pages;
 pub mod partition;
 pub mod plan;
 pub mod policy;

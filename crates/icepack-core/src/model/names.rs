@@ -481,6 +481,26 @@ pub fn manifest_key(tenant: &Tenant, version: u64) -> Key {
     format!("{}/{version:020}.json", manifest_dir(tenant))
 }
 
+/// `_icepack/<tenant>/pages`
+pub fn page_dir(tenant: &Tenant) -> Key {
+    format!("{STATE_DIR}/{tenant}/pages")
+}
+
+/// `_icepack/<tenant>/pages/<id>.json.zst`
+pub fn page_key(tenant: &Tenant, id: FileId) -> Key {
+    format!("{}/{id}.json.zst", page_dir(tenant))
+}
+
+/// The id in a page's key, if it is one of `tenant`'s.
+pub fn parse_page_key(tenant: &Tenant, key: &str) -> Option<FileId> {
+    let id = key
+        .strip_prefix(&page_dir(tenant))?
+        .strip_prefix('/')?
+        .strip_suffix(".json.zst")?;
+    let id = id.parse().ok()?;
+    (page_key(tenant, id) == key).then_some(id)
+}
+
 /// The version in a manifest's key, if it is one of `tenant`'s.
 pub fn parse_manifest_key(tenant: &Tenant, key: &str) -> Option<u64> {
     let digits = key

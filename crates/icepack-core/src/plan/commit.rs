@@ -16,6 +16,7 @@ use crate::model::manifest::{
 };
 use crate::model::names::{self, FileId, FileKind, Key};
 use crate::model::same::Sameness;
+use crate::model::swept;
 
 /// Why an edit does not fit a head.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub enum Conflict {
     NotRestored(Key),
     /// The books do not balance.
     Books(String),
+    /// What head says of a file of the edit lies in a page that was not read.
+    Unread(Key),
 }
 
 impl Conflict {
@@ -74,7 +77,10 @@ impl Conflict {
     /// again is useless. A floor below head's is not that: two sweeps that began at different
     /// times wish for different floors, and the higher one may be committed first.
     pub fn is_internal(&self) -> bool {
-        matches!(self, Self::ForeignPath(_) | Self::Books(_))
+        matches!(
+            self,
+            Self::ForeignPath(_) | Self::Books(_) | Self::Unread(_)
+        )
     }
 
     fn check(&self) -> Check {
@@ -97,6 +103,7 @@ impl Conflict {
             Self::StillHeld(_) => Check::StillHeld,
             Self::NotRestored(_) => Check::NotRestored,
             Self::Books(_) => Check::Books,
+            Self::Unread(_) => Check::Unread,
         }
     }
 }
@@ -134,6 +141,7 @@ impl fmt::Display for Conflict {
             ),
             Self::NotRestored(k) => write!(f, "`{k}` is not known to hold only restored rows"),
             Self::Books(why) => write!(f, "the books do not balance: {why}"),
+            Self::Unread(k) => write!(f, "what head says of `{k}` was not read"),
         }
     }
 }
@@ -160,6 +168,7 @@ pub enum Check {
     StillHeld,
     NotRestored,
     Books,
+    Unread,
 }
 
 /// Head with `edit` on top, as the next version.
@@ -207,6 +216,7 @@ fn conflicts(head: &Manifest, edit: &Edit, seen: &Observed, at: DateTime<Utc>) -
             head: head.version,
         });
     }
+    check_known(head, edit, &mut found);
     check_paths(head, edit, &mut found);
     check_retired(head, edit, seen, &mut found);
     check_added(head, edit, &mut found);
@@ -235,13 +245,15 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
     next.date(&edit.dated);
     next.snapshots.retain(|s| !retired.contains(s.key.as_str()));
     next.snapshots.extend(edit.add.iter().cloned());
-    next.snapshots.sort_by_key(|s| (s.stats.min, s.id));
+    next.put_in_order();
     next.schemas.extend(
         edit.schemas
             .iter()
             .map(|(id, schema)| (*id, schema.clone())),
     );
-    let named: BTreeSet<_> = next.snapshots.iter().filter_map(|s| s.schema).collect();
+    let unread = next.pages.unread().flat_map(|p| p.schemas.iter().copied());
+    let named = next.snapshots.iter().filter_map(|s| s.schema);
+    let named: BTreeSet<_> = named.chain(unread).collect();
     next.schemas.retain(|id, _| named.contains(id));
     part(&mut next, edit);
     forget(&mut next, &forgotten, stamp.at);
@@ -290,7 +302,7 @@ fn next(head: &Manifest, edit: &Edit, stamp: Stamp) -> Manifest {
     for a in &edit.archives {
         *next.archived.entry(a.archive.clone()).or_default() += a.stats.rows;
     }
-    (next.format, next.min_reader) = (FORMAT, FORMAT);
+    (next.format, next.min_reader) = (FORMAT, next.min_reader());
     next
 }
 
@@ -314,11 +326,30 @@ fn forget(next: &mut Manifest, forgotten: &BTreeSet<&str>, at: DateTime<Utc>) {
     next.retired = kept;
     let tenant = next.tenant.clone();
     // I1: a name that comes again is not taken for new by itself.
-    let names = gone
+    let raw = gone
         .iter()
-        .filter(|r| names::classify(&tenant, &r.key) == FileKind::Raw)
-        .map(|r| (r.key.as_str(), r.content()));
-    next.swept.remember(at, names);
+        .filter(|r| names::classify(&tenant, &r.key) == FileKind::Raw);
+    if next.pages.is_empty() {
+        let names = raw.map(|r| (r.key.as_str(), r.content()));
+        next.swept.remember(at, names);
+        return;
+    }
+    let mut by_folder: BTreeMap<&str, Vec<(&str, _)>> = BTreeMap::new();
+    for r in raw {
+        let folder = by_folder.entry(names::folder(&r.key)).or_default();
+        folder.push((r.key.as_str(), r.content()));
+    }
+    if !by_folder.is_empty() && !next.swept.is_empty() {
+        next.swept_days.insert(at.date_naive());
+        if next.swept_days.len() >= swept::DAYS {
+            next.swept = swept::SweptNames::default();
+            next.swept_days.clear();
+        }
+    }
+    for (folder, names) in by_folder {
+        let own = next.swept_in.entry(folder.to_owned()).or_default();
+        own.remember(at, names);
+    }
 }
 
 /// Takes in what was found under the names of retired files, and of those that are remembered. What
@@ -332,7 +363,7 @@ fn settle(next: &mut Manifest, reread: &[Reread], at: DateTime<Utc>) {
     }
     let mut again = BTreeSet::new();
     for (key, found) in found {
-        let Some(swept) = next.swept.get(key) else {
+        let Some(swept) = next.swept_name(key) else {
             continue;
         };
         let mut r = Retired::remembered(found.key.clone(), swept);
@@ -345,6 +376,13 @@ fn settle(next: &mut Manifest, reread: &[Reread], at: DateTime<Utc>) {
         again.insert(key);
     }
     next.swept.forget(&again);
+    let folders: BTreeSet<&str> = again.iter().map(|key| names::folder(key)).collect();
+    for folder in folders {
+        if let Some(own) = next.swept_in.get_mut(folder) {
+            own.forget(&again);
+        }
+    }
+    next.swept_in.retain(|_, names| !names.is_empty());
 }
 
 /// Enters and drops what is known of raw files that stay. A note needs no look at the file: what is
@@ -361,6 +399,13 @@ fn adopt(next: &mut Manifest, edit: &Edit) {
     let used = next.used_names();
     adopted.retain(|a| !used.has(&a.key, Some(&a.etag)));
     next.adopted = adopted;
+}
+
+/// I1: nothing follows from what is not known. A file in a page that was not read may be live,
+/// retired or remembered there.
+fn check_known(head: &Manifest, edit: &Edit, found: &mut Vec<Conflict>) {
+    let unread = edit.keys().filter(|key| !head.pages.knows(key));
+    found.extend(unread.map(|key| Conflict::Unread(key.to_owned())));
 }
 
 /// I5: no path crosses a tenant.
@@ -420,7 +465,7 @@ fn check_retired(head: &Manifest, edit: &Edit, seen: &Observed, found: &mut Vec<
             found.push(Conflict::NotLive(r.key.clone()));
             continue;
         }
-        if head.swept.get(&r.key).is_some() {
+        if head.swept_name(&r.key).is_some() {
             found.push(Conflict::Remembered(r.key.clone()));
         }
         // A raw file of an unknown name may be new, or it may have been compacted, deleted and
@@ -667,9 +712,11 @@ fn totals(head: &Manifest, edit: &Edit) -> Totals {
 /// Whether the lifetime books of a manifest balance: ingested = live + archived + expired +
 /// deduplicated.
 pub fn totals_balance(m: &Manifest) -> bool {
-    let live: u64 = m.snapshots.iter().map(|s| s.stats.rows).sum();
     m.totals.rows_ingested
-        == live + m.totals.rows_archived + m.totals.rows_expired + m.totals.rows_deduplicated
+        == m.live_rows()
+            + m.totals.rows_archived
+            + m.totals.rows_expired
+            + m.totals.rows_deduplicated
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use super::sweep::{self, RetiredState};
 use crate::model::file::{Listed, Micros, Snapshot};
 use crate::model::inputs::{Left, OtherFormats};
 use crate::model::manifest::{Manifest, Quarantined};
-use crate::model::names::{self, FileId, FileKind, Key, Tenant};
+use crate::model::names::{self, FileKind, Key, Tenant};
 use crate::model::plan::{
     Group, GroupKind, Inventory, Plan, PlannedInput, Reason, SkipReason, Skipped,
 };
@@ -439,11 +439,7 @@ fn sort_out(
     let used = head
         .map(|m| used(m, &inventory.listing))
         .unwrap_or_default();
-    let named: BTreeMap<FileId, &Key> = head
-        .iter()
-        .flat_map(|m| &m.snapshots)
-        .map(|s| (s.id, &s.key))
-        .collect();
+    let named = head.map(sweep::live_keys).unwrap_or_default();
     let notes: BTreeMap<&str, &Quarantined> = head
         .iter()
         .flat_map(|m| &m.quarantined)

@@ -24,11 +24,7 @@ pub fn of(
 ) -> Option<Expiry> {
     let (cutoff, ttl) = (plan.cutoff?, policy.ttl?);
     let now = Micros::from_datetime(plan.now);
-    let snapshot_rows: u64 = head
-        .iter()
-        .flat_map(|m| &m.snapshots)
-        .map(|s| s.stats.rows)
-        .sum();
+    let snapshot_rows = head.map_or(0, Manifest::live_rows);
     let mut expiry = Expiry {
         ttl_s: ttl.as_secs(),
         rows: snapshot_rows

@@ -57,7 +57,11 @@ fn snapshots(head: Option<&Manifest>, policy: &Policy) -> Vec<File> {
             (s.size, known.then(|| stats.into()))
         })
     });
-    files.collect()
+    // A page that was not read has snapshots that this column dated alone. Their bounds are as true
+    // of all of them as of each.
+    let pages = head.into_iter().flat_map(|head| head.pages.unread());
+    let pages = pages.map(|page| (page.bytes, Some(page.times)));
+    files.chain(pages).collect()
 }
 
 /// When a row that is the oldest expires. Restored rows are held, and younger rows with them.

@@ -12,6 +12,7 @@ pub mod expiry_guard;
 pub mod forecast;
 pub mod live;
 pub mod money;
+pub mod paging;
 pub mod prescan;
 pub mod publish;
 pub mod quarantine;

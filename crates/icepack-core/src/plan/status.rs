@@ -1,6 +1,7 @@
 //! The status of a tenant, from its inventory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Add;
 
 use chrono::{DateTime, Utc};
 
@@ -9,8 +10,9 @@ use crate::model::adopted::{Adoptions, RowTimes};
 use crate::model::file::{Listed, Micros};
 use crate::model::inputs::Left;
 use crate::model::inspect::{AsideKind, TenantStatus};
-use crate::model::manifest::Quarantined;
+use crate::model::manifest::{Manifest, Quarantined};
 use crate::model::names::{self, Tenant};
+use crate::model::pages::PageRef;
 use crate::model::plan::Inventory;
 use crate::model::policy::Policy;
 use crate::model::totals::{SizeHistogram, StoreTotals};
@@ -66,15 +68,24 @@ pub fn of(
             .map(|s| s.stats_by(&policy.timestamp_column))
     };
     let oldest = stats().filter_map(|s| s.min).min();
+    let unread: Vec<&PageRef> = head.iter().flat_map(|m| m.pages.unread()).collect();
+    let unread_bytes: u64 = unread.iter().map(|p| p.bytes).sum();
+    let unread_sizes = unread.iter().map(|p| p.sizes);
+    let oldest = oldest
+        .into_iter()
+        .chain(unread.iter().filter_map(|p| p.times.min))
+        .min();
     let oldest_kept = oldest
         .into_iter()
         .chain(adopted.iter().filter_map(|times| times.min))
         .chain(oldest_aside(&quarantined, inventory))
         .min();
+    let newest = stats().filter_map(|s| s.max);
+    let newest = newest.chain(unread.iter().filter_map(|p| p.times.max));
     TenantStatus {
         tenant: tenant.clone(),
         head_version: view.version,
-        folders: folders.len() as u64,
+        folders: folders.len() as u64 + unread.iter().map(|p| p.folders).sum::<u64>(),
         classes: classes::told(head, policy),
         raw_files: raw.len() as u64,
         raw_bytes: raw.iter().map(|f| f.size).sum(),
@@ -84,15 +95,18 @@ pub fn of(
             .iter()
             .fold(0, |sum, times| sum.saturating_add(times.rows)),
         oldest_raw_s: oldest_raw.map(|at| seconds(now.signed_duration_since(at))),
-        snapshots: snapshots.len() as u64,
-        snapshot_bytes: snapshots.iter().map(|s| s.size).sum(),
-        snapshot_sizes: SizeHistogram::of(snapshots.iter().map(|s| s.size)),
-        snapshot_rows: snapshots.iter().map(|s| s.stats.rows).sum(),
+        snapshots: snapshots.len() as u64 + unread.iter().map(|p| p.snapshots()).sum::<u64>(),
+        snapshot_bytes: snapshots.iter().map(|s| s.size).sum::<u64>() + unread_bytes,
+        snapshot_sizes: unread_sizes.fold(
+            SizeHistogram::of(snapshots.iter().map(|s| s.size)),
+            Add::add,
+        ),
+        snapshot_rows: head.map_or(0, Manifest::live_rows),
         oldest,
-        newest: stats().filter_map(|s| s.max).max(),
+        newest: newest.max(),
         retired: retired.len() as u64,
         retired_bytes: retired.iter().map(|r| r.size).sum(),
-        listed_bytes: inventory.listing.iter().map(|l| l.size).sum(),
+        listed_bytes: inventory.listing.iter().map(|l| l.size).sum::<u64>() + unread_bytes,
         orphans: head.map_or(0, |m| sweep::orphans(m, &inventory.listing).len() as u64),
         quarantined: attention::count(&aside, AsideKind::Quarantined),
         set_aside: attention::count(&aside, AsideKind::SetAside),
@@ -154,6 +168,10 @@ pub fn totals(tenant: &Tenant, inventory: &Inventory) -> StoreTotals {
         };
         *files += 1;
         *bytes += file.size;
+    }
+    for page in inventory.head.iter().flat_map(|m| m.pages.unread()) {
+        held.snapshots += page.snapshots();
+        held.snapshot_bytes += page.bytes;
     }
     held
 }

@@ -56,7 +56,7 @@ pub fn retired_states<'a>(
     for f in listing {
         if retired.contains(f.key.as_str()) {
             listed.insert(&f.key, f);
-        } else if let Some(swept) = head.swept.get(&f.key)
+        } else if let Some(swept) = head.swept_name(&f.key)
             && names::classify(&head.tenant, &f.key) == FileKind::Raw
         {
             let again = Retired::remembered(f.key.clone(), swept);
@@ -198,16 +198,23 @@ pub fn withheld<'a>(head: &'a Manifest, filed: &BTreeSet<Key>) -> BTreeSet<&'a s
 pub fn orphans<'a>(head: &Manifest, listing: &'a [Listed]) -> Vec<(FileId, &'a Listed)> {
     let live: BTreeSet<FileId> = head.snapshots.iter().map(|s| s.id).collect();
     unnamed(head, listing)
-        .filter(|(id, _)| !live.contains(id))
+        .filter(|(id, _)| !live.contains(id) && !head.elsewhere.contains_key(id))
         .collect()
 }
 
 /// Files that have the id of a live snapshot and lie elsewhere, with the name that head knows.
 pub fn strays<'a>(head: &'a Manifest, listing: &'a [Listed]) -> Vec<(&'a Listed, &'a Key)> {
-    let live: BTreeMap<FileId, &Key> = head.snapshots.iter().map(|s| (s.id, &s.key)).collect();
+    let live: BTreeMap<FileId, &Key> = live_keys(head);
     unnamed(head, listing)
         .filter_map(|(id, f)| Some((f, *live.get(&id)?)))
         .collect()
+}
+
+/// The names of live snapshots by their ids, as far as they are known.
+pub fn live_keys(head: &Manifest) -> BTreeMap<FileId, &Key> {
+    let elsewhere = head.elsewhere.iter().map(|(id, key)| (*id, key));
+    let snapshots = head.snapshots.iter().map(|s| (s.id, &s.key));
+    snapshots.chain(elsewhere).collect()
 }
 
 fn unnamed<'a>(

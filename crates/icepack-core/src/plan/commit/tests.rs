@@ -800,7 +800,7 @@ fn hold(n: u64, done: bool) -> Hold {
 #[test]
 fn a_restore_is_recorded_once_and_its_files_stay_until_it_is_done() {
     let head = Manifest::first(tenant(), stamp(100));
-    assert_eq!((head.format, head.min_reader), (4, 4));
+    assert_eq!((head.format, head.min_reader), (5, 4));
     let seen = Observed::since(&head);
     let begin = Edit {
         hold: Some(hold(30, false)),
