@@ -9,6 +9,7 @@ use crate::archive::ArchiveTarget;
 use crate::settings::values::{self, Compaction, Parquet, Retention, Sweep, Tenant, Values};
 use icepack_core::model::inputs::{Exclude, Files, Rules};
 use icepack_core::model::layout;
+use icepack_core::model::pages::PageSizes;
 use icepack_core::model::policy::{
     ArchivePolicy, CompactionStrategy, Policy, Rewritten, Uniting, Within, Writing,
 };
@@ -149,6 +150,9 @@ pub struct CompactionConfig {
     pub files: Files,
     /// Where the tenants are.
     pub layout: layout::Layout,
+    /// How large the pages of manifests are. Tests make them small.
+    #[doc(hidden)]
+    pub page_sizes: PageSizes,
 }
 
 impl Default for CompactionConfig {
@@ -270,6 +274,7 @@ impl From<&Values> for CompactionConfig {
             exclude: exclude.0.clone(),
             files: files.0.clone(),
             layout: tenants_layout.0.clone(),
+            page_sizes: PageSizes::default(),
         }
     }
 }

@@ -68,12 +68,14 @@ impl<'a> CommitSequence<'a> {
         self.state.lock().await.ended
     }
 
-    /// Head as it is in the store.
+    /// Head as it is in the store: with the pages of the folders that `known` has read, and those of
+    /// `keys`.
     ///
     /// # Errors
     /// The store's; [`Error::Refused`] where there is none any more.
-    pub async fn read_head(&self) -> Result<Manifest> {
-        self.committer.head().await?.ok_or_else(|| {
+    pub async fn read_head(&self, known: &Manifest, keys: &[&str]) -> Result<Manifest> {
+        let head = self.committer.head_like(known, keys, 0).await?;
+        head.ok_or_else(|| {
             Error::Refused(format!(
                 "the manifests of tenant `{}` went away while this run worked at it: bring them \
                  back, nothing more is done to it",
@@ -89,7 +91,7 @@ impl<'a> CommitSequence<'a> {
     /// As [`Self::read_head`].
     pub async fn catch_up(&self) -> Result<()> {
         let mut state = self.state.lock().await;
-        let head = self.read_head().await;
+        let head = self.read_head(&state.head, &[]).await;
         state.ended |= head.is_err();
         state.head = head?;
         state.ours_above = state.head.version;

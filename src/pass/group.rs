@@ -393,7 +393,8 @@ impl GroupJobs<'_> {
 
     /// Whether the inputs that are gone were taken by another run, which only its commit tells.
     async fn check_gone(&self, gone: &[&str]) -> Result<()> {
-        let head = self.sequence.read_head().await?;
+        let known = self.sequence.head().await;
+        let head = self.sequence.read_head(&known, gone).await?;
         // A commit of our own may have come in between.
         if head.version > self.sequence.head().await.version {
             return Err(Error::Conflict(format!(

@@ -8,7 +8,7 @@ use tracing::Instrument;
 
 use super::manager::CompactionManager;
 use super::outcome::failure;
-use super::scan::{SCANS_AT_ONCE, TenantListing, TenantScan};
+use super::scan::{SCANS_AT_ONCE, TenantListing, TenantScan, Whole};
 use super::{Selection, broke_off, footers, publish};
 use crate::budget::Budget;
 use crate::error::{Error, Result};
@@ -92,7 +92,7 @@ impl CompactionManager {
             inventory,
             mut plan,
             ..
-        } = self.scan(&self.store, tenant, budget).await?;
+        } = self.scan(&self.store, tenant, budget, Some(Whole)).await?;
         self.check_dates(&plan, inventory.head.as_ref(), budget)
             .await?;
         // So is a table that somebody else has made or changed.

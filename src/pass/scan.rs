@@ -25,6 +25,7 @@ use icepack_core::model::inputs::Left;
 use icepack_core::model::inspect::TenantStatus;
 use icepack_core::model::manifest::Manifest;
 use icepack_core::model::names::{self, DELTA_LOG, Key, Tenant};
+use icepack_core::model::pages::PageRef;
 use icepack_core::model::plan::{GroupKind, Inventory, Plan};
 use icepack_core::model::policy::{Policy, Within};
 use icepack_core::model::publish::{Layout, Publish};
@@ -32,7 +33,7 @@ use icepack_core::model::report::{Status, TenantReport};
 use icepack_core::plan::evidence::Evidence;
 use icepack_core::plan::expiry_guard::ExpiryGuard;
 use icepack_core::plan::prescan::{self as plan, Hint, Idle, Range};
-use icepack_core::plan::{compaction, expiry, shard, status, sweep};
+use icepack_core::plan::{compaction, expiry, paging, retention, shard, status, sweep};
 
 /// Tenants whose heads and listings are read at once.
 pub(super) const SCANS_AT_ONCE: usize = 16;
@@ -78,6 +79,10 @@ pub(super) struct TenantScan {
     /// entered into the inventory's head.
     pub dated: BTreeMap<Key, String>,
 }
+
+/// A scan that reads every page of the manifest.
+#[derive(Clone, Copy)]
+pub(super) struct Whole;
 
 /// What is to be done about a tenant.
 pub(super) struct TenantJob {
@@ -208,14 +213,16 @@ impl CompactionManager {
         store: &Arc<dyn ObjectStore>,
         tenant: &Tenant,
         budget: Budget,
+        whole: Option<Whole>,
     ) -> Result<TenantScan> {
         if let Some(why) = self.staged.refuses(tenant) {
             return Err(Error::Usage(why));
         }
         let rules = self.config.input_rules();
+        let is_settled = self.settled(tenant, whole);
         let looking = trace::stage(
             trace::discover(),
-            discover::evidence(store, tenant, &rules),
+            discover::evidence(store, tenant, &rules, &is_settled),
             |span, (found, _): &(Evidence, Left)| {
                 span.record("files", found.listing().len());
                 span.record("bytes", found.listing().iter().map(|f| f.size).sum::<u64>());
@@ -246,6 +253,20 @@ impl CompactionManager {
             plan,
             dated,
         })
+    }
+
+    /// Which pages of a manifest of `tenant` a pass of now need not read.
+    pub(super) fn settled(
+        &self,
+        tenant: &Tenant,
+        whole: Option<Whole>,
+    ) -> impl Fn(&Manifest, &PageRef) -> bool + Sync + use<> {
+        let policy = self.config.policy_for(tenant.as_str());
+        let now = self.clock.now();
+        move |head, page| {
+            let cutoff = retention::cutoff_held(&policy, &head.holds, now);
+            whole.is_none() && paging::is_settled(page, head, &policy, cutoff)
+        }
     }
 
     /// What the footers of the raw files say that a plan takes, where rows may expire.
@@ -443,6 +464,10 @@ impl Pass {
                     .ok()??,
             ),
         };
+        // So many files are a look of their own.
+        if head.as_ref().is_some_and(|head| !head.pages.is_read()) {
+            return None;
+        }
         let config = &self.manager.config;
         let policy = config.policy_for(hint.tenant().as_str());
         let now = self.manager.clock.now();
@@ -458,7 +483,9 @@ impl Pass {
         outcome: &mut TenantOutcome,
     ) -> Result<Option<Box<TenantJob>>> {
         let manager = &self.manager;
-        let mut scan = manager.scan(store, tenant, self.budget).await?;
+        // A table names every file.
+        let whole = manager.config.publish.map(|_| Whole);
+        let mut scan = manager.scan(store, tenant, self.budget, whole).await?;
         self.keep_what_is_disputed(store, &mut scan).await?;
         let guard = self.guard(store, &scan).await?;
         let TenantScan {

@@ -121,8 +121,9 @@ impl Pass {
         if !self.observe || !self.manager.is_home(tenant) {
             return None;
         }
-        let found =
-            discover::inventory(store.as_ref(), tenant, &self.manager.config.input_rules()).await;
+        let rules = self.manager.config.input_rules();
+        let settled = self.manager.settled(tenant, None);
+        let found = discover::open_inventory(store.as_ref(), tenant, &rules, &settled).await;
         let found = found
             .inspect_err(|e| tracing::warn!("how it stands after the pass is not known: {e}"))
             .ok()?;
@@ -141,7 +142,8 @@ impl Pass {
         let home = self.manager.is_home(tenant);
         let policy = self.manager.config.policy_for(tenant.as_str());
         let clock = Arc::clone(&self.manager.clock);
-        let committer = Committer::new(Arc::clone(store), tenant.clone(), clock, self.run_id);
+        let committer = Committer::new(Arc::clone(store), tenant.clone(), clock, self.run_id)
+            .with_page_sizes(self.manager.config.page_sizes);
         let mut publishing = Publishing::of(self, store, tenant);
         if home {
             // Before they are merged: readers see rows come once, and then move.
@@ -300,7 +302,7 @@ impl Pass {
         committer: &Committer,
         publishing: &mut Publishing<'_>,
     ) -> Result<(SweepReport, Option<Error>)> {
-        let (receipts, owed) = match committer.head().await? {
+        let (receipts, owed) = match committer.bare_head().await? {
             Some(head) if !head.archives.is_empty() => {
                 trace::stage(
                     trace::receipts(head.archives.len()),
@@ -326,6 +328,7 @@ impl Pass {
             table: table.as_ref(),
             rules: &self.manager.config.input_rules(),
             file_limit: self.budget.plan_footers,
+            page_sizes: self.manager.config.page_sizes,
         };
         Ok((sweeper.sweep(&receipts).await?, owed))
     }

@@ -1,20 +1,22 @@
 //! Commits: conditional puts of manifests, each settled by reading back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
-use super::discover;
+use super::{discover, pages};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::store::path;
 use crate::store::retry::Retryable;
 use icepack_core::model::manifest::{Edit, Manifest, Observed, Stamp};
 use icepack_core::model::names::{self, FileId, FileKind, Key, Tenant};
+use icepack_core::model::pages::PageSizes;
 use icepack_core::plan::commit::{Conflict, apply};
+use icepack_core::plan::paging;
 
 /// Somebody wins every round, so this bounds a run's patience, not the system's progress.
 const MAX_REBASES: usize = 64;
@@ -32,6 +34,7 @@ pub struct Committer {
     tenant: Tenant,
     clock: Arc<dyn Clock>,
     run_id: FileId,
+    page_sizes: PageSizes,
 }
 
 enum Put {
@@ -52,15 +55,40 @@ impl Committer {
             tenant,
             clock,
             run_id,
+            page_sizes: PageSizes::default(),
         }
     }
 
-    /// Head as it is now.
+    /// With other sizes of pages.
+    #[must_use]
+    pub fn with_page_sizes(self, page_sizes: PageSizes) -> Self {
+        Self { page_sizes, ..self }
+    }
+
+    /// Head as it is now, without its pages.
+    ///
+    /// # Errors
+    /// As [`discover::bare_head`].
+    pub async fn bare_head(&self) -> Result<Option<Manifest>> {
+        discover::bare_head(self.store.as_ref(), &self.tenant, 0).await
+    }
+
+    /// Head as it is now, with the pages of the folders that `known` has read, and those of `keys`.
     ///
     /// # Errors
     /// As [`discover::head`].
-    pub async fn head(&self) -> Result<Option<Manifest>> {
-        discover::head(self.store.as_ref(), &self.tenant, 0).await
+    pub async fn head_like(
+        &self,
+        known: &Manifest,
+        keys: &[&str],
+        at_least: u64,
+    ) -> Result<Option<Manifest>> {
+        let store = self.store.as_ref();
+        discover::head_with(store, &self.tenant, at_least, |head| {
+            let own = keys.iter().filter_map(|key| head.pages.unread_of(key));
+            own.chain(head.pages.read_by(&known.pages)).collect()
+        })
+        .await
     }
 
     /// The tenant whose manifests they are.
@@ -78,11 +106,11 @@ impl Committer {
     /// # Errors
     /// As [`Self::commit`].
     pub async fn begin(&self) -> Result<Manifest> {
-        let first = Manifest::first(
+        let mut first = Manifest::first(
             self.tenant.clone(),
             self.stamp(self.clock.mint(FileId::NIL)),
         );
-        if let Put::Won = self.put(&first).await? {
+        if let Put::Won = self.put(&mut first).await? {
             self.check_not_superseded(&first).await?;
             return Ok(first);
         }
@@ -111,9 +139,10 @@ impl Committer {
         mut seen: Observed,
     ) -> Result<Manifest> {
         for _ in 0..MAX_REBASES {
-            let next = apply(&head, edit, &seen, self.stamp(edit.commit_id))
+            self.read_pages_of(&mut head, edit).await?;
+            let mut next = apply(&head, edit, &seen, self.stamp(edit.commit_id))
                 .map_err(|c| self.conflict(&c))?;
-            match self.put(&next).await? {
+            match self.put(&mut next).await? {
                 Put::Won => {
                     self.check_not_superseded(&next).await?;
                     return Ok(next);
@@ -123,8 +152,8 @@ impl Committer {
                         version = next.version,
                         "another run committed first: rebasing"
                     );
-                    let newer =
-                        discover::head(self.store.as_ref(), &self.tenant, next.version).await?;
+                    let keys: Vec<&str> = edit.keys().collect();
+                    let newer = self.head_like(&head, &keys, next.version).await?;
                     head =
                         newer.ok_or_else(|| self.unknown(next.version, "no manifest is left"))?;
                     seen = self.observe(&head, edit, seen).await?;
@@ -135,6 +164,24 @@ impl Committer {
             "other runs committed to tenant `{}` {MAX_REBASES} times in between",
             self.tenant
         )))
+    }
+
+    /// Reads what head says of the files of `edit`, where that was not read yet. Where a page is
+    /// not there any more, another run has committed, and the put of the manifest will find it out.
+    async fn read_pages_of(&self, head: &mut Manifest, edit: &Edit) -> Result<()> {
+        let pages = &head.pages;
+        let wanted: BTreeSet<FileId> = edit.keys().filter_map(|k| pages.unread_of(k)).collect();
+        if wanted.is_empty() || pages::read(self.store.as_ref(), head, &wanted).await? {
+            return Ok(());
+        }
+        let newest = self.bare_head().await?;
+        if newest.is_some_and(|newest| newest.version > head.version) {
+            return Err(Error::Conflict(format!(
+                "tenant `{}`: another run committed, and the pages of version {} went",
+                self.tenant, head.version
+            )));
+        }
+        Err(pages::lost(head))
     }
 
     fn stamp(&self, commit_id: FileId) -> Stamp {
@@ -166,10 +213,17 @@ impl Committer {
     /// Puts a version that must not exist yet. Every reply but a plain success is settled by
     /// reading the version back: `already exists` may speak of our own put whose reply was
     /// lost, 409 may mean that nobody won, an error may hide a success.
-    async fn put(&self, next: &Manifest) -> Result<Put> {
+    async fn put(&self, next: &mut Manifest) -> Result<Put> {
         let key = path(&names::manifest_key(&self.tenant, next.version))?;
-        let body = serde_json::to_vec(next)
-            .map_err(|e| Error::local("cannot write the manifest as JSON", e))?;
+        let failed = |e| Error::local("cannot write the manifest as JSON", e);
+        // I2: a page is there before a manifest names it. Its id is above the floor, so that nobody
+        // collects it in between. If this put loses, no manifest ever names it.
+        let floor = next.floor;
+        let new = next
+            .divide(self.page_sizes, || self.clock.mint(floor))
+            .map_err(failed)?;
+        pages::write(&self.store, &self.tenant, new).await?;
+        let body = next.document().map_err(failed)?;
         let payload = PutPayload::from(body);
         let mut last = String::new();
         for attempt in 0..MAX_PUTS {
@@ -245,6 +299,7 @@ impl Committer {
         seen.receipts = before.receipts;
         if !edit.forget.is_empty() {
             let listing = discover::list(self.store.as_ref(), &self.tenant).await?;
+            let listing = paging::known(head, listing);
             seen.listing = Some(listing.into_iter().map(|f| (f.key, f.etag)).collect());
             let there = discover::present(&self.store, edit.forget.clone()).await?;
             seen.gone = edit

@@ -9,6 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
+use super::pages;
 use crate::error::{Error, Result};
 use crate::store::local;
 use crate::store::path;
@@ -16,10 +17,12 @@ use icepack_core::model::file::Listed;
 use icepack_core::model::inputs::{self, Left, Rules, Sorted};
 use icepack_core::model::layout::{Folder, Layout};
 use icepack_core::model::manifest::{FORMAT, Manifest, Receipt};
-use icepack_core::model::names::{self, Key, STATE_DIR, Tenant, TenantError};
+use icepack_core::model::names::{self, FileId, Key, STATE_DIR, Tenant, TenantError};
+use icepack_core::model::pages::PageRef;
 use icepack_core::model::plan::Inventory;
 use icepack_core::model::same::Sameness;
 use icepack_core::plan::evidence::{self, Evidence};
+use icepack_core::plan::paging;
 use icepack_parquet::source::whole_body;
 
 /// How often a reader starts over because head changed under it.
@@ -540,7 +543,7 @@ pub async fn versions(
         .collect())
 }
 
-/// One version of a tenant's manifest; none if there is no such object.
+/// One version of a tenant's manifest, without its pages; none if there is no such object.
 ///
 /// # Errors
 /// [`Error::Store`] where it cannot be fetched, [`Error::Refused`] where it is not what it must be.
@@ -598,6 +601,9 @@ pub fn decode(tenant: &Tenant, version: u64, body: &[u8]) -> Result<Manifest, St
         ));
     }
     let mut manifest: Manifest = serde_json::from_slice(body).map_err(damaged)?;
+    manifest
+        .check_pages()
+        .map_err(|why| format!("{why}: restore it from a backup or a bucket version"))?;
     if manifest.tenant != *tenant || manifest.version != version {
         return Err(format!(
             "says that it is version {} of tenant `{}`: somebody moved or edited it",
@@ -612,13 +618,63 @@ pub fn decode(tenant: &Tenant, version: u64, body: &[u8]) -> Result<Manifest, St
     Ok(manifest)
 }
 
-/// The head: the manifest with the highest version; none if the tenant has none.
+/// The head, whole: the manifest with the highest version, and all of its pages; none if the tenant
+/// has none.
 ///
 /// `at_least` is a version that is known to exist, whatever a listing says.
 ///
 /// # Errors
-/// As [`read_version`].
+/// As [`read_version`]; [`Error::Refused`] where a page is not there, or not what it must be.
 pub async fn head(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+    at_least: u64,
+) -> Result<Option<Manifest>> {
+    head_with(store, tenant, at_least, |head| {
+        head.pages.unread().map(|p| p.id).collect()
+    })
+    .await
+}
+
+/// The head as [`head`] gives it, with those of its pages that `wanted` names.
+///
+/// # Errors
+/// As [`head`].
+pub async fn head_with(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+    at_least: u64,
+    wanted: impl Fn(&Manifest) -> BTreeSet<FileId>,
+) -> Result<Option<Manifest>> {
+    let mut before = None;
+    for _ in 0..LIVE_TRIES {
+        let Some(mut head) = bare_head(store, tenant, at_least).await? else {
+            return Ok(None);
+        };
+        let wanted = wanted(&head);
+        if pages::read(store, &mut head, &wanted).await? {
+            return Ok(Some(head));
+        }
+        // Where a newer manifest was committed, an old page may have been collected.
+        let this = (head.version, head.commit_id);
+        if before.replace(this) == Some(this) {
+            return Err(pages::lost(&head));
+        }
+    }
+    Err(rests_never(tenant))
+}
+
+fn rests_never(tenant: &Tenant) -> Error {
+    Error::Conflict(format!(
+        "the manifests of tenant `{tenant}` change faster than they can be read"
+    ))
+}
+
+/// The head, without its pages: of files it knows nothing where it has some.
+///
+/// # Errors
+/// As [`read_version`].
+pub async fn bare_head(
     store: &dyn ObjectStore,
     tenant: &Tenant,
     at_least: u64,
@@ -652,9 +708,7 @@ pub async fn head(
             }
         }
     }
-    Err(Error::Conflict(format!(
-        "the manifests of tenant `{tenant}` change faster than they can be read"
-    )))
+    Err(rests_never(tenant))
 }
 
 /// An inventory, and what of the listing is not in it.
@@ -678,12 +732,64 @@ impl Looked {
     }
 }
 
-/// Head, then a listing, sorted by `rules`.
+/// Of a head whose pages were not read, the pages that need not be.
+pub type Settled<'a> = &'a (dyn Fn(&Manifest, &PageRef) -> bool + Sync);
+
+/// Head and a listing, without what lies in pages that are `settled` and that the listing agrees
+/// with: neither what head says of it nor the files. Where head has no pages, all of both.
+///
+/// # Errors
+/// As [`inventory`].
+pub async fn open_inventory(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+    rules: &Rules,
+    settled: Settled<'_>,
+) -> Result<Looked> {
+    let mut before = None;
+    for _ in 0..LIVE_TRIES {
+        let mut head = match bare_head(store, tenant, 0).await? {
+            Some(head) if !head.pages.is_empty() => head,
+            whole => return inventory_after(whole, store, tenant, rules).await,
+        };
+        let listing = list(store, tenant).await?;
+        let divided = paging::divide(tenant, &head, rules, listing, |p| settled(&head, p));
+        if !pages::read(store, &mut head, &divided.wanted).await? {
+            let this = (head.version, head.commit_id);
+            if before.replace(this) == Some(this) {
+                return Err(pages::lost(&head));
+            }
+            continue;
+        }
+        paging::find_copies(&mut head, &divided.listing, &divided.settled);
+        let Sorted { listing, left } = rules.sort(tenant, Some(&head), divided.listing);
+        return Ok(Looked {
+            inventory: Inventory {
+                head: Some(head),
+                listing,
+            },
+            left,
+        });
+    }
+    Err(rests_never(tenant))
+}
+
+/// Head, whole, then a listing, sorted by `rules`.
 ///
 /// # Errors
 /// As [`head`] and [`list`].
 pub async fn inventory(store: &dyn ObjectStore, tenant: &Tenant, rules: &Rules) -> Result<Looked> {
-    let mut newest = head(store, tenant, 0).await?;
+    let newest = head(store, tenant, 0).await?;
+    inventory_after(newest, store, tenant, rules).await
+}
+
+/// As [`inventory`], where head was just read.
+async fn inventory_after(
+    mut newest: Option<Manifest>,
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+    rules: &Rules,
+) -> Result<Looked> {
     // The order matters: a file in a listing taken after head was read, and not retired by head,
     // was not compacted by it.
     let mut listing = rules.sort(tenant, newest.as_ref(), list(store, tenant).await?);
@@ -709,7 +815,8 @@ pub async fn inventory(store: &dyn ObjectStore, tenant: &Tenant, rules: &Rules) 
 }
 
 /// Head and a listing that it can be believed by: each snapshot that head names was seen, and
-/// nothing is somebody else's. With what was left out of it.
+/// nothing is somebody else's. With what was left out of it. What lies in pages that are `settled`,
+/// and that the listing agrees with, is not in it.
 ///
 /// # Errors
 /// As [`inventory`]; [`Error::Refused`] where a snapshot is not in the store, or head was put again
@@ -718,9 +825,10 @@ pub async fn evidence(
     store: &Arc<dyn ObjectStore>,
     tenant: &Tenant,
     rules: &Rules,
+    settled: Settled<'_>,
 ) -> Result<(Evidence, Left)> {
     for _ in 0..LIVE_TRIES {
-        let (found, left) = inventory(store.as_ref(), tenant, rules)
+        let (found, left) = open_inventory(store.as_ref(), tenant, rules, settled)
             .await?
             .own(tenant)?;
         let unlisted: Vec<Key> = evidence::unlisted(&found)
@@ -737,7 +845,7 @@ pub async fn evidence(
             Err(missing) => evidence::refusal(tenant, version.map_or(0, |(v, _)| v), &missing),
         };
         // Another run may have merged and deleted them since head was read.
-        if head(store.as_ref(), tenant, 0)
+        if bare_head(store.as_ref(), tenant, 0)
             .await?
             .map(|m| (m.version, m.commit_id))
             == version

@@ -4,6 +4,7 @@ pub mod commit;
 pub mod dating;
 pub mod discover;
 pub mod marker;
+pub mod pages;
 pub mod preflight;
 pub mod prescan;
 pub mod runs;

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::discover;
+use super::{discover, pages};
 use crate::clock::Clock;
 use crate::error::{Error, ReadError, Result};
 use crate::progress::TOLD;
@@ -19,11 +19,12 @@ use icepack_core::model::file::Listed;
 use icepack_core::model::inputs::{Rules, Sorted};
 use icepack_core::model::manifest::{Manifest, Observed, Reread, Retired, Verdict};
 use icepack_core::model::names::{self, FileId, Key, Tenant};
+use icepack_core::model::pages::PageSizes;
 use icepack_core::model::policy::{Policy, Rewritten};
 use icepack_core::model::publish::Followed;
 use icepack_core::plan::evidence::Evidence;
 use icepack_core::plan::sweep::RetiredState;
-use icepack_core::plan::{publish, sweep};
+use icepack_core::plan::{paging, publish, sweep};
 use icepack_parquet::stats::read_content;
 
 /// Keys in a bulk delete.
@@ -56,7 +57,7 @@ impl SweepReport {
         {
             let file = &r.key;
             let Some(found) = &r.found else {
-                if head.swept.get(file).is_some() {
+                if head.swept_name(file).is_some() {
                     tracing::info!(file, "uploaded again with the same rows: it goes");
                     self.repeated += 1;
                 }
@@ -95,6 +96,8 @@ pub struct Sweeper<'a> {
     pub rules: &'a Rules,
     /// Bytes of memory for a file that may be anybody's.
     pub file_limit: u64,
+    /// How many pages that head does not name may stay.
+    pub page_sizes: PageSizes,
 }
 
 impl Sweeper<'_> {
@@ -112,7 +115,11 @@ impl Sweeper<'_> {
         // hold named may be forgotten once it is released.
         for _ in 0..3 {
             // I3: only a head read afresh says what may go, and only while the store agrees with it.
-            let (evidence, _) = discover::evidence(self.store, self.tenant, self.rules).await?;
+            let (evidence, _) =
+                discover::evidence(self.store, self.tenant, self.rules, &|_, page| {
+                    paging::is_swept(page)
+                })
+                .await?;
             let Some(head) = evidence.head() else { break };
             let mut doomed = self.doomed(&evidence, receipts);
             if !doomed.is_empty()
@@ -137,6 +144,7 @@ impl Sweeper<'_> {
                 .into_iter()
                 .filter(|(_, f)| !deleted.contains(f.key.as_str()));
             let mut unnamed: Vec<FileId> = orphans.map(|(id, _)| id).collect();
+            unnamed.extend(self.old_pages(head, &mut report).await?);
             unnamed.extend(self.staged.sweep(self.tenant, head, self.rules)?);
             let mut seen = Observed::since(head);
             // I1: what is forgotten is gone for certain, or it would be raw again.
@@ -158,7 +166,7 @@ impl Sweeper<'_> {
                 .filter(|k| receipts.contains(k))
                 .collect();
             if edit.is_empty() {
-                report.pruned = self.prune(head).await?;
+                report.pruned += self.prune(head).await?;
                 break;
             }
             seen.listing = Some(
@@ -172,7 +180,7 @@ impl Sweeper<'_> {
             let newer = self.committer.commit(head.clone(), &edit, seen).await?;
             report.tell(head, &newer, &edit.reread);
             if !again {
-                report.pruned = self.prune(&newer).await?;
+                report.pruned += self.prune(&newer).await?;
                 break;
             }
         }
@@ -184,7 +192,10 @@ impl Sweeper<'_> {
         let Sorted { listing, left } = self.rules.sort(
             self.tenant,
             Some(head),
-            discover::list(self.store.as_ref(), self.tenant).await?,
+            paging::known(
+                head,
+                discover::list(self.store.as_ref(), self.tenant).await?,
+            ),
         );
         left.refusal(self.tenant)
             .map_or(Ok(listing), |why| Err(Error::Refused(why)))
@@ -300,6 +311,30 @@ impl Sweeper<'_> {
             }
         }
         Ok((deleted, failure))
+    }
+
+    /// Deletes pages that no manifest will ever name, and gives the ids of others that head does
+    /// not name. Nothing is done before there are many of them: the floor that lets them go is a
+    /// commit.
+    async fn old_pages(&self, head: &Manifest, report: &mut SweepReport) -> Result<Vec<FileId>> {
+        let named = head.pages.all().len();
+        if named == 0 {
+            return Ok(Vec::new());
+        }
+        let unnamed = pages::unnamed(self.store.as_ref(), head).await?;
+        if unnamed.len() <= self.page_sizes.unnamed + named / 4 {
+            return Ok(Vec::new());
+        }
+        // I3: above the floor, a page may be another run's that it is about to name.
+        let (dead, others): (Vec<_>, Vec<_>) =
+            unnamed.into_iter().partition(|(id, _)| *id < head.floor);
+        let keys: Vec<Key> = dead.into_iter().map(|(_, key)| key).collect();
+        let (deleted, failure) = self.delete(&keys).await?;
+        report.pruned += deleted.len() as u64;
+        match failure {
+            Some(e) => Err(e),
+            None => Ok(others.into_iter().map(|(id, _)| id).collect()),
+        }
     }
 
     /// Removes manifests that nobody needs any more.

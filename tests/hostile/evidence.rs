@@ -553,7 +553,7 @@ async fn a_retired_file_of_which_nothing_is_known_stays_under_another_tag() {
             head(store)["format"].as_u64(),
             head(store)["min_reader"].as_u64()
         ),
-        (Some(4), Some(4))
+        (Some(5), Some(4))
     );
 }
 

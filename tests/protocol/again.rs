@@ -331,6 +331,6 @@ async fn a_manifest_of_format_3_is_read() {
     all.extend(lab.rows(700));
     assert_eq!(lab.pass().await.status, Status::Done);
     let head = lab.head().await;
-    assert_eq!((head.format, head.min_reader, head.swept.len()), (4, 4, 1));
+    assert_eq!((head.format, head.min_reader, head.swept.len()), (5, 4, 1));
     assert_eq!(live(&lab.store, "acme").await, sorted(all));
 }

@@ -15,6 +15,7 @@ mod copies;
 mod expiry;
 mod forms;
 mod layouts;
+mod pages;
 mod requests;
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,7 +3,7 @@
 //!
 //! `cargo test --test protocol requests:: -- --nocapture` prints the figures.
 
-mod recorder;
+pub mod recorder;
 use crate::support;
 mod tenants;
 
