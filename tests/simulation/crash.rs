@@ -363,7 +363,10 @@ worlds!(
     adopting,
     adopted_dropped,
     adopted_archived,
-    adopted_directory
+    adopted_directory,
+    pages,
+    pages_expire,
+    first_pages
 );
 
 #[cfg(feature = "delta")]
@@ -403,6 +406,7 @@ fn pairs_of_deaths() {
         Lab::new("quarantine, pairs", worlds::quarantine()),
         Lab::new("orphans, pairs", worlds::orphans()),
         Lab::new("adopted_dropped, pairs", worlds::adopted_dropped()),
+        Lab::new("pages, pairs", worlds::pages()),
     ];
     for lab in labs {
         lab.run(&pairs(&lab.calls));
@@ -418,6 +422,7 @@ fn sleepers() {
         Lab::new("retention, asleep", worlds::retention()),
         Lab::new("orphans, asleep", worlds::orphans()),
         Lab::new("prune, asleep", worlds::prune()),
+        Lab::new("pages, asleep", worlds::pages()),
     ] {
         let cases: Vec<Case> = (1..=lab.calls.len()).map(Case::Sleep).collect();
         lab.run(&cases);
@@ -478,6 +483,7 @@ fn the_same_seed_replays_the_same_run() {
             worlds::orphans().await,
             worlds::quarantine().await,
             worlds::prune().await,
+            worlds::pages_expire().await,
         ];
         let mut replayed = 0;
         for seed in worlds {

@@ -98,7 +98,7 @@ fn describe(s: &State, action: &Action) -> String {
 }
 
 /// What an honest model must get to, or it proves less than it seems to.
-const MUST_REACH: [&str; 40] = [
+const MUST_REACH: [&str; 42] = [
     "head is another manifest than the one listed",
     "committed",
     "committed after a rebase",
@@ -139,6 +139,8 @@ const MUST_REACH: [&str; 40] = [
     "a file under a retired name is looked at",
     "head is read again, for a snapshot of it is gone",
     "a head that is older than the store is refused",
+    "a page is collected",
+    "a page of an older head is gone",
 ];
 
 #[test]
@@ -257,6 +259,8 @@ fn mutants() -> Vec<Mutant> {
         }),
         (None, Some(Fault::BelievesHead), w::old_head_of_what_is_gone),
         (None, Some(Fault::BelievesHead), w::old_head_of_nothing),
+        (None, Some(Fault::NamesPagesFirst), w::pages),
+        (None, Some(Fault::CollectsPagesWithoutFloor), w::pages),
     ]
 }
 

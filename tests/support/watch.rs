@@ -9,7 +9,8 @@ use chrono::TimeDelta;
 use futures::TryStreamExt;
 use icepack_core::model::manifest::{Manifest, Receipt};
 use icepack_core::model::marker::Role;
-use icepack_core::model::names::{self, FileKind, Tenant};
+use icepack_core::model::names::{self, FileId, FileKind, Tenant};
+use icepack_core::model::pages::{Page, Pages};
 use icepack_dst::faults::Side;
 use icepack_dst::intercept::{InterceptStore, Kind};
 use icepack_dst::invariants::{Deletion, World};
@@ -33,13 +34,55 @@ pub struct Watch {
     history: Mutex<Vec<Arc<Manifest>>>,
 }
 
+async fn newest_bytes(hot: &Store, tenant: &Tenant) -> Option<Vec<u8>> {
+    let dir = Path::parse(names::manifest_dir(tenant)).unwrap();
+    let metas: Vec<ObjectMeta> = hot.list(Some(&dir)).try_collect().await.unwrap();
+    let newest = metas.into_iter().map(|m| m.location).max()?;
+    let found = hot.get(&newest).await.unwrap();
+    Some(found.bytes().await.unwrap().to_vec())
+}
+
 /// The newest manifest, by a reader that shares nothing with the job but the types.
 pub async fn head(hot: &Store, tenant: &Tenant) -> Option<Manifest> {
     let dir = Path::parse(names::manifest_dir(tenant)).unwrap();
     let metas: Vec<ObjectMeta> = hot.list(Some(&dir)).try_collect().await.unwrap();
     let newest = metas.into_iter().map(|m| m.location).max()?;
     let body = hot.get(&newest).await.unwrap().bytes().await.unwrap();
-    Some(serde_json::from_slice(&body).unwrap())
+    let mut head = serde_json::from_slice(&body).unwrap();
+    let lost = read_pages(hot, &mut head).await;
+    assert_eq!(
+        lost,
+        Vec::<String>::new(),
+        "I2: pages of head are not there"
+    );
+    Some(head)
+}
+
+/// Reads the pages of a manifest as its format says it, and puts what they say into it. The keys of
+/// those that are not there.
+async fn read_pages(hot: &Store, m: &mut Manifest) -> Vec<String> {
+    let mut lost = Vec::new();
+    for page in m.pages.all().to_vec() {
+        let key = format!("_icepack/{}/pages/{}.json.zst", m.tenant, page.id);
+        let Ok(found) = hot.get(&Path::parse(&key).unwrap()).await else {
+            lost.push(key);
+            continue;
+        };
+        let packed = found.bytes().await.unwrap();
+        let body = zstd::decode_all(packed.as_ref()).unwrap();
+        let page: Page = serde_json::from_slice(&body).unwrap();
+        m.snapshots.extend(page.snapshots);
+        m.retired.extend(page.retired);
+        m.swept_in.extend(page.swept);
+        m.quarantined.extend(page.quarantined);
+        m.adopted.extend(page.adopted);
+        m.restored.extend(page.restored);
+    }
+    // All that can be read of it was read.
+    if !m.pages.is_empty() {
+        m.pages = Pages::default();
+    }
+    lost
 }
 
 /// All of them.
@@ -50,7 +93,10 @@ pub async fn manifests(hot: &Store, tenant: &Tenant) -> BTreeMap<u64, Arc<Manife
     for m in metas {
         let body = hot.get(&m.location).await.unwrap().bytes().await.unwrap();
         let version = names::parse_manifest_key(tenant, m.location.as_ref()).unwrap();
-        found.insert(version, Arc::new(serde_json::from_slice(&body).unwrap()));
+        let mut manifest = serde_json::from_slice(&body).unwrap();
+        // Those of older versions are collected.
+        read_pages(hot, &mut manifest).await;
+        found.insert(version, Arc::new(manifest));
     }
     found
 }
@@ -65,6 +111,14 @@ fn manifest_of(key: &str) -> Option<(Tenant, u64)> {
     let tenant = Tenant::parse(name).ok()?;
     let version = names::parse_manifest_key(&tenant, key)?;
     Some((tenant, version))
+}
+
+/// The tenant and the id that a key is a page of.
+fn page_of(key: &str) -> Option<(Tenant, FileId)> {
+    let name = key.strip_prefix("_icepack/")?.split('/').next()?;
+    let tenant = Tenant::parse(name).ok()?;
+    let id = names::parse_page_key(&tenant, key)?;
+    Some((tenant, id))
 }
 
 fn is_ours_alone(key: &str) -> bool {
@@ -189,6 +243,9 @@ impl Watch {
             if is_ours_alone(key.as_ref()) || key.as_ref().contains("/_delta_log/") {
                 return;
             }
+            if page_of(key.as_ref()).is_some() {
+                return;
+            }
         }
         self.check_name(side, key.as_ref()).await;
         if side == Side::Cold && key.as_ref().ends_with(".receipt.json") {
@@ -242,7 +299,18 @@ impl Watch {
     }
 
     async fn before_commit(&self, tenant: &Tenant, version: u64, body: &[u8]) {
-        let next: Manifest = serde_json::from_slice(body).unwrap();
+        let mut next: Manifest = serde_json::from_slice(body).unwrap();
+        self.check_new_pages(&next).await;
+        let lost = read_pages(&self.hot, &mut next).await;
+        if !lost.is_empty()
+            && head(&self.hot, tenant)
+                .await
+                .is_none_or(|h| h.version < version)
+        {
+            self.breaks(format!(
+                "I2: version {version} of `{tenant}` is put before {lost:?}"
+            ));
+        }
         if next.tenant != *tenant || next.version != version {
             self.breaks(format!(
                 "I5: version {version} of `{tenant}` says that it is version {} of `{}`",
@@ -273,6 +341,24 @@ impl Watch {
         self.history.lock().unwrap().push(Arc::new(next));
     }
 
+    /// A page that a manifest names for the first time is above the floor: nobody has collected it
+    /// since it was put.
+    async fn check_new_pages(&self, next: &Manifest) {
+        let before: Option<Manifest> = match newest_bytes(&self.hot, &next.tenant).await {
+            Some(body) => serde_json::from_slice(&body).ok(),
+            None => None,
+        };
+        let Some(before) = before.filter(|before| before.version < next.version) else {
+            return;
+        };
+        let known: BTreeSet<FileId> = before.pages.all().iter().map(|p| p.id).collect();
+        for page in next.pages.all() {
+            if !known.contains(&page.id) && page.id < before.floor.max(next.floor) {
+                self.breaks(format!("I3: page {} is named below the floor", page.id));
+            }
+        }
+    }
+
     async fn before_delete(&self, side: Side, path: &Path) {
         let key = path.as_ref();
         if side == Side::Cold {
@@ -293,6 +379,18 @@ impl Watch {
             if version + 16 > newest || meta.last_modified + TimeDelta::hours(24) > self.time.now()
             {
                 self.breaks(format!("I4: manifest `{key}` is pruned, head is {newest}"));
+            }
+            return;
+        }
+        if let Some((tenant, id)) = page_of(key) {
+            let body = newest_bytes(&self.hot, &tenant).await.unwrap();
+            let head: Manifest = serde_json::from_slice(&body).unwrap();
+            let named = head.pages.all().iter().any(|p| p.id == id);
+            if named || id >= head.floor {
+                self.breaks(format!(
+                    "I3: page `{key}` is deleted under head {}: named {named}, floor {}",
+                    head.version, head.floor
+                ));
             }
             return;
         }

@@ -722,7 +722,7 @@ fn live_keys(seen: &Tenancy) -> BTreeSet<String> {
                 etag != Some(&f.etag)
             }
             Some(_) => true,
-            None => head.swept.get(key).is_some(),
+            None => head.swept_name(key).is_some(),
         }
     };
     let raw = seen.hot.iter().filter(|(key, object)| {

@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use icepack::{CompactionConfig, CompactionStrategy};
 use icepack_core::model::file::Micros;
 use icepack_core::model::names::{self, FileId, Place, Tenant};
+use icepack_core::model::pages::PageSizes;
 use icepack_core::model::policy::Rewritten;
 #[cfg(feature = "delta")]
 use icepack_core::model::publish::{Layout, Publish};
@@ -58,6 +59,70 @@ pub async fn plain() -> World {
     let mut w = World::new(false, false);
     raws(&mut w, "acme", "a", 4, hours(3)).await;
     raws(&mut w, "globex", "g", 3, hours(5)).await;
+    w
+}
+
+/// Pages of one folder each, and none that stays for nothing.
+const SMALL: PageSizes = PageSizes {
+    inline: 0,
+    entries: 1,
+    pages: 1_000,
+    unnamed: 0,
+};
+
+/// Three folders with a page each, and new files in two of them.
+pub async fn pages() -> World {
+    let mut w = World::new(false, false);
+    w.config.page_sizes = SMALL;
+    for (n, folder) in ["a", "b", "c"].into_iter().enumerate() {
+        some(
+            &mut w,
+            folder,
+            "first",
+            4,
+            30 + 10 * i64::try_from(n).unwrap(),
+        )
+        .await;
+    }
+    clean_pass(&mut w).await;
+    for folder in ["a", "c"] {
+        some(&mut w, folder, "next", 3, 3).await;
+    }
+    w
+}
+
+async fn some(w: &mut World, folder: &str, name: &str, files: usize, age: i64) {
+    for i in 0..files {
+        let back = hours(age) - TimeDelta::minutes(10 * i64::try_from(i).unwrap());
+        w.ingest("acme", &format!("{folder}/{name}-{i}.parquet"), 6, back)
+            .await;
+    }
+}
+
+/// Rows to archive in one folder, and a page that nobody needs.
+pub async fn pages_expire() -> World {
+    let mut w = World::new(false, true);
+    w.config.page_sizes = SMALL;
+    keep_30_days(&mut w);
+    some(&mut w, "a", "old", 4, 29 * 24).await;
+    some(&mut w, "b", "young", 4, 24).await;
+    some(&mut w, "c", "young", 4, 24).await;
+    clean_pass(&mut w).await;
+    w.time.advance(hours(48));
+    some(&mut w, "b", "new", 3, 2).await;
+    w
+}
+
+/// The pass after an upgrade makes the first pages, of what is left of an older one too: files that
+/// wait to be deleted, and names that are remembered.
+pub async fn first_pages() -> World {
+    let mut w = World::new(false, false);
+    for folder in ["a", "b"] {
+        some(&mut w, folder, "first", 4, 30).await;
+    }
+    clean_pass(&mut w).await;
+    w.config.page_sizes = SMALL;
+    some(&mut w, "b", "next", 3, 2).await;
     w
 }
 

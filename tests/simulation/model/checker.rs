@@ -78,6 +78,10 @@ pub enum Fault {
     BelievesHead,
     /// Does not remember the names of files that are gone.
     ForgetsNames,
+    /// Puts a manifest before its pages.
+    NamesPagesFirst,
+    /// Deletes pages that its head does not name, above the floor too.
+    CollectsPagesWithoutFloor,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +121,8 @@ pub struct Model {
     pub rewritten: Rewritten,
     /// Manifests kept by the pruner.
     pub keep: u64,
+    /// Whether what manifests say of files is in a page.
+    pub paged: bool,
     pub off: Option<Check>,
     pub fault: Option<Fault>,
     pub reached: Mutex<BTreeMap<&'static str, u64>>,
@@ -146,6 +152,7 @@ impl Model {
             remembers: true,
             rewritten: Rewritten::SetAside,
             keep: 16,
+            paged: false,
             off: None,
             fault: None,
             reached: Mutex::default(),
@@ -201,6 +208,9 @@ impl Model {
                 let next = s.in_flight.remove(*i);
                 put(self, &mut s, &next);
             }
+        }
+        if self.paged && s.world.head().is_some_and(|head| !s.has_pages_of(head)) {
+            s.broken = Some("I2: head names a page that is not there");
         }
         s
     }

@@ -3,13 +3,22 @@
 use std::sync::Arc;
 
 use icepack_core::model::manifest::{Manifest, Observed, Stamp};
-use icepack_core::model::names::{FileKind, Key, classify};
+use icepack_core::model::names::{FileId, FileKind, Key, classify};
+use icepack_core::model::pages::PageSizes;
 use icepack_core::model::swept::SweptNames;
 use icepack_core::plan::commit::{Conflict, apply, apply_without};
 
 use crate::model::checker::{Fault, How, Model};
 use crate::model::process::{listing, put_rows};
 use crate::model::state::*;
+
+/// All of a manifest is in one page.
+pub const ONE_PAGE: PageSizes = PageSizes {
+    inline: 0,
+    entries: 1_000,
+    pages: 1_000,
+    unnamed: 0,
+};
 
 impl Model {
     fn apply(&self, head: &Head, wish: &Wish, seen: &Seen) -> Result<Manifest, Conflict> {
@@ -40,20 +49,40 @@ impl Model {
         then: Then,
     ) {
         match self.apply(&head, &wish, &seen) {
-            Ok(next) => {
+            Ok(mut next) => {
+                let at = self.divide(s, p, &head, &mut next);
                 let next = Head(Arc::new(next));
                 s.procs[p].pc = Pc::Commit(Box::new(Commit {
                     head,
                     wish,
                     seen,
                     next,
-                    at: At::Put,
+                    at,
                     rebased: false,
                     then,
                 }));
             }
             Err(c) => self.conflict(s, p, &c),
         }
+    }
+
+    /// Divides a manifest into pages: what is put next.
+    fn divide(&self, s: &State, p: usize, head: &Head, next: &mut Manifest) -> At {
+        if !self.paged {
+            return At::Put;
+        }
+        // Each try has pages of its own.
+        let seed = Self::seed(s, p) + 500 + 7 * head.version;
+        let (floor, mut n) = (next.floor, 0);
+        let new = next.divide(ONE_PAGE, || {
+            n += 1;
+            mint(s.time, seed + n, floor)
+        });
+        let todo: Vec<FileId> = new.unwrap().into_iter().map(|page| page.id).collect();
+        if todo.is_empty() || self.fault == Some(Fault::NamesPagesFirst) {
+            return At::Put;
+        }
+        At::PutPage { todo }
     }
 
     fn conflict(&self, s: &mut State, p: usize, c: &Conflict) {
@@ -71,6 +100,7 @@ impl Model {
             Conflict::NotForgettable(_) => "conflict: not forgettable",
             Conflict::NotSettled(_) => "conflict: not settled",
             Conflict::Books(_) => "conflict: books",
+            Conflict::Unread(_) => "conflict: unread",
             Conflict::Held(_) => "conflict: held",
             Conflict::AlreadyRestored(_) => "conflict: already restored",
             Conflict::HoldGone(_) => "conflict: a hold is gone",
@@ -86,6 +116,14 @@ impl Model {
     /// One request of a commit under way.
     pub fn commit(&self, s: &mut State, p: usize, mut c: Commit, how: How) {
         match c.at.clone() {
+            At::PutPage { mut todo } => {
+                s.pages.insert(todo.remove(0));
+                c.at = if todo.is_empty() {
+                    At::Put
+                } else {
+                    At::PutPage { todo }
+                };
+            }
             At::Put if how == How::LoseReply => {
                 s.timeouts -= 1;
                 if !s.in_flight.iter().any(|m| m.0 == c.next.0) {
@@ -200,9 +238,9 @@ impl Model {
 
     fn again(&self, s: &mut State, p: usize, mut c: Commit) {
         match self.apply(&c.head, &c.wish, &c.seen) {
-            Ok(next) => {
+            Ok(mut next) => {
+                c.at = self.divide(s, p, &c.head, &mut next);
                 c.next = Head(Arc::new(next));
-                c.at = At::Put;
                 s.procs[p].pc = Pc::Commit(Box::new(c));
             }
             Err(conflict) => self.conflict(s, p, &conflict),

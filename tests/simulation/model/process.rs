@@ -74,7 +74,25 @@ impl Model {
             Pc::Delete { head, todo, sweep } => self.delete(s, p, head, todo, sweep),
             Pc::ListAgain { head, sweep } => {
                 let listing = listing(s, how);
-                self.forget(s, p, head, sweep, listing);
+                self.list_pages(s, p, head, sweep, listing);
+            }
+            Pc::DeletePages {
+                head,
+                sweep,
+                listing,
+                mut todo,
+            } => {
+                s.pages.remove(&todo.remove(0));
+                self.reached("a page is collected");
+                if todo.is_empty() {
+                    return self.forget(s, p, head, sweep, listing);
+                }
+                s.procs[p].pc = Pc::DeletePages {
+                    head,
+                    sweep,
+                    listing,
+                    todo,
+                };
             }
             Pc::ListForPruning { version } => {
                 // However young: what is kept for a time may be pruned early here.
@@ -143,6 +161,10 @@ impl Model {
     /// since, and that one is in nobody's line.
     pub fn read(&self, s: &State, Newest(version, tag): Newest) -> Option<Head> {
         let found = s.world.manifests.get(&version)?;
+        if self.paged && !s.has_pages_of(found) {
+            self.reached("a page of an older head is gone");
+            return None;
+        }
         if found.commit_id == tag {
             return Some(Head(Arc::clone(found)));
         }
@@ -472,7 +494,7 @@ impl Model {
             return self.begin_commit(s, p, head, Wish::new(edit), Seen(seen), Then::sweep(sweep));
         }
         if todo.is_empty() {
-            return self.forget(s, p, head, sweep, listing);
+            return self.list_pages(s, p, head, sweep, listing);
         }
         s.procs[p].pc = Pc::Delete { head, todo, sweep };
     }
@@ -563,6 +585,22 @@ impl Model {
         };
     }
 
+    /// The pages that head does not name: those that are dead go.
+    fn list_pages(&self, s: &mut State, p: usize, head: Head, sweep: Sweep, listing: Vec<Listed>) {
+        let is_dead =
+            |id: &FileId| *id < head.floor || self.fault == Some(Fault::CollectsPagesWithoutFloor);
+        let todo: Vec<FileId> = unnamed_pages(s, &head).filter(is_dead).collect();
+        if todo.is_empty() {
+            return self.forget(s, p, head, sweep, listing);
+        }
+        s.procs[p].pc = Pc::DeletePages {
+            head,
+            sweep,
+            listing,
+            todo,
+        };
+    }
+
     fn forget(&self, s: &mut State, p: usize, head: Head, sweep: Sweep, listing: Vec<Listed>) {
         // It was believed before anything was deleted, and still is.
         let named = head.snapshots.iter().map(|s| s.key.clone()).collect();
@@ -573,6 +611,7 @@ impl Model {
         let unnamed: Vec<FileId> = sweep::orphans(&head, &listing)
             .into_iter()
             .map(|(id, _)| id)
+            .chain(unnamed_pages(s, &head).filter(|id| *id >= head.floor))
             .collect();
         let mut edit = Edit::new(
             name(p as u64),
@@ -662,6 +701,13 @@ impl Model {
             None => self.end(s, p),
         }
     }
+}
+
+/// As a listing shows them, of a head that has pages.
+fn unnamed_pages(s: &State, head: &Head) -> impl Iterator<Item = FileId> {
+    let named: BTreeSet<FileId> = head.pages.all().iter().map(|p| p.id).collect();
+    let all = s.pages.clone().into_iter();
+    all.filter(move |id| !named.is_empty() && !named.contains(id))
 }
 
 /// The tenant's files, as a listing shows them: a late one misses an entry that is there.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use icepack::clock::{Clock, ManualClock};
-use icepack_core::model::file::{Micros, RowStats, Snapshot};
+use icepack_core::model::file::{Listed, Micros, RowStats, Snapshot};
 use icepack_core::model::hold::Hold;
 use icepack_core::model::manifest::{Edit, Manifest, Observed, Receipt};
 use icepack_core::model::names::{FileId, Key, Place, Tenant, archive_key, snapshot_key};
@@ -139,6 +139,7 @@ fn hash_manifest(m: &Manifest, h: &mut impl Hasher) {
         (&r.key, &r.etag, r.content(), found).hash(h);
     }
     1_u8.hash(h);
+    m.pages.all().iter().for_each(|p| p.id.hash(h));
     m.archives
         .iter()
         .for_each(|a| (&a.key, &a.again_of).hash(h));
@@ -234,6 +235,8 @@ pub struct State {
     /// How many files may still be copied onto themselves.
     pub touches: u8,
     pub arrived: usize,
+    /// The pages that are stored. What they say is in the manifests here.
+    pub pages: BTreeSet<FileId>,
     /// The rows that a restore is done with, and until when they are held.
     pub brought: BTreeMap<Row, DateTime<Utc>>,
     /// What a process found that must never be.
@@ -253,7 +256,7 @@ impl Hash for State {
             self.broken,
         )
             .hash(h);
-        (self.late, self.touches, &self.brought).hash(h);
+        (self.late, self.touches, &self.brought, &self.pages).hash(h);
     }
 }
 
@@ -293,6 +296,7 @@ impl State {
             late: 0,
             touches: 0,
             arrived: 0,
+            pages: BTreeSet::new(),
             brought: BTreeMap::new(),
             broken: None,
         }
@@ -303,6 +307,10 @@ impl State {
         let mut h = DefaultHasher::new();
         (self.world_hash, self.time, &self.brought).hash(&mut h);
         h.finish()
+    }
+
+    pub fn has_pages_of(&self, m: &Manifest) -> bool {
+        m.pages.all().iter().all(|p| self.pages.contains(&p.id))
     }
 
     pub fn newest(&self) -> Newest {
@@ -409,6 +417,13 @@ pub enum Pc {
         head: Head,
         sweep: Sweep,
     },
+    /// Pages that no manifest will name.
+    DeletePages {
+        head: Head,
+        sweep: Sweep,
+        listing: Vec<Listed>,
+        todo: Vec<FileId>,
+    },
     ListForPruning {
         version: u64,
     },
@@ -486,12 +501,20 @@ impl Then {
 
 #[derive(Clone, Debug, Hash)]
 pub enum At {
+    /// A page, before the manifest that names it.
+    PutPage {
+        todo: Vec<FileId>,
+    },
     Put,
     ReadBack,
     ListAbove,
     ReadChild,
     ListHead,
-    GetHead { newest: Newest },
+    GetHead {
+        newest: Newest,
+    },
     ListFiles,
-    Look { todo: Vec<Key> },
+    Look {
+        todo: Vec<Key>,
+    },
 }

@@ -9,6 +9,7 @@ use icepack_core::model::policy::Rewritten;
 use icepack_dst::invariants::World;
 
 use crate::model::checker::{Model, Phase, Takes, ingest};
+use crate::model::committer::ONE_PAGE;
 use crate::model::restore::{Request, archived};
 use crate::model::state::*;
 
@@ -94,6 +95,36 @@ pub fn floor() -> Model {
     let mut m = Model::new(w, vec![vec![RAW], vec![Phase::Sweep], vec![Phase::Sweep]]);
     m.start.time = 1;
     m.max_time = 3;
+    m
+}
+
+/// The same model, in which a page has what the manifests say.
+fn paged(mut m: Model) -> Model {
+    let mut head = m.start.world.head().unwrap().as_ref().clone();
+    let new = head.divide(ONE_PAGE, || mint(0, 77, FileId::NIL)).unwrap();
+    m.start.pages = new.into_iter().map(|page| page.id).collect();
+    assert!(!m.start.pages.is_empty());
+    let head = Arc::new(head);
+    m.start.change(|w| {
+        w.history = vec![Arc::clone(&head)];
+        w.manifests = [(head.version, head)].into();
+    });
+    m.paged = true;
+    m
+}
+
+/// Two runners that write the page of one folder, a collector before and after them.
+pub fn pages() -> Model {
+    let mut w = with_snapshots(world(&[], false), [1, 2]);
+    ingest(&mut w, A, format!("first {A}"), &[3]);
+    ingest(&mut w, B, format!("first {B}"), &[4]);
+    let scripts = vec![
+        vec![Phase::Compact(Takes::Only(A))],
+        vec![Phase::Compact(Takes::Only(B))],
+        vec![Phase::Sweep, Phase::Sweep],
+    ];
+    let mut m = paged(Model::new(w, scripts));
+    m.max_time = 2;
     m
 }
 
@@ -382,6 +413,7 @@ pub fn old_head_of_nothing() -> Model {
 pub fn small() -> Vec<(&'static str, Model)> {
     vec![
         ("same inputs", months_apart(same_inputs())),
+        ("pages", pages()),
         ("a reader", reader()),
         ("the floor", floor()),
         ("revived versions", revival()),
