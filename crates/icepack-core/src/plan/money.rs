@@ -48,9 +48,10 @@ pub struct Pricing<'a> {
 pub fn billed(class: &str, size: u64) -> (u64, u64) {
     match class {
         "GLACIER" | "DEEP_ARCHIVE" => (size.saturating_add(INDEX), NAME),
-        "STANDARD_IA" | "ONEZONE_IA" | "GLACIER_IR" => (size.max(MIN_BILLED), 0),
-        // Of accounts since July 2026, and from July 2027 of all.
-        "Cool" | "Cold" | "Archive" => (size.max(MIN_BILLED), 0),
+        // Azure's: of accounts since July 2026, and from July 2027 of all.
+        "STANDARD_IA" | "ONEZONE_IA" | "GLACIER_IR" | "Cool" | "Cold" | "Archive" => {
+            (size.max(MIN_BILLED), 0)
+        }
         _ => (size, 0),
     }
 }
