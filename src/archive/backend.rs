@@ -53,6 +53,16 @@ pub trait ArchiveBackend: Send + Sync + Debug {
     /// Of the store, and where it has no such classes.
     async fn thaw(&self, key: &str, tier: Tier, days: u16) -> Result<()>;
 
+    /// Moves an object that was verified to `class`, where [`Self::destination`] could not create
+    /// it in that class, because nothing could have been read back. Safe to repeat.
+    ///
+    /// # Errors
+    /// Of the store.
+    async fn freeze(&self, key: &str, class: &str) -> Result<()> {
+        let _ = (key, class);
+        Ok(())
+    }
+
     /// Whether [`Self::copy_from_store`] is possible at all.
     fn can_copy(&self) -> bool {
         false
@@ -111,8 +121,9 @@ pub struct Attributes {
     pub lock: Option<Lock>,
 }
 
-/// Classes whose objects must be restored before they can be read.
-const FROZEN: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
+/// Classes whose objects must be restored before they can be read: S3's, and Azure's. Google's
+/// `ARCHIVE` is read at once.
+const FROZEN: [&str; 3] = ["GLACIER", "DEEP_ARCHIVE", "Archive"];
 
 /// Whether objects of a class must be thawed before they can be read back.
 pub fn is_frozen_class(class: &str) -> bool {
@@ -199,4 +210,30 @@ pub enum NotCopied {
     Gone,
     /// The server's answer.
     Failed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_of_azures_archive_must_be_thawed_and_an_object_of_googles_need_not() {
+        let now = Utc::now();
+        let stored = |class: &str, thaw| Stored {
+            class: Some(class.to_owned()),
+            thaw,
+            ..Stored::default()
+        };
+        let readable = ColdState::Readable { until: None };
+        for (class, thaw, state) in [
+            ("Archive", None, ColdState::Frozen),
+            ("Archive", Some(Thaw::InProgress), ColdState::Thawing),
+            ("Hot", None, readable),
+            ("Cold", None, readable),
+            ("ARCHIVE", None, readable),
+            ("COLDLINE", None, readable),
+        ] {
+            assert_eq!(stored(class, thaw).state(now), state, "{class} {thaw:?}");
+        }
+    }
 }

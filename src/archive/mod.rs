@@ -1,5 +1,7 @@
 //! Archives: where expired rows go before anything that held them is deleted.
 
+#[cfg(feature = "azure")]
+mod azure;
 mod backend;
 mod encode;
 mod object;
@@ -386,6 +388,10 @@ impl ArchiveTarget for Archive {
         let destination = backend.destination(attributes, &request.requests);
         let (written, schema) = encode(destination, &self.url, &request, rows).await?;
         let verified = self.verify(&written, &request).await?;
+        if let Some(class) = &self.options.storage_class {
+            let frozen = backend.freeze(&written.key, class).await;
+            frozen.map_err(|e| self.failed(e))?;
+        }
         Ok(Receipt {
             key: written.key,
             etag: written.etag,

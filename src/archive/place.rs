@@ -138,7 +138,7 @@ pub async fn backend_at(
 ) -> Result<Arc<dyn ArchiveBackend>> {
     let Location::S3 { bucket, prefix } = location else {
         let is_cloud = matches!(location, Location::Cloud { .. });
-        return Ok(Arc::new(ObjectStoreBackend {
+        let plain = ObjectStoreBackend {
             store,
             // Their clients try again by themselves, and two layers would multiply. A directory has
             // no client.
@@ -148,7 +148,15 @@ pub async fn backend_at(
                 options.retry
             },
             send_class: is_cloud,
-        }));
+        };
+        #[cfg(feature = "azure")]
+        if let Location::Cloud { scheme, url } = location
+            && scheme != "gs"
+        {
+            let backend = super::azure::AzureBackend::new(plain, url, options.retry)?;
+            return Ok(Arc::new(backend));
+        }
+        return Ok(Arc::new(plain));
     };
     let bucket = s3::bucket::Bucket {
         client: s3::client::connect(connection).await?,

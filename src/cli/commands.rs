@@ -98,9 +98,9 @@ impl App<'_> {
         }
         self.warn_of(report.plans.iter().map(|p| p.tenant.as_str()));
         let (store, archive) = (self.settings.store()?, self.settings.archive()?);
-        let is_s3 = |l: &Location| matches!(l, Location::S3 { .. });
+        let is_billed = |l: &Location| matches!(l, Location::S3 { .. } | Location::Cloud { .. });
         self.emit(&PlanDocument {
-            is_billed: is_s3(&store) || archive.as_ref().is_some_and(is_s3),
+            is_billed: is_billed(&store) || archive.as_ref().is_some_and(is_billed),
             archive: archive.map(|a| a.to_string()),
             ids: self.settings.compaction_config().id_columns,
             explain,

@@ -17,18 +17,31 @@ use super::{Settings, Source, suggest};
 /// The shortest TTL that is taken without being confirmed.
 const SHORTEST_TTL: Duration = Duration::from_secs(3600);
 
-/// S3's names, for those who slip. Other stores have their own, so that an unknown one is no error.
-const STORAGE_CLASSES: [&str; 9] = [
-    "STANDARD",
-    "STANDARD_IA",
-    "ONEZONE_IA",
-    "INTELLIGENT_TIERING",
-    "GLACIER",
-    "GLACIER_IR",
-    "DEEP_ARCHIVE",
-    "REDUCED_REDUNDANCY",
-    "EXPRESS_ONEZONE",
-];
+/// The names of an archive's cloud for its classes, for those who slip. Servers have further ones,
+/// so that an unknown one is no error.
+fn storage_classes(archive: &Location) -> (&'static str, &'static [&'static str]) {
+    match archive {
+        Location::Cloud { scheme, .. } if scheme == "gs" => (
+            "Google Cloud Storage's",
+            &["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"],
+        ),
+        Location::Cloud { .. } => ("Azure's", &["Hot", "Cool", "Cold", "Archive"]),
+        _ => (
+            "S3's",
+            &[
+                "STANDARD",
+                "STANDARD_IA",
+                "ONEZONE_IA",
+                "INTELLIGENT_TIERING",
+                "GLACIER",
+                "GLACIER_IR",
+                "DEEP_ARCHIVE",
+                "REDUCED_REDUNDANCY",
+                "EXPRESS_ONEZONE",
+            ],
+        ),
+    }
+}
 
 /// Keys of `[archive]` that mean something for every archive, and not on S3 alone.
 const FOR_ANY_ARCHIVE: [&str; 5] = [
@@ -290,10 +303,13 @@ fn check_archive(settings: &Settings, warnings: &mut Vec<String>) -> Result<()> 
                 settings.source("archive.storage_class")
             ));
         }
-        Some(class) if !STORAGE_CLASSES.contains(&class) => {
-            if let Some(near) = suggest::nearest(class, STORAGE_CLASSES) {
+        Some(class) => {
+            let (whose, known) = storage_classes(&archive);
+            let near = suggest::nearest(class, known.iter().copied());
+            if let Some(near) = near.filter(|_| !known.contains(&class)) {
                 warnings.push(format!(
-                    "archive.storage_class = {class} ({}) is not one of S3's: did you mean {near}?",
+                    "archive.storage_class = {class} ({}) is not one of {whose}: did you mean \
+                     {near}?",
                     settings.source("archive.storage_class")
                 ));
             }

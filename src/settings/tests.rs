@@ -460,7 +460,7 @@ fn every_scalar_key_has_its_variable() {
         .iter()
         .map(|(path, _)| path.as_str())
         .collect();
-    assert_eq!(paths.len(), 98);
+    assert_eq!(paths.len(), 140);
     let env: Vec<(String, String)> = paths
         .iter()
         .map(|p| (schema::env_name(p), example(p).to_owned()))
@@ -763,6 +763,27 @@ fn a_storage_class_is_looked_at() {
         warnings("[archive]\nurl = \"/cold\"\nstorage_class = \"GLACIER\"").contains("ignored")
     );
     assert!(warnings("[archive]\nstorage_class = \"GLACIER\"").contains("without archive.url"));
+    for (url, class, whose) in [
+        ("az://c/x", "ARCHIVE", "Azure's: did you mean Archive?"),
+        (
+            "gs://c/x",
+            "Coldline",
+            "Google Cloud Storage's: did you mean COLDLINE?",
+        ),
+    ] {
+        let said = warnings(&format!(
+            "[archive]\nurl = \"{url}\"\nstorage_class = \"{class}\""
+        ));
+        assert!(said.contains(whose), "{said}");
+    }
+    for (url, class) in [("az://c/x", "Archive"), ("gs://c/x", "ARCHIVE")] {
+        assert_eq!(
+            warnings(&format!(
+                "[archive]\nurl = \"{url}\"\nstorage_class = \"{class}\""
+            )),
+            ""
+        );
+    }
     assert!(
         warnings("[archive]\nurl = \"s3://c\"\nstorage_class = \"DEEP_ARCHIV\"")
             .contains("did you mean DEEP_ARCHIVE")

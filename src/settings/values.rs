@@ -205,8 +205,9 @@ section! {
         /// Where expired rows go before they are dropped; never the store, nor inside it. Unset:
         /// they are dropped.
         url: Option<Address>,
-        /// The class of archive objects: STANDARD_IA, ONEZONE_IA, GLACIER_IR, GLACIER,
-        /// DEEP_ARCHIVE, or any other that the store has.
+        /// The class of archive objects, as the archive's cloud calls it: STANDARD_IA, ONEZONE_IA,
+        /// GLACIER_IR, GLACIER or DEEP_ARCHIVE on S3; NEARLINE, COLDLINE or ARCHIVE on Google's;
+        /// Cool, Cold or Archive on Azure; or any other that the store has.
         storage_class: Option<Text>,
         /// Expired rows wait for one another until they have this many bytes, or the slack is over.
         min_object_size: Size = Size(8 * MIB),
@@ -304,6 +305,20 @@ section! {
         glacier: ClassPrice = listed("GLACIER"),
         #[serde(rename = "DEEP_ARCHIVE")]
         deep_archive: ClassPrice = listed("DEEP_ARCHIVE"),
+        #[serde(rename = "NEARLINE")]
+        nearline: ClassPrice = listed("NEARLINE"),
+        #[serde(rename = "COLDLINE")]
+        coldline: ClassPrice = listed("COLDLINE"),
+        #[serde(rename = "ARCHIVE")]
+        archive: ClassPrice = listed("ARCHIVE"),
+        #[serde(rename = "AZURE_HOT")]
+        azure_hot: ClassPrice = listed("AZURE_HOT"),
+        #[serde(rename = "AZURE_COOL")]
+        azure_cool: ClassPrice = listed("AZURE_COOL"),
+        #[serde(rename = "AZURE_COLD")]
+        azure_cold: ClassPrice = listed("AZURE_COLD"),
+        #[serde(rename = "AZURE_ARCHIVE")]
+        azure_archive: ClassPrice = listed("AZURE_ARCHIVE"),
     }
 }
 
@@ -363,6 +378,13 @@ impl From<&Prices> for price::Prices {
             ("GLACIER_IR", &prices.glacier_ir),
             ("GLACIER", &prices.glacier),
             ("DEEP_ARCHIVE", &prices.deep_archive),
+            ("NEARLINE", &prices.nearline),
+            ("COLDLINE", &prices.coldline),
+            ("ARCHIVE", &prices.archive),
+            ("AZURE_HOT", &prices.azure_hot),
+            ("AZURE_COOL", &prices.azure_cool),
+            ("AZURE_COLD", &prices.azure_cold),
+            ("AZURE_ARCHIVE", &prices.azure_archive),
         ];
         Self {
             region: prices.region.0.clone(),

@@ -430,19 +430,42 @@ fn open_cloud(scheme: &str, url: &Url) -> Result<Arc<dyn ObjectStore>> {
         ("azure", cfg!(feature = "azure"))
     };
     if !built {
-        return Err(Error::Usage(format!(
-            "cannot open `{url}`: this icepack was built without `{scheme}://`: build it with \
-             `--features {feature}`"
-        )));
+        return Err(not_built_in(scheme, feature, url));
     }
     install_crypto();
-    let vars = std::env::vars().map(|(k, v)| (k.to_ascii_lowercase(), v));
-    match object_store::parse_url_opts(url, vars) {
+    let timeout = format!("{} seconds", REQUEST_TIMEOUT.as_secs());
+    let options =
+        std::iter::once(("timeout".to_owned(), timeout)).chain(cloud_options(std::env::vars()));
+    match object_store::parse_url_opts(url, options) {
         Ok((store, prefix)) => Ok(prefixed(Arc::from(store), prefix.as_ref())),
         Err(e) => Err(Error::Usage(format!(
             "cannot open `{url}`: {e}; check the URL and the environment"
         ))),
     }
+}
+
+/// What is said where a cloud is left out of a build.
+pub fn not_built_in(scheme: &str, feature: &str, url: &Url) -> Error {
+    Error::Usage(format!(
+        "cannot open `{url}`: this icepack was built without `{scheme}://`: build it with \
+         `--features {feature}`"
+    ))
+}
+
+/// What the environment says of the clients of other clouds. object_store also understands names
+/// without a prefix, such as `TOKEN`, `BUCKET` or `TIMEOUT`. Those may mean anything, so that only
+/// the ones that the clouds' own platforms set are taken. An empty variable is none.
+pub(crate) fn cloud_options(
+    vars: impl Iterator<Item = (String, String)>,
+) -> impl Iterator<Item = (String, String)> {
+    let is_meant = |name: &str| {
+        name.starts_with("azure_")
+            || name.starts_with("google_")
+            || ["identity_endpoint", "msi_endpoint", "service_account"].contains(&name)
+    };
+    vars.filter(|(_, value)| !value.trim().is_empty())
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .filter(move |(name, _)| is_meant(name))
 }
 
 /// A key as object_store's path. Keys come from listings and from [`icepack_core::model::names`], so that
@@ -465,6 +488,31 @@ mod tests {
 
     fn at(text: &str) -> Location {
         Location::parse(text).unwrap()
+    }
+
+    #[test]
+    fn only_variables_of_a_cloud_configure_its_client() {
+        let vars = [
+            ("AZURE_STORAGE_ACCOUNT_NAME", "events"),
+            ("GOOGLE_SERVICE_ACCOUNT", "/key.json"),
+            ("IDENTITY_ENDPOINT", "http://localhost:42356/msi/token"),
+            ("GOOGLE_BUCKET", " "),
+            ("TOKEN", "of something else"),
+            ("TIMEOUT", "1"),
+            ("BUCKET", "another"),
+        ];
+        let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let taken: Vec<_> = cloud_options(vars.into_iter())
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(
+            taken,
+            [
+                "azure_storage_account_name",
+                "google_service_account",
+                "identity_endpoint"
+            ]
+        );
     }
 
     #[test]

@@ -124,6 +124,53 @@ async fn seaweedfs_conforms() {
     conforms("seaweedfs", s3::store(&endpoint, &bucket, "root")).await;
 }
 
+#[tokio::test]
+async fn ceph_conforms() {
+    let Some(endpoint) = servers::ceph() else {
+        return;
+    };
+    let bucket = s3::bucket(&endpoint, "conformance").await;
+    conforms("ceph", s3::store(&endpoint, &bucket, "root")).await;
+}
+
+#[cfg(feature = "azure")]
+#[tokio::test]
+async fn azurite_conforms() {
+    use support::azure;
+    let Some(endpoint) = servers::azurite() else {
+        return;
+    };
+    let container = azure::container(&endpoint, "conformance").await;
+    conforms("azurite", azure::store(&endpoint, &container, "root")).await;
+}
+
+#[cfg(feature = "gcp")]
+#[tokio::test(flavor = "multi_thread")]
+async fn google_conforms_by_its_documentation() {
+    let gcs = support::gcs::Gcs::start(true).await;
+    conforms("gcs", gcs.store("root")).await;
+}
+
+/// The same server, deaf to `x-goog-if-generation-match`.
+#[cfg(feature = "gcp")]
+#[tokio::test(flavor = "multi_thread")]
+async fn google_without_preconditions_is_refused_and_left_as_it_was() {
+    let gcs = support::gcs::Gcs::start(false).await;
+    let store = gcs.store("hot");
+    support::seed(&store, "acme", 6, 10, Utc::now() - TimeDelta::minutes(1)).await;
+    let before = contents(&store).await;
+    let settings = [("ICEPACK_STORE", "gs://events/hot".to_owned())];
+    let envs = [gcs.environment(), settings.to_vec()].concat();
+    let run = job::run(&envs, ["run"]);
+    let stderr = job::text(&run.stderr);
+    assert_eq!(run.status.code(), Some(5), "{stderr}");
+    assert!(stderr.contains("accepts a second create"), "{stderr}");
+    let report = job::json(&envs, 5, ["--json", "doctor"]);
+    let checks = report["checks"].as_array().unwrap();
+    assert!(checks.iter().any(|c| c["health"] == "unsafe"), "{report}");
+    assert_eq!(contents(&store).await, before, "not a byte is written");
+}
+
 /// Every object, with its bytes. The gateway shows folders as objects of their own, so that of
 /// `_icepack/` its empty folder of probes stays.
 async fn contents(store: &Store) -> BTreeMap<String, bytes::Bytes> {

@@ -5,6 +5,8 @@
     reason = "tests make worlds of the real time"
 )]
 
+#[cfg(all(feature = "azure", feature = "gcp"))]
+mod clouds;
 #[cfg(feature = "delta")]
 mod delta;
 mod servers;

@@ -267,6 +267,7 @@ async fn tenants_that_need_nothing_share_their_listings() {
     let seaweedfs = servers::seaweedfs();
     for (endpoint, more, shared) in [
         (s3::endpoint(), odd, true),
+        (servers::ceph(), odd, true),
         (seaweedfs.clone(), plain, true),
         (seaweedfs, odd, false),
     ] {

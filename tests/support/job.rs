@@ -6,14 +6,22 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// The binary with a clean environment: nothing of the developer's own AWS, icepack or
-/// OpenTelemetry settings reaches it.
+/// The binary with a clean environment: nothing of the developer's own AWS, Azure, Google,
+/// icepack or OpenTelemetry settings reaches it.
 pub fn icepack(envs: &[(&'static str, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_icepack"));
     for (name, _) in std::env::vars() {
-        if ["AWS_", "ICEPACK_", "OTEL_", "TRACEPARENT", "TRACESTATE"]
-            .iter()
-            .any(|p| name.starts_with(p))
+        if [
+            "AWS_",
+            "AZUR",
+            "GOOGLE_",
+            "ICEPACK_",
+            "OTEL_",
+            "TRACEPARENT",
+            "TRACESTATE",
+        ]
+        .iter()
+        .any(|p| name.starts_with(p))
         {
             command.env_remove(name);
         }

@@ -3,8 +3,12 @@
 
 #![allow(dead_code, reason = "each test crate uses its own part")]
 
+#[cfg(feature = "azure")]
+pub mod azure;
 pub mod copy_archive;
 pub mod delta;
+#[cfg(feature = "gcp")]
+pub mod gcs;
 pub mod job;
 pub mod oracle;
 pub mod process_clock;

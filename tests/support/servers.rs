@@ -12,6 +12,17 @@ pub fn juicefs() -> Option<String> {
     named("ICEPACK_TEST_JUICEFS")
 }
 
+/// Azurite, or none where `./test.sh` could not install it.
+#[cfg(feature = "azure")]
+pub fn azurite() -> Option<String> {
+    named("ICEPACK_TEST_AZURITE")
+}
+
+/// Ceph's S3 gateway, or none where `./test.sh` could not install it.
+pub fn ceph() -> Option<String> {
+    named("ICEPACK_TEST_CEPH")
+}
+
 /// The fastest server that keeps its promises.
 pub fn fastest() -> Option<String> {
     match std::env::var("ICEPACK_TEST_SEAWEED") {

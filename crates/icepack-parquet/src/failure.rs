@@ -56,6 +56,9 @@ const LATER: [&str; 12] = [
     "RequestLimitExceeded",
 ];
 
+/// What S3 and Azure answer to a read of an object of an archive class.
+const FROZEN: [&str; 3] = ["InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"];
+
 /// The bytes did not arrive as they were sent: they are still here, and are sent again.
 const GARBLED: [&str; 3] = ["BadDigest", "XAmzContentChecksumMismatch", "IncompleteBody"];
 
@@ -66,7 +69,7 @@ impl FailureKind {
             return Self::Transient;
         }
         match (status, code) {
-            (_, "InvalidObjectState") => Self::Frozen,
+            (_, code) if FROZEN.contains(&code) => Self::Frozen,
             (_, "NotImplemented" | "MethodNotAllowed") | (501 | 405, _) => Self::Unsupported,
             (412 | 409, "PreconditionFailed" | "ConditionalRequestConflict" | "") => Self::Exists,
             (404, _) => Self::NotFound,
@@ -84,10 +87,13 @@ impl FailureKind {
             E::Generic { .. } => Self::of_generic(error),
             E::JoinError { .. } => Self::Transient,
             E::NotFound { .. } => Self::NotFound,
-            E::AlreadyExists { .. } | E::Precondition { .. } => Self::Exists,
-            E::PermissionDenied { .. } if chain(error).contains("InvalidObjectState") => {
+            // S3 answers 403, and Azure 409.
+            E::PermissionDenied { .. } | E::AlreadyExists { .. }
+                if FROZEN.iter().any(|code| chain(error).contains(code)) =>
+            {
                 Self::Frozen
             }
+            E::AlreadyExists { .. } | E::Precondition { .. } => Self::Exists,
             E::PermissionDenied { .. } => Self::Denied,
             E::Unauthenticated { .. } => Self::Unauthenticated,
             E::NotSupported { .. } | E::NotImplemented { .. } => Self::Unsupported,
@@ -304,7 +310,7 @@ impl StoreFailure<'_> {
             "check archive.kms_key_id, and that the job's role may use the key \
              (kms:GenerateDataKey, kms:Decrypt)"
                 .into()
-        } else if means(FailureKind::Frozen) || has(&["InvalidObjectState"]) {
+        } else if means(FailureKind::Frozen) || has(&FROZEN) {
             self.either(
                 "the object is in an archive class and must be restored before it can be read",
                 "it is in an archive class: `icepack restore` asks for it to be thawed",
@@ -519,6 +525,7 @@ mod tests {
         for (status, code, kind) in [
             (403, "AccessDenied", FailureKind::Denied),
             (403, "InvalidObjectState", FailureKind::Frozen),
+            (409, "BlobArchived", FailureKind::Frozen),
             (404, "NoSuchUpload", FailureKind::NotFound),
             (412, "PreconditionFailed", FailureKind::Exists),
             (409, "ConditionalRequestConflict", FailureKind::Exists),

@@ -2,7 +2,7 @@
 
 use icepack_core::model::estimate::{Amount, Cost, Estimate, Expiry, Objects};
 use icepack_core::model::plan::Plan;
-use icepack_core::model::price::Prices;
+use icepack_core::model::price::{Prices, STANDARD};
 use icepack_core::model::report::Requests;
 
 use super::super::output::Style;
@@ -70,8 +70,14 @@ fn add_estimate(lines: &mut Lines, estimate: &Estimate) {
     }
 }
 
-/// The lines of all tenants together.
-pub fn totals(t: &Totals, prices: &Prices, is_billed: bool, style: Style) -> Option<String> {
+/// The lines of all tenants together, with an archive of `class`.
+pub fn totals(
+    t: &Totals,
+    prices: &Prices,
+    class: Option<&str>,
+    is_billed: bool,
+    style: Style,
+) -> Option<String> {
     let mut lines = Lines::new();
     if t.rows_with_ttl > 0 {
         lines.add(
@@ -109,8 +115,8 @@ pub fn totals(t: &Totals, prices: &Prices, is_billed: bool, style: Style) -> Opt
     lines.add(
         "prices:",
         format!(
-            "{as_if}those of {}, {} ({}); put yours into [prices]",
-            prices.region, prices.date, prices.source
+            "{as_if}those of {}; put yours into [prices]",
+            prices.origin(class.unwrap_or(STANDARD))
         ),
     );
     lines.draw(style)

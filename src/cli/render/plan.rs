@@ -160,7 +160,14 @@ impl PlanDocument<'_> {
         let idle = self.report.plans.iter().filter(|p| p.groups.is_empty());
         let idle = Some(idle.count() as u64).filter(|n| *n > 0);
         let idle = idle.map(|n| format!("nothing to do for {}", plural(n, "tenant")));
-        let estimate = estimate::totals(t, &self.report.prices, self.is_billed, view.style)
+        let costs = self
+            .report
+            .plans
+            .iter()
+            .filter_map(|p| p.estimate.as_ref()?.cost.as_ref());
+        let class = costs.filter_map(|c| c.storage_class.as_deref()).next();
+        let prices = &self.report.prices;
+        let estimate = estimate::totals(t, prices, class, self.is_billed, view.style)
             .filter(|_| t.requests.total() > 0);
         let duplicates = (!self.ids.is_empty()).then(|| {
             format!(

@@ -64,7 +64,7 @@ impl Basis<'_> {
     }
 
     fn price(&self, class: &str, pick: fn(&ClassPrice) -> f64) -> String {
-        self.prices.classes.get(class).map_or_else(
+        self.prices.class(class).map_or_else(
             || format!("[prices] has none for {class}"),
             |p| format!("{class} at {}", self.amount(pick(p))),
         )
@@ -197,7 +197,7 @@ impl Basis<'_> {
         let (objects, _) = self.archived();
         let cost = money::requests(self.prices, &self.done.requests, objects, self.class);
         let put = |class: &str| {
-            let price = self.prices.classes.get(class);
+            let price = self.prices.class(class);
             self.shown(price.map(|p| p.put))
         };
         let get = self.prices.classes.get(STANDARD).map(|p| p.get);

@@ -4,6 +4,14 @@
 use crate::errors::texts::check;
 use crate::support::job;
 
+#[cfg(feature = "gcp")]
+use std::os::unix::process::ExitStatusExt;
+#[cfg(feature = "gcp")]
+use std::process::{ExitStatus, Output};
+
+#[cfg(feature = "gcp")]
+use icepack::store::not_built_in;
+
 fn said(name: &str, envs: &[(&'static str, &str)], args: &[&str]) {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path().display().to_string();
@@ -30,6 +38,21 @@ fn the_store() {
         "cloud-not-built-in",
         &[],
         &["--store", "gs://events/prod", "run"],
+    );
+    // The binary of the tests has every cloud, so the message is asked for by itself.
+    #[cfg(feature = "gcp")]
+    check(
+        "cloud-not-built-in",
+        &Output {
+            status: ExitStatus::from_raw(2 << 8),
+            stdout: Vec::new(),
+            stderr: format!(
+                "icepack: {}\n",
+                not_built_in("gs", "gcp", &"gs://events/prod".parse().unwrap())
+            )
+            .into_bytes(),
+        },
+        &[],
     );
     said("no-directory", &[], &["--store", "/data/none", "run"]);
     said(

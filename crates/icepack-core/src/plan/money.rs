@@ -16,7 +16,7 @@ const INDEX: u64 = 32 * KIB;
 /// … and a name, billed as STANDARD.
 const NAME: u64 = 8 * KIB;
 
-/// In the other cold classes no object is billed as smaller. Nowhere is a smaller one worth it.
+/// In the other cold classes of S3 and Azure no object is billed as smaller. Nowhere is a smaller one worth it.
 const MIN_BILLED: u64 = 128 * KIB;
 
 /// What a class adds to objects is worth a word above this share of their bytes.
@@ -48,7 +48,10 @@ pub struct Pricing<'a> {
 pub fn billed(class: &str, size: u64) -> (u64, u64) {
     match class {
         "GLACIER" | "DEEP_ARCHIVE" => (size.saturating_add(INDEX), NAME),
-        "STANDARD_IA" | "ONEZONE_IA" | "GLACIER_IR" => (size.max(MIN_BILLED), 0),
+        // Azure's: of accounts since July 2026, and from July 2027 of all.
+        "STANDARD_IA" | "ONEZONE_IA" | "GLACIER_IR" | "Cool" | "Cold" | "Archive" => {
+            (size.max(MIN_BILLED), 0)
+        }
         _ => (size, 0),
     }
 }
@@ -57,8 +60,8 @@ pub fn billed(class: &str, size: u64) -> (u64, u64) {
 /// price for it.
 pub fn per_month(prices: &Prices, class: &str, objects: &[u64]) -> Option<f64> {
     let (own, standard) = (
-        prices.classes.get(class)?.storage,
-        prices.classes.get(STANDARD)?.storage,
+        prices.class(class)?.storage,
+        prices.class(STANDARD)?.storage,
     );
     let sum = |pick: fn((u64, u64)) -> u64| {
         objects.iter().fold(0_u64, |sum, size| {
@@ -79,7 +82,7 @@ pub fn holding(prices: &Prices, class: &str, objects: u64, bytes: u64) -> Option
         bytes.max(empty)
     };
     Some(
-        gb(own) * prices.classes.get(class)?.storage
+        gb(own) * prices.class(class)?.storage
             + gb(objects.saturating_mul(name)) * prices.classes.get(STANDARD)?.storage,
     )
 }
@@ -89,7 +92,7 @@ pub fn holding(prices: &Prices, class: &str, objects: u64, bytes: u64) -> Option
 pub fn requests(prices: &Prices, asked: &Requests, archived: u64, class: &str) -> Option<f64> {
     let hot = prices.classes.get(STANDARD)?;
     let more = if archived > 0 {
-        prices.classes.get(class)?.put - hot.put
+        prices.class(class)?.put - hot.put
     } else {
         0.0
     };
@@ -148,10 +151,7 @@ fn cost(
     sizes: &[u64],
 ) -> Option<Cost> {
     let prices = pricing.prices;
-    let (hot, cold) = (
-        prices.classes.get(STANDARD)?,
-        prices.classes.get(pricing.class),
-    );
+    let (hot, cold) = (prices.classes.get(STANDARD)?, prices.class(pricing.class));
     let keeping = per_month(
         prices,
         STANDARD,
@@ -224,8 +224,7 @@ fn warnings(pricing: &Pricing<'_>, sizes: &[u64], cost: Option<&Cost>) -> Vec<Wa
     let currency = || cost.currency.clone();
     if let Some(days) = pricing
         .prices
-        .classes
-        .get(class)
+        .class(class)
         .map(|p| p.minimum_days)
         .filter(|days| *days > 0)
     {

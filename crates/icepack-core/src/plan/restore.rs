@@ -182,10 +182,11 @@ pub fn oldest(receipts: &[Receipt], from: Option<Micros>) -> Micros {
     from.map_or(oldest, |from| oldest.max(from))
 }
 
-/// How long S3 takes to thaw an object, in minutes from and to, as its documentation has it; none
-/// for a class that does not freeze.
+/// How long S3 or Azure takes to thaw an object, in minutes from and to, as its documentation has it;
+/// none for a class that does not freeze.
 ///
-/// Source: Amazon S3 User Guide, "Understanding archive retrieval options" (2026).
+/// Sources: Amazon S3 User Guide, "Understanding archive retrieval options" (2026); Microsoft Learn,
+/// "Rehydrate blob data from the archive tier" (2026), which has a High priority and a Standard one.
 pub fn thaw_minutes(class: &str, tier: Tier) -> Option<(u32, u32)> {
     const HOUR: u32 = 60;
     match (class, tier) {
@@ -194,6 +195,8 @@ pub fn thaw_minutes(class: &str, tier: Tier) -> Option<(u32, u32)> {
         ("GLACIER", Tier::Bulk) => Some((5 * HOUR, 12 * HOUR)),
         ("DEEP_ARCHIVE", Tier::Expedited | Tier::Standard) => Some((9 * HOUR, 12 * HOUR)),
         ("DEEP_ARCHIVE", Tier::Bulk) => Some((12 * HOUR, 48 * HOUR)),
+        ("Archive", Tier::Expedited) => Some((0, HOUR)),
+        ("Archive", Tier::Standard | Tier::Bulk) => Some((0, 15 * HOUR)),
         _ => None,
     }
 }
@@ -202,7 +205,7 @@ pub fn thaw_minutes(class: &str, tier: Tier) -> Option<(u32, u32)> {
 /// request for that (which S3 bills about like a PUT of the class) and its copy in STANDARD for
 /// `days` days. None where `prices` does not have it; Expedited is in no list of ours.
 pub fn cost(prices: &Prices, class: &str, size: u64, thaw: Option<(Tier, u16)>) -> Option<f64> {
-    let price = prices.classes.get(class)?;
+    let price = prices.class(class)?;
     // GB as AWS bills them.
     let gb = size as f64 / f64::from(1 << 30);
     let kept = |days: u16| {
@@ -515,6 +518,12 @@ mod tests {
     #[test]
     fn thawing_takes_its_time() {
         assert_eq!(thaw_minutes("GLACIER_IR", Tier::Bulk), None);
+        assert_eq!(thaw_minutes("Archive", Tier::Bulk), Some((0, 15 * 60)));
+        assert_eq!(
+            thaw_minutes("ARCHIVE", Tier::Bulk),
+            None,
+            "Google's is read at once"
+        );
         assert_eq!(thaw_minutes("DEEP_ARCHIVE", Tier::Bulk), Some((720, 2880)));
         assert_eq!(tier_for("DEEP_ARCHIVE", Tier::Expedited), Tier::Standard);
         assert_eq!(tier_for("GLACIER", Tier::Expedited), Tier::Expedited);

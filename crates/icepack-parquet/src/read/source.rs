@@ -16,6 +16,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
 use crate::error::{Error, Result};
+use crate::failure::FailureKind;
 use crate::guard::pages::{Account, Chunk, Refusal, check_inflation, check_sum};
 use icepack_core::model::names::Key;
 
@@ -151,6 +152,7 @@ pub fn store_error(key: &str, source: object_store::Error) -> Error {
 fn is_withheld(error: &object_store::Error) -> bool {
     let mut causes = std::iter::successors(std::error::Error::source(error), |e| e.source());
     matches!(error, object_store::Error::PermissionDenied { .. })
+        || FailureKind::of(error) == FailureKind::Frozen
         || causes.any(|e| {
             e.downcast_ref::<io::Error>()
                 .is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
