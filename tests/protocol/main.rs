@@ -16,5 +16,6 @@ mod expiry;
 mod forms;
 mod layouts;
 mod requests;
+mod sizes;
 #[path = "../support/mod.rs"]
 mod support;
