@@ -14,6 +14,7 @@ use icepack_core::model::names::{FileId, Place, Tenant};
 use icepack_core::model::plan::PlannedInput;
 use icepack_core::model::units::MIB;
 use icepack_core::plan::compaction::{MIN_PIECE, Period};
+use icepack_core::plan::cutting::FileSize;
 use icepack_parquet::Columns;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -137,7 +138,10 @@ impl Bench {
             now: Micros(START + 60 * DAY),
             cutoff: None,
             leave: None,
-            target_file_size: 128 * MIB,
+            size: FileSize {
+                target: 128 * MIB,
+                max: 256 * MIB,
+            },
             writing: icepack::Writing::default(),
             cut: Period::Month,
             min_piece: MIN_PIECE,

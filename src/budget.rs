@@ -15,6 +15,9 @@ const BASE: u64 = 64 * MIB;
 /// A merge with less than this would crawl.
 const LEAST_GROUP: u64 = 32 * MIB;
 
+/// The least memory limit that can be kept, in bytes.
+pub const LEAST_LIMIT: u64 = BASE + LEAST_GROUP;
+
 /// The memory limit, shared out in bytes.
 ///
 /// While a pass scans, no group is merged: the prescan's documents and the footers that date
@@ -40,7 +43,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Of a limit in bytes. A limit below 96 MiB counts as that much.
+    /// Of a limit in bytes. A limit below [`LEAST_LIMIT`] counts as that much.
     pub fn of(limit: u64) -> Self {
         let groups = limit.saturating_sub(BASE).max(LEAST_GROUP) / MIB * MIB;
         Self {

@@ -78,9 +78,9 @@ impl TimeColumns {
 pub struct CompactionConfig {
     /// Fewer small files of a folder are left alone, until one of them is older than `max_raw_age`.
     pub min_files_to_compact: usize,
-    /// The size of snapshots in bytes: files are grouped, and outputs cut, towards it.
+    /// The size of snapshots in bytes: outputs are cut towards it.
     pub target_file_size: u64,
-    /// The bytes of a group at most, unless it is a single larger file.
+    /// The most bytes of a snapshot that takes along a rest too small for a file of its own.
     pub max_file_size: u64,
     /// Files of fewer bytes are small.
     pub small_file_threshold: u64,

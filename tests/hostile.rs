@@ -26,6 +26,8 @@ mod inputs;
 mod leaves;
 #[path = "hostile/manifests.rs"]
 mod manifests;
+#[path = "hostile/memory.rs"]
+mod memory;
 #[path = "hostile/names.rs"]
 mod names;
 #[path = "hostile/roots.rs"]

@@ -23,15 +23,34 @@ def overlapping(path):
     return {}
 
 
-def unsorted(path):
-    """One file of 2 GiB in no order."""
+def fewer_overlapping(path):
+    """1,500 files of 2,000 rows that all cover the same month."""
+    rng = np.random.default_rng(6)
+    base = generate.events(rng, 2_000, np.zeros(2_000, dtype=np.int64))
+    for i in range(1_500):
+        times = pa.array(np.sort(END - rng.integers(0, 30 * 86_400_000_000, 2_000)), pa.timestamp("us"))
+        pq.write_table(base.set_column(4, generate.SCHEMA.field(4), times), path / f"{i:05}.parquet", compression="snappy")
+    return {}
+
+
+def in_no_order(path, size):
     rng = np.random.default_rng(2)
     with pq.ParquetWriter(path / "unsorted.parquet", generate.SCHEMA, compression="snappy") as writer:
         file = path / "unsorted.parquet"
-        while file.stat().st_size < 2 << 30:
+        while file.stat().st_size < size:
             times = END - rng.integers(0, 30 * 86_400_000_000, 200_000)
             writer.write_table(generate.events(rng, 200_000, times))
     return {"[compaction]\nstrategy": '"full"'}
+
+
+def unsorted(path):
+    """One file of 2 GiB in no order."""
+    return in_no_order(path, 2 << 30)
+
+
+def less_unsorted(path):
+    """One file of 300 MB in no order."""
+    return in_no_order(path, 300_000_000)
 
 
 def wide_rows(path):
@@ -70,7 +89,7 @@ def bombs(path):
 def cases(bench):
     """Peak memory of a pass over each, with the default limit."""
     found = {}
-    for case in (overlapping, unsorted, wide_rows, many_columns, bombs):
+    for case in (overlapping, fewer_overlapping, unsorted, less_unsorted, wide_rows, many_columns, bombs):
         data = bench.work / "memory"
         shutil.rmtree(data, ignore_errors=True)
         (data / "acme").mkdir(parents=True)

@@ -53,6 +53,7 @@ use icepack_core::model::plan::PlannedInput;
 use icepack_core::model::policy::{Uniting, Writing};
 use icepack_core::model::schema::TableSchema;
 use icepack_core::plan::compaction::Period;
+use icepack_core::plan::cutting::FileSize;
 use icepack_core::plan::retention::LeaveRule;
 use icepack_parquet::Columns;
 use icepack_parquet::schema::described;
@@ -78,8 +79,8 @@ pub struct MergeSpec {
     pub cutoff: Option<Micros>,
     /// When those rows leave. None: always.
     pub leave: Option<LeaveRule>,
-    /// Bytes at which a snapshot ends.
-    pub target_file_size: u64,
+    /// Where snapshots end.
+    pub size: FileSize,
     /// How snapshots are written.
     pub writing: Writing,
     /// Snapshots also end with the month or the day, …
@@ -322,7 +323,8 @@ fn blocking(
         now: spec.now,
         cutoff,
         latest: opened.latest,
-        target_file_size: spec.target_file_size,
+        rows: job.rows_promised,
+        size: spec.size,
         writing: spec.writing.clone(),
         cut: spec.cut,
         min_piece: spec.min_piece,

@@ -23,6 +23,7 @@ use icepack_core::model::names::{self, FileId, Place, Tenant};
 use icepack_core::model::policy::Writing;
 use icepack_core::model::schema::SchemaId;
 use icepack_core::plan::compaction::Period;
+use icepack_core::plan::cutting::FileSize;
 use icepack_parquet::Columns;
 use icepack_parquet::hash;
 use icepack_parquet::schema::described;
@@ -46,7 +47,9 @@ pub(super) struct OutputSpec {
     pub cutoff: Option<Micros>,
     /// No dated row is later.
     pub latest: Micros,
-    pub target_file_size: u64,
+    /// Rows that will come, but for copies of others.
+    pub rows: u64,
+    pub size: FileSize,
     pub writing: Writing,
     pub cut: Period,
     pub min_piece: u64,
@@ -113,6 +116,14 @@ struct Open {
     id: FileId,
 }
 
+/// What is expected of the open snapshot, in bytes.
+struct Expected {
+    /// That it has.
+    bytes: u64,
+    /// At which it is to end.
+    end: u64,
+}
+
 /// Takes rows in time order.
 pub(super) struct Output {
     spec: OutputSpec,
@@ -126,6 +137,10 @@ pub(super) struct Output {
     open: Option<Open>,
     /// Rows from here on are of another period than the open snapshot's last.
     period_end: Option<i64>,
+    /// Rows that are not in a snapshot yet, nor have left.
+    rows_left: u64,
+    /// Bytes and rows of the last finished snapshot: what rows of this merge become.
+    last: (u64, u64),
     written: Written,
     scratch: Vec<u128>,
 }
@@ -148,6 +163,8 @@ impl Output {
             ),
             open: None,
             period_end: None,
+            rows_left: spec.rows,
+            last: (0, 0),
             written: Written::default(),
             scratch: Vec::new(),
             spec,
@@ -202,25 +219,36 @@ impl Output {
         else {
             return Err(Error::local("cannot copy rows", "they have no times"));
         };
-        self.enter_period_at(first)?;
-        let target = self.spec.target_file_size;
-        // What is large enough as it is, and nearer to the target than it would be, ends here.
-        if self.has(target.saturating_sub(whole.size / 2), target.div_ceil(2))? {
-            self.finish_snapshot()?;
+        let unreadable = |e| {
+            if whole.bytes.is_cut_off() {
+                Error::Stopped
+            } else {
+                e
+            }
+        };
+        for (which, stats) in whole.parts() {
             self.enter_period_at(first)?;
+            self.make_room(which.clone().map(|g| whole.groups.bytes(g)).sum())?;
+            self.enter_period_at(first)?;
+            self.rows_left = self.rows_left.saturating_sub(stats.rows);
+            // Where no more bytes come, the other side knows why.
+            self.with_open(|writer| writer.append(&whole.groups, which, stats, &whole.bytes))
+                .map_err(unreadable)?;
+            self.finish_if_full()?;
         }
-        let Passthrough {
-            groups,
-            stats,
-            bytes,
-            ..
-        } = whole;
-        match self.with_open(|writer| writer.append(&groups, stats, &bytes)) {
-            // The other side knows why.
-            Err(_) if bytes.is_cut_off() => Err(Error::Stopped),
-            Err(e) => Err(e),
-            Ok(()) => self.finish_if_full(),
+        Ok(())
+    }
+
+    /// Ends the open snapshot if it is nearer to its end than it would be with `more` bytes.
+    fn make_room(&mut self, more: u64) -> Result<()> {
+        let near = |end: u64| end.saturating_sub(more / 2);
+        let Some(Expected { bytes, end }) = self.expected() else {
+            return Ok(());
+        };
+        if bytes < near(end) || bytes < self.spec.size.finished() {
+            return Ok(());
         }
+        self.finish_if(|bytes, end, size| bytes >= near(end) && bytes >= size.finished())
     }
 
     fn unit(&self) -> TimeUnit {
@@ -244,6 +272,7 @@ impl Output {
         let failed = |e| Error::local("cannot drop duplicates", e);
         let copies = filter_record_batch(batch, &not(&keep).map_err(failed)?).map_err(failed)?;
         self.written.dropped = self.sum(self.written.dropped, &copies)?;
+        self.leave(copies.num_rows());
         filter_record_batch(batch, &keep).map(Some).map_err(failed)
     }
 
@@ -255,6 +284,7 @@ impl Output {
 
     fn expire(&mut self, batch: RecordBatch, first: i64) -> Result<()> {
         self.written.expired = self.sum(self.written.expired, &batch)?;
+        self.leave(batch.num_rows());
         let Some(sink) = &self.spec.expired else {
             return Ok(());
         };
@@ -306,7 +336,7 @@ impl Output {
         if self.period_end.is_some_and(|end| key < end) {
             return Ok(());
         }
-        if self.period_end.is_some() && self.has(self.spec.min_piece, self.spec.min_piece)? {
+        if self.period_end.is_some() && self.has(self.spec.min_piece)? {
             self.finish_snapshot()?;
         }
         let next = self.spec.cut.end(floor_micros(key, self.unit()));
@@ -317,8 +347,7 @@ impl Output {
     /// Writes rows of one period, in steps that are small against the target size.
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let row = sliced_bytes(batch) / batch.num_rows().max(1);
-        let step =
-            usize::try_from(self.spec.target_file_size / 4).unwrap_or(usize::MAX) / row.max(1);
+        let step = usize::try_from(self.spec.size.target / 16).unwrap_or(usize::MAX) / row.max(1);
         let (mut from, step) = (0, step.max(16));
         while from < batch.num_rows() {
             let rows = step.min(batch.num_rows() - from);
@@ -329,8 +358,14 @@ impl Output {
     }
 
     fn write_step(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.leave(batch.num_rows());
         self.with_open(|writer| writer.write(batch))?;
         self.finish_if_full()
+    }
+
+    /// So many rows are dealt with.
+    fn leave(&mut self, rows: usize) {
+        self.rows_left = self.rows_left.saturating_sub(rows as u64);
     }
 
     /// Adds to the open snapshot, or to a new one.
@@ -348,25 +383,57 @@ impl Output {
     }
 
     fn finish_if_full(&mut self) -> Result<()> {
-        let target = self.spec.target_file_size;
-        if self.has(target, target.div_ceil(2))? {
-            self.finish_snapshot()
-        } else {
-            Ok(())
+        if self.expected().is_none_or(|e| e.bytes < e.end) {
+            return Ok(());
+        }
+        // What is expected may be wrong as long as no row group has ended.
+        self.finish_if(|bytes, end, _| bytes >= end - end / 32)
+    }
+
+    /// Ends the row group, and the snapshot if that is right for its bytes and those at which it is
+    /// to end.
+    fn finish_if(&mut self, is_right: impl Fn(u64, u64, FileSize) -> bool) -> Result<()> {
+        if let Some(open) = &mut self.open {
+            open.writer.end_row_group()?;
+        }
+        match self.expected() {
+            Some(e) if is_right(e.bytes, e.end, self.spec.size) => self.finish_snapshot(),
+            _ => Ok(()),
         }
     }
 
-    /// Whether the open snapshot has about so many bytes, and at least so many for certain.
-    ///
-    /// Rows that compress well are a tenth of the estimate. The planner takes a snapshot of half
-    /// the target, or of the least that is worth a file, for finished; smaller ones it merges
-    /// again, and if they were cut by the estimate then they would come out the same, pass after
-    /// pass.
-    fn has(&mut self, about: u64, certain: u64) -> Result<bool> {
-        let Some(open) = self.open.as_mut().filter(|o| o.writer.estimate() >= about) else {
-            return Ok(false);
+    /// What is expected of the open snapshot. A row in it is expected to become as many bytes as
+    /// those of the row groups that have ended; the encoder's estimate may be ten times that.
+    fn expected(&self) -> Option<Expected> {
+        let writer = &self.open.as_ref()?.writer;
+        let (ended, rows) = writer.ended();
+        let waiting = writer.rows().saturating_sub(rows);
+        let known = (ended + self.last.0, rows + self.last.1);
+        let share = |rows: u64, (bytes, of): (u64, u64)| {
+            u64::try_from(u128::from(bytes) * u128::from(rows) / u128::from(of.max(1)))
+                .unwrap_or(u64::MAX)
         };
-        Ok(open.writer.end_row_group()? >= certain)
+        let bytes = match known {
+            (_, 0) => writer.estimate(),
+            known => ended + share(waiting, known),
+        };
+        let left = match known {
+            (_, 0) => share(self.rows_left, (bytes, writer.rows())),
+            known => share(self.rows_left, known),
+        };
+        let end = self.spec.size.end(bytes.saturating_add(left));
+        Some(Expected { bytes, end })
+    }
+
+    /// Whether the open snapshot has `bytes`. The estimate may be too high; a snapshot that spans
+    /// two periods and has as many would be merged again, pass after pass.
+    fn has(&mut self, bytes: u64) -> Result<bool> {
+        match self.open.as_mut() {
+            Some(open) if open.writer.estimate() >= bytes => {
+                Ok(open.writer.end_row_group()? >= bytes)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// No row that the open snapshot will get is later. An upload that starts now is over with the
@@ -391,11 +458,7 @@ impl Output {
             is_sorted: true,
             name: Box::new(move |from, to| names::snapshot_key(&place, &tenant, from, to, id)),
             to_bound: self.spec.latest,
-            buffers: self
-                .spec
-                .budget
-                .buffers
-                .expecting(self.spec.target_file_size),
+            buffers: self.spec.budget.buffers.expecting(self.spec.size.target),
             writing: self.spec.writing.clone(),
             metadata: Vec::new(),
         });
@@ -408,6 +471,7 @@ impl Output {
         };
         let written = writer.finish()?;
         self.period_end = None;
+        self.last = (written.size, written.stats.rows);
         let dated_by = Some(self.spec.columns.timestamp.to_string());
         self.written.snapshots.push(Snapshot {
             key: written.key,

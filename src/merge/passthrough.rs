@@ -5,6 +5,7 @@
 //! choice. A file is compared with the manifest before its row groups are copied. One that does not
 //! agree, or that is unusual in any way, is decoded, which finds out what is wrong.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
@@ -82,11 +83,8 @@ impl<'a> Rules<'a> {
             .stats
             .filter(|_| input.planned.is_snapshot())?;
         // What is much larger than it should be is to be cut.
-        let fits = input.file.ident.size
-            <= self
-                .spec
-                .target_file_size
-                .saturating_add(self.spec.target_file_size / 2);
+        let target = self.spec.size.target;
+        let fits = input.file.ident.size <= target.saturating_add(target / 2);
         (stats.undated == 0
             && !stats.is_untimed()
             && fits
@@ -173,10 +171,27 @@ fn parts(mut runs: Vec<Run>, candidate: impl Fn(&Run) -> Option<RowStats>) -> Ve
 /// A run that is copied, on its way to the output.
 pub(super) struct Passthrough {
     pub stats: RowStats,
-    /// About the bytes that it adds.
-    pub size: u64,
     pub groups: Groups,
     pub bytes: Incoming,
+}
+
+impl Passthrough {
+    /// The parts that may end up in different snapshots: row groups, where the file says what is in
+    /// each.
+    pub fn parts(&self) -> Vec<(Range<usize>, RowStats)> {
+        let all = 0..self.groups.len();
+        let each: Option<Vec<_>> = all
+            .clone()
+            .map(|g| Some((g..g + 1, self.groups.stats(g)?)))
+            .collect();
+        let sum = |each: &[(Range<usize>, RowStats)]| {
+            each.iter()
+                .fold(RowStats::default(), |sum, (_, s)| sum.plus(*s))
+        };
+        // A footer's word is good only where it is the manifest's.
+        each.filter(|each| sum(each) == self.stats)
+            .unwrap_or_else(|| vec![(all, self.stats)])
+    }
 }
 
 fn copy_or_merge(
@@ -230,7 +245,6 @@ fn copy(job: &Job, size: u64, file: Copyable, stats: &RowStats, steps: &Steps) -
     let (groups, windows, sender, bytes) = file.start(job.budget.copy_window());
     steps.send(Step::Passthrough(Box::new(Passthrough {
         stats: *stats,
-        size,
         groups,
         bytes,
     })))?;

@@ -40,6 +40,7 @@ use icepack_core::model::report::{LeftAlone, Status, TenantReport};
 use icepack_core::model::same::Sameness;
 use icepack_core::model::totals::SizeHistogram;
 use icepack_core::plan::compaction::{MIN_PIECE, Period};
+use icepack_core::plan::cutting::FileSize;
 use icepack_core::plan::retention::LeaveRule;
 use icepack_parquet::Columns;
 use icepack_parquet::source::{Ident, begins_as_parquet, store_error};
@@ -531,7 +532,7 @@ impl GroupJobs<'_> {
             now: Micros::from_datetime(self.pass.manager.clock.now()),
             cutoff: self.cutoff,
             leave,
-            target_file_size: self.policy.target_file_size,
+            size: FileSize::of(self.policy),
             writing: config.writing.clone(),
             cut: Period::of(self.policy),
             min_piece: MIN_PIECE.min(self.policy.target_file_size),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::archive::{Verify, is_frozen_class};
+use crate::budget::LEAST_LIMIT;
 use crate::format;
 use crate::store::Location;
 use crate::{Error, Result};
@@ -59,6 +60,7 @@ const FOR_ANY_ARCHIVE: [&str; 5] = [
 /// warnings.
 pub fn check(settings: &Settings) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
+    check_memory(settings)?;
     check_ttls(settings)?;
     check_sizes(settings, None, &mut warnings)?;
     for (tenant, own) in &settings.values.tenants {
@@ -175,6 +177,20 @@ pub(super) fn check_publish(
         )
     }));
     Ok(())
+}
+
+/// A limit that no pass could keep is refused, and not raised behind the owner's back.
+fn check_memory(settings: &Settings) -> Result<()> {
+    let limit = settings.values.memory_limit.0;
+    if limit >= LEAST_LIMIT {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "memory_limit ({}, {}) cannot be kept: a pass needs at least {}",
+        exact_size(limit),
+        settings.source("memory_limit"),
+        exact_size(LEAST_LIMIT)
+    )))
 }
 
 /// A size as it holds for the general settings or for one tenant, with where it stands.

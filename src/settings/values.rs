@@ -73,7 +73,7 @@ section! {
         /// How snapshots are encoded. Every reader knows `plain`. `delta` is smaller, but
         /// fastparquet and older versions of Athena and Impala cannot read it.
         encodings: Encoding = Encoding(Encodings::Plain),
-        /// Memory for the whole process, whatever the data.
+        /// Memory for the whole process, whatever the data. The least is 96 MiB.
         memory_limit: PositiveSize = PositiveSize(512 * MIB),
         /// Where data goes that does not fit into memory. Unset: the system's temporary directory.
         spill_dir: Option<FilePath>,
@@ -131,7 +131,8 @@ section! {
         small_file_threshold: Size = Size(10 * MIB),
         /// Snapshots are cut at about this size.
         target_file_size: PositiveSize = PositiveSize(128 * MIB),
-        /// No group of files is larger, unless it is a single larger file.
+        /// No snapshot is made larger. Where the rest of a merge is too small for a file, the last
+        /// one takes it along, up to a fifth above `target_file_size`.
         max_file_size: PositiveSize = PositiveSize(256 * MIB),
         /// Small raw files of this age are compacted however few there are. Large files, and those
         /// alone in their folder, stay as they are.

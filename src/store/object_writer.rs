@@ -12,6 +12,7 @@ mod tests;
 pub mod upload;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -200,14 +201,20 @@ impl ObjectWriter {
         self.advance()
     }
 
-    /// Adds the rows of another file of the same columns, of which `stats` are known, by copying
-    /// its row groups; `bytes` delivers them.
+    /// Adds rows of another file of the same columns, of which `stats` are known, by copying these
+    /// of its row groups; `bytes` delivers them.
     ///
     /// # Errors
     /// Whatever keeps them from being copied or sent.
-    pub fn append(&mut self, groups: &Groups, stats: RowStats, bytes: &Incoming) -> Result<()> {
+    pub fn append(
+        &mut self,
+        groups: &Groups,
+        which: Range<usize>,
+        stats: RowStats,
+        bytes: &Incoming,
+    ) -> Result<()> {
         self.counter.include(stats);
-        for group in 0..groups.len() {
+        for group in which {
             if let Some(sink) = self.writer.sink() {
                 sink.reserve(usize::try_from(groups.bytes(group)).unwrap_or(0));
             }
@@ -240,6 +247,11 @@ impl ObjectWriter {
     /// Bytes that the object would have if it ended now, roughly.
     pub fn estimate(&self) -> u64 {
         self.writer.written_estimate()
+    }
+
+    /// Bytes and rows of the row groups that have ended.
+    pub fn ended(&self) -> (u64, u64) {
+        self.writer.ended()
     }
 
     /// Ends the row group, and says how many bytes the object would have but for the footer.

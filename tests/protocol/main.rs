@@ -17,5 +17,6 @@ mod forms;
 mod layouts;
 mod pages;
 mod requests;
+mod sizes;
 #[path = "../support/mod.rs"]
 mod support;

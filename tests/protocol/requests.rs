@@ -15,6 +15,7 @@ use icepack::pass::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::names::{self, FileKind, Tenant};
 use icepack_core::model::report::{Requests, RunReport};
+use icepack_core::plan::compaction::GROUP_TARGETS;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -401,8 +402,8 @@ async fn each_group_is_one_manifest() {
     for key in world.keys().await {
         bytes += world.size(&key).await;
     }
-    world.config.target_file_size = bytes / GROUPS;
-    world.config.max_file_size = 2 * bytes / GROUPS;
+    world.config.target_file_size = bytes / GROUPS / GROUP_TARGETS;
+    world.config.max_file_size = 2 * world.config.target_file_size;
     let pass = world.pass().await;
     assert!(pass.groups >= 2 && pass.outputs().len() as u64 >= pass.groups);
     assert_eq!(pass.inputs().len(), FILES);

@@ -156,8 +156,8 @@ fn by_age(policy: Policy) -> Policy {
 fn check(what: &str, policy: &Policy, scale: u64, compressed: u64) {
     let mut table = format!("{what}; a snapshot has {compressed}% of the bytes of its raw files\n");
     table += &format!(
-        "{:<10} {:>10} {:>12} {:>6} {:>7} {:>6} {:>6} {:>8}\n",
-        "tenant", "MiB in", "MiB written", "ratio", "passes", "files", "bound", "fullest"
+        "{:<10} {:>10} {:>12} {:>6} {:>7} {:>6} {:>6} {:>8} {:>7}\n",
+        "tenant", "MiB in", "MiB written", "ratio", "passes", "files", "bound", "fullest", "median"
     );
     let lives = KINDS.map(|kind| {
         (
@@ -173,7 +173,10 @@ fn check(what: &str, policy: &Policy, scale: u64, compressed: u64) {
             mib(f.written),
             f.passes
         );
-        table += &format!("{line} {:>6} {:>6} {:>7}%\n", f.files, f.allowed, f.crowded);
+        table += &format!(
+            "{line} {:>6} {:>6} {:>7}% {:>6}%\n",
+            f.files, f.allowed, f.crowded, f.median
+        );
     }
     println!("{table}");
     for (name, f) in lives {

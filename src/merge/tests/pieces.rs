@@ -254,7 +254,7 @@ async fn whatever_overlaps_the_result_is_that_of_decoding_everything() {
                 .await;
         }
         w.spec.cutoff = (below(2) > 0).then(|| at(T0 + below(ROWS)));
-        w.spec.target_file_size = [128 << 20, 4 << 20][usize::try_from(below(2)).unwrap()];
+        w.spec.size.target = [128 << 20, 4 << 20][usize::try_from(below(2)).unwrap()];
         let out = w.merge().await;
         let want: Vec<Event> = naive(&files)
             .into_iter()

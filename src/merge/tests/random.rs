@@ -57,7 +57,7 @@ async fn world(seed: u64, files: &[Vec<Event>], random: &mut Random) -> World {
         Period::Month
     };
     w.spec.min_piece = if random.chance(50) { 1 } else { 8 << 20 };
-    w.spec.target_file_size = 1 + random.below(200 << 10);
+    w.spec.size.target = 1 + random.below(200 << 10);
     w.prefetch = 1 + usize::try_from(seed % 5).unwrap();
     for (i, f) in files.iter().enumerate() {
         let unit = UNITS[usize::try_from(random.below(4)).unwrap()];

@@ -22,6 +22,7 @@ use icepack_core::model::names::{FileId, Place, Tenant};
 use icepack_core::model::plan::PlannedInput;
 use icepack_core::model::time_column::TimeColumn;
 use icepack_core::plan::compaction::Period;
+use icepack_core::plan::cutting::FileSize;
 use icepack_parquet::Columns;
 use icepack_parquet::read::Input;
 use icepack_parquet::source::{Ident, Source};
@@ -154,7 +155,10 @@ impl World {
             now: Micros((T0 + 100 * DAY) * 1_000_000),
             cutoff: None,
             leave: None,
-            target_file_size: 128 << 20,
+            size: FileSize {
+                target: 128 << 20,
+                max: 256 << 20,
+            },
             writing: icepack_core::model::policy::Writing::default(),
             cut: Period::Month,
             min_piece: u64::MAX,

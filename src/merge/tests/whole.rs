@@ -361,16 +361,16 @@ async fn snapshots_end_near_the_target() {
     let inputs = snapshots(&mut w, &tables(&files)).await;
     w.take(&inputs);
     let size = inputs[0].size;
-    // In tenths of a snapshot: with two it is full; two are nearer than three; three are nearer
-    // than two; one is more than enough, but not too large.
+    // In tenths of a snapshot: with two it is full; two are nearer than three; the last two are cut
+    // as evenly as may be; one is more than enough, but not too large.
     for (tenths, want) in [
         (19, vec![3_000, 3_000, 1_500]),
         (23, vec![3_000, 3_000, 1_500]),
-        (27, vec![4_500, 3_000]),
+        (27, vec![3_000, 4_500]),
         (7, vec![1_500; 5]),
     ] {
         let target = size * tenths / 10;
-        w.spec.target_file_size = target;
+        w.spec.size.target = target;
         let out = w.merge().await;
         assert_eq!(out.copied_runs, 5, "{target}");
         assert_eq!(
@@ -384,7 +384,7 @@ async fn snapshots_end_near_the_target() {
         assert_eq!(w.read(&out.snapshots).await, naive(&files));
     }
     // Too large, and to be cut.
-    w.spec.target_file_size = size / 3;
+    w.spec.size.target = size / 3;
     let out = w.merge().await;
     assert_eq!(out.copied_runs, 0);
     assert!(out.snapshots.len() > 5);

@@ -209,6 +209,10 @@ fn the_settings() {
         "store = \"/tmp\"\n[compaction]\ntarget_file_size = \"1GiB\"\nmax_file_size = \"1MiB\"\n",
     );
     file(
+        "little-memory",
+        "store = \"/tmp\"\nmemory_limit = \"64MiB\"\n",
+    );
+    file(
         "object-lock",
         "store = \"/tmp\"\n[archive]\nurl = \"s3://cold\"\nobject_lock_mode = \"GOVERNANCE\"\n",
     );

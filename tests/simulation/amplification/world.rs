@@ -11,6 +11,7 @@ use icepack_core::model::names::{FileId, Key, Place, Tenant, snapshot_key};
 use icepack_core::model::plan::{Group, GroupKind, Inventory, PlannedInput, Reason};
 use icepack_core::model::policy::{CompactionStrategy, Policy};
 use icepack_core::plan::compaction::{self, MIN_PIECE, Period};
+use icepack_core::plan::cutting::FileSize;
 use icepack_core::plan::retention::LeaveRule;
 use ulid::Ulid;
 
@@ -39,6 +40,8 @@ pub struct Figures {
     pub files: u64,
     /// What they may be.
     pub allowed: u64,
+    /// The median of the finished live snapshots at the end, in percent of the target.
+    pub median: u64,
     /// The most that live files ever were of what they may be, in percent.
     pub crowded: u64,
 }
@@ -168,7 +171,7 @@ impl World {
             return;
         }
         let finished =
-            |i: &&PlannedInput| i.is_snapshot() && i.size >= self.policy.target_file_size / 2;
+            |i: &&PlannedInput| i.is_snapshot() && i.size >= FileSize::of(&self.policy).finished();
         assert_eq!(
             group.inputs.iter().find(finished),
             None,
@@ -214,27 +217,29 @@ impl World {
         kept
     }
 
-    /// Cuts at the target, and where a period ends once there is enough for a file.
+    /// Cuts as the output of a merge does, and where a period ends once there is enough for a file.
     fn write(&mut self, rows: &Rows, now: DateTime<Utc>) {
-        let target = self.policy.target_file_size;
-        let worth = MIN_PIECE.min(target);
+        let size = FileSize::of(&self.policy);
+        let worth = MIN_PIECE.min(size.target);
         let mut open = Rows::new();
-        let (mut size, mut period) = (0, None);
-        for (&hour, &bytes) in rows {
+        let mut all: u64 = rows.values().sum();
+        let (mut bytes, mut period) = (0, None);
+        for (&hour, &more) in rows {
             let next = self.period(hour);
-            if period.is_some_and(|p| p != next) && size >= worth {
+            if period.is_some_and(|p| p != next) && bytes >= worth {
                 self.close(&mut open, now);
-                size = 0;
+                all -= std::mem::take(&mut bytes);
             }
             period = Some(next);
-            let mut left = bytes;
+            let mut left = more;
             while left > 0 {
-                let step = left.min(target - size);
+                let end = size.end(all);
+                let step = left.min(end - bytes);
                 *open.entry(hour).or_default() += step;
-                (size, left) = (size + step, left - step);
-                if size == target {
+                (bytes, left) = (bytes + step, left - step);
+                if bytes == end {
                     self.close(&mut open, now);
-                    size = 0;
+                    all -= std::mem::take(&mut bytes);
                 }
             }
         }
@@ -305,6 +310,12 @@ impl World {
             .map(|s| s.size);
         let sizes: Vec<u64> = raw.chain(snapshots).collect();
         self.figures.files = sizes.len() as u64;
+        let full = FileSize::of(&self.policy).finished();
+        let mut finished: Vec<u64> = self.head.snapshots.iter().map(|s| s.size).collect();
+        finished.retain(|s| *s >= full);
+        finished.sort_unstable();
+        let median = finished.get(finished.len() / 2).unwrap_or(&0);
+        self.figures.median = 100 * median / self.policy.target_file_size;
         self.figures.allowed = 2 * sizes.iter().sum::<u64>() / self.policy.target_file_size + 24;
         self.figures.crowded = self
             .figures

@@ -238,9 +238,9 @@ pub struct Policy {
     pub min_files_to_compact: usize,
     /// Files below this many bytes are small.
     pub small_file_threshold: u64,
-    /// Groups are packed, and outputs cut, towards this many bytes.
+    /// Outputs are cut towards this many bytes.
     pub target_file_size: u64,
-    /// No group holds more bytes than this, but for a single larger file.
+    /// The most bytes of an output that takes along a rest too small for a file of its own.
     pub max_file_size: u64,
     /// Small raw files of this age are compacted, whatever the counts. Large files, and those alone
     /// in their folder, stay as they are.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 
 use super::classes::{self, Classes};
+use super::cutting::FileSize;
 use super::quarantine;
 use super::retention::{self, Due};
 use super::sweep::{self, RetiredState};
@@ -49,6 +50,10 @@ pub const MIN_PIECE: u64 = 8 * 1024 * 1024;
 
 /// What strategy `time` calls old.
 const OLD: Duration = Duration::from_secs(24 * 3600);
+
+/// A merge has about so many targets of input bytes at most: enough for some files of the target
+/// size where its rows compress to a fifth, and not more than can be done again when it fails.
+pub const GROUP_TARGETS: u64 = 8;
 
 /// Files that expire as wholes, or are adopted, in one commit.
 const AT_ONCE: usize = 1000;
@@ -353,7 +358,7 @@ fn redate(foreign: Vec<Candidate>, policy: &Policy) -> Vec<Group> {
         };
         group(members, GroupKind::Merge, reason)
     };
-    cut(foreign, policy).into_iter().map(redated).collect()
+    divide(foreign, policy).into_iter().map(redated).collect()
 }
 
 /// Files of which every row has expired: as they are, or put together to objects that are worth it,
@@ -381,7 +386,7 @@ fn expire(
     };
     let have: u64 = small.iter().map(|c| c.input.size).sum();
     if have >= worth || retention::is_overdue(oldest, cutoff, policy.slack) {
-        groups.extend(cut(small, policy).into_iter().map(together));
+        groups.extend(objects(small, policy).into_iter().map(together));
         return (groups, Vec::new());
     }
     let waited =
@@ -510,7 +515,7 @@ fn sort_out(
             });
         }
     }
-    raws.sort_by(|a, b| (a.order, &a.input.key).cmp(&(b.order, &b.input.key)));
+    sort_by_time(&mut raws);
 
     let mut snapshots = Vec::new();
     // Live snapshots come from head: a listing may lag, head does not.
@@ -675,7 +680,7 @@ fn with_snapshots(
         .filter(|c| c.age < policy.max_raw_age)
         .map(|c| Home::of(c, policy, now))
         .collect();
-    let finished = |c: &Candidate| c.input.size >= policy.target_file_size / 2;
+    let finished = |c: &Candidate| c.input.size >= FileSize::of(policy).finished();
     let young = |c: &Candidate| policy.strategy == CompactionStrategy::TimeBased && c.age < OLD;
     let (out, rest): (Vec<_>, Vec<_>) = std::mem::take(snapshots)
         .into_iter()
@@ -718,7 +723,7 @@ fn with_snapshots(
             merges.push((members, Reason::Tier { files }));
         }
     }
-    snapshots.sort_by(|a, b| (a.order, &a.input.key).cmp(&(b.order, &b.input.key)));
+    sort_by_time(snapshots);
     merges
 }
 
@@ -766,13 +771,12 @@ fn full(raws: Vec<Candidate>, snapshots: &mut Vec<Candidate>) -> Vec<(Vec<Candid
     vec![(members, Reason::Everything)]
 }
 
-/// Cuts a merge into groups in time order, towards the target size and never over the maximum but
-/// for a single larger file.
+/// Divides a merge into groups in time order; with strategy `full`, it is one.
 fn pack(mut members: Vec<Candidate>, policy: &Policy) -> Vec<Vec<Candidate>> {
     if policy.strategy != CompactionStrategy::FullCompaction {
-        return cut(members, policy);
+        return divide(members, policy);
     }
-    members.sort_by(|a, b| (a.order, &a.input.key).cmp(&(b.order, &b.input.key)));
+    sort_by_time(&mut members);
     if members.is_empty() {
         Vec::new()
     } else {
@@ -780,16 +784,37 @@ fn pack(mut members: Vec<Candidate>, policy: &Policy) -> Vec<Vec<Candidate>> {
     }
 }
 
-/// As [`pack`], whatever the strategy.
-fn cut(mut members: Vec<Candidate>, policy: &Policy) -> Vec<Vec<Candidate>> {
-    members.sort_by(|a, b| (a.order, &a.input.key).cmp(&(b.order, &b.input.key)));
+/// As [`pack`], whatever the strategy: into equal groups of at most [`GROUP_TARGETS`] targets, but
+/// for a single larger file. The merge cuts files by what it has written. So a group is large
+/// enough that files of the target size come out however well its rows compress.
+fn divide(members: Vec<Candidate>, policy: &Policy) -> Vec<Vec<Candidate>> {
+    let most = policy.target_file_size.saturating_mul(GROUP_TARGETS).max(1);
+    let bytes: u64 = members.iter().map(|c| c.input.size).sum();
+    let share = bytes.div_ceil(bytes.div_ceil(most).max(1));
+    cut(members, most, |size, _| size >= share)
+}
+
+/// Groups of files that leave together: each becomes one archive object, of about the target size.
+fn objects(members: Vec<Candidate>, policy: &Policy) -> Vec<Vec<Candidate>> {
+    cut(members, policy.max_file_size, |size, left| {
+        // A rest too small for an object of its own goes along.
+        let all_fits = size + left <= policy.max_file_size && left < policy.target_file_size / 4;
+        size >= policy.target_file_size && !all_fits
+    })
+}
+
+/// Cuts files into groups in time order, where `is_full` says so of the bytes in a group and those
+/// that are left; never over `most` bytes but for a single larger file.
+fn cut(
+    mut members: Vec<Candidate>,
+    most: u64,
+    is_full: impl Fn(u64, u64) -> bool,
+) -> Vec<Vec<Candidate>> {
+    sort_by_time(&mut members);
     let mut left: u64 = members.iter().map(|c| c.input.size).sum();
     let (mut groups, mut open, mut size) = (Vec::new(), Vec::new(), 0_u64);
     for c in members {
-        // A rest too small for a file of its own goes along.
-        let all_fits = size + left <= policy.max_file_size && left < policy.target_file_size / 4;
-        let full = size >= policy.target_file_size && !all_fits;
-        if !open.is_empty() && (full || size + c.input.size > policy.max_file_size) {
+        if !open.is_empty() && (is_full(size, left) || size + c.input.size > most) {
             groups.push(std::mem::take(&mut open));
             size = 0;
         }
@@ -801,6 +826,10 @@ fn cut(mut members: Vec<Candidate>, policy: &Policy) -> Vec<Vec<Candidate>> {
         groups.push(open);
     }
     groups
+}
+
+fn sort_by_time(members: &mut [Candidate]) {
+    members.sort_by(|a, b| (a.order, &a.input.key).cmp(&(b.order, &b.input.key)));
 }
 
 #[cfg(test)]

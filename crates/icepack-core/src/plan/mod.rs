@@ -6,6 +6,7 @@ pub mod batch;
 pub mod classes;
 pub mod commit;
 pub mod compaction;
+pub mod cutting;
 pub mod evidence;
 pub mod expiry;
 pub mod expiry_guard;

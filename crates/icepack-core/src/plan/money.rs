@@ -10,6 +10,7 @@ use crate::model::price::{Prices, STANDARD};
 use crate::model::report::Requests;
 use crate::model::units::KIB;
 use crate::plan::batch::batch_sizes;
+use crate::plan::cutting::FileSize;
 
 /// Classes whose objects must be thawed carry an index, billed in the class, …
 const INDEX: u64 = 32 * KIB;
@@ -134,12 +135,12 @@ pub fn estimate(plan: &Plan, policy: &Policy, pricing: &Pricing<'_>) -> Estimate
     }
 }
 
-/// About the snapshots that a group becomes.
+/// About the snapshots that a group becomes, at most: its bytes may compress better than they do.
 fn outputs(group: &Group, policy: &Policy) -> u64 {
     if group.is_expiry() || group.kind == GroupKind::Adopt {
         0
     } else {
-        group.bytes().div_ceil(policy.target_file_size.max(1))
+        FileSize::of(policy).files(group.bytes())
     }
 }
 

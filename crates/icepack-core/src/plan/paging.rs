@@ -14,6 +14,7 @@ use crate::model::manifest::Manifest;
 use crate::model::names::{self, FileId, FileKind, Tenant};
 use crate::model::pages::{PageRef, listed_as};
 use crate::model::policy::{CompactionStrategy, Policy, Within};
+use crate::plan::cutting::FileSize;
 
 /// Whether a pass of this policy that begins with this cutoff has nothing to do with the live
 /// snapshots of a page.
@@ -27,7 +28,7 @@ pub fn is_settled(
     // Two small snapshots of a folder may be merged, and a full merge takes any two.
     let is_small = |second: u64| {
         policy.strategy == CompactionStrategy::FullCompaction
-            || second < policy.target_file_size / 2
+            || second < FileSize::of(policy).finished()
     };
     policy.within == Within::Folder
         && is_swept(page)

@@ -109,6 +109,8 @@ struct Encoder<W: Write + Send> {
     compressed: usize,
     group: usize,
     group_rows: usize,
+    /// Of the row groups that have ended.
+    ended_rows: u64,
     prints: Prints,
 }
 
@@ -208,6 +210,14 @@ impl<W: Write + Send> ParquetWriter<W> {
             }
             State::Writing(e) => e.file.bytes_written() as u64 + e.pending_bytes() as u64,
             State::Broken => 0,
+        }
+    }
+
+    /// Bytes and rows of the row groups that have ended: exactly, but for the footer.
+    pub fn ended(&self) -> (u64, u64) {
+        match &self.state {
+            State::Writing(e) => (e.file.bytes_written() as u64, e.ended_rows),
+            State::Sampling { .. } | State::Broken => (0, 0),
         }
     }
 
@@ -325,6 +335,7 @@ impl<W: Write + Send> Encoder<W> {
             compressed: COMPRESSED,
             group: 0,
             group_rows: 0,
+            ended_rows: 0,
             prints: Prints::new(),
         })
     }
@@ -431,10 +442,12 @@ impl<W: Write + Send> Encoder<W> {
         bytes: &Incoming,
     ) -> Result<()> {
         let mut group = self.file.next_row_group().map_err(failed)?;
+        let rows = columns.first().map_or(0, |c| c.rows_written);
         for column in columns {
             group.append_column(bytes, column).map_err(failed)?;
         }
         group.close().map_err(failed)?;
+        self.ended_rows += rows;
         self.prints.push(fingerprint);
         self.group += 1;
         Ok(())
@@ -501,7 +514,7 @@ impl<W: Write + Send> Encoder<W> {
     fn ended(&mut self) {
         self.prints.end();
         self.group += 1;
-        self.group_rows = 0;
+        self.ended_rows += std::mem::take(&mut self.group_rows) as u64;
     }
 }
 

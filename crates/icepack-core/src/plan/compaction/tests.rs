@@ -212,10 +212,12 @@ impl World {
         }
         let period = Period::of(&self.policy);
         let (mut open, mut size): (Option<(i64, i64)>, u64) = (None, 0);
+        let mut left: u64 = by_hour.values().sum();
         for (hour, bytes) in by_hour {
             if let Some((from, to)) = open {
                 let crosses = period.number(micros(hour)) != period.number(micros(to));
-                if size >= self.policy.target_file_size || (crosses && size >= MIN_PIECE) {
+                let end = FileSize::of(&self.policy).end(size + left);
+                if size >= end || (crosses && size >= MIN_PIECE) {
                     self.snapshot(size, from, to);
                     self.written += size;
                     (open, size) = (None, 0);
@@ -223,6 +225,7 @@ impl World {
             }
             open = Some((open.map_or(hour, |o| o.0), hour));
             size += bytes;
+            left -= bytes;
         }
         if let Some((from, to)) = open {
             self.snapshot(size, from, to);
@@ -317,40 +320,60 @@ fn small_files_never_wait_longer_than_max_raw_age() {
 }
 
 #[test]
-fn groups_are_packed_towards_the_target_and_never_over_the_maximum() {
+fn groups_are_equal_and_hold_enough_for_files_of_the_target_size() {
     let mut w = World::new();
     for i in 0..200 {
-        w.raw(&format!("{i:03}"), 2 * MIB, i64::from(i) - 300);
+        w.raw(&format!("{i:03}"), 2 * MIB, i64::from(i) - 2_000);
     }
-    w.policy.max_raw_age = Duration::from_secs(1000 * 3600);
-    let plan = w.plan();
-    assert_eq!(
+    w.policy.max_raw_age = Duration::from_secs(10_000 * 3600);
+    let bytes = |w: &World| {
+        let plan = w.plan();
         plan.groups
             .iter()
             .map(|g| g.bytes() / MIB)
-            .collect::<Vec<_>>(),
-        [128, 128, 144],
-        "a small rest goes along"
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        bytes(&w),
+        [400],
+        "if it compresses to a third, it is one file"
     );
+    for i in 200..900 {
+        w.raw(&format!("{i:03}"), 2 * MIB, i64::from(i) - 2_000);
+    }
+    assert_eq!(bytes(&w), [900, 900], "no more than eight targets");
+    let plan = w.plan();
+    let keys = |n: usize| &plan.groups[n].inputs;
     assert!(
-        plan.groups
-            .windows(2)
-            .all(|w| w[0].inputs.last().unwrap().key < w[1].inputs[0].key),
+        keys(0).last().unwrap().key < keys(1)[0].key,
         "in time order"
     );
-    w.raw("huge", 900 * MIB, -400);
-    w.policy.small_file_threshold = 1000 * MIB;
+    w.raw("huge", 2_000 * MIB, -3_000);
+    w.policy.small_file_threshold = 3_000 * MIB;
     w.policy.min_files_to_compact = 1;
     assert_eq!(
         names(&w.plan())[0],
         ["huge"],
         "a single larger file is a group of its own"
     );
-    assert!(
-        w.plan().groups[1..]
-            .iter()
-            .all(|g| g.bytes() <= w.policy.max_file_size)
-    );
+    assert!(w.plan().groups[1..].iter().all(|g| g.bytes() <= 1024 * MIB));
+}
+
+#[test]
+fn what_a_merge_leaves_is_not_merged_again() {
+    for size in [3, 40, 100, 130, 155, 170, 230, 320, 1_000, 3_000] {
+        let mut w = World::new();
+        w.policy.small_file_threshold = 1024 * MIB;
+        for i in 0..100 {
+            w.raw(&format!("{i}"), size * MIB / 100, -24 * 60 + i);
+        }
+        assert_eq!(w.settle(), 1, "{size} MiB");
+        w.now = 24 * 40;
+        assert_eq!(w.settle(), 0, "{size} MiB, once their month is over");
+        let full = FileSize::of(&w.policy).finished();
+        let open = w.head.snapshots.iter().filter(|s| s.size < full).count();
+        assert!(open <= 1, "{size} MiB: {open} files are not finished");
+    }
 }
 
 #[test]
@@ -746,7 +769,7 @@ fn a_snapshot_moves_up_only_into_something_four_times_its_size() {
     w.snapshot(30 * MIB, -200, -20);
     assert_eq!(w.plan().groups[0].inputs.len(), 4, "the big one stays out");
     w.head.snapshots.retain(|s| s.size > MIB);
-    w.snapshot(70 * MIB, -400, -300);
+    w.snapshot(90 * MIB, -400, -300);
     assert!(w.plan().groups.is_empty(), "a finished file is left alone");
 }
 
