@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Runs icepack beside Polars, DuckDB and delta-rs, and renews docs/performance.md: needs Rust, Python 3.11 or newer, 12 GB of disk and some minutes of a
+# Runs icepack beside Polars, DuckDB, delta-rs and PyArrow, in a directory and on a bucket, and renews docs/performance.md: needs Rust, Python 3.11 or newer, 12 GB of disk and some minutes of a
 # quiet machine.
 #
 #   benches/compare.sh                            all of it
 #   benches/compare.sh --parts sorted --scales 1  a part; see benches/compare/compare.py --help
+#   benches/compare.sh --parts bucket             from and to SeaweedFS, which scripts/s3-server.sh installs
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,4 +1,4 @@
-"""icepack beside Polars, DuckDB and delta-rs at the same jobs, in one run on one machine: every figure is worth only what it is beside the others.
+"""icepack beside Polars, DuckDB, delta-rs and PyArrow at the same jobs, in one run on one machine: every figure is worth only what it is beside the others.
 
 Each job runs in a process of its own, in turns, on files that are in the page cache. Outputs are checked: the same rows, in order where that was asked.
 """
@@ -16,6 +16,7 @@ import time
 
 import duckdb
 
+import bucket
 import generate
 import memory
 import report
@@ -203,7 +204,8 @@ def main():
     parser.add_argument("--work", required=True, help="a directory with room for some 12 GB")
     parser.add_argument("--scales", default="0.1,1,10")
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--parts", default="sorted,large,memory")
+    parser.add_argument("--parts", default="sorted,large,memory,bucket")
+    parser.add_argument("--bucket-files", type=int, default=bucket.FILES, help="files of 10,000 rows in the bucket")
     parser.add_argument("--results", required=True, help="figures as JSON; what is there of other parts stays")
     parser.add_argument("--docs", help="where performance.md and its pictures go")
     given = parser.parse_args()
@@ -219,6 +221,8 @@ def main():
                 found[part] = large_merge(bench)
             case "memory":
                 found[part] = memory.cases(bench)
+            case "bucket":
+                found[part] = bucket.cases(bench, rows_of, run, given.bucket_files)
         results.write_text(json.dumps(found, indent=1))
     if given.docs:
         report.write(found, pathlib.Path(given.docs))

@@ -4,6 +4,7 @@ Each is used as its own documentation says, with zstd and otherwise its defaults
 """
 
 import json
+import os
 import pathlib
 import resource
 import sys
@@ -66,7 +67,47 @@ def copy(source, out):
     return work
 
 
+def polars_s3(source, out):
+    import polars as pl
+
+    options = {"aws_endpoint_url": os.environ["AWS_ENDPOINT_URL"], "aws_allow_http": "true"}
+    scan = pl.scan_parquet(f"s3://{source}/**/*.parquet", storage_options=options)
+    return lambda: scan.sort("timestamp").sink_parquet(f"s3://{out}/out.parquet", compression="zstd", storage_options=options)
+
+
+def pyarrow_s3(source, out):
+    """Its files are read and sorted as one table: a data set has no sort that spills."""
+    import pyarrow.dataset as ds
+    import pyarrow.parquet as pq
+    from pyarrow import fs
+
+    store = fs.S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL"])
+
+    def work():
+        table = ds.dataset(source, format="parquet", filesystem=store).to_table().sort_by("timestamp")
+        pq.write_table(table, f"{out}/out.parquet", filesystem=store, compression="zstd")
+
+    return work
+
+
+def duckdb_s3(source, out):
+    import duckdb
+    import duckdb_extension_httpfs
+
+    own = pathlib.Path(duckdb_extension_httpfs.__file__).parent
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    connection.execute(f"LOAD '{next(own.rglob('*.duckdb_extension'))}'")
+    at = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://")
+    key, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    connection.execute(f"CREATE SECRET (TYPE s3, KEY_ID '{key}', SECRET '{secret}', REGION 'us-east-1', ENDPOINT '{at}', URL_STYLE 'path', USE_SSL false)")
+    query = f"COPY (SELECT * FROM read_parquet('s3://{source}/**/*.parquet') ORDER BY timestamp) TO 's3://{out}/out.parquet' (FORMAT parquet, COMPRESSION zstd)"
+    return lambda: connection.execute(query)
+
+
 JOBS = {
+    "polars-s3": polars_s3,
+    "pyarrow-s3": pyarrow_s3,
+    "duckdb-s3": duckdb_s3,
     "polars": polars_sort,
     "polars-concat": polars_concat,
     "duckdb": lambda s, o: duckdb_copy(s, o, "ORDER BY timestamp"),

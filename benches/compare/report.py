@@ -22,6 +22,9 @@ LABELS = {
     "delta-concat": "delta-rs compact",
     "delta-zorder": "delta-rs z-order",
     "copy": "file copy",
+    "polars-s3": "Polars, scan, sort and sink",
+    "pyarrow-s3": "PyArrow, data set, sort and write",
+    "duckdb-s3": "DuckDB, ordered COPY",
 }
 COLOURS = {"icepack": "#0b6e99", "polars": "#c2410c", "duckdb": "#a16207", "delta-compact": "#6b7280", "delta-zorder": "#9ca3af"}
 
@@ -111,7 +114,27 @@ def measured(found, docs):
         out.append("\n### Memory\n\nPasses with the default `memory_limit` of 512 MiB.\n\n")
         rows = [[c["what"], f"{c['mib']:,.0f} MiB", f"{c['wall']:.1f}", f"{c['ledger']['rows_in']:,}"] for c in cases.values()]
         out.append(table(["", "peak memory", "wall s", "rows"], rows))
+    if b := found.get("bucket"):
+        out.append(bucket(b))
     return "".join(out) + "\n"
+
+
+def bucket(b):
+    """The job from and to a bucket."""
+    out = [
+        f"\n### From and to a bucket\n\n{b['files']:,} files, {b['rows'] / 1e6:g} million rows, {mb(b['bytes'])}, on SeaweedFS on the same machine. Tools take "
+        f"turns, {b['repeat']} each. A ratio is the median of those of icepack's run and the other's in the same turn. CPU is the tool's, without the server's.\n"
+    ]
+    places = (("near", "On the loopback interface"), ("far", "Through a proxy that adds 30 ms to each request and carries 100 MB/s each way"))
+    for place, what in places:
+        of = b[place]
+        rows = []
+        for name, f in of["tools"].items():
+            ratio = of["ratios"].get(name, {"wall": 1, "cpu": 1})
+            rows.append([LABELS[name], f"{f['wall']:.2f}", f"{ratio['wall']:.2f}", f"{f['cpu']:.2f}", f"{ratio['cpu']:.2f}", f"{f['mib']:,.0f} MiB"])
+        head = ["", "wall s", "icepack's ÷ this", "CPU s", "icepack's ÷ this", "peak memory"]
+        out.append(f"\n**{what}**\n\n{table(head, rows)}\nicepack's requests: {requests(of['requests'])}.\n")
+    return "".join(out)
 
 
 def requests(r):
