@@ -17,6 +17,7 @@ import time
 import duckdb
 
 import bucket
+import cost
 import generate
 import memory
 import report
@@ -204,10 +205,10 @@ def main():
     parser.add_argument("--work", required=True, help="a directory with room for some 12 GB")
     parser.add_argument("--scales", default="0.1,1,10")
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--parts", default="sorted,large,memory,bucket")
+    parser.add_argument("--parts", default="sorted,large,memory,bucket,cost")
     parser.add_argument("--bucket-files", type=int, default=bucket.FILES, help="files of 10,000 rows in the bucket")
     parser.add_argument("--results", required=True, help="figures as JSON; what is there of other parts stays")
-    parser.add_argument("--docs", help="where performance.md and its pictures go")
+    parser.add_argument("--docs", help="where performance.md, its pictures and scale.md go")
     given = parser.parse_args()
     pathlib.Path(given.work).mkdir(parents=True, exist_ok=True)
     bench, results = Bench(given), pathlib.Path(given.results)
@@ -223,6 +224,8 @@ def main():
                 found[part] = memory.cases(bench)
             case "bucket":
                 found[part] = bucket.cases(bench, rows_of, run, given.bucket_files)
+            case "cost":
+                found[part] = cost.cases(bench, run)
         results.write_text(json.dumps(found, indent=1))
     if given.docs:
         report.write(found, pathlib.Path(given.docs))

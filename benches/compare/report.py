@@ -8,6 +8,8 @@ import subprocess
 
 import matplotlib
 
+import cost
+
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
@@ -79,12 +81,39 @@ def plot(sizes, path):
 
 
 def write(found, docs):
-    """Renews the measured part of the page: what lies between its two marks."""
-    page = docs / "performance.md"
+    """Renews the measured parts of the pages."""
+    # Its tables come from one run.
+    if found.get("sorted"):
+        renew(docs / "performance.md", measured(found, docs))
+    if found.get("cost"):
+        renew(docs / "scale.md", costs(found["cost"], found["machine"]))
+
+
+def renew(page, text):
+    """What lies between a page's two marks."""
     begin, end = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
     before, rest = page.read_text().split(begin)
     after = rest.split(end)[1]
-    page.write_text(before + begin + measured(found, docs) + end + after)
+    page.write_text(before + begin + text + end + after)
+
+
+def costs(found, machine):
+    """Dollars for a terabyte."""
+    p, peers = found["prices"], cost.MANAGED
+    rows = []
+    for c in found["cases"]:
+        file = f"{c['file'] / 1e3:,.0f} kB" if c["file"] < 1e6 else f"{c['file'] / 1e6:.1f} MB"
+        folder = "all" if c["in_folder"] is None else str(c["in_folder"])
+        own = [f"{c['reads'] / 1e6:.2f} M", f"{c['writes'] / 1e6:.3f} M", f"{c['hours']:.1f}", f"${c['requests_usd']:.2f}", f"${c['cpu_usd']:.2f}"]
+        rows.append([file, folder, *own, f"**${c['requests_usd'] + c['cpu_usd']:.2f}**", *(f"${usd:.2f}" for usd in c["managed_usd"])])
+    head = ["file", "in a folder", "GET", "PUT and LIST", "CPU hours", "requests", "CPU", "icepack", *(m["what"] for m in peers)]
+    compute = cost.COMPUTE
+    return (
+        f"\n{table(head, rows)}\n"
+        f"Requests and CPU seconds were counted by `benches/compare.sh --parts cost` with icepack {machine['versions']['icepack']} on {machine['cpu']}. "
+        f"Requests at the program's price list: {p['region']}, {p['date']}, <{p['source']}>: ${p['put']} for 1,000 PUT or LIST, ${p['get']} for 1,000 GET. "
+        f"CPU: {compute['what']}: ${compute['usd']}, {compute['date']}, <{compute['source']}>.\n\n"
+    )
 
 
 def measured(found, docs):
