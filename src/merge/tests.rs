@@ -6,6 +6,7 @@ mod random;
 mod support;
 mod types;
 mod whole;
+mod wide;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Reads one input: its footer, which is checked first, and its rows in batches of bounded size.
 
+mod ahead;
 mod exact;
 pub mod footer;
 pub mod likely;
@@ -25,6 +26,7 @@ use crate::error::Result;
 use crate::guard::{self, TRAILER, catch_panic, chunks, footer_len, pages};
 use crate::source::{Chunks, Ident, Source};
 use crate::{form, leaf, pairs, views};
+use ahead::Shares;
 use exact::Rule;
 use icepack_core::model::file::Micros;
 use icepack_core::model::time_column::TimeColumn;
@@ -156,13 +158,22 @@ impl Input {
             Source::Local(_) | Source::Disk(_) => {
                 of_each(ColumnChunkMetaData::compressed_size, 64 << 10)
             }
-            Source::Remote(r) => r.window,
+            Source::Remote(r) => self.ahead_bytes(r.window),
         };
         let pages = self
             .held_bytes()
             .unwrap_or_else(|| of_each(ColumnChunkMetaData::uncompressed_size, 1 << 20))
             + 4 * batch_bytes;
         self.decoded_bytes().min(pages) + self.footer_bytes + fetched
+    }
+
+    /// The most bytes that are fetched ahead, of `window`.
+    fn ahead_bytes(&self, window: u64) -> u64 {
+        let size = |c: &ColumnChunkMetaData| u64::try_from(c.compressed_size()).unwrap_or(0);
+        let groups = self.metadata().row_groups().iter();
+        groups
+            .map(|g| Shares::of(window, g.columns().iter().map(size)).total())
+            .fold(window, u64::max)
     }
 
     /// The most bytes that pages take at once, where the file is at hand and its page headers can

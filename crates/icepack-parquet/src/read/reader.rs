@@ -1,13 +1,17 @@
 //! The rows of an input, in batches of bounded size.
 
+use std::collections::BTreeMap;
+use std::iter;
 use std::ops::Range;
 
 use arrow::array::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
+use super::exact::Rule;
 use super::{BATCH_ROWS, Input};
 use crate::error::{Error, Result};
+use crate::guard::pages::Chunk;
 use crate::guard::{catch_panic, chunks};
 use crate::source::Chunks;
 use crate::views::{self, Slices};
@@ -127,8 +131,9 @@ impl Reader {
             .min((self.input.limit.min(MOST_DELTA) / longest.max(1)).max(BATCH_ROWS.start));
         if self.delivered == 0 {
             self.check_exact()?;
-            self.chunks
-                .begin(chunks.iter().map(|c| c.range.clone()).collect())?;
+            self.chunks.begin(ranges(&chunks), self.following())?;
+        } else {
+            self.chunks.again();
         }
         self.chunks.account(chunks, self.input.limit);
         let rows = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
@@ -156,22 +161,35 @@ impl Reader {
         Ok(())
     }
 
+    /// Where the row groups after the current one lie, as far as they are read.
+    fn following(&self) -> impl Iterator<Item = Range<u64>> {
+        (self.group + 1..self.end).map_while(|group| {
+            let group = self.input.metadata().row_group(group);
+            let all = ranges(&chunks(group, |leaf| self.mask.leaf_included(leaf)).ok()?);
+            let start = all.iter().map(|c| c.start).min()?;
+            Some(start..all.iter().map(|c| c.end).max()?)
+        })
+    }
+
     /// Whether the decoder's types hold what is in the columns: it would not say where they do not.
     fn check_exact(&self) -> Result<()> {
-        let metadata = self.input.metadata();
-        for (leaf, rule) in self
-            .input
-            .rules
-            .iter()
+        let group = self.input.metadata().row_group(self.group);
+        let rules = self.input.rules.iter();
+        let rules: BTreeMap<usize, Rule> = rules
             .filter(|(leaf, _)| self.mask.leaf_included(*leaf))
-        {
-            let column = chunks(metadata.row_group(self.group), |i| i == *leaf)
-                .map_err(|reason| self.input.ident.bad(reason))?;
-            self.chunks
-                .begin(column.iter().map(|c| c.range.clone()).collect())?;
-            self.chunks.account(column, self.input.limit);
+            .copied()
+            .collect();
+        let of = |wanted: &dyn Fn(usize) -> bool| {
+            chunks(group, wanted).map_err(|reason| self.input.ident.bad(reason))
+        };
+        let all = of(&|leaf| rules.contains_key(&leaf))?;
+        if !all.is_empty() {
+            self.chunks.begin(ranges(&all), iter::empty())?;
+        }
+        for (leaf, rule) in rules {
+            self.chunks.account(of(&|i| i == leaf)?, self.input.limit);
             match catch_panic(|| {
-                rule.check(&self.chunks, metadata.row_group(self.group), *leaf)
+                rule.check(&self.chunks, group, leaf)
                     .map_err(|e| e.to_string())
             }) {
                 Ok(None) => {}
@@ -244,4 +262,8 @@ impl Reader {
                 .bad(format!("row group {} is damaged: {reason}", self.group))
         })
     }
+}
+
+fn ranges(chunks: &[Chunk]) -> Vec<Range<u64>> {
+    chunks.iter().map(|c| c.range.clone()).collect()
 }

@@ -15,6 +15,7 @@ use object_store::{
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::ahead::Ahead;
 use crate::error::{Error, Result};
 use crate::failure::FailureKind;
 use crate::guard::pages::{Account, Chunk, Refusal, check_inflation, check_sum};
@@ -331,17 +332,7 @@ struct Inner {
 enum Origin {
     Memory(Bytes),
     Local(Mutex<File>),
-    Remote(Remote, Mutex<Windows>),
-}
-
-/// Bytes held ahead: at most one stretch for each column chunk that is being read.
-#[derive(Default)]
-struct Windows {
-    /// The column chunks of the current row group, by start.
-    chunks: Vec<Range<u64>>,
-    held: Vec<(u64, Bytes)>,
-    /// Bytes to fetch at once.
-    ahead: u64,
+    Remote(Remote, Mutex<Ahead>),
 }
 
 impl Chunks {
@@ -360,7 +351,9 @@ impl Chunks {
                 )
             })?)),
             Source::Disk(disk) => Origin::Local(Mutex::new(disk.open(&ident.key)?)),
-            Source::Remote(remote) => Origin::Remote(remote.clone(), Mutex::default()),
+            Source::Remote(remote) => {
+                Origin::Remote(remote.clone(), Mutex::new(Ahead::new(remote.window)))
+            }
         };
         Ok(Self(Arc::new(Inner {
             ident,
@@ -380,32 +373,32 @@ impl Chunks {
         *lock(&self.0.pages) = Account::new(columns, limit);
     }
 
-    /// The column chunks that are read next: whatever was held for those before them is dropped.
+    /// The column chunks that are read next, and where those of the row groups after them lie.
+    /// Whatever was held for those before them is dropped.
     ///
     /// # Errors
     /// The store's.
-    pub fn begin(&self, mut chunks: Vec<Range<u64>>) -> Result<()> {
-        let Origin::Remote(remote, windows) = &self.0.origin else {
+    pub fn begin(
+        &self,
+        chunks: Vec<Range<u64>>,
+        following: impl Iterator<Item = Range<u64>>,
+    ) -> Result<()> {
+        let Origin::Remote(remote, ahead) = &self.0.origin else {
             return Ok(());
         };
-        chunks.retain(|c| !c.is_empty());
-        chunks.sort_by_key(|c| c.start);
-        let span =
-            chunks.first().map_or(0, |c| c.start)..chunks.iter().map(|c| c.end).max().unwrap_or(0);
-        let wanted: u64 = chunks.iter().map(|c| c.end - c.start).sum();
-        let mut windows = lock(windows);
-        *windows = Windows {
-            ahead: (remote.window / chunks.len().max(1) as u64).max(64 << 10),
-            chunks,
-            held: Vec::new(),
-        };
-        // One request for all of it, where it fits and is mostly what is wanted.
-        let whole = span.end - span.start;
-        if whole > 0 && whole <= remote.window && whole / 2 <= wanted {
-            let bytes = self.fetch(remote, span.clone())?;
-            windows.held.push((span.start, bytes));
+        let mut ahead = lock(ahead);
+        if let Some(all) = ahead.begin(chunks, following) {
+            let bytes = self.fetch(remote, all.clone())?;
+            ahead.hold_whole(all.start, bytes);
         }
         Ok(())
+    }
+
+    /// The column chunks are read from their beginning again.
+    pub fn again(&self) {
+        if let Origin::Remote(_, ahead) = &self.0.origin {
+            lock(ahead).again();
+        }
     }
 
     fn fetch(&self, remote: &Remote, range: Range<u64>) -> Result<Bytes> {
@@ -430,36 +423,18 @@ impl Chunks {
         Ok(bytes)
     }
 
-    fn remote(
-        &self,
-        remote: &Remote,
-        windows: &Mutex<Windows>,
-        at: u64,
-        len: u64,
-    ) -> Result<Bytes> {
-        let mut windows = lock(windows);
-        let held = windows
-            .held
-            .iter()
-            .find(|(start, b)| *start <= at && at + len <= start + b.len() as u64);
-        if let Some((start, bytes)) = held {
-            let from = usize::try_from(at - start).unwrap_or(usize::MAX);
-            return Ok(bytes.slice(from..from + usize::try_from(len).unwrap_or(usize::MAX)));
+    fn remote(&self, remote: &Remote, ahead: &Mutex<Ahead>, at: u64, len: u64) -> Result<Bytes> {
+        if len == 0 {
+            return Ok(Bytes::new());
         }
-        let chunk = windows
-            .chunks
-            .iter()
-            .find(|c| c.contains(&at))
-            .cloned()
-            .unwrap_or(at..at + len);
-        let end = (at + len).max(chunk.end.min(at + windows.ahead));
-        // The decoder reads a chunk from front to back: what is held of it lies behind.
-        windows
-            .held
-            .retain(|(start, b)| !(chunk.start <= *start && start + b.len() as u64 <= chunk.end));
-        let bytes = self.fetch(remote, at..end)?;
+        let mut ahead = lock(ahead);
+        if let Some(held) = ahead.take(at, len) {
+            return Ok(held);
+        }
+        let range = ahead.room_for(at, len);
+        let bytes = self.fetch(remote, range)?;
         let part = bytes.slice(..usize::try_from(len).unwrap_or(bytes.len()));
-        windows.held.push((at, bytes));
+        ahead.hold(at, bytes);
         Ok(part)
     }
 
@@ -486,11 +461,7 @@ impl Chunks {
     /// column's bytes.
     fn rest_of_chunk(&self, at: u64) -> u64 {
         let end = match &self.0.origin {
-            Origin::Remote(_, windows) => lock(windows)
-                .chunks
-                .iter()
-                .find(|c| c.contains(&at))
-                .map(|c| c.end),
+            Origin::Remote(_, ahead) => lock(ahead).end_of(at),
             _ => None,
         };
         end.unwrap_or(self.0.ident.size).saturating_sub(at)
@@ -514,6 +485,9 @@ impl Chunks {
             check_sum(&page, at, &bytes).map_err(refuse)?;
             check_inflation(compression, &page, &bytes, limit).map_err(refuse)?;
         }
+        if let Origin::Remote(_, ahead) = &self.0.origin {
+            lock(ahead).passed(at + len as u64);
+        }
         Ok(bytes)
     }
 
@@ -534,7 +508,7 @@ impl Chunks {
             Origin::Local(file) => read_at(file, at, len).map_err(|e| {
                 Error::local(format!("cannot read the file of `{}`", self.0.ident.key), e)
             }),
-            Origin::Remote(remote, windows) => self.remote(remote, windows, at, len as u64),
+            Origin::Remote(remote, ahead) => self.remote(remote, ahead, at, len as u64),
         };
         bytes.map_err(|e| {
             let text = e.to_string();
