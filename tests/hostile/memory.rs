@@ -15,7 +15,7 @@ use super::{LIMIT_MIB, pass};
 /// Rows of the last month, in time order or in none.
 fn rows(count: i64, sorted: bool, rng: &mut Rng) -> RecordBatch {
     let (now, month) = (Utc::now().timestamp_micros(), 30 * 86_400_000_000);
-    let mut times: Vec<i64> = (0..count).map(|_| now - rng.i64(..month)).collect();
+    let mut times: Vec<i64> = (0..count).map(|_| now - rng.i64(0..month)).collect();
     if sorted {
         times.sort_unstable();
     }

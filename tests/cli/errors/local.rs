@@ -123,7 +123,7 @@ fn with_a_small_disk(world: &World) -> Option<Output> {
     command
         .envs(world.envs())
         .env("ICEPACK_SPILL_DIR", spill)
-        .env("ICEPACK_MEMORY_LIMIT", "64MiB");
+        .env("ICEPACK_MEMORY_LIMIT", "96MiB");
     Some(command.output().unwrap())
 }
 
@@ -161,7 +161,7 @@ async fn the_spill_disk_is_full() {
         );
         // With room it goes through.
         let room = [
-            ("ICEPACK_MEMORY_LIMIT", "64MiB".to_owned()),
+            ("ICEPACK_MEMORY_LIMIT", "96MiB".to_owned()),
             ("ICEPACK_SPILL_DIR", world.path("spill")),
         ];
         assert_eq!(world.run(&room).status.code(), Some(0));
@@ -172,7 +172,7 @@ async fn the_spill_disk_is_full() {
 async fn the_spill_directory_is_none() {
     let world = large(false).await;
     let out = world.run(&[
-        ("ICEPACK_MEMORY_LIMIT", "64MiB".into()),
+        ("ICEPACK_MEMORY_LIMIT", "96MiB".into()),
         ("ICEPACK_SPILL_DIR", world.path("nowhere")),
     ]);
     world.check("spill-dir-missing", &out);

@@ -45,7 +45,7 @@ async fn seed(world: &World, tenants: usize) -> Rows {
 fn envs(world: &World) -> Vec<(&'static str, String)> {
     let small = [
         ("ICEPACK_COMPACTION_SMALL_FILE_THRESHOLD", "1MiB"),
-        ("ICEPACK_COMPACTION_TARGET_FILE_SIZE", "128KiB"),
+        ("ICEPACK_COMPACTION_TARGET_FILE_SIZE", "32KiB"),
         ("ICEPACK_COMPACTION_MAX_FILE_SIZE", "2MiB"),
         // What fits into no group is merged alone.
         ("ICEPACK_COMPACTION_MIN_FILES_TO_COMPACT", "1"),
