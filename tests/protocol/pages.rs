@@ -55,7 +55,7 @@ impl Lab {
         for n in 0..FOLDERS * EACH {
             let id = FileId(Ulid::from_parts(1_700_000_000_000, n as u128));
             let key = snapshot_key(&Place::Folder(folder(n % FOLDERS)), &tenant(), at, at, id);
-            let size = TARGET / 2;
+            let size = TARGET / 4 * 3;
             put(&hot, &key, vec![0; usize::try_from(size).unwrap()]).await;
             let meta = store.head(&Path::from(key.as_str())).await.unwrap();
             head.snapshots.push(Snapshot {
