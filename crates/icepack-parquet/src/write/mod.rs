@@ -202,11 +202,13 @@ impl<W: Write + Send> ParquetWriter<W> {
         }
     }
 
-    /// Bytes that the file would have if it ended now, roughly.
+    /// Bytes that the file would have if it ended now, roughly. Nothing is known of how rows
+    /// compress before the first are encoded: then these are the bytes that they have in memory, so
+    /// that a small file ends its first row group soon enough to find out.
     pub fn written_estimate(&self) -> u64 {
         match &self.state {
             State::Sampling { rows, .. } => {
-                (rows.iter().map(|(b, _)| sliced_bytes(b)).sum::<usize>() / COMPRESSED) as u64
+                rows.iter().map(|(b, _)| sliced_bytes(b)).sum::<usize>() as u64
             }
             State::Writing(e) => e.file.bytes_written() as u64 + e.pending_bytes() as u64,
             State::Broken => 0,
