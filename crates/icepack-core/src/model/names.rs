@@ -481,12 +481,12 @@ pub fn manifest_key(tenant: &Tenant, version: u64) -> Key {
     format!("{}/{version:020}.json", manifest_dir(tenant))
 }
 
-/// `_icepack/<tenant>/pages`
+/// The folder of the pages of a tenant's manifests: `_icepack/<tenant>/pages`.
 pub fn page_dir(tenant: &Tenant) -> Key {
     format!("{STATE_DIR}/{tenant}/pages")
 }
 
-/// `_icepack/<tenant>/pages/<id>.json.zst`
+/// The key of a page: `_icepack/<tenant>/pages/<id>.json.zst`.
 pub fn page_key(tenant: &Tenant, id: FileId) -> Key {
     format!("{}/{id}.json.zst", page_dir(tenant))
 }

@@ -105,7 +105,7 @@ pub struct PageRef {
     pub sizes: SizeHistogram,
     /// Bytes of the live snapshots.
     pub bytes: u64,
-    /// Of the live snapshots.
+    /// Rows and times of all live snapshots together.
     #[serde(flatten)]
     pub times: RowTimes,
     /// What dated all of their rows. None where that is not one column, or not known.
@@ -126,7 +126,7 @@ pub struct PageRef {
 }
 
 impl PageRef {
-    /// Live snapshots.
+    /// The number of live snapshots in the page.
     pub fn snapshots(&self) -> u64 {
         self.sizes.total()
     }
