@@ -383,7 +383,7 @@ fn whole_files_copied() {
             copies.made.load(Ordering::Relaxed),
             copies.found.load(Ordering::Relaxed)
         ),
-        (2, 0),
+        (3, 0),
         "copies of a clean pass"
     );
     lab.run(&lab.everything());
