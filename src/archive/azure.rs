@@ -70,6 +70,11 @@ impl AzureBackend {
         })
     }
 
+    /// The name in the container of the object `key` of the archive.
+    fn blob(&self, key: &str) -> Path {
+        self.prefix.parts().chain(Path::from(key).parts()).collect()
+    }
+
     /// Sends a request about a blob, with these headers and, if it is to change, `comp=tier`.
     async fn send(
         &self,
@@ -81,7 +86,7 @@ impl AzureBackend {
             store: "Azure",
             source: text.into(),
         };
-        let path = self.prefix.parts().chain(Path::from(key).parts()).collect();
+        let path = self.blob(key);
         // A HEAD needs the rights of a GET, which object_store would give no HEAD.
         let right = if method == Method::PUT {
             Method::PUT
@@ -189,7 +194,7 @@ impl ArchiveBackend for AzureBackend {
             ("x-ms-rehydrate-priority", priority),
         ];
         self.set_tier(key, &headers).await.map_err(|e| {
-            let name = Path::from_iter(self.prefix.parts().chain(Path::from(key).parts()));
+            let name = self.blob(key);
             let action = format!("cannot ask for `{key}` to be thawed");
             Error::local(
                 action,

@@ -655,13 +655,19 @@ pub async fn head_with(
         if pages::read(store, &mut head, &wanted).await? {
             return Ok(Some(head));
         }
-        // Where a newer manifest was committed, an old page may have been collected.
-        let this = (head.version, head.commit_id);
-        if before.replace(this) == Some(this) {
-            return Err(pages::lost(&head));
-        }
+        lost_twice(&mut before, &head)?;
     }
     Err(rests_never(tenant))
+}
+
+/// Refuses `head`, a page of which is not there, where it was head too when one was missing
+/// `before`. Else it is read again: a newer manifest may do without that page.
+fn lost_twice(before: &mut Option<(u64, FileId)>, head: &Manifest) -> Result<()> {
+    let this = (head.version, head.commit_id);
+    if before.replace(this) == Some(this) {
+        return Err(pages::lost(head));
+    }
+    Ok(())
 }
 
 fn rests_never(tenant: &Tenant) -> Error {
@@ -755,10 +761,7 @@ pub async fn open_inventory(
         let listing = list(store, tenant).await?;
         let divided = paging::divide(tenant, &head, rules, listing, |p| settled(&head, p));
         if !pages::read(store, &mut head, &divided.wanted).await? {
-            let this = (head.version, head.commit_id);
-            if before.replace(this) == Some(this) {
-                return Err(pages::lost(&head));
-            }
+            lost_twice(&mut before, &head)?;
             continue;
         }
         paging::find_copies(&mut head, &divided.listing, &divided.settled);

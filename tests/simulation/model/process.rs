@@ -84,15 +84,7 @@ impl Model {
             } => {
                 s.pages.remove(&todo.remove(0));
                 self.reached("a page is collected");
-                if todo.is_empty() {
-                    return self.forget(s, p, head, sweep, listing);
-                }
-                s.procs[p].pc = Pc::DeletePages {
-                    head,
-                    sweep,
-                    listing,
-                    todo,
-                };
+                self.delete_pages(s, p, head, sweep, listing, todo);
             }
             Pc::ListForPruning { version } => {
                 // However young: what is kept for a time may be pruned early here.
@@ -589,7 +581,20 @@ impl Model {
     fn list_pages(&self, s: &mut State, p: usize, head: Head, sweep: Sweep, listing: Vec<Listed>) {
         let is_dead =
             |id: &FileId| *id < head.floor || self.fault == Some(Fault::CollectsPagesWithoutFloor);
-        let todo: Vec<FileId> = unnamed_pages(s, &head).filter(is_dead).collect();
+        let todo = unnamed_pages(s, &head).filter(is_dead).collect();
+        self.delete_pages(s, p, head, sweep, listing, todo);
+    }
+
+    /// Goes on with the pages that are still to be deleted.
+    fn delete_pages(
+        &self,
+        s: &mut State,
+        p: usize,
+        head: Head,
+        sweep: Sweep,
+        listing: Vec<Listed>,
+        todo: Vec<FileId>,
+    ) {
         if todo.is_empty() {
             return self.forget(s, p, head, sweep, listing);
         }

@@ -155,7 +155,7 @@ pub struct Page {
     pub snapshots: Vec<Snapshot>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<Retired>,
-    /// By folder.
+    /// The names of raw files that were retired and are gone, by their folder.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub swept: BTreeMap<Key, SweptNames>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -351,6 +351,12 @@ impl Pages {
             );
         }
         wanted
+    }
+
+    /// Entries of a page, so that the manifest does not name too many.
+    fn entries_for(&self, sizes: PageSizes, known: usize) -> usize {
+        let unread: u64 = self.unread().map(PageRef::snapshots).sum();
+        (known + usize::try_from(unread).unwrap_or(usize::MAX / 2)) / sizes.pages.max(1)
     }
 
     /// Whether the pages are in order, and each folder is in exactly one.
@@ -553,12 +559,7 @@ impl Manifest {
     /// What is known, by folder.
     fn by_folder(&self) -> BTreeMap<Key, Page> {
         let mut folders: BTreeMap<Key, Page> = BTreeMap::new();
-        let mut last: Option<Key> = None;
-        let mut of = |key: &str, add: &mut dyn FnMut(&mut Page)| {
-            let folder = names::folder(key);
-            if last.as_deref() != Some(folder) {
-                last = Some(folder.to_owned());
-            }
+        let mut of = |folder: &str, add: &mut dyn FnMut(&mut Page)| {
             let page = match folders.get_mut(folder) {
                 Some(page) => page,
                 None => folders
@@ -568,7 +569,7 @@ impl Manifest {
             add(page);
         };
         for s in &self.snapshots {
-            of(&s.key, &mut |page| {
+            of(names::folder(&s.key), &mut |page| {
                 page.snapshots.push(s.clone());
                 if let Some(holds) = self.restored.get(&s.id) {
                     page.restored.insert(s.id, holds.clone());
@@ -576,28 +577,26 @@ impl Manifest {
             });
         }
         for r in &self.retired {
-            of(&r.key, &mut |page| page.retired.push(r.clone()));
+            of(names::folder(&r.key), &mut |page| {
+                page.retired.push(r.clone());
+            });
         }
         for q in &self.quarantined {
-            of(&q.key, &mut |page| page.quarantined.push(q.clone()));
+            of(names::folder(&q.key), &mut |page| {
+                page.quarantined.push(q.clone());
+            });
         }
         for a in &self.adopted {
-            of(&a.key, &mut |page| page.adopted.push(a.clone()));
+            of(names::folder(&a.key), &mut |page| {
+                page.adopted.push(a.clone());
+            });
         }
         for (folder, names) in &self.swept_in {
-            of(&format!("{folder}/x"), &mut |page| {
+            of(folder, &mut |page| {
                 page.swept.insert(folder.clone(), names.clone());
             });
         }
         folders
-    }
-}
-
-impl Pages {
-    /// Entries of a page, so that the manifest does not name too many.
-    fn entries_for(&self, sizes: PageSizes, known: usize) -> usize {
-        let unread: u64 = self.unread().map(PageRef::snapshots).sum();
-        (known + usize::try_from(unread).unwrap_or(usize::MAX / 2)) / sizes.pages.max(1)
     }
 }
 
