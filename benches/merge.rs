@@ -170,6 +170,7 @@ impl Bench {
                     on_progress: Arc::new(|_, _| ()),
                     spill_dir: self.spill.path().to_owned(),
                     fetching: Arc::new(Semaphore::new(1)),
+                    defers: true,
                 },
             ))
             .unwrap()

@@ -151,7 +151,8 @@ fn is_worth_it() -> bool {
 impl Prefetcher {
     pub fn begin(job: &Job, decoder: Decoder) -> Self {
         // A remote file's next pages are on their way while those at hand are merged.
-        let ahead = decoder.input.file.is_remote() || is_worth_it();
+        let is_remote = decoder.input.later.is_none() && decoder.input.file.is_remote();
+        let ahead = is_remote || is_worth_it();
         let mut this = Self {
             runtime: job.runtime.clone(),
             state: State::Ended,

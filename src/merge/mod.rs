@@ -1,7 +1,9 @@
 //! Many inputs to few sorted snapshots, in bounded memory.
 //!
 //! 1. **Open** (`open`): every input is fetched or at least seen, its footer checked, its times
-//!    profiled. What cannot be read is reported, all of it at once, before anything is written.
+//!    profiled. What cannot be read is reported, all of it at once, before anything is written. Of
+//!    a bucket's inputs for which memory has no room, only the footers are read: the rest follows
+//!    when the merge comes to it (`later`).
 //! 2. **Plan** (`run`): every input is a sorted run, or is sorted when it is read. Large snapshots
 //!    are cut into row groups to copy and row groups to decode (`row_group_split`).
 //! 3. **Reduce** (`spill`): what is too large to be sorted in memory is sorted on the local disk.
@@ -23,6 +25,7 @@ mod decode;
 mod dedup;
 mod job;
 mod kway;
+mod later;
 mod open;
 mod output;
 mod overlap;
@@ -58,6 +61,7 @@ use icepack_core::plan::retention::LeaveRule;
 use icepack_parquet::Columns;
 use icepack_parquet::schema::described;
 use job::{Job, SpillDir, Stop};
+use later::Fetching;
 use open::OpenedAll;
 use output::{Output, OutputSpec, Written};
 use passthrough::Rules;
@@ -109,6 +113,9 @@ pub struct MergeEnv {
     /// Merges that share it fetch their inputs one after the other: two at once would each have
     /// them twice as late, and none could begin.
     pub fetching: Arc<Semaphore>,
+    /// Whether inputs for which memory has no room are fetched when the merge comes to them. Those
+    /// of a directory need not be fetched.
+    pub defers: bool,
 }
 
 /// Expired rows on their way to the archive, in time order.
@@ -273,6 +280,7 @@ pub async fn merge(
         on_progress,
         spill_dir,
         fetching,
+        defers,
     } = env;
     let env = Arc::new(Env {
         store,
@@ -284,19 +292,57 @@ pub async fn merge(
         on_progress,
         files: SpillDir::below(spill_dir),
     });
-    let turn = fetching
-        .acquire()
-        .await
-        .map_err(|e| Error::local("cannot fetch inputs", e))?;
-    let opened = open::open_all(&env, &spec, budget).await?;
-    drop(turn);
-    let span = tracing::Span::current();
-    let work = move || span.in_scope(|| blocking(&env, &spec, budget, opened, mint, expired));
-    let outcome = tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Error::local("the merge broke off", e))?;
+    let merging = Merging {
+        env,
+        spec: Arc::new(spec),
+        budget,
+        mint,
+        fetching,
+    };
+    // What has expired can be sent only once.
+    let defers = defers && expired.is_none();
+    let opened = merging.open(defers).await?;
+    let has_later = opened.inputs.iter().any(|i| i.later.is_some());
+    let mut outcome = merging.merge(opened, expired).await;
+    if has_later && matches!(outcome, Err(MergeError::Bad(_))) {
+        // Others may be bad too: the caller is told of all of them at once.
+        outcome = merging.merge(merging.open(false).await?, None).await;
+    }
     drop(abandoned);
     outcome
+}
+
+/// A merge, which may be made twice.
+struct Merging {
+    env: Arc<Env>,
+    spec: Arc<MergeSpec>,
+    budget: MergeBudget,
+    mint: Arc<dyn Fn() -> FileId + Send + Sync>,
+    fetching: Arc<Semaphore>,
+}
+
+impl Merging {
+    async fn open(&self, defers: bool) -> Result<OpenedAll, MergeError> {
+        let _turn = self
+            .fetching
+            .acquire()
+            .await
+            .map_err(|e| Error::local("cannot fetch inputs", e))?;
+        open::open_all(&self.env, &self.spec, self.budget, defers).await
+    }
+
+    async fn merge(
+        &self,
+        opened: OpenedAll,
+        expired: Option<ItemSender<ExpiredBatch>>,
+    ) -> Result<MergeOutcome, MergeError> {
+        let (env, spec, budget) = (Arc::clone(&self.env), Arc::clone(&self.spec), self.budget);
+        let (span, mint) = (tracing::Span::current(), Arc::clone(&self.mint));
+        let work = move || span.in_scope(|| blocking(&env, &spec, budget, opened, mint, expired));
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| Error::local("the merge broke off", e))?
+    }
 }
 
 fn blocking(
@@ -333,7 +379,9 @@ fn blocking(
         expired,
         stop: env.stop.clone(),
     })?;
-    let runs = run::plan(&job, opened.inputs)
+    let runs = run::plan(&job, opened.inputs)?;
+    let fetching = Fetching::start(&job, &runs, opened.rooms, budget.prefetch);
+    let runs = Ok(runs)
         .and_then(|runs| spill::sort_oversized(&job, runs))
         .and_then(|runs| row_group_split::cut(&job, &rules, runs))
         .and_then(|runs| spill::reduce(&job, runs));
@@ -342,6 +390,7 @@ fn blocking(
             passthrough::merge(&job, &rules, runs, steps)
         })
     });
+    drop(fetching);
     let written = merged.map_err(|e| job.verdict(e))?;
     balance(&job, &written)?;
     for (turn, input) in &mut inputs {

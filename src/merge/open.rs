@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -13,6 +13,8 @@ use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta};
 use tokio::sync::Semaphore;
 
+use super::job::Job;
+use super::later::{Later, Room, Rooms};
 use super::spill_file;
 use super::{BadInput, Env, Flaw, MergeError, MergeSpec, Part};
 use crate::budget::MergeBudget;
@@ -24,6 +26,7 @@ use icepack_core::model::policy::Uniting;
 use icepack_core::model::same::Sameness;
 use icepack_core::model::time_column::TimeColumn;
 use icepack_core::model::units::KIB;
+use icepack_parquet::footer;
 use icepack_parquet::guard::footer_len;
 use icepack_parquet::profile::Profile;
 use icepack_parquet::read::{Closed, Input, TAIL, read_tail};
@@ -52,9 +55,22 @@ pub(super) struct Opened {
     pub schema: SchemaRef,
     /// Its place among the inputs whose columns were united: the first wins.
     pub turn: usize,
+    /// Where its rows are fetched when the merge comes to them.
+    pub later: Option<Arc<Later>>,
+    /// What its bytes take.
+    _room: Option<Room>,
 }
 
 impl Opened {
+    /// Opens the file again, and says whether its rows are in order, as far as that was to be found
+    /// out.
+    pub fn open(&self, job: &Job) -> Result<(Input, bool)> {
+        match &self.later {
+            Some(later) => later.open(job, self),
+            None => Ok((self.file.open()?, true)),
+        }
+    }
+
     /// The input as the read showed it. The fingerprint of a raw file follows once it has been
     /// read.
     pub fn seen(&self) -> SeenInput {
@@ -93,6 +109,8 @@ pub(super) struct OpenedAll {
     pub turns: Turns,
     /// No dated row is later.
     pub latest: Micros,
+    /// The memory that inputs take.
+    pub rooms: Arc<Rooms>,
 }
 
 /// What the concurrent fetches share.
@@ -104,9 +122,12 @@ pub(super) struct Opener {
     /// Bytes on their way, in KiB.
     in_flight: Semaphore,
     permits: u32,
-    /// Bytes held.
-    pooled: AtomicU64,
+    rooms: Arc<Rooms>,
     files: AtomicU64,
+    /// Whether inputs for which there is no room are fetched later.
+    defers: AtomicBool,
+    /// The most bytes of a footer so far.
+    footer: AtomicU64,
     /// Held by whoever examines a file that takes much memory: several at once would take several
     /// times as much.
     heavy: Mutex<()>,
@@ -118,8 +139,9 @@ pub(super) async fn open_all(
     env: &Arc<Env>,
     spec: &MergeSpec,
     budget: MergeBudget,
+    defers: bool,
 ) -> Result<OpenedAll, MergeError> {
-    let opener = Opener::new(env, budget, &spec.columns.timestamp, spec.now);
+    let opener = Opener::new(env, budget, &spec.columns.timestamp, spec.now, defers);
     let fetches = spec.inputs.iter().cloned().enumerate().map(|(i, planned)| {
         let opener = Arc::clone(&opener);
         async move { (i, opener.open(planned).await) }
@@ -159,7 +181,8 @@ pub(super) async fn open_all(
         return Err(MergeError::Bad(bad.into_iter().map(|(_, b)| b).collect()));
     }
     let (schema, turns) = unite(&mut opened, classes)?;
-    let inputs: Vec<Opened> = opened.into_iter().map(|(_, o)| o).collect();
+    let mut inputs: Vec<Opened> = opened.into_iter().map(|(_, o)| o).collect();
+    expect_alike(&mut inputs);
     let latest = inputs
         .iter()
         .filter_map(|i| i.extent().span)
@@ -171,7 +194,21 @@ pub(super) async fn open_all(
         schema,
         turns,
         latest,
+        rooms: Arc::clone(&opener.rooms),
     })
+}
+
+/// What a footer does not say: where the rows of one input are in no order, those of the others are
+/// expected to be in none.
+fn expect_alike(inputs: &mut [Opened]) {
+    let is_unsorted = |i: &Opened| i.profile.is_some_and(|p| !p.sorted);
+    if inputs.iter().any(is_unsorted) {
+        for input in inputs.iter_mut().filter(|i| i.later.is_some()) {
+            if let Some(profile) = &mut input.profile {
+                profile.sorted = false;
+            }
+        }
+    }
 }
 
 /// Files of one writer have equal schemas: thousands of copies would add up.
@@ -322,8 +359,15 @@ enum Fetched {
 }
 
 impl Opener {
-    /// For files whose rows `column` dates.
-    pub fn new(env: &Arc<Env>, budget: MergeBudget, column: &TimeColumn, now: Micros) -> Arc<Self> {
+    /// For files whose rows `column` dates. With `defers`, those for which memory has no room are
+    /// fetched later, if their footers allow it.
+    pub fn new(
+        env: &Arc<Env>,
+        budget: MergeBudget,
+        column: &TimeColumn,
+        now: Micros,
+        defers: bool,
+    ) -> Arc<Self> {
         let permits = u32::try_from((budget.whole.max(budget.pool / 2)) >> 10)
             .unwrap_or(u32::MAX >> 4)
             .min(u32::MAX >> 4);
@@ -334,8 +378,10 @@ impl Opener {
             now,
             in_flight: Semaphore::new(permits as usize),
             permits,
-            pooled: AtomicU64::new(0),
+            rooms: Arc::new(Rooms::of(budget.pool, defers)),
             files: AtomicU64::new(0),
+            defers: AtomicBool::new(defers),
+            footer: AtomicU64::new(0),
             heavy: Mutex::new(()),
         })
     }
@@ -344,6 +390,15 @@ impl Opener {
     pub async fn open(self: Arc<Self>, planned: PlannedInput) -> Result<Opened> {
         self.env.stop.check()?;
         let path = store::path(&planned.key)?;
+        let is_whole = planned.size <= self.budget.whole;
+        let room = is_whole.then(|| self.rooms.take(planned.size)).flatten();
+        if is_whole
+            && room.is_none()
+            && !planned.is_snapshot()
+            && let Some(opened) = self.open_later(&planned, &path).await?
+        {
+            return Ok(opened);
+        }
         let kib = u32::try_from(planned.size.min(self.budget.whole).div_ceil(KIB))
             .unwrap_or(self.permits)
             .clamp(1, self.permits);
@@ -352,10 +407,10 @@ impl Opener {
             .acquire_many(kib)
             .await
             .map_err(|e| Error::local("cannot fetch inputs", e))?;
-        let (meta, fetched) = if planned.size <= self.budget.whole {
+        let (meta, fetched) = if is_whole {
             self.fetch_whole(&planned, &path).await?
         } else {
-            self.fetch_end(&planned, &path).await?
+            self.fetch_end(&planned, &path, TAIL).await?
         };
         let ident = Ident {
             key: planned.key.clone(),
@@ -363,10 +418,49 @@ impl Opener {
             etag: meta.e_tag.clone(),
         };
         let opener = Arc::clone(&self);
-        let work = move || opener.examine(planned, ident, path, fetched);
+        let work = move || opener.examine(planned, ident, path, fetched, room);
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|e| Error::local("cannot open an input", e))?
+    }
+
+    /// Looks at the footer of an input alone. None where that does not tell when its rows are from:
+    /// then it is fetched now.
+    async fn open_later(
+        self: &Arc<Self>,
+        planned: &PlannedInput,
+        path: &Path,
+    ) -> Result<Option<Opened>> {
+        if !self.defers.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+        let len = match self.footer.load(Ordering::SeqCst) {
+            0 => TAIL,
+            seen => (seen + seen / 4).max(8 * KIB),
+        };
+        // Of such a small one, its end is most of it.
+        if planned.size < 4 * len {
+            return Ok(None);
+        }
+        let (meta, fetched) = self.fetch_end(planned, path, len).await?;
+        let Fetched::Tail(tail, None) = fetched else {
+            return Ok(None);
+        };
+        let ident = Ident {
+            key: planned.key.clone(),
+            size: meta.size,
+            etag: meta.e_tag.clone(),
+        };
+        let (opener, planned, path) = (Arc::clone(self), planned.clone(), path.clone());
+        let work = move || opener.examine_later(planned, ident, path, &tail);
+        let opened = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| Error::local("cannot open an input", e))?;
+        if opened.is_none() {
+            // The others are of the same writer.
+            self.defers.store(false, Ordering::SeqCst);
+        }
+        Ok(opened)
     }
 
     async fn fetch_whole(
@@ -394,9 +488,10 @@ impl Opener {
         &self,
         planned: &PlannedInput,
         path: &Path,
+        len: u64,
     ) -> Result<(ObjectMeta, Fetched)> {
         let Tail { meta, bytes, disk } =
-            fetch_end(self.env.store.as_ref(), path, &planned.key, TAIL).await?;
+            fetch_end(self.env.store.as_ref(), path, &planned.key, len).await?;
         same_version(planned, &meta)?;
         match footer_len(&bytes, meta.size) {
             Ok(need) if need > bytes.len() as u64 => {
@@ -420,6 +515,7 @@ impl Opener {
         ident: Ident,
         path: Path,
         fetched: Fetched,
+        room: Option<Room>,
     ) -> Result<Opened> {
         self.env.stop.check()?;
         let (source, tail) = match &fetched {
@@ -430,16 +526,7 @@ impl Opener {
                 (source, Some(footer))
             }
             Fetched::Tail(tail, Some(disk)) => (Source::Disk(disk.clone()), Some(compact(tail))),
-            Fetched::Tail(tail, None) => {
-                let remote = Remote {
-                    store: Arc::clone(&self.env.store),
-                    path,
-                    etag: ident.etag.clone(),
-                    window: self.budget.window(),
-                    runtime: self.env.runtime.clone(),
-                };
-                (Source::Remote(remote), Some(compact(tail)))
-            }
+            Fetched::Tail(tail, None) => (self.remote(path, &ident), Some(compact(tail))),
         };
         let much = self.budget.file_limit / 8;
         let heavy =
@@ -451,6 +538,7 @@ impl Opener {
         let footer = footer
             .and_then(|bytes| footer_len(bytes, ident.size).ok())
             .unwrap_or(0);
+        self.footer.fetch_max(footer, Ordering::SeqCst);
         let mut held = heavy(footer > much / 32);
         let input =
             Input::open_within(ident, source.clone(), tail.clone(), self.budget.file_limit)?;
@@ -478,11 +566,14 @@ impl Opener {
         );
         let open_bytes = input.open_bytes(self.budget.batch);
         drop(held);
-        let (source, tail) = match fetched {
-            Fetched::Whole(bytes) if rows > 0 => (self.keep(bytes)?, tail),
+        let (source, tail, room) = match fetched {
+            Fetched::Whole(bytes) if rows > 0 && room.is_none() => {
+                (self.store(&bytes)?, tail, None)
+            }
+            Fetched::Whole(_) => (source, tail, room),
             // To be read again from the file, which costs less than to hold thousands of footers.
-            Fetched::Here(_) => (source, None),
-            _ => (source, tail),
+            Fetched::Here(_) => (source, None, None),
+            Fetched::Tail(..) => (source, tail, None),
         };
         let file = input.close(source, tail);
         let dated = dated.map_err(|why| file.undated(&self.column, self.now).unwrap_or(why));
@@ -496,26 +587,66 @@ impl Opener {
             dated,
             schema,
             turn: 0,
+            later: None,
+            _room: room,
         })
     }
 
-    /// In memory while the pool has room, else in a file.
-    fn keep(&self, bytes: Bytes) -> Result<Source> {
-        let size = bytes.len() as u64;
-        let fits = |used: u64| {
-            used.checked_add(size)
-                .filter(|total| *total <= self.budget.pool)
-        };
-        if self
-            .pooled
-            .try_update(Ordering::SeqCst, Ordering::SeqCst, fits)
-            .is_ok()
-        {
-            return Ok(Source::Memory(bytes));
+    /// An input by its footer alone, if that tells all that the merge must know beforehand.
+    fn examine_later(
+        &self,
+        planned: PlannedInput,
+        ident: Ident,
+        path: Path,
+        tail: &Bytes,
+    ) -> Option<Opened> {
+        let tail = compact(tail);
+        let limit = self.budget.file_limit;
+        self.footer.fetch_max(tail.len() as u64, Ordering::SeqCst);
+        let (column, size) = (&self.column, ident.size);
+        let profile = footer::profile(&tail, size, limit, column, &planned.key).ok()??;
+        let later = Later::new(
+            Arc::clone(&self.env.store),
+            path.clone(),
+            ident.clone(),
+            tail.clone(),
+            limit,
+        );
+        let source = self.remote(path, &ident);
+        let input = Input::open_within(ident, source.clone(), Some(tail.clone()), limit).ok()?;
+        if input.refusal().is_some() {
+            return None;
         }
+        Some(Opened {
+            rows: input.rows(),
+            decoded_bytes: input.decoded_bytes(),
+            open_bytes: input.open_bytes(self.budget.batch) + planned.size,
+            schema: Arc::clone(input.schema()),
+            file: input.close(source, Some(tail)),
+            planned,
+            profile: Some(profile),
+            dated: Ok(()),
+            turn: 0,
+            later: Some(Arc::new(later)),
+            _room: None,
+        })
+    }
+
+    fn remote(&self, path: Path, ident: &Ident) -> Source {
+        Source::Remote(Remote {
+            store: Arc::clone(&self.env.store),
+            path,
+            etag: ident.etag.clone(),
+            window: self.budget.window(),
+            runtime: self.env.runtime.clone(),
+        })
+    }
+
+    /// In a file, where there is no room in memory.
+    fn store(&self, bytes: &Bytes) -> Result<Source> {
         let n = self.files.fetch_add(1, Ordering::SeqCst);
         let path = self.env.files.path(&format!("input-{n}.parquet"))?;
-        fs::write(&path, &bytes).map_err(|e| spill_file::unwritable(&path, e))?;
+        fs::write(&path, bytes).map_err(|e| spill_file::unwritable(&path, e))?;
         Ok(Source::Local(path))
     }
 }

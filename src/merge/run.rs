@@ -16,6 +16,7 @@ use super::spill_file;
 use crate::budget::MergeBudget;
 use crate::error::{Error, Result};
 use icepack_core::model::file::{Fingerprint, Micros, RowStats};
+use icepack_parquet::read::Input;
 use icepack_parquet::time::{first_not_before, last_not_after, refine};
 use icepack_parquet::write::sliced_bytes;
 
@@ -157,7 +158,19 @@ impl<'a> RunReader<'a> {
     pub fn open(job: &'a Job<'a>, from: RunSource, min: i64) -> Result<Opening<'a>> {
         Ok(Opening::Ready(match from {
             RunSource::Sorted(input, piece) => {
-                Self::Input(Box::new(InputFeed::open(job, input, piece, Some(min))?))
+                let (file, is_sorted) = input.open(job)?;
+                if !is_sorted {
+                    // It was expected to be, and counted as such: the disk has room for it.
+                    let rest = InputFeed::of(job, &file, input, None, None)?;
+                    return Ok(Opening::TooLarge(Vec::new(), rest));
+                }
+                Self::Input(Box::new(InputFeed::of(
+                    job,
+                    &file,
+                    input,
+                    piece,
+                    Some(min),
+                )?))
             }
             RunSource::Unsorted(input) => return Sorted::load(job, *input),
             RunSource::Spilled(path) => {
@@ -193,13 +206,20 @@ pub(super) struct InputFeed<'a> {
 }
 
 impl<'a> InputFeed<'a> {
-    pub fn open(
+    /// Of an input whose rows come in any order.
+    pub fn open(job: &'a Job<'a>, input: Arc<Opened>) -> Result<Self> {
+        let (file, _) = input.open(job)?;
+        Self::of(job, &file, input, None, None)
+    }
+
+    fn of(
         job: &'a Job<'a>,
+        file: &Input,
         input: Arc<Opened>,
         piece: Option<RowGroupRange>,
         sorted_from: Option<i64>,
     ) -> Result<Self> {
-        let reader = input.file.open()?.reader_of(None, job.budget.batch)?;
+        let reader = file.reader_of(None, job.budget.batch)?;
         let reader = match &piece {
             Some(piece) => reader.only(piece.groups.clone()),
             None => reader,
@@ -290,7 +310,7 @@ pub(super) struct Sorted<'a> {
 
 impl<'a> Sorted<'a> {
     fn load(job: &'a Job<'a>, input: Opened) -> Result<Opening<'a>> {
-        let mut feed = InputFeed::open(job, Arc::new(input), None, None)?;
+        let mut feed = InputFeed::open(job, Arc::new(input))?;
         let (mut chunks, mut bytes) = (Vec::new(), 0);
         while let Some(chunk) = feed.next()? {
             bytes += chunk.bytes();

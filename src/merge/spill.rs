@@ -62,7 +62,7 @@ pub(super) fn sort_oversized(job: &Job, runs: Vec<Run>) -> Result<Vec<Run>> {
         let is_heavy = run.is_heavy(job.budget);
         match run.from {
             RunSource::Unsorted(input) if is_heavy => {
-                let feed = InputFeed::open(job, Arc::new(*input), None, None)?;
+                let feed = InputFeed::open(job, Arc::new(*input))?;
                 sorted.extend(sort_parts(job, feed, Vec::new(), run.rank.0)?);
             }
             from => sorted.push(Run { from, ..run }),

@@ -1,6 +1,7 @@
 //! Tests of whole merges.
 
 mod forms;
+mod later;
 mod pieces;
 mod random;
 mod support;

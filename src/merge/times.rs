@@ -71,7 +71,7 @@ pub async fn read(
         pool: u64::MAX,
         ..budget
     };
-    let opener = Opener::new(&env, budget, &spec.columns.timestamp, spec.now);
+    let opener = Opener::new(&env, budget, &spec.columns.timestamp, spec.now, false);
     let reads = spec.inputs.into_iter().map(|planned| {
         let (opener, columns) = (Arc::clone(&opener), spec.columns.clone());
         async move { opener.open(planned).await.map(|o| times(&o, &columns)) }

@@ -476,6 +476,7 @@ impl GroupJobs<'_> {
             on_progress: self.progress(),
             spill_dir: config.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
             fetching: Arc::clone(&self.fetching),
+            defers: self.pass.manager.staged.store.is_none(),
         };
         let outcome = merge::merge(spec, budget, env);
         let outcome = outcome.instrument(span.clone()).await;

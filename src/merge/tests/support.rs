@@ -238,6 +238,7 @@ impl World {
             on_progress,
             spill_dir: self.dir.path().to_owned(),
             fetching: Arc::new(tokio::sync::Semaphore::new(1)),
+            defers: true,
         };
         let budget = MergeBudget::of(self.memory, 64 << 20, self.prefetch);
         merge(self.spec.clone(), budget, env).await

@@ -465,6 +465,7 @@ async fn merge_watched(
         on_progress: Arc::new(move |bytes, _| progress(bytes)),
         spill_dir: w.dir.path().to_owned(),
         fetching: Arc::new(tokio::sync::Semaphore::new(1)),
+        defers: true,
     };
     let budget = MergeBudget::of(w.memory, 64 << 20, w.prefetch);
     merge(w.spec.clone(), budget, env).await

@@ -7,6 +7,7 @@ use parquet::file::metadata::{
 
 use crate::guard::catch_panic;
 use crate::likely;
+use crate::profile::Profile;
 use crate::read::{Parsed, parse_footer};
 use crate::schema::canonical;
 use crate::time::{self, Dater, ceil_micros, floor_micros};
@@ -50,6 +51,43 @@ pub fn extents(
                 .flat_map(|group| of_group(group, leaf, &dater))
                 .collect()),
         }
+    })
+}
+
+/// The profile of a file as its statistics tell it, as if its rows were in order: only whoever reads
+/// them finds out. None where the statistics do not tell all of it: there are none, rows are
+/// undated, or what dates them is no timestamp. The other parameters are as of [`extents`].
+///
+/// # Errors
+/// As [`extents`].
+pub fn profile(
+    tail: &Bytes,
+    size: u64,
+    limit: u64,
+    column: &TimeColumn,
+    key: &str,
+) -> Result<Option<Profile>, String> {
+    catch_panic(|| {
+        let parsed = parse_footer(tail, size, limit)?;
+        let Ok(dater) = Dater::of(column, &parsed.schema, key) else {
+            return Ok(None);
+        };
+        if !dater.is_timestamp() {
+            return Ok(None);
+        }
+        let Some((leaf, metadata)) = with_statistics(&parsed, &dater)? else {
+            return Ok(None);
+        };
+        let mut keys: Option<(i64, i64)> = None;
+        for group in metadata.row_groups().iter().filter(|g| g.num_rows() > 0) {
+            let found = group.columns().get(leaf).and_then(|c| c.statistics());
+            let found = found.filter(|s| s.null_count_opt() == Some(0));
+            let Some((min, max)) = found.and_then(|s| dater.range(s)) else {
+                return Ok(None);
+            };
+            keys = Some(keys.map_or((min, max), |(a, b)| (a.min(min), b.max(max))));
+        }
+        Ok(keys.and_then(|keys| Profile::in_order(keys, dater.unit())))
     })
 }
 

@@ -158,7 +158,7 @@ impl Input {
             Source::Local(_) | Source::Disk(_) => {
                 of_each(ColumnChunkMetaData::compressed_size, 64 << 10)
             }
-            Source::Remote(r) => self.ahead_bytes(r.window),
+            Source::Remote(r) => self.ahead_bytes(r.window).min(self.ident.size),
         };
         let pages = self
             .held_bytes()

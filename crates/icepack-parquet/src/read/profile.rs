@@ -27,6 +27,21 @@ pub struct Profile {
     pub sorted: bool,
 }
 
+impl Profile {
+    /// Of rows that are in order and all dated; none where the first is not.
+    pub(crate) fn in_order((min, max): (i64, i64), unit: TimeUnit) -> Option<Self> {
+        (first_not_before(Micros::EPOCH_2000, unit) <= min && min <= max).then(|| Self {
+            unit,
+            keys: Some((min, max)),
+            min: Some(floor_micros(min, unit)),
+            max: Some(ceil_micros(max, unit)),
+            undated: 0,
+            future: 0,
+            sorted: true,
+        })
+    }
+}
+
 impl Input {
     /// Reads what dates the rows and no other column. The inner error is why that cannot be a
     /// time, in a sentence: numbers of another unit.

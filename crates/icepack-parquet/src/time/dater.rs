@@ -139,6 +139,11 @@ impl Dater {
         }
     }
 
+    /// Whether a column of timestamps dates the rows.
+    pub(crate) fn is_timestamp(&self) -> bool {
+        matches!(&self.source, Source::Value(v) if matches!(v.data_type, DataType::Timestamp(..)))
+    }
+
     /// The least and the greatest key, by the statistics of a footer.
     pub(crate) fn range(&self, found: &Statistics) -> Option<(i64, i64)> {
         let Source::Value(value) = &self.source else {
