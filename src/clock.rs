@@ -18,6 +18,11 @@ pub trait Clock: Send + Sync + Debug {
     /// deleted.
     fn now(&self) -> DateTime<Utc>;
 
+    /// The latest that the current time may be, for what must not be taken for older than it is.
+    fn latest(&self) -> DateTime<Utc> {
+        self.now()
+    }
+
     /// A new id, unique, and above `floor` even when this machine's clock is behind the one that
     /// set the floor.
     fn mint(&self, floor: FileId) -> FileId;
@@ -108,6 +113,10 @@ impl Clock for PassClock {
         } else {
             self.own.now()
         }
+    }
+
+    fn latest(&self) -> DateTime<Utc> {
+        self.later()
     }
 
     fn mint(&self, floor: FileId) -> FileId {

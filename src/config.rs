@@ -17,6 +17,7 @@ use icepack_core::model::price::Prices;
 use icepack_core::model::publish::{Layout, Publish};
 use icepack_core::model::retention::{RetentionConfig, lookup};
 use icepack_core::model::shard::Shard;
+use icepack_core::model::symlink::Symlink;
 use icepack_core::model::time_column::TimeColumn;
 
 /// Settings of one tenant. Unset fields follow the general configuration.
@@ -142,6 +143,8 @@ pub struct CompactionConfig {
     /// Keeps Delta tables that show the live view. Without the cargo feature `delta`, a pass is
     /// refused.
     pub publish: Option<Publish>,
+    /// Keeps symlink manifests that list what is live.
+    pub symlink: Option<Symlink>,
     /// The shard of this job, where several jobs share the work.
     pub shard: Shard,
     /// Keys that are left alone.
@@ -210,6 +213,7 @@ impl From<&Values> for CompactionConfig {
             publish:
                 values::Publish {
                     delta,
+                    symlink,
                     layout,
                     keep,
                 },
@@ -268,6 +272,10 @@ impl From<&Values> for CompactionConfig {
             overrides: tenants.iter().map(own).collect(),
             publish: delta.0.then_some(Publish {
                 layout: layout.0,
+                keep: keep.0,
+            }),
+            symlink: symlink.0.then_some(Symlink {
+                root: None,
                 keep: keep.0,
             }),
             shard: Shard::WHOLE,
@@ -399,6 +407,7 @@ impl CompactionConfig {
         Rules {
             exclude: self.exclude.clone(),
             files: self.files.clone(),
+            own_symlinks: self.symlink.is_some(),
             own_log: self.publish.is_some_and(|p| p.layout == Layout::PerTenant),
             within: self.within,
             within_of: self

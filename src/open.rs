@@ -115,9 +115,12 @@ pub async fn open(places: Places) -> Result<CompactionManager> {
     let Places {
         store: location,
         archive,
-        config,
+        mut config,
         clock,
     } = places;
+    if let Some(symlink) = &mut config.symlink {
+        symlink.root.get_or_insert_with(|| location.uri());
+    }
     let store = crate::store::open(&location, OpenOptions::default(), Arc::clone(&clock)).await?;
     let mut manager = CompactionManager::new(store.store, config)
         .with_clock(Arc::clone(&clock))

@@ -96,10 +96,10 @@ impl CompactionManager {
         self.check_dates(&plan, inventory.head.as_ref(), budget)
             .await?;
         // So is a table that somebody else has made or changed.
-        if let Some(follower) = publish::follower(self, &self.store, tenant)
-            && let Err(refused @ Error::Refused(_)) = follower.check().await
-        {
-            return Err(refused);
+        for follower in publish::followers(self, &self.store, tenant) {
+            if let Err(refused @ Error::Refused(_)) = follower.check().await {
+                return Err(refused);
+            }
         }
         let survey = self.survey(&self.store, &plan, budget).await;
         let policy = self.config.policy_for(tenant.as_str());
@@ -233,11 +233,10 @@ impl CompactionManager {
                 .left
                 .refusal(&tenant)
                 .filter(|_| found.left.misleads(found.inventory.head.is_some()));
-            if let (None, Some(follower)) =
-                (&refused, publish::follower(self, &self.store, &tenant))
-                && let Err(Error::Refused(why)) = follower.check().await
-            {
-                refused = Some(why);
+            for follower in publish::followers(self, &self.store, &tenant) {
+                if let (None, Err(Error::Refused(why))) = (&refused, follower.check().await) {
+                    refused = Some(why);
+                }
             }
             Ok::<LiveView, Error>(if refused.is_some() {
                 LiveView {

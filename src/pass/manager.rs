@@ -392,6 +392,23 @@ impl CompactionManager {
                 layout.as_str()
             )));
         }
+        let Some(symlink) = &self.config.symlink else {
+            return Ok(());
+        };
+        if layout.has_wildcard() {
+            return Err(Error::Usage(format!(
+                "`publish.symlink` needs one folder for each tenant, and layout = {:?} puts a \
+                 tenant's files into many: unset it",
+                layout.as_str()
+            )));
+        }
+        if symlink.root.is_none() {
+            return Err(Error::Usage(
+                "symlink manifests list whole addresses, and that of the store is not known: set \
+                 `Symlink::root`, or open the store with `icepack::open`"
+                    .to_owned(),
+            ));
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 #[cfg(feature = "delta")]
@@ -14,53 +15,86 @@ use super::manager::CompactionManager;
 use super::outcome::TenantOutcome;
 #[cfg(feature = "delta")]
 use crate::budget::Budget;
+use crate::config::CompactionConfig;
 use crate::error::{Error, Result};
 #[cfg(feature = "delta")]
 use crate::protocol::discover;
+use crate::protocol::symlink::SymlinkManifests;
+use icepack_core::model::file::Listed;
 use icepack_core::model::names::Tenant;
 use icepack_core::model::plan::Inventory;
+use icepack_core::model::publish::Followers;
 #[cfg(feature = "delta")]
 use icepack_core::model::publish::Layout;
-use icepack_core::model::publish::{Followed, PublishReport};
 use icepack_core::model::report::{Status, TenantReport};
+use icepack_core::model::symlink::Symlink;
 #[cfg(feature = "delta")]
 use icepack_delta::Publisher;
 
-/// What follows a tenant's manifests: a table that other engines read.
+/// What follows a tenant's manifests: a table that other engines read, or lists of files.
 #[async_trait]
 pub(crate) trait Follower: Send + Sync {
-    /// Brings it to what is live now. It reads head itself, after what it follows with: so it never
-    /// goes back.
-    async fn follow(&self) -> Result<PublishReport>;
+    /// Brings it to what is live now, and reports it. It reads head itself, after what it follows
+    /// with: so it never goes back.
+    async fn follow(&self, report: &mut TenantReport) -> Result<()>;
 
-    /// What its readers need, after everything was published.
-    async fn followed(&self) -> Result<Followed>;
+    /// Adds what its readers need, after everything was published.
+    async fn add_readers(&self, to: &mut Followers) -> Result<()>;
 
     /// That nobody else has changed what it shows.
     async fn check(&self) -> Result<()>;
 
-    /// Whether it is known to show `inventory`.
-    async fn is_current(&self, inventory: &Inventory) -> bool;
+    /// Whether it is known to show `inventory`. `ours` is what the listing of the tenant shows of
+    /// it.
+    async fn is_current(&self, inventory: &Inventory, ours: &[Listed]) -> bool;
 
-    /// Takes a tenant out that is no more.
-    #[cfg(feature = "delta")]
-    async fn leave(&self) -> Result<PublishReport>;
+    /// What it is, to begin a sentence.
+    fn name(&self) -> &'static str;
 }
 
-/// One tenant's table during a pass, where there is one.
+/// How an error begins that is of a Delta table.
+const TABLE: &str = "the table";
+
+/// What follows one tenant's manifests during a pass.
 pub(super) struct Publishing<'a> {
     tenant: &'a Tenant,
-    follower: Option<Box<dyn Follower>>,
-    failure: Option<Error>,
+    followers: Vec<Box<dyn Follower>>,
+    /// Of which follower, and what went wrong.
+    failure: Option<(&'static str, Error)>,
 }
 
-/// The follower of `tenant`, where one is asked for.
-#[cfg(feature = "delta")]
-pub(super) fn follower(
+/// For how long files stay at least that were published.
+pub(super) fn keep(config: &CompactionConfig) -> Duration {
+    let table = config.publish.map_or(Duration::ZERO, |p| p.keep);
+    let symlinks = config.symlink.as_ref().map(Symlink::wait);
+    table.max(symlinks.unwrap_or_default())
+}
+
+/// The followers of `tenant` that are asked for.
+pub(super) fn followers(
     manager: &CompactionManager,
     store: &Arc<dyn ObjectStore>,
     tenant: &Tenant,
-) -> Option<Box<dyn Follower>> {
+) -> Vec<Box<dyn Follower>> {
+    let table = table(manager, store, tenant).map(boxed);
+    let symlinks = manager.config.symlink.clone().and_then(|symlink| {
+        let (rules, clock) = (manager.config.input_rules(), Arc::clone(&manager.clock));
+        SymlinkManifests::of(store, tenant, rules, symlink, clock).map(boxed)
+    });
+    table.into_iter().chain(symlinks).collect()
+}
+
+fn boxed<'a>(follower: impl Follower + 'a) -> Box<dyn Follower + 'a> {
+    Box::new(follower)
+}
+
+/// The Delta table of `tenant`, where one is asked for.
+#[cfg(feature = "delta")]
+fn table(
+    manager: &CompactionManager,
+    store: &Arc<dyn ObjectStore>,
+    tenant: &Tenant,
+) -> Option<Publisher<Error>> {
     let config = &manager.config;
     let publish = config.publish?;
     // As many tenants at once, with some footers each.
@@ -81,41 +115,79 @@ pub(super) fn follower(
         Layout::Shared => Arc::clone(&manager.table),
     };
     let (store, tenant) = (Arc::clone(store), tenant.clone());
-    let publisher = Publisher::new(store, log, tenant, publish, Box::new(live), footer_limit);
-    Some(Box::new(publisher))
+    let live = Box::new(live);
+    Some(Publisher::new(
+        store,
+        log,
+        tenant,
+        publish,
+        live,
+        footer_limit,
+    ))
 }
 
 /// None: a pass that is to publish was refused.
 #[cfg(not(feature = "delta"))]
-pub(super) fn follower(
-    _: &CompactionManager,
-    _: &Arc<dyn ObjectStore>,
-    _: &Tenant,
-) -> Option<Box<dyn Follower>> {
+fn table(_: &CompactionManager, _: &Arc<dyn ObjectStore>, _: &Tenant) -> Option<SymlinkManifests> {
     None
 }
 
 #[cfg(feature = "delta")]
 #[async_trait]
 impl Follower for Publisher<Error> {
-    async fn follow(&self) -> Result<PublishReport> {
-        Ok(self.publish().await?)
+    async fn follow(&self, report: &mut TenantReport) -> Result<()> {
+        let done = self.publish().await?;
+        if done.commits > 0 {
+            report.status = report.status.max(Status::Done);
+        }
+        report.published.get_or_insert_default().add(done);
+        Ok(())
     }
 
-    async fn followed(&self) -> Result<Followed> {
-        Ok(Self::followed(self).await?)
+    async fn add_readers(&self, to: &mut Followers) -> Result<()> {
+        to.table = Some(Self::followed(self).await?);
+        Ok(())
     }
 
     async fn check(&self) -> Result<()> {
         Ok(Self::check(self).await?)
     }
 
-    async fn is_current(&self, inventory: &Inventory) -> bool {
-        Self::is_current(self, inventory).await
+    async fn is_current(&self, inventory: &Inventory, ours: &[Listed]) -> bool {
+        Self::is_current(self, inventory, ours).await
     }
 
-    async fn leave(&self) -> Result<PublishReport> {
-        Ok(Self::leave(self).await?)
+    fn name(&self) -> &'static str {
+        TABLE
+    }
+}
+
+#[async_trait]
+impl Follower for SymlinkManifests {
+    async fn follow(&self, report: &mut TenantReport) -> Result<()> {
+        let done = self.publish().await?;
+        if done.written + done.removed > 0 {
+            report.status = report.status.max(Status::Done);
+        }
+        report.symlinks.get_or_insert_default().add(done);
+        Ok(())
+    }
+
+    async fn add_readers(&self, to: &mut Followers) -> Result<()> {
+        to.symlinks = Some(self.readers().await?);
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<()> {
+        Self::check(self).await
+    }
+
+    async fn is_current(&self, inventory: &Inventory, ours: &[Listed]) -> bool {
+        Self::is_current(self, inventory, ours).await
+    }
+
+    fn name(&self) -> &'static str {
+        "the list of files"
     }
 }
 
@@ -172,8 +244,8 @@ impl Pass {
         // It may have come while this pass was at work.
         let is_there = !discover::list(store.as_ref(), tenant).await?.is_empty()
             || discover::head(store.as_ref(), tenant, 0).await?.is_some();
-        if let (false, Some(follower)) = (is_there, follower(&self.manager, &store, tenant)) {
-            let done = follower.leave().await?;
+        if let (false, Some(table)) = (is_there, table(&self.manager, &store, tenant)) {
+            let done = table.leave().await?;
             tracing::warn!(
                 "tenant `{tenant}` is no more: its {} files were taken out of the shared table",
                 done.files_removed
@@ -190,64 +262,53 @@ impl<'a> Publishing<'a> {
     pub fn of(pass: &Pass, store: &Arc<dyn ObjectStore>, tenant: &'a Tenant) -> Self {
         Self {
             tenant,
-            follower: follower(&pass.manager, store, tenant),
+            followers: followers(&pass.manager, store, tenant),
             failure: None,
         }
     }
 
-    /// Brings the table to what is live now. What goes wrong is kept: the pass goes on.
+    /// Brings what follows to what is live now. What goes wrong is kept: the pass goes on.
     pub async fn publish(&mut self, report: &mut TenantReport) {
-        let Some(follower) = &self.follower else {
-            return;
-        };
-        match follower.follow().await {
-            Ok(done) => {
-                if done.commits > 0 {
-                    report.status = report.status.max(Status::Done);
-                }
-                report.published.get_or_insert_default().add(done);
-                self.failure = None;
-            }
-            Err(e) => {
+        self.failure = None;
+        for follower in &self.followers {
+            if let Err(e) = follower.follow(report).await {
                 tracing::warn!("not published: {e}");
-                self.failure = Some(e);
+                self.failure.get_or_insert((follower.name(), e));
             }
         }
     }
 
-    /// Finds out whether somebody else has changed the table, where another shard publishes.
+    /// Finds out whether somebody else has changed what follows, where another shard publishes.
     ///
     /// # Errors
     /// [`Error::Refused`] where somebody has. What else goes wrong, the other shard says.
     pub async fn check(&self) -> Result<()> {
-        let Some(follower) = &self.follower else {
-            return Ok(());
-        };
-        match follower.check().await {
-            Err(e @ Error::Refused(_)) => Err(e),
-            _ => Ok(()),
+        for follower in &self.followers {
+            if let Err(e @ Error::Refused(_)) = follower.check().await {
+                return Err(e);
+            }
         }
+        Ok(())
     }
 
-    /// The table, where there is one, for a sweep. None at all where it is behind or cannot be
-    /// read: then nothing may be deleted.
-    pub async fn table(&mut self) -> Option<Option<Followed>> {
-        let Some(follower) = &self.follower else {
-            return Some(None);
-        };
+    /// Who reads what was published, for a sweep. None where something is behind or cannot be read:
+    /// then nothing may be deleted.
+    pub async fn readers(&mut self) -> Option<Followers> {
+        let mut readers = Followers::default();
         if self.failure.is_some() {
             return None;
         }
-        match follower.followed().await {
-            Ok(table) => Some(Some(table)),
-            Err(e) => {
+        for follower in &self.followers {
+            if let Err(e) = follower.add_readers(&mut readers).await {
                 tracing::warn!(
-                    "nothing is deleted, for what the table's readers need is not known: {e}"
+                    "nothing is deleted, for what readers of {} need is not known: {e}",
+                    follower.name()
                 );
-                self.failure = Some(e);
-                None
+                self.failure = Some((follower.name(), e));
+                return None;
             }
         }
+        Some(readers)
     }
 
     /// Ends the tenant's part where its table is somebody else's: rows that it has deleted would
@@ -256,8 +317,9 @@ impl<'a> Publishing<'a> {
     /// # Errors
     /// [`Error::Refused`].
     pub fn refusal(&mut self) -> Result<()> {
-        match self.failure.take_if(|e| matches!(e, Error::Refused(_))) {
-            Some(refused) => Err(refused),
+        let is_refused = |failure: &mut (_, Error)| matches!(failure.1, Error::Refused(_));
+        match self.failure.take_if(is_refused) {
+            Some((_, refused)) => Err(refused),
             None => Ok(()),
         }
     }
@@ -268,11 +330,15 @@ impl<'a> Publishing<'a> {
         match self.failure {
             None => Ok(()),
             // Others publish: they bring the table on.
-            Some(e @ (Error::Conflict(_) | Error::Refused(_))) => Err(e),
-            Some(e) => Err(Error::local(
+            Some((_, e @ (Error::Conflict(_) | Error::Refused(_)))) => Err(e),
+            Some((name, e)) => Err(Error::local(
                 format!(
-                    "the table of tenant `{tenant}` is behind, so nothing of it is deleted (a full \
-                     `VACUUM` meanwhile would delete live files)"
+                    "{name} of tenant `{tenant}` is behind, so nothing of it is deleted{}",
+                    if name == TABLE {
+                        " (a full `VACUUM` meanwhile would delete live files)"
+                    } else {
+                        ""
+                    }
                 ),
                 e,
             )),

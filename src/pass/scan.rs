@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use object_store::ObjectStore;
@@ -296,6 +295,7 @@ impl CompactionManager {
         self.staged.store.is_none()
             && !self.config.shard.is_part()
             && self.config.publish.is_none()
+            && self.config.symlink.is_none()
             && (self.config.layout.before_name().is_some() || self.config.layout.has_wildcard())
     }
 }
@@ -501,19 +501,20 @@ impl Pass {
         // Tenants wait for their turn by the thousand: only what will be done is kept of them.
         plan.skipped = Vec::new();
         outcome.report.left_alone = std::mem::take(&mut plan.left_alone);
+        let ours = std::mem::take(&mut outcome.report.left_alone.ours);
         let sweep_due = home
             && (manager.staged.has_any(tenant)
                 || sweep::is_due_where_kept(
                     &inventory,
                     &manager.config.policy_for(tenant.as_str()),
-                    manager.config.publish.map_or(Duration::ZERO, |p| p.keep),
+                    publish::keep(&manager.config),
                     manager.clock.now(),
                 ));
         let idle = plan.groups.is_empty() && !sweep_due && dated.is_empty();
-        let publishes = match publish::follower(manager, store, tenant).filter(|_| home) {
-            Some(follower) => !idle || !follower.is_current(&inventory).await,
-            None => false,
-        };
+        let mut publishes = false;
+        for follower in publish::followers(manager, store, tenant) {
+            publishes |= home && (!idle || !follower.is_current(&inventory, &ours).await);
+        }
         if plan.groups.is_empty() && !sweep_due && !publishes && dated.is_empty() {
             return Ok(None);
         }

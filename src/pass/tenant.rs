@@ -314,7 +314,7 @@ impl Pass {
             _ => Default::default(),
         };
         // What is not published may be what readers see for good: nothing goes before it is.
-        let Some(table) = publishing.table().await else {
+        let Some(followers) = publishing.readers().await else {
             return Ok((SweepReport::default(), owed));
         };
         let sweeper = Sweeper {
@@ -325,7 +325,7 @@ impl Pass {
             committer,
             store_time: self.store_time,
             staged: &self.manager.staged,
-            table: table.as_ref(),
+            followers: &followers,
             rules: &self.manager.config.input_rules(),
             file_limit: self.budget.plan_footers,
             page_sizes: self.manager.config.page_sizes,

@@ -10,3 +10,4 @@ pub mod prescan;
 pub mod runs;
 pub mod split_markers;
 pub mod sweep;
+pub mod symlink;

@@ -21,7 +21,7 @@ use icepack_core::model::manifest::{Manifest, Observed, Reread, Retired, Verdict
 use icepack_core::model::names::{self, FileId, Key, Tenant};
 use icepack_core::model::pages::PageSizes;
 use icepack_core::model::policy::{Policy, Rewritten};
-use icepack_core::model::publish::Followed;
+use icepack_core::model::publish::{Followed, Followers};
 use icepack_core::plan::evidence::Evidence;
 use icepack_core::plan::sweep::RetiredState;
 use icepack_core::plan::{paging, publish, sweep};
@@ -90,8 +90,8 @@ pub struct Sweeper<'a> {
     pub store_time: DateTime<Utc>,
     /// The files that a killed process was writing.
     pub staged: &'a StagedFiles,
-    /// The table that this run publishes, where it publishes.
-    pub table: Option<&'a Followed>,
+    /// Who reads what this run publishes.
+    pub followers: &'a Followers,
     /// What counts as an input.
     pub rules: &'a Rules,
     /// Bytes of memory for a file that may be anybody's.
@@ -217,7 +217,12 @@ impl Sweeper<'_> {
             .into_iter()
             .filter(|key| !self.rules.exclude.matches(key))
             .collect::<Vec<_>>();
-        let (Some(Followed { readers, keep, .. }), Some(head)) = (self.table, evidence.head())
+        // A manifest for readers names no file that no head ever named.
+        if let Some(symlinks) = &self.followers.symlinks {
+            retired.retain(|key| symlinks.is_unread(key, now));
+        }
+        let (Some(Followed { readers, keep, .. }), Some(head)) =
+            (&self.followers.table, evidence.head())
         else {
             return retired.into_iter().chain(orphans).collect();
         };
@@ -270,7 +275,8 @@ impl Sweeper<'_> {
     /// A table of the whole store that this run does not publish: its readers would find less and
     /// less. One in the tenant's own folder is in the listing.
     async fn abandoned(&self) -> Result<Option<Key>> {
-        let minded = |log: &str| self.table.is_none_or(|t| t.log != log) && self.rules.sees(log);
+        let table = self.followers.table.as_ref();
+        let minded = |log: &str| table.is_none_or(|t| t.log != log) && self.rules.sees(log);
         let found = discover::tables_above(self.store.as_ref(), self.tenant, minded).await?;
         Ok(found.into_iter().next())
     }

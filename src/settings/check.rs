@@ -167,12 +167,16 @@ pub(super) fn check_publish(
         }
         return Ok(());
     }
-    let idle = ["publish.layout", "publish.keep"]
+    let mut idle = vec![("publish.layout", "publish.delta")];
+    if !settings.values.publish.symlink.0 {
+        idle.push(("publish.keep", "publish.delta or publish.symlink"));
+    }
+    let idle = idle
         .into_iter()
-        .filter(|path| settings.source(path) != Source::Default);
-    warnings.extend(idle.map(|path| {
+        .filter(|(path, _)| settings.source(path) != Source::Default);
+    warnings.extend(idle.map(|(path, without)| {
         format!(
-            "{path} ({}) does nothing without publish.delta",
+            "{path} ({}) does nothing without {without}",
             settings.source(path)
         )
     }));

@@ -15,6 +15,7 @@ use icepack_core::model::manifest::ChecksumAlgorithm;
 #[cfg(feature = "delta")]
 use icepack_core::model::publish::{Layout, Publish};
 use icepack_core::model::shard::Shard;
+use icepack_core::model::symlink::Symlink;
 
 fn layers(file: &str, env: &[(&str, &str)], flags: &[FlagValue]) -> Layers {
     Layers {
@@ -253,11 +254,21 @@ fn what_is_published_is_told() {
             keep: Duration::from_secs(7 * 86_400)
         })
     );
+    let both = from_file("[publish]\nsymlink = true\nkeep = \"1d\"");
+    assert_eq!(both.compaction_config().publish, None);
+    assert_eq!(
+        both.compaction_config().symlink,
+        Some(Symlink {
+            root: None,
+            keep: Duration::from_secs(86_400)
+        })
+    );
+    assert_eq!(both.warnings(), [] as [&str; 0]);
     let idle = from_file("[publish]\nkeep = \"1d\"");
     assert_eq!(idle.compaction_config().publish, None);
     assert_eq!(
         idle.warnings(),
-        ["publish.keep (icepack.toml:2) does nothing without publish.delta"]
+        ["publish.keep (icepack.toml:2) does nothing without publish.delta or publish.symlink"]
     );
 }
 

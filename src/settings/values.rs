@@ -256,9 +256,11 @@ section! {
         /// Whether a Delta table follows what is live, for engines that know nothing of icepack.
         /// Needs the cargo feature `delta`.
         delta: Switch = Switch(false),
+        /// Whether symlink manifests list what is live, for Athena, Trino and Presto.
+        symlink: Switch = Switch(false),
         /// A table for each tenant, or one at the root with the column `tenant`.
         layout: TableLayout = TableLayout(Layout::PerTenant),
-        /// How long files stay that only older versions of a table name.
+        /// How long files stay that a table or a manifest names no more.
         keep: Period = Period(7 * DAY),
     }
 }

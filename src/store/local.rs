@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{Metadata, ReadDir};
+use std::fs::{File, Metadata, ReadDir};
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path as FsPath, PathBuf};
@@ -23,7 +23,8 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    RenameOptions, Result,
 };
 
 use icepack_core::model::inputs::Odd;
@@ -53,6 +54,18 @@ impl PlainDirectory {
 
     fn check(&self, key: &Path) -> Result<()> {
         check(&self.root, key)
+    }
+
+    /// Keeps other processes of icepack from replacing a file as long as it lives.
+    async fn lock(&self) -> Result<File> {
+        let root = Arc::clone(&self.root);
+        let locked = tokio::task::spawn_blocking(move || {
+            let root = File::open(root.as_ref())?;
+            root.lock()?;
+            Ok(root)
+        });
+        let locked: std::io::Result<File> = locked.await.unwrap_or_else(|e| Err(e.into()));
+        locked.map_err(|e| unreadable(&self.root, e))
     }
 }
 
@@ -280,6 +293,22 @@ impl ObjectStore for PlainDirectory {
         opts: PutOptions,
     ) -> Result<PutResult> {
         self.check(location)?;
+        let PutMode::Update(known) = opts.mode else {
+            return self.inner.put_opts(location, payload, opts).await;
+        };
+        // object_store replaces no file that somebody else may be replacing.
+        let _lock = self.lock().await?;
+        let found = self.inner.head(location).await?;
+        if found.e_tag != known.e_tag {
+            return Err(Error::Precondition {
+                path: location.to_string(),
+                source: "another process has replaced it".into(),
+            });
+        }
+        let opts = PutOptions {
+            mode: PutMode::Overwrite,
+            ..opts
+        };
         self.inner.put_opts(location, payload, opts).await
     }
 

@@ -126,6 +126,15 @@ impl Location {
         }
     }
 
+    /// The address as a URI, with no escapes but those that it was given with and no slash at its
+    /// end: what readers of other systems put before a key.
+    pub fn uri(&self) -> String {
+        match self {
+            Self::Directory(path) => format!("file://{}", real(path).display()),
+            _ => self.display("").trim_end_matches('/').to_owned(),
+        }
+    }
+
     /// The one name of the place, whatever it was called: links, `..`, slashes at the end and what
     /// a URL needs no more are resolved. It goes into receipts and holds.
     pub fn canonical(&self) -> String {

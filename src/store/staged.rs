@@ -12,6 +12,7 @@ use icepack_core::model::inputs::Rules;
 use icepack_core::model::manifest::Manifest;
 use icepack_core::model::marker::Role;
 use icepack_core::model::names::{self, FileId, FileKind, Tenant};
+use icepack_core::model::symlink;
 
 /// The places of a pass that can have such files.
 #[derive(Debug, Clone, Default)]
@@ -115,6 +116,9 @@ impl Directory {
         if rules.own_log {
             self.sweep_log(tenant)?;
         }
+        if rules.own_symlinks {
+            self.sweep_symlinks(tenant)?;
+        }
         for (path, name) in self.staged(&names::manifest_dir(tenant))? {
             let key = format!("{}/{name}", names::manifest_dir(tenant));
             if names::parse_manifest_key(tenant, &key)
@@ -202,6 +206,21 @@ impl Directory {
         for (path, name) in self.staged(&key)? {
             let exists = |v: u64| log.join(format!("{v:020}.json")).exists();
             if version(&name).is_none_or(exists) {
+                remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Of symlink manifests: what is older than any publication.
+    fn sweep_symlinks(&self, tenant: &Tenant) -> Result<()> {
+        let Some(place) = symlink::place(tenant) else {
+            return Ok(());
+        };
+        for (path, _) in self.staged(&place)? {
+            let written = std::fs::metadata(&path).and_then(|found| found.modified());
+            let age = written.ok().and_then(|written| written.elapsed().ok());
+            if age.is_some_and(|age| age >= symlink::GRACE) {
                 remove(&path)?;
             }
         }
@@ -340,6 +359,7 @@ mod tests {
         let rules = |own_log| Rules {
             exclude: Exclude::parse(["acme/lake/**"]).unwrap(),
             own_log,
+            own_symlinks: own_log,
             ..Rules::default()
         };
         assert_eq!(

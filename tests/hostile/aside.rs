@@ -631,7 +631,7 @@ async fn a_table_has_the_other_rows_while_one_file_cannot_be_read() {
             "{published:?}"
         );
         assert!(
-            published.left_out[0].starts_with("`acme/odd.parquet`, until it is compacted: "),
+            published.left_out[0].starts_with("`acme/odd.parquet`: "),
             "{published:?}"
         );
     }

@@ -12,3 +12,4 @@ mod delta;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;
+mod symlink;

@@ -366,7 +366,10 @@ worlds!(
     adopted_directory,
     pages,
     pages_expire,
-    first_pages
+    first_pages,
+    listed,
+    listed_directory,
+    listed_in_partitions
 );
 
 #[cfg(feature = "delta")]

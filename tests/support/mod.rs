@@ -15,6 +15,7 @@ pub mod process_clock;
 pub mod proxy;
 pub mod s3;
 pub mod servers;
+pub mod symlink;
 pub mod watch;
 pub mod world;
 

@@ -31,10 +31,13 @@ use tempfile::TempDir;
 use crate::support::copy_archive::{Copies, CopyArchive};
 use crate::support::process_clock::ProcessClock;
 use crate::support::watch::{self, Watch};
-use crate::support::{self, Event, Store, delta, event, put, put_events, read};
+use crate::support::{self, Event, Store, delta, event, put, put_events, read, symlink};
 
 /// A tenant's world in the words of the invariants.
 type Tenancy = invariants::World<String>;
+
+/// The address of the store, for readers of symlink manifests.
+pub const ROOT: &str = "s3://hot/events";
 
 /// What is wrong, or nothing.
 pub type Check<T = ()> = Result<T, String>;
@@ -497,6 +500,7 @@ impl World {
             }
             self.check_folders(&seen)?;
             self.check_table(&seen).await?;
+            self.check_lists(&seen).await?;
         }
         Ok(())
     }
@@ -550,6 +554,23 @@ impl World {
         // What was published stays there until its time is past.
         match rows.iter().find(|row| !seen.oracle.contains_key(*row)) {
             Some(row) => Err(format!("row {row} is in the table and was never ingested")),
+            None => Ok(()),
+        }
+    }
+
+    /// What readers of symlink manifests see at this moment: files that are there, and no row twice.
+    async fn check_lists(&self, seen: &Tenancy) -> Check {
+        let mut rows = BTreeSet::new();
+        for key in symlink::keys(&self.hot, seen.tenant.as_str(), ROOT).await {
+            let Some(object) = seen.hot.get(&key) else {
+                return Err(format!("a manifest lists `{key}`, which is not there"));
+            };
+            if let Some(twice) = object.rows.iter().find(|row| !rows.insert((*row).clone())) {
+                return Err(format!("row {twice} is listed twice, also in `{key}`"));
+            }
+        }
+        match rows.iter().find(|row| !seen.oracle.contains_key(*row)) {
+            Some(row) => Err(format!("row {row} is listed and was never ingested")),
             None => Ok(()),
         }
     }
@@ -611,6 +632,14 @@ impl World {
             .map_err(|e| format!("after the idle pass: {e}"))?;
         for (before, after) in worlds.iter().zip(&self.looks().await) {
             self.check_settled(before, after)?;
+            if self.config.symlink.is_some() {
+                let listed = symlink::keys(&self.hot, after.tenant.as_str(), ROOT).await;
+                let live = live_keys(after);
+                let live: Vec<String> = live.difference(&self.garbage).cloned().collect();
+                if listed != live {
+                    return Err(format!("I6: {listed:?} are listed, and live is {live:?}"));
+                }
+            }
             if self.config.publish.is_some() {
                 let table = delta::versions(&self.hot, after.tenant.as_str())
                     .await

@@ -4,8 +4,9 @@
 //! do not agree leaves the table, and is named.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, Schema};
 
 use icepack_core::model::names::Key;
 use icepack_parquet::summary::{COLUMNS, Range, Summary, holds, is_bounded, publishable, united};
@@ -19,6 +20,25 @@ pub struct NewFile {
     /// Whether the table must have it as it is: one of ours, or one that it has already. Any other
     /// may wait until it is compacted.
     pub is_firm: bool,
+    /// Whether nothing but its rows is known: its footer takes more memory than there is for one.
+    pub is_unknown: bool,
+}
+
+impl NewFile {
+    /// A file of ours of which nothing but its rows is known.
+    pub fn unknown(key: Key, rows: u64) -> Self {
+        Self {
+            key,
+            summary: Summary {
+                rows,
+                schema: Arc::new(Schema::empty()),
+                ranges: BTreeMap::new(),
+                beyond: BTreeMap::new(),
+            },
+            is_firm: true,
+            is_unknown: true,
+        }
+    }
 }
 
 /// What a table can have of files.
@@ -226,10 +246,13 @@ fn told(summary: &Summary, name: &str) -> Option<Range> {
 
 /// What a file says of all `indexed` columns; nothing at all where it does not say it of one. A
 /// reader takes a column without bounds, in a file that has bounds of others, for one without rows.
-pub fn ranges(summary: &Summary, indexed: &BTreeSet<String>) -> BTreeMap<String, Range> {
+pub fn ranges(file: &NewFile, indexed: &BTreeSet<String>) -> BTreeMap<String, Range> {
+    if file.is_unknown {
+        return BTreeMap::new();
+    }
     let all = indexed
         .iter()
-        .map(|name| Some((name.clone(), told(summary, name)?)));
+        .map(|name| Some((name.clone(), told(&file.summary, name)?)));
     all.collect::<Option<_>>().unwrap_or_default()
 }
 

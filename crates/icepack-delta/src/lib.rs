@@ -287,7 +287,7 @@ impl<L> Publisher<L> {
             modified: wanted.modified,
             rows: file.summary.rows,
             partition,
-            ranges: columns::ranges(&file.summary, indexed),
+            ranges: columns::ranges(file, indexed),
         })
     }
 

@@ -1,7 +1,7 @@
 //! The log of a table in the store: read from its last checkpoint on, and added to by conditional
 //! puts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+
+use icepack_core::model::file::Listed;
 
 use super::paths;
 use super::stranger::Stranger;
@@ -47,6 +49,10 @@ pub struct Log {
     pub files: Vec<LogFile>,
     /// The names of the versions below, the newest first.
     older: Vec<String>,
+    /// The versions that have a checkpoint.
+    checkpoints: BTreeSet<u64>,
+    /// Whether there is a hint that says where the last one is.
+    has_hint: bool,
 }
 
 /// The names in a log, with the tags that they show.
@@ -95,6 +101,9 @@ pub async fn fetch(store: &Arc<dyn ObjectStore>, folder: &str, cache: &mut Cache
         .filter_map(|(n, _)| paths::version(n))
         .max()
         .unwrap_or(0);
+    let has_hint = names.iter().any(|(n, _)| n == paths::LAST_CHECKPOINT);
+    let checkpoints = names.iter().filter(|(n, _)| n.contains(".checkpoint."));
+    let checkpoints = checkpoints.filter_map(|(n, _)| paths::version(n)).collect();
     let is_needed = |n: &str| {
         // Others may have written checkpoints in other forms.
         let kind = paths::is_commit(n) || n.contains(".checkpoint.");
@@ -130,16 +139,55 @@ pub async fn fetch(store: &Arc<dyn ObjectStore>, folder: &str, cache: &mut Cache
         .filter(|n| paths::is_commit(n))
         .collect();
     older.sort_by(|a, b| b.cmp(a));
-    Ok(Log { files, older })
+    Ok(Log {
+        files,
+        older,
+        checkpoints,
+        has_hint,
+    })
 }
 
-/// The newest version in `folder`; none where there is none.
+/// Removes a hint that leads to no checkpoint: readers that believe it fail, and do without one.
+/// A hint of an older checkpoint costs them only time.
 ///
 /// # Errors
 /// [`Error::Store`].
-pub async fn newest(store: &Arc<dyn ObjectStore>, folder: &str) -> Result<Option<Bytes>> {
-    let names = names(store, folder).await?;
-    let commits = names.into_iter().map(|(n, _)| n);
+pub async fn mend_hint(store: &Arc<dyn ObjectStore>, folder: &str, log: &Log) -> Result<()> {
+    if !log.has_hint {
+        return Ok(());
+    }
+    let key = path(&format!("{folder}/{}", paths::LAST_CHECKPOINT))?;
+    let Some(hint) = read(store, &key).await.map_err(|e| failed(folder, e))? else {
+        return Ok(());
+    };
+    let hint = serde_json::from_slice::<serde_json::Value>(&hint);
+    let version = hint.ok().and_then(|hint| hint.get("version")?.as_u64());
+    if version.is_some_and(|v| log.checkpoints.contains(&v)) {
+        return Ok(());
+    }
+    tracing::warn!("`{key}` leads to no checkpoint: it is removed, and comes with the next one");
+    match store.delete(&key).await {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(e) => Err(failed(folder, e)),
+    }
+}
+
+/// The newest version in `folder` that `listed` shows; none where there is none.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn newest(
+    store: &Arc<dyn ObjectStore>,
+    folder: &str,
+    listed: &[Listed],
+) -> Result<Option<Bytes>> {
+    let name = |f: &'_ Listed| {
+        f.key
+            .strip_prefix(folder)?
+            .strip_prefix('/')
+            .map(str::to_owned)
+    };
+    let commits = listed.iter().filter_map(name);
     match commits.filter(|n| paths::is_commit(n)).max() {
         Some(name) => body(store, folder, &name).await.map(Some),
         None => Ok(None),

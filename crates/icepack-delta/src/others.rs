@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 
+use icepack_core::model::file::Listed;
 use icepack_core::model::names::{DELTA_LOG, Tenant};
 use icepack_core::model::plan::Inventory;
 use icepack_core::model::publish::{Layout, Place, PublishReport};
@@ -60,9 +61,10 @@ impl<L> Publisher<L> {
     }
 
     /// Whether the table is known to show `inventory`, so that there is nothing to publish: by its
-    /// newest version alone, which costs a LIST and a GET; in a shared table, by what was read of it
-    /// before, too. Anything that goes wrong says no: whoever publishes finds out.
-    pub async fn is_current(&self, inventory: &Inventory) -> bool {
+    /// newest version alone, which costs a GET where `ours` shows the log; in a shared table, by
+    /// what was read of it before, too, which costs a LIST. Anything that goes wrong says no:
+    /// whoever publishes finds out.
+    pub async fn is_current(&self, inventory: &Inventory, ours: &[Listed]) -> bool {
         let Ok(wanted) = plan::wanted(&self.place.tenant, inventory) else {
             return false;
         };
@@ -72,7 +74,7 @@ impl<L> Publisher<L> {
             table::app_manifest(&self.place),
         ];
         let found = match self.place.layout {
-            Layout::PerTenant => match log::newest(&self.store, &self.place.log()).await {
+            Layout::PerTenant => match log::newest(&self.store, &self.place.log(), ours).await {
                 Ok(Some(newest)) => apps.map(|id| stranger::application(&newest, &id)),
                 _ => return false,
             },

@@ -54,6 +54,7 @@ impl<L> Publisher<L> {
     /// Reads the table, then head and the listing, then the footers of what is new.
     pub(super) async fn read_round(&self, cache: &mut log::Cache) -> Result<Round, L> {
         let log = log::fetch(&self.store, &self.place.log(), cache).await?;
+        log::mend_hint(&self.store, &self.place.log(), &log).await?;
         let read = |table: &Table| Ok((table.published()?, table.head()?));
         let (table, (published, known)) = self.opened(&log, read).await?;
         let inventory = (self.live)().await.map_err(Error::Live)?;
@@ -231,6 +232,11 @@ impl<L> Publisher<L> {
             let is_raw = seen.wanted.get(&key).is_some_and(|w| w.rows.is_none());
             match read {
                 Ok(file) => files.push(file),
+                // Its rows are known, and readers do without the rest.
+                Err(e) if !is_raw && e.is_footer_too_large() => {
+                    let rows = seen.wanted.get(&key).and_then(|w| w.rows);
+                    files.push(NewFile::unknown(key, rows.unwrap_or_default()));
+                }
                 Err(ReadError::Input { reason, .. }) if is_raw => drop(unread.insert(key, reason)),
                 Err(ReadError::Input { reason, .. }) => {
                     return Err(self.failed(format!("`{key}`: {reason}")));
@@ -273,6 +279,7 @@ impl<L> Publisher<L> {
             key,
             summary,
             is_firm: is_snapshot,
+            is_unknown: false,
         })
     }
 
@@ -283,13 +290,26 @@ impl<L> Publisher<L> {
             .left_out
             .iter()
             .map(|(name, why)| format!("column `{name}`: {why}"));
-        let files = round
-            .fit
-            .misfits
-            .iter()
-            .map(|(key, why)| format!("`{key}`, until it is compacted: {why}"));
+        let files = round.fit.misfits.iter().map(|(key, why)| {
+            // What nobody can read is not compacted either.
+            let is_read = round.files.contains_key(key);
+            let until = if is_read {
+                ", until it is compacted"
+            } else {
+                ""
+            };
+            format!("`{key}`{until}: {why}")
+        });
+        let unknown = round.files.values().filter(|f| f.is_unknown);
+        let unknown = unknown.map(|f| {
+            format!(
+                "bounds of `{}`, whose footer is too large to be read: raise `memory_limit`",
+                f.key
+            )
+        });
         columns
             .chain(files)
+            .chain(unknown)
             .inspect(|what| tracing::warn!("not published: {what}"))
             .collect()
     }

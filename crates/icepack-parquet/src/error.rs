@@ -120,4 +120,15 @@ impl Error {
             Self::Input { .. } | Self::Store { .. } | Self::Local { .. } => return None,
         })
     }
+
+    /// Whether nothing is wrong with a file but that its footer takes more memory than there is for
+    /// one.
+    pub fn is_footer_too_large(&self) -> bool {
+        let Self::Input { reason, .. } = self else {
+            return false;
+        };
+        [crate::guard::TOO_LARGE, crate::guard::TOO_LONG]
+            .iter()
+            .any(|why| reason.starts_with(why))
+    }
 }

@@ -165,6 +165,6 @@ def expired(program: Program) -> Documents:
 
 
 def published(program: Program) -> Documents:
-    """A Delta table, which takes a program with the feature `delta`."""
+    """A Delta table, which takes a program with the feature `delta`, and symlink manifests."""
     put_small(program, "published/acme")
-    yield "run", program.json("run", "--store", "published", ICEPACK_PUBLISH_DELTA="true")
+    yield "run", program.json("run", "--store", "published", ICEPACK_PUBLISH_DELTA="true", ICEPACK_PUBLISH_SYMLINK="true")

@@ -925,9 +925,9 @@ async fn tenants_of_a_process_do_not_lose_a_shared_table_to_each_other() {
 }
 
 #[tokio::test]
-async fn an_idle_tenant_costs_two_requests_more_while_files_wait_for_readers() {
+async fn an_idle_tenant_costs_a_request_more_while_files_wait_for_readers() {
     // A shared log is read once in a pass, from its last checkpoint on.
-    for (layout, more, once) in [(Layout::PerTenant, 2, 0), (Layout::Shared, 1, 11)] {
+    for (layout, more, once) in [(Layout::PerTenant, 1, 0), (Layout::Shared, 1, 11)] {
         let cost = async |publish: Option<Publish>| {
             let store = memory();
             for n in 0..5 {
@@ -1011,5 +1011,85 @@ async fn a_log_that_cannot_be_read_is_told_with_what_to_do() {
         (acme.status, acme.counters.files_compacted),
         (Status::Refused, 0),
         "{acme:?}"
+    );
+}
+
+/// A hint that leads nowhere: readers that believe it fail.
+#[tokio::test]
+async fn a_wrong_hint_of_a_checkpoint_is_removed() {
+    let store = memory();
+    let config = CompactionConfig {
+        min_files_to_compact: 100,
+        ..at_once()
+    };
+    for n in 0..11 {
+        let key = format!("acme/{n}.parquet");
+        put_events(&store, &key, &[event(n, Utc::now())]).await;
+        clean_pass(&store, config.clone()).await;
+    }
+    let hint = Path::from("acme/_delta_log/_last_checkpoint");
+    let right = store.get(&hint).await.unwrap().bytes().await.unwrap();
+    for (n, wrong) in [r#"{"version":77,"size":3}"#, "{", ""]
+        .into_iter()
+        .enumerate()
+    {
+        put(&store, hint.as_ref(), wrong.as_bytes().to_vec()).await;
+        let key = format!("acme/more-{n}.parquet");
+        put_events(&store, &key, &[event(100 + n, Utc::now())]).await;
+        clean_pass(&store, config.clone()).await;
+        assert!(store.get(&hint).await.is_err(), "{wrong}");
+        assert_eq!(
+            versions(&store, "acme").await.last().unwrap().files.len(),
+            12 + n
+        );
+    }
+    put(&store, hint.as_ref(), right.clone()).await;
+    put_events(&store, "acme/last.parquet", &[event(200, Utc::now())]).await;
+    clean_pass(&store, config).await;
+    assert_eq!(
+        store.get(&hint).await.unwrap().bytes().await.unwrap(),
+        right
+    );
+}
+
+/// A snapshot whose footer takes more memory than there is for one is in the table with its rows.
+#[tokio::test]
+async fn a_footer_that_is_too_large_costs_its_bounds_alone() {
+    let store = memory();
+    let wide = || {
+        let more = (0..900).map(|n| {
+            let column = Arc::new(Int64Array::from(vec![n; 3])) as ArrayRef;
+            (format!("column_with_a_long_name_{n:04}"), column)
+        });
+        let all: Vec<(String, ArrayRef)> = std::iter::once(("timestamp".to_owned(), times(3)))
+            .chain(more)
+            .collect();
+        table_of(
+            all.iter()
+                .map(|(n, a)| (n.as_str(), Arc::clone(a)))
+                .collect(),
+        )
+    };
+    for n in 0..3 {
+        put(&store, &format!("acme/{n}.parquet"), wide()).await;
+    }
+    // Merged with room for all, and published with little.
+    clean_pass(&store, eager()).await;
+    let config = CompactionConfig {
+        memory_limit: 64 << 20,
+        concurrency: 64,
+        ..at_once()
+    };
+    let small = table_of(vec![("timestamp", times(1))]);
+    put(&store, "acme/b/small.parquet", small).await;
+    let report = clean_pass(&store, config).await;
+    let newest = versions(&store, "acme").await.pop().unwrap();
+    assert_eq!(newest.files.values().sum::<u64>(), 10, "{report:?}");
+    let left_out = &of(&report, "acme").published.as_ref().unwrap().left_out;
+    assert!(
+        left_out
+            .iter()
+            .any(|why| why.contains("raise `memory_limit`")),
+        "{left_out:?}"
     );
 }

@@ -11,13 +11,14 @@ use icepack_core::model::pages::PageSizes;
 use icepack_core::model::policy::Rewritten;
 #[cfg(feature = "delta")]
 use icepack_core::model::publish::{Layout, Publish};
+use icepack_core::model::symlink::{GRACE, Symlink};
 use icepack_core::model::units::DAY;
 use icepack_dst::faults::{Fault, Kind, Schedule};
 use ulid::Ulid;
 
 #[cfg(feature = "delta")]
 use crate::support::delta;
-use crate::support::world::World;
+use crate::support::world::{ROOT, World};
 use crate::support::{batch, event, parquet, put};
 
 fn hours(n: i64) -> TimeDelta {
@@ -432,6 +433,52 @@ pub async fn delayed_deletes() -> World {
     mixed(&mut w, "acme", 3).await;
     clean_pass(&mut w).await;
     raws(&mut w, "acme", "new", 3, hours(2)).await;
+    w
+}
+
+/// Readers have symlink manifests. All that can be published happens, and some of what left them is
+/// due to be deleted.
+async fn with_lists(directory: bool, folder: &str) -> World {
+    let mut w = World::new(directory, true);
+    w.config.symlink = Some(Symlink {
+        root: Some(ROOT.to_owned()),
+        keep: Duration::ZERO,
+    });
+    w.config.delete_delay = GRACE + Duration::from_secs(60);
+    keep_30_days(&mut w);
+    for i in 0..3 {
+        let key = format!("{folder}/first-{i}.parquet");
+        w.ingest("acme", &key, 6, hours(2)).await;
+    }
+    clean_pass(&mut w).await;
+    w.time.advance(hours(1));
+    for i in 0..3 {
+        let key = format!("{folder}/new-{i}.parquet");
+        w.ingest("acme", &key, 6, hours(2)).await;
+    }
+    // All that is in this one is past its time at once: it is listed by nobody, or for a moment.
+    w.ingest("acme", &format!("{folder}/old.parquet"), 6, hours(24 * 50))
+        .await;
+    w.ingest_garbage("acme", &format!("{folder}/bad.parquet"))
+        .await;
+    w
+}
+
+pub async fn listed() -> World {
+    with_lists(false, "2026-05").await
+}
+
+pub async fn listed_directory() -> World {
+    with_lists(true, "2026-05").await
+}
+
+/// The rows of one partition are past their time, so that its manifest becomes empty.
+pub async fn listed_in_partitions() -> World {
+    let mut w = with_lists(false, "dt=2026-05-01/h=12%3A30").await;
+    for i in 0..2 {
+        let key = format!("dt=2026-04-01/h=7/gone-{i}.parquet");
+        w.ingest("acme", &key, 6, hours(24 * 50)).await;
+    }
     w
 }
 

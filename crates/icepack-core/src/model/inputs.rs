@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::Listed;
 use super::manifest::{Cause, Manifest};
-use super::names::{self, DELTA_LOG, FileId, STATE_DIR, Tenant, is_hidden};
+use super::names::{self, DELTA_LOG, FileId, STATE_DIR, SYMLINK_DIR, Tenant, is_hidden};
 use super::policy::Within;
 use super::retention::lookup;
 use super::same::Sameness;
@@ -24,7 +24,7 @@ pub enum Input {
     Snapshot(FileId),
     /// A file that somebody wrote for us. Whether it is Parquet, its bytes say.
     Raw,
-    /// Of our own table; nobody else's business.
+    /// Of our own table or manifests for readers; nobody else's business.
     Ours,
     /// Left alone, and counted by its reason.
     Ignored(Ignored),
@@ -74,6 +74,8 @@ pub enum Foreign {
     SparkSink,
     /// A file `_metadata`, by which pandas, Dask and fastparquet know the files of a folder.
     Summary,
+    /// Lists of files that Hive's `SymlinkTextInputFormat` reads, and that this run does not keep.
+    SymlinkManifests,
     /// A file of a table that Spark or Hive has cut into buckets: each file's name says its bucket.
     BucketedTable,
     Store,
@@ -128,6 +130,10 @@ impl Foreign {
             Self::SparkSink => "a Spark streaming sink",
             Self::Summary => {
                 "a file `_metadata`, whose readers look for the very files that it names"
+            }
+            Self::SymlinkManifests => {
+                "symlink manifests, whose readers look for the very files that they list, and which \
+                 this run does not keep"
             }
             Self::BucketedTable => "a table in buckets, whose file names say the bucket",
             Self::Store => "another icepack store",
@@ -382,6 +388,8 @@ pub struct Rules {
     pub files: Files,
     /// Whether this run publishes a table in each tenant's folder: then its log is ours.
     pub own_log: bool,
+    /// Whether this run keeps symlink manifests in each tenant's folder.
+    pub own_symlinks: bool,
     /// Which files may be merged with each other: only those of one folder keep the values of
     /// `key=value` folders.
     pub within: Within,
@@ -427,6 +435,9 @@ impl Rules {
                     } else {
                         Input::Foreign(Foreign::UnpublishedTable)
                     };
+                }
+                Some(Foreign::SymlinkManifests) if depth == 0 && self.own_symlinks => {
+                    return Input::Ours;
                 }
                 Some(whose) => return Input::Foreign(whose),
                 None if is_hidden(folder) => return Input::Ignored(Ignored::Hidden),
@@ -541,7 +552,7 @@ impl Rules {
                     }
                     sorted.listing.push(f);
                 }
-                Input::Ours => {}
+                Input::Ours => sorted.left.ours.push(f),
                 Input::Ignored(why) => sorted.left.ignore(why, &f.key, f.size),
                 Input::Foreign(whose) => {
                     let seen = sorted.left.foreign.entry(whose).or_default();
@@ -618,6 +629,7 @@ fn state_folder(folder: &str) -> Option<Foreign> {
         DELTA_LOG => Some(Foreign::DeltaTable),
         ".hoodie" => Some(Foreign::HudiTable),
         "_spark_metadata" => Some(Foreign::SparkSink),
+        SYMLINK_DIR => Some(Foreign::SymlinkManifests),
         STATE_DIR => Some(Foreign::Store),
         _ => None,
     }
@@ -686,6 +698,9 @@ pub struct Left {
     /// Foreign state, by kind.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub foreign: BTreeMap<Foreign, Seen>,
+    /// Of our own table or manifests for readers. Who keeps them need not list them again.
+    #[serde(skip)]
+    pub ours: Vec<Listed>,
 }
 
 /// Entries of one kind.
@@ -795,7 +810,10 @@ impl Left {
     /// the whole tenant follows its head, where there is one.
     pub fn misleads(&self, has_head: bool) -> bool {
         self.foreign.keys().any(|whose| match whose {
-            Foreign::Partition | Foreign::Summary | Foreign::BucketedTable => false,
+            Foreign::Partition
+            | Foreign::Summary
+            | Foreign::SymlinkManifests
+            | Foreign::BucketedTable => false,
             Foreign::UnpublishedTable => !has_head,
             _ => true,
         })

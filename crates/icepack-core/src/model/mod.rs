@@ -28,6 +28,7 @@ pub mod sample;
 pub mod schema;
 pub mod shard;
 pub mod swept;
+pub mod symlink;
 pub mod time_column;
 pub mod totals;
 pub mod units;

@@ -23,6 +23,9 @@ pub const STATE_DIR: &str = "_icepack";
 /// Parquet files too.
 pub const DELTA_LOG: &str = "_delta_log";
 
+/// The folder of the manifests that Hive's `SymlinkTextInputFormat` reads: texts that list files.
+pub const SYMLINK_DIR: &str = "_symlink_format_manifest";
+
 /// What the names of receipts end in.
 pub(super) const RECEIPT: &str = ".receipt.json";
 

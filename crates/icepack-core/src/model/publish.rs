@@ -122,6 +122,15 @@ pub struct Followed {
     pub log: Key,
 }
 
+/// What a sweep must know of everybody who reads what is published.
+#[derive(Debug, Clone, Default)]
+pub struct Followers {
+    /// Of the Delta table, where there is one.
+    pub table: Option<Followed>,
+    /// Of the symlink manifests, where there are some.
+    pub symlinks: Option<super::symlink::Listing>,
+}
+
 /// The result of a publication.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PublishReport {

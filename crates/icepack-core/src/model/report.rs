@@ -8,6 +8,7 @@ use super::counters::Counters;
 use super::inputs::Left;
 use super::names::{FileId, Key};
 use super::publish::PublishReport;
+use super::symlink::SymlinkReport;
 use super::totals::StoreTotals;
 
 /// The version of the JSON documents that the command line prints.
@@ -120,6 +121,9 @@ pub struct TenantReport {
     /// What was published, where the settings ask for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<PublishReport>,
+    /// What was done to symlink manifests, where the settings ask for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symlinks: Option<SymlinkReport>,
     /// Entries of the tenant that were no inputs.
     #[serde(default, skip_serializing_if = "Left::is_empty")]
     pub left_alone: Left,

@@ -24,3 +24,4 @@ pub mod schedule;
 pub mod shard;
 pub mod status;
 pub mod sweep;
+pub mod symlink;

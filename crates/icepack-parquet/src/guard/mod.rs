@@ -103,6 +103,12 @@ pub(crate) struct Footer {
     pub memory: u64,
 }
 
+/// How the reason begins where a footer takes more memory than there is for it …
+pub(crate) const TOO_LARGE: &str = "its footer would take about ";
+
+/// … or has more bytes.
+pub(crate) const TOO_LONG: &str = "its footer is too long to be looked at beforehand";
+
 /// Reads the footer at the end of `tail`, for a file of `size` bytes, if it takes no more than
 /// `limit` bytes once it is parsed. Every footer comes through here.
 ///
@@ -117,7 +123,7 @@ pub(crate) fn footer(tail: &Bytes, size: u64, limit: u64) -> Result<Footer, Stri
     let memory = memory_of(&found, bytes.len());
     if memory > limit {
         return Err(format!(
-            "its footer would take about {memory} bytes, and there are {limit} for one \
+            "{TOO_LARGE}{memory} bytes, and there are {limit} for one \
              file: raise `memory_limit`"
         ));
     }

@@ -237,6 +237,25 @@ pub async fn begins_as_parquet(
     Ok((ident, MAGIC.contains(&begins.as_ref())))
 }
 
+/// Checks that an object ends as a Parquet file does, by its last eight bytes.
+///
+/// # Errors
+/// As [`fetch_tail`]; [`Error::Input`] where it does not.
+pub async fn ends_as_parquet(store: &dyn ObjectStore, key: &str) -> Result<Ident> {
+    let path =
+        Path::parse(key).map_err(|e| Error::store(format!("cannot read `{key}`"), e.into()))?;
+    let (meta, tail) = fetch_tail(store, &path, key, 8).await?;
+    let ident = Ident {
+        key: key.to_owned(),
+        size: meta.size,
+        etag: meta.e_tag,
+    };
+    match crate::guard::footer_len(&tail, ident.size) {
+        Ok(_) => Ok(ident),
+        Err(why) => Err(ident.bad(why)),
+    }
+}
+
 /// Like [`fetch_tail`], with the place of the object.
 ///
 /// # Errors
@@ -307,7 +326,7 @@ pub async fn fetch_footer(
     };
     let need = crate::guard::footer_len(&tail, ident.size).map_err(|why| ident.bad(why))?;
     if need > limit {
-        return Err(ident.bad("its footer is too long to be looked at beforehand"));
+        return Err(ident.bad(crate::guard::TOO_LONG));
     }
     if need > tail.len() as u64 {
         tail = fetch_tail(store, &path, key, need).await?.1;

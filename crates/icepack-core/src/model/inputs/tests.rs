@@ -117,6 +117,14 @@ fn every_entry_has_one_answer() {
         ("acme/t/_spark_metadata/0".into(), Input::Foreign(SparkSink)),
         ("acme/t/_metadata".into(), Input::Foreign(Summary)),
         (
+            "acme/_symlink_format_manifest/dt=1/manifest".into(),
+            Input::Foreign(SymlinkManifests),
+        ),
+        (
+            "acme/t/_symlink_format_manifest/manifest".into(),
+            Input::Foreign(SymlinkManifests),
+        ),
+        (
             "acme/t/part-00000-e2eae441-7224-4488-bd64-f56f0c97d1c2_00003.c000.snappy.parquet"
                 .into(),
             Input::Foreign(BucketedTable),
@@ -209,6 +217,19 @@ fn only_the_log_of_the_table_that_is_published_is_ours() {
     assert_eq!(
         rules.input(&acme(), &odd("acme/", Odd::Link, "_delta_log"), 0),
         Input::Ignored(Ignored::Link)
+    );
+    let rules = Rules {
+        own_symlinks: true,
+        ..Rules::default()
+    };
+    let manifest = "_symlink_format_manifest/dt=1/manifest";
+    assert_eq!(
+        rules.input(&acme(), &format!("acme/{manifest}"), 0),
+        Input::Ours
+    );
+    assert_eq!(
+        rules.input(&acme(), &format!("acme/t/{manifest}"), 0),
+        Input::Foreign(Foreign::SymlinkManifests)
     );
 }
 
