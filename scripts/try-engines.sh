@@ -51,7 +51,8 @@ icepack run >/dev/null 2>&1
 (
   n=-1
   while sleep 1; do
-    arrive "$n" "$((n - 1))" && icepack run >/dev/null 2>&1 || true
+    # A sweep may take an empty folder away just then.
+    { arrive "$n" "$((n - 1))" && icepack run; } >/dev/null 2>&1 || true
     n=$((n - 2))
   done
 ) &
