@@ -471,7 +471,7 @@ fn every_scalar_key_has_its_variable() {
         .iter()
         .map(|(path, _)| path.as_str())
         .collect();
-    assert_eq!(paths.len(), 140);
+    assert_eq!(paths.len(), 141);
     let env: Vec<(String, String)> = paths
         .iter()
         .map(|p| (schema::env_name(p), example(p).to_owned()))
