@@ -455,7 +455,7 @@ fn example(path: &str) -> &'static str {
         "compaction.small_file_threshold" | "archive.min_object_size" => "1MiB",
         "retention.max_expire_percent" => "60",
         // Without the feature, `true` is refused.
-        "publish.delta" => "false",
+        "publish.delta" | "publish.symlink" => "false",
         "publish.layout" => "shared",
         "metrics.pushgateway" => "http://gate:9091",
         "metrics.max_tenants" => "7",

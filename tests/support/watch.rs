@@ -228,7 +228,8 @@ impl Watch {
 
     async fn before_put(&self, side: Side, key: &Path, body: &PutPayload, mode: &PutMode) {
         // The hint of a Delta log is overwritten by its protocol, and a note by its shard.
-        let may_overwrite = key.as_ref().ends_with("/_delta_log/_last_checkpoint")
+        let may_overwrite = key.as_ref().contains("/_symlink_format_manifest/")
+            || key.as_ref().ends_with("/_delta_log/_last_checkpoint")
             || key.as_ref().starts_with("_icepack/_spread/");
         if *mode != PutMode::Create && !may_overwrite {
             self.breaks(format!("I3: `{key}` is put without If-None-Match"));
@@ -240,7 +241,10 @@ impl Watch {
                 }
                 return;
             }
-            if is_ours_alone(key.as_ref()) || key.as_ref().contains("/_delta_log/") {
+            if is_ours_alone(key.as_ref())
+                || key.as_ref().contains("/_delta_log/")
+                || key.as_ref().contains("/_symlink_format_manifest/")
+            {
                 return;
             }
             if page_of(key.as_ref()).is_some() {
