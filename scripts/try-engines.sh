@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every Python example of docs/reading.md, those of Spark and ClickHouse too, on a store with folders, while passes go on.
+# Runs every Python example of docs/reading.md, those of Spark and ClickHouse too, on a store with folders, while passes go on. And reads the symlink manifests by
+# Hive's own input format.
 #
 #   try-engines.sh [--icepack PROGRAM]
 #
@@ -27,7 +28,7 @@ cleanup() {
 trap cleanup EXIT
 mkdir -p "$room/bin" "$room/store/acme"
 ln -s "$icepack" "$room/bin/icepack"
-export PATH="$room/bin:$PATH" ICEPACK_STORE="$room/store" ICEPACK_PUBLISH_DELTA=true SPARK_LOCAL_IP=127.0.0.1
+export PATH="$room/bin:$PATH" ICEPACK_STORE="$room/store" ICEPACK_PUBLISH_DELTA=true ICEPACK_PUBLISH_SYMLINK=true SPARK_LOCAL_IP=127.0.0.1
 # Nobody reads the live view for longer than that here.
 export ICEPACK_SWEEP_DELETE_DELAY=10m
 
@@ -64,4 +65,5 @@ found = json.load(open(sys.argv[1]))
 wrong = {name: n for name, n in found.items() if n != 20}
 sys.exit(f"try-engines: these do not find 20 rows: {wrong}" if wrong or len(found) < 9 else 0)
 PY
+"$python" tests/python/hive_lists.py "$ICEPACK_STORE/acme/_symlink_format_manifest" 20 20
 echo "try-engines: $("$python" -c 'import glob, os; print(len(glob.glob(os.environ["ICEPACK_STORE"] + "/_icepack/acme/manifest/*")))') commits meanwhile"

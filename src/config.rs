@@ -402,6 +402,11 @@ impl CompactionConfig {
         }
     }
 
+    /// Whether a table or a list names what is live, so that every file must be known.
+    pub fn publishes(&self) -> bool {
+        self.publish.is_some() || self.symlink.is_some()
+    }
+
     /// What counts as an input.
     pub fn input_rules(&self) -> Rules {
         Rules {

@@ -166,7 +166,7 @@ impl Follower for Publisher<Error> {
 impl Follower for SymlinkManifests {
     async fn follow(&self, report: &mut TenantReport) -> Result<()> {
         let done = self.publish().await?;
-        if done.written + done.removed > 0 {
+        if done.is_changed {
             report.status = report.status.max(Status::Done);
         }
         report.symlinks.get_or_insert_default().add(done);

@@ -294,8 +294,7 @@ impl CompactionManager {
     fn uses_prescan(&self) -> bool {
         self.staged.store.is_none()
             && !self.config.shard.is_part()
-            && self.config.publish.is_none()
-            && self.config.symlink.is_none()
+            && !self.config.publishes()
             && (self.config.layout.before_name().is_some() || self.config.layout.has_wildcard())
     }
 }
@@ -483,8 +482,8 @@ impl Pass {
         outcome: &mut TenantOutcome,
     ) -> Result<Option<Box<TenantJob>>> {
         let manager = &self.manager;
-        // A table names every file.
-        let whole = manager.config.publish.map(|_| Whole);
+        // A table or a list names every file.
+        let whole = manager.config.publishes().then_some(Whole);
         let mut scan = manager.scan(store, tenant, self.budget, whole).await?;
         self.keep_what_is_disputed(store, &mut scan).await?;
         let guard = self.guard(store, &scan).await?;

@@ -27,7 +27,9 @@ use object_store::{
     RenameOptions, Result,
 };
 
+use super::draft;
 use icepack_core::model::inputs::Odd;
+use icepack_core::model::names::SYMLINK_DIR;
 
 /// Entries that are read from the disk at once.
 const CHUNK: usize = 1024;
@@ -54,6 +56,32 @@ impl PlainDirectory {
 
     fn check(&self, key: &Path) -> Result<()> {
         check(&self.root, key)
+    }
+
+    /// As [`draft::put`].
+    async fn put_whole(&self, key: &Path, payload: PutPayload, is_new: bool) -> Result<PutResult> {
+        let path = self.root.join(key.as_ref());
+        let put = tokio::task::spawn_blocking(move || {
+            let written = draft::put(&path, &payload, is_new)?.metadata()?;
+            let modified = written.modified()?;
+            Ok(tag(&written, modified))
+        });
+        let put: std::io::Result<String> = put.await.unwrap_or_else(|e| Err(e.into()));
+        match put {
+            Ok(tag) => Ok(PutResult {
+                e_tag: Some(tag),
+                version: None,
+                extensions: Default::default(),
+            }),
+            Err(e) if is_new && e.kind() == ErrorKind::AlreadyExists => Err(Error::AlreadyExists {
+                path: key.to_string(),
+                source: e.into(),
+            }),
+            Err(e) => Err(Error::Generic {
+                store: "directory",
+                source: format!("cannot write `{key}`: {e}").into(),
+            }),
+        }
     }
 
     /// Keeps other processes of icepack from replacing a file as long as it lives.
@@ -293,23 +321,26 @@ impl ObjectStore for PlainDirectory {
         opts: PutOptions,
     ) -> Result<PutResult> {
         self.check(location)?;
-        let PutMode::Update(known) = opts.mode else {
+        let is_manifest = location.parts().any(|part| part.as_ref() == SYMLINK_DIR);
+        if !is_manifest {
             return self.inner.put_opts(location, payload, opts).await;
-        };
+        }
         // object_store replaces no file that somebody else may be replacing.
         let _lock = self.lock().await?;
-        let found = self.inner.head(location).await?;
-        if found.e_tag != known.e_tag {
-            return Err(Error::Precondition {
-                path: location.to_string(),
-                source: "another process has replaced it".into(),
-            });
-        }
-        let opts = PutOptions {
-            mode: PutMode::Overwrite,
-            ..opts
+        let is_new = match opts.mode {
+            PutMode::Create => true,
+            PutMode::Overwrite => false,
+            PutMode::Update(known) => {
+                if self.inner.head(location).await?.e_tag != known.e_tag {
+                    return Err(Error::Precondition {
+                        path: location.to_string(),
+                        source: "another process has replaced it".into(),
+                    });
+                }
+                false
+            }
         };
-        self.inner.put_opts(location, payload, opts).await
+        self.put_whole(location, payload, is_new).await
     }
 
     async fn put_multipart_opts(
@@ -413,6 +444,40 @@ mod tests {
             .unwrap();
         keys.sort();
         keys
+    }
+
+    /// Readers of manifests take each file that they see for one.
+    #[tokio::test]
+    async fn manifests_are_replaced_by_their_tags_and_seen_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let (key, folder) = (
+            Path::from("acme/_symlink_format_manifest/dt=1/manifest"),
+            dir.path().join("acme/_symlink_format_manifest/dt=1"),
+        );
+        let put = async |text: &'static str, mode| {
+            store
+                .put_opts(&key, PutPayload::from_static(text.as_bytes()), mode)
+                .await
+        };
+        let first = put("one", PutMode::Create.into()).await.unwrap();
+        let twice = put("two", PutMode::Create.into()).await;
+        assert!(
+            matches!(twice, Err(Error::AlreadyExists { .. })),
+            "{twice:?}"
+        );
+        // Somebody died while writing.
+        std::fs::write(folder.join("_draft#0"), "x").unwrap();
+        let update = |of: &PutResult| PutMode::Update(of.clone().into()).into();
+        let second = put("two", update(&first)).await.unwrap();
+        let late = put("three", update(&first)).await;
+        assert!(matches!(late, Err(Error::Precondition { .. })), "{late:?}");
+        assert_eq!(store.head(&key).await.unwrap().e_tag, second.e_tag);
+        assert_eq!(listed(&store, None).await, [key.as_ref()]);
+        let names = std::fs::read_dir(&folder).unwrap();
+        let mut names: Vec<_> = names.map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["_draft#0", "manifest"]);
     }
 
     /// A store with two tenants, and a folder beside it.

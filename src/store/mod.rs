@@ -2,6 +2,7 @@
 
 pub mod counting;
 pub mod credentials;
+mod draft;
 pub mod html;
 pub mod local;
 mod location;

@@ -12,6 +12,7 @@ use fastrand::Rng;
 use icepack::clock::ManualClock;
 use icepack::pass::Selection;
 use icepack::{CompactionConfig, CompactionManager};
+use icepack_core::model::pages::PageSizes;
 use icepack_core::model::report::{RunReport, Status, TenantReport};
 use icepack_core::model::symlink::{GRACE, Symlink};
 use object_store::ObjectStoreExt;
@@ -21,8 +22,8 @@ use serde_json::Value;
 
 use crate::support::symlink::{keys, lists};
 use crate::support::{
-    self, Store, eager, event, job, live, memory, parquet, put, put_events, read_all, s3, seed,
-    servers, sorted, tenant_keys,
+    self, Store, eager, event, get, job, live, memory, parquet, put, put_events, read_all, s3,
+    seed, servers, sorted, tenant_keys,
 };
 
 const ROOT: &str = "s3://bucket/events";
@@ -100,6 +101,12 @@ async fn files_are_listed_as_they_come_move_and_go() {
         .map(|n| format!("acme/2026-01/events-{n:04}.parquet"))
         .collect();
     assert_eq!(w.listed().await, raw, "but not what no reader can open");
+    let again = w.pass(by(100)).await;
+    let left_out = &of(&again, "acme").symlinks.as_ref().unwrap().left_out;
+    assert!(
+        left_out.len() == 1 && left_out[0].contains("half.parquet"),
+        "{left_out:?}"
+    );
     w.pass(by(2)).await;
     let listed = w.listed().await;
     assert_eq!(listed.len(), 1, "{listed:?}");
@@ -147,6 +154,91 @@ async fn files_wait_from_when_they_left_the_lists() {
     w.clock.advance(TimeDelta::minutes(16));
     let report = w.clean_pass(by(2)).await;
     assert_eq!(of(&report, "acme").counters.files_deleted, 4);
+}
+
+/// A run that knew an older head wrote a manifest, and died before it wrote the state: the files
+/// that it lists are read to this day, however long ago they had left.
+#[tokio::test]
+async fn what_a_dead_run_listed_again_waits_again() {
+    let w = World::new();
+    seed(&w.store, "acme", 4, 10, Utc::now()).await;
+    w.clean_pass(by(100)).await;
+    let manifest = "acme/_symlink_format_manifest/manifest";
+    let older = get(&w.store, manifest).await;
+    w.clean_pass(by(2)).await;
+    put(&w.store, manifest, older.to_vec()).await;
+    w.clock.advance(TimeDelta::hours(5));
+    let report = w.clean_pass(by(2)).await;
+    assert_eq!(of(&report, "acme").counters.files_deleted, 0, "{report:?}");
+    assert_eq!(w.listed().await.len(), 1);
+    w.clock.advance(TimeDelta::minutes(16));
+    let report = w.clean_pass(by(2)).await;
+    assert_eq!(of(&report, "acme").counters.files_deleted, 4);
+}
+
+/// A file that is still being written is listed once it is whole, under the same name.
+#[tokio::test]
+async fn what_is_half_written_is_looked_at_again() {
+    let w = World::new();
+    seed(&w.store, "acme", 1, 10, Utc::now()).await;
+    let half = "acme/2026-01/half.parquet";
+    let whole = parquet(&support::batch(&[event(900, Utc::now())]));
+    put(&w.store, half, whole[..whole.len() - 4].to_vec()).await;
+    for n in 0..2 {
+        let report = w.pass(by(100)).await;
+        let left_out = &of(&report, "acme").symlinks.as_ref().unwrap().left_out;
+        assert!(
+            left_out.len() == 1 && left_out[0].contains(half),
+            "{n}: {left_out:?}"
+        );
+    }
+    put(&w.store, half, whole).await;
+    let report = w.clean_pass(by(100)).await;
+    let symlinks = of(&report, "acme").symlinks.as_ref().unwrap();
+    assert_eq!(symlinks.left_out, [] as [String; 0]);
+    assert!(w.listed().await.contains(&half.to_owned()));
+}
+
+/// A manifest with pages: each file of each page is listed, and an idle pass does nothing.
+#[tokio::test]
+async fn files_of_every_page_are_listed() {
+    let w = World::new();
+    let config = CompactionConfig {
+        page_sizes: PageSizes {
+            inline: 4,
+            entries: 4,
+            ..PageSizes::default()
+        },
+        ..by(2)
+    };
+    let mut events = Vec::new();
+    for n in 0..80 {
+        let event = event(n, Utc::now());
+        let key = format!("acme/{:02}/{}.parquet", n / 2, n % 2);
+        put_events(&w.store, &key, &[event.clone()]).await;
+        events.push(event);
+    }
+    for _ in 0..2 {
+        w.clean_pass(config.clone()).await;
+        w.clock.advance(TimeDelta::minutes(16));
+    }
+    assert!(
+        support::keys(&w.store)
+            .await
+            .iter()
+            .any(|k| k.contains("/pages/")),
+        "there are no pages"
+    );
+    assert_eq!(
+        sorted(read_all(&w.store, &w.listed().await).await),
+        sorted(events)
+    );
+    w.clean_pass(config.clone()).await;
+    let idle = w.clean_pass(config).await;
+    assert_eq!(of(&idle, "acme").status, Status::Idle, "{idle:?}");
+    // That the lists are current shows in what the look reads anyway.
+    let lists = of(&idle, "acme").counters.requests.list;
+    assert_eq!(lists, 2, "{idle:?}");
 }
 
 #[tokio::test]

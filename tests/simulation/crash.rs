@@ -410,6 +410,7 @@ fn pairs_of_deaths() {
         Lab::new("orphans, pairs", worlds::orphans()),
         Lab::new("adopted_dropped, pairs", worlds::adopted_dropped()),
         Lab::new("pages, pairs", worlds::pages()),
+        Lab::new("listed, pairs", worlds::listed()),
     ];
     for lab in labs {
         lab.run(&pairs(&lab.calls));
@@ -426,6 +427,7 @@ fn sleepers() {
         Lab::new("orphans, asleep", worlds::orphans()),
         Lab::new("prune, asleep", worlds::prune()),
         Lab::new("pages, asleep", worlds::pages()),
+        Lab::new("listed, asleep", worlds::listed()),
     ] {
         let cases: Vec<Case> = (1..=lab.calls.len()).map(Case::Sleep).collect();
         lab.run(&cases);

@@ -81,7 +81,7 @@ pub fn folder_of<'k>(place: &str, key: &'k str) -> Option<&'k str> {
 pub struct Written {
     /// The tag that the store gave it.
     pub etag: Option<String>,
-    /// Of what was to be listed; see [`crate::plan::symlink::digest`].
+    /// Of what it lists; see [`crate::plan::symlink::digest`].
     pub digest: String,
     /// Since when it lists no file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,6 +170,9 @@ pub struct SymlinkReport {
     pub removed: u64,
     /// Files that cannot be listed, and why.
     pub left_out: Vec<String>,
+    /// Whether anything was written or removed, if only the state.
+    #[serde(skip)]
+    pub is_changed: bool,
 }
 
 impl SymlinkReport {
@@ -178,6 +181,7 @@ impl SymlinkReport {
         self.written += later.written;
         self.removed += later.removed;
         self.left_out = later.left_out;
+        self.is_changed |= later.is_changed;
     }
 }
 

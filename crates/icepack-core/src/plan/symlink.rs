@@ -89,13 +89,13 @@ pub fn digest<'k>(root: &str, keys: impl IntoIterator<Item = &'k Key>) -> String
 }
 
 /// What is known of the retired files of `head` once nothing that is listed is older than it:
-/// those that were not known to have left, have left `at` this time; those that head has forgotten
-/// are forgotten.
-pub fn left(state: &State, head: Option<&Manifest>, at: DateTime<Utc>) -> Vec<Left> {
+/// those that were not known to have left `before`, have left `at` this time; those that head has
+/// forgotten are forgotten.
+pub fn left(before: &[Left], head: Option<&Manifest>, at: DateTime<Utc>) -> Vec<Left> {
     let retired = head.iter().flat_map(|head| &head.retired);
     let mut new: BTreeSet<String> = retired.map(|r| name(&r.key)).collect();
     let mut left = Vec::new();
-    for known in &state.left {
+    for known in before {
         let names: BTreeSet<String> = known.names.intersection(&new).cloned().collect();
         new.retain(|name| !names.contains(name));
         if !names.is_empty() {
