@@ -328,6 +328,9 @@ impl Merging {
             .acquire()
             .await
             .map_err(|e| Error::local("cannot fetch inputs", e))?;
+        // Where memory has room for all, a look at footers would only cost requests.
+        let bytes: u64 = self.spec.inputs.iter().map(|i| i.size).sum();
+        let defers = defers && bytes > self.budget.pool;
         open::open_all(&self.env, &self.spec, self.budget, defers).await
     }
 
