@@ -21,6 +21,7 @@ import select
 import sys
 from urllib.parse import urlsplit
 
+import boto3
 import duckdb
 import polars as pl
 import pyarrow as pa
@@ -40,6 +41,7 @@ class Table:
     def __init__(self, place):
         self.files, self.is_s3 = fs.LocalFileSystem(), place.startswith("s3://")
         if self.is_s3:
+            self.client = boto3.client("s3")
             endpoint = urlsplit(os.environ["AWS_ENDPOINT_URL"])
             self.files = fs.S3FileSystem(endpoint_override=endpoint.netloc, scheme=endpoint.scheme, request_timeout=60)
         self.place = self.path(place)
@@ -58,6 +60,10 @@ class Table:
         return found
 
     def addresses(self, manifest):
+        if self.is_s3:
+            # In one request. pyarrow asks for the size first, and reads so many bytes of what may have been replaced since.
+            bucket, _, key = manifest.partition("/")
+            return self.client.get_object(Bucket=bucket, Key=key)["Body"].read().decode().splitlines()
         with self.files.open_input_stream(manifest) as stream:
             return stream.read().decode().splitlines()
 
