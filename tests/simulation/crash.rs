@@ -257,13 +257,12 @@ async fn ingest(w: &mut World, k: usize) -> Check<Pass> {
     let (process, manager) = w.process(Schedule::clean());
     let delivered = Arc::new(Mutex::new(Vec::new()));
     let (hot, now, list) = (w.hot.clone(), w.time.now(), Arc::clone(&delivered));
+    let folder = w.arrivals;
     let meanwhile = async move {
-        for (n, name) in ["2026-05/late-0.parquet", "2026-05/late-1.parquet"]
-            .into_iter()
-            .enumerate()
-        {
+        for n in 0..2 {
             let row = event(9_000 + n, now - TimeDelta::minutes(5));
-            put_events(&hot, &format!("acme/{name}"), std::slice::from_ref(&row)).await;
+            let key = format!("acme/{folder}/late-{n}.parquet");
+            put_events(&hot, &key, std::slice::from_ref(&row)).await;
             list.lock().unwrap().push(row);
         }
     };

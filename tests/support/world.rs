@@ -70,6 +70,8 @@ pub struct World {
     cold_backing: TimedMemory,
     seed: u64,
     next_event: usize,
+    /// The folder that new files of `acme` come to while a pass is at work.
+    pub arrivals: &'static str,
 }
 
 /// A pass that has ended, well or not.
@@ -169,6 +171,7 @@ impl World {
             cold_backing,
             seed: 1,
             next_event: 0,
+            arrivals: "2026-05",
         }
     }
 
@@ -190,6 +193,7 @@ impl World {
             copies: self.copies.clone(),
             seed: self.seed,
             next_event: self.next_event,
+            arrivals: self.arrivals,
             ..copy
         }
     }

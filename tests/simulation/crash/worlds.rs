@@ -475,6 +475,8 @@ pub async fn listed_directory() -> World {
 /// The rows of one partition are past their time, so that its manifest becomes empty.
 pub async fn listed_in_partitions() -> World {
     let mut w = with_lists(false, "dt=2026-05-01/h=12%3A30").await;
+    // Folders of other keys would make no one table.
+    w.arrivals = "dt=2026-05-01/h=12%3A30";
     for i in 0..2 {
         let key = format!("dt=2026-04-01/h=7/gone-{i}.parquet");
         w.ingest("acme", &key, 6, hours(24 * 50)).await;
