@@ -215,7 +215,7 @@ async fn files_of_every_page_are_listed() {
     for n in 0..80 {
         let event = event(n, Utc::now());
         let key = format!("acme/{:02}/{}.parquet", n / 2, n % 2);
-        put_events(&w.store, &key, &[event.clone()]).await;
+        put_events(&w.store, &key, std::slice::from_ref(&event)).await;
         events.push(event);
     }
     for _ in 0..2 {
@@ -265,7 +265,7 @@ async fn each_partition_has_a_manifest_which_is_empty_and_then_removed() {
             put_events(
                 &w.store,
                 &format!("acme/{folder}/{file}.parquet"),
-                &[event.clone()],
+                std::slice::from_ref(&event),
             )
             .await;
             expected.entry(partition).or_default().push(event);
@@ -306,7 +306,12 @@ async fn each_partition_has_a_manifest_which_is_empty_and_then_removed() {
 
     // A partition may come again.
     let late = event(900, now);
-    put_events(&w.store, "acme/dt=old/h=1/again.parquet", &[late.clone()]).await;
+    put_events(
+        &w.store,
+        "acme/dt=old/h=1/again.parquet",
+        std::slice::from_ref(&late),
+    )
+    .await;
     w.clean_pass(config).await;
     assert_eq!(read().await["dt=old/h=1"], [late]);
 }
