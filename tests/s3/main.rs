@@ -9,6 +9,7 @@
 mod clouds;
 #[cfg(feature = "delta")]
 mod delta;
+mod loops;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;

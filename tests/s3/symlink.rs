@@ -2,7 +2,6 @@
 //! while passes work and are killed.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +19,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use serde_json::Value;
 
+use crate::loops::{self, FILES, ROWS, TTL, rounds, script};
 use crate::support::symlink::{keys, lists};
 use crate::support::{
     self, Store, eager, event, get, job, live, memory, parquet, put, put_events, read_all, s3,
@@ -75,6 +75,18 @@ impl World {
         let ok = report.tenants.iter().all(|t| t.error.is_none());
         assert!(ok, "{report:?}");
         report
+    }
+
+    /// The four files that a snapshot replaced wait for readers from the next pass on, however late
+    /// that is.
+    async fn expect_to_wait_from_now(&self) {
+        self.clock.advance(TimeDelta::hours(5));
+        let report = self.clean_pass(by(2)).await;
+        assert_eq!(of(&report, "acme").counters.files_deleted, 0, "{report:?}");
+        assert_eq!(self.listed().await.len(), 1);
+        self.clock.advance(TimeDelta::minutes(16));
+        let report = self.clean_pass(by(2)).await;
+        assert_eq!(of(&report, "acme").counters.files_deleted, 4);
     }
 
     async fn listed(&self) -> Vec<String> {
@@ -147,13 +159,7 @@ async fn files_wait_from_when_they_left_the_lists() {
     let text: String = lists_then.iter().map(|k| format!("{ROOT}/{k}\n")).collect();
     put(&w.store, manifest, text.into_bytes()).await;
     put(&w.store, STATE, state).await;
-    w.clock.advance(TimeDelta::hours(5));
-    let report = w.clean_pass(by(2)).await;
-    assert_eq!(of(&report, "acme").counters.files_deleted, 0, "{report:?}");
-    assert_eq!(w.listed().await.len(), 1);
-    w.clock.advance(TimeDelta::minutes(16));
-    let report = w.clean_pass(by(2)).await;
-    assert_eq!(of(&report, "acme").counters.files_deleted, 4);
+    w.expect_to_wait_from_now().await;
 }
 
 /// A run that knew an older head wrote a manifest, and died before it wrote the state: the files
@@ -167,13 +173,7 @@ async fn what_a_dead_run_listed_again_waits_again() {
     let older = get(&w.store, manifest).await;
     w.clean_pass(by(2)).await;
     put(&w.store, manifest, older.to_vec()).await;
-    w.clock.advance(TimeDelta::hours(5));
-    let report = w.clean_pass(by(2)).await;
-    assert_eq!(of(&report, "acme").counters.files_deleted, 0, "{report:?}");
-    assert_eq!(w.listed().await.len(), 1);
-    w.clock.advance(TimeDelta::minutes(16));
-    let report = w.clean_pass(by(2)).await;
-    assert_eq!(of(&report, "acme").counters.files_deleted, 4);
+    w.expect_to_wait_from_now().await;
 }
 
 /// A file that is still being written is listed once it is whole, under the same name.
@@ -479,25 +479,6 @@ async fn a_library_must_say_the_store_s_address() {
     assert!(error.to_string().contains("Symlink::root"), "{error}");
 }
 
-/// Rounds of a loop where nobody asks for more.
-const ROUNDS: usize = 10;
-
-/// Raw files that arrive in a round, and their rows.
-const FILES: usize = 6;
-const ROWS: usize = 60;
-
-const TTL: TimeDelta = TimeDelta::days(30);
-
-fn rounds() -> usize {
-    std::env::var("ICEPACK_DELTA_ROUNDS").map_or(ROUNDS, |v| v.parse().unwrap())
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/python")
-        .join(name)
-}
-
 /// A store with one tenant in two partitions, and the way to it.
 struct Loop {
     name: &'static str,
@@ -534,20 +515,7 @@ impl Loop {
 
     /// A file with rows to keep and, now and then, rows that are past their time.
     async fn ingest(&mut self, rng: &mut Rng) {
-        let now = self.cutoff + TTL;
-        let old = rng.u32(0..4) == 0;
-        let rows: Vec<_> = (0..ROWS)
-            .map(|i| {
-                let is_old = old && i.is_multiple_of(2);
-                let days = if is_old {
-                    rng.i64(40..60)
-                } else {
-                    rng.i64(1..20)
-                };
-                let at = now - TimeDelta::days(days) - TimeDelta::seconds(rng.i64(0..86_000));
-                event(self.files * ROWS + i, at)
-            })
-            .collect();
+        let rows = loops::rows(rng, self.cutoff, self.files);
         let body = parquet(&support::batch(&rows));
         let name = format!("{:06}.parquet", self.files);
         std::fs::write(self.copies.path().join(&name), &body).unwrap();

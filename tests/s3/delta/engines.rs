@@ -1,6 +1,6 @@
 //! Engines that nobody here wrote, on tables that passes work on.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,27 +14,9 @@ use fastrand::Rng;
 use object_store::local::LocalFileSystem;
 use serde_json::Value;
 
+use crate::loops::{self, FILES, ROWS, TTL, rounds, script};
 use crate::support::proxy::{Fate, Proxy};
 use crate::support::{self, Store, job, parquet, put, s3, servers};
-
-/// Rounds of a loop where nobody asks for more.
-const ROUNDS: usize = 10;
-
-/// Raw files that arrive in a round, and their rows.
-const FILES: usize = 6;
-const ROWS: usize = 60;
-
-const TTL: TimeDelta = TimeDelta::days(30);
-
-fn rounds() -> usize {
-    std::env::var("ICEPACK_DELTA_ROUNDS").map_or(ROUNDS, |v| v.parse().unwrap())
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/python")
-        .join(name)
-}
 
 /// A store with one tenant, the job's way to it, and the readers'.
 struct World {
@@ -81,19 +63,7 @@ impl World {
 
     /// A file with rows to keep and, now and then, rows that are past their time.
     async fn ingest(&mut self, rng: &mut Rng) {
-        let now = self.cutoff + TTL;
-        let old = rng.u32(0..4) == 0;
-        let at = |i: usize, rng: &mut Rng| {
-            let days = if old && i.is_multiple_of(2) {
-                rng.i64(40..60)
-            } else {
-                rng.i64(1..20)
-            };
-            now - TimeDelta::days(days) - TimeDelta::seconds(rng.i64(0..86_000))
-        };
-        let rows: Vec<_> = (0..ROWS)
-            .map(|i| support::event(self.files * ROWS + i, at(i, rng)))
-            .collect();
+        let rows = loops::rows(rng, self.cutoff, self.files);
         let body = parquet(&support::batch(&rows));
         std::fs::write(
             self.copies

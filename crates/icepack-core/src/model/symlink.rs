@@ -106,7 +106,7 @@ pub fn name(key: &str) -> String {
 /// written after them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// [`STATE_FORMAT`].
+    /// The format that it has; [`STATE_FORMAT`] is the newest that is read.
     pub format: u32,
     /// Who wrote it.
     pub writer: String,
@@ -116,7 +116,7 @@ pub struct State {
     /// Of all that was to be listed; none while something of it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// By partition.
+    /// The manifests that were written, by the folder of their partition.
     pub manifests: BTreeMap<Folder, Written>,
     /// Retired files that no manifest names, the oldest first.
     pub left: Vec<Left>,
@@ -148,7 +148,7 @@ impl State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     pub state: State,
-    /// [`Symlink::wait`].
+    /// How long files stay after they left the manifests, as [`Symlink::wait`] says.
     pub wait: Duration,
 }
 
