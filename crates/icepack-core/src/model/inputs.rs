@@ -4,11 +4,13 @@
 //! [`super::names::classify`] answers another question: which *paths* a manifest may name. An old
 //! manifest, or one that was written under other settings, may name files that are no inputs today.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use serde::{Deserialize, Serialize};
+
+mod sorter;
 
 use super::file::Listed;
 use super::manifest::{Cause, Manifest};
@@ -16,6 +18,7 @@ use super::names::{self, DELTA_LOG, FileId, STATE_DIR, SYMLINK_DIR, Tenant, is_h
 use super::policy::Within;
 use super::retention::lookup;
 use super::same::Sameness;
+pub use sorter::{Kept, Sorter};
 
 /// A listed entry of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -410,42 +413,68 @@ impl Rules {
         key: &str,
         size: u64,
     ) -> Input {
+        match self.by_folder(tenant, key, size) {
+            Ok((folders, name)) => self.by_name(within, tenant, key, size, folders, name),
+            Err(found) => found,
+        }
+    }
+
+    /// The folders of `key` below the tenant and its last segment; or what it is, where its folders
+    /// decide that. Of two plain keys in one folder, both or neither is decided here.
+    fn by_folder<'k>(
+        &self,
+        tenant: &Tenant,
+        key: &'k str,
+        size: u64,
+    ) -> Result<(&'k str, &'k str), Input> {
         if let Some((folder, odd, rest)) = placeholder(key) {
-            return self.odd(tenant, folder, odd, &rest);
+            return Err(self.odd(tenant, folder, odd, &rest));
         }
         if self.exclude.matches(key) {
-            return Input::Ignored(Ignored::Excluded);
+            return Err(Input::Ignored(Ignored::Excluded));
         }
         // Stores that show the marker of the tenant's own folder show it without its slash.
         let is_own = |prefix: String| prefix.strip_suffix('/') == Some(key);
         if size == 0 && tenant.prefix().is_some_and(is_own) {
-            return Input::Ignored(Ignored::Empty);
+            return Err(Input::Ignored(Ignored::Empty));
         }
         let Some(below) = tenant.below(key).filter(|_| names::is_plain(key)) else {
-            return Input::Ignored(Ignored::NotPlain);
+            return Err(Input::Ignored(Ignored::NotPlain));
         };
         let (folders, name) = below.rsplit_once('/').unwrap_or(("", below));
-        let folders = || folders.split('/').filter(|f| !f.is_empty());
-        for (depth, folder) in folders().enumerate() {
+        for (depth, folder) in folders.split('/').filter(|f| !f.is_empty()).enumerate() {
             // The first hidden segment decides: what lies deeper is part of it.
             match state_folder(folder) {
                 Some(Foreign::DeltaTable) if depth == 0 => {
-                    return if self.own_log {
+                    return Err(if self.own_log {
                         Input::Ours
                     } else {
                         Input::Foreign(Foreign::UnpublishedTable)
-                    };
+                    });
                 }
                 Some(Foreign::SymlinkManifests) if depth == 0 && self.own_symlinks => {
-                    return Input::Ours;
+                    return Err(Input::Ours);
                 }
-                Some(whose) => return Input::Foreign(whose),
-                None if is_hidden(folder) => return Input::Ignored(Ignored::Hidden),
+                Some(whose) => return Err(Input::Foreign(whose)),
+                None if is_hidden(folder) => return Err(Input::Ignored(Ignored::Hidden)),
                 None => {}
             }
         }
-        if folders().next_back() == Some("metadata")
-            && (name.ends_with(".metadata.json") || name.ends_with(".metadata.json.gz"))
+        Ok((folders, name))
+    }
+
+    /// What a file in plain folders of `tenant` is by its name.
+    fn by_name(
+        &self,
+        within: Within,
+        tenant: &Tenant,
+        key: &str,
+        size: u64,
+        folders: &str,
+        name: &str,
+    ) -> Input {
+        if (name.ends_with(".metadata.json") || name.ends_with(".metadata.json.gz"))
+            && folders.rsplit('/').find(|f| !f.is_empty()) == Some("metadata")
         {
             return Input::Foreign(Foreign::IcebergTable);
         }
@@ -525,46 +554,23 @@ impl Rules {
     /// What head names stays, whatever it is called: live snapshots are head's, and a retired file
     /// waits to be deleted. So does what head knows to be no Parquet file, or head would forget
     /// that.
-    pub fn sort(&self, tenant: &Tenant, head: Option<&Manifest>, listing: Vec<Listed>) -> Sorted {
-        let named: BTreeSet<&str> = head
-            .iter()
-            .flat_map(|m| {
-                m.snapshots
-                    .iter()
-                    .map(|s| s.key.as_str())
-                    .chain(m.retired.iter().map(|r| r.key.as_str()))
-            })
-            .collect();
-        let other_formats = OtherFormats::of(head);
-        let mut sorted = Sorted::default();
-        // Asked once: patterns are compiled for it.
-        let within = self.within(tenant);
-        for f in listing {
-            if named.contains(f.key.as_str()) {
-                sorted.listing.push(f);
-                continue;
-            }
-            match self.input_within(within, tenant, &f.key, f.size) {
-                Input::Snapshot(_) => sorted.listing.push(f),
-                Input::Raw => {
-                    if other_formats.has(&f) {
-                        sorted.left.ignore(Ignored::OtherContent, &f.key, f.size);
-                    }
-                    sorted.listing.push(f);
-                }
-                Input::Ours => sorted.left.ours.push(f),
-                Input::Ignored(why) => sorted.left.ignore(why, &f.key, f.size),
-                Input::Foreign(whose) => {
-                    let seen = sorted.left.foreign.entry(whose).or_default();
-                    seen.add(&f.key, f.size, true);
-                    // It is read by its path as ever: only merging would harm it.
-                    if matches!(whose, Foreign::Partition | Foreign::BucketedTable) {
-                        sorted.listing.push(f);
-                    }
-                }
-            }
+    pub fn sort(
+        &self,
+        tenant: &Tenant,
+        head: Option<&Manifest>,
+        mut listing: Vec<Listed>,
+    ) -> Sorted {
+        let mut sorter = self.sorter(tenant, head);
+        listing.retain(|f| sorter.sort(f).is_some());
+        Sorted {
+            listing,
+            left: sorter.left(),
         }
-        sorted
+    }
+
+    /// Sorts such a listing entry by entry.
+    pub fn sorter<'a>(&'a self, tenant: &'a Tenant, head: Option<&'a Manifest>) -> Sorter<'a> {
+        Sorter::new(self, tenant, head)
     }
 
     /// Sorts files that belong to no tenant, as those in the root of a store.

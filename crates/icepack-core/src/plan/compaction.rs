@@ -218,6 +218,15 @@ pub fn plan(tenant: &Tenant, inventory: &Inventory, policy: &Policy, now: DateTi
     }
 }
 
+/// Whether no plan at `now` takes this new file, whatever lies beside it: it was just written, or is
+/// not what the strategy takes and no row of it can expire.
+pub fn stays(f: &Listed, policy: &Policy, now: DateTime<Utc>) -> bool {
+    let age = || age(f.modified, now);
+    // Asked for each file of a listing: its age is reckoned only where it matters.
+    (!policy.min_raw_age.is_zero() && age() < policy.min_raw_age)
+        || (policy.ttl.is_none() && !fits(f.size, age, policy))
+}
+
 /// The files that may be merged with each other, by their folder; all in one where that is the
 /// tenant.
 fn by_folder(
@@ -458,6 +467,7 @@ fn sort_out(
     let shown: BTreeMap<&str, Option<&str>> = inventory
         .listing
         .iter()
+        .filter(|f| live.contains(f.key.as_str()))
         .map(|f| (f.key.as_str(), f.etag.as_deref()))
         .collect();
 
@@ -616,6 +626,15 @@ fn age(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
         .unwrap_or(Duration::ZERO)
 }
 
+/// Whether a raw file is what the strategy takes.
+fn fits(size: u64, age: impl FnOnce() -> Duration, policy: &Policy) -> bool {
+    match policy.strategy {
+        CompactionStrategy::SizeBased => size < policy.small_file_threshold,
+        CompactionStrategy::TimeBased => age() >= OLD,
+        CompactionStrategy::FullCompaction => true,
+    }
+}
+
 /// The raw files that this pass takes, and those that wait, with the reason of each.
 fn select_raw(
     raws: Vec<Candidate>,
@@ -623,11 +642,7 @@ fn select_raw(
 ) -> (Vec<Candidate>, Vec<(Candidate, SkipReason)>, Reason) {
     let need = policy.min_files_to_compact;
     let oldest = raws.iter().map(|c| c.age).max().unwrap_or_default();
-    let fits = |c: &Candidate| match policy.strategy {
-        CompactionStrategy::SizeBased => c.input.size < policy.small_file_threshold,
-        CompactionStrategy::TimeBased => c.age >= OLD,
-        CompactionStrategy::FullCompaction => true,
-    };
+    let fits = |c: &Candidate| fits(c.input.size, || c.age, policy);
     // A large file is as good as it would be.
     let aged = |c: &Candidate| c.age >= policy.max_raw_age && fits(c);
     let any_aged = raws.iter().any(aged);

@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod expiry;
 pub mod expiry_guard;
 pub mod forecast;
+pub mod intake;
 pub mod live;
 pub mod money;
 pub mod paging;

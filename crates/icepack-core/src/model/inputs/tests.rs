@@ -600,3 +600,74 @@ fn counts_go_to_json_and_back() {
         )
     );
 }
+
+mod stream {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Parts of keys, of which some decide what a file is.
+    const FOLDERS: [&str; 9] = [
+        "acme",
+        "acmee",
+        "a=1",
+        "metadata",
+        "_x",
+        ".hoodie",
+        "_delta_log",
+        "",
+        "..",
+    ];
+    const NAMES: [&str; 13] = [
+        "x.parquet",
+        "y.parquet",
+        "x.txt",
+        "_metadata",
+        ".x",
+        "",
+        "..",
+        "a\u{85}.parquet",
+        "v1.metadata.json",
+        "x.parq",
+        ".icepack-left.link.x.parquet",
+        "restored.a.parquet",
+        "snapshot.acme.2026-04-27T134507Z-2026-04-27T134508Z.01J8Z0000000000000000000ZZ.parquet",
+    ];
+
+    proptest! {
+        /// What was found of a folder is used for the next file of it, and changes no answer.
+        #[test]
+        fn an_entry_is_what_it_is_by_itself(
+            keys in prop::collection::vec(
+                (prop::collection::vec(0..FOLDERS.len(), 0..3), 0..NAMES.len(), 0..2_u64), 1..40
+            ),
+            within in 0..2_usize,
+            excludes in any::<bool>(),
+        ) {
+            let rules = Rules {
+                within: [Within::Folder, Within::Tenant][within],
+                exclude: if excludes {
+                    Exclude::parse(["acme/a=1/x*"]).unwrap()
+                } else {
+                    Exclude::default()
+                },
+                ..Rules::default()
+            };
+            let tenant = acme();
+            let mut sorter = rules.sorter(&tenant, None);
+            for (folders, name, size) in keys {
+                let folders = folders.into_iter().map(|at| FOLDERS[at]);
+                // Half of them are the tenant's.
+                let parts: Vec<&str> = ["acme"].into_iter().chain(folders).chain([NAMES[name]]).collect();
+                let key = parts.join("/");
+                let kept = sorter.sort(&file(&key, size));
+                let alone = match rules.input(&tenant, &key, size) {
+                    Input::Snapshot(_) => Some(Kept::Known),
+                    Input::Raw | Input::Foreign(Foreign::Partition | Foreign::BucketedTable) => Some(Kept::New),
+                    _ => None,
+                };
+                prop_assert_eq!(kept, alone, "{}", key);
+            }
+        }
+    }
+}
