@@ -2,8 +2,9 @@
 //! in time, memory and requests.
 //!
 //! The store is in memory and lists a thousand keys at a time, in order, as S3 does, but at once.
-//! `cargo bench --bench scale` prints the figures; arguments: tenants, files of each, and the folders
-//! of one tenant of which a few have work.
+//! `cargo bench --bench scale` prints the figures; arguments: tenants, files of each, the folders of
+//! one tenant of which a few have work, and the keys of the largest stores, which are made when they
+//! are listed. An argument of 0 leaves its part out.
 
 #![allow(
     clippy::disallowed_methods,
@@ -11,9 +12,13 @@
     reason = "a benchmark measures with the real clock, and prints ratios"
 )]
 
+#[path = "../tests/support/keys.rs"]
+mod keys;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
@@ -27,6 +32,7 @@ use icepack_core::model::file::{Micros, RowStats, Snapshot};
 use icepack_core::model::manifest::{Manifest, Stamp};
 use icepack_core::model::names::{FileId, Place, Tenant, manifest_key, snapshot_key};
 use icepack_dst::intercept::{InterceptStore, Kind, Page, Reply};
+use keys::{Keys, at_most};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ListResult, ObjectMeta, ObjectStore, ObjectStoreExt, Result};
@@ -293,19 +299,6 @@ async fn many_folders(folders: usize) -> std::result::Result<(), Box<dyn std::er
     Ok(())
 }
 
-/// A line of `/proc/self/status` in MiB; none on other systems.
-fn memory(line: &str) -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kib = status.lines().find_map(|l| {
-        l.strip_prefix(line)?
-            .split_whitespace()
-            .next()?
-            .parse::<f64>()
-            .ok()
-    })?;
-    Some(kib / 1_024.0)
-}
-
 struct Measured<T> {
     done: T,
     time: Duration,
@@ -314,15 +307,63 @@ struct Measured<T> {
 }
 
 async fn measure<T>(work: impl Future<Output = T>) -> Measured<T> {
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-    let before = memory("VmRSS:");
     let start = Instant::now();
-    let done = work.await;
-    let time = start.elapsed();
-    let more = memory("VmHWM:")
+    let (done, more) = at_most(work).await;
+    Measured {
+        done,
+        time: start.elapsed(),
+        more: more.unwrap_or(f64::NAN),
+    }
+}
+
+/// Seconds of processor time that the process has taken; none on other systems than Linux.
+fn processor() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
+    let (user, system) = (
+        fields.next()?.parse::<f64>().ok()?,
+        fields.next()?.parse::<f64>().ok()?,
+    );
+    Some((user + system) / 100.0)
+}
+
+/// What planning costs beside a listing of the keys that it lists: a pass that has no time for a
+/// group.
+async fn many_keys(what: &str, keys: Keys) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    println!("{what}: {} keys", keys.count());
+    let (store, listed) = keys.store();
+    let before = processor();
+    let list = listing(&store).await;
+    let alone = processor()
         .zip(before)
-        .map_or(f64::NAN, |(peak, before)| peak - before);
-    Measured { done, time, more }
+        .map_or(f64::NAN, |(after, before)| after - before);
+    assert_eq!(list.done, keys.count());
+    println!(
+        "  listing the keys: {alone:.2} s of processor time, {:.0} MiB",
+        list.more
+    );
+    let config = CompactionConfig {
+        max_duration: Some(Duration::ZERO),
+        ..CompactionConfig::default()
+    };
+    let manager = CompactionManager::new(store, config);
+    let (before, listed_before) = (processor(), listed.load(Ordering::Relaxed));
+    let pass = measure(manager.run_pass(&Selection::all())).await;
+    let took = processor()
+        .zip(before)
+        .map_or(f64::NAN, |(after, before)| after - before);
+    let report = pass.done?;
+    assert_eq!(report.totals.error, None);
+    assert_eq!(report.found.map(|f| f.raw_files), Some(keys.count() as u64));
+    let times = (listed.load(Ordering::Relaxed) - listed_before) as f64 / keys.count() as f64;
+    println!(
+        "  a pass that begins no group: {took:.2} s of processor time for {times:.2} listings, {:.2} x \
+         listing alone, {:.0} MiB, {} groups planned",
+        took / (alone * times),
+        pass.more,
+        report.totals.counters.groups_left
+    );
+    Ok(())
 }
 
 fn show(what: &str, time: Duration, beside: Duration, more: f64) {
@@ -350,7 +391,33 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         .skip(1)
         .filter_map(|a| a.parse::<usize>().ok());
     let (tenants, files) = (given.next().unwrap_or(10_000), given.next().unwrap_or(100));
-    many_folders(given.next().unwrap_or(200_000)).await?;
+    let (folders, most) = (
+        given.next().unwrap_or(200_000),
+        given.next().unwrap_or(10_000_000),
+    );
+    if most > 0 {
+        let keys = Keys {
+            tenants: 1,
+            folders: most / 50,
+            files: 50,
+            size: 100 << 10,
+            modified: Utc::now() - TimeDelta::hours(2),
+        };
+        many_keys("one tenant with 50 raw files in each folder", keys).await?;
+        let keys = Keys {
+            tenants: most / 1_000,
+            folders: 10,
+            files: 100,
+            ..keys
+        };
+        many_keys("tenants with 1,000 raw files each", keys).await?;
+    }
+    if folders > 0 {
+        many_folders(folders).await?;
+    }
+    if tenants == 0 {
+        return Ok(());
+    }
 
     println!("{tenants} tenants with {files} raw files each");
     let store = raw(tenants, files).store();

@@ -104,6 +104,7 @@ impl Verifier {
                 Ok(Looked {
                     inventory: found,
                     left,
+                    ..
                 }) => {
                     foreign(&left, &mut findings);
                     let head = found.head.as_ref();

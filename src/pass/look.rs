@@ -8,7 +8,7 @@ use tracing::Instrument;
 
 use super::manager::CompactionManager;
 use super::outcome::failure;
-use super::scan::{SCANS_AT_ONCE, TenantListing, TenantScan, Whole};
+use super::scan::{Extent, SCANS_AT_ONCE, TenantListing, TenantScan};
 use super::{Selection, broke_off, footers, publish};
 use crate::budget::Budget;
 use crate::error::{Error, Result};
@@ -27,6 +27,7 @@ use icepack_core::model::plan::Plan;
 use icepack_core::model::price::STANDARD;
 use icepack_core::model::record::RunRecord;
 use icepack_core::model::report::SCHEMA_VERSION;
+use icepack_core::plan::intake::Keep;
 use icepack_core::plan::money::{self, Pricing};
 use icepack_core::plan::{attention, expiry, live, shard, status};
 
@@ -92,7 +93,9 @@ impl CompactionManager {
             inventory,
             mut plan,
             ..
-        } = self.scan(&self.store, tenant, budget, Some(Whole)).await?;
+        } = self
+            .scan(&self.store, tenant, budget, Extent::Whole)
+            .await?;
         self.check_dates(&plan, inventory.head.as_ref(), budget)
             .await?;
         // So is a table that somebody else has made or changed.
@@ -150,10 +153,9 @@ impl CompactionManager {
     pub async fn status(&self, selection: &Selection) -> Result<StatusReport> {
         let tenants = self.selected(selection).await?;
         let scans = tenants.into_iter().map(|tenant| async move {
-            let found =
-                discover::inventory(self.store.as_ref(), &tenant, &self.config.input_rules())
-                    .await
-                    .map_err(|e| failure(&tenant, &e))?;
+            let rules = self.config.input_rules();
+            let found = discover::inventory(self.store.as_ref(), &tenant, &rules, Keep::All);
+            let found = found.await.map_err(|e| failure(&tenant, &e))?;
             let policy = self.config.policy_for(tenant.as_str());
             Ok(TenantStatus {
                 left_alone: found.left,

@@ -40,8 +40,10 @@ use icepack_core::model::shard::Shard;
 use icepack_core::model::totals::StoreTotals;
 use manager::CompactionManager;
 use outcome::{TenantOutcome, failed, summarise};
-use scan::{Scanned, TenantJob};
+use scan::{Scanned, Waiting};
 pub use selection::Selection;
+use shards::Spread;
+use tenant::Turn;
 
 /// Asks a run to stop: it finishes or abandons the group at hand before its commit, and begins no
 /// other.
@@ -139,7 +141,7 @@ async fn pass(
         Err(e) => return Err(pass.give_up(e).await),
     };
     let scanned = pass.scan(scope.alone, scope.ranges, &scope.spread).await;
-    let mut outcomes = pass.execute(scanned).await;
+    let mut outcomes = pass.execute(scanned, scope.spread.clone()).await;
     if let PassTarget::Selected(selection) = target {
         outcomes.extend(pass.help(selection, &scope.spread).await);
     }
@@ -205,7 +207,7 @@ impl Pass {
     }
 
     /// Executes the jobs of the tenants that have one, some at once and the worst backlog first.
-    async fn execute(self: &Arc<Self>, scanned: Vec<Scanned>) -> Vec<TenantOutcome> {
+    async fn execute(self: &Arc<Self>, scanned: Vec<Scanned>, noted: Spread) -> Vec<TenantOutcome> {
         let (mut outcomes, mut jobs) = (Vec::new(), Vec::new());
         for Scanned { outcome, job } in scanned {
             match job {
@@ -213,18 +215,22 @@ impl Pass {
                 None => outcomes.push(outcome),
             }
         }
-        let rank = |job: &TenantJob| (Reverse(job.plan.backlog()), job.plan.tenant.clone());
+        let rank = |job: &Waiting| (Reverse(job.backlog()), job.tenant().clone());
         jobs.sort_by_cached_key(|(_, job)| rank(job));
         self.manager.progress.on(Event::Planned {
             tenants: jobs.len(),
-            bytes: jobs.iter().map(|(_, job)| job.plan.backlog()).sum(),
+            bytes: jobs.iter().map(|(_, job)| job.backlog()).sum(),
+        });
+        let turn = Arc::new(Turn {
+            noted,
+            at_once: self.turns(jobs.len()),
         });
         let done = stream::iter(jobs).map(|(outcome, job)| {
-            let pass = Arc::clone(self);
+            let (pass, turn) = (Arc::clone(self), Arc::clone(&turn));
             async move {
-                let (tenant, span) = (job.plan.tenant.clone(), job.span.clone());
+                let (tenant, span) = (job.tenant().clone(), job.span().clone());
                 // A task of its own, which may panic.
-                let task = async move { pass.tenant(outcome, *job).await };
+                let task = async move { pass.tenant(outcome, job, &turn).await };
                 let outcome = tokio::spawn(task.instrument(span.clone()))
                     .await
                     .unwrap_or_else(|e| TenantOutcome::failed(&tenant, broke_off(e)));

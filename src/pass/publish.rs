@@ -106,7 +106,7 @@ fn table(
         let read = async move {
             let (store, tenant, rules) = &*place;
             let found = discover::live_inventory(store, tenant, rules).await?;
-            Ok(found.own(tenant)?.0)
+            Ok(found.own(tenant)?.inventory)
         };
         read.boxed()
     };

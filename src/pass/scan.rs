@@ -4,6 +4,7 @@
 //! that may need something is listed by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
@@ -18,8 +19,10 @@ use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::format;
 use crate::progress::TOLD;
+use crate::protocol::discover::Believed;
 use crate::protocol::{dating, discover, prescan};
 use icepack_core::model::estimate::{Expiry, FooterScan};
+use icepack_core::model::file::Listed;
 use icepack_core::model::inputs::Left;
 use icepack_core::model::inspect::TenantStatus;
 use icepack_core::model::manifest::Manifest;
@@ -29,13 +32,17 @@ use icepack_core::model::plan::{GroupKind, Inventory, Plan};
 use icepack_core::model::policy::{Policy, Within};
 use icepack_core::model::publish::{Layout, Publish};
 use icepack_core::model::report::{Status, TenantReport};
-use icepack_core::plan::evidence::Evidence;
 use icepack_core::plan::expiry_guard::ExpiryGuard;
+use icepack_core::plan::intake::{Beyond, Keep, Window};
 use icepack_core::plan::prescan::{self as plan, Hint, Idle, Range};
 use icepack_core::plan::{compaction, expiry, paging, retention, shard, status, sweep};
 
 /// Tenants whose heads and listings are read at once.
 pub(super) const SCANS_AT_ONCE: usize = 16;
+
+/// With so many shards at most, a range of one's own tenants is listed with those of the others that
+/// lie between. Of small tenants, such a listing then costs a third of the looks that it saves.
+const SHARDS_WITH_RANGES: u32 = 16;
 
 /// Ranges that are listed at once.
 const RANGES_AT_ONCE: usize = 4;
@@ -77,11 +84,20 @@ pub(super) struct TenantScan {
     /// The columns that were found to date snapshots of which head does not say it. They are
     /// entered into the inventory's head.
     pub dated: BTreeMap<Key, String>,
+    /// Raw files that are not in the inventory.
+    pub beyond: Beyond,
 }
 
-/// A scan that reads every page of the manifest.
+/// How much of a tenant a scan keeps.
 #[derive(Clone, Copy)]
-pub(super) struct Whole;
+pub(super) enum Extent {
+    /// All pages of the manifest, and all files.
+    Whole,
+    /// The pages that are not settled, and all files in them.
+    Open,
+    /// Of those files, so many raw ones at most that head knows nothing of.
+    Window(usize),
+}
 
 /// What is to be done about a tenant.
 pub(super) struct TenantJob {
@@ -91,6 +107,8 @@ pub(super) struct TenantJob {
     pub plan: Plan,
     /// [`TenantScan::dated`].
     pub dated: BTreeMap<Key, String>,
+    /// Files that the plan left for another look, because there were too many for one.
+    pub more: bool,
     /// Where the setting asks for one, and rows may expire.
     pub guard: Option<ExpiryGuard>,
     pub sweep_due: bool,
@@ -101,7 +119,86 @@ pub(super) struct Scanned {
     /// What is known of it so far.
     pub outcome: TenantOutcome,
     /// None where there is nothing to do, or it failed already.
-    pub job: Option<Box<TenantJob>>,
+    pub job: Option<Waiting>,
+}
+
+impl TenantJob {
+    /// Files that it takes.
+    fn files(&self) -> usize {
+        self.plan.groups.iter().map(|g| g.inputs.len()).sum()
+    }
+}
+
+/// A tenant that waits for its turn.
+pub(super) enum Waiting {
+    Planned(Box<TenantJob>),
+    /// Too much waits to keep its plan too: it is planned again at its turn.
+    Unplanned {
+        span: Span,
+        tenant: Tenant,
+        /// Bytes of the files that the groups read whole.
+        backlog: u64,
+        groups: usize,
+    },
+}
+
+impl Waiting {
+    pub(super) fn tenant(&self) -> &Tenant {
+        match self {
+            Self::Planned(job) => &job.plan.tenant,
+            Self::Unplanned { tenant, .. } => tenant,
+        }
+    }
+
+    pub(super) fn backlog(&self) -> u64 {
+        match self {
+            Self::Planned(job) => job.plan.backlog(),
+            Self::Unplanned { backlog, .. } => *backlog,
+        }
+    }
+
+    pub(super) fn span(&self) -> &Span {
+        match self {
+            Self::Planned(job) => &job.span,
+            Self::Unplanned { span, .. } => span,
+        }
+    }
+}
+
+/// Decides which plans are kept while their tenants wait.
+struct Keeping {
+    /// Raw files of one look, …
+    window: usize,
+    /// … of one at a tenant's turn, …
+    turn: usize,
+    /// … and of all plans that are kept.
+    most: usize,
+    kept: usize,
+}
+
+impl Keeping {
+    fn of(&mut self, Scanned { outcome, job }: Scanned) -> Scanned {
+        let job = job.map(|job| match job {
+            Waiting::Planned(job) => self.waiting(job),
+            unplanned @ Waiting::Unplanned { .. } => unplanned,
+        });
+        Scanned { outcome, job }
+    }
+
+    fn waiting(&mut self, job: Box<TenantJob>) -> Waiting {
+        let files = job.files();
+        let is_cut = job.more && self.window < self.turn;
+        if !is_cut && (self.kept == 0 || self.kept + files <= self.most) {
+            self.kept += files;
+            return Waiting::Planned(job);
+        }
+        Waiting::Unplanned {
+            span: job.span,
+            backlog: job.plan.backlog(),
+            groups: job.plan.groups.len(),
+            tenant: job.plan.tenant,
+        }
+    }
 }
 
 /// Refuses a tenant that has outputs of ours but no manifest: with the manifest lost or left
@@ -212,22 +309,39 @@ impl CompactionManager {
         store: &Arc<dyn ObjectStore>,
         tenant: &Tenant,
         budget: Budget,
-        whole: Option<Whole>,
+        extent: Extent,
     ) -> Result<TenantScan> {
         if let Some(why) = self.staged.refuses(tenant) {
             return Err(Error::Usage(why));
         }
         let rules = self.config.input_rules();
-        let is_settled = self.settled(tenant, whole);
+        let is_settled = self.settled(tenant, extent);
+        let (policy, now) = (self.config.policy_for(tenant.as_str()), self.clock.now());
+        let keep = match extent {
+            Extent::Whole | Extent::Open => Keep::All,
+            Extent::Window(most) => Keep::Window(Window {
+                policy: &policy,
+                now,
+                most,
+            }),
+        };
         let looking = trace::stage(
             trace::discover(),
-            discover::evidence(store, tenant, &rules, &is_settled),
-            |span, (found, _): &(Evidence, Left)| {
-                span.record("files", found.listing().len());
-                span.record("bytes", found.listing().iter().map(|f| f.size).sum::<u64>());
+            discover::evidence(store, tenant, &rules, keep, &is_settled),
+            |span,
+             Believed {
+                 evidence, beyond, ..
+             }: &Believed| {
+                let (files, bytes) = size_of(evidence.listing());
+                span.record("files", files + beyond.files);
+                span.record("bytes", bytes + beyond.bytes);
             },
         );
-        let (evidence, left_alone) = looking.await?;
+        let Believed {
+            evidence,
+            left: left_alone,
+            beyond,
+        } = looking.await?;
         let mut inventory = evidence.into_inventory();
         refuse_lost_manifest(tenant, &inventory)?;
         let mut dated = BTreeMap::new();
@@ -235,7 +349,6 @@ impl CompactionManager {
             dated = dating::columns(store, head, budget.dating_footers).await?;
             head.date(&dated);
         }
-        let policy = self.config.policy_for(tenant.as_str());
         refuse_policy(tenant, &policy)?;
         let span = trace::plan();
         let mut plan =
@@ -251,6 +364,7 @@ impl CompactionManager {
             inventory,
             plan,
             dated,
+            beyond,
         })
     }
 
@@ -258,13 +372,13 @@ impl CompactionManager {
     pub(super) fn settled(
         &self,
         tenant: &Tenant,
-        whole: Option<Whole>,
+        extent: Extent,
     ) -> impl Fn(&Manifest, &PageRef) -> bool + Sync + use<> {
         let policy = self.config.policy_for(tenant.as_str());
         let now = self.clock.now();
         move |head, page| {
             let cutoff = retention::cutoff_held(&policy, &head.holds, now);
-            whole.is_none() && paging::is_settled(page, head, &policy, cutoff)
+            !matches!(extent, Extent::Whole) && paging::is_settled(page, head, &policy, cutoff)
         }
     }
 
@@ -288,15 +402,21 @@ impl CompactionManager {
             .await
     }
 
-    /// Whether listings of many tenants are worth their requests. A directory asks for none; a
-    /// shard's neighbours are other shards'; a table may have to be brought on where a tenant
-    /// is idle. And tenants must lie in the order of their names, or be listed together anyway.
+    /// Whether listings of many tenants are worth their requests. A directory asks for none; of very
+    /// many shards, each would list mostly what is others'; a table may have to be brought on where
+    /// a tenant is idle. And tenants must lie in the order of their names, or be listed together
+    /// anyway.
     fn uses_prescan(&self) -> bool {
         self.staged.store.is_none()
-            && !self.config.shard.is_part()
+            && self.config.shard.count <= SHARDS_WITH_RANGES
             && !self.config.publishes()
             && (self.config.layout.before_name().is_some() || self.config.layout.has_wildcard())
     }
+}
+
+/// The files and their bytes.
+fn size_of(listing: &[Listed]) -> (u64, u64) {
+    (listing.len() as u64, listing.iter().map(|f| f.size).sum())
 }
 
 /// What a library's configuration, a built-in TTL or several patterns may say together, and cannot
@@ -321,6 +441,20 @@ fn refuse_policy(tenant: &Tenant, policy: &Policy) -> Result<()> {
 }
 
 impl Pass {
+    /// What a plan looks at, with so many looks under way: a table names each file, the guard
+    /// weighs the whole plan, and metrics tell of all that wait.
+    fn extent(&self, tenant: &Tenant, at_once: usize) -> Extent {
+        let config = &self.manager.config;
+        let guards = |p: &Policy| p.ttl.is_some() && p.max_expire_percent < 100;
+        if config.publishes() {
+            Extent::Whole
+        } else if self.observe || guards(&config.policy_for(tenant.as_str())) {
+            Extent::Open
+        } else {
+            Extent::Window((self.manager.files_at_once / at_once.max(1)).max(1))
+        }
+    }
+
     /// What of `target` this pass scans.
     pub(super) async fn scope(&self, target: PassTarget<'_>) -> Result<PassScope> {
         let manager = &self.manager;
@@ -350,7 +484,12 @@ impl Pass {
                 // Nothing lies between them that their listing would show in vain.
                 found.others.clear();
             }
-            plan::ranges(found.tenants, &found.others)
+            // Whether the others are still to help with a tenant, only a look tells.
+            let (noted, own): (Vec<_>, Vec<_>) =
+                found.tenants.into_iter().partition(|t| spread.contains(t));
+            let (ranges, mut alone) = plan::ranges(own, &found.others);
+            alone.extend(noted);
+            (ranges, alone)
         } else {
             (Vec::new(), found.tenants)
         };
@@ -371,11 +510,13 @@ impl Pass {
         spread: &Spread,
     ) -> Vec<Scanned> {
         let spread = Arc::new(spread.clone());
-        let scans = self.hints(alone, ranges).map(|(tenant, hint)| {
+        let tenants = alone.len() + ranges.iter().map(|r| r.tenants.len()).sum::<usize>();
+        let at_once = SCANS_AT_ONCE.min(tenants);
+        let scans = self.hints(alone, ranges).map(move |(tenant, hint)| {
             let (pass, spread, name) = (Arc::clone(self), Arc::clone(&spread), tenant.clone());
             let span = trace::tenant(&tenant);
             async move {
-                let scan = async move { pass.scan_tenant(tenant, hint, &spread).await };
+                let scan = async move { pass.scan_tenant(tenant, hint, &spread, at_once).await };
                 // A task of its own: planning is work for every core.
                 let scanned = tokio::spawn(scan.instrument(span.clone())).await;
                 let scanned = scanned.unwrap_or_else(|e| Scanned {
@@ -388,7 +529,24 @@ impl Pass {
                 scanned
             }
         });
-        scans.buffer_unordered(SCANS_AT_ONCE).collect().await
+        let most = self.manager.files_at_once;
+        let mut keeping = Keeping {
+            window: most / at_once.max(1),
+            turn: most / self.turns(tenants),
+            most,
+            kept: 0,
+        };
+        let mut scans = pin!(scans.buffer_unordered(SCANS_AT_ONCE));
+        let mut all = Vec::new();
+        while let Some(scanned) = scans.next().await {
+            all.push(keeping.of(scanned));
+        }
+        all
+    }
+
+    /// Tenants of so many that are worked on at once.
+    pub(super) fn turns(&self, tenants: usize) -> usize {
+        self.manager.config.concurrency.min(tenants).max(1)
     }
 
     /// What is known of the tenants before they are looked at.
@@ -414,7 +572,13 @@ impl Pass {
         stream::iter(alone).map(|t| (t, None)).chain(listed)
     }
 
-    async fn scan_tenant(&self, tenant: Tenant, hint: Option<Hint>, noted: &Spread) -> Scanned {
+    async fn scan_tenant(
+        &self,
+        tenant: Tenant,
+        hint: Option<Hint>,
+        noted: &Spread,
+        at_once: usize,
+    ) -> Scanned {
         let (store, requests) = self.counting();
         let mut outcome = TenantOutcome::of(&tenant);
         let job = match self.idle(&store, hint).await {
@@ -431,7 +595,10 @@ impl Pass {
                 outcome.report.status = Status::Stopped;
                 Ok(None)
             }
-            None => self.find_job(&store, &tenant, noted, &mut outcome).await,
+            None => {
+                let found = self.find_job(&store, &tenant, noted, at_once, &mut outcome);
+                found.await
+            }
         };
         outcome.report.counters.requests = requests.read();
         let job = job.unwrap_or_else(|e| {
@@ -439,7 +606,10 @@ impl Pass {
             outcome.end(e);
             None
         });
-        Scanned { outcome, job }
+        Scanned {
+            outcome,
+            job: job.map(Waiting::Planned),
+        }
     }
 
     /// Believes a hint that there is nothing to do, but of some tenants. What cannot be read says
@@ -473,28 +643,34 @@ impl Pass {
         trace::plan().in_scope(|| hint.idle(head, &policy, &config.input_rules(), now))
     }
 
-    /// Scans a tenant by itself. None where there is nothing to do.
+    /// Scans a tenant by itself, with so many looks under way. None where there is nothing to do.
     pub(super) async fn find_job(
         &self,
         store: &Arc<dyn ObjectStore>,
         tenant: &Tenant,
         noted: &Spread,
+        at_once: usize,
         outcome: &mut TenantOutcome,
     ) -> Result<Option<Box<TenantJob>>> {
         let manager = &self.manager;
-        // A table or a list names every file.
-        let whole = manager.config.publishes().then_some(Whole);
-        let mut scan = manager.scan(store, tenant, self.budget, whole).await?;
+        let extent = self.extent(tenant, at_once);
+        let mut scan = manager.scan(store, tenant, self.budget, extent).await?;
         self.keep_what_is_disputed(store, &mut scan).await?;
         let guard = self.guard(store, &scan).await?;
         let TenantScan {
             inventory,
             plan,
             dated,
+            beyond,
         } = scan;
         let home = manager.is_home(tenant);
         outcome.tenant_status = self.tenant_status(tenant, &inventory);
-        outcome.found = home.then(|| status::totals(tenant, &inventory));
+        outcome.found = home.then(|| {
+            let mut found = status::totals(tenant, &inventory);
+            found.raw_files += beyond.files;
+            found.raw_bytes += beyond.bytes;
+            found
+        });
         let spread = self.settle_spread(&plan, noted.contains(tenant)).await;
         let mut plan = shard::share(plan, manager.config.shard, spread);
         // Tenants wait for their turn by the thousand: only what will be done is kept of them.
@@ -522,6 +698,7 @@ impl Pass {
             head: inventory.head,
             plan,
             dated,
+            more: beyond.waiting > 0,
             guard,
             sweep_due,
         })))

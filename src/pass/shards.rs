@@ -83,7 +83,7 @@ impl Pass {
         } else {
             let tenants = late.iter().cloned().collect();
             let scanned = self.scan(tenants, Vec::new(), &late).await;
-            self.execute(scanned).await
+            self.execute(scanned, late).await
         }
     }
 }

@@ -12,7 +12,7 @@ use super::commit_sequence::CommitSequence;
 use super::group::GroupJobs;
 use super::outcome::TenantOutcome;
 use super::publish::Publishing;
-use super::scan::TenantJob;
+use super::scan::{Extent, TenantJob, Waiting};
 use super::shards::Spread;
 use super::{Pass, RequestCounters, trace};
 use crate::error::{Error, Result};
@@ -27,6 +27,7 @@ use icepack_core::model::names::{Key, Tenant};
 use icepack_core::model::plan::Group;
 use icepack_core::model::report::{Status, TenantReport};
 use icepack_core::plan::batch::batch_sizes;
+use icepack_core::plan::intake::Keep;
 
 /// Groups of a tenant on their way at once: while one is merged, the next is fetched, and the last
 /// is uploaded.
@@ -48,28 +49,45 @@ fn failed(e: Error) -> Error {
     e
 }
 
+/// What a tenant's turn needs to know of the pass.
+pub(super) struct Turn {
+    /// Tenants whose work is spread over all shards.
+    pub noted: Spread,
+    /// Tenants that are worked on at once.
+    pub at_once: usize,
+}
+
+/// Files that a tenant's part has dealt with.
+fn dealt_with(report: &TenantReport) -> u64 {
+    report.counters.files_compacted + report.counters.files_adopted
+}
+
 impl Pass {
     /// Does a tenant's job. Never fails as a whole: what went wrong is in the report.
     pub(super) async fn tenant(
         self: Arc<Self>,
         mut outcome: TenantOutcome,
-        job: TenantJob,
+        waiting: Waiting,
+        turn: &Turn,
     ) -> TenantOutcome {
         let clock = &self.manager.clock;
         let started = clock.monotonic_ms();
         let (store, requests) = self.counting();
         let archive_requests = Arc::new(RequestCounters::default());
-        let tenant = job.plan.tenant.clone();
+        let tenant = waiting.tenant().clone();
         self.manager.progress.on(Event::TenantStarted {
             tenant: tenant.as_str(),
-            bytes: job.plan.backlog(),
+            bytes: waiting.backlog(),
         });
-        let report = &mut outcome.report;
-        let mut done = self.carry_out(&store, &archive_requests, job, report).await;
-        if done.is_ok() && report.counters.files_adopted > 0 {
-            let again = self.go_on(&store, &archive_requests, &tenant, report);
-            done = again.await;
-        }
+        let done = match self.planned(&store, waiting, turn, &mut outcome).await {
+            Ok(Some(job)) => {
+                let report = &mut outcome.report;
+                let rounds = self.rounds(&store, &archive_requests, *job, turn, report);
+                rounds.await
+            }
+            Ok(None) => Ok(()),
+            Err(e) => Err(e),
+        };
         if let Err(e) = done {
             match e {
                 Error::Stopped => tracing::warn!("{e}"),
@@ -88,28 +106,57 @@ impl Pass {
         outcome
     }
 
-    /// Of files that were adopted it is known now whether their rows have expired: if so, they leave
+    /// The job of a tenant whose turn has come; none where nothing is left to do.
+    async fn planned(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        waiting: Waiting,
+        turn: &Turn,
+        outcome: &mut TenantOutcome,
+    ) -> Result<Option<Box<TenantJob>>> {
+        match waiting {
+            Waiting::Planned(job) => Ok(Some(job)),
+            Waiting::Unplanned { groups, .. } if self.is_over() => {
+                outcome.report.counters.groups_left += groups as u64;
+                outcome.report.status = outcome.report.status.max(Status::Stopped);
+                Ok(None)
+            }
+            Waiting::Unplanned { tenant, .. } => {
+                self.find_job(store, &tenant, &turn.noted, turn.at_once, outcome)
+                    .await
+            }
+        }
+    }
+
+    /// Does a job, and what there is to do after it: files that were too many for one look; and of
+    /// files that were adopted it is known now whether their rows have expired, so that they leave
     /// in this pass. Where shards share the work, the next pass does it.
-    async fn go_on(
+    async fn rounds(
         &self,
         store: &Arc<dyn ObjectStore>,
         archive_requests: &Arc<RequestCounters>,
-        tenant: &Tenant,
+        job: TenantJob,
+        turn: &Turn,
         report: &mut TenantReport,
     ) -> Result<()> {
-        if self.manager.config.shard.is_part() || self.is_over() {
-            return Ok(());
-        }
-        let mut found = TenantOutcome::of(tenant);
-        let job = self
-            .find_job(store, tenant, &Spread::default(), &mut found)
-            .await?;
-        match job {
-            Some(job) if !job.plan.groups.is_empty() => {
-                self.carry_out(store, archive_requests, *job, report).await
+        let tenant = job.plan.tenant.clone();
+        let mut next = Some(Box::new(job));
+        while let Some(job) = next.take() {
+            let (more, adopted) = (job.more, report.counters.files_adopted);
+            let before = dealt_with(report);
+            self.carry_out(store, archive_requests, *job, report)
+                .await?;
+            let is_worth_it = dealt_with(report) > before
+                && (more || report.counters.files_adopted > adopted)
+                && !self.manager.config.shard.is_part()
+                && !self.is_over();
+            if is_worth_it {
+                let (none, mut found) = (Spread::default(), TenantOutcome::of(&tenant));
+                let again = self.find_job(store, &tenant, &none, turn.at_once, &mut found);
+                next = again.await?.filter(|job| !job.plan.groups.is_empty());
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     /// The status of the tenant after its turn. What it did to the tenant is only in the store.
@@ -122,8 +169,9 @@ impl Pass {
             return None;
         }
         let rules = self.manager.config.input_rules();
-        let settled = self.manager.settled(tenant, None);
-        let found = discover::open_inventory(store.as_ref(), tenant, &rules, &settled).await;
+        let settled = self.manager.settled(tenant, Extent::Open);
+        let store = store.as_ref();
+        let found = discover::open_inventory(store, tenant, &rules, Keep::All, &settled).await;
         let found = found
             .inspect_err(|e| tracing::warn!("how it stands after the pass is not known: {e}"))
             .ok()?;

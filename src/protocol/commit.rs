@@ -16,7 +16,6 @@ use icepack_core::model::manifest::{Edit, Manifest, Observed, Stamp};
 use icepack_core::model::names::{self, FileId, FileKind, Key, Tenant};
 use icepack_core::model::pages::PageSizes;
 use icepack_core::plan::commit::{Conflict, apply};
-use icepack_core::plan::paging;
 
 /// Somebody wins every round, so this bounds a run's patience, not the system's progress.
 const MAX_REBASES: usize = 64;
@@ -298,9 +297,7 @@ impl Committer {
         // A receipt that was stored stays stored: the archive is append-only.
         seen.receipts = before.receipts;
         if !edit.forget.is_empty() {
-            let listing = discover::list(self.store.as_ref(), &self.tenant).await?;
-            let listing = paging::known(head, listing);
-            seen.listing = Some(listing.into_iter().map(|f| (f.key, f.etag)).collect());
+            seen.listing = Some(self.listed(edit).await?);
             let there = discover::present(&self.store, edit.forget.clone()).await?;
             seen.gone = edit
                 .forget
@@ -319,6 +316,29 @@ impl Committer {
         let present: Vec<_> = checks.buffer_unordered(HEADS_AT_ONCE).try_collect().await?;
         seen.present = present.into_iter().flatten().collect::<BTreeMap<_, _>>();
         Ok(seen)
+    }
+
+    /// What a listing of the tenant shows of the files that `edit` forgets or retires. Nobody asks
+    /// for another.
+    async fn listed(&self, edit: &Edit) -> Result<BTreeMap<Key, Option<String>>> {
+        let retired = edit.retire.iter().map(|r| &r.key);
+        let asked: BTreeSet<&str> = edit
+            .forget
+            .iter()
+            .chain(retired)
+            .map(String::as_str)
+            .collect();
+        let mut found = BTreeMap::new();
+        let store = self.store.as_ref();
+        let mut entries = discover::entries(store, &self.tenant)?;
+        while let Some(meta) = entries.next().await {
+            let meta = meta.map_err(|e| discover::cannot_list(store, &self.tenant, e))?;
+            let key: &str = meta.location.as_ref();
+            if asked.contains(key) {
+                found.insert(meta.location.into(), meta.e_tag);
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::store::local;
 use crate::store::path;
 use icepack_core::model::file::Listed;
-use icepack_core::model::inputs::{self, Left, Rules, Sorted};
+use icepack_core::model::inputs::{self, Left, Rules};
 use icepack_core::model::layout::{Folder, Layout};
 use icepack_core::model::manifest::{FORMAT, Manifest, Receipt};
 use icepack_core::model::names::{self, FileId, Key, STATE_DIR, Tenant, TenantError};
@@ -22,7 +22,8 @@ use icepack_core::model::pages::PageRef;
 use icepack_core::model::plan::Inventory;
 use icepack_core::model::same::Sameness;
 use icepack_core::plan::evidence::{self, Evidence};
-use icepack_core::plan::paging;
+use icepack_core::plan::intake::{Beyond, Intake, Keep, Taken};
+use icepack_core::plan::paging::{Dividing, Places};
 use icepack_parquet::source::whole_body;
 
 /// How often a reader starts over because head changed under it.
@@ -723,17 +724,32 @@ pub struct Looked {
     /// Head, with inputs, our outputs, and what head names.
     pub inventory: Inventory,
     pub left: Left,
+    /// Inputs that were not kept.
+    pub beyond: Beyond,
 }
 
 impl Looked {
-    /// The inventory of a tenant of which nothing is somebody else's.
+    fn of(head: Option<Manifest>, taken: Taken) -> Self {
+        let Taken {
+            listing,
+            left,
+            beyond,
+        } = taken;
+        Self {
+            inventory: Inventory { head, listing },
+            left,
+            beyond,
+        }
+    }
+
+    /// The same of a tenant of which nothing is somebody else's.
     ///
     /// # Errors
     /// [`Error::Refused`] where something is.
-    pub fn own(self, tenant: &Tenant) -> Result<(Inventory, Left)> {
+    pub fn own(self, tenant: &Tenant) -> Result<Self> {
         match self.left.refusal(tenant) {
             Some(why) => Err(Error::Refused(why)),
-            None => Ok((self.inventory, self.left)),
+            None => Ok(self),
         }
     }
 }
@@ -742,7 +758,8 @@ impl Looked {
 pub type Settled<'a> = &'a (dyn Fn(&Manifest, &PageRef) -> bool + Sync);
 
 /// Head and a listing, without what lies in pages that are `settled` and that the listing agrees
-/// with: neither what head says of it nor the files. Where head has no pages, all of both.
+/// with: neither what head says of it nor the files. Where head has no pages, all of both. Of the
+/// inputs that head does not know, those are in it that `keep` says.
 ///
 /// # Errors
 /// As [`inventory`].
@@ -750,40 +767,100 @@ pub async fn open_inventory(
     store: &dyn ObjectStore,
     tenant: &Tenant,
     rules: &Rules,
+    keep: Keep<'_>,
     settled: Settled<'_>,
 ) -> Result<Looked> {
     let mut before = None;
     for _ in 0..LIVE_TRIES {
         let mut head = match bare_head(store, tenant, 0).await? {
             Some(head) if !head.pages.is_empty() => head,
-            whole => return inventory_after(whole, store, tenant, rules).await,
+            whole => return inventory_after(whole, store, tenant, rules, keep).await,
         };
-        let listing = list(store, tenant).await?;
-        let divided = paging::divide(tenant, &head, rules, listing, |p| settled(&head, p));
-        if !pages::read(store, &mut head, &divided.wanted).await? {
-            lost_twice(&mut before, &head)?;
-            continue;
+        match take_in_pages(store, tenant, &mut head, rules, keep, settled).await? {
+            Some(taken) => return Ok(Looked::of(Some(head), taken)),
+            None => lost_twice(&mut before, &head)?,
         }
-        paging::find_copies(&mut head, &divided.listing, &divided.settled);
-        let Sorted { listing, left } = rules.sort(tenant, Some(&head), divided.listing);
-        return Ok(Looked {
-            inventory: Inventory {
-                head: Some(head),
-                listing,
-            },
-            left,
-        });
     }
     Err(rests_never(tenant))
 }
 
-/// Head, whole, then a listing, sorted by `rules`.
+/// A listing of `tenant` that is taken after the bare `head` was read, and the pages of head that
+/// are not `settled` by it. Pages are read while the listing comes. None where one is not there.
+async fn take_in_pages(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+    head: &mut Manifest,
+    rules: &Rules,
+    keep: Keep<'_>,
+    settled: Settled<'_>,
+) -> Result<Option<Taken>> {
+    let intake = Intake::new(rules.sorter(tenant, Some(head)), keep);
+    let mut dividing = Dividing::new(intake, head, |page| settled(head, page));
+    let mut entries = entries(store, tenant)?;
+    while let Some(meta) = entries.next().await {
+        let meta = meta.map_err(|e| cannot_list(store, tenant, e))?;
+        dividing.add(head, listed(meta));
+        if dividing.is_full() && !read_wanted(store, head, &mut dividing).await? {
+            return Ok(None);
+        }
+    }
+    dividing.close(head);
+    if !read_wanted(store, head, &mut dividing).await? {
+        return Ok(None);
+    }
+    pages::check(head)?;
+    Ok(Some(dividing.finish(head)))
+}
+
+async fn read_wanted(
+    store: &dyn ObjectStore,
+    head: &mut Manifest,
+    dividing: &mut Dividing<'_>,
+) -> Result<bool> {
+    let wanted = dividing.wanted(head);
+    if !pages::add(store, head, &wanted).await? {
+        return Ok(false);
+    }
+    dividing.resume(head);
+    Ok(true)
+}
+
+/// A listing of `tenant` that was taken after `head` was read, sorted by `rules` as it comes.
+/// Without the data files in pages of `head` that were not read.
 ///
 /// # Errors
-/// As [`head`] and [`list`].
-pub async fn inventory(store: &dyn ObjectStore, tenant: &Tenant, rules: &Rules) -> Result<Looked> {
+/// [`Error::Store`] where it cannot be listed to the end: half a listing is none.
+pub async fn take_in(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+    head: Option<&Manifest>,
+    rules: &Rules,
+    keep: Keep<'_>,
+) -> Result<Taken> {
+    let mut intake = Intake::new(rules.sorter(tenant, head), keep);
+    let (mut entries, mut places) = (entries(store, tenant)?, Places::default());
+    while let Some(meta) = entries.next().await {
+        let f = listed(meta.map_err(|e| cannot_list(store, tenant, e))?);
+        if head.is_none_or(|head| places.knows(head, &f.key)) {
+            intake.add(f, head);
+        }
+    }
+    Ok(intake.finish())
+}
+
+/// Head, whole, then a listing, sorted by `rules`. Of the inputs that head does not know, those are
+/// in it that `keep` says.
+///
+/// # Errors
+/// As [`head`] and [`take_in`].
+pub async fn inventory(
+    store: &dyn ObjectStore,
+    tenant: &Tenant,
+    rules: &Rules,
+    keep: Keep<'_>,
+) -> Result<Looked> {
     let newest = head(store, tenant, 0).await?;
-    inventory_after(newest, store, tenant, rules).await
+    inventory_after(newest, store, tenant, rules, keep).await
 }
 
 /// As [`inventory`], where head was just read.
@@ -792,12 +869,13 @@ async fn inventory_after(
     store: &dyn ObjectStore,
     tenant: &Tenant,
     rules: &Rules,
+    keep: Keep<'_>,
 ) -> Result<Looked> {
     // The order matters: a file in a listing taken after head was read, and not retired by head,
     // was not compacted by it.
-    let mut listing = rules.sort(tenant, newest.as_ref(), list(store, tenant).await?);
+    let mut taken = take_in(store, tenant, newest.as_ref(), rules, keep).await?;
     if newest.is_none()
-        && listing
+        && taken
             .listing
             .iter()
             .any(|f| names::is_output(tenant, &f.key))
@@ -805,21 +883,23 @@ async fn inventory_after(
         // Lost its manifest, or another run began the tenant just now: its manifest came before its
         // outputs, so it can be seen by now.
         newest = head(store, tenant, 0).await?;
-        listing = rules.sort(tenant, newest.as_ref(), list(store, tenant).await?);
+        taken = take_in(store, tenant, newest.as_ref(), rules, keep).await?;
     }
-    let Sorted { listing, left } = listing;
-    Ok(Looked {
-        inventory: Inventory {
-            head: newest,
-            listing,
-        },
-        left,
-    })
+    Ok(Looked::of(newest, taken))
 }
 
-/// Head and a listing that it can be believed by: each snapshot that head names was seen, and
-/// nothing is somebody else's. With what was left out of it. What lies in pages that are `settled`,
-/// and that the listing agrees with, is not in it.
+/// Head and a listing that it can be believed by.
+#[derive(Debug)]
+pub struct Believed {
+    /// Each snapshot that head names was seen, and nothing is somebody else's.
+    pub evidence: Evidence,
+    pub left: Left,
+    /// Inputs that were not kept.
+    pub beyond: Beyond,
+}
+
+/// Head and a listing that it can be believed by, with what was left out of it. What lies in pages
+/// that are `settled`, and that the listing agrees with, is not in it.
 ///
 /// # Errors
 /// As [`inventory`]; [`Error::Refused`] where a snapshot is not in the store, or head was put again
@@ -828,12 +908,16 @@ pub async fn evidence(
     store: &Arc<dyn ObjectStore>,
     tenant: &Tenant,
     rules: &Rules,
+    keep: Keep<'_>,
     settled: Settled<'_>,
-) -> Result<(Evidence, Left)> {
+) -> Result<Believed> {
     for _ in 0..LIVE_TRIES {
-        let (found, left) = open_inventory(store.as_ref(), tenant, rules, settled)
-            .await?
-            .own(tenant)?;
+        let looked = open_inventory(store.as_ref(), tenant, rules, keep, settled).await?;
+        let Looked {
+            inventory: found,
+            left,
+            beyond,
+        } = looked.own(tenant)?;
         let unlisted: Vec<Key> = evidence::unlisted(&found)
             .into_iter()
             .map(|s| s.key.clone())
@@ -843,7 +927,13 @@ pub async fn evidence(
         let version = found.head.as_ref().map(|m| (m.version, m.commit_id));
         let overtaken = overtaken(store.as_ref(), tenant, &found).await?;
         let why = match Evidence::new(found, &seen) {
-            Ok(evidence) if overtaken.is_empty() => return Ok((evidence, left)),
+            Ok(evidence) if overtaken.is_empty() => {
+                return Ok(Believed {
+                    evidence,
+                    left,
+                    beyond,
+                });
+            }
             Ok(_) => evidence::refusal_of_older(tenant, version.map_or(0, |(v, _)| v), &overtaken),
             Err(missing) => evidence::refusal(tenant, version.map_or(0, |(v, _)| v), &missing),
         };
@@ -932,7 +1022,7 @@ pub async fn live_inventory(
     rules: &Rules,
 ) -> Result<Looked> {
     for _ in 0..LIVE_TRIES {
-        let found = inventory(store.as_ref(), tenant, rules).await?;
+        let found = inventory(store.as_ref(), tenant, rules, Keep::All).await?;
         let version = found.inventory.head.as_ref().map_or(0, |m| m.version);
         let newest = versions(store.as_ref(), tenant)
             .await?

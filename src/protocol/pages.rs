@@ -36,6 +36,18 @@ pub async fn read(
     head: &mut Manifest,
     wanted: &BTreeSet<FileId>,
 ) -> Result<bool> {
+    Ok(add(store, head, wanted).await? && check(head).map(|()| true)?)
+}
+
+/// As [`read`]; nothing may be concluded from `head` before [`check`].
+///
+/// # Errors
+/// As [`read`].
+pub async fn add(
+    store: &dyn ObjectStore,
+    head: &mut Manifest,
+    wanted: &BTreeSet<FileId>,
+) -> Result<bool> {
     let tenant = head.tenant.clone();
     let unread = head.pages.unread().map(|p| p.id);
     let ids: Vec<FileId> = unread.filter(|id| wanted.contains(id)).collect();
@@ -52,13 +64,21 @@ pub async fn read(
             .and_then(|body| head.take_in(id, &body))
             .map_err(|why| damaged(&names::page_key(&tenant, id), &why))?;
     }
+    Ok(true)
+}
+
+/// Puts what was read of `head` in order, and checks it.
+///
+/// # Errors
+/// [`Error::Refused`] where the pages name what they may not.
+pub fn check(head: &mut Manifest) -> Result<()> {
     head.put_in_order();
     head.check_paths().map_err(|why| {
         Error::Refused(format!(
-            "the pages of tenant `{tenant}` name what they may not: {why}"
+            "the pages of tenant `{}` name what they may not: {why}",
+            head.tenant
         ))
-    })?;
-    Ok(true)
+    })
 }
 
 /// Reads all pages of `head`, as [`read`] does.

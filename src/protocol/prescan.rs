@@ -21,6 +21,12 @@ use icepack_core::plan::prescan::{Hint, Range};
 /// to the requests.
 const MOST: usize = 500;
 
+/// After so many keys of others, a page of them, the listing begins anew at the next tenant.
+const SKIPPED: usize = 1_000;
+
+/// After so many tenants in a row that have more, the others of the range are looked at.
+const LARGE_IN_A_ROW: usize = 3;
+
 /// Every tenant of `range`, in order, with what a listing of all of them showed; nothing where it
 /// must be looked at by itself. Where the listing fails, or is not in order, those are all of them:
 /// it can show half of a tenant then.
@@ -56,9 +62,10 @@ async fn hints(
     }
     let mut keys: Option<Ordered> = None;
     let mut found = Vec::with_capacity(range.tenants.len());
+    let mut large = 0;
     for tenant in &range.tenants {
-        // Who has none is looked at.
-        let Some(own) = tenant.prefix() else {
+        // Who has none is looked at; and where all are large, this would be a page of each in vain.
+        let Some(own) = tenant.prefix().filter(|_| large < LARGE_IN_A_ROW) else {
             found.push((tenant.clone(), None));
             continue;
         };
@@ -66,7 +73,7 @@ async fn hints(
             Some(keys) => keys,
             None => Ordered::from(store, None, own.trim_end_matches('/'))?,
         };
-        let mut files = Vec::new();
+        let (mut files, mut skipped) = (Vec::new(), 0);
         // What comes before it is in no tenant of the range.
         while let Some(meta) = from
             .next_if(|key| *key < *own || key.starts_with(&own))
@@ -74,6 +81,11 @@ async fn hints(
         {
             if meta.location.as_ref().starts_with(&own) {
                 files.push(listed(meta));
+            } else {
+                skipped += 1;
+                if skipped == SKIPPED {
+                    from = Ordered::from(store, None, own.trim_end_matches('/'))?;
+                }
             }
             if files.len() > MOST {
                 break;
@@ -82,6 +94,9 @@ async fn hints(
         // The listing goes on after this tenant: in the same pages, or where the next one begins.
         if files.len() <= MOST {
             keys = Some(from);
+            large = 0;
+        } else {
+            large += 1;
         }
         found.push((tenant.clone(), hint(tenant, newest, files)));
     }

@@ -16,13 +16,14 @@ use crate::protocol::commit::Committer;
 use crate::store::path;
 use crate::store::staged::StagedFiles;
 use icepack_core::model::file::Listed;
-use icepack_core::model::inputs::{Rules, Sorted};
+use icepack_core::model::inputs::Rules;
 use icepack_core::model::manifest::{Manifest, Observed, Reread, Retired, Verdict};
 use icepack_core::model::names::{self, FileId, Key, Tenant};
-use icepack_core::model::pages::PageSizes;
+use icepack_core::model::pages::{PageRef, PageSizes};
 use icepack_core::model::policy::{Policy, Rewritten};
 use icepack_core::model::publish::{Followed, Followers};
 use icepack_core::plan::evidence::Evidence;
+use icepack_core::plan::intake::{Keep, Taken};
 use icepack_core::plan::sweep::RetiredState;
 use icepack_core::plan::{paging, publish, sweep};
 use icepack_parquet::stats::read_content;
@@ -115,11 +116,10 @@ impl Sweeper<'_> {
         // hold named may be forgotten once it is released.
         for _ in 0..3 {
             // I3: only a head read afresh says what may go, and only while the store agrees with it.
-            let (evidence, _) =
-                discover::evidence(self.store, self.tenant, self.rules, &|_, page| {
-                    paging::is_swept(page)
-                })
-                .await?;
+            let settled = |_: &Manifest, page: &PageRef| paging::is_swept(page);
+            let (store, tenant, rules) = (self.store, self.tenant, self.rules);
+            let found = discover::evidence(store, tenant, rules, Keep::Known, &settled);
+            let evidence = found.await?.evidence;
             let Some(head) = evidence.head() else { break };
             let mut doomed = self.doomed(&evidence, receipts);
             if !doomed.is_empty()
@@ -187,16 +187,12 @@ impl Sweeper<'_> {
         undeleted.map_or(Ok(report), Err)
     }
 
-    /// What there is of the tenant, if nothing of it is somebody else's by now.
+    /// What there is of the tenant that head knows, with our outputs, if nothing of it is somebody
+    /// else's by now.
     async fn listing(&self, head: &Manifest) -> Result<Vec<Listed>> {
-        let Sorted { listing, left } = self.rules.sort(
-            self.tenant,
-            Some(head),
-            paging::known(
-                head,
-                discover::list(self.store.as_ref(), self.tenant).await?,
-            ),
-        );
+        let store = self.store.as_ref();
+        let taken = discover::take_in(store, self.tenant, Some(head), self.rules, Keep::Known);
+        let Taken { listing, left, .. } = taken.await?;
         left.refusal(self.tenant)
             .map_or(Ok(listing), |why| Err(Error::Refused(why)))
     }

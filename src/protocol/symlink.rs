@@ -156,7 +156,7 @@ impl SymlinkManifests {
         let found = self.find().await?;
         let read_at = self.clock.monotonic_ms();
         let inventory = discover::live_inventory(&self.store, &self.tenant, &self.rules).await?;
-        let (inventory, _) = inventory.own(&self.tenant)?;
+        let inventory = inventory.own(&self.tenant)?.inventory;
         let wishes = self.wishes(&inventory, read_at)?;
         let head = inventory.head.as_ref();
         let Some((before, version)) = &found.state else {

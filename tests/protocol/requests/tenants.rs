@@ -7,6 +7,7 @@ use chrono::{TimeDelta, Utc};
 use icepack::pass::Selection;
 use icepack::{CompactionConfig, CompactionManager};
 use icepack_core::model::report::{RunReport, Status, TenantReport};
+use icepack_core::model::shard::Shard;
 use object_store::memory::InMemory;
 
 use super::{FOLDERS, MARKER, PROBE, RECORD};
@@ -214,4 +215,91 @@ async fn a_listing_that_hides_files_delays_their_tenant_and_harms_nothing() {
         world.arrive(42).await;
     }
     assert!(world.recorder.log().count(Kind::Delete, &name) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_share_listings_too() {
+    let mut world = World::packed().await;
+    world.recorder = Recorder::over(&world.store);
+    let (mut looked_at, mut found) = (0, 0);
+    for index in 0..4 {
+        let config = CompactionConfig {
+            shard: Shard::new(index, 4).unwrap(),
+            ..CompactionConfig::default()
+        };
+        let manager = CompactionManager::new(world.recorder.store(), config);
+        let report = manager.run_pass(&Selection::all()).await.unwrap();
+        assert_eq!(report.totals.status, Status::Idle);
+        let is_looked_at = |t: &&TenantReport| t.counters.requests.list > 0;
+        looked_at += report.tenants.iter().filter(is_looked_at).count();
+        found += report.found.unwrap().tenants;
+    }
+    let all = world.recorder.log().bill(|_| true);
+    println!("four shards: {all:?}, {looked_at} tenants looked at");
+    assert_eq!(
+        found,
+        names().len() as u64 + 1,
+        "each tenant is one shard's"
+    );
+    assert!(looked_at < 50, "{looked_at} tenants were looked at");
+    assert!(all.list < 250, "a look at each would be 512 listings");
+    // What has work is done all the same, each by its own shard.
+    let busy = [0, 41, 99, 100, 101, TENANTS - 1, TENANTS + 4];
+    for tenant in busy {
+        world.arrive(tenant).await;
+    }
+    let mut done = 0;
+    for index in 0..4 {
+        let config = CompactionConfig {
+            shard: Shard::new(index, 4).unwrap(),
+            ..CompactionConfig::default()
+        };
+        let manager = CompactionManager::new(world.recorder.store(), config);
+        let report = manager.run_pass(&Selection::all()).await.unwrap();
+        done += report
+            .tenants
+            .iter()
+            .filter(|t| t.status == Status::Done)
+            .count();
+    }
+    assert_eq!(done, busy.len());
+    world.check_rows().await;
+}
+
+/// More files than the plans of a pass may hold: it goes on until all are done.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_much_for_one_look_is_done_in_rounds() {
+    let store = Arc::new(InMemory::new());
+    let hot: Store = store.clone();
+    let mut rows: Vec<(String, Vec<Event>)> = Vec::new();
+    for (tenant, folders) in [("large", 30), ("small", 2), ("tiny", 1)] {
+        let mut events = Vec::new();
+        for folder in 0..folders {
+            for file in 0..4 {
+                let at = 1_000 * folder + 10 * file;
+                let some = series(
+                    at,
+                    3,
+                    Utc::now() - TimeDelta::hours(1),
+                    TimeDelta::seconds(1),
+                );
+                put_events(&hot, &format!("{tenant}/f{folder}/{file}.parquet"), &some).await;
+                events.extend(some);
+            }
+        }
+        rows.push((tenant.to_owned(), events));
+    }
+    let config = CompactionConfig::default();
+    let manager = CompactionManager::new(hot.clone(), config).with_files_at_once(24);
+    let report = manager.run_pass(&Selection::all()).await.unwrap();
+    assert_eq!(report.totals.error, None);
+    let counters = &report.totals.counters;
+    assert_eq!(
+        (counters.files_compacted, counters.files_deleted),
+        (132, 132)
+    );
+    assert_eq!(report.found.unwrap().raw_files, 132);
+    for (tenant, events) in rows {
+        assert_eq!(live(&hot, &tenant).await, sorted(events), "{tenant}");
+    }
 }

@@ -403,18 +403,10 @@ pub struct Rules {
 impl Rules {
     /// Decides what an entry of `tenant` is, by its key and size.
     pub fn input(&self, tenant: &Tenant, key: &str, size: u64) -> Input {
-        self.input_within(self.within(tenant), tenant, key, size)
-    }
-
-    pub(crate) fn input_within(
-        &self,
-        within: Within,
-        tenant: &Tenant,
-        key: &str,
-        size: u64,
-    ) -> Input {
         match self.by_folder(tenant, key, size) {
-            Ok((folders, name)) => self.by_name(within, tenant, key, size, folders, name),
+            Ok((folders, name)) => {
+                self.by_name(self.within(tenant), tenant, key, size, folders, name)
+            }
             Err(found) => found,
         }
     }
@@ -516,7 +508,7 @@ impl Rules {
     }
 
     /// Which files of `tenant` may be merged with each other.
-    pub(crate) fn within(&self, tenant: &Tenant) -> Within {
+    fn within(&self, tenant: &Tenant) -> Within {
         lookup(self.within_of.iter(), tenant.as_str())
             .copied()
             .unwrap_or(self.within)
@@ -561,7 +553,7 @@ impl Rules {
         mut listing: Vec<Listed>,
     ) -> Sorted {
         let mut sorter = self.sorter(tenant, head);
-        listing.retain(|f| sorter.sort(f).is_some());
+        listing.retain(|f| sorter.sort(f, head).is_some());
         Sorted {
             listing,
             left: sorter.left(),
@@ -569,7 +561,7 @@ impl Rules {
     }
 
     /// Sorts such a listing entry by entry.
-    pub fn sorter<'a>(&'a self, tenant: &'a Tenant, head: Option<&'a Manifest>) -> Sorter<'a> {
+    pub fn sorter<'a>(&'a self, tenant: &'a Tenant, head: Option<&Manifest>) -> Sorter<'a> {
         Sorter::new(self, tenant, head)
     }
 
@@ -715,7 +707,7 @@ pub struct Seen {
     pub files: u64,
     /// Size in bytes.
     pub bytes: u64,
-    /// The first of them, where a person would want to know.
+    /// The first of them by their names, where a person would want to know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
 }
@@ -724,21 +716,24 @@ impl Seen {
     pub(crate) fn add(&mut self, key: &str, size: u64, named: bool) {
         self.files += 1;
         self.bytes += size;
-        if named && self.names.len() < NAMES {
-            self.names.push(shown(key));
+        if named
+            && (self.names.len() < NAMES || self.names.last().is_some_and(|n| key < n.as_str()))
+        {
+            self.name(shown(key));
         }
+    }
+
+    /// Names one more. The first names are kept, in whatever order a store lists them.
+    fn name(&mut self, name: String) {
+        let at = self.names.partition_point(|n| *n <= name);
+        self.names.insert(at, name);
+        self.names.truncate(NAMES);
     }
 
     fn plus(&mut self, other: &Self) {
         self.files += other.files;
         self.bytes += other.bytes;
-        self.names.extend(
-            other
-                .names
-                .iter()
-                .take(NAMES.saturating_sub(self.names.len()))
-                .cloned(),
-        );
+        other.names.iter().cloned().for_each(|name| self.name(name));
     }
 
     /// `` (`a`, `b` and 3 more)``, or nothing where no name was kept.

@@ -887,7 +887,8 @@ pub struct Observed {
     pub head_version: u64,
     /// Files that were fetched or asked for, with the tag they showed.
     pub present: BTreeMap<Key, Option<String>>,
-    /// A complete listing of the tenant, if one was taken: key → tag.
+    /// What a complete listing of the tenant shows of the files that the edit retires or forgets, if
+    /// one was taken: key → tag.
     pub listing: Option<BTreeMap<Key, Option<String>>>,
     /// Files that were seen gone: this run deleted them, or asked for each and was told that it is
     /// not there. A listing that does not show a file is no such proof.

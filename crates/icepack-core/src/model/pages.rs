@@ -312,6 +312,13 @@ impl Pages {
         after.checked_sub(1)
     }
 
+    /// The place of the page that holds `folder`, if it was not read.
+    pub fn unread_place(&self, folder: &str) -> Option<usize> {
+        let at = self.place(folder)?;
+        let page = self.refs.get(at)?;
+        self.unread.contains(&page.id).then_some(at)
+    }
+
     /// Whether it is known what the manifest says of the file `key`.
     pub fn knows(&self, key: &str) -> bool {
         self.unread_of(key).is_none()
@@ -323,8 +330,8 @@ impl Pages {
         if self.unread.is_empty() {
             return None;
         }
-        let page = self.refs.get(self.place(names::folder(key))?)?;
-        self.unread.contains(&page.id).then_some(page.id)
+        let at = self.unread_place(names::folder(key))?;
+        self.refs.get(at).map(|page| page.id)
     }
 
     /// The pages of `self` that hold folders which `other` has read.

@@ -14,7 +14,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::compaction;
 use crate::model::file::Listed;
-use crate::model::inputs::{Kept, Left, Sorter};
+use crate::model::inputs::{Input, Kept, Left, Sorter};
+use crate::model::manifest::Manifest;
 use crate::model::names::folder;
 use crate::model::policy::{Policy, Within};
 
@@ -92,9 +93,32 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Takes in an entry.
-    pub fn add(&mut self, f: Listed) {
-        match (self.sorter.sort(&f), self.keep) {
+    /// How many new files are kept at most, if there is a number.
+    pub(super) fn most(&self) -> Option<usize> {
+        match self.keep {
+            Keep::Window(window) => Some(window.most),
+            Keep::All | Keep::Known => None,
+        }
+    }
+
+    /// What an entry is, whatever head says.
+    pub(super) fn input(&mut self, f: &Listed) -> Input {
+        self.sorter.input(&f.key, f.size)
+    }
+
+    /// Learns what was read of `head` since the last time: [`Sorter::learn`].
+    pub(super) fn learn(&mut self, head: &Manifest) {
+        self.sorter.learn(head);
+    }
+
+    /// Takes in an output that was found to be one already.
+    pub(super) fn add_output(&mut self, f: Listed) {
+        self.known.push(f);
+    }
+
+    /// Takes in an entry. Of `head`, what it says of the entry's folder must have been read.
+    pub fn add(&mut self, f: Listed, head: Option<&Manifest>) {
+        match (self.sorter.sort(&f, head), self.keep) {
             (None, _) => {}
             (Some(Kept::Known), _) | (Some(Kept::New), Keep::All) => self.known.push(f),
             (Some(Kept::New), Keep::Known) => self.leave(&f, false),

@@ -1,12 +1,15 @@
 //! Sorts a listing while it comes, so that nobody need hold all of it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use super::{Foreign, Ignored, Input, Left, OtherFormats, Rules};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{Foreign, Ignored, Input, Left, Rules};
 use crate::model::file::Listed;
-use crate::model::manifest::Manifest;
-use crate::model::names::{self, Tenant};
+use crate::model::manifest::{Cause, Manifest};
+use crate::model::names::{self, Key, Tenant};
 use crate::model::policy::Within;
+use crate::model::same::Sameness;
 
 /// An entry of a listing that is not left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,61 +22,116 @@ pub enum Kept {
 }
 
 /// What of a tenant's listing is left alone, entry by entry: [`Rules::sort`] of a stream.
+///
+/// It borrows nothing of head, so that pages of head may be read while the listing comes. Each
+/// time more of head was read, [`Self::learn`] has to be called before the next entry.
 #[derive(Debug)]
 pub struct Sorter<'a> {
     rules: &'a Rules,
     tenant: &'a Tenant,
-    head: Option<&'a Manifest>,
     /// Asked once: patterns are compiled for it.
     within: Within,
     /// Files that head names, whatever they are called: live and retired ones.
-    named: HashSet<&'a str>,
+    named: Names,
     /// Other names that head has something to say of.
-    noted: HashSet<&'a str>,
-    other_formats: OtherFormats<'a>,
+    noted: Names,
+    /// Files that are known to be no Parquet files, with the tags that they showed.
+    other_formats: HashMap<Key, Option<String>>,
+    learned: Learned,
     /// The folder of the last file, with its slash, and the length of what of it is the tenant's
     /// place. Empty where the next file tells nothing new.
     folder: (String, usize),
     left: Left,
 }
 
+/// How many entries of each kind were learned from head.
+#[derive(Debug, Default)]
+struct Learned {
+    holds: usize,
+    snapshots: usize,
+    retired: usize,
+    quarantined: usize,
+    adopted: usize,
+}
+
+/// Names by their hashes. Two names with one hash of 128 bits would only keep a file too many.
+#[derive(Debug, Default)]
+struct Names(HashSet<u128>);
+
+impl Names {
+    fn add<'k>(&mut self, keys: impl Iterator<Item = &'k Key>) {
+        self.0.extend(keys.map(|key| xxh3_128(key.as_bytes())));
+    }
+
+    fn has(&self, key: &str) -> bool {
+        !self.0.is_empty() && self.0.contains(&xxh3_128(key.as_bytes()))
+    }
+}
+
 impl<'a> Sorter<'a> {
-    pub(super) fn new(rules: &'a Rules, tenant: &'a Tenant, head: Option<&'a Manifest>) -> Self {
-        let named = head.iter().flat_map(|m| {
-            let live = m.snapshots.iter().map(|s| s.key.as_str());
-            live.chain(m.retired.iter().map(|r| r.key.as_str()))
-        });
-        let noted = head.iter().flat_map(|m| {
-            let quarantined = m.quarantined.iter().map(|q| q.key.as_str());
-            let adopted = m.adopted.iter().map(|a| a.key.as_str());
-            let restored = m.holds.iter().flat_map(|h| &h.files).map(String::as_str);
-            quarantined.chain(adopted).chain(restored)
-        });
-        Self {
+    /// Of a listing of `tenant` that was taken after `head` was read.
+    pub(super) fn new(rules: &'a Rules, tenant: &'a Tenant, head: Option<&Manifest>) -> Self {
+        let mut sorter = Self {
             within: rules.within(tenant),
-            named: named.collect(),
-            noted: noted.collect(),
-            other_formats: OtherFormats::of(head),
+            named: Names::default(),
+            noted: Names::default(),
+            other_formats: HashMap::new(),
+            learned: Learned::default(),
             folder: Default::default(),
             left: Left::default(),
             rules,
             tenant,
-            head,
+        };
+        if let Some(head) = head {
+            sorter.learn(head);
         }
+        sorter
     }
 
-    /// Whether an entry is kept, and why. What is left alone is counted.
-    pub fn sort(&mut self, f: &Listed) -> Option<Kept> {
-        if !self.named.is_empty() && self.named.contains(f.key.as_str()) {
+    /// Learns what was read of `head` since the last time: what was there before is where it was.
+    pub fn learn(&mut self, head: &Manifest) {
+        let Learned {
+            holds,
+            snapshots,
+            retired,
+            quarantined,
+            adopted,
+        } = self.learned;
+        self.named
+            .add(head.snapshots.iter().skip(snapshots).map(|s| &s.key));
+        self.named
+            .add(head.retired.iter().skip(retired).map(|r| &r.key));
+        let new = head.quarantined.iter().skip(quarantined);
+        self.noted.add(new.clone().map(|q| &q.key));
+        let other = new.filter(|q| q.cause == Some(Cause::OtherFormat));
+        self.other_formats
+            .extend(other.map(|q| (q.key.clone(), q.etag.clone())));
+        self.noted
+            .add(head.adopted.iter().skip(adopted).map(|a| &a.key));
+        self.noted
+            .add(head.holds.iter().skip(holds).flat_map(|h| &h.files));
+        self.learned = Learned {
+            holds: head.holds.len(),
+            snapshots: head.snapshots.len(),
+            retired: head.retired.len(),
+            quarantined: head.quarantined.len(),
+            adopted: head.adopted.len(),
+        };
+    }
+
+    /// Whether an entry is kept, and why. What is left alone is counted. Of `head`, what it says of
+    /// the entry's folder must have been read.
+    pub fn sort(&mut self, f: &Listed, head: Option<&Manifest>) -> Option<Kept> {
+        if self.named.has(&f.key) {
             return Some(Kept::Known);
         }
         match self.input(&f.key, f.size) {
             Input::Snapshot(_) => return Some(Kept::Known),
             Input::Raw => {
-                if self.other_formats.has(f) {
+                if self.is_other_format(f) {
                     self.left.ignore(Ignored::OtherContent, &f.key, f.size);
                 }
-                return Some(if self.is_noted(&f.key) {
+                return Some(if self.is_noted(&f.key, head) {
                     Kept::Known
                 } else {
                     Kept::New
@@ -98,9 +156,9 @@ impl<'a> Sorter<'a> {
         self.left
     }
 
-    /// As [`Rules::input`]. Files of a folder come one after the other, and what was found of the
-    /// folder holds for the next one too.
-    fn input(&mut self, key: &str, size: u64) -> Input {
+    /// As [`Rules::input`], whatever head says. Files of a folder come one after the other, and
+    /// what was found of the folder holds for the next one too.
+    pub fn input(&mut self, key: &str, size: u64) -> Input {
         let at = key.rfind('/').map_or(0, |slash| slash + 1);
         let (folder, name) = key.split_at(at);
         let (known, below) = &self.folder;
@@ -127,9 +185,14 @@ impl<'a> Sorter<'a> {
         }
     }
 
-    fn is_noted(&self, key: &str) -> bool {
-        (!self.noted.is_empty() && self.noted.contains(key))
-            || self.head.is_some_and(|m| m.swept.get(key).is_some())
+    fn is_other_format(&self, f: &Listed) -> bool {
+        let known = self.other_formats.get(&f.key);
+        known.is_some_and(|tag| Sameness::of(tag.as_deref(), f.etag.as_deref()).is_same())
+    }
+
+    fn is_noted(&self, key: &str, head: Option<&Manifest>) -> bool {
+        self.noted.has(key)
+            || head.is_some_and(|m| m.swept_name(key).is_some())
             || names::parse_restored_key(key).is_some()
     }
 }

@@ -660,7 +660,7 @@ mod stream {
                 // Half of them are the tenant's.
                 let parts: Vec<&str> = ["acme"].into_iter().chain(folders).chain([NAMES[name]]).collect();
                 let key = parts.join("/");
-                let kept = sorter.sort(&file(&key, size));
+                let kept = sorter.sort(&file(&key, size), None);
                 let alone = match rules.input(&tenant, &key, size) {
                     Input::Snapshot(_) => Some(Kept::Known),
                     Input::Raw | Input::Foreign(Foreign::Partition | Foreign::BucketedTable) => Some(Kept::New),

@@ -38,7 +38,7 @@ fn taken(files: &[Listed], head: Option<&Manifest>, policy: &Policy, most: usize
         most,
     };
     let mut intake = Intake::new(rules.sorter(&tenant, head), Keep::Window(window));
-    files.iter().cloned().for_each(|f| intake.add(f));
+    files.iter().cloned().for_each(|f| intake.add(f, head));
     intake.finish()
 }
 
@@ -117,7 +117,7 @@ fn every_folder_has_its_hour() {
             most: 5,
         };
         let mut intake = Intake::new(rules.sorter(&tenant, None), Keep::Window(window));
-        files.iter().cloned().for_each(|f| intake.add(f));
+        files.iter().cloned().for_each(|f| intake.add(f, None));
         seen.extend(intake.finish().listing.into_iter().map(|f| f.key));
     }
     assert_eq!(seen.len(), 100);
@@ -142,7 +142,10 @@ fn what_head_knows_and_our_outputs_are_always_kept() {
     });
     let (rules, tenant) = (Rules::default(), acme());
     let mut intake = Intake::new(rules.sorter(&tenant, Some(&head)), Keep::Known);
-    files.iter().cloned().for_each(|f| intake.add(f));
+    files
+        .iter()
+        .cloned()
+        .for_each(|f| intake.add(f, Some(&head)));
     let found = intake.finish();
     let keys: Vec<&str> = found.listing.iter().map(|f| f.key.as_str()).collect();
     assert_eq!(keys, ["acme/f0/7.parquet", output]);

@@ -5,11 +5,13 @@ use ulid::Ulid;
 use super::*;
 use crate::model::adopted::Adopted;
 use crate::model::file::{RowStats, Snapshot};
+use crate::model::inputs::Rules;
 use crate::model::manifest::{Cause, Quarantined, RetireReason, Retired, Stamp};
-use crate::model::names::{Key, Place, snapshot_key};
+use crate::model::names::{Key, Place, Tenant, snapshot_key};
 use crate::model::pages::{NewPage, PageSizes};
 use crate::model::plan::Inventory;
 use crate::model::units::{DAY, KIB, MIB};
+use crate::plan::intake::{Keep, Window};
 use crate::plan::{compaction, evidence, retention, status, sweep};
 
 const SIZES: PageSizes = PageSizes {
@@ -131,26 +133,48 @@ impl World {
 
     /// What a pass looks at, and how many pages it has read of how many.
     fn looked_at(&self, policy: &Policy) -> (Inventory, usize, usize) {
+        self.looked_at_by(policy, Keep::All, WAITING)
+    }
+
+    /// The same of a pass that keeps what it must, and reads pages once so many files wait.
+    fn looked_at_by(
+        &self,
+        policy: &Policy,
+        keep: Keep<'_>,
+        waiting: usize,
+    ) -> (Inventory, usize, usize) {
         let (mut head, pages) = self.stored();
         let rules = Rules::default();
         let cutoff = retention::cutoff_held(policy, &head.holds, at(0));
-        let mut listing = self.listing.clone();
-        listing.sort_by(|a, b| a.key.cmp(&b.key));
-        let divided = divide(&tenant(), &head, &rules, listing, |p| {
-            is_settled(p, &head, policy, cutoff)
-        });
-        for page in pages.iter().filter(|p| divided.wanted.contains(&p.id)) {
-            head.take_in(page.id, &page.body).unwrap();
+        let tenant = tenant();
+        let intake = Intake::new(rules.sorter(&tenant, Some(&head)), keep);
+        let mut dividing = Dividing::new(intake, &head, |p| is_settled(p, &head, policy, cutoff));
+        dividing.most = waiting;
+        let read = |dividing: &mut Dividing<'_>, head: &mut Manifest| {
+            let wanted = dividing.wanted(head);
+            for page in pages.iter().filter(|p| wanted.contains(&p.id)) {
+                if head.pages.unread().any(|p| p.id == page.id) {
+                    head.take_in(page.id, &page.body).unwrap();
+                }
+            }
+            dividing.resume(head);
+        };
+        for f in &self.listing {
+            dividing.add(&head, f.clone());
+            if dividing.is_full() {
+                read(&mut dividing, &mut head);
+            }
         }
+        dividing.close(&head);
+        read(&mut dividing, &mut head);
         head.put_in_order();
-        find_copies(&mut head, &divided.listing, &divided.settled);
-        let sorted = rules.sort(&tenant(), Some(&head), divided.listing);
+        let taken = dividing.finish(&mut head);
         let all = head.pages.all().len();
         let read = all - head.pages.unread().count();
         (
             Inventory {
                 head: Some(head),
-                listing: sorted.listing,
+                listing: taken.listing,
             },
             read,
             all,
@@ -365,11 +389,16 @@ proptest! {
             Just(CompactionStrategy::TimeBased),
             Just(CompactionStrategy::FullCompaction),
         ],
+        turn in 0..60_usize,
+        waiting in 1..9_usize,
     ) {
-        let w = arbitrary(&parts);
+        let mut w = arbitrary(&parts);
+        // Stores list in other orders.
+        let turn = turn % w.listing.len().max(1);
+        w.listing.rotate_left(turn);
         let policy = Policy { ttl: ttl.map(|days| DAY * days), strategy, ..Policy::default() };
         let whole = w.whole();
-        let (part, ..) = w.looked_at(&policy);
+        let (part, ..) = w.looked_at_by(&policy, Keep::All, waiting);
         let (all, some) = (whole.head.as_ref().unwrap(), part.head.as_ref().unwrap());
 
         let plan = |i: &Inventory| compaction::plan(&tenant(), i, &policy, at(0)).groups;
@@ -378,7 +407,7 @@ proptest! {
             evidence::unlisted(i).into_iter().map(|s| s.key.clone()).collect()
         };
         prop_assert_eq!(missing(&whole), missing(&part));
-        let orphans = |head, i: &Inventory| -> Vec<FileId> {
+        let orphans = |head: &Manifest, i: &Inventory| -> Vec<FileId> {
             sweep::orphans(head, &i.listing).into_iter().map(|(id, _)| id).collect()
         };
         prop_assert_eq!(orphans(all, &whole), orphans(some, &part));
@@ -402,5 +431,24 @@ proptest! {
             status::totals(&tenant(), &whole),
             status::totals(&tenant(), &part)
         );
+
+        // A round that keeps few new files, or none, concludes the same of what is known.
+        let window = Window { policy: &policy, now: at(0), most: waiting };
+        for keep in [Keep::Known, Keep::Window(window)] {
+            let (round, ..) = w.looked_at_by(&policy, keep, waiting);
+            let head = round.head.as_ref().unwrap();
+            prop_assert_eq!(missing(&whole), missing(&round));
+            prop_assert_eq!(orphans(all, &whole), orphans(head, &round));
+            prop_assert_eq!(
+                sweep::forgettable(some, &part.listing, &gone),
+                sweep::forgettable(head, &round.listing, &gone)
+            );
+            prop_assert_eq!(
+                sweep::is_due(&whole, &policy, at(0)),
+                sweep::is_due(&round, &policy, at(0))
+            );
+            let read = |head: &Manifest| head.pages.unread().map(|p| p.id).collect::<Vec<_>>();
+            prop_assert_eq!(read(some), read(head), "the same pages are read");
+        }
     }
 }
