@@ -156,7 +156,15 @@ pub struct CompactionConfig {
     /// How large the pages of manifests are. Tests make them small.
     #[doc(hidden)]
     pub page_sizes: PageSizes,
+    /// New raw files in the plans of a pass that are held at once. Tests cannot have so many.
+    #[doc(hidden)]
+    pub files_at_once: usize,
 }
+
+/// The default of [`CompactionConfig::files_at_once`]: some 150 MiB. A tenant with more is done in
+/// rounds, which also bounds its head: each round ends with a sweep, after which head need not name
+/// the files that it took.
+const FILES_AT_ONCE: usize = 250_000;
 
 impl Default for CompactionConfig {
     /// The configuration without any setting.
@@ -283,6 +291,7 @@ impl From<&Values> for CompactionConfig {
             files: files.0.clone(),
             layout: tenants_layout.0.clone(),
             page_sizes: PageSizes::default(),
+            files_at_once: FILES_AT_ONCE,
         }
     }
 }

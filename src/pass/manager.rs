@@ -99,11 +99,6 @@ impl CompactionStats {
     }
 }
 
-/// Raw files in the plans of a pass that are held at once: some 150 MiB. A tenant with more is done
-/// in rounds, which also bounds its head: each round ends with a sweep, after which head need not
-/// name the files that it took.
-const FILES_AT_ONCE: usize = 250_000;
-
 /// Compacts the tenants of one store.
 ///
 /// ```
@@ -130,8 +125,6 @@ pub struct CompactionManager {
     pub(super) footers: Arc<FooterScanner>,
     /// The files that a killed process was writing.
     pub(super) staged: StagedFiles,
-    /// New raw files in the plans of a pass that are held at once.
-    pub(super) files_at_once: usize,
     /// The table that tenants share, where they do.
     #[cfg(feature = "delta")]
     pub(super) table: Arc<icepack_delta::SharedLog>,
@@ -163,7 +156,6 @@ impl CompactionManager {
             stop: StopHandle::default(),
             footers: Arc::default(),
             staged: StagedFiles::default(),
-            files_at_once: FILES_AT_ONCE,
             #[cfg(feature = "delta")]
             table: Arc::default(),
             enclosing: Vec::new(),
@@ -191,15 +183,6 @@ impl CompactionManager {
     #[must_use]
     pub fn with_directory(mut self, root: impl Into<std::path::PathBuf>) -> Self {
         self.staged.store = Some(Directory::new(root));
-        self
-    }
-
-    /// Holds at most so many raw files in the plans of a pass, instead of 250,000: a test cannot have
-    /// so many.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn with_files_at_once(mut self, files: usize) -> Self {
-        self.files_at_once = files;
         self
     }
 

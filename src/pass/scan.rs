@@ -451,7 +451,7 @@ impl Pass {
         } else if self.observe || guards(&config.policy_for(tenant.as_str())) {
             Extent::Open
         } else {
-            Extent::Window((self.manager.files_at_once / at_once.max(1)).max(1))
+            Extent::Window((config.files_at_once / at_once.max(1)).max(1))
         }
     }
 
@@ -529,7 +529,7 @@ impl Pass {
                 scanned
             }
         });
-        let most = self.manager.files_at_once;
+        let most = self.manager.config.files_at_once;
         let mut keeping = Keeping {
             window: most / at_once.max(1),
             turn: most / self.turns(tenants),

@@ -360,3 +360,34 @@ fn is_final(e: &object_store::Error) -> bool {
             object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }
         )
 }
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// Of a large tenant, nothing is held that the edit does not ask for.
+    #[tokio::test]
+    async fn a_listing_is_looked_through_for_the_files_of_the_edit() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let [there, gone] = ["acme/there.parquet", "acme/gone.parquet"].map(Key::from);
+        for key in [there.as_str(), "acme/a.parquet", "acme/z.parquet"] {
+            store.put(&path(key).unwrap(), "x".into()).await.unwrap();
+        }
+        let tenant = Tenant::parse("acme").unwrap();
+        let clock = Arc::<SystemClock>::default();
+        let committer = Committer::new(store, tenant, clock, FileId::NIL);
+        let head = committer.begin().await.unwrap();
+        let edit = Edit {
+            forget: vec![there.clone(), gone.clone()],
+            ..committer.edit()
+        };
+        let before = Observed::since(&head);
+        let seen = committer.observe(&head, &edit, before).await.unwrap();
+        let listed: Vec<Key> = seen.listing.unwrap().into_keys().collect();
+        assert_eq!(listed, [there]);
+        assert_eq!(seen.gone, BTreeSet::from([gone]));
+    }
+}

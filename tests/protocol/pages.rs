@@ -35,6 +35,8 @@ fn folder(n: usize) -> String {
 struct Lab {
     store: Arc<InMemory>,
     config: CompactionConfig,
+    /// Whether a pass gives the status of the tenant before and after, as the command line asks for.
+    observed: bool,
     files: usize,
 }
 
@@ -87,6 +89,7 @@ impl Lab {
                 orphan_grace: std::time::Duration::ZERO,
                 ..CompactionConfig::default()
             },
+            observed: true,
             files: 0,
         }
     }
@@ -108,9 +111,13 @@ impl Lab {
     async fn pass(&self) -> (RunReport, Log) {
         let recorder = Recorder::over(&self.store);
         let manager = CompactionManager::new(recorder.store(), self.config.clone());
-        // As the command line makes it: with the status of the tenant before and after.
-        let passed = manager.run_observed(&Selection::all()).await.unwrap();
-        (passed.report, recorder.log())
+        let all = Selection::all();
+        let report = if self.observed {
+            manager.run_observed(&all).await.unwrap().report
+        } else {
+            manager.run_pass(&all).await.unwrap()
+        };
+        (report, recorder.log())
     }
 
     async fn done(&self) -> (RunReport, Log) {
@@ -251,6 +258,59 @@ async fn a_file_that_comes_again_is_remembered_in_its_page() {
     );
 }
 
+/// A look that keeps few files does not hold those of a page either until the listing ends.
+#[tokio::test]
+async fn pages_are_read_while_a_long_listing_comes() {
+    let mut lab = Lab::new().await;
+    lab.arrive(7).await;
+    lab.done().await;
+    lab.observed = false;
+    lab.config.files_at_once = 1;
+    lab.arrive(8).await;
+    let wanted = lab.page_of(8).await;
+    let (report, log) = lab.done().await;
+    assert_eq!(report.totals.status, Status::Idle, "one file is no merge");
+    assert_eq!(report.found.unwrap().raw_files, 3);
+    assert_eq!(of_pages(&log, Kind::Get), [wanted]);
+    let read = log
+        .all()
+        .iter()
+        .position(|r| r.key.starts_with("_icepack/acme/pages/"));
+    let page = log.all().iter().rposition(|r| r.key == "acme");
+    assert!(read < page, "{read:?} and {page:?}");
+}
+
+/// More new files than a look keeps, in folders of many pages: all of them are merged in one pass,
+/// and nothing of the others is touched.
+#[tokio::test]
+async fn a_tenant_with_pages_is_done_in_rounds() {
+    let mut lab = Lab::new().await;
+    lab.arrive(7).await;
+    lab.done().await;
+    lab.observed = false;
+    lab.config.files_at_once = 15;
+    let busy: Vec<usize> = (0..FOLDERS).step_by(20).collect();
+    for n in &busy {
+        lab.arrive(*n).await;
+    }
+    let (report, _) = lab.done().await;
+    let counters = &report.totals.counters;
+    assert_eq!(counters.files_compacted, 3 * busy.len() as u64);
+    assert_eq!(counters.files_deleted, 3 * busy.len() as u64);
+    assert_eq!(counters.files_written, busy.len() as u64);
+    assert_eq!(report.found.unwrap().raw_files, 3 * busy.len() as u64);
+    let whole = discover::head(lab.store.as_ref(), &tenant(), 0).await;
+    let whole = whole.unwrap().unwrap();
+    assert_eq!(whole.snapshots.len(), FOLDERS * EACH + 1 + busy.len());
+    assert!(whole.retired.is_empty());
+    let names = keys(&lab.hot()).await;
+    for s in &whole.snapshots {
+        assert!(names.contains(&s.key), "`{}` is gone", s.key);
+    }
+    let (report, _) = lab.done().await;
+    assert_eq!(report.totals.status, Status::Idle);
+}
+
 /// Pages that head does not name go once they are below the floor, and no other.
 #[tokio::test]
 async fn pages_that_nobody_names_are_collected() {
@@ -303,7 +363,11 @@ async fn a_page_that_is_not_there_refuses_the_tenant() {
             "its hash is another",
         ),
     ];
-    for (name, harm, why) in harms {
+    // Pages are read after the listing, and while it comes.
+    let cases = harms
+        .into_iter()
+        .flat_map(|harm| [(harm, true), (harm, false)]);
+    for ((name, harm, why), observed) in cases {
         let mut lab = Lab::new().await;
         lab.arrive(7).await;
         lab.done().await;
@@ -316,6 +380,10 @@ async fn a_page_that_is_not_there_refuses_the_tenant() {
         // Where it is not needed, nothing rests on it.
         lab.arrive(7).await;
         lab.done().await;
+        lab.observed = observed;
+        if !observed {
+            lab.config.files_at_once = 1;
+        }
         lab.arrive(300).await;
         let before = lab.contents().await;
         let (report, _) = lab.pass().await;

@@ -368,7 +368,8 @@ worlds!(
     first_pages,
     listed,
     listed_directory,
-    listed_in_partitions
+    listed_in_partitions,
+    rounds
 );
 
 #[cfg(feature = "delta")]
@@ -427,6 +428,7 @@ fn sleepers() {
         Lab::new("prune, asleep", worlds::prune()),
         Lab::new("pages, asleep", worlds::pages()),
         Lab::new("listed, asleep", worlds::listed()),
+        Lab::new("rounds, asleep", worlds::rounds()),
     ] {
         let cases: Vec<Case> = (1..=lab.calls.len()).map(Case::Sleep).collect();
         lab.run(&cases);

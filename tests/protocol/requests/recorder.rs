@@ -33,6 +33,11 @@ impl Log {
             .filter(move |r| r.kind == kind && is_below(&r.key, below))
     }
 
+    /// All of them.
+    pub fn all(&self) -> &[Request] {
+        &self.0
+    }
+
     pub fn count(&self, kind: Kind, below: &str) -> u64 {
         self.of(kind, below).count() as u64
     }

@@ -289,8 +289,11 @@ async fn what_is_too_much_for_one_look_is_done_in_rounds() {
         }
         rows.push((tenant.to_owned(), events));
     }
-    let config = CompactionConfig::default();
-    let manager = CompactionManager::new(hot.clone(), config).with_files_at_once(24);
+    let config = CompactionConfig {
+        files_at_once: 24,
+        ..CompactionConfig::default()
+    };
+    let manager = CompactionManager::new(hot.clone(), config);
     let report = manager.run_pass(&Selection::all()).await.unwrap();
     assert_eq!(report.totals.error, None);
     let counters = &report.totals.counters;

@@ -92,6 +92,14 @@ pub async fn pages() -> World {
     w
 }
 
+/// The same with more new files than one look may keep: a pass goes on in rounds.
+pub async fn rounds() -> World {
+    let mut w = pages().await;
+    w.config.files_at_once = 4;
+    some(&mut w, "d", "other", 4, 5).await;
+    w
+}
+
 async fn some(w: &mut World, folder: &str, name: &str, files: usize, age: i64) {
     for i in 0..files {
         let back = hours(age) - TimeDelta::minutes(10 * i64::try_from(i).unwrap());

@@ -218,7 +218,7 @@ fn what_needs_nothing_is_not_read() {
 #[test]
 fn each_reason_to_look_reads_one_page() {
     type Change = fn(&mut World);
-    let changes: [(&str, Change); 12] = [
+    let changes: [(&str, Change); 13] = [
         ("a raw file", |w| _ = w.raw("d=3", "x", KIB, 0)),
         ("a small snapshot more", |w| {
             w.snapshot("d=3", KIB, -1);
@@ -233,6 +233,7 @@ fn each_reason_to_look_reads_one_page() {
         }),
         ("another size", |w| w.listing[6].size += 1),
         ("another tag", |w| w.listing[6].etag = Some("z".into())),
+        ("nothing in it", |w| w.listing[6].size = 0),
         ("a tag that is gone", |w| w.listing[6].etag = None),
         ("a retired file", |w| w.retire("acme/d=3/gone.parquet")),
         ("a damaged file", |w| {
@@ -270,6 +271,18 @@ fn each_reason_to_look_reads_one_page() {
         assert!(head.pages.knows("acme/d=3/x"), "{name}");
         assert!(!head.pages.knows("acme/d=4/x"), "{name}");
     }
+}
+
+/// What is called as a live snapshot, and is none by the rules of now, is in the listing all the
+/// same: else it would be missing.
+#[test]
+fn a_live_snapshot_is_seen_whatever_the_rules_say_of_it() {
+    let mut w = calm();
+    w.listing[6].size = 0;
+    let key = w.listing[6].key.clone();
+    let (found, ..) = w.looked_at(&Policy::default());
+    assert!(found.listing.iter().any(|f| f.key == key));
+    assert!(evidence::unlisted(&found).is_empty());
 }
 
 #[test]
@@ -369,6 +382,11 @@ fn arbitrary(parts: &[(u8, u8, u8, u8)]) -> World {
                     .entry(format!("acme/{folder}"))
                     .or_default()
                     .remember(at(-2), [(key.as_str(), None)]);
+            }
+            8 => {
+                let key = w.snapshot(&folder, size, day);
+                let emptied = w.listing.iter_mut().filter(|f| f.key == key);
+                emptied.for_each(|f| f.size = 0);
             }
             _ => _ = w.snapshot(&folder, size, day),
         }
