@@ -601,6 +601,21 @@ fn counts_go_to_json_and_back() {
     );
 }
 
+/// A directory lists in no order, and a report is to say the same each time.
+#[test]
+fn the_first_names_are_told_in_whatever_order_they_come() {
+    let (mut left, mut other) = (Left::default(), Left::default());
+    for name in ["d.txt", "a.txt", "c.txt", "b.txt"] {
+        left.ignore(Ignored::NotParquet, name, 1);
+    }
+    other.ignore(Ignored::NotParquet, "aa.txt", 1);
+    let names = |left: &Left| left.ignored[&Ignored::NotParquet].names.clone();
+    assert_eq!(names(&left), ["a.txt", "b.txt", "c.txt"]);
+    left.add(&other);
+    assert_eq!(names(&left), ["a.txt", "aa.txt", "b.txt"]);
+    assert_eq!(left.ignored[&Ignored::NotParquet].files, 5);
+}
+
 mod stream {
     use proptest::prelude::*;
 
@@ -660,8 +675,10 @@ mod stream {
                 // Half of them are the tenant's.
                 let parts: Vec<&str> = ["acme"].into_iter().chain(folders).chain([NAMES[name]]).collect();
                 let key = parts.join("/");
+                let input = rules.input(&tenant, &key, size);
+                prop_assert_eq!(sorter.input(&key, size), input, "{}", key);
                 let kept = sorter.sort(&file(&key, size), None);
-                let alone = match rules.input(&tenant, &key, size) {
+                let alone = match input {
                     Input::Snapshot(_) => Some(Kept::Known),
                     Input::Raw | Input::Foreign(Foreign::Partition | Foreign::BucketedTable) => Some(Kept::New),
                     _ => None,
