@@ -161,7 +161,7 @@ pub struct CompactionConfig {
     pub files_at_once: usize,
 }
 
-/// The default of [`CompactionConfig::files_at_once`]: some 150 MiB. A tenant with more is done in
+/// The default of [`CompactionConfig::files_at_once`]: some 240 MiB. A tenant with more is done in
 /// rounds, which also bounds its head: each round ends with a sweep, after which head need not name
 /// the files that it took.
 const FILES_AT_ONCE: usize = 250_000;
