@@ -131,11 +131,7 @@ impl<'a> Sorter<'a> {
                 if self.is_other_format(f) {
                     self.left.ignore(Ignored::OtherContent, &f.key, f.size);
                 }
-                return Some(if self.is_noted(&f.key, head) {
-                    Kept::Known
-                } else {
-                    Kept::New
-                });
+                return Some(self.kept(&f.key, head));
             }
             Input::Ours => self.left.ours.push(f.clone()),
             Input::Ignored(why) => self.left.ignore(why, &f.key, f.size),
@@ -144,7 +140,7 @@ impl<'a> Sorter<'a> {
                 seen.add(&f.key, f.size, true);
                 // It is read by its path as ever: only merging would harm it.
                 if matches!(whose, Foreign::Partition | Foreign::BucketedTable) {
-                    return Some(Kept::New);
+                    return Some(self.kept(&f.key, head));
                 }
             }
         }
@@ -188,6 +184,14 @@ impl<'a> Sorter<'a> {
     fn is_other_format(&self, f: &Listed) -> bool {
         let known = self.other_formats.get(&f.key);
         known.is_some_and(|tag| Sameness::of(tag.as_deref(), f.etag.as_deref()).is_same())
+    }
+
+    fn kept(&self, key: &str, head: Option<&Manifest>) -> Kept {
+        if self.is_noted(key, head) {
+            Kept::Known
+        } else {
+            Kept::New
+        }
     }
 
     fn is_noted(&self, key: &str, head: Option<&Manifest>) -> bool {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::inputs::Rules;
-use crate::model::manifest::{Manifest, Stamp};
+use crate::model::manifest::{Manifest, Quarantined, Stamp};
 use crate::model::names::{FileId, Tenant};
 use crate::model::plan::Inventory;
 use crate::model::policy::CompactionStrategy;
@@ -152,6 +152,41 @@ fn what_head_knows_and_our_outputs_are_always_kept() {
     assert_eq!((found.beyond.files, found.beyond.waiting), (49, 0));
     let found = taken(&files, Some(&head), &Policy::default(), 3);
     assert_eq!((found.listing.len(), found.beyond.waiting), (5, 46));
+}
+
+/// Or its note would be forgotten, and the file read again in each pass.
+#[test]
+fn what_head_knows_is_kept_in_a_folder_that_may_not_be_merged_too() {
+    let mut head = Manifest::first(
+        acme(),
+        Stamp {
+            run_id: FileId::NIL,
+            commit_id: FileId::NIL,
+            at: now(),
+        },
+    );
+    let [noted, other] = ["acme/k=v/bad.parquet", "acme/k=v/x.parquet"].map(|key| Listed {
+        key: key.into(),
+        ..file(0, 0, 1, 60)
+    });
+    head.quarantined.push(Quarantined {
+        key: noted.key.clone(),
+        etag: noted.etag.clone(),
+        reason: "damaged".into(),
+        at: now(),
+        size: noted.size,
+        cause: None,
+    });
+    let rules = Rules {
+        within: Within::Tenant,
+        ..Rules::default()
+    };
+    let tenant = acme();
+    let mut intake = Intake::new(rules.sorter(&tenant, Some(&head)), Keep::Known);
+    for f in [&noted, &other] {
+        intake.add(f.clone(), Some(&head));
+    }
+    assert_eq!(intake.finish().listing, [noted]);
 }
 
 proptest! {
