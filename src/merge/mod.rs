@@ -329,9 +329,11 @@ impl Merging {
             .await
             .map_err(|e| Error::local("cannot fetch inputs", e))?;
         // Where memory has room for all, a look at footers would only cost requests.
-        let bytes: u64 = self.spec.inputs.iter().map(|i| i.size).sum();
-        let defers = defers && bytes > self.budget.pool;
-        open::open_all(&self.env, &self.spec, self.budget, defers).await
+        let (inputs, budget) = (&self.spec.inputs, self.budget);
+        let defers = defers
+            && inputs.iter().map(|i| i.size).sum::<u64>() > budget.pool
+            && inputs.iter().any(|i| open::may_be_later(i, budget));
+        open::open_all(&self.env, &self.spec, budget, defers).await
     }
 
     async fn merge(

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use futures::stream;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::job::Job;
 use super::later::{Later, Room, Rooms};
@@ -35,6 +35,14 @@ use icepack_parquet::source::{
     Disk, Ident, Remote, Source, Tail, fetch_end, store_error, whole_body,
 };
 use icepack_parquet::time::Dater;
+
+/// Times as many inputs are looked at at once where the footers of most are fetched alone.
+const FOOTERS: usize = 4;
+
+/// Whether an input may be fetched when the merge comes to it.
+pub(super) fn may_be_later(planned: &PlannedInput, budget: MergeBudget) -> bool {
+    !planned.is_snapshot() && (budget.least_later..=budget.whole).contains(&planned.size)
+}
 
 /// An input that has been seen and can be read.
 pub(super) struct Opened {
@@ -146,7 +154,13 @@ pub(super) async fn open_all(
         let opener = Arc::clone(&opener);
         async move { (i, opener.open(planned).await) }
     });
-    let mut fetched = stream::iter(fetches).buffer_unordered(budget.prefetch);
+    let at_once = if defers {
+        // Most are fetches of footers, which take little memory and time.
+        budget.prefetch * FOOTERS
+    } else {
+        budget.prefetch
+    };
+    let mut fetched = stream::iter(fetches).buffer_unordered(at_once);
     let mut opened: Vec<(usize, Opened)> = Vec::with_capacity(spec.inputs.len());
     let mut bad: Vec<(usize, BadInput)> = Vec::new();
     let mut denied: Option<(usize, Error)> = None;
@@ -392,21 +406,13 @@ impl Opener {
         let path = store::path(&planned.key)?;
         let is_whole = planned.size <= self.budget.whole;
         let room = is_whole.then(|| self.rooms.take(planned.size)).flatten();
-        if is_whole
-            && room.is_none()
-            && !planned.is_snapshot()
+        if room.is_none()
+            && may_be_later(&planned, self.budget)
             && let Some(opened) = self.open_later(&planned, &path).await?
         {
             return Ok(opened);
         }
-        let kib = u32::try_from(planned.size.min(self.budget.whole).div_ceil(KIB))
-            .unwrap_or(self.permits)
-            .clamp(1, self.permits);
-        let _permit = self
-            .in_flight
-            .acquire_many(kib)
-            .await
-            .map_err(|e| Error::local("cannot fetch inputs", e))?;
+        let _permit = self.permit(planned.size.min(self.budget.whole)).await?;
         let (meta, fetched) = if is_whole {
             self.fetch_whole(&planned, &path).await?
         } else {
@@ -422,6 +428,15 @@ impl Opener {
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|e| Error::local("cannot open an input", e))?
+    }
+
+    /// Waits until so many bytes may be fetched.
+    async fn permit(&self, bytes: u64) -> Result<SemaphorePermit<'_>> {
+        let kib = u32::try_from(bytes.div_ceil(KIB)).unwrap_or(self.permits);
+        let permit = self.in_flight.acquire_many(kib.clamp(1, self.permits));
+        permit
+            .await
+            .map_err(|e| Error::local("cannot fetch inputs", e))
     }
 
     /// Looks at the footer of an input alone. None where that does not tell when its rows are from:
@@ -442,6 +457,7 @@ impl Opener {
         if planned.size < 4 * len {
             return Ok(None);
         }
+        let _permit = self.permit(len).await?;
         let (meta, fetched) = self.fetch_end(planned, path, len).await?;
         let Fetched::Tail(tail, None) = fetched else {
             return Ok(None);

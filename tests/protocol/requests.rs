@@ -53,9 +53,6 @@ const HEADS: u64 = 3;
 /// gone: only that may be forgotten.
 const LISTINGS: u64 = 3;
 
-/// Bytes of inputs for which memory has room.
-const IN_MEMORY: u64 = 16 << 20;
-
 /// GETs besides those of inputs, at most: the probe, the marker, three times head, and the record
 /// of the last pass, whose sums are carried on.
 const OTHER_GETS: u64 = PROBE.get + MARKER + HEADS + 1;
@@ -238,13 +235,14 @@ impl Pass {
     }
 
     fn check_gets(&self, inputs: &[&String], all: u64) {
-        // Where memory has no room for all, the footers of some are fetched first.
-        let footers = u64::from(self.report.totals.counters.bytes_before > IN_MEMORY);
         for key in inputs {
-            let gets = self.log.count(Kind::Get, key);
-            assert!(
-                (1..=1 + footers).contains(&gets) && self.log.count(Kind::Head, key) == 0,
-                "{key} is fetched once and not looked at before: {gets} GETs"
+            assert_eq!(
+                (
+                    self.log.count(Kind::Get, key),
+                    self.log.count(Kind::Head, key)
+                ),
+                (1, 0),
+                "{key} is fetched once and not looked at before"
             );
         }
         let of = |below| self.log.count(Kind::Get, below);
@@ -256,7 +254,7 @@ impl Pass {
         );
         assert!(of(RECORDS) <= self.had(RECORDS));
         assert!(
-            all <= inputs.len() as u64 * (1 + footers) + OTHER_GETS,
+            all <= inputs.len() as u64 + OTHER_GETS,
             "{all} GETs for {} inputs",
             inputs.len()
         );

@@ -40,8 +40,7 @@ async fn merge_from(w: &World, store: Arc<dyn ObjectStore>) -> MergeOutcome {
         fetching: Arc::new(Semaphore::new(1)),
         defers: true,
     };
-    let budget = MergeBudget::of(w.memory, 64 << 20, w.prefetch);
-    merge(w.spec.clone(), budget, env).await.unwrap()
+    merge(w.spec.clone(), w.budget(), env).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -76,6 +75,19 @@ async fn an_upload_begins_before_the_last_input_is_there() {
         (FILES + 20..2 * FILES + 4).contains(&requests),
         "{requests}"
     );
+}
+
+/// A look at its footer alone costs as much as all of a small input.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_input_is_asked_for_once() {
+    let files = neighbours(600);
+    let mut w = world(&files, 8 << 20).await;
+    w.least_later = MergeBudget::of(w.memory, 64 << 20, w.prefetch).least_later;
+    let out = w.merge().await;
+    assert_eq!(w.store.calls(Op::Get), FILES);
+    assert_eq!(w.read(&out.snapshots).await, naive(&files));
+    let bytes: u64 = w.spec.inputs.iter().map(|i| i.size).sum();
+    assert!(bytes > w.budget().pool, "memory has no room for all");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,7 +162,7 @@ async fn an_input_that_is_replaced_before_its_turn_is_not_taken_for_itself() {
         fetching: Arc::new(Semaphore::new(1)),
         defers: true,
     };
-    let budget = MergeBudget::of(w.memory, 64 << 20, w.prefetch);
+    let budget = w.budget();
     let found = faults(merge(w.spec.clone(), budget, env).await);
     assert_eq!(found, [(last, Flaw::Unread(Unread::Changed))]);
 }

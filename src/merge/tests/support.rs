@@ -134,6 +134,8 @@ pub struct World {
     pub spec: MergeSpec,
     pub memory: u64,
     pub prefetch: usize,
+    /// Files of tests are small, and fetched later all the same.
+    pub least_later: u64,
     pub stop: Arc<AtomicBool>,
     pub ids: Arc<AtomicU64>,
     pub progress: Arc<Mutex<(u64, u64)>>,
@@ -169,6 +171,7 @@ impl World {
             spec,
             memory: 64 << 20,
             prefetch: 4,
+            least_later: 0,
             stop: Arc::default(),
             ids: Arc::default(),
             progress: Arc::default(),
@@ -215,6 +218,13 @@ impl World {
             }));
     }
 
+    pub fn budget(&self) -> MergeBudget {
+        MergeBudget {
+            least_later: self.least_later,
+            ..MergeBudget::of(self.memory, 64 << 20, self.prefetch)
+        }
+    }
+
     pub async fn merge_into(
         &self,
         sink: Option<ItemSender<ExpiredBatch>>,
@@ -240,7 +250,7 @@ impl World {
             fetching: Arc::new(tokio::sync::Semaphore::new(1)),
             defers: true,
         };
-        let budget = MergeBudget::of(self.memory, 64 << 20, self.prefetch);
+        let budget = self.budget();
         merge(self.spec.clone(), budget, env).await
     }
 

@@ -9,7 +9,6 @@ use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
 use super::*;
-use crate::budget::MergeBudget;
 use icepack_core::model::file::Snapshot;
 use icepack_core::model::names::FileId;
 use icepack_core::model::policy::{Codec, Encodings, Writing};
@@ -467,7 +466,7 @@ async fn merge_watched(
         fetching: Arc::new(tokio::sync::Semaphore::new(1)),
         defers: true,
     };
-    let budget = MergeBudget::of(w.memory, 64 << 20, w.prefetch);
+    let budget = w.budget();
     merge(w.spec.clone(), budget, env).await
 }
 
