@@ -26,6 +26,9 @@ pub const DELTA_LOG: &str = "_delta_log";
 /// The folder of the manifests that Hive's `SymlinkTextInputFormat` reads: texts that list files.
 pub const SYMLINK_DIR: &str = "_symlink_format_manifest";
 
+/// What the names of snapshots begin with.
+const SNAPSHOT: &str = "snapshot.";
+
 /// What the names of receipts end in.
 pub(super) const RECEIPT: &str = ".receipt.json";
 
@@ -559,7 +562,9 @@ pub fn is_hidden(segment: &str) -> bool {
 
 /// Whether a key of `tenant` is that of one of our outputs.
 pub fn is_output(tenant: &Tenant, key: &str) -> bool {
-    matches!(classify(tenant, key), FileKind::Snapshot(_))
+    // Asked of each file of a listing, few of which are.
+    let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
+    name.starts_with(SNAPSHOT) && matches!(classify(tenant, key), FileKind::Snapshot(_))
 }
 
 /// A name that only icepack gives.
@@ -581,7 +586,7 @@ pub(super) fn named(stem: &str) -> Option<Named<'_>> {
             .ok()
             .map(|_| Named::ArchiveObject);
     }
-    dated_name("snapshot.", stem).map(|(whose, id)| Named::Snapshot(whose, id))
+    dated_name(SNAPSHOT, stem).map(|(whose, id)| Named::Snapshot(whose, id))
 }
 
 /// Whether the name is that of an output of ours with something in the place of `.parquet`, or

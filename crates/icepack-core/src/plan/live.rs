@@ -1,7 +1,7 @@
 //! The live view: what a reader should read.
 
 use crate::model::adopted::Adoptions;
-use crate::model::file::{Listed, Micros};
+use crate::model::file::{Listed, Micros, Snapshot};
 use crate::model::inputs::OtherFormats;
 use crate::model::inspect::{LiveFile, LiveView};
 use crate::model::manifest::Manifest;
@@ -12,49 +12,54 @@ use crate::model::plan::Inventory;
 /// have been taken after head was read, and head must still be head afterwards: between the two a
 /// file may be compacted and deleted.
 pub fn view(tenant: &Tenant, inventory: &Inventory) -> LiveView {
-    // I1: by name, whatever tag it shows. A tag alone does not make a new file.
-    let used = inventory.head.as_ref().map(Manifest::used_names);
-    let is_used = |f: &Listed| {
-        used.as_ref()
-            .is_some_and(|used| used.has(&f.key, f.etag.as_deref()))
-    };
-    let snapshots = inventory
-        .head
-        .iter()
-        .flat_map(|m| &m.snapshots)
-        .map(|s| LiveFile {
-            key: s.key.clone(),
-            size: s.size,
-            rows: Some(s.stats.rows),
-            from: s.stats.min,
-            to: s.stats.max,
-            undated: s.stats.undated,
-        });
-    let other_formats = OtherFormats::of(inventory.head.as_ref());
+    let snapshots = snapshots(inventory).map(|s| LiveFile {
+        key: s.key.clone(),
+        size: s.size,
+        rows: Some(s.stats.rows),
+        from: s.stats.min,
+        to: s.stats.max,
+        undated: s.stats.undated,
+    });
     let adopted = Adoptions::of(inventory.head.as_ref());
-    let raw = inventory
-        .listing
-        .iter()
-        .filter(|f| {
-            names::classify(tenant, &f.key) == FileKind::Raw && !is_used(f) && !other_formats.has(f)
-        })
-        .map(|f| {
-            let times = adopted.of_version(f).map(|note| note.times);
-            LiveFile {
-                key: f.key.clone(),
-                size: f.size,
-                rows: None,
-                from: times.and_then(|t| t.min),
-                to: times.and_then(|t| t.max),
-                undated: times.map_or(0, |t| t.undated),
-            }
-        });
+    let raw = raw(tenant, inventory).map(|f| {
+        let times = adopted.of_version(f).map(|note| note.times);
+        LiveFile {
+            key: f.key.clone(),
+            size: f.size,
+            rows: None,
+            from: times.and_then(|t| t.min),
+            to: times.and_then(|t| t.max),
+            undated: times.map_or(0, |t| t.undated),
+        }
+    });
     LiveView {
         tenant: tenant.clone(),
         version: inventory.head.as_ref().map_or(0, |m| m.version),
         files: snapshots.chain(raw).collect(),
         refused: None,
     }
+}
+
+/// The snapshots of the view.
+pub(super) fn snapshots(inventory: &Inventory) -> impl Iterator<Item = &Snapshot> {
+    inventory.head.iter().flat_map(|m| &m.snapshots)
+}
+
+/// The raw files of the view.
+pub(super) fn raw<'a>(
+    tenant: &'a Tenant,
+    inventory: &'a Inventory,
+) -> impl Iterator<Item = &'a Listed> {
+    // I1: by name, whatever tag it shows. A tag alone does not make a new file.
+    let used = inventory.head.as_ref().map(Manifest::used_names);
+    let is_used = move |f: &Listed| {
+        used.as_ref()
+            .is_some_and(|used| used.has(&f.key, f.etag.as_deref()))
+    };
+    let other_formats = OtherFormats::of(inventory.head.as_ref());
+    inventory.listing.iter().filter(move |f| {
+        names::classify(tenant, &f.key) == FileKind::Raw && !is_used(f) && !other_formats.has(f)
+    })
 }
 
 /// The files of the view that may hold rows from `from` on and before `to`. What is not known to be

@@ -156,18 +156,13 @@ pub fn totals(tenant: &Tenant, inventory: &Inventory) -> StoreTotals {
         tenants: 1,
         ..StoreTotals::default()
     };
-    for file in live::view(tenant, inventory)
-        .files
-        .iter()
-        .filter(|f| !unreadable.contains(f.key.as_str()))
-    {
-        let (files, bytes) = if file.rows.is_none() {
-            (&mut held.raw_files, &mut held.raw_bytes)
-        } else {
-            (&mut held.snapshots, &mut held.snapshot_bytes)
-        };
-        *files += 1;
-        *bytes += file.size;
+    for s in live::snapshots(inventory).filter(|s| !unreadable.contains(s.key.as_str())) {
+        held.snapshots += 1;
+        held.snapshot_bytes += s.size;
+    }
+    for f in live::raw(tenant, inventory).filter(|f| !unreadable.contains(f.key.as_str())) {
+        held.raw_files += 1;
+        held.raw_bytes += f.size;
     }
     for page in inventory.head.iter().flat_map(|m| m.pages.unread()) {
         held.snapshots += page.snapshots();
