@@ -2,7 +2,7 @@
 //! books of what has been read.
 
 use std::cell::{Cell, RefCell};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -213,8 +213,8 @@ impl SpillDir {
         }
     }
 
-    /// The path of a file in it.
-    pub fn path(&self, name: &str) -> Result<PathBuf> {
+    /// Where it is.
+    pub fn dir(&self) -> Result<&Path> {
         let dir = match self.own.get() {
             Some(dir) => dir,
             None => {
@@ -223,11 +223,16 @@ impl SpillDir {
                 self.own.get_or_init(|| made)
             }
         };
-        Ok(dir.path().join(name))
+        Ok(dir.path())
+    }
+
+    /// The path of a file in it.
+    pub fn path(&self, name: &str) -> Result<PathBuf> {
+        Ok(self.dir()?.join(name))
     }
 }
 
-fn temp_dir(parent: &std::path::Path) -> Result<TempDir> {
+fn temp_dir(parent: &Path) -> Result<TempDir> {
     let failed = |why: &dyn std::fmt::Display| {
         let action = format!(
             "cannot make a directory for what does not fit into memory in `{}`",

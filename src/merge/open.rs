@@ -1,7 +1,6 @@
 //! The first step of a merge: fetch, check and profile every input, and unite their columns.
 
 use std::collections::HashMap;
-use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,7 +31,7 @@ use icepack_parquet::profile::Profile;
 use icepack_parquet::read::{Closed, Input, TAIL, read_tail};
 use icepack_parquet::schema::{self, UnionSchema};
 use icepack_parquet::source::{
-    Disk, Ident, Remote, Source, Tail, fetch_end, store_error, whole_body,
+    Copies, Disk, Ident, Remote, Source, Tail, fetch_end, store_error, whole_body,
 };
 use icepack_parquet::time::Dater;
 
@@ -131,7 +130,8 @@ pub(super) struct Opener {
     in_flight: Semaphore,
     permits: u32,
     rooms: Arc<Rooms>,
-    files: AtomicU64,
+    /// Inputs for which memory has no room.
+    copies: Mutex<Option<Copies>>,
     /// Whether inputs for which there is no room are fetched later.
     defers: AtomicBool,
     /// The most bytes of a footer so far.
@@ -393,7 +393,7 @@ impl Opener {
             in_flight: Semaphore::new(permits as usize),
             permits,
             rooms: Arc::new(Rooms::of(budget.pool, defers)),
-            files: AtomicU64::new(0),
+            copies: Mutex::default(),
             defers: AtomicBool::new(defers),
             footer: AtomicU64::new(0),
             heavy: Mutex::new(()),
@@ -658,12 +658,17 @@ impl Opener {
         })
     }
 
-    /// In a file, where there is no room in memory.
+    /// On the local disk, where there is no room in memory.
     fn store(&self, bytes: &Bytes) -> Result<Source> {
-        let n = self.files.fetch_add(1, Ordering::SeqCst);
-        let path = self.env.files.path(&format!("input-{n}.parquet"))?;
-        fs::write(&path, bytes).map_err(|e| spill_file::unwritable(&path, e))?;
-        Ok(Source::Local(path))
+        let dir = self.env.files.dir()?;
+        let unwritable = |e| spill_file::unwritable(dir, e);
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        let copies = match &mut *copies {
+            Some(copies) => copies,
+            // It has no name, and is gone with its last reader.
+            none => none.insert(Copies::to(tempfile::tempfile_in(dir).map_err(unwritable)?)),
+        };
+        Ok(Source::Local(copies.add(bytes).map_err(unwritable)?))
     }
 }
 

@@ -16,7 +16,7 @@ mod lists;
 use crate::error::Error;
 use crate::profile::Profile;
 use crate::read::{Input, TAIL};
-use crate::source::{Ident, Source};
+use crate::source::{Copies, Ident, Source};
 use crate::time::Dater;
 use crate::write::{ParquetWriter, WriteOptions};
 use icepack_core::model::file::{Fingerprint, Micros};
@@ -385,23 +385,32 @@ fn profile_of(input: &Input, now: Micros) -> crate::Result<Result<Profile, Strin
 }
 
 #[test]
-fn a_local_file_reads_like_memory_and_its_loss_is_not_the_inputs_fault() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("x");
-    let bytes = file(&[batch(0, 30_000)], sorted());
-    std::fs::write(&path, &bytes).unwrap();
-    let ident = || Ident {
-        key: "t/x.parquet".into(),
-        size: bytes.len() as u64,
-        etag: None,
-    };
-    let input = Input::open(ident(), Source::Local(path.clone()), None).unwrap();
-    assert_eq!(
-        rows(&input).unwrap(),
-        rows(&open(bytes.clone()).unwrap()).unwrap()
-    );
-    std::fs::write(&path, &bytes[..bytes.len() / 3]).unwrap();
-    assert!(matches!(rows(&input), Err(Error::Local { .. })));
+fn a_local_copy_reads_like_memory_and_its_loss_is_not_the_inputs_fault() {
+    let file_of_all = tempfile::tempfile().unwrap();
+    let mut copies = Copies::to(file_of_all.try_clone().unwrap());
+    let all = [(0, 30_000), (30_000, 200), (1_000, 20_000)]
+        .map(|(from, rows)| file(&[batch(from, rows)], sorted()));
+    let inputs: Vec<Input> = all
+        .iter()
+        .map(|bytes| {
+            let ident = Ident {
+                key: "t/x.parquet".into(),
+                size: bytes.len() as u64,
+                etag: None,
+            };
+            Input::open(ident, Source::Local(copies.add(bytes).unwrap()), None).unwrap()
+        })
+        .collect();
+    for (input, bytes) in inputs.iter().zip(&all) {
+        assert_eq!(
+            rows(input).unwrap(),
+            rows(&open(bytes.clone()).unwrap()).unwrap()
+        );
+    }
+    file_of_all.set_len(all[0].len() as u64 / 3).unwrap();
+    for input in &inputs {
+        assert!(matches!(rows(input), Err(Error::Local { .. })));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

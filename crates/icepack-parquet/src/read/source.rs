@@ -1,7 +1,7 @@
 //! Where a file's bytes come from: memory, a local file, or ranged reads of an object.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -125,12 +125,53 @@ impl Disk {
     }
 }
 
+/// A part of a file on the local disk that this process wrote. One file has many inputs: a file for
+/// each small one would cost more than to write it.
+#[derive(Debug, Clone)]
+pub struct Copied {
+    file: Arc<Mutex<File>>,
+    from: u64,
+}
+
+/// A file of copies.
+#[derive(Debug)]
+pub struct Copies {
+    file: Arc<Mutex<File>>,
+    end: u64,
+}
+
+impl Copies {
+    /// An empty one.
+    pub fn to(file: File) -> Self {
+        Self {
+            file: Arc::new(Mutex::new(file)),
+            end: 0,
+        }
+    }
+
+    /// Copies an input.
+    ///
+    /// # Errors
+    /// The system's. What was there before can be read all the same.
+    pub fn add(&mut self, bytes: &[u8]) -> io::Result<Copied> {
+        let from = self.end;
+        let mut file = lock(&self.file);
+        file.seek(SeekFrom::Start(from))?;
+        file.write_all(bytes)?;
+        self.end += bytes.len() as u64;
+        Ok(Copied {
+            file: Arc::clone(&self.file),
+            from,
+        })
+    }
+}
+
 /// A file's bytes, not opened yet. Cheap to clone but for memory's share of the pool.
 #[derive(Debug, Clone)]
 pub enum Source {
     Memory(Bytes),
-    /// A file on the local disk that this process wrote.
-    Local(PathBuf),
+    /// A copy on the local disk.
+    Local(Copied),
     /// An object of a directory.
     Disk(Disk),
     Remote(Remote),
@@ -350,7 +391,8 @@ struct Inner {
 
 enum Origin {
     Memory(Bytes),
-    Local(Mutex<File>),
+    /// With where it begins in the file.
+    Local(Arc<Mutex<File>>, u64),
     Remote(Remote, Mutex<Ahead>),
 }
 
@@ -358,18 +400,12 @@ impl Chunks {
     /// Opens `source`.
     ///
     /// # Errors
-    /// [`Error::Local`] where the local file is gone; [`Error::Gone`] or [`Error::Changed`] where
-    /// that was an object of a directory.
+    /// [`Error::Gone`] or [`Error::Changed`] where it was an object of a directory.
     pub fn open(ident: Arc<Ident>, source: &Source) -> Result<Self> {
         let origin = match source {
             Source::Memory(bytes) => Origin::Memory(bytes.clone()),
-            Source::Local(path) => Origin::Local(Mutex::new(File::open(path).map_err(|e| {
-                Error::local(
-                    format!("cannot open the spilled file `{}`", path.display()),
-                    e,
-                )
-            })?)),
-            Source::Disk(disk) => Origin::Local(Mutex::new(disk.open(&ident.key)?)),
+            Source::Local(copied) => Origin::Local(Arc::clone(&copied.file), copied.from),
+            Source::Disk(disk) => Origin::Local(Arc::new(Mutex::new(disk.open(&ident.key)?)), 0),
             Source::Remote(remote) => {
                 Origin::Remote(remote.clone(), Mutex::new(Ahead::new(remote.window)))
             }
@@ -524,7 +560,7 @@ impl Chunks {
                 let from = usize::try_from(at).unwrap_or(usize::MAX);
                 Ok(bytes.slice(from..from + len))
             }
-            Origin::Local(file) => read_at(file, at, len).map_err(|e| {
+            Origin::Local(file, from) => read_at(file, from + at, len).map_err(|e| {
                 Error::local(format!("cannot read the file of `{}`", self.0.ident.key), e)
             }),
             Origin::Remote(remote, ahead) => self.remote(remote, ahead, at, len as u64),
