@@ -25,10 +25,14 @@ class Line:
         loop, under_way = asyncio.get_running_loop(), asyncio.Queue(UNDER_WAY)
 
         async def take():
-            while data := await reader.read(CHUNK):
-                now = loop.time()
-                self.free = max(self.free, now) + len(data) / BYTES_PER_SECOND
-                await under_way.put((self.free + DELAY, data))
+            try:
+                while data := await reader.read(CHUNK):
+                    now = loop.time()
+                    self.free = max(self.free, now) + len(data) / BYTES_PER_SECOND
+                    await under_way.put((self.free + DELAY, data))
+            except OSError:
+                pass
+            # A connection that was reset has ended too.
             await under_way.put((0, b""))
 
         taking = asyncio.create_task(take())
