@@ -1,11 +1,13 @@
 //! What the loops have in common: files that arrive, passes that are killed, and engines that read.
 
 use std::path::{Path, PathBuf};
+use std::process::Child;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
+use serde_json::Value;
 
-use crate::support::{Event, event};
+use crate::support::{Event, event, job};
 
 /// Rounds of a loop where nobody asks for more.
 const ROUNDS: usize = 10;
@@ -43,4 +45,20 @@ pub fn rows(rng: &mut Rng, cutoff: DateTime<Utc>, file: usize) -> Vec<Event> {
         event(file * ROWS + i, at)
     };
     (0..ROWS).map(row).collect()
+}
+
+/// What a reader found in all of its looks, once its standard input has ended: no row twice, and
+/// none missing.
+pub fn found(reader: Child, name: &str) -> Value {
+    let out = reader.wait_with_output().unwrap();
+    let (stdout, stderr) = (job::text(&out.stdout), job::text(&out.stderr));
+    assert!(out.status.success(), "{name}: {stdout}\n{stderr}");
+    let figures: Value = serde_json::from_str(stdout.trim()).unwrap();
+    let of = |figure: &str| &figures[figure];
+    assert_eq!(
+        (of("doubles"), of("misses")),
+        (&0.into(), &0.into()),
+        "{name}: {figures}"
+    );
+    figures
 }

@@ -158,6 +158,16 @@ async fn tenants_that_need_nothing_share_their_listings() {
 }
 
 impl World {
+    /// A pass of one of four shards.
+    async fn pass_of_shard(&self, index: u32) -> RunReport {
+        let config = CompactionConfig {
+            shard: Shard::new(index, 4).unwrap(),
+            ..CompactionConfig::default()
+        };
+        let manager = CompactionManager::new(self.recorder.store(), config);
+        manager.run_pass(&Selection::all()).await.unwrap()
+    }
+
     async fn store_keys(&self) -> usize {
         let hot: Store = self.store.clone();
         crate::support::keys(&hot).await.len()
@@ -223,12 +233,7 @@ async fn shards_share_listings_too() {
     world.recorder = Recorder::over(&world.store);
     let (mut looked_at, mut found) = (0, 0);
     for index in 0..4 {
-        let config = CompactionConfig {
-            shard: Shard::new(index, 4).unwrap(),
-            ..CompactionConfig::default()
-        };
-        let manager = CompactionManager::new(world.recorder.store(), config);
-        let report = manager.run_pass(&Selection::all()).await.unwrap();
+        let report = world.pass_of_shard(index).await;
         assert_eq!(report.totals.status, Status::Idle);
         let is_looked_at = |t: &&TenantReport| t.counters.requests.list > 0;
         looked_at += report.tenants.iter().filter(is_looked_at).count();
@@ -250,12 +255,7 @@ async fn shards_share_listings_too() {
     }
     let mut done = 0;
     for index in 0..4 {
-        let config = CompactionConfig {
-            shard: Shard::new(index, 4).unwrap(),
-            ..CompactionConfig::default()
-        };
-        let manager = CompactionManager::new(world.recorder.store(), config);
-        let report = manager.run_pass(&Selection::all()).await.unwrap();
+        let report = world.pass_of_shard(index).await;
         done += report
             .tenants
             .iter()

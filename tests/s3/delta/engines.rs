@@ -148,11 +148,7 @@ impl World {
         for _ in 0..2 {
             job::expect(&self.envs, 0, ["run"]);
         }
-        // Its standard input ends: it counts.
-        let out = reader.wait_with_output().unwrap();
-        let (stdout, stderr) = (job::text(&out.stdout), job::text(&out.stderr));
-        assert!(out.status.success(), "{}: {stdout}\n{stderr}", self.name);
-        let figures: Value = serde_json::from_str(stdout.trim()).unwrap();
+        let figures = loops::found(reader, self.name);
         println!(
             "{}: {} files of {ROWS} rows, {} rounds of two passes: {:?}; {figures}; {} s",
             self.name,
@@ -160,10 +156,6 @@ impl World {
             rounds(),
             self.ends,
             began.elapsed().as_secs()
-        );
-        assert_eq!(
-            (&figures["doubles"], &figures["misses"]),
-            (&Value::from(0), &Value::from(0))
         );
         assert!(self.ends.contains_key("killed"), "nobody was killed");
         figures

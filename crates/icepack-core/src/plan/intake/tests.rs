@@ -123,16 +123,18 @@ fn every_folder_has_its_hour() {
     assert_eq!(seen.len(), 100);
 }
 
+fn first() -> Manifest {
+    let stamp = Stamp {
+        run_id: FileId::NIL,
+        commit_id: FileId::NIL,
+        at: now(),
+    };
+    Manifest::first(acme(), stamp)
+}
+
 #[test]
 fn what_head_knows_and_our_outputs_are_always_kept() {
-    let mut head = Manifest::first(
-        acme(),
-        Stamp {
-            run_id: FileId::NIL,
-            commit_id: FileId::NIL,
-            at: now(),
-        },
-    );
+    let mut head = first();
     head.swept.remember(now(), [("acme/f0/7.parquet", None)]);
     let output = "acme/f0/snapshot.acme.2026-04-27T134507Z-2026-04-27T134508Z.01J8Z0000000000000000000ZZ.parquet";
     let mut files: Vec<Listed> = (0..50).map(|n| file(0, n, 1, 60)).collect();
@@ -157,14 +159,7 @@ fn what_head_knows_and_our_outputs_are_always_kept() {
 /// Or its note would be forgotten, and the file read again in each pass.
 #[test]
 fn what_head_knows_is_kept_in_a_folder_that_may_not_be_merged_too() {
-    let mut head = Manifest::first(
-        acme(),
-        Stamp {
-            run_id: FileId::NIL,
-            commit_id: FileId::NIL,
-            at: now(),
-        },
-    );
+    let mut head = first();
     let [noted, other] = ["acme/k=v/bad.parquet", "acme/k=v/x.parquet"].map(|key| Listed {
         key: key.into(),
         ..file(0, 0, 1, 60)
