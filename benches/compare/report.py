@@ -152,7 +152,7 @@ def bucket(b):
     """The job from and to a bucket."""
     out = [
         f"\n### From and to a bucket\n\n{b['files']:,} files, {b['rows'] / 1e6:g} million rows, {mb(b['bytes'])}, on SeaweedFS on the same machine. Tools take "
-        f"turns, {b['repeat']} each. A ratio is the median of those of icepack's run and the other's in the same turn. CPU is the tool's, without the server's.\n"
+        f"turns, {b['repeat']} each. A ratio is the median of those of icepack's run and the other's in the same turn. CPU is the tool's, without the server's. DuckDB is of the release whose httpfs is a Python package (`benches/compare/duckdb-bucket.txt`).\n"
     ]
     places = (("near", "On the loopback interface"), ("far", "Through a proxy that adds 30 ms to each request and carries 100 MB/s each way"))
     for place, what in places:
