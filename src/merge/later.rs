@@ -1,9 +1,10 @@
 //! Inputs that are fetched when the merge comes to them.
 //!
-//! Where memory has no room for an input, only its footer is fetched before the merge begins. Its
-//! statistics tell when its first row is from, and so when the merge needs it. The inputs are
-//! fetched in that order, a few ahead, as those that have been merged make room. So a merge begins
-//! before its last input is there, and none has to wait on the local disk.
+//! Where memory has no room for a larger input, only its footer is fetched before the merge begins.
+//! A small one is copied to the local disk instead: a look at its footer costs a request. The
+//! footer's statistics tell when its first row is from, and so when the merge needs it. The inputs
+//! are fetched in that order, a few ahead, as those that have been merged make room. So a merge
+//! begins before its last input is there.
 //!
 //! The statistics decide the order of the output. They are compared with the rows once these are
 //! here. Where they differ, or an input turns out to be bad, the merge is made again with all

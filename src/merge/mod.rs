@@ -2,8 +2,8 @@
 //!
 //! 1. **Open** (`open`): every input is fetched or at least seen, its footer checked, its times
 //!    profiled. What cannot be read is reported, all of it at once, before anything is written. Of
-//!    a bucket's inputs for which memory has no room, only the footers are read: the rest follows
-//!    when the merge comes to it (`later`).
+//!    a bucket's larger inputs for which memory has no room, only the footers are read: the rest
+//!    follows when the merge comes to it (`later`).
 //! 2. **Plan** (`run`): every input is a sorted run, or is sorted when it is read. Large snapshots
 //!    are cut into row groups to copy and row groups to decode (`row_group_split`).
 //! 3. **Reduce** (`spill`): what is too large to be sorted in memory is sorted on the local disk.
